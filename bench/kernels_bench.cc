@@ -1,0 +1,170 @@
+// Throughput of the kernels on one thread.
+#include <benchmark/benchmark.h>
+
+#include <cstdint>
+#include <cstdlib>
+#include <memory>
+#include <vector>
+
+#include "kernels/convert.h"
+#include "kernels/depthwise.h"
+#include "kernels/dispatch.h"
+#include "kernels/gemm.h"
+#include "kernels/lstm.h"
+#include "kernels/pointwise.h"
+#include "kernels/reduce.h"
+
+namespace sl::kernels {
+namespace {
+
+using benchmark::Counter;
+
+std::vector<float> ramp(int64_t n) {
+  std::vector<float> x(static_cast<size_t>(n));
+  for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 97) / 48.0f - 1.0f;
+  return x;
+}
+
+struct Free {
+  void operator()(float* p) const { std::free(p); }
+};
+
+std::unique_ptr<float, Free> aligned_floats(int64_t n) {
+  const auto bytes = (static_cast<size_t>(n) * sizeof(float) + 63) / 64 * 64;
+  return std::unique_ptr<float, Free>(static_cast<float*>(std::aligned_alloc(64, bytes)));
+}
+
+// Arguments: m, k, n.
+void gemm(benchmark::State& state) {
+  const int64_t m = state.range(0);
+  const int64_t k = state.range(1);
+  const int64_t n = state.range(2);
+  const std::vector<float> x = ramp(m * k);
+  const std::vector<float> w = ramp(k * n);
+  const std::vector<float> bias = ramp(n);
+  const auto packed = aligned_floats(packed_size(k, n));
+  pack(w.data(), n, 1, k, n, packed.get());
+  std::vector<float> y(static_cast<size_t>(m * n));
+  for (auto _ : state) {
+    gemm_packed(x.data(), k, packed.get(), m, k, n, bias.data(), false, y.data(), n);
+    benchmark::ClobberMemory();
+  }
+  const double operations = 2.0 * static_cast<double>(m * k * n);
+  state.counters["FLOP/s"] = Counter(operations, Counter::kIsIterationInvariantRate);
+  const int64_t floats = k * n + m * k + m * n;
+  state.SetBytesProcessed(state.iterations() * floats * static_cast<int64_t>(sizeof(float)));
+  state.SetLabel(active_target());
+}
+BENCHMARK(gemm)->ArgsProduct({{1, 4, 16, 64, 256, 1000}, {1024}, {1024}});
+BENCHMARK(gemm)->ArgsProduct({{1, 4, 16, 64, 256, 1000}, {256}, {512}});
+BENCHMARK(gemm)->ArgsProduct({{1, 64}, {512}, {16, 48, 200}});
+
+constexpr int64_t kLength = 4096;
+
+void unary(benchmark::State& state, Unary op) {
+  const std::vector<float> x = ramp(kLength);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    kernels::unary(op, x.data(), y.data(), kLength, 0.7f);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kLength);
+}
+BENCHMARK_CAPTURE(unary, exp, Unary::kExp);
+BENCHMARK_CAPTURE(unary, log, Unary::kLog);
+BENCHMARK_CAPTURE(unary, tanh, Unary::kTanh);
+BENCHMARK_CAPTURE(unary, sigmoid, Unary::kSigmoid);
+BENCHMARK_CAPTURE(unary, relu, Unary::kRelu);
+BENCHMARK_CAPTURE(unary, elu, Unary::kElu);
+BENCHMARK_CAPTURE(unary, gelu_tanh, Unary::kGeluTanh);
+BENCHMARK_CAPTURE(unary, gelu_erf, Unary::kGeluErf);
+BENCHMARK_CAPTURE(unary, swish, Unary::kSwish);
+BENCHMARK_CAPTURE(unary, softplus, Unary::kSoftplus);
+BENCHMARK_CAPTURE(unary, mish, Unary::kMish);
+BENCHMARK_CAPTURE(unary, sin, Unary::kSin);
+
+void binary_multiply(benchmark::State& state) {
+  const std::vector<float> x = ramp(kLength);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    binary(Binary::kMultiply, x.data(), x.data(), y.data(), kLength);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kLength);
+}
+BENCHMARK(binary_multiply);
+
+void dot_product(benchmark::State& state) {
+  const std::vector<float> x = ramp(kLength);
+  for (auto _ : state) benchmark::DoNotOptimize(dot(x.data(), x.data(), kLength));
+  state.SetItemsProcessed(state.iterations() * kLength);
+}
+BENCHMARK(dot_product);
+
+void softmax(benchmark::State& state) {
+  const std::vector<float> x = ramp(kLength);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    kernels::softmax(x.data(), y.data(), kLength);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kLength);
+}
+BENCHMARK(softmax);
+
+void lstm(benchmark::State& state) {
+  const int64_t units = state.range(0);
+  const std::vector<float> z = ramp(4 * units);
+  std::vector<float> c = ramp(units);
+  std::vector<float> h(c.size());
+  for (auto _ : state) {
+    lstm_cell(z.data(), c.data(), h.data(), units);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * units);
+}
+BENCHMARK(lstm)->Arg(64)->Arg(1024);
+
+void depthwise_frame(benchmark::State& state) {
+  const int64_t channels = 256;
+  const int64_t taps = 7;
+  const int64_t multiplier = state.range(0);
+  const std::vector<float> x = ramp(taps * channels);
+  const std::vector<float> w = ramp(taps * channels * multiplier);
+  std::vector<float> y(static_cast<size_t>(channels * multiplier));
+  for (auto _ : state) {
+    depthwise(x.data(), channels, w.data(), nullptr, taps, channels, multiplier, y.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * taps * channels * multiplier);
+}
+BENCHMARK(depthwise_frame)->Arg(1)->Arg(2)->Arg(8);
+
+void f16(benchmark::State& state) {
+  std::vector<float> x = ramp(kLength);
+  for (auto _ : state) {
+    round_to_f16(x.data(), kLength);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kLength);
+}
+BENCHMARK(f16);
+
+void bf16(benchmark::State& state) {
+  std::vector<float> x = ramp(kLength);
+  for (auto _ : state) {
+    round_to_bf16(x.data(), kLength);
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kLength);
+}
+BENCHMARK(bf16);
+
+}  // namespace
+}  // namespace sl::kernels
+
+int main(int argc, char** argv) {
+  sl::kernels::warm_dispatch();
+  benchmark::Initialize(&argc, argv);
+  benchmark::RunSpecifiedBenchmarks();
+}

@@ -1,0 +1,101 @@
+#include "cli/audio.h"
+
+#include <samplerate.h>
+#include <sndfile.h>
+
+#include <algorithm>
+#include <cmath>
+#include <memory>
+#include <stdexcept>
+
+namespace sl::cli {
+namespace {
+
+constexpr double kHysteresis = 0.15;
+constexpr double kMinSpeech = 0.250;
+constexpr double kMinSilence = 0.100;
+constexpr double kPad = 0.030;
+constexpr double kNone = -1;
+
+void pad_segments(std::vector<Segment>& segments, double length) {
+  for (size_t i = 0; i < segments.size(); ++i) {
+    if (i == 0) segments[i].start = std::max(0.0, segments[i].start - kPad);
+    if (i + 1 == segments.size()) {
+      segments[i].end = std::min(length, segments[i].end + kPad);
+      break;
+    }
+    const double pad = std::min(kPad, (segments[i + 1].start - segments[i].end) / 2);
+    segments[i].end += pad;
+    segments[i + 1].start -= pad;
+  }
+}
+
+}  // namespace
+
+Audio read_audio(const std::string& path) {
+  SF_INFO info{};
+  const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(sf_open(path.c_str(), SFM_READ, &info),
+                                                         sf_close);
+  if (file == nullptr) {
+    throw std::runtime_error("cannot read " + path + ": " + sf_strerror(nullptr));
+  }
+  const auto channels = static_cast<size_t>(info.channels);
+  std::vector<float> block(4096 * channels);
+  Audio audio;
+  audio.sample_rate = info.samplerate;
+  while (const sf_count_t frames = sf_readf_float(file.get(), block.data(), 4096)) {
+    for (size_t i = 0; i < static_cast<size_t>(frames); ++i) {
+      float sum = 0;
+      for (size_t c = 0; c < channels; ++c) sum += block[i * channels + c];
+      audio.samples.push_back(sum / static_cast<float>(channels));
+    }
+  }
+  if (audio.samples.empty()) throw std::runtime_error(path + " has no samples");
+  return audio;
+}
+
+Audio resample(Audio audio, double sample_rate) {
+  const double ratio = sample_rate / audio.sample_rate;
+  if (ratio == 1) return audio;
+  Audio out;
+  out.sample_rate = sample_rate;
+  const double length = std::ceil(static_cast<double>(audio.samples.size()) * ratio);
+  out.samples.resize(static_cast<size_t>(length) + 1);
+  SRC_DATA data{};
+  data.data_in = audio.samples.data();
+  data.input_frames = static_cast<long>(audio.samples.size());
+  data.data_out = out.samples.data();
+  data.output_frames = static_cast<long>(out.samples.size());
+  data.src_ratio = ratio;
+  if (const int error = src_simple(&data, SRC_SINC_BEST_QUALITY, 1); error != 0) {
+    throw std::runtime_error(std::string("cannot resample: ") + src_strerror(error));
+  }
+  out.samples.resize(static_cast<size_t>(data.output_frames_gen));
+  return out;
+}
+
+std::vector<Segment> find_segments(const std::vector<double>& probabilities, double step_seconds,
+                                   double threshold) {
+  const double length = static_cast<double>(probabilities.size()) * step_seconds;
+  std::vector<Segment> segments;
+  double start = kNone, silence = kNone;  // of the speech, of the silence that may end it
+  auto finish = [&](double end) {
+    if (end - start > kMinSpeech) segments.push_back({start, end});
+    start = silence = kNone;
+  };
+  for (size_t i = 0; i < probabilities.size(); ++i) {
+    const double now = static_cast<double>(i) * step_seconds;
+    if (probabilities[i] >= threshold) {
+      silence = kNone;
+      if (start == kNone) start = now;
+    } else if (start != kNone && probabilities[i] < threshold - kHysteresis) {
+      if (silence == kNone) silence = now;
+      if (now - silence >= kMinSilence) finish(silence);
+    }
+  }
+  if (start != kNone) finish(length);
+  pad_segments(segments, length);
+  return segments;
+}
+
+}  // namespace sl::cli

@@ -1,0 +1,35 @@
+// Audio files in, speech segments out.
+#ifndef SEQUENCE_LAYERS_CAPI_CLI_AUDIO_H_
+#define SEQUENCE_LAYERS_CAPI_CLI_AUDIO_H_
+
+#include <string>
+#include <vector>
+
+namespace sl::cli {
+
+struct Audio {
+  std::vector<float> samples;  // mono
+  double sample_rate = 0;
+
+  double seconds() const { return static_cast<double>(samples.size()) / sample_rate; }
+};
+
+// Channels are averaged.
+Audio read_audio(const std::string& path);
+
+// By libsamplerate's best sinc converter; the same audio if the rate is already that.
+Audio resample(Audio audio, double sample_rate);
+
+struct Segment {
+  double start = 0, end = 0;  // seconds
+};
+
+// Where probabilities say speech, one every `step_seconds`: it begins above the threshold, and ends
+// when they stay below threshold - 0.15 for 100 ms; under 250 ms is none; 30 ms are added around,
+// and the gap is shared where that is too much.
+std::vector<Segment> find_segments(const std::vector<double>& probabilities, double step_seconds,
+                                   double threshold);
+
+}  // namespace sl::cli
+
+#endif  // SEQUENCE_LAYERS_CAPI_CLI_AUDIO_H_

@@ -1,0 +1,172 @@
+// sl bench: what a step and a whole sequence cost.
+#include <algorithm>
+#include <chrono>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/model.h"
+
+namespace sl::cli {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+struct BenchOptions {
+  std::string model;
+  InputOptions input;
+  int64_t batch = 1;
+  int64_t blocks = 1;
+  double seconds = 2;
+  int64_t time = 1000;
+  int32_t threads = 1;
+};
+
+double micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
+
+// Runs call() until the time is up, three times at least; returns microseconds of each, sorted.
+template <typename Call>
+std::vector<double> measure(double seconds, Call&& call) {
+  std::vector<double> times;
+  times.reserve(1 << 22);  // so that recording does not disturb what is recorded
+  const auto end = Clock::now() + std::chrono::duration<double>(seconds);
+  while ((Clock::now() < end && times.size() < times.capacity()) || times.size() < 3) {
+    const auto start = Clock::now();
+    call();
+    times.push_back(micros(Clock::now() - start));
+  }
+  std::sort(times.begin(), times.end());
+  return times;
+}
+
+double quantile(const std::vector<double>& sorted, double q) {
+  return sorted[std::min(sorted.size() - 1,
+                         static_cast<size_t>(q * static_cast<double>(sorted.size())))];
+}
+
+void line(const char* name, const std::vector<double>& times) {
+  std::printf("%-14s median %10.2f us   p99 %10.2f us   max %10.2f us   (%zu runs)\n", name,
+              quantile(times, 0.5), quantile(times, 0.99), times.back(), times.size());
+}
+
+void print_rate(double steps, double micros_taken, std::optional<double> sample_rate) {
+  const double per_second = steps / micros_taken * 1e6;
+  std::printf("%-14s %.0f input steps/s", "", per_second);
+  if (sample_rate) std::printf(", %.1f x real time", per_second / *sample_rate);
+  std::printf("\n");
+}
+
+Input valid_input(const sl_layer* layer, const BenchOptions& options, int64_t time) {
+  Input input = random_input(layer, options.input, options.batch, time);
+  std::fill(input.x.mask.begin(), input.x.mask.end(), static_cast<uint8_t>(1));
+  return input;
+}
+
+Layer open_layer(const BenchOptions& options) {
+  sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
+  layer_options.num_threads = options.threads;
+  return make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_open(options.model.c_str(), &layer_options, out, e);
+  });
+}
+
+void bench_steps(const sl_layer* layer, const BenchOptions& options,
+                 std::optional<double> sample_rate) {
+  const int64_t steps = get(sl_layer_block_size, layer) * options.blocks;
+  const Input input = valid_input(layer, options, steps);
+  const std::vector<sl_constant> constants = views(input.constants);
+  sl_state_options state_options = SL_STATE_OPTIONS_INIT;
+  state_options.batch = options.batch;
+  state_options.max_steps = steps;
+  state_options.input = channel_spec(input.x);
+  state_options.constants = constants.data();
+  state_options.num_constants = static_cast<int64_t>(constants.size());
+  const auto alloc = [&] {
+    return make<sl_state>(
+        [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &state_options, out, e); });
+  };
+  line("state alloc", measure(0.1, alloc));
+  const State state = alloc();
+
+  sl_run_options run = SL_RUN_OPTIONS_INIT;
+  run.constants = constants.data();
+  run.num_constants = static_cast<int64_t>(constants.size());
+  const sl_sequence x = input.x.view();
+  sl_sequence shape = SL_SEQUENCE_INIT;
+  check(
+      [&](sl_error* e) { return sl_layer_output_shape(layer, SL_STEP_WISE, &x, &run, &shape, e); });
+  const Tensor output = make_like(shape);
+  sl_sequence y = output.view();
+  const std::vector<double> times = measure(options.seconds, [&] {
+    check([&](sl_error* e) { return sl_layer_step(layer, state.get(), &x, &y, &run, e); });
+  });
+  line("step", times);
+  print_rate(static_cast<double>(steps), quantile(times, 0.5), sample_rate);
+}
+
+void bench_layer(const sl_layer* layer, const BenchOptions& options,
+                 std::optional<double> sample_rate) {
+  const int64_t block = get(sl_layer_block_size, layer);
+  const int64_t time = (options.time + block - 1) / block * block;
+  const Input input = valid_input(layer, options, time);
+  const std::vector<sl_constant> constants = views(input.constants);
+  sl_run_options run = SL_RUN_OPTIONS_INIT;
+  run.constants = constants.data();
+  run.num_constants = static_cast<int64_t>(constants.size());
+  const sl_sequence x = input.x.view();
+  sl_sequence shape = SL_SEQUENCE_INIT;
+  check([&](sl_error* e) {
+    return sl_layer_output_shape(layer, SL_LAYER_WISE, &x, &run, &shape, e);
+  });
+  const Tensor output = make_like(shape);
+  sl_sequence y = output.view();
+  const std::vector<double> times = measure(options.seconds, [&] {
+    check([&](sl_error* e) { return sl_layer_apply(layer, &x, &y, &run, e); });
+  });
+  line("layer", times);
+  print_rate(static_cast<double>(time), quantile(times, 0.5), sample_rate);
+}
+
+int run_bench(const BenchOptions& options) {
+  const Model model = open_model(options.model);
+  line("create", measure(0.1, [&] { return open_layer(options); }));
+  const Layer layer = open_layer(options);
+  const auto rate = model.sample_rate();
+  const int64_t block = get(sl_layer_block_size, layer.get());
+  const bool steps = get(sl_layer_supports_step, layer.get()) != 0;
+  if (steps) {
+    bench_steps(layer.get(), options, rate);
+  } else {
+    std::printf("step           not supported by this model\n");
+  }
+  bench_layer(layer.get(), options, rate);
+  std::printf("batch %lld, %lld input steps a step, %lld layer-wise, %d thread(s) layer-wise\n",
+              static_cast<long long>(options.batch), static_cast<long long>(block * options.blocks),
+              static_cast<long long>(options.time), options.threads);
+  return 0;
+}
+
+}  // namespace
+
+void add_bench(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("bench", "Measure a model's steps and whole sequences");
+  auto options = std::make_shared<BenchOptions>();
+  command->add_option("model", options->model, "Model directory")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  options->input.add_to(*command, true);
+  auto positive = [&](const char* name, auto& target, const char* text) {
+    command->add_option(name, target, text)->check(CLI::PositiveNumber)->capture_default_str();
+  };
+  positive("--batch", options->batch, "Batch items");
+  positive("--blocks", options->blocks, "Blocks in one step");
+  positive("--seconds", options->seconds, "How long each measurement takes");
+  positive("--time", options->time, "Input steps of the layer-wise run");
+  positive("--threads", options->threads, "Threads of the layer-wise run");
+  command->callback([options, &action] { action = [options] { return run_bench(*options); }; });
+}
+
+}  // namespace sl::cli

@@ -1,0 +1,22 @@
+// The subcommands of `sl`. Each adds itself to the application and, when it is chosen, leaves what
+// is to be done in `action`, which returns the exit code.
+#ifndef SEQUENCE_LAYERS_CAPI_CLI_COMMANDS_H_
+#define SEQUENCE_LAYERS_CAPI_CLI_COMMANDS_H_
+
+#include <CLI/CLI.hpp>
+#include <functional>
+
+namespace sl::cli {
+
+using Action = std::function<int()>;
+
+void add_bench(CLI::App& app, Action& action);
+void add_golden(CLI::App& app, Action& action);
+void add_info(CLI::App& app, Action& action);
+void add_list(CLI::App& app, Action& action);
+void add_run(CLI::App& app, Action& action);
+void add_verify(CLI::App& app, Action& action);
+
+}  // namespace sl::cli
+
+#endif  // SEQUENCE_LAYERS_CAPI_CLI_COMMANDS_H_

@@ -1,0 +1,280 @@
+#include "cli/contract.h"
+
+#include <algorithm>
+#include <cmath>
+#include <functional>
+
+#include "cli/contract_state.h"
+#include "cli/metadata.h"
+#include "cli/probe.h"
+
+namespace sl::cli {
+namespace {
+
+using nlohmann::json;
+
+// Collects checks; an exception inside one is its failure.
+class Checker {
+ public:
+  explicit Checker(Report& report) : report_(report) {}
+
+  void run(const std::string& name, const std::function<Comparison()>& test) {
+    Check check{name, "", 0, ""};
+    try {
+      const Comparison result = test();
+      check.reason = result.reason;
+      check.largest = result.largest;
+    } catch (const std::exception& error) {
+      check.reason = error.what();
+    }
+    report_.checks.push_back(std::move(check));
+  }
+
+ private:
+  Report& report_;
+};
+
+Tensor pad_time(const Tensor& x, int64_t steps) { return slice_time(x, 0, x.time() + steps); }
+
+double pad_value_of(const Case& c, sl_dtype dtype) { return c.pad_value.value_or(poison(dtype)); }
+
+// Constants that run along with x have its length, and are extended with it.
+Input pad_with_poison(const Case& c, int64_t steps) {
+  Input out = c.input;
+  out.x = fill_invalid(pad_time(out.x, steps), pad_value_of(c, out.x.dtype));
+  for (NamedTensor& constant : out.constants) {
+    Tensor& value = constant.value;
+    if (value.is_array) continue;
+    if (value.time() == c.input.x.time()) value = pad_time(value, steps);
+    value = fill_invalid(value, pad_value_of(c, value.dtype));
+  }
+  return out;
+}
+
+Input pad_with_garbage_items(const Case& c) {
+  Input out = c.input;
+  out.x = pad_batch_with_garbage(out.x);
+  for (NamedTensor& constant : out.constants) {
+    constant.value = pad_batch_with_garbage(constant.value);
+  }
+  return out;
+}
+
+Comparison check_metadata(const Case& c) {
+  const json& want = c.metadata;
+  std::string reason = compare_metadata(read_metadata(c.layer), want);
+  if (reason.empty()) {
+    reason = compare_metadata({{"output", read_output_spec(c.layer, c.input)}}, want);
+  }
+  return {reason};
+}
+
+// What comes out has the spec that was announced, with or without a golden case to say so.
+Comparison check_output_spec(const Case& c, const Tensor& y) {
+  const json announced = read_output_spec(c.layer, c.input);
+  const json shown = spec_json(channel_spec(y));
+  if (announced == shown) return {};
+  return {"output is " + shown.dump() + ", but the output spec says " + announced.dump()};
+}
+
+Comparison check_emits(const Case& c, const std::vector<NamedTensor>& emits) {
+  Comparison all;
+  for (const NamedTensor& want : c.emits) {
+    const auto got = std::find_if(emits.begin(), emits.end(),
+                                  [&](const NamedTensor& e) { return e.name == want.name; });
+    if (got == emits.end()) {
+      std::string paths;
+      for (const NamedTensor& emit : emits) paths += " '" + emit.name + "'";
+      return {"no emit '" + want.name + "' among" + (paths.empty() ? " none" : paths)};
+    }
+    const Comparison one = compare_tensors(got->value, want.value, c.tolerance);
+    all.largest = std::max(all.largest, one.largest);
+    if (!one.ok()) return {"'" + want.name + "' " + one.reason, all.largest};
+  }
+  if (!c.emits.empty() && emits.size() != c.emits.size()) {
+    return {std::to_string(emits.size()) + " emits, want " + std::to_string(c.emits.size())};
+  }
+  return all;
+}
+
+void check_layer_wise(const Case& c, const Tensor& y, Checker& checker) {
+  checker.run("output spec", [&] { return check_output_spec(c, y); });
+  if (c.output) {
+    checker.run("layer output",
+                [&] { return compare_tensors(fill_invalid(y, 0), *c.output, c.tolerance); });
+  }
+  if (!c.emits.empty() || !c.output) {
+    checker.run("emits", [&] {
+      std::vector<NamedTensor> emits;
+      const Tensor with_emits = apply(c.layer, c.input, &emits);
+      const Comparison same = compare_bits(with_emits, y);
+      return same.ok() ? check_emits(c, emits) : same;
+    });
+  }
+  if (c.test_padding_invariance) {
+    checker.run("layer padding invariance", [&] {
+      const int64_t steps = 4 * get(sl_layer_block_size, c.layer);
+      return compare_sequences(apply(c.layer, pad_with_poison(c, steps)), y, c.tolerance);
+    });
+  }
+  if (c.test_batching) {
+    checker.run("layer batching invariance", [&] {
+      return compare_sequences(strip_batch(apply(c.layer, pad_with_garbage_items(c))), y,
+                               c.tolerance);
+    });
+  }
+}
+
+Comparison run_and_compare(const Case& c, const Input& input, const Tensor& want, bool batched,
+                           int64_t blocks_per_step) {
+  Stepper::Options options;
+  options.blocks_per_step = blocks_per_step;
+  Stepper stepper(c.layer, input, options);
+  Tensor y = stepper.run_all();
+  if (batched) y = strip_batch(y);
+  return compare_sequences(y, want, c.tolerance);
+}
+
+// Where nothing is delayed, what steps emit lines up with what the layer emits.
+Comparison check_step_emits(const Case& c, const Tensor& y_step) {
+  Stepper::Options options;
+  options.with_emits = true;
+  Stepper stepper(c.layer, c.input, options);
+  if (Comparison same = compare_bits(stepper.run_all(), y_step); !same.ok()) return same;
+  if (stepper.allocations() != 0) {
+    return {std::to_string(stepper.allocations()) + " heap calls or locks in steps with emits"};
+  }
+  Comparison all;
+  if (get(sl_layer_input_latency, c.layer) != 0 || get(sl_layer_output_latency, c.layer) != 0) {
+    return all;
+  }
+  std::vector<NamedTensor> layer_emits;
+  apply(c.layer, c.input, &layer_emits);
+  for (size_t i = 0; i < layer_emits.size(); ++i) {
+    const Tensor& want = layer_emits[i].value;
+    const Tensor& got = stepper.emits().at(i).value;
+    // Attention over a cache has another number of keys than over the whole sequence.
+    const bool comparable =
+        !want.is_array && want.dims.size() == got.dims.size() &&
+        std::equal(want.dims.begin() + 2, want.dims.end(), got.dims.begin() + 2);
+    if (!comparable) continue;
+    const Comparison one = compare_sequences(got, want, c.tolerance);
+    all.largest = std::max(all.largest, one.largest);
+    if (!one.ok()) return {"'" + layer_emits[i].name + "' " + one.reason, all.largest};
+  }
+  return all;
+}
+
+void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
+  Tensor y_step;
+  checker.run("layer = step", [&] {
+    y_step = Stepper(c.layer, c.input).run_all();
+    return compare_sequences(y_step, y, c.tolerance);
+  });
+  if (y_step.dims.empty()) return;  // steps do not run at all: said once
+  if (c.test_2x_step) {
+    checker.run("layer = step at 2x block",
+                [&] { return run_and_compare(c, c.input, y, false, 2); });
+  }
+  if (c.test_padding_invariance) {
+    checker.run("step padding invariance", [&] {
+      const int64_t steps = 4 * get(sl_layer_block_size, c.layer);
+      return run_and_compare(c, pad_with_poison(c, steps), y_step, false, 1);
+    });
+  }
+  if (c.test_batching) {
+    checker.run("step batching invariance",
+                [&] { return run_and_compare(c, pad_with_garbage_items(c), y_step, true, 1); });
+  }
+  const bool emits = !make_emits(c.layer, SL_LAYER_WISE, c.input.x, c.input.constants).empty();
+  if (emits) checker.run("step emits", [&] { return check_step_emits(c, y_step); });
+  for (const StateCheck& test : state_checks()) {
+    checker.run(test.name, [&] { return test.run(c.layer, c.input); });
+  }
+}
+
+Comparison check_not_steppable(const Case& c) {
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = c.input.x.batch();
+  options.input = channel_spec(c.input.x);
+  const std::vector<sl_constant> constants = views(c.input.constants);
+  options.constants = constants.data();
+  options.num_constants = static_cast<int64_t>(constants.size());
+  sl_error error = SL_ERROR_INIT;
+  sl_state* state = nullptr;
+  const sl_status status = sl_state_alloc(c.layer, &options, &state, &error);
+  sl_state_free(state);
+  if (status == SL_ERROR_UNSUPPORTED) return {};
+  return {std::string("not steppable, but sl_state_alloc says ") + sl_status_name(status)};
+}
+
+void check_receptive_field(const Case& c, Report& report) {
+  Check check{"receptive field", "", 0, ""};
+  try {
+    const Probe probe = probe_receptive_field(c.layer, c.input, c.tolerance);
+    check.reason = probe.reason;
+    check.note = probe.note;
+  } catch (const std::exception& error) {
+    check.reason = error.what();
+  }
+  report.checks.push_back(std::move(check));
+}
+
+void check_all(const Case& c, Report& report, Checker& checker) {
+  checker.run("metadata", [&] { return check_metadata(c); });
+  Tensor y;
+  checker.run("layer runs", [&] {
+    y = apply(c.layer, c.input);
+    return Comparison{y.bytes.empty() ? "the output is empty" : ""};
+  });
+  if (!report.checks.back().ok()) return;
+  check_layer_wise(c, y, checker);
+  if (get(sl_layer_supports_step, c.layer) != 0) {
+    check_step_wise(c, y, checker);
+  } else {
+    checker.run("stepping is refused", [&] { return check_not_steppable(c); });
+  }
+  if (c.probe_receptive_field && is_floating(c.input.x.dtype)) check_receptive_field(c, report);
+}
+
+}  // namespace
+
+bool Report::ok() const {
+  return std::all_of(checks.begin(), checks.end(), [](const Check& c) { return c.ok(); });
+}
+
+std::string Report::failures() const {
+  std::string text;
+  for (const Check& check : checks) {
+    if (!check.ok()) text += (text.empty() ? "" : " | ") + check.name + ": " + check.reason;
+  }
+  return text;
+}
+
+Report check_contract(const Case& c) {
+  Report report;
+  Checker checker(report);
+  try {
+    check_all(c, report, checker);
+  } catch (const std::exception& error) {
+    report.checks.push_back({"contract", error.what(), 0, ""});
+  }
+  return report;
+}
+
+Tolerance case_tolerance(double relative, double absolute, bool half_precision) {
+  const double least = half_precision ? 1e-2 : 1e-5;
+  return {std::max(relative, least), std::max(absolute, least)};
+}
+
+bool uses_half_precision(const json& config) {
+  if (!config.is_structured()) return false;
+  for (const auto& [key, value] : config.items()) {
+    const bool is_dtype = config.is_object() && key.size() >= 5 && key.ends_with("dtype");
+    if (is_dtype && (value == "bfloat16" || value == "float16")) return true;
+    if (uses_half_precision(value)) return true;
+  }
+  return false;
+}
+
+}  // namespace sl::cli

@@ -1,0 +1,59 @@
+// The contract that every layer and every model keeps: one checker, through the C ABI alone.
+#ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
+#define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
+
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+
+namespace sl::cli {
+
+// What is checked, and what is known of the right answers. What is not known (no output, no
+// metadata) is checked for agreement of the layer with itself only.
+struct Case {
+  const sl_layer* layer = nullptr;
+  Input input;
+  nlohmann::json metadata;       // keys as in the golden cases; those left out are not compared
+  std::optional<Tensor> output;  // layer-wise, invalid steps zeroed
+  std::vector<NamedTensor> emits;
+  Tolerance tolerance;
+  std::optional<double> pad_value;  // none: NaN, or what comes closest to it
+  bool test_padding_invariance = true;
+  bool test_batching = true;
+  bool test_2x_step = true;
+  bool probe_receptive_field = false;  // costs an apply for every probed step
+};
+
+struct Check {
+  std::string name;
+  std::string reason;  // empty: kept
+  double largest = 0;  // largest difference of two values that should be equal
+  std::string note;    // what a reader of the whole list wants to know
+
+  bool ok() const { return reason.empty(); }
+};
+
+struct Report {
+  std::vector<Check> checks;
+
+  bool ok() const;
+  // "check: reason" of every check that failed, one after the other.
+  std::string failures() const;
+};
+
+// Never throws: whatever a call reports is the failure of the check that made it.
+Report check_contract(const Case& c);
+
+// The tolerance of a case of these recorded values, looser where half precision is in play.
+Tolerance case_tolerance(double relative, double absolute, bool half_precision);
+
+// Whether the config computes or keeps parameters in half precision anywhere.
+bool uses_half_precision(const nlohmann::json& config);
+
+}  // namespace sl::cli
+
+#endif  // SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_

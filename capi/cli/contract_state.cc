@@ -1,0 +1,97 @@
+#include "cli/contract_state.h"
+
+namespace sl::cli {
+namespace {
+
+Comparison check_allocations(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input);
+  stepper.run(0, stepper.num_steps());
+  stepper.reset();
+  stepper.load(stepper.save());
+  const int64_t n = stepper.allocations();
+  if (n == 0) return {};
+  return {std::to_string(n) + " heap calls or locks in " + std::to_string(stepper.num_steps()) +
+          " steps, reset, save and load"};
+}
+
+Comparison check_reset(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input);
+  const Tensor first = stepper.run(0, stepper.num_steps());
+  stepper.reset();
+  return compare_bits(stepper.run(0, stepper.num_steps()), first);
+}
+
+// Saved at half of the stream; then that state is lost, and found again in the same stream and in
+// another.
+Comparison check_save_load(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input);
+  const int64_t end = stepper.num_steps(), half = end / 2;
+  stepper.run(0, half);
+  const std::vector<uint8_t> bytes = stepper.save();
+  const Tensor want = stepper.run(half, end);
+  stepper.reset();
+  stepper.run(0, end);
+  stepper.load(bytes);
+  if (Comparison same = compare_bits(stepper.run(half, end), want); !same.ok()) return same;
+  Stepper other(layer, input);
+  other.load(bytes);
+  return compare_bits(other.run(half, end), want);
+}
+
+// Bytes that are not a whole saved state are refused, and leave the stream as it was.
+Comparison check_bad_load(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input);
+  const int64_t end = stepper.num_steps(), half = end / 2;
+  stepper.run(0, half);
+  const std::vector<uint8_t> bytes = stepper.save();
+  const Tensor want = stepper.run(half, end);
+  stepper.load(bytes);
+  std::vector<uint8_t> cut(bytes.begin(), bytes.begin() + static_cast<int64_t>(bytes.size() / 2));
+  std::vector<uint8_t> broken = bytes;
+  if (!broken.empty()) broken[0] = static_cast<uint8_t>(broken[0] ^ 0xff);
+  for (const std::vector<uint8_t>& bad : {cut, broken}) {
+    sl_error error = SL_ERROR_INIT;
+    if (sl_state_load(stepper.state(), bad.data(), bad.size(), &error) == SL_OK) {
+      return {"broken bytes of a state were loaded"};
+    }
+  }
+  return compare_bits(stepper.run(half, end), want);
+}
+
+Comparison check_fork(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input);
+  const int64_t end = stepper.num_steps(), half = end / 2;
+  stepper.run(0, half);
+  Stepper fork(layer, input);
+  fork.run(0, end);  // something to overwrite
+  const int64_t before = fork.allocations();
+  fork.copy_from(stepper);
+  if (fork.allocations() != before) return {"sl_state_copy allocates or locks"};
+  const Tensor want = stepper.run(half, end);
+  return compare_bits(fork.run(half, end), want);
+}
+
+Comparison check_own_memory(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input);
+  Stepper::Options options;
+  options.own_memory = true;
+  Stepper placed(layer, input, options);
+  const Tensor want = stepper.run(0, stepper.num_steps());
+  return compare_bits(placed.run(0, placed.num_steps()), want);
+}
+
+}  // namespace
+
+const std::vector<StateCheck>& state_checks() {
+  static const std::vector<StateCheck> checks = {
+      {"no allocation in steps", check_allocations},
+      {"reset mid-stream", check_reset},
+      {"save and load mid-stream", check_save_load},
+      {"broken saves are refused", check_bad_load},
+      {"fork mid-stream", check_fork},
+      {"state in caller's memory", check_own_memory},
+  };
+  return checks;
+}
+
+}  // namespace sl::cli

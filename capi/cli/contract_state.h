@@ -1,0 +1,22 @@
+// What the contract says of states: they start over, are saved, forked, placed, and never allocate.
+#ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_STATE_H_
+#define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_STATE_H_
+
+#include <string>
+#include <vector>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+
+namespace sl::cli {
+
+struct StateCheck {
+  std::string name;
+  Comparison (*run)(const sl_layer* layer, const Input& input);
+};
+
+const std::vector<StateCheck>& state_checks();
+
+}  // namespace sl::cli
+
+#endif  // SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_STATE_H_

@@ -1,0 +1,209 @@
+// sl info: the tree of a model and what it costs.
+#include <algorithm>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/metadata.h"
+#include "cli/model.h"
+
+namespace sl::cli {
+namespace {
+
+using nlohmann::json;
+
+struct InfoOptions {
+  std::string model;
+  InputOptions input;
+  bool json = false;
+};
+
+struct Row {
+  std::string layer, output, parameters, state;
+};
+
+// Digits in groups of three, for eyes.
+std::string grouped(int64_t value) {
+  std::string digits = std::to_string(value);
+  for (auto at = static_cast<int64_t>(digits.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3) {
+    digits.insert(static_cast<size_t>(at), ",");
+  }
+  return digits;
+}
+
+std::string bytes_text(int64_t bytes) {
+  char text[32];
+  if (bytes < 1024) {
+    std::snprintf(text, sizeof(text), "%d B", static_cast<int>(bytes));
+  } else if (bytes < 1024 * 1024) {
+    std::snprintf(text, sizeof(text), "%.1f KiB", static_cast<double>(bytes) / 1024);
+  } else {
+    std::snprintf(text, sizeof(text), "%.1f MiB", static_cast<double>(bytes) / (1024 * 1024));
+  }
+  return text;
+}
+
+bool is_error(const json& value) { return value.is_object() && value.contains("error"); }
+
+std::string spec_text(const json& spec) {
+  if (is_error(spec)) return "error";
+  if (!spec.is_object()) return "";  // not known inside this combinator
+  std::string text = spec.value("dtype", "?") + "[";
+  const json shape = spec.value("channel_shape", json::array());
+  for (size_t i = 0; i < shape.size(); ++i) text += (i != 0 ? ", " : "") + shape[i].dump();
+  return text + "]";
+}
+
+std::string count_text(const json& node, const char* key, std::string (*format)(int64_t)) {
+  if (!node.contains(key)) return "";
+  const json& value = node[key];
+  if (!value.is_number()) return "error";
+  return value.get<int64_t>() == 0 ? "-" : format(value.get<int64_t>());
+}
+
+std::string label(const json& node) {
+  const std::string type = node.value("type", "?");
+  if (!node.contains("name") || !node["name"].is_string() || node["name"] == "") return type;
+  return type + "  " + node["name"].get<std::string>();
+}
+
+// `lead` stands before this node, `indent` before its children.
+void add_rows(const json& node, const std::string& lead, const std::string& indent,
+              std::vector<Row>& rows) {
+  rows.push_back({lead + label(node), spec_text(node.value("output", json())),
+                  count_text(node, "parameters", grouped),
+                  count_text(node, "state_bytes", bytes_text)});
+  const json children = node.value("children", json::array());
+  for (size_t i = 0; i < children.size(); ++i) {
+    const bool last = i + 1 == children.size();
+    add_rows(children[i], indent + (last ? "└─ " : "├─ "), indent + (last ? "   " : "│  "), rows);
+  }
+}
+
+// Characters, not bytes, of UTF-8.
+size_t width(const std::string& text) {
+  return static_cast<size_t>(
+      std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
+}
+
+std::string pad(const std::string& text, size_t columns, bool right) {
+  const std::string space(columns - std::min(columns, width(text)), ' ');
+  return right ? space + text : text + space;
+}
+
+void print_rows(std::vector<Row> rows) {
+  rows.insert(rows.begin(), {"layer", "output", "parameters", "state"});
+  size_t widths[4] = {0, 0, 0, 0};
+  for (const Row& row : rows) {
+    const std::string* cells[] = {&row.layer, &row.output, &row.parameters, &row.state};
+    for (size_t i = 0; i < 4; ++i) widths[i] = std::max(widths[i], width(*cells[i]));
+  }
+  for (const Row& row : rows) {
+    std::printf("%s  %s  %s  %s\n", pad(row.layer, widths[0], false).c_str(),
+                pad(row.output, widths[1], false).c_str(),
+                pad(row.parameters, widths[2], true).c_str(),
+                pad(row.state, widths[3], true).c_str());
+  }
+}
+
+std::string value_text(const json& value) {
+  return is_error(value) ? "error: " + value["error"].get<std::string>() : value.dump();
+}
+
+// Steps of a stream, and how long they take where a rate is known.
+std::string latency_text(const json& steps, std::optional<double> rate) {
+  if (!steps.is_number()) return value_text(steps);
+  std::string text = std::to_string(steps.get<int64_t>()) + " steps";
+  if (rate) {
+    char ms[40];
+    std::snprintf(ms, sizeof(ms), " (%.1f ms)", 1000 * steps.get<double>() / *rate);
+    text += ms;
+  }
+  return text;
+}
+
+std::string field_text(const json& field) {
+  if (field.is_null()) return "none";
+  if (!field.is_array()) return value_text(field);
+  auto bound = [](const json& v) { return v.is_string() ? v.get<std::string>() : v.dump(); };
+  return "[" + bound(field[0]) + ", " + bound(field[1]) + "] input steps";
+}
+
+void print_summary(const Model& model, const json& tree) {
+  const json metadata = read_metadata(model.layer.get());
+  const std::optional<double> rate = model.sample_rate();
+  std::optional<double> output_rate;
+  const json& ratio = metadata["output_ratio"];
+  if (rate && ratio.is_array()) {
+    output_rate = *rate * ratio[0].get<double>() / ratio[1].get<double>();
+  }
+  auto line = [](const char* name, const std::string& text) {
+    std::printf("%-16s %s\n", name, text.c_str());
+  };
+  if (tree.contains("input")) line("input", spec_text(tree["input"]));
+  if (tree.contains("output")) line("output", spec_text(tree["output"]));
+  if (rate) line("sample rate", std::to_string(static_cast<int64_t>(*rate)) + " Hz");
+  line("block size", latency_text(metadata["block_size"], rate));
+  line("output ratio",
+       ratio.is_array() ? ratio[0].dump() + "/" + ratio[1].dump() : value_text(ratio));
+  line("supports step", value_text(metadata["supports_step"]));
+  line("input latency", latency_text(metadata["input_latency"], rate));
+  line("output latency", latency_text(metadata["output_latency"], output_rate));
+  line("receptive field", field_text(metadata["receptive_field"]));
+  line("parameters", grouped(sl_layer_parameter_count(model.layer.get())));
+  if (tree.contains("state_bytes")) {
+    const std::string state = count_text(tree, "state_bytes", bytes_text);
+    line("state", state == "-" ? "none" : state + " a stream");
+  }
+}
+
+json describe(const sl_layer* layer, const sl_channel_spec& spec) {
+  size_t size = 0;
+  check([&](sl_error* e) { return sl_layer_describe(layer, &spec, nullptr, 0, &size, e); });
+  std::string text(size, '\0');
+  check([&](sl_error* e) {
+    return sl_layer_describe(layer, &spec, text.data(), text.size(), &size, e);
+  });
+  text.resize(text.find('\0') == std::string::npos ? text.size() : text.find('\0'));
+  return json::parse(text);
+}
+
+int run_info(const InfoOptions& options) {
+  const Model model = open_model(options.model);
+  const auto spec = find_input_spec(model.layer.get(), options.input);
+  if (options.json) {
+    const json tree = describe(model.layer.get(), input_spec(model.layer.get(), options.input));
+    std::printf("%s\n", tree.dump(1).c_str());
+    return 0;
+  }
+  json tree = json::object();
+  if (spec) {
+    tree = describe(model.layer.get(), *spec);
+    std::vector<Row> rows;
+    add_rows(tree, "", "", rows);
+    print_rows(rows);
+    std::printf("\n");
+  } else {
+    std::printf("The model does not say what its input is: give --input to see its tree.\n\n");
+  }
+  print_summary(model, tree);
+  return 0;
+}
+
+}  // namespace
+
+void add_info(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("info", "Print a model's tree, latency, memory");
+  auto options = std::make_shared<InfoOptions>();
+  command->add_option("model", options->model, "Model directory")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  options->input.add_to(*command, false);
+  command->add_flag("--json", options->json, "Print the tree as JSON");
+  command->callback([options, &action] { action = [options] { return run_info(*options); }; });
+}
+
+}  // namespace sl::cli

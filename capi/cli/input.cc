@@ -1,0 +1,101 @@
+#include "cli/input.h"
+
+#include <algorithm>
+#include <charconv>
+
+namespace sl::cli {
+namespace {
+
+std::vector<int64_t> sequence_dims(int64_t batch, int64_t time, const sl_channel_spec& spec) {
+  std::vector<int64_t> dims = {batch, time};
+  dims.insert(dims.end(), spec.dims, spec.dims + spec.rank);
+  return dims;
+}
+
+NamedTensor random_constant(const std::string& text, int64_t batch, std::mt19937& rng) {
+  const size_t equals = text.find('=');
+  if (equals == std::string::npos || equals == 0) {
+    throw std::invalid_argument("--constant is name=time,channels..., not '" + text + "'");
+  }
+  std::vector<int64_t> dims = parse_shape(text.substr(equals + 1));
+  if (dims.empty()) throw std::invalid_argument("--constant " + text + " has no time");
+  dims.insert(dims.begin(), batch);
+  return {text.substr(0, equals), random_sequence(SL_FLOAT32, dims, rng)};
+}
+
+}  // namespace
+
+std::vector<int64_t> parse_shape(const std::string& text) {
+  std::vector<int64_t> dims;
+  if (text == "scalar" || text == "[]") return dims;
+  const char* at = text.data();
+  const char* end = at + text.size();
+  while (true) {
+    int64_t value = 0;
+    const auto [rest, error] = std::from_chars(at, end, value);
+    if (error != std::errc() || value <= 0 || (rest != end && *rest != ',')) {
+      throw std::invalid_argument("a shape is positive numbers as in 16,8, or 'scalar', not '" +
+                                  text + "'");
+    }
+    dims.push_back(value);
+    if (rest == end) return dims;
+    at = rest + 1;
+  }
+}
+
+void InputOptions::add_to(CLI::App& command, bool runs) {
+  command.add_option("--input", shape, "Channel shape of the input, such as 16,8 or scalar");
+  command.add_option("--dtype", dtype, "Dtype of the input, such as float32");
+  if (!runs) return;
+  command.add_option("--constant", constants, "A random constant sequence: name=time,channels...");
+  command.add_option("--max-int", max_int, "Random integers are below this")->capture_default_str();
+}
+
+sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
+  sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+  if (options.shape.empty()) {
+    try {
+      check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
+    } catch (const Error& error) {
+      throw Error(error.code(), std::string(error.what()) + " (say it with --input)");
+    }
+  } else {
+    const std::vector<int64_t> dims = parse_shape(options.shape);
+    if (dims.size() > SL_MAX_CHANNEL_RANK) {
+      throw std::invalid_argument("--input has more than " + std::to_string(SL_MAX_CHANNEL_RANK) +
+                                  " dimensions");
+    }
+    spec.rank = static_cast<int32_t>(dims.size());
+    std::copy(dims.begin(), dims.end(), spec.dims);
+  }
+  if (!options.dtype.empty()) spec.dtype = parse_dtype(options.dtype);
+  return spec;
+}
+
+std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const InputOptions& options) {
+  if (!options.shape.empty()) return input_spec(layer, options);
+  sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+  if (sl_layer_input_spec(layer, &spec, nullptr) != SL_OK) return std::nullopt;
+  return input_spec(layer, options);
+}
+
+Input random_input(const sl_layer* layer, const InputOptions& options, int64_t batch,
+                   int64_t time) {
+  const sl_channel_spec spec = input_spec(layer, options);
+  std::mt19937 rng(0);
+  Input input;
+  input.x = random_sequence(spec.dtype, sequence_dims(batch, time, spec), rng, options.max_int);
+  input.constants = random_constants(options, batch);
+  return input;
+}
+
+Constants random_constants(const InputOptions& options, int64_t batch) {
+  std::mt19937 rng(1);
+  Constants constants;
+  for (const std::string& text : options.constants) {
+    constants.push_back(random_constant(text, batch, rng));
+  }
+  return constants;
+}
+
+}  // namespace sl::cli

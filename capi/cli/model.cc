@@ -1,0 +1,209 @@
+#include "cli/model.h"
+
+#include <cmath>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+namespace sl::cli {
+namespace {
+
+using nlohmann::json;
+
+constexpr const char* kComplexSuffix = "@complex64";
+
+std::string plain_name(std::string name) {
+  if (name.ends_with(kComplexSuffix)) name.resize(name.size() - std::string(kComplexSuffix).size());
+  return name;
+}
+
+// Pairs of float32 have the layout of complex numbers: only the description changes.
+Tensor as_complex(Tensor x) {
+  if (x.dtype != SL_FLOAT32 || x.dims.empty() || x.dims.back() != 2) {
+    throw std::runtime_error("a complex tensor is not stored as pairs of float32");
+  }
+  x.dtype = SL_COMPLEX64;
+  x.dims.pop_back();
+  return x;
+}
+
+struct Entry {
+  std::string name;
+  sl_sequence view = SL_SEQUENCE_INIT;
+
+  Tensor tensor() const {
+    Tensor x = copy_of(view);
+    const bool pairs = name.ends_with(kComplexSuffix) && x.dtype != SL_COMPLEX64;
+    return pairs ? as_complex(std::move(x)) : x;
+  }
+};
+
+Entry entry_at(const sl_weights* weights, int64_t index) {
+  Entry entry;
+  const char* name = nullptr;
+  check([&](sl_error* e) { return sl_weights_get(weights, index, &name, &entry.view, e); });
+  entry.name = name;
+  return entry;
+}
+
+std::vector<std::string> emit_paths(const json& recorded) {
+  std::vector<std::string> paths;
+  for (const auto& name : recorded.value("emits", json::array())) {
+    std::string path = name.get<std::string>();
+    if (path.ends_with(".mask")) continue;
+    paths.push_back(path);
+  }
+  return paths;
+}
+
+double number_of(const json& recorded, const char* key, double otherwise) {
+  if (!recorded.contains(key)) return otherwise;
+  const json& value = recorded[key];
+  return value.is_string() ? std::strtod(value.get<std::string>().c_str(), nullptr)
+                           : value.get<double>();
+}
+
+void read_emits(const json& recorded, const sl_weights* tensors, const std::string& prefix,
+                Case& c) {
+  const std::string values = ".values";
+  for (const std::string& path : emit_paths(recorded)) {
+    const std::string name = prefix + "emits." + path;
+    if (!path.ends_with(values)) {
+      c.emits.push_back({path, read_tensor(tensors, name)});
+      continue;
+    }
+    const size_t cut = values.size();
+    c.emits.push_back({path.substr(0, path.size() - cut),
+                       read_sequence(tensors, name.substr(0, name.size() - cut))});
+  }
+}
+
+}  // namespace
+
+std::optional<double> Model::sample_rate() const {
+  if (weights == nullptr) return std::nullopt;
+  const char* text = sl_weights_metadata(weights.get(), "sample_rate");
+  if (text == nullptr) return std::nullopt;
+  const double rate = std::strtod(text, nullptr);
+  return rate > 0 ? std::optional(rate) : std::nullopt;
+}
+
+bool Model::half_precision() const {
+  return uses_half_precision(config) || (weights != nullptr && any_half_tensor(weights.get()));
+}
+
+Model open_model(const std::string& directory) {
+  Model model;
+  model.directory = directory;
+  model.layer = make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_open(directory.c_str(), nullptr, out, e);
+  });
+  const std::filesystem::path folder(directory);
+  model.config = json::parse(read_file((folder / "config.json").string()));
+  const std::string weights = (folder / "model.safetensors").string();
+  if (std::filesystem::exists(weights)) model.weights = open_weights(weights);
+  return model;
+}
+
+std::string read_file(const std::string& path) {
+  std::ifstream file(path, std::ios::binary);
+  std::ostringstream text;
+  text << file.rdbuf();
+  if (!file) throw std::runtime_error("cannot read " + path);
+  return text.str();
+}
+
+Weights open_weights(const std::string& path) {
+  return make<sl_weights>(
+      [&](sl_weights** out, sl_error* e) { return sl_weights_open(path.c_str(), out, e); });
+}
+
+bool has_tensor(const sl_weights* weights, const std::string& name) {
+  sl_sequence view = SL_SEQUENCE_INIT;
+  sl_error error = SL_ERROR_INIT;
+  return sl_weights_find(weights, name.c_str(), &view, &error) == SL_OK ||
+         sl_weights_find(weights, (name + kComplexSuffix).c_str(), &view, &error) == SL_OK;
+}
+
+Tensor read_tensor(const sl_weights* weights, const std::string& name) {
+  Entry entry{name};
+  sl_error error = SL_ERROR_INIT;
+  if (sl_weights_find(weights, name.c_str(), &entry.view, &error) == SL_OK) return entry.tensor();
+  const std::string stored = name + kComplexSuffix;
+  entry.name = stored;
+  if (sl_weights_find(weights, stored.c_str(), &entry.view, nullptr) == SL_OK) {
+    return entry.tensor();
+  }
+  throw Error(error.code, error.message);
+}
+
+Tensor read_sequence(const sl_weights* weights, const std::string& name) {
+  Tensor values = read_tensor(weights, name + ".values");
+  const Tensor mask = read_tensor(weights, name + ".mask");
+  values.is_array = false;
+  if (values.dims.size() < 2 || mask.dims.size() != 2 ||
+      mask.size() != values.batch() * values.time()) {
+    throw std::runtime_error(name + " has values " + shape_text(values.dims) + " but a mask " +
+                             shape_text(mask.dims));
+  }
+  values.mask.reserve(1);
+  values.mask = mask.bytes;
+  return values;
+}
+
+Weights select_weights(const sl_weights* weights, const std::string& prefix) {
+  Weights out =
+      make<sl_weights>([&](sl_weights** set, sl_error* e) { return sl_weights_create(set, e); });
+  const int64_t count = sl_weights_count(weights);
+  for (int64_t i = 0; i < count; ++i) {
+    const Entry entry = entry_at(weights, i);
+    if (!entry.name.starts_with(prefix)) continue;
+    const Tensor tensor = entry.tensor();
+    const std::string name = plain_name(entry.name.substr(prefix.size()));
+    const sl_sequence view = tensor.view();
+    check([&](sl_error* e) { return sl_weights_add(out.get(), name.c_str(), &view, e); });
+  }
+  return out;
+}
+
+bool any_half_tensor(const sl_weights* weights) {
+  const int64_t count = sl_weights_count(weights);
+  for (int64_t i = 0; i < count; ++i) {
+    if (is_half(entry_at(weights, i).view.dtype)) return true;
+  }
+  return false;
+}
+
+Layer create_layer(const std::string& config, const sl_weights* weights) {
+  return make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), weights, nullptr, out, e);
+  });
+}
+
+Case read_case(const json& recorded, const sl_weights* tensors, const std::string& prefix,
+               bool half_precision) {
+  Case c;
+  c.metadata = recorded;
+  c.input.x = read_sequence(tensors, prefix + "input");
+  const json constants = recorded.value("constants", json::object());
+  for (const auto& [name, kind] : constants.items()) {
+    const std::string path = prefix + "constants." + name;
+    c.input.constants.push_back(
+        {name, kind == "sequence" ? read_sequence(tensors, path) : read_tensor(tensors, path)});
+  }
+  c.input.stream_constants = recorded.value("stream_constants", false);
+  c.output = read_sequence(tensors, prefix + "output");
+  read_emits(recorded, tensors, prefix, c);
+  half_precision = half_precision || is_half(c.input.x.dtype) || is_half(c.output->dtype);
+  c.tolerance = case_tolerance(number_of(recorded, "rtol", 0), number_of(recorded, "atol", 0),
+                               half_precision);
+  const double pad_value = number_of(recorded, "padding_invariance_pad_value", NAN);
+  if (!std::isnan(pad_value)) c.pad_value = pad_value;
+  c.test_padding_invariance = recorded.value("test_padding_invariance", true);
+  c.test_batching = recorded.value("test_batching", true);
+  c.test_2x_step = recorded.value("test_2x_step", true);
+  return c;
+}
+
+}  // namespace sl::cli

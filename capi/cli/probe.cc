@@ -1,0 +1,159 @@
+#include "cli/probe.h"
+
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "cli/metadata.h"
+
+namespace sl::cli {
+namespace {
+
+constexpr int64_t kMaxTime = 512;
+constexpr int64_t kMaxProbes = 48;
+
+struct Field {
+  bool exists = false;
+  int64_t start = 0, end = 0;
+
+  bool contains(int64_t offset) const { return exists && start <= offset && offset <= end; }
+  std::string text() const { return receptive_field_json(exists ? 1 : 0, start, end).dump(); }
+};
+
+Field whole_field(const sl_layer* layer) {
+  Field f;
+  int32_t exists = 0;
+  check([&](sl_error* e) { return sl_layer_receptive_field(layer, &exists, &f.start, &f.end, e); });
+  f.exists = exists != 0;
+  return f;
+}
+
+std::vector<Field> fields_per_step(const sl_layer* layer) {
+  std::vector<Field> fields(static_cast<size_t>(get(sl_layer_receptive_field_count, layer)));
+  for (size_t i = 0; i < fields.size(); ++i) {
+    Field& f = fields[i];
+    int32_t exists = 0;
+    check([&](sl_error* e) {
+      return sl_layer_receptive_field_at(layer, static_cast<int64_t>(i), &exists, &f.start, &f.end,
+                                         e);
+    });
+    f.exists = exists != 0;
+  }
+  return fields;
+}
+
+// Long enough to see both ends, if they are near enough.
+int64_t probe_time(const Field& field, int64_t time, int64_t block) {
+  int64_t length = 1;
+  if (field.exists && field.start != -SL_INFINITE) length -= std::min<int64_t>(0, field.start);
+  if (field.exists && field.end != SL_INFINITE) length += std::max<int64_t>(0, field.end);
+  const int64_t wanted = std::min(std::max(time, 2 * length), std::max(time, kMaxTime));
+  return (wanted + block - 1) / block * block;
+}
+
+// An input like the given one, with batch 1, every step valid, and constants of fitting length.
+Input probe_input(const Input& like, int64_t time, std::mt19937& rng) {
+  auto valid = [&](const Tensor& x, int64_t steps) {
+    std::vector<int64_t> dims = x.dims;
+    dims[0] = 1;
+    dims[1] = steps;
+    return random_sequence(x.dtype, dims, rng);
+  };
+  Input out = like;
+  out.x = valid(like.x, time);
+  for (NamedTensor& constant : out.constants) {
+    Tensor& value = constant.value;
+    if (value.is_array) {
+      value.bytes.resize(value.bytes.size() / static_cast<size_t>(value.dims[0]));
+      value.dims[0] = 1;
+    } else {
+      value = valid(value, value.time() == like.x.time() ? time : value.time());
+    }
+  }
+  return out;
+}
+
+// Outputs that differ by more than rounding, which FFTs and blocked sums spread everywhere.
+bool changed(const Tensor& a, const Tensor& b, int64_t t, double threshold) {
+  const int64_t n = a.step_size();
+  for (int64_t i = t * n; i < (t + 1) * n; ++i) {
+    if (!(std::abs(a.at(i) - b.at(i)) <= threshold)) return true;
+  }
+  return false;
+}
+
+double largest_magnitude(const Tensor& x) {
+  double largest = 0;
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const double value = std::abs(x.at(i));
+    if (std::isfinite(value)) largest = std::max(largest, value);
+  }
+  return largest;
+}
+
+class Prober {
+ public:
+  Prober(const sl_layer* layer, Input input, double relative)
+      : layer_(layer), input_(std::move(input)), fields_(fields_per_step(layer)) {
+    check([&](sl_error* e) { return sl_layer_output_ratio(layer, &numerator_, &denominator_, e); });
+    before_ = apply(layer, input_);
+    threshold_ = relative * (1 + largest_magnitude(before_));
+  }
+
+  // Changes input step i; returns what moved that should not have.
+  std::string probe(int64_t i, std::mt19937& rng) {
+    Input moved = input_;
+    std::normal_distribution<double> normal;
+    const int64_t n = moved.x.step_size();
+    for (int64_t k = i * n; k < (i + 1) * n; ++k) moved.x.set(k, {normal(rng), normal(rng)});
+    const Tensor after = apply(layer_, moved);
+    for (int64_t j = 0; j < std::min(after.time(), before_.time()); ++j) {
+      if (!before_.valid(0, j) || !changed(before_, after, j, threshold_)) continue;
+      const int64_t offset = i - j * denominator_ / numerator_;
+      start_ = std::min(start_.value_or(offset), offset);
+      end_ = std::max(end_.value_or(offset), offset);
+      const Field& field = fields_[static_cast<size_t>(j) % fields_.size()];
+      if (!field.contains(offset)) {
+        return "output step " + std::to_string(j) + " changes with input step " +
+               std::to_string(i) + ", offset " + std::to_string(offset) + ", outside its field " +
+               field.text();
+      }
+    }
+    return "";
+  }
+
+  std::string observed() const {
+    Field f{start_.has_value(), start_.value_or(0), end_.value_or(0)};
+    return f.text();
+  }
+
+ private:
+  const sl_layer* layer_;
+  Input input_;
+  std::vector<Field> fields_;
+  int64_t numerator_ = 1, denominator_ = 1;
+  Tensor before_;
+  double threshold_ = 0;
+  std::optional<int64_t> start_, end_;
+};
+
+}  // namespace
+
+Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance tolerance) {
+  const Field field = whole_field(layer);
+  if (field.contains(-SL_INFINITE) && field.contains(SL_INFINITE)) return {"", "unbounded"};
+  const int64_t time = probe_time(field, input.x.time(), get(sl_layer_block_size, layer));
+  std::mt19937 rng(1);
+  Prober prober(layer, probe_input(input, time, rng), std::max(1e-4, tolerance.relative));
+  Probe probe;
+  // Where not all steps fit: an odd stride, for an even one would miss phases of the block.
+  const int64_t stride = time <= kMaxProbes ? 1 : (time / kMaxProbes) | 1;
+  for (int64_t i = 0; i < time && probe.reason.empty(); i += stride) {
+    probe.reason = prober.probe(i, rng);
+  }
+  probe.note = "declared " + field.text() + ", seen " + prober.observed() + " over " +
+               std::to_string(time) + " steps";
+  return probe;
+}
+
+}  // namespace sl::cli

@@ -1,0 +1,215 @@
+#include "cli/runner.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "cli/trap.h"
+
+namespace sl::cli {
+namespace {
+
+int64_t round_up(int64_t value, int64_t multiple) {
+  return (value + multiple - 1) / multiple * multiple;
+}
+
+std::vector<sl_sequence> views_of(const std::vector<NamedTensor>& emits) {
+  std::vector<sl_sequence> out;
+  for (const NamedTensor& emit : emits) out.push_back(emit.value.view());
+  return out;
+}
+
+sl_run_options run_options(const std::vector<sl_constant>& constants,
+                           std::vector<sl_sequence>& emits) {
+  sl_run_options options = SL_RUN_OPTIONS_INIT;
+  options.constants = constants.data();
+  options.num_constants = static_cast<int64_t>(constants.size());
+  options.emits = emits.empty() ? nullptr : emits.data();
+  options.num_emits = static_cast<int64_t>(emits.size());
+  return options;
+}
+
+Tensor make_output(const sl_layer* layer, int32_t mode, const Tensor& x,
+                   const sl_run_options& options) {
+  const sl_sequence in = x.view();
+  sl_sequence shape = SL_SEQUENCE_INIT;
+  check([&](sl_error* e) { return sl_layer_output_shape(layer, mode, &in, &options, &shape, e); });
+  return make_like(shape);
+}
+
+}  // namespace
+
+std::vector<sl_constant> views(const Constants& constants) {
+  std::vector<sl_constant> out;
+  for (const NamedTensor& constant : constants) {
+    out.push_back({constant.name.c_str(), constant.value.view()});
+  }
+  return out;
+}
+
+Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>* emits) {
+  const std::vector<sl_constant> constants = views(input.constants);
+  if (emits != nullptr) *emits = make_emits(layer, SL_LAYER_WISE, input.x, input.constants);
+  std::vector<sl_sequence> emit_views = views_of(emits != nullptr ? *emits : Constants());
+  const sl_run_options options = run_options(constants, emit_views);
+  Tensor y = make_output(layer, SL_LAYER_WISE, input.x, options);
+  const sl_sequence in = input.x.view();
+  sl_sequence out = y.view();
+  check([&](sl_error* e) { return sl_layer_apply(layer, &in, &out, &options, e); });
+  return y;
+}
+
+sl_channel_spec output_spec(const sl_layer* layer, const Input& input) {
+  const std::vector<sl_constant> constants = views(input.constants);
+  const sl_channel_spec in = channel_spec(input.x);
+  sl_channel_spec out = SL_CHANNEL_SPEC_INIT;
+  check([&](sl_error* e) {
+    return sl_layer_output_spec(layer, &in, constants.data(),
+                                static_cast<int64_t>(constants.size()), &out, e);
+  });
+  return out;
+}
+
+std::vector<NamedTensor> make_emits(const sl_layer* layer, int32_t mode, const Tensor& x,
+                                    const Constants& constants) {
+  const sl_channel_spec in = channel_spec(x);
+  const sl_sequence view = x.view();
+  const std::vector<sl_constant> constant_views = views(constants);
+  std::vector<sl_sequence> none;
+  const sl_run_options options = run_options(constant_views, none);
+  int64_t count = 0;
+  check([&](sl_error* e) {
+    return sl_layer_emit_count(layer, &in, options.constants, options.num_constants, &count, e);
+  });
+  std::vector<NamedTensor> emits;
+  for (int64_t i = 0; i < count; ++i) {
+    char path[1024] = "";
+    sl_sequence shape = SL_SEQUENCE_INIT;
+    check([&](sl_error* e) {
+      return sl_layer_emit_shape(layer, mode, &view, &options, i, path, sizeof(path), &shape, e);
+    });
+    emits.push_back({path, make_like(shape)});
+  }
+  return emits;
+}
+
+Stepper::Stepper(const sl_layer* layer, const Input& input, Options options)
+    : layer_(layer), input_(input), options_(options) {
+  const int64_t latency = get(sl_layer_input_latency, layer);
+  block_ = get(sl_layer_block_size, layer) * options.blocks_per_step;
+  const int64_t time = round_up(input.x.time() + latency, block_);
+  num_steps_ = time / block_;
+  input_.x = slice_time(input.x, 0, time);
+  make_state();
+}
+
+void Stepper::make_state() {
+  // A streamed constant is as long as the block it comes with.
+  const Constants constants = block_constants(0);
+  const std::vector<sl_constant> constant_views = views(constants);
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = input_.x.batch();
+  options.max_steps = block_;
+  options.input = channel_spec(input_.x);
+  options.constants = constant_views.data();
+  options.num_constants = static_cast<int64_t>(constant_views.size());
+  if (!options_.own_memory) {
+    state_ = make<sl_state>(
+        [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer_, &options, out, e); });
+    return;
+  }
+  size_t size = 0, alignment = 1;
+  check([&](sl_error* e) { return sl_state_size(layer_, &options, &size, &alignment, e); });
+  memory_.resize(size + alignment);
+  const auto address = reinterpret_cast<uintptr_t>(memory_.data());
+  uint8_t* aligned = memory_.data() + (alignment - address % alignment) % alignment;
+  state_ = make<sl_state>([&](sl_state** out, sl_error* e) {
+    return sl_state_init(layer_, &options, aligned, size, out, e);
+  });
+}
+
+Constants Stepper::block_constants(int64_t index) const {
+  Constants out = input_.constants;
+  if (!input_.stream_constants) return out;
+  for (NamedTensor& constant : out) {
+    if (constant.value.is_array) continue;
+    constant.value = slice_time(constant.value, index * block_, (index + 1) * block_);
+  }
+  return out;
+}
+
+template <typename Call>
+void Stepper::trapped(Call&& call) {
+  sl_error error = SL_ERROR_INIT;
+  sl_status status;
+  {
+    AllocationTrap trap;
+    status = call(&error);
+    allocations_ += trap.count();
+  }
+  // A failing call may take its time: only what succeeds is held to the promise.
+  if (status != SL_OK) {
+    throw Error(status, error.message[0] != '\0' ? error.message : sl_status_name(status));
+  }
+}
+
+Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress) {
+  std::vector<Tensor> outputs;
+  std::vector<std::vector<Tensor>> emitted;
+  emits_.clear();
+  Constants constants = block_constants(0);
+  for (int64_t i = begin; i < end; ++i) {
+    const Tensor x = slice_time(input_.x, i * block_, (i + 1) * block_);
+    if (input_.stream_constants) constants = block_constants(i);
+    const std::vector<sl_constant> constant_views = views(constants);
+    std::vector<NamedTensor> emits;
+    if (options_.with_emits) emits = make_emits(layer_, SL_STEP_WISE, x, constants);
+    std::vector<sl_sequence> emit_views = views_of(emits);
+    const sl_run_options options = run_options(constant_views, emit_views);
+    Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
+    const sl_sequence in = x.view();
+    sl_sequence out = y.view();
+    const auto start = std::chrono::steady_clock::now();
+    trapped(
+        [&](sl_error* e) { return sl_layer_step(layer_, state_.get(), &in, &out, &options, e); });
+    step_time_ += std::chrono::steady_clock::now() - start;
+    outputs.push_back(std::move(y));
+    emitted.resize(emits.size());
+    if (emits_.empty()) emits_ = emits;
+    for (size_t k = 0; k < emits.size(); ++k) emitted[k].push_back(std::move(emits[k].value));
+    if (progress) progress(i - begin + 1);
+  }
+  for (size_t k = 0; k < emitted.size(); ++k) {
+    // An emit without a time axis cannot be joined: the last one stands.
+    const bool joins = emitted[k][0].dims.size() > 1;
+    emits_[k].value = joins ? concat_time(emitted[k]) : emitted[k].back();
+  }
+  return outputs.empty() ? Tensor() : concat_time(outputs);
+}
+
+Tensor Stepper::run_all(const std::function<void(int64_t)>& progress) {
+  return drop_steps(run(0, num_steps_, progress), get(sl_layer_output_latency, layer_));
+}
+
+void Stepper::reset() {
+  trapped([&](sl_error* e) { return sl_state_reset(state_.get(), e); });
+}
+
+std::vector<uint8_t> Stepper::save() {
+  std::vector<uint8_t> bytes(sl_state_save_size(state_.get()));
+  trapped([&](sl_error* e) { return sl_state_save(state_.get(), bytes.data(), bytes.size(), e); });
+  return bytes;
+}
+
+void Stepper::load(const std::vector<uint8_t>& bytes) {
+  trapped([&](sl_error* e) { return sl_state_load(state_.get(), bytes.data(), bytes.size(), e); });
+}
+
+void Stepper::copy_from(const Stepper& source) {
+  trapped([&](sl_error* e) { return sl_state_copy(state_.get(), source.state_.get(), e); });
+}
+
+Tensor drop_steps(const Tensor& x, int64_t steps) {
+  return slice_time(x, std::min(steps, x.time()), x.time());
+}
+
+}  // namespace sl::cli

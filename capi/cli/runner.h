@@ -1,0 +1,96 @@
+// Runs a layer over a whole host tensor, layer-wise or step-wise.
+#ifndef SEQUENCE_LAYERS_CAPI_CLI_RUNNER_H_
+#define SEQUENCE_LAYERS_CAPI_CLI_RUNNER_H_
+
+#include <chrono>
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include "cli/api.h"
+#include "cli/tensor.h"
+
+namespace sl::cli {
+
+using Constants = std::vector<NamedTensor>;
+
+// What goes into a run. Streamed constant sequences are fed block by block along with x.
+struct Input {
+  Tensor x;
+  Constants constants;
+  bool stream_constants = false;
+};
+
+// The views of constants in the form that the ABI takes; the constants must outlive it.
+std::vector<sl_constant> views(const Constants& constants);
+
+// The layer-wise output; also its emits if a place for them is given.
+Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>* emits = nullptr);
+
+// Channel spec of the output for that input.
+sl_channel_spec output_spec(const sl_layer* layer, const Input& input);
+
+// Zeroed emits with their paths and the shapes that they have for an x of these constants.
+std::vector<NamedTensor> make_emits(const sl_layer* layer, int32_t mode, const Tensor& x,
+                                    const Constants& constants);
+
+// A finite input cut into blocks, and a stream to run them through. The input is padded with
+// `input_latency` invalid steps, and then up to a multiple of the block.
+class Stepper {
+ public:
+  struct Options {
+    int64_t blocks_per_step = 1;
+    bool own_memory = false;  // the state lives in the stepper's memory, not the library's
+    bool with_emits = false;
+  };
+
+  Stepper(const sl_layer* layer, const Input& input, Options options);
+  Stepper(const sl_layer* layer, const Input& input) : Stepper(layer, input, Options()) {}
+
+  int64_t num_steps() const { return num_steps_; }
+  // Runs the blocks [begin, end) on the stream as it stands; returns their raw outputs, latency
+  // included. `progress` is told the number of blocks done.
+  Tensor run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress = nullptr);
+  // Runs everything and drops the first `output_latency` steps.
+  Tensor run_all(const std::function<void(int64_t)>& progress = nullptr);
+
+  sl_state* state() { return state_.get(); }
+  // Heap calls and locks in all calls made so far.
+  int64_t allocations() const { return allocations_; }
+  // Time spent in steps alone, over all runs.
+  std::chrono::nanoseconds step_time() const { return step_time_; }
+  // Of the last run, concatenated over time.
+  const std::vector<NamedTensor>& emits() const { return emits_; }
+
+  // The ABI's real-time calls on states, counted too.
+  void reset();
+  std::vector<uint8_t> save();
+  void load(const std::vector<uint8_t>& bytes);
+  void copy_from(const Stepper& source);
+
+ private:
+  void make_state();
+  Constants block_constants(int64_t index) const;
+  // Counts what call(sl_error*) allocates, and throws what it reports.
+  template <typename Call>
+  void trapped(Call&& call);
+
+  const sl_layer* layer_;
+  Input input_;
+  Options options_;
+  int64_t block_ = 1;
+  int64_t num_steps_ = 0;
+  int64_t allocations_ = 0;
+  std::chrono::nanoseconds step_time_{0};
+  std::vector<NamedTensor> emits_;
+  std::vector<uint8_t> memory_;
+  State state_;  // last: freed before its memory
+};
+
+// x without its first `steps` steps.
+Tensor drop_steps(const Tensor& x, int64_t steps);
+
+}  // namespace sl::cli
+
+#endif  // SEQUENCE_LAYERS_CAPI_CLI_RUNNER_H_

@@ -1,0 +1,120 @@
+#include "cli/trap.h"
+
+#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#define SL_TRAP_AVAILABLE 0
+#else
+#define SL_TRAP_AVAILABLE 1
+#endif
+
+#if SL_TRAP_AVAILABLE
+#include <dlfcn.h>
+#include <errno.h>
+#include <pthread.h>
+#include <stddef.h>
+#endif
+
+namespace sl::cli {
+namespace {
+
+// Plain data of the executable: reaching them never allocates.
+thread_local bool armed = false;
+thread_local int64_t calls = 0;
+
+}  // namespace
+
+AllocationTrap::AllocationTrap() {
+  calls = 0;
+  armed = true;
+}
+
+AllocationTrap::~AllocationTrap() { armed = false; }
+
+int64_t AllocationTrap::count() const { return calls; }
+
+bool AllocationTrap::available() { return SL_TRAP_AVAILABLE != 0; }
+
+#if SL_TRAP_AVAILABLE
+namespace {
+
+void note() {
+  if (armed) ++calls;
+}
+
+using MutexLock = int (*)(pthread_mutex_t*);
+
+MutexLock real_mutex_lock() {
+  return reinterpret_cast<MutexLock>(dlsym(RTLD_NEXT, "pthread_mutex_lock"));
+}
+
+MutexLock mutex_lock = nullptr;
+
+// Before main, so that no armed thread ever resolves a symbol.
+__attribute__((constructor)) void resolve_mutex_lock() { mutex_lock = real_mutex_lock(); }
+
+}  // namespace
+#endif
+
+}  // namespace sl::cli
+
+#if SL_TRAP_AVAILABLE
+// Definitions in the executable win over glibc's for every shared library of the process. They
+// forward to glibc's own entries.
+#define SL_INTERPOSE extern "C" __attribute__((visibility("default")))
+
+extern "C" {
+void* __libc_malloc(size_t size);
+void* __libc_calloc(size_t count, size_t size);
+void* __libc_realloc(void* memory, size_t size);
+void __libc_free(void* memory);
+void* __libc_memalign(size_t alignment, size_t size);
+}
+
+SL_INTERPOSE void* malloc(size_t size) noexcept {
+  sl::cli::note();
+  return __libc_malloc(size);
+}
+
+SL_INTERPOSE void* calloc(size_t count, size_t size) noexcept {
+  sl::cli::note();
+  return __libc_calloc(count, size);
+}
+
+SL_INTERPOSE void* realloc(void* memory, size_t size) noexcept {
+  sl::cli::note();
+  return __libc_realloc(memory, size);
+}
+
+SL_INTERPOSE void free(void* memory) noexcept {
+  sl::cli::note();
+  __libc_free(memory);
+}
+
+SL_INTERPOSE void* memalign(size_t alignment, size_t size) noexcept {
+  sl::cli::note();
+  return __libc_memalign(alignment, size);
+}
+
+SL_INTERPOSE void* aligned_alloc(size_t alignment, size_t size) noexcept {
+  sl::cli::note();
+  return __libc_memalign(alignment, size);
+}
+
+SL_INTERPOSE int posix_memalign(void** out, size_t alignment, size_t size) noexcept {
+  sl::cli::note();
+  if (alignment % sizeof(void*) != 0 || (alignment & (alignment - 1)) != 0 || alignment == 0) {
+    return EINVAL;
+  }
+  void* memory = __libc_memalign(alignment, size);
+  if (memory == nullptr) return ENOMEM;
+  *out = memory;
+  return 0;
+}
+
+SL_INTERPOSE int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
+  sl::cli::note();
+  // Constructors of other objects may lock before ours has run.
+  const auto lock =
+      sl::cli::mutex_lock != nullptr ? sl::cli::mutex_lock : sl::cli::real_mutex_lock();
+  return lock(mutex);
+}
+#endif

@@ -1,0 +1,103 @@
+// sl verify: the whole contract on one model.
+#include <cstdio>
+#include <filesystem>
+#include <memory>
+#include <string>
+
+#include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/model.h"
+
+namespace sl::cli {
+namespace {
+
+struct VerifyOptions {
+  std::string model;
+  InputOptions input;
+  int64_t batch = 3;
+  int64_t time = 0;
+  bool stream_constants = false;
+  bool random = false;
+};
+
+// Some blocks more than latency and receptive field take, so that every buffer wraps; but bounded.
+int64_t default_time(const sl_layer* layer) {
+  const int64_t block = get(sl_layer_block_size, layer);
+  int32_t exists = 0;
+  int64_t start = 0, end = 0;
+  check([&](sl_error* e) { return sl_layer_receptive_field(layer, &exists, &start, &end, e); });
+  int64_t span = 16;
+  if (exists != 0 && start != -SL_INFINITE) span -= std::min<int64_t>(0, start);
+  if (exists != 0 && end != SL_INFINITE) span += std::max<int64_t>(0, end);
+  const int64_t blocks = std::max<int64_t>(5, (span + block - 1) / block + 2);
+  return std::min(blocks, std::max<int64_t>(5, 2048 / block)) * block;
+}
+
+// A recorded case beside the model has the right answers; random input only shows agreement.
+Case make_case(const Model& model, const VerifyOptions& options) {
+  const std::filesystem::path folder(options.model);
+  const bool recorded = std::filesystem::exists(folder / "case.json") &&
+                        std::filesystem::exists(folder / "case.safetensors");
+  Case c;
+  if (recorded && !options.random && options.input.shape.empty()) {
+    const auto json = nlohmann::json::parse(read_file((folder / "case.json").string()));
+    const Weights tensors = open_weights((folder / "case.safetensors").string());
+    c = read_case(json, tensors.get(), "", model.half_precision());
+    std::printf("input: recorded %s\n", shape_text(c.input.x.dims).c_str());
+  } else {
+    const int64_t time = options.time > 0 ? options.time : default_time(model.layer.get());
+    c.input = random_input(model.layer.get(), options.input, options.batch, time);
+    c.input.stream_constants = options.stream_constants;
+    c.tolerance = case_tolerance(1e-5, 1e-5, model.half_precision() || is_half(c.input.x.dtype));
+    std::printf("input: random %s %s\n", sl_dtype_name(c.input.x.dtype),
+                shape_text(c.input.x.dims).c_str());
+  }
+  c.layer = model.layer.get();
+  c.probe_receptive_field = true;
+  return c;
+}
+
+void print_check(const Check& check) {
+  if (!check.ok()) {
+    std::printf("FAIL  %-26s %s", check.name.c_str(), check.reason.c_str());
+  } else if (check.largest > 0) {
+    std::printf("ok    %-26s largest difference %.3g", check.name.c_str(), check.largest);
+  } else {
+    std::printf("ok    %-26s", check.name.c_str());
+  }
+  std::printf("%s%s\n", check.note.empty() ? "" : " ", check.note.c_str());
+}
+
+int run_verify(const VerifyOptions& options) {
+  const Model model = open_model(options.model);
+  const Report report = check_contract(make_case(model, options));
+  int passed = 0, failed = 0;
+  for (const Check& check : report.checks) {
+    print_check(check);
+    ++(check.ok() ? passed : failed);
+  }
+  std::printf("%d passed, %d failed\n", passed, failed);
+  return failed == 0 && passed > 0 ? 0 : 1;
+}
+
+}  // namespace
+
+void add_verify(CLI::App& app, Action& action) {
+  CLI::App* command = app.add_subcommand("verify", "Check the whole contract on a model");
+  auto options = std::make_shared<VerifyOptions>();
+  command->add_option("model", options->model, "Model directory")
+      ->required()
+      ->check(CLI::ExistingDirectory);
+  options->input.add_to(*command, true);
+  command->add_option("--batch", options->batch, "Batch items of the random input")
+      ->check(CLI::PositiveNumber)
+      ->capture_default_str();
+  command->add_option("--time", options->time, "Steps of the random input")
+      ->check(CLI::PositiveNumber);
+  command->add_flag("--stream-constants", options->stream_constants,
+                    "Feed the constants block by block along with the input");
+  command->add_flag("--random", options->random, "Random input even if a case is recorded");
+  command->callback([options, &action] { action = [options] { return run_verify(*options); }; });
+}
+
+}  // namespace sl::cli

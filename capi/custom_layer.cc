@@ -1,0 +1,161 @@
+#include "custom_layer.h"
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+#include "handles.h"
+
+namespace sl::capi {
+namespace {
+
+// Throws what a callback reported.
+void check(sl_status status, const sl_error& error, const std::string& type, const char* callback) {
+  if (status == SL_OK) return;
+  const char* message = error.message[0] ? error.message : sl_status_name(status);
+  fail(Code::kCallback, "custom layer {}: {} failed: {}", type, callback, message);
+}
+
+sl_sequence to_c(const Sequence& sequence) {
+  sl_sequence out = SL_SEQUENCE_INIT;
+  set_dims(&out, sequence.dtype, dims_of({sequence.spec(), sequence.batch, sequence.time, Mode::kLayer}));
+  out.data = sequence.values;
+  out.mask = sequence.mask;
+  return out;
+}
+
+class CustomLayer final : public Layer {
+ public:
+  CustomLayer(const sl_layer_callbacks& callbacks, const Config& config, const Init& init)
+      : callbacks_(callbacks), type_name_(config.type()) {
+    const std::string json = config.json().dump();
+    const sl_weight_source source{init.weights};
+    sl_error error = SL_ERROR_INIT;
+    const sl_status status = callbacks_.create(callbacks_.user_data, json.c_str(), &source, &instance_, &error);
+    if (status != SL_OK) {
+      const char* message = error.message[0] ? error.message : sl_status_name(status);
+      fail(Code::kCallback, "{} ({}): create failed: {}", config.path(), type_name_, message);
+    }
+    read_properties();
+  }
+
+  ~CustomLayer() override {
+    if (callbacks_.destroy) callbacks_.destroy(instance_);
+  }
+
+  int64_t block_size() const override { return properties_.block_size; }
+  Ratio output_ratio() const override {
+    return Ratio(properties_.output_ratio_numerator, properties_.output_ratio_denominator);
+  }
+  bool supports_step() const override { return properties_.supports_step != 0; }
+  int64_t input_latency() const override { return properties_.input_latency; }
+  int64_t output_latency() const override {
+    return properties_.output_latency >= 0 ? properties_.output_latency : Layer::output_latency();
+  }
+  ReceptiveFields receptive_field_per_step() const override {
+    return ReceptiveFields(static_cast<size_t>(output_ratio().numerator()),
+                           StepRange{properties_.receptive_field_start, properties_.receptive_field_end});
+  }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (!callbacks_.output_spec) return input;
+    sl_channel_spec in = SL_CHANNEL_SPEC_INIT, out = SL_CHANNEL_SPEC_INIT;
+    from_spec(input, &in);
+    sl_error error = SL_ERROR_INIT;
+    const sl_status status = callbacks_.output_spec(instance_, &in, &out, &error);
+    check(status, error, type_name_, "output_spec");
+    return to_spec(&out, type_name_.c_str());
+  }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    if (!callbacks_.state_size || input.mode != Mode::kStep) return;
+    sl_channel_spec in = SL_CHANNEL_SPEC_INIT;
+    from_spec(input.channels, &in);
+    size_t bytes = 0;
+    sl_error error = SL_ERROR_INIT;
+    check(callbacks_.state_size(instance_, input.batch, &in, &bytes, &error), error, type_name_, "state_size");
+    declaration.state("started", DType::kBool, {1});
+    declaration.state("custom", DType::kInt8, {static_cast<int64_t>(bytes)});
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Sequence y = make_output(run, x);
+    call(callbacks_.layer, "layer", x, y);
+    return y;
+  }
+
+  Sequence step(Run& run, const Sequence& x) const override {
+    if (!callbacks_.step) return layer(run, x);
+    void* state = callbacks_.state_size ? started_state(run, x) : nullptr;
+    const Sequence y = make_output(run, x);
+    const auto with_state = [&](const void* instance, const sl_sequence* in, sl_sequence* out, sl_error* error) {
+      return callbacks_.step(instance, state, in, out, error);
+    };
+    call(with_state, "step", x, y);
+    return y;
+  }
+
+ private:
+  void read_properties() {
+    if (!callbacks_.properties) return;
+    const sl_status status = callbacks_.properties(instance_, &properties_);
+    if (status != SL_OK) fail(Code::kCallback, "custom layer {}: properties failed", type_name_);
+    const sl_layer_properties& p = properties_;
+    if (p.block_size < 1 || p.output_ratio_numerator < 1 || p.output_ratio_denominator < 1 || p.input_latency < 0 ||
+        p.block_size * p.output_ratio_numerator % p.output_ratio_denominator != 0) {
+      fail(Code::kCallback,
+           "custom layer {}: properties are impossible: block size {}, output ratio {}/{}, input latency {}", type_name_,
+           p.block_size, p.output_ratio_numerator, p.output_ratio_denominator, p.input_latency);
+    }
+  }
+
+  Sequence make_output(Run& run, const Sequence& x) const {
+    const ChannelSpec spec = output_spec(x.spec(), run.constants());
+    if (output_ratio() == Ratio(1)) return run.output_like(x, spec);
+    const Sequence y = run.output(spec, x.batch, output_ratio().floor_times(x.time));
+    std::memset(y.mask, 1, static_cast<size_t>(y.steps()));
+    return y;
+  }
+
+  // The caller initialises its state when a stream takes its first step: reset and rehearsal need not know of it.
+  void* started_state(Run& run, const Sequence& x) const {
+    auto* started = run.state<uint8_t>();
+    void* state = run.state<std::byte>();
+    if (*started == 0 && callbacks_.state_init) {
+      sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+      from_spec(x.spec(), &spec);
+      if (callbacks_.state_init(instance_, x.batch, &spec, state) != SL_OK) {
+        fail(Code::kCallback, "custom layer {}: state_init failed", type_name_);
+      }
+    }
+    *started = 1;
+    return state;
+  }
+
+  template <typename Fn>
+  void call(Fn&& fn, const char* callback, const Sequence& x, const Sequence& y) const {
+    const sl_sequence in = to_c(x);
+    sl_sequence out = to_c(y);
+    sl_error error = SL_ERROR_INIT;
+    check(fn(instance_, &in, &out, &error), error, type_name_, callback);
+  }
+
+  sl_layer_callbacks callbacks_;
+  std::string type_name_;
+  void* instance_ = nullptr;
+  sl_layer_properties properties_ = SL_LAYER_PROPERTIES_INIT;
+};
+
+}  // namespace
+
+TypeFactory custom_factory(const sl_layer_callbacks& callbacks) {
+  if (!callbacks.create) fail(Code::kInvalidArgument, "callbacks.create is null");
+  if (!callbacks.layer) fail(Code::kInvalidArgument, "callbacks.layer is null");
+  if (!callbacks.step && callbacks.state_size) {
+    fail(Code::kInvalidArgument, "callbacks.step is null though callbacks.state_size is not");
+  }
+  return [callbacks](Config& config, const Init& init) -> std::unique_ptr<Layer> {
+    return std::make_unique<CustomLayer>(callbacks, config, init);
+  };
+}
+
+}  // namespace sl::capi

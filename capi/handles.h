@@ -1,0 +1,105 @@
+// What the opaque handles are, and how calls turn exceptions into status and error.
+#pragma once
+
+#include <cstring>
+#include <memory>
+#include <new>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/status.h"
+#include "core/view.h"
+#include "model/model.h"
+#include "model/stream.h"
+#include "sequence_layers/sequence_layers.h"
+
+struct sl_weights {
+  std::shared_ptr<sl::TensorStore> store;
+};
+
+struct sl_registry {
+  sl::Registry registry;
+};
+
+struct sl_layer {
+  std::unique_ptr<sl::Model> model;
+};
+
+struct sl_state {
+  const sl_layer* layer;
+  sl::Block block;  // empty in the caller's memory
+  std::optional<sl::Stream> stream;
+};
+
+struct sl_weight_source {
+  sl::WeightScope scope;
+};
+
+namespace sl::capi {
+
+sl_status report(sl_error* error, Code code, const char* message) noexcept;
+
+// Runs fn, a call's body; no exception passes.
+template <typename Fn>
+sl_status guard(sl_error* error, Fn&& fn) noexcept {
+  try {
+    fn();
+    return SL_OK;
+  } catch (const Error& e) {
+    return report(error, e.code(), e.what());
+  } catch (const std::bad_alloc&) {
+    return report(error, Code::kOutOfMemory, "out of memory");
+  } catch (const std::exception& e) {
+    return report(error, Code::kInternal, e.what());
+  } catch (...) {
+    return report(error, Code::kInternal, "unknown exception");
+  }
+}
+
+// Fails if an argument that must not be null is.
+template <typename T>
+T* not_null(T* pointer, const char* name) {
+  if (!pointer) fail(Code::kInvalidArgument, "{} is null", name);
+  return pointer;
+}
+
+// Copies the part of a caller's struct that its struct_size covers over the defaults.
+template <typename T>
+T read_struct(const T* given, const T& defaults, const char* name) {
+  T out = defaults;
+  if (!given) return out;
+  if (given->struct_size < sizeof(uint32_t)) {
+    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name, given->struct_size);
+  }
+  const size_t size = given->struct_size < sizeof(T) ? given->struct_size : sizeof(T);
+  memcpy(static_cast<void*>(&out), given, size);
+  out.struct_size = sizeof(T);
+  return out;
+}
+
+DType to_dtype(sl_dtype dtype, const char* name);
+ChannelSpec to_spec(const sl_channel_spec* spec, const char* name);
+void from_spec(const ChannelSpec& spec, sl_channel_spec* out);
+
+// Dims and dtype of a view; with `needs_data`, its data too.
+View to_view(const sl_sequence* sequence, const char* name, bool needs_data);
+void set_dims(sl_sequence* out, DType dtype, const Shape& dims);
+// The shape of a sequence in full.
+Shape dims_of(const SequenceSpec& spec);
+
+Allocator to_allocator(const sl_allocator* allocator);
+
+// The view of a weight tensor.
+void set_tensor(const Tensor& tensor, sl_sequence* out);
+
+// The constants of a call, in the order given.
+struct ConstantViews {
+  std::vector<std::string> names;
+  std::vector<View> views;
+};
+ConstantViews to_constants(const sl_constant* constants, int64_t count, bool needs_data);
+// As the layers see them, without data.
+std::vector<Constant> constant_specs(const ConstantViews& views);
+
+}  // namespace sl::capi

@@ -1,0 +1,134 @@
+// Conversions between the C structs and the library's own types.
+#include <array>
+
+#include "handles.h"
+
+namespace sl::capi {
+
+DType to_dtype(sl_dtype dtype, const char* name) {
+  if (dtype < SL_FLOAT32 || dtype > SL_INT8) fail(Code::kInvalidArgument, "{}: unknown dtype {}", name, dtype);
+  return static_cast<DType>(dtype);
+}
+
+ChannelSpec to_spec(const sl_channel_spec* given, const char* name) {
+  const sl_channel_spec spec = read_struct(not_null(given, name), SL_CHANNEL_SPEC_INIT, name);
+  if (spec.rank < 0 || spec.rank > SL_MAX_CHANNEL_RANK) {
+    fail(Code::kInvalidArgument, "{}.rank is {}: expected 0 to {}", name, spec.rank, SL_MAX_CHANNEL_RANK);
+  }
+  ChannelSpec out;
+  out.dtype = to_dtype(spec.dtype, name);
+  for (int32_t i = 0; i < spec.rank; ++i) {
+    if (spec.dims[i] < 0 || spec.dims[i] > (int64_t{1} << 40)) {
+      fail(Code::kInvalidArgument, "{}.dims[{}] is {}", name, i, spec.dims[i]);
+    }
+    out.shape.push_back(spec.dims[i]);
+  }
+  return out;
+}
+
+void from_spec(const ChannelSpec& spec, sl_channel_spec* out) {
+  if (spec.shape.rank() > SL_MAX_CHANNEL_RANK) {
+    fail(Code::kShape, "channel shape {} has more than {} dimensions", to_string(spec.shape), SL_MAX_CHANNEL_RANK);
+  }
+  out->dtype = static_cast<sl_dtype>(spec.dtype);
+  out->rank = spec.shape.rank();
+  for (int i = 0; i < spec.shape.rank(); ++i) out->dims[i] = spec.shape[i];
+}
+
+View to_view(const sl_sequence* given, const char* name, bool needs_data) {
+  if (!given) fail(Code::kInvalidArgument, "{} is null", name);
+  if (given->struct_size < sizeof(sl_sequence)) {
+    fail(Code::kInvalidArgument, "{}.struct_size is {}: use SL_SEQUENCE_INIT", name, given->struct_size);
+  }
+  View view;
+  view.dtype = to_dtype(given->dtype, name);
+  view.is_array = given->is_array != 0;
+  const int32_t least = view.is_array ? 0 : 2;
+  if (given->rank < least || given->rank > SL_MAX_RANK) {
+    fail(Code::kInvalidArgument, "{}.rank is {}: expected {} to {}", name, given->rank, least, SL_MAX_RANK);
+  }
+  bool strided = false;
+  int64_t elements = 1;
+  for (int32_t i = 0; i < given->rank; ++i) {
+    if (given->dims[i] < 0 || __builtin_mul_overflow(elements, std::max<int64_t>(given->dims[i], 1), &elements) ||
+        elements > (int64_t{1} << 48)) {
+      fail(Code::kInvalidArgument, "{}.dims[{}] is {}", name, i, given->dims[i]);
+    }
+    view.dims.push_back(given->dims[i]);
+    strided = strided || given->strides[i] != 0;
+  }
+  view.strides = contiguous_strides(view.dims, view.dtype);
+  if (strided) std::copy(given->strides, given->strides + given->rank, view.strides.begin());
+  view.data = static_cast<std::byte*>(given->data);
+  view.mask = view.is_array ? nullptr : given->mask;
+  if (needs_data && !view.data && view.dims.size() > 0) fail(Code::kInvalidArgument, "{}.data is null", name);
+  const bool mask_strided = given->mask_strides[0] != 0 || given->mask_strides[1] != 0;
+  view.mask_strides[0] = mask_strided ? given->mask_strides[0] : (view.is_array ? 0 : view.dims[1]);
+  view.mask_strides[1] = mask_strided ? given->mask_strides[1] : 1;
+  return view;
+}
+
+void set_dims(sl_sequence* out, DType dtype, const Shape& dims) {
+  if (dims.rank() > SL_MAX_RANK) fail(Code::kShape, "{} has more than {} dimensions", to_string(dims), SL_MAX_RANK);
+  out->dtype = static_cast<sl_dtype>(dtype);
+  out->rank = dims.rank();
+  for (int i = 0; i < dims.rank(); ++i) out->dims[i] = dims[i];
+}
+
+Shape dims_of(const SequenceSpec& spec) {
+  Shape dims{spec.batch, spec.time};
+  for (int64_t dim : spec.channels.shape) dims.push_back(dim);
+  return dims;
+}
+
+Allocator to_allocator(const sl_allocator* given) {
+  if (!given) return {};
+  const sl_allocator allocator = read_struct(given, SL_ALLOCATOR_INIT, "allocator");
+  if (!allocator.allocate || !allocator.deallocate) {
+    fail(Code::kInvalidArgument, "allocator: allocate and deallocate are both needed");
+  }
+  return {allocator.user_data, allocator.allocate, allocator.deallocate};
+}
+
+ConstantViews to_constants(const sl_constant* constants, int64_t count, bool needs_data) {
+  ConstantViews out;
+  if (count < 0 || count > static_cast<int64_t>(Stream::kMaxConstants)) {
+    fail(Code::kInvalidArgument, "num_constants is {}: expected 0 to {}", count, Stream::kMaxConstants);
+  }
+  if (count > 0) not_null(constants, "constants");
+  for (int64_t i = 0; i < count; ++i) {
+    out.names.emplace_back(not_null(constants[i].name, "constant.name"));
+    out.views.push_back(to_view(&constants[i].value, "constant.value", needs_data));
+  }
+  return out;
+}
+
+std::vector<Constant> constant_specs(const ConstantViews& views) {
+  std::vector<Constant> out;
+  for (size_t i = 0; i < views.views.size(); ++i) {
+    const View& view = views.views[i];
+    Constant constant;
+    constant.name = views.names[i];
+    constant.is_array = view.is_array;
+    constant.shape = view.dims;
+    constant.sequence.dtype = view.dtype;
+    constant.sequence.channels = view.is_array ? view.dims : view.channels().shape;
+    if (!view.is_array) {
+      constant.sequence.batch = view.dims[0];
+      constant.sequence.time = view.dims[1];
+    }
+    out.push_back(constant);
+  }
+  return out;
+}
+
+}  // namespace sl::capi
+
+size_t sl_dtype_size(sl_dtype dtype) {
+  return dtype < SL_FLOAT32 || dtype > SL_INT8 ? 0 : sl::size_of(static_cast<sl::DType>(dtype));
+}
+
+const char* sl_dtype_name(sl_dtype dtype) {
+  // The names are literals: they end in zero.
+  return dtype < SL_FLOAT32 || dtype > SL_INT8 ? nullptr : sl::name_of(static_cast<sl::DType>(dtype)).data();
+}

@@ -1,0 +1,105 @@
+#include <array>
+
+#include "handles.h"
+
+namespace {
+
+using sl::Code;
+using sl::capi::guard;
+using sl::capi::not_null;
+
+constexpr size_t kMaxEmits = 256;
+
+// Everything that a step checks, without allocating where all is well.
+void check_input(const sl::StreamPlan& plan, const sl::View& x) {
+  const sl::SequenceSpec& input = plan.input();
+  if (x.channels() != input.channels) {
+    sl::fail(Code::kShape, "x is of {}: the stream was made for {}", sl::to_string(x.channels()),
+             sl::to_string(input.channels));
+  }
+  if (x.dims[0] != input.batch) {
+    sl::fail(Code::kShape, "x is of batch {}: the stream was made for {}", x.dims[0], input.batch);
+  }
+  if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > input.time) {
+    sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}", x.dims[1],
+             plan.block_size(), input.time);
+  }
+}
+
+void check_shape(const sl::View& view, const sl::ChannelSpec& channels, int64_t batch, int64_t time, const char* name) {
+  if (view.channels() == channels && view.dims[0] == batch && view.dims[1] == time) return;
+  sl::Shape expected{batch, time};
+  for (int64_t dim : channels.shape) expected.push_back(dim);
+  sl::fail(Code::kShape, "{} is {} {}: expected {} {}", name, sl::name_of(view.dtype), sl::to_string(view.dims),
+           sl::name_of(channels.dtype), sl::to_string(expected));
+}
+
+struct StepEmits {
+  std::array<sl::Sequence, kMaxEmits> sequences;
+  size_t count = 0;
+
+  StepEmits(const sl_run_options& options, const sl::StreamPlan& plan, int64_t time) {
+    if (options.num_emits == 0) return;
+    count = plan.emits().size();
+    if (options.num_emits != static_cast<int64_t>(count) || count > kMaxEmits) {
+      sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}, and a step gives at most {}",
+               options.num_emits, count, kMaxEmits);
+    }
+    not_null(options.emits, "emits");
+    for (size_t i = 0; i < count; ++i) {
+      if (!options.emits[i].data) continue;
+      const sl::EmitSpec& spec = plan.emits()[i];
+      const sl::View view = sl::capi::to_view(&options.emits[i], "emit", /*needs_data=*/true);
+      // Declared for the most steps of one call: this call has its share.
+      const int64_t steps = spec.sequence.time * time / plan.input().time;
+      check_shape(view, spec.sequence.channels, spec.sequence.batch, steps, "emit");
+      if (!view.contiguous()) sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
+      sequences[i].values = view.data;
+      sequences[i].mask = view.mask;
+    }
+  }
+};
+
+struct StepConstants {
+  std::array<std::string_view, sl::Stream::kMaxConstants> names;
+  std::array<sl::View, sl::Stream::kMaxConstants> views;
+  size_t count = 0;
+
+  StepConstants(const sl_run_options& options, const sl::StreamPlan& plan) {
+    const auto given = static_cast<size_t>(options.num_constants);
+    if (options.num_constants < 0 || given != plan.constant_count()) {
+      sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}", options.num_constants,
+               plan.constant_count());
+    }
+    for (count = 0; count < given; ++count) {
+      const sl_constant& constant = not_null(options.constants, "constants")[count];
+      names[count] = not_null(constant.name, "constant.name");
+      views[count] = sl::capi::to_view(&constant.value, "constant.value", /*needs_data=*/true);
+      plan.check_constant(count, names[count], views[count]);
+    }
+  }
+};
+
+}  // namespace
+
+sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x, sl_sequence* y,
+                        const sl_run_options* options, sl_error* error) {
+  return guard(error, [&] {
+    not_null(state, "state");
+    if (state->layer != not_null(layer, "layer")) {
+      sl::fail(Code::kInvalidArgument, "the state is of another layer");
+    }
+    sl::Stream& stream = *state->stream;
+    const sl::StreamPlan& plan = stream.plan();
+    const sl::View in = sl::capi::to_view(x, "x", /*needs_data=*/true);
+    const sl::View out = sl::capi::to_view(y, "y", /*needs_data=*/true);
+    check_input(plan, in);
+    check_shape(out, plan.output(), in.dims[0], plan.output_time(in.dims[1]), "y");
+    const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
+    StepEmits emits(run, plan, in.dims[1]);
+    const StepConstants constants(run, plan);
+    if (in.dims[1] == 0) return;
+    stream.step(in, out, std::span(emits.sequences.data(), emits.count),
+                std::span(constants.names.data(), constants.count), std::span(constants.views.data(), constants.count));
+  });
+}

@@ -1,0 +1,46 @@
+# Steps that packaging/demo and packaging/test share. Sourced, with the repository as the working
+# directory.
+
+readonly DEMO=build/demo
+readonly VAD_MODEL="${DEMO}/silero_vad"
+readonly SPEECH="${DEMO}/speech.wav"
+readonly SILERO=.deps/silero
+
+step() { printf '\n== %s\n' "$*"; }
+
+# build PRESET [CMAKE_ARGUMENT...]
+build() {
+  local preset="$1"
+  shift
+  # CMake's own report is of use only if it fails.
+  local log
+  mkdir -p build
+  log="build/${preset}.configure.log"
+  cmake --preset "${preset}" "$@" >"${log}" 2>&1 || {
+    cat "${log}"
+    return 1
+  }
+  cmake --build --preset "${preset}"
+}
+
+# Runs a module, or python options, with the tools and the built library in reach.
+tools() {
+  PYTHONPATH=packaging/python SEQUENCE_LAYERS_LIBRARY=build/release/libsequence_layers.so \
+    .deps/venv/bin/python "$@"
+}
+
+make_vad_model() {
+  mkdir -p "${DEMO}"
+  tools -m sequence_layers_tools.silero_vad --source "${SILERO}" --out "${VAD_MODEL}"
+}
+
+make_speech() {
+  mkdir -p "${DEMO}"
+  tools -m sequence_layers_tools.speech --out "${SPEECH}"
+}
+
+# compare_with_onnxruntime [ARGUMENT...]
+compare_with_onnxruntime() {
+  tools -m sequence_layers_tools.compare --model "${VAD_MODEL}" --source "${SILERO}" \
+    --wav "${SPEECH}" "$@"
+}

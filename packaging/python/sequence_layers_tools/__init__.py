@@ -1,0 +1,1 @@
+"""Converters into model directories of libsequence_layers, and tools that check the results."""

@@ -1,0 +1,297 @@
+"""Runs models with libsequence_layers, through its C ABI by ctypes.
+
+  layer = Layer.open('model/')
+  y, mask = layer.apply(x)              # a whole [batch, time, ...] sequence
+  state = layer.new_state()             # a stream
+  y, mask = state.step(x)               # its next block
+
+The library is the one that the environment variable SEQUENCE_LAYERS_LIBRARY names, or else the
+installed one.
+"""
+
+import ctypes
+import functools
+import os
+import pathlib
+from fractions import Fraction
+
+import numpy as np
+
+_MAX_RANK = 10
+_MAX_CHANNEL_RANK = 8
+_LAYER_WISE, _STEP_WISE = 0, 1
+# In order of the values of sl_dtype. bfloat16 has no numpy type.
+_DTYPES = ('float32', 'int32', 'bool', 'complex64', None, 'float16', 'int8')
+
+_Status = ctypes.c_int32
+_Handle = ctypes.c_void_p
+
+
+class _Error(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('code', _Status),
+        ('message', ctypes.c_char * 1016),
+    ]
+
+
+class _ChannelSpec(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('dtype', ctypes.c_int32),
+        ('rank', ctypes.c_int32),
+        ('reserved', ctypes.c_int32),
+        ('dims', ctypes.c_int64 * _MAX_CHANNEL_RANK),
+    ]
+
+
+class _Sequence(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('dtype', ctypes.c_int32),
+        ('rank', ctypes.c_int32),
+        ('is_array', ctypes.c_int32),
+        ('dims', ctypes.c_int64 * _MAX_RANK),
+        ('strides', ctypes.c_int64 * _MAX_RANK),
+        ('data', ctypes.c_void_p),
+        ('mask', ctypes.c_void_p),
+        ('mask_strides', ctypes.c_int64 * 2),
+    ]
+
+
+class _StateOptions(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('reserved', ctypes.c_int32),
+        ('batch', ctypes.c_int64),
+        ('max_steps', ctypes.c_int64),
+        ('input', _ChannelSpec),
+        ('constants', ctypes.c_void_p),
+        ('num_constants', ctypes.c_int64),
+        ('allocator', ctypes.c_void_p),
+    ]
+
+
+_P = ctypes.POINTER
+_I64 = ctypes.c_int64
+# Name: argument types before the sl_error.
+_FUNCTIONS = {
+    'sl_layer_open': (ctypes.c_char_p, ctypes.c_void_p, _P(_Handle)),
+    'sl_layer_block_size': (_Handle, _P(_I64)),
+    'sl_layer_output_ratio': (_Handle, _P(_I64), _P(_I64)),
+    'sl_layer_input_latency': (_Handle, _P(_I64)),
+    'sl_layer_output_latency': (_Handle, _P(_I64)),
+    'sl_layer_input_spec': (_Handle, _P(_ChannelSpec)),
+    'sl_layer_output_shape': (
+        _Handle, ctypes.c_int32, _P(_Sequence), ctypes.c_void_p, _P(_Sequence),
+    ),
+    'sl_layer_apply': (_Handle, _P(_Sequence), _P(_Sequence), ctypes.c_void_p),
+    'sl_layer_step': (_Handle, _Handle, _P(_Sequence), _P(_Sequence), ctypes.c_void_p),
+    'sl_state_alloc': (_Handle, _P(_StateOptions), _P(_Handle)),
+    'sl_state_reset': (_Handle,),
+}  # fmt: skip
+
+
+class SequenceLayersError(Exception):
+    """A failed call: `code` is its sl_status, the text says what was wrong."""
+
+    def __init__(self, code: int, message: str):
+        super().__init__(message)
+        self.code = code
+
+
+@functools.cache
+def load() -> ctypes.CDLL:
+    """The library, its functions declared."""
+    library = ctypes.CDLL(os.environ.get('SEQUENCE_LAYERS_LIBRARY', 'libsequence_layers.so.1'))
+    for name, arguments in _FUNCTIONS.items():
+        function = getattr(library, name)
+        function.argtypes = (*arguments, _P(_Error))
+        function.restype = _Status
+    for name in ('sl_layer_free', 'sl_state_free'):
+        getattr(library, name).argtypes = (_Handle,)
+        getattr(library, name).restype = None
+    return library
+
+
+def _sized(cls):
+    return cls(struct_size=ctypes.sizeof(cls))
+
+
+def _call(name: str, *arguments) -> None:
+    error = _sized(_Error)
+    status = getattr(load(), name)(*arguments, ctypes.byref(error))
+    if status:
+        raise SequenceLayersError(status, error.message.decode('utf-8', 'replace'))
+
+
+def _view(values: np.ndarray, mask: np.ndarray | None) -> _Sequence:
+    """Borrows the arrays: the caller keeps them alive."""
+    sequence = _sized(_Sequence)
+    if values.dtype.name not in _DTYPES:
+        raise TypeError(f'{values.dtype.name} is not a dtype of the library: {_DTYPES}')
+    sequence.dtype = _DTYPES.index(values.dtype.name)
+    sequence.rank = values.ndim
+    sequence.dims[: values.ndim] = values.shape
+    sequence.strides[: values.ndim] = values.strides
+    sequence.data = values.ctypes.data
+    if mask is not None:
+        if mask.dtype.itemsize != 1 or mask.shape != values.shape[:2]:
+            raise TypeError(
+                f'a mask is a bool array {values.shape[:2]}, not {mask.dtype} {mask.shape}'
+            )
+        sequence.mask = mask.ctypes.data
+        sequence.mask_strides[:] = mask.strides
+    return sequence
+
+
+class Layer:
+    """A model: immutable, shared by any number of states and threads."""
+
+    def __init__(self, handle: ctypes.c_void_p):
+        self._handle = handle
+
+    @classmethod
+    def open(cls, directory: str | pathlib.Path) -> 'Layer':
+        """The model of a directory with config.json and model.safetensors."""
+        handle = _Handle()
+        _call('sl_layer_open', os.fsencode(directory), None, ctypes.byref(handle))
+        return cls(handle)
+
+    def __del__(self):
+        load().sl_layer_free(self._handle)
+
+    def _integers(self, name: str, count: int = 1) -> list[int]:
+        values = [_I64() for _ in range(count)]
+        _call(name, self._handle, *map(ctypes.byref, values))
+        return [v.value for v in values]
+
+    @property
+    def block_size(self) -> int:
+        return self._integers('sl_layer_block_size')[0]
+
+    @property
+    def output_ratio(self) -> Fraction:
+        return Fraction(*self._integers('sl_layer_output_ratio', 2))
+
+    @property
+    def input_latency(self) -> int:
+        return self._integers('sl_layer_input_latency')[0]
+
+    @property
+    def output_latency(self) -> int:
+        return self._integers('sl_layer_output_latency')[0]
+
+    @property
+    def input_spec(self) -> tuple[tuple[int, ...], str]:
+        """Channel shape and dtype that the model says it takes."""
+        spec = _sized(_ChannelSpec)
+        _call('sl_layer_input_spec', self._handle, ctypes.byref(spec))
+        return tuple(spec.dims[: spec.rank]), _DTYPES[spec.dtype]
+
+    def _output_like(self, mode: int, x: _Sequence) -> tuple[np.ndarray, np.ndarray, _Sequence]:
+        shape = _sized(_Sequence)
+        _call(
+            'sl_layer_output_shape', self._handle, mode, ctypes.byref(x), None, ctypes.byref(shape)
+        )
+        if _DTYPES[shape.dtype] is None:
+            raise TypeError('the output is bfloat16, which numpy lacks')
+        values = np.empty(shape.dims[: shape.rank], _DTYPES[shape.dtype])
+        mask = np.empty(values.shape[:2], np.bool_)
+        return values, mask, _view(values, mask)
+
+    def apply(
+        self, values: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Runs a whole sequence [batch, time, ...]; no mask means that every step is valid."""
+        x = _view(values, mask)
+        y_values, y_mask, y = self._output_like(_LAYER_WISE, x)
+        _call('sl_layer_apply', self._handle, ctypes.byref(x), ctypes.byref(y), None)
+        return y_values, y_mask
+
+    def new_state(
+        self,
+        batch: int = 1,
+        *,
+        max_steps: int = 0,
+        channel_shape: tuple[int, ...] | None = None,
+        dtype: str = 'float32',
+    ) -> 'State':
+        """A stream at its start; without a `channel_shape` it takes the model's own input spec."""
+        if channel_shape is None:
+            channel_shape, dtype = self.input_spec
+        return State(self, batch, max_steps, channel_shape, dtype)
+
+
+class State:
+    """One stream (of a fixed batch) through a layer: used by one thread at a time."""
+
+    def __init__(
+        self, layer: Layer, batch: int, max_steps: int, channel_shape: tuple[int, ...], dtype: str
+    ):
+        self._layer = layer  # the layer must outlive its states
+        self._handle = _Handle()
+        self._batch, self._channel_shape, self._dtype = batch, tuple(channel_shape), dtype
+        options = _sized(_StateOptions)
+        options.batch = batch
+        options.max_steps = max_steps
+        options.input = _sized(_ChannelSpec)
+        options.input.dtype = _DTYPES.index(dtype)
+        options.input.rank = len(channel_shape)
+        options.input.dims[: len(channel_shape)] = channel_shape
+        _call('sl_state_alloc', layer._handle, ctypes.byref(options), ctypes.byref(self._handle))
+
+    def __del__(self):
+        load().sl_state_free(self._handle)
+
+    def reset(self) -> None:
+        """Back to the start of the stream."""
+        _call('sl_state_reset', self._handle)
+
+    def step(
+        self, values: np.ndarray, mask: np.ndarray | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Runs the next block of the stream."""
+        x = _view(values, mask)
+        y_values, y_mask, y = self._layer._output_like(_STEP_WISE, x)
+        _call(
+            'sl_layer_step',
+            self._layer._handle,
+            self._handle,
+            ctypes.byref(x),
+            ctypes.byref(y),
+            None,
+        )
+        return y_values, y_mask
+
+    def stepper(self, steps: int) -> 'Stepper':
+        """A way to run many blocks of `steps` steps, all valid, without making anything in each."""
+        return Stepper(self, steps)
+
+
+class Stepper:
+    """Steps a state in place, block after block of one size: `output` holds the last one's result.
+
+    The input is given by the address of a contiguous block, of which nothing is checked.
+    """
+
+    def __init__(self, state: State, steps: int):
+        self._state = state
+        self._input = np.zeros((state._batch, steps, *state._channel_shape), state._dtype)
+        self._x = _view(self._input, None)
+        self.output, self._mask, self._y = state._layer._output_like(_STEP_WISE, self._x)
+        self._error = _sized(_Error)
+        self._step = load().sl_layer_step
+        self._arguments = (
+            state._layer._handle,
+            state._handle,
+            ctypes.byref(self._x),
+            ctypes.byref(self._y),
+            None,
+            ctypes.byref(self._error),
+        )
+
+    def step(self, address: int) -> None:
+        self._x.data = address
+        if status := self._step(*self._arguments):
+            raise SequenceLayersError(status, self._error.message.decode('utf-8', 'replace'))

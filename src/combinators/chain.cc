@@ -1,0 +1,161 @@
+#include "combinators/chain.h"
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <numeric>
+
+namespace sl {
+
+std::vector<bool> read_share_scope(Config& config, size_t count) {
+  const Json* value = config.raw("share_scope");
+  if (!value) return std::vector<bool>(count, false);
+  if (value->is_boolean()) return std::vector<bool>(count, value->get<bool>());
+  const bool fits = value->is_array() && value->size() == count &&
+                    std::ranges::all_of(*value, [](const Json& v) { return v.is_boolean(); });
+  if (!fits) config.error("share_scope", fmt::format("expected true, false, or a list of {} of them", count));
+  return value->get<std::vector<bool>>();
+}
+
+std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
+  std::vector<std::string> keys;
+  for (const Layer* layer : layers) {
+    std::string key = layer->name();
+    for (int i = 1; std::ranges::find(keys, key) != keys.end(); ++i) key = layer->name() + "_" + std::to_string(i);
+    keys.push_back(std::move(key));
+  }
+  return keys;
+}
+
+Chain::Chain(Layers layers) : layers_(std::move(layers)) {
+  working_layers_ = static_cast<size_t>(std::ranges::count_if(layers_, [](const auto& l) { return !l->returns_view(); }));
+}
+
+std::vector<const Layer*> Chain::layers() const {
+  std::vector<const Layer*> out;
+  for (const auto& layer : layers_) out.push_back(layer.get());
+  return out;
+}
+
+int64_t Chain::block_size() const {
+  // Always a whole number: each layer's own blocks come out of whole blocks of the layers before it.
+  int64_t block = 1;
+  Ratio ratio;
+  for (const auto& layer : layers_) {
+    const int64_t here = ratio.floor_times(block);
+    const int64_t needed = std::lcm(here, layer->block_size());
+    const Ratio before = Ratio(needed) * ratio.inverse();
+    if (before.denominator() != 1) {
+      fail(Code::kUnsupported, "{}: the layers before it make {} steps of a block of {}, which its block size {} does not fit",
+           layer->type(), here, block, layer->block_size());
+    }
+    block = before.numerator();
+    ratio = ratio * layer->output_ratio();
+  }
+  return block;
+}
+
+Ratio Chain::output_ratio() const {
+  Ratio ratio;
+  for (const auto& layer : layers_) ratio = ratio * layer->output_ratio();
+  return ratio;
+}
+
+bool Chain::supports_step() const {
+  return std::ranges::all_of(layers_, [](const auto& layer) { return layer->supports_step(); });
+}
+
+int64_t Chain::accumulated_input_latency(int64_t latency) const {
+  for (auto it = layers_.rbegin(); it != layers_.rend(); ++it) latency = (*it)->accumulated_input_latency(latency);
+  return latency;
+}
+
+int64_t Chain::accumulated_output_latency(int64_t latency) const {
+  for (const auto& layer : layers_) latency = layer->accumulated_output_latency(latency);
+  return latency;
+}
+
+ReceptiveFields Chain::receptive_field_per_step() const {
+  // Extra steps do no harm: the least common multiple of all cycles covers the chain's.
+  size_t cycle = 1;
+  for (const auto& layer : layers_) cycle = std::lcm(cycle, layer->receptive_field_per_step().size());
+  ReceptiveFields fields(cycle, StepRange{0, 0});
+  Ratio ratio;
+  for (auto it = layers_.rbegin(); it != layers_.rend(); ++it) {
+    fields = precede(fields, ratio, (*it)->receptive_field_per_step(), (*it)->output_ratio());
+    ratio = ratio * (*it)->output_ratio();
+  }
+  return fields;
+}
+
+ChannelSpec Chain::output_spec(const ChannelSpec& input, const Constants& constants) const {
+  ChannelSpec spec = input;
+  for (const auto& layer : layers_) spec = layer->output_spec(spec, constants);
+  return spec;
+}
+
+ChannelSpec Chain::input_of(const Layer& child, const ChannelSpec& input, const Constants& constants) const {
+  ChannelSpec spec = input;
+  for (const auto& layer : layers_) {
+    if (layer.get() == &child) break;
+    spec = layer->output_spec(spec, constants);
+  }
+  return spec;
+}
+
+int64_t Chain::output_length(int64_t time, const ChannelSpec& input) const {
+  ChannelSpec spec = input;
+  for (const auto& layer : layers_) {
+    time = layer->output_length(time, spec);
+    spec = layer->output_spec(spec, Constants());
+  }
+  return time;
+}
+
+std::optional<ChannelSpec> Chain::implied_input() const {
+  return layers_.empty() ? std::nullopt : layers_.front()->implied_input();
+}
+
+bool Chain::returns_view() const { return working_layers_ == 0; }
+
+void Chain::declare(Declaration& declaration, const SequenceSpec& input, const std::vector<std::string>& keys) const {
+  SequenceSpec spec = input;
+  for (size_t i = 0; i < layers_.size(); ++i) {
+    const Layer& layer = *layers_[i];
+    declaration.within(layer.name(), keys[i], [&] { layer.declare(declaration, spec); });
+    spec = layer.output(spec, declaration.constants());
+  }
+}
+
+Sequence Chain::run(Run& run, const Sequence& x) const {
+  const Side last = run.side();
+  Sequence current = x;
+  bool owned = false;  // whether `current` lies in the workspace, on `side` from `base` on
+  Side side = last;
+  Stack::Mark base;
+  size_t remaining = working_layers_;
+  for (const auto& layer : layers_) {
+    // Alternating sides, begun such that the last result lies where the chain's output goes.
+    const Side target = owned ? other(side) : (remaining % 2 == 1 ? last : other(last));
+    const Stack::Mark mark = run.workspace().on(target).mark();
+    const Sequence y = run.call(*layer, current, target);
+    if (!layer->returns_view()) --remaining;
+    if (y.values == current.values && y.mask == current.mask) {
+      run.workspace().on(target).release(mark);
+      current = y;
+      continue;
+    }
+    if (owned) run.workspace().on(side).release(base);
+    current = y;
+    owned = true;
+    side = target;
+    base = mark;
+  }
+  if (!owned || side == last) return current;
+  // A layer passed its input through though it need not have: one copy puts the result in place.
+  const Sequence out = run.output_like(current, current.spec());
+  std::memcpy(out.values, current.values, current.bytes());
+  return out;
+}
+
+}  // namespace sl

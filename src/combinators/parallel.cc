@@ -1,0 +1,137 @@
+// Parallel: layers side by side on the same input, their outputs broadcast and combined (reference:
+// combinators.Parallel).
+#include <algorithm>
+#include <array>
+#include <numeric>
+
+#include "combinators/chain.h"
+#include "ops/combine.h"
+
+namespace sl {
+namespace {
+
+class ParallelLayers final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : layers(config.list("layers")),
+          combination(ops::read_combination(config)),
+          share_scope(read_share_scope(config, layers.size())),
+          path(config.path()) {
+      if (layers.size() > kMaxLayers) config.error("layers", fmt::format("expected at most {} layers", kMaxLayers));
+    }
+    std::vector<Config> layers;
+    ops::Combination combination;
+    std::vector<bool> share_scope;
+    std::string path;
+  };
+
+  ParallelLayers(Fields fields, const Init& init)
+      : layers_(init.builder.build_list(fields.layers, init.weights, fields.share_scope)),
+        keys_(emit_keys(children())),
+        combination_(fields.combination) {
+    for (const auto& layer : layers_) {
+      const Ratio first = layers_.front()->output_ratio(), ratio = layer->output_ratio();
+      if (ratio != first) {
+        fail(Code::kConfig, "{} (Parallel): layers must have the same output ratio, \"{}\" has {}/{} and \"{}\" {}/{}",
+             fields.path, layers_.front()->name(), first.numerator(), first.denominator(), layer->name(),
+             ratio.numerator(), ratio.denominator());
+      }
+      const int64_t first_latency = layers_.front()->input_latency(), latency = layer->input_latency();
+      if (latency != first_latency) {
+        fail(Code::kConfig, "{} (Parallel): layers must have the same input latency, \"{}\" has {} and \"{}\" {}: insert a "
+             "Delay with \"delay_layer_output\": false",
+             fields.path, layers_.front()->name(), first_latency, layer->name(), latency);
+      }
+    }
+  }
+
+  std::vector<const Layer*> children() const override {
+    std::vector<const Layer*> out;
+    for (const auto& layer : layers_) out.push_back(layer.get());
+    return out;
+  }
+  int64_t block_size() const override {
+    int64_t block = 1;
+    for (const auto& layer : layers_) block = std::lcm(block, layer->block_size());
+    return block;
+  }
+  Ratio output_ratio() const override { return layers_.empty() ? Ratio(1) : layers_.front()->output_ratio(); }
+  bool supports_step() const override {
+    return std::ranges::all_of(layers_, [](const auto& layer) { return layer->supports_step(); });
+  }
+  int64_t input_latency() const override { return accumulated_input_latency(0); }
+  int64_t output_latency() const override { return accumulated_output_latency(0); }
+  int64_t accumulated_input_latency(int64_t latency) const override {
+    return same("input", latency, [&](const Layer& layer) { return layer.accumulated_input_latency(latency); });
+  }
+  int64_t accumulated_output_latency(int64_t latency) const override {
+    return same("output", latency, [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
+  }
+  ReceptiveFields receptive_field_per_step() const override {
+    if (layers_.empty()) return {StepRange{0, 0}};
+    std::vector<ReceptiveFields> all;
+    for (const auto& layer : layers_) all.push_back(layer->receptive_field_per_step());
+    return merge_steps(all);
+  }
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    if (layers_.empty()) return input;
+    std::vector<ChannelSpec> specs;
+    for (const auto& layer : layers_) specs.push_back(layer->output_spec(input, constants));
+    return ops::combined_spec(combination_, specs);
+  }
+  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
+    if (layers_.empty()) return time;
+    const int64_t length = layers_.front()->output_length(time, input);
+    for (const auto& layer : layers_) {
+      if (layer->output_length(time, input) != length) {
+        fail(Code::kShape, "Parallel \"{}\": of {} steps \"{}\" makes {} and \"{}\" {}", name(), time,
+             layers_.front()->name(), length, layer->name(), layer->output_length(time, input));
+      }
+    }
+    return length;
+  }
+  std::optional<ChannelSpec> implied_input() const override {
+    return layers_.empty() ? std::nullopt : layers_.front()->implied_input();
+  }
+  bool returns_view() const override { return layers_.empty(); }
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    for (size_t i = 0; i < layers_.size(); ++i) {
+      declaration.within(layers_[i]->name(), keys_[i], [&] { layers_[i]->declare(declaration, input); });
+    }
+  }
+  Sequence layer(Run& run, const Sequence& x) const override { return combine(run, x); }
+  Sequence step(Run& run, const Sequence& x) const override { return combine(run, x); }
+
+ private:
+  // Outputs wait in a fixed array: steps do not allocate.
+  static constexpr size_t kMaxLayers = 64;
+
+  template <typename Fn>
+  int64_t same(const char* which, int64_t otherwise, Fn&& latency_of) const {
+    if (layers_.empty()) return otherwise;
+    const int64_t latency = latency_of(*layers_.front());
+    for (const auto& layer : layers_) {
+      if (latency_of(*layer) == latency) continue;
+      fail(Code::kUnsupported, "Parallel \"{}\": \"{}\" has an accumulated {} latency of {} and \"{}\" of {}", name(),
+           layers_.front()->name(), which, latency, layer->name(), latency_of(*layer));
+    }
+    return latency;
+  }
+
+  Sequence combine(Run& run, const Sequence& x) const {
+    if (layers_.empty()) return x;
+    std::array<Sequence, kMaxLayers> outputs;
+    for (size_t i = 0; i < layers_.size(); ++i) outputs[i] = run.call(*layers_[i], x, other(run.side()));
+    return ops::combine(run, combination_, std::span(outputs.data(), layers_.size()));
+  }
+
+  Layers layers_;
+  std::vector<std::string> keys_;
+  ops::Combination combination_;
+};
+
+SL_REGISTER_LAYER_AS(Parallel, ParallelLayers);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,40 @@
+// Data types of sequences and weights, and how they promote (as JAX does, with 64-bit types off).
+#pragma once
+
+#include <complex>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace sl {
+
+// Values are those of sl_dtype.
+enum class DType : int32_t {
+  kFloat32 = 0,
+  kInt32 = 1,
+  kBool = 2,
+  kComplex64 = 3,
+  kBFloat16 = 4,
+  kFloat16 = 5,
+  kInt8 = 6,
+};
+
+using complex64 = std::complex<float>;
+
+size_t size_of(DType dtype);
+std::string_view name_of(DType dtype);
+std::optional<DType> dtype_named(std::string_view name);
+
+// float32, float16 or bfloat16.
+bool is_float(DType dtype);
+bool is_half(DType dtype);
+bool is_integer(DType dtype);
+// A float or complex type.
+bool is_inexact(DType dtype);
+
+DType promote(DType a, DType b);
+// `promote`, and at least float32 if neither is inexact: the dtype in which layers with weights compute.
+DType promote_inexact(DType a, DType b);
+
+}  // namespace sl

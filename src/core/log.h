@@ -1,0 +1,26 @@
+// Messages for people who run the library. Never called in steps.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <cstdint>
+#include <string>
+#include <utility>
+
+namespace sl {
+
+// Values are those of SL_LOG_*.
+enum class LogLevel : int32_t { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3, kOff = 4 };
+
+using LogCallback = void (*)(void* user_data, int32_t level, const char* message);
+
+// A null callback restores spdlog on stderr.
+void set_log(LogCallback callback, void* user_data, LogLevel level);
+void log_message(LogLevel level, const std::string& message);
+
+template <typename... Args>
+void log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
+  log_message(level, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace sl

@@ -1,0 +1,40 @@
+// Exact rational numbers: output ratios, and the arithmetic of time that needs them.
+#pragma once
+
+#include <compare>
+#include <cstdint>
+#include <numeric>
+
+namespace sl {
+
+// Division that rounds towards minus infinity, for a positive divisor.
+constexpr int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
+constexpr int64_t ceil_div(int64_t a, int64_t b) { return -floor_div(-a, b); }
+constexpr int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
+constexpr int64_t round_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }
+
+// A positive fraction in lowest terms.
+class Ratio {
+ public:
+  constexpr Ratio(int64_t numerator = 1, int64_t denominator = 1) {
+    const int64_t divisor = std::gcd(numerator, denominator);
+    numerator_ = numerator / divisor;
+    denominator_ = denominator / divisor;
+  }
+  constexpr int64_t numerator() const { return numerator_; }
+  constexpr int64_t denominator() const { return denominator_; }
+  constexpr Ratio operator*(const Ratio& other) const {
+    return Ratio(numerator_ * other.numerator_, denominator_ * other.denominator_);
+  }
+  constexpr Ratio inverse() const { return Ratio(denominator_, numerator_); }
+  // steps * ratio, rounded down or up.
+  constexpr int64_t floor_times(int64_t steps) const { return floor_div(steps * numerator_, denominator_); }
+  constexpr int64_t ceil_times(int64_t steps) const { return ceil_div(steps * numerator_, denominator_); }
+  constexpr bool operator==(const Ratio&) const = default;
+
+ private:
+  int64_t numerator_ = 1;
+  int64_t denominator_ = 1;
+};
+
+}  // namespace sl

@@ -1,0 +1,84 @@
+#include "core/receptive_field.h"
+
+#include <algorithm>
+#include <numeric>
+
+namespace sl {
+namespace {
+
+// Infinities stay where they are.
+int64_t shifted(int64_t step, int64_t by) { return step == kInfinite || step == -kInfinite ? step : step + by; }
+
+StepRange shifted(const StepRange& range, int64_t by) { return {shifted(range.start, by), shifted(range.end, by)}; }
+
+// Everything of the previous layer that the steps [range] of its output see, in absolute input steps.
+ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previous, Ratio ratio) {
+  if (range.start == -kInfinite && range.end == kInfinite) return range;
+  ReceptiveField seen;
+  if (range.start == -kInfinite) seen = merge(seen, StepRange{-kInfinite, -kInfinite});
+  if (range.end == kInfinite) seen = merge(seen, StepRange{kInfinite, kInfinite});
+  const int64_t start = range.start == -kInfinite ? range.end : range.start;
+  const int64_t end = range.end == kInfinite ? start : range.end;
+  for (int64_t step = start; step <= end; ++step) seen = merge(seen, receptive_field_at(previous, ratio, step));
+  return seen;
+}
+
+}  // namespace
+
+ReceptiveField merge(const ReceptiveField& a, const ReceptiveField& b) {
+  if (!a) return b;
+  if (!b) return a;
+  return StepRange{std::min(a->start, b->start), std::max(a->end, b->end)};
+}
+
+ReceptiveField merge_all(const ReceptiveFields& fields) {
+  ReceptiveField all;
+  for (const ReceptiveField& field : fields) all = merge(all, field);
+  return all;
+}
+
+ReceptiveField receptive_field_at(const ReceptiveFields& fields, Ratio ratio, int64_t output_step) {
+  const ReceptiveField& field =
+      fields[static_cast<size_t>(floor_mod(output_step, static_cast<int64_t>(fields.size())))];
+  if (!field) return field;
+  return shifted(*field, ratio.inverse().floor_times(output_step));
+}
+
+ReceptiveFields precede(const ReceptiveFields& fields, Ratio ratio, const ReceptiveFields& previous,
+                        Ratio previous_ratio) {
+  const Ratio composed = ratio * previous_ratio;
+  ReceptiveFields out;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    const auto step = static_cast<int64_t>(i);
+    ReceptiveField seen;
+    if (fields[i]) {
+      seen = seen_through(shifted(*fields[i], ratio.inverse().floor_times(step)), previous, previous_ratio);
+    }
+    if (seen) seen = shifted(*seen, -composed.inverse().floor_times(step));
+    out.push_back(seen);
+  }
+  return out;
+}
+
+ReceptiveFields merge_steps(std::span<const ReceptiveFields> all) {
+  ReceptiveFields out;
+  for (const ReceptiveFields& fields : all) {
+    if (fields.size() > out.size()) out.resize(fields.size());
+    for (size_t i = 0; i < fields.size(); ++i) out[i] = merge(out[i], fields[i]);
+  }
+  return out;
+}
+
+ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b, Ratio b_ratio) {
+  const size_t cycle = std::lcm(a.size(), b.size());
+  ReceptiveFields out;
+  for (size_t i = 0; i < cycle; ++i) {
+    const auto step = static_cast<int64_t>(i);
+    ReceptiveField field = merge(receptive_field_at(a, a_ratio, step), receptive_field_at(b, b_ratio, step));
+    if (field) field = shifted(*field, -a_ratio.inverse().floor_times(step));
+    out.push_back(field);
+  }
+  return out;
+}
+
+}  // namespace sl

@@ -1,0 +1,43 @@
+// Receptive fields per output step, and how they compose.
+#pragma once
+
+#include <cstdint>
+#include <limits>
+#include <optional>
+#include <span>
+#include <vector>
+
+#include "core/ratio.h"
+
+namespace sl {
+
+constexpr int64_t kInfinite = std::numeric_limits<int64_t>::max();
+
+// Input steps [start, end] relative to an output step's own input step; -kInfinite and kInfinite are unbounded.
+struct StepRange {
+  int64_t start = 0;
+  int64_t end = 0;
+  bool operator==(const StepRange&) const = default;
+};
+
+using ReceptiveField = std::optional<StepRange>;
+// One entry for each output step of a cycle.
+using ReceptiveFields = std::vector<ReceptiveField>;
+
+ReceptiveField merge(const ReceptiveField& a, const ReceptiveField& b);
+ReceptiveField merge_all(const ReceptiveFields& fields);
+
+// Field of any output step, as absolute input steps.
+ReceptiveField receptive_field_at(const ReceptiveFields& fields, Ratio ratio, int64_t output_step);
+
+// Field of `previous` followed by a layer of `fields` and (accumulated) `ratio`.
+ReceptiveFields precede(const ReceptiveFields& fields, Ratio ratio, const ReceptiveFields& previous,
+                        Ratio previous_ratio);
+
+// Union, step by step, of layers that run side by side on the same input; as the reference, cycles are not aligned.
+ReceptiveFields merge_steps(std::span<const ReceptiveFields> all);
+
+// Union of two layers of the same overall ratio, with cycles aligned and each at its own pace.
+ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b, Ratio b_ratio);
+
+}  // namespace sl

@@ -1,0 +1,45 @@
+// Errors inside the library: an exception with a code of the C ABI. It is thrown while models and states are made and
+// checked, never inside a step.
+#pragma once
+
+#include <fmt/core.h>
+
+#include <cstdint>
+#include <exception>
+#include <string>
+#include <utility>
+
+namespace sl {
+
+// Values are those of sl_status.
+enum class Code : int32_t {
+  kOk = 0,
+  kInvalidArgument = 1,
+  kConfig = 2,
+  kWeights = 3,
+  kShape = 4,
+  kUnsupported = 5,
+  kIo = 6,
+  kOutOfMemory = 7,
+  kState = 8,
+  kCallback = 9,
+  kInternal = 10,
+};
+
+class Error : public std::exception {
+ public:
+  Error(Code code, std::string message) : code_(code), message_(std::move(message)) {}
+  Code code() const { return code_; }
+  const char* what() const noexcept override { return message_.c_str(); }
+
+ private:
+  Code code_;
+  std::string message_;
+};
+
+template <typename... Args>
+[[noreturn]] void fail(Code code, fmt::format_string<Args...> format, Args&&... args) {
+  throw Error(code, fmt::format(format, std::forward<Args>(args)...));
+}
+
+}  // namespace sl

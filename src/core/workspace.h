@@ -1,0 +1,60 @@
+// Memory of one run: two stacks. A layer's output goes on one, what it needs meanwhile on the other, so that a chain of
+// layers alternates between them and holds no more than two intermediate results.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include "core/allocator.h"
+
+namespace sl {
+
+class Stack {
+ public:
+  struct Mark {
+    size_t chunk = 0;
+    size_t used = 0;
+    size_t below = 0;
+  };
+
+  // Grows on demand, by chunks that never move.
+  explicit Stack(const Allocator& allocator) : allocator_(&allocator) {}
+  // Of fixed size, in memory of the caller: running out is an internal error.
+  Stack(std::byte* memory, size_t size) : fixed_(memory), fixed_size_(size) {}
+
+  std::byte* allocate(size_t size);
+  Mark mark() const { return {chunk_, used_, below_}; }
+  void release(const Mark& mark);
+  // The most that was in use at once.
+  size_t peak() const { return peak_; }
+
+ private:
+  std::byte* allocate_in_new_chunk(size_t size);
+
+  const Allocator* allocator_ = nullptr;
+  std::byte* fixed_ = nullptr;
+  size_t fixed_size_ = 0;
+  std::vector<Block> chunks_;
+  size_t chunk_ = 0;  // the chunk in use
+  size_t used_ = 0;   // bytes of it
+  size_t below_ = 0;  // bytes used in the chunks before it
+  size_t peak_ = 0;
+};
+
+enum class Side : int32_t { kA = 0, kB = 1 };
+constexpr Side other(Side side) { return side == Side::kA ? Side::kB : Side::kA; }
+
+class Workspace {
+ public:
+  explicit Workspace(const Allocator& allocator) : stacks_{Stack(allocator), Stack(allocator)} {}
+  Workspace(std::byte* a, size_t a_size, std::byte* b, size_t b_size)
+      : stacks_{Stack(a, a_size), Stack(b, b_size)} {}
+
+  Stack& on(Side side) { return stacks_[static_cast<size_t>(side)]; }
+
+ private:
+  Stack stacks_[2];
+};
+
+}  // namespace sl

@@ -1,0 +1,365 @@
+#include "kernels/gemm.h"
+
+#include <algorithm>
+
+#include "kernels/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#ifndef SL_KERNELS_GEMM_SHARED
+#define SL_KERNELS_GEMM_SHARED
+namespace sl::kernels::gemm_detail {
+
+// 16 columns are one 64-byte cache line: 1 vector of AVX-512, 2 of AVX2, 4 of SSE.
+inline constexpr int64_t kPanel = 16;
+
+// A block of a panel this deep (16 KB) stays in L1 while all rows of a row block pass over it.
+inline constexpr int64_t kDepthBlock = 256;
+
+// Rows of x per row block: kRowBlock * kDepthBlock floats stay in L2.
+inline constexpr int64_t kRowBlock = 96;
+
+struct Args {
+  const float* x;
+  int64_t x_stride;
+  const float* packed;
+  int64_t k;  // rows of W: the distance between panels is k * kPanel
+  int64_t n;
+  const float* bias;
+  bool accumulate;
+  float* y;
+  int64_t y_stride;
+};
+
+// A depth range [begin, begin + count) of W, for rows [row, row + rows).
+struct Block {
+  int64_t row;
+  int64_t rows;
+  int64_t begin;
+  int64_t count;
+};
+
+}  // namespace sl::kernels::gemm_detail
+#endif  // SL_KERNELS_GEMM_SHARED
+
+HWY_BEFORE_NAMESPACE();
+namespace sl::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+using gemm_detail::Args;
+using gemm_detail::Block;
+using gemm_detail::kPanel;
+
+using D = hn::CappedTag<float, kPanel>;
+using V = hn::Vec<D>;
+
+constexpr int kLanes = HWY_MIN(HWY_LANES(float), static_cast<int>(kPanel));
+constexpr int kVectors = static_cast<int>(kPanel) / kLanes;  // per panel
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
+constexpr int kAccumulators = kManyRegisters ? 24 : 12;
+constexpr int kMaxRows = HWY_MAX(1, kManyRegisters ? 12 : kAccumulators / kVectors);
+
+// Panels per tile. All tiles add the products of one output in order of depth, so that the tile
+// shape, and with it m, does not affect the result.
+constexpr int panels_for_rows(int rows) {
+  int panels = 8;
+  while (panels > 1 && rows * panels * kVectors > kAccumulators) panels /= 2;
+  return kManyRegisters ? panels : HWY_MIN(panels, HWY_MAX(1, 8 / kVectors));
+}
+constexpr int kGroup = panels_for_rows(1);
+
+// Fewer panels than a group cannot hide the latency of a single row's multiply-adds. Such panels,
+// at the right edge, use this many partial sums per output, whatever the number of rows.
+constexpr int kSplit = HWY_MAX(1, 4 / kVectors);
+constexpr int kSplitRows = HWY_MAX(1, kAccumulators / (kSplit * kVectors));
+
+// What one tile works on: pointers to its corner of x, W and y.
+struct Tile {
+  const float* x;
+  int64_t x_stride;
+  const float* w;
+  int64_t panel_stride;
+  int64_t count;
+  const float* bias;  // of the tile's first column, or null
+  bool accumulate;
+  float* y;
+  int64_t y_stride;
+};
+
+HWY_INLINE V initial(const Tile& t, int64_t row, int64_t column) {
+  const D d;
+  if (t.accumulate) return hn::LoadU(d, t.y + row * t.y_stride + column);
+  return t.bias != nullptr ? hn::LoadU(d, t.bias + column) : hn::Zero(d);
+}
+
+// kRows rows by kPanels whole panels, held in registers over the depth.
+template <int kRows, int kPanels>
+HWY_NOINLINE void run_tile(const Tile& t) {
+  const D d;
+  constexpr int kWidth = kPanels * kVectors;
+  V acc[kRows][kWidth];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) acc[r][v] = initial(t, r, v * kLanes);
+  }
+  const float* HWY_RESTRICT x = t.x;
+  const float* HWY_RESTRICT w = t.w;
+  const int64_t x_stride = t.x_stride;
+  const int64_t panel_stride = t.panel_stride;
+  for (int64_t p = 0; p < t.count; ++p, ++x, w += kPanel) {
+    V b[kWidth];
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) {
+      b[v] = hn::LoadU(d, w + (v / kVectors) * panel_stride + (v % kVectors) * kLanes);
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const V a = hn::Set(d, x[r * x_stride]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::MulAdd(a, b[v], acc[r][v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) {
+      hn::StoreU(acc[r][v], d, t.y + r * t.y_stride + v * kLanes);
+    }
+  }
+}
+
+// kRows rows by one panel, with kSplit partial sums per output.
+template <int kRows>
+HWY_NOINLINE void run_split_tile(const Tile& t) {
+  const D d;
+  V acc[kSplit][kRows][kVectors];
+#pragma GCC unroll 16
+  for (int s = 0; s < kSplit; ++s) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        acc[s][r][v] = s == 0 ? initial(t, r, v * kLanes) : hn::Zero(d);
+      }
+    }
+  }
+  const float* HWY_RESTRICT x = t.x;
+  const float* HWY_RESTRICT w = t.w;
+  const int64_t x_stride = t.x_stride;
+  int64_t p = 0;
+  for (; p + kSplit <= t.count; p += kSplit, x += kSplit, w += kSplit * kPanel) {
+#pragma GCC unroll 16
+    for (int s = 0; s < kSplit; ++s) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const V a = hn::Set(d, x[r * x_stride + s]);
+#pragma GCC unroll 16
+        for (int v = 0; v < kVectors; ++v) {
+          acc[s][r][v] = hn::MulAdd(a, hn::LoadU(d, w + s * kPanel + v * kLanes), acc[s][r][v]);
+        }
+      }
+    }
+  }
+  for (; p < t.count; ++p, ++x, w += kPanel) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const V a = hn::Set(d, x[r * x_stride]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors; ++v) {
+        acc[0][r][v] = hn::MulAdd(a, hn::LoadU(d, w + v * kLanes), acc[0][r][v]);
+      }
+    }
+  }
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kVectors; ++v) {
+      V total = acc[0][r][v];
+#pragma GCC unroll 16
+      for (int s = 1; s < kSplit; ++s) total = hn::Add(total, acc[s][r][v]);
+      hn::StoreU(total, d, t.y + r * t.y_stride + v * kLanes);
+    }
+  }
+}
+
+// Calls the tile for `rows` in [1, kRows], with as many panels as suit that many rows.
+template <int kRows>
+HWY_INLINE void run_rows(int64_t rows, const Tile& t) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return run_rows<kRows - 1>(rows, t);
+  }
+  run_tile<kRows, panels_for_rows(kRows)>(t);
+}
+
+// The same for tiles that are kPanels wide whatever the number of rows.
+template <int kRows, int kPanels>
+HWY_INLINE void run_rows_of_width(int64_t rows, const Tile& t) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return run_rows_of_width<kRows - 1, kPanels>(rows, t);
+  }
+  run_tile<kRows, kPanels>(t);
+}
+
+template <int kRows>
+HWY_INLINE void run_split_rows(int64_t rows, const Tile& t) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return run_split_rows<kRows - 1>(rows, t);
+  }
+  run_split_tile<kRows>(t);
+}
+
+HWY_INLINE Tile tile_at(const Args& g, const Block& b, int64_t panel) {
+  const int64_t column = panel * kPanel;
+  return Tile{.x = g.x + b.row * g.x_stride + b.begin,
+              .x_stride = g.x_stride,
+              .w = g.packed + panel * g.k * kPanel + b.begin * kPanel,
+              .panel_stride = g.k * kPanel,
+              .count = b.count,
+              .bias = g.bias != nullptr ? g.bias + column : nullptr,
+              .accumulate = g.accumulate || b.begin > 0,
+              .y = g.y + b.row * g.y_stride + column,
+              .y_stride = g.y_stride};
+}
+
+// A tile whose panel is not full: works on a copy of y, so as to stay within its rows.
+HWY_INLINE void run_edge_tile(int64_t rows, int64_t columns, Tile t) {
+  HWY_ALIGN float copy[kSplitRows * kPanel] = {};
+  float* const y = t.y;
+  for (int64_t r = 0; r < rows; ++r) {
+    for (int64_t j = 0; j < columns; ++j) {
+      const float bias = t.bias != nullptr ? t.bias[j] : 0.0f;
+      copy[r * kPanel + j] = t.accumulate ? y[r * t.y_stride + j] : bias;
+    }
+  }
+  const int64_t y_stride = t.y_stride;
+  t.accumulate = true;
+  t.y = copy;
+  t.y_stride = kPanel;
+  run_split_rows<kSplitRows>(rows, t);
+  for (int64_t r = 0; r < rows; ++r) {
+    std::copy_n(copy + r * kPanel, columns, y + r * y_stride);
+  }
+}
+
+// The panels from `panel` on, at full depth: blocking the depth would change the partial sums.
+HWY_INLINE void run_right_edge(const Args& g, int64_t m, int64_t panel) {
+  for (; panel * kPanel < g.n; ++panel) {
+    const int64_t columns = HWY_MIN(kPanel, g.n - panel * kPanel);
+    for (int64_t row = 0; row < m; row += kSplitRows) {
+      const int64_t rows = HWY_MIN(static_cast<int64_t>(kSplitRows), m - row);
+      const Tile t = tile_at(g, Block{row, rows, 0, g.k}, panel);
+      if (columns == kPanel) {
+        run_split_rows<kSplitRows>(rows, t);
+      } else {
+        run_edge_tile(rows, columns, t);
+      }
+    }
+  }
+}
+
+// One row tile over panels [0, panels): the weights are read once.
+HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
+  const int64_t step = panels_for_rows(static_cast<int>(m));
+  for (int64_t panel = 0; panel < panels; panel += step) {
+    run_rows<kMaxRows>(m, tile_at(g, Block{0, m, 0, g.k}, panel));
+  }
+}
+
+// All rows of a block, in tiles of nearly equal height, over panels [0, panels).
+HWY_INLINE void run_row_block(const Args& g, const Block& block, int64_t panels) {
+  constexpr int kPanels = panels_for_rows(kMaxRows);
+  const int64_t tiles = (block.rows + kMaxRows - 1) / kMaxRows;
+  for (int64_t panel = 0; panel < panels; panel += kPanels) {
+    Block b = block;
+    for (int64_t i = 0; i < tiles; ++i) {
+      b.rows = block.rows * (i + 1) / tiles - block.rows * i / tiles;
+      run_rows_of_width<kMaxRows, kPanels>(b.rows, tile_at(g, b, panel));
+      b.row += b.rows;
+    }
+  }
+}
+
+}  // namespace
+
+void gemm_all(const Args& g, int64_t m) {
+  using gemm_detail::kDepthBlock;
+  using gemm_detail::kRowBlock;
+  const int64_t full = g.n / kPanel;
+  const int64_t grouped = full - full % kGroup;
+  if (m <= kMaxRows) {
+    run_few_rows(g, m, grouped);
+  } else if (grouped > 0) {
+    for (int64_t row = 0; row < m; row += kRowBlock) {
+      const int64_t rows = HWY_MIN(kRowBlock, m - row);
+      int64_t begin = 0;
+      do {  // at least once: k may be 0
+        const int64_t count = HWY_MIN(kDepthBlock, g.k - begin);
+        run_row_block(g, Block{row, rows, begin, count}, grouped);
+        begin += kDepthBlock;
+      } while (begin < g.k);
+    }
+  }
+  run_right_edge(g, m, grouped);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sl::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace sl::kernels {
+
+HWY_EXPORT(gemm_all);
+
+namespace {
+using gemm_detail::kPanel;
+}  // namespace
+
+int64_t panel_width() { return kPanel; }
+
+int64_t packed_size(int64_t k, int64_t n) { return (n + kPanel - 1) / kPanel * kPanel * k; }
+
+void pack(const float* w, int64_t row_stride, int64_t col_stride, int64_t k, int64_t n,
+          float* packed) {
+  for (int64_t column = 0; column < n; column += kPanel) {
+    const int64_t columns = std::min(kPanel, n - column);
+    for (int64_t p = 0; p < k; ++p, packed += kPanel) {
+      const float* row = w + p * row_stride + column * col_stride;
+      for (int64_t j = 0; j < columns; ++j) packed[j] = row[j * col_stride];
+      std::fill(packed + columns, packed + kPanel, 0.0f);
+    }
+  }
+}
+
+void gemm_packed(const float* x, int64_t x_stride, const float* packed, int64_t m, int64_t k,
+                 int64_t n, const float* bias, bool accumulate, float* y, int64_t y_stride) {
+  if (m <= 0 || n <= 0) return;
+  HWY_DYNAMIC_DISPATCH(gemm_all)
+  (gemm_detail::Args{x, x_stride, packed, k, n, bias, accumulate, y, y_stride}, m);
+}
+
+namespace reference {
+
+void gemm(const float* x, int64_t x_stride, const float* w, int64_t m, int64_t k, int64_t n,
+          const float* bias, bool accumulate, float* y, int64_t y_stride) {
+  for (int64_t i = 0; i < m; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      float& out = y[i * y_stride + j];
+      double total = accumulate ? out : (bias != nullptr ? bias[j] : 0.0f);
+      for (int64_t p = 0; p < k; ++p) {
+        total += static_cast<double>(x[i * x_stride + p]) * w[p * n + j];
+      }
+      out = static_cast<float>(total);
+    }
+  }
+}
+
+}  // namespace reference
+}  // namespace sl::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,16 @@
+#pragma once
+
+#include <cstdint>
+
+namespace sl::kernels {
+
+// One LSTM step from the pre-activations z = [i f g o], each `units` long:
+// c = sigmoid(f) * c + sigmoid(i) * tanh(g); h = sigmoid(o) * tanh(c).
+void lstm_cell(const float* z, float* c, float* h, int64_t units);
+
+namespace reference {
+
+void lstm_cell(const float* z, float* c, float* h, int64_t units);
+
+}  // namespace reference
+}  // namespace sl::kernels

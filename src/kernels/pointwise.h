@@ -1,0 +1,63 @@
+#pragma once
+
+#include <cstdint>
+
+namespace sl::kernels {
+
+// Functions of one float32, with the semantics of jax.nn.<name> or jnp.<name>.
+enum class Unary {
+  kIdentity,
+  kAbs,
+  kExp,
+  kLog,
+  kTanh,
+  kSigmoid,
+  kRelu,
+  kRelu6,
+  kLeakyRelu,  // a: negative_slope
+  kElu,        // a: alpha
+  kSelu,
+  kCelu,  // a: alpha
+  kGeluTanh,
+  kGeluErf,
+  kSwish,
+  kSoftplus,
+  kSoftSign,
+  kLogSigmoid,
+  kHardTanh,
+  kHardSigmoid,
+  kHardSwish,
+  kSquare,
+  kSqrt,
+  kSin,
+  kCos,
+  kPower,  // a: exponent
+  kMish,
+  kSquareplus,   // b = 4
+  kSquaredRelu,  // relu(x)^2
+};
+
+enum class Binary { kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum };
+
+// y[i] = op(x[i]). y may be x. Within a relative error of 2e-6 of the double result, or within the
+// least normal float of it. NaN in gives NaN out. `a` is read only by the ops marked above.
+void unary(Unary op, const float* x, float* y, int64_t n, float a);
+
+// y[i] = op(a[i], b[i]). y may be a or b. Maximum and minimum propagate NaN.
+void binary(Binary op, const float* a, const float* b, float* y, int64_t n);
+void binary_scalar(Binary op, const float* a, float b, float* y, int64_t n);
+
+// y[i] += a * x[i].
+void axpy(float a, const float* x, float* y, int64_t n);
+
+namespace reference {
+
+// The same in double precision, rounded once.
+[[nodiscard]] double unary_value(Unary op, double x, double a);
+void unary(Unary op, const float* x, float* y, int64_t n, float a);
+void binary(Binary op, const float* a, const float* b, float* y, int64_t n);
+void binary_scalar(Binary op, const float* a, float b, float* y, int64_t n);
+void axpy(float a, const float* x, float* y, int64_t n);
+
+}  // namespace reference
+}  // namespace sl::kernels

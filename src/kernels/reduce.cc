@@ -1,0 +1,169 @@
+#include "kernels/reduce.h"
+
+#include <cmath>
+
+#include "kernels/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/reduce.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/simd_math_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace sl::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+struct SumStep {
+  static constexpr float kIdentity = 0.0f;
+  HWY_INLINE VF operator()(VF total, VF x) const { return hn::Add(total, x); }
+  HWY_INLINE VF operator()(VF total, VF x, VF y) const { return hn::MulAdd(x, y, total); }
+};
+
+// Once NaN, the running value stays: no comparison with it holds.
+struct MaxStep {
+  static constexpr float kIdentity = -HUGE_VALF;
+  HWY_INLINE VF operator()(VF m, VF x) const {
+    return hn::IfThenElse(hn::Or(hn::Gt(x, m), hn::IsNaN(x)), x, m);
+  }
+};
+
+struct MinStep {
+  static constexpr float kIdentity = HUGE_VALF;
+  HWY_INLINE VF operator()(VF m, VF x) const {
+    return hn::IfThenElse(hn::Or(hn::Lt(x, m), hn::IsNaN(x)), x, m);
+  }
+};
+
+// Combines the lanes pairwise.
+template <class Step>
+HWY_INLINE float combine_lanes(Step step, VF v) {
+  const DF d;
+  HWY_ALIGN float lanes[2 * kFloatLanes];
+  hn::Store(v, d, lanes);
+  for (int64_t half = kFloatLanes / 2; half > 0; half /= 2) {
+    hn::Store(constant(Step::kIdentity), d, lanes + kFloatLanes);
+    hn::Store(step(hn::Load(d, lanes), hn::LoadU(d, lanes + half)), d, lanes);
+  }
+  return lanes[0];
+}
+
+// Four running values hide the latency of a step. In... are the arrays read together.
+template <class Step, class... In>
+HWY_INLINE float reduce(Step step, int64_t n, In... in) {
+  const DF d;
+  VF a = constant(Step::kIdentity);
+  VF b = a;
+  VF c = a;
+  VF e = a;
+  int64_t i = 0;
+  for (; i + 4 * kFloatLanes <= n; i += 4 * kFloatLanes) {
+    a = step(a, hn::LoadU(d, in + i)...);
+    b = step(b, hn::LoadU(d, in + i + kFloatLanes)...);
+    c = step(c, hn::LoadU(d, in + i + 2 * kFloatLanes)...);
+    e = step(e, hn::LoadU(d, in + i + 3 * kFloatLanes)...);
+  }
+  for (; i + kFloatLanes <= n; i += kFloatLanes) a = step(a, hn::LoadU(d, in + i)...);
+  if (i < n) b = step(b, load_some(in + i, n - i, Step::kIdentity)...);
+  return combine_lanes(step, step(step(a, b), step(c, e)));
+}
+
+}  // namespace
+
+float sum_all(const float* x, int64_t n) { return reduce(SumStep(), n, x); }
+
+float dot_all(const float* a, const float* b, int64_t n) { return reduce(SumStep(), n, a, b); }
+
+float max_all(const float* x, int64_t n) { return reduce(MaxStep(), n, x); }
+
+float min_all(const float* x, int64_t n) { return reduce(MinStep(), n, x); }
+
+void softmax_all(const float* x, float* y, int64_t n) {
+  const DF d;
+  const VF m = constant(max_all(x, n));
+  int64_t i = 0;
+  for (; i + kFloatLanes <= n; i += kFloatLanes) {
+    hn::StoreU(exp_vector(hn::Sub(hn::LoadU(d, x + i), m)), d, y + i);
+  }
+  if (i < n) store_some(exp_vector(hn::Sub(load_some(x + i, n - i), m)), y + i, n - i);
+  const VF scale = constant(1.0f / sum_all(y, n));
+  i = 0;
+  for (; i + kFloatLanes <= n; i += kFloatLanes) {
+    hn::StoreU(hn::Mul(hn::LoadU(d, y + i), scale), d, y + i);
+  }
+  if (i < n) store_some(hn::Mul(load_some(y + i, n - i), scale), y + i, n - i);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sl::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace sl::kernels {
+
+HWY_EXPORT(sum_all);
+HWY_EXPORT(dot_all);
+HWY_EXPORT(max_all);
+HWY_EXPORT(min_all);
+HWY_EXPORT(softmax_all);
+
+float sum(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(sum_all)(x, n); }
+
+float sum_squares(const float* x, int64_t n) { return dot(x, x, n); }
+
+float dot(const float* a, const float* b, int64_t n) {
+  return HWY_DYNAMIC_DISPATCH(dot_all)(a, b, n);
+}
+
+float max(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(max_all)(x, n); }
+
+float min(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(min_all)(x, n); }
+
+void softmax(const float* x, float* y, int64_t n) {
+  if (n > 0) HWY_DYNAMIC_DISPATCH(softmax_all)(x, y, n);
+}
+
+namespace reference {
+
+float sum(const float* x, int64_t n) {
+  double total = 0.0;
+  for (int64_t i = 0; i < n; ++i) total += x[i];
+  return static_cast<float>(total);
+}
+
+float sum_squares(const float* x, int64_t n) { return reference::dot(x, x, n); }
+
+float dot(const float* a, const float* b, int64_t n) {
+  double total = 0.0;
+  for (int64_t i = 0; i < n; ++i) total += static_cast<double>(a[i]) * b[i];
+  return static_cast<float>(total);
+}
+
+float max(const float* x, int64_t n) {
+  float m = -HUGE_VALF;
+  for (int64_t i = 0; i < n; ++i) {
+    if (x[i] > m || std::isnan(x[i])) m = x[i];
+  }
+  return m;
+}
+
+float min(const float* x, int64_t n) {
+  float m = HUGE_VALF;
+  for (int64_t i = 0; i < n; ++i) {
+    if (x[i] < m || std::isnan(x[i])) m = x[i];
+  }
+  return m;
+}
+
+void softmax(const float* x, float* y, int64_t n) {
+  const double m = reference::max(x, n);
+  double total = 0.0;
+  for (int64_t i = 0; i < n; ++i) total += std::exp(x[i] - m);
+  for (int64_t i = 0; i < n; ++i) y[i] = static_cast<float>(std::exp(x[i] - m) / total);
+}
+
+}  // namespace reference
+}  // namespace sl::kernels
+#endif  // HWY_ONCE

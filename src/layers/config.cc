@@ -1,0 +1,388 @@
+#include "layers/config.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "core/status.h"
+
+namespace sl {
+namespace {
+
+using kernels::Unary;
+
+struct NamedFunction {
+  const char* name;
+  Unary op;
+  float parameter;
+  const char* parameter_name;  // null: none
+};
+
+// The elementwise functions of jax.nn and jax.numpy that configs name, with their defaults.
+constexpr auto kFunctions = std::to_array<NamedFunction>({
+    {"abs", Unary::kAbs, 0, nullptr},
+    {"celu", Unary::kCelu, 1, "alpha"},
+    {"cos", Unary::kCos, 0, nullptr},
+    {"elu", Unary::kElu, 1, "alpha"},
+    {"exp", Unary::kExp, 0, nullptr},
+    {"gelu", Unary::kGeluTanh, 0, nullptr},
+    {"hard_sigmoid", Unary::kHardSigmoid, 0, nullptr},
+    {"hard_silu", Unary::kHardSwish, 0, nullptr},
+    {"hard_swish", Unary::kHardSwish, 0, nullptr},
+    {"hard_tanh", Unary::kHardTanh, 0, nullptr},
+    {"identity", Unary::kIdentity, 0, nullptr},
+    {"leaky_relu", Unary::kLeakyRelu, 0.01f, "negative_slope"},
+    {"log", Unary::kLog, 0, nullptr},
+    {"log_sigmoid", Unary::kLogSigmoid, 0, nullptr},
+    {"mish", Unary::kMish, 0, nullptr},
+    {"relu", Unary::kRelu, 0, nullptr},
+    {"relu6", Unary::kRelu6, 0, nullptr},
+    {"selu", Unary::kSelu, 0, nullptr},
+    {"sigmoid", Unary::kSigmoid, 0, nullptr},
+    {"silu", Unary::kSwish, 0, nullptr},
+    {"sin", Unary::kSin, 0, nullptr},
+    {"soft_sign", Unary::kSoftSign, 0, nullptr},
+    {"softplus", Unary::kSoftplus, 0, nullptr},
+    {"square", Unary::kSquare, 0, nullptr},
+    {"squareplus", Unary::kSquareplus, 0, nullptr},
+    {"swish", Unary::kSwish, 0, nullptr},
+    {"tanh", Unary::kTanh, 0, nullptr},
+});
+
+size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<size_t> row(b.size() + 1);
+  std::iota(row.begin(), row.end(), size_t{0});
+  for (size_t i = 1; i <= a.size(); ++i) {
+    size_t diagonal = row[0];
+    row[0] = i;
+    for (size_t j = 1; j <= b.size(); ++j) {
+      const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row.back();
+}
+
+std::string lower(std::string_view text) {
+  std::string out(text);
+  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  return out;
+}
+
+// JSON has no infinities or NaN: they come as strings.
+std::optional<double> to_number(const Json& value) {
+  if (value.is_number()) return value.get<double>();
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    if (text == "inf") return std::numeric_limits<double>::infinity();
+    if (text == "-inf") return -std::numeric_limits<double>::infinity();
+    if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
+  }
+  return std::nullopt;
+}
+
+// Shape of nested lists, by their first items.
+Shape nested_shape(const Json& value) {
+  Shape shape;
+  for (const Json* v = &value; v->is_array(); v = &v->front()) {
+    shape.push_back(static_cast<int64_t>(v->size()));
+    if (v->empty()) break;
+  }
+  return shape;
+}
+
+bool collect(const Json& value, const Shape& shape, int depth, std::vector<complex64>* out) {
+  if (depth == shape.rank()) {
+    if (value.is_boolean()) {
+      out->emplace_back(value.get<bool>() ? 1.0f : 0.0f);
+      return true;
+    }
+    const auto number = to_number(value);
+    if (number) out->emplace_back(static_cast<float>(*number));
+    return number.has_value();
+  }
+  if (!value.is_array() || static_cast<int64_t>(value.size()) != shape[depth]) return false;
+  return std::ranges::all_of(value, [&](const Json& v) { return collect(v, shape, depth + 1, out); });
+}
+
+}  // namespace
+
+std::string nearest_name(std::string_view name, const std::vector<std::string>& names) {
+  const std::string wanted = lower(name);
+  std::string best;
+  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
+  for (const std::string& candidate : names) {
+    const size_t distance = edit_distance(wanted, lower(candidate));
+    if (distance < least) {
+      least = distance;
+      best = candidate;
+    }
+  }
+  return best;
+}
+
+Config::Config(const Json& value, std::string path) : value_(&value), path_(std::move(path)) {
+  if (!value.is_object()) {
+    fail(Code::kConfig, "{}: expected an object with a \"type\", got {}", path_, value.dump().substr(0, 60));
+  }
+  known_.push_back("type");
+  const auto type = value.find("type");
+  if (type == value.end()) fail(Code::kConfig, "{}: the object has no \"type\"", path_);
+  if (!type->is_string()) {
+    fail(Code::kConfig, "{}.type: expected a layer type (string), got {}", path_, type->dump().substr(0, 60));
+  }
+  type_ = type->get<std::string>();
+}
+
+void Config::error(std::string_view field, std::string_view message) const {
+  fail(Code::kConfig, "{}.{} ({}): {}", path_, field, type_, message);
+}
+
+bool Config::has(const char* field) const { return value_->contains(field); }
+
+const Json* Config::find(const char* field) {
+  known_.emplace_back(field);
+  const auto it = value_->find(field);
+  return it == value_->end() ? nullptr : &*it;
+}
+
+const Json& Config::require(const char* field, std::string_view expected) {
+  const Json* value = find(field);
+  if (value) return *value;
+  std::vector<std::string> given;
+  for (const auto& item : value_->items()) {
+    if (std::ranges::find(known_, item.key()) == known_.end()) given.push_back(item.key());
+  }
+  const std::string near = nearest_name(field, given);
+  fail(Code::kConfig, "{} ({}): the required field \"{}\" ({}) is missing{}", path_, type_, field, expected,
+       near.empty() ? "" : fmt::format("; \"{}\" is not a field of it", near));
+}
+
+int64_t Config::to_integer(const Json& value, std::string_view field, int64_t least) const {
+  // 2.0 is as good as 2; 2.5 is not.
+  const bool whole = value.is_number_integer() ||
+                     (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>() &&
+                      std::abs(value.get<double>()) < 1e15);
+  if (!whole) error(field, fmt::format("expected an integer, got {}", value.dump().substr(0, 60)));
+  const auto integer = value.get<int64_t>();
+  if (integer < least) error(field, fmt::format("expected at least {}, got {}", least, integer));
+  // Keeps every later product of sizes within 64 bits.
+  if (integer > (int64_t{1} << 31)) error(field, fmt::format("expected at most 2^31, got {}", integer));
+  return integer;
+}
+
+int64_t Config::integer(const char* field, int64_t least) {
+  return to_integer(require(field, "integer"), field, least);
+}
+
+int64_t Config::integer(const char* field, int64_t least, int64_t otherwise) {
+  const Json* value = find(field);
+  return value ? to_integer(*value, field, least) : otherwise;
+}
+
+double Config::number(const char* field) {
+  const Json& value = require(field, "number");
+  const auto number = to_number(value);
+  if (!number) error(field, fmt::format("expected a number, got {}", value.dump().substr(0, 60)));
+  return *number;
+}
+
+double Config::number(const char* field, double otherwise) {
+  return value_->contains(field) ? number(field) : (find(field), otherwise);
+}
+
+bool Config::boolean(const char* field) {
+  const Json& value = require(field, "true or false");
+  if (!value.is_boolean()) error(field, fmt::format("expected true or false, got {}", value.dump().substr(0, 60)));
+  return value.get<bool>();
+}
+
+bool Config::boolean(const char* field, bool otherwise) {
+  return value_->contains(field) ? boolean(field) : (find(field), otherwise);
+}
+
+std::string Config::string(const char* field) {
+  const Json& value = require(field, "string");
+  if (!value.is_string()) error(field, fmt::format("expected a string, got {}", value.dump().substr(0, 60)));
+  return value.get<std::string>();
+}
+
+std::string Config::string(const char* field, std::string_view otherwise) {
+  return value_->contains(field) ? string(field) : (find(field), std::string(otherwise));
+}
+
+DType Config::to_dtype(const Json& value, std::string_view field) const {
+  if (value.is_string()) {
+    if (const auto dtype = dtype_named(value.get_ref<const std::string&>())) return *dtype;
+  }
+  error(field, fmt::format("expected one of \"float32\", \"int32\", \"bool\", \"complex64\", \"bfloat16\", \"float16\", "
+                           "\"int8\", got {}",
+                           value.dump().substr(0, 60)));
+}
+
+DType Config::dtype(const char* field) { return to_dtype(require(field, "dtype"), field); }
+
+DType Config::dtype(const char* field, DType otherwise) { return optional_dtype(field).value_or(otherwise); }
+
+std::optional<DType> Config::optional_dtype(const char* field) {
+  const Json* value = find(field);
+  if (!value || value->is_null()) return std::nullopt;
+  return to_dtype(*value, field);
+}
+
+size_t Config::choice(const char* field, const std::vector<std::string>& names, size_t otherwise) {
+  const Json* value = find(field);
+  if (!value) return otherwise;
+  if (value->is_string()) {
+    const auto it = std::ranges::find(names, value->get_ref<const std::string&>());
+    if (it != names.end()) return static_cast<size_t>(it - names.begin());
+    const std::string near = nearest_name(value->get_ref<const std::string&>(), names);
+    error(field, fmt::format("expected one of \"{}\", got {}{}", fmt::join(names, "\", \""), value->dump(),
+                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+  }
+  error(field, fmt::format("expected one of \"{}\", got {}", fmt::join(names, "\", \""), value->dump().substr(0, 60)));
+}
+
+std::vector<int64_t> Config::integers(const char* field) {
+  const Json& value = require(field, "integer or list of integers");
+  constexpr int64_t kLeast = std::numeric_limits<int32_t>::min();
+  if (!value.is_array()) return {to_integer(value, field, kLeast)};
+  std::vector<int64_t> out;
+  for (size_t i = 0; i < value.size(); ++i) {
+    out.push_back(to_integer(value[i], fmt::format("{}[{}]", field, i), kLeast));
+  }
+  return out;
+}
+
+std::optional<std::vector<int64_t>> Config::optional_integers(const char* field) {
+  const Json* value = find(field);
+  if (!value || value->is_null()) return std::nullopt;
+  return integers(field);
+}
+
+std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t least, int64_t otherwise) {
+  if (!find(field)) return std::vector<int64_t>(count, otherwise);
+  std::vector<int64_t> out = integers(field);
+  if (out.size() == 1 && !(*value_)[field].is_array()) out.resize(count, out[0]);
+  if (out.size() != count) error(field, fmt::format("expected one integer or {} of them, got {}", count, out.size()));
+  for (int64_t v : out) {
+    if (v < least) error(field, fmt::format("expected at least {}, got {}", least, v));
+  }
+  return out;
+}
+
+Activation Config::to_activation(const Json& value, std::string_view field) const {
+  const bool is_call = value.is_object() && value.contains("function") && value["function"].is_string();
+  if (!value.is_string() && !is_call) {
+    error(field, fmt::format("expected the name of a function or {{\"function\": name, ...}}, got {}",
+                             value.dump().substr(0, 60)));
+  }
+  const auto name = is_call ? value["function"].get<std::string>() : value.get<std::string>();
+  const auto it = std::ranges::find(kFunctions, name, &NamedFunction::name);
+  if (it == kFunctions.end()) {
+    std::vector<std::string> names;
+    for (const NamedFunction& f : kFunctions) names.emplace_back(f.name);
+    const std::string near = nearest_name(name, names);
+    error(field, fmt::format("unknown function \"{}\"{}", name,
+                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+  }
+  Activation out{it->op, it->parameter};
+  if (!is_call) return out;
+  for (const auto& item : value.items()) {
+    if (item.key() == "function") continue;
+    const auto number = to_number(item.value());
+    if (it->parameter_name && item.key() == it->parameter_name && number) {
+      out.parameter = static_cast<float>(*number);
+    } else if (name == "gelu" && item.key() == "approximate" && item.value().is_boolean()) {
+      out.op = item.value().get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
+    } else {
+      error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}", name, item.key(), item.value().dump()));
+    }
+  }
+  return out;
+}
+
+std::optional<Activation> Config::activation(const char* field) {
+  const Json* value = find(field);
+  if (!value || value->is_null()) return std::nullopt;
+  return to_activation(*value, field);
+}
+
+Activation Config::activation(const char* field, Activation otherwise) {
+  const Json* value = find(field);
+  return value ? to_activation(*value, field) : otherwise;
+}
+
+Array Config::array(const char* field) {
+  const Json* value = &require(field, "number or nested lists of numbers");
+  Array out;
+  out.is_complex = value->is_object() && value->contains("complex");
+  if (out.is_complex) value = &(*value)["complex"];
+  out.shape = nested_shape(*value);
+  if (!collect(*value, out.shape, 0, &out.values)) {
+    error(field, fmt::format("expected a number or nested lists of equal lengths, got {}", value->dump().substr(0, 60)));
+  }
+  if (!out.is_complex) return out;
+  if (out.shape.empty() || out.shape.back() != 2) error(field, "expected (real, imaginary) pairs");
+  std::vector<complex64> pairs;
+  for (size_t i = 0; i < out.values.size(); i += 2) pairs.emplace_back(out.values[i].real(), out.values[i + 1].real());
+  out.values = std::move(pairs);
+  out.shape.pop_back();
+  return out;
+}
+
+std::optional<Config> Config::nested(const char* field) {
+  const Json* value = find(field);
+  if (!value || value->is_null()) return std::nullopt;
+  return Config(*value, path_ + "." + field);
+}
+
+Config Config::nested_required(const char* field) {
+  return Config(require(field, "a layer's config"), path_ + "." + field);
+}
+
+std::vector<Config> Config::list(const char* field) {
+  const Json& value = require(field, "list of layer configs");
+  if (!value.is_array()) {
+    error(field, fmt::format("expected a list of layer configs, got {}", value.dump().substr(0, 60)));
+  }
+  std::vector<Config> out;
+  for (size_t i = 0; i < value.size(); ++i) out.emplace_back(value[i], fmt::format("{}.{}[{}]", path_, field, i));
+  return out;
+}
+
+std::optional<std::vector<Config>> Config::optional_list(const char* field) {
+  const Json* value = find(field);
+  if (!value || value->is_null()) return std::nullopt;
+  if (value->is_object()) return std::vector<Config>{Config(*value, path_ + "." + field)};
+  return list(field);
+}
+
+const Json* Config::raw(const char* field) {
+  const Json* value = find(field);
+  return value && value->is_null() ? nullptr : value;
+}
+
+void Config::ignore(std::initializer_list<const char*> fields) {
+  for (const char* field : fields) known_.emplace_back(field);
+}
+
+std::string Config::unknown_message(const std::string& key) const {
+  const std::string near = nearest_name(key, known_);
+  if (!near.empty()) return fmt::format("unknown field; did you mean \"{}\"?", near);
+  return fmt::format("unknown field; {} has \"{}\"", type_, fmt::join(known_, "\", \""));
+}
+
+void Config::finish() const {
+  for (const auto& item : value_->items()) {
+    if (std::ranges::find(known_, item.key()) == known_.end()) error(item.key(), unknown_message(item.key()));
+  }
+}
+
+}  // namespace sl

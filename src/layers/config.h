@@ -1,0 +1,99 @@
+// Typed access to a layer's JSON object. Each error names the JSON path, what was expected and the nearest valid name.
+#pragma once
+
+#include <nlohmann/json_fwd.hpp>
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/dtype.h"
+#include "core/shape.h"
+#include "kernels/pointwise.h"
+
+namespace sl {
+
+using Json = nlohmann::ordered_json;
+
+// The one of `names` that is closest in spelling to `name`, empty if none is close.
+std::string nearest_name(std::string_view name, const std::vector<std::string>& names);
+
+// An elementwise function with its parameter: {"function": "leaky_relu", "negative_slope": 0.2}.
+struct Activation {
+  kernels::Unary op = kernels::Unary::kIdentity;
+  float parameter = 0;
+};
+
+// A constant array of a config: numbers in nested lists. Complex numbers are [re, im] pairs under {"complex": ...}.
+struct Array {
+  Shape shape;
+  std::vector<complex64> values;
+  bool is_complex = false;
+};
+
+class Config {
+ public:
+  // `value` must outlive the reader.
+  Config(const Json& value, std::string path);
+
+  const std::string& path() const { return path_; }
+  const std::string& type() const { return type_; }
+  const Json& json() const { return *value_; }
+  bool has(const char* field) const;
+  [[noreturn]] void error(std::string_view field, std::string_view message) const;
+
+  // Required fields have no default.
+  int64_t integer(const char* field, int64_t least);
+  int64_t integer(const char* field, int64_t least, int64_t otherwise);
+  double number(const char* field);
+  double number(const char* field, double otherwise);
+  bool boolean(const char* field);
+  bool boolean(const char* field, bool otherwise);
+  std::string string(const char* field);
+  std::string string(const char* field, std::string_view otherwise);
+  DType dtype(const char* field);
+  DType dtype(const char* field, DType otherwise);
+  std::optional<DType> optional_dtype(const char* field);
+  // Index of one of `names`.
+  size_t choice(const char* field, const std::vector<std::string>& names, size_t otherwise);
+  // One integer stands for a list of one.
+  std::vector<int64_t> integers(const char* field);
+  std::optional<std::vector<int64_t>> optional_integers(const char* field);
+  // One integer stands for `count` equal ones.
+  std::vector<int64_t> integers_of(const char* field, size_t count, int64_t least, int64_t otherwise);
+  // Null is no function.
+  std::optional<Activation> activation(const char* field);
+  Activation activation(const char* field, Activation otherwise);
+  Array array(const char* field);
+  // The field's own reader: for configs within configs. Null if the field is null or missing.
+  std::optional<Config> nested(const char* field);
+  Config nested_required(const char* field);
+  // A list of configs.
+  std::vector<Config> list(const char* field);
+  std::optional<std::vector<Config>> optional_list(const char* field);
+  // Any JSON value, null if missing: for fields of their own form.
+  const Json* raw(const char* field);
+
+  // Fields that matter only in training or sharding: accepted and left alone.
+  void ignore(std::initializer_list<const char*> fields);
+  // Complains of fields that nobody asked for.
+  void finish() const;
+
+ private:
+  const Json* find(const char* field);
+  const Json& require(const char* field, std::string_view expected);
+  int64_t to_integer(const Json& value, std::string_view field, int64_t least) const;
+  DType to_dtype(const Json& value, std::string_view field) const;
+  Activation to_activation(const Json& value, std::string_view field) const;
+  std::string unknown_message(const std::string& key) const;
+
+  const Json* value_;
+  std::string path_;
+  std::string type_;
+  std::vector<std::string> known_;
+};
+
+}  // namespace sl

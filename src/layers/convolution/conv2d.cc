@@ -1,0 +1,25 @@
+// Conv2D: Conv1D with one spatial dimension beside time, [width, channels] per step (reference:
+// convolution.Conv2D).
+#include "layers/convolution/conv_layer.h"
+
+namespace sl {
+namespace {
+
+class Conv2D final : public ConvLayer {
+ public:
+  struct Fields : ConvFields {
+    explicit Fields(Config& config) : ConvFields(config) {
+      read_filters(config);
+      const auto time = ops::read_padding(config, "time_padding", ops::Padding::kValid);
+      const auto spatial = ops::read_padding(config, "spatial_padding", ops::Padding::kSame, true);
+      read_axes(config, {time, spatial});
+      config.ignore({"array_factory"});
+    }
+  };
+  using ConvLayer::ConvLayer;
+};
+
+SL_REGISTER_LAYER(Conv2D);
+
+}  // namespace
+}  // namespace sl

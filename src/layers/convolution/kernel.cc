@@ -1,0 +1,117 @@
+#include "layers/convolution/kernel.h"
+
+#include <cmath>
+
+#include "ops/elementwise.h"
+
+namespace sl {
+namespace {
+
+double inverse_norm(double sum_of_squares, double epsilon) {
+  return 1 / std::sqrt(sum_of_squares + epsilon);
+}
+
+// kernel * scale / |kernel|, with a norm for each filter.
+void normalize_filters(std::vector<float>& kernel, const std::vector<float>& scale,
+                       double epsilon) {
+  const size_t filters = scale.size();
+  std::vector<double> sums(filters);
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    sums[i % filters] += static_cast<double>(kernel[i]) * kernel[i];
+  }
+  for (size_t f = 0; f < filters; ++f) sums[f] = scale[f] * inverse_norm(sums[f], epsilon);
+  for (size_t i = 0; i < kernel.size(); ++i) {
+    kernel[i] = static_cast<float>(kernel[i] * sums[i % filters]);
+  }
+}
+
+void normalize(std::vector<double>& v, double epsilon) {
+  double sum = 0;
+  for (double a : v) sum += a * a;
+  const double factor = inverse_norm(sum, epsilon);
+  for (double& a : v) a *= factor;
+}
+
+// kernel / sigma, as a matrix [inputs, filters]; sigma is its largest singular value by power
+// iteration from u.
+void normalize_spectrum(std::vector<float>& kernel, const std::vector<float>& u0,
+                        const KernelConstraint& constraint) {
+  const size_t filters = u0.size(), inputs = kernel.size() / filters;
+  std::vector<double> u(u0.begin(), u0.end()), v(inputs);
+  double sigma = 0;
+  for (int64_t iteration = 0; iteration < constraint.power_iterations; ++iteration) {
+    for (size_t i = 0; i < inputs; ++i) {
+      v[i] = 0;
+      for (size_t f = 0; f < filters; ++f) v[i] += u[f] * kernel[i * filters + f];
+    }
+    normalize(v, constraint.epsilon);
+    std::vector<double> next(filters);
+    for (size_t i = 0; i < inputs; ++i) {
+      for (size_t f = 0; f < filters; ++f) next[f] += v[i] * kernel[i * filters + f];
+    }
+    u = next;
+    normalize(u, constraint.epsilon);
+    sigma = 0;
+    for (size_t f = 0; f < filters; ++f) sigma += next[f] * u[f];
+  }
+  if (sigma == 0) return;
+  for (float& k : kernel) k = static_cast<float>(k / sigma);
+}
+
+}  // namespace
+
+KernelConstraint::KernelConstraint(Config& config) {
+  if (config.type() != "L2WeightNormalization" && config.type() != "SpectralWeightNormalization") {
+    config.error("type", "expected \"L2WeightNormalization\" or \"SpectralWeightNormalization\"");
+  }
+  spectral = config.type() == "SpectralWeightNormalization";
+  epsilon = config.number("epsilon", 1e-12);
+  if (config.raw("name")) name = config.string("name");
+  if (name.empty()) name = "kernel_constraint";
+  config.ignore({"name", "sharding", "reductions_in_at_least_fp32"});
+  config.dtype("param_dtype", DType::kFloat32);
+  if (spectral) {
+    power_iterations = config.integer("n_power_iteration", 1, 1);
+    collection = config.string("collection_name", "batch_stats");
+    // A kernel is never a matrix.
+    if (config.boolean("error_on_non_matrix", false)) {
+      config.error("error_on_non_matrix", "kernels of convolutions have more than two dimensions");
+    }
+    config.ignore({"u_init"});
+  } else {
+    config.ignore({"scale_init"});
+  }
+  config.finish();
+}
+
+KernelFields::KernelFields(Config& config)
+    : use_weight_norm(config.boolean("use_weight_norm", false)) {
+  if (auto nested = config.nested("kernel_constraint")) constraint.emplace(*nested);
+  if (use_weight_norm && constraint) {
+    config.error("kernel_constraint", "cannot be combined with \"use_weight_norm\"");
+  }
+}
+
+Kernel read_kernel(const KernelFields& fields, const WeightScope& weights, const Shape& expected,
+                   DType dtype) {
+  const Tensor tensor = weights.get("kernel", expected);
+  Kernel kernel{tensor.shape, to_floats(tensor)};
+  const int64_t filters = kernel.shape.back();
+  if (fields.use_weight_norm) {
+    normalize_filters(kernel.values, weights.floats("scale", {filters}), 1e-12);
+  } else if (fields.constraint) {
+    const KernelConstraint& constraint = *fields.constraint;
+    const WeightScope scope = weights.child(constraint.name);
+    if (constraint.spectral) {
+      const auto u = scope.floats("u", {1, filters}, constraint.collection);
+      scope.floats("sigma", {}, constraint.collection);  // a record of training
+      normalize_spectrum(kernel.values, u, constraint);
+    } else {
+      normalize_filters(kernel.values, scope.floats("scale", {filters}), constraint.epsilon);
+    }
+  }
+  ops::round_to(dtype, kernel.values.data(), static_cast<int64_t>(kernel.values.size()));
+  return kernel;
+}
+
+}  // namespace sl

@@ -1,0 +1,33 @@
+// A stateless layer that is an einsum with its kernel, bias and activation: what the dense layers share.
+#pragma once
+
+#include <utility>
+
+#include "layers/layer.h"
+#include "ops/einsum.h"
+
+namespace sl {
+
+class EinsumLayer : public StatelessLayer {
+ public:
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    try {
+      return einsum_.output_spec(input);
+    } catch (const Error& error) {
+      fail(error.code(), "{} \"{}\": {}", type(), name(), error.what());
+    }
+  }
+  std::optional<ChannelSpec> implied_input() const override {
+    const auto shape = einsum_.implied_input();
+    return shape ? std::optional(ChannelSpec{DType::kFloat32, *shape}) : std::nullopt;
+  }
+  Sequence layer(Run& run, const Sequence& x) const override { return einsum_.apply(run, x); }
+
+ protected:
+  explicit EinsumLayer(ops::Einsum einsum) : einsum_(std::move(einsum)) {}
+
+ private:
+  ops::Einsum einsum_;
+};
+
+}  // namespace sl

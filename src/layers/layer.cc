@@ -1,0 +1,50 @@
+#include "layers/layer.h"
+
+namespace sl {
+
+void Declaration::append(std::string& path, std::string_view name) {
+  if (name.empty()) return;
+  if (!path.empty()) path += '.';
+  path += name;
+}
+
+void Declaration::state(std::string_view name, DType dtype, const Shape& shape, double fill) {
+  std::string path = state_path_;
+  append(path, name);
+  states_.push_back({std::move(path), dtype, shape, fill});
+}
+
+void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
+  std::string path = emit_path_;
+  append(path, name);
+  emits_.push_back({std::move(path), sequence});
+}
+
+int64_t Layer::accumulated_input_latency(int64_t input_latency) const {
+  return output_ratio().inverse().ceil_times(input_latency) + this->input_latency();
+}
+
+int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
+  const Ratio ratio = output_ratio();
+  // -latency mod (1 / ratio), as a fraction of `numerator`.
+  const int64_t missing = floor_mod(-output_latency * ratio.numerator(), ratio.denominator());
+  if (missing != 0) {
+    fail(Code::kUnsupported,
+         "{} \"{}\": the step-wise output latency {} of the layers before it is not divisible by its output ratio {}/{}: "
+         "insert a Delay of {}/{} steps before it",
+         type_, name_, output_latency, ratio.numerator(), ratio.denominator(), missing, ratio.numerator());
+  }
+  return ratio.floor_times(output_latency) + this->output_latency();
+}
+
+int64_t Layer::output_length(int64_t time, const ChannelSpec&) const { return output_ratio().floor_times(time); }
+
+SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants) const {
+  SequenceSpec out = input;
+  out.channels = output_spec(input.channels, constants);
+  out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
+                                       : output_length(input.time, input.channels);
+  return out;
+}
+
+}  // namespace sl

@@ -1,0 +1,137 @@
+// The interface of every layer. Combinators know nothing else of their children, and no layer knows another.
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <utility>
+#include <vector>
+
+#include "core/ratio.h"
+#include "core/receptive_field.h"
+#include "core/sequence.h"
+#include "layers/run.h"
+
+namespace sl {
+
+// A tensor of a stream's state. It starts out filled with `fill`.
+struct StateTensor {
+  std::string name;
+  DType dtype = DType::kFloat32;
+  Shape shape;
+  double fill = 0;
+};
+
+// An auxiliary output.
+struct EmitSpec {
+  std::string path;
+  SequenceSpec sequence;
+};
+
+// Collects what the layers of a tree declare, each under its own path, in the order in which they run.
+class Declaration {
+ public:
+  explicit Declaration(Constants constants) : constants_(constants) {}
+
+  const Constants& constants() const { return constants_; }
+  void state(std::string_view name, DType dtype, const Shape& shape, double fill = 0);
+  // `name` may be empty: the layer's own path.
+  void emit(std::string_view name, const SequenceSpec& sequence);
+
+  // Runs fn with `name` appended to the paths; emits can go by another name than state.
+  template <typename Fn>
+  void within(const std::string& name, const std::string& emit_name, Fn&& fn) {
+    const std::string state_path = state_path_, emit_path = emit_path_;
+    append(state_path_, name);
+    append(emit_path_, emit_name);
+    fn();
+    state_path_ = state_path;
+    emit_path_ = emit_path;
+  }
+
+  const std::vector<StateTensor>& states() const { return states_; }
+  const std::vector<EmitSpec>& emits() const { return emits_; }
+
+ private:
+  static void append(std::string& path, std::string_view name);
+
+  Constants constants_;
+  std::string state_path_, emit_path_;
+  std::vector<StateTensor> states_;
+  std::vector<EmitSpec> emits_;
+};
+
+// Immutable once made: parsed config, packed weights, metadata. All that changes is in the run.
+class Layer {
+ public:
+  virtual ~Layer() = default;
+  Layer(const Layer&) = delete;
+  Layer& operator=(const Layer&) = delete;
+
+  const std::string& type() const { return type_; }
+  const std::string& name() const { return name_; }
+  int64_t parameter_count() const { return parameter_count_; }
+  virtual std::vector<const Layer*> children() const { return {}; }
+  // What a child is given when the layer is given `input`.
+  virtual ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const { return input; }
+
+  // Time. The defaults are those of a layer that maps each step on its own.
+  virtual int64_t block_size() const { return 1; }
+  virtual Ratio output_ratio() const { return Ratio(1); }
+  virtual bool supports_step() const { return true; }
+  virtual int64_t input_latency() const { return 0; }
+  virtual int64_t output_latency() const { return output_ratio().floor_times(input_latency()); }
+  // Latency of what follows (input) or goes before (output), with this layer's own.
+  virtual int64_t accumulated_input_latency(int64_t input_latency) const;
+  virtual int64_t accumulated_output_latency(int64_t output_latency) const;
+  virtual ReceptiveFields receptive_field_per_step() const { return {StepRange{0, 0}}; }
+
+  // Shapes. Throws kShape if the layer cannot take the input. Constants may lack data here.
+  virtual ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const = 0;
+  // Steps that `layer` makes of `time` steps.
+  virtual int64_t output_length(int64_t time, const ChannelSpec& input) const;
+  SequenceSpec output(const SequenceSpec& input, const Constants& constants) const;
+  // The input spec that the weights or the config imply, if they do.
+  virtual std::optional<ChannelSpec> implied_input() const { return std::nullopt; }
+
+  // Declares state and emits for an input of that spec, in the order in which step and layer use them.
+  virtual void declare(Declaration&, const SequenceSpec&) const {}
+  // Whether the output is always x itself, perhaps under another channel shape, so that it takes no memory.
+  virtual bool returns_view() const { return false; }
+
+  virtual Sequence layer(Run& run, const Sequence& x) const = 0;
+  // x.time is a multiple of the block size. Real-time: neither allocates nor throws.
+  virtual Sequence step(Run& run, const Sequence& x) const = 0;
+
+  // Set once, by the builder.
+  void identify(std::string type, std::string name, int64_t parameter_count) {
+    type_ = std::move(type);
+    name_ = std::move(name);
+    parameter_count_ = parameter_count;
+  }
+
+ protected:
+  Layer() = default;
+
+ private:
+  std::string type_, name_;
+  int64_t parameter_count_ = 0;
+};
+
+using Layers = std::vector<std::unique_ptr<Layer>>;
+
+// A layer without state: a step is what `layer` does.
+class StatelessLayer : public Layer {
+ public:
+  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+};
+
+// A stateless layer whose output has the spec of its input.
+class PointwiseLayer : public StatelessLayer {
+ public:
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override { return input; }
+};
+
+}  // namespace sl

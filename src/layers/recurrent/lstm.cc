@@ -1,0 +1,174 @@
+// LSTM: z = x Wx + h Wh + b = [i f g o]; c = r(f) c + r(i) a(g); h = r(o) a(c), a being `activation` and r
+// `recurrent_activation` (reference: recurrent.LSTM). Invalid steps leave the state alone.
+#include "kernels/lstm.h"
+#include "kernels/pointwise.h"
+#include "layers/builder.h"
+#include "ops/elementwise.h"
+#include "ops/linear.h"
+
+namespace sl {
+namespace {
+
+using kernels::Binary;
+using kernels::Unary;
+
+class Lstm final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : units(config.integer("units", 1)),
+          use_bias(config.boolean("use_bias", true)),
+          activation(config.activation("activation", {Unary::kTanh})),
+          recurrent_activation(config.activation("recurrent_activation", {Unary::kSigmoid})),
+          compute_dtype(config.optional_dtype("compute_dtype")),
+          param_dtype(config.optional_dtype("param_dtype").value_or(DType::kFloat32)) {
+      config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",
+                     "recurrent_kernel_sharding", "bias_init", "bias_sharding"});
+    }
+    int64_t units;
+    bool use_bias;
+    Activation activation, recurrent_activation;
+    std::optional<DType> compute_dtype;
+    DType param_dtype;
+  };
+
+  Lstm(Fields fields, const Init& init)
+      : fields_(fields),
+        input_(projection("kernel", kAnySize, init.weights)),
+        recurrent_(projection("recurrent_kernel", fields.units, init.weights)) {
+    if (!fields_.use_bias) return;
+    bias_ = init.weights.floats("bias", {4 * fields_.units});
+    if (fields_.compute_dtype) ops::round_to(*fields_.compute_dtype, bias_.data(), 4 * fields_.units);
+  }
+
+  ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape != Shape{input_.inputs()}) {
+      fail(Code::kShape, "LSTM \"{}\": expected channels [{}], got {}", name(), input_.inputs(), to_string(input.shape));
+    }
+    const DType compute =
+        fields_.compute_dtype ? *fields_.compute_dtype : promote_inexact(input.dtype, fields_.param_dtype);
+    if (!is_float(compute) || input.dtype == DType::kComplex64) {
+      fail(Code::kShape, "LSTM \"{}\": cannot compute on {}", name(), name_of(input.dtype));
+    }
+    return {compute, {fields_.units}};
+  }
+
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, {input_.inputs()}};
+  }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declaration.state("c", DType::kFloat32, {input.batch, fields_.units});
+    declaration.state("h", DType::kFloat32, {input.batch, fields_.units});
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    auto* c = run.scratch<float>(x.batch * fields_.units);
+    auto* h = run.scratch<float>(x.batch * fields_.units);
+    std::fill(c, c + x.batch * fields_.units, 0.0f);
+    std::fill(h, h + x.batch * fields_.units, 0.0f);
+    return unroll(run, x, c, h);
+  }
+
+  Sequence step(Run& run, const Sequence& x) const override {
+    auto* c = run.state<float>();
+    auto* h = run.state<float>();
+    return unroll(run, x, c, h);
+  }
+
+ private:
+  ops::Linear projection(std::string_view name, int64_t rows, const WeightScope& weights) const {
+    const Tensor kernel = weights.child(name).get("kernel", {rows, 4 * fields_.units});
+    std::vector<float> values = to_floats(kernel);
+    if (fields_.compute_dtype) {
+      ops::round_to(*fields_.compute_dtype, values.data(), static_cast<int64_t>(values.size()));
+    }
+    return ops::Linear(values.data(), 4 * fields_.units, 1, kernel.shape[0], 4 * fields_.units);
+  }
+
+  // c and h are [batch, units], and hold the last valid step's when it returns.
+  Sequence unroll(Run& run, const Sequence& x, float* c, float* h) const {
+    const ChannelSpec spec = output_spec(x.spec(), run.constants());
+    const DType compute = spec.dtype;
+    const bool halves = compute != DType::kFloat32;
+    const int64_t units = fields_.units, gates = 4 * units;
+    const Sequence y = run.output_like(x, spec);
+    float* out = halves ? run.scratch<float>(y.size()) : y.floats();
+    // All steps' input projections at once; those of invalid steps may be NaN and are not looked at.
+    float* z = run.scratch<float>(x.steps() * gates);
+    const float* bias = bias_.empty() || halves ? nullptr : bias_.data();
+    input_.apply(run, ops::as_floats(run, x, compute), input_.inputs(), x.steps(), bias, false, z, gates);
+    float* recurrent = halves ? run.scratch<float>(gates) : nullptr;
+    for (int64_t t = 0; t < x.time; ++t) {
+      // One pass over the weights for the whole batch.
+      if (!halves) recurrent_.apply(run, h, units, x.batch, nullptr, true, z + t * gates, x.time * gates);
+      for (int64_t b = 0; b < x.batch; ++b) {
+        const int64_t step = b * x.time + t;
+        if (x.mask[step] && halves) half_cell(run, z + step * gates, recurrent, c + b * units, h + b * units, compute);
+        if (x.mask[step] && !halves) cell(z + step * gates, c + b * units, h + b * units);
+        std::memcpy(out + step * units, h + b * units, static_cast<size_t>(units) * sizeof(float));
+      }
+    }
+    if (halves) ops::convert(out, DType::kFloat32, y.values, compute, y.size());
+    return y;
+  }
+
+  void cell(float* z, float* c, float* h) const {
+    const int64_t units = fields_.units;
+    if (fields_.activation.op == Unary::kTanh && fields_.recurrent_activation.op == Unary::kSigmoid) {
+      kernels::lstm_cell(z, c, h, units);
+      return;
+    }
+    gated(z, c, h, DType::kFloat32);
+  }
+
+  // As the reference computes in bfloat16 or float16: every result is rounded.
+  void half_cell(Run& run, float* z, float* recurrent, float* c, float* h, DType compute) const {
+    const int64_t gates = 4 * fields_.units;
+    ops::round_to(compute, z, gates);
+    recurrent_.apply(run, h, fields_.units, 1, nullptr, false, recurrent, gates);
+    ops::round_to(compute, recurrent, gates);
+    kernels::binary(Binary::kAdd, z, recurrent, z, gates);
+    ops::round_to(compute, z, gates);
+    if (!bias_.empty()) {
+      kernels::binary(Binary::kAdd, z, bias_.data(), z, gates);
+      ops::round_to(compute, z, gates);
+    }
+    gated(z, c, h, compute);
+  }
+
+  // Any activations, one operation after the other. z is used up.
+  void gated(float* z, float* c, float* h, DType compute) const {
+    const int64_t units = fields_.units;
+    float* i = z;
+    float* f = z + units;
+    float* g = z + 2 * units;
+    float* o = z + 3 * units;
+    ops::activate(i, units, fields_.recurrent_activation, compute);
+    ops::activate(f, units, fields_.recurrent_activation, compute);
+    ops::activate(g, units, fields_.activation, compute);
+    ops::activate(o, units, fields_.recurrent_activation, compute);
+    const auto combine = [&](Binary op, const float* a, const float* b, float* to) {
+      kernels::binary(op, a, b, to, units);
+      ops::round_to(compute, to, units);
+    };
+    combine(Binary::kMultiply, f, c, c);
+    combine(Binary::kMultiply, i, g, g);
+    combine(Binary::kAdd, c, g, c);
+    std::memcpy(h, c, static_cast<size_t>(units) * sizeof(float));
+    ops::activate(h, units, fields_.activation, compute);
+    combine(Binary::kMultiply, o, h, h);
+  }
+
+  Fields fields_;
+  ops::Linear input_;
+  ops::Linear recurrent_;
+  std::vector<float> bias_;
+};
+
+SL_REGISTER_LAYER_AS(LSTM, Lstm);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,83 @@
+// One run of a model, layer-wise or one step of a stream: what a layer works with while it runs.
+#pragma once
+
+#include <cstdint>
+#include <cstring>
+#include <span>
+
+#include "core/parallel.h"
+#include "core/sequence.h"
+#include "core/workspace.h"
+
+namespace sl {
+
+class Layer;
+
+class Run {
+ public:
+  Run(Mode mode, Workspace& workspace, const Parallel& parallel, Constants constants)
+      : mode_(mode), workspace_(workspace), parallel_(parallel), constants_(constants) {}
+
+  Mode mode() const { return mode_; }
+  const Parallel& parallel() const { return parallel_; }
+  const Constants& constants() const { return constants_; }
+
+  // A new sequence for the layer's output; values and mask are not set.
+  Sequence output(const ChannelSpec& spec, int64_t batch, int64_t time);
+  // The same, of x's batch and time, with x's mask.
+  Sequence output_like(const Sequence& x, const ChannelSpec& spec);
+  // A sequence or an array that lives until the layer returns.
+  Sequence scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t time);
+  template <typename T>
+  T* scratch(int64_t count) {
+    return reinterpret_cast<T*>(scratch_bytes(static_cast<size_t>(count) * sizeof(T)));
+  }
+
+  // Runs a child. Its output lies on `side`, unless it is x itself or a view of it; its scratch is gone when it returns.
+  Sequence call(const Layer& child, const Sequence& x, Side side);
+  // Runs fn with outputs going to `side`; what it leaves there stays until the layer returns.
+  template <typename Fn>
+  Sequence on_side(Side side, Fn&& fn) {
+    const Side saved = side_;
+    Stack& scratch = workspace_.on(other(side));
+    const Stack::Mark mark = scratch.mark();
+    side_ = side;
+    const Sequence y = fn();
+    side_ = saved;
+    scratch.release(mark);
+    return y;
+  }
+  // Where the layer's own output goes. Children whose results are combined run on the other side.
+  Side side() const { return side_; }
+  Workspace& workspace() { return workspace_; }
+
+  // The next state tensor in the order in which the layers declared them. Step mode only.
+  template <typename T>
+  T* state() {
+    return reinterpret_cast<T*>(state_data_ + *next_state_++);
+  }
+  // The next auxiliary output, in the order of declaration.
+  void emit(const Sequence& sequence);
+
+  // Where state tensors and wanted emits are: set by whoever starts the run.
+  void bind_state(std::byte* data, std::span<const size_t> offsets) {
+    state_data_ = data;
+    next_state_ = offsets.data();
+  }
+  void bind_emits(std::span<Sequence> emits) { emits_ = emits; }
+
+ private:
+  std::byte* scratch_bytes(size_t size) { return workspace_.on(other(side_)).allocate(size); }
+
+  Mode mode_;
+  Workspace& workspace_;
+  const Parallel& parallel_;
+  Constants constants_;
+  Side side_ = Side::kA;
+  std::byte* state_data_ = nullptr;
+  const size_t* next_state_ = nullptr;
+  std::span<Sequence> emits_;
+  size_t next_emit_ = 0;
+};
+
+}  // namespace sl

@@ -1,0 +1,47 @@
+// Layers that combine their input with a constant of the config, broadcast to the channels and cast
+// to the input's dtype.
+#pragma once
+
+#include "layers/builder.h"
+#include "ops/broadcast.h"
+
+namespace sl {
+
+// The field that holds the constant.
+constexpr const char* operand_field(ops::Arithmetic op) {
+  switch (op) {
+    case ops::Arithmetic::kAdd:
+      return "shift";
+    case ops::Arithmetic::kMultiply:
+      return "scale";
+    case ops::Arithmetic::kMaximum:
+      return "maximum";
+    case ops::Arithmetic::kMinimum:
+      return "minimum";
+    default:
+      return "divisor";
+  }
+}
+
+template <ops::Arithmetic op>
+class BroadcastLayer final : public StatelessLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) : operand(config.array(operand_field(op))) {}
+    Array operand;
+  };
+
+  BroadcastLayer(Fields fields, const Init&) : operand_(fields.operand) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    return operand_.output_spec(op, input);
+  }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    return ops::broadcast_binary(run, op, x, operand_);
+  }
+
+ private:
+  ops::BroadcastOperand operand_;
+};
+
+}  // namespace sl

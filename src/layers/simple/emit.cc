@@ -1,0 +1,26 @@
+// Emit: the identity, which also emits its input (reference: simple.Emit).
+#include "layers/builder.h"
+#include "layers/simple/no_fields.h"
+
+namespace sl {
+namespace {
+
+class Emit final : public PointwiseLayer {
+ public:
+  using Fields = NoFields;
+  Emit(Fields, const Init&) {}
+
+  bool returns_view() const override { return true; }
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declaration.emit("", input);
+  }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    run.emit(x);
+    return x;
+  }
+};
+
+SL_REGISTER_LAYER(Emit);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,23 @@
+// Gated units: y = f(a) g(b), where a and b are the halves of the last channel axis.
+#pragma once
+
+#include "layers/builder.h"
+
+namespace sl {
+
+class GatedUnitLayer : public StatelessLayer {
+ public:
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override;
+  Sequence layer(Run& run, const Sequence& x) const override;
+
+ protected:
+  GatedUnitLayer(Activation feature, Activation gate) : feature_(feature), gate_(gate) {}
+
+ private:
+  void row(const std::byte* x, DType dtype, std::byte* y, int64_t count) const;
+
+  Activation feature_;
+  Activation gate_;
+};
+
+}  // namespace sl

@@ -1,0 +1,19 @@
+// Layers that return their input at inference; they differ in the fields of their configs.
+#pragma once
+
+#include "layers/builder.h"
+#include "layers/simple/no_fields.h"
+
+namespace sl {
+
+template <typename F>
+class IdentityLayer final : public PointwiseLayer {
+ public:
+  using Fields = F;
+  IdentityLayer(Fields, const Init&) {}
+
+  bool returns_view() const override { return true; }
+  Sequence layer(Run&, const Sequence& x) const override { return x; }
+};
+
+}  // namespace sl

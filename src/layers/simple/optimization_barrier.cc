@@ -1,0 +1,14 @@
+// OptimizationBarrier: the identity; a hint for XLA (reference: simple.OptimizationBarrier).
+#include "layers/simple/identity_layer.h"
+
+namespace sl {
+namespace {
+
+struct OptimizationBarrierFields {
+  explicit OptimizationBarrierFields(Config& config) { config.boolean("apply_to_mask", false); }
+};
+
+SL_REGISTER_LAYER_AS(OptimizationBarrier, IdentityLayer<OptimizationBarrierFields>);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,67 @@
+// Power: y = x^power (reference: simple.Power).
+#include <nlohmann/json.hpp>
+
+#include "layers/simple/pointwise_function.h"
+
+namespace sl {
+namespace {
+
+class Power final : public PointwiseFunction {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) : power(static_cast<float>(config.number("power", 1))) {
+      const Json* json = config.raw("power");
+      is_integer = json && json->is_number_integer();
+    }
+    float power;
+    bool is_integer;
+  };
+
+  Power(Fields fields, const Init&)
+      : PointwiseFunction({kernels::Unary::kPower, fields.power}), fields_(fields) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    if (!stays_integer(input.dtype)) return PointwiseFunction::output_spec(input, constants);
+    if (fields_.power < 0) {
+      fail(Code::kShape, "{} \"{}\": integers cannot be raised to the power {}", type(), name(),
+           fields_.power);
+    }
+    return {input.dtype == DType::kBool ? DType::kInt32 : input.dtype, input.shape};
+  }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    if (!stays_integer(x.dtype)) return PointwiseFunction::layer(run, x);
+    const DType dtype = x.dtype == DType::kBool ? DType::kInt32 : x.dtype;
+    const Sequence y = run.output_like(x, {dtype, x.channels});
+    ops::convert(x.values, x.dtype, y.values, dtype, x.size());
+    if (dtype == DType::kInt8) {
+      raise(y.as<int8_t>(), y.size());
+    } else {
+      raise(y.as<int32_t>(), y.size());
+    }
+    return y;
+  }
+
+ private:
+  // As in JAX: integers to an integer power, written without a point, are integers.
+  bool stays_integer(DType dtype) const { return fields_.is_integer && !is_inexact(dtype); }
+
+  template <typename T>
+  void raise(T* values, int64_t count) const {
+    for (int64_t i = 0; i < count; ++i) {
+      auto base = static_cast<uint32_t>(values[i]);
+      uint32_t result = 1;  // wraps
+      for (auto n = static_cast<uint64_t>(fields_.power); n != 0; n >>= 1) {
+        if (n & 1) result *= base;
+        base *= base;
+      }
+      values[i] = static_cast<T>(result);
+    }
+  }
+
+  Fields fields_;
+};
+
+SL_REGISTER_LAYER(Power);
+
+}  // namespace
+}  // namespace sl

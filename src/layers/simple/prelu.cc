@@ -1,0 +1,30 @@
+// PRelu: y = x where x >= 0, else negative_slope x, with a learned slope (reference: simple.PRelu).
+#include "layers/simple/pointwise_function.h"
+
+namespace sl {
+namespace {
+
+class PRelu final : public PointwiseFunction {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) { config.ignore({"negative_slope_init", "param_dtype"}); }
+  };
+
+  PRelu(Fields, const Init& init)
+      : PointwiseFunction(
+            {kernels::Unary::kLeakyRelu, init.weights.floats("negative_slope", {})[0]}) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    // The reference would round the slope to an integer: nobody wants that.
+    if (!is_float(input.dtype)) {
+      fail(Code::kShape, "{} \"{}\": expected a float dtype, got {}", type(), name(),
+           name_of(input.dtype));
+    }
+    return PointwiseFunction::output_spec(input, constants);
+  }
+};
+
+SL_REGISTER_LAYER(PRelu);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,58 @@
+// Layers that reduce channel axes.
+#pragma once
+
+#include <optional>
+#include <vector>
+
+#include "layers/builder.h"
+#include "layers/simple/channel_axes.h"
+#include "ops/reduce.h"
+
+namespace sl {
+
+template <ops::Reduction op>
+class ReduceLayer final : public StatelessLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : axis(config.has("axis") ? config.optional_integers("axis")
+                                              : std::vector<int64_t>{-1}),
+          keepdims(config.boolean("keepdims", false)) {
+      config.ignore({"axis"});
+    }
+    std::optional<std::vector<int64_t>> axis;  // none: all channels
+    bool keepdims;
+  };
+
+  ReduceLayer(Fields fields, const Init&) : fields_(std::move(fields)) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape.size() == 0) {
+      fail(Code::kShape, "{} \"{}\": input {} is empty", type(), name(), to_string(input));
+    }
+    return {ops::reduced_dtype(op, input.dtype), reduced(input.shape, axes(input.shape))};
+  }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const uint32_t bits = axes(x.channels);
+    return ops::reduce(run, op, x, bits, reduced(x.channels, bits));
+  }
+
+ private:
+  uint32_t axes(const Shape& channels) const {
+    if (!fields_.axis) return (1u << channels.rank()) - 1u;
+    return channel_axes(*fields_.axis, channels);
+  }
+  Shape reduced(const Shape& channels, uint32_t bits) const {
+    Shape out;
+    for (int i = 0; i < channels.rank(); ++i) {
+      const bool is_reduced = bits >> i & 1u;
+      if (!is_reduced) out.push_back(channels[i]);
+      if (is_reduced && fields_.keepdims) out.push_back(1);
+    }
+    return out;
+  }
+
+  Fields fields_;
+};
+
+}  // namespace sl

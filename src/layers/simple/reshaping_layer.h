@@ -1,0 +1,24 @@
+// Layers that only see the channels under another shape: nothing moves.
+#pragma once
+
+#include "layers/builder.h"
+#include "layers/simple/no_fields.h"
+
+namespace sl {
+
+class ReshapingLayer : public StatelessLayer {
+ public:
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    return {input.dtype, reshaped(input.shape)};
+  }
+  bool returns_view() const override { return true; }
+  Sequence layer(Run&, const Sequence& x) const override {
+    return x.with_channels(reshaped(x.channels));
+  }
+
+ private:
+  // Fails with kShape if the channels do not fit.
+  virtual Shape reshaped(const Shape& channels) const = 0;
+};
+
+}  // namespace sl

@@ -1,0 +1,32 @@
+// Upsample1D: each step `rate` times (reference: simple.Upsample1D).
+#include "layers/builder.h"
+#include "ops/rearrange.h"
+
+namespace sl {
+namespace {
+
+class Upsample1D final : public PointwiseLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) : rate(config.integer("rate", 1)) {}
+    int64_t rate;
+  };
+
+  Upsample1D(Fields fields, const Init&) : rate_(fields.rate) {}
+
+  Ratio output_ratio() const override { return Ratio(rate_); }
+  ReceptiveFields receptive_field_per_step() const override {
+    return ReceptiveFields(static_cast<size_t>(rate_), StepRange{0, 0});
+  }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    return ops::repeat_steps(run, x, ops::dense_view(x.channels), x.channels, rate_);
+  }
+
+ private:
+  int64_t rate_;
+};
+
+SL_REGISTER_LAYER(Upsample1D);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,54 @@
+// Upsample2D: each step rate[0] times, each row of the first channel axis rate[1] times (reference:
+// simple.Upsample2D).
+#include "layers/builder.h"
+#include "ops/rearrange.h"
+
+namespace sl {
+namespace {
+
+class Upsample2D final : public StatelessLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) {
+      if (!config.has("rate")) config.error("rate", "the required field is missing");
+      const auto rates = config.integers_of("rate", 2, 1, 1);
+      time_rate = rates[0];
+      space_rate = rates[1];
+    }
+    int64_t time_rate;
+    int64_t space_rate;
+  };
+
+  Upsample2D(Fields fields, const Init&) : fields_(fields) {}
+
+  Ratio output_ratio() const override { return Ratio(fields_.time_rate); }
+  ReceptiveFields receptive_field_per_step() const override {
+    return ReceptiveFields(static_cast<size_t>(fields_.time_rate), StepRange{0, 0});
+  }
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape.rank() != 2) {
+      fail(Code::kShape, "{} \"{}\": expected channels [space, channels], got {}", type(), name(),
+           to_string(input));
+    }
+    return {input.dtype, output_shape(input.shape)};
+  }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    ops::StridedView view;
+    view.push_back(x.channels[0], x.channels[1]);
+    view.push_back(fields_.space_rate, 0);
+    view.push_back(x.channels[1], 1);
+    return ops::repeat_steps(run, x, view, output_shape(x.channels), fields_.time_rate);
+  }
+
+ private:
+  Shape output_shape(const Shape& channels) const {
+    return {channels[0] * fields_.space_rate, channels[1]};
+  }
+
+  Fields fields_;
+};
+
+SL_REGISTER_LAYER(Upsample2D);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,115 @@
+#include "layers/weights.h"
+
+#include <cstring>
+
+#include "kernels/convert.h"
+
+namespace sl {
+namespace {
+
+std::string expected_text(const Shape& shape) {
+  std::string out = "[";
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (i) out += ", ";
+    out += shape[i] == kAnySize ? "any" : std::to_string(shape[i]);
+  }
+  return out + "]";
+}
+
+bool matches(const Shape& shape, const Shape& expected) {
+  if (shape.rank() != expected.rank()) return false;
+  for (int i = 0; i < shape.rank(); ++i) {
+    if (expected[i] != kAnySize && shape[i] != expected[i]) return false;
+  }
+  return true;
+}
+
+}  // namespace
+
+WeightScope WeightScope::child(std::string_view name) const {
+  WeightScope out = *this;
+  if (name.empty()) return out;
+  if (!out.prefix_.empty()) out.prefix_ += '.';
+  out.prefix_ += name;
+  return out;
+}
+
+WeightScope WeightScope::slice(int64_t index, int64_t count) const {
+  WeightScope out = *this;
+  out.slices_.push_back({index, count});
+  return out;
+}
+
+std::string WeightScope::path(std::string_view name, std::string_view collection) const {
+  std::string out(collection);
+  if (!prefix_.empty()) out += '.' + prefix_;
+  return out + '.' + std::string(name);
+}
+
+bool WeightScope::has(std::string_view name, std::string_view collection) const {
+  return tensors_ && tensors_->find(path(name, collection)) != nullptr;
+}
+
+Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
+  Tensor out = tensor;
+  for (const Slice& slice : slices_) {
+    if (out.shape.empty() || out.shape[0] != slice.count) {
+      fail(Code::kWeights, "tensor \"{}\" is {}: expected {} stacked on the first axis, one for each repeat", name,
+           to_string(tensor.shape), slice.count);
+    }
+    out.shape.erase(0);
+    out.data += static_cast<size_t>(slice.index) * out.bytes();
+  }
+  use_->names.insert(name);
+  use_->parameters += out.shape.size();
+  return out;
+}
+
+Tensor WeightScope::get_any(std::string_view name, std::string_view collection) const {
+  const std::string full = path(name, collection);
+  const Tensor* tensor = tensors_ ? tensors_->find(full) : nullptr;
+  if (!tensor) fail(Code::kWeights, "tensor \"{}\" is missing", full);
+  return take(full, *tensor);
+}
+
+Tensor WeightScope::get(std::string_view name, const Shape& expected, DType dtype, std::string_view collection) const {
+  const std::string full = path(name, collection);
+  const Tensor* tensor = tensors_ ? tensors_->find(full) : nullptr;
+  if (!tensor) {
+    fail(Code::kWeights, "tensor \"{}\" is missing: expected {} {}", full, name_of(dtype), expected_text(expected));
+  }
+  const Tensor out = take(full, *tensor);
+  const bool accepted = dtype == DType::kFloat32 ? is_float(out.dtype) : out.dtype == dtype;
+  if (!accepted) {
+    fail(Code::kWeights, "tensor \"{}\" is of dtype {}: expected {}", full, name_of(out.dtype),
+         dtype == DType::kFloat32 ? "float32, float16 or bfloat16" : name_of(dtype));
+  }
+  if (!matches(out.shape, expected)) {
+    fail(Code::kWeights, "tensor \"{}\" is {}: expected {}", full, to_string(out.shape), expected_text(expected));
+  }
+  return out;
+}
+
+std::vector<float> WeightScope::floats(std::string_view name, const Shape& expected,
+                                       std::string_view collection) const {
+  return to_floats(get(name, expected, DType::kFloat32, collection));
+}
+
+std::vector<float> to_floats(const Tensor& tensor) {
+  std::vector<float> out(static_cast<size_t>(tensor.shape.size()));
+  if (out.empty()) return out;
+  const auto* halves = reinterpret_cast<const uint16_t*>(tensor.data);
+  switch (tensor.dtype) {
+    case DType::kBFloat16:
+      kernels::bf16_to_f32(halves, out.data(), tensor.shape.size());
+      break;
+    case DType::kFloat16:
+      kernels::f16_to_f32(halves, out.data(), tensor.shape.size());
+      break;
+    default:
+      std::memcpy(out.data(), tensor.data, tensor.bytes());
+  }
+  return out;
+}
+
+}  // namespace sl

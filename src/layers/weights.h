@@ -1,0 +1,84 @@
+// Where layers get their weights: named tensors, seen from a layer's own place in the tree.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <set>
+#include <span>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "core/shape.h"
+
+namespace sl {
+
+// A view of a tensor in a file or in memory, contiguous.
+struct Tensor {
+  DType dtype = DType::kFloat32;
+  Shape shape;
+  const std::byte* data = nullptr;
+
+  size_t bytes() const { return static_cast<size_t>(shape.size()) * size_of(dtype); }
+};
+
+// A set of named tensors.
+class TensorSet {
+ public:
+  virtual ~TensorSet() = default;
+  virtual const Tensor* find(const std::string& name) const = 0;
+  virtual std::vector<std::string> names() const = 0;
+};
+
+// What was taken of a set, for the check that everything is used, and for counting parameters.
+struct WeightUse {
+  std::set<std::string> names;
+  int64_t parameters = 0;
+};
+
+// Any size at this dimension.
+constexpr int64_t kAnySize = -1;
+
+class WeightScope {
+ public:
+  WeightScope(const TensorSet* tensors, WeightUse* use) : tensors_(tensors), use_(use) {}
+
+  // The scope of a child; an empty name shares this one.
+  WeightScope child(std::string_view name) const;
+  // Item `index` of weights that are stacked `count`-fold on their first axis.
+  WeightScope slice(int64_t index, int64_t count) const;
+
+  bool has(std::string_view name, std::string_view collection = "params") const;
+  // Fails with name and both shapes if it is missing, misshapen or not of an accepted dtype: any float for kFloat32,
+  // exactly the dtype else.
+  Tensor get(std::string_view name, const Shape& expected, DType dtype = DType::kFloat32,
+             std::string_view collection = "params") const;
+  // The same of unknown rank.
+  Tensor get_any(std::string_view name, std::string_view collection = "params") const;
+  // As float32, converted if needed.
+  std::vector<float> floats(std::string_view name, const Shape& expected,
+                            std::string_view collection = "params") const;
+
+  const WeightUse& use() const { return *use_; }
+
+ private:
+  struct Slice {
+    int64_t index;
+    int64_t count;
+  };
+
+  std::string path(std::string_view name, std::string_view collection) const;
+  Tensor take(const std::string& name, const Tensor& tensor) const;
+
+  const TensorSet* tensors_;  // null: no weights given
+  WeightUse* use_;
+  std::string prefix_;
+  std::vector<Slice> slices_;
+};
+
+// float32 values of a float tensor.
+std::vector<float> to_floats(const Tensor& tensor);
+
+}  // namespace sl

@@ -1,0 +1,34 @@
+// The layer types that configs can name: the built-in ones, and those that the library's user adds.
+#pragma once
+
+#include <functional>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "layers/builder.h"
+
+namespace sl {
+
+using TypeFactory = std::function<std::unique_ptr<Layer>(Config& config, const Init& init)>;
+
+class Registry {
+ public:
+  // Knows the built-in types.
+  Registry();
+
+  void add(const std::string& type, TypeFactory factory);
+  // Null if there is none.
+  const TypeFactory* find(const std::string& type) const;
+  const std::vector<std::string>& types() const { return types_; }
+
+ private:
+  std::map<std::string, TypeFactory> factories_;
+  std::vector<std::string> types_;
+};
+
+// The one of the built-in types alone.
+const Registry& built_in_registry();
+
+}  // namespace sl

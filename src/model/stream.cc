@@ -1,0 +1,212 @@
+#include "model/stream.h"
+
+#include <algorithm>
+#include <array>
+#include <cstring>
+
+#include "core/status.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+namespace {
+
+constexpr char kMagic[8] = {'S', 'L', 'S', 'T', 'A', 'T', 'E', '\0'};
+constexpr uint32_t kSaveVersion = 1;
+
+// Saved states begin with this.
+struct SaveHeader {
+  char magic[8];
+  uint32_t version;
+  uint32_t header_bytes;
+  uint64_t fingerprint;
+  uint64_t data_bytes;
+  uint64_t checksum;
+};
+
+const Parallel& one_thread() {
+  static const Parallel parallel;
+  return parallel;
+}
+
+void fill(std::byte* data, const StateTensor& tensor) {
+  const int64_t count = tensor.shape.size();
+  const size_t element = size_of(tensor.dtype);
+  if (tensor.fill == 0) {
+    std::memset(data, 0, static_cast<size_t>(count) * element);
+    return;
+  }
+  const auto value = static_cast<float>(tensor.fill);
+  std::array<std::byte, sizeof(complex64)> one{};
+  ops::convert(&value, DType::kFloat32, one.data(), tensor.dtype, 1);
+  for (int64_t i = 0; i < count; ++i) std::memcpy(data + static_cast<size_t>(i) * element, one.data(), element);
+}
+
+}  // namespace
+
+StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model_(&model) {
+  const Layer& root = model.root();
+  if (!root.supports_step()) fail(Code::kUnsupported, "{} cannot run step-wise", root.type());
+  block_size_ = root.block_size();
+  ratio_ = root.output_ratio();
+  const int64_t max_steps = round_up(std::max(options.max_steps, block_size_), block_size_);
+  input_ = {options.input, options.batch, max_steps, Mode::kStep};
+
+  size_t most = 0;
+  for (const View& view : options.constants) {
+    most = std::max(most, static_cast<size_t>(view.dims.size()) * size_of(view.dtype));
+  }
+  zeros_.resize(most);
+  for (size_t i = 0; i < options.constants.size(); ++i) {
+    View view = options.constants[i];
+    view.data = zeros_.data();
+    view.mask = nullptr;
+    constants_.push_back({options.constant_names[i], view});
+  }
+  declare();
+
+  const Block data(data_bytes_, model.allocator());
+  Workspace workspace(model.allocator());
+  initialise(data.data());
+  rehearse(data.data(), workspace);
+  for (size_t i = 0; i < 2; ++i) workspace_bytes_[i] = workspace.on(static_cast<Side>(i)).peak();
+}
+
+void StreamPlan::declare() {
+  Stack stack(model_->allocator());
+  std::vector<Constant> constants;
+  for (const ConstantSpec& c : constants_) constants.push_back(import_constant(stack, c.name, c.view));
+  const Constants all(constants);
+  output_ = model_->root().output_spec(input_.channels, all);
+  const Declaration declaration = model_->declare(input_, all);
+  tensors_ = declaration.states();
+  emits_ = declaration.emits();
+
+  const std::string options = fmt::format("{} {} {}", to_string(input_.channels), input_.batch, input_.time);
+  fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
+  for (const StateTensor& tensor : tensors_) {
+    offsets_.push_back(data_bytes_);
+    data_bytes_ += align_up(static_cast<size_t>(tensor.shape.size()) * size_of(tensor.dtype));
+    const std::string text = tensor.name + to_string(ChannelSpec{tensor.dtype, tensor.shape});
+    fingerprint_ = hash_bytes(text.data(), text.size(), fingerprint_);
+  }
+}
+
+void StreamPlan::check_constant(size_t index, std::string_view name, const View& view) const {
+  const ConstantSpec& spec = constants_[index];
+  if (spec.name != name) fail(Code::kInvalidArgument, "constant {} is \"{}\": expected \"{}\"", index, name, spec.name);
+  bool fits = view.dtype == spec.view.dtype && view.is_array == spec.view.is_array &&
+              view.dims.rank() == spec.view.dims.rank();
+  for (int i = 0; fits && i < view.dims.rank(); ++i) {
+    const bool is_time = !view.is_array && i == 1;
+    fits = is_time ? view.dims[i] <= spec.view.dims[i] : view.dims[i] == spec.view.dims[i];
+  }
+  if (!fits) {
+    fail(Code::kShape, "constant \"{}\" is {} {}: the stream was made for {} {}", name, name_of(view.dtype),
+         to_string(view.dims), name_of(spec.view.dtype), to_string(spec.view.dims));
+  }
+}
+
+void StreamPlan::initialise(std::byte* data) const {
+  for (size_t i = 0; i < tensors_.size(); ++i) fill(data + offsets_[i], tensors_[i]);
+}
+
+void StreamPlan::rehearse(std::byte* data, Workspace& workspace) const {
+  // Small and large calls may take different ways through a layer, and so may valid and invalid steps.
+  for (const int64_t time : {input_.time, block_size_}) {
+    for (const bool valid : {false, true}) rehearse_step(data, workspace, time, valid);
+  }
+}
+
+void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const {
+  Stack& stack = workspace.on(Side::kB);
+  const Stack::Mark mark = stack.mark();
+  View view;
+  view.dtype = input_.channels.dtype;
+  view.dims = {input_.batch, time};
+  for (int64_t dim : input_.channels.shape) view.dims.push_back(dim);
+  // Zero strides: one zero stands for all.
+  std::array<std::byte, sizeof(complex64)> zero{};
+  uint8_t mask = valid ? 1 : 0;
+  view.data = zero.data();
+  view.mask = &mask;
+  const Sequence x = import_sequence(stack, view, /*copy=*/true);
+  std::array<Constant, Stream::kMaxConstants> constants;
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    constants[i] = import_constant(stack, constants_[i].name, constants_[i].view, /*copy=*/true);
+  }
+  Run run(Mode::kStep, workspace, one_thread(), Constants(std::span(constants.data(), constants_.size())));
+  run.bind_state(data, offsets_);
+  const Stack::Mark output = workspace.on(Side::kA).mark();
+  run.call(model_->root(), x, Side::kA);
+  workspace.on(Side::kA).release(output);
+  stack.release(mark);
+}
+
+Stream::Stream(StreamPlan plan, std::byte* memory)
+    : plan_(std::move(plan)),
+      data_(memory),
+      workspace_(memory + plan_.data_bytes(), plan_.workspace_bytes(Side::kA),
+                 memory + plan_.data_bytes() + plan_.workspace_bytes(Side::kA), plan_.workspace_bytes(Side::kB)) {
+  std::memset(memory, 0, plan_.bytes());  // touches every page
+  reset();
+  plan_.rehearse(data_, workspace_);
+  reset();
+}
+
+void Stream::step(const View& x, const View& y, std::span<Sequence> emits, std::span<const std::string_view> names,
+                  std::span<const View> constants) {
+  // From the start, whatever a failed step may have left.
+  workspace_.on(Side::kA).release({});
+  workspace_.on(Side::kB).release({});
+  Stack& stack = workspace_.on(Side::kB);
+  const Sequence input = import_sequence(stack, x);
+  std::array<Constant, kMaxConstants> imported;
+  for (size_t i = 0; i < constants.size(); ++i) imported[i] = import_constant(stack, names[i], constants[i]);
+  Run run(Mode::kStep, workspace_, one_thread(), Constants(std::span(imported.data(), constants.size())));
+  run.bind_state(data_, plan_.offsets());
+  run.bind_emits(emits);
+  export_sequence(run.call(plan_.model().root(), input, Side::kA), y);
+}
+
+void Stream::copy_from(const Stream& source) {
+  if (source.plan_.fingerprint() != plan_.fingerprint()) {
+    fail(Code::kState, "the states are of different models or options");
+  }
+  std::memcpy(data_, source.data_, plan_.data_bytes());
+}
+
+size_t Stream::save_bytes() const { return sizeof(SaveHeader) + plan_.data_bytes(); }
+
+void Stream::save(std::byte* out) const {
+  SaveHeader header{};
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.version = kSaveVersion;
+  header.header_bytes = sizeof(SaveHeader);
+  header.fingerprint = plan_.fingerprint();
+  header.data_bytes = plan_.data_bytes();
+  header.checksum = hash_bytes(data_, plan_.data_bytes());
+  std::memcpy(out, &header, sizeof(header));
+  std::memcpy(out + sizeof(header), data_, plan_.data_bytes());
+}
+
+void Stream::load(const std::byte* in, size_t size) {
+  SaveHeader header{};
+  if (size < sizeof(header)) fail(Code::kState, "not a saved state: {} bytes", size);
+  std::memcpy(&header, in, sizeof(header));
+  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) fail(Code::kState, "not a saved state");
+  if (header.version != kSaveVersion) {
+    fail(Code::kState, "a saved state of version {}: expected version {}", header.version, kSaveVersion);
+  }
+  if (header.fingerprint != plan_.fingerprint()) {
+    fail(Code::kState, "the saved state is of another model, or of another batch, max_steps or input spec");
+  }
+  if (header.data_bytes != plan_.data_bytes() || size != save_bytes()) {
+    fail(Code::kState, "the saved state has {} bytes: expected {}", size, save_bytes());
+  }
+  if (hash_bytes(in + sizeof(header), header.data_bytes) != header.checksum) {
+    fail(Code::kState, "the saved state is damaged: its checksum differs");
+  }
+  std::memcpy(data_, in + sizeof(header), plan_.data_bytes());
+}
+
+}  // namespace sl

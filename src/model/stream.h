@@ -1,0 +1,103 @@
+// Streams: the state of one run step by step, in one contiguous block of memory.
+#pragma once
+
+#include <cstdint>
+#include <span>
+#include <string>
+#include <vector>
+
+#include "core/view.h"
+#include "model/model.h"
+
+namespace sl {
+
+struct StreamOptions {
+  int64_t batch = 1;
+  int64_t max_steps = 0;  // 0: one block
+  ChannelSpec input;
+  // Specs only.
+  std::span<const View> constants;
+  std::span<const std::string> constant_names;
+};
+
+// What a stream needs, found out by declaring and rehearsing.
+class StreamPlan {
+ public:
+  StreamPlan(const Model& model, const StreamOptions& options);
+
+  const Model& model() const { return *model_; }
+  const SequenceSpec& input() const { return input_; }
+  int64_t block_size() const { return block_size_; }
+  const ChannelSpec& output() const { return output_; }
+  int64_t output_time(int64_t time) const { return ratio_.floor_times(time); }
+  const std::vector<StateTensor>& tensors() const { return tensors_; }
+  const std::vector<size_t>& offsets() const { return offsets_; }
+  const std::vector<EmitSpec>& emits() const { return emits_; }
+  size_t constant_count() const { return constants_.size(); }
+  // Fails if a step's constant is not of the name and shape that the stream was made for. A sequence may be shorter, as
+  // a constant that is streamed along with x is.
+  void check_constant(size_t index, std::string_view name, const View& view) const;
+  size_t data_bytes() const { return data_bytes_; }
+  size_t workspace_bytes(Side side) const { return workspace_bytes_[static_cast<size_t>(side)]; }
+  // All of a stream's memory.
+  size_t bytes() const { return data_bytes_ + workspace_bytes_[0] + workspace_bytes_[1]; }
+  // Of model, options and layout.
+  uint64_t fingerprint() const { return fingerprint_; }
+
+  // The start of a stream.
+  void initialise(std::byte* data) const;
+  // Runs what steps can look like on a state and a workspace, which it leaves used.
+  void rehearse(std::byte* data, Workspace& workspace) const;
+
+ private:
+  void declare();
+  void rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const;
+
+  struct ConstantSpec {
+    std::string name;
+    View view;  // of zeros
+  };
+
+  const Model* model_;
+  SequenceSpec input_;
+  int64_t block_size_ = 1;
+  Ratio ratio_;
+  ChannelSpec output_;
+  std::vector<ConstantSpec> constants_;
+  std::vector<std::byte> zeros_;
+  std::vector<StateTensor> tensors_;
+  std::vector<size_t> offsets_;
+  std::vector<EmitSpec> emits_;
+  size_t data_bytes_ = 0;
+  size_t workspace_bytes_[2] = {0, 0};
+  uint64_t fingerprint_ = 0;
+};
+
+class Stream {
+ public:
+  // `memory`: plan.bytes() bytes, aligned to kAlignment.
+  Stream(StreamPlan plan, std::byte* memory);
+  Stream(const Stream&) = delete;
+  Stream& operator=(const Stream&) = delete;
+
+  const StreamPlan& plan() const { return plan_; }
+  std::byte* tensor(size_t index) const { return data_ + plan_.offsets()[index]; }
+
+  // Real-time. Shapes were checked against the plan.
+  void step(const View& x, const View& y, std::span<Sequence> emits, std::span<const std::string_view> names,
+            std::span<const View> constants);
+  void reset() { plan_.initialise(data_); }
+  void copy_from(const Stream& source);
+  size_t save_bytes() const;
+  void save(std::byte* out) const;
+  void load(const std::byte* in, size_t size);
+
+  static constexpr size_t kMaxConstants = 32;
+
+ private:
+  StreamPlan plan_;
+  std::byte* data_;
+  Workspace workspace_;
+};
+
+}  // namespace sl

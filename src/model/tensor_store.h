@@ -1,0 +1,48 @@
+// Named tensors of safetensors files, memory images, or given one by one.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "layers/weights.h"
+
+namespace sl {
+
+class TensorStore final : public TensorSet {
+ public:
+  // Memory-maps the file.
+  static std::shared_ptr<TensorStore> open(const std::string& path);
+  // Copies the image.
+  static std::shared_ptr<TensorStore> read(const void* data, size_t size);
+
+  const Tensor* find(const std::string& name) const override;
+  std::vector<std::string> names() const override;
+  size_t size() const { return tensors_.size(); }
+  // In order of names.
+  const std::string& name_at(size_t index) const;
+  // Copies the data. Fails if there is one of that name.
+  void add(const std::string& name, DType dtype, const Shape& shape, const void* data);
+  // Null if there is no such entry.
+  const std::string* metadata(const std::string& key) const;
+  // Of names, dtypes, shapes and a sample of the data.
+  uint64_t fingerprint() const;
+
+ private:
+  struct Image;
+
+  // `source` names the file or the memory in messages.
+  void parse(std::shared_ptr<const Image> image, const std::string& source);
+
+  std::map<std::string, Tensor> tensors_;
+  std::vector<const std::string*> order_;
+  std::map<std::string, std::string> metadata_;
+  std::vector<std::shared_ptr<const void>> owners_;
+};
+
+// FNV-1a.
+uint64_t hash_bytes(const void* data, size_t size, uint64_t seed = 14695981039346656037u);
+
+}  // namespace sl

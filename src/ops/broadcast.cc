@@ -1,0 +1,239 @@
+#include "ops/broadcast.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+
+#include "kernels/pointwise.h"
+#include "ops/elementwise.h"
+#include "ops/rearrange.h"
+
+namespace sl::ops {
+namespace {
+
+kernels::Binary kernel_of(Arithmetic op) {
+  switch (op) {
+    case Arithmetic::kAdd:
+      return kernels::Binary::kAdd;
+    case Arithmetic::kMultiply:
+      return kernels::Binary::kMultiply;
+    case Arithmetic::kMaximum:
+      return kernels::Binary::kMaximum;
+    default:
+      return kernels::Binary::kMinimum;
+  }
+}
+
+// The remainder with the divisor's sign.
+float mod(float a, float b) {
+  const float r = std::fmod(a, b);
+  return r != 0 && (r < 0) != (b < 0) ? r + b : r;
+}
+
+template <typename T>
+T mod(T a, T b) {
+  if (b == 0 || b == static_cast<T>(-1)) return 0;
+  const auto r = static_cast<T>(a % b);
+  return r != 0 && (r < 0) != (b < 0) ? static_cast<T>(r + b) : r;
+}
+
+template <typename T>
+T apply(Arithmetic op, T a, T b) {
+  constexpr bool kComplex = std::is_same_v<T, complex64>, kBool = std::is_same_v<T, uint8_t>;
+  switch (op) {
+    case Arithmetic::kAdd:
+      if constexpr (kComplex)
+        return a + b;
+      else if constexpr (kBool)
+        return static_cast<T>(a | b);
+      else
+        return static_cast<T>(static_cast<uint32_t>(a) + static_cast<uint32_t>(b));
+    case Arithmetic::kMultiply:
+      if constexpr (kComplex)
+        return a * b;
+      else if constexpr (kBool)
+        return static_cast<T>(a & b);
+      else
+        return static_cast<T>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
+    case Arithmetic::kMaximum:
+      return less(a, b) ? b : a;
+    case Arithmetic::kMinimum:
+      return less(b, a) ? b : a;
+    case Arithmetic::kMod:
+      if constexpr (!kComplex) return mod(a, b);
+      break;
+  }
+  return a;
+}
+
+void float_arithmetic(Arithmetic op, const float* a, const float* b, float* y, int64_t count) {
+  if (op != Arithmetic::kMod) {
+    kernels::binary(kernel_of(op), a, b, y, count);
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) y[i] = mod(a[i], b[i]);
+}
+
+// y[i] = op(x[i], p[i % period]) for `count`, a multiple of the period. Of halves, p is float32.
+struct Periodic {
+  Arithmetic op;
+  DType dtype;
+  const std::byte* p;
+  size_t period;
+
+  void operator()(const std::byte* x, std::byte* y, int64_t count) const {
+    const size_t element = size_of(dtype), row = period * element;
+    const bool scalar = period == 1 && dtype == DType::kFloat32 && op != Arithmetic::kMod;
+    if (scalar) {
+      kernels::binary_scalar(kernel_of(op), reinterpret_cast<const float*>(x),
+                             *reinterpret_cast<const float*>(p), reinterpret_cast<float*>(y),
+                             count);
+      return;
+    }
+    const size_t bytes = static_cast<size_t>(count) * element;
+    for (size_t at = 0; at < bytes; at += row) {
+      const auto n = static_cast<int64_t>(std::min(row, bytes - at) / element);
+      if (is_half(dtype)) {
+        map_as_floats(x + at, dtype, y + at, dtype, n, [&](float* v, int64_t begin, int64_t m) {
+          float_arithmetic(op, v, reinterpret_cast<const float*>(p) + begin, v, m);
+        });
+      } else {
+        arithmetic(op, dtype, x + at, p, y + at, n);
+      }
+    }
+  }
+};
+
+// Whether `shape`, its leading ones aside, is how `whole` ends: then its elements recur in order.
+bool is_suffix(const Shape& shape, const Shape& whole) {
+  int leading = 0;
+  while (leading < shape.rank() && shape[leading] == 1) ++leading;
+  return std::equal(shape.begin() + leading, shape.end(), whole.end() - (shape.rank() - leading),
+                    whole.end());
+}
+
+// p so that it recurs with a period of at least some length, of at most `count` elements in all.
+Periodic plan(Run& run, Arithmetic op, DType dtype, const BroadcastOperand& operand,
+              const Shape& channels, int64_t count) {
+  constexpr int64_t kShort = 64, kLong = 256;  // shorter rows spend their time between kernel calls
+  Periodic out{op, dtype, operand.values(run, dtype), 1};
+  const size_t element = is_half(dtype) ? sizeof(float) : size_of(dtype);
+  int64_t period = operand.shape().size();
+  if (!is_suffix(operand.shape(), channels)) {
+    period = channels.size();
+    auto* expanded = run.scratch<std::byte>(period * static_cast<int64_t>(element));
+    gather(broadcast_view(operand.shape(), channels), out.p, element, expanded);
+    out.p = expanded;
+  }
+  const bool scalar = period == 1 && dtype == DType::kFloat32 && op != Arithmetic::kMod;
+  if (!scalar && period > 0 && period < kShort && period < count) {
+    const int64_t times = std::min(kLong, count) / period;
+    auto* tiled = run.scratch<std::byte>(times * period * static_cast<int64_t>(element));
+    StridedView view;
+    view.push_back(times, 0);
+    view.push_back(period, 1);
+    gather(view, out.p, element, tiled);
+    out.p = tiled;
+    period *= times;
+  }
+  out.period = static_cast<size_t>(std::max<int64_t>(period, 1));
+  return out;
+}
+
+}  // namespace
+
+void arithmetic(Arithmetic op, DType dtype, const std::byte* a, const std::byte* b, std::byte* y,
+                int64_t count) {
+  if (is_half(dtype)) {
+    float other[1024];
+    map_as_floats(a, dtype, y, dtype, count, [&](float* values, int64_t begin, int64_t n) {
+      convert(b + static_cast<size_t>(begin) * size_of(dtype), dtype, other, DType::kFloat32, n);
+      float_arithmetic(op, values, other, values, n);
+    });
+    return;
+  }
+  with_element(dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    const auto* s = reinterpret_cast<const T*>(a);
+    const auto* t = reinterpret_cast<const T*>(b);
+    auto* out = reinterpret_cast<T*>(y);
+    if constexpr (std::is_same_v<T, float>) {
+      float_arithmetic(op, s, t, out, count);
+    } else {
+      for (int64_t i = 0; i < count; ++i) out[i] = apply(op, s[i], t[i]);
+    }
+  });
+}
+
+BroadcastOperand::BroadcastOperand(const Array& array) : shape_(array.shape) {
+  for (complex64 value : array.values) reals_.push_back(value.real());
+  if (array.is_complex) complexes_ = array.values;
+}
+
+BroadcastOperand::BroadcastOperand(const Tensor& tensor) : shape_(tensor.shape) {
+  const int64_t count = tensor.shape.size();
+  reals_.resize(static_cast<size_t>(count));
+  convert(tensor.data, tensor.dtype, reals_.data(), DType::kFloat32, count);
+  if (tensor.dtype != DType::kComplex64) return;
+  complexes_.resize(static_cast<size_t>(count));
+  convert(tensor.data, tensor.dtype, complexes_.data(), DType::kComplex64, count);
+}
+
+ChannelSpec BroadcastOperand::output_spec(Arithmetic op, const ChannelSpec& input) const {
+  const bool has_mod = is_float(input.dtype) || is_integer(input.dtype);
+  if (op == Arithmetic::kMod && !has_mod) {
+    fail(Code::kShape, "input {}: expected a float or integer dtype", to_string(input));
+  }
+  if (shape_.rank() > input.shape.rank()) {
+    fail(Code::kShape, "input {}: the parameter {} has more dimensions than the channels",
+         to_string(input), to_string(shape_));
+  }
+  return {input.dtype, broadcast(input.shape, shape_)};
+}
+
+const std::byte* BroadcastOperand::values(Run& run, DType dtype) const {
+  const auto* reals = reinterpret_cast<const std::byte*>(reals_.data());
+  const auto* complexes = reinterpret_cast<const std::byte*>(complexes_.data());
+  const auto count = static_cast<int64_t>(reals_.size());
+  if (dtype == DType::kFloat32) return reals;
+  if (dtype == DType::kComplex64 && !complexes_.empty()) return complexes;
+  if (is_half(dtype)) {
+    auto* rounded = run.scratch<float>(count);
+    std::copy(reals_.begin(), reals_.end(), rounded);
+    round_to(dtype, rounded, count);
+    return reinterpret_cast<const std::byte*>(rounded);
+  }
+  auto* out = run.scratch<std::byte>(count * static_cast<int64_t>(size_of(dtype)));
+  if (complexes_.empty()) {
+    convert(reals, DType::kFloat32, out, dtype, count);
+  } else {
+    convert(complexes, DType::kComplex64, out, dtype, count);
+  }
+  return out;
+}
+
+Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
+                          const BroadcastOperand& operand) {
+  const Shape channels = broadcast(x.channels, operand.shape());
+  const Sequence y = run.output_like(x, {x.dtype, channels});
+  const bool grows = channels.size() != x.frame_size();
+  if (grows) gather_steps(run, x, broadcast_view(x.channels, channels), y.values);
+  const Sequence& from = grows ? y : x;
+  const Periodic periodic = plan(run, op, x.dtype, operand, channels, y.size());
+  for_steps(run, y.steps(), y.frame_size(), [&](int64_t begin, int64_t end) {
+    const size_t at = static_cast<size_t>(begin) * y.frame_bytes();
+    periodic(from.values + at, y.values + at, (end - begin) * y.frame_size());
+  });
+  return y;
+}
+
+void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x,
+                        const BroadcastOperand& operand) {
+  const Periodic periodic = plan(run, op, x.dtype, operand, x.channels, x.size());
+  for_steps(run, x.steps(), x.frame_size(), [&](int64_t begin, int64_t end) {
+    const size_t at = static_cast<size_t>(begin) * x.frame_bytes();
+    periodic(x.values + at, x.values + at, (end - begin) * x.frame_size());
+  });
+}
+
+}  // namespace sl::ops

@@ -1,0 +1,217 @@
+#include "ops/combine.h"
+
+#include <array>
+#include <vector>
+
+#include "core/status.h"
+#include "kernels/pointwise.h"
+#include "ops/elementwise.h"
+
+namespace sl::ops {
+namespace {
+
+// Shape with ones before it.
+Shape padded(const Shape& shape, int rank) {
+  Shape out = shape;
+  while (out.rank() < rank) out.insert(0, 1);
+  return out;
+}
+
+int max_rank(std::span<const ChannelSpec> specs) {
+  int rank = 0;
+  for (const ChannelSpec& spec : specs) rank = std::max(rank, spec.shape.rank());
+  return rank;
+}
+
+// Writes `from`, broadcast to the shape `to_shape`, with the given element strides of the destination.
+void broadcast_copy(const std::byte* from, const Shape& from_shape, std::byte* to, const Shape& to_shape,
+                    const int64_t* to_strides, int axis, size_t element) {
+  if (axis == to_shape.rank()) {
+    std::memcpy(to, from, element);
+    return;
+  }
+  const int64_t from_stride = from_shape[axis] == 1 ? 0 : from_shape.slice(axis + 1, from_shape.rank()).size();
+  const bool run = axis + 1 == to_shape.rank() && from_stride == 1 && to_strides[axis] == 1;
+  if (run) {
+    std::memcpy(to, from, static_cast<size_t>(to_shape[axis]) * element);
+    return;
+  }
+  for (int64_t i = 0; i < to_shape[axis]; ++i) {
+    broadcast_copy(from + static_cast<size_t>(i * from_stride) * element, from_shape,
+                   to + static_cast<size_t>(i * to_strides[axis]) * element, to_shape, to_strides, axis + 1, element);
+  }
+}
+
+std::array<int64_t, Shape::kMaxRank> strides_of(const Shape& shape) {
+  std::array<int64_t, Shape::kMaxRank> strides{};
+  int64_t stride = 1;
+  for (int i = shape.rank() - 1; i >= 0; --i) {
+    strides[static_cast<size_t>(i)] = stride;
+    stride *= shape[i];
+  }
+  return strides;
+}
+
+// x's values in `dtype`, in scratch unless they are so already.
+Sequence in_dtype(Run& run, const Sequence& x, DType dtype) {
+  if (x.dtype == dtype) return x;
+  Sequence out = x;
+  out.dtype = dtype;
+  out.values = run.scratch<std::byte>(static_cast<int64_t>(out.bytes()));
+  convert(x.values, x.dtype, out.values, dtype, x.size());
+  return out;
+}
+
+// Each frame of x, broadcast to `shape`, into y's frames at an offset in elements.
+void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64_t* strides, int64_t offset) {
+  const Shape from = padded(x.channels, shape.rank());
+  const size_t element = size_of(y.dtype);
+  for (int64_t i = 0; i < x.steps(); ++i) {
+    broadcast_copy(x.frame(0, i), from, y.frame(0, i) + static_cast<size_t>(offset) * element, shape, strides, 0, element);
+  }
+}
+
+template <typename T>
+void accumulate(bool product, const T* x, T* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    y[i] = static_cast<T>(product ? y[i] * x[i] : y[i] + x[i]);
+  }
+}
+
+// y (op)= x, of the same dtype and count.
+void accumulate(Run& run, bool product, const std::byte* x, const Sequence& y) {
+  const int64_t count = y.size();
+  switch (y.dtype) {
+    case DType::kFloat32:
+      kernels::binary(product ? kernels::Binary::kMultiply : kernels::Binary::kAdd, y.floats(),
+                      reinterpret_cast<const float*>(x), y.floats(), count);
+      return;
+    case DType::kInt32:
+      accumulate(product, reinterpret_cast<const uint32_t*>(x), y.as<uint32_t>(), count);
+      return;
+    case DType::kInt8:
+      accumulate(product, reinterpret_cast<const int8_t*>(x), y.as<int8_t>(), count);
+      return;
+    case DType::kBool:
+      for (int64_t i = 0; i < count; ++i) {
+        const bool a = y.as<uint8_t>()[i] != 0, b = reinterpret_cast<const uint8_t*>(x)[i] != 0;
+        y.as<uint8_t>()[i] = (product ? a && b : a || b) ? 1 : 0;
+      }
+      return;
+    case DType::kComplex64:
+      accumulate(product, reinterpret_cast<const complex64*>(x), y.as<complex64>(), count);
+      return;
+    case DType::kBFloat16:
+    case DType::kFloat16: {
+      float* a = run.scratch<float>(count);
+      float* b = run.scratch<float>(count);
+      convert(y.values, y.dtype, a, DType::kFloat32, count);
+      convert(x, y.dtype, b, DType::kFloat32, count);
+      kernels::binary(product ? kernels::Binary::kMultiply : kernels::Binary::kAdd, a, b, a, count);
+      convert(a, DType::kFloat32, y.values, y.dtype, count);
+      return;
+    }
+  }
+}
+
+void divide(Run& run, const Sequence& y, float divisor) {
+  if (y.dtype == DType::kComplex64) {
+    for (int64_t i = 0; i < y.size(); ++i) y.as<complex64>()[i] /= divisor;
+    return;
+  }
+  float* values = y.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
+  if (y.dtype != DType::kFloat32) convert(y.values, y.dtype, values, DType::kFloat32, y.size());
+  kernels::binary_scalar(kernels::Binary::kDivide, values, divisor, values, y.size());
+  if (y.dtype != DType::kFloat32) convert(values, DType::kFloat32, y.values, y.dtype, y.size());
+}
+
+Sequence output_of(Run& run, const ChannelSpec& spec, std::span<const Sequence> inputs) {
+  const Sequence y = run.output_like(inputs[0], spec);
+  for (const Sequence& x : inputs.subspan(1)) {
+    for (int64_t i = 0; i < x.steps(); ++i) y.mask[i] &= x.mask[i];
+  }
+  return y;
+}
+
+Sequence join(Run& run, Combination combination, const ChannelSpec& spec, std::span<const Sequence> inputs) {
+  const Sequence y = output_of(run, spec, inputs);
+  int64_t offset = 0;
+  for (const Sequence& x : inputs) {
+    const Sequence values = in_dtype(run, x, spec.dtype);
+    if (combination == Combination::kStack) {
+      const Shape each = spec.shape.slice(1, spec.shape.rank());
+      place(values, each, y, strides_of(each).data(), offset);
+      offset += each.size();
+    } else {
+      Shape each = spec.shape;
+      each.back() = padded(x.channels, spec.shape.rank()).back();
+      place(values, each, y, strides_of(spec.shape).data(), offset);
+      offset += each.back();
+    }
+  }
+  return y;
+}
+
+Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec, std::span<const Sequence> inputs) {
+  const Sequence y = output_of(run, spec, inputs);
+  const auto strides = strides_of(spec.shape);
+  for (size_t i = 0; i < inputs.size(); ++i) {
+    const Sequence values = in_dtype(run, inputs[i], spec.dtype);
+    if (i == 0) {
+      place(values, spec.shape, y, strides.data(), 0);
+    } else if (inputs[i].channels.size() == spec.shape.size()) {
+      accumulate(run, combination == Combination::kProduct, values.values, y);
+    } else {
+      Sequence full = y;
+      full.values = run.scratch<std::byte>(static_cast<int64_t>(y.bytes()));
+      place(values, spec.shape, full, strides.data(), 0);
+      accumulate(run, combination == Combination::kProduct, full.values, y);
+    }
+  }
+  if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));
+  return y;
+}
+
+}  // namespace
+
+Combination read_combination(Config& config) {
+  return static_cast<Combination>(config.choice("combination", {"stack", "concat", "add", "mean", "product"}, 0));
+}
+
+ChannelSpec combined_spec(Combination combination, std::span<const ChannelSpec> specs) {
+  const int rank = max_rank(specs);
+  ChannelSpec out{specs[0].dtype, {}};
+  Shape outer;
+  int64_t joined = 0;
+  const bool concat = combination == Combination::kConcat;
+  for (const ChannelSpec& spec : specs) {
+    out.dtype = promote(out.dtype, spec.dtype);
+    const Shape shape = padded(spec.shape, concat ? std::max(rank, 1) : rank);
+    outer = broadcast(outer, concat ? shape.slice(0, shape.rank() - 1) : shape);
+    if (concat) joined += shape.back();
+  }
+  if (combination == Combination::kMean) out.dtype = promote_inexact(out.dtype, out.dtype);
+  out.shape = outer;
+  if (concat) out.shape.push_back(joined);
+  if (combination == Combination::kStack) out.shape.insert(0, static_cast<int64_t>(specs.size()));
+  return out;
+}
+
+namespace {
+
+// `combined_spec` of sequences, without allocating.
+ChannelSpec spec_of(Combination combination, std::span<const Sequence> inputs) {
+  std::array<ChannelSpec, 64> specs;
+  for (size_t i = 0; i < inputs.size(); ++i) specs[i] = inputs[i].spec();
+  return combined_spec(combination, std::span(specs.data(), inputs.size()));
+}
+
+}  // namespace
+
+Sequence combine(Run& run, Combination combination, std::span<const Sequence> inputs) {
+  const ChannelSpec spec = spec_of(combination, inputs);
+  const bool joins = combination == Combination::kStack || combination == Combination::kConcat;
+  return joins ? join(run, combination, spec, inputs) : reduce(run, combination, spec, inputs);
+}
+
+}  // namespace sl::ops

@@ -1,0 +1,21 @@
+// Broadcasting several sequences together and combining them (reference: utils.sequence_broadcast_combine).
+#pragma once
+
+#include <span>
+
+#include "layers/config.h"
+#include "layers/run.h"
+
+namespace sl::ops {
+
+enum class Combination { kStack, kConcat, kAdd, kMean, kProduct };
+
+// The field "combination".
+Combination read_combination(Config& config);
+
+ChannelSpec combined_spec(Combination combination, std::span<const ChannelSpec> specs);
+
+// Valid where all inputs are. The inputs have the same batch and time.
+Sequence combine(Run& run, Combination combination, std::span<const Sequence> inputs);
+
+}  // namespace sl::ops

@@ -1,0 +1,258 @@
+#include "ops/convolution.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "kernels/depthwise.h"
+#include "kernels/gemm.h"
+
+namespace sl::ops {
+namespace {
+
+// Shorter runs cost more to add up than to copy together.
+constexpr int64_t kShortRun = 32;
+// Gathered inputs lie on the stack.
+constexpr int64_t kGatherFloats = 4096;
+// Rows per pass over the taps: their outputs stay in the L2 cache.
+constexpr int64_t kRowsPerPass = 192;
+// Splitting less work than this among threads does not pay, nor do blocks of fewer rows.
+constexpr int64_t kParallelWork = int64_t{1} << 19;
+constexpr int64_t kParallelRows = 48;
+
+void copy_run(const float* from, int64_t count, float* to) {
+  if (count >= 8) {
+    std::memcpy(to, from, static_cast<size_t>(count) * sizeof(float));
+  } else {
+    for (int64_t i = 0; i < count; ++i) to[i] = from[i];
+  }
+}
+
+}  // namespace
+
+Convolution::Convolution(std::vector<Window> axes, int64_t groups, const Shape& kernel_shape,
+                         const std::vector<float>& kernel, std::vector<float> bias)
+    : axes_(std::move(axes)),
+      groups_(groups),
+      group_channels_(kernel_shape[rank()]),
+      filters_(kernel_shape.back()),
+      kernel_positions_(kernel_shape.slice(0, rank()).size()),
+      run_(group_channels_),
+      bias_(std::move(bias)) {
+  // Undilated, the last dimension's taps are neighbours, unless the other groups' channels lie
+  // between them.
+  int64_t inner = 1;
+  if (groups_ == 1 && axes_.back().dilation == 1) inner = axes_.back().kernel;
+  run_ *= inner;
+  for (int64_t position = 0; position < kernel_positions_; position += inner) {
+    std::array<int64_t, kMaxConvolutionRank> indices = {};
+    int64_t rest = position;
+    for (int i = rank() - 1; i >= 0; --i) {
+      const Window& axis = axes_[static_cast<size_t>(i)];
+      indices[static_cast<size_t>(i)] = rest % axis.kernel * axis.dilation;
+      rest /= axis.kernel;
+    }
+    tap_indices_.push_back(indices);
+  }
+  if (groups_ > 1 && group_channels_ == 1) {
+    method_ = Method::kDepthwise;
+  } else if (taps() > 1 && run_ < kShortRun && taps() * run_ <= kGatherFloats) {
+    method_ = Method::kGathered;
+  }
+  pack(kernel);
+}
+
+void Convolution::pack(const std::vector<float>& kernel) {
+  if (method_ == Method::kDepthwise) {
+    packed_size_ = static_cast<int64_t>(kernel.size());
+    weights_ = Block(kernel.size() * sizeof(float), Allocator());
+    std::copy(kernel.begin(), kernel.end(), reinterpret_cast<float*>(weights_.data()));
+    return;
+  }
+  const int64_t products = method_ == Method::kGathered ? 1 : taps();
+  const int64_t depth = kernel_positions_ * group_channels_ / products;
+  const int64_t group_filters = filters_ / groups_;
+  packed_size_ = kernels::packed_size(depth, group_filters);
+  const int64_t size = groups_ * products * packed_size_;
+  weights_ = Block(static_cast<size_t>(size) * sizeof(float), Allocator());
+  auto* packed = reinterpret_cast<float*>(weights_.data());
+  for (int64_t group = 0; group < groups_; ++group) {
+    for (int64_t i = 0; i < products; ++i, packed += packed_size_) {
+      const float* first = kernel.data() + i * depth * filters_ + group * group_filters;
+      kernels::pack(first, filters_, 1, depth, group_filters, packed);
+    }
+  }
+}
+
+// Output positions, with the batch as the outermost dimension. Neighbouring dimensions through
+// which inputs lie evenly are one; the largest of those that remain becomes the rows of the
+// products.
+Convolution::Plan Convolution::plan(const ConvolutionInput& in) const {
+  Plan out;
+  std::array<OutputAxis, kMaxConvolutionRank + 1> all;
+  int count = 0;
+  const auto add = [&](const OutputAxis& axis) {
+    if (axis.count == 1) return;
+    OutputAxis* inner = count ? &all[static_cast<size_t>(count - 1)] : nullptr;
+    if (inner && axis.x_step == inner->count * inner->x_step) {
+      inner->count *= axis.count;
+    } else {
+      all[static_cast<size_t>(count++)] = axis;
+    }
+  };
+  int64_t x_pitch = channels(), y_pitch = filters_;
+  for (int i = rank() - 1; i >= 0; --i) {
+    const auto at = static_cast<size_t>(i);
+    const Window& axis = axes_[at];
+    const int64_t windows = axis.count_in(in.sizes[at]);
+    out.pitches[at] = x_pitch;
+    add({windows, axis.stride * x_pitch, y_pitch});
+    x_pitch *= in.sizes[at];
+    y_pitch *= windows;
+  }
+  add({in.batch, in.batch_pitch, y_pitch});
+  int largest = 0;
+  for (int i = 1; i < count; ++i) {
+    if (all[static_cast<size_t>(i)].count > all[static_cast<size_t>(largest)].count) largest = i;
+  }
+  size_t other = 0;
+  for (int i = 0; i < count; ++i) {
+    const OutputAxis& axis = all[static_cast<size_t>(i)];
+    if (i == largest) {
+      out.rows = axis;
+    } else {
+      out.others[other++] = axis;
+      out.other_count *= axis.count;
+    }
+  }
+  return out;
+}
+
+int64_t Convolution::tap_offset(const Plan& plan, int64_t tap) const {
+  const auto& indices = tap_indices_[static_cast<size_t>(tap)];
+  int64_t offset = 0;
+  for (size_t i = 0; i < axes_.size(); ++i) offset += indices[i] * plan.pitches[i];
+  return offset;
+}
+
+void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
+                           float* y) const {
+  const Plan plan = this->plan(in);
+  const int64_t rows = plan.rows.count, all_rows = plan.other_count * rows;
+  if (all_rows == 0) return;
+  // Units of work: blocks of rows, at each position on the other axes.
+  int64_t blocks = 1, tasks = 1;
+  const int64_t threads = parallel.num_threads();
+  if (threads > 1 && all_rows * kernel_positions_ * group_channels_ * filters_ >= kParallelWork) {
+    const int64_t wanted = ceil_div(4 * threads, plan.other_count);
+    blocks = std::clamp<int64_t>(rows / kParallelRows, 1, wanted);
+    tasks = std::min(plan.other_count * blocks, 4 * threads);
+  }
+  const int64_t units = plan.other_count * blocks;
+  const float* bias = with_bias && !bias_.empty() ? bias_.data() : nullptr;
+  parallel.each(tasks, [&](int64_t task) {
+    for (int64_t unit = units * task / tasks; unit < units * (task + 1) / tasks; ++unit) {
+      const int64_t begin = rows * (unit % blocks) / blocks;
+      const int64_t end = rows * (unit % blocks + 1) / blocks;
+      const float* from = in.x + begin * plan.rows.x_step;
+      float* to = y + begin * plan.rows.y_step;
+      int64_t position = unit / blocks;
+      for (const OutputAxis& axis : plan.others) {
+        if (position == 0) break;
+        from += position % axis.count * axis.x_step;
+        to += position % axis.count * axis.y_step;
+        position /= axis.count;
+      }
+      compute(plan, {from, to, end - begin, plan.rows.x_step, plan.rows.y_step, bias});
+    }
+  });
+}
+
+void Convolution::compute(const Plan& plan, const Rows& rows) const {
+  switch (method_) {
+    case Method::kRuns:
+      return compute_runs(plan, rows);
+    case Method::kGathered:
+      return compute_gathered(plan, rows);
+    case Method::kDepthwise:
+      return compute_depthwise(plan, rows);
+  }
+}
+
+void Convolution::compute_runs(const Plan& plan, const Rows& rows) const {
+  const int64_t group_filters = filters_ / groups_;
+  // A single product blocks its rows itself.
+  const int64_t pass = taps() == 1 && groups_ == 1 ? rows.count : kRowsPerPass;
+  for (int64_t first = 0; first < rows.count; first += pass) {
+    const int64_t count = std::min(pass, rows.count - first);
+    const auto* packed = reinterpret_cast<const float*>(weights_.data());
+    for (int64_t group = 0; group < groups_; ++group) {
+      const float* x = rows.x + first * rows.x_step + group * group_channels_;
+      float* y = rows.y + first * rows.y_step + group * group_filters;
+      const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
+      for (int64_t tap = 0; tap < taps(); ++tap, packed += packed_size_) {
+        kernels::gemm_packed(x + tap_offset(plan, tap), rows.x_step, packed, count, run_,
+                             group_filters, bias, tap > 0, y, rows.y_step);
+      }
+    }
+  }
+}
+
+void Convolution::compute_gathered(const Plan& plan, const Rows& rows) const {
+  alignas(kAlignment) float gathered[kGatherFloats];
+  const int64_t depth = taps() * run_;
+  const int64_t pass = kGatherFloats / depth;
+  const int64_t group_filters = filters_ / groups_;
+  for (int64_t first = 0; first < rows.count; first += pass) {
+    const int64_t count = std::min(pass, rows.count - first);
+    for (int64_t group = 0; group < groups_; ++group) {
+      const float* x = rows.x + first * rows.x_step + group * group_channels_;
+      for (int64_t tap = 0; tap < taps(); ++tap) {
+        const float* from = x + tap_offset(plan, tap);
+        float* to = gathered + tap * run_;
+        for (int64_t i = 0; i < count; ++i, from += rows.x_step, to += depth) {
+          copy_run(from, run_, to);
+        }
+      }
+      const auto* packed = reinterpret_cast<const float*>(weights_.data()) + group * packed_size_;
+      const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
+      kernels::gemm_packed(gathered, depth, packed, count, depth, group_filters, bias, false,
+                           rows.y + first * rows.y_step + group * group_filters, rows.y_step);
+    }
+  }
+}
+
+void Convolution::compute_depthwise(const Plan& plan, const Rows& rows) const {
+  const auto* w = reinterpret_cast<const float*>(weights_.data());
+  const int64_t multiplier = filters_ / groups_;
+  // A single dimension's taps lie evenly; those of more are copied together if there is room.
+  const bool even = rank() == 1;
+  alignas(kAlignment) float gathered[kGatherFloats];
+  const bool gather = !even && taps() * groups_ <= kGatherFloats;
+  for (int64_t i = 0; i < rows.count; ++i) {
+    const float* x = rows.x + i * rows.x_step;
+    float* y = rows.y + i * rows.y_step;
+    if (even) {
+      kernels::depthwise(x, axes_[0].dilation * groups_, w, rows.bias, taps(), groups_, multiplier,
+                         y);
+      continue;
+    }
+    if (gather) {
+      for (int64_t tap = 0; tap < taps(); ++tap) {
+        copy_run(x + tap_offset(plan, tap), groups_, gathered + tap * groups_);
+      }
+      kernels::depthwise(gathered, groups_, w, rows.bias, taps(), groups_, multiplier, y);
+      continue;
+    }
+    for (int64_t f = 0; f < filters_; ++f) {
+      float sum = rows.bias ? rows.bias[f] : 0.0f;
+      const float* from = x + f / multiplier;
+      for (int64_t tap = 0; tap < taps(); ++tap) {
+        sum += from[tap_offset(plan, tap)] * w[tap * filters_ + f];
+      }
+      y[f] = sum;
+    }
+  }
+}
+
+}  // namespace sl::ops

@@ -1,0 +1,98 @@
+// Convolution over frames that are padded already, in up to three dimensions: time first, channels
+// last.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <vector>
+
+#include "core/allocator.h"
+#include "core/parallel.h"
+#include "core/shape.h"
+#include "ops/window.h"
+
+namespace sl::ops {
+
+constexpr int kMaxConvolutionRank = 3;
+
+// Frames [batch, sizes..., channels], contiguous within a batch item.
+struct ConvolutionInput {
+  const float* x = nullptr;
+  int64_t batch = 1;
+  int64_t batch_pitch = 0;                              // floats from one item to the next
+  std::array<int64_t, kMaxConvolutionRank> sizes = {};  // time, then the padded spatial sizes
+};
+
+// Holds the weights, packed for the way in which they are multiplied.
+class Convolution {
+ public:
+  // kernel [kernel sizes..., input channels / groups, filters], one window for each kernel size.
+  // `bias` may be empty.
+  Convolution(std::vector<Window> axes, int64_t groups, const Shape& kernel_shape,
+              const std::vector<float>& kernel, std::vector<float> bias);
+
+  int64_t channels() const { return groups_ * group_channels_; }
+  int64_t filters() const { return filters_; }
+
+  // y [batch, windows in each of the sizes..., filters], contiguous. Adds no bias if `with_bias` is
+  // false. Allocates nothing. The only place where convolutions are computed.
+  void convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
+                float* y) const;
+
+ private:
+  // How an output row, the filters of one output position, comes about.
+  enum class Method {
+    kRuns,       // a product for each contiguous run of inputs, added up
+    kGathered,   // runs are short: they are copied together first
+    kDepthwise,  // one input channel per group
+  };
+  // Outputs of a dimension: how many, and the distances between them.
+  struct OutputAxis {
+    int64_t count = 1;
+    int64_t x_step = 0;
+    int64_t y_step = 0;
+  };
+  // `rows` are computed together, by one product, for each position on the other axes.
+  struct Plan {
+    OutputAxis rows;
+    std::array<OutputAxis, kMaxConvolutionRank> others;
+    int64_t other_count = 1;
+    std::array<int64_t, kMaxConvolutionRank> pitches =
+        {};  // floats from one input position to the next
+  };
+  // A block of rows and where it starts.
+  struct Rows {
+    const float* x;
+    float* y;
+    int64_t count;
+    int64_t x_step;
+    int64_t y_step;
+    const float* bias;
+  };
+
+  int rank() const { return static_cast<int>(axes_.size()); }
+  int64_t taps() const { return static_cast<int64_t>(tap_indices_.size()); }
+  Plan plan(const ConvolutionInput& in) const;
+  int64_t tap_offset(const Plan& plan, int64_t tap) const;
+  void pack(const std::vector<float>& kernel);
+  void compute(const Plan& plan, const Rows& rows) const;
+  void compute_runs(const Plan& plan, const Rows& rows) const;
+  void compute_gathered(const Plan& plan, const Rows& rows) const;
+  void compute_depthwise(const Plan& plan, const Rows& rows) const;
+
+  std::vector<Window> axes_;
+  int64_t groups_;
+  int64_t group_channels_;  // input channels of a group
+  int64_t filters_;
+  int64_t kernel_positions_;
+  Method method_ = Method::kRuns;
+  // A tap is a run of `run_` inputs that are contiguous; here is where in the kernel, dilated, it
+  // starts.
+  int64_t run_;
+  std::vector<std::array<int64_t, kMaxConvolutionRank>> tap_indices_;
+  Block weights_;
+  int64_t packed_size_ = 0;  // of one product's weights, in floats
+  std::vector<float> bias_;
+};
+
+}  // namespace sl::ops

@@ -1,0 +1,63 @@
+// Einsum of a sequence's channels with a constant kernel, as batched matrix products: what Dense, DenseShaped and
+// EinsumDense have in common.
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layers/config.h"
+#include "layers/run.h"
+#include "ops/linear.h"
+#include "ops/rearrange.h"
+
+namespace sl::ops {
+
+// "ab,bc->ac" over channel axes: each axis has a letter.
+struct EinsumSpec {
+  std::string input;
+  std::string kernel;
+  std::string output;
+  bool leading_axes = false;  // the input may have more axes before these, which the output has too
+};
+
+// Fails with a reason if a kernel axis is in neither input nor output, or an output axis in neither input nor kernel.
+void check(const EinsumSpec& spec);
+
+class Einsum {
+ public:
+  // `kernel` of shape `kernel_shape`, row-major; `bias` broadcasts to the output (empty: none).
+  Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& kernel_shape, std::vector<float> bias,
+         Shape bias_shape, std::optional<Activation> activation, DType param_dtype,
+         std::optional<DType> compute_dtype);
+
+  // Fails if the input's axes are not those of the kernel.
+  ChannelSpec output_spec(const ChannelSpec& input) const;
+  // Channel shape of the input, where the kernel tells all of it (but leading axes).
+  std::optional<Shape> implied_input() const;
+  Sequence apply(Run& run, const Sequence& x) const;
+
+ private:
+  struct Axes;  // sizes and strides of one call
+
+  int leading_rank(const Shape& input) const { return spec_.leading_axes ? input.rank() - static_cast<int>(spec_.input.size()) : 0; }
+  Axes axes_of(const Shape& input) const;
+  int64_t kernel_dim(char letter) const;
+  const float* arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps) const;
+  void finish(const Axes& axes, float* y, int64_t steps, DType compute, bool bias_added) const;
+  DType compute_dtype(DType input) const;
+
+  EinsumSpec spec_;
+  Shape kernel_shape_;
+  // Axes by what they do: shared by all three (batch), summed over, free in the input, new from the kernel, and in the
+  // input alone (summed before the product).
+  std::string batch_, contracted_, free_, fresh_, lone_;
+  std::vector<Linear> products_;  // one for each item of the batch axes
+  std::vector<float> bias_;
+  Shape bias_shape_;
+  std::optional<Activation> activation_;
+  DType param_dtype_;
+  std::optional<DType> compute_dtype_;
+};
+
+}  // namespace sl::ops

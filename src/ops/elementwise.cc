@@ -1,0 +1,266 @@
+#include "ops/elementwise.h"
+
+#include <cmath>
+#include <cstring>
+#include <limits>
+
+#include "kernels/convert.h"
+
+namespace sl::ops {
+namespace {
+
+using kernels::Unary;
+
+template <typename To>
+To saturate(float value) {
+  if (std::isnan(value)) return 0;
+  // 2^31 and 2^7 are floats, the largest integers below them need not be.
+  constexpr float kEnd = -static_cast<float>(std::numeric_limits<To>::min());
+  if (value >= kEnd) return std::numeric_limits<To>::max();
+  if (value <= -kEnd) return std::numeric_limits<To>::min();
+  return static_cast<To>(value);
+}
+
+template <typename From, typename To>
+To convert_one(From value) {
+  if constexpr (std::is_same_v<To, uint8_t>) {
+    return value != From() ? 1 : 0;
+  } else if constexpr (std::is_same_v<From, complex64>) {
+    if constexpr (std::is_same_v<To, complex64>) {
+      return value;
+    } else {
+      return convert_one<float, To>(value.real());
+    }
+  } else if constexpr (std::is_same_v<From, float> && std::is_integral_v<To>) {
+    return saturate<To>(value);
+  } else if constexpr (std::is_same_v<To, complex64>) {
+    return {static_cast<float>(value), 0.0f};
+  } else {
+    return static_cast<To>(value);
+  }
+}
+
+template <typename From, typename To>
+void convert_array(const void* from, void* to, int64_t count) {
+  const auto* x = static_cast<const From*>(from);
+  auto* y = static_cast<To*>(to);
+  for (int64_t i = 0; i < count; ++i) y[i] = convert_one<From, To>(x[i]);
+}
+
+void halves_to_floats(DType dtype, const void* from, float* to, int64_t count) {
+  const auto* x = static_cast<const uint16_t*>(from);
+  dtype == DType::kBFloat16 ? kernels::bf16_to_f32(x, to, count)
+                            : kernels::f16_to_f32(x, to, count);
+}
+
+void floats_to_halves(const float* from, DType dtype, void* to, int64_t count) {
+  auto* y = static_cast<uint16_t*>(to);
+  dtype == DType::kBFloat16 ? kernels::f32_to_bf16(from, y, count)
+                            : kernels::f32_to_f16(from, y, count);
+}
+
+// From or to a half, the other being neither a half of that kind nor float32.
+void convert_through_floats(const std::byte* from, DType from_dtype, std::byte* to, DType to_dtype,
+                            int64_t count) {
+  constexpr int64_t kChunk = 256;
+  float chunk[kChunk];
+  for (int64_t i = 0; i < count; i += kChunk) {
+    const int64_t n = std::min(kChunk, count - i);
+    const auto at = static_cast<size_t>(i);
+    convert(from + at * size_of(from_dtype), from_dtype, chunk, DType::kFloat32, n);
+    convert(chunk, DType::kFloat32, to + at * size_of(to_dtype), to_dtype, n);
+  }
+}
+
+complex64 sigmoid(complex64 x) { return 1.0f / (1.0f + std::exp(-x)); }
+
+complex64 complex_unary(Unary op, complex64 x, float a) {
+  switch (op) {
+    case Unary::kExp:
+      return std::exp(x);
+    case Unary::kLog:
+      return std::log(x);
+    case Unary::kTanh:
+      return std::tanh(x);
+    case Unary::kSigmoid:
+      return sigmoid(x);
+    case Unary::kSwish:
+      return x * sigmoid(x);
+    case Unary::kSquare:
+      return x * x;
+    case Unary::kPower: {
+      const auto wide = static_cast<std::complex<double>>(x);
+      if (x == complex64()) return std::pow(0.0f, a);
+      return static_cast<complex64>(std::pow(wide, static_cast<double>(a)));
+    }
+    default:
+      return x;
+  }
+}
+
+bool takes_complex(Unary op) {
+  switch (op) {
+    case Unary::kIdentity:
+    case Unary::kAbs:
+    case Unary::kExp:
+    case Unary::kLog:
+    case Unary::kTanh:
+    case Unary::kSigmoid:
+    case Unary::kSwish:
+    case Unary::kSquare:
+    case Unary::kPower:
+      return true;
+    default:
+      return false;
+  }
+}
+
+void complex_range(Activation f, const complex64* x, std::byte* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    if (f.op == Unary::kAbs) {
+      reinterpret_cast<float*>(y)[i] = std::abs(x[i]);
+    } else {
+      reinterpret_cast<complex64*>(y)[i] = complex_unary(f.op, x[i], f.parameter);
+    }
+  }
+}
+
+// Abs or relu of integers.
+template <typename T>
+void integer_range(Unary op, const T* x, T* y, int64_t count) {
+  for (int64_t i = 0; i < count; ++i) {
+    // The negative of the least integer is itself, as in JAX.
+    const T negative = op == Unary::kAbs ? static_cast<T>(0u - static_cast<uint32_t>(x[i])) : T{0};
+    y[i] = x[i] < T{0} ? negative : x[i];
+  }
+}
+
+bool keeps_integers(Unary op) { return op == Unary::kAbs || op == Unary::kRelu; }
+
+void unary_range(Activation f, const std::byte* x, DType x_dtype, std::byte* y, DType y_dtype,
+                 int64_t count) {
+  if (x_dtype == DType::kComplex64) {
+    complex_range(f, reinterpret_cast<const complex64*>(x), y, count);
+  } else if (x_dtype == DType::kInt32 && y_dtype == x_dtype) {
+    integer_range(f.op, reinterpret_cast<const int32_t*>(x), reinterpret_cast<int32_t*>(y), count);
+  } else if (x_dtype == DType::kInt8 && y_dtype == x_dtype) {
+    integer_range(f.op, reinterpret_cast<const int8_t*>(x), reinterpret_cast<int8_t*>(y), count);
+  } else if (x_dtype == DType::kFloat32) {
+    kernels::unary(f.op, reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y), count,
+                   f.parameter);
+  } else {
+    map_as_floats(x, x_dtype, y, y_dtype, count, [&](float* values, int64_t, int64_t n) {
+      kernels::unary(f.op, values, values, n, f.parameter);
+    });
+  }
+}
+
+}  // namespace
+
+std::optional<DType> unary_dtype(Unary op, DType x) {
+  if (op == Unary::kIdentity || is_float(x)) return x;
+  if (x == DType::kComplex64) {
+    if (!takes_complex(op)) return std::nullopt;
+    return op == Unary::kAbs ? DType::kFloat32 : x;
+  }
+  if (op == Unary::kSigmoid || op == Unary::kSwish) return std::nullopt;
+  if (op == Unary::kAbs) return x;
+  if (op == Unary::kRelu) return x == DType::kBool ? DType::kInt32 : x;
+  return DType::kFloat32;
+}
+
+Sequence unary(Run& run, const Sequence& x, Activation activation) {
+  const DType dtype = unary_dtype(activation.op, x.dtype).value_or(x.dtype);
+  // Of booleans both abs and relu only change the dtype.
+  if (activation.op == Unary::kIdentity ||
+      (x.dtype == DType::kBool && keeps_integers(activation.op))) {
+    return cast(run, x, dtype);
+  }
+  const Sequence y = run.output_like(x, {dtype, x.channels});
+  for_steps(run, x.size(), 1, [&](int64_t begin, int64_t end) {
+    const auto at = static_cast<size_t>(begin);
+    unary_range(activation, x.values + at * size_of(x.dtype), x.dtype,
+                y.values + at * size_of(dtype), dtype, end - begin);
+  });
+  return y;
+}
+
+void activate(float* values, int64_t count, Activation activation, DType dtype) {
+  if (activation.op == Unary::kIdentity) return;
+  kernels::unary(activation.op, values, values, count, activation.parameter);
+  round_to(dtype, values, count);
+}
+
+void convert(const void* from, DType from_dtype, void* to, DType to_dtype, int64_t count) {
+  if (count <= 0) return;
+  if (from_dtype == to_dtype) {
+    std::memcpy(to, from, static_cast<size_t>(count) * size_of(to_dtype));
+  } else if (is_half(from_dtype) && to_dtype == DType::kFloat32) {
+    halves_to_floats(from_dtype, from, static_cast<float*>(to), count);
+  } else if (from_dtype == DType::kFloat32 && is_half(to_dtype)) {
+    floats_to_halves(static_cast<const float*>(from), to_dtype, to, count);
+  } else if (is_half(from_dtype) || is_half(to_dtype)) {
+    convert_through_floats(static_cast<const std::byte*>(from), from_dtype,
+                           static_cast<std::byte*>(to), to_dtype, count);
+  } else {
+    with_element(from_dtype, [&](auto x) {
+      with_element(to_dtype, [&](auto y) {
+        convert_array<typename decltype(x)::Type, typename decltype(y)::Type>(from, to, count);
+      });
+    });
+  }
+}
+
+Sequence cast(Run& run, const Sequence& x, DType dtype) {
+  if (dtype == x.dtype) return x;
+  const Sequence y = run.output_like(x, {dtype, x.channels});
+  for_steps(run, x.size(), 1, [&](int64_t begin, int64_t end) {
+    const auto at = static_cast<size_t>(begin);
+    convert(x.values + at * size_of(x.dtype), x.dtype, y.values + at * size_of(dtype), dtype,
+            end - begin);
+  });
+  return y;
+}
+
+void round_to(DType dtype, float* values, int64_t count) {
+  if (dtype == DType::kBFloat16) kernels::round_to_bf16(values, count);
+  if (dtype == DType::kFloat16) kernels::round_to_f16(values, count);
+}
+
+const float* as_floats(Run& run, const Sequence& x, DType compute) {
+  const bool rounds = is_half(compute) && compute != x.dtype;
+  if (x.dtype == DType::kFloat32 && !rounds) return x.floats();
+  auto* values = run.scratch<float>(x.size());
+  for_steps(run, x.size(), 1, [&](int64_t begin, int64_t end) {
+    convert(x.values + static_cast<size_t>(begin) * size_of(x.dtype), x.dtype, values + begin,
+            DType::kFloat32, end - begin);
+    if (rounds) round_to(compute, values + begin, end - begin);
+  });
+  return values;
+}
+
+Sequence mask_invalid(Run& run, const Sequence& x) {
+  // Taken even if not needed: what a step allocates must not depend on its mask.
+  const Sequence y = run.scratch_sequence(x.spec(), x.batch, x.time);
+  if (x.all_valid()) return x;
+  std::memcpy(y.mask, x.mask, static_cast<size_t>(x.steps()));
+  copy_masked(x, y);
+  return y;
+}
+
+void copy_masked(const Sequence& x, const Sequence& y) {
+  const size_t frame = x.frame_bytes();
+  for (int64_t begin = 0, end = 0; begin < x.steps(); begin = end) {
+    const uint8_t valid = x.mask[begin];
+    while (end < x.steps() && x.mask[end] == valid) ++end;
+    const size_t at = static_cast<size_t>(begin) * frame;
+    const size_t bytes = static_cast<size_t>(end - begin) * frame;
+    if (valid) {
+      std::memcpy(y.values + at, x.values + at, bytes);
+    } else {
+      std::memset(y.values + at, 0, bytes);
+    }
+  }
+}
+
+}  // namespace sl::ops

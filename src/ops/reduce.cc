@@ -1,0 +1,163 @@
+#include "ops/reduce.h"
+
+#include <algorithm>
+#include <type_traits>
+
+#include "kernels/reduce.h"
+#include "ops/elementwise.h"
+#include "ops/rearrange.h"
+
+namespace sl::ops {
+namespace {
+
+// x as rows of the elements that are reduced together.
+struct Rows {
+  const std::byte* values;
+  int64_t count;
+  int64_t length;
+};
+
+Rows rows_of(Run& run, const Sequence& x, uint32_t axes) {
+  const StridedView frame = dense_view(x.channels);
+  StridedView view;
+  int64_t length = 1;
+  for (const uint32_t wanted : {0u, 1u}) {
+    for (int i = 0; i < frame.dims.rank(); ++i) {
+      if ((axes >> i & 1u) != wanted) continue;
+      view.push_back(frame.dims[i], frame.strides[i]);
+      if (wanted) length *= frame.dims[i];
+    }
+  }
+  const int64_t count = length == 0 ? 0 : x.size() / length;
+  if (is_whole(view, x.frame_size())) return {x.values, count, length};
+  auto* sorted = run.scratch<std::byte>(static_cast<int64_t>(x.bytes()));
+  gather_steps(run, x, view, sorted);
+  return {sorted, count, length};
+}
+
+float reduce_floats(Reduction op, const float* x, int64_t n) {
+  switch (op) {
+    case Reduction::kSum:
+      return kernels::sum(x, n);
+    case Reduction::kMean:
+      return kernels::sum(x, n) / static_cast<float>(n);
+    case Reduction::kMax:
+      return kernels::max(x, n);
+    default:
+      return kernels::min(x, n);
+  }
+}
+
+template <typename T>
+T largest(Reduction op, const T* x, int64_t n) {
+  T out = x[0];
+  for (int64_t i = 1; i < n; ++i) {
+    if (op == Reduction::kMax ? less(out, x[i]) : less(x[i], out)) out = x[i];
+  }
+  return out;
+}
+
+complex64 complex_total(Reduction op, const complex64* x, int64_t n) {
+  complex64 sum = 0;
+  for (int64_t i = 0; i < n; ++i) sum += x[i];
+  return op == Reduction::kMean ? sum / static_cast<float>(n) : sum;
+}
+
+template <typename T>
+int32_t integer_sum(const T* x, int64_t n) {
+  uint32_t sum = 0;  // wraps, as in JAX
+  for (int64_t i = 0; i < n; ++i) sum += static_cast<uint32_t>(x[i]);
+  return static_cast<int32_t>(sum);
+}
+
+// One row, of a dtype whose result is not computed in float32.
+template <typename T>
+void reduce_row(Reduction op, const T* x, int64_t n, std::byte* y, int64_t row) {
+  const bool total = op == Reduction::kSum || op == Reduction::kMean;
+  if constexpr (std::is_same_v<T, complex64>) {
+    auto* out = reinterpret_cast<complex64*>(y) + row;
+    *out = total ? complex_total(op, x, n) : largest(op, x, n);
+  } else if (total) {
+    reinterpret_cast<int32_t*>(y)[row] = integer_sum(x, n);
+  } else {
+    reinterpret_cast<T*>(y)[row] = largest(op, x, n);
+  }
+}
+
+// Of halves and of integers whose mean it is, as float32.
+const float* row_floats(Run& run, const Rows& rows, DType dtype) {
+  if (dtype == DType::kFloat32) return reinterpret_cast<const float*>(rows.values);
+  const int64_t count = rows.count * rows.length;
+  auto* floats = run.scratch<float>(count);
+  convert(rows.values, dtype, floats, DType::kFloat32, count);
+  return floats;
+}
+
+template <typename T>
+int32_t argmax_row(const T* x, int64_t n) {
+  int64_t best = 0;
+  for (int64_t i = 1; i < n; ++i) {
+    // A best of NaN is unordered with itself.
+    const bool better = x[best] == x[best] && !(x[i] <= x[best]);
+    if (better) best = i;
+  }
+  return static_cast<int32_t>(best);
+}
+
+}  // namespace
+
+DType reduced_dtype(Reduction op, DType dtype) {
+  if (is_inexact(dtype)) return dtype;
+  if (op == Reduction::kMean) return DType::kFloat32;
+  return op == Reduction::kSum ? DType::kInt32 : dtype;
+}
+
+Sequence reduce(Run& run, Reduction op, const Sequence& x, uint32_t axes, const Shape& channels) {
+  const DType dtype = reduced_dtype(op, x.dtype);
+  const Sequence y = run.output_like(x, {dtype, channels});
+  const Rows rows = rows_of(run, x, axes);
+  if (!is_float(dtype)) {
+    with_element(x.dtype, [&](auto element) {
+      using T = typename decltype(element)::Type;
+      if constexpr (!std::is_same_v<T, float>) {
+        const auto* values = reinterpret_cast<const T*>(rows.values);
+        for_steps(run, rows.count, rows.length, [&](int64_t begin, int64_t end) {
+          for (int64_t i = begin; i < end; ++i) {
+            reduce_row(op, values + i * rows.length, rows.length, y.values, i);
+          }
+        });
+      }
+    });
+    return y;
+  }
+  const float* values = row_floats(run, rows, x.dtype);
+  float* out = dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(rows.count);
+  for_steps(run, rows.count, rows.length, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      out[i] = reduce_floats(op, values + i * rows.length, rows.length);
+    }
+  });
+  if (is_half(dtype)) convert(out, DType::kFloat32, y.values, dtype, rows.count);
+  return y;
+}
+
+Sequence argmax(Run& run, const Sequence& x) {
+  const Shape channels = x.channels.slice(0, x.channels.rank() - 1);
+  const Sequence y = run.output_like(x, {DType::kInt32, channels});
+  const int64_t length = x.channels.back();
+  const bool halves = is_half(x.dtype);
+  const void* values = halves ? static_cast<const void*>(as_floats(run, x, x.dtype)) : x.values;
+  with_element(halves ? DType::kFloat32 : x.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    if constexpr (!std::is_same_v<T, complex64>) {
+      for_steps(run, y.size(), length, [&](int64_t begin, int64_t end) {
+        for (int64_t i = begin; i < end; ++i) {
+          y.as<int32_t>()[i] = argmax_row(static_cast<const T*>(values) + i * length, length);
+        }
+      });
+    }
+  });
+  return y;
+}
+
+}  // namespace sl::ops

@@ -1,0 +1,211 @@
+#include "ops/window.h"
+
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include <algorithm>
+#include <string>
+#include <vector>
+
+namespace sl::ops {
+namespace {
+
+const std::vector<std::string>& mode_names() {
+  static const std::vector<std::string> names = {
+      "valid",  "same",           "causal_valid", "reverse_causal_valid",
+      "causal", "reverse_causal", "semicausal",   "semicausal_full"};
+  return names;
+}
+
+// A mask that goes on with one value on both sides.
+struct PaddedMask {
+  const uint8_t* mask;
+  int64_t time;
+  uint8_t outside;
+
+  bool at(int64_t i) const { return (i < 0 || i >= time ? outside : mask[i]) != 0; }
+};
+
+// out[i]: whether all (or any) of the window's inputs are valid, the first window starting at
+// `start`.
+void reduce_windows(const PaddedMask& mask, const Window& window, int64_t start, int64_t count,
+                    bool any, uint8_t* out) {
+  if (window.dilation == 1) {
+    // One pass: the latest position that decides a window by itself tells of all windows.
+    int64_t next = start, latest = start - 1;
+    for (int64_t i = 0; i < count; ++i) {
+      const int64_t first = start + i * window.stride;
+      for (; next < first + window.kernel; ++next) {
+        if (mask.at(next) == any) latest = next;
+      }
+      out[i] = (latest >= first) == any;
+    }
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) {
+    const int64_t first = start + i * window.stride;
+    bool decided = false;
+    for (int64_t k = 0; k < window.kernel && !decided; ++k) {
+      decided = mask.at(first + k * window.dilation) == any;
+    }
+    out[i] = decided == any;
+  }
+}
+
+}  // namespace
+
+PaddingMode to_padding(const Config& config, std::string_view field, const Json& value,
+                       bool allow_explicit) {
+  if (value.is_string()) {
+    const auto& name = value.get_ref<const std::string&>();
+    const auto it = std::ranges::find(mode_names(), name);
+    if (it != mode_names().end()) {
+      return {static_cast<Padding>(it - mode_names().begin()), {}};
+    }
+    const std::string near = nearest_name(name, mode_names());
+    config.error(
+        field,
+        fmt::format("expected one of \"{}\", got {}{}", fmt::join(mode_names(), "\", \""),
+                    value.dump(), near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+  }
+  const auto is_amount = [](const Json& v) {
+    return v.is_number_integer() && v.get<int64_t>() >= 0 && v.get<int64_t>() < int64_t{1} << 31;
+  };
+  if (allow_explicit && value.is_array() && value.size() == 2 && is_amount(value[0]) &&
+      is_amount(value[1])) {
+    return {Padding::kExplicit, {value[0].get<int64_t>(), value[1].get<int64_t>()}};
+  }
+  config.error(field,
+               fmt::format("expected one of \"{}\"{}, got {}", fmt::join(mode_names(), "\", \""),
+                           allow_explicit ? " or two amounts [before, after] of at least 0" : "",
+                           value.dump().substr(0, 60)));
+}
+
+PaddingMode read_padding(Config& config, const char* field, Padding otherwise,
+                         bool allow_explicit) {
+  if (!config.has(field)) {
+    config.ignore({field});
+    return {otherwise, {}};
+  }
+  config.ignore({field});
+  return to_padding(config, field, config.json()[field], allow_explicit);
+}
+
+Pads Window::pads() const {
+  const int64_t all = extent() - 1;
+  switch (padding.mode) {
+    case Padding::kValid:
+      return {0, 0};
+    case Padding::kSame:
+      return {all / 2, all - all / 2};
+    case Padding::kCausalValid:
+    case Padding::kCausal:
+      return {all, 0};
+    case Padding::kReverseCausalValid:
+    case Padding::kReverseCausal:
+      return {0, all};
+    case Padding::kSemicausal: {
+      const int64_t before = std::max<int64_t>(extent() - stride, 0);
+      return {before, all - before};
+    }
+    case Padding::kSemicausalFull:
+      return {std::max<int64_t>(extent() - stride, 0), all};
+    case Padding::kExplicit:
+      break;
+  }
+  return padding.amounts;
+}
+
+bool Window::supports_step() const {
+  switch (padding.mode) {
+    case Padding::kCausalValid:
+    case Padding::kReverseCausalValid:
+    case Padding::kCausal:
+    case Padding::kReverseCausal:
+    case Padding::kSemicausal:
+      return true;
+    case Padding::kExplicit:
+      return padding.amounts.before + padding.amounts.after == extent() - 1;
+    default:
+      return false;
+  }
+}
+
+int64_t Window::input_latency() const {
+  switch (padding.mode) {
+    case Padding::kReverseCausalValid:
+    case Padding::kReverseCausal:
+    case Padding::kSemicausalFull:
+      return extent() - 1;
+    case Padding::kExplicit:
+      return std::max<int64_t>(extent() - 1 - padding.amounts.before, 0);
+    default:
+      return 0;
+  }
+}
+
+int64_t Window::output_latency() const {
+  return padding.mode == Padding::kSemicausalFull ? 0 : input_latency() / stride;
+}
+
+// Windows start at multiples of the stride from where `layer`'s first one starts, so that no offset
+// needs to be kept.
+int64_t Window::history() const {
+  switch (padding.mode) {
+    case Padding::kSemicausal:
+      return std::max<int64_t>(extent() - stride, 0);
+    case Padding::kReverseCausalValid:
+    case Padding::kReverseCausal:
+      return (extent() - 1) / stride * stride;
+    case Padding::kExplicit:
+      return extent() - 1 - padding.amounts.after % stride;
+    default:
+      return extent() - 1;
+  }
+}
+
+bool Window::history_is_valid() const {
+  switch (padding.mode) {
+    case Padding::kCausalValid:
+    case Padding::kReverseCausalValid:
+    case Padding::kSemicausalFull:
+    case Padding::kExplicit:
+      return true;
+    default:
+      return false;
+  }
+}
+
+ReceptiveFields Window::receptive_field() const {
+  const int64_t start = -pads().before;
+  return {StepRange{start, start + extent() - 1}};
+}
+
+bool Window::needs_all_inputs() const {
+  return padding.mode == Padding::kValid || padding.mode == Padding::kCausalValid ||
+         padding.mode == Padding::kReverseCausalValid;
+}
+
+void Window::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
+  const int64_t count = output_length(time);
+  const bool any = padding.mode == Padding::kSemicausalFull;
+  if (any || needs_all_inputs()) {
+    const PaddedMask padded{mask, time, padding.mode == Padding::kCausalValid};
+    reduce_windows(padded, *this, -pads().before, count, any, out);
+    return;
+  }
+  for (int64_t i = 0; i < count; ++i) out[i] = i * stride < time ? mask[i * stride] : 0;
+}
+
+void Window::step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const {
+  const int64_t count = count_in(length);
+  if (needs_all_inputs()) {
+    reduce_windows({mask, length, 0}, *this, 0, count, false, out);
+    return;
+  }
+  const uint8_t* own = mask + pads().before;
+  for (int64_t i = 0; i < count; ++i) out[i] = own[i * stride];
+}
+
+}  // namespace sl::ops

@@ -1,0 +1,59 @@
+#include "kernels/lstm.h"
+
+#include <catch2/catch.hpp>
+#include <limits>
+
+#include "kernel_testing.h"
+
+namespace sl::kernels {
+namespace {
+
+using testing::close;
+using testing::for_each_target;
+using testing::Guarded;
+using testing::random_floats;
+using testing::sizes;
+
+TEST_CASE("lstm_cell agrees with the reference", "[kernels][lstm]") {
+  for_each_target([](const std::string& target) {
+    for (const float range : {1.0f, 8.0f, 200.0f}) {
+      for (const int64_t units : sizes()) {
+        INFO(target << " units=" << units << " range=" << range);
+        const std::vector<float> z = random_floats(4 * units, -range, range, 1);
+        std::vector<float> c = random_floats(units, -2.0f, 2.0f, 2);
+        std::vector<float> h(c.size());
+        Guarded<float> actual_c(units, units % 3);
+        Guarded<float> actual_h(units, units % 5);
+        std::copy(c.begin(), c.end(), actual_c.data());
+        reference::lstm_cell(z.data(), c.data(), h.data(), units);
+        lstm_cell(z.data(), actual_c.data(), actual_h.data(), units);
+        for (int64_t j = 0; j < units; ++j) {
+          CHECK(close(actual_c[j], c[static_cast<size_t>(j)], 1e-6, 5e-7));
+          CHECK(close(actual_h[j], h[static_cast<size_t>(j)], 1e-6, 5e-7));
+        }
+        CHECK(actual_c.intact());
+        CHECK(actual_h.intact());
+      }
+    }
+  });
+}
+
+TEST_CASE("lstm_cell keeps NaN within its unit", "[kernels][lstm]") {
+  for_each_target([](const std::string& target) {
+    const int64_t units = 19;
+    for (int64_t bad = 0; bad < 4 * units; ++bad) {
+      INFO(target << " bad=" << bad);
+      std::vector<float> z = random_floats(4 * units, -1.0f, 1.0f);
+      std::vector<float> c(static_cast<size_t>(units), 0.5f);
+      std::vector<float> h(static_cast<size_t>(units), 0.0f);
+      z[static_cast<size_t>(bad)] = std::numeric_limits<float>::quiet_NaN();
+      lstm_cell(z.data(), c.data(), h.data(), units);
+      for (int64_t j = 0; j < units; ++j) {
+        CHECK(std::isnan(h[static_cast<size_t>(j)]) == (j == bad % units));
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace sl::kernels
