@@ -1,6 +1,7 @@
 #include "custom_layer.h"
 
 #include <cstring>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "handles.h"
@@ -17,7 +18,8 @@ void check(sl_status status, const sl_error& error, const std::string& type, con
 
 sl_sequence to_c(const Sequence& sequence) {
   sl_sequence out = SL_SEQUENCE_INIT;
-  set_dims(&out, sequence.dtype, dims_of({sequence.spec(), sequence.batch, sequence.time, Mode::kLayer}));
+  set_dims(&out, sequence.dtype,
+           dims_of({sequence.spec(), sequence.batch, sequence.time, Mode::kLayer}));
   out.data = sequence.values;
   out.mask = sequence.mask;
   return out;
@@ -30,16 +32,19 @@ class CustomLayer final : public Layer {
     const std::string json = config.json().dump();
     const sl_weight_source source{init.weights};
     sl_error error = SL_ERROR_INIT;
-    const sl_status status = callbacks_.create(callbacks_.user_data, json.c_str(), &source, &instance_, &error);
+    void* made = nullptr;
+    const sl_status status =
+        callbacks_.create(callbacks_.user_data, json.c_str(), &source, &made, &error);
     if (status != SL_OK) {
       const char* message = error.message[0] ? error.message : sl_status_name(status);
       fail(Code::kCallback, "{} ({}): create failed: {}", config.path(), type_name_, message);
     }
+    // An owner of its own: the destructor does not run if what follows throws.
+    const auto destroy = callbacks_.destroy;
+    instance_ = std::shared_ptr<void>(made, [destroy](void* instance) {
+      if (destroy) destroy(instance);
+    });
     read_properties();
-  }
-
-  ~CustomLayer() override {
-    if (callbacks_.destroy) callbacks_.destroy(instance_);
   }
 
   int64_t block_size() const override { return properties_.block_size; }
@@ -52,8 +57,9 @@ class CustomLayer final : public Layer {
     return properties_.output_latency >= 0 ? properties_.output_latency : Layer::output_latency();
   }
   ReceptiveFields receptive_field_per_step() const override {
-    return ReceptiveFields(static_cast<size_t>(output_ratio().numerator()),
-                           StepRange{properties_.receptive_field_start, properties_.receptive_field_end});
+    return ReceptiveFields(
+        static_cast<size_t>(output_ratio().numerator()),
+        StepRange{properties_.receptive_field_start, properties_.receptive_field_end});
   }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
@@ -61,7 +67,7 @@ class CustomLayer final : public Layer {
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT, out = SL_CHANNEL_SPEC_INIT;
     from_spec(input, &in);
     sl_error error = SL_ERROR_INIT;
-    const sl_status status = callbacks_.output_spec(instance_, &in, &out, &error);
+    const sl_status status = callbacks_.output_spec(instance_.get(), &in, &out, &error);
     check(status, error, type_name_, "output_spec");
     return to_spec(&out, type_name_.c_str());
   }
@@ -72,7 +78,8 @@ class CustomLayer final : public Layer {
     from_spec(input.channels, &in);
     size_t bytes = 0;
     sl_error error = SL_ERROR_INIT;
-    check(callbacks_.state_size(instance_, input.batch, &in, &bytes, &error), error, type_name_, "state_size");
+    check(callbacks_.state_size(instance_.get(), input.batch, &in, &bytes, &error), error,
+          type_name_, "state_size");
     declaration.state("started", DType::kBool, {1});
     declaration.state("custom", DType::kInt8, {static_cast<int64_t>(bytes)});
   }
@@ -87,7 +94,8 @@ class CustomLayer final : public Layer {
     if (!callbacks_.step) return layer(run, x);
     void* state = callbacks_.state_size ? started_state(run, x) : nullptr;
     const Sequence y = make_output(run, x);
-    const auto with_state = [&](const void* instance, const sl_sequence* in, sl_sequence* out, sl_error* error) {
+    const auto with_state = [&](const void* instance, const sl_sequence* in, sl_sequence* out,
+                                sl_error* error) {
       return callbacks_.step(instance, state, in, out, error);
     };
     call(with_state, "step", x, y);
@@ -97,14 +105,17 @@ class CustomLayer final : public Layer {
  private:
   void read_properties() {
     if (!callbacks_.properties) return;
-    const sl_status status = callbacks_.properties(instance_, &properties_);
+    const sl_status status = callbacks_.properties(instance_.get(), &properties_);
     if (status != SL_OK) fail(Code::kCallback, "custom layer {}: properties failed", type_name_);
     const sl_layer_properties& p = properties_;
-    if (p.block_size < 1 || p.output_ratio_numerator < 1 || p.output_ratio_denominator < 1 || p.input_latency < 0 ||
+    if (p.block_size < 1 || p.output_ratio_numerator < 1 || p.output_ratio_denominator < 1 ||
+        p.input_latency < 0 ||
         p.block_size * p.output_ratio_numerator % p.output_ratio_denominator != 0) {
       fail(Code::kCallback,
-           "custom layer {}: properties are impossible: block size {}, output ratio {}/{}, input latency {}", type_name_,
-           p.block_size, p.output_ratio_numerator, p.output_ratio_denominator, p.input_latency);
+           "custom layer {}: properties are impossible: block size {}, output ratio {}/{}, input "
+           "latency {}",
+           type_name_, p.block_size, p.output_ratio_numerator, p.output_ratio_denominator,
+           p.input_latency);
     }
   }
 
@@ -116,14 +127,15 @@ class CustomLayer final : public Layer {
     return y;
   }
 
-  // The caller initialises its state when a stream takes its first step: reset and rehearsal need not know of it.
+  // The caller initialises its state when a stream takes its first step: reset and rehearsal need
+  // not know of it.
   void* started_state(Run& run, const Sequence& x) const {
     auto* started = run.state<uint8_t>();
     void* state = run.state<std::byte>();
     if (*started == 0 && callbacks_.state_init) {
       sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
       from_spec(x.spec(), &spec);
-      if (callbacks_.state_init(instance_, x.batch, &spec, state) != SL_OK) {
+      if (callbacks_.state_init(instance_.get(), x.batch, &spec, state) != SL_OK) {
         fail(Code::kCallback, "custom layer {}: state_init failed", type_name_);
       }
     }
@@ -136,12 +148,12 @@ class CustomLayer final : public Layer {
     const sl_sequence in = to_c(x);
     sl_sequence out = to_c(y);
     sl_error error = SL_ERROR_INIT;
-    check(fn(instance_, &in, &out, &error), error, type_name_, callback);
+    check(fn(instance_.get(), &in, &out, &error), error, type_name_, callback);
   }
 
   sl_layer_callbacks callbacks_;
   std::string type_name_;
-  void* instance_ = nullptr;
+  std::shared_ptr<void> instance_;
   sl_layer_properties properties_ = SL_LAYER_PROPERTIES_INIT;
 };
 

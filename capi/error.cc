@@ -22,11 +22,14 @@ sl_status report(sl_error* error, Code code, const char* message) noexcept {
 
 }  // namespace sl::capi
 
-uint32_t sl_version(void) { return SL_VERSION_MAJOR << 16 | SL_VERSION_MINOR << 8 | SL_VERSION_PATCH; }
+uint32_t sl_version(void) {
+  return SL_VERSION_MAJOR << 16 | SL_VERSION_MINOR << 8 | SL_VERSION_PATCH;
+}
 
 const char* sl_status_name(sl_status status) {
-  static constexpr const char* kNames[] = {"ok",          "invalid argument", "config", "weights",  "shape",   "unsupported",
-                                           "input/output", "out of memory",    "state",  "callback", "internal"};
+  static constexpr const char* kNames[] = {
+      "ok",           "invalid argument", "config", "weights",  "shape",   "unsupported",
+      "input/output", "out of memory",    "state",  "callback", "internal"};
   const bool known = status >= 0 && status < static_cast<sl_status>(std::size(kNames));
   return known ? kNames[status] : "unknown";
 }

@@ -70,7 +70,8 @@ T read_struct(const T* given, const T& defaults, const char* name) {
   T out = defaults;
   if (!given) return out;
   if (given->struct_size < sizeof(uint32_t)) {
-    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name, given->struct_size);
+    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name,
+         given->struct_size);
   }
   const size_t size = given->struct_size < sizeof(T) ? given->struct_size : sizeof(T);
   memcpy(static_cast<void*>(&out), given, size);

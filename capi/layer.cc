@@ -12,9 +12,11 @@ using sl::capi::not_null;
 using sl::capi::read_struct;
 
 sl::ModelOptions to_options(const sl_layer_options* given) {
-  const sl_layer_options options = read_struct(given, sl_layer_options SL_LAYER_OPTIONS_INIT, "options");
+  const sl_layer_options options =
+      read_struct(given, sl_layer_options SL_LAYER_OPTIONS_INIT, "options");
   if (options.num_threads < 1 || options.num_threads > 256) {
-    sl::fail(Code::kInvalidArgument, "options.num_threads is {}: expected 1 to 256", options.num_threads);
+    sl::fail(Code::kInvalidArgument, "options.num_threads is {}: expected 1 to 256",
+             options.num_threads);
   }
   sl::ModelOptions out;
   out.registry = options.registry ? &options.registry->registry : nullptr;
@@ -28,7 +30,8 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
 const sl::Layer& root(const sl_layer* layer) { return not_null(layer, "layer")->model->root(); }
 
 Mode to_mode(int32_t mode) {
-  if (mode != SL_LAYER_WISE && mode != SL_STEP_WISE) sl::fail(Code::kInvalidArgument, "mode is {}", mode);
+  if (mode != SL_LAYER_WISE && mode != SL_STEP_WISE)
+    sl::fail(Code::kInvalidArgument, "mode is {}", mode);
   return static_cast<Mode>(mode);
 }
 
@@ -46,17 +49,19 @@ void set_range(const sl::ReceptiveField& field, int32_t* exists, int64_t* start,
 void check_output(const sl::View& y, const sl::SequenceSpec& expected, const char* name) {
   const sl::Shape dims = sl::capi::dims_of(expected);
   if (y.dims == dims && y.dtype == expected.channels.dtype) return;
-  sl::fail(Code::kShape, "{} is {} {}: expected {} {}", name, sl::name_of(y.dtype), sl::to_string(y.dims),
-           sl::name_of(expected.channels.dtype), sl::to_string(dims));
+  sl::fail(Code::kShape, "{} is {} {}: expected {} {}", name, sl::name_of(y.dtype),
+           sl::to_string(y.dims), sl::name_of(expected.channels.dtype), sl::to_string(dims));
 }
 
 // The caller's buffer for an emit; without data it is not wanted.
-sl::Sequence wanted_emit(const sl_sequence& given, const sl::EmitSpec& spec, const sl::SequenceSpec& expected) {
+sl::Sequence wanted_emit(const sl_sequence& given, const sl::EmitSpec& spec,
+                         const sl::SequenceSpec& expected) {
   sl::Sequence out;
   if (!given.data) return out;
   const sl::View view = sl::capi::to_view(&given, "emit", /*needs_data=*/true);
   check_output(view, expected, spec.path.empty() ? "emit" : spec.path.c_str());
-  const bool packed = view.contiguous() && view.mask_strides[1] == 1 && view.mask_strides[0] == view.dims[1];
+  const bool packed =
+      view.contiguous() && view.mask_strides[1] == 1 && view.mask_strides[0] == view.dims[1];
   if (!packed) sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
   out.values = view.data;
   out.mask = view.mask;
@@ -81,12 +86,14 @@ sl_status sl_layer_create(const char* config, size_t config_size, const sl_weigh
     not_null(out, "out");
     const std::string_view text(not_null(config, "config"), config_size);
     auto layer = std::make_unique<sl_layer>();
-    layer->model = std::make_unique<sl::Model>(text, weights ? weights->store : nullptr, to_options(options));
+    layer->model =
+        std::make_unique<sl::Model>(text, weights ? weights->store : nullptr, to_options(options));
     *out = layer.release();
   });
 }
 
-sl_status sl_layer_open(const char* directory, const sl_layer_options* options, sl_layer** out, sl_error* error) {
+sl_status sl_layer_open(const char* directory, const sl_layer_options* options, sl_layer** out,
+                        sl_error* error) {
   return guard(error, [&] {
     not_null(out, "out");
     auto layer = std::make_unique<sl_layer>();
@@ -101,7 +108,8 @@ sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size, sl_err
   return guard(error, [&] { *not_null(block_size, "block_size") = root(layer).block_size(); });
 }
 
-sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator, int64_t* denominator, sl_error* error) {
+sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator, int64_t* denominator,
+                                sl_error* error) {
   return guard(error, [&] {
     const sl::Ratio ratio = root(layer).output_ratio();
     *not_null(numerator, "numerator") = ratio.numerator();
@@ -110,7 +118,9 @@ sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator, int64
 }
 
 sl_status sl_layer_supports_step(const sl_layer* layer, int32_t* supports_step, sl_error* error) {
-  return guard(error, [&] { *not_null(supports_step, "supports_step") = root(layer).supports_step() ? 1 : 0; });
+  return guard(error, [&] {
+    *not_null(supports_step, "supports_step") = root(layer).supports_step() ? 1 : 0;
+  });
 }
 
 sl_status sl_layer_input_latency(const sl_layer* layer, int64_t* steps, sl_error* error) {
@@ -121,9 +131,9 @@ sl_status sl_layer_output_latency(const sl_layer* layer, int64_t* steps, sl_erro
   return guard(error, [&] { *not_null(steps, "steps") = root(layer).output_latency(); });
 }
 
-sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64_t* start, int64_t* end,
-                                   sl_error* error) {
-  return guard(error, [&] { set_range(sl::merge_all(root(layer).receptive_field_per_step()), exists, start, end); });
+sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64_t* start,
+                                   int64_t* end, sl_error* error) {
+  return guard(error, [&] { set_range(root(layer).receptive_field(), exists, start, end); });
 }
 
 sl_status sl_layer_receptive_field_count(const sl_layer* layer, int64_t* count, sl_error* error) {
@@ -132,22 +142,25 @@ sl_status sl_layer_receptive_field_count(const sl_layer* layer, int64_t* count, 
   });
 }
 
-sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step, int32_t* exists, int64_t* start,
-                                      int64_t* end, sl_error* error) {
+sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step, int32_t* exists,
+                                      int64_t* start, int64_t* end, sl_error* error) {
   return guard(error, [&] {
     const sl::ReceptiveFields fields = root(layer).receptive_field_per_step();
     const auto count = static_cast<int64_t>(fields.size());
-    if (step < 0 || step >= count) sl::fail(Code::kInvalidArgument, "step is {}: expected 0 to {}", step, count - 1);
+    if (step < 0 || step >= count)
+      sl::fail(Code::kInvalidArgument, "step is {}: expected 0 to {}", step, count - 1);
     set_range(fields[static_cast<size_t>(step)], exists, start, end);
   });
 }
 
-sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* input, const sl_constant* constants,
-                               int64_t num_constants, sl_channel_spec* output, sl_error* error) {
+sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* input,
+                               const sl_constant* constants, int64_t num_constants,
+                               sl_channel_spec* output, sl_error* error) {
   return guard(error, [&] {
     const auto views = sl::capi::to_constants(constants, num_constants, /*needs_data=*/false);
     const std::vector<sl::Constant> specs = sl::capi::constant_specs(views);
-    const sl::ChannelSpec out = root(layer).output_spec(sl::capi::to_spec(input, "input"), Constants(specs));
+    const sl::ChannelSpec out =
+        root(layer).output_spec(sl::capi::to_spec(input, "input"), Constants(specs));
     sl::capi::from_spec(out, not_null(output, "output"));
   });
 }
@@ -155,7 +168,9 @@ sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* inp
 sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* input, sl_error* error) {
   return guard(error, [&] {
     const auto spec = not_null(layer, "layer")->model->input_spec();
-    if (!spec) sl::fail(Code::kUnsupported, "neither the model's weights nor its first layer tell its input spec");
+    if (!spec)
+      sl::fail(Code::kUnsupported,
+               "neither the model's weights nor its first layer tell its input spec");
     sl::capi::from_spec(*spec, not_null(input, "input"));
   });
 }
@@ -164,10 +179,11 @@ int64_t sl_layer_parameter_count(const sl_layer* layer) {
   return layer ? layer->model->root().parameter_count() : 0;
 }
 
-sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input, char* buffer, size_t capacity,
-                            size_t* needed, sl_error* error) {
+sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input, char* buffer,
+                            size_t capacity, size_t* needed, sl_error* error) {
   return guard(error, [&] {
-    const std::string text = not_null(layer, "layer")->model->describe(sl::capi::to_spec(input, "input"));
+    const std::string text =
+        not_null(layer, "layer")->model->describe(sl::capi::to_spec(input, "input"));
     if (needed) *needed = text.size() + 1;
     if (!buffer || capacity == 0) return;
     const size_t length = std::min(text.size(), capacity - 1);
@@ -182,17 +198,20 @@ sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, const sl_se
     const sl::View view = sl::capi::to_view(x, "x", /*needs_data=*/false);
     const RunOptions run(options, /*needs_data=*/false);
     const std::vector<sl::Constant> specs = sl::capi::constant_specs(run.constants);
-    const sl::SequenceSpec out = root(layer).output(to_sequence_spec(view, to_mode(mode)), Constants(specs));
+    const sl::SequenceSpec out =
+        root(layer).output(to_sequence_spec(view, to_mode(mode)), Constants(specs));
     sl::capi::set_dims(not_null(y, "y"), out.channels.dtype, sl::capi::dims_of(out));
   });
 }
 
-sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input, const sl_constant* constants,
-                              int64_t num_constants, int64_t* count, sl_error* error) {
+sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
+                              const sl_constant* constants, int64_t num_constants, int64_t* count,
+                              sl_error* error) {
   return guard(error, [&] {
     const auto views = sl::capi::to_constants(constants, num_constants, /*needs_data=*/false);
     const std::vector<sl::Constant> specs = sl::capi::constant_specs(views);
-    const sl::SequenceSpec spec{sl::capi::to_spec(input, "input"), 1, root(layer).block_size(), Mode::kLayer};
+    const sl::SequenceSpec spec{sl::capi::to_spec(input, "input"), 1, root(layer).block_size(),
+                                Mode::kLayer};
     root(layer).output_spec(spec.channels, Constants(specs));  // checks the input
     const auto emits = layer->model->declare(spec, Constants(specs)).emits();
     *not_null(count, "count") = static_cast<int64_t>(emits.size());
@@ -200,8 +219,8 @@ sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* inpu
 }
 
 sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequence* x,
-                              const sl_run_options* options, int64_t index, char* path, size_t capacity,
-                              sl_sequence* emit, sl_error* error) {
+                              const sl_run_options* options, int64_t index, char* path,
+                              size_t capacity, sl_sequence* emit, sl_error* error) {
   return guard(error, [&] {
     const sl::View view = sl::capi::to_view(x, "x", /*needs_data=*/false);
     const RunOptions run(options, /*needs_data=*/false);
@@ -210,9 +229,11 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequ
     root(layer).output_spec(in.channels, Constants(specs));  // checks the input
     const auto emits = layer->model->declare(in, Constants(specs)).emits();
     const auto count = static_cast<int64_t>(emits.size());
-    if (index < 0 || index >= count) sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);
+    if (index < 0 || index >= count)
+      sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);
     const sl::EmitSpec& spec = emits[static_cast<size_t>(index)];
-    sl::capi::set_dims(not_null(emit, "emit"), spec.sequence.channels.dtype, sl::capi::dims_of(spec.sequence));
+    sl::capi::set_dims(not_null(emit, "emit"), spec.sequence.channels.dtype,
+                       sl::capi::dims_of(spec.sequence));
     if (!path || capacity == 0) return;
     const size_t length = std::min(spec.path.size(), capacity - 1);
     std::memcpy(path, spec.path.data(), length);
@@ -220,8 +241,8 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequ
   });
 }
 
-sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y, const sl_run_options* options,
-                         sl_error* error) {
+sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
+                         const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
     const sl::View in = sl::capi::to_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_view(y, "y", /*needs_data=*/true);
@@ -231,7 +252,8 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     sl::Stack& stack = workspace.on(sl::Side::kB);
     std::vector<sl::Constant> imported;
     for (size_t i = 0; i < run.constants.views.size(); ++i) {
-      imported.push_back(sl::import_constant(stack, run.constants.names[i], run.constants.views[i]));
+      imported.push_back(
+          sl::import_constant(stack, run.constants.names[i], run.constants.views[i]));
     }
     const Constants constants(imported);
     const sl::SequenceSpec spec = to_sequence_spec(in, Mode::kLayer);
@@ -242,15 +264,18 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
       const sl::Declaration declared = model.declare(spec, constants);
       const auto count = static_cast<int64_t>(declared.emits().size());
       if (run.given.num_emits != count) {
-        sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", run.given.num_emits, count);
+        sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", run.given.num_emits,
+                 count);
       }
       for (int64_t i = 0; i < count; ++i) {
         const sl::EmitSpec& emit = declared.emits()[static_cast<size_t>(i)];
         emits.push_back(wanted_emit(not_null(run.given.emits, "emits")[i], emit, emit.sequence));
       }
     }
-    const sl::Sequence result = model.apply(workspace, sl::import_sequence(stack, in), emits, constants);
-    check_output(out, {result.spec(), result.batch, result.time, Mode::kLayer}, "the result, which");
+    const sl::Sequence result =
+        model.apply(workspace, sl::import_sequence(stack, in), emits, constants);
+    check_output(out, {result.spec(), result.batch, result.time, Mode::kLayer},
+                 "the result, which");
     sl::export_sequence(result, out);
   });
 }

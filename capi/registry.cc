@@ -9,14 +9,15 @@ sl_status sl_registry_create(sl_registry** out, sl_error* error) {
   return guard(error, [&] { *not_null(out, "out") = new sl_registry; });
 }
 
-sl_status sl_registry_add(sl_registry* registry, const char* type, const sl_layer_callbacks* callbacks,
-                          sl_error* error) {
+sl_status sl_registry_add(sl_registry* registry, const char* type,
+                          const sl_layer_callbacks* callbacks, sl_error* error) {
   return guard(error, [&] {
     not_null(registry, "registry");
     not_null(callbacks, "callbacks");
     const std::string name = not_null(type, "type");
     if (name.empty()) sl::fail(Code::kInvalidArgument, "type is empty");
-    const auto table = sl::capi::read_struct(callbacks, sl_layer_callbacks SL_LAYER_CALLBACKS_INIT, "callbacks");
+    const auto table =
+        sl::capi::read_struct(callbacks, sl_layer_callbacks SL_LAYER_CALLBACKS_INIT, "callbacks");
     registry->registry.add(name, sl::capi::custom_factory(table));
   });
 }
@@ -34,11 +35,12 @@ const char* sl_registry_type(const sl_registry* registry, int64_t index) {
 
 void sl_registry_free(sl_registry* registry) { delete registry; }
 
-sl_status sl_weight_source_find(const sl_weight_source* source, const char* collection, const char* name,
-                                sl_sequence* tensor, sl_error* error) {
+sl_status sl_weight_source_find(const sl_weight_source* source, const char* collection,
+                                const char* name, sl_sequence* tensor, sl_error* error) {
   return guard(error, [&] {
     const sl::Tensor found =
-        not_null(source, "source")->scope.get_any(not_null(name, "name"), collection ? collection : "params");
+        not_null(source, "source")
+            ->scope.get_any(not_null(name, "name"), collection ? collection : "params");
     sl::capi::set_tensor(found, not_null(tensor, "tensor"));
   });
 }

@@ -6,14 +6,16 @@
 namespace sl::capi {
 
 DType to_dtype(sl_dtype dtype, const char* name) {
-  if (dtype < SL_FLOAT32 || dtype > SL_INT8) fail(Code::kInvalidArgument, "{}: unknown dtype {}", name, dtype);
+  if (dtype < SL_FLOAT32 || dtype > SL_INT8)
+    fail(Code::kInvalidArgument, "{}: unknown dtype {}", name, dtype);
   return static_cast<DType>(dtype);
 }
 
 ChannelSpec to_spec(const sl_channel_spec* given, const char* name) {
   const sl_channel_spec spec = read_struct(not_null(given, name), SL_CHANNEL_SPEC_INIT, name);
   if (spec.rank < 0 || spec.rank > SL_MAX_CHANNEL_RANK) {
-    fail(Code::kInvalidArgument, "{}.rank is {}: expected 0 to {}", name, spec.rank, SL_MAX_CHANNEL_RANK);
+    fail(Code::kInvalidArgument, "{}.rank is {}: expected 0 to {}", name, spec.rank,
+         SL_MAX_CHANNEL_RANK);
   }
   ChannelSpec out;
   out.dtype = to_dtype(spec.dtype, name);
@@ -28,7 +30,8 @@ ChannelSpec to_spec(const sl_channel_spec* given, const char* name) {
 
 void from_spec(const ChannelSpec& spec, sl_channel_spec* out) {
   if (spec.shape.rank() > SL_MAX_CHANNEL_RANK) {
-    fail(Code::kShape, "channel shape {} has more than {} dimensions", to_string(spec.shape), SL_MAX_CHANNEL_RANK);
+    fail(Code::kShape, "channel shape {} has more than {} dimensions", to_string(spec.shape),
+         SL_MAX_CHANNEL_RANK);
   }
   out->dtype = static_cast<sl_dtype>(spec.dtype);
   out->rank = spec.shape.rank();
@@ -38,19 +41,22 @@ void from_spec(const ChannelSpec& spec, sl_channel_spec* out) {
 View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   if (!given) fail(Code::kInvalidArgument, "{} is null", name);
   if (given->struct_size < sizeof(sl_sequence)) {
-    fail(Code::kInvalidArgument, "{}.struct_size is {}: use SL_SEQUENCE_INIT", name, given->struct_size);
+    fail(Code::kInvalidArgument, "{}.struct_size is {}: use SL_SEQUENCE_INIT", name,
+         given->struct_size);
   }
   View view;
   view.dtype = to_dtype(given->dtype, name);
   view.is_array = given->is_array != 0;
   const int32_t least = view.is_array ? 0 : 2;
   if (given->rank < least || given->rank > SL_MAX_RANK) {
-    fail(Code::kInvalidArgument, "{}.rank is {}: expected {} to {}", name, given->rank, least, SL_MAX_RANK);
+    fail(Code::kInvalidArgument, "{}.rank is {}: expected {} to {}", name, given->rank, least,
+         SL_MAX_RANK);
   }
   bool strided = false;
   int64_t elements = 1;
   for (int32_t i = 0; i < given->rank; ++i) {
-    if (given->dims[i] < 0 || __builtin_mul_overflow(elements, std::max<int64_t>(given->dims[i], 1), &elements) ||
+    if (given->dims[i] < 0 ||
+        __builtin_mul_overflow(elements, std::max<int64_t>(given->dims[i], 1), &elements) ||
         elements > (int64_t{1} << 48)) {
       fail(Code::kInvalidArgument, "{}.dims[{}] is {}", name, i, given->dims[i]);
     }
@@ -61,7 +67,8 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   if (strided) std::copy(given->strides, given->strides + given->rank, view.strides.begin());
   view.data = static_cast<std::byte*>(given->data);
   view.mask = view.is_array ? nullptr : given->mask;
-  if (needs_data && !view.data && view.dims.size() > 0) fail(Code::kInvalidArgument, "{}.data is null", name);
+  if (needs_data && !view.data && view.dims.size() > 0)
+    fail(Code::kInvalidArgument, "{}.data is null", name);
   const bool mask_strided = given->mask_strides[0] != 0 || given->mask_strides[1] != 0;
   view.mask_strides[0] = mask_strided ? given->mask_strides[0] : (view.is_array ? 0 : view.dims[1]);
   view.mask_strides[1] = mask_strided ? given->mask_strides[1] : 1;
@@ -69,7 +76,8 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
 }
 
 void set_dims(sl_sequence* out, DType dtype, const Shape& dims) {
-  if (dims.rank() > SL_MAX_RANK) fail(Code::kShape, "{} has more than {} dimensions", to_string(dims), SL_MAX_RANK);
+  if (dims.rank() > SL_MAX_RANK)
+    fail(Code::kShape, "{} has more than {} dimensions", to_string(dims), SL_MAX_RANK);
   out->dtype = static_cast<sl_dtype>(dtype);
   out->rank = dims.rank();
   for (int i = 0; i < dims.rank(); ++i) out->dims[i] = dims[i];
@@ -93,7 +101,8 @@ Allocator to_allocator(const sl_allocator* given) {
 ConstantViews to_constants(const sl_constant* constants, int64_t count, bool needs_data) {
   ConstantViews out;
   if (count < 0 || count > static_cast<int64_t>(Stream::kMaxConstants)) {
-    fail(Code::kInvalidArgument, "num_constants is {}: expected 0 to {}", count, Stream::kMaxConstants);
+    fail(Code::kInvalidArgument, "num_constants is {}: expected 0 to {}", count,
+         Stream::kMaxConstants);
   }
   if (count > 0) not_null(constants, "constants");
   for (int64_t i = 0; i < count; ++i) {
@@ -130,5 +139,6 @@ size_t sl_dtype_size(sl_dtype dtype) {
 
 const char* sl_dtype_name(sl_dtype dtype) {
   // The names are literals: they end in zero.
-  return dtype < SL_FLOAT32 || dtype > SL_INT8 ? nullptr : sl::name_of(static_cast<sl::DType>(dtype)).data();
+  return dtype < SL_FLOAT32 || dtype > SL_INT8 ? nullptr
+                                               : sl::name_of(static_cast<sl::DType>(dtype)).data();
 }

@@ -12,8 +12,10 @@ struct StateOptions {
   sl::Allocator allocator;
 
   StateOptions(const sl_layer* layer, const sl_state_options* options)
-      : given(sl::capi::read_struct(not_null(options, "options"), sl_state_options SL_STATE_OPTIONS_INIT, "options")),
-        constants(sl::capi::to_constants(given.constants, given.num_constants, /*needs_data=*/false)),
+      : given(sl::capi::read_struct(not_null(options, "options"),
+                                    sl_state_options SL_STATE_OPTIONS_INIT, "options")),
+        constants(
+            sl::capi::to_constants(given.constants, given.num_constants, /*needs_data=*/false)),
         allocator(given.allocator ? sl::capi::to_allocator(given.allocator)
                                   : not_null(layer, "layer")->model->allocator()) {
     if (given.batch < 1 || given.batch > (int64_t{1} << 24)) {
@@ -25,9 +27,10 @@ struct StateOptions {
   }
 
   sl::StreamPlan plan(const sl_layer* layer) const {
-    return sl::StreamPlan(*not_null(layer, "layer")->model,
-                          {given.batch, given.max_steps, sl::capi::to_spec(&given.input, "options.input"),
-                           constants.views, constants.names});
+    return sl::StreamPlan(
+        *not_null(layer, "layer")->model,
+        {given.batch, given.max_steps, sl::capi::to_spec(&given.input, "options.input"),
+         constants.views, constants.names});
   }
 };
 
@@ -38,7 +41,8 @@ bool in_callers_memory(const sl_state* state) { return state->block.data() == nu
 
 }  // namespace
 
-sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options, sl_state** out, sl_error* error) {
+sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options, sl_state** out,
+                         sl_error* error) {
   return guard(error, [&] {
     not_null(out, "out");
     const StateOptions parsed(layer, options);
@@ -52,8 +56,8 @@ sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
   });
 }
 
-sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, size_t* size, size_t* alignment,
-                        sl_error* error) {
+sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, size_t* size,
+                        size_t* alignment, sl_error* error) {
   return guard(error, [&] {
     not_null(size, "size");
     *size = kHandleBytes + StateOptions(layer, options).plan(layer).bytes();
@@ -61,8 +65,8 @@ sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, 
   });
 }
 
-sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, void* memory, size_t size,
-                        sl_state** out, sl_error* error) {
+sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, void* memory,
+                        size_t size, sl_state** out, sl_error* error) {
   return guard(error, [&] {
     not_null(out, "out");
     not_null(memory, "memory");
@@ -71,7 +75,8 @@ sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, 
     }
     sl::StreamPlan plan = StateOptions(layer, options).plan(layer);
     if (size < kHandleBytes + plan.bytes()) {
-      sl::fail(Code::kInvalidArgument, "memory has {} bytes: expected {}", size, kHandleBytes + plan.bytes());
+      sl::fail(Code::kInvalidArgument, "memory has {} bytes: expected {}", size,
+               kHandleBytes + plan.bytes());
     }
     auto* state = new (memory) sl_state;
     state->layer = layer;
@@ -85,8 +90,9 @@ sl_status sl_state_reset(sl_state* state, sl_error* error) {
 }
 
 sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error) {
-  return guard(error,
-               [&] { not_null(target, "target")->stream->copy_from(*not_null(source, "source")->stream); });
+  return guard(error, [&] {
+    not_null(target, "target")->stream->copy_from(*not_null(source, "source")->stream);
+  });
 }
 
 size_t sl_state_save_size(const sl_state* state) { return state ? state->stream->save_bytes() : 0; }
@@ -95,7 +101,8 @@ sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_err
   return guard(error, [&] {
     not_null(state, "state");
     if (size < state->stream->save_bytes()) {
-      sl::fail(Code::kInvalidArgument, "buffer has {} bytes: expected {}", size, state->stream->save_bytes());
+      sl::fail(Code::kInvalidArgument, "buffer has {} bytes: expected {}", size,
+               state->stream->save_bytes());
     }
     state->stream->save(static_cast<std::byte*>(not_null(buffer, "buffer")));
   });
@@ -103,7 +110,8 @@ sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_err
 
 sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_error* error) {
   return guard(error, [&] {
-    not_null(state, "state")->stream->load(static_cast<const std::byte*>(not_null(buffer, "buffer")), size);
+    not_null(state, "state")
+        ->stream->load(static_cast<const std::byte*>(not_null(buffer, "buffer")), size);
   });
 }
 
@@ -111,12 +119,13 @@ int64_t sl_state_tensor_count(const sl_state* state) {
   return state ? static_cast<int64_t>(state->stream->plan().tensors().size()) : 0;
 }
 
-sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name, sl_sequence* tensor,
-                          sl_error* error) {
+sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name,
+                          sl_sequence* tensor, sl_error* error) {
   return guard(error, [&] {
     not_null(state, "state");
     if (index < 0 || index >= sl_state_tensor_count(state)) {
-      sl::fail(Code::kInvalidArgument, "state tensor {} of {}", index, sl_state_tensor_count(state));
+      sl::fail(Code::kInvalidArgument, "state tensor {} of {}", index,
+               sl_state_tensor_count(state));
     }
     const auto i = static_cast<size_t>(index);
     const sl::StateTensor& spec = state->stream->plan().tensors()[i];

@@ -21,17 +21,18 @@ void check_input(const sl::StreamPlan& plan, const sl::View& x) {
     sl::fail(Code::kShape, "x is of batch {}: the stream was made for {}", x.dims[0], input.batch);
   }
   if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > input.time) {
-    sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}", x.dims[1],
-             plan.block_size(), input.time);
+    sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}",
+             x.dims[1], plan.block_size(), input.time);
   }
 }
 
-void check_shape(const sl::View& view, const sl::ChannelSpec& channels, int64_t batch, int64_t time, const char* name) {
+void check_shape(const sl::View& view, const sl::ChannelSpec& channels, int64_t batch, int64_t time,
+                 const char* name) {
   if (view.channels() == channels && view.dims[0] == batch && view.dims[1] == time) return;
   sl::Shape expected{batch, time};
   for (int64_t dim : channels.shape) expected.push_back(dim);
-  sl::fail(Code::kShape, "{} is {} {}: expected {} {}", name, sl::name_of(view.dtype), sl::to_string(view.dims),
-           sl::name_of(channels.dtype), sl::to_string(expected));
+  sl::fail(Code::kShape, "{} is {} {}: expected {} {}", name, sl::name_of(view.dtype),
+           sl::to_string(view.dims), sl::name_of(channels.dtype), sl::to_string(expected));
 }
 
 struct StepEmits {
@@ -42,8 +43,9 @@ struct StepEmits {
     if (options.num_emits == 0) return;
     count = plan.emits().size();
     if (options.num_emits != static_cast<int64_t>(count) || count > kMaxEmits) {
-      sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}, and a step gives at most {}",
-               options.num_emits, count, kMaxEmits);
+      sl::fail(Code::kInvalidArgument,
+               "num_emits is {}: the model has {}, and a step gives at most {}", options.num_emits,
+               count, kMaxEmits);
     }
     not_null(options.emits, "emits");
     for (size_t i = 0; i < count; ++i) {
@@ -53,7 +55,8 @@ struct StepEmits {
       // Declared for the most steps of one call: this call has its share.
       const int64_t steps = spec.sequence.time * time / plan.input().time;
       check_shape(view, spec.sequence.channels, spec.sequence.batch, steps, "emit");
-      if (!view.contiguous()) sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
+      if (!view.contiguous())
+        sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
       sequences[i].values = view.data;
       sequences[i].mask = view.mask;
     }
@@ -68,8 +71,8 @@ struct StepConstants {
   StepConstants(const sl_run_options& options, const sl::StreamPlan& plan) {
     const auto given = static_cast<size_t>(options.num_constants);
     if (options.num_constants < 0 || given != plan.constant_count()) {
-      sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}", options.num_constants,
-               plan.constant_count());
+      sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
+               options.num_constants, plan.constant_count());
     }
     for (count = 0; count < given; ++count) {
       const sl_constant& constant = not_null(options.constants, "constants")[count];
@@ -82,8 +85,8 @@ struct StepConstants {
 
 }  // namespace
 
-sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x, sl_sequence* y,
-                        const sl_run_options* options, sl_error* error) {
+sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
+                        sl_sequence* y, const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
     not_null(state, "state");
     if (state->layer != not_null(layer, "layer")) {
@@ -100,6 +103,7 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     const StepConstants constants(run, plan);
     if (in.dims[1] == 0) return;
     stream.step(in, out, std::span(emits.sequences.data(), emits.count),
-                std::span(constants.names.data(), constants.count), std::span(constants.views.data(), constants.count));
+                std::span(constants.names.data(), constants.count),
+                std::span(constants.views.data(), constants.count));
   });
 }

@@ -6,7 +6,9 @@ using sl::Code;
 using sl::capi::guard;
 using sl::capi::not_null;
 
-sl_weights* wrap(std::shared_ptr<sl::TensorStore> store) { return new sl_weights{std::move(store)}; }
+sl_weights* wrap(std::shared_ptr<sl::TensorStore> store) {
+  return new sl_weights{std::move(store)};
+}
 
 }  // namespace
 
@@ -39,13 +41,15 @@ sl_status sl_weights_read(const void* data, size_t size, sl_weights** out, sl_er
   });
 }
 
-sl_status sl_weights_add(sl_weights* weights, const char* name, const sl_sequence* tensor, sl_error* error) {
+sl_status sl_weights_add(sl_weights* weights, const char* name, const sl_sequence* tensor,
+                         sl_error* error) {
   return guard(error, [&] {
     not_null(weights, "weights");
     sl_sequence array = *not_null(tensor, "tensor");
     array.is_array = 1;
     const sl::View view = sl::capi::to_view(&array, not_null(name, "name"), /*needs_data=*/true);
-    if (!view.contiguous()) sl::fail(Code::kInvalidArgument, "tensor \"{}\" is not contiguous", name);
+    if (!view.contiguous())
+      sl::fail(Code::kInvalidArgument, "tensor \"{}\" is not contiguous", name);
     weights->store->add(name, view.dtype, view.dims, view.data);
   });
 }
@@ -54,8 +58,8 @@ int64_t sl_weights_count(const sl_weights* weights) {
   return weights ? static_cast<int64_t>(weights->store->size()) : 0;
 }
 
-sl_status sl_weights_get(const sl_weights* weights, int64_t index, const char** name, sl_sequence* tensor,
-                         sl_error* error) {
+sl_status sl_weights_get(const sl_weights* weights, int64_t index, const char** name,
+                         sl_sequence* tensor, sl_error* error) {
   return guard(error, [&] {
     not_null(weights, "weights");
     if (index < 0 || index >= sl_weights_count(weights)) {
@@ -67,7 +71,8 @@ sl_status sl_weights_get(const sl_weights* weights, int64_t index, const char** 
   });
 }
 
-sl_status sl_weights_find(const sl_weights* weights, const char* name, sl_sequence* tensor, sl_error* error) {
+sl_status sl_weights_find(const sl_weights* weights, const char* name, sl_sequence* tensor,
+                          sl_error* error) {
   return guard(error, [&] {
     const sl::Tensor* found = not_null(weights, "weights")->store->find(not_null(name, "name"));
     if (!found) sl::fail(Code::kWeights, "there is no tensor \"{}\"", name);

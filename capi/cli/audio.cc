@@ -4,7 +4,9 @@
 #include <sndfile.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <cmath>
+#include <cstring>
 #include <memory>
 #include <stdexcept>
 
@@ -37,7 +39,9 @@ Audio read_audio(const std::string& path) {
   const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(sf_open(path.c_str(), SFM_READ, &info),
                                                          sf_close);
   if (file == nullptr) {
-    throw std::runtime_error("cannot read " + path + ": " + sf_strerror(nullptr));
+    const bool system = sf_error(nullptr) == SF_ERR_SYSTEM;
+    throw std::runtime_error("cannot read " + path + ": " +
+                             (system ? std::strerror(errno) : sf_strerror(nullptr)));
   }
   const auto channels = static_cast<size_t>(info.channels);
   std::vector<float> block(4096 * channels);

@@ -145,7 +145,7 @@ int run_bench(const BenchOptions& options) {
   bench_layer(layer.get(), options, rate);
   std::printf("batch %lld, %lld input steps a step, %lld layer-wise, %d thread(s) layer-wise\n",
               static_cast<long long>(options.batch), static_cast<long long>(block * options.blocks),
-              static_cast<long long>(options.time), options.threads);
+              static_cast<long long>((options.time + block - 1) / block * block), options.threads);
   return 0;
 }
 
@@ -154,18 +154,16 @@ int run_bench(const BenchOptions& options) {
 void add_bench(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("bench", "Measure a model's steps and whole sequences");
   auto options = std::make_shared<BenchOptions>();
-  command->add_option("model", options->model, "Model directory")
-      ->required()
-      ->check(CLI::ExistingDirectory);
+  command->add_option("model", options->model, "Model directory")->required();
   options->input.add_to(*command, true);
-  auto positive = [&](const char* name, auto& target, const char* text) {
-    command->add_option(name, target, text)->check(CLI::PositiveNumber)->capture_default_str();
+  auto add = [&](const char* name, auto& target, const char* text) {
+    command->add_option(name, target, text)->check(positive())->capture_default_str();
   };
-  positive("--batch", options->batch, "Batch items");
-  positive("--blocks", options->blocks, "Blocks in one step");
-  positive("--seconds", options->seconds, "How long each measurement takes");
-  positive("--time", options->time, "Input steps of the layer-wise run");
-  positive("--threads", options->threads, "Threads of the layer-wise run");
+  add("--batch", options->batch, "Batch items");
+  add("--blocks", options->blocks, "Blocks in one step");
+  add("--seconds", options->seconds, "How long each measurement takes");
+  add("--time", options->time, "Input steps of the layer-wise run");
+  add("--threads", options->threads, "Threads of the layer-wise run");
   command->callback([options, &action] { action = [options] { return run_bench(*options); }; });
 }
 

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <charconv>
+#include <cstdlib>
 
 namespace sl::cli {
 namespace {
@@ -24,6 +25,17 @@ NamedTensor random_constant(const std::string& text, int64_t batch, std::mt19937
 }
 
 }  // namespace
+
+CLI::Validator positive() {
+  return CLI::Validator(
+      [](const std::string& text) {
+        char* end = nullptr;
+        const double value = std::strtod(text.c_str(), &end);
+        const bool good = end != text.c_str() && *end == '\0' && value > 0;
+        return good ? std::string() : "must be a positive number, not '" + text + "'";
+      },
+      "POSITIVE");
+}
 
 std::vector<int64_t> parse_shape(const std::string& text) {
   std::vector<int64_t> dims;

@@ -33,6 +33,9 @@ Input random_input(const sl_layer* layer, const InputOptions& options, int64_t b
 // Random sequences as --constant describes them.
 Constants random_constants(const InputOptions& options, int64_t batch);
 
+// For options that are counts or durations.
+CLI::Validator positive();
+
 // "16,8" to numbers; throws if it is anything else.
 std::vector<int64_t> parse_shape(const std::string& text);
 

@@ -94,6 +94,9 @@ bool Model::half_precision() const {
 }
 
 Model open_model(const std::string& directory) {
+  if (!std::filesystem::is_directory(directory)) {
+    throw std::runtime_error("there is no model directory " + directory);
+  }
   Model model;
   model.directory = directory;
   model.layer = make<sl_layer>([&](sl_layer** out, sl_error* e) {

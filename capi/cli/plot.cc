@@ -239,7 +239,7 @@ void draw_color_bar(const Canvas& canvas, const Box& box, Range values) {
 void draw_value_axis(const Canvas& canvas, const Panel& panel, const Box& box, Range y) {
   const bool curve = panel.channels == 1;
   const Range axis = curve ? y : Range{0, static_cast<double>(panel.channels)};
-  double step = tick_step(axis, 5);
+  double step = tick_step(axis, 6);
   if (!curve) step = std::max(1.0, step);
   for (const double tick : ticks(axis, step)) {
     // Channels are labelled at the middle of their row.

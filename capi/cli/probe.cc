@@ -4,8 +4,6 @@
 #include <cmath>
 #include <optional>
 
-#include "cli/metadata.h"
-
 namespace sl::cli {
 namespace {
 
@@ -17,7 +15,14 @@ struct Field {
   int64_t start = 0, end = 0;
 
   bool contains(int64_t offset) const { return exists && start <= offset && offset <= end; }
-  std::string text() const { return receptive_field_json(exists ? 1 : 0, start, end).dump(); }
+  std::string text() const {
+    if (!exists) return "none";
+    auto bound = [](int64_t value) {
+      if (value == SL_INFINITE) return std::string("inf");
+      return value == -SL_INFINITE ? std::string("-inf") : std::to_string(value);
+    };
+    return "[" + bound(start) + ", " + bound(end) + "]";
+  }
 };
 
 Field whole_field(const sl_layer* layer) {

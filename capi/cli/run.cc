@@ -174,7 +174,7 @@ void print_result(const Source& source, const Result& result, bool stream) {
   std::printf("input   %s %s\noutput  %s %s\n", sl_dtype_name(source.input.x.dtype),
               shape_text(source.input.x.dims).c_str(), sl_dtype_name(result.y.dtype),
               shape_text(result.y.dims).c_str());
-  std::printf("time    %.3f s %s", result.seconds, stream ? "step-wise" : "layer-wise");
+  std::printf("time    %.3f ms %s", 1000 * result.seconds, stream ? "step-wise" : "layer-wise");
   if (source.sample_rate) {
     const double length = static_cast<double>(source.input.x.time()) / *source.sample_rate;
     std::printf(" for %.3f s at %.0f Hz: real-time factor %.4f, %.1f x real time", length,
@@ -248,16 +248,13 @@ int run_run(const RunOptions& options) {
 void add_run(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("run", "Run a model on a sound or an array");
   auto options = std::make_shared<RunOptions>();
-  command->add_option("model", options->model, "Model directory")
-      ->required()
-      ->check(CLI::ExistingDirectory);
+  command->add_option("model", options->model, "Model directory")->required();
   command->add_option("file", options->file, "A sound file, or .npy of [t, ...] or [b, t, ...]")
-      ->required()
-      ->check(CLI::ExistingFile);
+      ->required();
   options->input.add_to(*command, true);
   command->add_flag("--stream", options->stream, "Run step by step instead of all at once");
   command->add_option("--block", options->blocks, "Blocks in one step of --stream")
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
   command->add_option("--output", options->output, "Write the output to this .npy");
   command->add_option("--plot", options->plot, "Draw input and output to this .png");

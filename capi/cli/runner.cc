@@ -48,8 +48,11 @@ std::vector<sl_constant> views(const Constants& constants) {
 
 Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>* emits) {
   const std::vector<sl_constant> constants = views(input.constants);
-  if (emits != nullptr) *emits = make_emits(layer, SL_LAYER_WISE, input.x, input.constants);
-  std::vector<sl_sequence> emit_views = views_of(emits != nullptr ? *emits : Constants());
+  std::vector<sl_sequence> emit_views;
+  if (emits != nullptr) {
+    *emits = make_emits(layer, SL_LAYER_WISE, input.x, input.constants);
+    emit_views = views_of(*emits);
+  }
   const sl_run_options options = run_options(constants, emit_views);
   Tensor y = make_output(layer, SL_LAYER_WISE, input.x, options);
   const sl_sequence in = input.x.view();

@@ -39,7 +39,9 @@ Case make_case(const Model& model, const VerifyOptions& options) {
   const bool recorded = std::filesystem::exists(folder / "case.json") &&
                         std::filesystem::exists(folder / "case.safetensors");
   Case c;
-  if (recorded && !options.random && options.input.shape.empty()) {
+  const bool shaped = !options.input.shape.empty() || !options.input.constants.empty() ||
+                      !options.input.dtype.empty() || options.time > 0;
+  if (recorded && !options.random && !shaped) {
     const auto json = nlohmann::json::parse(read_file((folder / "case.json").string()));
     const Weights tensors = open_weights((folder / "case.safetensors").string());
     c = read_case(json, tensors.get(), "", model.half_precision());
@@ -58,14 +60,16 @@ Case make_case(const Model& model, const VerifyOptions& options) {
 }
 
 void print_check(const Check& check) {
-  if (!check.ok()) {
-    std::printf("FAIL  %-26s %s", check.name.c_str(), check.reason.c_str());
-  } else if (check.largest > 0) {
-    std::printf("ok    %-26s largest difference %.3g", check.name.c_str(), check.largest);
-  } else {
-    std::printf("ok    %-26s", check.name.c_str());
+  std::string text = check.reason;
+  if (check.ok() && check.largest > 0) {
+    char difference[48];
+    std::snprintf(difference, sizeof(difference), "largest difference %.3g", check.largest);
+    text = difference;
   }
-  std::printf("%s%s\n", check.note.empty() ? "" : " ", check.note.c_str());
+  if (!check.note.empty()) text += (text.empty() ? "" : "; ") + check.note;
+  const int padding = text.empty() ? 0 : 26;
+  std::printf("%-4s  %-*s%s%s\n", check.ok() ? "ok" : "FAIL", padding, check.name.c_str(),
+              text.empty() ? "" : "  ", text.c_str());
 }
 
 int run_verify(const VerifyOptions& options) {
@@ -85,15 +89,12 @@ int run_verify(const VerifyOptions& options) {
 void add_verify(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("verify", "Check the whole contract on a model");
   auto options = std::make_shared<VerifyOptions>();
-  command->add_option("model", options->model, "Model directory")
-      ->required()
-      ->check(CLI::ExistingDirectory);
+  command->add_option("model", options->model, "Model directory")->required();
   options->input.add_to(*command, true);
   command->add_option("--batch", options->batch, "Batch items of the random input")
-      ->check(CLI::PositiveNumber)
+      ->check(positive())
       ->capture_default_str();
-  command->add_option("--time", options->time, "Steps of the random input")
-      ->check(CLI::PositiveNumber);
+  command->add_option("--time", options->time, "Steps of the random input")->check(positive());
   command->add_flag("--stream-constants", options->stream_constants,
                     "Feed the constants block by block along with the input");
   command->add_flag("--random", options->random, "Random input even if a case is recorded");

@@ -1,8 +1,7 @@
 #include "combinators/chain.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 namespace sl {
@@ -13,7 +12,9 @@ std::vector<bool> read_share_scope(Config& config, size_t count) {
   if (value->is_boolean()) return std::vector<bool>(count, value->get<bool>());
   const bool fits = value->is_array() && value->size() == count &&
                     std::ranges::all_of(*value, [](const Json& v) { return v.is_boolean(); });
-  if (!fits) config.error("share_scope", fmt::format("expected true, false, or a list of {} of them", count));
+  if (!fits)
+    config.error("share_scope",
+                 fmt::format("expected true, false, or a list of {} of them", count));
   return value->get<std::vector<bool>>();
 }
 
@@ -21,14 +22,16 @@ std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
   std::vector<std::string> keys;
   for (const Layer* layer : layers) {
     std::string key = layer->name();
-    for (int i = 1; std::ranges::find(keys, key) != keys.end(); ++i) key = layer->name() + "_" + std::to_string(i);
+    for (int i = 1; std::ranges::find(keys, key) != keys.end(); ++i)
+      key = layer->name() + "_" + std::to_string(i);
     keys.push_back(std::move(key));
   }
   return keys;
 }
 
 Chain::Chain(Layers layers) : layers_(std::move(layers)) {
-  working_layers_ = static_cast<size_t>(std::ranges::count_if(layers_, [](const auto& l) { return !l->returns_view(); }));
+  working_layers_ = static_cast<size_t>(
+      std::ranges::count_if(layers_, [](const auto& l) { return !l->returns_view(); }));
 }
 
 std::vector<const Layer*> Chain::layers() const {
@@ -38,7 +41,8 @@ std::vector<const Layer*> Chain::layers() const {
 }
 
 int64_t Chain::block_size() const {
-  // Always a whole number: each layer's own blocks come out of whole blocks of the layers before it.
+  // Always a whole number: each layer's own blocks come out of whole blocks of the layers before
+  // it.
   int64_t block = 1;
   Ratio ratio;
   for (const auto& layer : layers_) {
@@ -46,7 +50,9 @@ int64_t Chain::block_size() const {
     const int64_t needed = std::lcm(here, layer->block_size());
     const Ratio before = Ratio(needed) * ratio.inverse();
     if (before.denominator() != 1) {
-      fail(Code::kUnsupported, "{}: the layers before it make {} steps of a block of {}, which its block size {} does not fit",
+      fail(Code::kUnsupported,
+           "{}: the layers before it make {} steps of a block of {}, which its block size {} does "
+           "not fit",
            layer->type(), here, block, layer->block_size());
     }
     block = before.numerator();
@@ -66,7 +72,8 @@ bool Chain::supports_step() const {
 }
 
 int64_t Chain::accumulated_input_latency(int64_t latency) const {
-  for (auto it = layers_.rbegin(); it != layers_.rend(); ++it) latency = (*it)->accumulated_input_latency(latency);
+  for (auto it = layers_.rbegin(); it != layers_.rend(); ++it)
+    latency = (*it)->accumulated_input_latency(latency);
   return latency;
 }
 
@@ -78,7 +85,8 @@ int64_t Chain::accumulated_output_latency(int64_t latency) const {
 ReceptiveFields Chain::receptive_field_per_step() const {
   // Extra steps do no harm: the least common multiple of all cycles covers the chain's.
   size_t cycle = 1;
-  for (const auto& layer : layers_) cycle = std::lcm(cycle, layer->receptive_field_per_step().size());
+  for (const auto& layer : layers_)
+    cycle = std::lcm(cycle, layer->receptive_field_per_step().size());
   ReceptiveFields fields(cycle, StepRange{0, 0});
   Ratio ratio;
   for (auto it = layers_.rbegin(); it != layers_.rend(); ++it) {
@@ -94,7 +102,8 @@ ChannelSpec Chain::output_spec(const ChannelSpec& input, const Constants& consta
   return spec;
 }
 
-ChannelSpec Chain::input_of(const Layer& child, const ChannelSpec& input, const Constants& constants) const {
+ChannelSpec Chain::input_of(const Layer& child, const ChannelSpec& input,
+                            const Constants& constants) const {
   ChannelSpec spec = input;
   for (const auto& layer : layers_) {
     if (layer.get() == &child) break;
@@ -118,7 +127,8 @@ std::optional<ChannelSpec> Chain::implied_input() const {
 
 bool Chain::returns_view() const { return working_layers_ == 0; }
 
-void Chain::declare(Declaration& declaration, const SequenceSpec& input, const std::vector<std::string>& keys) const {
+void Chain::declare(Declaration& declaration, const SequenceSpec& input,
+                    const std::vector<std::string>& keys) const {
   SequenceSpec spec = input;
   for (size_t i = 0; i < layers_.size(); ++i) {
     const Layer& layer = *layers_[i];

@@ -28,12 +28,14 @@ class Chain {
   ReceptiveFields receptive_field_per_step() const;
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const;
   // What the given child gets when the chain gets `input`.
-  ChannelSpec input_of(const Layer& child, const ChannelSpec& input, const Constants& constants) const;
+  ChannelSpec input_of(const Layer& child, const ChannelSpec& input,
+                       const Constants& constants) const;
   int64_t output_length(int64_t time, const ChannelSpec& input) const;
   std::optional<ChannelSpec> implied_input() const;
   bool returns_view() const;
   // State goes by the children's names; emits by `keys`, of as many entries.
-  void declare(Declaration& declaration, const SequenceSpec& input, const std::vector<std::string>& keys) const;
+  void declare(Declaration& declaration, const SequenceSpec& input,
+               const std::vector<std::string>& keys) const;
   // The result lies on the run's side, or is x or a view of it.
   Sequence run(Run& run, const Sequence& x) const;
 

@@ -1,4 +1,5 @@
-// CheckpointGradient: its child; gradients are not for inference (reference: combinators.CheckpointGradient).
+// CheckpointGradient: its child; gradients are not for inference (reference:
+// combinators.CheckpointGradient).
 #include "combinators/wrapper.h"
 
 namespace sl {
@@ -8,7 +9,8 @@ class CheckpointGradient final : public Wrapper {
  public:
   struct Fields {
     explicit Fields(Config& config)
-        : layer(config.nested_required("layer")), share_scope(config.boolean("share_scope", false)) {
+        : layer(config.nested_required("layer")),
+          share_scope(config.boolean("share_scope", false)) {
       config.ignore({"prevent_cse", "policy"});
     }
     Config layer;
@@ -16,7 +18,8 @@ class CheckpointGradient final : public Wrapper {
   };
 
   CheckpointGradient(Fields fields, const Init& init)
-      : Wrapper(init.builder.build(fields.layer, init.weights, "child_layer", fields.share_scope)) {}
+      : Wrapper(init.builder.build(fields.layer, init.weights, "child_layer", fields.share_scope)) {
+  }
 };
 
 SL_REGISTER_LAYER(CheckpointGradient);

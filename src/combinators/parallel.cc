@@ -18,7 +18,8 @@ class ParallelLayers final : public Layer {
           combination(ops::read_combination(config)),
           share_scope(read_share_scope(config, layers.size())),
           path(config.path()) {
-      if (layers.size() > kMaxLayers) config.error("layers", fmt::format("expected at most {} layers", kMaxLayers));
+      if (layers.size() > kMaxLayers)
+        config.error("layers", fmt::format("expected at most {} layers", kMaxLayers));
     }
     std::vector<Config> layers;
     ops::Combination combination;
@@ -33,13 +34,18 @@ class ParallelLayers final : public Layer {
     for (const auto& layer : layers_) {
       const Ratio first = layers_.front()->output_ratio(), ratio = layer->output_ratio();
       if (ratio != first) {
-        fail(Code::kConfig, "{} (Parallel): layers must have the same output ratio, \"{}\" has {}/{} and \"{}\" {}/{}",
-             fields.path, layers_.front()->name(), first.numerator(), first.denominator(), layer->name(),
-             ratio.numerator(), ratio.denominator());
+        fail(Code::kConfig,
+             "{} (Parallel): layers must have the same output ratio, \"{}\" has {}/{} and \"{}\" "
+             "{}/{}",
+             fields.path, layers_.front()->name(), first.numerator(), first.denominator(),
+             layer->name(), ratio.numerator(), ratio.denominator());
       }
-      const int64_t first_latency = layers_.front()->input_latency(), latency = layer->input_latency();
+      const int64_t first_latency = layers_.front()->input_latency(),
+                    latency = layer->input_latency();
       if (latency != first_latency) {
-        fail(Code::kConfig, "{} (Parallel): layers must have the same input latency, \"{}\" has {} and \"{}\" {}: insert a "
+        fail(Code::kConfig,
+             "{} (Parallel): layers must have the same input latency, \"{}\" has {} and \"{}\" {}: "
+             "insert a "
              "Delay with \"delay_layer_output\": false",
              fields.path, layers_.front()->name(), first_latency, layer->name(), latency);
       }
@@ -56,17 +62,21 @@ class ParallelLayers final : public Layer {
     for (const auto& layer : layers_) block = std::lcm(block, layer->block_size());
     return block;
   }
-  Ratio output_ratio() const override { return layers_.empty() ? Ratio(1) : layers_.front()->output_ratio(); }
+  Ratio output_ratio() const override {
+    return layers_.empty() ? Ratio(1) : layers_.front()->output_ratio();
+  }
   bool supports_step() const override {
     return std::ranges::all_of(layers_, [](const auto& layer) { return layer->supports_step(); });
   }
   int64_t input_latency() const override { return accumulated_input_latency(0); }
   int64_t output_latency() const override { return accumulated_output_latency(0); }
   int64_t accumulated_input_latency(int64_t latency) const override {
-    return same("input", latency, [&](const Layer& layer) { return layer.accumulated_input_latency(latency); });
+    return same("input", latency,
+                [&](const Layer& layer) { return layer.accumulated_input_latency(latency); });
   }
   int64_t accumulated_output_latency(int64_t latency) const override {
-    return same("output", latency, [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
+    return same("output", latency,
+                [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
   }
   ReceptiveFields receptive_field_per_step() const override {
     if (layers_.empty()) return {StepRange{0, 0}};
@@ -85,8 +95,9 @@ class ParallelLayers final : public Layer {
     const int64_t length = layers_.front()->output_length(time, input);
     for (const auto& layer : layers_) {
       if (layer->output_length(time, input) != length) {
-        fail(Code::kShape, "Parallel \"{}\": of {} steps \"{}\" makes {} and \"{}\" {}", name(), time,
-             layers_.front()->name(), length, layer->name(), layer->output_length(time, input));
+        fail(Code::kShape, "Parallel \"{}\": of {} steps \"{}\" makes {} and \"{}\" {}", name(),
+             time, layers_.front()->name(), length, layer->name(),
+             layer->output_length(time, input));
       }
     }
     return length;
@@ -97,7 +108,8 @@ class ParallelLayers final : public Layer {
   bool returns_view() const override { return layers_.empty(); }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     for (size_t i = 0; i < layers_.size(); ++i) {
-      declaration.within(layers_[i]->name(), keys_[i], [&] { layers_[i]->declare(declaration, input); });
+      declaration.within(layers_[i]->name(), keys_[i],
+                         [&] { layers_[i]->declare(declaration, input); });
     }
   }
   Sequence layer(Run& run, const Sequence& x) const override { return combine(run, x); }
@@ -113,7 +125,8 @@ class ParallelLayers final : public Layer {
     const int64_t latency = latency_of(*layers_.front());
     for (const auto& layer : layers_) {
       if (latency_of(*layer) == latency) continue;
-      fail(Code::kUnsupported, "Parallel \"{}\": \"{}\" has an accumulated {} latency of {} and \"{}\" of {}", name(),
+      fail(Code::kUnsupported,
+           "Parallel \"{}\": \"{}\" has an accumulated {} latency of {} and \"{}\" of {}", name(),
            layers_.front()->name(), which, latency, layer->name(), latency_of(*layer));
     }
     return latency;
@@ -122,7 +135,8 @@ class ParallelLayers final : public Layer {
   Sequence combine(Run& run, const Sequence& x) const {
     if (layers_.empty()) return x;
     std::array<Sequence, kMaxLayers> outputs;
-    for (size_t i = 0; i < layers_.size(); ++i) outputs[i] = run.call(*layers_[i], x, other(run.side()));
+    for (size_t i = 0; i < layers_.size(); ++i)
+      outputs[i] = run.call(*layers_[i], x, other(run.side()));
     return ops::combine(run, combination_, std::span(outputs.data(), layers_.size()));
   }
 

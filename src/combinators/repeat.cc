@@ -1,5 +1,5 @@
-// Repeat: the same layer `num_repeats` times, each with its own slice of weights that are stacked on their first axis
-// (reference: combinators.Repeat).
+// Repeat: the same layer `num_repeats` times, each with its own slice of weights that are stacked
+// on their first axis (reference: combinators.Repeat).
 #include "combinators/chain.h"
 
 namespace sl {
@@ -31,11 +31,12 @@ class Repeat final : public Layer {
   };
 
   Repeat(Fields fields, const Init& init)
-      : chain_(build_repeats(fields.layer, fields.num_repeats, init)), keys_(indices(fields.num_repeats)) {
+      : chain_(build_repeats(fields.layer, fields.num_repeats, init)),
+        keys_(indices(fields.num_repeats)) {
     const Ratio ratio = first().output_ratio();
     if (ratio != Ratio(1)) {
-      fail(Code::kConfig, "{}: a repeated layer has an output ratio of 1, this one has {}/{}", fields.layer.path(),
-           ratio.numerator(), ratio.denominator());
+      fail(Code::kConfig, "{}: a repeated layer has an output ratio of 1, this one has {}/{}",
+           fields.layer.path(), ratio.numerator(), ratio.denominator());
     }
   }
 
@@ -59,7 +60,8 @@ class Repeat final : public Layer {
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec output = first().output_spec(input, constants);
     if (output != input) {
-      fail(Code::kShape, "Repeat \"{}\": a repeated layer gives what it is given: it makes {} of {}", name(),
+      fail(Code::kShape,
+           "Repeat \"{}\": a repeated layer gives what it is given: it makes {} of {}", name(),
            to_string(output), to_string(input));
     }
     return output;

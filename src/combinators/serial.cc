@@ -18,7 +18,8 @@ class Serial final : public Layer {
         keys_(emit_keys(chain_.layers())) {}
 
   std::vector<const Layer*> children() const override { return chain_.layers(); }
-  ChannelSpec child_input(const Layer& child, const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
+                          const Constants& constants) const override {
     return chain_.input_of(child, input, constants);
   }
   int64_t block_size() const override { return chain_.block_size(); }
@@ -32,7 +33,9 @@ class Serial final : public Layer {
   int64_t accumulated_output_latency(int64_t latency) const override {
     return chain_.accumulated_output_latency(latency);
   }
-  ReceptiveFields receptive_field_per_step() const override { return chain_.receptive_field_per_step(); }
+  ReceptiveFields receptive_field_per_step() const override {
+    return chain_.receptive_field_per_step();
+  }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return chain_.output_spec(input, constants);
   }

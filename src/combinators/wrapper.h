@@ -1,4 +1,5 @@
-// A layer that is its child in every way; classes of it change what they need (reference: combinators.WrapperMixin).
+// A layer that is its child in every way; classes of it change what they need (reference:
+// combinators.WrapperMixin).
 #pragma once
 
 #include <memory>
@@ -23,7 +24,9 @@ class Wrapper : public Layer {
   int64_t accumulated_output_latency(int64_t latency) const override {
     return child_->accumulated_output_latency(latency);
   }
-  ReceptiveFields receptive_field_per_step() const override { return child_->receptive_field_per_step(); }
+  ReceptiveFields receptive_field_per_step() const override {
+    return child_->receptive_field_per_step();
+  }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return child_->output_spec(input, constants);
   }

@@ -7,7 +7,8 @@
 
 namespace sl {
 
-Block::Block(size_t size, const Allocator& allocator) : allocator_(allocator), size_(align_up(size)) {
+Block::Block(size_t size, const Allocator& allocator)
+    : allocator_(allocator), size_(align_up(size)) {
   if (size_ == 0) return;
   void* memory = allocator_.allocate ? allocator_.allocate(allocator_.user_data, size_, kAlignment)
                                      : std::aligned_alloc(kAlignment, size_);

@@ -34,7 +34,8 @@ bool is_integer(DType dtype);
 bool is_inexact(DType dtype);
 
 DType promote(DType a, DType b);
-// `promote`, and at least float32 if neither is inexact: the dtype in which layers with weights compute.
+// `promote`, and at least float32 if neither is inexact: the dtype in which layers with weights
+// compute.
 DType promote_inexact(DType a, DType b);
 
 }  // namespace sl

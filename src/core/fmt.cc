@@ -1,7 +1,6 @@
-// The one translation unit that holds fmt's code: the others need only its light header, and the library brings no fmt
-// into its users' processes.
+// The one translation unit that holds fmt's code: the others need only its light header, and the
+// library brings no fmt into its users' processes.
 #include <fmt/format-inl.h>
-
 
 namespace fmt {
 inline namespace v9 {

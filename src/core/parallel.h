@@ -7,8 +7,8 @@
 
 namespace sl {
 
-using ParallelForHook = void (*)(void* user_data, int64_t count, void (*task)(void* context, int64_t i),
-                                 void* context);
+using ParallelForHook = void (*)(void* user_data, int64_t count,
+                                 void (*task)(void* context, int64_t i), void* context);
 
 class ThreadPool;
 
@@ -31,7 +31,8 @@ class Parallel {
       return;
     }
     using Function = std::remove_reference_t<Fn>;
-    run(count, [](void* context, int64_t i) { (*static_cast<Function*>(context))(i); },
+    run(
+        count, [](void* context, int64_t i) { (*static_cast<Function*>(context))(i); },
         const_cast<std::remove_const_t<Function>*>(&fn));
   }
 

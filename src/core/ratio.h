@@ -28,8 +28,12 @@ class Ratio {
   }
   constexpr Ratio inverse() const { return Ratio(denominator_, numerator_); }
   // steps * ratio, rounded down or up.
-  constexpr int64_t floor_times(int64_t steps) const { return floor_div(steps * numerator_, denominator_); }
-  constexpr int64_t ceil_times(int64_t steps) const { return ceil_div(steps * numerator_, denominator_); }
+  constexpr int64_t floor_times(int64_t steps) const {
+    return floor_div(steps * numerator_, denominator_);
+  }
+  constexpr int64_t ceil_times(int64_t steps) const {
+    return ceil_div(steps * numerator_, denominator_);
+  }
   constexpr bool operator==(const Ratio&) const = default;
 
  private:

@@ -7,11 +7,16 @@ namespace sl {
 namespace {
 
 // Infinities stay where they are.
-int64_t shifted(int64_t step, int64_t by) { return step == kInfinite || step == -kInfinite ? step : step + by; }
+int64_t shifted(int64_t step, int64_t by) {
+  return step == kInfinite || step == -kInfinite ? step : step + by;
+}
 
-StepRange shifted(const StepRange& range, int64_t by) { return {shifted(range.start, by), shifted(range.end, by)}; }
+StepRange shifted(const StepRange& range, int64_t by) {
+  return {shifted(range.start, by), shifted(range.end, by)};
+}
 
-// Everything of the previous layer that the steps [range] of its output see, in absolute input steps.
+// Everything of the previous layer that the steps [range] of its output see, in absolute input
+// steps.
 ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previous, Ratio ratio) {
   if (range.start == -kInfinite && range.end == kInfinite) return range;
   ReceptiveField seen;
@@ -19,7 +24,8 @@ ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previ
   if (range.end == kInfinite) seen = merge(seen, StepRange{kInfinite, kInfinite});
   const int64_t start = range.start == -kInfinite ? range.end : range.start;
   const int64_t end = range.end == kInfinite ? start : range.end;
-  for (int64_t step = start; step <= end; ++step) seen = merge(seen, receptive_field_at(previous, ratio, step));
+  for (int64_t step = start; step <= end; ++step)
+    seen = merge(seen, receptive_field_at(previous, ratio, step));
   return seen;
 }
 
@@ -52,7 +58,8 @@ ReceptiveFields precede(const ReceptiveFields& fields, Ratio ratio, const Recept
     const auto step = static_cast<int64_t>(i);
     ReceptiveField seen;
     if (fields[i]) {
-      seen = seen_through(shifted(*fields[i], ratio.inverse().floor_times(step)), previous, previous_ratio);
+      seen = seen_through(shifted(*fields[i], ratio.inverse().floor_times(step)), previous,
+                          previous_ratio);
     }
     if (seen) seen = shifted(*seen, -composed.inverse().floor_times(step));
     out.push_back(seen);
@@ -69,12 +76,14 @@ ReceptiveFields merge_steps(std::span<const ReceptiveFields> all) {
   return out;
 }
 
-ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b, Ratio b_ratio) {
+ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b,
+                              Ratio b_ratio) {
   const size_t cycle = std::lcm(a.size(), b.size());
   ReceptiveFields out;
   for (size_t i = 0; i < cycle; ++i) {
     const auto step = static_cast<int64_t>(i);
-    ReceptiveField field = merge(receptive_field_at(a, a_ratio, step), receptive_field_at(b, b_ratio, step));
+    ReceptiveField field =
+        merge(receptive_field_at(a, a_ratio, step), receptive_field_at(b, b_ratio, step));
     if (field) field = shifted(*field, -a_ratio.inverse().floor_times(step));
     out.push_back(field);
   }

@@ -13,7 +13,8 @@ namespace sl {
 
 constexpr int64_t kInfinite = std::numeric_limits<int64_t>::max();
 
-// Input steps [start, end] relative to an output step's own input step; -kInfinite and kInfinite are unbounded.
+// Input steps [start, end] relative to an output step's own input step; -kInfinite and kInfinite
+// are unbounded.
 struct StepRange {
   int64_t start = 0;
   int64_t end = 0;
@@ -34,10 +35,12 @@ ReceptiveField receptive_field_at(const ReceptiveFields& fields, Ratio ratio, in
 ReceptiveFields precede(const ReceptiveFields& fields, Ratio ratio, const ReceptiveFields& previous,
                         Ratio previous_ratio);
 
-// Union, step by step, of layers that run side by side on the same input; as the reference, cycles are not aligned.
+// Union, step by step, of layers that run side by side on the same input; as the reference, cycles
+// are not aligned.
 ReceptiveFields merge_steps(std::span<const ReceptiveFields> all);
 
 // Union of two layers of the same overall ratio, with cycles aligned and each at its own pace.
-ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b, Ratio b_ratio);
+ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b,
+                              Ratio b_ratio);
 
 }  // namespace sl

@@ -49,7 +49,8 @@ struct Sequence {
 
 enum class Mode : int32_t { kLayer = 0, kStep = 1 };
 
-// Shape of a sequence on its way through a model. In step mode `time` is the most steps of one call.
+// Shape of a sequence on its way through a model. In step mode `time` is the most steps of one
+// call.
 struct SequenceSpec {
   ChannelSpec channels;
   int64_t batch = 1;

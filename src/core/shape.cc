@@ -10,7 +10,8 @@ Shape broadcast(const Shape& a, const Shape& b) {
   for (int i = 0; i < shorter.rank(); ++i) {
     const int64_t x = longer[i + shift], y = shorter[i];
     if (x != y && x != 1 && y != 1) {
-      fail(Code::kShape, "shapes {} and {} cannot be broadcast together", to_string(a), to_string(b));
+      fail(Code::kShape, "shapes {} and {} cannot be broadcast together", to_string(a),
+           to_string(b));
     }
     out[i + shift] = x == 1 ? y : x;
   }
@@ -26,6 +27,8 @@ std::string to_string(const Shape& shape) {
   return out + "]";
 }
 
-std::string to_string(const ChannelSpec& spec) { return std::string(name_of(spec.dtype)) + to_string(spec.shape); }
+std::string to_string(const ChannelSpec& spec) {
+  return std::string(name_of(spec.dtype)) + to_string(spec.shape);
+}
 
 }  // namespace sl

@@ -1,5 +1,5 @@
-// Errors inside the library: an exception with a code of the C ABI. It is thrown while models and states are made and
-// checked, never inside a step.
+// Errors inside the library: an exception with a code of the C ABI. It is thrown while models and
+// states are made and checked, never inside a step.
 #pragma once
 
 #include <fmt/core.h>

@@ -4,31 +4,35 @@ namespace sl {
 namespace {
 
 // Copies between strided and packed elements, outermost axis first.
-void copy_strided(const std::byte* from, const int64_t* from_strides, std::byte* to, const int64_t* to_strides,
-                  const int64_t* dims, int rank, size_t element) {
+void copy_strided(const std::byte* from, const int64_t* from_strides, std::byte* to,
+                  const int64_t* to_strides, const int64_t* dims, int rank, size_t element) {
   if (rank == 0) {
     std::memcpy(to, from, element);
     return;
   }
-  const bool packed = rank == 1 && from_strides[0] == static_cast<int64_t>(element) && to_strides[0] == from_strides[0];
+  const bool packed = rank == 1 && from_strides[0] == static_cast<int64_t>(element) &&
+                      to_strides[0] == from_strides[0];
   if (packed) {
     std::memcpy(to, from, static_cast<size_t>(dims[0]) * element);
     return;
   }
   for (int64_t i = 0; i < dims[0]; ++i) {
-    copy_strided(from + i * from_strides[0], from_strides + 1, to + i * to_strides[0], to_strides + 1, dims + 1,
-                 rank - 1, element);
+    copy_strided(from + i * from_strides[0], from_strides + 1, to + i * to_strides[0],
+                 to_strides + 1, dims + 1, rank - 1, element);
   }
 }
 
-bool aligned(const View& view) { return reinterpret_cast<uintptr_t>(view.data) % size_of(view.dtype) == 0; }
+bool aligned(const View& view) {
+  return reinterpret_cast<uintptr_t>(view.data) % size_of(view.dtype) == 0;
+}
 
 std::byte* import_values(Stack& stack, const View& view, bool copy) {
   if (!copy && view.contiguous() && aligned(view)) return view.data;
   const size_t element = size_of(view.dtype);
   std::byte* values = stack.allocate(static_cast<size_t>(view.dims.size()) * element);
   const auto strides = contiguous_strides(view.dims, view.dtype);
-  copy_strided(view.data, view.strides.data(), values, strides.data(), view.dims.begin(), view.dims.rank(), element);
+  copy_strided(view.data, view.strides.data(), values, strides.data(), view.dims.begin(),
+               view.dims.rank(), element);
   return values;
 }
 
@@ -47,7 +51,8 @@ std::array<int64_t, Shape::kMaxRank> contiguous_strides(const Shape& dims, DType
 bool View::contiguous() const {
   const auto packed = contiguous_strides(dims, dtype);
   for (int i = 0; i < dims.rank(); ++i) {
-    if (dims[i] > 1 && strides[static_cast<size_t>(i)] != packed[static_cast<size_t>(i)]) return false;
+    if (dims[i] > 1 && strides[static_cast<size_t>(i)] != packed[static_cast<size_t>(i)])
+      return false;
   }
   return true;
 }
@@ -62,7 +67,8 @@ Sequence import_sequence(Stack& stack, const View& view, bool copy) {
   out.mask = reinterpret_cast<uint8_t*>(stack.allocate(static_cast<size_t>(out.steps())));
   for (int64_t b = 0; b < out.batch; ++b) {
     for (int64_t t = 0; t < out.time; ++t) {
-      const bool valid = !view.mask || view.mask[b * view.mask_strides[0] + t * view.mask_strides[1]] != 0;
+      const bool valid =
+          !view.mask || view.mask[b * view.mask_strides[0] + t * view.mask_strides[1]] != 0;
       *out.mask_at(b, t) = valid ? 1 : 0;
     }
   }
@@ -91,8 +97,8 @@ void export_sequence(const Sequence& sequence, const View& view) {
     std::memcpy(view.data, sequence.values, sequence.bytes());
   } else {
     const auto strides = contiguous_strides(dims, sequence.dtype);
-    copy_strided(sequence.values, strides.data(), view.data, view.strides.data(), dims.begin(), dims.rank(),
-                 size_of(sequence.dtype));
+    copy_strided(sequence.values, strides.data(), view.data, view.strides.data(), dims.begin(),
+                 dims.rank(), size_of(sequence.dtype));
   }
   if (!view.mask) return;
   for (int64_t b = 0; b < sequence.batch; ++b) {

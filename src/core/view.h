@@ -1,4 +1,5 @@
-// Sequences and arrays as callers lay them out: strided, with or without a mask. They come in and go out here.
+// Sequences and arrays as callers lay them out: strided, with or without a mask. They come in and
+// go out here.
 #pragma once
 
 #include <array>
@@ -26,8 +27,8 @@ struct View {
 // Strides of contiguous data of that shape.
 std::array<int64_t, Shape::kMaxRank> contiguous_strides(const Shape& dims, DType dtype);
 
-// The view as a contiguous sequence: its own values where they are so already and `copy` does not insist, with a mask of
-// zeros and ones.
+// The view as a contiguous sequence: its own values where they are so already and `copy` does not
+// insist, with a mask of zeros and ones.
 Sequence import_sequence(Stack& stack, const View& view, bool copy = false);
 Constant import_constant(Stack& stack, std::string_view name, const View& view, bool copy = false);
 

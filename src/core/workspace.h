@@ -1,5 +1,6 @@
-// Memory of one run: two stacks. A layer's output goes on one, what it needs meanwhile on the other, so that a chain of
-// layers alternates between them and holds no more than two intermediate results.
+// Memory of one run: two stacks. A layer's output goes on one, what it needs meanwhile on the
+// other, so that a chain of layers alternates between them and holds no more than two intermediate
+// results.
 #pragma once
 
 #include <cstddef>

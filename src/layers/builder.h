@@ -16,9 +16,10 @@ namespace sl {
 class Builder {
  public:
   virtual ~Builder() = default;
-  // The child's name is its config's "name", else `default_name`; its weights lie under that name, or in the scope
-  // itself if it is shared.
-  virtual std::unique_ptr<Layer> build(Config config, const WeightScope& scope, const std::string& default_name,
+  // The child's name is its config's "name", else `default_name`; its weights lie under that name,
+  // or in the scope itself if it is shared.
+  virtual std::unique_ptr<Layer> build(Config config, const WeightScope& scope,
+                                       const std::string& default_name,
                                        bool share_scope = false) const = 0;
   Layers build_list(const std::vector<Config>& configs, const WeightScope& scope,
                     const std::vector<bool>& share_scope) const;
@@ -40,8 +41,8 @@ struct LayerType {
 // The types that this library holds, in no order.
 std::vector<LayerType>& built_in_types();
 
-// A layer class L has a struct L::Fields, made from a Config: all that it reads of its JSON. Then the check for unknown
-// fields comes before any weight is looked up.
+// A layer class L has a struct L::Fields, made from a Config: all that it reads of its JSON. Then
+// the check for unknown fields comes before any weight is looked up.
 template <typename L>
 std::unique_ptr<Layer> make_layer(Config& config, const Init& init) {
   typename L::Fields fields(config);

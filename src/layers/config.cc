@@ -1,13 +1,13 @@
 #include "layers/config.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <limits>
-#include <numeric>
-
-#include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <numeric>
 
 #include "core/status.h"
 
@@ -71,7 +71,8 @@ size_t edit_distance(std::string_view a, std::string_view b) {
 
 std::string lower(std::string_view text) {
   std::string out(text);
-  std::ranges::transform(out, out.begin(), [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
+  std::ranges::transform(out, out.begin(),
+                         [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
 }
 
@@ -108,7 +109,8 @@ bool collect(const Json& value, const Shape& shape, int depth, std::vector<compl
     return number.has_value();
   }
   if (!value.is_array() || static_cast<int64_t>(value.size()) != shape[depth]) return false;
-  return std::ranges::all_of(value, [&](const Json& v) { return collect(v, shape, depth + 1, out); });
+  return std::ranges::all_of(value,
+                             [&](const Json& v) { return collect(v, shape, depth + 1, out); });
 }
 
 }  // namespace
@@ -129,13 +131,15 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 
 Config::Config(const Json& value, std::string path) : value_(&value), path_(std::move(path)) {
   if (!value.is_object()) {
-    fail(Code::kConfig, "{}: expected an object with a \"type\", got {}", path_, value.dump().substr(0, 60));
+    fail(Code::kConfig, "{}: expected an object with a \"type\", got {}", path_,
+         value.dump().substr(0, 60));
   }
   known_.push_back("type");
   const auto type = value.find("type");
   if (type == value.end()) fail(Code::kConfig, "{}: the object has no \"type\"", path_);
   if (!type->is_string()) {
-    fail(Code::kConfig, "{}.type: expected a layer type (string), got {}", path_, type->dump().substr(0, 60));
+    fail(Code::kConfig, "{}.type: expected a layer type (string), got {}", path_,
+         type->dump().substr(0, 60));
   }
   type_ = type->get<std::string>();
 }
@@ -160,20 +164,27 @@ const Json& Config::require(const char* field, std::string_view expected) {
     if (std::ranges::find(known_, item.key()) == known_.end()) given.push_back(item.key());
   }
   const std::string near = nearest_name(field, given);
-  fail(Code::kConfig, "{} ({}): the required field \"{}\" ({}) is missing{}", path_, type_, field, expected,
-       near.empty() ? "" : fmt::format("; \"{}\" is not a field of it", near));
+  fail(Code::kConfig, "{} ({}): the required field \"{}\" ({}) is missing{}", path_, type_, field,
+       expected, near.empty() ? "" : fmt::format("; \"{}\" is not a field of it", near));
 }
 
 int64_t Config::to_integer(const Json& value, std::string_view field, int64_t least) const {
   // 2.0 is as good as 2; 2.5 is not.
-  const bool whole = value.is_number_integer() ||
-                     (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>() &&
-                      std::abs(value.get<double>()) < 1e15);
+  const bool whole =
+      value.is_number_integer() ||
+      (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>() &&
+       std::abs(value.get<double>()) < 1e15);
   if (!whole) error(field, fmt::format("expected an integer, got {}", value.dump().substr(0, 60)));
+  // What does not fit into 64 signed bits must not wrap around to something small.
+  constexpr uint64_t kLargest = std::numeric_limits<int64_t>::max();
+  if (value.is_number_unsigned() && value.get<uint64_t>() > kLargest) {
+    error(field, fmt::format("expected at most 2^31, got {}", value.dump()));
+  }
   const auto integer = value.get<int64_t>();
   if (integer < least) error(field, fmt::format("expected at least {}, got {}", least, integer));
   // Keeps every later product of sizes within 64 bits.
-  if (integer > (int64_t{1} << 31)) error(field, fmt::format("expected at most 2^31, got {}", integer));
+  if (integer > (int64_t{1} << 31))
+    error(field, fmt::format("expected at most 2^31, got {}", integer));
   return integer;
 }
 
@@ -199,7 +210,8 @@ double Config::number(const char* field, double otherwise) {
 
 bool Config::boolean(const char* field) {
   const Json& value = require(field, "true or false");
-  if (!value.is_boolean()) error(field, fmt::format("expected true or false, got {}", value.dump().substr(0, 60)));
+  if (!value.is_boolean())
+    error(field, fmt::format("expected true or false, got {}", value.dump().substr(0, 60)));
   return value.get<bool>();
 }
 
@@ -209,7 +221,8 @@ bool Config::boolean(const char* field, bool otherwise) {
 
 std::string Config::string(const char* field) {
   const Json& value = require(field, "string");
-  if (!value.is_string()) error(field, fmt::format("expected a string, got {}", value.dump().substr(0, 60)));
+  if (!value.is_string())
+    error(field, fmt::format("expected a string, got {}", value.dump().substr(0, 60)));
   return value.get<std::string>();
 }
 
@@ -221,14 +234,17 @@ DType Config::to_dtype(const Json& value, std::string_view field) const {
   if (value.is_string()) {
     if (const auto dtype = dtype_named(value.get_ref<const std::string&>())) return *dtype;
   }
-  error(field, fmt::format("expected one of \"float32\", \"int32\", \"bool\", \"complex64\", \"bfloat16\", \"float16\", "
+  error(field, fmt::format("expected one of \"float32\", \"int32\", \"bool\", \"complex64\", "
+                           "\"bfloat16\", \"float16\", "
                            "\"int8\", got {}",
                            value.dump().substr(0, 60)));
 }
 
 DType Config::dtype(const char* field) { return to_dtype(require(field, "dtype"), field); }
 
-DType Config::dtype(const char* field, DType otherwise) { return optional_dtype(field).value_or(otherwise); }
+DType Config::dtype(const char* field, DType otherwise) {
+  return optional_dtype(field).value_or(otherwise);
+}
 
 std::optional<DType> Config::optional_dtype(const char* field) {
   const Json* value = find(field);
@@ -243,10 +259,12 @@ size_t Config::choice(const char* field, const std::vector<std::string>& names, 
     const auto it = std::ranges::find(names, value->get_ref<const std::string&>());
     if (it != names.end()) return static_cast<size_t>(it - names.begin());
     const std::string near = nearest_name(value->get_ref<const std::string&>(), names);
-    error(field, fmt::format("expected one of \"{}\", got {}{}", fmt::join(names, "\", \""), value->dump(),
-                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    error(field,
+          fmt::format("expected one of \"{}\", got {}{}", fmt::join(names, "\", \""), value->dump(),
+                      near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
-  error(field, fmt::format("expected one of \"{}\", got {}", fmt::join(names, "\", \""), value->dump().substr(0, 60)));
+  error(field, fmt::format("expected one of \"{}\", got {}", fmt::join(names, "\", \""),
+                           value->dump().substr(0, 60)));
 }
 
 std::vector<int64_t> Config::integers(const char* field) {
@@ -266,11 +284,13 @@ std::optional<std::vector<int64_t>> Config::optional_integers(const char* field)
   return integers(field);
 }
 
-std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t least, int64_t otherwise) {
+std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t least,
+                                         int64_t otherwise) {
   if (!find(field)) return std::vector<int64_t>(count, otherwise);
   std::vector<int64_t> out = integers(field);
   if (out.size() == 1 && !(*value_)[field].is_array()) out.resize(count, out[0]);
-  if (out.size() != count) error(field, fmt::format("expected one integer or {} of them, got {}", count, out.size()));
+  if (out.size() != count)
+    error(field, fmt::format("expected one integer or {} of them, got {}", count, out.size()));
   for (int64_t v : out) {
     if (v < least) error(field, fmt::format("expected at least {}, got {}", least, v));
   }
@@ -278,10 +298,12 @@ std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_
 }
 
 Activation Config::to_activation(const Json& value, std::string_view field) const {
-  const bool is_call = value.is_object() && value.contains("function") && value["function"].is_string();
+  const bool is_call =
+      value.is_object() && value.contains("function") && value["function"].is_string();
   if (!value.is_string() && !is_call) {
-    error(field, fmt::format("expected the name of a function or {{\"function\": name, ...}}, got {}",
-                             value.dump().substr(0, 60)));
+    error(field,
+          fmt::format("expected the name of a function or {{\"function\": name, ...}}, got {}",
+                      value.dump().substr(0, 60)));
   }
   const auto name = is_call ? value["function"].get<std::string>() : value.get<std::string>();
   const auto it = std::ranges::find(kFunctions, name, &NamedFunction::name);
@@ -302,7 +324,8 @@ Activation Config::to_activation(const Json& value, std::string_view field) cons
     } else if (name == "gelu" && item.key() == "approximate" && item.value().is_boolean()) {
       out.op = item.value().get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
     } else {
-      error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}", name, item.key(), item.value().dump()));
+      error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}", name, item.key(),
+                               item.value().dump()));
     }
   }
   return out;
@@ -326,12 +349,14 @@ Array Config::array(const char* field) {
   if (out.is_complex) value = &(*value)["complex"];
   out.shape = nested_shape(*value);
   if (!collect(*value, out.shape, 0, &out.values)) {
-    error(field, fmt::format("expected a number or nested lists of equal lengths, got {}", value->dump().substr(0, 60)));
+    error(field, fmt::format("expected a number or nested lists of equal lengths, got {}",
+                             value->dump().substr(0, 60)));
   }
   if (!out.is_complex) return out;
   if (out.shape.empty() || out.shape.back() != 2) error(field, "expected (real, imaginary) pairs");
   std::vector<complex64> pairs;
-  for (size_t i = 0; i < out.values.size(); i += 2) pairs.emplace_back(out.values[i].real(), out.values[i + 1].real());
+  for (size_t i = 0; i < out.values.size(); i += 2)
+    pairs.emplace_back(out.values[i].real(), out.values[i + 1].real());
   out.values = std::move(pairs);
   out.shape.pop_back();
   return out;
@@ -350,10 +375,12 @@ Config Config::nested_required(const char* field) {
 std::vector<Config> Config::list(const char* field) {
   const Json& value = require(field, "list of layer configs");
   if (!value.is_array()) {
-    error(field, fmt::format("expected a list of layer configs, got {}", value.dump().substr(0, 60)));
+    error(field,
+          fmt::format("expected a list of layer configs, got {}", value.dump().substr(0, 60)));
   }
   std::vector<Config> out;
-  for (size_t i = 0; i < value.size(); ++i) out.emplace_back(value[i], fmt::format("{}.{}[{}]", path_, field, i));
+  for (size_t i = 0; i < value.size(); ++i)
+    out.emplace_back(value[i], fmt::format("{}.{}[{}]", path_, field, i));
   return out;
 }
 
@@ -381,7 +408,8 @@ std::string Config::unknown_message(const std::string& key) const {
 
 void Config::finish() const {
   for (const auto& item : value_->items()) {
-    if (std::ranges::find(known_, item.key()) == known_.end()) error(item.key(), unknown_message(item.key()));
+    if (std::ranges::find(known_, item.key()) == known_.end())
+      error(item.key(), unknown_message(item.key()));
   }
 }
 

@@ -1,10 +1,10 @@
-// Typed access to a layer's JSON object. Each error names the JSON path, what was expected and the nearest valid name.
+// Typed access to a layer's JSON object. Each error names the JSON path, what was expected and the
+// nearest valid name.
 #pragma once
-
-#include <nlohmann/json_fwd.hpp>
 
 #include <cstdint>
 #include <functional>
+#include <nlohmann/json_fwd.hpp>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -27,7 +27,8 @@ struct Activation {
   float parameter = 0;
 };
 
-// A constant array of a config: numbers in nested lists. Complex numbers are [re, im] pairs under {"complex": ...}.
+// A constant array of a config: numbers in nested lists. Complex numbers are [re, im] pairs under
+// {"complex": ...}.
 struct Array {
   Shape shape;
   std::vector<complex64> values;
@@ -63,7 +64,8 @@ class Config {
   std::vector<int64_t> integers(const char* field);
   std::optional<std::vector<int64_t>> optional_integers(const char* field);
   // One integer stands for `count` equal ones.
-  std::vector<int64_t> integers_of(const char* field, size_t count, int64_t least, int64_t otherwise);
+  std::vector<int64_t> integers_of(const char* field, size_t count, int64_t least,
+                                   int64_t otherwise);
   // Null is no function.
   std::optional<Activation> activation(const char* field);
   Activation activation(const char* field, Activation otherwise);

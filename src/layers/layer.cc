@@ -30,14 +30,18 @@ int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
   const int64_t missing = floor_mod(-output_latency * ratio.numerator(), ratio.denominator());
   if (missing != 0) {
     fail(Code::kUnsupported,
-         "{} \"{}\": the step-wise output latency {} of the layers before it is not divisible by its output ratio {}/{}: "
+         "{} \"{}\": the step-wise output latency {} of the layers before it is not divisible by "
+         "its output ratio {}/{}: "
          "insert a Delay of {}/{} steps before it",
-         type_, name_, output_latency, ratio.numerator(), ratio.denominator(), missing, ratio.numerator());
+         type_, name_, output_latency, ratio.numerator(), ratio.denominator(), missing,
+         ratio.numerator());
   }
   return ratio.floor_times(output_latency) + this->output_latency();
 }
 
-int64_t Layer::output_length(int64_t time, const ChannelSpec&) const { return output_ratio().floor_times(time); }
+int64_t Layer::output_length(int64_t time, const ChannelSpec&) const {
+  return output_ratio().floor_times(time);
+}
 
 SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants) const {
   SequenceSpec out = input;

@@ -1,4 +1,5 @@
-// The interface of every layer. Combinators know nothing else of their children, and no layer knows another.
+// The interface of every layer. Combinators know nothing else of their children, and no layer knows
+// another.
 #pragma once
 
 #include <memory>
@@ -30,7 +31,8 @@ struct EmitSpec {
   SequenceSpec sequence;
 };
 
-// Collects what the layers of a tree declare, each under its own path, in the order in which they run.
+// Collects what the layers of a tree declare, each under its own path, in the order in which they
+// run.
 class Declaration {
  public:
   explicit Declaration(Constants constants) : constants_(constants) {}
@@ -75,7 +77,9 @@ class Layer {
   int64_t parameter_count() const { return parameter_count_; }
   virtual std::vector<const Layer*> children() const { return {}; }
   // What a child is given when the layer is given `input`.
-  virtual ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const { return input; }
+  virtual ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const {
+    return input;
+  }
 
   // Time. The defaults are those of a layer that maps each step on its own.
   virtual int64_t block_size() const { return 1; }
@@ -87,6 +91,7 @@ class Layer {
   virtual int64_t accumulated_input_latency(int64_t input_latency) const;
   virtual int64_t accumulated_output_latency(int64_t output_latency) const;
   virtual ReceptiveFields receptive_field_per_step() const { return {StepRange{0, 0}}; }
+  virtual ReceptiveField receptive_field() const { return merge_all(receptive_field_per_step()); }
 
   // Shapes. Throws kShape if the layer cannot take the input. Constants may lack data here.
   virtual ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const = 0;
@@ -96,9 +101,11 @@ class Layer {
   // The input spec that the weights or the config imply, if they do.
   virtual std::optional<ChannelSpec> implied_input() const { return std::nullopt; }
 
-  // Declares state and emits for an input of that spec, in the order in which step and layer use them.
+  // Declares state and emits for an input of that spec, in the order in which step and layer use
+  // them.
   virtual void declare(Declaration&, const SequenceSpec&) const {}
-  // Whether the output is always x itself, perhaps under another channel shape, so that it takes no memory.
+  // Whether the output is always x itself, perhaps under another channel shape, so that it takes no
+  // memory.
   virtual bool returns_view() const { return false; }
 
   virtual Sequence layer(Run& run, const Sequence& x) const = 0;
@@ -131,7 +138,9 @@ class StatelessLayer : public Layer {
 // A stateless layer whose output has the spec of its input.
 class PointwiseLayer : public StatelessLayer {
  public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override { return input; }
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    return input;
+  }
 };
 
 }  // namespace sl

@@ -33,7 +33,8 @@ Sequence Run::scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t t
 }
 
 Sequence Run::call(const Layer& child, const Sequence& x, Side side) {
-  return on_side(side, [&] { return mode_ == Mode::kLayer ? child.layer(*this, x) : child.step(*this, x); });
+  return on_side(
+      side, [&] { return mode_ == Mode::kLayer ? child.layer(*this, x) : child.step(*this, x); });
 }
 
 void Run::emit(const Sequence& sequence) {

@@ -54,7 +54,8 @@ Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
   Tensor out = tensor;
   for (const Slice& slice : slices_) {
     if (out.shape.empty() || out.shape[0] != slice.count) {
-      fail(Code::kWeights, "tensor \"{}\" is {}: expected {} stacked on the first axis, one for each repeat", name,
+      fail(Code::kWeights,
+           "tensor \"{}\" is {}: expected {} stacked on the first axis, one for each repeat", name,
            to_string(tensor.shape), slice.count);
     }
     out.shape.erase(0);
@@ -72,11 +73,13 @@ Tensor WeightScope::get_any(std::string_view name, std::string_view collection) 
   return take(full, *tensor);
 }
 
-Tensor WeightScope::get(std::string_view name, const Shape& expected, DType dtype, std::string_view collection) const {
+Tensor WeightScope::get(std::string_view name, const Shape& expected, DType dtype,
+                        std::string_view collection) const {
   const std::string full = path(name, collection);
   const Tensor* tensor = tensors_ ? tensors_->find(full) : nullptr;
   if (!tensor) {
-    fail(Code::kWeights, "tensor \"{}\" is missing: expected {} {}", full, name_of(dtype), expected_text(expected));
+    fail(Code::kWeights, "tensor \"{}\" is missing: expected {} {}", full, name_of(dtype),
+         expected_text(expected));
   }
   const Tensor out = take(full, *tensor);
   const bool accepted = dtype == DType::kFloat32 ? is_float(out.dtype) : out.dtype == dtype;
@@ -85,7 +88,8 @@ Tensor WeightScope::get(std::string_view name, const Shape& expected, DType dtyp
          dtype == DType::kFloat32 ? "float32, float16 or bfloat16" : name_of(dtype));
   }
   if (!matches(out.shape, expected)) {
-    fail(Code::kWeights, "tensor \"{}\" is {}: expected {}", full, to_string(out.shape), expected_text(expected));
+    fail(Code::kWeights, "tensor \"{}\" is {}: expected {}", full, to_string(out.shape),
+         expected_text(expected));
   }
   return out;
 }

@@ -51,8 +51,8 @@ class WeightScope {
   WeightScope slice(int64_t index, int64_t count) const;
 
   bool has(std::string_view name, std::string_view collection = "params") const;
-  // Fails with name and both shapes if it is missing, misshapen or not of an accepted dtype: any float for kFloat32,
-  // exactly the dtype else.
+  // Fails with name and both shapes if it is missing, misshapen or not of an accepted dtype: any
+  // float for kFloat32, exactly the dtype else.
   Tensor get(std::string_view name, const Shape& expected, DType dtype = DType::kFloat32,
              std::string_view collection = "params") const;
   // The same of unknown rank.

@@ -31,7 +31,8 @@ OrderedJson to_json(const ReceptiveField& field) {
 }
 
 OrderedJson to_json(const ChannelSpec& spec) {
-  return {{"dtype", name_of(spec.dtype)}, {"channel_shape", std::vector<int64_t>(spec.shape.begin(), spec.shape.end())}};
+  return {{"dtype", name_of(spec.dtype)},
+          {"channel_shape", std::vector<int64_t>(spec.shape.begin(), spec.shape.end())}};
 }
 
 void add_state(const Layer& layer, const ChannelSpec& input, OrderedJson* out) {
@@ -69,12 +70,13 @@ OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>&
   out["parameters"] = layer.parameter_count();
   out["block_size"] = value_or_error([&] { return layer.block_size(); });
   out["output_ratio"] = value_or_error([&] {
-    return std::vector<int64_t>{layer.output_ratio().numerator(), layer.output_ratio().denominator()};
+    return std::vector<int64_t>{layer.output_ratio().numerator(),
+                                layer.output_ratio().denominator()};
   });
   out["supports_step"] = value_or_error([&] { return layer.supports_step(); });
   out["input_latency"] = value_or_error([&] { return layer.input_latency(); });
   out["output_latency"] = value_or_error([&] { return layer.output_latency(); });
-  out["receptive_field"] = value_or_error([&] { return to_json(merge_all(layer.receptive_field_per_step())); });
+  out["receptive_field"] = value_or_error([&] { return to_json(layer.receptive_field()); });
   if (input) {
     out["input"] = to_json(*input);
     out["output"] = value_or_error([&] { return to_json(layer.output_spec(*input, Constants())); });

@@ -15,12 +15,15 @@ namespace {
 // Deep enough for any real model, shallow enough for any stack.
 constexpr int kMaxDepth = 200;
 
+// Enough for any real model; a Repeat in a small config can ask for more than memory holds.
+constexpr int kMaxLayers = 1 << 16;
+
 class TreeBuilder final : public Builder {
  public:
   explicit TreeBuilder(const Registry& registry) : registry_(registry) {}
 
-  std::unique_ptr<Layer> build(Config config, const WeightScope& scope, const std::string& default_name,
-                               bool share_scope) const override {
+  std::unique_ptr<Layer> build(Config config, const WeightScope& scope,
+                               const std::string& default_name, bool share_scope) const override {
     const TypeFactory* factory = registry_.find(config.type());
     if (!factory) {
       const std::string near = nearest_name(config.type(), registry_.types());
@@ -28,6 +31,9 @@ class TreeBuilder final : public Builder {
            near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
     }
     const Depth depth(this, config.path());
+    if (++count_ > kMaxLayers) {
+      fail(Code::kConfig, "{}: the model has more than {} layers", config.path(), kMaxLayers);
+    }
     std::string name = name_of(config, default_name);
     const int64_t before = scope.use().parameters;
     const WeightScope own = share_scope ? scope : scope.child(name);
@@ -44,7 +50,8 @@ class TreeBuilder final : public Builder {
  private:
   struct Depth {
     Depth(const TreeBuilder* builder, const std::string& path) : builder(builder) {
-      if (++builder->depth_ > kMaxDepth) fail(Code::kConfig, "{}: layers nest deeper than {}", path, kMaxDepth);
+      if (++builder->depth_ > kMaxDepth)
+        fail(Code::kConfig, "{}: layers nest deeper than {}", path, kMaxDepth);
     }
     Depth(const Depth&) = delete;
     Depth& operator=(const Depth&) = delete;
@@ -55,22 +62,27 @@ class TreeBuilder final : public Builder {
   static std::string name_of(const Config& config, const std::string& default_name) {
     const auto it = config.json().find("name");
     if (it == config.json().end() || it->is_null()) return default_name;
-    if (!it->is_string()) config.error("name", fmt::format("expected a string, got {}", it->dump().substr(0, 60)));
+    if (!it->is_string())
+      config.error("name", fmt::format("expected a string, got {}", it->dump().substr(0, 60)));
     return it->get<std::string>();
   }
 
   const Registry& registry_;
   mutable int depth_ = 0;
+  mutable int count_ = 0;
 };
 
-// nlohmann recurses over nested arrays and objects when it frees them: hostile nesting must not exhaust the stack.
+// nlohmann recurses over nested arrays and objects when it frees them: hostile nesting must not
+// exhaust the stack.
 void check_nesting(std::string_view text) {
   int depth = 0;
   bool in_string = false;
   for (size_t i = 0; i < text.size(); ++i) {
     if (in_string) {
-      if (text[i] == '\\') ++i;
-      else if (text[i] == '"') in_string = false;
+      if (text[i] == '\\')
+        ++i;
+      else if (text[i] == '"')
+        in_string = false;
       continue;
     }
     if (text[i] == '"') in_string = true;
@@ -95,7 +107,8 @@ void check_all_used(const TensorStore& weights, const WeightUse& use) {
   for (const std::string& name : weights.names()) {
     if (use.names.contains(name)) continue;
     const std::string near = nearest_name(name, used);
-    fail(Code::kWeights, "tensor \"{}\" {} is not used by any layer{}", name, to_string(weights.find(name)->shape),
+    fail(Code::kWeights, "tensor \"{}\" {} is not used by any layer{}", name,
+         to_string(weights.find(name)->shape),
          near.empty() ? "" : fmt::format("; the model has \"{}\"", near));
   }
 }
@@ -112,7 +125,8 @@ bool exists(const std::string& path) { return std::ifstream(path).good(); }
 
 }  // namespace
 
-Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights, const ModelOptions& options)
+Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights,
+             const ModelOptions& options)
     : weights_(std::move(weights)),
       allocator_(options.allocator),
       parallel_(options.num_threads, options.parallel_for, options.parallel_for_user_data) {
@@ -123,15 +137,17 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use));
   if (weights_) check_all_used(*weights_, use);
   const std::string canonical = json.dump();
-  fingerprint_ = hash_bytes(canonical.data(), canonical.size(), weights_ ? weights_->fingerprint() : 0);
-  log(LogLevel::kInfo, "made a {} with {} parameters, kernels for {}", root_->type(), root_->parameter_count(),
-      kernels::active_target());
+  fingerprint_ =
+      hash_bytes(canonical.data(), canonical.size(), weights_ ? weights_->fingerprint() : 0);
+  log(LogLevel::kInfo, "made a {} with {} parameters, kernels for {}", root_->type(),
+      root_->parameter_count(), kernels::active_target());
 }
 
 std::unique_ptr<Model> Model::open(const std::string& directory, const ModelOptions& options) {
   const std::string config = read_text(directory + "/config.json");
   const std::string weights = directory + "/model.safetensors";
-  return std::make_unique<Model>(config, exists(weights) ? TensorStore::open(weights) : nullptr, options);
+  return std::make_unique<Model>(config, exists(weights) ? TensorStore::open(weights) : nullptr,
+                                 options);
 }
 
 std::optional<ChannelSpec> Model::input_spec() const {
@@ -139,11 +155,14 @@ std::optional<ChannelSpec> Model::input_spec() const {
   if (!recorded) return root_->implied_input();
   const auto json = Json::parse(*recorded, nullptr, /*allow_exceptions=*/false);
   ChannelSpec spec;
-  const bool usable = json.is_object() && json.contains("channel_shape") && json["channel_shape"].is_array() &&
-                      json["channel_shape"].size() <= 8;
-  if (!usable) fail(Code::kWeights, "metadata \"input\": expected {{\"channel_shape\": [...], \"dtype\": ...}}");
+  const bool usable = json.is_object() && json.contains("channel_shape") &&
+                      json["channel_shape"].is_array() && json["channel_shape"].size() <= 8;
+  if (!usable)
+    fail(Code::kWeights,
+         "metadata \"input\": expected {{\"channel_shape\": [...], \"dtype\": ...}}");
   for (const auto& dim : json["channel_shape"]) {
-    if (!dim.is_number_unsigned()) fail(Code::kWeights, "metadata \"input\": bad \"channel_shape\"");
+    if (!dim.is_number_unsigned())
+      fail(Code::kWeights, "metadata \"input\": bad \"channel_shape\"");
     spec.shape.push_back(dim.get<int64_t>());
   }
   if (json.contains("dtype") && json["dtype"].is_string()) {

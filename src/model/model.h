@@ -25,7 +25,8 @@ struct ModelOptions {
 
 class Model {
  public:
-  Model(std::string_view config, std::shared_ptr<const TensorStore> weights, const ModelOptions& options);
+  Model(std::string_view config, std::shared_ptr<const TensorStore> weights,
+        const ModelOptions& options);
   // Of a directory with config.json and model.safetensors.
   static std::unique_ptr<Model> open(const std::string& directory, const ModelOptions& options);
 
@@ -37,8 +38,10 @@ class Model {
   // The spec recorded with the weights, else the one that the layers imply.
   std::optional<ChannelSpec> input_spec() const;
 
-  // Runs a whole sequence. The result lies in the workspace, or is x itself. Wanted emits have the right shape.
-  Sequence apply(Workspace& workspace, const Sequence& x, std::span<Sequence> emits, const Constants& constants) const;
+  // Runs a whole sequence. The result lies in the workspace, or is x itself. Wanted emits have the
+  // right shape.
+  Sequence apply(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
+                 const Constants& constants) const;
   // Everything that the layers declare for an input.
   Declaration declare(const SequenceSpec& input, const Constants& constants) const;
   // The tree as JSON.

@@ -38,7 +38,8 @@ void fill(std::byte* data, const StateTensor& tensor) {
   const auto value = static_cast<float>(tensor.fill);
   std::array<std::byte, sizeof(complex64)> one{};
   ops::convert(&value, DType::kFloat32, one.data(), tensor.dtype, 1);
-  for (int64_t i = 0; i < count; ++i) std::memcpy(data + static_cast<size_t>(i) * element, one.data(), element);
+  for (int64_t i = 0; i < count; ++i)
+    std::memcpy(data + static_cast<size_t>(i) * element, one.data(), element);
 }
 
 }  // namespace
@@ -74,14 +75,16 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
 void StreamPlan::declare() {
   Stack stack(model_->allocator());
   std::vector<Constant> constants;
-  for (const ConstantSpec& c : constants_) constants.push_back(import_constant(stack, c.name, c.view));
+  for (const ConstantSpec& c : constants_)
+    constants.push_back(import_constant(stack, c.name, c.view));
   const Constants all(constants);
   output_ = model_->root().output_spec(input_.channels, all);
   const Declaration declaration = model_->declare(input_, all);
   tensors_ = declaration.states();
   emits_ = declaration.emits();
 
-  const std::string options = fmt::format("{} {} {}", to_string(input_.channels), input_.batch, input_.time);
+  const std::string options =
+      fmt::format("{} {} {}", to_string(input_.channels), input_.batch, input_.time);
   fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
   for (const StateTensor& tensor : tensors_) {
     offsets_.push_back(data_bytes_);
@@ -93,7 +96,8 @@ void StreamPlan::declare() {
 
 void StreamPlan::check_constant(size_t index, std::string_view name, const View& view) const {
   const ConstantSpec& spec = constants_[index];
-  if (spec.name != name) fail(Code::kInvalidArgument, "constant {} is \"{}\": expected \"{}\"", index, name, spec.name);
+  if (spec.name != name)
+    fail(Code::kInvalidArgument, "constant {} is \"{}\": expected \"{}\"", index, name, spec.name);
   bool fits = view.dtype == spec.view.dtype && view.is_array == spec.view.is_array &&
               view.dims.rank() == spec.view.dims.rank();
   for (int i = 0; fits && i < view.dims.rank(); ++i) {
@@ -101,8 +105,9 @@ void StreamPlan::check_constant(size_t index, std::string_view name, const View&
     fits = is_time ? view.dims[i] <= spec.view.dims[i] : view.dims[i] == spec.view.dims[i];
   }
   if (!fits) {
-    fail(Code::kShape, "constant \"{}\" is {} {}: the stream was made for {} {}", name, name_of(view.dtype),
-         to_string(view.dims), name_of(spec.view.dtype), to_string(spec.view.dims));
+    fail(Code::kShape, "constant \"{}\" is {} {}: the stream was made for {} {}", name,
+         name_of(view.dtype), to_string(view.dims), name_of(spec.view.dtype),
+         to_string(spec.view.dims));
   }
 }
 
@@ -111,13 +116,15 @@ void StreamPlan::initialise(std::byte* data) const {
 }
 
 void StreamPlan::rehearse(std::byte* data, Workspace& workspace) const {
-  // Small and large calls may take different ways through a layer, and so may valid and invalid steps.
+  // Small and large calls may take different ways through a layer, and so may valid and invalid
+  // steps.
   for (const int64_t time : {input_.time, block_size_}) {
     for (const bool valid : {false, true}) rehearse_step(data, workspace, time, valid);
   }
 }
 
-void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const {
+void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t time,
+                               bool valid) const {
   Stack& stack = workspace.on(Side::kB);
   const Stack::Mark mark = stack.mark();
   View view;
@@ -134,7 +141,8 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
   for (size_t i = 0; i < constants_.size(); ++i) {
     constants[i] = import_constant(stack, constants_[i].name, constants_[i].view, /*copy=*/true);
   }
-  Run run(Mode::kStep, workspace, one_thread(), Constants(std::span(constants.data(), constants_.size())));
+  Run run(Mode::kStep, workspace, one_thread(),
+          Constants(std::span(constants.data(), constants_.size())));
   run.bind_state(data, offsets_);
   const Stack::Mark output = workspace.on(Side::kA).mark();
   run.call(model_->root(), x, Side::kA);
@@ -146,23 +154,26 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
     : plan_(std::move(plan)),
       data_(memory),
       workspace_(memory + plan_.data_bytes(), plan_.workspace_bytes(Side::kA),
-                 memory + plan_.data_bytes() + plan_.workspace_bytes(Side::kA), plan_.workspace_bytes(Side::kB)) {
+                 memory + plan_.data_bytes() + plan_.workspace_bytes(Side::kA),
+                 plan_.workspace_bytes(Side::kB)) {
   std::memset(memory, 0, plan_.bytes());  // touches every page
   reset();
   plan_.rehearse(data_, workspace_);
   reset();
 }
 
-void Stream::step(const View& x, const View& y, std::span<Sequence> emits, std::span<const std::string_view> names,
-                  std::span<const View> constants) {
+void Stream::step(const View& x, const View& y, std::span<Sequence> emits,
+                  std::span<const std::string_view> names, std::span<const View> constants) {
   // From the start, whatever a failed step may have left.
   workspace_.on(Side::kA).release({});
   workspace_.on(Side::kB).release({});
   Stack& stack = workspace_.on(Side::kB);
   const Sequence input = import_sequence(stack, x);
   std::array<Constant, kMaxConstants> imported;
-  for (size_t i = 0; i < constants.size(); ++i) imported[i] = import_constant(stack, names[i], constants[i]);
-  Run run(Mode::kStep, workspace_, one_thread(), Constants(std::span(imported.data(), constants.size())));
+  for (size_t i = 0; i < constants.size(); ++i)
+    imported[i] = import_constant(stack, names[i], constants[i]);
+  Run run(Mode::kStep, workspace_, one_thread(),
+          Constants(std::span(imported.data(), constants.size())));
   run.bind_state(data_, plan_.offsets());
   run.bind_emits(emits);
   export_sequence(run.call(plan_.model().root(), input, Side::kA), y);
@@ -193,12 +204,16 @@ void Stream::load(const std::byte* in, size_t size) {
   SaveHeader header{};
   if (size < sizeof(header)) fail(Code::kState, "not a saved state: {} bytes", size);
   std::memcpy(&header, in, sizeof(header));
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0) fail(Code::kState, "not a saved state");
+  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
+    fail(Code::kState, "not a saved state");
   if (header.version != kSaveVersion) {
-    fail(Code::kState, "a saved state of version {}: expected version {}", header.version, kSaveVersion);
+    fail(Code::kState, "a saved state of version {}: expected version {}", header.version,
+         kSaveVersion);
   }
+  if (header.header_bytes != sizeof(header)) fail(Code::kState, "not a saved state");
   if (header.fingerprint != plan_.fingerprint()) {
-    fail(Code::kState, "the saved state is of another model, or of another batch, max_steps or input spec");
+    fail(Code::kState,
+         "the saved state is of another model, or of another batch, max_steps or input spec");
   }
   if (header.data_bytes != plan_.data_bytes() || size != save_bytes()) {
     fail(Code::kState, "the saved state has {} bytes: expected {}", size, save_bytes());

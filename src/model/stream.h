@@ -34,8 +34,8 @@ class StreamPlan {
   const std::vector<size_t>& offsets() const { return offsets_; }
   const std::vector<EmitSpec>& emits() const { return emits_; }
   size_t constant_count() const { return constants_.size(); }
-  // Fails if a step's constant is not of the name and shape that the stream was made for. A sequence may be shorter, as
-  // a constant that is streamed along with x is.
+  // Fails if a step's constant is not of the name and shape that the stream was made for. A
+  // sequence may be shorter, as a constant that is streamed along with x is.
   void check_constant(size_t index, std::string_view name, const View& view) const;
   size_t data_bytes() const { return data_bytes_; }
   size_t workspace_bytes(Side side) const { return workspace_bytes_[static_cast<size_t>(side)]; }
@@ -84,8 +84,8 @@ class Stream {
   std::byte* tensor(size_t index) const { return data_ + plan_.offsets()[index]; }
 
   // Real-time. Shapes were checked against the plan.
-  void step(const View& x, const View& y, std::span<Sequence> emits, std::span<const std::string_view> names,
-            std::span<const View> constants);
+  void step(const View& x, const View& y, std::span<Sequence> emits,
+            std::span<const std::string_view> names, std::span<const View> constants);
   void reset() { plan_.initialise(data_); }
   void copy_from(const Stream& source);
   size_t save_bytes() const;

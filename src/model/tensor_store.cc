@@ -70,7 +70,8 @@ std::shared_ptr<TensorStore> TensorStore::open(const std::string& path) {
   image->size = static_cast<size_t>(info.st_size);
   if (image->size > 0) {
     void* mapping = mmap(nullptr, image->size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (mapping == MAP_FAILED) fail(Code::kIo, "{}: cannot be mapped: {}", path, std::strerror(errno));
+    if (mapping == MAP_FAILED)
+      fail(Code::kIo, "{}: cannot be mapped: {}", path, std::strerror(errno));
     image->mapping = mapping;
     image->data = static_cast<const std::byte*>(mapping);
   }
@@ -94,7 +95,8 @@ namespace {
 
 Shape parse_shape(const nlohmann::json& value, const std::string& where) {
   Shape shape;
-  if (!value.is_array() || value.size() > Shape::kMaxRank) fail(Code::kWeights, "{}: bad \"shape\"", where);
+  if (!value.is_array() || value.size() > Shape::kMaxRank)
+    fail(Code::kWeights, "{}: bad \"shape\"", where);
   int64_t elements = 1;
   for (const auto& dim : value) {
     if (!dim.is_number_unsigned() || dim.get<uint64_t>() > (uint64_t{1} << 40)) {
@@ -115,15 +117,19 @@ struct Entry {
 };
 
 Entry parse_entry(const nlohmann::json& value, const std::string& where, size_t data_size) {
-  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") || !value.contains("data_offsets")) {
+  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
+      !value.contains("data_offsets")) {
     fail(Code::kWeights, "{}: needs \"dtype\", \"shape\" and \"data_offsets\"", where);
   }
   Entry entry;
   const auto& dtype = value["dtype"];
-  const auto* stored = std::ranges::find_if(
-      kStoredTypes, [&](const StoredType& t) { return dtype.is_string() && dtype.get_ref<const std::string&>() == t.name; });
+  const auto* stored = std::ranges::find_if(kStoredTypes, [&](const StoredType& t) {
+    return dtype.is_string() && dtype.get_ref<const std::string&>() == t.name;
+  });
   if (stored == std::end(kStoredTypes)) {
-    fail(Code::kWeights, "{}: dtype {} is not read: expected F32, F16, BF16, I32, I8 or BOOL", where, dtype.dump());
+    // Only what does not nest is quoted: hostile nesting must not exhaust the stack.
+    fail(Code::kWeights, "{}: dtype {} is not read: expected F32, F16, BF16, I32, I8 or BOOL",
+         where, dtype.is_structured() ? dtype.type_name() : dtype.dump());
   }
   entry.tensor.dtype = stored->dtype;
   entry.tensor.shape = parse_shape(value["shape"], where);
@@ -135,7 +141,8 @@ Entry parse_entry(const nlohmann::json& value, const std::string& where, size_t 
   entry.begin = offsets[0].get<size_t>();
   entry.end = offsets[1].get<size_t>();
   if (entry.begin > entry.end || entry.end > data_size) {
-    fail(Code::kWeights, "{}: its data [{}, {}) is not within the {} bytes of the file: is it cut short?", where,
+    fail(Code::kWeights,
+         "{}: its data [{}, {}) is not within the {} bytes of the file: is it cut short?", where,
          entry.begin, entry.end, data_size);
   }
   if (entry.end - entry.begin != entry.tensor.bytes()) {
@@ -149,14 +156,18 @@ Entry parse_entry(const nlohmann::json& value, const std::string& where, size_t 
 
 void TensorStore::parse(std::shared_ptr<const Image> image, const std::string& source) {
   uint64_t header_size = 0;
-  if (image->size < sizeof(header_size)) fail(Code::kWeights, "{}: not a safetensors file: {} bytes", source, image->size);
+  if (image->size < sizeof(header_size))
+    fail(Code::kWeights, "{}: not a safetensors file: {} bytes", source, image->size);
   std::memcpy(&header_size, image->data, sizeof(header_size));
   if (header_size > kMaxHeader || header_size > image->size - sizeof(header_size)) {
-    fail(Code::kWeights, "{}: not a safetensors file: its header would have {} bytes", source, header_size);
+    fail(Code::kWeights, "{}: not a safetensors file: its header would have {} bytes", source,
+         header_size);
   }
   const auto* text = reinterpret_cast<const char*>(image->data) + sizeof(header_size);
-  const auto header = nlohmann::json::parse(text, text + header_size, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object()) fail(Code::kWeights, "{}: not a safetensors file: its header is not JSON", source);
+  const auto header =
+      nlohmann::json::parse(text, text + header_size, nullptr, /*allow_exceptions=*/false);
+  if (!header.is_object())
+    fail(Code::kWeights, "{}: not a safetensors file: its header is not JSON", source);
 
   const size_t data_begin = sizeof(header_size) + header_size;
   for (const auto& item : header.items()) {
@@ -179,7 +190,8 @@ void TensorStore::parse(std::shared_ptr<const Image> image, const std::string& s
       entry.tensor.dtype = DType::kComplex64;
       name.resize(name.size() - kComplexSuffix.size());
     }
-    if (reinterpret_cast<uintptr_t>(entry.tensor.data) % 4 == 0 || size_of(entry.tensor.dtype) == 1) {
+    if (reinterpret_cast<uintptr_t>(entry.tensor.data) % 4 == 0 ||
+        size_of(entry.tensor.dtype) == 1) {
       tensors_[name] = entry.tensor;
     } else {  // a header of odd length leaves the data misaligned
       add(name, entry.tensor.dtype, entry.tensor.shape, entry.tensor.data);
@@ -204,7 +216,8 @@ std::vector<std::string> TensorStore::names() const {
 const std::string& TensorStore::name_at(size_t index) const { return *order_[index]; }
 
 void TensorStore::add(const std::string& name, DType dtype, const Shape& shape, const void* data) {
-  if (tensors_.contains(name)) fail(Code::kInvalidArgument, "there is a tensor \"{}\" already", name);
+  if (tensors_.contains(name))
+    fail(Code::kInvalidArgument, "there is a tensor \"{}\" already", name);
   Tensor tensor{dtype, shape, nullptr};
   // shared_ptr<T[]> of max_align_t keeps any dtype aligned.
   const size_t units = tensor.bytes() / sizeof(std::max_align_t) + 1;
@@ -222,16 +235,29 @@ const std::string* TensorStore::metadata(const std::string& key) const {
   return it == metadata_.end() ? nullptr : &it->second;
 }
 
+namespace {
+
+// As hash_bytes, eight bytes at a time: weights are large.
+uint64_t hash_words(const std::byte* data, size_t size, uint64_t seed) {
+  const size_t words = size / sizeof(uint64_t);
+  for (size_t i = 0; i < words; ++i) {
+    uint64_t word;
+    std::memcpy(&word, data + i * sizeof(word), sizeof(word));
+    seed = (seed ^ word) * 1099511628211u;
+    seed ^= seed >> 32;  // a product's low bits know nothing of a word's high ones
+  }
+  return hash_bytes(data + words * sizeof(uint64_t), size % sizeof(uint64_t), seed);
+}
+
+}  // namespace
+
 uint64_t TensorStore::fingerprint() const {
-  constexpr size_t kSample = 256;
   uint64_t hash = hash_bytes(nullptr, 0);
   for (const auto& [name, tensor] : tensors_) {
     hash = hash_bytes(name.data(), name.size(), hash);
     const std::string spec = to_string(ChannelSpec{tensor.dtype, tensor.shape});
     hash = hash_bytes(spec.data(), spec.size(), hash);
-    const size_t sample = std::min(kSample, tensor.bytes());
-    hash = hash_bytes(tensor.data, sample, hash);
-    hash = hash_bytes(tensor.data + tensor.bytes() - sample, sample, hash);
+    hash = hash_words(tensor.data, tensor.bytes(), hash);
   }
   return hash;
 }

@@ -27,7 +27,7 @@ class TensorStore final : public TensorSet {
   void add(const std::string& name, DType dtype, const Shape& shape, const void* data);
   // Null if there is no such entry.
   const std::string* metadata(const std::string& key) const;
-  // Of names, dtypes, shapes and a sample of the data.
+  // Of names, dtypes, shapes and data.
   uint64_t fingerprint() const;
 
  private:

@@ -23,14 +23,16 @@ int max_rank(std::span<const ChannelSpec> specs) {
   return rank;
 }
 
-// Writes `from`, broadcast to the shape `to_shape`, with the given element strides of the destination.
-void broadcast_copy(const std::byte* from, const Shape& from_shape, std::byte* to, const Shape& to_shape,
-                    const int64_t* to_strides, int axis, size_t element) {
+// Writes `from`, broadcast to the shape `to_shape`, with the given element strides of the
+// destination.
+void broadcast_copy(const std::byte* from, const Shape& from_shape, std::byte* to,
+                    const Shape& to_shape, const int64_t* to_strides, int axis, size_t element) {
   if (axis == to_shape.rank()) {
     std::memcpy(to, from, element);
     return;
   }
-  const int64_t from_stride = from_shape[axis] == 1 ? 0 : from_shape.slice(axis + 1, from_shape.rank()).size();
+  const int64_t from_stride =
+      from_shape[axis] == 1 ? 0 : from_shape.slice(axis + 1, from_shape.rank()).size();
   const bool run = axis + 1 == to_shape.rank() && from_stride == 1 && to_strides[axis] == 1;
   if (run) {
     std::memcpy(to, from, static_cast<size_t>(to_shape[axis]) * element);
@@ -38,7 +40,8 @@ void broadcast_copy(const std::byte* from, const Shape& from_shape, std::byte* t
   }
   for (int64_t i = 0; i < to_shape[axis]; ++i) {
     broadcast_copy(from + static_cast<size_t>(i * from_stride) * element, from_shape,
-                   to + static_cast<size_t>(i * to_strides[axis]) * element, to_shape, to_strides, axis + 1, element);
+                   to + static_cast<size_t>(i * to_strides[axis]) * element, to_shape, to_strides,
+                   axis + 1, element);
   }
 }
 
@@ -63,11 +66,13 @@ Sequence in_dtype(Run& run, const Sequence& x, DType dtype) {
 }
 
 // Each frame of x, broadcast to `shape`, into y's frames at an offset in elements.
-void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64_t* strides, int64_t offset) {
+void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64_t* strides,
+           int64_t offset) {
   const Shape from = padded(x.channels, shape.rank());
   const size_t element = size_of(y.dtype);
   for (int64_t i = 0; i < x.steps(); ++i) {
-    broadcast_copy(x.frame(0, i), from, y.frame(0, i) + static_cast<size_t>(offset) * element, shape, strides, 0, element);
+    broadcast_copy(x.frame(0, i), from, y.frame(0, i) + static_cast<size_t>(offset) * element,
+                   shape, strides, 0, element);
   }
 }
 
@@ -133,7 +138,8 @@ Sequence output_of(Run& run, const ChannelSpec& spec, std::span<const Sequence> 
   return y;
 }
 
-Sequence join(Run& run, Combination combination, const ChannelSpec& spec, std::span<const Sequence> inputs) {
+Sequence join(Run& run, Combination combination, const ChannelSpec& spec,
+              std::span<const Sequence> inputs) {
   const Sequence y = output_of(run, spec, inputs);
   int64_t offset = 0;
   for (const Sequence& x : inputs) {
@@ -152,7 +158,8 @@ Sequence join(Run& run, Combination combination, const ChannelSpec& spec, std::s
   return y;
 }
 
-Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec, std::span<const Sequence> inputs) {
+Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
+                std::span<const Sequence> inputs) {
   const Sequence y = output_of(run, spec, inputs);
   const auto strides = strides_of(spec.shape);
   for (size_t i = 0; i < inputs.size(); ++i) {
@@ -175,7 +182,8 @@ Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec, std:
 }  // namespace
 
 Combination read_combination(Config& config) {
-  return static_cast<Combination>(config.choice("combination", {"stack", "concat", "add", "mean", "product"}, 0));
+  return static_cast<Combination>(
+      config.choice("combination", {"stack", "concat", "add", "mean", "product"}, 0));
 }
 
 ChannelSpec combined_spec(Combination combination, std::span<const ChannelSpec> specs) {

@@ -1,4 +1,5 @@
-// Broadcasting several sequences together and combining them (reference: utils.sequence_broadcast_combine).
+// Broadcasting several sequences together and combining them (reference:
+// utils.sequence_broadcast_combine).
 #pragma once
 
 #include <span>

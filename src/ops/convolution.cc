@@ -16,6 +16,8 @@ constexpr int64_t kShortRun = 32;
 constexpr int64_t kGatherFloats = 4096;
 // Rows per pass over the taps: their outputs stay in the L2 cache.
 constexpr int64_t kRowsPerPass = 192;
+// A product of so many rows is fast; then those that are closest in memory are best.
+constexpr int64_t kEnoughRows = 24;
 // Splitting less work than this among threads does not pay, nor do blocks of fewer rows.
 constexpr int64_t kParallelWork = int64_t{1} << 19;
 constexpr int64_t kParallelRows = 48;
@@ -85,8 +87,8 @@ void Convolution::pack(const std::vector<float>& kernel) {
 }
 
 // Output positions, with the batch as the outermost dimension. Neighbouring dimensions through
-// which inputs lie evenly are one; the largest of those that remain becomes the rows of the
-// products.
+// which inputs lie evenly are one. Of those that remain, the innermost one with enough positions,
+// else the largest, makes the products' rows.
 Convolution::Plan Convolution::plan(const ConvolutionInput& in) const {
   Plan out;
   std::array<OutputAxis, kMaxConvolutionRank + 1> all;
@@ -111,14 +113,14 @@ Convolution::Plan Convolution::plan(const ConvolutionInput& in) const {
     y_pitch *= windows;
   }
   add({in.batch, in.batch_pitch, y_pitch});
-  int largest = 0;
-  for (int i = 1; i < count; ++i) {
-    if (all[static_cast<size_t>(i)].count > all[static_cast<size_t>(largest)].count) largest = i;
+  int chosen = 0;
+  for (int i = 1; i < count && all[static_cast<size_t>(chosen)].count < kEnoughRows; ++i) {
+    if (all[static_cast<size_t>(i)].count > all[static_cast<size_t>(chosen)].count) chosen = i;
   }
   size_t other = 0;
   for (int i = 0; i < count; ++i) {
     const OutputAxis& axis = all[static_cast<size_t>(i)];
-    if (i == largest) {
+    if (i == chosen) {
       out.rows = axis;
     } else {
       out.others[other++] = axis;

@@ -1,9 +1,8 @@
 #include "ops/einops.h"
 
-#include <nlohmann/json.hpp>
-
 #include <algorithm>
 #include <cctype>
+#include <nlohmann/json.hpp>
 
 namespace sl::ops {
 namespace {
@@ -43,6 +42,7 @@ Einops::Einops(Config& config, std::initializer_list<const char*> reserved)
   output_ = parse(config, text.substr(arrow + kArrow.size()), /*is_input=*/false);
   check_sides(config);
   read_lengths(config);
+  check_lengths(config);
 }
 
 int Einops::axis_named(const Config& config, const std::string& name, bool is_input) {
@@ -136,6 +136,10 @@ void Einops::read_lengths(Config& config) {
     }
     given_[static_cast<size_t>(it - names_.begin())] = length.get<int64_t>();
   }
+}
+
+// The input tells at most one length of each group.
+void Einops::check_lengths(const Config& config) const {
   for (const Group& group : input_) {
     const auto unknown = [&](int axis) {
       return axis != kEllipsis && given_[static_cast<size_t>(axis)] == 0;

@@ -49,6 +49,7 @@ class Einops {
   int axis_named(const Config& config, const std::string& name, bool is_input);
   void check_sides(const Config& config) const;
   void read_lengths(Config& config);
+  void check_lengths(const Config& config) const;
   Solution solve(const Shape& input, const Shape& strides) const;
   void solve_group(const Group& group, int64_t dim, int64_t stride, Solution* solution) const;
 

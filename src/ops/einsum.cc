@@ -8,7 +8,9 @@
 namespace sl::ops {
 namespace {
 
-bool contains(std::string_view letters, char letter) { return letters.find(letter) != std::string_view::npos; }
+bool contains(std::string_view letters, char letter) {
+  return letters.find(letter) != std::string_view::npos;
+}
 
 // Row-major strides, by letter.
 int64_t stride_of(std::string_view letters, const Shape& shape, char letter) {
@@ -24,7 +26,8 @@ int64_t stride_of(std::string_view letters, const Shape& shape, char letter) {
 StridedView reordered(std::string_view letters, const Shape& shape, std::string_view wanted) {
   StridedView view;
   for (const char letter : wanted) {
-    view.push_back(shape[static_cast<int>(letters.find(letter))], stride_of(letters, shape, letter));
+    view.push_back(shape[static_cast<int>(letters.find(letter))],
+                   stride_of(letters, shape, letter));
   }
   return view;
 }
@@ -67,12 +70,14 @@ void check(const EinsumSpec& spec) {
   }
   for (const char letter : spec.kernel) {
     if (!contains(spec.input, letter) && !contains(spec.output, letter)) {
-      fail(Code::kConfig, "axis '{}' of the kernel is neither in the input nor in the output", letter);
+      fail(Code::kConfig, "axis '{}' of the kernel is neither in the input nor in the output",
+           letter);
     }
   }
   for (const char letter : spec.output) {
     if (!contains(spec.input, letter) && !contains(spec.kernel, letter)) {
-      fail(Code::kConfig, "axis '{}' of the output is neither in the input nor in the kernel", letter);
+      fail(Code::kConfig, "axis '{}' of the output is neither in the input nor in the kernel",
+           letter);
     }
   }
 }
@@ -83,14 +88,14 @@ struct Einsum::Axes {
   Shape output;
   Shape arranged_output;  // batch, free, fresh
   int64_t batch = 1, contracted = 1, free = 1, fresh = 1;
-  StridedView to_arranged;   // of the input, summed over lone axes: batch, free, contracted
-  StridedView lone;          // offsets of what is summed
+  StridedView to_arranged;    // of the input, summed over lone axes: batch, free, contracted
+  StridedView lone;           // offsets of what is summed
   StridedView from_arranged;  // of the product: the output's order
 };
 
-Einsum::Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& kernel_shape, std::vector<float> bias,
-               Shape bias_shape, std::optional<Activation> activation, DType param_dtype,
-               std::optional<DType> compute_dtype)
+Einsum::Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& kernel_shape,
+               std::vector<float> bias, Shape bias_shape, std::optional<Activation> activation,
+               DType param_dtype, std::optional<DType> compute_dtype)
     : spec_(std::move(spec)),
       kernel_shape_(kernel_shape),
       bias_(std::move(bias)),
@@ -100,7 +105,8 @@ Einsum::Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& k
       compute_dtype_(compute_dtype) {
   check(spec_);
   for (const char letter : spec_.input) {
-    const bool in_kernel = contains(spec_.kernel, letter), in_output = contains(spec_.output, letter);
+    const bool in_kernel = contains(spec_.kernel, letter),
+               in_output = contains(spec_.output, letter);
     (in_kernel ? (in_output ? batch_ : contracted_) : (in_output ? free_ : lone_)) += letter;
   }
   for (const char letter : spec_.output) {
@@ -135,8 +141,8 @@ DType Einsum::compute_dtype(DType input) const {
 ChannelSpec Einsum::output_spec(const ChannelSpec& input) const {
   const DType dtype = compute_dtype(input.dtype);
   if (!is_float(dtype) || input.dtype == DType::kComplex64) {
-    fail(Code::kShape, "cannot compute on {} in {}: expected float32, float16 or bfloat16", name_of(input.dtype),
-         name_of(dtype));
+    fail(Code::kShape, "cannot compute on {} in {}: expected float32, float16 or bfloat16",
+         name_of(input.dtype), name_of(dtype));
   }
   const int leading = leading_rank(input.shape);
   Shape expected;
@@ -147,8 +153,9 @@ ChannelSpec Einsum::output_spec(const ChannelSpec& input) const {
     fits = fits && (!known || input.shape[static_cast<int>(i) + leading] == expected.back());
   }
   if (!fits) {
-    fail(Code::kShape, "input channels are {}: the kernel {} takes {}{} (-1: any)", to_string(input.shape),
-         to_string(kernel_shape_), spec_.leading_axes ? "any axes and then " : "", to_string(expected));
+    fail(Code::kShape, "input channels are {}: the kernel {} takes {}{} (-1: any)",
+         to_string(input.shape), to_string(kernel_shape_),
+         spec_.leading_axes ? "any axes and then " : "", to_string(expected));
   }
   Shape output = input.shape.slice(0, leading);
   for (const char letter : spec_.output) {
@@ -157,7 +164,8 @@ ChannelSpec Einsum::output_spec(const ChannelSpec& input) const {
                          : input.shape[static_cast<int>(spec_.input.find(letter)) + leading]);
   }
   if (!bias_.empty() && broadcast(bias_shape_, output) != output) {
-    fail(Code::kShape, "the bias {} does not fit the output {}", to_string(bias_shape_), to_string(output));
+    fail(Code::kShape, "the bias {} does not fit the output {}", to_string(bias_shape_),
+         to_string(output));
   }
   return {dtype, output};
 }
@@ -174,8 +182,9 @@ Einsum::Axes Einsum::axes_of(const Shape& input) const {
   axes.input = input;
   const auto add_axes = [&](std::string_view letters, int64_t* size) {
     for (const char letter : letters) {
-      const int64_t dim = contains(spec_.kernel, letter) ? kernel_dim(letter)
-                                                         : input[static_cast<int>(spec_.input.find(letter))];
+      const int64_t dim = contains(spec_.kernel, letter)
+                              ? kernel_dim(letter)
+                              : input[static_cast<int>(spec_.input.find(letter))];
       *size *= dim;
       if (size != &axes.contracted) axes.arranged_output.push_back(dim);
       if (contains(spec_.input, letter)) {
@@ -188,7 +197,8 @@ Einsum::Axes Einsum::axes_of(const Shape& input) const {
   add_axes(contracted_, &axes.contracted);
   add_axes(fresh_, &axes.fresh);
   for (const char letter : lone_) {
-    axes.lone.push_back(input[static_cast<int>(spec_.input.find(letter))], stride_of(spec_.input, input, letter));
+    axes.lone.push_back(input[static_cast<int>(spec_.input.find(letter))],
+                        stride_of(spec_.input, input, letter));
   }
   // Letters of the arranged output, with which its axes are found.
   char letters[Shape::kMaxRank];
@@ -196,13 +206,16 @@ Einsum::Axes Einsum::axes_of(const Shape& input) const {
   for (const std::string* part : {&batch_, &free_, &fresh_}) {
     for (const char letter : *part) letters[count++] = letter;
   }
-  axes.from_arranged = reordered(std::string_view(letters, count), axes.arranged_output, spec_.output);
+  axes.from_arranged =
+      reordered(std::string_view(letters, count), axes.arranged_output, spec_.output);
   axes.output = axes.from_arranged.dims;
   return axes;
 }
 
-// x with its axes in the products' order, lone ones summed.
-const float* Einsum::arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps) const {
+// x with its axes in the products' order, lone ones summed: one after the other, as halves round at
+// every sum.
+const float* Einsum::arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps,
+                                    DType compute) const {
   const int64_t frame = axes.input.size();
   const int64_t arranged_frame = axes.batch * axes.free * axes.contracted;
   if (lone_.empty() && is_whole(axes.to_arranged, frame)) return x;
@@ -219,15 +232,18 @@ const float* Einsum::arranged_input(Run& run, const Axes& axes, const float* x, 
         view.offset += rest % axes.lone.dims[i] * axes.lone.strides[i];
         rest /= axes.lone.dims[i];
       }
-      gather(view, reinterpret_cast<const std::byte*>(x + t * frame), sizeof(float), reinterpret_cast<std::byte*>(part));
+      gather(view, reinterpret_cast<const std::byte*>(x + t * frame), sizeof(float),
+             reinterpret_cast<std::byte*>(part));
       kernels::binary(kernels::Binary::kAdd, to, part, to, arranged_frame);
+      round_to(compute, to, arranged_frame);
     }
   }
   return out;
 }
 
 // Bias and activation, rounding where a computation in `compute` does.
-void Einsum::finish(const Axes& axes, float* y, int64_t steps, DType compute, bool bias_added) const {
+void Einsum::finish(const Axes& axes, float* y, int64_t steps, DType compute,
+                    bool bias_added) const {
   const int64_t frame = axes.output.size();
   round_to(compute, y, steps * frame);
   if (!bias_.empty() && !bias_added) {
@@ -245,34 +261,37 @@ Sequence Einsum::apply(Run& run, const Sequence& x) const {
   // Leading axes are as further steps.
   const int64_t steps = x.steps() * x.channels.slice(0, leading).size(), frame = axes.output.size();
   const Sequence out = run.output_like(x, spec);
-  const float* in = arranged_input(run, axes, as_floats(run, x, spec.dtype), steps);
+  const float* in = arranged_input(run, axes, as_floats(run, x, spec.dtype), steps, spec.dtype);
   float* y = spec.dtype == DType::kFloat32 ? out.floats() : run.scratch<float>(steps * frame);
   const bool in_order = is_whole(axes.from_arranged, frame);
   float* product = in_order ? y : run.scratch<float>(steps * frame);
 
   // A bias of the product's own columns goes in with it.
-  const bool bias_fits = spec.dtype == DType::kFloat32 && in_order && bias_shape_.rank() == static_cast<int>(fresh_.size()) &&
+  const bool bias_fits = spec.dtype == DType::kFloat32 && in_order &&
+                         bias_shape_.rank() == static_cast<int>(fresh_.size()) &&
                          bias_shape_.size() == axes.fresh && axes.batch == 1 && !bias_.empty();
   const int64_t rows = axes.free, in_item = rows * axes.contracted, out_item = rows * axes.fresh;
   if (axes.batch == 1) {
-    products_[0].apply(run, in, axes.contracted, steps * rows, bias_fits ? bias_.data() : nullptr, false, product, axes.fresh);
+    products_[0].apply(run, in, axes.contracted, steps * rows, bias_fits ? bias_.data() : nullptr,
+                       false, product, axes.fresh);
   } else {
     for (int64_t g = 0; g < axes.batch; ++g) {
       for (int64_t r = 0; r < rows; ++r) {
-        products_[static_cast<size_t>(g)].apply(run, in + g * in_item + r * axes.contracted, axes.batch * in_item, steps,
-                                                nullptr, false, product + g * out_item + r * axes.fresh,
-                                                axes.batch * out_item);
+        products_[static_cast<size_t>(g)].apply(
+            run, in + g * in_item + r * axes.contracted, axes.batch * in_item, steps, nullptr,
+            false, product + g * out_item + r * axes.fresh, axes.batch * out_item);
       }
     }
   }
   if (!in_order) {
     for (int64_t t = 0; t < steps; ++t) {
-      gather(axes.from_arranged, reinterpret_cast<const std::byte*>(product + t * frame), sizeof(float),
-             reinterpret_cast<std::byte*>(y + t * frame));
+      gather(axes.from_arranged, reinterpret_cast<const std::byte*>(product + t * frame),
+             sizeof(float), reinterpret_cast<std::byte*>(y + t * frame));
     }
   }
   finish(axes, y, steps, spec.dtype, bias_fits);
-  if (spec.dtype != DType::kFloat32) convert(y, DType::kFloat32, out.values, spec.dtype, steps * frame);
+  if (spec.dtype != DType::kFloat32)
+    convert(y, DType::kFloat32, out.values, spec.dtype, steps * frame);
   return out;
 }
 

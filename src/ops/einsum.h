@@ -1,5 +1,5 @@
-// Einsum of a sequence's channels with a constant kernel, as batched matrix products: what Dense, DenseShaped and
-// EinsumDense have in common.
+// Einsum of a sequence's channels with a constant kernel, as batched matrix products: what Dense,
+// DenseShaped and EinsumDense have in common.
 #pragma once
 
 #include <optional>
@@ -21,15 +21,16 @@ struct EinsumSpec {
   bool leading_axes = false;  // the input may have more axes before these, which the output has too
 };
 
-// Fails with a reason if a kernel axis is in neither input nor output, or an output axis in neither input nor kernel.
+// Fails with a reason if a kernel axis is in neither input nor output, or an output axis in neither
+// input nor kernel.
 void check(const EinsumSpec& spec);
 
 class Einsum {
  public:
   // `kernel` of shape `kernel_shape`, row-major; `bias` broadcasts to the output (empty: none).
-  Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& kernel_shape, std::vector<float> bias,
-         Shape bias_shape, std::optional<Activation> activation, DType param_dtype,
-         std::optional<DType> compute_dtype);
+  Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& kernel_shape,
+         std::vector<float> bias, Shape bias_shape, std::optional<Activation> activation,
+         DType param_dtype, std::optional<DType> compute_dtype);
 
   // Fails if the input's axes are not those of the kernel.
   ChannelSpec output_spec(const ChannelSpec& input) const;
@@ -40,17 +41,20 @@ class Einsum {
  private:
   struct Axes;  // sizes and strides of one call
 
-  int leading_rank(const Shape& input) const { return spec_.leading_axes ? input.rank() - static_cast<int>(spec_.input.size()) : 0; }
+  int leading_rank(const Shape& input) const {
+    return spec_.leading_axes ? input.rank() - static_cast<int>(spec_.input.size()) : 0;
+  }
   Axes axes_of(const Shape& input) const;
   int64_t kernel_dim(char letter) const;
-  const float* arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps) const;
+  const float* arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps,
+                              DType compute) const;
   void finish(const Axes& axes, float* y, int64_t steps, DType compute, bool bias_added) const;
   DType compute_dtype(DType input) const;
 
   EinsumSpec spec_;
   Shape kernel_shape_;
-  // Axes by what they do: shared by all three (batch), summed over, free in the input, new from the kernel, and in the
-  // input alone (summed before the product).
+  // Axes by what they do: shared by all three (batch), summed over, free in the input, new from the
+  // kernel, and in the input alone (summed before the product).
   std::string batch_, contracted_, free_, fresh_, lone_;
   std::vector<Linear> products_;  // one for each item of the batch axes
   std::vector<float> bias_;

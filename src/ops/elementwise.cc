@@ -74,6 +74,15 @@ void convert_through_floats(const std::byte* from, DType from_dtype, std::byte* 
 
 complex64 sigmoid(complex64 x) { return 1.0f / (1.0f + std::exp(-x)); }
 
+// Not std::pow, which may take a lock.
+complex64 complex_power(complex64 x, float a) {
+  if (x == complex64()) return std::pow(0.0f, a);
+  const std::complex<double> wide(x);
+  const double radius = std::pow(std::abs(wide), static_cast<double>(a));
+  const double angle = std::arg(wide) * static_cast<double>(a);
+  return static_cast<complex64>(std::complex(radius * std::cos(angle), radius * std::sin(angle)));
+}
+
 complex64 complex_unary(Unary op, complex64 x, float a) {
   switch (op) {
     case Unary::kExp:
@@ -88,11 +97,8 @@ complex64 complex_unary(Unary op, complex64 x, float a) {
       return x * sigmoid(x);
     case Unary::kSquare:
       return x * x;
-    case Unary::kPower: {
-      const auto wide = static_cast<std::complex<double>>(x);
-      if (x == complex64()) return std::pow(0.0f, a);
-      return static_cast<complex64>(std::pow(wide, static_cast<double>(a)));
-    }
+    case Unary::kPower:
+      return complex_power(x, a);
     default:
       return x;
   }
@@ -137,6 +143,72 @@ void integer_range(Unary op, const T* x, T* y, int64_t count) {
 
 bool keeps_integers(Unary op) { return op == Unary::kAbs || op == Unary::kRelu; }
 
+// Values of a chunk, which every operation rounds to halves: so does JAX, and it shows where
+// roundings add up or 1 + tanh nearly cancels.
+struct RoundedChunk {
+  float* y;
+  int64_t n;
+  DType dtype;
+
+  void unary(Unary op) const {
+    kernels::unary(op, y, y, n, 0);
+    round_to(dtype, y, n);
+  }
+  void binary(kernels::Binary op, const float* a, const float* b) const {
+    kernels::binary(op, a, b, y, n);
+    round_to(dtype, y, n);
+  }
+  void scalar(kernels::Binary op, float b) const {
+    kernels::binary_scalar(op, y, b, y, n);
+    round_to(dtype, y, n);
+  }
+};
+
+// x 0.5 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+void gelu_in_halves(const float* x, const RoundedChunk& chunk) {
+  using kernels::Binary;
+  float coefficients[] = {0.044715f, 0.7978845608f};
+  round_to(chunk.dtype, coefficients, 2);
+  chunk.binary(Binary::kMultiply, x, x);
+  chunk.binary(Binary::kMultiply, chunk.y, x);
+  chunk.scalar(Binary::kMultiply, coefficients[0]);
+  chunk.binary(Binary::kAdd, x, chunk.y);
+  chunk.scalar(Binary::kMultiply, coefficients[1]);
+  chunk.unary(Unary::kTanh);
+  chunk.scalar(Binary::kAdd, 1.0f);
+  chunk.scalar(Binary::kMultiply, 0.5f);
+  chunk.binary(Binary::kMultiply, x, chunk.y);
+}
+
+// 1 / (1 + e^-x), times x for swish
+void sigmoid_in_halves(const float* x, bool swish, const RoundedChunk& chunk) {
+  using kernels::Binary;
+  for (int64_t i = 0; i < chunk.n; ++i) chunk.y[i] = -x[i];
+  chunk.unary(Unary::kExp);
+  chunk.scalar(Binary::kAdd, 1.0f);
+  for (int64_t i = 0; i < chunk.n; ++i) chunk.y[i] = 1.0f / chunk.y[i];
+  round_to(chunk.dtype, chunk.y, chunk.n);
+  if (swish) chunk.binary(Binary::kMultiply, x, chunk.y);
+}
+
+bool rounds_within(Unary op) {
+  return op == Unary::kGeluTanh || op == Unary::kSigmoid || op == Unary::kSwish;
+}
+
+void activate_in_halves(Unary op, float* x, int64_t count, DType dtype) {
+  constexpr int64_t kChunk = 256;
+  float y[kChunk];
+  for (int64_t begin = 0; begin < count; begin += kChunk) {
+    const RoundedChunk chunk{y, std::min(kChunk, count - begin), dtype};
+    if (op == Unary::kGeluTanh) {
+      gelu_in_halves(x + begin, chunk);
+    } else {
+      sigmoid_in_halves(x + begin, op == Unary::kSwish, chunk);
+    }
+    std::copy_n(y, chunk.n, x + begin);
+  }
+}
+
 void unary_range(Activation f, const std::byte* x, DType x_dtype, std::byte* y, DType y_dtype,
                  int64_t count) {
   if (x_dtype == DType::kComplex64) {
@@ -149,9 +221,8 @@ void unary_range(Activation f, const std::byte* x, DType x_dtype, std::byte* y, 
     kernels::unary(f.op, reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y), count,
                    f.parameter);
   } else {
-    map_as_floats(x, x_dtype, y, y_dtype, count, [&](float* values, int64_t, int64_t n) {
-      kernels::unary(f.op, values, values, n, f.parameter);
-    });
+    map_as_floats(x, x_dtype, y, y_dtype, count,
+                  [&](float* values, int64_t, int64_t n) { activate(values, n, f, y_dtype); });
   }
 }
 
@@ -187,6 +258,10 @@ Sequence unary(Run& run, const Sequence& x, Activation activation) {
 
 void activate(float* values, int64_t count, Activation activation, DType dtype) {
   if (activation.op == Unary::kIdentity) return;
+  if (is_half(dtype) && rounds_within(activation.op)) {
+    activate_in_halves(activation.op, values, count, dtype);
+    return;
+  }
   kernels::unary(activation.op, values, values, count, activation.parameter);
   round_to(dtype, values, count);
 }

@@ -1,7 +1,11 @@
 #include "ops/linear.h"
 
+#include <atomic>
+#include <mutex>
+
 #include "kernels/gemm.h"
 #include "ops/elementwise.h"
+#include "ops/onednn_matmul.h"
 
 namespace sl::ops {
 namespace {
@@ -9,19 +13,71 @@ namespace {
 // Multiply-adds that pay for waking a thread.
 constexpr int64_t kGrain = 1 << 18;
 
+// What pays for the making of a oneDNN primitive.
+constexpr int64_t kOneDnnRows = 32;
+constexpr int64_t kOneDnnWeights = 128 * 128;
+
+std::atomic<MatmulBackend> g_backend{MatmulBackend::kDefault};
+
+// Row-major weights from their packed form.
+std::vector<float> unpack(const std::vector<float>& packed, int64_t inputs, int64_t outputs) {
+  const int64_t width = kernels::panel_width();
+  std::vector<float> w(static_cast<size_t>(inputs * outputs));
+  for (int64_t p = 0; p < inputs; ++p) {
+    for (int64_t j = 0; j < outputs; ++j) {
+      const int64_t from = (j / width * inputs + p) * width + j % width;
+      w[static_cast<size_t>(p * outputs + j)] = packed[static_cast<size_t>(from)];
+    }
+  }
+  return w;
+}
+
 }  // namespace
 
-Linear::Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs, int64_t outputs)
-    : inputs_(inputs), outputs_(outputs), packed_(static_cast<size_t>(kernels::packed_size(inputs, outputs))) {
+struct Linear::OneDnn {
+  std::once_flag once;
+  std::unique_ptr<OneDnnMatmul> matmul;
+};
+
+void set_matmul_backend(MatmulBackend backend) { g_backend = backend; }
+
+Linear::Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs,
+               int64_t outputs)
+    : inputs_(inputs),
+      outputs_(outputs),
+      packed_(static_cast<size_t>(kernels::packed_size(inputs, outputs))),
+      onednn_(std::make_unique<OneDnn>()) {
   kernels::pack(w, row_stride, column_stride, inputs, outputs, packed_.data());
 }
 
-void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows, const float* bias, bool accumulate,
-                   float* y, int64_t y_stride) const {
+Linear::Linear(Linear&&) noexcept = default;
+Linear::~Linear() = default;
+
+bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const {
+  // Never in a step: executing a primitive allocates.
+  if (run.mode() == Mode::kStep || x_stride != inputs_ || y_stride != outputs_) return false;
+  const MatmulBackend backend = g_backend;
+  if (backend != MatmulBackend::kDefault) return backend == MatmulBackend::kOneDnn;
+  return rows >= kOneDnnRows && inputs_ * outputs_ >= kOneDnnWeights && OneDnnMatmul::preferred();
+}
+
+void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
+                   const float* bias, bool accumulate, float* y, int64_t y_stride) const {
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inputs_ * outputs_));
+  if (use_onednn(run, x_stride, rows, y_stride)) {
+    std::call_once(onednn_->once, [&] {
+      onednn_->matmul = std::make_unique<OneDnnMatmul>(unpack(packed_, inputs_, outputs_).data(),
+                                                       inputs_, outputs_);
+    });
+    for_ranges(run, rows, grain, [&](int64_t begin, int64_t end) {
+      onednn_->matmul->apply(x + begin * inputs_, end - begin, bias, accumulate,
+                             y + begin * outputs_);
+    });
+    return;
+  }
   for_ranges(run, rows, grain, [&](int64_t begin, int64_t end) {
-    kernels::gemm_packed(x + begin * x_stride, x_stride, packed_.data(), end - begin, inputs_, outputs_, bias,
-                         accumulate, y + begin * y_stride, y_stride);
+    kernels::gemm_packed(x + begin * x_stride, x_stride, packed_.data(), end - begin, inputs_,
+                         outputs_, bias, accumulate, y + begin * y_stride, y_stride);
   });
 }
 

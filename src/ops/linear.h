@@ -2,28 +2,44 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include "layers/run.h"
 
 namespace sl::ops {
 
+// Who does large layer-wise products. By default oneDNN on CPUs where it is expected to be faster;
+// tests and benchmarks set one.
+enum class MatmulBackend { kDefault, kOwn, kOneDnn };
+void set_matmul_backend(MatmulBackend backend);
+
 class Linear {
  public:
   // W[p, j] = w[p * row_stride + j * column_stride], of `inputs` rows and `outputs` columns.
-  Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs, int64_t outputs);
+  Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs,
+         int64_t outputs);
+  Linear(Linear&&) noexcept;
+  ~Linear();
 
   int64_t inputs() const { return inputs_; }
   int64_t outputs() const { return outputs_; }
 
-  // y[i] = x[i] W + (accumulate ? y[i] : bias, or zero), for `rows` rows of float32 at strides. Rows of x may overlap.
-  void apply(const Run& run, const float* x, int64_t x_stride, int64_t rows, const float* bias, bool accumulate,
-             float* y, int64_t y_stride) const;
+  // y[i] = x[i] W + (accumulate ? y[i] : bias, or zero), for `rows` rows of float32 at strides.
+  // Rows of x may overlap.
+  void apply(const Run& run, const float* x, int64_t x_stride, int64_t rows, const float* bias,
+             bool accumulate, float* y, int64_t y_stride) const;
 
  private:
+  // oneDNN's copy of the weights, made by the first run that wants it.
+  struct OneDnn;
+
+  bool use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const;
+
   int64_t inputs_;
   int64_t outputs_;
   std::vector<float> packed_;
+  std::unique_ptr<OneDnn> onednn_;
 };
 
 }  // namespace sl::ops

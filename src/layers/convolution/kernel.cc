@@ -11,18 +11,26 @@ double inverse_norm(double sum_of_squares, double epsilon) {
   return 1 / std::sqrt(sum_of_squares + epsilon);
 }
 
-// kernel * scale / |kernel|, with a norm for each filter.
-void normalize_filters(std::vector<float>& kernel, const std::vector<float>& scale,
-                       double epsilon) {
+// kernel * scale / |kernel|, with a norm for each filter, in `dtype`: every operation rounds.
+void normalize_filters(std::vector<float>& kernel, const std::vector<float>& scale, double epsilon,
+                       DType dtype) {
+  const auto round = [dtype](std::vector<float>& v) {
+    ops::round_to(dtype, v.data(), static_cast<int64_t>(v.size()));
+  };
+  std::vector<float> squares = kernel;
+  for (float& k : squares) k *= k;
+  round(squares);
   const size_t filters = scale.size();
   std::vector<double> sums(filters);
-  for (size_t i = 0; i < kernel.size(); ++i) {
-    sums[i % filters] += static_cast<double>(kernel[i]) * kernel[i];
-  }
-  for (size_t f = 0; f < filters; ++f) sums[f] = scale[f] * inverse_norm(sums[f], epsilon);
-  for (size_t i = 0; i < kernel.size(); ++i) {
-    kernel[i] = static_cast<float>(kernel[i] * sums[i % filters]);
-  }
+  for (size_t i = 0; i < kernel.size(); ++i) sums[i % filters] += squares[i];
+  std::vector<float> factors(sums.begin(), sums.end());
+  round(factors);
+  for (float& f : factors) f = static_cast<float>(inverse_norm(f, epsilon));
+  round(factors);
+  for (size_t i = 0; i < kernel.size(); ++i) kernel[i] *= factors[i % filters];
+  round(kernel);
+  for (size_t i = 0; i < kernel.size(); ++i) kernel[i] *= scale[i % filters];
+  round(kernel);
 }
 
 void normalize(std::vector<double>& v, double epsilon) {
@@ -98,7 +106,7 @@ Kernel read_kernel(const KernelFields& fields, const WeightScope& weights, const
   Kernel kernel{tensor.shape, to_floats(tensor)};
   const int64_t filters = kernel.shape.back();
   if (fields.use_weight_norm) {
-    normalize_filters(kernel.values, weights.floats("scale", {filters}), 1e-12);
+    normalize_filters(kernel.values, weights.floats("scale", {filters}), 1e-12, tensor.dtype);
   } else if (fields.constraint) {
     const KernelConstraint& constraint = *fields.constraint;
     const WeightScope scope = weights.child(constraint.name);
@@ -107,7 +115,8 @@ Kernel read_kernel(const KernelFields& fields, const WeightScope& weights, const
       scope.floats("sigma", {}, constraint.collection);  // a record of training
       normalize_spectrum(kernel.values, u, constraint);
     } else {
-      normalize_filters(kernel.values, scope.floats("scale", {filters}), constraint.epsilon);
+      normalize_filters(kernel.values, scope.floats("scale", {filters}), constraint.epsilon,
+                        tensor.dtype);
     }
   }
   ops::round_to(dtype, kernel.values.data(), static_cast<int64_t>(kernel.values.size()));

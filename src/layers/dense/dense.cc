@@ -10,7 +10,9 @@ class Dense final : public EinsumLayer {
  public:
   struct Fields {
     explicit Fields(Config& config)
-        : features(config.integer("features", 1)), use_bias(config.boolean("use_bias", true)), dense(config) {}
+        : features(config.integer("features", 1)),
+          use_bias(config.boolean("use_bias", true)),
+          dense(config) {}
     int64_t features;
     bool use_bias;
     DenseFields dense;
@@ -23,8 +25,9 @@ class Dense final : public EinsumLayer {
     const Tensor kernel = weights.get("kernel", {kAnySize, fields.features});
     const Shape bias_shape = fields.use_bias ? Shape{fields.features} : Shape{};
     return ops::Einsum({"a", "ab", "b", /*leading_axes=*/true}, to_floats(kernel), kernel.shape,
-                       fields.use_bias ? weights.floats("bias", bias_shape) : std::vector<float>{}, bias_shape,
-                       fields.dense.activation, fields.dense.param_dtype, fields.dense.compute_dtype);
+                       fields.use_bias ? weights.floats("bias", bias_shape) : std::vector<float>{},
+                       bias_shape, fields.dense.activation, fields.dense.param_dtype,
+                       fields.dense.compute_dtype);
   }
 };
 

@@ -1,7 +1,7 @@
-// EinsumDense: an einsum of the channels with a kernel, by its equation, such as "...abc,bd->...bd" (reference:
-// dense.EinsumDense).
-#include <nlohmann/json.hpp>
+// EinsumDense: an einsum of the channels with a kernel, by its equation, such as "...abc,bd->...bd"
+// (reference: dense.EinsumDense).
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "layers/builder.h"
 #include "layers/dense/einsum_layer.h"
@@ -16,13 +16,15 @@ ops::EinsumSpec parse_equation(const Config& config, const std::string& equation
   const auto letters = [](std::string_view part) {
     return std::ranges::all_of(part, [](unsigned char c) { return std::isalpha(c) != 0; });
   };
-  if (equation.starts_with("...") && comma != std::string::npos && arrow != std::string::npos && comma < arrow &&
-      equation.compare(arrow + 2, 3, "...") == 0) {
-    ops::EinsumSpec spec{equation.substr(3, comma - 3), equation.substr(comma + 1, arrow - comma - 1),
-                         equation.substr(arrow + 5)};
+  if (equation.starts_with("...") && comma != std::string::npos && arrow != std::string::npos &&
+      comma < arrow && equation.compare(arrow + 2, 3, "...") == 0) {
+    ops::EinsumSpec spec{equation.substr(3, comma - 3),
+                         equation.substr(comma + 1, arrow - comma - 1), equation.substr(arrow + 5)};
     if (letters(spec.input) && letters(spec.kernel) && letters(spec.output)) return spec;
   }
-  config.error("equation", fmt::format("expected \"...X,Y->...Z\" with letters for axes, got \"{}\"", equation));
+  config.error(
+      "equation",
+      fmt::format("expected \"...X,Y->...Z\" with letters for axes, got \"{}\"", equation));
 }
 
 class EinsumDense final : public EinsumLayer {
@@ -40,7 +42,8 @@ class EinsumDense final : public EinsumLayer {
       }
       for (const char axis : bias_axes) {
         if (spec.output.find(axis) == std::string::npos) {
-          config.error("bias_axes", fmt::format("axis '{}' is not in the output \"{}\"", axis, spec.output));
+          config.error("bias_axes",
+                       fmt::format("axis '{}' is not in the output \"{}\"", axis, spec.output));
         }
       }
     }
@@ -48,16 +51,19 @@ class EinsumDense final : public EinsumLayer {
     // Null where the input tells the size: kAnySize.
     std::vector<int64_t> read_output_shape(Config& config) {
       const Json* value = config.raw("output_shape");
-      if (!value || !value->is_array()) config.error("output_shape", "expected a list of integers and nulls");
+      if (!value || !value->is_array())
+        config.error("output_shape", "expected a list of integers and nulls");
       if (value->size() != spec.output.size()) {
-        config.error("output_shape", fmt::format("expected {} sizes, one for each of \"{}\", got {}", spec.output.size(),
-                                                 spec.output, value->size()));
+        config.error("output_shape",
+                     fmt::format("expected {} sizes, one for each of \"{}\", got {}",
+                                 spec.output.size(), spec.output, value->size()));
       }
       std::vector<int64_t> out;
       for (size_t i = 0; i < value->size(); ++i) {
         const Json& dim = (*value)[i];
         if (!dim.is_null() && (!dim.is_number_integer() || dim.get<int64_t>() < 1)) {
-          config.error(fmt::format("output_shape[{}]", i), fmt::format("expected a positive integer or null, got {}", dim.dump()));
+          config.error(fmt::format("output_shape[{}]", i),
+                       fmt::format("expected a positive integer or null, got {}", dim.dump()));
         }
         out.push_back(dim.is_null() ? kAnySize : dim.get<int64_t>());
       }
@@ -71,15 +77,18 @@ class EinsumDense final : public EinsumLayer {
   };
 
   EinsumDense(Fields fields, const Init& init)
-      : EinsumLayer(make(fields, init.weights)), spec_(fields.spec), output_shape_(fields.output_shape) {}
+      : EinsumLayer(make(fields, init.weights)),
+        spec_(fields.spec),
+        output_shape_(fields.output_shape) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec out = EinsumLayer::output_spec(input, constants);
     for (int i = 0; i < out.shape.rank(); ++i) {
       const int64_t wanted = output_shape_[static_cast<size_t>(i)];
       if (wanted != kAnySize && wanted != out.shape[i]) {
-        fail(Code::kShape, "EinsumDense \"{}\": the input makes axis '{}' of size {}, output_shape says {}", name(),
-             spec_.output[static_cast<size_t>(i)], out.shape[i], wanted);
+        fail(Code::kShape,
+             "EinsumDense \"{}\": the input makes axis '{}' of size {}, output_shape says {}",
+             name(), spec_.output[static_cast<size_t>(i)], out.shape[i], wanted);
       }
     }
     return out;
@@ -109,8 +118,9 @@ class EinsumDense final : public EinsumLayer {
       bias_shape = tensor.shape;
       bias = to_floats(tensor);
     }
-    return ops::Einsum(spec, to_floats(kernel), kernel.shape, std::move(bias), bias_shape, fields.dense.activation,
-                       fields.dense.param_dtype, fields.dense.compute_dtype);
+    return ops::Einsum(spec, to_floats(kernel), kernel.shape, std::move(bias), bias_shape,
+                       fields.dense.activation, fields.dense.param_dtype,
+                       fields.dense.compute_dtype);
   }
 
   ops::EinsumSpec spec_;

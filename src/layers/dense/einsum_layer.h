@@ -1,4 +1,5 @@
-// A stateless layer that is an einsum with its kernel, bias and activation: what the dense layers share.
+// A stateless layer that is an einsum with its kernel, bias and activation: what the dense layers
+// share.
 #pragma once
 
 #include <utility>

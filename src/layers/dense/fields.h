@@ -12,8 +12,8 @@ struct DenseFields {
       : activation(config.activation("activation")),
         compute_dtype(config.optional_dtype("compute_dtype")),
         param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
-    config.ignore({"precision", "kernel_init", "kernel_sharding", "bias_init", "bias_sharding", "einsum_factory",
-                   "projectable", "quantization_provider"});
+    config.ignore({"precision", "kernel_init", "kernel_sharding", "bias_init", "bias_sharding",
+                   "einsum_factory", "projectable", "quantization_provider"});
   }
   std::optional<Activation> activation;
   std::optional<DType> compute_dtype;

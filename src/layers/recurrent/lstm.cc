@@ -1,6 +1,8 @@
-// LSTM: z = x Wx + h Wh + b = [i f g o]; c = r(f) c + r(i) a(g); h = r(o) a(c), a being `activation` and r
-// `recurrent_activation` (reference: recurrent.LSTM). Invalid steps leave the state alone.
+// LSTM: z = x Wx + h Wh + b = [i f g o]; c = r(f) c + r(i) a(g); h = r(o) a(c), a being
+// `activation` and r `recurrent_activation` (reference: recurrent.LSTM). Invalid steps leave the
+// state alone.
 #include "kernels/lstm.h"
+
 #include "kernels/pointwise.h"
 #include "layers/builder.h"
 #include "ops/elementwise.h"
@@ -38,17 +40,19 @@ class Lstm final : public Layer {
         recurrent_(projection("recurrent_kernel", fields.units, init.weights)) {
     if (!fields_.use_bias) return;
     bias_ = init.weights.floats("bias", {4 * fields_.units});
-    if (fields_.compute_dtype) ops::round_to(*fields_.compute_dtype, bias_.data(), 4 * fields_.units);
+    if (fields_.compute_dtype)
+      ops::round_to(*fields_.compute_dtype, bias_.data(), 4 * fields_.units);
   }
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != Shape{input_.inputs()}) {
-      fail(Code::kShape, "LSTM \"{}\": expected channels [{}], got {}", name(), input_.inputs(), to_string(input.shape));
+      fail(Code::kShape, "LSTM \"{}\": expected channels [{}], got {}", name(), input_.inputs(),
+           to_string(input.shape));
     }
-    const DType compute =
-        fields_.compute_dtype ? *fields_.compute_dtype : promote_inexact(input.dtype, fields_.param_dtype);
+    const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
+                                                : promote_inexact(input.dtype, fields_.param_dtype);
     if (!is_float(compute) || input.dtype == DType::kComplex64) {
       fail(Code::kShape, "LSTM \"{}\": cannot compute on {}", name(), name_of(input.dtype));
     }
@@ -96,17 +100,21 @@ class Lstm final : public Layer {
     const int64_t units = fields_.units, gates = 4 * units;
     const Sequence y = run.output_like(x, spec);
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
-    // All steps' input projections at once; those of invalid steps may be NaN and are not looked at.
+    // All steps' input projections at once; those of invalid steps may be NaN and are not looked
+    // at.
     float* z = run.scratch<float>(x.steps() * gates);
     const float* bias = bias_.empty() || halves ? nullptr : bias_.data();
-    input_.apply(run, ops::as_floats(run, x, compute), input_.inputs(), x.steps(), bias, false, z, gates);
+    input_.apply(run, ops::as_floats(run, x, compute), input_.inputs(), x.steps(), bias, false, z,
+                 gates);
     float* recurrent = halves ? run.scratch<float>(gates) : nullptr;
     for (int64_t t = 0; t < x.time; ++t) {
       // One pass over the weights for the whole batch.
-      if (!halves) recurrent_.apply(run, h, units, x.batch, nullptr, true, z + t * gates, x.time * gates);
+      if (!halves)
+        recurrent_.apply(run, h, units, x.batch, nullptr, true, z + t * gates, x.time * gates);
       for (int64_t b = 0; b < x.batch; ++b) {
         const int64_t step = b * x.time + t;
-        if (x.mask[step] && halves) half_cell(run, z + step * gates, recurrent, c + b * units, h + b * units, compute);
+        if (x.mask[step] && halves)
+          half_cell(run, z + step * gates, recurrent, c + b * units, h + b * units, compute);
         if (x.mask[step] && !halves) cell(z + step * gates, c + b * units, h + b * units);
         std::memcpy(out + step * units, h + b * units, static_cast<size_t>(units) * sizeof(float));
       }
@@ -117,7 +125,8 @@ class Lstm final : public Layer {
 
   void cell(float* z, float* c, float* h) const {
     const int64_t units = fields_.units;
-    if (fields_.activation.op == Unary::kTanh && fields_.recurrent_activation.op == Unary::kSigmoid) {
+    if (fields_.activation.op == Unary::kTanh &&
+        fields_.recurrent_activation.op == Unary::kSigmoid) {
       kernels::lstm_cell(z, c, h, units);
       return;
     }

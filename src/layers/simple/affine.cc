@@ -3,6 +3,8 @@
 #include <vector>
 
 #include "layers/builder.h"
+#include "layers/simple/naming.h"
+#include "layers/simple/shape_field.h"
 #include "ops/broadcast.h"
 
 namespace sl {
@@ -18,11 +20,8 @@ class Affine final : public StatelessLayer {
         : use_bias(config.boolean("use_bias", true)),
           use_scale(config.boolean("use_scale", true)),
           param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
-      const auto dims = config.optional_integers("shape");
-      if (dims) shape = Shape(std::span(*dims));
-      for (int64_t dim : shape) {
-        if (dim < 0) config.error("shape", "expected sizes of at least 0");
-      }
+      const auto sizes = config.optional_integers("shape");
+      if (sizes) shape = to_shape(config, "shape", *sizes, 0);
       config.ignore({"scale_init", "bias_init", "scale_sharding", "bias_sharding"});
     }
     bool use_bias;
@@ -39,13 +38,15 @@ class Affine final : public StatelessLayer {
   }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (scale_) return scale_->output_spec(Arithmetic::kMultiply, input);
-    if (bias_) return bias_->output_spec(Arithmetic::kAdd, input);
-    if (broadcast(input.shape, shape_) != input.shape) {
-      fail(Code::kShape, "{} \"{}\": shape {} does not fit the input {}", type(), name(),
-           to_string(shape_), to_string(input));
-    }
-    return input;
+    return naming(*this, [&] {
+      if (scale_) return scale_->output_spec(Arithmetic::kMultiply, input);
+      if (bias_) return bias_->output_spec(Arithmetic::kAdd, input);
+      if (broadcast(input.shape, shape_) != input.shape) {
+        fail(Code::kShape, "shape {} does not fit the input {}", to_string(shape_),
+             to_string(input));
+      }
+      return input;
+    });
   }
   Sequence layer(Run& run, const Sequence& x) const override {
     if (!scale_ && !bias_) return x;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include "layers/builder.h"
+#include "layers/simple/naming.h"
 #include "ops/broadcast.h"
 
 namespace sl {
@@ -34,7 +35,7 @@ class BroadcastLayer final : public StatelessLayer {
   BroadcastLayer(Fields fields, const Init&) : operand_(fields.operand) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return operand_.output_spec(op, input);
+    return naming(*this, [&] { return operand_.output_spec(op, input); });
   }
   Sequence layer(Run& run, const Sequence& x) const override {
     return ops::broadcast_binary(run, op, x, operand_);

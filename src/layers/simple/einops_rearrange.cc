@@ -1,5 +1,6 @@
 // EinopsRearrange: einops.rearrange on the channels (reference: simple.EinopsRearrange).
 #include "layers/builder.h"
+#include "layers/simple/naming.h"
 #include "ops/einops.h"
 
 namespace sl {
@@ -16,7 +17,7 @@ class EinopsRearrange final : public StatelessLayer {
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     Shape channels;
-    view_of(input.shape, &channels);
+    naming(*this, [&] { return view_of(input.shape, &channels); });
     return {input.dtype, channels};
   }
   Sequence layer(Run& run, const Sequence& x) const override {

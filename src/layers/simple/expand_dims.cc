@@ -25,8 +25,8 @@ class ExpandDims final : public ReshapingLayer {
     for (int64_t axis : axis_) {
       const int64_t at = axis < 0 ? axis + rank + 1 : axis;
       if (at < 0 || at > rank) {
-        fail(Code::kShape, "{} \"{}\": axis {} is not from {} to {} for channels {}", type(),
-             name(), axis, -rank - 1, rank, to_string(channels));
+        fail(Code::kShape, "axis {} is not from {} to {} for channels {}", axis, -rank - 1, rank,
+             to_string(channels));
       }
       wanted |= 1u << at;
     }

@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "layers/builder.h"
+#include "layers/simple/naming.h"
 #include "ops/einops.h"
 #include "ops/elementwise.h"
 
@@ -32,7 +33,8 @@ class GlobalEinopsRearrange final : public StatelessLayer {
   GlobalEinopsRearrange(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
   bool supports_step() const override { return false; }
-  ReceptiveFields receptive_field_per_step() const override { return {StepRange{0, 0}}; }
+  // The reference says this of the whole, and {0, 0} of each step.
+  ReceptiveField receptive_field() const override { return StepRange{-kInfinite, kInfinite}; }
 
   // The channels must not depend on the time: as in the reference they are those of the shortest
   // time that the given lengths allow.
@@ -67,7 +69,7 @@ class GlobalEinopsRearrange final : public StatelessLayer {
   Shape output_shape(int64_t time, const Shape& channels) const {
     const Shape dims = with_time(time, channels);
     Shape out;
-    fields_.einops.view(dims, ops::dense_view(dims).strides, &out);
+    naming(*this, [&] { return fields_.einops.view(dims, ops::dense_view(dims).strides, &out); });
     if (out.empty()) fail(Code::kShape, "{} \"{}\": no time axis is left", type(), name());
     return out;
   }

@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "layers/builder.h"
+#include "layers/simple/shape_field.h"
 
 namespace sl {
 namespace {
@@ -11,13 +12,11 @@ class GlobalReshape final : public StatelessLayer {
  public:
   struct Fields {
     explicit Fields(Config& config) {
-      const auto dims = config.integers("output_shape");
-      if (dims.empty()) config.error("output_shape", "expected [time, channels...]");
-      for (int64_t dim : dims) {
-        if (dim < 1) config.error("output_shape", "expected sizes of at least 1");
-      }
-      time = dims[0];
-      channels = Shape(std::span(dims).subspan(1));
+      const auto sizes = config.integers("output_shape");
+      if (sizes.empty()) config.error("output_shape", "expected [time, channels...]");
+      channels = to_shape(config, "output_shape", sizes, 1);
+      time = channels[0];
+      channels.erase(0);
     }
     int64_t time;
     Shape channels;

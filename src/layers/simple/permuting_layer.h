@@ -6,6 +6,7 @@
 
 #include "layers/builder.h"
 #include "layers/simple/channel_axes.h"
+#include "layers/simple/naming.h"
 #include "ops/rearrange.h"
 
 namespace sl {
@@ -16,7 +17,7 @@ class PermutingLayer : public StatelessLayer {
   using Axes = std::array<int, Shape::kMaxRank>;
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return {input.dtype, view_of(input.shape).dims};
+    return {input.dtype, naming(*this, [&] { return view_of(input.shape).dims; })};
   }
   Sequence layer(Run& run, const Sequence& x) const override {
     const ops::StridedView view = view_of(x.channels);

@@ -6,6 +6,7 @@
 
 #include "layers/builder.h"
 #include "layers/simple/channel_axes.h"
+#include "layers/simple/naming.h"
 #include "ops/reduce.h"
 
 namespace sl {
@@ -15,8 +16,7 @@ class ReduceLayer final : public StatelessLayer {
  public:
   struct Fields {
     explicit Fields(Config& config)
-        : axis(config.has("axis") ? config.optional_integers("axis")
-                                              : std::vector<int64_t>{-1}),
+        : axis(config.has("axis") ? config.optional_integers("axis") : std::vector<int64_t>{-1}),
           keepdims(config.boolean("keepdims", false)) {
       config.ignore({"axis"});
     }
@@ -27,10 +27,11 @@ class ReduceLayer final : public StatelessLayer {
   ReduceLayer(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (input.shape.size() == 0) {
-      fail(Code::kShape, "{} \"{}\": input {} is empty", type(), name(), to_string(input));
-    }
-    return {ops::reduced_dtype(op, input.dtype), reduced(input.shape, axes(input.shape))};
+    return naming(*this, [&] {
+      if (input.shape.size() == 0) fail(Code::kShape, "input {} is empty", to_string(input));
+      const Shape shape = reduced(input.shape, axes(input.shape));
+      return ChannelSpec{ops::reduced_dtype(op, input.dtype), shape};
+    });
   }
   Sequence layer(Run& run, const Sequence& x) const override {
     const uint32_t bits = axes(x.channels);

@@ -1,5 +1,6 @@
 // Reshape: the channels in another shape of as many elements (reference: simple.Reshape).
 #include "layers/simple/reshaping_layer.h"
+#include "layers/simple/shape_field.h"
 
 namespace sl {
 namespace {
@@ -7,12 +8,8 @@ namespace {
 class Reshape final : public ReshapingLayer {
  public:
   struct Fields {
-    explicit Fields(Config& config) {
-      for (int64_t dim : config.integers("output_shape")) {
-        if (dim < 0) config.error("output_shape", "expected sizes of at least 0");
-        shape.push_back(dim);
-      }
-    }
+    explicit Fields(Config& config)
+        : shape(to_shape(config, "output_shape", config.integers("output_shape"), 0)) {}
     Shape shape;
   };
 
@@ -21,8 +18,8 @@ class Reshape final : public ReshapingLayer {
  private:
   Shape reshaped(const Shape& channels) const override {
     if (channels.size() != shape_.size()) {
-      fail(Code::kShape, "{} \"{}\": channels {} do not have the {} elements of {}", type(), name(),
-           to_string(channels), shape_.size(), to_string(shape_));
+      fail(Code::kShape, "channels {} do not have the {} elements of {}", to_string(channels),
+           shape_.size(), to_string(shape_));
     }
     return shape_;
   }

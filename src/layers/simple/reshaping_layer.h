@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layers/builder.h"
+#include "layers/simple/naming.h"
 #include "layers/simple/no_fields.h"
 
 namespace sl {
@@ -9,7 +10,7 @@ namespace sl {
 class ReshapingLayer : public StatelessLayer {
  public:
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return {input.dtype, reshaped(input.shape)};
+    return {input.dtype, naming(*this, [&] { return reshaped(input.shape); })};
   }
   bool returns_view() const override { return true; }
   Sequence layer(Run&, const Sequence& x) const override {

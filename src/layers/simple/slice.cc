@@ -1,12 +1,13 @@
 // Slice: channels sliced as NumPy arrays are: ranges with steps, single indices, new axes
 // (reference: simple.Slice).
-#include <nlohmann/json.hpp>
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 #include <vector>
 
 #include "layers/builder.h"
+#include "layers/simple/naming.h"
 #include "ops/rearrange.h"
 
 namespace sl {
@@ -79,11 +80,13 @@ class Slice final : public StatelessLayer {
   }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (input.shape.rank() != sliced_) {
-      fail(Code::kShape, "{} \"{}\": the slices are of {} dimensions, the input is {}", type(),
-           name(), sliced_, to_string(input));
-    }
-    return {input.dtype, view_of(input.shape).dims};
+    return naming(*this, [&] {
+      if (input.shape.rank() != sliced_) {
+        fail(Code::kShape, "the slices are of {} dimensions, the input is {}", sliced_,
+             to_string(input));
+      }
+      return ChannelSpec{input.dtype, view_of(input.shape).dims};
+    });
   }
   Sequence layer(Run& run, const Sequence& x) const override {
     const ops::StridedView view = view_of(x.channels);
@@ -115,8 +118,7 @@ class Slice final : public StatelessLayer {
   int64_t index_in(int64_t index, int64_t size) const {
     const int64_t at = index < 0 ? index + size : index;
     if (at < 0 || at >= size) {
-      fail(Code::kShape, "{} \"{}\": index {} is out of range for a dimension of {}", type(),
-           name(), index, size);
+      fail(Code::kShape, "index {} is out of range for a dimension of {}", index, size);
     }
     return at;
   }

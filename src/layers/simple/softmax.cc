@@ -2,6 +2,7 @@
 #include "kernels/reduce.h"
 #include "layers/builder.h"
 #include "layers/simple/channel_axes.h"
+#include "layers/simple/naming.h"
 #include "ops/elementwise.h"
 #include "ops/rearrange.h"
 
@@ -24,7 +25,7 @@ class Softmax final : public StatelessLayer {
       fail(Code::kShape, "{} \"{}\": expected a float or integer dtype, got {}", type(), name(),
            name_of(input.dtype));
     }
-    channel_axis(axis_, input.shape);
+    naming(*this, [&] { return channel_axis(axis_, input.shape); });
     return {promote_inexact(input.dtype, input.dtype), input.shape};
   }
   Sequence layer(Run& run, const Sequence& x) const override {

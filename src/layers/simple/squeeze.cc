@@ -28,8 +28,8 @@ class Squeeze final : public ReshapingLayer {
     for (int i = 0; i < channels.rank(); ++i) {
       const bool is_given = given >> i & 1u;
       if (is_given && channels[i] != 1) {
-        fail(Code::kShape, "{} \"{}\": axis {} of channels {} is not of size 1", type(), name(),
-             i + kFirstChannelAxis, to_string(channels));
+        fail(Code::kShape, "axis {} of channels {} is not of size 1", i + kFirstChannelAxis,
+             to_string(channels));
       }
       if (axis_ ? !is_given : channels[i] != 1) out.push_back(channels[i]);
     }

@@ -1,6 +1,7 @@
 // Transpose: the channel axes permuted, or reversed if no axes are given (reference:
 // simple.Transpose).
 #include <fmt/format.h>
+
 #include <optional>
 #include <vector>
 
@@ -39,8 +40,8 @@ class Transpose final : public PermutingLayer {
     for (int64_t axis : *axes_) negative = negative || axis < 0;
     if (negative || axes_->size() != static_cast<size_t>(channels.rank()) ||
         channel_axes(*axes_, channels) != all) {
-      fail(Code::kShape, "{} \"{}\": axes [{}] are not a permutation of the channel axes 2 to {}",
-           type(), name(), fmt::join(*axes_, ", "), channels.rank() + 1);
+      fail(Code::kShape, "axes [{}] are not a permutation of the channel axes 2 to {}",
+           fmt::join(*axes_, ", "), channels.rank() + 1);
     }
   }
 

@@ -1,0 +1,427 @@
+// Writes docs/errors.md, wrong input and what the library says of it, or checks that it is true.
+// Usage: errors_page (--write | --check) docs/errors.md
+#include <cstdio>
+#include <cstring>
+#include <fstream>
+#include <iterator>
+#include <sstream>
+
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+constexpr const char* kIntroduction = R"(# Errors
+
+What the library answers to wrong configs, weights and calls. Every failing call returns an
+`sl_status` and, where the caller gave an `sl_error`, a message. Messages of configs begin with the
+JSON path of the mistake; `$` is the root.
+
+This page is written by `errors_page --write docs/errors.md`, which makes every mistake on it; a
+test compares the page with what the library says today.
+)";
+
+std::string status_text(sl_status status) {
+  static const char* const names[] = {
+      "SL_OK",
+      "SL_ERROR_INVALID_ARGUMENT",
+      "SL_ERROR_CONFIG",
+      "SL_ERROR_WEIGHTS",
+      "SL_ERROR_SHAPE",
+      "SL_ERROR_UNSUPPORTED",
+      "SL_ERROR_IO",
+      "SL_ERROR_OUT_OF_MEMORY",
+      "SL_ERROR_STATE",
+      "SL_ERROR_CALLBACK",
+      "SL_ERROR_INTERNAL",
+  };
+  return names[status];
+}
+
+class Page {
+ public:
+  Page() { text_ << kIntroduction; }
+
+  void section(const char* title) {
+    text_ << "\n## " << title << "\n\n| Mistake | Status | Message |\n|---|---|---|\n";
+  }
+
+  void row(const std::string& mistake, const Failure& failure) {
+    text_ << "| " << mistake << " | `" << status_text(failure.status) << "` | "
+          << code(failure.message) << " |\n";
+    accepted_ += failure.status == SL_OK;
+    ++rows_;
+  }
+
+  static std::string code(const std::string& text) {
+    std::string out;
+    for (const char c : text) {
+      if (c == '|') out += '\\';
+      out += c == '\n' ? ' ' : c;
+    }
+    return "`" + out + "`";
+  }
+
+  std::string text() const { return text_.str(); }
+  int rows() const { return rows_; }
+  int accepted() const { return accepted_; }
+
+ private:
+  std::ostringstream text_;
+  int rows_ = 0;
+  int accepted_ = 0;
+};
+
+Failure create(const std::string& config, const sl_weights* weights = nullptr) {
+  sl_layer* layer = nullptr;
+  const Failure failure = failure_of([&](sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), weights, nullptr, &layer, e);
+  });
+  sl_layer_free(layer);
+  return failure;
+}
+
+void add_json(Page& page) {
+  page.section("Configs: JSON, types and fields");
+  const auto config = [&](const std::string& text) { page.row(Page::code(text), create(text)); };
+  config(R"({"type": "Dense",})");
+  config(R"([{"type": "Relu"}])");
+  config(R"({"layers": []})");
+  config(R"({"type": 7})");
+  config(R"({"type": "Conv1d", "filters": 4})");
+  config(R"({"type": "Transformer"})");
+  config(R"({"type": "Serial", "layers": [{"type": "Relu"}, {"type": "Sofmax"}]})");
+  config(R"({"type": "Dense", "featuers": 4})");
+  config(R"({"type": "Dense", "features": 4, "use_bais": false})");
+  config(R"({"type": "Dropout", "probability": 0.1})");
+  config(R"({"type": "Conv1D", "filters": 4})");
+  config(R"({"type": "Serial"})");
+  config(R"({"type": "Serial", "layers": {"type": "Relu"}})");
+  config(R"({"type": "Serial", "layers": ["Relu"]})");
+  config(R"({"type": "Dense", "features": "4"})");
+  config(R"({"type": "Dense", "features": 4, "use_bias": 1})");
+  config(R"({"type": "Relu", "name": 7})");
+  std::string deep;
+  for (int i = 0; i < 300; ++i) deep += R"({"type": "Serial", "layers": [)";
+  for (int i = 0; i < 300; ++i) deep += "]}";
+  Failure failure = create(deep);
+  // The path is as long as the nesting is deep.
+  const size_t end = failure.message.rfind(": ");
+  if (end != std::string::npos && end > 40) failure.message.replace(30, end - 30, "...");
+  page.row("300 `Serial` within each other", failure);
+  page.row("100000 brackets within each other", create(std::string(100000, '[')));
+}
+
+void add_values(Page& page) {
+  page.section("Configs: values");
+  const auto config = [&](const std::string& text) { page.row(Page::code(text), create(text)); };
+  config(R"({"type": "Dense", "features": 0})");
+  config(R"({"type": "Dense", "features": 2.5})");
+  config(R"({"type": "Delay", "length": -1})");
+  config(R"({"type": "Delay", "length": 1e12})");
+  config(R"({"type": "Conv1D", "filters": 4, "kernel_size": 3, "strides": 0})");
+  config(R"({"type": "Conv1D", "filters": 4, "kernel_size": [3, 3]})");
+  config(R"({"type": "Conv1D", "filters": 4, "kernel_size": 3, "padding": "casual"})");
+  config(R"({"type": "Conv1D", "filters": 4, "kernel_size": 3, "groups": 3})");
+  config(R"({"type": "Cast", "dtype": "float64"})");
+  config(R"({"type": "Dense", "features": 4, "activation": "geluu"})");
+  config(R"({"type": "Dense", "features": 4, "activation": {"function": "relu", "slope": 2}})");
+  config(R"({"type": "Dropout", "rate": 1.5})");
+  config(R"({"type": "Softmax", "axis": 1})");
+  config(R"({"type": "Affine", "shape": [-1]})");
+  config(R"({"type": "Slice", "slices": [{"slice": [0, 4, 0]}]})");
+  config(R"({"type": "Add", "shift": [[1, 2], [3]]})");
+  config(R"({"type": "EinsumDense", "equation": "ab->b", "output_shape": [4]})");
+  config(R"({"type": "EinsumDense", "equation": "...a,ab->...c", "output_shape": [4]})");
+  config(R"({"type": "EinsumDense", "equation": "...a,ab->...b", "output_shape": [4, 4]})");
+  config(
+      R"({"type": "EinsumDense", "equation": "...a,ab->...b", "output_shape": [4], "bias_axes": "a"})");
+  config(R"({"type": "EinopsRearrange", "pattern": "a b"})");
+  config(R"({"type": "EinopsRearrange", "pattern": "(a b -> a b"})");
+  config(R"({"type": "EinopsRearrange", "pattern": "a b -> a c"})");
+  config(R"({"type": "EinopsRearrange", "pattern": "(a b) -> b a", "axes_lengths": {"c": 2}})");
+}
+
+void add_combinators(Page& page) {
+  page.section("Configs: combinators");
+  const auto config = [&](const std::string& text) { page.row(Page::code(text), create(text)); };
+  config(R"({"type": "Residual", "layers": [{"type": "Upsample1D", "rate": 2}]})");
+  config(
+      R"({"type": "Residual", "layers": [{"type": "Delay", "length": 2, "delay_layer_output": false}]})");
+  config(R"({"type": "Parallel", "layers": [{"type": "Relu"}, {"type": "Upsample1D", "rate": 2}]})");
+  config(
+      R"({"type": "Parallel", "layers": [{"type": "Relu"}, {"type": "Delay", "length": 1, "delay_layer_output": false}]})");
+  config(R"({"type": "Parallel", "layers": [{"type": "Relu"}], "combination": "sum"})");
+  config(
+      R"({"type": "Repeat", "num_repeats": 2, "layer": {"type": "Upsample1D", "rate": 2}})");
+  config(R"({"type": "Repeat", "num_repeats": 0, "layer": {"type": "Relu"}})");
+  config(R"({"type": "Repeat", "num_repeats": 2000000000, "layer": {"type": "Relu"}})");
+  config(R"({"type": "Serial", "layers": [{"type": "Relu"}], "share_scope": [true, false]})");
+}
+
+constexpr const char* kDense = R"({"type":"Dense","features":2})";
+
+struct Entry {
+  const char* name;
+  sl_dtype dtype;
+  std::vector<int64_t> dims;
+};
+
+// What a Dense of two features says of these tensors.
+Failure create_dense(const std::vector<Entry>& entries) {
+  const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  for (const Entry& entry : entries) {
+    const Tensor tensor = cli::make_array(entry.dtype, entry.dims);
+    const sl_sequence view = tensor.view();
+    cli::check([&](sl_error* e) { return sl_weights_add(weights.get(), entry.name, &view, e); });
+  }
+  return create(kDense, weights.get());
+}
+
+Failure read(const std::string& bytes) {
+  sl_weights* weights = nullptr;
+  const Failure failure = failure_of(
+      [&](sl_error* e) { return sl_weights_read(bytes.data(), bytes.size(), &weights, e); });
+  sl_weights_free(weights);
+  return failure;
+}
+
+std::string image(const std::string& header, size_t data) {
+  const uint64_t size = header.size();
+  std::string out(sizeof(size), '\0');
+  std::memcpy(out.data(), &size, sizeof(size));
+  return out + header + std::string(data, '\0');
+}
+
+void add_weights(Page& page) {
+  page.section("Weights");
+  const Entry kernel = {"params.kernel", SL_FLOAT32, {3, 2}}, bias = {"params.bias", SL_FLOAT32, {2}};
+  const std::string model = "For `" + std::string(kDense) + "`: ";
+  page.row(model + "no weights at all", create(kDense));
+  page.row(model + "no `params.bias`", create_dense({kernel}));
+  page.row(model + "also `params.kernle`",
+           create_dense({kernel, bias, {"params.kernle", SL_FLOAT32, {3, 2}}}));
+  page.row(model + "also `batch_stats.mean`",
+           create_dense({kernel, bias, {"batch_stats.mean", SL_FLOAT32, {2}}}));
+  page.row(model + "a kernel of [3, 4]",
+           create_dense({{"params.kernel", SL_FLOAT32, {3, 4}}, bias}));
+  page.row(model + "a kernel of [2]", create_dense({{"params.kernel", SL_FLOAT32, {2}}, bias}));
+  page.row(model + "an int32 kernel", create_dense({{"params.kernel", SL_INT32, {3, 2}}, bias}));
+  {
+    const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+    const Tensor tensor = cli::make_array(SL_FLOAT32, {3, 4, 2});
+    const sl_sequence view = tensor.view();
+    cli::check([&](sl_error* e) {
+      return sl_weights_add(weights.get(), "params.child_layer.kernel", &view, e);
+    });
+    page.row("A `Repeat` of two, a kernel stacked threefold",
+             create(R"({"type":"Repeat","num_repeats":2,"layer":)" + std::string(kDense) + "}",
+                    weights.get()));
+    page.row("The same name added twice", failure_of([&](sl_error* e) {
+               return sl_weights_add(weights.get(), "params.child_layer.kernel", &view, e);
+             }));
+  }
+  sl_weights* none = nullptr;
+  page.row("A file that is not there",
+           failure_of([&](sl_error* e) { return sl_weights_open("missing.safetensors", &none, e); }));
+  page.row("An empty file", read(""));
+  page.row("A text file", read("hello, this is not a model"));
+  page.row("A header that is not JSON", read(image("{\"w\": oops}", 8)));
+  page.row("A file cut short",
+           read(image(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})", 8)));
+  page.row("Offsets beyond the end",
+           read(image(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[100,108]}})", 8)));
+  page.row("Offsets that do not hold the shape",
+           read(image(R"({"w":{"dtype":"F32","shape":[3],"data_offsets":[0,8]}})", 8)));
+  page.row("A negative size in a shape",
+           read(image(R"({"w":{"dtype":"F32","shape":[-2],"data_offsets":[0,8]}})", 8)));
+  page.row("A dtype that is not read",
+           read(image(R"({"w":{"dtype":"F64","shape":[1],"data_offsets":[0,8]}})", 8)));
+  page.row("A complex tensor that is no pairs",
+           read(image(R"({"w@complex64":{"dtype":"F32","shape":[3],"data_offsets":[0,12]}})", 12)));
+}
+
+sl_state_options options_for(std::vector<int64_t> channels) {
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.input.rank = static_cast<int32_t>(channels.size());
+  std::copy(channels.begin(), channels.end(), options.input.dims);
+  return options;
+}
+
+cli::State alloc(const sl_layer* layer, const sl_state_options& options) {
+  return cli::make<sl_state>(
+      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
+}
+
+// Calls on a convolution of stride 2 from 4 channels to 3.
+void add_calls(Page& page) {
+  page.section("Calls");
+  const cli::Layer layer = make_model(
+      R"({"type":"Conv1D","filters":3,"kernel_size":3,"strides":2,"padding":"causal"})", 4);
+  const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_FLOAT32) {
+    return cli::make_sequence(dtype, std::move(dims));
+  };
+  const auto apply = [&](const char* mistake, const Tensor& x, const Tensor& y) {
+    const sl_sequence in = x.view();
+    sl_sequence out = y.view();
+    page.row(std::string("`sl_layer_apply`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_layer_apply(layer.get(), &in, &out, nullptr, e);
+             }));
+  };
+  apply("x of 5 channels, the layer takes 4", sequence({1, 4, 5}), sequence({1, 2, 3}));
+  apply("x without a channel axis", sequence({1, 4}), sequence({1, 2, 3}));
+  apply("x of complex64", sequence({1, 4, 4}, SL_COMPLEX64), sequence({1, 2, 3}));
+  apply("y of the input's length", sequence({1, 4, 4}), sequence({1, 4, 3}));
+  apply("y of int32", sequence({1, 4, 4}), sequence({1, 2, 3}, SL_INT32));
+  const Tensor x = sequence({1, 2, 4}), y = sequence({1, 1, 3});
+  sl_sequence in = x.view(), out = y.view();
+  const auto apply_views = [&](const char* mistake) {
+    page.row(std::string("`sl_layer_apply`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_layer_apply(layer.get(), &in, &out, nullptr, e);
+             }));
+    in = x.view();
+  };
+  in.struct_size = 0;
+  apply_views("x without `SL_SEQUENCE_INIT`");
+  in.rank = 1;
+  apply_views("x of rank 1");
+  in.dims[1] = -2;
+  apply_views("x of -2 steps");
+  in.data = nullptr;
+  apply_views("x without data");
+  in.dtype = 42;
+  apply_views("x of dtype 42");
+  page.row("`sl_layer_apply`: a null layer", failure_of([&](sl_error* e) {
+             return sl_layer_apply(nullptr, &in, &out, nullptr, e);
+           }));
+
+  const cli::State state = alloc(layer.get(), options_for({4}));
+  const auto step = [&](const char* mistake, const Tensor& x_block, const Tensor& y_block) {
+    const sl_sequence x_view = x_block.view();
+    sl_sequence y_view = y_block.view();
+    page.row(std::string("`sl_layer_step`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_layer_step(layer.get(), state.get(), &x_view, &y_view, nullptr, e);
+             }));
+  };
+  step("x of another spec", sequence({1, 2, 4}, SL_INT32), y);
+  step("x of another batch", sequence({2, 2, 4}), sequence({2, 1, 3}));
+  step("3 steps for a block of 2", sequence({1, 3, 4}), y);
+  step("more than `max_steps`", sequence({1, 4, 4}), sequence({1, 2, 3}));
+  step("y too long", x, sequence({1, 2, 3}));
+  const cli::Layer other = make_model(R"({"type":"LSTM","units":2})", 4);
+  page.row("`sl_layer_step`: the state of another layer", failure_of([&](sl_error* e) {
+             return sl_layer_step(other.get(), state.get(), &in, &out, nullptr, e);
+           }));
+  page.row("`sl_layer_step`: a null state", failure_of([&](sl_error* e) {
+             return sl_layer_step(layer.get(), nullptr, &in, &out, nullptr, e);
+           }));
+  sl_run_options emits = SL_RUN_OPTIONS_INIT;
+  emits.num_emits = 2;
+  page.row("`sl_layer_step`: emits of a layer that has none", failure_of([&](sl_error* e) {
+             return sl_layer_step(layer.get(), state.get(), &in, &out, &emits, e);
+           }));
+}
+
+void add_states(Page& page) {
+  page.section("States");
+  const cli::Layer layer = make_model(R"({"type":"LSTM","units":2})", 4);
+  const cli::Layer other = make_model(R"({"type":"LSTM","units":3})", 4);
+  const cli::Layer same =
+      make_model(R"({"type":"Conv1D","filters":3,"kernel_size":3,"padding":"same"})", 4);
+  sl_state* none = nullptr;
+  const auto refused = [&](const char* mistake, const sl_layer* of,
+                           const sl_state_options& options) {
+    page.row(std::string("`sl_state_alloc`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_state_alloc(of, &options, &none, e);
+             }));
+  };
+  refused("a convolution that looks ahead without bound on its block", same.get(),
+          options_for({4}));
+  refused("an input of 5 channels, the layer takes 4", layer.get(), options_for({5}));
+  sl_state_options options = options_for({4});
+  options.batch = 0;
+  refused("a batch of 0", layer.get(), options);
+  options = options_for({4});
+  options.max_steps = -1;
+  refused("-1 steps at most", layer.get(), options);
+
+  options = options_for({4});
+  size_t size = 0;
+  cli::check([&](sl_error* e) { return sl_state_size(layer.get(), &options, &size, nullptr, e); });
+  std::vector<uint8_t> memory(size + 128);
+  uint8_t* aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
+  page.row("`sl_state_init`: memory at an odd address", failure_of([&](sl_error* e) {
+             return sl_state_init(layer.get(), &options, aligned + 1, size, &none, e);
+           }));
+  const cli::State state = alloc(layer.get(), options), stranger = alloc(other.get(), options);
+  std::vector<uint8_t> saved(sl_state_save_size(state.get()));
+  cli::check(
+      [&](sl_error* e) { return sl_state_save(state.get(), saved.data(), saved.size(), e); });
+  const auto load = [&](const char* mistake, sl_state* target, const std::vector<uint8_t>& bytes) {
+    page.row(std::string("`sl_state_load`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_state_load(target, bytes.data(), bytes.size(), e);
+             }));
+  };
+  load("the state of another model", stranger.get(), saved);
+  load("10 bytes of a state", state.get(), {saved.begin(), saved.begin() + 10});
+  std::vector<uint8_t> bad = saved;
+  bad.back() = static_cast<uint8_t>(bad.back() ^ 1);
+  load("one bit flipped", state.get(), bad);
+  bad = saved;
+  bad[8] = 9;
+  load("of a later version", state.get(), bad);
+  load("not a state", state.get(), std::vector<uint8_t>(saved.size(), 'x'));
+  page.row("`sl_state_copy`: from the state of another model", failure_of([&](sl_error* e) {
+             return sl_state_copy(state.get(), stranger.get(), e);
+           }));
+}
+
+std::string read_file(const char* path) {
+  std::ifstream file(path, std::ios::binary);
+  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
+}
+
+// Says where the page and the library part.
+int compare(const std::string& page, const std::string& truth) {
+  if (page == truth) return 0;
+  std::istringstream old_lines(page), new_lines(truth);
+  std::string was, is;
+  for (int line = 1;; ++line) {
+    const bool more_old = static_cast<bool>(std::getline(old_lines, was));
+    const bool more_new = static_cast<bool>(std::getline(new_lines, is));
+    if (!more_old && !more_new) break;
+    if (more_old == more_new && was == is) continue;
+    std::fprintf(stderr, "line %d\n  page: %s\n  now:  %s\n", line, more_old ? was.c_str() : "-",
+                 more_new ? is.c_str() : "-");
+    if (more_old != more_new) break;
+  }
+  std::fprintf(stderr, "the page is out of date: errors_page --write renews it\n");
+  return 1;
+}
+
+int run(const std::string& mode, const char* path) {
+  Page page;
+  add_json(page);
+  add_values(page);
+  add_combinators(page);
+  add_weights(page);
+  add_calls(page);
+  add_states(page);
+  if (page.accepted() > 0) std::fprintf(stderr, "%d mistakes are accepted\n", page.accepted());
+  if (mode == "--check") return compare(read_file(path), page.text()) + page.accepted();
+  std::ofstream(path, std::ios::binary) << page.text();
+  std::printf("%d rows\n", page.rows());
+  return page.accepted();
+}
+
+}  // namespace
+}  // namespace sl::testing
+
+int main(int argc, char** argv) {
+  const std::string mode = argc == 3 ? argv[1] : "";
+  if (mode != "--write" && mode != "--check") {
+    std::fprintf(stderr, "usage: errors_page (--write | --check) docs/errors.md\n");
+    return 2;
+  }
+  return sl::testing::run(mode, argv[2]);
+}

@@ -1,0 +1,308 @@
+// Registries and custom layers: what custom_layer.c, the worked example, leaves out.
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+struct RegistryDeleter {
+  void operator()(sl_registry* registry) const { sl_registry_free(registry); }
+};
+using Registry = std::unique_ptr<sl_registry, RegistryDeleter>;
+
+Registry make_registry() {
+  sl_registry* registry = nullptr;
+  cli::check([&](sl_error* e) { return sl_registry_create(&registry, e); });
+  return Registry(registry);
+}
+
+// What the test tells a custom layer to do, and what it saw.
+struct Script {
+  int64_t alive = 0;
+  std::string config;
+  sl_layer_properties properties = SL_LAYER_PROPERTIES_INIT;
+  const char* fails = "";  // the callback that reports failure
+  const char* message = "as told";
+};
+
+sl_status told(const Script* script, const char* callback, sl_error* error) {
+  if (std::strcmp(script->fails, callback) != 0) return SL_OK;
+  if (error != nullptr) std::snprintf(error->message, sizeof(error->message), "%s", script->message);
+  return SL_ERROR_INTERNAL;
+}
+
+const Script* script_of(const void* instance) { return static_cast<const Script*>(instance); }
+
+sl_status create(void* user_data, const char* config, const sl_weight_source*, void** instance,
+                 sl_error* error) {
+  auto* script = static_cast<Script*>(user_data);
+  script->config = config;
+  if (const sl_status status = told(script, "create", error); status != SL_OK) return status;
+  ++script->alive;
+  *instance = script;
+  return SL_OK;
+}
+
+void destroy(void* instance) { --static_cast<Script*>(instance)->alive; }
+
+sl_status properties(const void* instance, sl_layer_properties* out) {
+  *out = script_of(instance)->properties;
+  return told(script_of(instance), "properties", nullptr);
+}
+
+sl_status output_spec(const void* instance, const sl_channel_spec* in, sl_channel_spec* out,
+                      sl_error* error) {
+  *out = *in;
+  return told(script_of(instance), "output_spec", error);
+}
+
+sl_status state_size(const void* instance, int64_t, const sl_channel_spec*, size_t* bytes,
+                     sl_error* error) {
+  *bytes = sizeof(int32_t);
+  return told(script_of(instance), "state_size", error);
+}
+
+sl_status state_init(const void* instance, int64_t, const sl_channel_spec*, void* state) {
+  *static_cast<int32_t*>(state) = 100;
+  return told(script_of(instance), "state_init", nullptr);
+}
+
+// x, kept or thinned out to the ratio.
+sl_status layer(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error) {
+  const int64_t n = x->dims[1] / std::max<int64_t>(y->dims[1], 1);
+  for (int64_t t = 0; t < y->dims[1]; ++t) {
+    static_cast<float*>(y->data)[t] = static_cast<const float*>(x->data)[t * n];
+  }
+  return told(script_of(instance), "layer", error);
+}
+
+// The number of steps so far, from 100 on.
+sl_status step(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,
+               sl_error* error) {
+  auto* count = static_cast<int32_t*>(state);
+  for (int64_t t = 0; t < x->dims[1]; ++t) {
+    static_cast<float*>(y->data)[t] = static_cast<float>((*count)++);
+  }
+  return told(script_of(instance), "step", error);
+}
+
+sl_layer_callbacks all_callbacks(Script* script) {
+  sl_layer_callbacks callbacks = SL_LAYER_CALLBACKS_INIT;
+  callbacks.user_data = script;
+  callbacks.create = create;
+  callbacks.destroy = destroy;
+  callbacks.properties = properties;
+  callbacks.output_spec = output_spec;
+  callbacks.state_size = state_size;
+  callbacks.state_init = state_init;
+  callbacks.layer = layer;
+  callbacks.step = step;
+  return callbacks;
+}
+
+Failure make(Script* script, const sl_layer_callbacks& callbacks, cli::Layer* out,
+             const char* config = R"({"type":"Mine","rate":[1,{"a":null}]})") {
+  const Registry registry = make_registry();
+  cli::check([&](sl_error* e) { return sl_registry_add(registry.get(), "Mine", &callbacks, e); });
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+  options.registry = registry.get();
+  sl_layer* layer = nullptr;
+  const Failure failure = failure_of([&](sl_error* e) {
+    return sl_layer_create(config, std::strlen(config), nullptr, &options, &layer, e);
+  });
+  out->reset(layer);
+  CHECK((script->alive > 0) == (layer != nullptr));
+  return failure;
+}
+
+// A stream of scalars through it.
+Failure alloc(const sl_layer* layer, cli::State* out) {
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  sl_state* state = nullptr;
+  const Failure failure =
+      failure_of([&](sl_error* e) { return sl_state_alloc(layer, &options, &state, e); });
+  out->reset(state);
+  return failure;
+}
+
+Failure step_once(const sl_layer* layer, sl_state* state, float* y) {
+  float x = 1;
+  sl_sequence in = SL_SEQUENCE_INIT;
+  in.rank = 2;
+  in.dims[0] = in.dims[1] = 1;
+  sl_sequence out = in;
+  in.data = &x;
+  out.data = y;
+  return failure_of([&](sl_error* e) { return sl_layer_step(layer, state, &in, &out, nullptr, e); });
+}
+
+TEST_CASE("registrations that cannot be", "[registry]") {
+  Script script;
+  const Registry registry = make_registry();
+  const sl_layer_callbacks good = all_callbacks(&script);
+  const auto message = [&](const char* type, const sl_layer_callbacks* callbacks) {
+    const Failure failure = failure_of(
+        [&](sl_error* e) { return sl_registry_add(registry.get(), type, callbacks, e); });
+    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    return failure.message;
+  };
+  CHECK(message(nullptr, &good) == "type is null");
+  CHECK(message("", &good) == "type is empty");
+  CHECK(message("Mine", nullptr) == "callbacks is null");
+  CHECK(message("Conv1D", &good) == "the layer type \"Conv1D\" is registered already");
+  sl_layer_callbacks bad = good;
+  bad.struct_size = 0;
+  CHECK(message("Mine", &bad) == "callbacks.struct_size is 0: use the _INIT macro");
+  bad = good;
+  bad.create = nullptr;
+  CHECK(message("Mine", &bad) == "callbacks.create is null");
+  bad = good;
+  bad.layer = nullptr;
+  CHECK(message("Mine", &bad) == "callbacks.layer is null");
+  bad = good;
+  bad.step = nullptr;
+  CHECK_THAT(message("Mine", &bad), Contains("callbacks.step is null"));
+  CHECK(sl_registry_create(nullptr, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(sl_registry_add(nullptr, "Mine", &good, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+
+  const int64_t built_in = sl_registry_count(nullptr);
+  CHECK(sl_registry_count(registry.get()) == built_in);
+  CHECK(sl_registry_add(registry.get(), "Mine", &good, nullptr) == SL_OK);
+  CHECK(sl_registry_count(registry.get()) == built_in + 1);
+  CHECK(message("Mine", &good) == "the layer type \"Mine\" is registered already");
+  CHECK(sl_registry_count(nullptr) == built_in);
+}
+
+TEST_CASE("a custom type is unknown to other registries, and suggested by its own", "[registry]") {
+  Script script;
+  cli::Layer layer;
+  CHECK_THAT(make(&script, all_callbacks(&script), &layer, R"({"type":"Mina"})").message,
+             Contains("did you mean \"Mine\"?"));
+  const char* config = R"({"type":"Mine"})";
+  sl_layer* none = nullptr;
+  CHECK(sl_layer_create(config, std::strlen(config), nullptr, nullptr, &none, nullptr) ==
+        SL_ERROR_CONFIG);
+}
+
+TEST_CASE("create gets the layer's JSON, and destroy every instance", "[registry]") {
+  Script script;
+  cli::Layer layer;
+  CHECK(make(&script, all_callbacks(&script), &layer).status == SL_OK);
+  CHECK(script.config == R"({"type":"Mine","rate":[1,{"a":null}]})");
+  CHECK(script.alive == 1);
+  layer.reset();
+  CHECK(script.alive == 0);
+  // Of two, where the second fails, the first is destroyed too.
+  CHECK(make(&script, all_callbacks(&script), &layer,
+             R"({"type":"Serial","layers":[{"type":"Mine"},{"type":"Nothing"}]})")
+            .status == SL_ERROR_CONFIG);
+  CHECK(script.alive == 0);
+}
+
+TEST_CASE("failures of each callback reach the caller", "[registry]") {
+  Script script;
+  cli::Layer layer;
+  cli::State state;
+  float y = 0;
+  script.fails = "create";
+  Failure failure = make(&script, all_callbacks(&script), &layer);
+  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.message == "$ (Mine): create failed: as told");
+  script.message = "";  // without a message, the status is told
+  CHECK(make(&script, all_callbacks(&script), &layer).message ==
+        "$ (Mine): create failed: internal");
+  script.message = "as told";
+  script.fails = "properties";
+  failure = make(&script, all_callbacks(&script), &layer);
+  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.message == "custom layer Mine: properties failed");
+
+  for (const char* callback : {"output_spec", "state_size", "state_init", "step"}) {
+    INFO(callback);
+    script.fails = "";
+    REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_OK);
+    script.fails = callback;
+    failure = alloc(layer.get(), &state);
+    CHECK(failure.status == SL_ERROR_CALLBACK);
+    CHECK_THAT(failure.message, Contains(std::string("custom layer Mine: ") + callback + " failed"));
+    CHECK(state == nullptr);
+    layer.reset();
+  }
+
+  script.fails = "";
+  REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_OK);
+  REQUIRE(alloc(layer.get(), &state).status == SL_OK);
+  script.fails = "step";
+  failure = step_once(layer.get(), state.get(), &y);
+  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.message == "custom layer Mine: step failed: as told");
+
+  script.fails = "layer";
+  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 2});
+  const sl_sequence in = x.view();
+  sl_sequence out = x.view();
+  failure = failure_of(
+      [&](sl_error* e) { return sl_layer_apply(layer.get(), &in, &out, nullptr, e); });
+  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.message == "custom layer Mine: layer failed: as told");
+}
+
+TEST_CASE("properties that cannot be", "[registry]") {
+  const auto refused = [](auto&& change) {
+    Script script;
+    change(script.properties);
+    cli::Layer layer;
+    const Failure failure = make(&script, all_callbacks(&script), &layer);
+    CHECK(failure.status == SL_ERROR_CALLBACK);
+    CHECK_THAT(failure.message, Contains("properties are impossible"));
+  };
+  refused([](sl_layer_properties& p) { p.block_size = 0; });
+  refused([](sl_layer_properties& p) { p.block_size = -1; });
+  refused([](sl_layer_properties& p) { p.output_ratio_numerator = 0; });
+  refused([](sl_layer_properties& p) { p.output_ratio_denominator = 0; });
+  refused([](sl_layer_properties& p) { p.output_ratio_denominator = 2; });  // of a block of 1
+  refused([](sl_layer_properties& p) { p.input_latency = -1; });
+}
+
+TEST_CASE("state starts where state_init puts it, also after a reset", "[registry]") {
+  Script script;
+  cli::Layer layer;
+  cli::State state;
+  REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_OK);
+  REQUIRE(alloc(layer.get(), &state).status == SL_OK);
+  float y = 0;
+  for (int run = 0; run < 2; ++run) {
+    for (int i = 0; i < 3; ++i) {
+      CHECK(step_once(layer.get(), state.get(), &y).status == SL_OK);
+      CHECK(y == 100 + static_cast<float>(i));
+    }
+    CHECK(sl_state_reset(state.get(), nullptr) == SL_OK);
+  }
+}
+
+TEST_CASE("a custom layer may change the rate", "[registry]") {
+  Script script;
+  script.properties.block_size = 2;
+  script.properties.output_ratio_denominator = 2;
+  sl_layer_callbacks callbacks = all_callbacks(&script);
+  callbacks.state_size = nullptr;
+  callbacks.state_init = nullptr;
+  callbacks.step = nullptr;
+  cli::Layer layer;
+  REQUIRE(make(&script, callbacks, &layer).status == SL_OK);
+  std::mt19937 rng(1);
+  const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, 8}, rng), {}, false};
+  const Tensor y = cli::apply(layer.get(), input);
+  REQUIRE(y.dims == std::vector<int64_t>{1, 4});
+  CHECK(y.at(1) == input.x.at(2));
+  CHECK(cli::compare_bits(cli::Stepper(layer.get(), input).run_all(), y).reason == "");
+}
+
+}  // namespace
+}  // namespace sl::testing

@@ -1,0 +1,480 @@
+// Streams: made, stepped, reset, forked, saved, loaded, and refused.
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+using cli::Layer;
+using cli::State;
+
+constexpr const char* kConfig =
+    R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
+    R"("padding":"causal_valid"},{"type":"LSTM","units":3}]})";
+
+sl_state_options options_for(std::vector<int64_t> channels, int64_t batch = 1,
+                             int64_t max_steps = 0) {
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = batch;
+  options.max_steps = max_steps;
+  options.input.rank = static_cast<int32_t>(channels.size());
+  std::copy(channels.begin(), channels.end(), options.input.dims);
+  return options;
+}
+
+State alloc(const sl_layer* layer, const sl_state_options& options) {
+  return cli::make<sl_state>(
+      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
+}
+
+cli::Input random_input(int64_t batch, int64_t time, int64_t channels, uint32_t seed = 1) {
+  std::mt19937 rng(seed);
+  return {cli::random_sequence(SL_FLOAT32, {batch, time, channels}, rng), {}, false};
+}
+
+std::vector<uint8_t> save(const sl_state* state) {
+  std::vector<uint8_t> bytes(sl_state_save_size(state));
+  cli::check([&](sl_error* e) { return sl_state_save(state, bytes.data(), bytes.size(), e); });
+  return bytes;
+}
+
+Failure load(sl_state* state, const std::vector<uint8_t>& bytes) {
+  return failure_of(
+      [&](sl_error* e) { return sl_state_load(state, bytes.data(), bytes.size(), e); });
+}
+
+// A stream of kConfig that has run for a while.
+struct Running {
+  Running() : layer(make_model(kConfig, 4)), input(random_input(1, 8, 4)), stepper(layer.get(), input) {
+    stepper.run(0, 4);
+  }
+  Layer layer;
+  cli::Input input;
+  cli::Stepper stepper;
+};
+
+TEST_CASE("steps of every sample equal the layer", "[state]") {
+  for (const Sample& sample : samples()) {
+    INFO(sample.name);
+    const Layer layer = make_sample(sample);
+    std::vector<int64_t> dims = {2, 12};
+    dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
+    std::mt19937 rng(5);
+    const cli::Input input{cli::random_sequence(sample.dtype, dims, rng), {}, false};
+    const Tensor want = cli::apply(layer.get(), input);
+    const double tolerance = sample.dtype == SL_BFLOAT16 ? 1e-2 : 1e-5;
+    const auto same = cli::compare_sequences(cli::Stepper(layer.get(), input).run_all(), want,
+                                             {tolerance, tolerance});
+    CHECK(same.reason == "");
+  }
+}
+
+TEST_CASE("null pointers are refused by every call on states", "[state]") {
+  const Running running;
+  const sl_layer* layer = running.layer.get();
+  const sl_state_options options = options_for({4});
+  const State owned = alloc(layer, options);
+  sl_state* state = owned.get();
+  sl_state* made = nullptr;
+  size_t size = 0, alignment = 0;
+  alignas(64) uint8_t memory[64];
+  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}), y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+  const sl_sequence in = x.view();
+  sl_sequence out = y.view(), tensor = SL_SEQUENCE_INIT;
+  const auto refused = [](const char* name, auto&& call) {
+    const Failure failure = failure_of(call);
+    INFO(name << ": " << failure.message);
+    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(failure.message, Contains("is null"));
+  };
+#define REFUSED(...) refused(#__VA_ARGS__, [&](sl_error* e) { return __VA_ARGS__; })
+  REFUSED(sl_state_alloc(nullptr, &options, &made, e));
+  REFUSED(sl_state_alloc(layer, nullptr, &made, e));
+  REFUSED(sl_state_alloc(layer, &options, nullptr, e));
+  REFUSED(sl_state_size(nullptr, &options, &size, &alignment, e));
+  REFUSED(sl_state_size(layer, nullptr, &size, &alignment, e));
+  REFUSED(sl_state_size(layer, &options, nullptr, &alignment, e));
+  REFUSED(sl_state_init(nullptr, &options, memory, sizeof(memory), &made, e));
+  REFUSED(sl_state_init(layer, nullptr, memory, sizeof(memory), &made, e));
+  REFUSED(sl_state_init(layer, &options, nullptr, sizeof(memory), &made, e));
+  REFUSED(sl_state_init(layer, &options, memory, sizeof(memory), nullptr, e));
+  REFUSED(sl_state_reset(nullptr, e));
+  REFUSED(sl_state_copy(nullptr, state, e));
+  REFUSED(sl_state_copy(state, nullptr, e));
+  REFUSED(sl_state_save(nullptr, memory, sizeof(memory), e));
+  REFUSED(sl_state_save(state, nullptr, 1 << 20, e));
+  REFUSED(sl_state_load(nullptr, memory, sizeof(memory), e));
+  REFUSED(sl_state_load(state, nullptr, sizeof(memory), e));
+  REFUSED(sl_state_tensor(nullptr, 0, nullptr, &tensor, e));
+  REFUSED(sl_layer_step(nullptr, state, &in, &out, nullptr, e));
+  REFUSED(sl_layer_step(layer, nullptr, &in, &out, nullptr, e));
+  REFUSED(sl_layer_step(layer, state, nullptr, &out, nullptr, e));
+  REFUSED(sl_layer_step(layer, state, &in, nullptr, nullptr, e));
+#undef REFUSED
+  CHECK(made == nullptr);
+  CHECK(sl_state_save_size(nullptr) == 0);
+  CHECK(sl_state_tensor_count(nullptr) == 0);
+}
+
+TEST_CASE("bad options of a state", "[state]") {
+  const Layer layer = make_model(kConfig, 4);
+  const auto message = [&](const sl_state_options& options, sl_status expected) {
+    sl_state* state = nullptr;
+    const Failure failure = failure_of(
+        [&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &state, e); });
+    CHECK(failure.status == expected);
+    CHECK(state == nullptr);
+    size_t size = 0;
+    CHECK(sl_state_size(layer.get(), &options, &size, nullptr, nullptr) == expected);
+    return failure.message;
+  };
+  sl_state_options options = options_for({4});
+  options.struct_size = 1;
+  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.struct_size is 1"));
+  for (const int64_t batch : {int64_t{0}, int64_t{-1}, INT64_MAX}) {
+    options = options_for({4}, batch);
+    CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.batch is"));
+  }
+  for (const int64_t steps : {int64_t{-1}, INT64_MAX}) {
+    options = options_for({4}, 1, steps);
+    CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.max_steps is"));
+  }
+  CHECK_THAT(message(options_for({5}), SL_ERROR_SHAPE), Contains("its kernel expects"));
+  CHECK_THAT(message(options_for({4, 1}), SL_ERROR_SHAPE), Contains("its kernel expects"));
+  CHECK_THAT(message(options_for({}), SL_ERROR_SHAPE), Contains("its kernel expects"));
+  options = options_for({4});
+  options.input.rank = 9;
+  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.input.rank is 9"));
+  options = options_for({4});
+  options.input.dtype = 42;
+  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("unknown dtype 42"));
+  options = options_for({4});
+  options.num_constants = -1;
+  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("num_constants is -1"));
+  options.num_constants = 1;
+  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("constants is null"));
+  options.num_constants = 1000;
+  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("num_constants is 1000"));
+}
+
+TEST_CASE("what cannot step has no state", "[state]") {
+  const Layer layer =
+      make_model(R"({"type":"Conv1D","filters":2,"kernel_size":3,"padding":"same"})", 4);
+  CHECK(cli::get(sl_layer_supports_step, layer.get()) == 0);
+  const sl_state_options options = options_for({4});
+  sl_state* state = nullptr;
+  const Failure failure =
+      failure_of([&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &state, e); });
+  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK(failure.message == "Conv1D cannot run step-wise");
+}
+
+TEST_CASE("bad steps leave the stream as it was", "[state]") {
+  const Layer layer = make_model(
+      R"({"type":"Conv1D","filters":3,"kernel_size":3,"strides":2,"padding":"causal"})", 4);
+  const cli::Input input = random_input(1, 8, 4);
+  const Tensor want = cli::Stepper(layer.get(), input).run(0, 4);
+  cli::Stepper stepper(layer.get(), input);
+  std::vector<Tensor> got = {stepper.run(0, 2)};
+
+  const auto message = [&](const Tensor& x, const Tensor& y, sl_status expected,
+                           const sl_run_options* options = nullptr) {
+    const sl_sequence in = x.view();
+    sl_sequence out = y.view();
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_layer_step(layer.get(), stepper.state(), &in, &out, options, e);
+    });
+    CHECK(failure.status == expected);
+    return failure.message;
+  };
+  const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_FLOAT32) {
+    return cli::make_sequence(dtype, std::move(dims));
+  };
+  const Tensor x = sequence({1, 2, 4}), y = sequence({1, 1, 3});
+  CHECK(message(sequence({1, 2, 5}), y, SL_ERROR_SHAPE) ==
+        "x is of float32[5]: the stream was made for float32[4]");
+  CHECK(message(sequence({1, 2, 4, 1}), y, SL_ERROR_SHAPE) ==
+        "x is of float32[4, 1]: the stream was made for float32[4]");
+  CHECK(message(sequence({1, 2, 4}, SL_INT32), y, SL_ERROR_SHAPE) ==
+        "x is of int32[4]: the stream was made for float32[4]");
+  CHECK(message(sequence({2, 2, 4}), y, SL_ERROR_SHAPE) ==
+        "x is of batch 2: the stream was made for 1");
+  CHECK(message(sequence({1, 1, 4}), y, SL_ERROR_SHAPE) ==
+        "x has 1 steps: expected a multiple of the block size 2, at most 2");
+  CHECK(message(sequence({1, 4, 4}), y, SL_ERROR_SHAPE) ==
+        "x has 4 steps: expected a multiple of the block size 2, at most 2");
+  CHECK(message(x, sequence({1, 2, 3}), SL_ERROR_SHAPE) ==
+        "y is float32 [1, 2, 3]: expected float32 [1, 1, 3]");
+  CHECK(message(x, sequence({1, 1, 4}), SL_ERROR_SHAPE) ==
+        "y is float32 [1, 1, 4]: expected float32 [1, 1, 3]");
+  CHECK(message(x, sequence({1, 1, 3}, SL_BFLOAT16), SL_ERROR_SHAPE) ==
+        "y is bfloat16 [1, 1, 3]: expected float32 [1, 1, 3]");
+  sl_run_options options = SL_RUN_OPTIONS_INIT;
+  options.num_constants = 1;
+  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("num_constants is 1"));
+  options = SL_RUN_OPTIONS_INIT;
+  options.num_emits = 1;
+  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("num_emits is 1"));
+  options = SL_RUN_OPTIONS_INIT;
+  options.struct_size = 0;
+  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("struct_size is 0"));
+  // No steps at all are none.
+  CHECK(message(sequence({1, 0, 4}), sequence({1, 0, 3}), SL_OK).empty());
+
+  got.push_back(stepper.run(2, 4));
+  CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
+}
+
+TEST_CASE("a state steps its own layer only", "[state]") {
+  const Running running;
+  const Layer other = make_model(kConfig, 4);
+  const State state = alloc(running.layer.get(), options_for({4}));
+  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}), y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+  const sl_sequence in = x.view();
+  sl_sequence out = y.view();
+  const Failure failure = failure_of([&](sl_error* e) {
+    return sl_layer_step(other.get(), state.get(), &in, &out, nullptr, e);
+  });
+  CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(failure.message == "the state is of another layer");
+}
+
+TEST_CASE("calls of any number of blocks up to the most", "[state]") {
+  for (const Sample& sample : samples()) {
+    INFO(sample.name);
+    const Layer layer = make_sample(sample);
+    const int64_t block = cli::get(sl_layer_block_size, layer.get());
+    std::vector<int64_t> dims = {1, 15 * block};
+    dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
+    std::mt19937 rng(5);
+    const Tensor x = cli::random_sequence(sample.dtype, dims, rng);
+    sl_state_options options = SL_STATE_OPTIONS_INIT;
+    options.max_steps = 5 * block;
+    options.input = spec_of(sample);
+    const State state = alloc(layer.get(), options), blockwise = alloc(layer.get(), options);
+    const auto run = [&](sl_state* stream, int64_t begin, int64_t end) {
+      const Tensor part = cli::slice_time(x, begin * block, end * block);
+      const sl_sequence in = part.view();
+      sl_sequence out = SL_SEQUENCE_INIT;
+      cli::check([&](sl_error* e) {
+        return sl_layer_output_shape(layer.get(), SL_STEP_WISE, &in, nullptr, &out, e);
+      });
+      Tensor y = cli::make_like(out);
+      out = y.view();
+      cli::check([&](sl_error* e) {
+        return sl_layer_step(layer.get(), stream, &in, &out, nullptr, e);
+      });
+      return y;
+    };
+    std::vector<Tensor> uneven, even;
+    for (const int64_t begin : {0, 1, 3, 6, 10}) {
+      const int64_t end = begin == 0 ? 1 : begin == 1 ? 3 : begin == 3 ? 6 : begin == 6 ? 10 : 15;
+      uneven.push_back(run(state.get(), begin, end));
+    }
+    for (int64_t i = 0; i < 15; ++i) even.push_back(run(blockwise.get(), i, i + 1));
+    const double tolerance = sample.dtype == SL_BFLOAT16 ? 1e-2 : 1e-5;
+    CHECK(cli::compare_sequences(cli::concat_time(uneven), cli::concat_time(even),
+                                 {tolerance, tolerance})
+              .reason == "");
+  }
+}
+
+TEST_CASE("states in the caller's memory", "[state]") {
+  const Layer layer = make_model(kConfig, 4);
+  const sl_state_options options = options_for({4});
+  size_t size = 0, alignment = 0;
+  REQUIRE(sl_state_size(layer.get(), &options, &size, &alignment, nullptr) == SL_OK);
+  CHECK(size > 0);
+  REQUIRE((alignment > 0 && (alignment & (alignment - 1)) == 0));
+  CHECK(sl_state_size(layer.get(), &options, &size, nullptr, nullptr) == SL_OK);
+
+  constexpr size_t kGuard = 64;
+  std::vector<uint8_t> storage(size + alignment + kGuard, 0x5a);
+  const auto address = reinterpret_cast<uintptr_t>(storage.data());
+  uint8_t* memory = storage.data() + (alignment - address % alignment) % alignment;
+  sl_state* state = nullptr;
+  const auto init = [&](void* at, size_t bytes) {
+    return failure_of([&](sl_error* e) {
+      return sl_state_init(layer.get(), &options, at, bytes, &state, e);
+    });
+  };
+  CHECK(init(memory, size - 1).status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK_THAT(init(memory, size - 1).message, Contains("expected " + std::to_string(size)));
+  CHECK(init(memory, 0).status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(init(memory + 1, size + 63).status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK_THAT(init(memory + 1, size + 63).message, Contains("aligned to"));
+  CHECK(state == nullptr);
+
+  REQUIRE(init(memory, size).status == SL_OK);
+  const State owner(state);
+  const cli::Input input = random_input(1, 6, 4);
+  const Tensor want = cli::Stepper(layer.get(), input).run(0, 6);
+  std::vector<Tensor> got;
+  for (int64_t t = 0; t < 6; ++t) {
+    const Tensor x = cli::slice_time(input.x, t, t + 1);
+    Tensor y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+    const sl_sequence in = x.view();
+    sl_sequence out = y.view();
+    REQUIRE(sl_layer_step(layer.get(), state, &in, &out, nullptr, nullptr) == SL_OK);
+    got.push_back(y);
+  }
+  CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
+  CHECK(std::all_of(memory + size, memory + size + kGuard, [](uint8_t b) { return b == 0x5a; }));
+}
+
+TEST_CASE("copies go on where their source stands", "[state]") {
+  Running running;
+  cli::Stepper fork(running.layer.get(), running.input);
+  fork.copy_from(running.stepper);
+  const Tensor want = running.stepper.run(4, 8);
+  CHECK(cli::compare_bits(fork.run(4, 8), want).reason == "");
+
+  const State larger = alloc(running.layer.get(), options_for({4}, 2));
+  CHECK(failure_of([&](sl_error* e) {
+          return sl_state_copy(larger.get(), running.stepper.state(), e);
+        }).status == SL_ERROR_STATE);
+  const Layer other = make_model(R"({"type":"LSTM","units":3})", 4);
+  const State stranger = alloc(other.get(), options_for({4}));
+  CHECK(failure_of([&](sl_error* e) {
+          return sl_state_copy(stranger.get(), running.stepper.state(), e);
+        }).status == SL_ERROR_STATE);
+}
+
+TEST_CASE("saving needs room", "[state]") {
+  Running running;
+  const size_t size = sl_state_save_size(running.stepper.state());
+  std::vector<uint8_t> buffer(size + 8, 0x5a);
+  const auto save_into = [&](size_t bytes) {
+    return sl_state_save(running.stepper.state(), buffer.data(), bytes, nullptr);
+  };
+  CHECK(save_into(size - 1) == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(save_into(0) == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(save_into(size + 8) == SL_OK);
+  CHECK(std::all_of(buffer.begin() + static_cast<int64_t>(size), buffer.end(),
+                    [](uint8_t b) { return b == 0x5a; }));
+}
+
+TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
+  Running running;
+  sl_state* state = running.stepper.state();
+  const std::vector<uint8_t> good = save(state);
+  CHECK(load(state, good).status == SL_OK);
+  const std::vector<uint8_t> before = save(state);
+
+  SECTION("cut, at any length") {
+    for (size_t size = 0; size < good.size(); ++size) {
+      const std::vector<uint8_t> cut(good.begin(), good.begin() + static_cast<int64_t>(size));
+      CHECK(sl_state_load(state, good.data(), size, nullptr) == SL_ERROR_STATE);
+    }
+    std::vector<uint8_t> longer = good;
+    longer.push_back(0);
+    CHECK(load(state, longer).status == SL_ERROR_STATE);
+  }
+  SECTION("with any bit flipped") {
+    for (size_t i = 0; i < good.size(); ++i) {
+      for (int bit = 0; bit < 8; ++bit) {
+        std::vector<uint8_t> flipped = good;
+        flipped[i] = static_cast<uint8_t>(flipped[i] ^ (1 << bit));
+        INFO("byte " << i << " bit " << bit);
+        // Counted, not checked one by one: there are thousands.
+        if (load(state, flipped).status != SL_ERROR_STATE) FAIL_CHECK("it was loaded");
+      }
+    }
+  }
+  SECTION("of another version") {
+    std::vector<uint8_t> later = good;
+    later[8] = 2;
+    CHECK(load(state, later).message == "a saved state of version 2: expected version 1");
+  }
+  SECTION("of another model") {
+    const Layer other = make_model(
+        R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
+        R"("padding":"causal_valid"},{"type":"LSTM","units":3},{"type":"Relu"}]})",
+        4);
+    CHECK_THAT(load(state, save(alloc(other.get(), options_for({4})).get())).message,
+               Contains("another model"));
+  }
+  SECTION("of other weights") {
+    std::mt19937 rng(99);
+    const cli::Weights weights = make_weights(kConfig, {{"", {4, {}}}}, rng);
+    const Layer other = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+      return sl_layer_create(kConfig, std::strlen(kConfig), weights.get(), nullptr, out, e);
+    });
+    CHECK_THAT(load(state, save(alloc(other.get(), options_for({4})).get())).message,
+               Contains("another model"));
+  }
+  SECTION("of another batch, or more steps per call") {
+    for (const sl_state_options& options : {options_for({4}, 2), options_for({4}, 1, 2)}) {
+      CHECK_THAT(load(state, save(alloc(running.layer.get(), options).get())).message,
+                 Contains("or of another batch, max_steps or input spec"));
+    }
+  }
+  CHECK(save(state) == before);
+  const Tensor want = cli::Stepper(running.layer.get(), running.input).run(0, 8);
+  CHECK(cli::compare_bits(running.stepper.run(4, 8), cli::slice_time(want, 4, 8)).reason == "");
+}
+
+TEST_CASE("a saved state goes on in another process's layer", "[state]") {
+  Running running;
+  const std::vector<uint8_t> bytes = save(running.stepper.state());
+  const Tensor want = running.stepper.run(4, 8);
+  // The same model, made anew.
+  const Layer again = make_model(kConfig, 4);
+  cli::Stepper stepper(again.get(), running.input);
+  stepper.load(bytes);
+  CHECK(cli::compare_bits(stepper.run(4, 8), want).reason == "");
+}
+
+TEST_CASE("reset starts over", "[state]") {
+  Running running;
+  const Tensor want = cli::Stepper(running.layer.get(), running.input).run(0, 8);
+  running.stepper.reset();
+  CHECK(cli::compare_bits(running.stepper.run(0, 8), want).reason == "");
+}
+
+TEST_CASE("tensors of a state", "[state]") {
+  Running running;
+  const sl_state* state = running.stepper.state();
+  const int64_t count = sl_state_tensor_count(state);
+  REQUIRE(count > 0);
+  bool lstm = false;
+  for (int64_t i = 0; i < count; ++i) {
+    const char* name = nullptr;
+    sl_sequence tensor = SL_SEQUENCE_INIT;
+    REQUIRE(sl_state_tensor(state, i, &name, &tensor, nullptr) == SL_OK);
+    CHECK(tensor.is_array == 1);
+    CHECK(tensor.data != nullptr);
+    lstm = lstm || std::string(name).find("layers_1") != std::string::npos;
+  }
+  CHECK(lstm);
+  CHECK(sl_state_tensor(state, 0, nullptr, nullptr, nullptr) == SL_OK);
+  sl_sequence tensor = SL_SEQUENCE_INIT;
+  for (const int64_t i : {int64_t{-1}, count}) {
+    CHECK(sl_state_tensor(state, i, nullptr, &tensor, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+  }
+}
+
+TEST_CASE("many states from one layer do not disturb each other", "[state]") {
+  const Layer layer = make_model(kConfig, 4);
+  std::vector<std::unique_ptr<cli::Stepper>> streams;
+  std::vector<Tensor> wanted;
+  for (uint32_t i = 0; i < 5; ++i) {
+    const cli::Input input = random_input(1, 8, 4, i);
+    wanted.push_back(cli::Stepper(layer.get(), input).run(0, 8));
+    streams.push_back(std::make_unique<cli::Stepper>(layer.get(), input));
+  }
+  for (int64_t t = 0; t < 8; ++t) {
+    for (size_t i = 0; i < streams.size(); ++i) {
+      CHECK(cli::compare_bits(streams[i]->run(t, t + 1), cli::slice_time(wanted[i], t, t + 1))
+                .reason == "");
+    }
+  }
+}
+
+}  // namespace
+}  // namespace sl::testing

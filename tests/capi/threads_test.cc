@@ -1,0 +1,111 @@
+// One layer, many threads.
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <thread>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+constexpr int kThreads = 4;
+constexpr const char* kConfig =
+    R"({"type":"Residual","layers":[{"type":"Conv1D","filters":6,"kernel_size":3,)"
+    R"("padding":"causal_valid"},{"type":"LSTM","units":6},{"type":"Gelu"}]})";
+
+cli::Input input_of(uint32_t seed) {
+  std::mt19937 rng(seed);
+  return {cli::random_sequence(SL_FLOAT32, {1, 24, 6}, rng), {}, false};
+}
+
+// fn(thread) on each thread; what it returns is the number of its failures.
+template <typename Fn>
+int64_t run_on_threads(Fn&& fn) {
+  std::atomic<int64_t> failed{0};
+  std::vector<std::thread> threads;
+  for (int i = 0; i < kThreads; ++i) threads.emplace_back([&, i] { failed += fn(i); });
+  for (std::thread& thread : threads) thread.join();
+  return failed;
+}
+
+TEST_CASE("a hundred streams of one layer, stepped from four threads", "[threads]") {
+  const cli::Layer layer = make_model(kConfig, 6);
+  constexpr int kStreams = 100;
+  std::vector<std::unique_ptr<cli::Stepper>> streams;
+  std::vector<Tensor> wanted;
+  for (int i = 0; i < kStreams; ++i) {
+    const cli::Input input = input_of(static_cast<uint32_t>(i));
+    wanted.push_back(cli::apply(layer.get(), input));
+    streams.push_back(std::make_unique<cli::Stepper>(layer.get(), input));
+  }
+  const int64_t failed = run_on_threads([&](int thread) {
+    // Streams take turns, so that one thread's are at different places.
+    std::vector<std::vector<Tensor>> outputs(kStreams);
+    for (int64_t t = 0; t < 24; ++t) {
+      for (size_t i = static_cast<size_t>(thread); i < kStreams; i += kThreads) {
+        outputs[i].push_back(streams[i]->run(t, t + 1));
+      }
+    }
+    int64_t wrong = 0;
+    for (size_t i = static_cast<size_t>(thread); i < kStreams; i += kThreads) {
+      wrong += !cli::compare_sequences(cli::concat_time(outputs[i]), wanted[i], {}).ok();
+    }
+    return wrong;
+  });
+  CHECK(failed == 0);
+}
+
+TEST_CASE("a stream may move from thread to thread", "[threads]") {
+  const cli::Layer layer = make_model(kConfig, 6);
+  const cli::Input input = input_of(1);
+  const Tensor want = cli::Stepper(layer.get(), input).run(0, 24);
+  cli::Stepper stepper(layer.get(), input);
+  std::vector<Tensor> got;
+  for (int64_t t = 0; t < 24; t += 4) {
+    std::thread([&] { got.push_back(stepper.run(t, t + 4)); }).join();
+  }
+  CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
+}
+
+TEST_CASE("four threads apply one layer at once", "[threads]") {
+  for (const int32_t num_threads : {1, 2}) {
+    sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+    options.num_threads = num_threads;
+    const cli::Layer layer = make_model(kConfig, 6, &options);
+    std::vector<Tensor> wanted;
+    for (int i = 0; i < kThreads; ++i) {
+      wanted.push_back(cli::apply(layer.get(), input_of(static_cast<uint32_t>(i))));
+    }
+    const int64_t failed = run_on_threads([&](int thread) {
+      const cli::Input input = input_of(static_cast<uint32_t>(thread));
+      int64_t wrong = 0;
+      for (int run = 0; run < 20; ++run) {
+        const Tensor y = cli::apply(layer.get(), input);
+        wrong += !cli::compare_bits(y, wanted[static_cast<size_t>(thread)]).ok();
+      }
+      return wrong;
+    });
+    CHECK(failed == 0);
+  }
+}
+
+TEST_CASE("layers and states are made and freed on any thread", "[threads]") {
+  const cli::Layer shared = make_model(kConfig, 6);
+  const int64_t failed = run_on_threads([&](int thread) {
+    int64_t wrong = 0;
+    for (int run = 0; run < 5; ++run) {
+      const cli::Input input = input_of(static_cast<uint32_t>(thread));
+      const cli::Layer own = make_model(kConfig, 6);
+      const Tensor a = cli::Stepper(own.get(), input).run_all();
+      const Tensor b = cli::Stepper(shared.get(), input).run_all();
+      wrong += !cli::compare_bits(a, b).ok();
+    }
+    return wrong;
+  });
+  CHECK(failed == 0);
+}
+
+}  // namespace
+}  // namespace sl::testing

@@ -1,0 +1,74 @@
+// The contract (layer = step, padding, batching, states) on random trees of layers.
+#include "cli/contract.h"
+
+#include <catch2/catch.hpp>
+#include <set>
+
+#include "contract/trees.h"
+
+namespace sl::testing {
+namespace {
+
+constexpr uint32_t kTrees = 150;
+
+cli::Report check_tree(const Tree& tree, uint32_t seed) {
+  const cli::Layer layer = make_tree_model(tree, seed);
+  std::mt19937 rng(seed);
+  std::vector<int64_t> dims = {3, 13 + static_cast<int64_t>(seed % 8)};
+  dims.insert(dims.end(), tree.channels.begin(), tree.channels.end());
+  cli::Case c;
+  c.layer = layer.get();
+  c.input.x = cli::random_sequence(SL_FLOAT32, dims, rng);
+  c.tolerance = {1e-4, 1e-4};
+  c.probe_receptive_field = seed % 4 == 0;
+  return cli::check_contract(c);
+}
+
+TEST_CASE("random trees keep the contract", "[contract]") {
+  for (uint32_t seed = 0; seed < kTrees; ++seed) {
+    const Tree tree = make_tree(seed);
+    INFO("seed " << seed << ": " << tree.config);
+    cli::Report report;
+    CHECK_NOTHROW(report = check_tree(tree, seed));
+    CHECK(report.failures() == "");
+    CHECK(report.checks.size() >= 5);
+  }
+}
+
+// The generator is only worth something if what it makes differs.
+TEST_CASE("random trees cover what they are to cover", "[contract]") {
+  std::set<std::string> configs;
+  std::string all;
+  int64_t steppable = 0;
+  for (uint32_t seed = 0; seed < kTrees; ++seed) {
+    const Tree tree = make_tree(seed);
+    configs.insert(tree.config);
+    all += tree.config;
+    steppable += cli::get(sl_layer_supports_step, make_tree_model(tree, seed).get());
+  }
+  CHECK(configs.size() > kTrees * 9 / 10);
+  CHECK(steppable > kTrees / 2);
+  CHECK(steppable < kTrees);
+  for (const char* type : {"Serial", "Residual", "Parallel", "Repeat", "Conv1D", "Conv2D", "LSTM",
+                           "DepthwiseConv1D", "Delay", "Lookahead", "Upsample1D", "Transpose"}) {
+    INFO(type);
+    CHECK(all.find(std::string("\"") + type + "\"") != std::string::npos);
+  }
+}
+
+TEST_CASE("the checker finds what breaks the contract", "[contract]") {
+  const cli::Layer layer = make_model(R"({"type":"Relu"})");
+  std::mt19937 rng(1);
+  cli::Case c;
+  c.layer = layer.get();
+  c.input.x = cli::random_sequence(SL_FLOAT32, {2, 6, 3}, rng);
+  CHECK(cli::check_contract(c).ok());
+  c.metadata = {{"block_size", 2}};
+  CHECK(cli::check_contract(c).failures().find("metadata") != std::string::npos);
+  c.metadata = nullptr;
+  c.output = c.input.x;  // not what Relu makes of it
+  CHECK(cli::check_contract(c).failures().find("layer output") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace sl::testing

@@ -1,0 +1,246 @@
+#include "contract/trees.h"
+
+namespace sl::testing {
+namespace {
+
+using nlohmann::json;
+
+constexpr int kMaxDepth = 4;
+
+// What the place in the tree asks of a layer.
+struct Place {
+  bool keep_spec = false;   // the output spec is the input spec
+  bool keep_time = false;   // one step out for one step in, at once
+  int depth = 0;
+
+  Place deeper() const { return {keep_spec, keep_time, depth + 1}; }
+};
+
+class TreeMaker {
+ public:
+  explicit TreeMaker(uint32_t seed) : rng_(seed) {}
+
+  Tree make() {
+    Tree tree;
+    channels_ = {pick({1, 2, 4, 6})};
+    if (chance(4)) channels_.insert(channels_.begin(), pick({2, 3, 5}));
+    tree.channels = channels_;
+    const json config = serial(Place());
+    tree.config = config.dump();
+    tree.hints = std::move(hints_);
+    return tree;
+  }
+
+ private:
+  using Channels = std::vector<int64_t>;
+
+  int64_t pick(const std::vector<int64_t>& values) {
+    return values[std::uniform_int_distribution<size_t>(0, values.size() - 1)(rng_)];
+  }
+  // Once in n.
+  bool chance(int64_t n) { return std::uniform_int_distribution<int64_t>(1, n)(rng_) == 1; }
+
+  // A name of its own, under which the weights' hint is found.
+  std::string name(int64_t any) {
+    std::string name = "layer_" + std::to_string(count_++);
+    hints_[name] = {any, stack_};
+    return name;
+  }
+
+  json layer(const Place& place) {
+    if (place.depth < kMaxDepth) {
+      switch (pick({0, 1, 2, 3, 4, 5, 6, 7})) {
+        case 0:
+          return serial(place.deeper());
+        case 1:
+          return residual(place.deeper());
+        case 2:
+          return parallel(place.deeper());
+        case 3:
+          return repeat(place.deeper());
+        default:
+          break;
+      }
+    }
+    if (!place.keep_time && chance(3)) return timed(place);
+    if (chance(3)) return pointwise();
+    return channels_.size() == 1 ? mixing(place) : spatial(place);
+  }
+
+  json serial(const Place& place) {
+    json layers = json::array();
+    for (int64_t n = pick({1, 2, 2, 3, 4}); n > 0; --n) layers.push_back(layer(place));
+    return {{"type", "Serial"}, {"layers", layers}};
+  }
+
+  // Around layers that keep spec and time, around a projection on both sides, or around a latency
+  // that the shortcut makes up for.
+  json residual(const Place& place) {
+    json out = {{"type", "Residual"}};
+    if (!place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
+      latency_ = true;
+      const int64_t kernel = pick({2, 3});
+      json body = convolution(channels_.back(), kernel, "reverse_causal_valid");
+      out["layers"] = {body};
+      out["shortcut_layers"] = {
+          {{"type", "Delay"}, {"length", kernel - 1}, {"delay_layer_output", false}}};
+      return out;
+    }
+    const Place inside = {true, true, place.depth};
+    out["layers"] = {layer(inside), layer(inside)};
+    if (chance(3)) out["shortcut_layers"] = {layer(inside)};
+    return out;
+  }
+
+  json parallel(const Place& place) {
+    const Place inside = {true, true, place.depth};
+    json out = {{"type", "Parallel"}};
+    json layers = json::array();
+    if (place.keep_spec || chance(2)) {
+      for (int64_t n = pick({1, 2, 3}); n > 0; --n) layers.push_back(layer(inside));
+      out["combination"] = chance(2) ? "mean" : "add";
+    } else {
+      const Channels before = channels_;
+      int64_t total = 0;
+      for (int64_t n = pick({2, 3}); n > 0; --n) {
+        channels_ = before;
+        layers.push_back(dense(pick({1, 2, 3})));
+        total += channels_.back();
+      }
+      channels_.back() = total;
+      out["combination"] = "concat";
+    }
+    out["layers"] = layers;
+    return out;
+  }
+
+  json repeat(const Place& place) {
+    const int64_t count = pick({1, 2, 3});
+    stack_.push_back(count);
+    const json inside = layer({true, true, place.depth});
+    stack_.pop_back();
+    return {{"type", "Repeat"}, {"num_repeats", count}, {"layer", inside}};
+  }
+
+  json pointwise() {
+    static const std::vector<json> all = {
+        {{"type", "Relu"}},
+        {{"type", "Tanh"}},
+        {{"type", "Sigmoid"}},
+        {{"type", "Gelu"}},
+        {{"type", "Swish"}},
+        {{"type", "Abs"}},
+        {{"type", "Softmax"}},
+        {{"type", "Softplus"}},
+        {{"type", "MaskInvalid"}},
+        {{"type", "Identity"}},
+        {{"type", "Emit"}},
+        {{"type", "Scale"}, {"scale", -0.5}},
+        {{"type", "Add"}, {"shift", 0.25}},
+    };
+    return all[static_cast<size_t>(pick({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12}))];
+  }
+
+  json dense(int64_t features) {
+    const json out = {{"type", "Dense"}, {"features", features}, {"name", name(channels_.back())}};
+    channels_.back() = features;
+    return out;
+  }
+
+  json convolution(int64_t filters, int64_t kernel, const char* padding, int64_t strides = 1) {
+    const int64_t inputs = channels_.back();
+    const int64_t groups = inputs % 2 == 0 && filters % 2 == 0 ? pick({1, 2}) : 1;
+    const int64_t dilation = pick({1, 1, 2});
+    channels_.back() = filters;
+    return {{"type", "Conv1D"},       {"filters", filters},
+            {"kernel_size", kernel},  {"padding", padding},
+            {"strides", strides},     {"dilation_rate", latency_ ? 1 : dilation},
+            {"groups", groups},       {"name", name(inputs / groups)}};
+  }
+
+  // Layers that mix channels, or a layer's past with its present.
+  json mixing(const Place& place) {
+    const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 3, 4, 6});
+    switch (pick({0, 1, 2, 3, 4})) {
+      case 0:
+        return dense(out);
+      case 1: {
+        const json lstm = {{"type", "LSTM"}, {"units", out}, {"name", name(channels_.back())}};
+        channels_.back() = out;
+        return lstm;
+      }
+      case 2: {
+        const int64_t multiplier = place.keep_spec ? 1 : pick({1, 2});
+        channels_.back() *= multiplier;
+        return {{"type", "DepthwiseConv1D"}, {"kernel_size", pick({1, 2, 3})},
+                {"padding", "causal_valid"}, {"depth_multiplier", multiplier},
+                {"use_bias", chance(2)},     {"name", name(channels_.back())}};
+      }
+      default:
+        return convolution(out, pick({1, 2, 3, 5}), chance(2) ? "causal" : "causal_valid");
+    }
+  }
+
+  // For channels of two axes.
+  json spatial(const Place& place) {
+    if (!place.keep_spec && chance(3)) {
+      channels_ = {channels_[0] * channels_[1]};
+      return {{"type", "Flatten"}};
+    }
+    if (!place.keep_spec && chance(3)) {
+      std::swap(channels_[0], channels_[1]);
+      return {{"type", "Transpose"}};
+    }
+    const int64_t inputs = channels_.back();
+    const int64_t out = place.keep_spec ? inputs : pick({1, 2, 3});
+    if (chance(2)) return dense(out);
+    channels_.back() = out;
+    return {{"type", "Conv2D"},          {"filters", out},           {"kernel_size", {2, 3}},
+            {"time_padding", "causal"}, {"spatial_padding", "same"}, {"name", name(inputs)}};
+  }
+
+  // Layers that change the rate or look ahead. A stride behind a latency would have to divide it.
+  json timed(const Place& place) {
+    const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 4});
+    switch (pick({0, 1, 2, 3, 4, 5})) {
+      case 0:
+        return {{"type", "Upsample1D"}, {"rate", 2}};
+      case 1:
+        return {{"type", "Delay"}, {"length", pick({1, 2, 3})}};
+      case 2:
+        latency_ = true;
+        return {{"type", "Lookahead"}, {"length", pick({1, 2})}};
+      case 3:
+        if (channels_.size() != 1) return pointwise();
+        if (chance(3)) return convolution(out, pick({2, 3}), "same");  // not steppable
+        latency_ = true;
+        return convolution(out, pick({2, 3}),
+                           chance(2) ? "reverse_causal" : "reverse_causal_valid");
+      default:
+        if (channels_.size() != 1 || latency_) return pointwise();
+        return convolution(out, pick({2, 3, 5}), chance(2) ? "causal" : "semicausal",
+                           pick({2, 3}));
+    }
+  }
+
+  std::mt19937 rng_;
+  Channels channels_;  // of what comes out of the layers so far
+  WeightHints hints_;
+  std::vector<int64_t> stack_;
+  int64_t count_ = 0;
+  bool latency_ = false;
+};
+
+}  // namespace
+
+Tree make_tree(uint32_t seed) { return TreeMaker(seed).make(); }
+
+cli::Layer make_tree_model(const Tree& tree, uint32_t seed) {
+  std::mt19937 rng(seed);
+  const cli::Weights weights = make_weights(tree.config, tree.hints, rng);
+  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_create(tree.config.data(), tree.config.size(), weights.get(), nullptr, out, e);
+  });
+}
+
+}  // namespace sl::testing

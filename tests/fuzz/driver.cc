@@ -1,0 +1,91 @@
+// Feeds a target a fixed number of seeded mutations of its corpus: no feedback from coverage, but
+// the same inputs every time and with any compiler. Usage: fuzz_<target> [iterations [seed]]
+#include <cstdio>
+#include <cstdlib>
+#include <random>
+
+#include "fuzz/target.h"
+
+namespace sl::fuzz {
+namespace {
+
+class Mutator {
+ public:
+  explicit Mutator(uint32_t seed) : rng_(seed), corpus_(corpus()), dictionary_(dictionary()) {}
+
+  std::string next() {
+    std::string input = one_of(corpus_);
+    for (size_t n = below(6); n > 0; --n) mutate(&input);
+    return input;
+  }
+
+ private:
+  size_t below(size_t n) { return std::uniform_int_distribution<size_t>(0, n - 1)(rng_); }
+  const std::string& one_of(const std::vector<std::string>& all) { return all[below(all.size())]; }
+
+  void mutate(std::string* input) {
+    if (input->empty()) input->push_back('\0');
+    const size_t at = below(input->size());
+    const size_t length = 1 + below(std::min<size_t>(input->size() - at, 16));
+    switch (below(8)) {
+      case 0:  // one bit
+        (*input)[at] = static_cast<char>((*input)[at] ^ (1 << below(8)));
+        return;
+      case 1:  // one byte
+        (*input)[at] = static_cast<char>(below(256));
+        return;
+      case 2:
+        input->erase(at, length);
+        return;
+      case 3:  // a piece again
+        input->insert(at, input->substr(below(input->size()), length));
+        return;
+      case 4:
+        input->insert(at, one_of(dictionary_));
+        return;
+      case 5:
+        input->replace(at, length, one_of(dictionary_));
+        return;
+      case 6:  // cut
+        input->resize(at);
+        return;
+      default: {  // crossed with another
+        const std::string& other = one_of(corpus_);
+        *input = input->substr(0, at) + other.substr(below(other.size()));
+      }
+    }
+  }
+
+  std::mt19937 rng_;
+  std::vector<std::string> corpus_;
+  std::vector<std::string> dictionary_;
+};
+
+int run(long iterations, uint32_t seed) {
+  for (const std::string& input : corpus()) {
+    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
+  }
+  Mutator mutator(seed);
+  for (long i = 0; i < iterations; ++i) {
+    const std::string input = mutator.next();
+    // SL_FUZZ_TRACE names the input that a crash leaves behind.
+    if (const char* trace = std::getenv("SL_FUZZ_TRACE")) {
+      if (FILE* file = std::fopen(trace, "wb")) {
+        std::fwrite(input.data(), 1, input.size(), file);
+        std::fclose(file);
+      }
+    }
+    LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
+  }
+  std::printf("%ld inputs\n", iterations);
+  return 0;
+}
+
+}  // namespace
+}  // namespace sl::fuzz
+
+int main(int argc, char** argv) {
+  const long iterations = argc > 1 ? std::strtol(argv[1], nullptr, 10) : 1000;
+  const auto seed = static_cast<uint32_t>(argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1);
+  return sl::fuzz::run(iterations, seed);
+}

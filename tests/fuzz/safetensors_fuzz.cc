@@ -1,0 +1,84 @@
+// Any bytes as a weights file: refused, or tensors whose every byte can be read.
+#include <cstdlib>
+#include <cstring>
+
+#include "fuzz/target.h"
+#include "sequence_layers/sequence_layers.h"
+
+namespace sl::fuzz {
+namespace {
+
+std::string image(const std::string& header, size_t data) {
+  const uint64_t size = header.size();
+  std::string out(sizeof(size), '\0');
+  std::memcpy(out.data(), &size, sizeof(size));
+  return out + header + std::string(data, '\x3f');
+}
+
+// Reads everything that a tensor says it has.
+uint64_t sum(const sl_sequence& tensor) {
+  auto bytes = static_cast<int64_t>(sl_dtype_size(tensor.dtype));
+  for (int32_t i = 0; i < tensor.rank; ++i) bytes *= tensor.dims[i];
+  uint64_t total = 0;
+  const auto* data = static_cast<const uint8_t*>(tensor.data);
+  for (int64_t i = 0; i < bytes; ++i) total += data[i];
+  return total;
+}
+
+volatile uint64_t kept;
+
+}  // namespace
+
+std::vector<std::string> corpus() {
+  return {
+      image("{}", 0),
+      image(R"({"params.kernel":{"dtype":"F32","shape":[3,2],"data_offsets":[8,32]},)"
+            R"("params.bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
+            32),
+      image(R"({"__metadata__":{"input":"{\"channel_shape\":[3],\"dtype\":\"float32\"}"},)"
+            R"("params.kernel":{"dtype":"BF16","shape":[3,2],"data_offsets":[0,12]},)"
+            R"("params.bias":{"dtype":"F16","shape":[2],"data_offsets":[12,16]}})",
+            16),
+      image(R"({"w@complex64":{"dtype":"F32","shape":[2,2],"data_offsets":[0,16]},)"
+            R"("m":{"dtype":"BOOL","shape":[0,4],"data_offsets":[16,16]}})",
+            16),
+  };
+}
+
+std::vector<std::string> dictionary() {
+  return {"\"dtype\":", "\"shape\":", "\"data_offsets\":", "\"__metadata__\":", "\"F32\"",
+          "\"F16\"", "\"BF16\"", "\"I32\"", "\"I8\"", "\"BOOL\"", "@complex64", "[", "]", "{", "}",
+          "0", "-1", "1", "3", "8", "1099511627776", "18446744073709551615", "4294967296", "1e3",
+          "null", "[[[[[[[[[[[[", std::string(8, '\0'), std::string(8, '\xff'),
+          std::string("\x02\0\0\0\0\0\0\0", 8)};
+}
+
+}  // namespace sl::fuzz
+
+extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  // A copy of the exact size, so that a sanitizer sees every byte read beyond it.
+  const std::vector<uint8_t> bytes(data, data + size);
+  sl_weights* weights = nullptr;
+  sl_error error = SL_ERROR_INIT;
+  const void* start = bytes.empty() ? static_cast<const void*>("") : bytes.data();
+  const sl_status status = sl_weights_read(start, size, &weights, &error);
+  if (status != SL_OK) {
+    if (status != SL_ERROR_WEIGHTS || error.message[0] == '\0') std::abort();
+    return 0;
+  }
+  for (int64_t i = 0; i < sl_weights_count(weights); ++i) {
+    const char* name = nullptr;
+    sl_sequence tensor = SL_SEQUENCE_INIT;
+    if (sl_weights_get(weights, i, &name, &tensor, nullptr) != SL_OK) std::abort();
+    sl::fuzz::kept = sl::fuzz::sum(tensor) + std::strlen(name);
+  }
+  static const char config[] = R"({"type":"Dense","features":2})";
+  sl_layer* layer = nullptr;
+  if (sl_layer_create(config, sizeof(config) - 1, weights, nullptr, &layer, nullptr) == SL_OK) {
+    sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+    sl_layer_input_spec(layer, &spec, nullptr);
+  }
+  sl_weights_free(weights);
+  sl_layer_free(layer);
+  return 0;
+}

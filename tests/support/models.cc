@@ -1,0 +1,163 @@
+#include "support/models.h"
+
+#include <optional>
+#include <regex>
+#include <stdexcept>
+
+namespace sl::testing {
+namespace {
+
+struct Missing {
+  std::string name;
+  sl_dtype dtype = SL_FLOAT32;
+  std::vector<int64_t> dims;  // -1: any
+};
+
+// tensor "params.dense.kernel" is missing: expected float32 [any, 8]
+std::optional<Missing> parse_missing(const std::string& message) {
+  static const std::regex pattern(
+      R"re(tensor "([^"]*)" is missing: expected (\w+) \[([^\]]*)\])re");
+  std::smatch match;
+  if (!std::regex_search(message, match, pattern)) return std::nullopt;
+  Missing missing;
+  missing.name = match[1];
+  missing.dtype = cli::parse_dtype(match[2]);
+  const std::string dims = match[3];
+  static const std::regex dim("[^, ]+");
+  for (auto it = std::sregex_iterator(dims.begin(), dims.end(), dim); it != std::sregex_iterator();
+       ++it) {
+    missing.dims.push_back(it->str() == "any" ? -1 : std::stoll(it->str()));
+  }
+  return missing;
+}
+
+// Of the innermost layer on the tensor's path that has one.
+WeightHint hint_of(const std::string& tensor, const WeightHints& hints) {
+  for (size_t end = tensor.rfind('.'); end != std::string::npos && end > 0;) {
+    const size_t dot = tensor.rfind('.', end - 1);
+    const size_t begin = dot == std::string::npos ? 0 : dot + 1;
+    const auto it = hints.find(tensor.substr(begin, end - begin));
+    if (it != hints.end()) return it->second;
+    end = dot;
+  }
+  const auto otherwise = hints.find("");
+  return otherwise == hints.end() ? WeightHint() : otherwise->second;
+}
+
+Tensor random_weight(const Missing& missing, const WeightHint& hint, std::mt19937& rng) {
+  std::vector<int64_t> dims = hint.stack;
+  for (const int64_t d : missing.dims) dims.push_back(d < 0 ? hint.any : d);
+  Tensor tensor = cli::make_array(missing.dtype, std::move(dims));
+  std::uniform_real_distribution<double> value(-0.5, 0.5);
+  for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, value(rng));
+  return tensor;
+}
+
+}  // namespace
+
+cli::Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
+                          const sl_registry* registry) {
+  cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+  options.registry = registry;
+  while (true) {
+    sl_layer* layer = nullptr;
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_layer_create(config.data(), config.size(), weights.get(), &options, &layer, e);
+    });
+    sl_layer_free(layer);
+    if (failure.status == SL_OK) return weights;
+    const auto missing = parse_missing(failure.message);
+    if (!missing) throw cli::Error(failure.status, failure.message + " in " + config);
+    const Tensor tensor = random_weight(*missing, hint_of(missing->name, hints), rng);
+    const sl_sequence view = tensor.view();
+    cli::check([&](sl_error* e) {
+      return sl_weights_add(weights.get(), missing->name.c_str(), &view, e);
+    });
+  }
+}
+
+cli::Layer make_model(const std::string& config, int64_t channels,
+                      const sl_layer_options* options) {
+  std::mt19937 rng(1);
+  const cli::Weights weights = make_weights(config, {{"", {channels, {}}}}, rng,
+                                            options != nullptr ? options->registry : nullptr);
+  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), weights.get(), options, out, e);
+  });
+}
+
+const std::vector<Sample>& samples() {
+  static const std::vector<Sample> all = {
+      {"identity", R"({"type":"Identity"})", SL_FLOAT32, {3}},
+      {"pointwise", R"({"type":"Serial","layers":[{"type":"Tanh"},{"type":"Softmax"}]})",
+       SL_FLOAT32, {5}},
+      {"dense", R"({"type":"Dense","features":7,"activation":"gelu"})", SL_FLOAT32, {4}},
+      {"wide dense", R"({"type":"Dense","features":130})", SL_FLOAT32, {70}},
+      {"bfloat16 dense", R"({"type":"Dense","features":7,"compute_dtype":"bfloat16"})", SL_FLOAT32,
+       {4}},
+      {"einsum",
+       R"({"type":"EinsumDense","equation":"...a,abc->...bc","output_shape":[2,3],"bias_axes":"c"})",
+       SL_FLOAT32, {4}},
+      {"causal convolution",
+       R"({"type":"Conv1D","filters":3,"kernel_size":4,"dilation_rate":2,"padding":"causal_valid"})",
+       SL_FLOAT32, {4}},
+      {"strided convolution",
+       R"({"type":"Conv1D","filters":3,"kernel_size":5,"strides":3,"padding":"causal"})",
+       SL_FLOAT32, {4}},
+      {"convolution with latency",
+       R"({"type":"Conv1D","filters":3,"kernel_size":3,"padding":"reverse_causal_valid"})",
+       SL_FLOAT32, {4}},
+      {"grouped convolution",
+       R"({"type":"Conv1D","filters":4,"kernel_size":2,"groups":4,"padding":"causal_valid"})",
+       SL_FLOAT32, {4}},
+      {"depthwise convolution",
+       R"({"type":"DepthwiseConv1D","kernel_size":3,"padding":"causal_valid","depth_multiplier":2})",
+       SL_FLOAT32, {4}},
+      {"2-D convolution",
+       R"({"type":"Conv2D","filters":2,"kernel_size":3,"strides":[2,1],"time_padding":"causal",)"
+       R"("spatial_padding":"same"})",
+       SL_FLOAT32, {6, 3}},
+      {"lstm", R"({"type":"LSTM","units":5})", SL_FLOAT32, {3}},
+      {"delay", R"({"type":"Delay","length":3})", SL_FLOAT32, {2}},
+      {"lookahead", R"({"type":"Lookahead","length":2})", SL_FLOAT32, {2}},
+      {"frame", R"({"type":"Frame","frame_length":4,"frame_step":2,"padding":"causal"})",
+       SL_FLOAT32, {2}},
+      {"embedding",
+       R"({"type":"Embedding","dimension":4,"num_embeddings":9})", SL_INT32, {}},
+      {"upsample", R"({"type":"Serial","layers":[{"type":"Upsample1D","rate":3},{"type":"Exp"}]})",
+       SL_FLOAT32, {2}},
+      {"emit", R"({"type":"Serial","layers":[{"type":"Abs"},{"type":"Emit"},{"type":"Relu"}]})",
+       SL_FLOAT32, {2}},
+      {"residual",
+       R"({"type":"Residual","layers":[{"type":"Conv1D","filters":3,"kernel_size":3,)"
+       R"("padding":"causal_valid"},{"type":"Relu"}]})",
+       SL_FLOAT32, {3}},
+      {"parallel",
+       R"({"type":"Parallel","combination":"concat","layers":[{"type":"Dense","features":3},)"
+       R"({"type":"LSTM","units":2}]})",
+       SL_FLOAT32, {3}},
+      {"complex", R"({"type":"Abs"})", SL_COMPLEX64, {3}},
+      {"half", R"({"type":"Serial","layers":[{"type":"Tanh"},{"type":"Delay","length":1}]})",
+       SL_BFLOAT16, {3}},
+  };
+  return all;
+}
+
+cli::Layer make_sample(const Sample& sample, const sl_layer_options* options) {
+  // What decides a size is the last axis; depthwise and grouped kernels see one channel of a group.
+  const bool grouped = std::string(sample.config).find("\"groups\"") != std::string::npos;
+  const int64_t last = sample.channels.empty() ? 1 : sample.channels.back();
+  const bool multiplied = std::string(sample.config).find("multiplier") != std::string::npos;
+  return make_model(sample.config, grouped ? 1 : (multiplied ? 2 * last : last), options);
+}
+
+sl_channel_spec spec_of(const Sample& sample) {
+  sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+  spec.dtype = sample.dtype;
+  spec.rank = static_cast<int32_t>(sample.channels.size());
+  std::copy(sample.channels.begin(), sample.channels.end(), spec.dims);
+  return spec;
+}
+
+}  // namespace sl::testing
