@@ -58,7 +58,7 @@ sl::Sequence wanted_emit(const sl_sequence& given, const sl::EmitSpec& spec,
                          const sl::SequenceSpec& expected) {
   sl::Sequence out;
   if (!given.data) return out;
-  const sl::View view = sl::capi::to_view(&given, "emit", /*needs_data=*/true);
+  const sl::View view = sl::capi::to_sequence_view(&given, "emit", /*needs_data=*/true);
   check_output(view, expected, spec.path.empty() ? "emit" : spec.path.c_str());
   const bool packed =
       view.contiguous() && view.mask_strides[1] == 1 && view.mask_strides[0] == view.dims[1];
@@ -195,7 +195,7 @@ sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
 sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, const sl_sequence* x,
                                 const sl_run_options* options, sl_sequence* y, sl_error* error) {
   return guard(error, [&] {
-    const sl::View view = sl::capi::to_view(x, "x", /*needs_data=*/false);
+    const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
     const RunOptions run(options, /*needs_data=*/false);
     const std::vector<sl::Constant> specs = sl::capi::constant_specs(run.constants);
     const sl::SequenceSpec out =
@@ -222,7 +222,7 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequ
                               const sl_run_options* options, int64_t index, char* path,
                               size_t capacity, sl_sequence* emit, sl_error* error) {
   return guard(error, [&] {
-    const sl::View view = sl::capi::to_view(x, "x", /*needs_data=*/false);
+    const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
     const RunOptions run(options, /*needs_data=*/false);
     const std::vector<sl::Constant> specs = sl::capi::constant_specs(run.constants);
     const sl::SequenceSpec in = to_sequence_spec(view, to_mode(mode));
@@ -244,8 +244,8 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequ
 sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
                          const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
-    const sl::View in = sl::capi::to_view(x, "x", /*needs_data=*/true);
-    const sl::View out = sl::capi::to_view(y, "y", /*needs_data=*/true);
+    const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
+    const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
     const RunOptions run(options, /*needs_data=*/true);
     const sl::Model& model = *not_null(layer, "layer")->model;
     sl::Workspace workspace(model.allocator());
@@ -260,7 +260,7 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     check_output(out, model.root().output(spec, constants), "y");
 
     std::vector<sl::Sequence> emits;
-    if (run.given.num_emits > 0) {
+    if (run.given.num_emits != 0) {
       const sl::Declaration declared = model.declare(spec, constants);
       const auto count = static_cast<int64_t>(declared.emits().size());
       if (run.given.num_emits != count) {

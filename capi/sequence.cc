@@ -1,4 +1,5 @@
 // Conversions between the C structs and the library's own types.
+#include <algorithm>
 #include <array>
 
 #include "handles.h"
@@ -11,6 +12,20 @@ DType to_dtype(sl_dtype dtype, const char* name) {
   return static_cast<DType>(dtype);
 }
 
+namespace {
+
+// Keeps the number of elements, and with it every size in bytes, within 64 bits.
+void check_dim(int64_t dim, int32_t axis, const char* name, int64_t* elements) {
+  const bool fits = dim >= 0 &&
+                    !__builtin_mul_overflow(*elements, std::max<int64_t>(dim, 1), elements) &&
+                    *elements <= (int64_t{1} << 48);
+  if (fits) return;
+  fail(Code::kInvalidArgument, "{}.dims[{}] is {}: expected 0 or more, and 2^48 elements at most",
+       name, axis, dim);
+}
+
+}  // namespace
+
 ChannelSpec to_spec(const sl_channel_spec* given, const char* name) {
   const sl_channel_spec spec = read_struct(not_null(given, name), SL_CHANNEL_SPEC_INIT, name);
   if (spec.rank < 0 || spec.rank > SL_MAX_CHANNEL_RANK) {
@@ -19,10 +34,9 @@ ChannelSpec to_spec(const sl_channel_spec* given, const char* name) {
   }
   ChannelSpec out;
   out.dtype = to_dtype(spec.dtype, name);
+  int64_t elements = 1;
   for (int32_t i = 0; i < spec.rank; ++i) {
-    if (spec.dims[i] < 0 || spec.dims[i] > (int64_t{1} << 40)) {
-      fail(Code::kInvalidArgument, "{}.dims[{}] is {}", name, i, spec.dims[i]);
-    }
+    check_dim(spec.dims[i], i, name, &elements);
     out.shape.push_back(spec.dims[i]);
   }
   return out;
@@ -55,11 +69,7 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   bool strided = false;
   int64_t elements = 1;
   for (int32_t i = 0; i < given->rank; ++i) {
-    if (given->dims[i] < 0 ||
-        __builtin_mul_overflow(elements, std::max<int64_t>(given->dims[i], 1), &elements) ||
-        elements > (int64_t{1} << 48)) {
-      fail(Code::kInvalidArgument, "{}.dims[{}] is {}", name, i, given->dims[i]);
-    }
+    check_dim(given->dims[i], i, name, &elements);
     view.dims.push_back(given->dims[i]);
     strided = strided || given->strides[i] != 0;
   }
@@ -73,6 +83,13 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   view.mask_strides[0] = mask_strided ? given->mask_strides[0] : (view.is_array ? 0 : view.dims[1]);
   view.mask_strides[1] = mask_strided ? given->mask_strides[1] : 1;
   return view;
+}
+
+View to_sequence_view(const sl_sequence* given, const char* name, bool needs_data) {
+  if (given && given->struct_size >= sizeof(sl_sequence) && given->is_array) {
+    fail(Code::kInvalidArgument, "{}.is_array is {}: expected a sequence", name, given->is_array);
+  }
+  return to_view(given, name, needs_data);
 }
 
 void set_dims(sl_sequence* out, DType dtype, const Shape& dims) {

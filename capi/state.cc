@@ -19,10 +19,11 @@ struct StateOptions {
         allocator(given.allocator ? sl::capi::to_allocator(given.allocator)
                                   : not_null(layer, "layer")->model->allocator()) {
     if (given.batch < 1 || given.batch > (int64_t{1} << 24)) {
-      sl::fail(Code::kInvalidArgument, "options.batch is {}", given.batch);
+      sl::fail(Code::kInvalidArgument, "options.batch is {}: expected 1 to 2^24", given.batch);
     }
     if (given.max_steps < 0 || given.max_steps > (int64_t{1} << 31)) {
-      sl::fail(Code::kInvalidArgument, "options.max_steps is {}", given.max_steps);
+      sl::fail(Code::kInvalidArgument, "options.max_steps is {}: expected 0 to 2^31",
+               given.max_steps);
     }
   }
 

@@ -51,7 +51,8 @@ struct StepEmits {
     for (size_t i = 0; i < count; ++i) {
       if (!options.emits[i].data) continue;
       const sl::EmitSpec& spec = plan.emits()[i];
-      const sl::View view = sl::capi::to_view(&options.emits[i], "emit", /*needs_data=*/true);
+      const sl::View view =
+          sl::capi::to_sequence_view(&options.emits[i], "emit", /*needs_data=*/true);
       // Declared for the most steps of one call: this call has its share.
       const int64_t steps = spec.sequence.time * time / plan.input().time;
       check_shape(view, spec.sequence.channels, spec.sequence.batch, steps, "emit");
@@ -94,8 +95,8 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     }
     sl::Stream& stream = *state->stream;
     const sl::StreamPlan& plan = stream.plan();
-    const sl::View in = sl::capi::to_view(x, "x", /*needs_data=*/true);
-    const sl::View out = sl::capi::to_view(y, "y", /*needs_data=*/true);
+    const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
+    const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
     check_input(plan, in);
     check_shape(out, plan.output(), in.dims[0], plan.output_time(in.dims[1]), "y");
     const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");

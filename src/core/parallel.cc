@@ -7,6 +7,12 @@
 #include <vector>
 
 namespace sl {
+namespace {
+
+// Set on threads that are running a task: a run within a run happens on the spot.
+thread_local bool t_in_task = false;
+
+}  // namespace
 
 // Workers that sleep between runs. One run at a time: callers of several threads take turns.
 class ThreadPool {
@@ -43,7 +49,9 @@ class ThreadPool {
 
  private:
   void take(void (*task)(void*, int64_t), void* context, int64_t count) {
+    t_in_task = true;
     for (int64_t i = next_.fetch_add(1); i < count; i = next_.fetch_add(1)) task(context, i);
+    t_in_task = false;
   }
 
   void work() {
@@ -89,6 +97,8 @@ Parallel::~Parallel() = default;
 void Parallel::run(int64_t count, void (*task)(void*, int64_t), void* context) const {
   if (hook_) {
     hook_(user_data_, count, task, context);
+  } else if (t_in_task) {
+    for (int64_t i = 0; i < count; ++i) task(context, i);
   } else {
     pool_->run(count, task, context);
   }

@@ -290,7 +290,7 @@ std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_
   std::vector<int64_t> out = integers(field);
   if (out.size() == 1 && !(*value_)[field].is_array()) out.resize(count, out[0]);
   if (out.size() != count)
-    error(field, fmt::format("expected one integer or {} of them, got {}", count, out.size()));
+    error(field, fmt::format("expected one integer or a list of {}, got {}", count, out.size()));
   for (int64_t v : out) {
     if (v < least) error(field, fmt::format("expected at least {}, got {}", least, v));
   }

@@ -30,7 +30,7 @@ class TreeBuilder final : public Builder {
       fail(Code::kConfig, "{}.type: unknown layer type \"{}\"{}", config.path(), config.type(),
            near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
     }
-    const Depth depth(this, config.path());
+    const Depth depth(this);
     if (++count_ > kMaxLayers) {
       fail(Code::kConfig, "{}: the model has more than {} layers", config.path(), kMaxLayers);
     }
@@ -49,9 +49,11 @@ class TreeBuilder final : public Builder {
 
  private:
   struct Depth {
-    Depth(const TreeBuilder* builder, const std::string& path) : builder(builder) {
-      if (++builder->depth_ > kMaxDepth)
-        fail(Code::kConfig, "{}: layers nest deeper than {}", path, kMaxDepth);
+    explicit Depth(const TreeBuilder* builder) : builder(builder) {
+      // Without the path: it is as long as the nesting is deep.
+      if (++builder->depth_ > kMaxDepth) {
+        fail(Code::kConfig, "$: layers nest deeper than {}", kMaxDepth);
+      }
     }
     Depth(const Depth&) = delete;
     Depth& operator=(const Depth&) = delete;
@@ -96,7 +98,7 @@ Json parse_config(std::string_view text) {
   check_nesting(text);
   try {
     return Json::parse(text);
-  } catch (const Json::parse_error& error) {
+  } catch (const Json::exception& error) {
     fail(Code::kConfig, "$: not JSON: {}", error.what());
   }
 }

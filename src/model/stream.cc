@@ -42,11 +42,23 @@ void fill(std::byte* data, const StateTensor& tensor) {
     std::memcpy(data + static_cast<size_t>(i) * element, one.data(), element);
 }
 
+// The innermost layer that keeps the given one from stepping.
+const Layer& unsteppable(const Layer& layer) {
+  for (const Layer* child : layer.children()) {
+    if (!child->supports_step()) return unsteppable(*child);
+  }
+  return layer;
+}
+
 }  // namespace
 
 StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model_(&model) {
   const Layer& root = model.root();
-  if (!root.supports_step()) fail(Code::kUnsupported, "{} cannot run step-wise", root.type());
+  if (!root.supports_step()) {
+    const Layer& cause = unsteppable(root);
+    fail(Code::kUnsupported, "{} cannot run step-wise{}", root.type(),
+         &cause == &root ? "" : fmt::format(": its {} \"{}\" cannot", cause.type(), cause.name()));
+  }
   block_size_ = root.block_size();
   ratio_ = root.output_ratio();
   const int64_t max_steps = round_up(std::max(options.max_steps, block_size_), block_size_);

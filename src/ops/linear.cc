@@ -63,21 +63,21 @@ bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t 
 
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
                    const float* bias, bool accumulate, float* y, int64_t y_stride) const {
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inputs_ * outputs_));
+  const OneDnnMatmul* onednn = nullptr;
   if (use_onednn(run, x_stride, rows, y_stride)) {
     std::call_once(onednn_->once, [&] {
-      onednn_->matmul = std::make_unique<OneDnnMatmul>(unpack(packed_, inputs_, outputs_).data(),
-                                                       inputs_, outputs_);
+      const std::vector<float> w = unpack(packed_, inputs_, outputs_);
+      onednn_->matmul = std::make_unique<OneDnnMatmul>(w.data(), inputs_, outputs_);
     });
-    for_ranges(run, rows, grain, [&](int64_t begin, int64_t end) {
-      onednn_->matmul->apply(x + begin * inputs_, end - begin, bias, accumulate,
-                             y + begin * outputs_);
-    });
-    return;
+    onednn = onednn_->matmul.get();
   }
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inputs_ * outputs_));
   for_ranges(run, rows, grain, [&](int64_t begin, int64_t end) {
-    kernels::gemm_packed(x + begin * x_stride, x_stride, packed_.data(), end - begin, inputs_,
-                         outputs_, bias, accumulate, y + begin * y_stride, y_stride);
+    const float* from = x + begin * x_stride;
+    float* to = y + begin * y_stride;
+    if (onednn && onednn->apply(from, end - begin, bias, accumulate, to)) return;
+    kernels::gemm_packed(from, x_stride, packed_.data(), end - begin, inputs_, outputs_, bias,
+                         accumulate, to, y_stride);
   });
 }
 

@@ -2,7 +2,9 @@
 
 #include <omp.h>
 
+#include <exception>
 #include <oneapi/dnnl/dnnl.hpp>
+#include <unordered_map>
 
 #include "core/status.h"
 
@@ -91,20 +93,25 @@ OneDnnMatmul::OneDnnMatmul(const float* w, int64_t inputs, int64_t outputs) {
 
 OneDnnMatmul::~OneDnnMatmul() = default;
 
-void OneDnnMatmul::apply(const float* x, int64_t rows, const float* bias, bool accumulate,
-                         float* y) const {
+bool OneDnnMatmul::apply(const float* x, int64_t rows, const float* bias, bool accumulate,
+                         float* y) const noexcept {
   const OneOmpThread one_thread;
-  const auto desc = describe(rows, weights_->inputs, weights_->outputs, weights_->packed.get_desc(),
-                             bias != nullptr, accumulate);
-  dnnl::stream stream(cpu_engine());
-  // oneDNN keeps the primitives of recent shapes: making one again costs little.
-  const inner_product_forward product(desc);
-  std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, wrap(desc.src_desc(), x)},
-                                               {DNNL_ARG_WEIGHTS, weights_->packed},
-                                               {DNNL_ARG_DST, wrap(desc.dst_desc(), y)}};
-  if (bias) arguments.emplace(DNNL_ARG_BIAS, wrap(desc.bias_desc(), bias));
-  product.execute(stream, arguments);
-  stream.wait();
+  try {
+    const auto desc = describe(rows, weights_->inputs, weights_->outputs,
+                               weights_->packed.get_desc(), bias != nullptr, accumulate);
+    dnnl::stream stream(cpu_engine());
+    // oneDNN keeps the primitives of recent shapes: making one again costs little.
+    const inner_product_forward product(desc);
+    std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, wrap(desc.src_desc(), x)},
+                                                 {DNNL_ARG_WEIGHTS, weights_->packed},
+                                                 {DNNL_ARG_DST, wrap(desc.dst_desc(), y)}};
+    if (bias) arguments.emplace(DNNL_ARG_BIAS, wrap(desc.bias_desc(), bias));
+    product.execute(stream, arguments);
+    stream.wait();
+    return true;
+  } catch (const std::exception&) {
+    return false;
+  }
 }
 
 bool OneDnnMatmul::preferred() {

@@ -14,8 +14,9 @@ class OneDnnMatmul {
   ~OneDnnMatmul();
 
   // y[i] = x[i] W + (accumulate ? y[i] : bias, or zero). Rows of x and y are dense. Runs on the
-  // calling thread.
-  void apply(const float* x, int64_t rows, const float* bias, bool accumulate, float* y) const;
+  // calling thread. False, with y as it was, if oneDNN cannot do it.
+  bool apply(const float* x, int64_t rows, const float* bias, bool accumulate,
+             float* y) const noexcept;
 
   // Whether this CPU has instructions for which oneDNN is expected to beat the own kernels.
   static bool preferred();

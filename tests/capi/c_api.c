@@ -106,8 +106,7 @@ static void check_errors(void) {
   CHECK(sl_layer_create(config, strlen(config), NULL, NULL, &layer, &small) == SL_ERROR_CONFIG);
   CHECK(layer == NULL);
   CHECK(small.code == SL_ERROR_CONFIG);
-  CHECK(strcmp(small.message,
-               "$.type: unknown layer type \"Rellu\"; did you mean \"Relu\"?") == 0);
+  CHECK(strcmp(small.message, "$.type: unknown layer type \"Rellu\"; did you mean \"Relu\"?") == 0);
   /* The error is optional. */
   CHECK(sl_layer_create(config, strlen(config), NULL, NULL, &layer, NULL) == SL_ERROR_CONFIG);
   /* The size of the config counts, not a final zero. */

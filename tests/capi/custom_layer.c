@@ -211,13 +211,15 @@ int main(void) {
   float repeated[kSize];
   memcpy(repeated, expected, sizeof(expected));
   leak(decays[1], repeated); /* the second repeat has the second slice of the weight */
-  check_model("{\"type\": \"Repeat\", \"num_repeats\": 2, \"layer\": {\"type\": \"LeakyIntegrator\"}}",
-              "params.child_layer.decay", decays, 2, x, repeated);
+  check_model(
+      "{\"type\": \"Repeat\", \"num_repeats\": 2, \"layer\": {\"type\": \"LeakyIntegrator\"}}",
+      "params.child_layer.decay", decays, 2, x, repeated);
 
   for (int i = 0; i < kSize; ++i) expected[i] = fabsf(expected[i]);
-  check_model("{\"type\": \"Serial\", \"layers\": [{\"type\": \"LeakyIntegrator\", \"name\": \"leak\"},"
-              " {\"type\": \"Abs\"}]}",
-              "params.leak.decay", decays, 0, x, expected);
+  check_model(
+      "{\"type\": \"Serial\", \"layers\": [{\"type\": \"LeakyIntegrator\", \"name\": \"leak\"},"
+      " {\"type\": \"Abs\"}]}",
+      "params.leak.decay", decays, 0, x, expected);
 
   /* What a callback complains of reaches the caller, with the layer's place in the config. */
   float grows = 1.5f;

@@ -92,7 +92,8 @@ TEST_CASE("emits that are not wanted are left alone", "[emits]") {
 
 TEST_CASE("emits that do not fit", "[emits]") {
   const Model model;
-  Tensor loud = cli::make_sequence(SL_FLOAT32, {2, 8, 3}), tap = cli::make_sequence(SL_FLOAT32, {2, 4, 2});
+  Tensor loud = cli::make_sequence(SL_FLOAT32, {2, 8, 3}),
+         tap = cli::make_sequence(SL_FLOAT32, {2, 4, 2});
   Tensor y = tap;
   const sl_sequence in = model.input.x.view();
   const auto message = [&](const std::vector<sl_sequence>& given, sl_status expected) {
@@ -101,9 +102,8 @@ TEST_CASE("emits that do not fit", "[emits]") {
     sl_run_options options = SL_RUN_OPTIONS_INIT;
     options.emits = emits.data();
     options.num_emits = static_cast<int64_t>(emits.size());
-    const Failure failure = failure_of([&](sl_error* e) {
-      return sl_layer_apply(model.layer.get(), &in, &out, &options, e);
-    });
+    const Failure failure = failure_of(
+        [&](sl_error* e) { return sl_layer_apply(model.layer.get(), &in, &out, &options, e); });
     CHECK(failure.status == expected);
     return failure.message;
   };
@@ -146,18 +146,16 @@ TEST_CASE("a step's constants are those of its stream", "[constants]") {
   options.input = cli::channel_spec(x);
   options.constants = &constant;
   options.num_constants = 1;
-  const cli::State state = cli::make<sl_state>([&](sl_state** out, sl_error* e) {
-    return sl_state_alloc(layer.get(), &options, out, e);
-  });
+  const cli::State state = cli::make<sl_state>(
+      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
   const auto step = [&](const sl_constant* constants, int64_t count) {
     sl_run_options run = SL_RUN_OPTIONS_INIT;
     run.constants = constants;
     run.num_constants = count;
     const sl_sequence in = x.view();
     sl_sequence out = y.view();
-    return failure_of([&](sl_error* e) {
-      return sl_layer_step(layer.get(), state.get(), &in, &out, &run, e);
-    });
+    return failure_of(
+        [&](sl_error* e) { return sl_layer_step(layer.get(), state.get(), &in, &out, &run, e); });
   };
   CHECK(step(&constant, 1).status == SL_OK);
   CHECK(step(nullptr, 0).message == "num_constants is 0: the stream was made for 1");

@@ -23,17 +23,9 @@ test compares the page with what the library says today.
 
 std::string status_text(sl_status status) {
   static const char* const names[] = {
-      "SL_OK",
-      "SL_ERROR_INVALID_ARGUMENT",
-      "SL_ERROR_CONFIG",
-      "SL_ERROR_WEIGHTS",
-      "SL_ERROR_SHAPE",
-      "SL_ERROR_UNSUPPORTED",
-      "SL_ERROR_IO",
-      "SL_ERROR_OUT_OF_MEMORY",
-      "SL_ERROR_STATE",
-      "SL_ERROR_CALLBACK",
-      "SL_ERROR_INTERNAL",
+      "SL_OK",          "SL_ERROR_INVALID_ARGUMENT", "SL_ERROR_CONFIG",   "SL_ERROR_WEIGHTS",
+      "SL_ERROR_SHAPE", "SL_ERROR_UNSUPPORTED",      "SL_ERROR_IO",       "SL_ERROR_OUT_OF_MEMORY",
+      "SL_ERROR_STATE", "SL_ERROR_CALLBACK",         "SL_ERROR_INTERNAL",
   };
   return names[status];
 }
@@ -104,11 +96,7 @@ void add_json(Page& page) {
   std::string deep;
   for (int i = 0; i < 300; ++i) deep += R"({"type": "Serial", "layers": [)";
   for (int i = 0; i < 300; ++i) deep += "]}";
-  Failure failure = create(deep);
-  // The path is as long as the nesting is deep.
-  const size_t end = failure.message.rfind(": ");
-  if (end != std::string::npos && end > 40) failure.message.replace(30, end - 30, "...");
-  page.row("300 `Serial` within each other", failure);
+  page.row("300 `Serial` within each other", create(deep));
   page.row("100000 brackets within each other", create(std::string(100000, '[')));
 }
 
@@ -134,8 +122,8 @@ void add_values(Page& page) {
   config(R"({"type": "EinsumDense", "equation": "ab->b", "output_shape": [4]})");
   config(R"({"type": "EinsumDense", "equation": "...a,ab->...c", "output_shape": [4]})");
   config(R"({"type": "EinsumDense", "equation": "...a,ab->...b", "output_shape": [4, 4]})");
-  config(
-      R"({"type": "EinsumDense", "equation": "...a,ab->...b", "output_shape": [4], "bias_axes": "a"})");
+  config(R"({"type": "EinsumDense", "equation": "...a,ab->...b", "output_shape": [4], )"
+         R"("bias_axes": "a"})");
   config(R"({"type": "EinopsRearrange", "pattern": "a b"})");
   config(R"({"type": "EinopsRearrange", "pattern": "(a b -> a b"})");
   config(R"({"type": "EinopsRearrange", "pattern": "a b -> a c"})");
@@ -146,14 +134,14 @@ void add_combinators(Page& page) {
   page.section("Configs: combinators");
   const auto config = [&](const std::string& text) { page.row(Page::code(text), create(text)); };
   config(R"({"type": "Residual", "layers": [{"type": "Upsample1D", "rate": 2}]})");
+  config(R"({"type": "Residual", "layers": [{"type": "Delay", "length": 2, )"
+         R"("delay_layer_output": false}]})");
   config(
-      R"({"type": "Residual", "layers": [{"type": "Delay", "length": 2, "delay_layer_output": false}]})");
-  config(R"({"type": "Parallel", "layers": [{"type": "Relu"}, {"type": "Upsample1D", "rate": 2}]})");
-  config(
-      R"({"type": "Parallel", "layers": [{"type": "Relu"}, {"type": "Delay", "length": 1, "delay_layer_output": false}]})");
+      R"({"type": "Parallel", "layers": [{"type": "Relu"}, {"type": "Upsample1D", "rate": 2}]})");
+  config(R"({"type": "Parallel", "layers": [{"type": "Relu"}, {"type": "Delay", )"
+         R"("length": 1, "delay_layer_output": false}]})");
   config(R"({"type": "Parallel", "layers": [{"type": "Relu"}], "combination": "sum"})");
-  config(
-      R"({"type": "Repeat", "num_repeats": 2, "layer": {"type": "Upsample1D", "rate": 2}})");
+  config(R"({"type": "Repeat", "num_repeats": 2, "layer": {"type": "Upsample1D", "rate": 2}})");
   config(R"({"type": "Repeat", "num_repeats": 0, "layer": {"type": "Relu"}})");
   config(R"({"type": "Repeat", "num_repeats": 2000000000, "layer": {"type": "Relu"}})");
   config(R"({"type": "Serial", "layers": [{"type": "Relu"}], "share_scope": [true, false]})");
@@ -195,7 +183,8 @@ std::string image(const std::string& header, size_t data) {
 
 void add_weights(Page& page) {
   page.section("Weights");
-  const Entry kernel = {"params.kernel", SL_FLOAT32, {3, 2}}, bias = {"params.bias", SL_FLOAT32, {2}};
+  const Entry kernel = {"params.kernel", SL_FLOAT32, {3, 2}},
+              bias = {"params.bias", SL_FLOAT32, {2}};
   const std::string model = "For `" + std::string(kDense) + "`: ";
   page.row(model + "no weights at all", create(kDense));
   page.row(model + "no `params.bias`", create_dense({kernel}));
@@ -222,8 +211,9 @@ void add_weights(Page& page) {
              }));
   }
   sl_weights* none = nullptr;
-  page.row("A file that is not there",
-           failure_of([&](sl_error* e) { return sl_weights_open("missing.safetensors", &none, e); }));
+  page.row("A file that is not there", failure_of([&](sl_error* e) {
+             return sl_weights_open("missing.safetensors", &none, e);
+           }));
   page.row("An empty file", read(""));
   page.row("A text file", read("hello, this is not a model"));
   page.row("A header that is not JSON", read(image("{\"w\": oops}", 8)));
@@ -291,9 +281,8 @@ void add_calls(Page& page) {
   apply_views("x without data");
   in.dtype = 42;
   apply_views("x of dtype 42");
-  page.row("`sl_layer_apply`: a null layer", failure_of([&](sl_error* e) {
-             return sl_layer_apply(nullptr, &in, &out, nullptr, e);
-           }));
+  page.row("`sl_layer_apply`: a null layer",
+           failure_of([&](sl_error* e) { return sl_layer_apply(nullptr, &in, &out, nullptr, e); }));
 
   const cli::State state = alloc(layer.get(), options_for({4}));
   const auto step = [&](const char* mistake, const Tensor& x_block, const Tensor& y_block) {
@@ -331,11 +320,15 @@ void add_states(Page& page) {
   sl_state* none = nullptr;
   const auto refused = [&](const char* mistake, const sl_layer* of,
                            const sl_state_options& options) {
-    page.row(std::string("`sl_state_alloc`: ") + mistake, failure_of([&](sl_error* e) {
-               return sl_state_alloc(of, &options, &none, e);
-             }));
+    page.row(std::string("`sl_state_alloc`: ") + mistake,
+             failure_of([&](sl_error* e) { return sl_state_alloc(of, &options, &none, e); }));
   };
-  refused("a convolution that looks ahead without bound on its block", same.get(),
+  refused("a convolution with the padding \"same\"", same.get(), options_for({4}));
+  const cli::Layer nested = make_model(
+      R"({"type":"Serial","layers":[{"type":"Relu"},{"type":"Conv1D","name":"conv","filters":3,)"
+      R"("kernel_size":3}]})",
+      4);
+  refused("a `Serial` with a convolution with the padding \"valid\"", nested.get(),
           options_for({4}));
   refused("an input of 5 channels, the layer takes 4", layer.get(), options_for({5}));
   sl_state_options options = options_for({4});
@@ -371,9 +364,8 @@ void add_states(Page& page) {
   bad[8] = 9;
   load("of a later version", state.get(), bad);
   load("not a state", state.get(), std::vector<uint8_t>(saved.size(), 'x'));
-  page.row("`sl_state_copy`: from the state of another model", failure_of([&](sl_error* e) {
-             return sl_state_copy(state.get(), stranger.get(), e);
-           }));
+  page.row("`sl_state_copy`: from the state of another model",
+           failure_of([&](sl_error* e) { return sl_state_copy(state.get(), stranger.get(), e); }));
 }
 
 std::string read_file(const char* path) {

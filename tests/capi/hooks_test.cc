@@ -104,9 +104,8 @@ TEST_CASE("a state may have an allocator of its own", "[allocator]") {
     options.input.rank = 1;
     options.input.dims[0] = 2;
     options.allocator = of_state.hook();
-    const cli::State state = cli::make<sl_state>([&](sl_state** out, sl_error* e) {
-      return sl_state_alloc(layer.get(), &options, out, e);
-    });
+    const cli::State state = cli::make<sl_state>(
+        [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
     CHECK(of_state.open() == 1);
     sl_allocator bad = SL_ALLOCATOR_INIT;
     options.allocator = &bad;
@@ -140,9 +139,8 @@ TEST_CASE("memory that runs out anywhere is an error, and no leak", "[allocator]
           [&](sl_error* e) { return sl_layer_apply(layer.get(), &in, &out, nullptr, e); });
       accounts.fail_after(n);
       sl_state* state = nullptr;
-      const Failure alloc = failure_of([&](sl_error* e) {
-        return sl_state_alloc(layer.get(), &state_options, &state, e);
-      });
+      const Failure alloc = failure_of(
+          [&](sl_error* e) { return sl_state_alloc(layer.get(), &state_options, &state, e); });
       sl_state_free(state);
       CHECK(accounts.open() == 0);
       if (apply.status == SL_OK && alloc.status == SL_OK) break;
@@ -170,11 +168,13 @@ struct Large {
 const std::vector<Large>& large_models() {
   static const std::vector<Large> all = {
       {R"({"type":"Dense","features":200})", {100}},
-      {R"({"type":"Conv1D","filters":64,"kernel_size":5,"padding":"causal_valid","activation":"gelu"})",
+      {R"({"type":"Conv1D","filters":64,"kernel_size":5,"padding":"causal_valid",)"
+       R"("activation":"gelu"})",
        {48}},
       {R"({"type":"Conv2D","filters":8,"kernel_size":3,"time_padding":"causal"})", {24, 8}},
       {R"({"type":"LSTM","units":48})", {32}},
-      {R"({"type":"Serial","layers":[{"type":"Dense","features":96},{"type":"Swish"},{"type":"Softmax"}]})",
+      {R"({"type":"Serial","layers":[{"type":"Dense","features":96},{"type":"Swish"},)"
+       R"({"type":"Softmax"}]})",
        {64}},
   };
   return all;

@@ -235,9 +235,8 @@ TEST_CASE("bad specs and shapes", "[layer]") {
   const Layer layer = make_model(kDense, 3);
   const auto message = [&](const sl_channel_spec& spec, sl_status expected) {
     sl_channel_spec out = SL_CHANNEL_SPEC_INIT;
-    const Failure failure = failure_of([&](sl_error* e) {
-      return sl_layer_output_spec(layer.get(), &spec, nullptr, 0, &out, e);
-    });
+    const Failure failure = failure_of(
+        [&](sl_error* e) { return sl_layer_output_spec(layer.get(), &spec, nullptr, 0, &out, e); });
     CHECK(failure.status == expected);
     return failure.message;
   };

@@ -12,7 +12,8 @@
 static sl_error error = SL_ERROR_INIT;
 
 static const char kConfig[] =
-    "{\"type\": \"Serial\", \"layers\": [{\"type\": \"Delay\", \"length\": 1}, {\"type\": \"Abs\"}]}";
+    "{\"type\": \"Serial\", \"layers\": [{\"type\": \"Delay\", \"length\": 1}, {\"type\": "
+    "\"Abs\"}]}";
 
 static sl_sequence sequence(float* data, int64_t time) {
   sl_sequence out = SL_SEQUENCE_INIT;

@@ -33,7 +33,8 @@ struct Script {
 
 sl_status told(const Script* script, const char* callback, sl_error* error) {
   if (std::strcmp(script->fails, callback) != 0) return SL_OK;
-  if (error != nullptr) std::snprintf(error->message, sizeof(error->message), "%s", script->message);
+  if (error != nullptr)
+    std::snprintf(error->message, sizeof(error->message), "%s", script->message);
   return SL_ERROR_INTERNAL;
 }
 
@@ -139,7 +140,8 @@ Failure step_once(const sl_layer* layer, sl_state* state, float* y) {
   sl_sequence out = in;
   in.data = &x;
   out.data = y;
-  return failure_of([&](sl_error* e) { return sl_layer_step(layer, state, &in, &out, nullptr, e); });
+  return failure_of(
+      [&](sl_error* e) { return sl_layer_step(layer, state, &in, &out, nullptr, e); });
 }
 
 TEST_CASE("registrations that cannot be", "[registry]") {
@@ -182,7 +184,7 @@ TEST_CASE("registrations that cannot be", "[registry]") {
 TEST_CASE("a custom type is unknown to other registries, and suggested by its own", "[registry]") {
   Script script;
   cli::Layer layer;
-  CHECK_THAT(make(&script, all_callbacks(&script), &layer, R"({"type":"Mina"})").message,
+  CHECK_THAT(make(&script, all_callbacks(&script), &layer, R"({"type":"Minee"})").message,
              Contains("did you mean \"Mine\"?"));
   const char* config = R"({"type":"Mine"})";
   sl_layer* none = nullptr;
@@ -230,7 +232,8 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
     script.fails = callback;
     failure = alloc(layer.get(), &state);
     CHECK(failure.status == SL_ERROR_CALLBACK);
-    CHECK_THAT(failure.message, Contains(std::string("custom layer Mine: ") + callback + " failed"));
+    CHECK_THAT(failure.message,
+               Contains(std::string("custom layer Mine: ") + callback + " failed"));
     CHECK(state == nullptr);
     layer.reset();
   }
@@ -247,8 +250,8 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   Tensor x = cli::make_sequence(SL_FLOAT32, {1, 2});
   const sl_sequence in = x.view();
   sl_sequence out = x.view();
-  failure = failure_of(
-      [&](sl_error* e) { return sl_layer_apply(layer.get(), &in, &out, nullptr, e); });
+  failure =
+      failure_of([&](sl_error* e) { return sl_layer_apply(layer.get(), &in, &out, nullptr, e); });
   CHECK(failure.status == SL_ERROR_CALLBACK);
   CHECK(failure.message == "custom layer Mine: layer failed: as told");
 }

@@ -17,7 +17,7 @@ constexpr const char* kConfig =
 struct Layout {
   const char* name;
   bool time_major = false;
-  bool reversed = false;   // time runs backwards through memory
+  bool reversed = false;    // time runs backwards through memory
   int64_t channel_gap = 1;  // elements from one channel to the next
   size_t offset = 0;        // bytes
 };
@@ -63,7 +63,9 @@ class Buffer {
   bool gaps_intact(const Tensor& x) {
     std::vector<uint8_t> left = bytes_;
     const uint8_t* begin = bytes_.data();
-    for_each(x, [&](uint8_t* here, const uint8_t*) { std::memset(&left[static_cast<size_t>(here - begin)], 0x5a, 4); });
+    for_each(x, [&](uint8_t* here, const uint8_t*) {
+      std::memset(&left[static_cast<size_t>(here - begin)], 0x5a, 4);
+    });
     return std::all_of(left.begin(), left.end(), [](uint8_t byte) { return byte == 0x5a; });
   }
 

@@ -50,7 +50,8 @@ Failure load(sl_state* state, const std::vector<uint8_t>& bytes) {
 
 // A stream of kConfig that has run for a while.
 struct Running {
-  Running() : layer(make_model(kConfig, 4)), input(random_input(1, 8, 4)), stepper(layer.get(), input) {
+  Running()
+      : layer(make_model(kConfig, 4)), input(random_input(1, 8, 4)), stepper(layer.get(), input) {
     stepper.run(0, 4);
   }
   Layer layer;
@@ -83,7 +84,8 @@ TEST_CASE("null pointers are refused by every call on states", "[state]") {
   sl_state* made = nullptr;
   size_t size = 0, alignment = 0;
   alignas(64) uint8_t memory[64];
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}), y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}),
+         y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
   const sl_sequence in = x.view();
   sl_sequence out = y.view(), tensor = SL_SEQUENCE_INIT;
   const auto refused = [](const char* name, auto&& call) {
@@ -125,8 +127,8 @@ TEST_CASE("bad options of a state", "[state]") {
   const Layer layer = make_model(kConfig, 4);
   const auto message = [&](const sl_state_options& options, sl_status expected) {
     sl_state* state = nullptr;
-    const Failure failure = failure_of(
-        [&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &state, e); });
+    const Failure failure =
+        failure_of([&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &state, e); });
     CHECK(failure.status == expected);
     CHECK(state == nullptr);
     size_t size = 0;
@@ -234,12 +236,12 @@ TEST_CASE("a state steps its own layer only", "[state]") {
   const Running running;
   const Layer other = make_model(kConfig, 4);
   const State state = alloc(running.layer.get(), options_for({4}));
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}), y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}),
+         y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
   const sl_sequence in = x.view();
   sl_sequence out = y.view();
-  const Failure failure = failure_of([&](sl_error* e) {
-    return sl_layer_step(other.get(), state.get(), &in, &out, nullptr, e);
-  });
+  const Failure failure = failure_of(
+      [&](sl_error* e) { return sl_layer_step(other.get(), state.get(), &in, &out, nullptr, e); });
   CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
   CHECK(failure.message == "the state is of another layer");
 }
@@ -266,9 +268,8 @@ TEST_CASE("calls of any number of blocks up to the most", "[state]") {
       });
       Tensor y = cli::make_like(out);
       out = y.view();
-      cli::check([&](sl_error* e) {
-        return sl_layer_step(layer.get(), stream, &in, &out, nullptr, e);
-      });
+      cli::check(
+          [&](sl_error* e) { return sl_layer_step(layer.get(), stream, &in, &out, nullptr, e); });
       return y;
     };
     std::vector<Tensor> uneven, even;
@@ -299,9 +300,8 @@ TEST_CASE("states in the caller's memory", "[state]") {
   uint8_t* memory = storage.data() + (alignment - address % alignment) % alignment;
   sl_state* state = nullptr;
   const auto init = [&](void* at, size_t bytes) {
-    return failure_of([&](sl_error* e) {
-      return sl_state_init(layer.get(), &options, at, bytes, &state, e);
-    });
+    return failure_of(
+        [&](sl_error* e) { return sl_state_init(layer.get(), &options, at, bytes, &state, e); });
   };
   CHECK(init(memory, size - 1).status == SL_ERROR_INVALID_ARGUMENT);
   CHECK_THAT(init(memory, size - 1).message, Contains("expected " + std::to_string(size)));
@@ -392,10 +392,10 @@ TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
     CHECK(load(state, later).message == "a saved state of version 2: expected version 1");
   }
   SECTION("of another model") {
-    const Layer other = make_model(
-        R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
-        R"("padding":"causal_valid"},{"type":"LSTM","units":3},{"type":"Relu"}]})",
-        4);
+    const Layer other =
+        make_model(R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
+                   R"("padding":"causal_valid"},{"type":"LSTM","units":3},{"type":"Relu"}]})",
+                   4);
     CHECK_THAT(load(state, save(alloc(other.get(), options_for({4})).get())).message,
                Contains("another model"));
   }

@@ -124,11 +124,10 @@ TEST_CASE("the recorded input spec", "[weights]") {
   CHECK(spec.dtype == SL_INT32);
   CHECK(spec.rank == 2);
   CHECK(spec.dims[1] == 4);
-  for (const char* bad :
-       {R"("rubbish")", R"("[]")", R"("{}")", R"("{\"channel_shape\":7}")",
-        R"("{\"channel_shape\":[-1]}")", R"("{\"channel_shape\":[1.5]}")",
-        R"("{\"channel_shape\":[1,1,1,1,1,1,1,1,1]}")",
-        R"("{\"channel_shape\":[1],\"dtype\":\"float64\"}")"}) {
+  for (const char* bad : {R"("rubbish")", R"("[]")", R"("{}")", R"("{\"channel_shape\":7}")",
+                          R"("{\"channel_shape\":[-1]}")", R"("{\"channel_shape\":[1.5]}")",
+                          R"("{\"channel_shape\":[1,1,1,1,1,1,1,1,1]}")",
+                          R"("{\"channel_shape\":[1],\"dtype\":\"float64\"}")"}) {
     INFO(bad);
     CHECK(spec_with(bad, &spec).status == SL_ERROR_WEIGHTS);
   }
@@ -151,8 +150,7 @@ TEST_CASE("calls on weights that cannot be", "[weights]") {
         SL_ERROR_IO);
   CHECK(status([&](sl_error* e) { return sl_weights_read(nullptr, 0, &made, e); }) ==
         SL_ERROR_INVALID_ARGUMENT);
-  CHECK(status([&](sl_error* e) { return sl_weights_read("x", 1, &made, e); }) ==
-        SL_ERROR_WEIGHTS);
+  CHECK(status([&](sl_error* e) { return sl_weights_read("x", 1, &made, e); }) == SL_ERROR_WEIGHTS);
   CHECK(made == nullptr);
   CHECK(status([&](sl_error* e) { return sl_weights_add(nullptr, "w", &tensor, e); }) ==
         SL_ERROR_INVALID_ARGUMENT);

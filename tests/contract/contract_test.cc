@@ -9,7 +9,7 @@
 namespace sl::testing {
 namespace {
 
-constexpr uint32_t kTrees = 150;
+constexpr uint32_t kTrees = 200;
 
 cli::Report check_tree(const Tree& tree, uint32_t seed) {
   const cli::Layer layer = make_tree_model(tree, seed);

@@ -9,8 +9,8 @@ constexpr int kMaxDepth = 4;
 
 // What the place in the tree asks of a layer.
 struct Place {
-  bool keep_spec = false;   // the output spec is the input spec
-  bool keep_time = false;   // one step out for one step in, at once
+  bool keep_spec = false;  // the output spec is the input spec
+  bool keep_time = false;  // one step out for one step in, at once
   int depth = 0;
 
   Place deeper() const { return {keep_spec, keep_time, depth + 1}; }
@@ -62,7 +62,7 @@ class TreeMaker {
           break;
       }
     }
-    if (!place.keep_time && chance(3)) return timed(place);
+    if (!place.keep_time && !warm_up_ && chance(3)) return timed(place);
     if (chance(3)) return pointwise();
     return channels_.size() == 1 ? mixing(place) : spatial(place);
   }
@@ -152,15 +152,19 @@ class TreeMaker {
     const int64_t groups = inputs % 2 == 0 && filters % 2 == 0 ? pick({1, 2}) : 1;
     const int64_t dilation = pick({1, 1, 2});
     channels_.back() = filters;
-    return {{"type", "Conv1D"},       {"filters", filters},
-            {"kernel_size", kernel},  {"padding", padding},
-            {"strides", strides},     {"dilation_rate", latency_ ? 1 : dilation},
-            {"groups", groups},       {"name", name(inputs / groups)}};
+    return {{"type", "Conv1D"},      {"filters", filters},
+            {"kernel_size", kernel}, {"padding", padding},
+            {"strides", strides},    {"dilation_rate", latency_ ? 1 : dilation},
+            {"groups", groups},      {"name", name(inputs / groups)}};
   }
 
-  // Layers that mix channels, or a layer's past with its present.
+  // Layers that mix channels, or a layer's past with its present. Behind a latency, the steps
+  // before the first are no padding: as in the reference, only what masks its input keeps the
+  // contract there, and nothing that looks back does where those steps are valid.
   json mixing(const Place& place) {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 3, 4, 6});
+    const char* padding = latency_ || chance(2) ? "causal" : "causal_valid";
+    if (warm_up_) return dense(out);
     switch (pick({0, 1, 2, 3, 4})) {
       case 0:
         return dense(out);
@@ -173,11 +177,11 @@ class TreeMaker {
         const int64_t multiplier = place.keep_spec ? 1 : pick({1, 2});
         channels_.back() *= multiplier;
         return {{"type", "DepthwiseConv1D"}, {"kernel_size", pick({1, 2, 3})},
-                {"padding", "causal_valid"}, {"depth_multiplier", multiplier},
+                {"padding", padding},        {"depth_multiplier", multiplier},
                 {"use_bias", chance(2)},     {"name", name(channels_.back())}};
       }
       default:
-        return convolution(out, pick({1, 2, 3, 5}), chance(2) ? "causal" : "causal_valid");
+        return convolution(out, pick({1, 2, 3, 5}), padding);
     }
   }
 
@@ -193,10 +197,11 @@ class TreeMaker {
     }
     const int64_t inputs = channels_.back();
     const int64_t out = place.keep_spec ? inputs : pick({1, 2, 3});
-    if (chance(2)) return dense(out);
+    if (warm_up_ || chance(2)) return dense(out);
     channels_.back() = out;
-    return {{"type", "Conv2D"},          {"filters", out},           {"kernel_size", {2, 3}},
-            {"time_padding", "causal"}, {"spatial_padding", "same"}, {"name", name(inputs)}};
+    return {{"type", "Conv2D"},          {"filters", out},
+            {"kernel_size", {2, 3}},     {"time_padding", "causal"},
+            {"spatial_padding", "same"}, {"name", name(inputs)}};
   }
 
   // Layers that change the rate or look ahead. A stride behind a latency would have to divide it.
@@ -204,22 +209,27 @@ class TreeMaker {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 4});
     switch (pick({0, 1, 2, 3, 4, 5})) {
       case 0:
+        // Of two in a row the reference, and so the library, tells too small a receptive field.
+        if (upsampled_) return pointwise();
+        upsampled_ = true;
         return {{"type", "Upsample1D"}, {"rate", 2}};
       case 1:
+        delayed_ = true;
         return {{"type", "Delay"}, {"length", pick({1, 2, 3})}};
       case 2:
+        // Its steps drop the first valid inputs, as in the reference: not those of a delay.
+        if (delayed_) return pointwise();
         latency_ = true;
         return {{"type", "Lookahead"}, {"length", pick({1, 2})}};
       case 3:
         if (channels_.size() != 1) return pointwise();
         if (chance(3)) return convolution(out, pick({2, 3}), "same");  // not steppable
-        latency_ = true;
+        latency_ = warm_up_ = true;
         return convolution(out, pick({2, 3}),
                            chance(2) ? "reverse_causal" : "reverse_causal_valid");
       default:
         if (channels_.size() != 1 || latency_) return pointwise();
-        return convolution(out, pick({2, 3, 5}), chance(2) ? "causal" : "semicausal",
-                           pick({2, 3}));
+        return convolution(out, pick({2, 3, 5}), chance(2) ? "causal" : "semicausal", pick({2, 3}));
     }
   }
 
@@ -228,7 +238,10 @@ class TreeMaker {
   WeightHints hints_;
   std::vector<int64_t> stack_;
   int64_t count_ = 0;
-  bool latency_ = false;
+  bool upsampled_ = false;
+  bool delayed_ = false;
+  bool latency_ = false;  // outputs are late
+  bool warm_up_ = false;  // and the steps before them are valid
 };
 
 }  // namespace

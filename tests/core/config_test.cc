@@ -91,13 +91,12 @@ TEST_CASE("lists of integers", "[config]") {
   CHECK(message_of("\"n\":[1,[2]]", [](Config& c) { c.integers("n"); }) ==
         "$.layers[2].n[1] (T): expected an integer, got [2]");
   CHECK(message_of("\"n\":[1,2]", [](Config& c) { c.integers_of("n", 3, 1, 1); }) ==
-        "$.layers[2].n (T): expected one integer or 3 of them, got 2");
+        "$.layers[2].n (T): expected one integer or a list of 3, got 2");
   CHECK(message_of("\"n\":[1]", [](Config& c) { c.integers_of("n", 2, 1, 1); }) ==
-        "$.layers[2].n (T): expected one integer or 2 of them, got 1");
+        "$.layers[2].n (T): expected one integer or a list of 2, got 1");
   CHECK(message_of("\"n\":[1,0]", [](Config& c) { c.integers_of("n", 2, 1, 1); }) ==
         "$.layers[2].n (T): expected at least 1, got 0");
-  CHECK(message_of("\"n\":18446744073709551615", [](Config& c) { c.integers("n"); }) !=
-        "no error");
+  CHECK(message_of("\"n\":18446744073709551615", [](Config& c) { c.integers("n"); }) != "no error");
 }
 
 TEST_CASE("numbers, booleans and strings", "[config]") {

@@ -52,10 +52,8 @@ TEST_CASE("behind an upsampling, steps count for less", "[receptive field]") {
 }
 
 TEST_CASE("infinities pass through", "[receptive field]") {
-  CHECK(precede(always(-kInfinite, 0), Ratio(1), always(-1, 2), Ratio(1)) ==
-        always(-kInfinite, 2));
-  CHECK(precede(always(-1, 0), Ratio(1), always(-kInfinite, 0), Ratio(1)) ==
-        always(-kInfinite, 0));
+  CHECK(precede(always(-kInfinite, 0), Ratio(1), always(-1, 2), Ratio(1)) == always(-kInfinite, 2));
+  CHECK(precede(always(-1, 0), Ratio(1), always(-kInfinite, 0), Ratio(1)) == always(-kInfinite, 0));
   CHECK(precede(always(-kInfinite, kInfinite), Ratio(1), always(0, 0), Ratio(1)) ==
         always(-kInfinite, kInfinite));
 }

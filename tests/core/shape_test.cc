@@ -17,8 +17,7 @@ TEST_CASE("shapes broadcast as in NumPy", "[shape]") {
   CHECK(broadcast({2, 1, 4}, {3, 1}) == Shape{2, 3, 4});
   CHECK(broadcast({1}, {0}) == Shape{0});
   CHECK(broadcast({5, 1}, {1, 7}) == Shape{5, 7});
-  CHECK_THROWS_WITH(broadcast({2, 3}, {2}),
-                    "shapes [2, 3] and [2] cannot be broadcast together");
+  CHECK_THROWS_WITH(broadcast({2, 3}, {2}), "shapes [2, 3] and [2] cannot be broadcast together");
   CHECK_THROWS_AS(broadcast({0}, {2}), Error);
 }
 

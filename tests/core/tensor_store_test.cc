@@ -76,14 +76,14 @@ TEST_CASE("a header of any length: data need not be aligned", "[weights]") {
 }
 
 TEST_CASE("every stored dtype", "[weights]") {
-  const std::string header =
-      R"({"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
-      R"("b":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]},)"
-      R"("c":{"dtype":"I32","shape":[],"data_offsets":[4,8]},)"
-      R"("d":{"dtype":"I8","shape":[1,1],"data_offsets":[8,9]},)"
-      R"("e":{"dtype":"BOOL","shape":[1],"data_offsets":[9,10]},)"
-      R"("f":{"dtype":"F32","shape":[0],"data_offsets":[10,10]}})";
-  const auto store = read(image_of(header, std::string("\x00\x3c\x80\x3f\x07\x00\x00\x00\x05\x01", 10)));
+  const std::string header = R"({"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
+                             R"("b":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]},)"
+                             R"("c":{"dtype":"I32","shape":[],"data_offsets":[4,8]},)"
+                             R"("d":{"dtype":"I8","shape":[1,1],"data_offsets":[8,9]},)"
+                             R"("e":{"dtype":"BOOL","shape":[1],"data_offsets":[9,10]},)"
+                             R"("f":{"dtype":"F32","shape":[0],"data_offsets":[10,10]}})";
+  const auto store =
+      read(image_of(header, std::string("\x00\x3c\x80\x3f\x07\x00\x00\x00\x05\x01", 10)));
   CHECK(store->size() == 6);
   CHECK(to_floats(*store->find("a")) == std::vector<float>{1});
   CHECK(to_floats(*store->find("b")) == std::vector<float>{1});
@@ -147,23 +147,23 @@ TEST_CASE("entries that cannot be", "[weights]") {
   }
   for (const char* offsets : {"8", "[0]", "[0,4,8]", "[-8,0]", "[\"0\",8]", "[0.5,8]"}) {
     INFO(offsets);
-    CHECK_THAT(entry_message(std::string(R"({"dtype":"F32","shape":[2],"data_offsets":)") +
-                             offsets + "}"),
-               Contains("bad \"data_offsets\""));
+    CHECK_THAT(
+        entry_message(std::string(R"({"dtype":"F32","shape":[2],"data_offsets":)") + offsets + "}"),
+        Contains("bad \"data_offsets\""));
   }
-  for (const char* offsets : {"[0,12]", "[8,0]", "[8,16]", "[18446744073709551608,0]",
-                              "[0,18446744073709551615]"}) {
+  for (const char* offsets :
+       {"[0,12]", "[8,0]", "[8,16]", "[18446744073709551608,0]", "[0,18446744073709551615]"}) {
     INFO(offsets);
-    CHECK_THAT(entry_message(std::string(R"({"dtype":"F32","shape":[2],"data_offsets":)") +
-                             offsets + "}"),
-               Contains("is it cut short?"));
+    CHECK_THAT(
+        entry_message(std::string(R"({"dtype":"F32","shape":[2],"data_offsets":)") + offsets + "}"),
+        Contains("is it cut short?"));
   }
   CHECK_THAT(entry_message(R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})"),
              Contains("F32 [3] takes 12 bytes, its data_offsets hold 8"));
   // The product of all but the zero must not overflow either.
-  CHECK_THAT(
-      entry_message(R"({"dtype":"F32","shape":[1099511627776,0,1099511627776],"data_offsets":[0,0]})"),
-      Contains("bad \"shape\""));
+  CHECK_THAT(entry_message(
+                 R"({"dtype":"F32","shape":[1099511627776,0,1099511627776],"data_offsets":[0,0]})"),
+             Contains("bad \"shape\""));
 }
 
 TEST_CASE("deep nesting in a header does not exhaust the stack", "[weights]") {

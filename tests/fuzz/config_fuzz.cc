@@ -100,12 +100,43 @@ std::vector<std::string> corpus() {
 }
 
 std::vector<std::string> dictionary() {
-  std::vector<std::string> all = {
-      "\"type\":", "\"layers\":[", "\"layer\":", "\"length\":", "\"rate\":", "\"axis\":",
-      "\"padding\":", "\"causal\"", "\"name\":\"x\",", "\"shape\":", "\"pattern\":", "{", "}", "[",
-      "]", ",", "\"", "null", "true", "false", "0", "-1", "1", "2", "7", "2147483648",
-      "9223372036854775807", "18446744073709551615", "1e308", "-0.0", "0.5", "\"inf\"", "\"nan\"",
-      "\\u0000", "\xff", "{\"type\":\"Relu\"}", "{\"type\":\"Serial\",\"layers\":[]}"};
+  std::vector<std::string> all = {"\"type\":",
+                                  "\"layers\":[",
+                                  "\"layer\":",
+                                  "\"length\":",
+                                  "\"rate\":",
+                                  "\"axis\":",
+                                  "\"padding\":",
+                                  "\"causal\"",
+                                  "\"name\":\"x\",",
+                                  "\"shape\":",
+                                  "\"pattern\":",
+                                  "{",
+                                  "}",
+                                  "[",
+                                  "]",
+                                  ",",
+                                  "\"",
+                                  "null",
+                                  "true",
+                                  "false",
+                                  "0",
+                                  "-1",
+                                  "1",
+                                  "2",
+                                  "7",
+                                  "2147483648",
+                                  "9223372036854775807",
+                                  "18446744073709551615",
+                                  "1e308",
+                                  "-0.0",
+                                  "0.5",
+                                  "\"inf\"",
+                                  "\"nan\"",
+                                  "\\u0000",
+                                  "\xff",
+                                  "{\"type\":\"Relu\"}",
+                                  "{\"type\":\"Serial\",\"layers\":[]}"};
   for (int64_t i = 0; i < sl_registry_count(nullptr); ++i) {
     all.push_back("{\"type\":\"" + std::string(sl_registry_type(nullptr, i)) + "\"}");
   }

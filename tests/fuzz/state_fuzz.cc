@@ -46,8 +46,9 @@ std::vector<std::string> corpus() {
 }
 
 std::vector<std::string> dictionary() {
-  return {std::string(1, '\0'), std::string(8, '\0'), std::string(8, '\xff'), "SLSTATE",
-          std::string("\x01\0\0\0", 4), std::string("\0\0\0\x80", 4), std::string(64, '\x7f')};
+  return {
+      std::string(1, '\0'),         std::string(8, '\0'),         std::string(8, '\xff'), "SLSTATE",
+      std::string("\x01\0\0\0", 4), std::string("\0\0\0\x80", 4), std::string(64, '\x7f')};
 }
 
 }  // namespace sl::fuzz
@@ -58,8 +59,8 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<uint8_t> bytes(data, data + size);
   const uint8_t none = 0;
   const std::vector<uint8_t> before = all.stepper->save();
-  const sl_status status = sl_state_load(all.stepper->state(),
-                                         bytes.empty() ? &none : bytes.data(), size, nullptr);
+  const sl_status status =
+      sl_state_load(all.stepper->state(), bytes.empty() ? &none : bytes.data(), size, nullptr);
   if (status == SL_OK) {
     all.stepper->run(0, 6);
   } else if (status != SL_ERROR_STATE || all.stepper->save() != before) {

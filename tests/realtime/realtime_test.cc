@@ -54,8 +54,8 @@ TEST_CASE("the trap sees into the library, and into its own thread alone", "[tra
   const sl_sequence in = input.x.view();
   sl_sequence out = y.view();
   sl_status status = SL_ERROR_INTERNAL;
-  const int64_t calls = count_of(
-      [&] { status = sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr); });
+  const int64_t calls =
+      count_of([&] { status = sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr); });
   CHECK(status == SL_OK);
   CHECK((calls > 0) == AllocationTrap::available());  // layer-wise runs may allocate
   std::mutex ready;
@@ -144,9 +144,8 @@ TEST_CASE("strided blocks are stepped without allocation", "[realtime]") {
   options.max_steps = 3;
   options.input.rank = 1;
   options.input.dims[0] = 2;
-  const cli::State state = cli::make<sl_state>([&](sl_state** out, sl_error* e) {
-    return sl_state_alloc(layer.get(), &options, out, e);
-  });
+  const cli::State state = cli::make<sl_state>(
+      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
   Tensor x = cli::make_sequence(SL_FLOAT32, {2, 3, 2}), y = x;
   sl_sequence in = x.view(), out = y.view();
   for (sl_sequence* view : {&in, &out}) {  // time-major, channels backwards

@@ -1,4 +1,5 @@
-// Models with random weights, for tests that care what a model does and not what it was trained for.
+// Models with random weights, for tests that care what a model does and not what it was trained
+// for.
 #ifndef SEQUENCE_LAYERS_TESTS_SUPPORT_MODELS_H_
 #define SEQUENCE_LAYERS_TESTS_SUPPORT_MODELS_H_
 
