@@ -1,5 +1,5 @@
 # oneDNN of at least the asked major version: a system one first, else the one that packaging/setup.sh unpacks. Defines
-# OneDNN::OneDNN.
+# OneDNN::OneDNN, and OneDNN_IS_BUNDLED in the second case.
 function(_onednn_major include_dir out)
   set(${out} 0 PARENT_SCOPE)
   set(header ${include_dir}/oneapi/dnnl/dnnl_version.h)
@@ -21,10 +21,12 @@ foreach(prefix IN ITEMS "${OneDNN_ROOT}" /usr /usr/local ${_onednn_deps})
                  ${prefix}/lib/${CMAKE_LIBRARY_ARCHITECTURE} NO_DEFAULT_PATH)
     set(OneDNN_INCLUDE_DIR ${prefix}/include CACHE PATH "oneDNN headers")
     set(OneDNN_VERSION ${major})
-    string(COMPARE EQUAL "${prefix}" "${_onednn_deps}" bundled)
-    set(OneDNN_IS_BUNDLED ${bundled} CACHE INTERNAL "whether oneDNN is the one in .deps")
   endif()
 endforeach()
+
+# A library that only this checkout has must be installed with what is built.
+cmake_path(ABSOLUTE_PATH _onednn_deps NORMALIZE)
+cmake_path(IS_PREFIX _onednn_deps "${OneDNN_LIBRARY}" NORMALIZE OneDNN_IS_BUNDLED)
 
 include(FindPackageHandleStandardArgs)
 find_package_handle_standard_args(OneDNN REQUIRED_VARS OneDNN_LIBRARY OneDNN_INCLUDE_DIR

@@ -91,8 +91,9 @@ enum {
 
 #define SL_MAX_RANK 10
 #define SL_MAX_CHANNEL_RANK 8
-#define SL_INFINITE INT64_MAX /* an unbounded end of a receptive field; -SL_INFINITE at its start \
-                               */
+#define SL_INFINITE                                                             \
+  INT64_MAX /* an unbounded end of a receptive field; -SL_INFINITE at its start \
+             */
 
 /* Bytes of one element, 0 for an unknown dtype. [any-thread] [realtime] Since 1.0. */
 SL_API size_t sl_dtype_size(sl_dtype dtype);
