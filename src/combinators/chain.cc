@@ -148,7 +148,7 @@ Sequence Chain::run(Run& run, const Sequence& x) const {
     // Alternating sides, begun such that the last result lies where the chain's output goes.
     const Side target = owned ? other(side) : (remaining % 2 == 1 ? last : other(last));
     const Stack::Mark mark = run.workspace().on(target).mark();
-    const Sequence y = run.call(*layer, current, target);
+    const Sequence y = call(run, *layer, current, target);
     if (!layer->returns_view()) --remaining;
     if (y.values == current.values && y.mask == current.mask) {
       run.workspace().on(target).release(mark);

@@ -136,7 +136,7 @@ class ParallelLayers final : public Layer {
     if (layers_.empty()) return x;
     std::array<Sequence, kMaxLayers> outputs;
     for (size_t i = 0; i < layers_.size(); ++i)
-      outputs[i] = run.call(*layers_[i], x, other(run.side()));
+      outputs[i] = call(run, *layers_[i], x, other(run.side()));
     return ops::combine(run, combination_, std::span(outputs.data(), layers_.size()));
   }
 

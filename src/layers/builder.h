@@ -6,7 +6,7 @@
 #include <utility>
 #include <vector>
 
-#include "layers/config.h"
+#include "core/config.h"
 #include "layers/layer.h"
 #include "layers/weights.h"
 

@@ -12,8 +12,8 @@
 
 #include "core/ratio.h"
 #include "core/receptive_field.h"
+#include "core/run.h"
 #include "core/sequence.h"
-#include "layers/run.h"
 
 namespace sl {
 
@@ -128,6 +128,10 @@ class Layer {
 };
 
 using Layers = std::vector<std::unique_ptr<Layer>>;
+
+// Runs a layer, in the run's mode. Its output lies on `side`, unless it is x itself or a view of
+// it; its scratch is gone when it returns.
+Sequence call(Run& run, const Layer& layer, const Sequence& x, Side side);
 
 // A layer without state: a step is what `layer` does.
 class StatelessLayer : public Layer {

@@ -11,18 +11,9 @@
 #include <string_view>
 #include <vector>
 
-#include "core/shape.h"
+#include "core/tensor.h"
 
 namespace sl {
-
-// A view of a tensor in a file or in memory, contiguous.
-struct Tensor {
-  DType dtype = DType::kFloat32;
-  Shape shape;
-  const std::byte* data = nullptr;
-
-  size_t bytes() const { return static_cast<size_t>(shape.size()) * size_of(dtype); }
-};
 
 // A set of named tensors.
 class TensorSet {
@@ -37,9 +28,6 @@ struct WeightUse {
   std::set<std::string> names;
   int64_t parameters = 0;
 };
-
-// Any size at this dimension.
-constexpr int64_t kAnySize = -1;
 
 class WeightScope {
  public:

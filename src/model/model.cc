@@ -179,7 +179,7 @@ Sequence Model::apply(Workspace& workspace, const Sequence& x, std::span<Sequenc
                       const Constants& constants) const {
   Run run(Mode::kLayer, workspace, parallel_, constants);
   run.bind_emits(emits);
-  return run.call(*root_, x, Side::kA);
+  return call(run, *root_, x, Side::kA);
 }
 
 Declaration Model::declare(const SequenceSpec& input, const Constants& constants) const {

@@ -157,7 +157,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
           Constants(std::span(constants.data(), constants_.size())));
   run.bind_state(data, offsets_);
   const Stack::Mark output = workspace.on(Side::kA).mark();
-  run.call(model_->root(), x, Side::kA);
+  call(run, model_->root(), x, Side::kA);
   workspace.on(Side::kA).release(output);
   stack.release(mark);
 }
@@ -188,7 +188,7 @@ void Stream::step(const View& x, const View& y, std::span<Sequence> emits,
           Constants(std::span(imported.data(), constants.size())));
   run.bind_state(data_, plan_.offsets());
   run.bind_emits(emits);
-  export_sequence(run.call(plan_.model().root(), input, Side::kA), y);
+  export_sequence(call(run, plan_.model().root(), input, Side::kA), y);
 }
 
 void Stream::copy_from(const Stream& source) {

@@ -5,9 +5,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "layers/config.h"
-#include "layers/run.h"
-#include "layers/weights.h"
+#include "core/config.h"
+#include "core/run.h"
+#include "core/tensor.h"
 
 namespace sl::ops {
 

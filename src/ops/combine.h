@@ -4,8 +4,8 @@
 
 #include <span>
 
-#include "layers/config.h"
-#include "layers/run.h"
+#include "core/config.h"
+#include "core/run.h"
 
 namespace sl::ops {
 

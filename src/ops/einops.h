@@ -8,7 +8,7 @@
 #include <string_view>
 #include <vector>
 
-#include "layers/config.h"
+#include "core/config.h"
 #include "ops/rearrange.h"
 
 namespace sl::ops {

@@ -1,8 +1,8 @@
 #include "ops/einsum.h"
 
 #include "core/status.h"
+#include "core/tensor.h"
 #include "kernels/pointwise.h"
-#include "layers/weights.h"
 #include "ops/elementwise.h"
 
 namespace sl::ops {

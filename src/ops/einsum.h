@@ -6,8 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "layers/config.h"
-#include "layers/run.h"
+#include "core/config.h"
+#include "core/run.h"
+#include "ops/activation.h"
 #include "ops/linear.h"
 #include "ops/rearrange.h"
 

@@ -9,9 +9,9 @@
 #include <utility>
 
 #include "core/ratio.h"
+#include "core/run.h"
 #include "kernels/pointwise.h"
-#include "layers/config.h"
-#include "layers/run.h"
+#include "ops/activation.h"
 
 namespace sl::ops {
 

@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "layers/run.h"
+#include "core/run.h"
 
 namespace sl::ops {
 

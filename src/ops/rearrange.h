@@ -6,7 +6,7 @@
 #include <cstdint>
 #include <span>
 
-#include "layers/run.h"
+#include "core/run.h"
 
 namespace sl::ops {
 

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "layers/run.h"
+#include "core/run.h"
 
 namespace sl::ops {
 

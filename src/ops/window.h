@@ -4,9 +4,9 @@
 
 #include <cstdint>
 
+#include "core/config.h"
 #include "core/ratio.h"
 #include "core/receptive_field.h"
-#include "layers/config.h"
 
 namespace sl::ops {
 

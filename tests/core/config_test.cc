@@ -1,9 +1,10 @@
-#include "layers/config.h"
+#include "core/config.h"
 
 #include <catch2/catch.hpp>
 #include <nlohmann/json.hpp>
 
 #include "core/status.h"
+#include "ops/activation.h"
 
 namespace sl {
 namespace {
@@ -132,14 +133,17 @@ TEST_CASE("dtypes and choices", "[config]") {
 }
 
 TEST_CASE("activations", "[config]") {
-  const auto message = [](const std::string& value) {
-    return message_of("\"f\":" + value, [](Config& c) { c.activation("f"); });
+  const auto activation = [](const std::string& fields) {
+    Fields given(fields);
+    return read_activation(given.config, "f");
   };
-  CHECK(Fields("\"f\":\"relu\"").config.activation("f")->op == kernels::Unary::kRelu);
-  CHECK_FALSE(Fields("\"f\":null").config.activation("f"));
-  CHECK_FALSE(Fields("").config.activation("f"));
-  const auto leaky =
-      Fields(R"("f":{"function":"leaky_relu","negative_slope":0.5})").config.activation("f");
+  const auto message = [](const std::string& value) {
+    return message_of("\"f\":" + value, [](Config& c) { read_activation(c, "f"); });
+  };
+  CHECK(activation("\"f\":\"relu\"")->op == kernels::Unary::kRelu);
+  CHECK_FALSE(activation("\"f\":null"));
+  CHECK_FALSE(activation(""));
+  const auto leaky = activation(R"("f":{"function":"leaky_relu","negative_slope":0.5})");
   CHECK(leaky->parameter == 0.5f);
   CHECK(message("\"relo\"") ==
         "$.layers[2].f (T): unknown function \"relo\"; did you mean \"relu\"?");

@@ -27,7 +27,7 @@ std::optional<DType> read_float_dtype(Config& config, const char* field) {
 ConvFields::ConvFields(Config& config)
     : kernel(config),
       use_bias(config.boolean("use_bias", true)),
-      activation(config.activation("activation")),
+      activation(read_activation(config, "activation")),
       compute_dtype(read_float_dtype(config, "compute_dtype")),
       param_dtype(read_float_dtype(config, "param_dtype").value_or(DType::kFloat32)) {
   config.ignore({"precision", "kernel_init", "kernel_sharding", "bias_init", "bias_sharding"});

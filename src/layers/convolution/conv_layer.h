@@ -9,6 +9,7 @@
 #include "core/ring.h"
 #include "layers/builder.h"
 #include "layers/convolution/kernel.h"
+#include "ops/activation.h"
 #include "ops/convolution.h"
 #include "ops/window.h"
 

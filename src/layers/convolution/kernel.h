@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "layers/config.h"
+#include "core/config.h"
 #include "layers/weights.h"
 
 namespace sl {

@@ -3,13 +3,13 @@
 
 #include <optional>
 
-#include "layers/config.h"
+#include "ops/activation.h"
 
 namespace sl {
 
 struct DenseFields {
   explicit DenseFields(Config& config)
-      : activation(config.activation("activation")),
+      : activation(read_activation(config, "activation")),
         compute_dtype(config.optional_dtype("compute_dtype")),
         param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
     config.ignore({"precision", "kernel_init", "kernel_sharding", "bias_init", "bias_sharding",

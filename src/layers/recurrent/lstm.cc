@@ -5,6 +5,7 @@
 
 #include "kernels/pointwise.h"
 #include "layers/builder.h"
+#include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 
@@ -20,8 +21,9 @@ class Lstm final : public Layer {
     explicit Fields(Config& config)
         : units(config.integer("units", 1)),
           use_bias(config.boolean("use_bias", true)),
-          activation(config.activation("activation", {Unary::kTanh})),
-          recurrent_activation(config.activation("recurrent_activation", {Unary::kSigmoid})),
+          activation(read_activation(config, "activation").value_or(Activation{Unary::kTanh})),
+          recurrent_activation(read_activation(config, "recurrent_activation")
+                                   .value_or(Activation{Unary::kSigmoid})),
           compute_dtype(config.optional_dtype("compute_dtype")),
           param_dtype(config.optional_dtype("param_dtype").value_or(DType::kFloat32)) {
       config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",

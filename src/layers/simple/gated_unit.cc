@@ -67,7 +67,7 @@ class GatedUnit final : public GatedUnitLayer {
     // Null is no function, but it has to be said.
     static Activation read(Config& config, const char* field) {
       if (!config.has(field)) config.error(field, "the required field is missing");
-      return config.activation(field).value_or(Activation{});
+      return read_activation(config, field).value_or(Activation{});
     }
     Activation feature;
     Activation gate;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include "layers/builder.h"
+#include "ops/activation.h"
 
 namespace sl {
 

@@ -1,7 +1,7 @@
 // For layers whose config has no fields of its own.
 #pragma once
 
-#include "layers/config.h"
+#include "core/config.h"
 
 namespace sl {
 

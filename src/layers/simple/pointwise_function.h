@@ -3,6 +3,7 @@
 
 #include "layers/builder.h"
 #include "layers/simple/no_fields.h"
+#include "ops/activation.h"
 #include "ops/elementwise.h"
 
 namespace sl {

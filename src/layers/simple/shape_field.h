@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "layers/config.h"
+#include "core/config.h"
 
 namespace sl {
 

@@ -12,7 +12,6 @@
 
 #include "core/dtype.h"
 #include "core/shape.h"
-#include "kernels/pointwise.h"
 
 namespace sl {
 
@@ -21,11 +20,8 @@ using Json = nlohmann::ordered_json;
 // The one of `names` that is closest in spelling to `name`, empty if none is close.
 std::string nearest_name(std::string_view name, const std::vector<std::string>& names);
 
-// An elementwise function with its parameter: {"function": "leaky_relu", "negative_slope": 0.2}.
-struct Activation {
-  kernels::Unary op = kernels::Unary::kIdentity;
-  float parameter = 0;
-};
+// JSON has no infinities or NaN: they come as strings. Empty if it is no number.
+std::optional<double> to_number(const Json& value);
 
 // A constant array of a config: numbers in nested lists. Complex numbers are [re, im] pairs under
 // {"complex": ...}.
@@ -66,9 +62,6 @@ class Config {
   // One integer stands for `count` equal ones.
   std::vector<int64_t> integers_of(const char* field, size_t count, int64_t least,
                                    int64_t otherwise);
-  // Null is no function.
-  std::optional<Activation> activation(const char* field);
-  Activation activation(const char* field, Activation otherwise);
   Array array(const char* field);
   // The field's own reader: for configs within configs. Null if the field is null or missing.
   std::optional<Config> nested(const char* field);
@@ -89,7 +82,6 @@ class Config {
   const Json& require(const char* field, std::string_view expected);
   int64_t to_integer(const Json& value, std::string_view field, int64_t least) const;
   DType to_dtype(const Json& value, std::string_view field) const;
-  Activation to_activation(const Json& value, std::string_view field) const;
   std::string unknown_message(const std::string& key) const;
 
   const Json* value_;

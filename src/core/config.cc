@@ -1,4 +1,4 @@
-#include "layers/config.h"
+#include "core/config.h"
 
 #include <fmt/format.h>
 
@@ -13,46 +13,6 @@
 
 namespace sl {
 namespace {
-
-using kernels::Unary;
-
-struct NamedFunction {
-  const char* name;
-  Unary op;
-  float parameter;
-  const char* parameter_name;  // null: none
-};
-
-// The elementwise functions of jax.nn and jax.numpy that configs name, with their defaults.
-constexpr auto kFunctions = std::to_array<NamedFunction>({
-    {"abs", Unary::kAbs, 0, nullptr},
-    {"celu", Unary::kCelu, 1, "alpha"},
-    {"cos", Unary::kCos, 0, nullptr},
-    {"elu", Unary::kElu, 1, "alpha"},
-    {"exp", Unary::kExp, 0, nullptr},
-    {"gelu", Unary::kGeluTanh, 0, nullptr},
-    {"hard_sigmoid", Unary::kHardSigmoid, 0, nullptr},
-    {"hard_silu", Unary::kHardSwish, 0, nullptr},
-    {"hard_swish", Unary::kHardSwish, 0, nullptr},
-    {"hard_tanh", Unary::kHardTanh, 0, nullptr},
-    {"identity", Unary::kIdentity, 0, nullptr},
-    {"leaky_relu", Unary::kLeakyRelu, 0.01f, "negative_slope"},
-    {"log", Unary::kLog, 0, nullptr},
-    {"log_sigmoid", Unary::kLogSigmoid, 0, nullptr},
-    {"mish", Unary::kMish, 0, nullptr},
-    {"relu", Unary::kRelu, 0, nullptr},
-    {"relu6", Unary::kRelu6, 0, nullptr},
-    {"selu", Unary::kSelu, 0, nullptr},
-    {"sigmoid", Unary::kSigmoid, 0, nullptr},
-    {"silu", Unary::kSwish, 0, nullptr},
-    {"sin", Unary::kSin, 0, nullptr},
-    {"soft_sign", Unary::kSoftSign, 0, nullptr},
-    {"softplus", Unary::kSoftplus, 0, nullptr},
-    {"square", Unary::kSquare, 0, nullptr},
-    {"squareplus", Unary::kSquareplus, 0, nullptr},
-    {"swish", Unary::kSwish, 0, nullptr},
-    {"tanh", Unary::kTanh, 0, nullptr},
-});
 
 size_t edit_distance(std::string_view a, std::string_view b) {
   std::vector<size_t> row(b.size() + 1);
@@ -74,18 +34,6 @@ std::string lower(std::string_view text) {
   std::ranges::transform(out, out.begin(),
                          [](unsigned char c) { return static_cast<char>(std::tolower(c)); });
   return out;
-}
-
-// JSON has no infinities or NaN: they come as strings.
-std::optional<double> to_number(const Json& value) {
-  if (value.is_number()) return value.get<double>();
-  if (value.is_string()) {
-    const auto& text = value.get_ref<const std::string&>();
-    if (text == "inf") return std::numeric_limits<double>::infinity();
-    if (text == "-inf") return -std::numeric_limits<double>::infinity();
-    if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
-  }
-  return std::nullopt;
 }
 
 // Shape of nested lists, by their first items.
@@ -114,6 +62,17 @@ bool collect(const Json& value, const Shape& shape, int depth, std::vector<compl
 }
 
 }  // namespace
+
+std::optional<double> to_number(const Json& value) {
+  if (value.is_number()) return value.get<double>();
+  if (value.is_string()) {
+    const auto& text = value.get_ref<const std::string&>();
+    if (text == "inf") return std::numeric_limits<double>::infinity();
+    if (text == "-inf") return -std::numeric_limits<double>::infinity();
+    if (text == "nan") return std::numeric_limits<double>::quiet_NaN();
+  }
+  return std::nullopt;
+}
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& names) {
   const std::string wanted = lower(name);
@@ -295,51 +254,6 @@ std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_
     if (v < least) error(field, fmt::format("expected at least {}, got {}", least, v));
   }
   return out;
-}
-
-Activation Config::to_activation(const Json& value, std::string_view field) const {
-  const bool is_call =
-      value.is_object() && value.contains("function") && value["function"].is_string();
-  if (!value.is_string() && !is_call) {
-    error(field,
-          fmt::format("expected the name of a function or {{\"function\": name, ...}}, got {}",
-                      value.dump().substr(0, 60)));
-  }
-  const auto name = is_call ? value["function"].get<std::string>() : value.get<std::string>();
-  const auto it = std::ranges::find(kFunctions, name, &NamedFunction::name);
-  if (it == kFunctions.end()) {
-    std::vector<std::string> names;
-    for (const NamedFunction& f : kFunctions) names.emplace_back(f.name);
-    const std::string near = nearest_name(name, names);
-    error(field, fmt::format("unknown function \"{}\"{}", name,
-                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
-  }
-  Activation out{it->op, it->parameter};
-  if (!is_call) return out;
-  for (const auto& item : value.items()) {
-    if (item.key() == "function") continue;
-    const auto number = to_number(item.value());
-    if (it->parameter_name && item.key() == it->parameter_name && number) {
-      out.parameter = static_cast<float>(*number);
-    } else if (name == "gelu" && item.key() == "approximate" && item.value().is_boolean()) {
-      out.op = item.value().get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
-    } else {
-      error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}", name, item.key(),
-                               item.value().dump()));
-    }
-  }
-  return out;
-}
-
-std::optional<Activation> Config::activation(const char* field) {
-  const Json* value = find(field);
-  if (!value || value->is_null()) return std::nullopt;
-  return to_activation(*value, field);
-}
-
-Activation Config::activation(const char* field, Activation otherwise) {
-  const Json* value = find(field);
-  return value ? to_activation(*value, field) : otherwise;
 }
 
 Array Config::array(const char* field) {

@@ -11,8 +11,6 @@
 
 namespace sl {
 
-class Layer;
-
 class Run {
  public:
   Run(Mode mode, Workspace& workspace, const Parallel& parallel, Constants constants)
@@ -33,9 +31,6 @@ class Run {
     return reinterpret_cast<T*>(scratch_bytes(static_cast<size_t>(count) * sizeof(T)));
   }
 
-  // Runs a child. Its output lies on `side`, unless it is x itself or a view of it; its scratch is
-  // gone when it returns.
-  Sequence call(const Layer& child, const Sequence& x, Side side);
   // Runs fn with outputs going to `side`; what it leaves there stays until the layer returns.
   template <typename Fn>
   Sequence on_side(Side side, Fn&& fn) {

@@ -1,6 +1,4 @@
-#include "layers/run.h"
-
-#include "layers/layer.h"
+#include "core/run.h"
 
 namespace sl {
 namespace {
@@ -30,11 +28,6 @@ Sequence Run::output_like(const Sequence& x, const ChannelSpec& spec) {
 
 Sequence Run::scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t time) {
   return allocate(workspace_.on(other(side_)), spec, batch, time);
-}
-
-Sequence Run::call(const Layer& child, const Sequence& x, Side side) {
-  return on_side(
-      side, [&] { return mode_ == Mode::kLayer ? child.layer(*this, x) : child.step(*this, x); });
 }
 
 void Run::emit(const Sequence& sequence) {
