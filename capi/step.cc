@@ -1,5 +1,3 @@
-#include <array>
-
 #include "handles.h"
 
 namespace {
@@ -7,8 +5,6 @@ namespace {
 using sl::Code;
 using sl::capi::guard;
 using sl::capi::not_null;
-
-constexpr size_t kMaxEmits = 256;
 
 // Everything that a step checks, without allocating where all is well.
 void check_input(const sl::StreamPlan& plan, const sl::View& x) {
@@ -35,54 +31,45 @@ void check_shape(const sl::View& view, const sl::ChannelSpec& channels, int64_t 
            sl::to_string(view.dims), sl::name_of(channels.dtype), sl::to_string(expected));
 }
 
-struct StepEmits {
-  std::array<sl::Sequence, kMaxEmits> sequences;
-  size_t count = 0;
-
-  StepEmits(const sl_run_options& options, const sl::StreamPlan& plan, int64_t time) {
-    if (options.num_emits == 0) return;
-    count = plan.emits().size();
-    if (options.num_emits != static_cast<int64_t>(count) || count > kMaxEmits) {
-      sl::fail(Code::kInvalidArgument,
-               "num_emits is {}: the model has {}, and a step gives at most {}", options.num_emits,
-               count, kMaxEmits);
-    }
-    not_null(options.emits, "emits");
-    for (size_t i = 0; i < count; ++i) {
-      if (!options.emits[i].data) continue;
-      const sl::EmitSpec& spec = plan.emits()[i];
-      const sl::View view =
-          sl::capi::to_sequence_view(&options.emits[i], "emit", /*needs_data=*/true);
-      // Declared for the most steps of one call: this call has its share.
-      const int64_t steps = spec.sequence.time * time / plan.input().time;
-      check_shape(view, spec.sequence.channels, spec.sequence.batch, steps, "emit");
-      if (!view.contiguous())
-        sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
-      sequences[i].values = view.data;
-      sequences[i].mask = view.mask;
-    }
+// Where the step's emits go. False if none are asked for.
+bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) {
+  if (options.num_emits == 0) return false;
+  const sl::StreamPlan& plan = stream.plan();
+  const size_t count = plan.emits().size();
+  if (options.num_emits != static_cast<int64_t>(count)) {
+    sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", options.num_emits, count);
   }
-};
-
-struct StepConstants {
-  std::array<std::string_view, sl::Stream::kMaxConstants> names;
-  std::array<sl::View, sl::Stream::kMaxConstants> views;
-  size_t count = 0;
-
-  StepConstants(const sl_run_options& options, const sl::StreamPlan& plan) {
-    const auto given = static_cast<size_t>(options.num_constants);
-    if (options.num_constants < 0 || given != plan.constant_count()) {
-      sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
-               options.num_constants, plan.constant_count());
+  not_null(options.emits, "emits");
+  for (size_t i = 0; i < count; ++i) {
+    stream.emits()[i] = {};
+    if (!options.emits[i].data) continue;
+    const sl::EmitSpec& spec = plan.emits()[i];
+    const sl::View view = sl::capi::to_view(&options.emits[i], "emit", /*needs_data=*/true);
+    // Declared for the most steps of one call: this call has its share.
+    const int64_t steps = spec.sequence.time * time / plan.input().time;
+    check_shape(view, spec.sequence.channels, spec.sequence.batch, steps, "emit");
+    if (!view.contiguous()) {
+      sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
     }
-    for (count = 0; count < given; ++count) {
-      const sl_constant& constant = not_null(options.constants, "constants")[count];
-      names[count] = not_null(constant.name, "constant.name");
-      views[count] = sl::capi::to_view(&constant.value, "constant.value", /*needs_data=*/true);
-      plan.check_constant(count, names[count], views[count]);
-    }
+    stream.emits()[i].values = view.data;
+    stream.emits()[i].mask = view.mask;
   }
-};
+  return true;
+}
+
+void set_constants(sl::Stream& stream, const sl_run_options& options) {
+  const sl::StreamPlan& plan = stream.plan();
+  if (options.num_constants != static_cast<int64_t>(plan.constant_count())) {
+    sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
+             options.num_constants, plan.constant_count());
+  }
+  for (size_t i = 0; i < plan.constant_count(); ++i) {
+    const sl_constant& constant = not_null(options.constants, "constants")[i];
+    const sl::View view = sl::capi::to_view(&constant.value, "constant.value", /*needs_data=*/true);
+    plan.check_constant(i, not_null(constant.name, "constant.name"), view);
+    stream.constants()[i] = view;
+  }
+}
 
 }  // namespace
 
@@ -100,11 +87,8 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     check_input(plan, in);
     check_shape(out, plan.output(), in.dims[0], plan.output_time(in.dims[1]), "y");
     const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
-    StepEmits emits(run, plan, in.dims[1]);
-    const StepConstants constants(run, plan);
-    if (in.dims[1] == 0) return;
-    stream.step(in, out, std::span(emits.sequences.data(), emits.count),
-                std::span(constants.names.data(), constants.count),
-                std::span(constants.views.data(), constants.count));
+    const bool with_emits = set_emits(stream, run, in.dims[1]);
+    set_constants(stream, run);
+    if (in.dims[1] > 0) stream.step(in, out, with_emits);
   });
 }

@@ -149,12 +149,11 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
   view.data = zero.data();
   view.mask = &mask;
   const Sequence x = import_sequence(stack, view, /*copy=*/true);
-  std::array<Constant, Stream::kMaxConstants> constants;
-  for (size_t i = 0; i < constants_.size(); ++i) {
-    constants[i] = import_constant(stack, constants_[i].name, constants_[i].view, /*copy=*/true);
+  std::vector<Constant> constants;
+  for (const ConstantSpec& spec : constants_) {
+    constants.push_back(import_constant(stack, spec.name, spec.view, /*copy=*/true));
   }
-  Run run(Mode::kStep, workspace, one_thread(),
-          Constants(std::span(constants.data(), constants_.size())));
+  Run run(Mode::kStep, workspace, one_thread(), Constants(constants));
   run.bind_state(data, offsets_);
   const Stack::Mark output = workspace.on(Side::kA).mark();
   call(run, model_->root(), x, Side::kA);
@@ -167,27 +166,28 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
       data_(memory),
       workspace_(memory + plan_.data_bytes(), plan_.workspace_bytes(Side::kA),
                  memory + plan_.data_bytes() + plan_.workspace_bytes(Side::kA),
-                 plan_.workspace_bytes(Side::kB)) {
+                 plan_.workspace_bytes(Side::kB)),
+      emits_(plan_.emits().size()),
+      constants_(plan_.constant_count()),
+      imported_(plan_.constant_count()) {
   std::memset(memory, 0, plan_.bytes());  // touches every page
   reset();
   plan_.rehearse(data_, workspace_);
   reset();
 }
 
-void Stream::step(const View& x, const View& y, std::span<Sequence> emits,
-                  std::span<const std::string_view> names, std::span<const View> constants) {
+void Stream::step(const View& x, const View& y, bool with_emits) {
   // From the start, whatever a failed step may have left.
   workspace_.on(Side::kA).release({});
   workspace_.on(Side::kB).release({});
   Stack& stack = workspace_.on(Side::kB);
   const Sequence input = import_sequence(stack, x);
-  std::array<Constant, kMaxConstants> imported;
-  for (size_t i = 0; i < constants.size(); ++i)
-    imported[i] = import_constant(stack, names[i], constants[i]);
-  Run run(Mode::kStep, workspace_, one_thread(),
-          Constants(std::span(imported.data(), constants.size())));
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    imported_[i] = import_constant(stack, plan_.constant_name(i), constants_[i]);
+  }
+  Run run(Mode::kStep, workspace_, one_thread(), Constants(imported_));
   run.bind_state(data_, plan_.offsets());
-  run.bind_emits(emits);
+  if (with_emits) run.bind_emits(emits_);
   export_sequence(call(run, plan_.model().root(), input, Side::kA), y);
 }
 

@@ -34,6 +34,7 @@ class StreamPlan {
   const std::vector<size_t>& offsets() const { return offsets_; }
   const std::vector<EmitSpec>& emits() const { return emits_; }
   size_t constant_count() const { return constants_.size(); }
+  std::string_view constant_name(size_t index) const { return constants_[index].name; }
   // Fails if a step's constant is not of the name and shape that the stream was made for. A
   // sequence may be shorter, as a constant that is streamed along with x is.
   void check_constant(size_t index, std::string_view name, const View& view) const;
@@ -83,9 +84,12 @@ class Stream {
   const StreamPlan& plan() const { return plan_; }
   std::byte* tensor(size_t index) const { return data_ + plan_.offsets()[index]; }
 
+  // Filled before a step: where its emits go (those without values are not wanted), and its
+  // constants.
+  std::span<Sequence> emits() { return emits_; }
+  std::span<View> constants() { return constants_; }
   // Real-time. Shapes were checked against the plan.
-  void step(const View& x, const View& y, std::span<Sequence> emits,
-            std::span<const std::string_view> names, std::span<const View> constants);
+  void step(const View& x, const View& y, bool with_emits);
   void reset() { plan_.initialise(data_); }
   void copy_from(const Stream& source);
   size_t save_bytes() const;
@@ -98,6 +102,10 @@ class Stream {
   StreamPlan plan_;
   std::byte* data_;
   Workspace workspace_;
+  // Of fixed sizes, so that steps do not allocate.
+  std::vector<Sequence> emits_;
+  std::vector<View> constants_;
+  std::vector<Constant> imported_;
 };
 
 }  // namespace sl

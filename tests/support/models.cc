@@ -1,8 +1,9 @@
 #include "support/models.h"
 
+#include <algorithm>
+#include <cstring>
 #include <optional>
-#include <regex>
-#include <stdexcept>
+#include <sstream>
 
 namespace sl::testing {
 namespace {
@@ -15,19 +16,22 @@ struct Missing {
 
 // tensor "params.dense.kernel" is missing: expected float32 [any, 8]
 std::optional<Missing> parse_missing(const std::string& message) {
-  static const std::regex pattern(
-      R"re(tensor "([^"]*)" is missing: expected (\w+) \[([^\]]*)\])re");
-  std::smatch match;
-  if (!std::regex_search(message, match, pattern)) return std::nullopt;
+  constexpr const char* kBefore = "tensor \"";
+  constexpr const char* kBetween = "\" is missing: expected ";
+  const size_t between = message.find(kBetween);
+  if (!message.starts_with(kBefore) || between == std::string::npos) return std::nullopt;
   Missing missing;
-  missing.name = match[1];
-  missing.dtype = cli::parse_dtype(match[2]);
-  const std::string dims = match[3];
-  static const std::regex dim("[^, ]+");
-  for (auto it = std::sregex_iterator(dims.begin(), dims.end(), dim); it != std::sregex_iterator();
-       ++it) {
-    missing.dims.push_back(it->str() == "any" ? -1 : std::stoll(it->str()));
+  const size_t name = std::strlen(kBefore);
+  missing.name = message.substr(name, between - name);
+  std::string shape = message.substr(between + std::strlen(kBetween));
+  for (char& c : shape) {
+    if (std::strchr("[],", c) != nullptr) c = ' ';
   }
+  std::istringstream words(shape);
+  std::string word;
+  words >> word;
+  missing.dtype = cli::parse_dtype(word);
+  while (words >> word) missing.dims.push_back(word == "any" ? -1 : std::stoll(word));
   return missing;
 }
 

@@ -1,0 +1,102 @@
+// Products with a constant matrix: every backend against double sums, on every CPU.
+#include "ops/linear.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "kernels/dispatch.h"
+
+namespace sl {
+namespace {
+
+using ops::MatmulBackend;
+
+std::vector<float> random_floats(int64_t count, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::normal_distribution<float> normal;
+  std::vector<float> out(static_cast<size_t>(count));
+  for (float& value : out) value = normal(generator);
+  return out;
+}
+
+struct Problem {
+  Problem(int64_t m, int64_t k, int64_t n)
+      : rows(m),
+        inputs(k),
+        outputs(n),
+        x(random_floats(m * k, 1)),
+        w(random_floats(k * n, 2)),
+        bias(random_floats(n, 3)),
+        start(random_floats(m * n, 4)) {}
+
+  float expected(int64_t i, int64_t j, bool with_bias, bool accumulate) const {
+    const auto at = [](const std::vector<float>& v, int64_t index) {
+      return static_cast<double>(v[static_cast<size_t>(index)]);
+    };
+    double sum = accumulate ? at(start, i * outputs + j) : with_bias ? at(bias, j) : 0;
+    for (int64_t p = 0; p < inputs; ++p) sum += at(x, i * inputs + p) * at(w, p * outputs + j);
+    return static_cast<float>(sum);
+  }
+
+  int64_t rows, inputs, outputs;
+  std::vector<float> x, w, bias, start;
+};
+
+// The largest error of a layer-wise run, relative to the size of the sums.
+double worst_error(const Problem& p, MatmulBackend backend, int threads, bool with_bias,
+                   bool accumulate) {
+  ops::set_matmul_backend(backend);
+  const Parallel parallel(threads, nullptr, nullptr);
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  const Run run(Mode::kLayer, workspace, parallel, Constants());
+  const ops::Linear linear(p.w.data(), p.outputs, 1, p.inputs, p.outputs);
+  std::vector<float> y = p.start;
+  linear.apply(run, p.x.data(), p.inputs, p.rows, with_bias ? p.bias.data() : nullptr, accumulate,
+               y.data(), p.outputs);
+  ops::set_matmul_backend(MatmulBackend::kDefault);
+  double worst = 0;
+  for (int64_t i = 0; i < p.rows; ++i) {
+    for (int64_t j = 0; j < p.outputs; ++j) {
+      const float got = y[static_cast<size_t>(i * p.outputs + j)];
+      const float want = p.expected(i, j, with_bias, accumulate);
+      worst = std::max(worst, static_cast<double>(std::abs(got - want)));
+    }
+  }
+  return worst / std::sqrt(static_cast<double>(p.inputs));
+}
+
+TEST_CASE("every backend multiplies alike", "[linear]") {
+  kernels::warm_dispatch();
+  const auto backend =
+      GENERATE(MatmulBackend::kDefault, MatmulBackend::kOwn, MatmulBackend::kOneDnn);
+  const auto threads = GENERATE(1, 2);
+  const auto accumulate = GENERATE(false, true);
+  for (const auto& p : {Problem(1, 1, 1), Problem(5, 3, 7), Problem(33, 40, 17),
+                        Problem(100, 130, 65), Problem(64, 256, 200)}) {
+    CHECK(worst_error(p, backend, threads, !accumulate, accumulate) < 1e-5);
+    CHECK(worst_error(p, backend, threads, false, accumulate) < 1e-5);
+  }
+}
+
+TEST_CASE("oneDNN serves layer-wise runs alone", "[linear]") {
+  const Problem p(64, 128, 128);
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  const Parallel parallel;
+  const ops::Linear linear(p.w.data(), p.outputs, 1, p.inputs, p.outputs);
+  std::vector<float> own(p.start.size()), step(p.start.size());
+  ops::set_matmul_backend(MatmulBackend::kOwn);
+  linear.apply(Run(Mode::kLayer, workspace, parallel, Constants()), p.x.data(), p.inputs, p.rows,
+               nullptr, false, own.data(), p.outputs);
+  ops::set_matmul_backend(MatmulBackend::kOneDnn);
+  linear.apply(Run(Mode::kStep, workspace, parallel, Constants()), p.x.data(), p.inputs, p.rows,
+               nullptr, false, step.data(), p.outputs);
+  ops::set_matmul_backend(MatmulBackend::kDefault);
+  CHECK(own == step);  // to the last bit: the same kernel
+}
+
+}  // namespace
+}  // namespace sl
