@@ -87,6 +87,8 @@ void from_spec(const ChannelSpec& spec, sl_channel_spec* out);
 View to_view(const sl_sequence* sequence, const char* name, bool needs_data);
 // The same of what must be a sequence, not an array.
 View to_sequence_view(const sl_sequence* sequence, const char* name, bool needs_data);
+// Whether values and mask are contiguous.
+bool is_packed(const View& view);
 void set_dims(sl_sequence* out, DType dtype, const Shape& dims);
 // The shape of a sequence in full.
 Shape dims_of(const SequenceSpec& spec);

@@ -60,9 +60,9 @@ sl::Sequence wanted_emit(const sl_sequence& given, const sl::EmitSpec& spec,
   if (!given.data) return out;
   const sl::View view = sl::capi::to_sequence_view(&given, "emit", /*needs_data=*/true);
   check_output(view, expected, spec.path.empty() ? "emit" : spec.path.c_str());
-  const bool packed =
-      view.contiguous() && view.mask_strides[1] == 1 && view.mask_strides[0] == view.dims[1];
-  if (!packed) sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
+  if (!sl::capi::is_packed(view)) {
+    sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
+  }
   out.values = view.data;
   out.mask = view.mask;
   return out;

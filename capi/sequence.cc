@@ -92,6 +92,10 @@ View to_sequence_view(const sl_sequence* given, const char* name, bool needs_dat
   return to_view(given, name, needs_data);
 }
 
+bool is_packed(const View& view) {
+  return view.contiguous() && view.mask_strides[1] == 1 && view.mask_strides[0] == view.dims[1];
+}
+
 void set_dims(sl_sequence* out, DType dtype, const Shape& dims) {
   if (dims.rank() > SL_MAX_RANK)
     fail(Code::kShape, "{} has more than {} dimensions", to_string(dims), SL_MAX_RANK);

@@ -48,7 +48,7 @@ bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) 
     // Declared for the most steps of one call: this call has its share.
     const int64_t steps = spec.sequence.time * time / plan.input().time;
     check_shape(view, spec.sequence.channels, spec.sequence.batch, steps, "emit");
-    if (!view.contiguous()) {
+    if (!sl::capi::is_packed(view)) {
       sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
     }
     stream.emits()[i].values = view.data;
