@@ -27,6 +27,7 @@ bool aligned(const View& view) {
 }
 
 std::byte* import_values(Stack& stack, const View& view, bool copy) {
+  if (view.dims.size() == 0) return stack.allocate(0);  // the caller's data may be null
   if (!copy && view.contiguous() && aligned(view)) return view.data;
   const size_t element = size_of(view.dtype);
   std::byte* values = stack.allocate(static_cast<size_t>(view.dims.size()) * element);
@@ -93,7 +94,9 @@ Constant import_constant(Stack& stack, std::string_view name, const View& view, 
 void export_sequence(const Sequence& sequence, const View& view) {
   Shape dims{sequence.batch, sequence.time};
   for (int64_t dim : sequence.channels) dims.push_back(dim);
-  if (view.contiguous()) {
+  if (sequence.size() == 0) {
+    // Nothing to write, and the caller's data may be null.
+  } else if (view.contiguous()) {
     std::memcpy(view.data, sequence.values, sequence.bytes());
   } else {
     const auto strides = contiguous_strides(dims, sequence.dtype);
