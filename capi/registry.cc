@@ -6,7 +6,10 @@ using sl::capi::guard;
 using sl::capi::not_null;
 
 sl_status sl_registry_create(sl_registry** out, sl_error* error) {
-  return guard(error, [&] { *not_null(out, "out") = new sl_registry; });
+  return guard(error, [&] {
+    not_null(out, "out");
+    *out = new sl_registry;
+  });
 }
 
 sl_status sl_registry_add(sl_registry* registry, const char* type,

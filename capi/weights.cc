@@ -24,7 +24,10 @@ void set_tensor(const Tensor& tensor, sl_sequence* out) {
 }  // namespace sl::capi
 
 sl_status sl_weights_create(sl_weights** out, sl_error* error) {
-  return guard(error, [&] { *not_null(out, "out") = wrap(std::make_shared<sl::TensorStore>()); });
+  return guard(error, [&] {
+    not_null(out, "out");
+    *out = wrap(std::make_shared<sl::TensorStore>());
+  });
 }
 
 sl_status sl_weights_open(const char* path, sl_weights** out, sl_error* error) {

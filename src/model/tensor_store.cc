@@ -222,7 +222,7 @@ void TensorStore::add(const std::string& name, DType dtype, const Shape& shape, 
   // shared_ptr<T[]> of max_align_t keeps any dtype aligned.
   const size_t units = tensor.bytes() / sizeof(std::max_align_t) + 1;
   const std::shared_ptr<std::max_align_t[]> copy(new std::max_align_t[units]);
-  std::memcpy(copy.get(), data, tensor.bytes());
+  if (tensor.bytes() > 0) std::memcpy(copy.get(), data, tensor.bytes());
   tensor.data = reinterpret_cast<const std::byte*>(copy.get());
   owners_.push_back(copy);
   tensors_[name] = tensor;
