@@ -81,19 +81,6 @@ HWY_INLINE void sin_cos_block(const float* x, float* sine, float* cosine) {
   }
 }
 
-// exp as NumPy's loops_exponent_log does it: a rational function of the reduced argument.
-HWY_INLINE VF numpy_exp(VF x) {
-  x = clamp_exp(x);
-  const VF n = hn::Round(hn::Mul(x, constant(1.44269504088896341f)));
-  VF r = hn::MulAdd(n, constant(-6.93145752e-1f), x);
-  r = hn::MulAdd(n, constant(-1.42860677e-6f), r);
-  const VF p = horner(r, 9.999999999980870924916e-01f, 7.257664613233124478488e-01f,
-                      2.473615434895520810817e-01f, 5.114512081637298353406e-02f,
-                      6.757896990527504603057e-03f, 5.082762527590693718096e-04f);
-  const VF q = horner(r, 1.0f, -2.742335390411667452936e-01f, 2.159509375685829852307e-02f);
-  return scale_by_power(hn::Div(p, q), hn::ConvertTo(DI(), n));
-}
-
 }  // namespace
 
 void sin_cos_all(const float* angles, float* sine, float* cosine, int64_t n) {
@@ -124,20 +111,6 @@ void rotate_all(const float* a, const float* b, const float* sine, const float* 
   store_some(hn::MulAdd(vb, c, hn::Mul(va, s)), yb + i, n - i);
 }
 
-void geometric_all(float scale, float rate, float* y, int64_t n) {
-  const DF d;
-  const VF steps = hn::Iota(d, 0.0f);
-  for (int64_t i = 0; i < n; i += kFloatLanes) {
-    const VF exponent = hn::Mul(hn::Add(steps, constant(static_cast<float>(i))), constant(rate));
-    const VF v = hn::Mul(constant(scale), numpy_exp(exponent));
-    if (i + kFloatLanes <= n) {
-      hn::StoreU(v, d, y + i);
-    } else {
-      store_some(v, y + i, n - i);
-    }
-  }
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace sl::kernels
 HWY_AFTER_NAMESPACE();
@@ -147,7 +120,6 @@ namespace sl::kernels {
 
 HWY_EXPORT(sin_cos_all);
 HWY_EXPORT(rotate_all);
-HWY_EXPORT(geometric_all);
 
 void sin_cos(const float* angles, float* sine, float* cosine, int64_t n) {
   HWY_DYNAMIC_DISPATCH(sin_cos_all)(angles, sine, cosine, n);
@@ -156,10 +128,6 @@ void sin_cos(const float* angles, float* sine, float* cosine, int64_t n) {
 void rotate(const float* a, const float* b, const float* sine, const float* cosine, float* ya,
             float* yb, int64_t n) {
   HWY_DYNAMIC_DISPATCH(rotate_all)(a, b, sine, cosine, ya, yb, n);
-}
-
-void geometric(float scale, float rate, float* y, int64_t n) {
-  HWY_DYNAMIC_DISPATCH(geometric_all)(scale, rate, y, n);
 }
 
 namespace reference {
@@ -177,13 +145,6 @@ void rotate(const float* a, const float* b, const float* sine, const float* cosi
     const double x = a[i], y = b[i], s = sine[i], c = cosine[i];
     ya[i] = static_cast<float>(x * c - y * s);
     yb[i] = static_cast<float>(y * c + x * s);
-  }
-}
-
-void geometric(float scale, float rate, float* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    const float exponent = static_cast<float>(i) * rate;
-    y[i] = scale * static_cast<float>(std::exp(static_cast<double>(exponent)));
   }
 }
 

@@ -5,23 +5,19 @@
 
 namespace sl::kernels {
 
-// Within 2e-7 of the double results, for angles of any size. Infinities and NaN give NaN.
+// Within 2e-7 of the double results, for angles of any size. Infinities and NaN give NaN. The
+// angles may be the sines' or the cosines' place.
 void sin_cos(const float* angles, float* sine, float* cosine, int64_t n);
 
 // ya = a cos - b sin, yb = b cos + a sin. ya may be a, and yb b.
 void rotate(const float* a, const float* b, const float* sine, const float* cosine, float* ya,
             float* yb, int64_t n);
 
-// y[i] = scale * exp(i * rate), each operation rounded as NumPy does it in float32 on CPUs with
-// FMA. (A rounding error of a frequency grows with the position that it is multiplied with.)
-void geometric(float scale, float rate, float* y, int64_t n);
-
 namespace reference {
 
 void sin_cos(const float* angles, float* sine, float* cosine, int64_t n);
 void rotate(const float* a, const float* b, const float* sine, const float* cosine, float* ya,
             float* yb, int64_t n);
-void geometric(float scale, float rate, float* y, int64_t n);
 
 }  // namespace reference
 }  // namespace sl::kernels

@@ -19,14 +19,18 @@ Timescales::Timescales(Config& config)
   }
 }
 
-void timing_signal(Run& run, const Timescales& timescales, const float* positions, int64_t count,
+void timing_frequencies(const Timescales& timescales, float* frequencies, int64_t count) {
+  const double steps = static_cast<double>(std::max<int64_t>(count - 1, 1));
+  const double ratio = std::exp(std::log(timescales.min / timescales.max) / steps);
+  double frequency = timescales.min;
+  for (int64_t i = 0; i < count; ++i, frequency *= ratio) {
+    frequencies[i] = static_cast<float>(frequency);
+  }
+}
+
+void timing_signal(const Run& run, const float* frequencies, const float* positions, int64_t count,
                    int64_t channels, float* y) {
   const int64_t half = channels / 2;
-  auto* frequencies = run.scratch<float>(half);
-  const double increment = std::log(timescales.max / timescales.min) /
-                           static_cast<double>(std::max<int64_t>(half - 1, 1));
-  kernels::geometric(static_cast<float>(timescales.min), static_cast<float>(-increment),
-                     frequencies, half);
   for_steps(run, count, channels, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       float* sine = y + i * channels;

@@ -17,9 +17,12 @@ struct Timescales {
   double max;
 };
 
+// min, ..., min^2 / max in geometric steps, each rounded once.
+void timing_frequencies(const Timescales& timescales, float* frequencies, int64_t count);
+
 // y[i] = [sin(p f0), sin(p f1), ..., cos(p f0), cos(p f1), ...] for p = positions[i], each of
-// `channels` values: of an odd number the last is 0.
-void timing_signal(Run& run, const Timescales& timescales, const float* positions, int64_t count,
+// `channels` values from half as many frequencies: of an odd number the last is 0.
+void timing_signal(const Run& run, const float* frequencies, const float* positions, int64_t count,
                    int64_t channels, float* y);
 
 }  // namespace sl::ops

@@ -93,7 +93,9 @@ Sequence AddTimingSignal::layer(Run& run, const Sequence& x) const {
   // One signal for all items, if their positions are the same.
   const int64_t items = positions.item_pitch == 0 ? 1 : x.batch;
   Sequence signal = run.scratch_sequence({DType::kFloat32, shape}, items, x.time);
-  ops::timing_signal(run, fields_.timescales, positions.values, signal.steps(), shape.size(),
+  auto* frequencies = run.scratch<float>(shape.size() / 2);
+  ops::timing_frequencies(fields_.timescales, frequencies, shape.size() / 2);
+  ops::timing_signal(run, frequencies, positions.values, signal.steps(), shape.size(),
                      signal.floats());
   ops::for_steps(run, signal.steps(), shape.size(), [&](int64_t begin, int64_t end) {
     scale(signal.floats() + begin * shape.size(), (end - begin) * shape.size(), x.dtype);

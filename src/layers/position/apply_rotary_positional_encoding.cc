@@ -68,7 +68,7 @@ class ApplyRotaryPositionalEncoding final : public Layer {
   Points points_of(const Shape& channels) const;
   void check_positions(const Constant& constant) const;
   Positions given_positions(Run& run, const Constant& constant, const Sequence& x) const;
-  const float* wavelengths(Run& run, const Shape& channels) const;
+  const float* frequencies(Run& run, const Shape& channels) const;
 
   Fields fields_;
   StepCounter counter_;
@@ -143,18 +143,21 @@ Positions ApplyRotaryPositionalEncoding::given_positions(Run& run, const Constan
   return {out, x.time};
 }
 
-// Of the points of one run: max_wavelength^(2 i / size), rounded like the exponent.
-const float* ApplyRotaryPositionalEncoding::wavelengths(Run& run, const Shape& channels) const {
+// Of the points of one run: max_wavelength^-(2 i / size). Exponent, power and reciprocal are
+// rounded as XLA rounds them, as their errors grow with the position.
+const float* ApplyRotaryPositionalEncoding::frequencies(Run& run, const Shape& channels) const {
   const int at = axis(channels);
   const int64_t size = channels[at], inner = channels.slice(at + 1, channels.rank()).size();
   auto* out = run.scratch<float>(size / 2 * inner);
   const double log = std::log(static_cast<double>(static_cast<float>(fields_.max_wavelength)));
   const double ratio = std::exp(log * 2 / static_cast<double>(size));
+  const float reciprocal = 1.0f / static_cast<float>(size);
   double power = 1;
   for (int64_t i = 0; i < size / 2; ++i, power *= ratio) {
-    const double exponent = 2 * static_cast<double>(i) / static_cast<double>(size);
-    const double error = static_cast<double>(static_cast<float>(exponent)) - exponent;
-    std::fill_n(out + i * inner, inner, static_cast<float>(power * (1 + error * log)));
+    const double exponent = static_cast<float>(2 * i) * reciprocal;
+    const double error = exponent - 2 * static_cast<double>(i) / static_cast<double>(size);
+    const auto wavelength = static_cast<float>(power * (1 + error * log));
+    std::fill_n(out + i * inner, inner, 1.0f / wavelength);
   }
   return out;
 }
@@ -186,15 +189,15 @@ Sequence ApplyRotaryPositionalEncoding::layer(Run& run, const Sequence& x) const
   const Positions positions = given.empty() ? counter_.count(run, x)
                                             : given_positions(run, *run.constants().find(given), x);
   const Points points = points_of(x.channels);
-  const float* wavelengths = this->wavelengths(run, x.channels);
+  const float* frequencies = this->frequencies(run, x.channels);
   ops::for_steps(run, x.steps(), x.frame_size(), [&](int64_t begin, int64_t end) {
-    float angles[kChunk], sine[kChunk], cosine[kChunk];
+    float sine[kChunk], cosine[kChunk];
     for (int64_t step = begin; step < end; ++step) {
       const float position = positions.at(step / x.time, step % x.time);
       for (int64_t i = 0; i < points.half; i += kChunk) {
         const int64_t n = std::min(kChunk, points.half - i);
-        for (int64_t k = 0; k < n; ++k) angles[k] = position / wavelengths[i + k];
-        kernels::sin_cos(angles, sine, cosine, n);
+        kernels::binary_scalar(kernels::Binary::kMultiply, frequencies + i, position, sine, n);
+        kernels::sin_cos(sine, sine, cosine, n);
         for (int64_t p = 0; p < points.count; ++p) {
           const int64_t at = step * x.frame_size() + p * 2 * points.half + i;
           turn(sine, cosine, x, y, at, points.half, n);

@@ -1,6 +1,9 @@
 // ConcatTimingSignal: x with sinusoids of its steps' positions behind the channels of the last axis
 // (reference: the TensorFlow version's position.ConcatTimingSignal).
+#include <algorithm>
+#include <cmath>
 #include <cstring>
+#include <vector>
 
 #include "layers/builder.h"
 #include "layers/position/step_counter.h"
@@ -19,12 +22,13 @@ class ConcatTimingSignal final : public Layer {
         config.error("channels", fmt::format("expected at most {}", kMostChannels));
       }
     }
-    static constexpr int64_t kMostChannels = int64_t{1} << 31;
+    static constexpr int64_t kMostChannels = int64_t{1} << 20;
     int64_t channels;
     ops::Timescales timescales;
   };
 
-  ConcatTimingSignal(Fields fields, const Init&) : fields_(fields), counter_(false) {}
+  ConcatTimingSignal(Fields fields, const Init&)
+      : channels_(fields.channels), frequencies_(frequencies(fields)), counter_(false) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_float(input.dtype)) {
@@ -43,25 +47,37 @@ class ConcatTimingSignal final : public Layer {
   // A step without channels counts as one.
   Shape concatenated(Shape channels) const {
     if (channels.empty()) channels.push_back(1);
-    channels.back() += fields_.channels;
+    channels.back() += channels_;
     return channels;
   }
 
-  Fields fields_;
+  // TensorFlow's exp is nearly exact.
+  static std::vector<float> frequencies(const Fields& fields) {
+    std::vector<float> out(static_cast<size_t>(fields.channels / 2));
+    const float log = static_cast<float>(std::log(fields.timescales.max / fields.timescales.min));
+    const float increment = log / static_cast<float>(std::max<size_t>(out.size(), 2) - 1);
+    for (size_t i = 0; i < out.size(); ++i) {
+      const double exponent = static_cast<float>(i) * -increment;
+      out[i] = static_cast<float>(fields.timescales.min) * static_cast<float>(std::exp(exponent));
+    }
+    return out;
+  }
+
+  int64_t channels_;
+  std::vector<float> frequencies_;
   StepCounter counter_;
 };
 
 Sequence ConcatTimingSignal::layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output_like(x, {x.dtype, concatenated(x.channels)});
   const Positions positions = counter_.count(run, x);
-  const int64_t channels = fields_.channels;
-  auto* signal = run.scratch<float>(x.time * channels);
-  ops::timing_signal(run, fields_.timescales, positions.values, x.time, channels, signal);
+  auto* signal = run.scratch<float>(x.time * channels_);
+  ops::timing_signal(run, frequencies_.data(), positions.values, x.time, channels_, signal);
   const size_t element = size_of(x.dtype);
-  auto* added = run.scratch<std::byte>(x.time * channels * static_cast<int64_t>(element));
-  ops::convert(signal, DType::kFloat32, added, x.dtype, x.time * channels);
+  auto* added = run.scratch<std::byte>(x.time * channels_ * static_cast<int64_t>(element));
+  ops::convert(signal, DType::kFloat32, added, x.dtype, x.time * channels_);
 
-  const size_t added_bytes = static_cast<size_t>(channels) * element;
+  const size_t added_bytes = static_cast<size_t>(channels_) * element;
   const size_t row_bytes = static_cast<size_t>(y.channels.back()) * element;
   const size_t own_bytes = row_bytes - added_bytes;
   const size_t rows = y.frame_bytes() / row_bytes;
