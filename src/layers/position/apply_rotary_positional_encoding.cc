@@ -20,10 +20,11 @@ class ApplyRotaryPositionalEncoding final : public Layer {
   struct Fields {
     explicit Fields(Config& config)
         : max_wavelength(config.number("max_wavelength")),
-          axis(config.has("axis") ? config.integer("axis", -Shape::kMaxRank) : -1),
+          axis(config.integer("axis", -Shape::kMaxRank, -1)),
           valid_only(config.boolean("only_advance_position_for_valid_timesteps", true)) {
-      if (!(max_wavelength > 0) || std::isinf(max_wavelength)) {
-        config.error("max_wavelength", "expected a finite number above 0");
+      const auto rounded = static_cast<float>(max_wavelength);
+      if (!(rounded > 0) || std::isinf(rounded)) {
+        config.error("max_wavelength", "expected a finite float32 number above 0");
       }
       const std::vector<int64_t> axes = {axis};
       if (names_batch_or_time(axes)) {
@@ -37,7 +38,6 @@ class ApplyRotaryPositionalEncoding final : public Layer {
       }
       // Angles are float32 either way: so are the wavelengths that positions are divided by.
       config.boolean("positions_in_at_least_fp32", true);
-      config.ignore({"axis"});
     }
     double max_wavelength;
     int64_t axis;
