@@ -83,11 +83,9 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
 
 PaddingMode read_padding(Config& config, const char* field, Padding otherwise,
                          bool allow_explicit) {
-  if (!config.has(field)) {
-    config.ignore({field});
-    return {otherwise, {}};
-  }
-  config.ignore({field});
+  config.note(field, allow_explicit ? "padding or [before, after]" : "padding",
+              fmt::format("\"{}\"", mode_names()[static_cast<size_t>(otherwise)]));
+  if (!config.has(field)) return {otherwise, {}};
   return to_padding(config, field, config.json()[field], allow_explicit);
 }
 

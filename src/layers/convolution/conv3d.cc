@@ -16,6 +16,8 @@ class Conv3D final : public ConvLayer {
           ops::read_padding(config, "time_padding", ops::Padding::kValid),
           {ops::Padding::kSame, {}},
           {ops::Padding::kSame, {}}};
+      config.note("spatial_padding", "list of two, each a padding or [before, after]",
+                  R"(["same", "same"])");
       if (const Json* spatial = config.raw("spatial_padding")) {
         if (!spatial->is_array() || spatial->size() != 2) {
           config.error("spatial_padding", "expected two paddings, one for each spatial dimension");

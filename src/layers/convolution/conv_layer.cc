@@ -12,14 +12,11 @@ namespace {
 // What one thread activates at a time, in floats.
 constexpr int64_t kEpilogueFloats = 1 << 14;
 
-std::optional<DType> read_float_dtype(Config& config, const char* field) {
-  const auto dtype = config.optional_dtype(field);
-  if (dtype && !is_float(*dtype)) {
-    config.error(
-        field,
-        "expected \"float32\", \"bfloat16\" or \"float16\": convolutions compute in these only");
-  }
-  return dtype;
+void check_float(const Config& config, const char* field, std::optional<DType> dtype) {
+  if (!dtype || is_float(*dtype)) return;
+  config.error(
+      field,
+      "expected \"float32\", \"bfloat16\" or \"float16\": convolutions compute in these only");
 }
 
 }  // namespace
@@ -28,15 +25,16 @@ ConvFields::ConvFields(Config& config)
     : kernel(config),
       use_bias(config.boolean("use_bias", true)),
       activation(read_activation(config, "activation")),
-      compute_dtype(read_float_dtype(config, "compute_dtype")),
-      param_dtype(read_float_dtype(config, "param_dtype").value_or(DType::kFloat32)) {
+      compute_dtype(config.optional_dtype("compute_dtype")),
+      param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
+  check_float(config, "compute_dtype", compute_dtype);
+  check_float(config, "param_dtype", param_dtype);
   config.ignore({"precision", "kernel_init", "kernel_sharding", "bias_init", "bias_sharding"});
 }
 
 void ConvFields::read_axes(Config& config, std::vector<ops::PaddingMode> paddings) {
   const size_t rank = paddings.size();
-  if (!config.has("kernel_size")) config.integer("kernel_size", 1);
-  const auto kernel_size = config.integers_of("kernel_size", rank, 1, 1);
+  const auto kernel_size = config.integers_of("kernel_size", rank, 1);
   const auto strides = config.integers_of("strides", rank, 1, 1);
   const auto dilation_rate = config.integers_of("dilation_rate", rank, 1, 1);
   for (size_t i = 0; i < rank; ++i) {
