@@ -169,7 +169,8 @@ class NoBuilder final : public Builder {
   }
 };
 
-// A layer reads all its fields before it looks at children and weights, of which it gets none here.
+// Required ones first. A layer reads all its fields before it looks at children and weights, of
+// which it gets none here.
 std::vector<Field> fields_of(const std::string& config) {
   const Json json = Json::parse(config);
   Config reader(json, "$");
@@ -179,7 +180,9 @@ std::vector<Field> fields_of(const std::string& config) {
     (*built_in_registry().find(reader.type()))(reader, {WeightScope(nullptr, &use), builder});
   } catch (const Error&) {
   }
-  return reader.fields();
+  std::vector<Field> fields = reader.fields();
+  std::ranges::stable_partition(fields, [](const Field& f) { return f.otherwise.empty(); });
+  return fields;
 }
 
 std::string list_of(const std::vector<std::string>& items) {

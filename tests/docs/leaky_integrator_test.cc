@@ -29,8 +29,9 @@ TEST_CASE("the example of a layer refuses what it cannot take", "[docs]") {
   const cli::Layer layer = make_model(R"({"type":"LeakyIntegrator","name":"leak"})", 3);
   cli::Input input;
   input.x = cli::make_sequence(SL_FLOAT32, {1, 4, 2});
-  CHECK_THROWS_WITH(cli::apply(layer.get(), input),
-                    Catch::Contains("LeakyIntegrator \"leak\": expected float32[3], got float32[2]"));
+  CHECK_THROWS_WITH(
+      cli::apply(layer.get(), input),
+      Catch::Contains("LeakyIntegrator \"leak\": expected float32[3], got float32[2]"));
 }
 
 TEST_CASE("docs/adding-a-layer.md shows the example of a layer as it is", "[docs]") {
