@@ -1,7 +1,8 @@
-// Renews the generated parts of the pages of a directory, or checks that they are true and that
-// every layer type has its section.
+// Renews the generated parts of the pages of a directory, or checks that they are true. In either
+// case every layer type must have its section, and the README a link to every page.
 // Usage: layers_page (--write | --check) docs/layers
 #include <cstdio>
+#include <exception>
 #include <filesystem>
 #include <fstream>
 
@@ -18,10 +19,14 @@ int run(const std::string& mode, const std::string& directory) {
     std::fprintf(stderr, "%s\n", text.c_str());
     ++failures;
   };
+  const std::string index = cli::read_file(directory + "/README.md");
   std::set<std::string> documented;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
     if (entry.path().extension() != ".md") continue;
-    const std::string path = entry.path().string();
+    const std::string path = entry.path().string(), name = entry.path().filename().string();
+    if (name != "README.md" && index.find("(" + name + ")") == std::string::npos) {
+      complain(directory + "/README.md: has no link to " + name);
+    }
     const std::string page = cli::read_file(path);
     const RenewedPage renewed = renew(page);
     documented.insert(renewed.types.begin(), renewed.types.end());
@@ -49,5 +54,10 @@ int main(int argc, char** argv) {
     std::fprintf(stderr, "usage: layers_page (--write | --check) docs/layers\n");
     return 2;
   }
-  return sl::testing::run(mode, argv[2]);
+  try {
+    return sl::testing::run(mode, argv[2]);
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "%s\n", error.what());
+    return 1;
+  }
 }
