@@ -7,6 +7,7 @@
 namespace sl {
 
 std::vector<bool> read_share_scope(Config& config, size_t count) {
+  config.note("share_scope", "true, false or a list of them", "false");
   const Json* value = config.raw("share_scope");
   if (!value) return std::vector<bool>(count, false);
   if (value->is_boolean()) return std::vector<bool>(count, value->get<bool>());

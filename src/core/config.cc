@@ -46,6 +46,14 @@ Shape nested_shape(const Json& value) {
   return shape;
 }
 
+std::string at_least(std::string_view form, int64_t least) {
+  return fmt::format("{}, at least {}", form, least);
+}
+
+std::string integers_form(size_t count, int64_t least) {
+  return at_least(count == 1 ? "integer" : fmt::format("integer or list of {}", count), least);
+}
+
 bool collect(const Json& value, const Shape& shape, int depth, std::vector<complex64>* out) {
   if (depth == shape.rank()) {
     if (value.is_boolean()) {
@@ -93,7 +101,6 @@ Config::Config(const Json& value, std::string path) : value_(&value), path_(std:
     fail(Code::kConfig, "{}: expected an object with a \"type\", got {}", path_,
          value.dump().substr(0, 60));
   }
-  known_.push_back("type");
   const auto type = value.find("type");
   if (type == value.end()) fail(Code::kConfig, "{}: the object has no \"type\"", path_);
   if (!type->is_string()) {
@@ -109,18 +116,26 @@ void Config::error(std::string_view field, std::string_view message) const {
 
 bool Config::has(const char* field) const { return value_->contains(field); }
 
-const Json* Config::find(const char* field) {
-  known_.emplace_back(field);
+const Json* Config::find(const char* field) const {
   const auto it = value_->find(field);
   return it == value_->end() ? nullptr : &*it;
 }
 
-const Json& Config::require(const char* field, std::string_view expected) {
+void Config::note(std::string_view field, std::string_view accepts, std::string_view otherwise) {
+  if (!knows(field))
+    fields_.push_back({std::string(field), std::string(accepts), std::string(otherwise)});
+}
+
+bool Config::knows(std::string_view field) const {
+  return field == "type" || std::ranges::find(fields_, field, &Field::name) != fields_.end();
+}
+
+const Json& Config::require(const char* field, std::string_view expected) const {
   const Json* value = find(field);
   if (value) return *value;
   std::vector<std::string> given;
   for (const auto& item : value_->items()) {
-    if (std::ranges::find(known_, item.key()) == known_.end()) given.push_back(item.key());
+    if (!knows(item.key())) given.push_back(item.key());
   }
   const std::string near = nearest_name(field, given);
   fail(Code::kConfig, "{} ({}): the required field \"{}\" ({}) is missing{}", path_, type_, field,
@@ -148,15 +163,18 @@ int64_t Config::to_integer(const Json& value, std::string_view field, int64_t le
 }
 
 int64_t Config::integer(const char* field, int64_t least) {
+  note(field, at_least("integer", least), "");
   return to_integer(require(field, "integer"), field, least);
 }
 
 int64_t Config::integer(const char* field, int64_t least, int64_t otherwise) {
+  note(field, at_least("integer", least), std::to_string(otherwise));
   const Json* value = find(field);
   return value ? to_integer(*value, field, least) : otherwise;
 }
 
 double Config::number(const char* field) {
+  note(field, "number", "");
   const Json& value = require(field, "number");
   const auto number = to_number(value);
   if (!number) error(field, fmt::format("expected a number, got {}", value.dump().substr(0, 60)));
@@ -164,10 +182,12 @@ double Config::number(const char* field) {
 }
 
 double Config::number(const char* field, double otherwise) {
-  return value_->contains(field) ? number(field) : (find(field), otherwise);
+  note(field, "number", fmt::format("{}", otherwise));
+  return find(field) ? number(field) : otherwise;
 }
 
 bool Config::boolean(const char* field) {
+  note(field, "true or false", "");
   const Json& value = require(field, "true or false");
   if (!value.is_boolean())
     error(field, fmt::format("expected true or false, got {}", value.dump().substr(0, 60)));
@@ -175,10 +195,12 @@ bool Config::boolean(const char* field) {
 }
 
 bool Config::boolean(const char* field, bool otherwise) {
-  return value_->contains(field) ? boolean(field) : (find(field), otherwise);
+  note(field, "true or false", otherwise ? "true" : "false");
+  return find(field) ? boolean(field) : otherwise;
 }
 
 std::string Config::string(const char* field) {
+  note(field, "string", "");
   const Json& value = require(field, "string");
   if (!value.is_string())
     error(field, fmt::format("expected a string, got {}", value.dump().substr(0, 60)));
@@ -186,7 +208,8 @@ std::string Config::string(const char* field) {
 }
 
 std::string Config::string(const char* field, std::string_view otherwise) {
-  return value_->contains(field) ? string(field) : (find(field), std::string(otherwise));
+  note(field, "string", fmt::format("\"{}\"", otherwise));
+  return find(field) ? string(field) : std::string(otherwise);
 }
 
 DType Config::to_dtype(const Json& value, std::string_view field) const {
@@ -199,19 +222,26 @@ DType Config::to_dtype(const Json& value, std::string_view field) const {
                            value.dump().substr(0, 60)));
 }
 
-DType Config::dtype(const char* field) { return to_dtype(require(field, "dtype"), field); }
+DType Config::dtype(const char* field) {
+  note(field, "dtype", "");
+  return to_dtype(require(field, "dtype"), field);
+}
 
 DType Config::dtype(const char* field, DType otherwise) {
+  note(field, "dtype", fmt::format("\"{}\"", name_of(otherwise)));
   return optional_dtype(field).value_or(otherwise);
 }
 
 std::optional<DType> Config::optional_dtype(const char* field) {
+  note(field, "dtype or null", "null");
   const Json* value = find(field);
   if (!value || value->is_null()) return std::nullopt;
   return to_dtype(*value, field);
 }
 
 size_t Config::choice(const char* field, const std::vector<std::string>& names, size_t otherwise) {
+  note(field, fmt::format("\"{}\"", fmt::join(names, "\", \"")),
+       fmt::format("\"{}\"", names[otherwise]));
   const Json* value = find(field);
   if (!value) return otherwise;
   if (value->is_string()) {
@@ -227,6 +257,7 @@ size_t Config::choice(const char* field, const std::vector<std::string>& names, 
 }
 
 std::vector<int64_t> Config::integers(const char* field) {
+  note(field, "integer or list of integers", "");
   const Json& value = require(field, "integer or list of integers");
   constexpr int64_t kLeast = std::numeric_limits<int32_t>::min();
   if (!value.is_array()) return {to_integer(value, field, kLeast)};
@@ -238,6 +269,7 @@ std::vector<int64_t> Config::integers(const char* field) {
 }
 
 std::optional<std::vector<int64_t>> Config::optional_integers(const char* field) {
+  note(field, "integer, list of integers or null", "null");
   const Json* value = find(field);
   if (!value || value->is_null()) return std::nullopt;
   return integers(field);
@@ -245,7 +277,13 @@ std::optional<std::vector<int64_t>> Config::optional_integers(const char* field)
 
 std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t least,
                                          int64_t otherwise) {
-  if (!find(field)) return std::vector<int64_t>(count, otherwise);
+  note(field, integers_form(count, least), std::to_string(otherwise));
+  return find(field) ? integers_of(field, count, least) : std::vector<int64_t>(count, otherwise);
+}
+
+std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t least) {
+  note(field, integers_form(count, least), "");
+  require(field, "integer");
   std::vector<int64_t> out = integers(field);
   if (out.size() == 1 && !(*value_)[field].is_array()) out.resize(count, out[0]);
   if (out.size() != count)
@@ -257,6 +295,7 @@ std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_
 }
 
 Array Config::array(const char* field) {
+  note(field, "number or nested lists of numbers", "");
   const Json* value = &require(field, "number or nested lists of numbers");
   Array out;
   out.is_complex = value->is_object() && value->contains("complex");
@@ -277,16 +316,19 @@ Array Config::array(const char* field) {
 }
 
 std::optional<Config> Config::nested(const char* field) {
+  note(field, "config or null", "null");
   const Json* value = find(field);
   if (!value || value->is_null()) return std::nullopt;
   return Config(*value, path_ + "." + field);
 }
 
 Config Config::nested_required(const char* field) {
+  note(field, "config", "");
   return Config(require(field, "a layer's config"), path_ + "." + field);
 }
 
 std::vector<Config> Config::list(const char* field) {
+  note(field, "list of configs", "");
   const Json& value = require(field, "list of layer configs");
   if (!value.is_array()) {
     error(field,
@@ -299,6 +341,7 @@ std::vector<Config> Config::list(const char* field) {
 }
 
 std::optional<std::vector<Config>> Config::optional_list(const char* field) {
+  note(field, "config, list of configs or null", "null");
   const Json* value = find(field);
   if (!value || value->is_null()) return std::nullopt;
   if (value->is_object()) return std::vector<Config>{Config(*value, path_ + "." + field)};
@@ -306,24 +349,26 @@ std::optional<std::vector<Config>> Config::optional_list(const char* field) {
 }
 
 const Json* Config::raw(const char* field) {
+  note(field, "JSON", "null");
   const Json* value = find(field);
   return value && value->is_null() ? nullptr : value;
 }
 
 void Config::ignore(std::initializer_list<const char*> fields) {
-  for (const char* field : fields) known_.emplace_back(field);
+  for (const char* field : fields) note(field, "", "null");
 }
 
 std::string Config::unknown_message(const std::string& key) const {
-  const std::string near = nearest_name(key, known_);
+  std::vector<std::string> known = {"type"};
+  for (const Field& field : fields_) known.push_back(field.name);
+  const std::string near = nearest_name(key, known);
   if (!near.empty()) return fmt::format("unknown field; did you mean \"{}\"?", near);
-  return fmt::format("unknown field; {} has \"{}\"", type_, fmt::join(known_, "\", \""));
+  return fmt::format("unknown field; {} has \"{}\"", type_, fmt::join(known, "\", \""));
 }
 
 void Config::finish() const {
   for (const auto& item : value_->items()) {
-    if (std::ranges::find(known_, item.key()) == known_.end())
-      error(item.key(), unknown_message(item.key()));
+    if (!knows(item.key())) error(item.key(), unknown_message(item.key()));
   }
 }
 

@@ -31,6 +31,13 @@ struct Array {
   bool is_complex = false;
 };
 
+// What a layer asked its config for: all that a config may hold.
+struct Field {
+  std::string name;
+  std::string accepts;    // empty: anything, for it is ignored
+  std::string otherwise;  // its value where it is left out, as JSON; empty: it is required
+};
+
 class Config {
  public:
   // `value` must outlive the reader.
@@ -62,6 +69,7 @@ class Config {
   // One integer stands for `count` equal ones.
   std::vector<int64_t> integers_of(const char* field, size_t count, int64_t least,
                                    int64_t otherwise);
+  std::vector<int64_t> integers_of(const char* field, size_t count, int64_t least);
   Array array(const char* field);
   // The field's own reader: for configs within configs. Null if the field is null or missing.
   std::optional<Config> nested(const char* field);
@@ -71,15 +79,20 @@ class Config {
   std::optional<std::vector<Config>> optional_list(const char* field);
   // Any JSON value, null if missing: for fields of their own form.
   const Json* raw(const char* field);
+  // Says what such a field accepts, before it is read.
+  void note(std::string_view field, std::string_view accepts, std::string_view otherwise);
 
   // Fields that matter only in training or sharding: accepted and left alone.
   void ignore(std::initializer_list<const char*> fields);
   // Complains of fields that nobody asked for.
   void finish() const;
+  // Those asked for so far, "type" aside, in that order.
+  const std::vector<Field>& fields() const { return fields_; }
 
  private:
-  const Json* find(const char* field);
-  const Json& require(const char* field, std::string_view expected);
+  const Json* find(const char* field) const;
+  bool knows(std::string_view field) const;
+  const Json& require(const char* field, std::string_view expected) const;
   int64_t to_integer(const Json& value, std::string_view field, int64_t least) const;
   DType to_dtype(const Json& value, std::string_view field) const;
   std::string unknown_message(const std::string& key) const;
@@ -87,7 +100,7 @@ class Config {
   const Json* value_;
   std::string path_;
   std::string type_;
-  std::vector<std::string> known_;
+  std::vector<Field> fields_;
 };
 
 }  // namespace sl

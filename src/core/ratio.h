@@ -16,7 +16,9 @@ constexpr int64_t round_up(int64_t a, int64_t multiple) { return ceil_div(a, mul
 // A positive fraction in lowest terms.
 class Ratio {
  public:
-  constexpr Ratio(int64_t numerator = 1, int64_t denominator = 1) {
+  constexpr Ratio() = default;
+  constexpr explicit Ratio(int64_t whole) : Ratio(whole, 1) {}
+  constexpr Ratio(int64_t numerator, int64_t denominator) {
     const int64_t divisor = std::gcd(numerator, denominator);
     numerator_ = numerator / divisor;
     denominator_ = denominator / divisor;

@@ -13,7 +13,8 @@ using OrderedJson = nlohmann::ordered_json;
 template <typename Fn>
 OrderedJson value_or_error(Fn&& fn) {
   try {
-    return OrderedJson(fn());
+    OrderedJson value = fn();
+    return value;
   } catch (const Error& error) {
     return {{"error", error.what()}};
   }

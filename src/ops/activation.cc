@@ -89,8 +89,14 @@ Activation parse(const Config& config, const Json& value, const char* field) {
 }  // namespace
 
 std::optional<Activation> read_activation(Config& config, const char* field) {
+  config.note(field, "function or null", "null");
   const Json* value = config.raw(field);
   return value ? std::optional(parse(config, *value, field)) : std::nullopt;
+}
+
+Activation read_activation(Config& config, const char* field, const char* otherwise) {
+  config.note(field, "function", fmt::format("\"{}\"", otherwise));
+  return read_activation(config, field).value_or(parse(config, Json(otherwise), field));
 }
 
 }  // namespace sl

@@ -17,5 +17,7 @@ struct Activation {
 
 // A field that may be missing or null: no function.
 std::optional<Activation> read_activation(Config& config, const char* field);
+// A field that then is the function of the name `otherwise`.
+Activation read_activation(Config& config, const char* field, const char* otherwise);
 
 }  // namespace sl

@@ -117,6 +117,7 @@ void Einops::check_sides(const Config& config) const {
 
 void Einops::read_lengths(Config& config) {
   given_.assign(names_.size(), 0);
+  config.note("axes_lengths", "object of axes and lengths, or null", "null");
   const Json* lengths = config.raw("axes_lengths");
   if (!lengths) return;
   if (!lengths->is_object()) config.error("axes_lengths", "expected an object of axes and lengths");

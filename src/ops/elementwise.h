@@ -54,7 +54,7 @@ void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
     fn(int64_t{0}, count);
     return;
   }
-  const int64_t most = 4 * run.parallel().num_threads();
+  const int64_t most = int64_t{4} * run.parallel().num_threads();
   const int64_t part = ceil_div(count, std::min(ceil_div(count, grain), most));
   run.parallel().each(ceil_div(count, part),
                       [&](int64_t i) { fn(i * part, std::min(count, (i + 1) * part)); });

@@ -85,11 +85,9 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
 
 PaddingMode read_padding(Config& config, const char* field, Padding otherwise,
                          bool allow_explicit) {
-  if (!config.has(field)) {
-    config.ignore({field});
-    return {otherwise, {}};
-  }
-  config.ignore({field});
+  config.note(field, allow_explicit ? "padding or [before, after]" : "padding",
+              fmt::format("\"{}\"", mode_names()[static_cast<size_t>(otherwise)]));
+  if (!config.has(field)) return {otherwise, {}};
   return to_padding(config, field, config.json()[field], allow_explicit);
 }
 
@@ -101,6 +99,8 @@ std::vector<PaddingMode> read_paddings(Config& config, size_t rank) {
     out[1] = read_padding(config, "spatial_padding", Padding::kSame, true);
     return out;
   }
+  config.note("spatial_padding", "list of two, each a padding or [before, after]",
+              R"(["same", "same"])");
   const Json* spatial = config.raw("spatial_padding");
   if (!spatial) return out;
   if (!spatial->is_array() || spatial->size() != rank - 1) {

@@ -3,10 +3,11 @@
 #include <cstdio>
 #include <cstring>
 #include <fstream>
-#include <iterator>
 #include <sstream>
 
+#include "cli/model.h"
 #include "support/models.h"
+#include "support/page.h"
 
 namespace sl::testing {
 namespace {
@@ -378,29 +379,6 @@ void add_states(Page& page) {
            failure_of([&](sl_error* e) { return sl_state_copy(state.get(), stranger.get(), e); }));
 }
 
-std::string read_file(const char* path) {
-  std::ifstream file(path, std::ios::binary);
-  return {std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-}
-
-// Says where the page and the library part.
-int compare(const std::string& page, const std::string& truth) {
-  if (page == truth) return 0;
-  std::istringstream old_lines(page), new_lines(truth);
-  std::string was, is;
-  for (int line = 1;; ++line) {
-    const bool more_old = static_cast<bool>(std::getline(old_lines, was));
-    const bool more_new = static_cast<bool>(std::getline(new_lines, is));
-    if (!more_old && !more_new) break;
-    if (more_old == more_new && was == is) continue;
-    std::fprintf(stderr, "line %d\n  page: %s\n  now:  %s\n", line, more_old ? was.c_str() : "-",
-                 more_new ? is.c_str() : "-");
-    if (more_old != more_new) break;
-  }
-  std::fprintf(stderr, "the page is out of date: errors_page --write renews it\n");
-  return 1;
-}
-
 int run(const std::string& mode, const char* path) {
   Page page;
   add_json(page);
@@ -410,7 +388,11 @@ int run(const std::string& mode, const char* path) {
   add_calls(page);
   add_states(page);
   if (page.accepted() > 0) std::fprintf(stderr, "%d mistakes are accepted\n", page.accepted());
-  if (mode == "--check") return compare(read_file(path), page.text()) + page.accepted();
+  if (mode == "--check") {
+    const std::string stale = difference(cli::read_file(path), page.text());
+    if (!stale.empty()) std::fprintf(stderr, "%serrors_page --write renews it\n", stale.c_str());
+    return (stale.empty() ? 0 : 1) + page.accepted();
+  }
   std::ofstream(path, std::ios::binary) << page.text();
   std::printf("%d rows\n", page.rows());
   return page.accepted();

@@ -209,5 +209,49 @@ TEST_CASE("long values are cut in messages", "[config]") {
   CHECK(message_of("\"n\":" + value, [](Config& c) { c.integer("n", 1); }).size() < 150);
 }
 
+TEST_CASE("a config knows what it was asked for", "[config]") {
+  Fields given(R"("units":4,"sizes":[1,2])");
+  Config& config = given.config;
+  config.integer("units", 1);
+  config.number("epsilon", 1e-3);
+  config.boolean("use_bias", true);
+  config.string("mode", "auto");
+  config.dtype("param_dtype", DType::kFloat32);
+  config.optional_dtype("compute_dtype");
+  config.choice("padding", {"valid", "same"}, 1);
+  config.integers_of("sizes", 2, 0);
+  config.integers_of("strides", 1, 1, 1);
+  config.note("slope", "number or null", "0.5");
+  config.raw("slope");
+  read_activation(config, "activation", "tanh");
+  config.ignore({"kernel_init", "units"});
+  struct Known {
+    const char* name;
+    const char* accepts;
+    const char* otherwise;
+  };
+  const std::vector<Known> expected = {
+      {"units", "integer, at least 1", ""},
+      {"epsilon", "number", "0.001"},
+      {"use_bias", "true or false", "true"},
+      {"mode", "string", "\"auto\""},
+      {"param_dtype", "dtype", "\"float32\""},
+      {"compute_dtype", "dtype or null", "null"},
+      {"padding", "\"valid\", \"same\"", "\"same\""},
+      {"sizes", "integer or list of 2, at least 0", ""},
+      {"strides", "integer, at least 1", "1"},
+      {"slope", "number or null", "0.5"},
+      {"activation", "function", "\"tanh\""},
+      {"kernel_init", "", "null"},
+  };
+  REQUIRE(config.fields().size() == expected.size());
+  for (size_t i = 0; i < expected.size(); ++i) {
+    INFO(expected[i].name);
+    CHECK(config.fields()[i].name == expected[i].name);
+    CHECK(config.fields()[i].accepts == expected[i].accepts);
+    CHECK(config.fields()[i].otherwise == expected[i].otherwise);
+  }
+}
+
 }  // namespace
 }  // namespace sl

@@ -15,15 +15,20 @@ struct Missing {
 };
 
 // tensor "params.dense.kernel" is missing: expected float32 [any, 8]
+// tensor "params.dense_shaped.kernel" is missing
 std::optional<Missing> parse_missing(const std::string& message) {
   constexpr const char* kBefore = "tensor \"";
-  constexpr const char* kBetween = "\" is missing: expected ";
+  constexpr const char* kBetween = "\" is missing";
+  constexpr const char* kAfter = ": expected ";
   const size_t between = message.find(kBetween);
   if (!message.starts_with(kBefore) || between == std::string::npos) return std::nullopt;
   Missing missing;
   const size_t name = std::strlen(kBefore);
   missing.name = message.substr(name, between - name);
   std::string shape = message.substr(between + std::strlen(kBetween));
+  if (shape.empty()) return missing;
+  if (!shape.starts_with(kAfter)) return std::nullopt;
+  shape = shape.substr(std::strlen(kAfter));
   for (char& c : shape) {
     if (std::strchr("[],", c) != nullptr) c = ' ';
   }

@@ -18,8 +18,9 @@ using cli::Tensor;
 
 // What the library cannot know of a layer's weights before it has them.
 struct WeightHint {
-  int64_t any = 1;             // a size that only the input decides
-  std::vector<int64_t> stack;  // counts of the Repeats around it, outermost first
+  int64_t any = 1;  // a size that only the input decides
+  // Counts of the Repeats around it, outermost first; the whole shape where even the rank is open.
+  std::vector<int64_t> stack;
 };
 
 // By the layer's name, a part of its tensors' paths; the empty name stands for all others.

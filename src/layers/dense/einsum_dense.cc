@@ -50,6 +50,7 @@ class EinsumDense final : public EinsumLayer {
 
     // Null where the input tells the size: kAnySize.
     std::vector<int64_t> read_output_shape(Config& config) {
+      config.note("output_shape", "list of integers and nulls", "");
       const Json* value = config.raw("output_shape");
       if (!value || !value->is_array())
         config.error("output_shape", "expected a list of integers and nulls");

@@ -21,11 +21,10 @@ class Lstm final : public Layer {
     explicit Fields(Config& config)
         : units(config.integer("units", 1)),
           use_bias(config.boolean("use_bias", true)),
-          activation(read_activation(config, "activation").value_or(Activation{Unary::kTanh})),
-          recurrent_activation(read_activation(config, "recurrent_activation")
-                                   .value_or(Activation{Unary::kSigmoid})),
+          activation(read_activation(config, "activation", "tanh")),
+          recurrent_activation(read_activation(config, "recurrent_activation", "sigmoid")),
           compute_dtype(config.optional_dtype("compute_dtype")),
-          param_dtype(config.optional_dtype("param_dtype").value_or(DType::kFloat32)) {
+          param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
       config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",
                      "recurrent_kernel_sharding", "bias_init", "bias_sharding"});
     }

@@ -66,6 +66,7 @@ class GatedUnit final : public GatedUnitLayer {
 
     // Null is no function, but it has to be said.
     static Activation read(Config& config, const char* field) {
+      config.note(field, "function or null", "");
       if (!config.has(field)) config.error(field, "the required field is missing");
       return read_activation(config, field).value_or(Activation{});
     }

@@ -16,9 +16,12 @@ class ReduceLayer final : public StatelessLayer {
  public:
   struct Fields {
     explicit Fields(Config& config)
-        : axis(config.has("axis") ? config.optional_integers("axis") : std::vector<int64_t>{-1}),
-          keepdims(config.boolean("keepdims", false)) {
-      config.ignore({"axis"});
+        : axis(read_axis(config)), keepdims(config.boolean("keepdims", false)) {}
+
+    // Null is not the default.
+    static std::optional<std::vector<int64_t>> read_axis(Config& config) {
+      config.note("axis", "integer, list of integers or null", "-1");
+      return config.has("axis") ? config.optional_integers("axis") : std::vector<int64_t>{-1};
     }
     std::optional<std::vector<int64_t>> axis;  // none: all channels
     bool keepdims;

@@ -44,6 +44,7 @@ class Slice final : public StatelessLayer {
  public:
   struct Fields {
     explicit Fields(Config& config) {
+      config.note("slices", "list of [start, stop, step], indices and nulls", "");
       const Json* json = config.raw("slices");
       if (!json || !json->is_array()) config.error("slices", "expected a list of slices");
       for (const Json& value : *json) items.push_back(read(config, value));

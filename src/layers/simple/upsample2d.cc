@@ -10,8 +10,7 @@ class Upsample2D final : public StatelessLayer {
  public:
   struct Fields {
     explicit Fields(Config& config) {
-      if (!config.has("rate")) config.error("rate", "the required field is missing");
-      const auto rates = config.integers_of("rate", 2, 1, 1);
+      const auto rates = config.integers_of("rate", 2, 1);
       time_rate = rates[0];
       space_rate = rates[1];
     }

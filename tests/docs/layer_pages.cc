@@ -1,0 +1,428 @@
+#include "docs/layer_pages.h"
+
+#include <algorithm>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <sstream>
+#include <stdexcept>
+#include <utility>
+
+#include "cli/metadata.h"
+#include "core/status.h"
+#include "model/registry.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+// ---- Examples
+
+// A block of JSON. Words after "json" tell what the config does not: input=float32[8], any=8 (the
+// size that weights have where only the input decides), stack=2 (counts of the Repeats around them,
+// or the whole shape where even the rank is open), constant.<name>=float32[8] (a sequence) and
+// array.<name>=float32[4,8]. any.<layer>= and stack.<layer>= are for the layers of that name.
+struct Example {
+  std::string config;
+  std::map<std::string, std::string> words;
+};
+
+std::vector<int64_t> parse_dims(std::string text) {
+  std::replace(text.begin(), text.end(), ',', ' ');
+  std::istringstream in(text);
+  std::vector<int64_t> dims;
+  for (int64_t dim; in >> dim;) dims.push_back(dim);
+  if (!in.eof()) throw std::runtime_error("\"" + text + "\" is not a list of sizes");
+  return dims;
+}
+
+// "float32[4,8]"
+Tensor parse_spec(const std::string& text) {
+  const size_t open = text.find('[');
+  if (open == std::string::npos || text.back() != ']') {
+    throw std::runtime_error("\"" + text + "\" is not a spec such as float32[4,8]");
+  }
+  return cli::make_array(cli::parse_dtype(text.substr(0, open)),
+                         parse_dims(text.substr(open + 1, text.size() - open - 2)));
+}
+
+std::map<std::string, std::string> parse_words(const std::string& info) {
+  std::map<std::string, std::string> out;
+  std::istringstream in(info);
+  for (std::string word; in >> word;) {
+    const size_t equals = word.find('=');
+    const std::string key = word.substr(0, word.find_first_of(".="));
+    const bool known =
+        key == "input" || key == "any" || key == "stack" || key == "constant" || key == "array";
+    if (!known || equals == std::string::npos) {
+      throw std::runtime_error("\"" + word +
+                               "\": expected input=, any=, stack=, constant.<name>= or "
+                               "array.<name>= after \"json\"");
+    }
+    out[word.substr(0, equals)] = word.substr(equals + 1);
+  }
+  return out;
+}
+
+// Calls fn(name, value) for the words "<key>" (an empty name) and "<key>.<name>".
+template <typename Fn>
+void each_word(const Example& example, const std::string& key, Fn&& fn) {
+  for (const auto& [word, value] : example.words) {
+    if (word == key) fn(std::string(), value);
+    if (word.starts_with(key + ".")) fn(word.substr(key.size() + 1), value);
+  }
+}
+
+WeightHints hints_of(const Example& example, int64_t any) {
+  WeightHints hints;
+  hints[""].any = any;
+  each_word(example, "stack", [&](const std::string& name, const std::string& value) {
+    hints[name] = {any, parse_dims(value)};
+  });
+  each_word(example, "any", [&](const std::string& name, const std::string& value) {
+    hints[name].any = std::stoll(value);
+  });
+  return hints;
+}
+
+// ---- Models
+
+// The example's model with made-up weights, and an input that it takes.
+struct Sampled {
+  cli::Weights weights;
+  cli::Layer layer;
+  Tensor spec;  // dtype and channels
+  cli::Constants constants;
+};
+
+std::vector<int64_t> with_steps(const Tensor& spec, int64_t batch, int64_t time) {
+  std::vector<int64_t> dims = {batch, time};
+  dims.insert(dims.end(), spec.dims.begin(), spec.dims.end());
+  return dims;
+}
+
+cli::Constants constants_of(const Example& example, int64_t batch, int64_t time) {
+  cli::Constants out;
+  each_word(example, "constant", [&](const std::string& name, const std::string& value) {
+    const Tensor spec = parse_spec(value);
+    out.push_back({name, cli::make_sequence(spec.dtype, with_steps(spec, batch, time))});
+  });
+  each_word(example, "array", [&](const std::string& name, const std::string& value) {
+    out.push_back({name, parse_spec(value)});
+  });
+  return out;
+}
+
+Tensor input_spec(const Example& example, const sl_layer* layer) {
+  const auto word = example.words.find("input");
+  if (word != example.words.end()) return parse_spec(word->second);
+  sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+  cli::check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
+  return cli::make_array(spec.dtype, {spec.dims, spec.dims + spec.rank});
+}
+
+cli::Input input_of(const Example& example, const Sampled& model, int64_t batch) {
+  const int64_t time = cli::get(sl_layer_block_size, model.layer.get());
+  return {cli::make_sequence(model.spec.dtype, with_steps(model.spec, batch, time)),
+          constants_of(example, batch, time)};
+}
+
+Sampled make_sampled(const Example& example, int64_t any) {
+  std::mt19937 rng(1);
+  Sampled out;
+  out.weights = make_weights(example.config, hints_of(example, any), rng);
+  out.layer = cli::make<sl_layer>([&](sl_layer** layer, sl_error* e) {
+    return sl_layer_create(example.config.data(), example.config.size(), out.weights.get(), nullptr,
+                           layer, e);
+  });
+  out.spec = input_spec(example, out.layer.get());
+  cli::output_spec(out.layer.get(), input_of(example, out, 1));
+  return out;
+}
+
+// Where weights ask for any size it is mostly that of the last axis, or a small multiple of it.
+Sampled sample(const Example& example) {
+  const auto word = example.words.find("input");
+  int64_t last = 1;
+  if (word != example.words.end()) {
+    const Tensor spec = parse_spec(word->second);
+    if (!spec.dims.empty()) last = spec.dims.back();
+  }
+  std::string reason;
+  for (const int64_t any : {last, int64_t{1}, 2 * last}) {
+    try {
+      return make_sampled(example, any);
+    } catch (const cli::Error& error) {
+      if (reason.empty()) reason = error.what();
+    }
+  }
+  throw std::runtime_error(reason);
+}
+
+// ---- What is told of them
+
+class NoBuilder final : public Builder {
+ public:
+  std::unique_ptr<Layer> build(Config, const WeightScope&, const std::string&,
+                               bool) const override {
+    fail(Code::kInternal, "the fields have been read: no children are needed");
+  }
+};
+
+// Required ones first. A layer reads all its fields before it looks at children and weights, of
+// which it gets none here.
+std::vector<Field> fields_of(const std::string& config) {
+  const Json json = Json::parse(config);
+  Config reader(json, "$");
+  WeightUse use;
+  const NoBuilder builder;
+  try {
+    (*built_in_registry().find(reader.type()))(reader, {WeightScope(nullptr, &use), builder});
+  } catch (const Error&) {
+  }
+  std::vector<Field> fields = reader.fields();
+  std::ranges::stable_partition(fields, [](const Field& f) { return f.otherwise.empty(); });
+  return fields;
+}
+
+std::string list_of(const std::vector<std::string>& items) {
+  std::string out;
+  for (const std::string& item : items) out += (out.empty() ? "" : ", ") + item;
+  return out;
+}
+
+std::string code(const std::string& text) { return "`" + text + "`"; }
+
+void tell_fields(std::ostream& out, const std::string& config) {
+  std::vector<std::string> ignored;
+  bool any = false;
+  for (const Field& field : fields_of(config)) {
+    if (field.name == "name") continue;
+    if (field.accepts.empty()) {
+      ignored.push_back(code(field.name));
+      continue;
+    }
+    if (!any) out << "| Field | Accepts | Default |\n|---|---|---|\n";
+    any = true;
+    out << "| " << code(field.name) << " | " << field.accepts << " | "
+        << (field.otherwise.empty() ? "required" : code(field.otherwise)) << " |\n";
+  }
+  if (any) out << "\n";
+  if (!ignored.empty()) out << "Ignored: " << list_of(ignored) << ".\n\n";
+}
+
+std::string named_spec_text(sl_dtype dtype, const std::vector<std::string>& dims) {
+  return code(sl_dtype_name(dtype) + ("[" + list_of(dims) + "]"));
+}
+
+std::string spec_text(sl_dtype dtype, const std::vector<int64_t>& dims) {
+  std::vector<std::string> text;
+  for (const int64_t dim : dims) text.push_back(std::to_string(dim));
+  return named_spec_text(dtype, text);
+}
+
+std::string weights_text(const sl_weights* weights) {
+  std::vector<std::string> out;
+  for (int64_t i = 0; i < sl_weights_count(weights); ++i) {
+    const char* name = nullptr;
+    sl_sequence tensor = SL_SEQUENCE_INIT;
+    cli::check([&](sl_error* e) { return sl_weights_get(weights, i, &name, &tensor, e); });
+    out.push_back(code(name) + " " +
+                  spec_text(tensor.dtype, {tensor.dims, tensor.dims + tensor.rank}));
+  }
+  return list_of(out);
+}
+
+std::vector<cli::NamedTensor> state_of(const Example& example, const Sampled& model,
+                                       int64_t batch) {
+  const cli::Input input = input_of(example, model, batch);
+  const std::vector<sl_constant> constants = cli::views(input.constants);
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = batch;
+  options.input = cli::channel_spec(input.x);
+  options.constants = constants.data();
+  options.num_constants = static_cast<int64_t>(constants.size());
+  const cli::State state = cli::make<sl_state>([&](sl_state** out, sl_error* e) {
+    return sl_state_alloc(model.layer.get(), &options, out, e);
+  });
+  std::vector<cli::NamedTensor> out;
+  for (int64_t i = 0; i < sl_state_tensor_count(state.get()); ++i) {
+    const char* name = nullptr;
+    sl_sequence tensor = SL_SEQUENCE_INIT;
+    cli::check([&](sl_error* e) { return sl_state_tensor(state.get(), i, &name, &tensor, e); });
+    out.push_back({name, cli::copy_of(tensor)});
+  }
+  return out;
+}
+
+// A dimension that is proportional to the batch goes by that name.
+std::string dim_text(int64_t of_two, int64_t of_three) {
+  const int64_t factor = of_three - of_two;
+  if (factor == 0 || of_two != 2 * factor) return std::to_string(of_two);
+  return factor == 1 ? "batch" : std::to_string(factor) + " batch";
+}
+
+std::string state_text(const Example& example, const Sampled& model) {
+  const auto two = state_of(example, model, 2), three = state_of(example, model, 3);
+  std::vector<std::string> out;
+  for (size_t i = 0; i < two.size(); ++i) {
+    const Tensor& tensor = two[i].value;
+    std::vector<std::string> dims;
+    for (size_t d = 0; d < tensor.dims.size(); ++d) {
+      dims.push_back(dim_text(tensor.dims[d], three[i].value.dims[d]));
+    }
+    out.push_back(code(two[i].name) + " " + named_spec_text(tensor.dtype, dims));
+  }
+  return list_of(out);
+}
+
+std::string emits_text(const Sampled& model, const cli::Input& input) {
+  std::vector<std::string> out;
+  const auto emits = cli::make_emits(model.layer.get(), SL_LAYER_WISE, input.x, input.constants);
+  for (const cli::NamedTensor& emit : emits) {
+    const std::vector<int64_t>& dims = emit.value.dims;
+    out.push_back((emit.name.empty() ? "" : code(emit.name) + " ") +
+                  spec_text(emit.value.dtype, {dims.begin() + 2, dims.end()}));
+  }
+  return list_of(out);
+}
+
+std::string constants_text(const Example& example) {
+  std::vector<std::string> out;
+  for (const char* kind : {"constant", "array"}) {
+    each_word(example, kind, [&](const std::string& name, const std::string& value) {
+      const Tensor spec = parse_spec(value);
+      out.push_back(code(name) + " " + spec_text(spec.dtype, spec.dims) +
+                    (std::string(kind) == "array" ? " (an array)" : ""));
+    });
+  }
+  return list_of(out);
+}
+
+std::string value_text(const nlohmann::json& value) {
+  if (value.is_object()) throw std::runtime_error(value.value("error", value.dump()));
+  return value.dump();
+}
+
+std::string field_text(const nlohmann::json& field) {
+  if (field.is_null()) return "none";
+  const auto bound = [](const nlohmann::json& v) {
+    return v.is_string() ? v.get<std::string>() : value_text(v);
+  };
+  return "[" + bound(field[0]) + ", " + bound(field[1]) + "]";
+}
+
+std::string time_text(const nlohmann::json& metadata) {
+  const nlohmann::json& ratio = metadata["output_ratio"];
+  return "block size " + value_text(metadata["block_size"]) + ", output ratio " +
+         value_text(ratio[0]) + (ratio[1] == 1 ? "" : "/" + value_text(ratio[1])) +
+         ", input latency " + value_text(metadata["input_latency"]) + ", output latency " +
+         value_text(metadata["output_latency"]) + ", receptive field " +
+         field_text(metadata["receptive_field"]);
+}
+
+std::string tell(const Example& example) {
+  std::ostringstream out;
+  const Sampled model = sample(example);
+  tell_fields(out, example.config);
+  const cli::Input input = input_of(example, model, 1);
+  const sl_channel_spec output = cli::output_spec(model.layer.get(), input);
+  const nlohmann::json metadata = cli::read_metadata(model.layer.get());
+  const auto item = [&](const char* name, const std::string& text) {
+    if (!text.empty()) out << "- " << name << ": " << text << "\n";
+  };
+  item("Input", spec_text(model.spec.dtype, model.spec.dims));
+  item("Constants", constants_text(example));
+  item("Output", spec_text(output.dtype, {output.dims, output.dims + output.rank}));
+  item("Emits", emits_text(model, input));
+  item("Weights", weights_text(model.weights.get()));
+  item("Time", time_text(metadata));
+  const bool steps = metadata["supports_step"] == true;
+  item("State", steps ? state_text(example, model) : "layer-wise only, no steps");
+  return out.str();
+}
+
+std::string type_of(const Example& example) {
+  const auto json = nlohmann::json::parse(example.config, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object() || !json.contains("type") || !json["type"].is_string()) {
+    throw std::runtime_error("the block of JSON before it is no layer's config");
+  }
+  return json["type"].get<std::string>();
+}
+
+// ---- Pages
+
+constexpr const char* kBegin = "<!-- generated -->";
+constexpr const char* kEnd = "<!-- end -->";
+
+class Renewal {
+ public:
+  RenewedPage run(const std::string& page) {
+    std::istringstream in(page);
+    for (std::string text; std::getline(in, text);) {
+      ++line_;
+      try {
+        line(text);
+      } catch (const std::exception& error) {
+        complain(error.what());
+      }
+    }
+    if (generated_) complain(std::string("there is no \"") + kEnd + "\" before it");
+    page_.text = out_.str();
+    return page_;
+  }
+
+ private:
+  void line(const std::string& text) {
+    if (generated_) {
+      generated_ = text != kEnd;
+      if (generated_) return;
+    }
+    out_ << text << "\n";
+    if (text.starts_with("```")) {
+      fence(text);
+    } else if (in_json_) {
+      example_->config += text + "\n";
+    } else if (!in_code_ && text == kBegin) {
+      generated_ = true;
+      if (!example_) throw std::runtime_error("there is no block of JSON before it");
+      const Example example = *std::exchange(example_, std::nullopt);
+      page_.types.insert(type_of(example));
+      out_ << tell(example);
+    }
+  }
+
+  void fence(const std::string& text) {
+    in_code_ = !in_code_;
+    in_json_ = in_code_ && (text == "```json" || text.starts_with("```json "));
+    if (!in_json_) return;
+    example_.emplace();
+    example_->words = parse_words(text.substr(7));
+  }
+
+  void complain(const std::string& reason) {
+    page_.errors.push_back("line " + std::to_string(line_) + ": " + reason);
+  }
+
+  RenewedPage page_;
+  std::ostringstream out_;
+  std::optional<Example> example_;
+  int line_ = 0;
+  bool in_code_ = false;
+  bool in_json_ = false;
+  bool generated_ = false;
+};
+
+}  // namespace
+
+RenewedPage renew(const std::string& page) { return Renewal().run(page); }
+
+std::vector<std::string> types_without_section(const std::set<std::string>& documented) {
+  std::vector<std::string> out;
+  for (const std::string& type : built_in_registry().types()) {
+    if (!documented.contains(type)) out.push_back(type);
+  }
+  return out;
+}
+
+}  // namespace sl::testing

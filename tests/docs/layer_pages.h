@@ -1,0 +1,27 @@
+// The generated parts of docs/layers: what the library itself says of the example before each.
+#ifndef SEQUENCE_LAYERS_TESTS_DOCS_LAYER_PAGES_H_
+#define SEQUENCE_LAYERS_TESTS_DOCS_LAYER_PAGES_H_
+
+#include <set>
+#include <string>
+#include <vector>
+
+namespace sl::testing {
+
+// A page whose generated parts are as the library of today has them.
+struct RenewedPage {
+  std::string text;
+  std::set<std::string> types;      // of the examples
+  std::vector<std::string> errors;  // "line 3: ...", of examples that nothing can be told of
+};
+
+// Between the lines "<!-- generated -->" and "<!-- end -->" stands what is told of the last block
+// of JSON before them.
+RenewedPage renew(const std::string& page);
+
+// Layer types of the library that are not among these.
+std::vector<std::string> types_without_section(const std::set<std::string>& documented);
+
+}  // namespace sl::testing
+
+#endif  // SEQUENCE_LAYERS_TESTS_DOCS_LAYER_PAGES_H_

@@ -1,0 +1,102 @@
+// What renews the pages of docs/layers, and what it says of pages that it cannot renew.
+#include "docs/layer_pages.h"
+
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+namespace sl::testing {
+namespace {
+
+using Catch::Contains;
+
+std::string page_of(const std::string& info, const std::string& config,
+                    const std::string& generated = "") {
+  return "# Page\n\n```json" + info + "\n" + config + "\n```\n\n<!-- generated -->\n" + generated +
+         "<!-- end -->\n\nThe rest.\n";
+}
+
+TEST_CASE("a generated part tells fields, specs, weights, time and state", "[docs]") {
+  const std::string config =
+      R"({"type": "Conv1D", "filters": 2, "kernel_size": 3, "padding": "causal"})";
+  const RenewedPage page = renew(page_of(" input=float32[4]", config, "Something old.\n"));
+  CHECK(page.types == std::set<std::string>{"Conv1D"});
+  CHECK_THAT(page.text, Contains("| `filters` | integer, at least 1 | required |\n"));
+  CHECK_THAT(page.text, Contains("| `padding` | padding | `\"valid\"` |\n"));
+  CHECK_THAT(page.text, Contains("Ignored: `precision`, "));
+  CHECK_THAT(page.text, Contains("- Input: `float32[4]`\n- Output: `float32[2]`\n"));
+  CHECK_THAT(page.text, Contains("`params.bias` `float32[2]`, `params.kernel` `float32[3, 4, 2]`"));
+  CHECK_THAT(page.text, Contains("block size 1, output ratio 1, input latency 0, output latency 0, "
+                                 "receptive field [-2, 0]\n"));
+  CHECK_THAT(page.text, Contains("`values` `float32[batch, 6, 4]`, `mask` `bool[batch, 6]`, "
+                                 "`cursor` `int32[2]`\n<!-- end -->\n\nThe rest.\n"));
+  CHECK_THAT(page.text, !Contains("Something old"));
+  CHECK(renew(page.text).text == page.text);
+}
+
+TEST_CASE("a generated part uses what the example's words tell", "[docs]") {
+  CHECK_THAT(renew(page_of(" input=float32[3] any.child_layer=3 stack.child_layer=2",
+                           R"({"type": "Repeat", "num_repeats": 2,
+                               "layer": {"type": "Dense", "features": 3}})"))
+                 .text,
+             Contains("`params.child_layer.kernel` `float32[2, 3, 3]`"));
+  CHECK_THAT(renew(page_of(" input=complex64[]", R"({"type": "Emit", "name": "tap"})")).text,
+             Contains("- Output: `complex64[]`\n- Emits: `complex64[]`\n"));
+  CHECK_THAT(renew(page_of(" input=float32[1] constant.source=float32[8] array.table=int8[2,3]",
+                           R"({"type": "Relu"})"))
+                 .text,
+             Contains("- Constants: `source` `float32[8]`, `table` `int8[2, 3]` (an array)\n"));
+  CHECK_THAT(
+      renew(page_of(" input=float32[4]", R"({"type": "Conv1D", "filters": 1, "kernel_size": 2})"))
+          .text,
+      Contains("- State: layer-wise only, no steps\n"));
+}
+
+TEST_CASE("what stands in other blocks of code is no example and no marker", "[docs]") {
+  const std::string page = "```text\n<!-- generated -->\n{\"type\": \"Relu\"}\n```\n";
+  CHECK(renew(page).text == page);
+  CHECK(renew(page).types.empty());
+}
+
+TEST_CASE("a page that cannot be renewed says where and why", "[docs]") {
+  const auto error_of = [](const std::string& page) {
+    const auto errors = renew(page).errors;
+    return errors.empty() ? "none" : errors[0];
+  };
+  CHECK(error_of("# Page\n\n<!-- generated -->\n<!-- end -->\n") ==
+        "line 3: there is no block of JSON before it");
+  CHECK(error_of("```json input=float32[1]\n{\"type\": \"Relu\"}\n```\n<!-- generated -->\n") ==
+        "line 4: there is no \"<!-- end -->\" before it");
+  CHECK_THAT(error_of(page_of("", "{\"type\": ")), Contains("line 7: the block of JSON before it"));
+  CHECK_THAT(error_of(page_of("", R"({"type": "Relux"})")), Contains("type \"Relux\"; did you"));
+  CHECK_THAT(error_of(page_of("", R"({"type": "Dense"})")), Contains("\"features\""));
+  CHECK_THAT(error_of(page_of(" inputs=float32[1]", "{}")),
+             Contains("line 3: \"inputs=float32[1]\": expected input="));
+  CHECK_THAT(error_of(page_of(" input=float32", R"({"type": "Relu"})")), Contains("is not a spec"));
+  CHECK_THAT(error_of(page_of(" input=float32[a]", R"({"type": "Relu"})")),
+             Contains("is not a list of sizes"));
+  CHECK_THAT(error_of(page_of(" input=float31[1]", R"({"type": "Relu"})")), Contains("float31"));
+  // Nothing tells the input of a layer that takes any.
+  CHECK_THAT(error_of(page_of("", R"({"type": "Relu"})")), Contains("line 7: "));
+  CHECK_THAT(error_of(page_of(" input=int32[4]", R"({"type": "Sigmoid"})")), Contains("Sigmoid"));
+}
+
+TEST_CASE("one bad example does not hide the others", "[docs]") {
+  const RenewedPage page = renew(page_of("", R"({"type": "Relux"})") +
+                                 page_of(" input=float32[2]", R"({"type": "Abs"})"));
+  CHECK(page.errors.size() == 1);
+  CHECK(page.types.contains("Abs"));
+  CHECK_THAT(page.text, Contains("- Output: `float32[2]`"));
+}
+
+TEST_CASE("layer types without a section are found", "[docs]") {
+  const auto missing = types_without_section({"Conv1D", "Serial"});
+  const auto has = [&](const char* type) {
+    return std::find(missing.begin(), missing.end(), type) != missing.end();
+  };
+  CHECK(has("Relu"));
+  CHECK_FALSE(has("Conv1D"));
+  CHECK_FALSE(has("Serial"));
+}
+
+}  // namespace
+}  // namespace sl::testing

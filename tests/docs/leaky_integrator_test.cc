@@ -1,0 +1,44 @@
+// The example of docs/adding-a-layer.md keeps the contract, and the page shows it as it is.
+#include <catch2/catch.hpp>
+
+#include "cli/contract.h"
+#include "cli/model.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+TEST_CASE("the example of a layer keeps the contract", "[docs]") {
+  const char* config = GENERATE(R"({"type":"LeakyIntegrator"})",
+                                R"({"type":"Serial","layers":[{"type":"Delay","length":2},)"
+                                R"({"type":"LeakyIntegrator","decay":-0.5}]})");
+  const cli::Layer layer = make_model(config, 3);
+  std::mt19937 rng(1);
+  cli::Case c;
+  c.layer = layer.get();
+  c.input.x = cli::random_sequence(SL_FLOAT32, {3, 17, 3}, rng);
+  c.probe_receptive_field = true;
+  const cli::Report report = cli::check_contract(c);
+  CHECK(report.failures() == "");
+  CHECK(report.checks.size() >= 5);
+}
+
+TEST_CASE("the example of a layer refuses what it cannot take", "[docs]") {
+  CHECK_THROWS_WITH(make_model(R"({"type":"LeakyIntegrator","decay":1})"),
+                    Catch::Contains("$.decay (LeakyIntegrator): expected a number between"));
+  const cli::Layer layer = make_model(R"({"type":"LeakyIntegrator","name":"leak"})", 3);
+  cli::Input input;
+  input.x = cli::make_sequence(SL_FLOAT32, {1, 4, 2});
+  CHECK_THROWS_WITH(
+      cli::apply(layer.get(), input),
+      Catch::Contains("LeakyIntegrator \"leak\": expected float32[3], got float32[2]"));
+}
+
+TEST_CASE("docs/adding-a-layer.md shows the example of a layer as it is", "[docs]") {
+  const std::string source = cli::read_file(SL_SOURCE_DIR "/tests/docs/leaky_integrator.cc");
+  const std::string page = cli::read_file(SL_SOURCE_DIR "/docs/adding-a-layer.md");
+  CHECK(page.find("```cpp\n" + source + "```\n") != std::string::npos);
+}
+
+}  // namespace
+}  // namespace sl::testing
