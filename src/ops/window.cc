@@ -116,8 +116,7 @@ std::vector<PaddingMode> read_paddings(Config& config, size_t rank) {
 std::vector<Window> read_windows(Config& config, const char* kernel_field,
                                  const std::vector<PaddingMode>& paddings) {
   const size_t rank = paddings.size();
-  if (!config.has(kernel_field)) config.integer(kernel_field, 1);
-  const auto kernels = config.integers_of(kernel_field, rank, 1, 1);
+  const auto kernels = config.integers_of(kernel_field, rank, 1);
   const auto strides = config.integers_of("strides", rank, 1, 1);
   const auto dilations = config.integers_of("dilation_rate", rank, 1, 1);
   std::vector<Window> out;

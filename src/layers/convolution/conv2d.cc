@@ -10,7 +10,7 @@ class Conv2D final : public ConvLayer {
   struct Fields : ConvFields {
     explicit Fields(Config& config) : ConvFields(config) {
       read_filters(config);
-      read_axes(config, 2);
+      read_axes(config, ops::read_paddings(config, 2));
       config.ignore({"array_factory"});
     }
   };

@@ -10,7 +10,7 @@ class Conv3D final : public ConvLayer {
   struct Fields : ConvFields {
     explicit Fields(Config& config) : ConvFields(config) {
       read_filters(config);
-      read_axes(config, 3);
+      read_axes(config, ops::read_paddings(config, 3));
     }
   };
   using ConvLayer::ConvLayer;

@@ -10,7 +10,7 @@ class DepthwiseConv1D final : public ConvLayer {
   struct Fields : ConvFields {
     explicit Fields(Config& config) : ConvFields(config) {
       multiplier = config.integer("depth_multiplier", 1, 1);
-      read_axes(config, 1);
+      read_axes(config, ops::read_paddings(config, 1));
       config.ignore({"array_factory"});
     }
   };
