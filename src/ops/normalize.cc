@@ -8,6 +8,7 @@
 #include "kernels/reduce.h"
 #include "ops/elementwise.h"
 #include "ops/rearrange.h"
+#include "ops/rows.h"
 
 namespace sl::ops {
 namespace {
@@ -71,27 +72,6 @@ void normalize_floats(const ChannelNorm& norm, const float* x, int64_t rows, int
     const float divisor = norm.norm == Norm::kL2 ? 1.0f : static_cast<float>(length);
     kernels::rms_norm(x, rows, length, divisor, epsilon, scale, y);
   }
-}
-
-// y = fn(x) by rows of frames: fn(x, row count, y) may work in place.
-template <typename T, typename Fn>
-void for_rows(Run& run, const Sequence& shape, const FrameRows& rows, const T* x, T* y, Fn&& fn) {
-  const int64_t frame = shape.frame_size(), count = frame / rows.length;
-  if (rows.in_place) {
-    for_steps(run, shape.steps(), frame, [&](int64_t begin, int64_t end) {
-      fn(x + begin * frame, (end - begin) * count, y + begin * frame);
-    });
-    return;
-  }
-  auto* sorted = run.scratch<T>(shape.size());
-  for_steps(run, shape.steps(), frame, [&](int64_t begin, int64_t end) {
-    for (int64_t at = begin * frame; at < end * frame; at += frame) {
-      auto* row = reinterpret_cast<std::byte*>(sorted + at);
-      gather(rows.to_rows, reinterpret_cast<const std::byte*>(x + at), sizeof(T), row);
-      fn(sorted + at, count, sorted + at);
-      gather(rows.back, row, sizeof(T), reinterpret_cast<std::byte*>(y + at));
-    }
-  });
 }
 
 // The axes whose bits are set, 1 for the others.

@@ -34,15 +34,6 @@ StridedView simplified(const StridedView& view);
 // Whether the view is exactly an array of `size` elements in its own order.
 bool is_whole(const StridedView& view, int64_t size);
 
-// A frame with some of its axes, those whose bits are set, last: rows to work on as a whole.
-struct FrameRows {
-  StridedView to_rows;
-  StridedView back;  // of the rows: the frame's own order
-  int64_t length;    // of a row
-  bool in_place;     // the frame is in that order already
-};
-FrameRows rows_along(const Shape& channels, uint32_t axes);
-
 // to[i] = the view's element i of `from`.
 void gather(const StridedView& view, const std::byte* from, size_t element_bytes, std::byte* to);
 

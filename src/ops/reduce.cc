@@ -5,7 +5,7 @@
 
 #include "kernels/reduce.h"
 #include "ops/elementwise.h"
-#include "ops/rearrange.h"
+#include "ops/rows.h"
 
 namespace sl::ops {
 namespace {

@@ -1,7 +1,8 @@
 // MaskedDense: y[t] = activation(sum over s <= t of x[s] W[s, t] + b[t]), weights for each pair of
 // steps (reference: time_varying.MaskedDense).
-#include <cstring>
+#include <algorithm>
 
+#include "layers/time_varying/position.h"
 #include "layers/time_varying/time_dense_layer.h"
 
 namespace sl {
@@ -47,12 +48,11 @@ class MaskedDense final : public TimeDenseLayer {
   }
   Sequence step(Run& run, const Sequence& x) const override {
     auto* history = run.state<float>();
-    auto* position = run.state<int32_t>();
-    const int64_t first = *position, item = num_steps() * inputs();
-    *position = advance(*position, x.time, num_steps());
+    const int64_t first = take_position(run, x.time, num_steps());
+    const int64_t taken = std::min(x.time, num_steps() - first), item = num_steps() * inputs();
     const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
     for (int64_t b = 0; b < x.batch; ++b) {
-      for (int64_t t = 0; first + t < *position; ++t) {
+      for (int64_t t = 0; t < taken; ++t) {
         float* to = history + b * item + (first + t) * inputs();
         if (*x.mask_at(b, t)) {
           std::copy_n(values + (b * x.time + t) * inputs(), inputs(), to);

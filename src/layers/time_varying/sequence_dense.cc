@@ -1,5 +1,6 @@
 // SequenceDense: y[t] = activation(x[t] W[t] + b[t]), weights for each step (reference:
 // time_varying.SequenceDense).
+#include "layers/time_varying/position.h"
 #include "layers/time_varying/time_dense_layer.h"
 
 namespace sl {
@@ -23,10 +24,7 @@ class SequenceDense final : public TimeDenseLayer {
   }
   Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
   Sequence step(Run& run, const Sequence& x) const override {
-    auto* position = run.state<int32_t>();
-    const int64_t first = *position;
-    *position = advance(*position, x.time, num_steps());
-    return steps_from(run, x, first);
+    return steps_from(run, x, take_position(run, x.time, num_steps()));
   }
 
  private:

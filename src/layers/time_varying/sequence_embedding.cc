@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "layers/builder.h"
-#include "layers/time_varying/time_dense_layer.h"
+#include "layers/time_varying/position.h"
 #include "ops/lookup_table.h"
 
 namespace sl {
@@ -81,10 +81,7 @@ class SequenceEmbedding final : public Layer {
   }
   Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
   Sequence step(Run& run, const Sequence& x) const override {
-    auto* position = run.state<int32_t>();
-    const int64_t first = *position;
-    *position = advance(*position, x.time, fields_.num_steps);
-    return steps_from(run, x, first);
+    return steps_from(run, x, take_position(run, x.time, fields_.num_steps));
   }
 
  private:

@@ -123,9 +123,4 @@ class TimeDenseLayer : public Layer {
   std::vector<ops::Linear> products_;  // by step
 };
 
-// The position of a stream, which stays at the end once it is there.
-inline int32_t advance(int32_t position, int64_t steps, int64_t num_steps) {
-  return static_cast<int32_t>(std::min(position + steps, num_steps));
-}
-
 }  // namespace sl
