@@ -31,6 +31,9 @@ class NormAxes {
   static NormAxes read(Config& config) {
     NormAxes axes(config.has("axis") ? config.integers("axis") : std::vector<int64_t>{-1});
     config.ignore({"axis"});
+    if (axes.size() > Shape::kMaxRank) {
+      config.error("axis", fmt::format("expected at most {} axes", Shape::kMaxRank));
+    }
     if (names_batch_or_time(axes.axes_)) {
       config.error("axis", "batch and time (0 and 1) are not channels");
     }

@@ -73,7 +73,8 @@ class GroupNormalization final : public PointwiseLayer {
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep || !fields_.cumulative) return;
-    const Shape sums{input.batch, fields_.num_groups, 2};
+    const bool empty = input.channels.shape.size() == 0;
+    const Shape sums{input.batch, empty ? 0 : fields_.num_groups, 2};
     declaration.state("sum", DType::kFloat32, sums);
     declaration.state("squares", DType::kFloat32, sums);
     declaration.state("count", DType::kInt32, {input.batch});
@@ -84,6 +85,7 @@ class GroupNormalization final : public PointwiseLayer {
       return ops::normalize_over_time(run, x, x.dtype, groups_of(x.channels), fields_.epsilon,
                                       parameters_, parameter_shape(x.channels));
     }
+    if (x.size() == 0) return run.output_like(x, x.spec());
     const int64_t sums = x.batch * fields_.num_groups;
     Totals totals{run.scratch<Sum>(sums), run.scratch<Sum>(sums), run.scratch<int32_t>(x.batch)};
     std::fill_n(totals.sum, sums, Sum{0, 0});
