@@ -17,6 +17,11 @@ namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
+// Rounded once, as JAX has it: it shows where integers are truncated.
+HWY_INLINE float inverse_root(float x) {
+  return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x)));
+}
+
 // y = fn(x, ...), vector by vector.
 template <class Fn, class... In>
 HWY_INLINE void map(int64_t n, float* y, Fn fn, In... in) {
@@ -93,7 +98,7 @@ void layer_norm_all(const float* x, int64_t rows, int64_t length, float epsilon,
   for (int64_t r = 0; r < rows; ++r, x += length, y += length) {
     const float mean = reduce(SumStep(), length, x) / n;
     const float variance = reduce(DeviationStep{mean}, length, x) / n;
-    apply(x, mean, 1.0f / std::sqrt(variance + epsilon), length, scale, bias, y);
+    apply(x, mean, inverse_root(variance + epsilon), length, scale, bias, y);
   }
 }
 
@@ -101,7 +106,7 @@ void rms_norm_all(const float* x, int64_t rows, int64_t length, float divisor, f
                   const float* scale, float* y) {
   for (int64_t r = 0; r < rows; ++r, x += length, y += length) {
     const float square = reduce(SumStep(), length, x, x) / divisor;
-    apply(x, 0.0f, 1.0f / std::sqrt(square + epsilon), length, scale, nullptr, y);
+    apply(x, 0.0f, inverse_root(square + epsilon), length, scale, nullptr, y);
   }
 }
 
@@ -203,8 +208,6 @@ void shift_and_scale(const float* x, const float* shift, const float* scale, con
 namespace reference {
 namespace {
 
-double inverse_root(double x) { return 1.0 / std::sqrt(x); }
-
 double deviation(double x, double mean) { return (x - mean) * (x - mean); }
 
 // One row's, with the mean and the factor in double.
@@ -225,7 +228,7 @@ void layer_norm(const float* x, int64_t rows, int64_t length, float epsilon, con
     double sum = 0.0, squares = 0.0;
     for (int64_t i = 0; i < length; ++i) sum += x[i];
     for (int64_t i = 0; i < length; ++i) squares += deviation(x[i], sum / n);
-    apply(x, sum / n, inverse_root(squares / n + epsilon), length, scale, bias, y);
+    apply(x, sum / n, 1.0 / std::sqrt(squares / n + epsilon), length, scale, bias, y);
   }
 }
 
@@ -234,7 +237,7 @@ void rms_norm(const float* x, int64_t rows, int64_t length, float divisor, float
   for (int64_t r = 0; r < rows; ++r, x += length, y += length) {
     double squares = 0.0;
     for (int64_t i = 0; i < length; ++i) squares += deviation(x[i], 0.0);
-    apply(x, 0.0, inverse_root(squares / divisor + epsilon), length, scale, nullptr, y);
+    apply(x, 0.0, 1.0 / std::sqrt(squares / divisor + epsilon), length, scale, nullptr, y);
   }
 }
 
