@@ -24,7 +24,7 @@ class Rglru final : public Layer {
           num_heads(config.integer("num_heads", 1)),
           only_real(config.boolean("only_real", true)),
           compute_dtype(config.optional_dtype("compute_dtype")),
-          param_dtype(config.optional_dtype("param_dtype").value_or(DType::kFloat32)) {
+          param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
       config.choice("scan_type", {"auto", "linear_native", "associative_native", "linear_pallas"},
                     0);
       config.ignore({"scan_sharding", "a_sharding", "gate_kernel_variance_scale",
