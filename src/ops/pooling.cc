@@ -170,21 +170,21 @@ void Pool::divide(const Input& in, DType dtype, std::byte* sums, int64_t count,
                   int64_t size) const {
   const int64_t rows = masked_ ? count : 1;
   const int64_t row = rows == 0 ? 0 : size / rows;
-  // Not more than 2^62, beyond which no sum of integers tells them apart.
-  const auto all = static_cast<int64_t>(std::min(
-      static_cast<double>(time().kernel) * static_cast<double>(inputs_per_step()), 0x1p62));
   with_element(is_inexact(dtype) ? DType::kFloat32 : dtype, [&](auto element) {
     using T = typename decltype(element)::Type;
     auto* values = reinterpret_cast<T*>(sums);
     if constexpr (std::is_same_v<T, float>) round_to(dtype, values, size);
     for (int64_t i = 0; i < rows; ++i, values += row) {
-      const int64_t inputs = masked_ ? valid_steps(in, i) * inputs_per_step() : all;
+      const int64_t steps = masked_ ? valid_steps(in, i) : time().kernel;
+      const double inputs = static_cast<double>(steps) * static_cast<double>(inputs_per_step());
       if constexpr (std::is_same_v<T, float>) {
-        if (inputs == 0) continue;  // the mean of nothing is 0
+        if (steps == 0) continue;  // the mean of nothing is 0
         kernels::binary_scalar(kernels::Binary::kDivide, values, static_cast<float>(inputs), values,
                                row);
       } else if constexpr (!std::is_same_v<T, complex64>) {
-        const int64_t divisor = masked_ ? static_cast<T>(inputs) : inputs;  // it wraps, as in JAX
+        // No sum of integers tells larger ones apart. What is counted wraps, as in JAX.
+        const auto all = static_cast<int64_t>(std::min(inputs, 0x1p62));
+        const int64_t divisor = masked_ ? static_cast<T>(all) : all;
         for (int64_t j = 0; j < row; ++j) {
           values[j] = static_cast<T>(floor_quotient(values[j], divisor));
         }
