@@ -5,11 +5,18 @@
 #include "kernels/convert.h"
 
 namespace sl {
+
 WeightScope WeightScope::child(std::string_view name) const {
   WeightScope out = *this;
   if (name.empty()) return out;
   if (!out.prefix_.empty()) out.prefix_ += '.';
   out.prefix_ += name;
+  return out;
+}
+
+WeightScope WeightScope::at_path(std::string_view path) const {
+  WeightScope out(tensors_, use_);
+  out.prefix_ = path;
   return out;
 }
 

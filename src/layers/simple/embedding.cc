@@ -1,10 +1,10 @@
 // Embedding: rows of a table, looked up by integer inputs (reference: simple.Embedding).
 #include <cstring>
 #include <limits>
-#include <string>
 #include <vector>
 
 #include "layers/builder.h"
+#include "layers/simple/embedding_fields.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -12,27 +12,13 @@ namespace {
 
 class Embedding final : public StatelessLayer {
  public:
-  struct Fields {
-    explicit Fields(Config& config)
-        : dimension(config.integer("dimension", 1)),
-          num_embeddings(config.integer("num_embeddings", 1)),
-          param_dtype(config.dtype("param_dtype", DType::kFloat32)),
-          compute_dtype(config.optional_dtype("compute_dtype").value_or(param_dtype)),
-          param_name(config.string("embedding_param_name", "embedding")) {
-      if (!is_float(param_dtype)) config.error("param_dtype", "expected a float dtype");
-      if (!is_float(compute_dtype)) config.error("compute_dtype", "expected a float dtype");
-      config.ignore({"embedding_init", "embedding_sharding"});
-    }
-    int64_t dimension;
-    int64_t num_embeddings;
-    DType param_dtype;
-    DType compute_dtype;
-    std::string param_name;
-  };
+  using Fields = EmbeddingFields;
 
   Embedding(Fields fields, const Init& init)
-      : dimension_(fields.dimension), rows_(fields.num_embeddings), dtype_(fields.compute_dtype) {
-    const Tensor table = init.weights.get(fields.param_name, {rows_, dimension_});
+      : dimension_(fields.dimension),
+        rows_(fields.num_embeddings),
+        dtype_(fields.compute_dtype.value_or(fields.param_dtype)) {
+    const Tensor table = init.weights.get(fields.param_name, fields.table_shape());
     // A copy, in the dtype of the output: a step must not wait for pages of a mapped file.
     table_.resize(static_cast<size_t>((rows_ + 1) * dimension_) * size_of(dtype_));
     ops::convert(table.data, table.dtype, table_.data(), dtype_, table.shape.size());
