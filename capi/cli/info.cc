@@ -179,6 +179,17 @@ void print_summary(const Model& model, const json& tree) {
   }
 }
 
+// Name of a constant that must be there and cannot be made up.
+std::string missing_constant(const sl_layer* layer, const InputOptions& options) {
+  const Constants known = random_constants(layer, options, 1, 1);
+  for (const sl_constant_info& info : constant_infos(layer)) {
+    const bool there = std::ranges::any_of(
+        known, [&](const NamedTensor& constant) { return constant.name == info.name; });
+    if (info.required != 0 && !there) return info.name;
+  }
+  return "";
+}
+
 json describe(const sl_layer* layer, const sl_channel_spec& spec, const InputOptions& options) {
   const int64_t block = get(sl_layer_block_size, layer);
   const Constants constants = random_constants(layer, options, 1, block);
@@ -196,9 +207,15 @@ json describe(const sl_layer* layer, const sl_channel_spec& spec, const InputOpt
   return json::parse(text);
 }
 
+void print_tree(const json& tree) {
+  std::vector<Row> rows;
+  add_rows(tree, "", "", rows);
+  print_rows(rows);
+  std::printf("\n");
+}
+
 int run_info(const InfoOptions& options) {
   const Model model = open_model(options.model);
-  const auto spec = find_input_spec(model.layer.get(), options.input);
   if (options.json) {
     const sl_channel_spec input = input_spec(model.layer.get(), options.input);
     const json tree = describe(model.layer.get(), input, options.input);
@@ -206,14 +223,17 @@ int run_info(const InfoOptions& options) {
     return 0;
   }
   json tree = json::object();
-  if (spec) {
-    tree = describe(model.layer.get(), *spec, options.input);
-    std::vector<Row> rows;
-    add_rows(tree, "", "", rows);
-    print_rows(rows);
-    std::printf("\n");
-  } else {
+  if (const auto spec = find_input_spec(model.layer.get(), options.input); !spec) {
     std::printf("The model does not say what its input is: give --input to see its tree.\n\n");
+  } else if (const std::string missing = missing_constant(model.layer.get(), options.input);
+             !missing.empty()) {
+    std::printf(
+        "The model does not say of what shape its constant \"%s\" is: give --constant to see its "
+        "tree.\n\n",
+        missing.c_str());
+  } else {
+    tree = describe(model.layer.get(), *spec, options.input);
+    print_tree(tree);
   }
   print_summary(model, tree);
   return 0;

@@ -113,11 +113,12 @@ ChannelSpec Chain::input_of(const Layer& child, const ChannelSpec& input,
   return spec;
 }
 
-int64_t Chain::output_length(int64_t time, const ChannelSpec& input) const {
+int64_t Chain::output_length(int64_t time, const ChannelSpec& input,
+                             const Constants& constants) const {
   ChannelSpec spec = input;
   for (const auto& layer : layers_) {
-    time = layer->output_length(time, spec);
-    spec = layer->output_spec(spec, Constants());
+    time = layer->output_length(time, spec, constants);
+    spec = layer->output_spec(spec, constants);
   }
   return time;
 }

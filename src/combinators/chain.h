@@ -30,7 +30,7 @@ class Chain {
   // What the given child gets when the chain gets `input`.
   ChannelSpec input_of(const Layer& child, const ChannelSpec& input,
                        const Constants& constants) const;
-  int64_t output_length(int64_t time, const ChannelSpec& input) const;
+  int64_t output_length(int64_t time, const ChannelSpec& input, const Constants& constants) const;
   std::optional<ChannelSpec> implied_input() const;
   bool returns_view() const;
   // State goes by the children's names; emits by `keys`, of as many entries.

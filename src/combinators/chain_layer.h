@@ -32,8 +32,9 @@ class ChainLayer : public Layer {
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return chain_.output_spec(input, constants);
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
-    return chain_.output_length(time, input);
+  int64_t output_length(int64_t time, const ChannelSpec& input,
+                        const Constants& constants) const override {
+    return chain_.output_length(time, input, constants);
   }
   std::optional<ChannelSpec> implied_input() const override { return chain_.implied_input(); }
   bool returns_view() const override { return chain_.returns_view(); }

@@ -90,14 +90,15 @@ class ParallelLayers final : public Layer {
     for (const auto& layer : layers_) specs.push_back(layer->output_spec(input, constants));
     return ops::combined_spec(combination_, specs);
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
+  int64_t output_length(int64_t time, const ChannelSpec& input,
+                        const Constants& constants) const override {
     if (layers_.empty()) return time;
-    const int64_t length = layers_.front()->output_length(time, input);
+    const int64_t length = layers_.front()->output_length(time, input, constants);
     for (const auto& layer : layers_) {
-      if (layer->output_length(time, input) != length) {
+      if (layer->output_length(time, input, constants) != length) {
         fail(Code::kShape, "Parallel \"{}\": of {} steps \"{}\" makes {} and \"{}\" {}", name(),
              time, layers_.front()->name(), length, layer->name(),
-             layer->output_length(time, input));
+             layer->output_length(time, input, constants));
       }
     }
     return length;

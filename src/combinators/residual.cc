@@ -106,9 +106,10 @@ class Residual final : public Layer {
     }
     return {promote(body.dtype, shortcut.dtype), body.shape};
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
-    const int64_t body = body_.output_length(time, input),
-                  shortcut = shortcut_.output_length(time, input);
+  int64_t output_length(int64_t time, const ChannelSpec& input,
+                        const Constants& constants) const override {
+    const int64_t body = body_.output_length(time, input, constants),
+                  shortcut = shortcut_.output_length(time, input, constants);
     if (body != shortcut) {
       fail(Code::kShape, "Residual \"{}\": of {} steps layers make {} and the shortcut {}", name(),
            time, body, shortcut);

@@ -39,7 +39,7 @@ int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
   return ratio.floor_times(output_latency) + this->output_latency();
 }
 
-int64_t Layer::output_length(int64_t time, const ChannelSpec&) const {
+int64_t Layer::output_length(int64_t time, const ChannelSpec&, const Constants&) const {
   return output_ratio().floor_times(time);
 }
 
@@ -47,7 +47,7 @@ SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants
   SequenceSpec out = input;
   out.channels = output_spec(input.channels, constants);
   out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
-                                       : output_length(input.time, input.channels);
+                                       : output_length(input.time, input.channels, constants);
   return out;
 }
 

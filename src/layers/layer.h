@@ -119,7 +119,8 @@ class Layer {
   // Shapes. Throws kShape if the layer cannot take the input. Constants may lack data here.
   virtual ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const = 0;
   // Steps that `layer` makes of `time` steps.
-  virtual int64_t output_length(int64_t time, const ChannelSpec& input) const;
+  virtual int64_t output_length(int64_t time, const ChannelSpec& input,
+                                const Constants& constants) const;
   SequenceSpec output(const SequenceSpec& input, const Constants& constants) const;
   // The input spec that the weights or the config imply, if they do.
   virtual std::optional<ChannelSpec> implied_input() const { return std::nullopt; }

@@ -35,6 +35,8 @@ class WeightScope {
 
   // The scope of a child; an empty name shares this one.
   WeightScope child(std::string_view name) const;
+  // That of the layer at a path from the model's root, names joined by dots; outside any Repeat.
+  WeightScope at_path(std::string_view path) const;
   // Item `index` of weights that are stacked `count`-fold on their first axis.
   WeightScope slice(int64_t index, int64_t count) const;
 

@@ -19,23 +19,28 @@ Shape known_sizes(const Shape& a, const Shape& b) {
   return out;
 }
 
-// What a layer that reads a constant as `spec` has against this one, if anything.
-std::string objection(const Constant& given, const ConstantSpec& spec, int64_t batch) {
+// What a layer has against the given constant, if anything.
+std::string objection(const Constant& given, const ConstantUse& use, int64_t batch) {
+  const ConstantSpec& spec = use.spec;
   const Kind kind = given.is_array ? Kind::kArray : Kind::kSequence;
+  const auto expects = [&](const std::string& is, std::string_view expected) {
+    return fmt::format("{}: {} expects {}", is, use.reader, expected);
+  };
   if (spec.kind != Kind::kAny && spec.kind != kind)
-    return fmt::format("is {}: expected {}", kind_text(kind), kind_text(spec.kind));
+    return expects(fmt::format("is {}", kind_text(kind)), kind_text(spec.kind));
   if (given.is_array && given.shape.empty())
-    return "is an array of rank 0: expected the batch as its first axis";
+    return expects("is an array of rank 0", "the batch as its first axis");
   const DType dtype = given.sequence.dtype;
   if (spec.dtype && *spec.dtype != dtype)
-    return fmt::format("is of dtype {}: expected {}", name_of(dtype), name_of(*spec.dtype));
+    return expects(fmt::format("is of dtype {}", name_of(dtype)), name_of(*spec.dtype));
   if (spec.channels && !matches(given.channels(), *spec.channels)) {
-    return fmt::format("has {} {}: expected {}", given.is_array ? "after its batch" : "channels",
-                       to_string(given.channels()), to_string(*spec.channels));
+    const char* what = given.is_array ? "items" : "channels";
+    return expects(fmt::format("has {} of {}", what, to_string(given.channels())),
+                   to_string(*spec.channels));
   }
   if (batch == 0 || given.batch() == batch || (spec.broadcasts && given.batch() == 1)) return "";
-  return fmt::format("has a batch of {}: expected {}{}", given.batch(), batch,
-                     spec.broadcasts ? " or 1" : "");
+  return expects(fmt::format("has a batch of {}", given.batch()),
+                 fmt::format("{}{}", batch, spec.broadcasts ? " or 1" : ""));
 }
 
 // The given constant that may have been meant.
@@ -108,9 +113,8 @@ void ConstantTable::check(const Constants& given, int64_t batch) const {
       fail(Code::kInvalidArgument, "constant \"{}\" is missing: {} reads it{}", use.spec.name,
            use.reader, near_miss(given, use.spec.name));
     }
-    const std::string wrong = constant ? objection(*constant, use.spec, batch) : "";
-    if (!wrong.empty())
-      fail(Code::kShape, "constant \"{}\" {} by {}", use.spec.name, wrong, use.reader);
+    const std::string wrong = constant ? objection(*constant, use, batch) : "";
+    if (!wrong.empty()) fail(Code::kShape, "constant \"{}\" {}", use.spec.name, wrong);
   }
 }
 

@@ -140,6 +140,10 @@ void add_values(Page& page) {
   config(R"({"type": "EinsumDense", "equation": "...a,ab->...b", "output_shape": [4, 4]})");
   config(R"({"type": "EinsumDense", "equation": "...a,ab->...b", "output_shape": [4], )"
          R"("bias_axes": "a"})");
+  config(R"({"type": "Conditioning", "conditioning_name": "c", "combination": "add"})");
+  config(R"({"type": "Conditioning", "conditioning_name": "c", "projection": "linear", )"
+         R"("combination": "affine"})");
+  config(R"({"type": "EmbeddingTranspose", "embedding": {"type": "Dense", "features": 4}})");
   config(R"({"type": "EinopsRearrange", "pattern": "a b"})");
   config(R"({"type": "EinopsRearrange", "pattern": "(a b -> a b"})");
   config(R"({"type": "EinopsRearrange", "pattern": "a b -> a c"})");
@@ -327,6 +331,56 @@ void add_calls(Page& page) {
            }));
 }
 
+// Calls on a layer that adds the constant "c" to x, of which a stream takes blocks.
+void add_constants(Page& page) {
+  page.section("Constants");
+  const auto make = [](const std::string& fields) {
+    return make_model(R"({"type":"Conditioning","conditioning_name":"c","name":"condition",)"
+                      R"("projection":"identity","combination":"add")" +
+                      fields + "}");
+  };
+  const cli::Layer layer = make(R"(,"streaming":true)");
+  const Tensor x = cli::make_sequence(SL_FLOAT32, {2, 4, 3});
+  const auto refused = [&](const char* mistake, const char* name, std::vector<int64_t> dims) {
+    const Tensor c = cli::make_sequence(SL_FLOAT32, std::move(dims));
+    const sl_constant constant = {name, c.view()};
+    sl_run_options run = SL_RUN_OPTIONS_INIT;
+    run.constants = &constant;
+    run.num_constants = 1;
+    const sl_sequence in = x.view();
+    sl_sequence out = in;
+    page.row(std::string("`sl_layer_apply`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_layer_apply(layer.get(), &in, &out, &run, e);
+             }));
+  };
+  refused("another constant", "cc", {2, 4, 3});
+  refused("a constant of another batch", "c", {3, 4, 3});
+  refused("a constant of another length", "c", {2, 5, 3});
+  refused("a constant whose channels do not fit", "c", {2, 4, 2});
+  const Tensor c = cli::make_sequence(SL_FLOAT32, {1, 3, 3});
+  const sl_constant constant = {"c", c.view()};
+  sl_state_options options = options_for({3});
+  options.max_steps = 2;
+  options.constants = &constant;
+  options.num_constants = 1;
+  sl_state* none = nullptr;
+  page.row(
+      "`sl_state_alloc`: three steps of a streamed constant for two of x",
+      failure_of([&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &none, e); }));
+  options.max_steps = 3;
+  const cli::State state = alloc(layer.get(), options);
+  const Tensor two = cli::make_sequence(SL_FLOAT32, {1, 2, 3});
+  sl_run_options run = SL_RUN_OPTIONS_INIT;
+  run.constants = &constant;
+  run.num_constants = 1;
+  const sl_sequence in = two.view();
+  sl_sequence out = in;
+  page.row("`sl_layer_step`: three steps of a streamed constant for two of x",
+           failure_of([&](sl_error* e) {
+             return sl_layer_step(layer.get(), state.get(), &in, &out, &run, e);
+           }));
+}
+
 void add_states(Page& page) {
   page.section("States");
   const cli::Layer layer = make_model(R"({"type":"LSTM","units":2})", 4);
@@ -391,6 +445,7 @@ int run(const std::string& mode, const char* path) {
   add_combinators(page);
   add_weights(page);
   add_calls(page);
+  add_constants(page);
   add_states(page);
   if (page.accepted() > 0) std::fprintf(stderr, "%d mistakes are accepted\n", page.accepted());
   if (mode == "--check") {

@@ -68,7 +68,7 @@ cli::Input input_for(const Sample& sample, int64_t batch, int64_t time) {
   std::vector<int64_t> dims = {batch, time};
   dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
   std::mt19937 rng(5);
-  return {cli::random_sequence(sample.dtype, dims, rng), {}, false};
+  return {cli::random_sequence(sample.dtype, dims, rng), {}};
 }
 
 TEST_CASE("all memory from the hook goes back to it", "[allocator]") {
@@ -184,7 +184,7 @@ cli::Input large_input(const Large& large) {
   std::vector<int64_t> dims = {3, 300};
   dims.insert(dims.end(), large.channels.begin(), large.channels.end());
   std::mt19937 rng(8);
-  return {cli::random_sequence(SL_FLOAT32, dims, rng), {}, false};
+  return {cli::random_sequence(SL_FLOAT32, dims, rng), {}};
 }
 
 Layer make_large(const Large& large, const sl_layer_options& options) {
@@ -271,7 +271,7 @@ TEST_CASE("log messages go to the hook, from the level on that it asks for", "[l
   // Streams do not log.
   const size_t before = messages.all.size();
   std::mt19937 rng(1);
-  cli::Stepper stepper(layer.get(), {cli::random_sequence(SL_FLOAT32, {1, 4, 3}, rng), {}, false});
+  cli::Stepper stepper(layer.get(), {cli::random_sequence(SL_FLOAT32, {1, 4, 3}, rng), {}});
   const size_t made = messages.all.size();
   stepper.run_all();
   CHECK(messages.all.size() == made);

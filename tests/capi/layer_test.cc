@@ -29,7 +29,9 @@ sl_status create(const std::string& config, const sl_layer_options* options, sl_
 
 std::string describe(const sl_layer* layer, const sl_channel_spec& input) {
   size_t needed = 0;
-  cli::check([&](sl_error* e) { return sl_layer_describe(layer, &input, nullptr, 0, nullptr, 0, &needed, e); });
+  cli::check([&](sl_error* e) {
+    return sl_layer_describe(layer, &input, nullptr, 0, nullptr, 0, &needed, e);
+  });
   std::string text(needed, '\0');
   cli::check([&](sl_error* e) {
     return sl_layer_describe(layer, &input, nullptr, 0, text.data(), text.size(), &needed, e);
@@ -376,7 +378,7 @@ TEST_CASE("empty sequences", "[layer]") {
       INFO(sample.name << " with batch " << batch << " and time " << time);
       std::vector<int64_t> dims = {batch, time};
       dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
-      const cli::Input input{cli::make_sequence(sample.dtype, dims), {}, false};
+      const cli::Input input{cli::make_sequence(sample.dtype, dims), {}};
       Tensor y;
       CHECK_NOTHROW(y = cli::apply(layer.get(), input));
       if (batch == 0) CHECK(y.size() == 0);

@@ -300,7 +300,7 @@ TEST_CASE("a custom layer may change the rate", "[registry]") {
   cli::Layer layer;
   REQUIRE(make(&script, callbacks, &layer).status == SL_OK);
   std::mt19937 rng(1);
-  const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, 8}, rng), {}, false};
+  const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, 8}, rng), {}};
   const Tensor y = cli::apply(layer.get(), input);
   REQUIRE(y.dims == std::vector<int64_t>{1, 4});
   CHECK(y.at(1) == input.x.at(2));

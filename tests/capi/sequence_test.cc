@@ -106,7 +106,7 @@ Tensor random_x() {
 TEST_CASE("inputs and outputs of any strides, layer-wise", "[sequence]") {
   const cli::Layer layer = make_model(kConfig, kIn);
   const Tensor x = random_x();
-  const Tensor want = cli::apply(layer.get(), {x, {}, false});
+  const Tensor want = cli::apply(layer.get(), {x, {}});
   for (const Layout& in : layouts()) {
     for (const Layout& out : layouts()) {
       INFO("from " << in.name << " to " << out.name);
@@ -125,7 +125,7 @@ TEST_CASE("inputs and outputs of any strides, layer-wise", "[sequence]") {
 TEST_CASE("inputs and outputs of any strides, step-wise", "[sequence]") {
   const cli::Layer layer = make_model(kConfig, kIn);
   const Tensor x = random_x();
-  const Tensor want = cli::apply(layer.get(), {x, {}, false});
+  const Tensor want = cli::apply(layer.get(), {x, {}});
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.batch = kBatch;
   options.max_steps = 2;
@@ -159,7 +159,7 @@ TEST_CASE("a null mask is all valid", "[sequence]") {
   const cli::Layer layer = make_model(kConfig, kIn);
   Tensor x = random_x();
   x.mask.assign(x.mask.size(), 1);
-  const Tensor want = cli::apply(layer.get(), {x, {}, false});
+  const Tensor want = cli::apply(layer.get(), {x, {}});
   Tensor y = cli::make_sequence(SL_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.mask = nullptr;
@@ -173,7 +173,7 @@ TEST_CASE("a null mask is all valid", "[sequence]") {
 TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") {
   const cli::Layer layer = make_model(kConfig, kIn);
   const Tensor x = random_x();
-  const Tensor want = cli::apply(layer.get(), {x, {}, false});
+  const Tensor want = cli::apply(layer.get(), {x, {}});
   // Time-major masks, on both sides.
   std::vector<uint8_t> in_mask(kBatch * kTime), out_mask(kBatch * kTime, 9);
   for (int64_t b = 0; b < kBatch; ++b) {
@@ -201,7 +201,7 @@ TEST_CASE("one value may stand for a whole axis of the input", "[sequence]") {
   Tensor x = cli::make_sequence(SL_FLOAT32, {kBatch, kTime, kIn});
   float row[kIn] = {1, -2, 3, -4};
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, row[i % kIn]);
-  const Tensor want = cli::apply(layer.get(), {x, {}, false});
+  const Tensor want = cli::apply(layer.get(), {x, {}});
   Tensor y = cli::make_sequence(SL_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.data = row;

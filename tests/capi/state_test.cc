@@ -34,7 +34,7 @@ State alloc(const sl_layer* layer, const sl_state_options& options) {
 
 cli::Input random_input(int64_t batch, int64_t time, int64_t channels, uint32_t seed = 1) {
   std::mt19937 rng(seed);
-  return {cli::random_sequence(SL_FLOAT32, {batch, time, channels}, rng), {}, false};
+  return {cli::random_sequence(SL_FLOAT32, {batch, time, channels}, rng), {}};
 }
 
 std::vector<uint8_t> save(const sl_state* state) {
@@ -66,7 +66,7 @@ TEST_CASE("steps of every sample equal the layer", "[state]") {
     std::vector<int64_t> dims = {2, 12};
     dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
     std::mt19937 rng(5);
-    const cli::Input input{cli::random_sequence(sample.dtype, dims, rng), {}, false};
+    const cli::Input input{cli::random_sequence(sample.dtype, dims, rng), {}};
     const Tensor want = cli::apply(layer.get(), input);
     const double tolerance = sample.dtype == SL_BFLOAT16 ? 1e-2 : 1e-5;
     const auto same = cli::compare_sequences(cli::Stepper(layer.get(), input).run_all(), want,

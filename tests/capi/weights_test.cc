@@ -69,7 +69,7 @@ TEST_CASE("weights from a file, from memory and one by one give the same model",
   const Weights copied = copy(opened.get());
 
   std::mt19937 rng(7);
-  const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 5, 3}, rng), {}, false};
+  const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 5, 3}, rng), {}};
   const Tensor want = cli::apply(create(opened.get()).get(), input);
   CHECK(cli::compare_bits(cli::apply(create(from_memory.get()).get(), input), want).reason == "");
   CHECK(cli::compare_bits(cli::apply(create(copied.get()).get(), input), want).reason == "");
@@ -79,7 +79,7 @@ TEST_CASE("a layer keeps its weights alive", "[weights]") {
   Weights weights = read(dense_image());
   const cli::Layer layer = create(weights.get());
   weights.reset();
-  const cli::Input input{cli::make_sequence(SL_FLOAT32, {1, 1, 3}), {}, false};
+  const cli::Input input{cli::make_sequence(SL_FLOAT32, {1, 1, 3}), {}};
   const Tensor y = cli::apply(layer.get(), input);
   CHECK(y.at(0).real() == 0.5);
   CHECK(y.at(1).real() == -1);
@@ -209,7 +209,7 @@ TEST_CASE("half precision weights are widened", "[weights]") {
   CHECK(sl_weights_add(weights.get(), "params.bias", &bias_view, nullptr) == SL_OK);
   Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 1});
   x.set(0, 2);
-  const Tensor y = cli::apply(create(weights.get()).get(), {x, {}, false});
+  const Tensor y = cli::apply(create(weights.get()).get(), {x, {}});
   CHECK(y.at(0).real() == 3.25);
   CHECK(y.at(1).real() == -4);
 }

@@ -49,7 +49,7 @@ TEST_CASE("the trap notices heap calls and locks", "[trap]") {
 
 TEST_CASE("the trap sees into the library, and into its own thread alone", "[trap]") {
   const cli::Layer layer = make_model(R"({"type":"Dense","features":3})", 2);
-  const cli::Input input{cli::make_sequence(SL_FLOAT32, {1, 4, 2}), {}, false};
+  const cli::Input input{cli::make_sequence(SL_FLOAT32, {1, 4, 2}), {}};
   Tensor y = cli::make_sequence(SL_FLOAT32, {1, 4, 3});
   const sl_sequence in = input.x.view();
   sl_sequence out = y.view();
@@ -102,7 +102,7 @@ TEST_CASE("steps of every kind of layer neither allocate nor lock", "[realtime]"
       std::vector<int64_t> dims = {batch, 12};
       dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
       std::mt19937 rng(5);
-      check(layer.get(), {cli::random_sequence(sample.dtype, dims, rng), {}, false});
+      check(layer.get(), {cli::random_sequence(sample.dtype, dims, rng), {}});
     }
   }
 }
@@ -116,7 +116,7 @@ TEST_CASE("steps of random trees neither allocate nor lock", "[realtime]") {
     std::mt19937 rng(seed);
     std::vector<int64_t> dims = {2, 14};
     dims.insert(dims.end(), tree.channels.begin(), tree.channels.end());
-    check(layer.get(), {cli::random_sequence(SL_FLOAT32, dims, rng), {}, false});
+    check(layer.get(), {cli::random_sequence(SL_FLOAT32, dims, rng), {}});
   }
 }
 
@@ -130,7 +130,7 @@ TEST_CASE("steps of large layers stay on their thread", "[realtime]") {
     INFO(config);
     const cli::Layer layer = make_model(config, 256, &options);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 64, 256}, rng), {}, false};
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 64, 256}, rng), {}};
     for (const int64_t blocks : {1, 32}) {
       CHECK(allocations_of(layer.get(), input, blocks, false) == 0);
     }

@@ -32,7 +32,7 @@ class ConvTransposeLayer : public Layer {
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const final;
-  int64_t output_length(int64_t length, const ChannelSpec&) const final {
+  int64_t output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
     return time().output_length(length);
   }
   std::optional<ChannelSpec> implied_input() const final;

@@ -22,7 +22,7 @@ class SlidingLayer : public Layer {
   int64_t output_latency() const override { return time().output_latency(); }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
-  int64_t output_length(int64_t length, const ChannelSpec&) const final {
+  int64_t output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
     return time().output_length(length);
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const final;

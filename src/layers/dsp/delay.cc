@@ -41,7 +41,7 @@ class Delay final : public PointwiseLayer {
     const int64_t at = delays_layer_ ? -length_ : 0;
     return {StepRange{at, at}};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&) const override {
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return delays_layer_ ? time + length_ : time;
   }
   bool returns_view() const override { return length_ == 0; }

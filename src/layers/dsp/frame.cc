@@ -44,7 +44,7 @@ class Frame final : public Layer {
     out.shape.insert(0, framing_.window().kernel);
     return out;
   }
-  int64_t output_length(int64_t time, const ChannelSpec&) const override {
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return framing_.output_length(time);
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {

@@ -54,7 +54,7 @@ class InverseSTFT final : public Layer {
     }
     return {DType::kFloat32, input.shape.slice(1, input.shape.rank())};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&) const override {
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return adding_.output_length(time);
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {

@@ -26,7 +26,7 @@ class Lookahead final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{length_, length_}};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&) const override {
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return kept(time) + (preserves_length_ ? length_ : 0);
   }
   bool returns_view() const override { return length_ == 0; }
@@ -39,7 +39,8 @@ class Lookahead final : public PointwiseLayer {
   Sequence layer(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
     const int64_t count = kept(x.time);
-    const Sequence y = run.output(x.spec(), x.batch, output_length(x.time, x.spec()));
+    const Sequence y =
+        run.output(x.spec(), x.batch, output_length(x.time, x.spec(), run.constants()));
     std::memset(y.values, 0, y.bytes());
     std::memset(y.mask, 0, static_cast<size_t>(y.steps()));
     for (int64_t b = 0; count > 0 && b < x.batch; ++b) {

@@ -34,7 +34,7 @@ class OverlapAdd final : public Layer {
     }
     return {input.dtype, input.shape.slice(1, input.shape.rank())};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&) const override {
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return adding_.output_length(time);
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {

@@ -34,7 +34,7 @@ class StftLayer : public Layer {
   ReceptiveFields receptive_field_per_step() const final;
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override;
-  int64_t output_length(int64_t time, const ChannelSpec&) const final {
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const final {
     return framing_.output_length(time);
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const final {

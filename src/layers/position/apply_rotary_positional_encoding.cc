@@ -48,6 +48,10 @@ class ApplyRotaryPositionalEncoding final : public Layer {
   ApplyRotaryPositionalEncoding(Fields fields, const Init&)
       : fields_(std::move(fields)), counter_(fields_.valid_only) {}
 
+  std::vector<ConstantSpec> constants() const override {
+    if (fields_.positions_name.empty()) return {};
+    return {{.name = fields_.positions_name, .streamed = true, .broadcasts = true}};
+  }
   ReceptiveFields receptive_field_per_step() const override { return counter_.receptive_field(); }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override;
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
@@ -104,11 +108,7 @@ ChannelSpec ApplyRotaryPositionalEncoding::output_spec(const ChannelSpec& input,
            size, to_string(input.shape));
     }
     if (fields_.positions_name.empty()) return input;
-    const Constant* positions = constants.find(fields_.positions_name);
-    if (!positions) {
-      fail(Code::kInvalidArgument, "the constant \"{}\" is missing", fields_.positions_name);
-    }
-    check_positions(*positions);
+    check_positions(*constants.find(fields_.positions_name));
     return input;
   });
 }

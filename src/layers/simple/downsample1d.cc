@@ -18,7 +18,7 @@ class Downsample1D final : public PointwiseLayer {
   int64_t block_size() const override { return rate_; }
   Ratio output_ratio() const override { return Ratio(1, rate_); }
   int64_t input_latency() const override { return rate_ - 1; }
-  int64_t output_length(int64_t time, const ChannelSpec&) const override {
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return ceil_div(time, rate_);
   }
   Sequence layer(Run& run, const Sequence& x) const override {

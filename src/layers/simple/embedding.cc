@@ -1,7 +1,6 @@
 // Embedding: rows of a table, looked up by integer inputs (reference: simple.Embedding).
-#include <string>
-
 #include "layers/builder.h"
+#include "layers/simple/embedding_fields.h"
 #include "ops/lookup_table.h"
 
 namespace sl {
@@ -9,28 +8,12 @@ namespace {
 
 class Embedding final : public StatelessLayer {
  public:
-  struct Fields {
-    explicit Fields(Config& config)
-        : dimension(config.integer("dimension", 1)),
-          num_embeddings(config.integer("num_embeddings", 1)),
-          param_dtype(config.dtype("param_dtype", DType::kFloat32)),
-          compute_dtype(config.optional_dtype("compute_dtype").value_or(param_dtype)),
-          param_name(config.string("embedding_param_name", "embedding")) {
-      if (!is_float(param_dtype)) config.error("param_dtype", "expected a float dtype");
-      if (!is_float(compute_dtype)) config.error("compute_dtype", "expected a float dtype");
-      config.ignore({"embedding_init", "embedding_sharding"});
-    }
-    int64_t dimension;
-    int64_t num_embeddings;
-    DType param_dtype;
-    DType compute_dtype;
-    std::string param_name;
-  };
+  using Fields = EmbeddingFields;
 
   Embedding(Fields fields, const Init& init)
       : dimension_(fields.dimension),
-        dtype_(fields.compute_dtype),
-        table_(init.weights.get(fields.param_name, {fields.num_embeddings, dimension_}), dtype_) {}
+        dtype_(fields.compute_dtype.value_or(fields.param_dtype)),
+        table_(init.weights.get(fields.param_name, fields.table_shape()), dtype_) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_integer(input.dtype)) {

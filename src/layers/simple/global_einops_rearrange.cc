@@ -42,7 +42,7 @@ class GlobalEinopsRearrange final : public StatelessLayer {
     const Shape out = output_shape(fields_.einops.given_lengths(), input.shape);
     return {input.dtype, out.slice(1, out.rank())};
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
+  int64_t output_length(int64_t time, const ChannelSpec& input, const Constants&) const override {
     const Shape out = output_shape(time, input.shape);
     const Shape expected = output_spec(input, Constants()).shape;
     if (out.slice(1, out.rank()) != expected) {

@@ -31,7 +31,7 @@ class GlobalReshape final : public StatelessLayer {
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     return {input.dtype, fields_.channels};
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
+  int64_t output_length(int64_t time, const ChannelSpec& input, const Constants&) const override {
     if (time * input.shape.size() != fields_.time * fields_.channels.size()) {
       fail(Code::kShape,
            "{} \"{}\": an input of {} steps of {} does not have the {} elements of {} steps of {}",

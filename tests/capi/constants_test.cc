@@ -1,0 +1,293 @@
+// What a model says of its constants, and what it makes of those that it is given.
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+#include "sequence_layers/sequence_layers.hpp"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+using cli::compare_sequences;
+
+std::string conditioning(const std::string& fields) {
+  return R"({"type":"Conditioning","conditioning_name":"c",)" + fields + "}";
+}
+
+const std::string kAdd = R"("projection":"identity","combination":"add")";
+
+std::string serial(const std::string& layers) {
+  return R"({"type":"Serial","layers":[)" + layers + "]}";
+}
+
+// y = x + c with c whole, and the same with c streamed.
+const std::string kWhole = conditioning(kAdd + R"(,"name":"whole")");
+const std::string kStreamed = conditioning(kAdd + R"(,"streaming":true,"name":"streamed")");
+// A projection to [3] of channels [2].
+const std::string kProjected =
+    conditioning(R"("projection":"linear","combination":"add","projection_channel_shape":[3],)"
+                 R"("name":"projected")");
+
+cli::Layer make_projected(const std::string& config) {
+  std::mt19937 rng(1);
+  cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  const auto add = [&](const char* name, std::vector<int64_t> dims) {
+    Tensor tensor = cli::random_sequence(SL_FLOAT32, {1, 1, 2, 3}, rng);
+    tensor.is_array = true;
+    tensor.mask.clear();
+    tensor.dims = std::move(dims);
+    const sl_sequence view = tensor.view();
+    cli::check([&](sl_error* e) { return sl_weights_add(weights.get(), name, &view, e); });
+  };
+  add("params.inner.projected.dense.kernel", {2, 3});
+  add("params.inner.projected.dense.bias", {3});
+  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
+  });
+}
+
+std::string inner(const std::string& layer) {
+  return serial(R"({"type":"Serial","name":"inner","layers":[)" + layer + "]}");
+}
+
+Tensor ramp(std::vector<int64_t> dims, double scale) {
+  Tensor x = cli::make_sequence(SL_FLOAT32, std::move(dims));
+  for (int64_t i = 0; i < x.size(); ++i) x.set(i, scale * static_cast<double>(i + 1));
+  return x;
+}
+
+Tensor as_array(Tensor x) {
+  x.is_array = true;
+  x.mask.clear();
+  return x;
+}
+
+Failure apply_failure(const sl_layer* layer, const Tensor& x, const cli::Constants& constants) {
+  const std::vector<sl_constant> given = cli::views(constants);
+  sl_run_options run = SL_RUN_OPTIONS_INIT;
+  run.constants = given.data();
+  run.num_constants = static_cast<int64_t>(given.size());
+  Tensor y = x;
+  const sl_sequence in = x.view();
+  sl_sequence out = y.view();
+  return failure_of([&](sl_error* e) { return sl_layer_apply(layer, &in, &out, &run, e); });
+}
+
+Failure alloc_failure(const sl_layer* layer, const Tensor& x, int64_t max_steps,
+                      const cli::Constants& constants) {
+  const std::vector<sl_constant> given = cli::views(constants);
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = x.batch();
+  options.max_steps = max_steps;
+  options.input = cli::channel_spec(x);
+  options.constants = given.data();
+  options.num_constants = static_cast<int64_t>(given.size());
+  return failure_of([&](sl_error* e) {
+    sl_state* state = nullptr;
+    const sl_status status = sl_state_alloc(layer, &options, &state, e);
+    sl_state_free(state);
+    return status;
+  });
+}
+
+TEST_CASE("a model tells its constants", "[constants]") {
+  const cli::Layer layer = make_projected(inner(kProjected + "," + kWhole));
+  REQUIRE(sl_layer_constant_count(layer.get()) == 1);  // two layers read the one
+  sl_constant_info info = SL_CONSTANT_INFO_INIT;
+  REQUIRE(sl_layer_constant_info(layer.get(), 0, &info, nullptr) == SL_OK);
+  CHECK(std::string(info.name) == "c");
+  CHECK(std::string(info.layer) == "inner.projected");
+  CHECK(info.kind == SL_CONSTANT_ANY);
+  CHECK(info.required == 1);
+  CHECK(info.streamed == 0);
+  CHECK(info.dtype == -1);
+  REQUIRE(info.rank == 1);
+  CHECK(info.dims[0] == 2);
+
+  CHECK(sl_layer_constant_count(nullptr) == 0);
+  for (const int64_t index : {-1, 1}) {
+    const Failure failure = failure_of(
+        [&](sl_error* e) { return sl_layer_constant_info(layer.get(), index, &info, e); });
+    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.message == "constant " + std::to_string(index) + " of 1");
+  }
+  // Only what struct_size covers is written.
+  sl_constant_info old;
+  std::memset(&old, 0x5a, sizeof(old));
+  old.struct_size = offsetof(sl_constant_info, required);
+  REQUIRE(sl_layer_constant_info(layer.get(), 0, &old, nullptr) == SL_OK);
+  CHECK(std::string(old.name) == "c");
+  CHECK(old.required == 0x5a5a5a5a);
+  CHECK(old.struct_size == offsetof(sl_constant_info, required));
+  old.struct_size = 0;
+  CHECK(sl_layer_constant_info(layer.get(), 0, &old, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+}
+
+TEST_CASE("the C++ wrapper tells constants too", "[constants]") {
+  const sequence_layers::Layer layer(kStreamed, sequence_layers::Weights());
+  const auto constants = layer.constants();
+  REQUIRE(constants.size() == 1);
+  CHECK(std::string(constants[0].name) == "c");
+  CHECK(constants[0].streamed == 1);
+  CHECK(constants[0].rank == -1);
+  const Tensor c = ramp({1, 1, 4, 3}, 1);
+  const sl_channel_spec out =
+      layer.output_spec(cli::channel_spec(ramp({1, 1, 3}, 1)), {{"c", c.view()}});
+  CHECK(out.rank == 2);
+  CHECK(out.dims[0] == 4);
+}
+
+TEST_CASE("wrong constants are refused by name and layer", "[constants]") {
+  const cli::Layer layer = make_projected(inner(kProjected));
+  const Tensor x = ramp({2, 4, 3}, 1), c = ramp({2, 4, 2}, 1);
+  const auto refused = [&](const cli::Constants& constants, sl_status status,
+                           const std::string& message) {
+    for (const Failure& failure :
+         {apply_failure(layer.get(), x, constants), alloc_failure(layer.get(), x, 4, constants)}) {
+      CHECK(failure.status == status);
+      CHECK(failure.message == message);
+    }
+  };
+  refused({}, SL_ERROR_INVALID_ARGUMENT,
+          "constant \"c\" is missing: Conditioning \"inner.projected\" reads it");
+  refused({{"C", c}}, SL_ERROR_INVALID_ARGUMENT,
+          "constant \"c\" is missing: Conditioning \"inner.projected\" reads it; \"C\" was given");
+  refused({{"c", c}, {"c", c}}, SL_ERROR_INVALID_ARGUMENT, "constant \"c\" is given twice");
+  const std::string expects = "Conditioning \"inner.projected\" expects ";
+  refused({{"c", ramp({2, 4, 5}, 1)}}, SL_ERROR_SHAPE,
+          "constant \"c\" has channels of [5]: " + expects + "[2]");
+  refused({{"c", ramp({3, 4, 2}, 1)}}, SL_ERROR_SHAPE,
+          "constant \"c\" has a batch of 3: " + expects + "2 or 1");
+  refused({{"c", as_array(ramp({2, 5}, 1))}}, SL_ERROR_SHAPE,
+          "constant \"c\" has items of [5]: " + expects + "[2]");
+  Tensor scalar = as_array(ramp({1, 1}, 1));
+  scalar.dims.clear();
+  refused({{"c", scalar}}, SL_ERROR_SHAPE,
+          "constant \"c\" is an array of rank 0: " + expects + "the batch as its first axis");
+
+  CHECK_THAT(apply_failure(layer.get(), x, {{"c", ramp({2, 3, 2}, 1)}}).message,
+             Contains("constant \"c\" has 3 steps: expected 4, as x has"));
+}
+
+TEST_CASE("constants come as sequences and as arrays, whole and streamed", "[constants]") {
+  std::mt19937 rng(3);
+  for (const std::string& config : {kWhole, kStreamed}) {
+    const cli::Layer layer = make_model(config);
+    for (const bool array : {false, true}) {
+      cli::Input input;
+      input.x = cli::random_sequence(SL_FLOAT32, {2, 9, 3}, rng);
+      const Tensor c = cli::random_sequence(SL_FLOAT32, {2, 9, 3}, rng);
+      input.constants = {{"c", array ? as_array(cli::slice_time(c, 0, 1)) : c}};
+      if (array) input.constants[0].value.dims = {2, 3};
+      const Tensor y = cli::apply(layer.get(), input);
+      for (int64_t b = 0; b < 2; ++b) {
+        for (int64_t t = 0; t < 9; ++t) {
+          const int64_t i = 3 * (9 * b + t), from = array ? 27 * b : i;
+          CHECK(y.valid(b, t) == (input.x.valid(b, t) && (array || c.valid(b, t))));
+          CHECK(y.at(i).real() == Approx((input.x.at(i) + c.at(from)).real()));
+        }
+      }
+      for (const int64_t blocks : {1, 2}) {
+        cli::Stepper::Options options;
+        options.blocks_per_step = blocks;
+        cli::Stepper stepper(layer.get(), input, options);
+        CHECK(compare_sequences(stepper.run_all(), y, {}).reason == "");
+        CHECK(stepper.allocations() == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("one batch item and one step of a constant serve all", "[constants]") {
+  const cli::Layer layer = make_model(kWhole);
+  cli::Input input{ramp({2, 4, 1}, 1), {{"c", ramp({1, 1, 1}, 10)}}};
+  const Tensor y = cli::apply(layer.get(), input);
+  for (int64_t i = 0; i < y.size(); ++i) CHECK(y.at(i) == input.x.at(i) + 10.0);
+  CHECK(compare_sequences(cli::Stepper(layer.get(), input).run_all(), y, {}).reason == "");
+}
+
+TEST_CASE("steps beyond the end of a whole constant are invalid", "[constants]") {
+  const cli::Layer layer = make_model(kWhole);
+  const Tensor x = ramp({1, 6, 1}, 1), c = ramp({1, 4, 1}, 10);
+  cli::Stepper stepper(layer.get(), cli::Input{x, {{"c", c}}}, {4});
+  const Tensor y = stepper.run(0, 2);
+  REQUIRE(y.time() == 8);
+  for (int64_t t = 0; t < 8; ++t) {
+    CHECK(y.valid(0, t) == (t < 4));
+    if (t < 4) CHECK(y.at(t) == x.at(t) + c.at(t));
+  }
+}
+
+TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
+  const cli::Layer layer = make_model(kStreamed);
+  const Tensor x = ramp({1, 4, 3}, 1);
+  CHECK(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 4, 3}, 1)}}).status == SL_OK);
+  CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 8, 3}, 1)}}).message,
+             Contains("constant \"c\" has 8 steps: expected 4, as x has"));
+  CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 3, 3}, 1)}}).message,
+             Contains("constant \"c\" has 3 steps for 4 of x: each block of 1 needs as many"));
+
+  // A shorter step takes its share, and no other length.
+  const Tensor c = ramp({1, 4, 3}, 1), half = cli::slice_time(x, 0, 2);
+  sl_constant constant = {"c", c.view()};
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.max_steps = 4;
+  options.input = cli::channel_spec(x);
+  options.constants = &constant;
+  options.num_constants = 1;
+  const cli::State state = cli::make<sl_state>(
+      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
+  sl_run_options run = SL_RUN_OPTIONS_INIT;
+  run.constants = &constant;
+  run.num_constants = 1;
+  Tensor y = half;
+  const sl_sequence in = half.view();
+  sl_sequence out = y.view();
+  const auto step = [&](sl_error* e) {
+    return sl_layer_step(layer.get(), state.get(), &in, &out, &run, e);
+  };
+  CHECK(failure_of(step).message ==
+        "constant \"c\" is float32 [1, 4, 3]: the stream was made for float32 [1, 2, 3]");
+  constant.value.dims[1] = 2;
+  CHECK(failure_of(step).status == SL_OK);
+  CHECK(y.at(0) == 2.0);
+}
+
+TEST_CASE("a constant is streamed or whole, not both", "[constants]") {
+  const cli::Layer layer = make_model(serial(kStreamed + "," + kWhole));
+  const Tensor x = ramp({1, 2, 1}, 1);
+  CHECK(apply_failure(layer.get(), x, {{"c", x}}).status == SL_OK);
+  const Failure failure = alloc_failure(layer.get(), x, 2, {{"c", x}});
+  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK(failure.message ==
+        "constant \"c\" cannot be both streamed, as Conditioning \"streamed\" reads it, and whole, "
+        "as Conditioning \"whole\" does");
+}
+
+TEST_CASE("every combinator hands constants on", "[constants]") {
+  std::mt19937 rng(5);
+  const std::string both = R"({"type":"Parallel","combination":"add","layers":[)" + kWhole +
+                           R"(,{"type":"Residual","layers":[)" + kWhole + "]}]}";
+  const std::string repeated = R"({"type":"Repeat","num_repeats":2,"layer":)" + serial(both) + "}";
+  const cli::Layer layer = make_model(serial(R"({"type":"Delay","length":1},)" + repeated));
+  REQUIRE(sl_layer_constant_count(layer.get()) == 1);
+  cli::Input input;
+  input.x = cli::random_sequence(SL_FLOAT32, {2, 6, 3}, rng);
+  input.constants = {{"c", cli::random_sequence(SL_FLOAT32, {2, 7, 3}, rng)}};
+  const Tensor y = cli::apply(layer.get(), input);
+  CHECK(compare_sequences(cli::Stepper(layer.get(), input).run_all(), y, {}).reason == "");
+}
+
+TEST_CASE("states of different constants do not mix", "[constants]") {
+  const cli::Layer layer = make_model(kWhole);
+  const Tensor x = ramp({1, 2, 1}, 1);
+  cli::Stepper longer(layer.get(), {x, {{"c", ramp({1, 3, 1}, 1)}}});
+  cli::Stepper shorter(layer.get(), {x, {{"c", ramp({1, 2, 1}, 1)}}});
+  CHECK_THROWS_WITH(longer.load(shorter.save()), Contains("input spec or constants"));
+}
+
+}  // namespace
+}  // namespace sl::testing

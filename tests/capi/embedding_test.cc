@@ -1,0 +1,55 @@
+// An EmbeddingTranspose with a table of its own, and with that of an Embedding elsewhere.
+#include <catch2/catch.hpp>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+constexpr const char* kTable = R"({"type":"Embedding","dimension":4,"num_embeddings":3})";
+
+std::string model(const std::string& path) {
+  return R"({"type":"Serial","layers":[{"type":"Serial","name":"in","layers":[)"
+         R"({"type":"Embedding","dimension":4,"num_embeddings":3,"name":"tokens"}]},)"
+         R"({"type":"EmbeddingTranspose","name":"logits",)" +
+         path + R"("embedding":)" + kTable + "}]}";
+}
+
+// Tables of 3 x 4, all of the same numbers, and a bias.
+Tensor logits(const std::string& config, const std::vector<std::string>& tables) {
+  const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  const auto add = [&](const std::string& name, std::vector<int64_t> dims) {
+    Tensor tensor = cli::make_array(SL_FLOAT32, std::move(dims));
+    for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, static_cast<double>(i % 5) - 1.5);
+    const sl_sequence view = tensor.view();
+    cli::check([&](sl_error* e) { return sl_weights_add(weights.get(), name.c_str(), &view, e); });
+  };
+  for (const std::string& name : tables) add(name, {3, 4});
+  add("params.logits.bias", {3});
+  const cli::Layer layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
+  });
+  Tensor x = cli::make_sequence(SL_INT32, {1, 3});
+  for (int64_t i = 0; i < 3; ++i) x.set(i, static_cast<double>(i));
+  return cli::apply(layer.get(), {x, {}});
+}
+
+TEST_CASE("an EmbeddingTranspose shares the table at a path", "[embedding]") {
+  const Tensor own =
+      logits(model(""), {"params.in.tokens.embedding", "params.logits.embedding.embedding"});
+  const Tensor shared =
+      logits(model(R"("embedding_path":"in.tokens",)"), {"params.in.tokens.embedding"});
+  CHECK(own.dims == std::vector<int64_t>{1, 3, 3});
+  // |row 0|^2 of (-1.5, -0.5, 0.5, 1.5), and its bias.
+  CHECK(own.at(0).real() == Approx(5 - 1.5));
+  CHECK(cli::compare_bits(shared, own).reason == "");
+  CHECK_THROWS_WITH(logits(model(R"("embedding_path":"tokens",)"), {"params.in.tokens.embedding"}),
+                    Contains("tensor \"params.tokens.embedding\" is missing"));
+}
+
+}  // namespace
+}  // namespace sl::testing

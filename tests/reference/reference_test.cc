@@ -1,0 +1,115 @@
+// Every layer of the reference, and every field of its config, can be named in ours. What the
+// reference has is recorded in config_classes.json (packaging/python: config_classes.py).
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <map>
+#include <nlohmann/json.hpp>
+#include <set>
+#include <string>
+
+#include "cli/model.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using nlohmann::json;
+
+// Those that no JSON can describe.
+const std::map<std::string, std::string> kNotInJson = {
+    {"Lambda", "it runs a Python function"},
+};
+
+// Configs of the types that have required fields and no recorded case.
+const std::map<std::string, const char*> kExamples = {
+    {"EmbeddingTranspose",
+     R"({"embedding":{"type":"Embedding","dimension":2,"num_embeddings":3}})"},
+    {"SwapAxes", R"({"axis1":2,"axis2":3})"},
+    {"Upsample2D", R"({"rate":[2,2]})"},
+};
+
+json reference_classes() { return json::parse(cli::read_file(SL_REFERENCE_CLASSES)); }
+
+bool is_attention(const json& layer) {
+  const auto module = layer.at("module").get<std::string>();
+  return module.starts_with("attention") || module == "examples.global_style_token";
+}
+
+std::set<std::string> registered_types() {
+  std::set<std::string> types;
+  for (int64_t i = 0; i < sl_registry_count(nullptr); ++i)
+    types.insert(sl_registry_type(nullptr, i));
+  return types;
+}
+
+// The first config of each type, at any depth.
+void collect_examples(const json& value, std::map<std::string, json>& examples) {
+  if (!value.is_structured()) return;
+  if (value.is_object() && value.contains("type") && value["type"].is_string())
+    examples.try_emplace(value["type"].get<std::string>(), value);
+  for (const json& child : value) collect_examples(child, examples);
+}
+
+std::map<std::string, json> recorded_examples() {
+  std::map<std::string, json> examples;
+  for (const auto& file : std::filesystem::directory_iterator(SL_GOLDEN_DIR)) {
+    if (file.path().extension() != ".json") continue;
+    const json recorded = json::parse(cli::read_file(file.path().string()));
+    for (const json& c : recorded.at("cases")) collect_examples(c.at("config"), examples);
+  }
+  return examples;
+}
+
+// A config with every field of the reference: its default where the example has none.
+json full_config(const json& layer, json config) {
+  config["type"] = layer.at("type");
+  for (const json& field : layer.at("fields")) {
+    const auto name = field.at("name").get<std::string>();
+    if (!config.contains(name)) config[name] = field.value("default", json());
+  }
+  return config;
+}
+
+TEST_CASE("every layer of the reference is registered", "[reference]") {
+  const std::set<std::string> types = registered_types();
+  for (const json& layer : reference_classes()) {
+    const auto type = layer.at("type").get<std::string>();
+    if (types.contains(type)) continue;
+    const std::string missing = layer.at("module").get<std::string>() + "." + type;
+    if (kNotInJson.contains(type)) {
+      UNSCOPED_INFO("left out: " << missing << ", as " << kNotInJson.at(type));
+    } else if (is_attention(layer)) {
+      WARN("missing: " << missing);
+    } else {
+      FAIL_CHECK("missing: " << missing);
+    }
+  }
+  for (const auto& [type, reason] : kNotInJson) CHECK_FALSE(types.contains(type));
+}
+
+TEST_CASE("every field of the reference is known", "[reference]") {
+  const std::set<std::string> types = registered_types();
+  std::map<std::string, json> examples = recorded_examples();
+  for (const auto& [type, config] : kExamples) examples.try_emplace(type, json::parse(config));
+  for (const json& layer : reference_classes()) {
+    const auto type = layer.at("type").get<std::string>();
+    if (!types.contains(type)) continue;
+    const auto example = examples.find(type);
+    const json config =
+        full_config(layer, example == examples.end() ? json::object() : example->second);
+    const std::string text = config.dump();
+    sl_layer* made = nullptr;
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_layer_create(text.data(), text.size(), nullptr, nullptr, &made, e);
+    });
+    sl_layer_free(made);
+    // Fields are checked before children are made and weights looked for.
+    const bool known = failure.status != SL_ERROR_CONFIG ||
+                       failure.message.find("unknown layer type") != std::string::npos;
+    INFO(type << ": " << failure.message);
+    CHECK(known);
+  }
+}
+
+}  // namespace
+}  // namespace sl::testing
