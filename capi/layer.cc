@@ -161,7 +161,7 @@ sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* inp
     const std::vector<sl::Constant> specs = sl::capi::constant_specs(views);
     const sl::ChannelSpec out =
         root(layer).output_spec(sl::capi::to_spec(input, "input"), Constants(specs));
-    sl::capi::from_spec(out, not_null(output, "output"));
+    sl::capi::from_spec(out, not_null(output, "output"), "output");
   });
 }
 
@@ -171,7 +171,7 @@ sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* input, sl_
     if (!spec)
       sl::fail(Code::kUnsupported,
                "neither the model's weights nor its first layer tell its input spec");
-    sl::capi::from_spec(*spec, not_null(input, "input"));
+    sl::capi::from_spec(*spec, not_null(input, "input"), "input");
   });
 }
 

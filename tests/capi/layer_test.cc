@@ -1,5 +1,6 @@
 // Layers: making, properties, describing, applying.
 #include <catch2/catch.hpp>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -429,6 +430,29 @@ TEST_CASE("registered types", "[layer]") {
   CHECK(names.count("Conv1D") == 1);
   CHECK(sl_registry_type(nullptr, -1) == nullptr);
   CHECK(sl_registry_type(nullptr, count) == nullptr);
+}
+
+TEST_CASE("of an output struct only the part that the caller knows is written", "[layer]") {
+  const Layer layer = make_model(R"({"type":"Identity"})");
+  sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
+  input.rank = 2;
+  input.dims[0] = 3;
+  input.dims[1] = 5;
+  sl_channel_spec output = SL_CHANNEL_SPEC_INIT;
+  output.struct_size = static_cast<uint32_t>(offsetof(sl_channel_spec, dims) + sizeof(int64_t));
+  output.dims[1] = -7;
+  const auto ask = [&] {
+    return failure_of([&](sl_error* e) {
+      return sl_layer_output_spec(layer.get(), &input, nullptr, 0, &output, e);
+    });
+  };
+  CHECK(ask().status == SL_OK);
+  CHECK(output.rank == 2);
+  CHECK(output.dims[0] == 3);
+  CHECK(output.dims[1] == -7);
+  CHECK(output.struct_size == offsetof(sl_channel_spec, dims) + sizeof(int64_t));
+  output.struct_size = 0;
+  CHECK(ask().status == SL_ERROR_INVALID_ARGUMENT);
 }
 
 }  // namespace
