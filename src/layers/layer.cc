@@ -11,7 +11,19 @@ void Declaration::append(std::string& path, std::string_view name) {
 void Declaration::state(std::string_view name, DType dtype, const Shape& shape, double fill) {
   std::string path = state_path_;
   append(path, name);
-  states_.push_back({std::move(path), dtype, shape, fill});
+  StateTensor tensor;
+  tensor.name = std::move(path);
+  tensor.dtype = dtype;
+  tensor.shape = shape;
+  tensor.fill = fill;
+  states_.push_back(std::move(tensor));
+}
+
+void Declaration::index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
+                        double fill) {
+  state(name, DType::kInt32, shape, fill);
+  states_.back().least = least;
+  states_.back().most = most;
 }
 
 void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
