@@ -57,9 +57,8 @@ class CustomLayer final : public Layer {
     return properties_.output_latency >= 0 ? properties_.output_latency : Layer::output_latency();
   }
   ReceptiveFields receptive_field_per_step() const override {
-    return ReceptiveFields(
-        static_cast<size_t>(output_ratio().numerator()),
-        StepRange{properties_.receptive_field_start, properties_.receptive_field_end});
+    return repeated(StepRange{properties_.receptive_field_start, properties_.receptive_field_end},
+                    output_ratio().numerator());
   }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {

@@ -33,13 +33,14 @@ void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
 }
 
 int64_t Layer::accumulated_input_latency(int64_t input_latency) const {
-  return output_ratio().inverse().ceil_times(input_latency) + this->input_latency();
+  return checked_sum(output_ratio().inverse().ceil_times(input_latency), this->input_latency());
 }
 
 int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
   const Ratio ratio = output_ratio();
   // -latency mod (1 / ratio), as a fraction of `numerator`.
-  const int64_t missing = floor_mod(-output_latency * ratio.numerator(), ratio.denominator());
+  const int64_t missing =
+      floor_mod(checked_product(-output_latency, ratio.numerator()), ratio.denominator());
   if (missing != 0) {
     fail(Code::kUnsupported,
          "{} \"{}\": the step-wise output latency {} of the layers before it is not divisible by "
@@ -48,7 +49,7 @@ int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
          type_, name_, output_latency, ratio.numerator(), ratio.denominator(), missing,
          ratio.numerator());
   }
-  return ratio.floor_times(output_latency) + this->output_latency();
+  return checked_sum(ratio.floor_times(output_latency), this->output_latency());
 }
 
 int64_t Layer::output_length(int64_t time, const ChannelSpec&) const {

@@ -37,7 +37,7 @@ class TreeBuilder final : public Builder {
     std::string name = name_of(config, default_name);
     const int64_t before = scope.use().parameters;
     const WeightScope own = share_scope ? scope : scope.child(name);
-    std::unique_ptr<Layer> layer = (*factory)(config, Init{own, *this});
+    std::unique_ptr<Layer> layer = make(*factory, config, Init{own, *this});
     layer->identify(config.type(), std::move(name), scope.use().parameters - before);
     return layer;
   }
@@ -48,6 +48,30 @@ class TreeBuilder final : public Builder {
   }
 
  private:
+  // Times that overflow are the config's error, told where they arise.
+  static std::unique_ptr<Layer> make(const TypeFactory& factory, Config& config, const Init& init) {
+    try {
+      std::unique_ptr<Layer> layer = factory(config, init);
+      check_times(*layer);
+      return layer;
+    } catch (const TimeOverflow& error) {
+      fail(Code::kConfig, "{}: {}", config.path(), error.what());
+    }
+  }
+
+  static void check_times(const Layer& layer) {
+    try {
+      layer.output_ratio();
+      layer.block_size();
+      layer.input_latency();
+      layer.output_latency();
+    } catch (const TimeOverflow&) {
+      throw;
+    } catch (const Error&) {
+      // Other errors are for those who ask for the property.
+    }
+  }
+
   struct Depth {
     explicit Depth(const TreeBuilder* builder) : builder(builder) {
       // Without the path: it is as long as the nesting is deep.

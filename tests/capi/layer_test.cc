@@ -455,5 +455,27 @@ TEST_CASE("of an output struct only the part that the caller knows is written", 
   CHECK(ask().status == SL_ERROR_INVALID_ARGUMENT);
 }
 
+TEST_CASE("times that 64 bits cannot count are an error of the config", "[layer]") {
+  const std::string down = R"({"type":"Downsample1D","rate":2147483648})";
+  const auto serial = [](const std::string& layers) {
+    return R"({"type":"Serial","layers":[)" + layers + "]}";
+  };
+  const Failure failure = failure_of([&](sl_error* e) {
+    return create(serial(R"({"type":"Relu"},)" + serial(down + "," + down + "," + down)), nullptr,
+                  e);
+  });
+  CHECK(failure.status == SL_ERROR_CONFIG);
+  CHECK_THAT(failure.message, Contains("$.layers[1]: "));
+  CHECK_THAT(failure.message, Contains("must fit 64 bits"));
+
+  // A rate that is large but fits: only its receptive field per step cannot be told.
+  const Layer up = make_model(R"({"type":"Upsample1D","rate":2147483648})");
+  int64_t count = 0;
+  const Failure field =
+      failure_of([&](sl_error* e) { return sl_layer_receptive_field_count(up.get(), &count, e); });
+  CHECK(field.status == SL_ERROR_UNSUPPORTED);
+  CHECK_THAT(field.message, Contains("2147483648 steps"));
+}
+
 }  // namespace
 }  // namespace sl::testing
