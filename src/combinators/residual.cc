@@ -62,6 +62,8 @@ class Residual final : public ShortcutLayer {
           init.builder.build(fields.shortcut_layers->front(), init.weights, "shortcut_layer"));
       return Chain(std::move(layers));
     }
+    // The name is taken even if no layer is there.
+    init.weights.reserve("shortcut_layer", fields.path + ".shortcut_layers");
     if (fields.shortcut_layers) {
       const WeightScope scope = init.weights.child("shortcut_layer");
       layers = init.builder.build_list(*fields.shortcut_layers, scope, {});
