@@ -57,15 +57,14 @@ class CustomLayer final : public Layer {
     return properties_.output_latency >= 0 ? properties_.output_latency : Layer::output_latency();
   }
   ReceptiveFields receptive_field_per_step() const override {
-    return ReceptiveFields(
-        static_cast<size_t>(output_ratio().numerator()),
-        StepRange{properties_.receptive_field_start, properties_.receptive_field_end});
+    return repeated(StepRange{properties_.receptive_field_start, properties_.receptive_field_end},
+                    output_ratio().numerator());
   }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!callbacks_.output_spec) return input;
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT, out = SL_CHANNEL_SPEC_INIT;
-    from_spec(input, &in);
+    from_spec(input, &in, "input");
     sl_error error = SL_ERROR_INIT;
     const sl_status status = callbacks_.output_spec(instance_.get(), &in, &out, &error);
     check(status, error, type_name_, "output_spec");
@@ -75,7 +74,7 @@ class CustomLayer final : public Layer {
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (!callbacks_.state_size || input.mode != Mode::kStep) return;
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT;
-    from_spec(input.channels, &in);
+    from_spec(input.channels, &in, "input");
     size_t bytes = 0;
     sl_error error = SL_ERROR_INIT;
     check(callbacks_.state_size(instance_.get(), input.batch, &in, &bytes, &error), error,
@@ -134,7 +133,7 @@ class CustomLayer final : public Layer {
     void* state = run.state<std::byte>();
     if (*started == 0 && callbacks_.state_init) {
       sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
-      from_spec(x.spec(), &spec);
+      from_spec(x.spec(), &spec, "input");
       if (callbacks_.state_init(instance_.get(), x.batch, &spec, state) != SL_OK) {
         fail(Code::kCallback, "custom layer {}: state_init failed", type_name_);
       }

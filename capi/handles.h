@@ -1,6 +1,7 @@
 // What the opaque handles are, and how calls turn exceptions into status and error.
 #pragma once
 
+#include <algorithm>
 #include <cstring>
 #include <memory>
 #include <new>
@@ -79,9 +80,20 @@ T read_struct(const T* given, const T& defaults, const char* name) {
   return out;
 }
 
+// Copies to a caller's struct the part that its struct_size covers.
+template <typename T>
+void write_struct(T value, T* out, const char* name) {
+  if (out->struct_size < sizeof(uint32_t)) {
+    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name,
+         out->struct_size);
+  }
+  value.struct_size = out->struct_size;
+  memcpy(static_cast<void*>(out), &value, std::min<size_t>(value.struct_size, sizeof(T)));
+}
+
 DType to_dtype(sl_dtype dtype, const char* name);
 ChannelSpec to_spec(const sl_channel_spec* spec, const char* name);
-void from_spec(const ChannelSpec& spec, sl_channel_spec* out);
+void from_spec(const ChannelSpec& spec, sl_channel_spec* out, const char* name);
 
 // Dims and dtype of a view; with `needs_data`, its data too.
 View to_view(const sl_sequence* sequence, const char* name, bool needs_data);
@@ -96,7 +108,7 @@ Shape dims_of(const SequenceSpec& spec);
 Allocator to_allocator(const sl_allocator* allocator);
 
 // The view of a weight tensor.
-void set_tensor(const Tensor& tensor, sl_sequence* out);
+void set_tensor(const Tensor& tensor, sl_sequence* out, const char* name);
 
 // The constants of a call, in the order given.
 struct ConstantViews {

@@ -183,7 +183,7 @@ sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* inp
     const ConstantSpecs specs(constants, num_constants);
     const sl::ChannelSpec out =
         model_of(layer).output_spec(sl::capi::to_spec(input, "input"), specs.all());
-    sl::capi::from_spec(out, not_null(output, "output"));
+    sl::capi::from_spec(out, not_null(output, "output"), "output");
   });
 }
 
@@ -193,7 +193,7 @@ sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* input, sl_
     if (!spec)
       sl::fail(Code::kUnsupported,
                "neither the model's weights nor its first layer tell its input spec");
-    sl::capi::from_spec(*spec, not_null(input, "input"));
+    sl::capi::from_spec(*spec, not_null(input, "input"), "input");
   });
 }
 

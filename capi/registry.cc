@@ -44,6 +44,6 @@ sl_status sl_weight_source_find(const sl_weight_source* source, const char* coll
     const sl::Tensor found =
         not_null(source, "source")
             ->scope.get_any(not_null(name, "name"), collection ? collection : "params");
-    sl::capi::set_tensor(found, not_null(tensor, "tensor"));
+    sl::capi::set_tensor(found, not_null(tensor, "tensor"), "tensor");
   });
 }

@@ -42,14 +42,16 @@ ChannelSpec to_spec(const sl_channel_spec* given, const char* name) {
   return out;
 }
 
-void from_spec(const ChannelSpec& spec, sl_channel_spec* out) {
+void from_spec(const ChannelSpec& spec, sl_channel_spec* out, const char* name) {
   if (spec.shape.rank() > SL_MAX_CHANNEL_RANK) {
     fail(Code::kShape, "channel shape {} has more than {} dimensions", to_string(spec.shape),
          SL_MAX_CHANNEL_RANK);
   }
-  out->dtype = static_cast<sl_dtype>(spec.dtype);
-  out->rank = spec.shape.rank();
-  for (int i = 0; i < spec.shape.rank(); ++i) out->dims[i] = spec.shape[i];
+  sl_channel_spec value = SL_CHANNEL_SPEC_INIT;
+  value.dtype = static_cast<sl_dtype>(spec.dtype);
+  value.rank = spec.shape.rank();
+  for (int i = 0; i < spec.shape.rank(); ++i) value.dims[i] = spec.shape[i];
+  write_struct(value, out, name);
 }
 
 View to_view(const sl_sequence* given, const char* name, bool needs_data) {

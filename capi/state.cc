@@ -132,7 +132,7 @@ sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** nam
     const sl::StateTensor& spec = state->stream->plan().tensors()[i];
     if (name) *name = spec.name.c_str();
     if (!tensor) return;
-    sl::capi::set_tensor({spec.dtype, spec.shape, state->stream->tensor(i)}, tensor);
+    sl::capi::set_tensor({spec.dtype, spec.shape, state->stream->tensor(i)}, tensor, "tensor");
   });
 }
 

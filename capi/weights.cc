@@ -14,11 +14,12 @@ sl_weights* wrap(std::shared_ptr<sl::TensorStore> store) {
 
 namespace sl::capi {
 
-void set_tensor(const Tensor& tensor, sl_sequence* out) {
-  *out = SL_SEQUENCE_INIT;
-  out->is_array = 1;
-  set_dims(out, tensor.dtype, tensor.shape);
-  out->data = const_cast<std::byte*>(tensor.data);
+void set_tensor(const Tensor& tensor, sl_sequence* out, const char* name) {
+  sl_sequence value = SL_SEQUENCE_INIT;
+  value.is_array = 1;
+  set_dims(&value, tensor.dtype, tensor.shape);
+  value.data = const_cast<std::byte*>(tensor.data);
+  write_struct(value, out, name);
 }
 
 }  // namespace sl::capi
@@ -70,7 +71,7 @@ sl_status sl_weights_get(const sl_weights* weights, int64_t index, const char** 
     }
     const std::string& key = weights->store->name_at(static_cast<size_t>(index));
     if (name) *name = key.c_str();
-    if (tensor) sl::capi::set_tensor(*weights->store->find(key), tensor);
+    if (tensor) sl::capi::set_tensor(*weights->store->find(key), tensor, "tensor");
   });
 }
 
@@ -79,7 +80,7 @@ sl_status sl_weights_find(const sl_weights* weights, const char* name, sl_sequen
   return guard(error, [&] {
     const sl::Tensor* found = not_null(weights, "weights")->store->find(not_null(name, "name"));
     if (!found) sl::fail(Code::kWeights, "there is no tensor \"{}\"", name);
-    sl::capi::set_tensor(*found, not_null(tensor, "tensor"));
+    sl::capi::set_tensor(*found, not_null(tensor, "tensor"), "tensor");
   });
 }
 

@@ -187,8 +187,8 @@ typedef void (*sl_parallel_for)(void* user_data, int64_t count,
 enum { SL_LOG_DEBUG = 0, SL_LOG_INFO = 1, SL_LOG_WARNING = 2, SL_LOG_ERROR = 3, SL_LOG_OFF = 4 };
 typedef void (*sl_log_callback)(void* user_data, int32_t level, const char* message);
 
-/* Sends log messages of at least `level` to `callback`; null restores the default (spdlog to
- * stderr, warnings and above). Steps never log. Not to be called while other threads are inside the
+/* Sends log messages of at least `level` to `callback`; null sends them to stderr (spdlog). The
+ * default is null with SL_LOG_WARNING. Steps never log. Not to be called while other threads are inside the
  * library. Since 1.0. */
 SL_API void sl_log_set(sl_log_callback callback, void* user_data, int32_t level);
 

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
-#include <numeric>
 
 namespace sl {
 
@@ -11,6 +10,7 @@ std::vector<bool> read_share_scope(Config& config, size_t count) {
   const Json* value = config.raw("share_scope");
   if (!value) return std::vector<bool>(count, false);
   if (value->is_boolean()) return std::vector<bool>(count, value->get<bool>());
+  if (value->is_array() && value->empty()) return std::vector<bool>(count, false);
   const bool fits = value->is_array() && value->size() == count &&
                     std::ranges::all_of(*value, [](const Json& v) { return v.is_boolean(); });
   if (!fits)
@@ -33,6 +33,7 @@ std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
 Chain::Chain(Layers layers) : layers_(std::move(layers)) {
   working_layers_ = static_cast<size_t>(
       std::ranges::count_if(layers_, [](const auto& l) { return !l->returns_view(); }));
+  for (const auto& layer : layers_) output_ratio_ = output_ratio_ * layer->output_ratio();
 }
 
 std::vector<const Layer*> Chain::layers() const {
@@ -42,30 +43,17 @@ std::vector<const Layer*> Chain::layers() const {
 }
 
 int64_t Chain::block_size() const {
-  // Always a whole number: each layer's own blocks come out of whole blocks of the layers before
-  // it.
+  // Where a layer without blocks changes the rate (it cannot step), a block of what follows comes
+  // out of a part of a step: the multiple of both as fractions is always a whole number.
   int64_t block = 1;
   Ratio ratio;
   for (const auto& layer : layers_) {
-    const int64_t here = ratio.floor_times(block);
-    const int64_t needed = std::lcm(here, layer->block_size());
-    const Ratio before = Ratio(needed) * ratio.inverse();
-    if (before.denominator() != 1) {
-      fail(Code::kUnsupported,
-           "{}: the layers before it make {} steps of a block of {}, which its block size {} does "
-           "not fit",
-           layer->type(), here, block, layer->block_size());
-    }
-    block = before.numerator();
+    const Ratio here = Ratio(block) * ratio;
+    const int64_t needed = checked_lcm(here.numerator(), layer->block_size());
+    block = (Ratio(needed) * ratio.inverse()).numerator();
     ratio = ratio * layer->output_ratio();
   }
   return block;
-}
-
-Ratio Chain::output_ratio() const {
-  Ratio ratio;
-  for (const auto& layer : layers_) ratio = ratio * layer->output_ratio();
-  return ratio;
 }
 
 bool Chain::supports_step() const {
@@ -86,13 +74,16 @@ int64_t Chain::accumulated_output_latency(int64_t latency) const {
 ReceptiveFields Chain::receptive_field_per_step() const {
   // Extra steps do no harm: the least common multiple of all cycles covers the chain's.
   size_t cycle = 1;
-  for (const auto& layer : layers_)
-    cycle = std::lcm(cycle, layer->receptive_field_per_step().size());
+  std::vector<ReceptiveFields> each;  // asked for once: layers nest
+  for (const auto& layer : layers_) {
+    each.push_back(layer->receptive_field_per_step());
+    cycle = common_cycle(cycle, each.back().size());
+  }
   ReceptiveFields fields(cycle, StepRange{0, 0});
   Ratio ratio;
-  for (auto it = layers_.rbegin(); it != layers_.rend(); ++it) {
-    fields = precede(fields, ratio, (*it)->receptive_field_per_step(), (*it)->output_ratio());
-    ratio = ratio * (*it)->output_ratio();
+  for (size_t i = layers_.size(); i-- > 0;) {
+    fields = precede(fields, ratio, each[i], layers_[i]->output_ratio());
+    ratio = ratio * layers_[i]->output_ratio();
   }
   return fields;
 }

@@ -21,7 +21,7 @@ class Chain {
   std::vector<const Layer*> layers() const;
 
   int64_t block_size() const;
-  Ratio output_ratio() const;
+  Ratio output_ratio() const { return output_ratio_; }
   bool supports_step() const;
   int64_t accumulated_input_latency(int64_t input_latency) const;
   int64_t accumulated_output_latency(int64_t output_latency) const;
@@ -41,6 +41,7 @@ class Chain {
 
  private:
   Layers layers_;
+  Ratio output_ratio_;
   size_t working_layers_ = 0;  // those that make a new sequence
 };
 

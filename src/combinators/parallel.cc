@@ -1,10 +1,9 @@
 // Parallel: layers side by side on the same input, their outputs broadcast and combined (reference:
 // combinators.Parallel).
 #include <algorithm>
-#include <array>
-#include <numeric>
 
 #include "combinators/chain.h"
+#include "layers/simple/naming.h"
 #include "ops/combine.h"
 
 namespace sl {
@@ -17,10 +16,7 @@ class ParallelLayers final : public Layer {
         : layers(config.list("layers")),
           combination(ops::read_combination(config)),
           share_scope(read_share_scope(config, layers.size())),
-          path(config.path()) {
-      if (layers.size() > kMaxLayers)
-        config.error("layers", fmt::format("expected at most {} layers", kMaxLayers));
-    }
+          path(config.path()) {}
     std::vector<Config> layers;
     ops::Combination combination;
     std::vector<bool> share_scope;
@@ -31,8 +27,12 @@ class ParallelLayers final : public Layer {
       : layers_(init.builder.build_list(fields.layers, init.weights, fields.share_scope)),
         keys_(emit_keys(children())),
         combination_(fields.combination) {
-    for (const auto& layer : layers_) {
-      const Ratio first = layers_.front()->output_ratio(), ratio = layer->output_ratio();
+    if (layers_.empty()) return;
+    const Ratio first = layers_.front()->output_ratio();
+    const int64_t first_latency = layers_.front()->input_latency();
+    for (size_t i = 1; i < layers_.size(); ++i) {
+      const auto& layer = layers_[i];
+      const Ratio ratio = layer->output_ratio();
       if (ratio != first) {
         fail(Code::kConfig,
              "{} (Parallel): layers must have the same output ratio, \"{}\" has {}/{} and \"{}\" "
@@ -40,8 +40,7 @@ class ParallelLayers final : public Layer {
              fields.path, layers_.front()->name(), first.numerator(), first.denominator(),
              layer->name(), ratio.numerator(), ratio.denominator());
       }
-      const int64_t first_latency = layers_.front()->input_latency(),
-                    latency = layer->input_latency();
+      const int64_t latency = layer->input_latency();
       if (latency != first_latency) {
         fail(Code::kConfig,
              "{} (Parallel): layers must have the same input latency, \"{}\" has {} and \"{}\" {}: "
@@ -59,7 +58,7 @@ class ParallelLayers final : public Layer {
   }
   int64_t block_size() const override {
     int64_t block = 1;
-    for (const auto& layer : layers_) block = std::lcm(block, layer->block_size());
+    for (const auto& layer : layers_) block = checked_lcm(block, layer->block_size());
     return block;
   }
   Ratio output_ratio() const override {
@@ -88,17 +87,17 @@ class ParallelLayers final : public Layer {
     if (layers_.empty()) return input;
     std::vector<ChannelSpec> specs;
     for (const auto& layer : layers_) specs.push_back(layer->output_spec(input, constants));
-    return ops::combined_spec(combination_, specs);
+    return naming(*this, [&] { return ops::combined_spec(combination_, specs); });
   }
   int64_t output_length(int64_t time, const ChannelSpec& input,
                         const Constants& constants) const override {
     if (layers_.empty()) return time;
     const int64_t length = layers_.front()->output_length(time, input, constants);
-    for (const auto& layer : layers_) {
-      if (layer->output_length(time, input, constants) != length) {
+    for (size_t i = 1; i < layers_.size(); ++i) {
+      const int64_t other = layers_[i]->output_length(time, input, constants);
+      if (other != length) {
         fail(Code::kShape, "Parallel \"{}\": of {} steps \"{}\" makes {} and \"{}\" {}", name(),
-             time, layers_.front()->name(), length, layer->name(),
-             layer->output_length(time, input, constants));
+             time, layers_.front()->name(), length, layers_[i]->name(), other);
       }
     }
     return length;
@@ -117,28 +116,26 @@ class ParallelLayers final : public Layer {
   Sequence step(Run& run, const Sequence& x) const override { return combine(run, x); }
 
  private:
-  // Outputs wait in a fixed array: steps do not allocate.
-  static constexpr size_t kMaxLayers = 64;
-
   template <typename Fn>
   int64_t same(const char* which, int64_t otherwise, Fn&& latency_of) const {
     if (layers_.empty()) return otherwise;
     const int64_t latency = latency_of(*layers_.front());
-    for (const auto& layer : layers_) {
-      if (latency_of(*layer) == latency) continue;
+    for (size_t i = 1; i < layers_.size(); ++i) {
+      const int64_t other = latency_of(*layers_[i]);
+      if (other == latency) continue;
       fail(Code::kUnsupported,
            "Parallel \"{}\": \"{}\" has an accumulated {} latency of {} and \"{}\" of {}", name(),
-           layers_.front()->name(), which, latency, layer->name(), latency_of(*layer));
+           layers_.front()->name(), which, latency, layers_[i]->name(), other);
     }
     return latency;
   }
 
   Sequence combine(Run& run, const Sequence& x) const {
     if (layers_.empty()) return x;
-    std::array<Sequence, kMaxLayers> outputs;
+    auto* outputs = run.scratch<Sequence>(static_cast<int64_t>(layers_.size()));
     for (size_t i = 0; i < layers_.size(); ++i)
       outputs[i] = call(run, *layers_[i], x, other(run.side()));
-    return ops::combine(run, combination_, std::span(outputs.data(), layers_.size()));
+    return ops::combine(run, combination_, std::span<const Sequence>(outputs, layers_.size()));
   }
 
   Layers layers_;

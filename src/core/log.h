@@ -14,7 +14,7 @@ enum class LogLevel : int32_t { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3,
 
 using LogCallback = void (*)(void* user_data, int32_t level, const char* message);
 
-// A null callback restores spdlog on stderr.
+// A null callback stands for spdlog on stderr.
 void set_log(LogCallback callback, void* user_data, LogLevel level);
 void log_message(LogLevel level, const std::string& message);
 

@@ -5,13 +5,36 @@
 #include <cstdint>
 #include <numeric>
 
+#include "core/status.h"
+
 namespace sl {
+
+// A time that 64 bits cannot count. Models that have one are refused when they are made.
+class TimeOverflow : public Error {
+ public:
+  TimeOverflow()
+      : Error(Code::kUnsupported, "block sizes, output ratios and latencies must fit 64 bits") {}
+};
 
 // Division that rounds towards minus infinity, for a positive divisor.
 constexpr int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return -floor_div(-a, b); }
 constexpr int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
 constexpr int64_t round_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }
+
+constexpr int64_t checked_product(int64_t a, int64_t b) {
+  int64_t out = 0;
+  if (__builtin_mul_overflow(a, b, &out)) throw TimeOverflow();
+  return out;
+}
+constexpr int64_t checked_sum(int64_t a, int64_t b) {
+  int64_t out = 0;
+  if (__builtin_add_overflow(a, b, &out)) throw TimeOverflow();
+  return out;
+}
+constexpr int64_t checked_lcm(int64_t a, int64_t b) {
+  return checked_product(a / std::gcd(a, b), b);
+}
 
 // A positive fraction in lowest terms.
 class Ratio {
@@ -26,16 +49,20 @@ class Ratio {
   constexpr int64_t numerator() const { return numerator_; }
   constexpr int64_t denominator() const { return denominator_; }
   constexpr Ratio operator*(const Ratio& other) const {
-    return Ratio(numerator_ * other.numerator_, denominator_ * other.denominator_);
+    // Reduced before, so that only what is too large in lowest terms overflows.
+    const Ratio a(numerator_, other.denominator_), b(other.numerator_, denominator_);
+    return Ratio(checked_product(a.numerator_, b.numerator_),
+                 checked_product(a.denominator_, b.denominator_));
   }
   constexpr Ratio inverse() const { return Ratio(denominator_, numerator_); }
   // steps * ratio, rounded down or up.
   constexpr int64_t floor_times(int64_t steps) const {
-    return floor_div(steps * numerator_, denominator_);
+    // steps = whole * denominator + rest, so that no product is larger than it must be.
+    const int64_t whole = floor_div(steps, denominator_), rest = floor_mod(steps, denominator_);
+    return checked_sum(checked_product(whole, numerator_),
+                       floor_div(checked_product(rest, numerator_), denominator_));
   }
-  constexpr int64_t ceil_times(int64_t steps) const {
-    return ceil_div(steps * numerator_, denominator_);
-  }
+  constexpr int64_t ceil_times(int64_t steps) const { return -floor_times(-steps); }
   constexpr bool operator==(const Ratio&) const = default;
 
  private:

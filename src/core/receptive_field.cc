@@ -3,12 +3,23 @@
 #include <algorithm>
 #include <numeric>
 
+#include "core/status.h"
+
 namespace sl {
 namespace {
 
+// More than any real model has, less than a hostile one can ask for.
+constexpr size_t kMaxCycle = size_t{1} << 20;
+
+size_t checked_cycle(size_t steps) {
+  if (steps <= kMaxCycle) return steps;
+  fail(Code::kUnsupported, "the receptive field per step has a cycle of {} steps: at most {}",
+       steps, kMaxCycle);
+}
+
 // Infinities stay where they are.
 int64_t shifted(int64_t step, int64_t by) {
-  return step == kInfinite || step == -kInfinite ? step : step + by;
+  return step == kInfinite || step == -kInfinite ? step : checked_sum(step, by);
 }
 
 StepRange shifted(const StepRange& range, int64_t by) {
@@ -24,12 +35,26 @@ ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previ
   if (range.end == kInfinite) seen = merge(seen, StepRange{kInfinite, kInfinite});
   const int64_t start = range.start == -kInfinite ? range.end : range.start;
   const int64_t end = range.end == kInfinite ? start : range.end;
-  for (int64_t step = start; step <= end; ++step)
+  // Within a residue of the cycle, what is seen moves with the step: the range's first and last
+  // cycles hold every extreme.
+  const auto cycle = static_cast<int64_t>(previous.size());
+  for (int64_t step = start; step <= std::min(end, start + cycle - 1); ++step)
+    seen = merge(seen, receptive_field_at(previous, ratio, step));
+  for (int64_t step = std::max(start + cycle, end - cycle + 1); step <= end; ++step)
     seen = merge(seen, receptive_field_at(previous, ratio, step));
   return seen;
 }
 
 }  // namespace
+
+size_t common_cycle(size_t a, size_t b) {
+  // Checked one by one, the product of the two fits.
+  return checked_cycle(std::lcm(checked_cycle(a), checked_cycle(b)));
+}
+
+ReceptiveFields repeated(const ReceptiveField& field, int64_t steps) {
+  return ReceptiveFields(checked_cycle(static_cast<size_t>(steps)), field);
+}
 
 ReceptiveField merge(const ReceptiveField& a, const ReceptiveField& b) {
   if (!a) return b;
@@ -78,7 +103,7 @@ ReceptiveFields merge_steps(std::span<const ReceptiveFields> all) {
 
 ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b,
                               Ratio b_ratio) {
-  const size_t cycle = std::lcm(a.size(), b.size());
+  const size_t cycle = common_cycle(a.size(), b.size());
   ReceptiveFields out;
   for (size_t i = 0; i < cycle; ++i) {
     const auto step = static_cast<int64_t>(i);

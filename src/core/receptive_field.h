@@ -25,6 +25,12 @@ using ReceptiveField = std::optional<StepRange>;
 // One entry for each output step of a cycle.
 using ReceptiveFields = std::vector<ReceptiveField>;
 
+// The cycle's length for layers with cycles of these lengths. Fails if it is too long to be told
+// step by step.
+size_t common_cycle(size_t a, size_t b);
+// The field of a layer whose `steps` steps of a cycle all see the same. Fails as `common_cycle`.
+ReceptiveFields repeated(const ReceptiveField& field, int64_t steps);
+
 ReceptiveField merge(const ReceptiveField& a, const ReceptiveField& b);
 ReceptiveField merge_all(const ReceptiveFields& fields);
 

@@ -37,9 +37,9 @@ class Ring {
     for (int64_t d : spec.frame.shape) values.push_back(d);
     declaration.state("values", spec.frame.dtype, values, spec.fill);
     declaration.state("mask", DType::kBool, Shape{batch, 2 * capacity}, spec.mask_fill ? 1 : 0);
-    // Where the next frame goes, and the capacity. At first the two are equal: the ring's end is
-    // its start.
-    declaration.state("cursor", DType::kInt32, Shape{2}, static_cast<double>(capacity));
+    // Where the next frame goes.
+    declaration.index("cursor", {}, 0, capacity - 1);
+    declaration.index("capacity", {}, capacity, capacity, static_cast<double>(capacity));
   }
 
   // Takes the tensors in the same order.
@@ -49,8 +49,8 @@ class Ring {
         values_(run.template state<std::byte>()),
         mask_(run.template state<uint8_t>()),
         cursor_(run.template state<int32_t>()),
-        capacity_(cursor_[1]),
-        next_(cursor_[0] % capacity_) {}
+        capacity_(*run.template state<int32_t>()),
+        next_(*cursor_) {}
 
   // Contiguous room for the new frames of item b.
   std::byte* incoming(int64_t b) const { return values_at(b, next_); }
@@ -65,7 +65,7 @@ class Ring {
       copy(b, capacity_, 0, steps - low);
     }
     next_ = (next_ + steps) % capacity_;
-    cursor_[0] = static_cast<int32_t>(next_);
+    *cursor_ = static_cast<int32_t>(next_);
   }
 
   // The newest frames of item b, contiguous: at most the history and the frames of this call.

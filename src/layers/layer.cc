@@ -11,7 +11,19 @@ void Declaration::append(std::string& path, std::string_view name) {
 void Declaration::state(std::string_view name, DType dtype, const Shape& shape, double fill) {
   std::string path = state_path_;
   append(path, name);
-  states_.push_back({std::move(path), dtype, shape, fill});
+  StateTensor tensor;
+  tensor.name = std::move(path);
+  tensor.dtype = dtype;
+  tensor.shape = shape;
+  tensor.fill = fill;
+  states_.push_back(std::move(tensor));
+}
+
+void Declaration::index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
+                        double fill) {
+  state(name, DType::kInt32, shape, fill);
+  states_.back().least = least;
+  states_.back().most = most;
 }
 
 void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
@@ -21,13 +33,14 @@ void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
 }
 
 int64_t Layer::accumulated_input_latency(int64_t input_latency) const {
-  return output_ratio().inverse().ceil_times(input_latency) + this->input_latency();
+  return checked_sum(output_ratio().inverse().ceil_times(input_latency), this->input_latency());
 }
 
 int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
   const Ratio ratio = output_ratio();
   // -latency mod (1 / ratio), as a fraction of `numerator`.
-  const int64_t missing = floor_mod(-output_latency * ratio.numerator(), ratio.denominator());
+  const int64_t missing =
+      floor_mod(checked_product(-output_latency, ratio.numerator()), ratio.denominator());
   if (missing != 0) {
     fail(Code::kUnsupported,
          "{} \"{}\": the step-wise output latency {} of the layers before it is not divisible by "
@@ -36,7 +49,7 @@ int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
          type_, name_, output_latency, ratio.numerator(), ratio.denominator(), missing,
          ratio.numerator());
   }
-  return ratio.floor_times(output_latency) + this->output_latency();
+  return checked_sum(ratio.floor_times(output_latency), this->output_latency());
 }
 
 int64_t Layer::output_length(int64_t time, const ChannelSpec&, const Constants&) const {

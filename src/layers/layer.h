@@ -2,6 +2,7 @@
 // another.
 #pragma once
 
+#include <limits>
 #include <memory>
 #include <optional>
 #include <span>
@@ -23,6 +24,9 @@ struct StateTensor {
   DType dtype = DType::kFloat32;
   Shape shape;
   double fill = 0;
+  // What an int32 tensor's values can be.
+  int64_t least = std::numeric_limits<int32_t>::min();
+  int64_t most = std::numeric_limits<int32_t>::max();
 };
 
 // An auxiliary output.
@@ -58,6 +62,9 @@ class Declaration {
 
   const Constants& constants() const { return constants_; }
   void state(std::string_view name, DType dtype, const Shape& shape, double fill = 0);
+  // int32 values of which steps rely on the range: a saved state with others is refused.
+  void index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
+             double fill = 0);
   // `name` may be empty: the layer's own path.
   void emit(std::string_view name, const SequenceSpec& sequence);
 

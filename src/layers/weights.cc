@@ -13,6 +13,20 @@ WeightScope WeightScope::child(std::string_view name) const {
   return out;
 }
 
+void WeightScope::reserve(std::string_view name, const std::string& json_path) const {
+  const auto [it, is_new] = use_->owners.emplace(child(name).prefix_, json_path);
+  if (is_new || it->second == json_path) return;
+  fail(Code::kConfig,
+       "{}: the name \"{}\" is taken by {}: layers of one scope need different names", json_path,
+       name, it->second);
+}
+
+WeightScope WeightScope::owned_by(const std::string& json_path) const {
+  WeightScope out = *this;
+  out.owner_ = json_path;
+  return out;
+}
+
 WeightScope WeightScope::slice(int64_t index, int64_t count) const {
   WeightScope out = *this;
   out.slices_.push_back({index, count});
@@ -39,6 +53,13 @@ Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
     }
     out.shape.erase(0);
     out.data += static_cast<size_t>(slice.index) * out.bytes();
+  }
+  const auto [it, is_new] = use_->owners.emplace(name, owner_);
+  if (!is_new && it->second != owner_) {
+    fail(
+        Code::kConfig,
+        "{}: tensor \"{}\" is that of {}: layers that share a scope cannot have the same variables",
+        owner_, name, it->second);
   }
   use_->names.insert(name);
   use_->parameters += out.shape.size();

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
+#include <map>
 #include <memory>
 #include <set>
 #include <span>
@@ -27,6 +28,9 @@ class TensorSet {
 struct WeightUse {
   std::set<std::string> names;
   int64_t parameters = 0;
+  // Who has a layer's name or a tensor, by JSON path: no two layers may have the same. A Repeat's
+  // are one and the same.
+  std::map<std::string, std::string> owners;
 };
 
 class WeightScope {
@@ -37,6 +41,11 @@ class WeightScope {
   WeightScope child(std::string_view name) const;
   // That of the layer at a path from the model's root, names joined by dots; outside any Repeat.
   WeightScope at_path(std::string_view path) const;
+  // The name of a child in this scope, whether or not the child shares the scope, for the layer
+  // whose config is at that JSON path. Fails if it is another's.
+  void reserve(std::string_view name, const std::string& json_path) const;
+  // The same scope, seen by that layer.
+  WeightScope owned_by(const std::string& json_path) const;
   // Item `index` of weights that are stacked `count`-fold on their first axis.
   WeightScope slice(int64_t index, int64_t count) const;
 
@@ -65,6 +74,7 @@ class WeightScope {
   const TensorSet* tensors_;  // null: no weights given
   WeightUse* use_;
   std::string prefix_;
+  std::string owner_;
   std::vector<Slice> slices_;
 };
 

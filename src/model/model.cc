@@ -24,6 +24,19 @@ class TreeBuilder final : public Builder {
 
   std::unique_ptr<Layer> build(Config config, const WeightScope& scope,
                                const std::string& default_name, bool share_scope) const override {
+    const std::string name = name_of(config, default_name);
+    scope.reserve(name, config.path());
+    return build_in(share_scope ? scope : scope.child(name), std::move(config), name);
+  }
+
+  // The root's variables have no name of their own before them; errors name it by its path.
+  std::unique_ptr<Layer> build_root(const Config& config, const WeightScope& scope) const {
+    return build_in(scope, config, name_of(config, "$"));
+  }
+
+ private:
+  std::unique_ptr<Layer> build_in(const WeightScope& scope, Config config,
+                                  const std::string& name) const {
     const TypeFactory* factory = registry_.find(config.type());
     if (!factory) {
       const std::string near = nearest_name(config.type(), registry_.types());
@@ -34,20 +47,37 @@ class TreeBuilder final : public Builder {
     if (++count_ > kMaxLayers) {
       fail(Code::kConfig, "{}: the model has more than {} layers", config.path(), kMaxLayers);
     }
-    std::string name = name_of(config, default_name);
     const int64_t before = scope.use().parameters;
-    const WeightScope own = share_scope ? scope : scope.child(name);
-    std::unique_ptr<Layer> layer = (*factory)(config, Init{own, *this});
-    layer->identify(config.type(), std::move(name), scope.use().parameters - before);
+    std::unique_ptr<Layer> layer =
+        make(*factory, config, Init{scope.owned_by(config.path()), *this});
+    layer->identify(config.type(), name, scope.use().parameters - before);
     return layer;
   }
 
-  // The root's variables have no name of their own before them.
-  std::unique_ptr<Layer> build_root(const Config& config, const WeightScope& scope) const {
-    return build(config, scope, "", /*share_scope=*/true);
+  // Times that overflow are the config's error, told where they arise.
+  static std::unique_ptr<Layer> make(const TypeFactory& factory, Config& config, const Init& init) {
+    try {
+      std::unique_ptr<Layer> layer = factory(config, init);
+      check_times(*layer);
+      return layer;
+    } catch (const TimeOverflow& error) {
+      fail(Code::kConfig, "{}: {}", config.path(), error.what());
+    }
   }
 
- private:
+  static void check_times(const Layer& layer) {
+    try {
+      layer.output_ratio();
+      layer.block_size();
+      layer.input_latency();
+      layer.output_latency();
+    } catch (const TimeOverflow&) {
+      throw;
+    } catch (const Error&) {
+      // Other errors are for those who ask for the property.
+    }
+  }
+
   struct Depth {
     explicit Depth(const TreeBuilder* builder) : builder(builder) {
       // Without the path: it is as long as the nesting is deep.
@@ -66,7 +96,8 @@ class TreeBuilder final : public Builder {
     if (it == config.json().end() || it->is_null()) return default_name;
     if (!it->is_string())
       config.error("name", fmt::format("expected a string, got {}", it->dump().substr(0, 60)));
-    return it->get<std::string>();
+    std::string name = it->get<std::string>();
+    return name.empty() ? default_name : name;
   }
 
   const Registry& registry_;

@@ -139,6 +139,21 @@ void StreamPlan::initialise(std::byte* data) const {
   for (size_t i = 0; i < tensors_.size(); ++i) fill(data + offsets_[i], tensors_[i]);
 }
 
+void StreamPlan::check_data(const std::byte* data) const {
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const StateTensor& tensor = tensors_[i];
+    if (tensor.dtype != DType::kInt32) continue;
+    for (int64_t j = 0; j < tensor.shape.size(); ++j) {
+      int32_t value = 0;
+      std::memcpy(&value, data + offsets_[i] + static_cast<size_t>(j) * sizeof(value),
+                  sizeof(value));
+      if (value >= tensor.least && value <= tensor.most) continue;
+      fail(Code::kState, "the saved state is damaged: its \"{}\" is {}: expected {} to {}",
+           tensor.name, value, tensor.least, tensor.most);
+    }
+  }
+}
+
 void StreamPlan::rehearse(std::byte* data, Workspace& workspace) const {
   // Small and large calls may take different ways through a layer, and so may valid and invalid
   // steps.
@@ -248,6 +263,7 @@ void Stream::load(const std::byte* in, size_t size) {
   if (hash_bytes(in + sizeof(header), header.data_bytes) != header.checksum) {
     fail(Code::kState, "the saved state is damaged: its checksum differs");
   }
+  plan_.check_data(in + sizeof(header));
   std::memcpy(data_, in + sizeof(header), plan_.data_bytes());
 }
 

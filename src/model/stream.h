@@ -47,6 +47,8 @@ class StreamPlan {
 
   // The start of a stream.
   void initialise(std::byte* data) const;
+  // Fails if bytes that are to be a state hold an index that no step leaves there.
+  void check_data(const std::byte* data) const;
   // Runs what steps can look like on a state and a workspace, which it leaves used.
   void rehearse(std::byte* data, Workspace& workspace) const;
 

@@ -17,10 +17,28 @@ Shape padded(const Shape& shape, int rank) {
   return out;
 }
 
-int max_rank(std::span<const ChannelSpec> specs) {
-  int rank = 0;
-  for (const ChannelSpec& spec : specs) rank = std::max(rank, spec.shape.rank());
-  return rank;
+const ChannelSpec& spec_of(const ChannelSpec& spec) { return spec; }
+ChannelSpec spec_of(const Sequence& sequence) { return sequence.spec(); }
+
+// Of specs or sequences, without allocating.
+template <typename T>
+ChannelSpec combined(Combination combination, std::span<const T> inputs) {
+  const bool concat = combination == Combination::kConcat;
+  int rank = concat ? 1 : 0;
+  for (const T& input : inputs) rank = std::max(rank, spec_of(input).shape.rank());
+  ChannelSpec out{spec_of(inputs[0]).dtype, {}};
+  int64_t joined = 0;
+  for (const T& input : inputs) {
+    const ChannelSpec spec = spec_of(input);
+    out.dtype = promote(out.dtype, spec.dtype);
+    const Shape shape = padded(spec.shape, rank);
+    out.shape = broadcast(out.shape, concat ? shape.slice(0, shape.rank() - 1) : shape);
+    if (concat) joined += shape.back();
+  }
+  if (combination == Combination::kMean) out.dtype = promote_inexact(out.dtype, out.dtype);
+  if (concat) out.shape.push_back(joined);
+  if (combination == Combination::kStack) out.shape.insert(0, static_cast<int64_t>(inputs.size()));
+  return out;
 }
 
 // Writes `from`, broadcast to the shape `to_shape`, with the given element strides of the
@@ -187,37 +205,11 @@ Combination read_combination(Config& config) {
 }
 
 ChannelSpec combined_spec(Combination combination, std::span<const ChannelSpec> specs) {
-  const int rank = max_rank(specs);
-  ChannelSpec out{specs[0].dtype, {}};
-  Shape outer;
-  int64_t joined = 0;
-  const bool concat = combination == Combination::kConcat;
-  for (const ChannelSpec& spec : specs) {
-    out.dtype = promote(out.dtype, spec.dtype);
-    const Shape shape = padded(spec.shape, concat ? std::max(rank, 1) : rank);
-    outer = broadcast(outer, concat ? shape.slice(0, shape.rank() - 1) : shape);
-    if (concat) joined += shape.back();
-  }
-  if (combination == Combination::kMean) out.dtype = promote_inexact(out.dtype, out.dtype);
-  out.shape = outer;
-  if (concat) out.shape.push_back(joined);
-  if (combination == Combination::kStack) out.shape.insert(0, static_cast<int64_t>(specs.size()));
-  return out;
+  return combined(combination, specs);
 }
-
-namespace {
-
-// `combined_spec` of sequences, without allocating.
-ChannelSpec spec_of(Combination combination, std::span<const Sequence> inputs) {
-  std::array<ChannelSpec, 64> specs;
-  for (size_t i = 0; i < inputs.size(); ++i) specs[i] = inputs[i].spec();
-  return combined_spec(combination, std::span(specs.data(), inputs.size()));
-}
-
-}  // namespace
 
 Sequence combine(Run& run, Combination combination, std::span<const Sequence> inputs) {
-  const ChannelSpec spec = spec_of(combination, inputs);
+  const ChannelSpec spec = combined(combination, inputs);
   const bool joins = combination == Combination::kStack || combination == Combination::kConcat;
   return joins ? join(run, combination, spec, inputs) : reduce(run, combination, spec, inputs);
 }

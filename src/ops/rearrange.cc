@@ -119,6 +119,13 @@ void gather(const StridedView& view, const std::byte* from, size_t element_bytes
   gather_simplified(simplified(view), from, element_bytes, to);
 }
 
+void copy_reversed(const std::byte* from, size_t frame_bytes, int64_t steps, std::byte* to) {
+  for (int64_t i = 0; i < steps; ++i) {
+    std::memcpy(to + static_cast<size_t>(i) * frame_bytes,
+                from + static_cast<size_t>(steps - 1 - i) * frame_bytes, frame_bytes);
+  }
+}
+
 void gather_steps(const Run& run, const Sequence& x, const StridedView& view, std::byte* to) {
   const StridedView simple = simplified(view);
   const size_t element = size_of(x.dtype), frame = x.frame_bytes();

@@ -37,6 +37,9 @@ bool is_whole(const StridedView& view, int64_t size);
 // to[i] = the view's element i of `from`.
 void gather(const StridedView& view, const std::byte* from, size_t element_bytes, std::byte* to);
 
+// to[i] = from[steps - 1 - i], in frames of that many bytes.
+void copy_reversed(const std::byte* from, size_t frame_bytes, int64_t steps, std::byte* to);
+
 // Each frame of `to` = the view of x's frame.
 void gather_steps(const Run& run, const Sequence& x, const StridedView& view, std::byte* to);
 

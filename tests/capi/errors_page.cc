@@ -165,6 +165,17 @@ void add_combinators(Page& page) {
   config(R"({"type": "Repeat", "num_repeats": 0, "layer": {"type": "Relu"}})");
   config(R"({"type": "Repeat", "num_repeats": 2000000000, "layer": {"type": "Relu"}})");
   config(R"({"type": "Serial", "layers": [{"type": "Relu"}], "share_scope": [true, false]})");
+  config(R"({"type": "Serial", "layers": [{"type": "Relu", "name": "a"}, )"
+         R"({"type": "Tanh", "name": "a"}]})");
+  config(R"({"type": "Serial", "layers": [{"type": "Downsample1D", "rate": 9000000000000000000}, )"
+         R"({"type": "Downsample1D", "rate": 2}]})");
+  config(R"({"type": "Bidirectional", "forward": {"type": "Relu"}, )"
+         R"("backward": {"type": "Upsample1D", "rate": 2}})");
+  config(R"({"type": "Blockwise", "block_size": 3, )"
+         R"("child_layer": {"type": "Downsample1D", "rate": 2}})");
+  config(R"({"type": "ParallelChannels", "num_groups": 1000000, "child_layer": {"type": "Relu"}})");
+  config(R"({"type": "Skip", "layer": {"type": "Delay", "length": 2, )"
+         R"("delay_layer_output": false}})");
 }
 
 constexpr const char* kDense = R"({"type":"Dense","features":2})";

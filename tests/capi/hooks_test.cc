@@ -1,6 +1,9 @@
 // The caller's hooks: allocator, parallel_for, log.
+#include <unistd.h>
+
 #include <atomic>
 #include <catch2/catch.hpp>
+#include <cstdio>
 #include <cstdlib>
 #include <map>
 #include <mutex>
@@ -14,6 +17,7 @@
 namespace sl::testing {
 namespace {
 
+using Catch::Matchers::Contains;
 using cli::Layer;
 
 // Counts what is allocated, checks what is freed, and fails on demand.
@@ -287,6 +291,36 @@ TEST_CASE("log messages go to the hook, from the level on that it asks for", "[l
   sl_log_set(nullptr, nullptr, SL_LOG_WARNING);
   make_model(R"({"type":"Relu"})");
   CHECK(messages.all.empty());
+}
+
+// What fn leads the library to write to stderr.
+template <typename Fn>
+std::string stderr_of(Fn&& fn) {
+  std::fflush(stderr);
+  std::FILE* const file = std::tmpfile();
+  const int saved = dup(STDERR_FILENO);
+  dup2(fileno(file), STDERR_FILENO);
+  fn();
+  std::fflush(stderr);
+  dup2(saved, STDERR_FILENO);
+  close(saved);
+  std::string text(1 << 16, '\0');
+  std::rewind(file);
+  text.resize(std::fread(text.data(), 1, text.size(), file));
+  std::fclose(file);
+  return text;
+}
+
+TEST_CASE("without a hook the log goes to stderr, from the level on that was asked for", "[log]") {
+  const auto written = [](int32_t level) {
+    return stderr_of([&] {
+      sl_log_set(nullptr, nullptr, level);
+      make_model(R"({"type":"Relu"})");
+    });
+  };
+  CHECK_THAT(written(SL_LOG_INFO), Contains("made a Relu"));
+  CHECK(written(SL_LOG_OFF) == "");
+  CHECK(written(SL_LOG_WARNING) == "");
 }
 
 }  // namespace

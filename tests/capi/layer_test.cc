@@ -1,5 +1,6 @@
 // Layers: making, properties, describing, applying.
 #include <catch2/catch.hpp>
+#include <cstddef>
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
@@ -431,6 +432,104 @@ TEST_CASE("registered types", "[layer]") {
   CHECK(names.count("Conv1D") == 1);
   CHECK(sl_registry_type(nullptr, -1) == nullptr);
   CHECK(sl_registry_type(nullptr, count) == nullptr);
+}
+
+TEST_CASE("times that 64 bits cannot count are an error of the config", "[layer]") {
+  const std::string down = R"({"type":"Downsample1D","rate":2147483648})";
+  const auto serial = [](const std::string& layers) {
+    return R"({"type":"Serial","layers":[)" + layers + "]}";
+  };
+  const Failure failure = failure_of([&](sl_error* e) {
+    return create(serial(R"({"type":"Relu"},)" + serial(down + "," + down + "," + down)), nullptr,
+                  e);
+  });
+  CHECK(failure.status == SL_ERROR_CONFIG);
+  CHECK_THAT(failure.message, Contains("$.layers[1]: "));
+  CHECK_THAT(failure.message, Contains("must fit 64 bits"));
+
+  // A rate that is large but fits: only its receptive field per step cannot be told.
+  const Layer up = make_model(R"({"type":"Upsample1D","rate":2147483648})");
+  int64_t count = 0;
+  const Failure field =
+      failure_of([&](sl_error* e) { return sl_layer_receptive_field_count(up.get(), &count, e); });
+  CHECK(field.status == SL_ERROR_UNSUPPORTED);
+  CHECK_THAT(field.message, Contains("2147483648 steps"));
+}
+
+TEST_CASE("layers of one scope need different names", "[layer]") {
+  const auto message = [](const std::string& config) {
+    const Failure failure = failure_of([&](sl_error* e) { return create(config, nullptr, e); });
+    CHECK(failure.status == (failure.message.empty() ? SL_OK : SL_ERROR_CONFIG));
+    return failure.message;
+  };
+  const std::string relu = R"({"type":"Relu","name":"r"})";
+  const std::string inner = R"({"type":"Serial","layers":[)" + relu + "]}";
+  CHECK_THAT(message(R"({"type":"Serial","layers":[)" + relu + "," + relu + "]}"),
+             Contains(R"($.layers[1]: the name "r" is taken by $.layers[0])"));
+  CHECK_THAT(message(R"({"type":"Serial","layers":[{"type":"Relu","name":"layers_1"},)"
+                     R"({"type":"Relu"}]})"),
+             Contains(R"("layers_1" is taken)"));
+  CHECK_THAT(message(R"({"type":"Serial","share_scope":[true,false],"layers":[)" + inner + "," +
+                     relu + "]}"),
+             Contains(R"($.layers[1]: the name "r" is taken by $.layers[0].layers[0])"));
+  CHECK_THAT(
+      message(R"({"type":"Bidirectional","forward":)" + relu + R"(,"backward":)" + relu + "}"),
+      Contains(R"($.backward: the name "r")"));
+  CHECK_THAT(message(R"({"type":"Residual","layers":[{"type":"Relu","name":"shortcut_layer"}]})"),
+             Contains(R"("shortcut_layer" is taken)"));
+  // A child that shares the scope still has its name there.
+  CHECK_THAT(message(R"({"type":"Blockwise","block_size":4,"child_layer":)"
+                     R"({"type":"Blockwise","block_size":2,"child_layer":{"type":"Relu"}}})"),
+             Contains(R"("child_layer" is taken by $.child_layer)"));
+  CHECK(message(R"({"type":"Serial","layers":[)" + inner + "," + relu + "]}") == "");
+  CHECK(message(R"({"type":"Repeat","num_repeats":3,"layer":)" + inner + "}") == "");
+  CHECK(message(R"({"type":"Serial","share_scope":[],"layers":[{"type":"Relu","name":""},)"
+                R"({"type":"Relu","name":""}]})") == "");
+  CHECK(message(R"({"type":"Serial","name":"r","layers":[)" + relu + "]}") == "");
+}
+
+TEST_CASE("layers that share a scope cannot have the same variables", "[layer]") {
+  const std::string shared =
+      R"({"type":"Serial","share_scope":true,"layers":[{"type":"PRelu"},{"type":"PRelu"}]})";
+  CHECK_THROWS_WITH(
+      make_model(shared),
+      Contains(R"($.layers[1]: tensor "params.negative_slope" is that of $.layers[0])"));
+}
+
+TEST_CASE("errors of the root name it", "[layer]") {
+  const Layer layer = make_model(R"({"type":"ParallelChannels","num_groups":2,)"
+                                 R"("child_layer":{"type":"Relu"}})");
+  sl_channel_spec input = SL_CHANNEL_SPEC_INIT, output = SL_CHANNEL_SPEC_INIT;
+  input.rank = 1;
+  input.dims[0] = 3;
+  const Failure failure = failure_of([&](sl_error* e) {
+    return sl_layer_output_spec(layer.get(), &input, nullptr, 0, &output, e);
+  });
+  CHECK(failure.status == SL_ERROR_SHAPE);
+  CHECK_THAT(failure.message, Contains(R"(ParallelChannels "$")"));
+}
+
+TEST_CASE("of an output struct only the part that the caller knows is written", "[layer]") {
+  const Layer layer = make_model(R"({"type":"Identity"})");
+  sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
+  input.rank = 2;
+  input.dims[0] = 3;
+  input.dims[1] = 5;
+  sl_channel_spec output = SL_CHANNEL_SPEC_INIT;
+  output.struct_size = static_cast<uint32_t>(offsetof(sl_channel_spec, dims) + sizeof(int64_t));
+  output.dims[1] = -7;
+  const auto ask = [&] {
+    return failure_of([&](sl_error* e) {
+      return sl_layer_output_spec(layer.get(), &input, nullptr, 0, &output, e);
+    });
+  };
+  CHECK(ask().status == SL_OK);
+  CHECK(output.rank == 2);
+  CHECK(output.dims[0] == 3);
+  CHECK(output.dims[1] == -7);
+  CHECK(output.struct_size == offsetof(sl_channel_spec, dims) + sizeof(int64_t));
+  output.struct_size = 0;
+  CHECK(ask().status == SL_ERROR_INVALID_ARGUMENT);
 }
 
 }  // namespace

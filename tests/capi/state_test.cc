@@ -476,5 +476,40 @@ TEST_CASE("many states from one layer do not disturb each other", "[state]") {
   }
 }
 
+// Sets the int32 state tensor of that name, wherever it is, and saves: the checksum is right.
+std::vector<uint8_t> forge(sl_state* state, const std::string& name, int32_t value) {
+  for (int64_t i = 0; i < sl_state_tensor_count(state); ++i) {
+    const char* found = nullptr;
+    sl_sequence tensor = SL_SEQUENCE_INIT;
+    cli::check([&](sl_error* e) { return sl_state_tensor(state, i, &found, &tensor, e); });
+    if (name == found) std::memcpy(tensor.data, &value, sizeof(value));
+  }
+  return save(state);
+}
+
+TEST_CASE("a saved state whose indices lead out of its memory is refused", "[state]") {
+  const Layer layer = make_model(
+      R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
+      R"("padding":"causal"},{"type":"Delay","length":3},{"type":"Lookahead","length":2}]})",
+      4);
+  const State victim = alloc(layer.get(), options_for({4}));
+  struct Forgery {
+    const char* name;
+    int32_t value;
+  };
+  for (const Forgery& forgery :
+       {Forgery{"layers_0.cursor", -1}, Forgery{"layers_0.cursor", 3},
+        Forgery{"layers_0.capacity", 0}, Forgery{"layers_0.capacity", 1 << 20},
+        Forgery{"layers_1.position", 3}, Forgery{"layers_1.position", -1000000},
+        Forgery{"layers_2.dropped", 3}}) {
+    INFO(forgery.name << " = " << forgery.value);
+    const State forged = alloc(layer.get(), options_for({4}));
+    CHECK(load(victim.get(), save(forged.get())).status == SL_OK);
+    const Failure failure = load(victim.get(), forge(forged.get(), forgery.name, forgery.value));
+    CHECK(failure.status == SL_ERROR_STATE);
+    CHECK_THAT(failure.message, Contains(forgery.name));
+  }
+}
+
 }  // namespace
 }  // namespace sl::testing

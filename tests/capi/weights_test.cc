@@ -214,5 +214,17 @@ TEST_CASE("half precision weights are widened", "[weights]") {
   CHECK(y.at(1).real() == -4);
 }
 
+TEST_CASE("of a tensor's view only the part that the caller knows is written", "[weights]") {
+  const Weights weights = read(dense_image());
+  sl_sequence tensor = SL_SEQUENCE_INIT;
+  tensor.data = &tensor;
+  tensor.struct_size = static_cast<uint32_t>(offsetof(sl_sequence, data));
+  cli::check(
+      [&](sl_error* e) { return sl_weights_find(weights.get(), "params.bias", &tensor, e); });
+  CHECK(tensor.rank == 1);
+  CHECK(tensor.dims[0] == 2);
+  CHECK(tensor.data == &tensor);
+}
+
 }  // namespace
 }  // namespace sl::testing

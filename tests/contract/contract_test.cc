@@ -49,7 +49,8 @@ TEST_CASE("random trees cover what they are to cover", "[contract]") {
   CHECK(configs.size() > kTrees * 9 / 10);
   CHECK(steppable > kTrees / 2);
   CHECK(steppable < kTrees);
-  for (const char* type : {"Serial", "Residual", "Parallel", "Repeat", "Conv1D", "Conv2D", "LSTM",
+  for (const char* type : {"Serial", "Residual", "Parallel", "Repeat", "Blockwise",
+                           "ParallelChannels", "Bidirectional", "Conv1D", "Conv2D", "LSTM",
                            "DepthwiseConv1D", "Delay", "Lookahead", "Upsample1D", "Transpose"}) {
     INFO(type);
     CHECK(all.find(std::string("\"") + type + "\"") != std::string::npos);

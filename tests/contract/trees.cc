@@ -49,7 +49,7 @@ class TreeMaker {
 
   json layer(const Place& place) {
     if (place.depth < kMaxDepth) {
-      switch (pick({0, 1, 2, 3, 4, 5, 6, 7})) {
+      switch (pick({0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13})) {
         case 0:
           return serial(place.deeper());
         case 1:
@@ -58,6 +58,13 @@ class TreeMaker {
           return parallel(place.deeper());
         case 3:
           return repeat(place.deeper());
+        case 4:
+          return blockwise(place.deeper());
+        case 5:
+          return parallel_channels(place.deeper());
+        case 6:
+          if (!chance(4)) break;
+          return bidirectional(place.deeper());
         default:
           break;
       }
@@ -120,6 +127,51 @@ class TreeMaker {
     const json inside = layer({true, true, place.depth});
     stack_.pop_back();
     return {{"type", "Repeat"}, {"num_repeats", count}, {"layer", inside}};
+  }
+
+  // A child that shares its parent's scope: its weights lie under the parent's name, and it has one
+  // of its own.
+  json sharing(json parent, json child) {
+    const std::string name = "layer_" + std::to_string(count_++);
+    parent["name"] = name;
+    if (!child.contains("name")) child["name"] = "layer_" + std::to_string(count_++);
+    const auto hint = hints_.find(child["name"].get<std::string>());
+    if (hint != hints_.end()) hints_[name] = WeightHint(hint->second);
+    parent["child_layer"] = child;
+    return parent;
+  }
+
+  json blockwise(const Place& place) {
+    const int64_t times = pick({1, 2, 3});
+    if (!place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
+      const int64_t strides = pick({2, 3});
+      return sharing({{"type", "Blockwise"}, {"block_size", strides * times}},
+                     convolution(place.keep_spec ? channels_.back() : 2, 3, "causal", strides));
+    }
+    return sharing({{"type", "Blockwise"}, {"block_size", times}},
+                   layer({true, true, place.depth}));
+  }
+
+  json parallel_channels(const Place& place) {
+    const Channels before = channels_;
+    const int64_t groups = channels_.back() % 2 == 0 ? 2 : channels_.back() % 3 == 0 ? 3 : 1;
+    json out = {{"type", "ParallelChannels"}, {"num_groups", groups}, {"combination", "concat"}};
+    channels_.back() /= groups;
+    const json child = layer({true, true, place.depth});
+    if (place.keep_spec || chance(2)) {
+      channels_ = before;
+    } else {
+      out["combination"] = chance(2) ? "mean" : "product";
+    }
+    return sharing(out, child);
+  }
+
+  json bidirectional(const Place& place) {
+    const Place inside = {true, true, place.depth};
+    json out = {{"type", "Bidirectional"}, {"forward", layer(inside)}, {"backward", layer(inside)}};
+    out["combination"] = place.keep_spec || chance(2) ? "mean" : "concat";
+    if (out["combination"] == "concat") channels_.back() *= 2;
+    return out;
   }
 
   json pointwise() {

@@ -3,6 +3,8 @@
 #include <array>
 #include <catch2/catch.hpp>
 
+#include "core/status.h"
+
 namespace sl {
 namespace {
 
@@ -72,6 +74,46 @@ TEST_CASE("layers side by side", "[receptive field]") {
   const ReceptiveFields two = {StepRange{0, 0}, StepRange{-1, 0}};
   const ReceptiveFields three = {StepRange{0, 0}, StepRange{0, 0}, StepRange{0, 4}};
   CHECK(merge_aligned(two, Ratio(1), three, Ratio(1)).size() == 6);
+}
+
+// Step by step, as `precede` is defined.
+ReceptiveFields precede_slowly(const ReceptiveFields& fields, Ratio ratio,
+                               const ReceptiveFields& previous, Ratio previous_ratio) {
+  ReceptiveFields out;
+  for (size_t i = 0; i < fields.size(); ++i) {
+    const auto step = static_cast<int64_t>(i);
+    ReceptiveField seen;
+    const ReceptiveField range = receptive_field_at(fields, ratio, step);
+    for (int64_t s = range->start; s <= range->end; ++s)
+      seen = merge(seen, receptive_field_at(previous, previous_ratio, s));
+    const int64_t offset = (ratio * previous_ratio).inverse().floor_times(step);
+    if (seen) seen = StepRange{seen->start - offset, seen->end - offset};
+    out.push_back(seen);
+  }
+  return out;
+}
+
+TEST_CASE("the first and last cycles of a range hold its extremes", "[receptive field]") {
+  const ReceptiveFields previous = {StepRange{-9, 1}, ReceptiveField{}, StepRange{0, 12}};
+  for (int64_t start = -7; start <= 2; ++start) {
+    for (int64_t length = 0; length <= 12; ++length) {
+      const ReceptiveFields fields = {StepRange{start, start + length}, StepRange{start, start}};
+      for (const Ratio ratio : {Ratio(1), Ratio(3), Ratio(3, 2)}) {
+        CHECK(precede(fields, Ratio(2), previous, ratio) ==
+              precede_slowly(fields, Ratio(2), previous, ratio));
+      }
+    }
+  }
+  // Fast, however far a layer sees.
+  constexpr int64_t kFar = int64_t{1} << 40;
+  CHECK(precede(always(-kFar, 0), Ratio(1), always(-kFar, 0), Ratio(1)) == always(-2 * kFar, 0));
+}
+
+TEST_CASE("cycles that are too long to be told are an error", "[receptive field]") {
+  CHECK(common_cycle(4, 6) == 12);
+  CHECK(repeated(StepRange{0, 0}, 3) == ReceptiveFields(3, StepRange{0, 0}));
+  CHECK_THROWS_AS(repeated(StepRange{0, 0}, int64_t{1} << 31), Error);
+  CHECK_THROWS_AS(common_cycle((size_t{1} << 20) - 1, size_t{1} << 20), Error);
 }
 
 }  // namespace

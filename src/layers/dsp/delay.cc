@@ -53,7 +53,7 @@ class Delay final : public PointwiseLayer {
     shape.insert(0, input.batch);
     declaration.state("values", input.channels.dtype, shape);
     declaration.state("mask", DType::kBool, {input.batch, length_});
-    declaration.state("position", DType::kInt32, {});
+    declaration.index("position", {}, 0, length_ - 1);
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {

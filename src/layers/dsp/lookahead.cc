@@ -33,7 +33,7 @@ class Lookahead final : public PointwiseLayer {
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (length_ == 0 || input.mode != Mode::kStep) return;
-    declaration.state("dropped", DType::kInt32, {input.batch});
+    declaration.index("dropped", {input.batch}, 0, length_);
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {

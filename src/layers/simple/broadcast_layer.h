@@ -25,7 +25,7 @@ constexpr const char* operand_field(ops::Arithmetic op) {
 }
 
 template <ops::Arithmetic op>
-class BroadcastLayer final : public StatelessLayer {
+class BroadcastLayer : public StatelessLayer {
  public:
   struct Fields {
     explicit Fields(Config& config) : operand(config.array(operand_field(op))) {}

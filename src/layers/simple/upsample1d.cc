@@ -16,7 +16,7 @@ class Upsample1D final : public PointwiseLayer {
 
   Ratio output_ratio() const override { return Ratio(rate_); }
   ReceptiveFields receptive_field_per_step() const override {
-    return ReceptiveFields(static_cast<size_t>(rate_), StepRange{0, 0});
+    return repeated(StepRange{0, 0}, rate_);
   }
   Sequence layer(Run& run, const Sequence& x) const override {
     return ops::repeat_steps(run, x, ops::dense_view(x.channels), x.channels, rate_);

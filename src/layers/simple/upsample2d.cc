@@ -22,7 +22,7 @@ class Upsample2D final : public StatelessLayer {
 
   Ratio output_ratio() const override { return Ratio(fields_.time_rate); }
   ReceptiveFields receptive_field_per_step() const override {
-    return ReceptiveFields(static_cast<size_t>(fields_.time_rate), StepRange{0, 0});
+    return repeated(StepRange{0, 0}, fields_.time_rate);
   }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 2) {

@@ -1,0 +1,111 @@
+// Bidirectional: one layer on the sequence, another on the sequence reversed, whose output is
+// reversed again; the two broadcast and combined (reference: combinators.Bidirectional).
+#include <algorithm>
+
+#include "layers/builder.h"
+#include "layers/simple/naming.h"
+#include "ops/combine.h"
+#include "ops/rearrange.h"
+
+namespace sl {
+namespace {
+
+// Steps and mask from the last to the first, whichever of them are valid; in scratch.
+Sequence reversed(Run& run, const Sequence& x) {
+  const Sequence y = run.scratch_sequence(x.spec(), x.batch, x.time);
+  for (int64_t b = 0; b < x.batch; ++b) {
+    ops::copy_reversed(x.frame(b, 0), x.frame_bytes(), x.time, y.frame(b, 0));
+    std::reverse_copy(x.mask_at(b, 0), x.mask_at(b, x.time), y.mask_at(b, 0));
+  }
+  return y;
+}
+
+// What a layer sees of its input when that is reversed.
+ReceptiveField mirrored(const ReceptiveField& field) {
+  if (!field) return field;
+  return StepRange{-field->end, -field->start};
+}
+
+class Bidirectional final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : forward(config.nested_required("forward")),
+          backward(config.nested_required("backward")),
+          combination(ops::read_combination(config)),
+          path(config.path()) {}
+    Config forward;
+    Config backward;
+    ops::Combination combination;
+    std::string path;
+  };
+
+  Bidirectional(Fields fields, const Init& init)
+      : forward_(init.builder.build(fields.forward, init.weights, "forward")),
+        backward_(init.builder.build(fields.backward, init.weights, "backward")),
+        combination_(fields.combination) {
+    const Ratio forward = forward_->output_ratio(), backward = backward_->output_ratio();
+    if (forward != backward) {
+      fail(Code::kConfig,
+           "{} (Bidirectional): forward and backward must have the same output ratio, they have "
+           "{}/{} and {}/{}",
+           fields.path, forward.numerator(), forward.denominator(), backward.numerator(),
+           backward.denominator());
+    }
+  }
+
+  std::vector<const Layer*> children() const override { return {forward_.get(), backward_.get()}; }
+  Ratio output_ratio() const override { return forward_->output_ratio(); }
+  bool supports_step() const override { return false; }
+  // Not stepping, it has no latency of its own, whatever its children's.
+  int64_t input_latency() const override { return 0; }
+  ReceptiveFields receptive_field_per_step() const override {
+    const ReceptiveFields forward = forward_->receptive_field_per_step();
+    const ReceptiveFields backward = backward_->receptive_field_per_step();
+    const size_t cycle = common_cycle(forward.size(), backward.size());
+    ReceptiveFields fields;
+    for (size_t i = 0; i < cycle; ++i) {
+      fields.push_back(
+          merge(forward[i % forward.size()], mirrored(backward[(cycle - i) % backward.size()])));
+    }
+    return fields;
+  }
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    const ChannelSpec specs[2] = {forward_->output_spec(input, constants),
+                                  backward_->output_spec(input, constants)};
+    return naming(*this, [&] { return ops::combined_spec(combination_, specs); });
+  }
+  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
+    const int64_t forward = forward_->output_length(time, input),
+                  backward = backward_->output_length(time, input);
+    if (forward != backward) {
+      fail(Code::kShape, "Bidirectional \"{}\": of {} steps forward makes {} and backward {}",
+           name(), time, forward, backward);
+    }
+    return forward;
+  }
+  std::optional<ChannelSpec> implied_input() const override { return forward_->implied_input(); }
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declaration.within(forward_->name(), "0", [&] { forward_->declare(declaration, input); });
+    declaration.within(backward_->name(), "1", [&] { backward_->declare(declaration, input); });
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Side inner = other(run.side());
+    const Sequence forward = call(run, *forward_, x, inner);
+    const Sequence backward = call(run, *backward_, reversed(run, x), inner);
+    const Sequence outputs[2] = {forward, reversed(run, backward)};
+    return ops::combine(run, combination_, outputs);
+  }
+  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+
+ private:
+  std::unique_ptr<Layer> forward_;
+  std::unique_ptr<Layer> backward_;
+  ops::Combination combination_;
+};
+
+SL_REGISTER_LAYER(Bidirectional);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,108 @@
+// Layers and a shortcut around them, whose outputs are put together; classes of it say how.
+#pragma once
+
+#include <algorithm>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "combinators/chain.h"
+
+namespace sl {
+
+class ShortcutLayer : public Layer {
+ public:
+  std::vector<const Layer*> children() const override {
+    std::vector<const Layer*> all = body_.layers();
+    for (const Layer* layer : shortcut_.layers()) all.push_back(layer);
+    return all;
+  }
+  ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
+                          const Constants& constants) const override {
+    const std::vector<const Layer*> body = body_.layers();
+    const bool in_body = std::ranges::find(body, &child) != body.end();
+    return (in_body ? body_ : shortcut_).input_of(child, input, constants);
+  }
+  int64_t block_size() const override {
+    return checked_lcm(body_.block_size(), shortcut_.block_size());
+  }
+  Ratio output_ratio() const override { return body_.output_ratio(); }
+  bool supports_step() const override { return body_.supports_step() && shortcut_.supports_step(); }
+  int64_t input_latency() const override { return accumulated_input_latency(0); }
+  int64_t output_latency() const override { return accumulated_output_latency(0); }
+  int64_t accumulated_input_latency(int64_t latency) const override {
+    return same("input", body_.accumulated_input_latency(latency),
+                shortcut_.accumulated_input_latency(latency));
+  }
+  int64_t accumulated_output_latency(int64_t latency) const override {
+    return same("output", body_.accumulated_output_latency(latency),
+                shortcut_.accumulated_output_latency(latency));
+  }
+  ReceptiveFields receptive_field_per_step() const override {
+    return merge_aligned(body_.receptive_field_per_step(), body_.output_ratio(),
+                         shortcut_.receptive_field_per_step(), shortcut_.output_ratio());
+  }
+  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
+    const int64_t body = body_.output_length(time, input),
+                  shortcut = shortcut_.output_length(time, input);
+    if (body != shortcut) {
+      fail(Code::kShape, "{} \"{}\": of {} steps the layers make {} and the shortcut {}", type(),
+           name(), time, body, shortcut);
+    }
+    return body;
+  }
+  std::optional<ChannelSpec> implied_input() const override { return body_.implied_input(); }
+  Sequence layer(Run& run, const Sequence& x) const override { return run_both(run, x); }
+  Sequence step(Run& run, const Sequence& x) const override { return run_both(run, x); }
+
+ protected:
+  // `where` is the config's JSON path and type, for errors.
+  ShortcutLayer(const std::string& where, Chain body, Chain shortcut)
+      : body_(std::move(body)), shortcut_(std::move(shortcut)) {
+    const Ratio ratio = body_.output_ratio(), shortcut_ratio = shortcut_.output_ratio();
+    if (ratio != shortcut_ratio) {
+      fail(Code::kConfig,
+           "{}: the layers and their shortcut must have the same output ratio, they have {}/{} "
+           "and {}/{}",
+           where, ratio.numerator(), ratio.denominator(), shortcut_ratio.numerator(),
+           shortcut_ratio.denominator());
+    }
+    const int64_t latency = body_.accumulated_input_latency(0);
+    const int64_t shortcut_latency = shortcut_.accumulated_input_latency(0);
+    if (latency != shortcut_latency) {
+      fail(Code::kConfig,
+           "{}: the layers and their shortcut must have the same input latency, they have {} and "
+           "{}: insert a Delay with \"delay_layer_output\": false",
+           where, latency, shortcut_latency);
+    }
+  }
+
+  const Chain& body() const { return body_; }
+  const Chain& shortcut() const { return shortcut_; }
+
+  // The layer's output, from what the two make of the same input.
+  virtual Sequence combine(Run& run, const Sequence& body, const Sequence& shortcut) const = 0;
+
+ private:
+  int64_t same(const char* which, int64_t body, int64_t shortcut) const {
+    if (body == shortcut) return body;
+    fail(Code::kUnsupported,
+         "{} \"{}\": the layers have an accumulated {} latency of {}, their shortcut of {}", type(),
+         name(), which, body, shortcut);
+  }
+
+  Sequence run_both(Run& run, const Sequence& x) const {
+    const Sequence body = run_chain(run, body_, x);
+    return combine(run, body, run_chain(run, shortcut_, x));
+  }
+
+  // Both results wait on the other side until they are combined.
+  static Sequence run_chain(Run& run, const Chain& chain, const Sequence& x) {
+    return run.on_side(other(run.side()), [&] { return chain.run(run, x); });
+  }
+
+  Chain body_;
+  Chain shortcut_;
+};
+
+}  // namespace sl

@@ -1,0 +1,22 @@
+// Translate: y = x + shift, a number, cast to the input's dtype (reference:
+// tensorflow.simple.Translate).
+#include "layers/simple/broadcast_layer.h"
+
+namespace sl {
+namespace {
+
+class Translate final : public BroadcastLayer<ops::Arithmetic::kAdd> {
+ public:
+  struct Fields : BroadcastLayer::Fields {
+    explicit Fields(Config& config) : BroadcastLayer::Fields(config) {
+      if (!operand.shape.empty()) config.error("shift", "expected a number");
+    }
+  };
+
+  Translate(Fields fields, const Init& init) : BroadcastLayer(std::move(fields), init) {}
+};
+
+SL_REGISTER_LAYER(Translate);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,115 @@
+// Combinators where recorded cases do not reach: many children, deep nesting, metadata of what
+// cannot step.
+#include <catch2/catch.hpp>
+
+#include "cli/contract.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+using cli::Layer;
+
+std::string repeated(const std::string& text, int count) {
+  std::string out;
+  for (int i = 0; i < count; ++i) out += (i > 0 ? "," : "") + text;
+  return out;
+}
+
+std::string failures(const sl_layer* layer, std::vector<int64_t> dims) {
+  std::mt19937 rng(1);
+  cli::Case c;
+  c.layer = layer;
+  c.input.x = cli::random_sequence(SL_FLOAT32, dims, rng);
+  return cli::check_contract(c).failures();
+}
+
+TEST_CASE("any number of outputs can be combined", "[combinators]") {
+  for (const char* combination : {"stack", "concat", "add", "mean"}) {
+    INFO(combination);
+    const std::string end = std::string(R"(,"combination":")") + combination + R"("})";
+    const Layer parallel = make_model(R"({"type":"Parallel","layers":[)" +
+                                      repeated(R"({"type":"Relu"})", 100) + "]" + end);
+    CHECK(failures(parallel.get(), {2, 7, 3}) == "");
+    const Layer channels =
+        make_model(R"({"type":"ParallelChannels","num_groups":100,"child_layer":{"type":"Conv1D",)"
+                   R"("filters":2,"kernel_size":3,"padding":"causal"})" +
+                       end,
+                   3);
+    CHECK(failures(channels.get(), {2, 7, 300}) == "");
+  }
+}
+
+TEST_CASE("deep trees are asked for their properties once", "[combinators]") {
+  for (const char* type : {"Parallel", "Serial", "Residual"}) {
+    INFO(type);
+    std::string config = R"({"type":"Relu"})";
+    for (int i = 0; i < 100; ++i)
+      config = std::string(R"({"type":")") + type + R"(","layers":[)" + config + "]}";
+    if (std::string(type) == "Parallel") {
+      size_t at = 0;
+      while ((at = config.find(R"("layers":)", at)) != std::string::npos) {
+        config.insert(at, R"("combination":"add",)");
+        at += 30;
+      }
+    }
+    const Layer layer = make_model(config);
+    int64_t steps = 0;
+    cli::check([&](sl_error* e) { return sl_layer_receptive_field_count(layer.get(), &steps, e); });
+    CHECK(steps == 1);
+    CHECK(failures(layer.get(), {1, 5, 2}) == "");
+  }
+}
+
+TEST_CASE("a rate that changes without blocks makes blocks of what follows", "[combinators]") {
+  const std::string strided =
+      R"({"type":"Conv1D","filters":2,"kernel_size":2,"strides":2,"padding":"causal"})";
+  const Layer layer =
+      make_model(R"({"type":"Serial","layers":[{"type":"Bidirectional","forward":)" + strided +
+                     R"(,"backward":)" + strided + R"(,"combination":"add"},{"type":"Relu"}]})",
+                 2);
+  int64_t block = 0;
+  cli::check([&](sl_error* e) { return sl_layer_block_size(layer.get(), &block, e); });
+  CHECK(block == 2);
+}
+
+TEST_CASE("a layer in a Bidirectional keeps it from stepping, and is named", "[combinators]") {
+  const Layer layer =
+      make_model(R"({"type":"Serial","layers":[{"type":"Bidirectional","name":"both",)"
+                 R"("forward":{"type":"Relu"},"backward":{"type":"Tanh"}}]})");
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = 1;
+  options.input.rank = 1;
+  options.input.dims[0] = 2;
+  const Failure failure = failure_of([&](sl_error* e) {
+    sl_state* state = nullptr;
+    return sl_state_alloc(layer.get(), &options, &state, e);
+  });
+  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK_THAT(failure.message, Contains(R"(Bidirectional "both")"));
+}
+
+TEST_CASE("what a combinator cannot take is said of its input", "[combinators]") {
+  const auto message = [](const std::string& config, std::vector<int64_t> dims) {
+    const Layer layer = make_model(config);
+    sl_channel_spec input = SL_CHANNEL_SPEC_INIT, output = SL_CHANNEL_SPEC_INIT;
+    input.rank = static_cast<int32_t>(dims.size());
+    std::copy(dims.begin(), dims.end(), input.dims);
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_layer_output_spec(layer.get(), &input, nullptr, 0, &output, e);
+    });
+    CHECK(failure.status == SL_ERROR_SHAPE);
+    return failure.message;
+  };
+  const std::string groups =
+      R"({"type":"ParallelChannels","num_groups":2,"child_layer":{"type":"Relu"}})";
+  CHECK_THAT(message(groups, {3}), Contains("multiple of num_groups, 2"));
+  CHECK_THAT(message(groups, {}), Contains("multiple of num_groups, 2"));
+  const std::string skip = R"({"type":"Skip","layer":{"type":"Flatten"}})";
+  CHECK_THAT(message(skip, {2, 3}), Contains("Skip \"$\""));
+  CHECK_THAT(message(R"({"type":"Skip","layer":{"type":"Relu"}})", {}), Contains("Skip \"$\""));
+}
+
+}  // namespace
+}  // namespace sl::testing
