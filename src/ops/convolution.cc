@@ -87,32 +87,30 @@ void Convolution::pack(const std::vector<float>& kernel) {
 }
 
 // Output positions, with the batch as the outermost dimension. Neighbouring dimensions through
-// which inputs lie evenly are one. Of those that remain, the innermost one with enough positions,
-// else the largest, makes the products' rows.
-Convolution::Plan Convolution::plan(const ConvolutionInput& in) const {
+// which inputs and outputs lie evenly are one. Of those that remain, the innermost one with enough
+// positions, else the largest, makes the products' rows.
+Convolution::Plan Convolution::plan(const ConvolutionInput& in, const ConvolutionOutput& to) const {
   Plan out;
   std::array<OutputAxis, kMaxConvolutionRank + 1> all;
   int count = 0;
   const auto add = [&](const OutputAxis& axis) {
     if (axis.count == 1) return;
     OutputAxis* inner = count ? &all[static_cast<size_t>(count - 1)] : nullptr;
-    if (inner && axis.x_step == inner->count * inner->x_step) {
+    if (inner && axis.x_step == inner->count * inner->x_step &&
+        axis.y_step == inner->count * inner->y_step) {
       inner->count *= axis.count;
     } else {
       all[static_cast<size_t>(count++)] = axis;
     }
   };
-  int64_t x_pitch = channels(), y_pitch = filters_;
+  int64_t x_pitch = channels();
   for (int i = rank() - 1; i >= 0; --i) {
     const auto at = static_cast<size_t>(i);
-    const Window& axis = axes_[at];
-    const int64_t windows = axis.count_in(in.sizes[at]);
     out.pitches[at] = x_pitch;
-    add({windows, axis.stride * x_pitch, y_pitch});
+    add({to.counts[at], axes_[at].stride * x_pitch, to.pitches[at]});
     x_pitch *= in.sizes[at];
-    y_pitch *= windows;
   }
-  add({in.batch, in.batch_pitch, y_pitch});
+  add({in.batch, in.batch_pitch, to.batch_pitch});
   int chosen = 0;
   for (int i = 1; i < count && all[static_cast<size_t>(chosen)].count < kEnoughRows; ++i) {
     if (all[static_cast<size_t>(i)].count > all[static_cast<size_t>(chosen)].count) chosen = i;
@@ -139,7 +137,21 @@ int64_t Convolution::tap_offset(const Plan& plan, int64_t tap) const {
 
 void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
                            float* y) const {
-  const Plan plan = this->plan(in);
+  ConvolutionOutput out;
+  out.y = y;
+  out.batch_pitch = filters_;
+  for (int i = rank() - 1; i >= 0; --i) {
+    const auto at = static_cast<size_t>(i);
+    out.counts[at] = axes_[at].count_in(in.sizes[at]);
+    out.pitches[at] = out.batch_pitch;
+    out.batch_pitch *= out.counts[at];
+  }
+  convolve(in, with_bias, parallel, out);
+}
+
+void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
+                           const ConvolutionOutput& out) const {
+  const Plan plan = this->plan(in, out);
   const int64_t rows = plan.rows.count, all_rows = plan.other_count * rows;
   if (all_rows == 0) return;
   // Units of work: blocks of rows, at each position on the other axes.
@@ -157,7 +169,7 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
       const int64_t begin = rows * (unit % blocks) / blocks;
       const int64_t end = rows * (unit % blocks + 1) / blocks;
       const float* from = in.x + begin * plan.rows.x_step;
-      float* to = y + begin * plan.rows.y_step;
+      float* to = out.y + begin * plan.rows.y_step;
       int64_t position = unit / blocks;
       for (const OutputAxis& axis : plan.others) {
         if (position == 0) break;

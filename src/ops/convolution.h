@@ -23,6 +23,14 @@ struct ConvolutionInput {
   std::array<int64_t, kMaxConvolutionRank> sizes = {};  // time, then the padded spatial sizes
 };
 
+// Where outputs go: the positions of each axis, and the floats from one to the next.
+struct ConvolutionOutput {
+  float* y = nullptr;
+  int64_t batch_pitch = 0;
+  std::array<int64_t, kMaxConvolutionRank> counts = {};
+  std::array<int64_t, kMaxConvolutionRank> pitches = {};
+};
+
 // Holds the weights, packed for the way in which they are multiplied.
 class Convolution {
  public:
@@ -35,9 +43,13 @@ class Convolution {
   int64_t filters() const { return filters_; }
 
   // y [batch, windows in each of the sizes..., filters], contiguous. Adds no bias if `with_bias` is
-  // false. Allocates nothing. The only place where convolutions are computed.
+  // false. Allocates nothing.
   void convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
                 float* y) const;
+  // The same with the first windows of each axis and outputs at any distances. The only place where
+  // convolutions are computed.
+  void convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
+                const ConvolutionOutput& out) const;
 
  private:
   // How an output row, the filters of one output position, comes about.
@@ -72,7 +84,7 @@ class Convolution {
 
   int rank() const { return static_cast<int>(axes_.size()); }
   int64_t taps() const { return static_cast<int64_t>(tap_indices_.size()); }
-  Plan plan(const ConvolutionInput& in) const;
+  Plan plan(const ConvolutionInput& in, const ConvolutionOutput& out) const;
   int64_t tap_offset(const Plan& plan, int64_t tap) const;
   void pack(const std::vector<float>& kernel);
   void compute(const Plan& plan, const Rows& rows) const;

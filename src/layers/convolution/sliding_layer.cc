@@ -1,0 +1,67 @@
+#include "layers/convolution/sliding_layer.h"
+
+#include <utility>
+
+namespace sl {
+
+SlidingLayer::SlidingLayer(std::vector<ops::Window> axes) : axes_(std::move(axes)) {
+  for (size_t i = 1; i < axes_.size(); ++i) spatial_pads_.push_back(axes_[i].pads());
+}
+
+Shape SlidingLayer::output_shape(const Shape& input, int64_t filters) const {
+  Shape out;
+  for (size_t i = 1; i < axes_.size(); ++i) {
+    out.push_back(axes_[i].output_length(input[static_cast<int>(i) - 1]));
+  }
+  out.push_back(filters);
+  return out;
+}
+
+RingSpec SlidingLayer::ring_of(const ops::FrameLayout& layout) const {
+  RingSpec out;
+  out.frame = {DType::kFloat32, {layout.size}};
+  out.history = time().history();
+  out.mask_fill = time().history_is_valid();
+  return out;
+}
+
+void SlidingLayer::declare(Declaration& declaration, const SequenceSpec& input) const {
+  if (!supports_step() || time().history() == 0) return;
+  Ring::declare(declaration, ring_of(layout_of(input.channels.shape)), input.batch, input.time);
+}
+
+Sequence SlidingLayer::layer(Run& run, const Sequence& x) const {
+  const ChannelSpec spec = spec_of(x.spec());
+  const Sequence y = run.output(spec, x.batch, time().output_length(x.time));
+  for (int64_t b = 0; b < x.batch; ++b) {
+    time().layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
+  }
+  const bool masks = time().kernel > 1;
+  compute(run, ops::pad_frames(run, layout_of(x.channels), x, spec.dtype, time().pads(), masks), y);
+  return y;
+}
+
+Sequence SlidingLayer::step(Run& run, const Sequence& x) const {
+  const ChannelSpec spec = spec_of(x.spec());
+  const Sequence y = run.output(spec, x.batch, x.time / time().stride);
+  const ops::FrameLayout layout = layout_of(x.channels);
+  const int64_t history = time().history();
+  if (history == 0) {
+    for (int64_t b = 0; b < x.batch; ++b) {
+      time().step_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
+    }
+    const bool masks = time().kernel > 1;
+    compute(run, ops::pad_frames(run, layout, x, spec.dtype, {0, 0}, masks), y);
+    return y;
+  }
+  Ring ring(run, ring_of(layout));
+  const auto in = ops::push_frames(run, layout, x, spec.dtype, history, ring);
+  const int64_t frames = history + x.time;
+  for (int64_t b = 0; b < x.batch; ++b) {
+    time().step_mask(ring.newest_mask(b, frames), frames, y.mask_at(b, 0));
+  }
+  compute(run, in, y);
+  return y;
+}
+
+}  // namespace sl

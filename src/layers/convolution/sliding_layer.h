@@ -1,0 +1,54 @@
+// Layers whose windows slide over time, and over up to two spatial dimensions: masks, padding and
+// history. What becomes of the windows is up to them.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/ring.h"
+#include "layers/layer.h"
+#include "ops/convolution.h"
+#include "ops/padded_frames.h"
+#include "ops/window.h"
+
+namespace sl {
+
+class SlidingLayer : public Layer {
+ public:
+  int64_t block_size() const final { return time().stride; }
+  Ratio output_ratio() const final { return Ratio(1, time().stride); }
+  bool supports_step() const override { return time().supports_step(); }
+  int64_t input_latency() const override { return time().input_latency(); }
+  int64_t output_latency() const override { return time().output_latency(); }
+  ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
+
+  int64_t output_length(int64_t length, const ChannelSpec&) const final {
+    return time().output_length(length);
+  }
+  void declare(Declaration& declaration, const SequenceSpec& input) const final;
+
+  Sequence layer(Run& run, const Sequence& x) const final;
+  Sequence step(Run& run, const Sequence& x) const final;
+
+ protected:
+  explicit SlidingLayer(std::vector<ops::Window> axes);
+
+  const std::vector<ops::Window>& axes() const { return axes_; }
+  // The output's, of an input that output_spec has checked.
+  virtual ChannelSpec spec_of(const ChannelSpec& input) const = 0;
+  // y's values, from frames with all their padding.
+  virtual void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const = 0;
+
+  // The sizes that windows leave of an input's spatial dimensions, then `filters`.
+  Shape output_shape(const Shape& input, int64_t filters) const;
+
+ private:
+  const ops::Window& time() const { return axes_[0]; }
+  ops::FrameLayout layout_of(const Shape& channels) const { return {channels, spatial_pads_}; }
+  RingSpec ring_of(const ops::FrameLayout& layout) const;
+
+  std::vector<ops::Window> axes_;  // time first
+  std::vector<ops::Pads> spatial_pads_;
+};
+
+}  // namespace sl

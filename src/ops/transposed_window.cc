@@ -1,0 +1,95 @@
+#include "ops/transposed_window.h"
+
+#include <algorithm>
+#include <map>
+#include <numeric>
+
+namespace sl::ops {
+
+int64_t TransposedWindow::crop() const {
+  switch (mode) {
+    case Padding::kSame:
+      return stride > extent() - 1 ? 0 : extent() - 1 - ceil_div(extent() + stride - 2, 2);
+    case Padding::kSemicausalFull:
+      return stride - 1;
+    default:
+      return 0;
+  }
+}
+
+int64_t TransposedWindow::surplus() const {
+  switch (mode) {
+    case Padding::kValid:
+      return std::max<int64_t>(extent() - stride, 0);
+    case Padding::kSemicausalFull:
+      return extent() + 1 - 2 * stride;
+    default:
+      return 0;
+  }
+}
+
+int64_t TransposedWindow::output_length(int64_t length) const {
+  return length == 0 ? 0 : std::max<int64_t>(length * stride + surplus(), 0);
+}
+
+ReceptiveFields TransposedWindow::receptive_field() const {
+  // Spread by the stride, the input has this many zeros before it.
+  const int64_t before = extent() - 1 - crop();
+  ReceptiveFields out(static_cast<size_t>(stride));
+  for (int64_t i = 0; i < stride; ++i) {
+    const StepRange range{ceil_div(i - before, stride), floor_div(i + crop(), stride)};
+    if (range.start <= range.end) out[static_cast<size_t>(i)] = range;
+  }
+  return out;
+}
+
+void TransposedWindow::step_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
+  for (int64_t t = 0; t < time; ++t) std::fill_n(out + t * stride, stride, mask[t]);
+}
+
+void TransposedWindow::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
+  const bool any = mode == Padding::kSemicausalFull;
+  if (!any && (mode != Padding::kValid || extent() <= stride)) {
+    step_mask(mask, time, out);
+    return;
+  }
+  // Valid are the steps that no invalid one adds to, or (any) that a valid one adds to.
+  const int64_t length = output_length(time);
+  std::fill_n(out, length, any ? 0 : 1);
+  for (int64_t t = 0; t < time; ++t) {
+    if ((mask[t] != 0) != any) continue;
+    for (int64_t k = 0; k < kernel; ++k) {
+      const int64_t i = t * stride + k * dilation - crop();
+      if (i >= 0 && i < length) out[i] = any ? 1 : 0;
+    }
+  }
+}
+
+int64_t TransposedWindow::tap_step() const { return stride / std::gcd(stride, dilation); }
+int64_t TransposedWindow::lag_step() const { return dilation / std::gcd(stride, dilation); }
+
+std::vector<TransposedWindow::Phase> TransposedWindow::phases() const {
+  std::map<int64_t, Phase> out;
+  for (int64_t k = 0; k < kernel; ++k) {
+    const int64_t at = k * dilation - crop();
+    Phase& phase = out[floor_mod(at, stride)];
+    if (phase.taps++ > 0) continue;
+    phase.phase = floor_mod(at, stride);
+    phase.lag = floor_div(at, stride);
+    phase.tap = k;
+    phase.surplus = ceil_div(surplus() - phase.phase, stride);
+  }
+  std::vector<Phase> all;
+  for (const auto& [at, phase] : out) all.push_back(phase);
+  return all;
+}
+
+Padding read_transposed_padding(Config& config, const char* field, Padding otherwise) {
+  static const std::vector<std::string> names = {"valid", "same", "causal", "semicausal_full"};
+  constexpr Padding kModes[] = {Padding::kValid, Padding::kSame, Padding::kCausal,
+                                Padding::kSemicausalFull};
+  const auto* const at = std::ranges::find(kModes, otherwise);
+  return kModes[config.choice(field, names, static_cast<size_t>(at - kModes))];
+}
+
+}  // namespace sl::ops
