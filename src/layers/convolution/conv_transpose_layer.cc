@@ -9,10 +9,16 @@ void ConvTransposeFields::read_transposed_axes(Config& config,
   for (size_t i = 0; i < axes.size(); ++i) {
     const ops::Padding mode = ops::read_transposed_padding(config, padding_fields[i], defaults[i]);
     windows.push_back({axes[i].kernel, axes[i].stride, axes[i].dilation, mode});
-    // As many outputs as masks.
     const ops::TransposedWindow& window = windows.back();
-    if (mode == ops::Padding::kSemicausalFull && window.extent() <= window.stride &&
-        window.surplus() != 0) {
+    if (mode != ops::Padding::kSemicausalFull || window.surplus() == 0) continue;
+    // Else outputs would not have the reference's lengths.
+    if (i > 0) {
+      config.error(padding_fields[i],
+                   fmt::format("\"semicausal_full\" takes kernels of extent 2 * stride - 1 = {}, "
+                               "got one of extent {}",
+                               2 * window.stride - 1, window.extent()));
+    }
+    if (window.extent() <= window.stride) {
       config.error(padding_fields[i],
                    fmt::format("\"semicausal_full\" takes kernels that cover more than the stride "
                                "{}, got one of extent {}",
