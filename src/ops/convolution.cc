@@ -240,15 +240,16 @@ void Convolution::compute_depthwise(const Plan& plan, const Rows& rows) const {
   const auto* w = reinterpret_cast<const float*>(weights_.data());
   const int64_t multiplier = filters_ / groups_;
   // A single dimension's taps lie evenly; those of more are copied together if there is room.
-  const bool even = rank() == 1;
+  const auto spread = [](const Window& axis) { return axis.kernel > 1; };
+  const bool even = std::ranges::count_if(axes_, spread) <= 1;
+  const int64_t tap_step = taps() > 1 ? tap_offset(plan, 1) : 0;
   alignas(kAlignment) float gathered[kGatherFloats];
   const bool gather = !even && taps() * groups_ <= kGatherFloats;
   for (int64_t i = 0; i < rows.count; ++i) {
     const float* x = rows.x + i * rows.x_step;
     float* y = rows.y + i * rows.y_step;
     if (even) {
-      kernels::depthwise(x, axes_[0].dilation * groups_, w, rows.bias, taps(), groups_, multiplier,
-                         y);
+      kernels::depthwise(x, tap_step, w, rows.bias, taps(), groups_, multiplier, y);
       continue;
     }
     if (gather) {

@@ -111,6 +111,11 @@ void add_values(Page& page) {
   config(R"({"type": "Conv1D", "filters": 4, "kernel_size": [3, 3]})");
   config(R"({"type": "Conv1D", "filters": 4, "kernel_size": 3, "padding": "casual"})");
   config(R"({"type": "Conv1D", "filters": 4, "kernel_size": 3, "groups": 3})");
+  config(
+      R"({"type": "Conv1DTranspose", "filters": 4, "kernel_size": 3, "padding": "reverse_causal"})");
+  config(R"({"type": "Conv1DTranspose", "filters": 4, "kernel_size": 2, "strides": 4,)"
+         R"( "padding": "semicausal_full"})");
+  config(R"({"type": "SincFilter1D", "kernel_size": 9, "cutoff": 0.7})");
   config(R"({"type": "Cast", "dtype": "float64"})");
   config(R"({"type": "Dense", "features": 4, "activation": "geluu"})");
   config(R"({"type": "Dense", "features": 4, "activation": {"function": "relu", "slope": 2}})");

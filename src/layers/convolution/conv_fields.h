@@ -13,6 +13,7 @@
 namespace sl {
 
 struct ConvFields {
+  ConvFields() = default;
   // Reads what layers of all ranks have, but for the kernel's form.
   explicit ConvFields(Config& config);
   // Fields kernel_size, strides and dilation_rate of `rank` dimensions, and how they are padded.

@@ -25,6 +25,7 @@ struct KernelConstraint {
 
 // Fields `use_weight_norm` and `kernel_constraint`.
 struct KernelFields {
+  KernelFields() = default;
   explicit KernelFields(Config& config);
 
   bool use_weight_norm = false;

@@ -1,0 +1,181 @@
+"""Records golden cases of layers that only the TensorFlow version of sequence_layers has.
+
+  python -m sequence_layers_tools.record_tensorflow CASES.json --out DIRECTORY
+
+CASES.json is a list of {"config": ..., "input": [batch, time, channels...]}. A config is a type of
+sequence_layers.tensorflow with its constructor's arguments. Weights and inputs are random, from the
+case's place in its type's list, so that a run gives the same files. Writes <Type>.json and
+<Type>.safetensors as the directory's README describes.
+
+Needs: pip install tensorflow-cpu tf_keras sequence-layers attrs scipy safetensors
+"""
+
+import argparse
+import json
+import os
+import sys
+import typing
+
+import numpy as np
+
+os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
+os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
+
+import safetensors.numpy
+import sequence_layers.tensorflow as sl
+import tensorflow as tf
+
+# Configs name functions as JAX does.
+_FUNCTIONS = {
+    'gelu': lambda x: tf.nn.gelu(x, approximate=True),
+    'relu': tf.nn.relu,
+    'sigmoid': tf.nn.sigmoid,
+    'softplus': tf.nn.softplus,
+    'swish': tf.nn.silu,
+    'tanh': tf.nn.tanh,
+    'elu': tf.nn.elu,
+}
+_TOLERANCE = 1e-5
+# How far inputs are looked at on both sides of an output step.
+_REACH = 24
+
+
+def _build(value: typing.Any, field: str = '') -> typing.Any:
+    """A layer, or a constructor's argument, from its JSON."""
+    if isinstance(value, dict) and 'type' in value:
+        arguments = {k: _build(v, k) for k, v in value.items() if k != 'type'}
+        return getattr(sl, value['type'])(**arguments)
+    if isinstance(value, list):
+        return [_build(v) for v in value]
+    if field.endswith('activation') and value is not None:
+        return _FUNCTIONS[value]
+    return value
+
+
+def _weight_name(layer: sl.SequenceLayer, variable: tf.Variable) -> str:
+    """TensorFlow's name, as a path that begins below the outermost layer."""
+    parts = variable.name.removesuffix(':0').split('/')
+    if parts[0] == layer.name:
+        parts = parts[1:]
+    return '.'.join(['params', *parts])
+
+
+def _run(layer: sl.SequenceLayer, values: np.ndarray, mask: np.ndarray) -> sl.Sequence:
+    x = sl.Sequence(tf.constant(values), tf.constant(mask.astype(np.float32))).mask_invalid()
+    return layer.layer(x, training=False).mask_invalid()
+
+
+def _receptive_fields(layer: sl.SequenceLayer, channels: list[int]) -> dict[int, list[int] | None]:
+    """By execution: which input steps an output step reads, for each step of the ratio's cycle.
+
+    Steps are counted from the input step at the output step's own position. A step that is NaN
+    shows itself even through taps that are zero.
+    """
+    cycle, period = layer.output_ratio.numerator, layer.output_ratio.denominator
+    middle = _REACH * period
+    mask = np.ones((1, 2 * middle), bool)
+    read = {i: [] for i in range(cycle)}
+    for step in range(middle - _REACH, middle + _REACH):
+        values = np.zeros((1, 2 * middle, *channels), np.float32)
+        values[:, step] = np.nan
+        y = _run(layer, values, mask).values.numpy()
+        for i in range(cycle):
+            if np.isnan(y[:, _REACH * cycle + i]).any():
+                read[i].append(step - middle)
+    return {i: [min(t), max(t)] if t else None for i, t in read.items()}
+
+
+def _metadata(layer: sl.SequenceLayer, y: sl.Sequence, channels: list[int]) -> dict:
+    steps = layer.supports_step
+    fields = _receptive_fields(layer, channels)
+    bounds = [f for f in fields.values() if f]
+    whole = [min(b[0] for b in bounds), max(b[1] for b in bounds)] if bounds else None
+    return {
+        'block_size': layer.block_size,
+        'output_ratio': [layer.output_ratio.numerator, layer.output_ratio.denominator],
+        'supports_step': steps() if callable(steps) else steps,
+        # TensorFlow's layers have none: their steps give what their layers give, at once.
+        'input_latency': 0,
+        'output_latency': 0,
+        'receptive_field': whole,
+        'receptive_field_per_step': {str(i): f for i, f in fields.items()},
+        'input': {'channel_shape': channels, 'dtype': 'float32'},
+        'output': {'channel_shape': y.channel_shape.as_list(), 'dtype': y.values.dtype.name},
+        'constants': {},
+        'stream_constants': False,
+        'rtol': _TOLERANCE,
+        'atol': _TOLERANCE,
+        'padding_invariance_pad_value': 'nan',
+        'test_padding_invariance': True,
+        'test_batching': True,
+        'test_2x_step': True,
+    }
+
+
+def _check_steps(layer: sl.SequenceLayer, values: np.ndarray, mask: np.ndarray, want: sl.Sequence):
+    """TensorFlow's own steps agree, so that the latencies above are right."""
+    x = sl.Sequence(tf.constant(values), tf.constant(mask.astype(np.float32))).mask_invalid()
+    got, _, _ = sl.utils.step_by_step_dynamic(layer, x, False, layer.get_initial_state(x))
+    time = min(got.values.shape[1], want.values.shape[1])
+    np.testing.assert_allclose(got.values[:, :time], want.values[:, :time], atol=1e-5)
+    np.testing.assert_array_equal(got.mask[:, :time], want.mask[:, :time])
+
+
+def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.ndarray]]:
+    rng = np.random.default_rng(seed)
+    config, shape = request['config'], request['input']
+    layer = _build(config)
+    values = rng.standard_normal(shape).astype(np.float32)
+    lengths = np.maximum(1, shape[1] - 3 * np.arange(shape[0]))
+    mask = np.arange(shape[1]) < lengths[:, np.newaxis]
+    values *= mask.reshape(mask.shape + (1,) * (len(shape) - 2))
+    _run(layer, values, mask)  # makes the weights
+    weights = {}
+    for variable in layer.variables:
+        noise = 0.1 * rng.standard_normal(variable.shape).astype(np.float32)
+        variable.assign(variable + noise)
+        weights[_weight_name(layer, variable)] = variable.numpy()
+    y = _run(layer, values, mask)
+    metadata = _metadata(layer, y, list(shape[2:]))
+    if metadata['supports_step']:
+        _check_steps(layer, values, mask, y)
+    tensors = {f'weights/{k}': v for k, v in weights.items()}
+    tensors |= {
+        'input.values': values,
+        'input.mask': mask,
+        'output.values': y.values.numpy(),
+        'output.mask': y.mask.numpy() > 0,
+    }
+    case = {'name': name, **metadata, 'config': config}
+    return case, {f'{name}/{k}': np.ascontiguousarray(v) for k, v in tensors.items()}
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('cases', help='the JSON file of configs and input shapes')
+    parser.add_argument('--out', required=True, help='the directory of golden cases')
+    args = parser.parse_args()
+
+    by_type = {}
+    with open(args.cases) as file:
+        for request in json.load(file):
+            by_type.setdefault(request['config']['type'], []).append(request)
+    for layer_type, requests in by_type.items():
+        cases, tensors = [], {}
+        for i, request in enumerate(requests):
+            case, data = _record(request, f'{layer_type}__tensorflow{i}', i)
+            cases.append(case)
+            tensors |= data
+        path = os.path.join(args.out, layer_type)
+        with open(f'{path}.json', 'w') as file:
+            json.dump({'type': layer_type, 'cases': cases}, file, indent=1)
+            file.write('\n')
+        safetensors.numpy.save_file(tensors, f'{path}.safetensors')
+        print(f'{layer_type}: {len(cases)} cases')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,125 @@
+// NormalizedDepthwiseConv1D: DepthwiseConv1D whose kernel is a softmax over its taps, the same for
+// every num_heads-th channel (Wu et al. 2019, lightweight convolution; reference: tensorflow
+// convolution.NormalizedDepthwiseConv1D).
+#include <algorithm>
+#include <cmath>
+#include <optional>
+
+#include "layers/convolution/conv_output.h"
+#include "layers/convolution/keras_conv.h"
+
+namespace sl {
+namespace {
+
+// kernel [taps, filters], in place.
+void normalize_taps(std::vector<float>& kernel, size_t filters) {
+  for (size_t f = 0; f < filters; ++f) {
+    float most = kernel[f];
+    for (size_t i = f; i < kernel.size(); i += filters) most = std::max(most, kernel[i]);
+    double sum = 0;
+    for (size_t i = f; i < kernel.size(); i += filters) sum += std::exp(double{kernel[i] - most});
+    for (size_t i = f; i < kernel.size(); i += filters) {
+      kernel[i] = static_cast<float>(std::exp(double{kernel[i] - most}) / sum);
+    }
+  }
+}
+
+class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
+ public:
+  struct Fields : KerasConvFields {
+    explicit Fields(Config& config) : KerasConvFields(config, {"depthwise"}) {
+      multiplier = config.integer("depth_multiplier", 1, 1);
+      read_time(config);
+      if (config.raw("num_heads")) num_heads = config.integer("num_heads", 1);
+      config.ignore({"depthwise_dropconnect_rate"});
+    }
+    std::optional<int64_t> num_heads;
+  };
+
+  NormalizedDepthwiseConv1D(const Fields& fields, const Init& init)
+      : NormalizedDepthwiseConv1D(fields, read_weights(fields, init.weights)) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    const int64_t heads = convolution_.channels();
+    const int64_t channels = input.shape.empty() ? 0 : input.shape.back();
+    if (!channels_ && channels % heads != 0) {
+      fail(Code::kShape, "{} \"{}\": {} channels cannot be divided among {} heads", type(), name(),
+           channels, heads);
+    }
+    output_.check(*this, input, 1, channels_.value_or(channels));
+    return spec_of(input);
+  }
+  std::optional<ChannelSpec> implied_input() const override {
+    if (!channels_) return std::nullopt;
+    return ChannelSpec{DType::kFloat32, {*channels_}};
+  }
+
+ private:
+  // One head for each of `heads` channels; the next channels have the same heads again.
+  struct Weights {
+    Kernel kernel;
+    int64_t heads;
+    std::vector<float> bias;
+    std::optional<int64_t> channels;  // of the input; unless any multiple of the heads will do
+  };
+
+  static Weights read_weights(const Fields& fields, const WeightScope& weights);
+
+  NormalizedDepthwiseConv1D(const Fields& fields, const Weights& weights)
+      : KerasConv(fields.axes),
+        convolution_({fields.axes[0], ops::Window()}, weights.heads, weights.kernel.shape,
+                     weights.kernel.values, {}),
+        bias_(weights.bias),
+        channels_(weights.channels),
+        output_(fields, weights.bias) {}
+
+  ChannelSpec spec_of(const ChannelSpec& input) const override {
+    const int64_t multiplier = convolution_.filters() / convolution_.channels();
+    return {output_.dtype(input.dtype), {input.shape.back() * multiplier}};
+  }
+
+  void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const override {
+    // A frame's channels as [channels / heads, heads].
+    ops::ConvolutionInput heads = in;
+    heads.sizes[1] = y.frame_size() / convolution_.filters();
+    output_.write(run, y, [&](bool with_bias, float* out) {
+      convolution_.convolve(heads, false, run.parallel(), out);
+      if (!with_bias || bias_.empty()) return;
+      run.parallel().each(y.steps(), [&](int64_t i) {
+        float* row = out + i * y.frame_size();
+        kernels::binary(kernels::Binary::kAdd, row, bias_.data(), row, y.frame_size());
+      });
+    });
+  }
+
+  ops::Convolution convolution_;
+  std::vector<float> bias_;
+  std::optional<int64_t> channels_;
+  ConvOutput output_;
+};
+
+NormalizedDepthwiseConv1D::Weights NormalizedDepthwiseConv1D::read_weights(
+    const Fields& fields, const WeightScope& weights) {
+  const int64_t taps = fields.axes[0].kernel;
+  const Tensor tensor = weights.get(
+      "depthwise_kernel", {1, taps, fields.num_heads.value_or(kAnySize), fields.multiplier});
+  const int64_t heads = tensor.shape[2], filters = heads * fields.multiplier;
+  Weights out{{{taps, 1, 1, filters}, to_floats(tensor)}, heads, {}, std::nullopt};
+  normalize_taps(out.kernel.values, static_cast<size_t>(filters));
+  if (!fields.num_heads) out.channels = heads;
+  if (!fields.use_bias) return out;
+  out.bias = weights.floats("bias", {fields.num_heads ? kAnySize : filters});
+  const auto outputs = static_cast<int64_t>(out.bias.size());
+  if (outputs % filters != 0) {
+    fail(Code::kWeights,
+         "the bias has {} values: expected a multiple of num_heads * depth_multiplier = {}",
+         outputs, filters);
+  }
+  out.channels = outputs / fields.multiplier;
+  return out;
+}
+
+SL_REGISTER_LAYER(NormalizedDepthwiseConv1D);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,47 @@
+// What separable convolutions share: a depthwise convolution, then a product over channels with
+// bias and activation.
+#pragma once
+
+#include <optional>
+
+#include "layers/convolution/conv_output.h"
+#include "layers/convolution/keras_conv.h"
+#include "ops/convolution.h"
+#include "ops/linear.h"
+
+namespace sl {
+
+struct SeparableFields : KerasConvFields {
+  explicit SeparableFields(Config& config) : KerasConvFields(config, {"depthwise", "pointwise"}) {
+    filters = config.integer("filters", 1);
+  }
+};
+
+class SeparableLayer : public KerasConv<SlidingLayer> {
+ public:
+  SeparableLayer(const SeparableFields& fields, const Init& init)
+      : SeparableLayer(fields, read_weights(fields, init.weights)) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const final;
+  std::optional<ChannelSpec> implied_input() const final;
+
+ private:
+  struct Weights {
+    Kernel depthwise;
+    int64_t channels;
+    std::vector<float> pointwise;
+    std::vector<float> bias;
+  };
+
+  SeparableLayer(const SeparableFields& fields, const Weights& weights);
+  static Weights read_weights(const SeparableFields& fields, const WeightScope& weights);
+  ChannelSpec spec_of(const ChannelSpec& input) const final;
+  void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const final;
+
+  ops::Convolution depthwise_;
+  ops::Linear pointwise_;
+  std::vector<float> bias_;
+  ConvOutput output_;
+};
+
+}  // namespace sl
