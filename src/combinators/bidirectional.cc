@@ -75,9 +75,10 @@ class Bidirectional final : public Layer {
                                   backward_->output_spec(input, constants)};
     return naming(*this, [&] { return ops::combined_spec(combination_, specs); });
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
-    const int64_t forward = forward_->output_length(time, input),
-                  backward = backward_->output_length(time, input);
+  int64_t output_length(int64_t time, const ChannelSpec& input,
+                        const Constants& constants) const override {
+    const int64_t forward = forward_->output_length(time, input, constants),
+                  backward = backward_->output_length(time, input, constants);
     if (forward != backward) {
       fail(Code::kShape, "Bidirectional \"{}\": of {} steps forward makes {} and backward {}",
            name(), time, forward, backward);

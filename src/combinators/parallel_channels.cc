@@ -38,8 +38,9 @@ class ParallelChannels final : public Wrapper {
                                          child().output_spec(group_of(input), constants));
     return naming(*this, [&] { return ops::combined_spec(combination_, specs); });
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
-    return child().output_length(time, group_of(input));
+  int64_t output_length(int64_t time, const ChannelSpec& input,
+                        const Constants& constants) const override {
+    return child().output_length(time, group_of(input), constants);
   }
   std::optional<ChannelSpec> implied_input() const override {
     auto spec = child().implied_input();

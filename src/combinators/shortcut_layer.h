@@ -42,9 +42,10 @@ class ShortcutLayer : public Layer {
     return merge_aligned(body_.receptive_field_per_step(), body_.output_ratio(),
                          shortcut_.receptive_field_per_step(), shortcut_.output_ratio());
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input) const override {
-    const int64_t body = body_.output_length(time, input),
-                  shortcut = shortcut_.output_length(time, input);
+  int64_t output_length(int64_t time, const ChannelSpec& input,
+                        const Constants& constants) const override {
+    const int64_t body = body_.output_length(time, input, constants),
+                  shortcut = shortcut_.output_length(time, input, constants);
     if (body != shortcut) {
       fail(Code::kShape, "{} \"{}\": of {} steps the layers make {} and the shortcut {}", type(),
            name(), time, body, shortcut);

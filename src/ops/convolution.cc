@@ -41,6 +41,7 @@ Convolution::Convolution(std::vector<Window> axes, int64_t groups, const Shape& 
       kernel_positions_(kernel_shape.slice(0, rank()).size()),
       run_(group_channels_),
       bias_(std::move(bias)) {
+  if (groups_ < 1) fail(Code::kWeights, "the kernel {} has no channels", to_string(kernel_shape));
   // Undilated, the last dimension's taps are neighbours, unless the other groups' channels lie
   // between them.
   int64_t inner = 1;

@@ -110,7 +110,7 @@ NormalizedDepthwiseConv1D::Weights NormalizedDepthwiseConv1D::read_weights(
   if (!fields.use_bias) return out;
   out.bias = weights.floats("bias", {fields.num_heads ? kAnySize : filters});
   const auto outputs = static_cast<int64_t>(out.bias.size());
-  if (outputs % filters != 0) {
+  if (fields.num_heads && outputs % filters != 0) {
     fail(Code::kWeights,
          "the bias has {} values: expected a multiple of num_heads * depth_multiplier = {}",
          outputs, filters);
