@@ -33,9 +33,35 @@ HWY_INLINE void map(int64_t n, float* y, Fn fn, In... in) {
   if (i < n) store_some(fn(load_some(in + i, n - i)...), y + i, n - i);
 }
 
+// Rows shorter than a vector: what it takes to load a part of one costs more than their elements.
+HWY_INLINE bool is_short(int64_t n) { return n < kFloatLanes; }
+
+HWY_INLINE float sum_of(const float* x, int64_t n) {
+  if (!is_short(n)) return reduce(SumStep(), n, x);
+  float sum = 0.0f;
+  for (int64_t i = 0; i < n; ++i) sum += x[i];
+  return sum;
+}
+
+HWY_INLINE float deviations_of(const float* x, float mean, int64_t n) {
+  if (!is_short(n)) return reduce(DeviationStep{mean}, n, x);
+  float sum = 0.0f;
+  for (int64_t i = 0; i < n; ++i) sum += (x[i] - mean) * (x[i] - mean);
+  return sum;
+}
+
+HWY_INLINE void apply_short(const float* x, float mean, float factor, int64_t n, const float* scale,
+                            const float* bias, float* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    const float normalized = (x[i] - mean) * factor;
+    y[i] = normalized * (scale ? scale[i] : 1.0f) + (bias ? bias[i] : 0.0f);
+  }
+}
+
 // y = (x - mean) * factor * scale + bias of one row.
 HWY_INLINE void apply(const float* x, float mean, float factor, int64_t n, const float* scale,
                       const float* bias, float* y) {
+  if (is_short(n)) return apply_short(x, mean, factor, n, scale, bias, y);
   const VF m = constant(mean);
   const VF f = constant(factor);
   if (scale && bias) {
@@ -54,38 +80,52 @@ HWY_INLINE void apply(const float* x, float mean, float factor, int64_t n, const
   }
 }
 
-// sums[i] = the sum of term(column, x[r * length + i]) over r, four vectors of columns at a time.
-template <int kVectors, class Term>
-HWY_INLINE void sum_columns(const float* x, int64_t rows, int64_t length, int64_t column, Term term,
-                            float* sums) {
-  const DF d;
-  VF totals[kVectors];
-  for (VF& total : totals) total = hn::Zero(d);
-  for (int64_t r = 0; r < rows; ++r) {
-    const float* row = x + r * length + column;
-    for (int64_t v = 0; v < kVectors; ++v) {
-      const int64_t at = v * kFloatLanes;
-      totals[v] = term(totals[v], hn::LoadU(d, row + at), column + at, kFloatLanes);
-    }
-  }
-  for (int64_t v = 0; v < kVectors; ++v) hn::StoreU(totals[v], d, sums + column + v * kFloatLanes);
+// Sums of differences from the means, squared, or just of the elements.
+template <bool kSquares>
+HWY_INLINE VF add_term(VF total, VF x, VF mean) {
+  if constexpr (!kSquares) return hn::Add(total, x);
+  const VF difference = hn::Sub(x, mean);
+  return hn::MulAdd(difference, difference, total);
 }
 
-template <class Term>
-HWY_INLINE void sum_all_columns(const float* x, int64_t rows, int64_t length, Term term,
-                                float* sums) {
+template <bool kSquares, int kVectors>
+HWY_INLINE void sum_vectors(const float* x, const float* means, int64_t rows, int64_t length,
+                            float* sums) {
+  const DF d;
+  VF totals[kVectors], m[kVectors];
+  for (int64_t v = 0; v < kVectors; ++v) {
+    totals[v] = hn::Zero(d);
+    m[v] = kSquares ? hn::LoadU(d, means + v * kFloatLanes) : hn::Zero(d);
+  }
+  for (int64_t r = 0; r < rows; ++r, x += length) {
+    for (int64_t v = 0; v < kVectors; ++v) {
+      totals[v] = add_term<kSquares>(totals[v], hn::LoadU(d, x + v * kFloatLanes), m[v]);
+    }
+  }
+  for (int64_t v = 0; v < kVectors; ++v) hn::StoreU(totals[v], d, sums + v * kFloatLanes);
+}
+
+template <bool kSquares>
+HWY_INLINE void sum_columns(const float* x, const float* means, int64_t rows, int64_t length,
+                            float* sums) {
+  const DF d;
   int64_t i = 0;
+  const auto means_at = [&](int64_t at) { return kSquares ? means + at : nullptr; };
   for (; i + 4 * kFloatLanes <= length; i += 4 * kFloatLanes) {
-    sum_columns<4>(x, rows, length, i, term, sums);
+    sum_vectors<kSquares, 4>(x + i, means_at(i), rows, length, sums + i);
   }
   for (; i + kFloatLanes <= length; i += kFloatLanes) {
-    sum_columns<1>(x, rows, length, i, term, sums);
+    sum_vectors<kSquares, 1>(x + i, means_at(i), rows, length, sums + i);
   }
   if (i == length) return;
   const int64_t rest = length - i;
-  VF total = hn::Zero(DF());
+  const VF m = kSquares ? load_some(means + i, rest) : hn::Zero(d);
+  VF total = hn::Zero(d);
   for (int64_t r = 0; r < rows; ++r) {
-    total = term(total, load_some(x + r * length + i, rest), i, rest);
+    // Lanes past the row's end are not stored: all that matters is that there is memory.
+    const float* row = x + r * length + i;
+    const bool inside = (rows - r) * length - i >= kFloatLanes;
+    total = add_term<kSquares>(total, inside ? hn::LoadU(d, row) : load_some(row, rest), m);
   }
   store_some(total, sums + i, rest);
 }
@@ -96,8 +136,8 @@ void layer_norm_all(const float* x, int64_t rows, int64_t length, float epsilon,
                     const float* bias, float* y) {
   const auto n = static_cast<float>(length);
   for (int64_t r = 0; r < rows; ++r, x += length, y += length) {
-    const float mean = reduce(SumStep(), length, x) / n;
-    const float variance = reduce(DeviationStep{mean}, length, x) / n;
+    const float mean = sum_of(x, length) / n;
+    const float variance = deviations_of(x, mean, length) / n;
     apply(x, mean, inverse_root(variance + epsilon), length, scale, bias, y);
   }
 }
@@ -105,20 +145,18 @@ void layer_norm_all(const float* x, int64_t rows, int64_t length, float epsilon,
 void rms_norm_all(const float* x, int64_t rows, int64_t length, float divisor, float epsilon,
                   const float* scale, float* y) {
   for (int64_t r = 0; r < rows; ++r, x += length, y += length) {
-    const float square = reduce(SumStep(), length, x, x) / divisor;
+    const float square = deviations_of(x, 0.0f, length) / divisor;
     apply(x, 0.0f, inverse_root(square + epsilon), length, scale, nullptr, y);
   }
 }
 
 void row_sums_all(const float* x, int64_t rows, int64_t length, float* sums) {
-  for (int64_t r = 0; r < rows; ++r) sums[r] = reduce(SumStep(), length, x + r * length);
+  for (int64_t r = 0; r < rows; ++r) sums[r] = sum_of(x + r * length, length);
 }
 
 void row_deviations_all(const float* x, const float* means, int64_t rows, int64_t length,
                         float* sums) {
-  for (int64_t r = 0; r < rows; ++r) {
-    sums[r] = reduce(DeviationStep{means[r]}, length, x + r * length);
-  }
+  for (int64_t r = 0; r < rows; ++r) sums[r] = deviations_of(x + r * length, means[r], length);
 }
 
 void normalize_rows_all(const float* x, const float* means, const float* factors, int64_t rows,
@@ -131,19 +169,12 @@ void normalize_rows_all(const float* x, const float* means, const float* factors
 }
 
 void column_sums_all(const float* x, int64_t rows, int64_t length, float* sums) {
-  const auto term = [](VF total, VF v, int64_t, int64_t) HWY_ATTR { return hn::Add(total, v); };
-  sum_all_columns(x, rows, length, term, sums);
+  sum_columns<false>(x, nullptr, rows, length, sums);
 }
 
 void column_deviations_all(const float* x, const float* means, int64_t rows, int64_t length,
                            float* sums) {
-  const auto term = [means](VF total, VF v, int64_t column, int64_t count) HWY_ATTR {
-    const float* m = means + column;
-    const VF difference =
-        hn::Sub(v, count == kFloatLanes ? hn::LoadU(DF(), m) : load_some(m, count));
-    return hn::MulAdd(difference, difference, total);
-  };
-  sum_all_columns(x, rows, length, term, sums);
+  sum_columns<true>(x, means, rows, length, sums);
 }
 
 void shift_and_scale_all(const float* x, const float* shift, const float* scale, const float* bias,

@@ -69,6 +69,22 @@ TEST_CASE("normalization of nothing is nothing", "[normalization]") {
   }
 }
 
+TEST_CASE("threads share the work and change nothing", "[normalization]") {
+  for (const char* config :
+       {R"({"type":"LayerNormalization","axis":[2]})", R"({"type":"BatchNormalization","axis":2})",
+        R"({"type":"GroupNormalization","axis":2,"num_groups":7})",
+        R"({"type":"GroupNormalization","axis":2,"num_groups":7,"cumulative":true})",
+        R"({"type":"InstanceNormalization","axis":2})"}) {
+    INFO(config);
+    std::mt19937 rng(1);
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 500, 14, 20}, rng), {}, false};
+    sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+    options.num_threads = 4;
+    const Tensor alone = cli::apply(make_model(config, 14).get(), input);
+    CHECK(cli::apply(make_model(config, 14, &options).get(), input).bytes == alone.bytes);
+  }
+}
+
 // A single float would hold the sum, 10^9, to the nearest 64.
 TEST_CASE("cumulative sums keep their digits over long streams", "[normalization]") {
   const cli::Layer layer = make_model(

@@ -55,6 +55,20 @@ TEST_CASE("steps after the last one are NaN", "[time_varying]") {
   }
 }
 
+TEST_CASE("threads share the steps and change nothing", "[time_varying]") {
+  for (const char* type : {"SequenceDense", "MaskedDense"}) {
+    const std::string config =
+        R"({"features":70,"num_steps":40,"activation":"tanh","type":")" + std::string(type) + "\"}";
+    INFO(config);
+    std::mt19937 rng(1);
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 40, 90}, rng), {}, false};
+    sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+    options.num_threads = 4;
+    const Tensor alone = cli::apply(make_model(config, 90).get(), input);
+    CHECK(cli::apply(make_model(config, 90, &options).get(), input).bytes == alone.bytes);
+  }
+}
+
 TEST_CASE("a masked dense layer takes no more steps at once than it has", "[time_varying]") {
   const cli::Layer layer = make_model(R"({"type":"MaskedDense","features":2,"num_steps":5})", 3);
   CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 5, 3}), {}, false}));
