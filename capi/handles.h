@@ -83,7 +83,7 @@ T read_struct(const T* given, const T& defaults, const char* name) {
 // Copies to a caller's struct the part that its struct_size covers.
 template <typename T>
 void write_struct(T value, T* out, const char* name) {
-  if (out->struct_size < sizeof(uint32_t)) {
+  if (not_null(out, name)->struct_size < sizeof(uint32_t)) {
     fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name,
          out->struct_size);
   }
@@ -127,16 +127,5 @@ class ConstantSpecs {
   ConstantViews views_;
   std::vector<Constant> specs_;
 };
-
-// Fills the part of a caller's struct that its struct_size covers.
-template <typename T>
-void write_struct(const T& value, T* out, const char* name) {
-  const uint32_t size = not_null(out, name)->struct_size;
-  if (size < sizeof(uint32_t)) {
-    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name, size);
-  }
-  memcpy(static_cast<void*>(out), &value, size < sizeof(T) ? size : sizeof(T));
-  out->struct_size = size;
-}
 
 }  // namespace sl::capi

@@ -5,11 +5,19 @@
 #include "kernels/convert.h"
 
 namespace sl {
+
 WeightScope WeightScope::child(std::string_view name) const {
   WeightScope out = *this;
   if (name.empty()) return out;
   if (!out.prefix_.empty()) out.prefix_ += '.';
   out.prefix_ += name;
+  return out;
+}
+
+WeightScope WeightScope::at_path(std::string_view path) const {
+  WeightScope out(tensors_, use_);
+  out.prefix_ = path;
+  out.borrows_ = true;
   return out;
 }
 
@@ -54,6 +62,8 @@ Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
     out.shape.erase(0);
     out.data += static_cast<size_t>(slice.index) * out.bytes();
   }
+  use_->names.insert(name);
+  if (borrows_) return out;
   const auto [it, is_new] = use_->owners.emplace(name, owner_);
   if (!is_new && it->second != owner_) {
     fail(
@@ -61,7 +71,6 @@ Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
         "{}: tensor \"{}\" is that of {}: layers that share a scope cannot have the same variables",
         owner_, name, it->second);
   }
-  use_->names.insert(name);
   use_->parameters += out.shape.size();
   return out;
 }

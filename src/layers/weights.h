@@ -39,7 +39,8 @@ class WeightScope {
 
   // The scope of a child; an empty name shares this one.
   WeightScope child(std::string_view name) const;
-  // That of the layer at a path from the model's root, names joined by dots; outside any Repeat.
+  // That of the layer at a path from the model's root, names joined by dots, outside any Repeat:
+  // the weights stay that layer's.
   WeightScope at_path(std::string_view path) const;
   // The name of a child in this scope, whether or not the child shares the scope, for the layer
   // whose config is at that JSON path. Fails if it is another's.
@@ -75,6 +76,7 @@ class WeightScope {
   WeightUse* use_;
   std::string prefix_;
   std::string owner_;
+  bool borrows_ = false;
   std::vector<Slice> slices_;
 };
 

@@ -50,7 +50,11 @@ class ApplyRotaryPositionalEncoding final : public Layer {
 
   std::vector<ConstantSpec> constants() const override {
     if (fields_.positions_name.empty()) return {};
-    return {{.name = fields_.positions_name, .streamed = true, .broadcasts = true}};
+    ConstantSpec positions;
+    positions.name = fields_.positions_name;
+    positions.streamed = true;
+    positions.broadcasts = true;
+    return {positions};
   }
   ReceptiveFields receptive_field_per_step() const override { return counter_.receptive_field(); }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override;
