@@ -46,18 +46,39 @@ Sequence mask_invalid(Run& run, const Sequence& x);
 // Copies x's values to y of the same spec and length, invalid steps as zeros.
 void copy_masked(const Sequence& x, const Sequence& y);
 
+// How many parts a run makes of `count` pieces of work, each part of at least `grain`: more than
+// one only if it is layer-wise and has threads.
+inline int64_t parts_of(const Run& run, int64_t count, int64_t grain) {
+  if (run.mode() == Mode::kStep || run.parallel().num_threads() == 1 || count <= grain) return 1;
+  return std::min<int64_t>(ceil_div(count, grain), 4 * run.parallel().num_threads());
+}
+
 // Calls fn(begin, end) for parts of [0, count) of at least `grain`, on the run's threads if it is
 // layer-wise.
 template <typename Fn>
 void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
-  if (run.mode() == Mode::kStep || run.parallel().num_threads() == 1 || count <= grain) {
+  const int64_t part = ceil_div(count, parts_of(run, count, grain));
+  if (part == count) {
     fn(int64_t{0}, count);
     return;
   }
-  const int64_t most = 4 * run.parallel().num_threads();
-  const int64_t part = ceil_div(count, std::min(ceil_div(count, grain), most));
   run.parallel().each(ceil_div(count, part),
                       [&](int64_t i) { fn(i * part, std::min(count, (i + 1) * part)); });
+}
+
+// The same as fn(begin, end, scratch), with `floats` of scratch for each part.
+template <typename Fn>
+void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t floats, Fn&& fn) {
+  const int64_t parts = parts_of(run, count, grain);
+  auto* scratch = run.scratch<float>(parts * floats);
+  const int64_t part = ceil_div(count, parts);
+  if (part == count) {
+    fn(int64_t{0}, count, scratch);
+    return;
+  }
+  run.parallel().each(ceil_div(count, part), [&](int64_t i) {
+    fn(i * part, std::min(count, (i + 1) * part), scratch + i * floats);
+  });
 }
 
 // The same over a sequence's steps, each of `frame` elements.

@@ -1,0 +1,35 @@
+// FFT: the discrete Fourier transform of a channel axis, padded or truncated to `fft_length` first
+// (reference: dsp.FFT).
+#include "layers/dsp/fft_layer.h"
+
+namespace sl {
+namespace {
+
+class Transform {
+ public:
+  using In = complex64;
+  using Out = complex64;
+  static constexpr bool kHasFrameLength = false;
+
+  Transform(const FftFields& fields, int64_t size)
+      : size_(size),
+        padding_(fields.padding),
+        fft_(fields.fft_length > 0 ? fields.fft_length : size) {}
+
+  int64_t output_size() const { return fft_.size(); }
+  int64_t scratch_size() const { return fft_.scratch_size() + 2 * fft_.size(); }
+  void apply(const complex64* x, complex64* y, float* scratch) const {
+    float* own = scratch + fft_.scratch_size();
+    fft_.forward(fitted(x, size_, fft_.size(), padding_, own), y, scratch);
+  }
+
+ private:
+  int64_t size_;
+  FftPadding padding_;
+  ops::Fft fft_;
+};
+
+SL_REGISTER_LAYER_AS(FFT, FftLayer<Transform>);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,54 @@
+// Overlapping frames of a sequence: what Frame and the layers that transform frames share. Frames
+// are not copied where they lie whole and valid in the input.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/ring.h"
+#include "layers/layer.h"
+#include "ops/window.h"
+
+namespace sl {
+
+class Framing {
+ public:
+  // `history_is_invalid`: that of an explicit padding, before the first step.
+  explicit Framing(ops::Window window, bool history_is_invalid = false)
+      : window_(window), history_is_invalid_(history_is_invalid) {}
+
+  const ops::Window& window() const { return window_; }
+  int64_t block_size() const { return window_.stride; }
+  Ratio output_ratio() const { return Ratio(1, window_.stride); }
+  bool supports_step() const { return window_.supports_step(); }
+  int64_t input_latency() const;
+  int64_t output_latency() const { return window_.output_latency(); }
+  int64_t output_length(int64_t time) const { return window_.output_length(time); }
+  void declare(Declaration& declaration, const SequenceSpec& input) const;
+
+  // A whole run: y's mask, and frame t of item b. It is where it lies in x or, if something of it
+  // is outside or invalid, made in `buffer`.
+  void layer_mask(const Sequence& x, const Sequence& y) const;
+  const std::byte* frame(const Sequence& x, int64_t b, int64_t t, std::byte* buffer) const;
+
+  // A step's frames, contiguous, with invalid steps zeroed.
+  struct Frames {
+    const std::byte* first;
+    size_t item_bytes;
+    size_t frame_bytes;  // from one frame's start to the next one's
+    const std::byte* at(int64_t b, int64_t t) const {
+      return first + static_cast<size_t>(b) * item_bytes + static_cast<size_t>(t) * frame_bytes;
+    }
+  };
+  // Sets y's mask.
+  Frames step(Run& run, const Sequence& x, const Sequence& y) const;
+
+ private:
+  RingSpec ring_of(const ChannelSpec& frame) const;
+  void copy_steps(const Sequence& x, int64_t b, int64_t first, int64_t count, std::byte* out) const;
+
+  ops::Window window_;
+  bool history_is_invalid_;
+};
+
+}  // namespace sl

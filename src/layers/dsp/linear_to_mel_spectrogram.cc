@@ -1,0 +1,127 @@
+// LinearToMelSpectrogram: triangular filters, evenly spaced in mel, over the bins of a magnitude
+// spectrum (reference: dsp.LinearToMelSpectrogram).
+#include <cmath>
+
+#include "kernels/bands.h"
+#include "layers/builder.h"
+#include "ops/elementwise.h"
+#include "ops/per_size.h"
+
+namespace sl {
+namespace {
+
+double to_mel(double hertz) { return 1127.0 * std::log(1.0 + hertz / 700.0); }
+
+class LinearToMelSpectrogram final : public StatelessLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : bins(config.integer("num_mel_bins", 1)),
+          sample_rate(config.number("sample_rate")),
+          lower(config.number("lower_edge_hertz")),
+          upper(config.number("upper_edge_hertz")) {
+      constexpr int64_t kMost = int64_t{1} << 20;
+      if (bins > kMost) config.error("num_mel_bins", fmt::format("expected at most {}", kMost));
+      if (!(sample_rate > 0)) config.error("sample_rate", "expected more than 0");
+      if (!(lower >= 0)) config.error("lower_edge_hertz", "expected at least 0");
+      if (!(lower < upper)) {
+        config.error("upper_edge_hertz",
+                     fmt::format("expected more than lower_edge_hertz = {}", lower));
+      }
+      if (!(upper <= sample_rate / 2)) {
+        config.error("upper_edge_hertz",
+                     fmt::format("expected at most half of the sample_rate = {}", sample_rate / 2));
+      }
+    }
+    int64_t bins;
+    double sample_rate, lower, upper;
+  };
+
+  LinearToMelSpectrogram(Fields fields, const Init&) : fields_(fields) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (!is_inexact(input.dtype)) {
+      fail(Code::kShape, "{} \"{}\": expected a float or complex dtype, got {}", type(), name(),
+           name_of(input.dtype));
+    }
+    if (input.shape.empty()) {
+      fail(Code::kShape, "{} \"{}\": expected channels of shape [..., bins], got {}", type(),
+           name(), to_string(input));
+    }
+    ChannelSpec out = input;
+    out.shape.back() = fields_.bins;
+    return out;
+  }
+  void declare(Declaration&, const SequenceSpec& input) const override {
+    bands(input.channels.shape.back(), input.channels.dtype);
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, output_spec(x.spec(), {}));
+    const kernels::Bands& filters = bands(x.channels.back(), x.dtype);
+    if (x.dtype == DType::kComplex64) {
+      multiply_complex(run, filters, x, y);
+      return y;
+    }
+    const bool direct = x.dtype == DType::kFloat32;
+    float* out = direct ? y.floats() : run.scratch<float>(y.size());
+    multiply(run, filters, ops::as_floats(run, x, DType::kFloat32), rows_of(y), out);
+    if (!direct) ops::convert(out, DType::kFloat32, y.values, y.dtype, y.size());
+    return y;
+  }
+
+ private:
+  static int64_t rows_of(const Sequence& y) { return y.size() / y.channels.back(); }
+
+  static void multiply(const Run& run, const kernels::Bands& filters, const float* x, int64_t rows,
+                       float* y) {
+    ops::for_steps(run, rows, filters.inputs + filters.outputs, [&](int64_t begin, int64_t end) {
+      kernels::multiply_bands(x + begin * filters.inputs, filters, end - begin,
+                              y + begin * filters.outputs);
+    });
+  }
+  // Real and imaginary parts on their own.
+  static void multiply_complex(Run& run, const kernels::Bands& filters, const Sequence& x,
+                               const Sequence& y) {
+    auto* part = run.scratch<float>(x.size());
+    auto* out = run.scratch<float>(y.size());
+    for (int64_t i = 0; i < 2; ++i) {
+      for (int64_t k = 0; k < x.size(); ++k) part[k] = x.floats()[2 * k + i];
+      multiply(run, filters, part, rows_of(y), out);
+      for (int64_t k = 0; k < y.size(); ++k) y.floats()[2 * k + i] = out[k];
+    }
+  }
+
+  // The filters for a spectrum of `inputs` bins, rounded to the dtype.
+  const kernels::Bands& bands(int64_t inputs, DType dtype) const {
+    return bands_.get(inputs * 8 + static_cast<int64_t>(dtype), [&] {
+      std::vector<float> matrix = filters(inputs);
+      ops::round_to(dtype, matrix.data(), static_cast<int64_t>(matrix.size()));
+      return kernels::make_bands(matrix.data(), inputs, fields_.bins);
+    });
+  }
+  std::vector<float> filters(int64_t inputs) const {
+    const auto low = to_mel(fields_.lower), high = to_mel(fields_.upper);
+    const double spacing = (high - low) / static_cast<double>(fields_.bins + 1);
+    std::vector<float> out(static_cast<size_t>(inputs * fields_.bins));
+    // The first bin, of frequency 0, is in no filter.
+    for (int64_t i = 1; i < inputs; ++i) {
+      const double hertz =
+          fields_.sample_rate / 2 * static_cast<double>(i) / static_cast<double>(inputs - 1);
+      const double position = (to_mel(hertz) - low) / spacing;  // filter k has its peak at k + 1
+      for (int64_t k = 0; k < fields_.bins; ++k) {
+        const double weight = 1 - std::abs(position - static_cast<double>(k + 1));
+        out[static_cast<size_t>(i * fields_.bins + k)] = static_cast<float>(std::max(0.0, weight));
+      }
+    }
+    return out;
+  }
+
+  Fields fields_;
+  ops::PerSize<kernels::Bands> bands_;
+};
+
+SL_REGISTER_LAYER(LinearToMelSpectrogram);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,80 @@
+// OverlapAdd: y[t * frame_step + i] += x[t, i], for frames x [frame_length, C...] of any C
+// (reference: dsp.OverlapAdd).
+#include "layers/builder.h"
+#include "layers/dsp/overlap_adding.h"
+
+namespace sl {
+namespace {
+
+class OverlapAdd final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) : adding(config, "padding", ops::Padding::kValid) {}
+    OverlapAdding adding;
+  };
+
+  OverlapAdd(Fields fields, const Init&) : adding_(fields.adding) {}
+
+  Ratio output_ratio() const override { return adding_.output_ratio(); }
+  bool supports_step() const override { return adding_.supports_step(); }
+  ReceptiveFields receptive_field_per_step() const override {
+    if (adding_.is_semicausal()) {
+      return {StepRange{0, ceil_div(adding_.frame_length(), adding_.frame_step()) - 1}};
+    }
+    return adding_.receptive_field([](int64_t) { return true; });
+  }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape.empty() || input.shape[0] != adding_.frame_length()) {
+      fail(Code::kShape, "{} \"{}\": expected channels of shape [{}, ...], got {}", type(), name(),
+           adding_.frame_length(), to_string(input));
+    }
+    if (input.dtype == DType::kBool) {
+      fail(Code::kShape, "{} \"{}\": booleans cannot be added", type(), name());
+    }
+    return {input.dtype, input.shape.slice(1, input.shape.rank())};
+  }
+  int64_t output_length(int64_t time, const ChannelSpec&) const override {
+    return adding_.output_length(time);
+  }
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    ChannelSpec values = output_spec(input.channels, {});
+    if (is_half(values.dtype)) values.dtype = DType::kFloat32;
+    adding_.declare(declaration, input, values);
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    return with_frames(run, x, [&](auto element, auto&& frame) {
+      using T = typename decltype(element)::Type;
+      return adding_.layer<T>(run, x, output_spec(x.spec(), {}), 0, frame);
+    });
+  }
+  Sequence step(Run& run, const Sequence& x) const override {
+    return with_frames(run, x, [&](auto element, auto&& frame) {
+      using T = typename decltype(element)::Type;
+      return adding_.step<T>(run, x, output_spec(x.spec(), {}), 0, frame);
+    });
+  }
+
+ private:
+  template <typename Fn>
+  static Sequence with_frames(Run& run, const Sequence& x, Fn&& fn) {
+    const bool half = is_half(x.dtype);
+    const void* const values = half ? ops::as_floats(run, x, DType::kFloat32) : x.as<void>();
+    Sequence y;
+    ops::with_element(x.dtype, [&](auto element) {
+      using T = typename decltype(element)::Type;
+      y = fn(element, [&](int64_t b, int64_t t, T*, float*) {
+        return static_cast<const T*>(values) + (b * x.time + t) * x.frame_size();
+      });
+    });
+    return y;
+  }
+
+  OverlapAdding adding_;
+};
+
+SL_REGISTER_LAYER(OverlapAdd);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,151 @@
+// Frames added up where they overlap: what OverlapAdd and InverseSTFT share (reference:
+// dsp.OverlapAdd).
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <cstring>
+#include <type_traits>
+
+#include "kernels/pointwise.h"
+#include "layers/layer.h"
+#include "ops/elementwise.h"
+#include "ops/window.h"
+
+namespace sl {
+
+class OverlapAdding {
+ public:
+  OverlapAdding(Config& config, const char* padding_field, ops::Padding otherwise);
+
+  int64_t frame_length() const { return length_; }
+  int64_t frame_step() const { return step_; }
+
+  bool supports_step() const { return padding_ == ops::Padding::kCausal; }
+  Ratio output_ratio() const { return Ratio(step_); }
+  int64_t output_length(int64_t time) const;
+  // Frames that an output step is made of, of those of them for which contributes(value, frame)
+  // says so.
+  template <typename Contributes>
+  ReceptiveFields receptive_field(Contributes&& contributes) const;
+  bool is_semicausal() const { return padding_ == ops::Padding::kSemicausalFull; }
+  // `values`: one value of a frame, of the dtype in which they are added.
+  void declare(Declaration& declaration, const SequenceSpec& input,
+               const ChannelSpec& values) const;
+
+  // frame(b, t, buffer, scratch) returns frame t of item b, which it may make in the buffer; T is
+  // the type of its values, `out` what a layer makes of one of them. Invalid frames are not asked
+  // for. `floats`: the scratch that it needs.
+  template <typename T, typename Frame>
+  Sequence layer(Run& run, const Sequence& x, const ChannelSpec& out, int64_t floats,
+                 Frame&& frame) const;
+  template <typename T, typename Frame>
+  Sequence step(Run& run, const Sequence& x, const ChannelSpec& out, int64_t floats,
+                Frame&& frame) const;
+
+ private:
+  int64_t overlap() const { return length_ - step_; }
+  // Output steps that are left out at the start.
+  int64_t crop() const { return is_semicausal() ? overlap() : 0; }
+  void layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const;
+
+  template <typename T>
+  static void add(const T* x, T* y, int64_t count) {
+    if constexpr (std::is_same_v<T, float>) {
+      kernels::binary(kernels::Binary::kAdd, y, x, y, count);
+    } else {
+      for (int64_t i = 0; i < count; ++i) y[i] = static_cast<T>(y[i] + x[i]);
+    }
+  }
+
+  int64_t length_;
+  int64_t step_;
+  ops::Padding padding_;
+};
+
+template <typename Contributes>
+ReceptiveFields OverlapAdding::receptive_field(Contributes&& contributes) const {
+  // As the reference has it for semicausal_full, by where a transposed convolution is cropped.
+  const int64_t shift = is_semicausal() ? step_ - 1 : 0;
+  ReceptiveFields out(static_cast<size_t>(step_));
+  for (int64_t i = 0; i < step_; ++i) {
+    ReceptiveField& field = out[static_cast<size_t>(i)];
+    const int64_t first = ceil_div(i + shift - (length_ - 1), step_);
+    for (int64_t t = first; t <= floor_div(i + shift, step_); ++t) {
+      if (!contributes(i + shift - t * step_)) continue;
+      field = field ? StepRange{field->start, t} : StepRange{t, t};
+    }
+  }
+  return out;
+}
+
+template <typename T, typename Frame>
+Sequence OverlapAdding::layer(Run& run, const Sequence& x, const ChannelSpec& out, int64_t floats,
+                              Frame&& frame) const {
+  const Sequence y = run.output(out, x.batch, output_length(x.time));
+  const int64_t values = out.shape.size(), per_item = y.time * values;
+  const bool direct = !is_half(out.dtype);
+  T* sums = direct ? y.as<T>() : run.scratch<T>(y.size());
+  const auto buffer_floats = static_cast<int64_t>(sizeof(T) / sizeof(float) + 1) * length_ * values;
+  for (int64_t b = 0; b < y.batch; ++b) {
+    layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
+    T* const item = sums + b * per_item;
+    const auto add_part = [&](int64_t begin, int64_t end, float* scratch) {
+      std::fill(item + begin * values, item + end * values, T());
+      const int64_t first = std::max<int64_t>(0, ceil_div(begin + crop() - (length_ - 1), step_));
+      for (int64_t t = first; t < x.time && t * step_ - crop() < end; ++t) {
+        if (!*x.mask_at(b, t)) continue;
+        const T* const from = frame(b, t, reinterpret_cast<T*>(scratch + floats), scratch);
+        const int64_t at = t * step_ - crop();
+        const int64_t low = std::max(at, begin), high = std::min(at + length_, end);
+        add(from + (low - at) * values, item + low * values, (high - low) * values);
+      }
+    };
+    // Frames across a part's border are made twice.
+    ops::for_ranges_with_scratch(run, y.time, 16 * length_, floats + buffer_floats, add_part);
+  }
+  if (!direct) ops::convert(sums, DType::kFloat32, y.values, y.dtype, y.size());
+  return y;
+}
+
+template <typename T, typename Frame>
+Sequence OverlapAdding::step(Run& run, const Sequence& x, const ChannelSpec& out, int64_t floats,
+                             Frame&& frame) const {
+  const Sequence y = run.output(out, x.batch, x.time * step_);
+  const int64_t values = out.shape.size();
+  auto* pending = run.state<T>();
+  auto* position = run.state<int32_t>();
+  auto* const scratch = run.scratch<float>(floats);
+  T* const buffer = run.scratch<T>(length_ * values);
+  const bool direct = !is_half(out.dtype);
+  T* const sums = direct ? y.as<T>() : run.scratch<T>(y.size());
+  int64_t next = *position;
+  for (int64_t b = 0; b < x.batch; ++b) {
+    // What has been added up for output steps to come, in a ring that begins at `next`.
+    T* const ring = pending + b * length_ * values;
+    next = *position;
+    for (int64_t t = 0; t < x.time; ++t) {
+      const int64_t until_end = length_ - next;
+      if (*x.mask_at(b, t)) {
+        const T* const from = frame(b, t, buffer, scratch);
+        add(from, ring + next * values, until_end * values);
+        add(from + until_end * values, ring, next * values);
+      }
+      T* const to = sums + (b * x.time + t) * step_ * values;
+      const int64_t first = std::min(step_, until_end);
+      const auto take = [&](int64_t at, int64_t count, T* taken) {
+        std::copy_n(ring + at * values, count * values, taken);
+        std::fill_n(ring + at * values, count * values, T());
+      };
+      take(next, first, to);
+      take(0, step_ - first, to + first * values);
+      next = (next + step_) % length_;
+      std::memset(y.mask_at(b, t * step_), *x.mask_at(b, t), static_cast<size_t>(step_));
+    }
+  }
+  *position = static_cast<int32_t>(next);
+  if (!direct) ops::convert(sums, DType::kFloat32, y.values, y.dtype, y.size());
+  return y;
+}
+
+}  // namespace sl

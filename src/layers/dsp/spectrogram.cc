@@ -1,0 +1,35 @@
+// Spectrogram: magnitudes of an STFT of single channels, past samples before the first one being
+// zeros (reference: dsp.Spectrogram of the TensorFlow version).
+#include "layers/builder.h"
+#include "layers/dsp/stft_layer.h"
+
+namespace sl {
+namespace {
+
+class Spectrogram final : public StftLayer {
+ public:
+  struct Fields : StftFields {
+    explicit Fields(Config& config) : StftFields(config) {
+      frames.padding.mode = ops::Padding::kCausalValid;
+      padding = read_fft_padding(config, "padding");
+      magnitude = true;
+      // Another way to the same numbers.
+      config.boolean("use_dft_matrix", false);
+    }
+  };
+
+  Spectrogram(const Fields& fields, const Init&) : StftLayer(fields) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    if (input.shape.rank() != 0) {
+      fail(Code::kShape, "{} \"{}\": expected one value a step (channel shape []), got {}", type(),
+           name(), to_string(input));
+    }
+    return StftLayer::output_spec(input, constants);
+  }
+};
+
+SL_REGISTER_LAYER(Spectrogram);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,25 @@
+// STFT: the Fourier transform of windowed frames, y [fft_length / 2 + 1, C...] for x [C...], each
+// channel on its own (reference: dsp.STFT).
+#include "layers/builder.h"
+#include "layers/dsp/stft_layer.h"
+
+namespace sl {
+namespace {
+
+class STFT final : public StftLayer {
+ public:
+  struct Fields : StftFields {
+    explicit Fields(Config& config) : StftFields(config) {
+      frames.padding = ops::read_padding(config, "time_padding", ops::Padding::kReverseCausalValid);
+      padding = read_fft_padding(config, "fft_padding");
+      magnitude = config.boolean("output_magnitude", false);
+    }
+  };
+
+  STFT(const Fields& fields, const Init&) : StftLayer(fields) {}
+};
+
+SL_REGISTER_LAYER(STFT);
+
+}  // namespace
+}  // namespace sl

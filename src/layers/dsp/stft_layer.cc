@@ -1,0 +1,137 @@
+#include "layers/dsp/stft_layer.h"
+
+#include <algorithm>
+
+#include "kernels/fft.h"
+#include "kernels/pointwise.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+
+StftFields::StftFields(Config& config)
+    : fft_length(config.integer("fft_length", 1)), window(read_window(config, "window_fn", true)) {
+  frames.kernel = config.integer("frame_length", 1);
+  frames.stride = config.integer("frame_step", 1);
+}
+
+StftLayer::StftLayer(const StftFields& fields)
+    : framing_(fields.frames),
+      fft_(fields.fft_length),
+      fit_(fields.frames.kernel, fields.fft_length, fields.padding),
+      magnitude_(fields.magnitude) {
+  if (!fields.window) return;
+  const std::vector<double> window = fields.window(fields.frames.kernel, DType::kFloat32);
+  for (int64_t i = 0; i < fit_.count; ++i) {
+    window_.push_back(static_cast<float>(window[static_cast<size_t>(fit_.from + i)]));
+  }
+}
+
+// Without the ends of the frame that are cut off, or where the window is zero.
+ReceptiveFields StftLayer::receptive_field_per_step() const {
+  const StepRange frame = *framing_.window().receptive_field()[0];
+  int64_t first = 0, end = fit_.count;
+  const auto is_zero = [&](int64_t i) {
+    return !window_.empty() && !(window_[static_cast<size_t>(i)] > 0);
+  };
+  while (first < end && is_zero(first)) ++first;
+  while (first < end && is_zero(end - 1)) --end;
+  if (first == end) return {StepRange{kInfinite, -kInfinite}};
+  const int64_t start = frame.start + fit_.from;
+  return {StepRange{start + first, start + end - 1}};
+}
+
+ChannelSpec StftLayer::output_spec(const ChannelSpec& input, const Constants&) const {
+  if (!is_float(input.dtype)) {
+    fail(Code::kShape, "{} \"{}\": expected a float dtype, got {}", type(), name(),
+         name_of(input.dtype));
+  }
+  ChannelSpec out{magnitude_ ? DType::kFloat32 : DType::kComplex64, input.shape};
+  out.shape.insert(0, fft_.spectrum_size());
+  return out;
+}
+
+// What the transform needs; its input, padded; its output; the magnitudes.
+int64_t StftLayer::scratch_size() const {
+  return fft_.scratch_size() + fft_.size() + 3 * fft_.spectrum_size();
+}
+
+// The part of a channel of a frame that is transformed, times the window.
+void StftLayer::window_channel(const std::byte* frame, DType dtype, int64_t channel,
+                               int64_t channels, float* out) const {
+  const std::byte* x = frame + static_cast<size_t>(fit_.from * channels + channel) * size_of(dtype);
+  if (channels == 1 && dtype == DType::kFloat32 && !window_.empty()) {
+    kernels::binary(kernels::Binary::kMultiply, reinterpret_cast<const float*>(x), window_.data(),
+                    out, fit_.count);
+    return;
+  }
+  const size_t pitch = static_cast<size_t>(channels) * size_of(dtype);
+  for (int64_t i = 0; i < fit_.count; ++i, x += pitch) {
+    ops::convert(x, dtype, out + i, DType::kFloat32, 1);
+    if (window_.empty()) continue;
+    float w = window_[static_cast<size_t>(i)];
+    ops::round_to(dtype, &w, 1);
+    out[i] *= w;
+  }
+  ops::round_to(dtype, out, fit_.count);
+}
+
+void StftLayer::transform(const std::byte* frame, const ChannelSpec& input, std::byte* y,
+                          float* scratch) const {
+  const int64_t channels = input.shape.size(), bins = fft_.spectrum_size();
+  float* padded = scratch + fft_.scratch_size();
+  auto* spectrum = reinterpret_cast<complex64*>(padded + fft_.size());
+  float* magnitudes = padded + fft_.size() + 2 * bins;
+  for (int64_t c = 0; c < channels; ++c) {
+    window_channel(frame, input.dtype, c, channels, padded + fit_.to);
+    if (channels == 1 && !magnitude_) {
+      fft_.forward(padded, reinterpret_cast<complex64*>(y), scratch);
+      return;
+    }
+    fft_.forward(padded, spectrum, scratch);
+    if (!magnitude_) {
+      for (int64_t k = 0; k < bins; ++k) {
+        reinterpret_cast<complex64*>(y)[k * channels + c] = spectrum[k];
+      }
+      continue;
+    }
+    auto* out = reinterpret_cast<float*>(y);
+    float* to = channels == 1 ? out : magnitudes;
+    kernels::magnitude(reinterpret_cast<const float*>(spectrum), to, bins);
+    for (int64_t k = 0; channels > 1 && k < bins; ++k) out[k * channels + c] = magnitudes[k];
+  }
+}
+
+Sequence StftLayer::layer(Run& run, const Sequence& x) const {
+  const int64_t count = framing_.output_length(x.time);
+  const Sequence y = run.output(StftLayer::output_spec(x.spec(), {}), x.batch, count);
+  framing_.layer_mask(x, y);
+  const auto frame_floats = static_cast<int64_t>(
+      (static_cast<size_t>(framing_.window().kernel) * x.frame_bytes() + 3) / sizeof(float));
+  const int64_t own = scratch_size();
+  ops::for_ranges_with_scratch(
+      run, y.steps(), 16, own + frame_floats, [&](int64_t begin, int64_t end, float* scratch) {
+        std::fill_n(scratch + fft_.scratch_size(), fft_.size(), 0.0f);
+        auto* buffer = reinterpret_cast<std::byte*>(scratch + own);
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t b = i / count, t = i % count;
+          transform(framing_.frame(x, b, t, buffer), x.spec(), y.frame(b, t), scratch);
+        }
+      });
+  return y;
+}
+
+Sequence StftLayer::step(Run& run, const Sequence& x) const {
+  const Sequence y =
+      run.output(StftLayer::output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
+  const Framing::Frames frames = framing_.step(run, x, y);
+  auto* scratch = run.scratch<float>(scratch_size());
+  std::fill_n(scratch + fft_.scratch_size(), fft_.size(), 0.0f);
+  for (int64_t b = 0; b < y.batch; ++b) {
+    for (int64_t t = 0; t < y.time; ++t) {
+      transform(frames.at(b, t), x.spec(), y.frame(b, t), scratch);
+    }
+  }
+  return y;
+}
+
+}  // namespace sl

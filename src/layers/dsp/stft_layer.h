@@ -1,0 +1,62 @@
+// What STFT and Spectrogram share: frames, windowed and transformed one by one as they are taken
+// (reference: dsp.STFT).
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "layers/dsp/fft_padding.h"
+#include "layers/dsp/framing.h"
+#include "layers/dsp/window_function.h"
+#include "ops/fft.h"
+
+namespace sl {
+
+struct StftFields {
+  // The fields that both have.
+  explicit StftFields(Config& config);
+
+  ops::Window frames;
+  int64_t fft_length;
+  WindowFunction window;
+  FftPadding padding = FftPadding::kRight;
+  bool magnitude = false;
+};
+
+class StftLayer : public Layer {
+ public:
+  explicit StftLayer(const StftFields& fields);
+
+  int64_t block_size() const final { return framing_.block_size(); }
+  Ratio output_ratio() const final { return framing_.output_ratio(); }
+  bool supports_step() const final { return framing_.supports_step(); }
+  int64_t input_latency() const final { return framing_.input_latency(); }
+  ReceptiveFields receptive_field_per_step() const final;
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override;
+  int64_t output_length(int64_t time, const ChannelSpec&) const final {
+    return framing_.output_length(time);
+  }
+  void declare(Declaration& declaration, const SequenceSpec& input) const final {
+    framing_.declare(declaration, input);
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const final;
+  Sequence step(Run& run, const Sequence& x) const final;
+
+ private:
+  int64_t scratch_size() const;
+  // All channels of one frame.
+  void transform(const std::byte* frame, const ChannelSpec& input, std::byte* y,
+                 float* scratch) const;
+  void window_channel(const std::byte* frame, DType dtype, int64_t channel, int64_t channels,
+                      float* out) const;
+
+  Framing framing_;
+  ops::RealFft fft_;
+  Fit fit_;
+  std::vector<float> window_;  // of the part of a frame that is transformed; empty: none
+  bool magnitude_;
+};
+
+}  // namespace sl

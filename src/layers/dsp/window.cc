@@ -1,0 +1,63 @@
+// Window: multiplies a channel axis with a window function (reference: dsp.Window).
+#include "layers/builder.h"
+#include "layers/dsp/window_function.h"
+#include "layers/simple/channel_axes.h"
+#include "layers/simple/naming.h"
+#include "ops/broadcast.h"
+#include "ops/per_size.h"
+
+namespace sl {
+namespace {
+
+class Window final : public PointwiseLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : axis(config.integer("axis", -Shape::kMaxRank)),
+          function(read_window(config, "window_fn", false)) {
+      if (axis == 0 || axis == 1) config.error("axis", "batch and time (0 and 1) are not channels");
+    }
+    int64_t axis;
+    WindowFunction function;
+  };
+
+  Window(Fields fields, const Init&) : fields_(std::move(fields)) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (!is_inexact(input.dtype)) {
+      fail(Code::kShape, "{} \"{}\": expected a float or complex dtype, got {}", type(), name(),
+           name_of(input.dtype));
+    }
+    naming(*this, [&] { return channel_axis(fields_.axis, input.shape); });
+    return input;
+  }
+  void declare(Declaration&, const SequenceSpec& input) const override { operand(input.channels); }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    return ops::broadcast_binary(run, ops::Arithmetic::kMultiply, x, operand(x.spec()));
+  }
+
+ private:
+  // The window along its axis, to be broadcast to those after it.
+  const ops::BroadcastOperand& operand(const ChannelSpec& input) const {
+    const int axis = channel_axis(fields_.axis, input.shape);
+    const int64_t length = input.shape[axis], after = input.shape.rank() - axis - 1;
+    const int64_t key = (length * Shape::kMaxRank + after) * 8 + static_cast<int64_t>(input.dtype);
+    return operands_.get(key, [&] {
+      Array window;
+      window.shape.push_back(length);
+      for (int64_t i = 0; i < after; ++i) window.shape.push_back(1);
+      for (double v : fields_.function(length, input.dtype)) {
+        window.values.emplace_back(static_cast<float>(v));
+      }
+      return ops::BroadcastOperand(window);
+    });
+  }
+
+  Fields fields_;
+  ops::PerSize<ops::BroadcastOperand> operands_;
+};
+
+SL_REGISTER_LAYER(Window);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,19 @@
+// Windows as configs name them: "hann", {"function": "hamming", "periodic": false}, {"function":
+// "get", "name": ["kaiser", 8.0]} (reference: signal.*_window).
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <vector>
+
+#include "core/config.h"
+
+namespace sl {
+
+// The window of a length, as computed in a dtype (which shows in half precision). Empty: none.
+using WindowFunction = std::function<std::vector<double>(int64_t length, DType dtype)>;
+
+// A field that may be missing, which is "hann". Null is no window, where that is allowed.
+WindowFunction read_window(Config& config, const char* field, bool allow_none);
+
+}  // namespace sl
