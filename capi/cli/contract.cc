@@ -51,6 +51,16 @@ Input pad_with_poison(const Case& c, int64_t steps) {
   return out;
 }
 
+// What a layer gives beyond its ratio, such as the end of the last frame that is overlap-added, is
+// there only because the sequence ends: invalid steps after it take it away.
+Comparison compare_padded(const Case& c, const Tensor& got, const Tensor& y) {
+  int64_t numerator = 0, denominator = 1;
+  check([&](sl_error* e) { return sl_layer_output_ratio(c.layer, &numerator, &denominator, e); });
+  const int64_t time = c.input.x.time() * numerator / denominator;
+  if (y.time() <= time) return compare_sequences(got, y, c.tolerance);
+  return compare_sequences(slice_time(got, 0, time), slice_time(y, 0, time), c.tolerance);
+}
+
 Input pad_with_garbage_items(const Case& c) {
   Input out = c.input;
   out.x = pad_batch_with_garbage(out.x);
@@ -114,7 +124,7 @@ void check_layer_wise(const Case& c, const Tensor& y, Checker& checker) {
   if (c.test_padding_invariance) {
     checker.run("layer padding invariance", [&] {
       const int64_t steps = 4 * get(sl_layer_block_size, c.layer);
-      return compare_sequences(apply(c.layer, pad_with_poison(c, steps)), y, c.tolerance);
+      return compare_padded(c, apply(c.layer, pad_with_poison(c, steps)), y);
     });
   }
   if (c.test_batching) {

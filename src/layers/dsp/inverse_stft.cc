@@ -31,21 +31,26 @@ class InverseSTFT final : public Layer {
         fft_(fields.fft_length),
         fit_(fields.fft_length, fields.adding.frame_length(), fields.padding),
         window_(static_cast<size_t>(adding_.frame_length())) {
-    std::vector<double> window(window_.size(), 1.0);
-    if (fields.window) window = fields.window(adding_.frame_length(), DType::kFloat32);
+    std::vector<double> window(window_.size(), 1.0), seen = window;
+    if (fields.window) {
+      window = fields.window(adding_.frame_length(), DType::kFloat32);
+      // The reference's receptive field is that of the window in integers, where it can be that.
+      seen = fields.window(adding_.frame_length(), DType::kInt32);
+    }
     // Beyond the transform's own values a frame is zero.
     for (auto i = static_cast<size_t>(fit_.to); i < static_cast<size_t>(fit_.to + fit_.count);
          ++i) {
       window_[i] = static_cast<float>(window[i]);
     }
+    receptive_field_ = adding_.receptive_field([&](int64_t value) {
+      return value >= fit_.to && value < fit_.to + fit_.count &&
+             seen[static_cast<size_t>(value)] != 0;
+    });
   }
 
   Ratio output_ratio() const override { return adding_.output_ratio(); }
   bool supports_step() const override { return adding_.supports_step(); }
-  ReceptiveFields receptive_field_per_step() const override {
-    return adding_.receptive_field(
-        [&](int64_t value) { return window_[static_cast<size_t>(value)] != 0; });
-  }
+  ReceptiveFields receptive_field_per_step() const override { return receptive_field_; }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.dtype != DType::kComplex64 || input.shape.empty() || input.shape[0] == 0) {
@@ -111,6 +116,7 @@ class InverseSTFT final : public Layer {
   ops::RealFft fft_;
   Fit fit_;
   std::vector<float> window_;
+  ReceptiveFields receptive_field_;
 };
 
 Sequence InverseSTFT::layer(Run& run, const Sequence& x) const {

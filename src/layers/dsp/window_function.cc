@@ -117,11 +117,12 @@ const std::vector<NamedWindow>& windows() {
   return all;
 }
 
-// The reference's own windows: a - (1 - a) cos(2 pi i / n), every step rounded to the dtype.
+// The reference's own windows: a - (1 - a) cos(2 pi i / n). NumPy rounds every step to float16, not
+// to bfloat16.
 WindowFunction raised_cosine(double a, bool periodic) {
   return [a, periodic](int64_t length, DType dtype) {
     const auto rounded = [dtype](double value) {
-      if (!is_half(dtype)) return value;
+      if (dtype != DType::kFloat16) return value;
       auto out = static_cast<float>(value);
       ops::round_to(dtype, &out, 1);
       return static_cast<double>(out);
@@ -151,7 +152,7 @@ class Reader {
     }
     const auto name = value["function"].get<std::string>();
     if (name == "inverse_stft") return inverse(value);
-    allow(value, name == "get" ? std::vector<std::string>{"function", "periodic", "name", "args"}
+    allow(value, name == "get" ? std::vector<std::string>{"function", "periodic", "args"}
                                : std::vector<std::string>{"function", "periodic"});
     const bool periodic = read_periodic(value);
     return name == "get" ? get(value, periodic) : own_or_named(name, periodic);
@@ -182,11 +183,10 @@ class Reader {
 
   // signal.get_window: a name, a list of a name and its parameters, or the beta of a Kaiser window.
   WindowFunction get(const Json& value, bool periodic) const {
-    const Json* name = value.contains("name") ? &value["name"] : nullptr;
-    if (!name && value.contains("args") && value["args"].is_array() && value["args"].size() == 1) {
-      name = &value["args"][0];
-    }
-    if (!name) error("expected the window's \"name\"");
+    const bool is_given =
+        value.contains("args") && value["args"].is_array() && value["args"].size() == 1;
+    if (!is_given) error("expected the window's name as \"args\": [name]");
+    const Json* name = &value["args"][0];
     if (name->is_string()) return named(name->get<std::string>(), periodic);
     if (name->is_number()) return named("kaiser", periodic, {name->get<double>()});
     if (!name->is_array() || name->empty() || !(*name)[0].is_string()) {
@@ -198,6 +198,7 @@ class Reader {
     return named((*name)[0].get<std::string>(), periodic, parameters);
   }
   void append(const Json& value, Parameters& out) const {
+    if (value.is_null()) return;  // a parameter's default
     if (value.is_array()) {
       for (const Json& item : value) append(item, out);
     } else if (const auto number = to_number(value)) {
@@ -224,13 +225,14 @@ class Reader {
       error(fmt::format("window \"{}\": expected {} parameter(s), got {}", name,
                         fixed ? it->parameters.size() : least, parameters.size()));
     }
-    return [formula = it->formula, parameters, periodic](int64_t length, DType) {
+    return [formula = it->formula, parameters, periodic](int64_t length, DType dtype) {
       // As in the reference, only even lengths can be periodic.
       const bool one_more = periodic && length % 2 == 0;
       const double n = static_cast<double>(length + (one_more ? 1 : 0));
       std::vector<double> out(static_cast<size_t>(length), 1.0);
       for (size_t i = 0; length > 1 && i < out.size(); ++i) {
         out[i] = formula(static_cast<double>(i), n, parameters);
+        if (is_integer(dtype)) out[i] = std::trunc(out[i]);
       }
       return out;
     };

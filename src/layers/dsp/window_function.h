@@ -1,5 +1,5 @@
 // Windows as configs name them: "hann", {"function": "hamming", "periodic": false}, {"function":
-// "get", "name": ["kaiser", 8.0]} (reference: signal.*_window).
+// "get", "args": [["kaiser", 8.0]]} (reference: signal.*_window).
 #pragma once
 
 #include <cstdint>
