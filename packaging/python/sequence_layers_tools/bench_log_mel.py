@@ -6,21 +6,21 @@
 Everything runs in this process on one CPU, in rounds that take turns; the time is that of the best
 round, which the rest of the machine disturbs least. Peers are the JAX reference, compiled
 (packaging/setup.sh --reference), torch.stft followed by a matrix product, and kaldi-native-fbank:
-those that cannot be imported are left out. Streamed means blocks of 10 ms, through the C ABI, with
-the calls made from Python taken into account: their cost is measured by steps of a model that does
-nothing and is not subtracted, but printed.
+those that cannot be imported are left out. Streamed means blocks of 10 ms, stepped by `sl bench`.
 """
 
 import argparse
-import json
 import os
-import pathlib
+import re
+import subprocess
 import time
 
 import numpy as np
 
+from sequence_layers_tools import log_mel
+
 _SECONDS = 60
-_RATE = 16000
+_RATE = log_mel.RATE
 
 
 class _Layer:
@@ -37,25 +37,18 @@ class _Layer:
 
 
 class _Stream:
+    """Steps as `sl bench` takes them: calls from Python would take longer than the steps."""
+
     name = 'libsequence_layers, streamed'
+    _BLOCK = 160
 
-    def __init__(self, model: str, samples: np.ndarray):
-        from sequence_layers_tools import library
+    def __init__(self, model: str, samples: np.ndarray, sl: str):
+        self._command = [sl, 'bench', model, '--input', 'scalar', '--seconds', '0.05']
+        self._blocks = len(samples) // self._BLOCK
 
-        layer = library.Layer.open(model)
-        self._state = layer.new_state(channel_shape=())
-        self._stepper = self._state.stepper(layer.block_size)
-        self._samples = np.ascontiguousarray(samples)
-        self._addresses = range(
-            samples.ctypes.data,
-            samples.ctypes.data + samples.nbytes,
-            layer.block_size * samples.itemsize,
-        )
-
-    def run(self) -> None:
-        step = self._stepper.step
-        for address in self._addresses:
-            step(address)
+    def seconds(self) -> float:
+        report = subprocess.run(self._command, capture_output=True, text=True, check=True).stdout
+        return 1e-6 * self._blocks * float(re.search(r'^step +median +([0-9.]+) us', report, re.M)[1])
 
 
 class _Reference:
@@ -71,38 +64,6 @@ class _Reference:
         return self._model.apply(self._samples)[0]
 
 
-class _Fields:
-    """What the model says of its transform and its filters."""
-
-    def __init__(self, model: str):
-        config = json.loads((pathlib.Path(model) / 'config.json').read_text())
-        stft, mel, add, _ = config['layers']
-        self.length, self.step, self.size = (
-            stft['frame_length'],
-            stft['frame_step'],
-            stft['fft_length'],
-        )
-        self.bins, self.low, self.high = (
-            mel['num_mel_bins'],
-            mel['lower_edge_hertz'],
-            mel['upper_edge_hertz'],
-        )
-        self.floor = add['shift']
-
-    def filters(self) -> np.ndarray:
-        """The filters as a matrix [bins of the transform, mel bins]."""
-
-        def mel(hertz):
-            return 1127 * np.log1p(hertz / 700)
-
-        position = mel(np.linspace(0, _RATE / 2, self.size // 2 + 1))
-        edges = np.linspace(mel(self.low), mel(self.high), self.bins + 2)
-        spacing = edges[1] - edges[0]
-        matrix = np.maximum(0, 1 - np.abs(position[:, np.newaxis] - edges[1:-1]) / spacing)
-        matrix[0] = 0
-        return matrix.astype(np.float32)
-
-
 class _Torch:
     name = 'torch.stft'
 
@@ -110,9 +71,9 @@ class _Torch:
         import torch
 
         torch.set_num_threads(1)
-        self._torch, self._fields = torch, _Fields(model)
+        self._torch, self._fields = torch, log_mel.Fields(model)
         self._window = torch.hann_window(self._fields.length)
-        self._filters = torch.from_numpy(self._fields.filters().T.copy())
+        self._filters = torch.from_numpy(self._fields.filters().T.astype(np.float32))
         before = self._fields.length - 1
         self._before = (self._fields.size - self._fields.length) // 2 + before
         self._samples = torch.from_numpy(samples)
@@ -141,7 +102,7 @@ class _Kaldi:
     def __init__(self, model: str, samples: np.ndarray):
         import kaldi_native_fbank
 
-        fields = _Fields(model)
+        fields = log_mel.Fields(model)
         options = kaldi_native_fbank.FbankOptions()
         frames, mel = options.frame_opts, options.mel_opts
         frames.samp_freq = _RATE
@@ -171,14 +132,11 @@ def _make(kind, *arguments):
         return None
 
 
-def _call_cost(samples: np.ndarray) -> float:
-    """Seconds that calling a C function from Python takes, for as many calls as there are blocks."""
-    from sequence_layers_tools import library
-
-    function = library.load().sl_status_name
+def _seconds(runner) -> float:
+    if isinstance(runner, _Stream):
+        return runner.seconds()
     start = time.perf_counter()
-    for _ in range(len(samples) // 160):
-        function(0)
+    runner.run()
     return time.perf_counter() - start
 
 
@@ -195,23 +153,20 @@ def main() -> None:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--model', required=True, help='the model directory')
+    parser.add_argument('--sl', default='build/release/sl', help='the tool')
     parser.add_argument('--rounds', type=int, default=21)
     args = parser.parse_args()
 
     os.environ['XLA_FLAGS'] = '--xla_cpu_multi_thread_eigen=false'
     os.sched_setaffinity(0, {max(os.sched_getaffinity(0))})
     samples = 0.1 * np.random.default_rng(0).standard_normal(_SECONDS * _RATE, np.float32)
-    kinds = (_Layer, _Stream, _Reference, _Torch, _Kaldi)
-    runners = [r for kind in kinds if (r := _make(kind, args.model, samples))]
+    peers = [r for kind in (_Reference, _Torch, _Kaldi) if (r := _make(kind, args.model, samples))]
+    runners = [_Layer(args.model, samples), _Stream(args.model, samples, args.sl), *peers]
     _check(runners)
     times = {r.name: [] for r in runners}
-    calls = []
     for _ in range(args.rounds):
         for r in runners:
-            start = time.perf_counter()
-            r.run()
-            times[r.name].append(time.perf_counter() - start)
-        calls.append(_call_cost(samples))
+            times[r.name].append(_seconds(r))
     best = {name: min(t) for name, t in times.items()}
     ours = best[_Layer.name]
     width = max(map(len, best))
@@ -221,7 +176,6 @@ def main() -> None:
             f'  {name:<{width}}  {1000 * seconds:8.2f} ms, {_SECONDS / seconds:8.0f} x real time,'
             f' {seconds / ours:6.2f} x the time of the first'
         )
-    print(f"  of the streamed time, Python's calls take about {1000 * min(calls):.2f} ms")
 
 
 if __name__ == '__main__':
