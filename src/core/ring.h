@@ -68,6 +68,19 @@ class Ring {
     *cursor_ = static_cast<int32_t>(next_);
   }
 
+  // The same of frames that lie elsewhere: all of x. What has only just been written is slow to
+  // read, so that each copy is made of x.
+  void push(const Sequence& x) {
+    const int64_t low = x.time < capacity_ - next_ ? x.time : capacity_ - next_;
+    for (int64_t b = 0; b < x.batch; ++b) {
+      put(b, next_, x, 0, x.time);
+      put(b, next_ + capacity_, x, 0, low);
+      if (low < x.time) put(b, 0, x, low, x.time - low);
+    }
+    next_ = (next_ + x.time) % capacity_;
+    cursor_[0] = static_cast<int32_t>(next_);
+  }
+
   // The newest frames of item b, contiguous: at most the history and the frames of this call.
   std::byte* newest(int64_t b, int64_t frames) const { return values_at(b, start_of(frames)); }
   uint8_t* newest_mask(int64_t b, int64_t frames) const { return mask_at(b, start_of(frames)); }
@@ -82,6 +95,11 @@ class Ring {
     return values_ + static_cast<size_t>(b * 2 * capacity_ + frame) * frame_bytes_;
   }
   uint8_t* mask_at(int64_t b, int64_t frame) const { return mask_ + b * 2 * capacity_ + frame; }
+  void put(int64_t b, int64_t to, const Sequence& x, int64_t t, int64_t count) const {
+    const auto frames = static_cast<size_t>(count);
+    std::memcpy(values_at(b, to), x.frame(b, t), frames * frame_bytes_);
+    std::memcpy(mask_at(b, to), x.mask_at(b, t), frames);
+  }
   void copy(int64_t b, int64_t from, int64_t to, int64_t count) const {
     const auto frames = static_cast<size_t>(count);
     std::memcpy(values_at(b, to), values_at(b, from), frames * frame_bytes_);

@@ -5,6 +5,7 @@
 #include <limits>
 
 #include "kernels/convert.h"
+#include "kernels/fft.h"
 
 namespace sl::ops {
 namespace {
@@ -122,12 +123,12 @@ bool takes_complex(Unary op) {
 }
 
 void complex_range(Activation f, const complex64* x, std::byte* y, int64_t count) {
+  if (f.op == Unary::kAbs) {
+    kernels::magnitude(reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y), count);
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) {
-    if (f.op == Unary::kAbs) {
-      reinterpret_cast<float*>(y)[i] = std::abs(x[i]);
-    } else {
-      reinterpret_cast<complex64*>(y)[i] = complex_unary(f.op, x[i], f.parameter);
-    }
+    reinterpret_cast<complex64*>(y)[i] = complex_unary(f.op, x[i], f.parameter);
   }
 }
 

@@ -100,8 +100,11 @@ Fft::Fft(int64_t n) : n_(n) {
   const std::vector<int64_t> odd = odd_factors(n);
   if (!odd.empty() && odd.back() > kMaxPrime) {
     bluestein_ = std::make_unique<Bluestein>(n);
+    const Fft& inner = bluestein_->fft;
+    scratch_size_ = split_size(n) + 2 * padded(inner.size()) + inner.scratch_size();
     return;
   }
+  scratch_size_ = 2 * split_size(n);
   int64_t stride = 1;
   for (const int64_t radix : radices(n, odd)) {
     passes_.push_back(kernels::make_fft_pass(n, radix, stride));
@@ -111,11 +114,6 @@ Fft::Fft(int64_t n) : n_(n) {
 
 Fft::~Fft() = default;
 Fft::Fft(Fft&&) noexcept = default;
-
-int64_t Fft::scratch_size() const {
-  if (!bluestein_) return 2 * split_size(n_);
-  return split_size(n_) + 2 * padded(bluestein_->fft.size()) + bluestein_->fft.scratch_size();
-}
 
 Split Fft::run(const float* x, bool swapped, float* scratch) const {
   if (bluestein_) return run_bluestein(x, swapped, scratch);
@@ -166,11 +164,12 @@ void Fft::inverse(const complex64* x, complex64* y, float* scratch) const {
   run_interleaved(floats(x), true, 1.0f / static_cast<float>(n_), scratch, floats(y));
 }
 
-RealFft::RealFft(int64_t n) : n_(n), complex_(n % 2 == 0 ? std::max<int64_t>(n / 2, 0) : n) {
+RealFft::RealFft(int64_t n)
+    : n_(n),
+      complex_(n % 2 == 0 ? n / 2 : n),
+      scratch_size_(complex_.scratch_size() + 2 * padded(n)) {
   if (is_even()) twiddles_ = kernels::make_real_twiddles(n / 2);
 }
-
-int64_t RealFft::scratch_size() const { return complex_.scratch_size() + 2 * padded(n_); }
 
 void RealFft::forward(const float* x, complex64* y, float* scratch) const {
   if (is_even()) {

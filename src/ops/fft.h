@@ -20,7 +20,7 @@ class Fft {
 
   int64_t size() const { return n_; }
   // Floats of scratch that each call needs.
-  int64_t scratch_size() const;
+  int64_t scratch_size() const { return scratch_size_; }
   void forward(const complex64* x, complex64* y, float* scratch) const;
   // With the factor 1 / n.
   void inverse(const complex64* x, complex64* y, float* scratch) const;
@@ -35,6 +35,7 @@ class Fft {
   kernels::Split run_bluestein(const float* x, bool swapped, float* scratch) const;
 
   int64_t n_;
+  int64_t scratch_size_ = 0;
   std::vector<kernels::FftPass> passes_;
   std::unique_ptr<const Bluestein> bluestein_;  // for lengths with a large prime factor
 };
@@ -47,7 +48,7 @@ class RealFft {
 
   int64_t size() const { return n_; }
   int64_t spectrum_size() const { return n_ / 2 + 1; }
-  int64_t scratch_size() const;
+  int64_t scratch_size() const { return scratch_size_; }
   void forward(const float* x, complex64* y, float* scratch) const;
   // With the factor 1 / n; the imaginary part of what must be real is left alone.
   void inverse(const complex64* x, float* y, float* scratch) const;
@@ -58,6 +59,7 @@ class RealFft {
   int64_t n_;
   Fft complex_;                  // of half the length if that is a whole number
   std::vector<float> twiddles_;  // then
+  int64_t scratch_size_;
 };
 
 }  // namespace sl::ops

@@ -222,6 +222,15 @@ class Layer:
             channel_shape, dtype = self.input_spec
         return State(self, batch, max_steps, channel_shape, dtype)
 
+    def stream(self, samples: np.ndarray) -> np.ndarray:
+        """What steps of one block make of float32 numbers [time], whole blocks, latency included."""
+        stepper = self.new_state(channel_shape=()).stepper(self.block_size)
+        out = []
+        for block in np.ascontiguousarray(samples, np.float32).reshape(-1, self.block_size):
+            stepper.step(block.ctypes.data)
+            out.append(stepper.output[0].copy())
+        return np.concatenate(out)
+
 
 class State:
     """One stream (of a fixed batch) through a layer: used by one thread at a time."""

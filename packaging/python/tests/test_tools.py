@@ -7,7 +7,7 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import library, reference_vad, silero_vad, wav
+from sequence_layers_tools import library, log_mel, reference_vad, silero_vad, wav
 
 
 class SileroVadTest(unittest.TestCase):
@@ -37,6 +37,28 @@ class WavTest(unittest.TestCase):
             got, rate = wav.read(path)
         self.assertEqual(rate, 8000)
         np.testing.assert_array_equal(got, np.minimum(samples, 32767 / 32768))
+
+
+_MODELS = pathlib.Path(__file__).parents[3] / 'docs' / 'models'
+
+
+@unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
+class FrontEndTest(unittest.TestCase):
+    def setUp(self):
+        rng = np.random.default_rng(0)
+        self.samples = 0.1 * rng.standard_normal(50 * 160, np.float32)
+
+    def test_log_mel_is_what_numpy_computes(self):
+        layer = library.Layer.open(_MODELS / 'log_mel')
+        want = log_mel.Fields(_MODELS / 'log_mel').features(self.samples)
+        got, mask = layer.apply(self.samples[np.newaxis])
+        self.assertTrue(mask.all())
+        np.testing.assert_allclose(got[0], want, atol=1e-5)
+        np.testing.assert_array_equal(layer.stream(self.samples), got[0])
+
+    def test_inverse_stft_inverts(self):
+        copy = library.Layer.open(_MODELS / 'stft_round_trip').stream(self.samples)
+        np.testing.assert_allclose(copy[240:], self.samples[:-240], atol=1e-6)
 
 
 @unittest.skipUnless('SL_TEST_MODEL' in os.environ, 'no model given')

@@ -55,6 +55,13 @@ int64_t StftLayer::scratch_size() const {
   return fft_.scratch_size() + fft_.size() + 3 * fft_.spectrum_size();
 }
 
+// What frames leave alone of the transform's input.
+void StftLayer::clear_padding(float* scratch) const {
+  float* padded = scratch + fft_.scratch_size();
+  std::fill_n(padded, fit_.to, 0.0f);
+  std::fill(padded + fit_.to + fit_.count, padded + fft_.size(), 0.0f);
+}
+
 // The part of a channel of a frame that is transformed, times the window.
 void StftLayer::window_channel(const std::byte* frame, DType dtype, int64_t channel,
                                int64_t channels, float* out) const {
@@ -110,7 +117,7 @@ Sequence StftLayer::layer(Run& run, const Sequence& x) const {
   const int64_t own = scratch_size();
   ops::for_ranges_with_scratch(
       run, y.steps(), 16, own + frame_floats, [&](int64_t begin, int64_t end, float* scratch) {
-        std::fill_n(scratch + fft_.scratch_size(), fft_.size(), 0.0f);
+        clear_padding(scratch);
         auto* buffer = reinterpret_cast<std::byte*>(scratch + own);
         for (int64_t i = begin; i < end; ++i) {
           const int64_t b = i / count, t = i % count;
@@ -125,7 +132,7 @@ Sequence StftLayer::step(Run& run, const Sequence& x) const {
       run.output(StftLayer::output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
   const Framing::Frames frames = framing_.step(run, x, y);
   auto* scratch = run.scratch<float>(scratch_size());
-  std::fill_n(scratch + fft_.scratch_size(), fft_.size(), 0.0f);
+  clear_padding(scratch);
   for (int64_t b = 0; b < y.batch; ++b) {
     for (int64_t t = 0; t < y.time; ++t) {
       transform(frames.at(b, t), x.spec(), y.frame(b, t), scratch);

@@ -46,6 +46,7 @@ class StftLayer : public Layer {
 
  private:
   int64_t scratch_size() const;
+  void clear_padding(float* scratch) const;
   // All channels of one frame.
   void transform(const std::byte* frame, const ChannelSpec& input, std::byte* y,
                  float* scratch) const;
