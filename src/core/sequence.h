@@ -77,6 +77,12 @@ class Constants {
     }
     return nullptr;
   }
+  // One that must be there; that it is has been checked before a run.
+  const Constant& get(std::string_view name) const {
+    const Constant* constant = find(name);
+    if (!constant) fail(Code::kInvalidArgument, "constant \"{}\" is missing", name);
+    return *constant;
+  }
 
  private:
   std::span<const Constant> all_;

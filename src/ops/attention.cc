@@ -191,9 +191,9 @@ class Worker {
 
   void add_bias(const AttentionSource& source, int64_t row, KeyRange keys, float* scores) const {
     const RelativeBias& bias = *source.bias;
-    const float* by_distance =
-        bias.table ? bias.table + head_of(row) % bias.table_heads * bias.distances()
-                   : bias_ + row * bias.distances();
+    const float* by_distance = bias.table
+                                   ? bias.table + head_of(row) % bias.table_heads * bias.distances()
+                                   : bias_ + row * bias.distances();
     const int64_t own = own_key(source, row);
     // Keys at the least distance or below, those up to the most, and the rest.
     const int64_t low = std::clamp(own + bias.least, keys.begin, keys.end);
@@ -213,7 +213,8 @@ class Worker {
   void score(const AttentionSource& source, KeyRange keys) const {
     const float* k = source.keys + item_ * source.pitch + keys.begin * source.stride;
     kernels::attention_scores({rows_of(a_.queries), width_, rows_},
-                              {k, source.stride, keys.end - keys.begin}, width_, scores_, blocks_.keys);
+                              {k, source.stride, keys.end - keys.begin}, width_, scores_,
+                              blocks_.keys);
     const bool plain = a_.product_dtype == DType::kFloat32 && !source.bias && a_.soft_cap == 0;
     for (int64_t r = 0; r < rows_ && !plain; ++r) {
       const KeyRange seen = seen_by(source, r, keys);
@@ -277,8 +278,7 @@ class Worker {
     }
     const float* v = source.values + item_ * source.pitch + keys.begin * source.stride;
     kernels::attention_values({scores_, blocks_.keys, rows_}, correction_,
-                              {v, source.stride, count},
-                              width_, context_, width_);
+                              {v, source.stride, count}, width_, context_, width_);
   }
 
   std::byte* output(int64_t row) const {

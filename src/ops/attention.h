@@ -19,7 +19,9 @@ struct Heads {
   bool interleaved = false;  // query heads of a group are `kv` apart, not side by side
 
   int64_t count() const { return kv * group; }
-  int64_t query_head(int64_t n, int64_t g) const { return interleaved ? g * kv + n : n * group + g; }
+  int64_t query_head(int64_t n, int64_t g) const {
+    return interleaved ? g * kv + n : n * group + g;
+  }
   // Floats of a head's row, with padding.
   int64_t width() const { return round_up(units, kernels::kHeadAlign); }
 };
@@ -133,13 +135,14 @@ struct HeadRows {
   int64_t batch = 0;
   int64_t time = 0;
   const uint8_t* valid = nullptr;  // [batch, time]: steps that are 0 become zeros. Null: none
-  // What every row is multiplied by, [units], and what is added then, [heads, units]. Null: nothing.
+  // What every row is multiplied by, [units], and what is added then, [heads, units]. Null:
+  // nothing.
   const float* scale = nullptr;
   const float* offset = nullptr;
   DType dtype = DType::kFloat32;  // results are rounded to it
 
-  // Those of (batch item b, head n) go to `to` + (b * heads.kv + n) * pitch: for each step, `stride`
-  // floats apart, the heads of the group.
+  // Those of (batch item b, head n) go to `to` + (b * heads.kv + n) * pitch: for each step,
+  // `stride` floats apart, the heads of the group.
   void arrange(const Run& run, float* to, int64_t to_stride, int64_t pitch) const;
 
  private:

@@ -88,8 +88,8 @@ InputProjection::InputProjection(Config& config) {
 
 std::vector<StackedDense::Part> InputProjection::queries(const ops::Heads& heads) const {
   if (!is_combined()) return {{"query_projection", {heads.count(), heads.units}}};
-  return {{"query_key_value_projection",
-           {shares_keys_and_values ? 2 : 3, heads.count(), heads.units}}};
+  return {
+      {"query_key_value_projection", {shares_keys_and_values ? 2 : 3, heads.count(), heads.units}}};
 }
 
 std::vector<StackedDense::Part> InputProjection::keys_and_values(const ops::Heads& heads) const {

@@ -33,7 +33,8 @@ class StackedDense {
     ops::Linear linear;
     std::vector<float> bias;
   };
-  StackedDense(Weights weights) : linear_(std::move(weights.linear)), bias_(std::move(weights.bias)) {}
+  StackedDense(Weights weights)
+      : linear_(std::move(weights.linear)), bias_(std::move(weights.bias)) {}
   static Weights read(const std::vector<Part>& parts, bool use_bias,
                       std::optional<DType> compute_dtype, const WeightScope& weights);
 

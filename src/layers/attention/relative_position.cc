@@ -10,11 +10,10 @@ std::unique_ptr<RelativePositionFields> read_relative_position(Config& config,
   constexpr Read kReaders[] = {read_shaw, read_t5, read_transformer_xl};
   std::optional<Config> own = config.nested("relative_position_embedding");
   if (!own) return nullptr;
-  const size_t type =
-      own->choice("type",
-                  {"ShawRelativePositionEmbedding", "T5RelativePositionEmbedding",
-                   "TransformerXLRelativePositionEmbedding"},
-                  0);
+  const size_t type = own->choice("type",
+                                  {"ShawRelativePositionEmbedding", "T5RelativePositionEmbedding",
+                                   "TransformerXLRelativePositionEmbedding"},
+                                  0);
   auto fields = kReaders[type](*own, heads);
   own->finish();
   return fields;

@@ -25,8 +25,7 @@ class T5 final : public RelativePositionFields {
       config.error("num_heads", fmt::format("expected {}, as the layer has", heads.count()));
     }
     if (exact() == 0) {
-      config.error("num_buckets",
-                   fmt::format("expected at least {}", bidirectional_ ? 4 : 2));
+      config.error("num_buckets", fmt::format("expected at least {}", bidirectional_ ? 4 : 2));
     }
     constexpr int64_t kMost = 1 << 20;
     if (max_distance_ <= exact() || max_distance_ > kMost) {

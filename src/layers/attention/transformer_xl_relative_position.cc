@@ -32,8 +32,9 @@ class TransformerXl final : public RelativePositionFields {
            "of the layer, {}",
            path_, max_backward_ + max_forward_, horizon.past + horizon.future);
     }
-    const std::vector<float> kernel = weights.child("pos_proj").floats(
-        "kernel", {position_bias_dim_, heads.count(), heads.units});
+    const std::vector<float> kernel =
+        weights.child("pos_proj")
+            .floats("kernel", {position_bias_dim_, heads.count(), heads.units});
     RelativePosition out;
     out.least = -horizon.past;
     out.most = horizon.future;
