@@ -1,0 +1,221 @@
+// Real-gated linear recurrent unit (reference: recurrent.RGLRU; De et al. 2024, Griffin): with r, i
+// = sigmoid(x W_a + b_a), sigmoid(x W_x + b_x) in heads, a = exp(-8 r softplus(a_param)) and
+// h_t = a h_{t-1} + sqrt(1 - |a|^2) i x. The first step of a stream is not scaled. If not
+// only_real, a has the phase r a_imag_param, and the first half of x and y is the real part; the
+// reference's scan accumulates real parts alone, so that the imaginary half of y is zero. As there,
+// invalid steps take part.
+#include <cmath>
+
+#include "layers/builder.h"
+#include "ops/einsum.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+namespace {
+
+using kernels::Binary;
+using kernels::Unary;
+
+class Rglru final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : units(config.integer("units", 1)),
+          num_heads(config.integer("num_heads", 1)),
+          only_real(config.boolean("only_real", true)),
+          compute_dtype(config.optional_dtype("compute_dtype")),
+          param_dtype(config.optional_dtype("param_dtype").value_or(DType::kFloat32)) {
+      config.choice("scan_type", {"auto", "linear_native", "associative_native", "linear_pallas"},
+                    0);
+      config.ignore({"scan_sharding", "a_sharding", "gate_kernel_variance_scale",
+                     "gate_kernel_sharding", "gate_bias_sharding"});
+      const double min_rad = config.number("min_rad", 0.9);
+      if (!only_real && units % 2 != 0) config.error("units", "must be even if not only_real");
+      if (!only_real && min_rad >= 0.999) {
+        config.error("min_rad", "must be less than 0.999 if not only_real");
+      }
+      if (width() % num_heads != 0) {
+        config.error("num_heads", "must divide the number of (complex) units");
+      }
+    }
+    // Numbers in the state of one stream, each complex unless only_real.
+    int64_t width() const { return only_real ? units : units / 2; }
+
+    int64_t units;
+    int64_t num_heads;
+    bool only_real;
+    std::optional<DType> compute_dtype;
+    DType param_dtype;
+  };
+
+  Rglru(Fields fields, const Init& init)
+      : fields_(fields),
+        input_gate_(gate("input_gate", init.weights)),
+        a_gate_(gate("a_gate", init.weights)),
+        in_float_(parameters(DType::kFloat32, init.weights)),
+        in_half_(parameters(fields.compute_dtype.value_or(fields.param_dtype), init.weights)) {}
+
+  ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape != Shape{fields_.units}) {
+      fail(Code::kShape, "RGLRU \"{}\": expected channels [{}], got {}", name(), fields_.units,
+           to_string(input.shape));
+    }
+    const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
+                                                : promote_inexact(input.dtype, fields_.param_dtype);
+    if (!is_float(compute) || input.dtype == DType::kComplex64) {
+      fail(Code::kShape, "RGLRU \"{}\": cannot compute on {}", name(), name_of(input.dtype));
+    }
+    if (is_half(compute) && !fields_.only_real) {
+      fail(Code::kShape, "RGLRU \"{}\": cannot compute complex units in {}", name(),
+           name_of(compute));
+    }
+    return {compute, {fields_.units}};
+  }
+
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, {fields_.units}};
+  }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declaration.state("h", DType::kFloat32, {input.batch, fields_.width()});
+    declaration.state("started", DType::kBool, {1});
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    auto* h = run.scratch<float>(x.batch * fields_.width());
+    std::fill(h, h + x.batch * fields_.width(), 0.0f);
+    uint8_t started = 0;
+    return scan(run, x, h, &started);
+  }
+
+  Sequence step(Run& run, const Sequence& x) const override {
+    auto* h = run.state<float>();
+    auto* started = run.state<uint8_t>();
+    return scan(run, x, h, started);
+  }
+
+ private:
+  // As the reference rounds them to the dtype it computes in.
+  struct Parameters {
+    std::vector<float> decay;  // -8 softplus(a_param)
+    std::vector<float> phase;  // a_imag_param
+  };
+
+  // What one step does to the state: h = a h + scale gate x. Each of [width].
+  struct Coefficients {
+    float* a;
+    float* scale;
+    float* cosine;
+  };
+
+  Parameters parameters(DType compute, const WeightScope& weights) const {
+    const int64_t width = fields_.width();
+    Parameters made{weights.floats("a_param", {width}), {}};
+    ops::round_to(compute, made.decay.data(), width);
+    for (float& value : made.decay) value = -8 * softplus(value, compute);
+    if (!fields_.only_real) {
+      made.phase = weights.floats("a_imag_param", {width});
+      ops::round_to(compute, made.phase.data(), width);
+    }
+    return made;
+  }
+
+  // As logaddexp(x, 0), of which half precision rounds every part.
+  static float softplus(float x, DType compute) {
+    float rest = std::exp(-std::abs(x));
+    ops::round_to(compute, &rest, 1);
+    rest = std::log1p(rest);
+    ops::round_to(compute, &rest, 1);
+    float sum = std::max(x, 0.0f) + rest;
+    ops::round_to(compute, &sum, 1);
+    return sum;
+  }
+
+  ops::Einsum gate(std::string_view name, const WeightScope& weights) const {
+    const int64_t heads = fields_.num_heads;
+    const Shape shape{heads, fields_.units / heads, fields_.width() / heads};
+    const Shape bias_shape{heads, fields_.width() / heads};
+    const WeightScope scope = weights.child(name);
+    return ops::Einsum({"hi", "hij", "hj"}, scope.floats("kernel", shape), shape,
+                       scope.floats("bias", bias_shape), bias_shape, Activation{Unary::kSigmoid},
+                       fields_.param_dtype, fields_.compute_dtype);
+  }
+
+  // A gate of all steps, [batch, time, width].
+  const float* gates(Run& run, const ops::Einsum& gate, const Sequence& x, DType compute) const {
+    const int64_t heads = fields_.num_heads;
+    const Sequence in = x.with_channels({heads, fields_.units / heads});
+    const Sequence out = run.on_side(other(run.side()), [&] { return gate.apply(run, in); });
+    return ops::as_floats(run, out, compute);
+  }
+
+  // h is [batch, width] and holds the last step's when it returns.
+  Sequence scan(Run& run, const Sequence& x, float* h, uint8_t* started) const {
+    const ChannelSpec spec = output_spec(x.spec(), run.constants());
+    const int64_t units = fields_.units, width = fields_.width();
+    const DType compute = spec.dtype;
+    const Sequence y = run.output_like(x, spec);
+    const float* in = ops::as_floats(run, x, compute);
+    const float* input_gates = gates(run, input_gate_, x, compute);
+    const float* a_gates = gates(run, a_gate_, x, compute);
+    const Coefficients to{run.scratch<float>(width), run.scratch<float>(width),
+                          run.scratch<float>(width)};
+    float* gated = run.scratch<float>(width);
+    for (int64_t step = 0; step < x.steps(); ++step) {
+      const int64_t b = step / x.time, t = step % x.time;
+      coefficients(a_gates + step * width, t == 0 && !*started, compute, to);
+      multiply(in + step * units, input_gates + step * width, gated, compute);
+      multiply(gated, to.scale, gated, compute);
+      float* now = h + b * width;
+      for (int64_t j = 0; j < width; ++j) now[j] = to.a[j] * now[j] + gated[j];
+      std::byte* out = y.frame(b, t);
+      ops::convert(now, DType::kFloat32, out, compute, width);
+      if (!fields_.only_real) std::memset(out + y.frame_bytes() / 2, 0, y.frame_bytes() / 2);
+    }
+    if (x.time > 0) *started = 1;
+    return y;
+  }
+
+  // Every result is rounded to `compute`, as the reference computes.
+  void coefficients(const float* gate, bool first, DType compute, const Coefficients& to) const {
+    const int64_t width = fields_.width();
+    if (first) {
+      std::fill(to.a, to.a + width, 0.0f);
+      std::fill(to.scale, to.scale + width, 1.0f);
+      return;
+    }
+    const Parameters& parameters = is_half(compute) ? in_half_ : in_float_;
+    float* a = to.a;
+    multiply(gate, parameters.decay.data(), a, compute);  // log |a|
+    // sqrt(1 - |a|^2)
+    kernels::binary_scalar(Binary::kMultiply, a, 2, to.scale, width);
+    ops::activate(to.scale, width, {Unary::kExp}, compute);
+    kernels::binary_scalar(Binary::kMultiply, to.scale, -1, to.scale, width);
+    kernels::binary_scalar(Binary::kAdd, to.scale, 1, to.scale, width);
+    ops::round_to(compute, to.scale, width);
+    ops::activate(to.scale, width, {Unary::kSqrt}, compute);
+    ops::activate(a, width, {Unary::kExp}, compute);
+    if (fields_.only_real) return;
+    multiply(gate, parameters.phase.data(), to.cosine, compute);
+    ops::activate(to.cosine, width, {Unary::kCos}, compute);
+    multiply(a, to.cosine, a, compute);
+  }
+
+  void multiply(const float* a, const float* b, float* y, DType compute) const {
+    kernels::binary(Binary::kMultiply, a, b, y, fields_.width());
+    ops::round_to(compute, y, fields_.width());
+  }
+
+  Fields fields_;
+  ops::Einsum input_gate_;
+  ops::Einsum a_gate_;
+  Parameters in_float_;
+  Parameters in_half_;  // in the only half dtype that can be computed in, if any
+};
+
+SL_REGISTER_LAYER_AS(RGLRU, Rglru);
+
+}  // namespace
+}  // namespace sl
