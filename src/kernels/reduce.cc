@@ -70,7 +70,43 @@ HWY_INLINE float reduce(Step step, int64_t n, In... in) {
   return combine_lanes(step, step(step(a, b), step(c, e)));
 }
 
+// kVectors vectors of columns. All rows are combined in registers.
+template <int kVectors, class Step>
+HWY_INLINE void fold_vectors(Step step, const float* x, int64_t pitch, int64_t rows, float* y) {
+  const DF d;
+  VF acc[kVectors];
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) acc[v] = hn::LoadU(d, x + v * kFloatLanes);
+  for (int64_t r = 1; r < rows; ++r) {
+    x += pitch;
+#pragma GCC unroll 4
+    for (int v = 0; v < kVectors; ++v) acc[v] = step(acc[v], hn::LoadU(d, x + v * kFloatLanes));
+  }
+#pragma GCC unroll 4
+  for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[v], d, y + v * kFloatLanes);
+}
+
+// Forward, each column read before its result is written: y may be x.
+template <class Step>
+HWY_INLINE void fold(Step step, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y) {
+  int64_t i = 0;
+  for (; i + 4 * kFloatLanes <= n; i += 4 * kFloatLanes) {
+    fold_vectors<4>(step, x + i, pitch, rows, y + i);
+  }
+  for (; i + kFloatLanes <= n; i += kFloatLanes) fold_vectors<1>(step, x + i, pitch, rows, y + i);
+  if (i == n) return;
+  VF acc = load_some(x + i, n - i);
+  for (int64_t r = 1; r < rows; ++r) acc = step(acc, load_some(x + i + r * pitch, n - i));
+  store_some(acc, y + i, n - i);
+}
+
 }  // namespace
+
+void fold_rows_all(Binary op, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y) {
+  if (op == Binary::kMaximum) return fold(MaxStep(), x, pitch, rows, n, y);
+  if (op == Binary::kMinimum) return fold(MinStep(), x, pitch, rows, n, y);
+  fold(SumStep(), x, pitch, rows, n, y);
+}
 
 float sum_all(const float* x, int64_t n) { return reduce(SumStep(), n, x); }
 
@@ -108,6 +144,7 @@ HWY_EXPORT(dot_all);
 HWY_EXPORT(max_all);
 HWY_EXPORT(min_all);
 HWY_EXPORT(softmax_all);
+HWY_EXPORT(fold_rows_all);
 
 float sum(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(sum_all)(x, n); }
 
@@ -123,6 +160,10 @@ float min(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(min_all)(x, n
 
 void softmax(const float* x, float* y, int64_t n) {
   if (n > 0) HWY_DYNAMIC_DISPATCH(softmax_all)(x, y, n);
+}
+
+void fold_rows(Binary op, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y) {
+  HWY_DYNAMIC_DISPATCH(fold_rows_all)(op, x, pitch, rows, n, y);
 }
 
 namespace reference {
@@ -155,6 +196,20 @@ float min(const float* x, int64_t n) {
     if (x[i] < m || std::isnan(x[i])) m = x[i];
   }
   return m;
+}
+
+void fold_rows(Binary op, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y) {
+  for (int64_t i = 0; i < n; ++i) {
+    float m = op == Binary::kMaximum ? -HUGE_VALF : HUGE_VALF;
+    double total = 0.0;
+    for (int64_t r = 0; r < rows; ++r) {
+      const float value = x[r * pitch + i];
+      const bool better = op == Binary::kMaximum ? value > m : value < m;
+      if (better || std::isnan(value)) m = value;
+      total += value;
+    }
+    y[i] = op == Binary::kAdd ? static_cast<float>(total) : m;
+  }
 }
 
 void softmax(const float* x, float* y, int64_t n) {

@@ -10,6 +10,8 @@
 namespace sl::ops {
 namespace {
 
+constexpr int64_t kMostSteps = int64_t{1} << 31;
+
 const std::vector<std::string>& mode_names() {
   static const std::vector<std::string> names = {
       "valid",  "same",           "causal_valid", "reverse_causal_valid",
@@ -69,7 +71,7 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
                     value.dump(), near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
   const auto is_amount = [](const Json& v) {
-    return v.is_number_integer() && v.get<int64_t>() >= 0 && v.get<int64_t>() < int64_t{1} << 31;
+    return v.is_number_integer() && v.get<int64_t>() >= 0 && v.get<int64_t>() < kMostSteps;
   };
   if (allow_explicit && value.is_array() && value.size() == 2 && is_amount(value[0]) &&
       is_amount(value[1])) {
@@ -89,6 +91,44 @@ PaddingMode read_padding(Config& config, const char* field, Padding otherwise,
   }
   config.ignore({field});
   return to_padding(config, field, config.json()[field], allow_explicit);
+}
+
+std::vector<PaddingMode> read_paddings(Config& config, size_t rank) {
+  if (rank == 1) return {read_padding(config, "padding", Padding::kValid)};
+  std::vector<PaddingMode> out(rank, PaddingMode{Padding::kSame, {}});
+  out[0] = read_padding(config, "time_padding", Padding::kValid);
+  if (rank == 2) {
+    out[1] = read_padding(config, "spatial_padding", Padding::kSame, true);
+    return out;
+  }
+  const Json* spatial = config.raw("spatial_padding");
+  if (!spatial) return out;
+  if (!spatial->is_array() || spatial->size() != rank - 1) {
+    config.error("spatial_padding", "expected two paddings, one for each spatial dimension");
+  }
+  for (size_t i = 1; i < rank; ++i) {
+    const std::string field = fmt::format("spatial_padding[{}]", i - 1);
+    out[i] = to_padding(config, field, (*spatial)[i - 1], true);
+  }
+  return out;
+}
+
+std::vector<Window> read_windows(Config& config, const char* kernel_field,
+                                 const std::vector<PaddingMode>& paddings) {
+  const size_t rank = paddings.size();
+  if (!config.has(kernel_field)) config.integer(kernel_field, 1);
+  const auto kernels = config.integers_of(kernel_field, rank, 1, 1);
+  const auto strides = config.integers_of("strides", rank, 1, 1);
+  const auto dilations = config.integers_of("dilation_rate", rank, 1, 1);
+  std::vector<Window> out;
+  for (size_t i = 0; i < rank; ++i) {
+    if (strides[i] > kMostSteps) config.error("strides", "is larger than 2^31");
+    if (kernels[i] > kMostSteps || dilations[i] > kMostSteps / kernels[i]) {
+      config.error(kernel_field, "covers, with its dilation, more than 2^31 steps");
+    }
+    out.push_back({kernels[i], strides[i], dilations[i], paddings[i]});
+  }
+  return out;
 }
 
 Pads Window::pads() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "core/config.h"
 #include "core/ratio.h"
@@ -41,6 +42,10 @@ PaddingMode read_padding(Config& config, const char* field, Padding otherwise,
 PaddingMode to_padding(const Config& config, std::string_view field, const Json& value,
                        bool allow_explicit);
 
+// The padding fields of a layer over time and `rank` - 1 spatial dimensions: `padding`, or
+// `time_padding` and `spatial_padding`.
+std::vector<PaddingMode> read_paddings(Config& config, size_t rank);
+
 struct Window {
   int64_t kernel = 1;
   int64_t stride = 1;
@@ -74,5 +79,9 @@ struct Window {
  private:
   bool needs_all_inputs() const;
 };
+
+// A window for each of the paddings, from `kernel_field`, `strides` and `dilation_rate`.
+std::vector<Window> read_windows(Config& config, const char* kernel_field,
+                                 const std::vector<PaddingMode>& paddings);
 
 }  // namespace sl::ops

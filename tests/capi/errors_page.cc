@@ -111,6 +111,12 @@ void add_values(Page& page) {
   config(R"({"type": "Conv1D", "filters": 4, "kernel_size": [3, 3]})");
   config(R"({"type": "Conv1D", "filters": 4, "kernel_size": 3, "padding": "casual"})");
   config(R"({"type": "Conv1D", "filters": 4, "kernel_size": 3, "groups": 3})");
+  config(R"({"type": "MaxPooling1D", "pool_size": 1e9, "dilation_rate": 4})");
+  config(R"({"type": "AveragePooling3D", "pool_size": 2, "spatial_padding": "same"})");
+  config(R"({"type": "AddTimingSignal", "min_timescale": 0})");
+  config(R"({"type": "ApplyRotaryPositionalEncoding", "max_wavelength": 1e4, "axis": 1})");
+  config(R"({"type": "ApplyRotaryPositionalEncoding", "max_wavelength": 1e4, )"
+         R"("positions_name": "positions"})");
   config(R"({"type": "Cast", "dtype": "float64"})");
   config(R"({"type": "Dense", "features": 4, "activation": "geluu"})");
   config(R"({"type": "Dense", "features": 4, "activation": {"function": "relu", "slope": 2}})");

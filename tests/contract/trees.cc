@@ -158,6 +158,29 @@ class TreeMaker {
             {"groups", groups},      {"name", name(inputs / groups)}};
   }
 
+  // Over time, and over width too if there is one.
+  json pooling(const char* padding, int64_t strides = 1) {
+    static const std::vector<std::string> kinds = {"Min", "Max", "Average"};
+    const std::string kind = kinds[static_cast<size_t>(pick({0, 1, 2}))];
+    const int64_t size = pick({1, 2, 3, 5}), dilation = latency_ ? 1 : pick({1, 1, 2});
+    json out;
+    if (channels_.size() == 1) {
+      out = {{"type", kind + "Pooling1D"},
+             {"pool_size", size},
+             {"padding", padding},
+             {"strides", strides},
+             {"dilation_rate", dilation}};
+    } else {
+      out = {{"type", kind + "Pooling2D"},
+             {"pool_size", {size, 3}},
+             {"time_padding", padding},
+             {"strides", {strides, 1}},
+             {"dilation_rate", {dilation, 1}}};
+    }
+    if (kind == "Average") out["masked_average"] = chance(2);
+    return out;
+  }
+
   // Layers that mix channels, or a layer's past with its present. Behind a latency, the steps
   // before the first are no padding: as in the reference, only what masks its input keeps the
   // contract there, and nothing that looks back does where those steps are valid.
@@ -165,6 +188,7 @@ class TreeMaker {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 3, 4, 6});
     const char* padding = latency_ || chance(2) ? "causal" : "causal_valid";
     if (warm_up_) return dense(out);
+    if (chance(6)) return pooling("causal");
     switch (pick({0, 1, 2, 3, 4})) {
       case 0:
         return dense(out);
@@ -198,6 +222,7 @@ class TreeMaker {
     const int64_t inputs = channels_.back();
     const int64_t out = place.keep_spec ? inputs : pick({1, 2, 3});
     if (warm_up_ || chance(2)) return dense(out);
+    if (chance(4)) return pooling("causal");
     channels_.back() = out;
     return {{"type", "Conv2D"},          {"filters", out},
             {"kernel_size", {2, 3}},     {"time_padding", "causal"},
@@ -228,6 +253,7 @@ class TreeMaker {
         return convolution(out, pick({2, 3}),
                            chance(2) ? "reverse_causal" : "reverse_causal_valid");
       default:
+        if (!latency_ && chance(3)) return pooling(chance(2) ? "causal" : "semicausal", 2);
         if (channels_.size() != 1 || latency_) return pointwise();
         return convolution(out, pick({2, 3, 5}), chance(2) ? "causal" : "semicausal", pick({2, 3}));
     }

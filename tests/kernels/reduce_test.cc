@@ -38,6 +38,33 @@ TEST_CASE("reductions agree with the reference", "[kernels][reduce]") {
   });
 }
 
+TEST_CASE("folded rows agree with the reference", "[kernels][reduce]") {
+  for_each_target([](const std::string& target) {
+    for (const int64_t n : sizes()) {
+      for (const int64_t rows : {1, 2, 3, 9}) {
+        for (const int64_t pitch : {n, n / 3 + 1}) {
+          for (const Binary op : {Binary::kAdd, Binary::kMaximum, Binary::kMinimum}) {
+            INFO(target << " n=" << n << " rows=" << rows << " pitch=" << pitch);
+            std::vector<float> x = random_floats((rows - 1) * pitch + n, -3.0f, 3.0f, 1);
+            if (n > 2) x[2] = kNan;
+            Guarded<float> y(n, 1);
+            std::vector<float> want(static_cast<size_t>(n));
+            fold_rows(op, x.data(), pitch, rows, n, y.data());
+            reference::fold_rows(op, x.data(), pitch, rows, n, want.data());
+            CHECK(y.intact());
+            const auto same = [&](float a, float b) { return close(a, b, 1e-6, 1e-6); };
+            CHECK(std::equal(want.begin(), want.end(), y.data(), same));
+            // In place: two rows that overlap.
+            if (rows > 2) continue;
+            fold_rows(op, x.data(), pitch, rows, n, x.data());
+            CHECK(std::equal(want.begin(), want.end(), x.data(), same));
+          }
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE("reductions find the extreme or the NaN wherever it is", "[kernels][reduce]") {
   for_each_target([](const std::string& target) {
     for (const int64_t n : {1, 7, 16, 37, 70}) {

@@ -10,7 +10,7 @@ class Conv1D final : public ConvLayer {
   struct Fields : ConvFields {
     explicit Fields(Config& config) : ConvFields(config) {
       read_filters(config);
-      read_axes(config, {ops::read_padding(config, "padding", ops::Padding::kValid)});
+      read_axes(config, 1);
     }
   };
   using ConvLayer::ConvLayer;

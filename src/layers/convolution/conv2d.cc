@@ -10,9 +10,7 @@ class Conv2D final : public ConvLayer {
   struct Fields : ConvFields {
     explicit Fields(Config& config) : ConvFields(config) {
       read_filters(config);
-      const auto time = ops::read_padding(config, "time_padding", ops::Padding::kValid);
-      const auto spatial = ops::read_padding(config, "spatial_padding", ops::Padding::kSame, true);
-      read_axes(config, {time, spatial});
+      read_axes(config, 2);
       config.ignore({"array_factory"});
     }
   };

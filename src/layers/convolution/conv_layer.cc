@@ -33,15 +33,8 @@ ConvFields::ConvFields(Config& config)
   config.ignore({"precision", "kernel_init", "kernel_sharding", "bias_init", "bias_sharding"});
 }
 
-void ConvFields::read_axes(Config& config, std::vector<ops::PaddingMode> paddings) {
-  const size_t rank = paddings.size();
-  if (!config.has("kernel_size")) config.integer("kernel_size", 1);
-  const auto kernel_size = config.integers_of("kernel_size", rank, 1, 1);
-  const auto strides = config.integers_of("strides", rank, 1, 1);
-  const auto dilation_rate = config.integers_of("dilation_rate", rank, 1, 1);
-  for (size_t i = 0; i < rank; ++i) {
-    axes.push_back({kernel_size[i], strides[i], dilation_rate[i], paddings[i]});
-  }
+void ConvFields::read_axes(Config& config, size_t rank) {
+  axes = ops::read_windows(config, "kernel_size", ops::read_paddings(config, rank));
 }
 
 void ConvFields::read_filters(Config& config) {

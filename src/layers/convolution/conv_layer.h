@@ -18,8 +18,8 @@ namespace sl {
 struct ConvFields {
   // Reads what layers of all ranks have, but for the kernel's form.
   explicit ConvFields(Config& config);
-  // Fields kernel_size, strides and dilation_rate of `rank` dimensions, and how they are padded.
-  void read_axes(Config& config, std::vector<ops::PaddingMode> paddings);
+  // How the kernel slides over time and `rank` - 1 spatial dimensions.
+  void read_axes(Config& config, size_t rank);
   // Fields `filters` and `groups`, for layers that mix channels.
   void read_filters(Config& config);
 

@@ -10,7 +10,7 @@ class DepthwiseConv1D final : public ConvLayer {
   struct Fields : ConvFields {
     explicit Fields(Config& config) : ConvFields(config) {
       multiplier = config.integer("depth_multiplier", 1, 1);
-      read_axes(config, {ops::read_padding(config, "padding", ops::Padding::kValid)});
+      read_axes(config, 1);
       config.ignore({"array_factory"});
     }
   };

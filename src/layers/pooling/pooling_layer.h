@@ -1,0 +1,56 @@
+// What all pooling layers share: the pool over time and up to two spatial dimensions, the channels
+// on their own (reference: pooling.BasePooling).
+#pragma once
+
+#include <cstdint>
+
+#include "core/ring.h"
+#include "layers/builder.h"
+#include "ops/pooling.h"
+
+namespace sl {
+
+class PoolingLayer : public Layer {
+ public:
+  explicit PoolingLayer(ops::Pool pool) : pool_(std::move(pool)) {}
+
+  int64_t block_size() const final { return time().stride; }
+  Ratio output_ratio() const final { return Ratio(1, time().stride); }
+  bool supports_step() const final;
+  int64_t input_latency() const final { return supports_step() ? time().input_latency() : 0; }
+  ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const final;
+  int64_t output_length(int64_t length, const ChannelSpec&) const final {
+    return time().output_length(length);
+  }
+  void declare(Declaration& declaration, const SequenceSpec& input) const final;
+
+  Sequence layer(Run& run, const Sequence& x) const final;
+  Sequence step(Run& run, const Sequence& x) const final;
+
+ private:
+  const ops::Window& time() const { return pool_.time(); }
+  RingSpec ring_of(const ChannelSpec& input) const;
+
+  ops::Pool pool_;
+};
+
+// Over time and `rank` - 1 spatial dimensions.
+template <ops::Pooling op, size_t rank>
+class PoolingOver final : public PoolingLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : axes(ops::read_windows(config, "pool_size", ops::read_paddings(config, rank))) {
+      if (op == ops::Pooling::kAverage) masked_average = config.boolean("masked_average", false);
+    }
+    std::vector<ops::Window> axes;
+    bool masked_average = false;
+  };
+
+  PoolingOver(Fields fields, const Init&)
+      : PoolingLayer(ops::Pool(op, std::move(fields.axes), fields.masked_average)) {}
+};
+
+}  // namespace sl

@@ -1,0 +1,250 @@
+#include "ops/pooling.h"
+
+#include <algorithm>
+#include <cstring>
+#include <type_traits>
+#include <utility>
+
+#include "core/ratio.h"
+#include "ops/elementwise.h"
+
+namespace sl::ops {
+namespace {
+
+// What a tile holds at least of input, in elements: enough work for a thread, little enough for
+// the nearest cache.
+constexpr int64_t kTileElements = 1 << 13;
+
+constexpr int64_t kMostElements = int64_t{1} << 48;
+
+// Towards minus infinity. By 0 as XLA divides and then rounds.
+int64_t floor_quotient(int64_t a, int64_t b) {
+  if (b == 0) return a == 0 ? -1 : -2;
+  const int64_t q = a / b;
+  return a % b != 0 && (a < 0) != (b < 0) ? q - 1 : q;
+}
+
+}  // namespace
+
+Pool::Pool(Pooling op, std::vector<Window> axes, bool masked)
+    : op_(op), axes_(std::move(axes)), masked_(masked) {}
+
+ChannelSpec Pool::output_spec(const ChannelSpec& input) const {
+  const bool average = op_ == Pooling::kAverage;
+  if (average ? input.dtype == DType::kBool : input.dtype == DType::kComplex64) {
+    fail(Code::kUnsupported, "{} of {} is not defined", average ? "the mean" : "an order",
+         name_of(input.dtype));
+  }
+  const int spatial = static_cast<int>(axes_.size()) - 1;
+  if (input.shape.rank() < spatial) {
+    fail(Code::kShape, "expected {} or more channel dimensions to pool over, got {}", spatial,
+         to_string(input.shape));
+  }
+  ChannelSpec out = input;
+  int64_t size = 1;
+  for (int i = 0; i < out.shape.rank(); ++i) {
+    if (i < spatial) out.shape[i] = axes_[static_cast<size_t>(i) + 1].output_length(out.shape[i]);
+    if (__builtin_mul_overflow(size, std::max<int64_t>(out.shape[i], 1), &size) ||
+        size > kMostElements) {
+      fail(Code::kShape, "outputs of {} per step are too large", to_string(out.shape));
+    }
+  }
+  return out;
+}
+
+Fold Pool::fold() const {
+  if (op_ == Pooling::kAverage) return Fold::kSum;
+  return op_ == Pooling::kMin ? Fold::kMin : Fold::kMax;
+}
+
+ChannelSpec Pool::frame_spec(const ChannelSpec& input) {
+  const int64_t size = input.shape.size();
+  if (!is_inexact(input.dtype)) return {input.dtype, {size}};
+  return {DType::kFloat32, {input.dtype == DType::kComplex64 ? 2 * size : size}};
+}
+
+double Pool::missing(DType frame_dtype) const { return identity(fold(), frame_dtype); }
+
+void Pool::load(const Sequence& x, int64_t b, int64_t begin, int64_t count,
+                std::byte* frames) const {
+  if (count == 0) return;
+  const ChannelSpec spec = frame_spec(x.spec());
+  const int64_t frame = spec.shape[0];
+  if (is_half(x.dtype)) {
+    convert(x.frame(b, begin), x.dtype, frames, spec.dtype, count * frame);
+  } else {
+    std::memcpy(frames, x.frame(b, begin), static_cast<size_t>(count) * x.frame_bytes());
+  }
+  const uint8_t* mask = x.mask_at(b, begin);
+  // A window of one step covers nothing invalid where its output is valid.
+  if (time().kernel == 1 || !std::memchr(mask, 0, static_cast<size_t>(count))) return;
+  with_element(spec.dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    if constexpr (!std::is_same_v<T, complex64>) {
+      const auto value = static_cast<T>(missing(spec.dtype));
+      for (int64_t t = 0; t < count; ++t) {
+        if (!mask[t]) std::fill_n(reinterpret_cast<T*>(frames) + t * frame, frame, value);
+      }
+    }
+  });
+}
+
+Pool::Passes Pool::passes(const ChannelSpec& input, int64_t frames, int64_t first,
+                          int64_t outputs) const {
+  Passes out;
+  const int64_t frame = frame_spec(input).shape[0];
+  const auto slide = [](const Window& w, int64_t size, int64_t at, int64_t count) {
+    return Slide{1, size, 1, w.kernel, w.stride, w.dilation, at, count};
+  };
+  Slide& along_time = out.all[out.count++];
+  along_time = slide(time(), frames, first, outputs);
+  along_time.inner = frame;
+  int64_t outer = outputs, inner = frame;
+  for (size_t i = 1; i < axes_.size(); ++i) {
+    const int64_t size = input.shape[static_cast<int>(i) - 1];
+    const Pads pads = axes_[i].pads();
+    if (size > 0) inner /= size;
+    Slide pass = slide(axes_[i], size, -pads.before, axes_[i].output_length(size));
+    pass.outer = outer;
+    pass.inner = inner;
+    outer *= pass.count;
+    const bool changes = pass.taps > 1 || pass.stride > 1 || pass.count != size;
+    if (changes || pads.before > 0) out.all[out.count++] = pass;
+  }
+  return out;
+}
+
+int64_t Pool::Passes::most_output() const {
+  int64_t most = 0;
+  for (size_t i = 0; i < count; ++i) most = std::max(most, all[i].output_size());
+  return most;
+}
+
+int64_t Pool::Passes::most_scratch() const {
+  int64_t most = 0;
+  for (size_t i = 0; i < count; ++i) most = std::max(most, all[i].scratch_size());
+  return most;
+}
+
+int64_t Pool::scratch_bytes(const ChannelSpec& input, int64_t frames, int64_t outputs) const {
+  const Passes all = passes(input, frames, 0, outputs);
+  const auto element = static_cast<int64_t>(size_of(frame_spec(input).dtype));
+  return (2 * all.most_output() + all.most_scratch()) * element;
+}
+
+void Pool::pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, int64_t count,
+                std::byte* scratch) const {
+  const DType dtype = frame_spec(in.spec).dtype;
+  const Passes all = passes(in.spec, in.count, in.first, count);
+  const auto room = static_cast<size_t>(all.most_output()) * size_of(dtype);
+  std::byte* const buffers[] = {scratch, scratch + room};
+  const std::byte* from = in.frames;
+  std::byte* to = nullptr;
+  for (size_t i = 0; i < all.count; ++i) {
+    const bool last = i + 1 == all.count;
+    to = last && !is_half(y.dtype) ? y.frame(b, begin) : buffers[i % 2];
+    slide(fold(), dtype, all.all[i], from, to, scratch + 2 * room);
+    from = to;
+  }
+  const int64_t size = count * frame_spec(y.spec()).shape[0];
+  if (op_ == Pooling::kAverage) divide(in, y.dtype, to, count, size);
+  if (is_half(y.dtype)) convert(to, dtype, y.frame(b, begin), y.dtype, size);
+}
+
+int64_t Pool::inputs_per_step() const {
+  int64_t out = 1;
+  for (size_t i = 1; i < axes_.size(); ++i) out *= axes_[i].kernel;
+  return out;
+}
+
+int64_t Pool::valid_steps(const Input& in, int64_t output) const {
+  int64_t at = in.first + output * time().stride, count = 0;
+  for (int64_t k = 0; k < time().kernel && at < in.count; ++k, at += time().dilation) {
+    count += at >= 0 && in.mask[at];
+  }
+  return count;
+}
+
+// The `size` sums of `count` steps, by how many inputs they are of. Halves round sum and quotient.
+void Pool::divide(const Input& in, DType dtype, std::byte* sums, int64_t count,
+                  int64_t size) const {
+  const int64_t rows = masked_ ? count : 1;
+  const int64_t row = rows == 0 ? 0 : size / rows;
+  // Not more than 2^62, beyond which no sum of integers tells them apart.
+  const auto all = static_cast<int64_t>(std::min(
+      static_cast<double>(time().kernel) * static_cast<double>(inputs_per_step()), 0x1p62));
+  with_element(is_inexact(dtype) ? DType::kFloat32 : dtype, [&](auto element) {
+    using T = typename decltype(element)::Type;
+    auto* values = reinterpret_cast<T*>(sums);
+    if constexpr (std::is_same_v<T, float>) round_to(dtype, values, size);
+    for (int64_t i = 0; i < rows; ++i, values += row) {
+      const int64_t inputs = masked_ ? valid_steps(in, i) * inputs_per_step() : all;
+      if constexpr (std::is_same_v<T, float>) {
+        if (inputs == 0) continue;  // the mean of nothing is 0
+        kernels::binary_scalar(kernels::Binary::kDivide, values, static_cast<float>(inputs), values,
+                               row);
+      } else if constexpr (!std::is_same_v<T, complex64>) {
+        const int64_t divisor = masked_ ? static_cast<T>(inputs) : inputs;  // it wraps, as in JAX
+        for (int64_t j = 0; j < row; ++j) {
+          values[j] = static_cast<T>(floor_quotient(values[j], divisor));
+        }
+      }
+    }
+  });
+}
+
+Pool::Tiles Pool::tiles(const Sequence& x, const Sequence& y) const {
+  const int64_t frame = std::max<int64_t>(1, frame_spec(x.spec()).shape[0]);
+  const int64_t stride = time().stride, extent = time().extent();
+  Tiles out;
+  // Frames that several windows cover are loaded anew for the next tile: that should be rare.
+  const int64_t frames = std::max(kTileElements / frame, std::min(extent, x.time));
+  out.outputs = std::clamp<int64_t>(frames / stride, 1, std::max<int64_t>(1, y.time));
+  out.frames = std::min(x.time, (out.outputs - 1) * stride + extent);
+  out.per_item = ceil_div(y.time, out.outputs);
+  return out;
+}
+
+bool Pool::is_loaded(const Sequence& x) const {
+  return !is_half(x.dtype) && (time().kernel == 1 || x.all_valid());
+}
+
+void Pool::pool_tile(const Sequence& x, bool loaded, const Sequence& y, int64_t b, int64_t begin,
+                     int64_t count, std::byte* scratch) const {
+  // Where its first window starts, and the steps that its windows cover.
+  const int64_t start = begin * time().stride - time().pads().before;
+  const int64_t end = start + (count - 1) * time().stride + time().extent();
+  const int64_t from = std::clamp<int64_t>(start, 0, x.time);
+  const int64_t frames = std::clamp(end, from, x.time) - from;
+  Input in{x.spec(), x.frame(b, from), x.mask_at(b, from), frames, start - from};
+  if (!loaded) {
+    std::byte* room = scratch + scratch_bytes(in.spec, frames, count);
+    load(x, b, from, frames, room);
+    in.frames = room;
+  }
+  pool(in, y, b, begin, count, scratch);
+}
+
+void Pool::pool_all(Run& run, const Sequence& x, const Sequence& y) const {
+  const Tiles tiles = this->tiles(x, y);
+  const ChannelSpec frame = frame_spec(x.spec());
+  const auto frame_bytes = frame.shape[0] * static_cast<int64_t>(size_of(frame.dtype));
+  // The room for loading is taken even if it is not needed: what a step takes must not depend on
+  // its mask.
+  const int64_t bytes =
+      scratch_bytes(x.spec(), tiles.frames, tiles.outputs) + tiles.frames * frame_bytes;
+  const int64_t count = x.batch * tiles.per_item;
+  const int threads = run.parallel().num_threads();
+  const int64_t parts = std::min<int64_t>(count, threads == 1 ? 1 : 4 * threads);
+  auto* scratch = run.scratch<std::byte>(parts * bytes);
+  const bool loaded = is_loaded(x);
+  run.parallel().each(parts, [&](int64_t part) {
+    for (int64_t i = part * count / parts; i < (part + 1) * count / parts; ++i) {
+      const int64_t begin = i % tiles.per_item * tiles.outputs;
+      pool_tile(x, loaded, y, i / tiles.per_item, begin, std::min(tiles.outputs, y.time - begin),
+                scratch + part * bytes);
+    }
+  });
+}
+
+}  // namespace sl::ops
