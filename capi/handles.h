@@ -104,7 +104,27 @@ struct ConstantViews {
   std::vector<View> views;
 };
 ConstantViews to_constants(const sl_constant* constants, int64_t count, bool needs_data);
-// As the layers see them, without data.
-std::vector<Constant> constant_specs(const ConstantViews& views);
+
+// The same as layers see them, without data.
+class ConstantSpecs {
+ public:
+  ConstantSpecs(const sl_constant* constants, int64_t count);
+  Constants all() const { return Constants(specs_); }
+
+ private:
+  ConstantViews views_;
+  std::vector<Constant> specs_;
+};
+
+// Fills the part of a caller's struct that its struct_size covers.
+template <typename T>
+void write_struct(const T& value, T* out, const char* name) {
+  const uint32_t size = not_null(out, name)->struct_size;
+  if (size < sizeof(uint32_t)) {
+    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name, size);
+  }
+  memcpy(static_cast<void*>(out), &value, size < sizeof(T) ? size : sizeof(T));
+  out->struct_size = size;
+}
 
 }  // namespace sl::capi

@@ -7,6 +7,7 @@ namespace {
 using sl::Code;
 using sl::Constants;
 using sl::Mode;
+using sl::capi::ConstantSpecs;
 using sl::capi::guard;
 using sl::capi::not_null;
 using sl::capi::read_struct;
@@ -27,7 +28,8 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
   return out;
 }
 
-const sl::Layer& root(const sl_layer* layer) { return not_null(layer, "layer")->model->root(); }
+const sl::Model& model_of(const sl_layer* layer) { return *not_null(layer, "layer")->model; }
+const sl::Layer& root(const sl_layer* layer) { return model_of(layer).root(); }
 
 Mode to_mode(int32_t mode) {
   if (mode != SL_LAYER_WISE && mode != SL_STEP_WISE)
@@ -68,15 +70,36 @@ sl::Sequence wanted_emit(const sl_sequence& given, const sl::EmitSpec& spec,
   return out;
 }
 
-// The run options of a call, checked.
-struct RunOptions {
-  sl_run_options given;
-  sl::capi::ConstantViews constants;
+sl_run_options read_run_options(const sl_run_options* options) {
+  return read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
+}
 
-  RunOptions(const sl_run_options* options, bool needs_data)
-      : given(read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options")),
-        constants(sl::capi::to_constants(given.constants, given.num_constants, needs_data)) {}
-};
+ConstantSpecs constants_of(const sl_run_options* options) {
+  const sl_run_options given = read_run_options(options);
+  return {given.constants, given.num_constants};
+}
+
+// At most `capacity` bytes of text with a final zero, if there is a buffer at all.
+void write_text(const std::string& text, char* buffer, size_t capacity) {
+  if (!buffer || capacity == 0) return;
+  const size_t length = std::min(text.size(), capacity - 1);
+  std::memcpy(buffer, text.data(), length);
+  buffer[length] = '\0';
+}
+
+sl_constant_info to_info(const sl::ConstantUse& use) {
+  sl_constant_info info = SL_CONSTANT_INFO_INIT;
+  info.name = use.spec.name.c_str();
+  info.layer = use.path.c_str();
+  info.kind = static_cast<int32_t>(use.spec.kind);
+  info.required = use.spec.required ? 1 : 0;
+  info.streamed = use.spec.streamed ? 1 : 0;
+  if (use.spec.dtype) info.dtype = static_cast<sl_dtype>(*use.spec.dtype);
+  if (!use.spec.channels) return info;
+  info.rank = use.spec.channels->rank();
+  std::ranges::copy(*use.spec.channels, info.dims);
+  return info;
+}
 
 }  // namespace
 
@@ -157,10 +180,9 @@ sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* inp
                                const sl_constant* constants, int64_t num_constants,
                                sl_channel_spec* output, sl_error* error) {
   return guard(error, [&] {
-    const auto views = sl::capi::to_constants(constants, num_constants, /*needs_data=*/false);
-    const std::vector<sl::Constant> specs = sl::capi::constant_specs(views);
+    const ConstantSpecs specs(constants, num_constants);
     const sl::ChannelSpec out =
-        root(layer).output_spec(sl::capi::to_spec(input, "input"), Constants(specs));
+        model_of(layer).output_spec(sl::capi::to_spec(input, "input"), specs.all());
     sl::capi::from_spec(out, not_null(output, "output"));
   });
 }
@@ -179,16 +201,30 @@ int64_t sl_layer_parameter_count(const sl_layer* layer) {
   return layer ? layer->model->root().parameter_count() : 0;
 }
 
-sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input, char* buffer,
+int64_t sl_layer_constant_count(const sl_layer* layer) {
+  return layer ? static_cast<int64_t>(layer->model->constants().all().size()) : 0;
+}
+
+sl_status sl_layer_constant_info(const sl_layer* layer, int64_t index, sl_constant_info* info,
+                                 sl_error* error) {
+  return guard(error, [&] {
+    const auto& all = model_of(layer).constants().all();
+    const auto count = static_cast<int64_t>(all.size());
+    if (index < 0 || index >= count)
+      sl::fail(Code::kInvalidArgument, "constant {} of {}", index, count);
+    sl::capi::write_struct(to_info(all[static_cast<size_t>(index)]), info, "info");
+  });
+}
+
+sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
+                            const sl_constant* constants, int64_t num_constants, char* buffer,
                             size_t capacity, size_t* needed, sl_error* error) {
   return guard(error, [&] {
+    const ConstantSpecs specs(constants, num_constants);
     const std::string text =
-        not_null(layer, "layer")->model->describe(sl::capi::to_spec(input, "input"));
+        model_of(layer).describe(sl::capi::to_spec(input, "input"), specs.all());
     if (needed) *needed = text.size() + 1;
-    if (!buffer || capacity == 0) return;
-    const size_t length = std::min(text.size(), capacity - 1);
-    std::memcpy(buffer, text.data(), length);
-    buffer[length] = '\0';
+    write_text(text, buffer, capacity);
   });
 }
 
@@ -196,10 +232,9 @@ sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, const sl_se
                                 const sl_run_options* options, sl_sequence* y, sl_error* error) {
   return guard(error, [&] {
     const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
-    const RunOptions run(options, /*needs_data=*/false);
-    const std::vector<sl::Constant> specs = sl::capi::constant_specs(run.constants);
+    const ConstantSpecs specs = constants_of(options);
     const sl::SequenceSpec out =
-        root(layer).output(to_sequence_spec(view, to_mode(mode)), Constants(specs));
+        model_of(layer).output(to_sequence_spec(view, to_mode(mode)), specs.all());
     sl::capi::set_dims(not_null(y, "y"), out.channels.dtype, sl::capi::dims_of(out));
   });
 }
@@ -208,12 +243,11 @@ sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* inpu
                               const sl_constant* constants, int64_t num_constants, int64_t* count,
                               sl_error* error) {
   return guard(error, [&] {
-    const auto views = sl::capi::to_constants(constants, num_constants, /*needs_data=*/false);
-    const std::vector<sl::Constant> specs = sl::capi::constant_specs(views);
-    const sl::SequenceSpec spec{sl::capi::to_spec(input, "input"), 1, root(layer).block_size(),
+    const ConstantSpecs specs(constants, num_constants);
+    // A batch of 0: the constants may be of any.
+    const sl::SequenceSpec spec{sl::capi::to_spec(input, "input"), 0, root(layer).block_size(),
                                 Mode::kLayer};
-    root(layer).output_spec(spec.channels, Constants(specs));  // checks the input
-    const auto emits = layer->model->declare(spec, Constants(specs)).emits();
+    const auto emits = model_of(layer).declare(spec, specs.all()).emits();
     *not_null(count, "count") = static_cast<int64_t>(emits.size());
   });
 }
@@ -223,21 +257,16 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequ
                               size_t capacity, sl_sequence* emit, sl_error* error) {
   return guard(error, [&] {
     const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
-    const RunOptions run(options, /*needs_data=*/false);
-    const std::vector<sl::Constant> specs = sl::capi::constant_specs(run.constants);
+    const ConstantSpecs specs = constants_of(options);
     const sl::SequenceSpec in = to_sequence_spec(view, to_mode(mode));
-    root(layer).output_spec(in.channels, Constants(specs));  // checks the input
-    const auto emits = layer->model->declare(in, Constants(specs)).emits();
+    const auto emits = model_of(layer).declare(in, specs.all()).emits();
     const auto count = static_cast<int64_t>(emits.size());
     if (index < 0 || index >= count)
       sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);
     const sl::EmitSpec& spec = emits[static_cast<size_t>(index)];
     sl::capi::set_dims(not_null(emit, "emit"), spec.sequence.channels.dtype,
                        sl::capi::dims_of(spec.sequence));
-    if (!path || capacity == 0) return;
-    const size_t length = std::min(spec.path.size(), capacity - 1);
-    std::memcpy(path, spec.path.data(), length);
-    path[length] = '\0';
+    write_text(spec.path, path, capacity);
   });
 }
 
@@ -246,30 +275,29 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
   return guard(error, [&] {
     const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
-    const RunOptions run(options, /*needs_data=*/true);
-    const sl::Model& model = *not_null(layer, "layer")->model;
+    const sl_run_options run = read_run_options(options);
+    const auto given =
+        sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
+    const sl::Model& model = model_of(layer);
     sl::Workspace workspace(model.allocator());
     sl::Stack& stack = workspace.on(sl::Side::kB);
     std::vector<sl::Constant> imported;
-    for (size_t i = 0; i < run.constants.views.size(); ++i) {
-      imported.push_back(
-          sl::import_constant(stack, run.constants.names[i], run.constants.views[i]));
-    }
+    for (size_t i = 0; i < given.views.size(); ++i)
+      imported.push_back(sl::import_constant(stack, given.names[i], given.views[i]));
     const Constants constants(imported);
     const sl::SequenceSpec spec = to_sequence_spec(in, Mode::kLayer);
-    check_output(out, model.root().output(spec, constants), "y");
+    check_output(out, model.output(spec, constants), "y");
 
     std::vector<sl::Sequence> emits;
-    if (run.given.num_emits != 0) {
+    if (run.num_emits != 0) {
       const sl::Declaration declared = model.declare(spec, constants);
       const auto count = static_cast<int64_t>(declared.emits().size());
-      if (run.given.num_emits != count) {
-        sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", run.given.num_emits,
-                 count);
+      if (run.num_emits != count) {
+        sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", run.num_emits, count);
       }
       for (int64_t i = 0; i < count; ++i) {
         const sl::EmitSpec& emit = declared.emits()[static_cast<size_t>(i)];
-        emits.push_back(wanted_emit(not_null(run.given.emits, "emits")[i], emit, emit.sequence));
+        emits.push_back(wanted_emit(not_null(run.emits, "emits")[i], emit, emit.sequence));
       }
     }
     const sl::Sequence result =

@@ -127,18 +127,21 @@ ConstantViews to_constants(const sl_constant* constants, int64_t count, bool nee
   }
   if (count > 0) not_null(constants, "constants");
   for (int64_t i = 0; i < count; ++i) {
-    out.names.emplace_back(not_null(constants[i].name, "constant.name"));
+    const char* name = not_null(constants[i].name, "constant.name");
+    if (std::ranges::find(out.names, name) != out.names.end())
+      fail(Code::kInvalidArgument, "constant \"{}\" is given twice", name);
+    out.names.emplace_back(name);
     out.views.push_back(to_view(&constants[i].value, "constant.value", needs_data));
   }
   return out;
 }
 
-std::vector<Constant> constant_specs(const ConstantViews& views) {
-  std::vector<Constant> out;
-  for (size_t i = 0; i < views.views.size(); ++i) {
-    const View& view = views.views[i];
+ConstantSpecs::ConstantSpecs(const sl_constant* constants, int64_t count)
+    : views_(to_constants(constants, count, /*needs_data=*/false)) {
+  for (size_t i = 0; i < views_.views.size(); ++i) {
+    const View& view = views_.views[i];
     Constant constant;
-    constant.name = views.names[i];
+    constant.name = views_.names[i];
     constant.is_array = view.is_array;
     constant.shape = view.dims;
     constant.sequence.dtype = view.dtype;
@@ -147,9 +150,8 @@ std::vector<Constant> constant_specs(const ConstantViews& views) {
       constant.sequence.batch = view.dims[0];
       constant.sequence.time = view.dims[1];
     }
-    out.push_back(constant);
+    specs_.push_back(constant);
   }
-  return out;
 }
 
 }  // namespace sl::capi

@@ -132,6 +132,23 @@ std::string field_text(const json& field) {
   return "[" + bound(field[0]) + ", " + bound(field[1]) + "] input steps";
 }
 
+// "source: sequence [any, 6], streamed, for decoder.attention".
+std::string constant_text(const sl_constant_info& info) {
+  const char* kinds[] = {"sequence or array", "sequence", "array"};
+  std::string text = std::string(info.name) + ": " + kinds[info.kind];
+  if (info.rank >= 0) {
+    text += " [";
+    for (int32_t i = 0; i < info.rank; ++i) {
+      text += (i != 0 ? ", " : "") + (info.dims[i] < 0 ? "any" : std::to_string(info.dims[i]));
+    }
+    text += "]";
+  }
+  if (info.dtype >= 0) text += std::string(" of ") + sl_dtype_name(info.dtype);
+  if (info.streamed != 0) text += ", streamed";
+  if (info.required == 0) text += ", optional";
+  return info.layer[0] == '\0' ? text : text + ", for " + info.layer;
+}
+
 void print_summary(const Model& model, const json& tree) {
   const json metadata = read_metadata(model.layer.get());
   const std::optional<double> rate = model.sample_rate();
@@ -146,6 +163,8 @@ void print_summary(const Model& model, const json& tree) {
   if (tree.contains("input")) line("input", spec_text(tree["input"]));
   if (tree.contains("output")) line("output", spec_text(tree["output"]));
   if (rate) line("sample rate", std::to_string(static_cast<int64_t>(*rate)) + " Hz");
+  for (const sl_constant_info& info : constant_infos(model.layer.get()))
+    line("constant", constant_text(info));
   line("block size", latency_text(metadata["block_size"], rate));
   line("output ratio",
        ratio.is_array() ? ratio[0].dump() + "/" + ratio[1].dump() : value_text(ratio));
@@ -160,12 +179,18 @@ void print_summary(const Model& model, const json& tree) {
   }
 }
 
-json describe(const sl_layer* layer, const sl_channel_spec& spec) {
+json describe(const sl_layer* layer, const sl_channel_spec& spec, const InputOptions& options) {
+  const int64_t block = get(sl_layer_block_size, layer);
+  const Constants constants = random_constants(layer, options, 1, block);
+  const std::vector<sl_constant> given = views(constants);
+  const auto count = static_cast<int64_t>(given.size());
   size_t size = 0;
-  check([&](sl_error* e) { return sl_layer_describe(layer, &spec, nullptr, 0, &size, e); });
+  check([&](sl_error* e) {
+    return sl_layer_describe(layer, &spec, given.data(), count, nullptr, 0, &size, e);
+  });
   std::string text(size, '\0');
   check([&](sl_error* e) {
-    return sl_layer_describe(layer, &spec, text.data(), text.size(), &size, e);
+    return sl_layer_describe(layer, &spec, given.data(), count, text.data(), text.size(), &size, e);
   });
   text.resize(text.find('\0') == std::string::npos ? text.size() : text.find('\0'));
   return json::parse(text);
@@ -175,13 +200,14 @@ int run_info(const InfoOptions& options) {
   const Model model = open_model(options.model);
   const auto spec = find_input_spec(model.layer.get(), options.input);
   if (options.json) {
-    const json tree = describe(model.layer.get(), input_spec(model.layer.get(), options.input));
+    const sl_channel_spec input = input_spec(model.layer.get(), options.input);
+    const json tree = describe(model.layer.get(), input, options.input);
     std::printf("%s\n", tree.dump(1).c_str());
     return 0;
   }
   json tree = json::object();
   if (spec) {
-    tree = describe(model.layer.get(), *spec);
+    tree = describe(model.layer.get(), *spec, options.input);
     std::vector<Row> rows;
     add_rows(tree, "", "", rows);
     print_rows(rows);

@@ -13,15 +13,49 @@ std::vector<int64_t> sequence_dims(int64_t batch, int64_t time, const sl_channel
   return dims;
 }
 
-NamedTensor random_constant(const std::string& text, int64_t batch, std::mt19937& rng) {
+const sl_constant_info* find_info(const std::vector<sl_constant_info>& infos,
+                                  const std::string& name) {
+  const auto it = std::ranges::find_if(infos, [&](const auto& info) { return name == info.name; });
+  return it == infos.end() ? nullptr : &*it;
+}
+
+// `dims` without the batch. The model may tell kind and dtype.
+NamedTensor random_constant(const std::string& name, const sl_constant_info* info, int64_t batch,
+                            std::vector<int64_t> dims, int max_int, std::mt19937& rng) {
+  dims.insert(dims.begin(), batch);
+  const bool is_array = info && info->kind == SL_CONSTANT_ARRAY;
+  const sl_dtype dtype = info && info->dtype >= 0 ? info->dtype : SL_FLOAT32;
+  // An array of one axis is made as a sequence of single steps.
+  const bool flat = is_array && dims.size() == 1;
+  if (flat) dims.push_back(1);
+  NamedTensor constant{name, random_sequence(dtype, dims, rng, max_int)};
+  if (flat) constant.value.dims.pop_back();
+  constant.value.is_array = is_array;
+  if (is_array) constant.value.mask.clear();
+  return constant;
+}
+
+NamedTensor described_constant(const std::string& text, const InputOptions& options,
+                               const std::vector<sl_constant_info>& infos, int64_t batch,
+                               std::mt19937& rng) {
   const size_t equals = text.find('=');
   if (equals == std::string::npos || equals == 0) {
     throw std::invalid_argument("--constant is name=time,channels..., not '" + text + "'");
   }
-  std::vector<int64_t> dims = parse_shape(text.substr(equals + 1));
+  const std::vector<int64_t> dims = parse_shape(text.substr(equals + 1));
   if (dims.empty()) throw std::invalid_argument("--constant " + text + " has no time");
-  dims.insert(dims.begin(), batch);
-  return {text.substr(0, equals), random_sequence(SL_FLOAT32, dims, rng)};
+  const std::string name = text.substr(0, equals);
+  return random_constant(name, find_info(infos, name), batch, dims, options.max_int, rng);
+}
+
+// Without the batch; nothing if the model does not know it.
+std::optional<std::vector<int64_t>> known_dims(const sl_constant_info& info, int64_t time) {
+  if (info.rank < 0) return std::nullopt;
+  std::vector<int64_t> dims(info.dims, info.dims + info.rank);
+  if (info.kind != SL_CONSTANT_ARRAY) dims.insert(dims.begin(), time);
+  if (info.kind == SL_CONSTANT_ARRAY && info.streamed != 0 && !dims.empty()) dims[0] = time;
+  if (std::ranges::find(dims, -1) != dims.end()) return std::nullopt;
+  return dims;
 }
 
 }  // namespace
@@ -58,8 +92,8 @@ std::vector<int64_t> parse_shape(const std::string& text) {
 void InputOptions::add_to(CLI::App& command, bool runs) {
   command.add_option("--input", shape, "Channel shape of the input, such as 16,8 or scalar");
   command.add_option("--dtype", dtype, "Dtype of the input, such as float32");
+  command.add_option("--constant", constants, "A random constant: name=time,channels...");
   if (!runs) return;
-  command.add_option("--constant", constants, "A random constant sequence: name=time,channels...");
   command.add_option("--max-int", max_int, "Random integers are below this")->capture_default_str();
 }
 
@@ -97,15 +131,23 @@ Input random_input(const sl_layer* layer, const InputOptions& options, int64_t b
   std::mt19937 rng(0);
   Input input;
   input.x = random_sequence(spec.dtype, sequence_dims(batch, time, spec), rng, options.max_int);
-  input.constants = random_constants(options, batch);
+  input.constants = random_constants(layer, options, batch, time);
   return input;
 }
 
-Constants random_constants(const InputOptions& options, int64_t batch) {
+Constants random_constants(const sl_layer* layer, const InputOptions& options, int64_t batch,
+                           int64_t time) {
+  const std::vector<sl_constant_info> infos = constant_infos(layer);
   std::mt19937 rng(1);
   Constants constants;
-  for (const std::string& text : options.constants) {
-    constants.push_back(random_constant(text, batch, rng));
+  for (const std::string& text : options.constants)
+    constants.push_back(described_constant(text, options, infos, batch, rng));
+  for (const sl_constant_info& info : infos) {
+    const bool given = std::ranges::any_of(
+        constants, [&](const NamedTensor& constant) { return constant.name == info.name; });
+    const auto dims = known_dims(info, time);
+    if (given || info.required == 0 || !dims) continue;
+    constants.push_back(random_constant(info.name, &info, batch, *dims, options.max_int, rng));
   }
   return constants;
 }

@@ -12,12 +12,13 @@
 namespace sl::cli {
 
 struct InputOptions {
-  std::string shape;                   // "16,8"; "scalar" for rank 0; empty: the model's own
-  std::string dtype;                   // empty: the model's own, float32 with a given shape
-  std::vector<std::string> constants;  // "source=11,6": time, then channels
+  std::string shape;  // "16,8"; "scalar" for rank 0; empty: the model's own
+  std::string dtype;  // empty: the model's own, float32 with a given shape
+  // "source=11,6": of a sequence time, then channels; of an array the sizes after its batch.
+  std::vector<std::string> constants;
   int max_int = 4;
 
-  // Adds --input, --dtype, and where the command runs the model also --constant and --max-int.
+  // Adds --input, --dtype, --constant, and where the command runs the model also --max-int.
   void add_to(CLI::App& command, bool runs);
 };
 
@@ -30,8 +31,10 @@ std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const Inpu
 // Random values (fixed seed), masked at the end of all batch items but the first.
 Input random_input(const sl_layer* layer, const InputOptions& options, int64_t batch, int64_t time);
 
-// Random sequences as --constant describes them.
-Constants random_constants(const InputOptions& options, int64_t batch);
+// Random constants as --constant describes them, and those that the model needs beside them, if it
+// says of what shape: of `time` steps.
+Constants random_constants(const sl_layer* layer, const InputOptions& options, int64_t batch,
+                           int64_t time);
 
 // For options that are counts or durations.
 CLI::Validator positive();

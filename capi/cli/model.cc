@@ -195,7 +195,6 @@ Case read_case(const json& recorded, const sl_weights* tensors, const std::strin
     c.input.constants.push_back(
         {name, kind == "sequence" ? read_sequence(tensors, path) : read_tensor(tensors, path)});
   }
-  c.input.stream_constants = recorded.value("stream_constants", false);
   c.output = read_sequence(tensors, prefix + "output");
   read_emits(recorded, tensors, prefix, c);
   half_precision = half_precision || is_half(c.input.x.dtype) || is_half(c.output->dtype);

@@ -226,7 +226,8 @@ int run_run(const RunOptions& options) {
   const Model model = open_model(options.model);
   const bool array = std::filesystem::path(options.file).extension() == ".npy";
   Source source = array ? read_array(model, options) : read_sound(model, options);
-  source.input.constants = random_constants(options.input, source.input.x.batch());
+  source.input.constants = random_constants(model.layer.get(), options.input,
+                                            source.input.x.batch(), source.input.x.time());
   const Result result = run_model(model, source, options);
   print_result(source, result, options.stream);
   std::vector<Segment> segments;

@@ -36,7 +36,25 @@ Tensor make_output(const sl_layer* layer, int32_t mode, const Tensor& x,
   return make_like(shape);
 }
 
+bool is_streamed(const std::vector<sl_constant_info>& infos, const NamedTensor& constant) {
+  for (const sl_constant_info& info : infos) {
+    if (constant.name != info.name) continue;
+    return info.streamed != 0 && (!constant.value.is_array || info.kind == SL_CONSTANT_ARRAY);
+  }
+  return false;
+}
+
 }  // namespace
+
+std::vector<sl_constant_info> constant_infos(const sl_layer* layer) {
+  std::vector<sl_constant_info> infos;
+  for (int64_t i = 0; i < sl_layer_constant_count(layer); ++i) {
+    sl_constant_info info = SL_CONSTANT_INFO_INIT;
+    check([&](sl_error* e) { return sl_layer_constant_info(layer, i, &info, e); });
+    infos.push_back(info);
+  }
+  return infos;
+}
 
 std::vector<sl_constant> views(const Constants& constants) {
   std::vector<sl_constant> out;
@@ -102,6 +120,9 @@ Stepper::Stepper(const sl_layer* layer, const Input& input, Options options)
   const int64_t time = round_up(input.x.time() + latency, block_);
   num_steps_ = time / block_;
   input_.x = slice_time(input.x, 0, time);
+  const auto infos = constant_infos(layer);
+  for (const NamedTensor& constant : input.constants)
+    streamed_.push_back(is_streamed(infos, constant));
   make_state();
 }
 
@@ -132,10 +153,12 @@ void Stepper::make_state() {
 
 Constants Stepper::block_constants(int64_t index) const {
   Constants out = input_.constants;
-  if (!input_.stream_constants) return out;
-  for (NamedTensor& constant : out) {
-    if (constant.value.is_array) continue;
-    constant.value = slice_time(constant.value, index * block_, (index + 1) * block_);
+  for (size_t i = 0; i < out.size(); ++i) {
+    if (!streamed_[i]) continue;
+    Tensor& value = out[i].value;
+    value = slice_time(value, index * block_, (index + 1) * block_);
+    value.is_array = input_.constants[i].value.is_array;
+    if (value.is_array) value.mask.clear();
   }
   return out;
 }
@@ -159,10 +182,9 @@ Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t
   std::vector<Tensor> outputs;
   std::vector<std::vector<Tensor>> emitted;
   emits_.clear();
-  Constants constants = block_constants(0);
   for (int64_t i = begin; i < end; ++i) {
     const Tensor x = slice_time(input_.x, i * block_, (i + 1) * block_);
-    if (input_.stream_constants) constants = block_constants(i);
+    const Constants constants = block_constants(i);
     const std::vector<sl_constant> constant_views = views(constants);
     std::vector<NamedTensor> emits;
     if (options_.with_emits) emits = make_emits(layer_, SL_STEP_WISE, x, constants);

@@ -15,12 +15,14 @@ namespace sl::cli {
 
 using Constants = std::vector<NamedTensor>;
 
-// What goes into a run. Streamed constant sequences are fed block by block along with x.
+// What goes into a run.
 struct Input {
   Tensor x;
   Constants constants;
-  bool stream_constants = false;
 };
+
+// What the model says of its constants.
+std::vector<sl_constant_info> constant_infos(const sl_layer* layer);
 
 // The views of constants in the form that the ABI takes; the constants must outlive it.
 std::vector<sl_constant> views(const Constants& constants);
@@ -79,6 +81,7 @@ class Stepper {
   const sl_layer* layer_;
   Input input_;
   Options options_;
+  std::vector<bool> streamed_;  // of each constant, whether it is fed block by block along with x
   int64_t block_ = 1;
   int64_t num_steps_ = 0;
   int64_t allocations_ = 0;

@@ -16,7 +16,6 @@ struct VerifyOptions {
   InputOptions input;
   int64_t batch = 3;
   int64_t time = 0;
-  bool stream_constants = false;
   bool random = false;
 };
 
@@ -49,7 +48,6 @@ Case make_case(const Model& model, const VerifyOptions& options) {
   } else {
     const int64_t time = options.time > 0 ? options.time : default_time(model.layer.get());
     c.input = random_input(model.layer.get(), options.input, options.batch, time);
-    c.input.stream_constants = options.stream_constants;
     c.tolerance = case_tolerance(1e-5, 1e-5, model.half_precision() || is_half(c.input.x.dtype));
     std::printf("input: random %s %s\n", sl_dtype_name(c.input.x.dtype),
                 shape_text(c.input.x.dims).c_str());
@@ -95,8 +93,6 @@ void add_verify(CLI::App& app, Action& action) {
       ->check(positive())
       ->capture_default_str();
   command->add_option("--time", options->time, "Steps of the random input")->check(positive());
-  command->add_flag("--stream-constants", options->stream_constants,
-                    "Feed the constants block by block along with the input");
   command->add_flag("--random", options->random, "Random input even if a case is recorded");
   command->callback([options, &action] { action = [options] { return run_verify(*options); }; });
 }

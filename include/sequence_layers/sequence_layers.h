@@ -141,6 +141,29 @@ typedef struct sl_constant {
   sl_sequence value;
 } sl_constant;
 
+enum {
+  SL_CONSTANT_ANY = 0, /* a sequence or an array */
+  SL_CONSTANT_SEQUENCE = 1,
+  SL_CONSTANT_ARRAY = 2
+};
+
+/* What a model says of a constant that it reads. Its batch is that of x. */
+typedef struct sl_constant_info {
+  uint32_t struct_size;
+  int32_t kind;
+  const char* name;  /* of the constant, and path of the first layer that reads it: both live as */
+  const char* layer; /* long as the model */
+  int32_t required;  /* 0: the model can do without */
+  int32_t streamed;  /* a stream takes it block by block along with x; else whole in every step */
+  sl_dtype dtype;    /* -1: not known, as are rank and dims */
+  int32_t rank;      /* of what is left without batch and, of a sequence, time */
+  int64_t dims[SL_MAX_CHANNEL_RANK];
+} sl_constant_info;
+#define SL_CONSTANT_INFO_INIT                                              \
+  {                                                                        \
+    (uint32_t)sizeof(sl_constant_info), 0, NULL, NULL, 0, 0, -1, -1, { 0 } \
+  }
+
 /* ---- Hooks
  * ------------------------------------------------------------------------------------------------------
  */
@@ -345,8 +368,16 @@ SL_API sl_status sl_layer_receptive_field_count(const sl_layer* layer, int64_t* 
 SL_API sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step, int32_t* exists,
                                              int64_t* start, int64_t* end, sl_error* error);
 
-/* Channel spec that comes out for one that goes in. `constants` may be null where the model reads
- * none. Errors: SHAPE. [any-thread] Since 1.0. */
+/* Constants that the model reads: their number, and what is known of the i-th, into the part of
+ * `info` that its struct_size covers. Every call that takes constants wants those that are
+ * required; others that it is given it leaves alone. Errors there: INVALID_ARGUMENT if one is
+ * missing, SHAPE if one is not what a layer reads. [any-thread] Since 1.0. */
+SL_API int64_t sl_layer_constant_count(const sl_layer* layer);
+SL_API sl_status sl_layer_constant_info(const sl_layer* layer, int64_t index,
+                                        sl_constant_info* info, sl_error* error);
+
+/* Channel spec that comes out for one that goes in. Of constants only the specs are read; null
+ * where the model needs none. Errors: SHAPE. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* input,
                                       const sl_constant* constants, int64_t num_constants,
                                       sl_channel_spec* output, sl_error* error);
@@ -359,11 +390,12 @@ SL_API sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* inp
 /* Number of weight scalars. [any-thread] [realtime] Since 1.0. */
 SL_API int64_t sl_layer_parameter_count(const sl_layer* layer);
 
-/* The tree as JSON text: type, name, input and output specs, parameters, state tensors of a stream
- * of batch 1, block size, ratio, latencies, children. Writes at most `capacity` bytes with a final
- * zero, and the full size (zero included) to `needed`; a null buffer only asks for it. [any-thread]
- * Since 1.0. */
+/* The tree as JSON text: type, name, names of constants, input and output specs, parameters, state
+ * tensors of a stream of batch 1, block size, ratio, latencies, children. Writes at most `capacity`
+ * bytes with a final zero, and the full size (zero included) to `needed`; a null buffer only asks
+ * for it. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
+                                   const sl_constant* constants, int64_t num_constants,
                                    char* buffer, size_t capacity, size_t* needed, sl_error* error);
 
 /* ---- Running
@@ -406,8 +438,9 @@ SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_
                                 const sl_run_options* options, sl_error* error);
 
 /* Runs the next block of a stream: x has the state's batch and input spec, and a time of a multiple
- * of the block size, at most the state's max_steps. After an error other than CALLBACK the state is
- * as before. [one-thread-per-state] [realtime] Since 1.0. */
+ * of the block size, at most the state's max_steps. Constants are those of the state's options, in
+ * their order: of a streamed one this block's share, any other whole. After an error other than CALLBACK the state is as before. [one-thread-per-state] [realtime] Since 1.0.
+ */
 SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                                sl_sequence* y, const sl_run_options* options, sl_error* error);
 
@@ -422,7 +455,8 @@ typedef struct sl_state_options {
   int64_t max_steps; /* the most input steps of one call; 0: one block. Rounded up to a multiple of
                         the block size */
   sl_channel_spec input;
-  const sl_constant* constants; /* specs only: data is not read */
+  const sl_constant* constants; /* specs only: data is not read. A streamed one has the length that
+                                   goes with max_steps of x, another sequence all of its own */
   int64_t num_constants;
   const sl_allocator* allocator; /* copied; null: the layer's */
 } sl_state_options;

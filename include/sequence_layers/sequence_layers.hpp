@@ -152,10 +152,24 @@ class Layer {
     detail::check([&](sl_error* e) { return sl_layer_input_spec(get(), &out, e); });
     return out;
   }
-  sl_channel_spec output_spec(const sl_channel_spec& input) const {
+  // What the model says of the constants that it reads; names live as long as the layer.
+  std::vector<sl_constant_info> constants() const {
+    std::vector<sl_constant_info> out(static_cast<size_t>(sl_layer_constant_count(get())),
+                                      sl_constant_info SL_CONSTANT_INFO_INIT);
+    for (size_t i = 0; i < out.size(); ++i) {
+      detail::check([&](sl_error* e) {
+        return sl_layer_constant_info(get(), static_cast<int64_t>(i), &out[i], e);
+      });
+    }
+    return out;
+  }
+  sl_channel_spec output_spec(const sl_channel_spec& input,
+                              const std::vector<sl_constant>& constants = {}) const {
     sl_channel_spec out = SL_CHANNEL_SPEC_INIT;
-    detail::check(
-        [&](sl_error* e) { return sl_layer_output_spec(get(), &input, nullptr, 0, &out, e); });
+    detail::check([&](sl_error* e) {
+      return sl_layer_output_spec(get(), &input, constants.data(),
+                                  static_cast<int64_t>(constants.size()), &out, e);
+    });
     return out;
   }
   // x with the dims that a run of that mode gives y; data is not set.

@@ -64,6 +64,10 @@ struct Constant {
   bool is_array = false;
   Sequence sequence;
   Shape shape;
+
+  // What is left of the shape without batch and, of a sequence, time.
+  Shape channels() const { return is_array ? shape.slice(1, shape.rank()) : sequence.channels; }
+  int64_t batch() const { return is_array ? shape[0] : sequence.batch; }
 };
 
 class Constants {
@@ -83,6 +87,8 @@ class Constants {
     if (!constant) fail(Code::kInvalidArgument, "constant \"{}\" is missing", name);
     return *constant;
   }
+  auto begin() const { return all_.begin(); }
+  auto end() const { return all_.end(); }
 
  private:
   std::span<const Constant> all_;

@@ -22,9 +22,14 @@ std::string to_string(const Shape& shape) {
   std::string out = "[";
   for (int i = 0; i < shape.rank(); ++i) {
     if (i > 0) out += ", ";
-    out += std::to_string(shape[i]);
+    out += shape[i] == kAnySize ? "any" : std::to_string(shape[i]);
   }
   return out + "]";
+}
+
+bool matches(const Shape& a, const Shape& b) {
+  return std::ranges::equal(
+      a, b, [](int64_t x, int64_t y) { return x == y || x == kAnySize || y == kAnySize; });
 }
 
 std::string to_string(const ChannelSpec& spec) {

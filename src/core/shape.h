@@ -14,6 +14,9 @@
 
 namespace sl {
 
+// Any size at this dimension, in a shape that is expected.
+constexpr int64_t kAnySize = -1;
+
 class Shape {
  public:
   static constexpr int kMaxRank = 10;
@@ -62,8 +65,11 @@ class Shape {
   std::array<int64_t, kMaxRank> dims_{};
 };
 
-// "[2, 16, 8]".
+// "[2, 16, any]".
 std::string to_string(const Shape& shape);
+
+// Whether the two are equal where both know the size.
+bool matches(const Shape& a, const Shape& b);
 
 // NumPy broadcasting, aligned at the last dimension.
 Shape broadcast(const Shape& a, const Shape& b);

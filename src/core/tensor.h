@@ -17,7 +17,4 @@ struct Tensor {
   size_t bytes() const { return static_cast<size_t>(shape.size()) * size_of(dtype); }
 };
 
-// Any size at this dimension.
-constexpr int64_t kAnySize = -1;
-
 }  // namespace sl

@@ -37,6 +37,24 @@ std::byte* import_values(Stack& stack, const View& view, bool copy) {
   return values;
 }
 
+// Constants come whole with every step: rows are kept simple enough for the compiler to vectorise.
+void import_mask(const View& view, const Sequence& out) {
+  if (!view.mask) {
+    std::memset(out.mask, 1, static_cast<size_t>(out.steps()));
+    return;
+  }
+  const int64_t stride = view.mask_strides[1];
+  for (int64_t b = 0; b < out.batch; ++b) {
+    const uint8_t* from = view.mask + b * view.mask_strides[0];
+    uint8_t* to = out.mask_at(b, 0);
+    if (stride == 1) {
+      for (int64_t t = 0; t < out.time; ++t) to[t] = from[t] != 0 ? 1 : 0;
+    } else {
+      for (int64_t t = 0; t < out.time; ++t) to[t] = from[t * stride] != 0 ? 1 : 0;
+    }
+  }
+}
+
 }  // namespace
 
 std::array<int64_t, Shape::kMaxRank> contiguous_strides(const Shape& dims, DType dtype) {
@@ -66,13 +84,7 @@ Sequence import_sequence(Stack& stack, const View& view, bool copy) {
   out.time = view.dims[1];
   out.values = import_values(stack, view, copy);
   out.mask = reinterpret_cast<uint8_t*>(stack.allocate(static_cast<size_t>(out.steps())));
-  for (int64_t b = 0; b < out.batch; ++b) {
-    for (int64_t t = 0; t < out.time; ++t) {
-      const bool valid =
-          !view.mask || view.mask[b * view.mask_strides[0] + t * view.mask_strides[1]] != 0;
-      *out.mask_at(b, t) = valid ? 1 : 0;
-    }
-  }
+  import_mask(view, out);
   return out;
 }
 

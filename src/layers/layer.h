@@ -31,6 +31,25 @@ struct EmitSpec {
   SequenceSpec sequence;
 };
 
+// A constant that a layer reads.
+struct ConstantSpec {
+  enum class Kind : int32_t { kAny, kSequence, kArray };
+
+  std::string name;
+  Kind kind = Kind::kAny;
+  bool required = true;
+  // In a stream it comes block by block along with x, not whole. An array does so only if it cannot
+  // be anything else, and then has time as its second axis.
+  bool streamed = false;
+  bool broadcasts = false;  // a batch of one serves every item
+  // Where known; a size may be kAnySize. Of an array all but the batch.
+  std::optional<DType> dtype;
+  std::optional<Shape> channels;
+
+  // Whether a stream gets a share of it with each block.
+  bool is_streamed(bool is_array) const { return streamed && (!is_array || kind == Kind::kArray); }
+};
+
 // Collects what the layers of a tree declare, each under its own path, in the order in which they
 // run.
 class Declaration {
@@ -88,6 +107,10 @@ class Layer {
   virtual ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const {
     return input;
   }
+
+  // Constants that the layer itself reads, its children's aside. Before a run each that is required
+  // is there, and each that is there is as said here.
+  virtual std::vector<ConstantSpec> constants() const { return {}; }
 
   // Time. The defaults are those of a layer that maps each step on its own.
   virtual int64_t block_size() const { return 1; }

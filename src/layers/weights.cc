@@ -5,27 +5,6 @@
 #include "kernels/convert.h"
 
 namespace sl {
-namespace {
-
-std::string expected_text(const Shape& shape) {
-  std::string out = "[";
-  for (int i = 0; i < shape.rank(); ++i) {
-    if (i) out += ", ";
-    out += shape[i] == kAnySize ? "any" : std::to_string(shape[i]);
-  }
-  return out + "]";
-}
-
-bool matches(const Shape& shape, const Shape& expected) {
-  if (shape.rank() != expected.rank()) return false;
-  for (int i = 0; i < shape.rank(); ++i) {
-    if (expected[i] != kAnySize && shape[i] != expected[i]) return false;
-  }
-  return true;
-}
-
-}  // namespace
-
 WeightScope WeightScope::child(std::string_view name) const {
   WeightScope out = *this;
   if (name.empty()) return out;
@@ -79,7 +58,7 @@ Tensor WeightScope::get(std::string_view name, const Shape& expected, DType dtyp
   const Tensor* tensor = tensors_ ? tensors_->find(full) : nullptr;
   if (!tensor) {
     fail(Code::kWeights, "tensor \"{}\" is missing: expected {} {}", full, name_of(dtype),
-         expected_text(expected));
+         to_string(expected));
   }
   const Tensor out = take(full, *tensor);
   const bool accepted = dtype == DType::kFloat32 ? is_float(out.dtype) : out.dtype == dtype;
@@ -89,7 +68,7 @@ Tensor WeightScope::get(std::string_view name, const Shape& expected, DType dtyp
   }
   if (!matches(out.shape, expected)) {
     fail(Code::kWeights, "tensor \"{}\" is {}: expected {}", full, to_string(out.shape),
-         expected_text(expected));
+         to_string(expected));
   }
   return out;
 }

@@ -35,8 +35,9 @@ OrderedJson to_json(const ChannelSpec& spec) {
           {"channel_shape", std::vector<int64_t>(spec.shape.begin(), spec.shape.end())}};
 }
 
-void add_state(const Layer& layer, const ChannelSpec& input, OrderedJson* out) {
-  Declaration declaration{Constants()};
+void add_state(const Layer& layer, const ChannelSpec& input, const Constants& constants,
+               OrderedJson* out) {
+  Declaration declaration(constants);
   layer.declare(declaration, {input, 1, layer.block_size(), Mode::kStep});
   OrderedJson tensors = OrderedJson::array();
   size_t bytes = 0;
@@ -50,20 +51,23 @@ void add_state(const Layer& layer, const ChannelSpec& input, OrderedJson* out) {
   (*out)["state_bytes"] = bytes;
 }
 
-OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input);
+OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
+                           const Constants& constants);
 
 // Children get the specs that pass between them where they run one after the other.
-OrderedJson describe_children(const Layer& layer, const std::optional<ChannelSpec>& input) {
+OrderedJson describe_children(const Layer& layer, const std::optional<ChannelSpec>& input,
+                              const Constants& constants) {
   OrderedJson children = OrderedJson::array();
   for (const Layer* child : layer.children()) {
     std::optional<ChannelSpec> given;
-    if (input) given = layer.child_input(*child, *input, Constants());
-    children.push_back(describe_layer(*child, given));
+    if (input) given = layer.child_input(*child, *input, constants);
+    children.push_back(describe_layer(*child, given, constants));
   }
   return children;
 }
 
-OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input) {
+OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
+                           const Constants& constants) {
   OrderedJson out;
   out["type"] = layer.type();
   out["name"] = layer.name();
@@ -77,24 +81,25 @@ OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>&
   out["input_latency"] = value_or_error([&] { return layer.input_latency(); });
   out["output_latency"] = value_or_error([&] { return layer.output_latency(); });
   out["receptive_field"] = value_or_error([&] { return to_json(layer.receptive_field()); });
+  for (const ConstantSpec& constant : layer.constants()) out["constants"].push_back(constant.name);
   if (input) {
     out["input"] = to_json(*input);
-    out["output"] = value_or_error([&] { return to_json(layer.output_spec(*input, Constants())); });
+    out["output"] = value_or_error([&] { return to_json(layer.output_spec(*input, constants)); });
     try {
-      if (layer.supports_step()) add_state(layer, *input, &out);
+      if (layer.supports_step()) add_state(layer, *input, constants, &out);
     } catch (const Error& error) {
       out["state"] = {{"error", error.what()}};
     }
   }
-  out["children"] = describe_children(layer, input);
+  out["children"] = describe_children(layer, input, constants);
   return out;
 }
 
 }  // namespace
 
-std::string Model::describe(const ChannelSpec& input) const {
-  root_->output_spec(input, Constants());  // an input that does not fit is the caller's error
-  return describe_layer(*root_, input).dump();
+std::string Model::describe(const ChannelSpec& input, const Constants& constants) const {
+  output_spec(input, constants);  // an input that does not fit is the caller's error
+  return describe_layer(*root_, input, constants).dump();
 }
 
 }  // namespace sl

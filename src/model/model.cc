@@ -138,6 +138,7 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   const TreeBuilder builder(options.registry ? *options.registry : built_in_registry());
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use));
   if (weights_) check_all_used(*weights_, use);
+  constants_ = ConstantTable(*root_);
   const std::string canonical = json.dump();
   fingerprint_ =
       hash_bytes(canonical.data(), canonical.size(), weights_ ? weights_->fingerprint() : 0);
@@ -182,7 +183,18 @@ Sequence Model::apply(Workspace& workspace, const Sequence& x, std::span<Sequenc
   return call(run, *root_, x, Side::kA);
 }
 
+ChannelSpec Model::output_spec(const ChannelSpec& input, const Constants& constants) const {
+  constants_.check(constants, 0);
+  return root_->output_spec(input, constants);
+}
+
+SequenceSpec Model::output(const SequenceSpec& input, const Constants& constants) const {
+  constants_.check(constants, input.batch);
+  return root_->output(input, constants);
+}
+
 Declaration Model::declare(const SequenceSpec& input, const Constants& constants) const {
+  output(input, constants);  // checks the input
   Declaration declaration(constants);
   root_->declare(declaration, input);
   return declaration;

@@ -10,6 +10,7 @@
 #include "core/allocator.h"
 #include "core/parallel.h"
 #include "layers/layer.h"
+#include "model/constants.h"
 #include "model/registry.h"
 #include "model/tensor_store.h"
 
@@ -37,6 +38,12 @@ class Model {
   uint64_t fingerprint() const { return fingerprint_; }
   // The spec recorded with the weights, else the one that the layers imply.
   std::optional<ChannelSpec> input_spec() const;
+  // Those that the layers read.
+  const ConstantTable& constants() const { return constants_; }
+
+  // The specs of what comes out, with the constants checked. These may lack data.
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const;
+  SequenceSpec output(const SequenceSpec& input, const Constants& constants) const;
 
   // Runs a whole sequence. The result lies in the workspace, or is x itself. Wanted emits have the
   // right shape.
@@ -45,13 +52,14 @@ class Model {
   // Everything that the layers declare for an input.
   Declaration declare(const SequenceSpec& input, const Constants& constants) const;
   // The tree as JSON.
-  std::string describe(const ChannelSpec& input) const;
+  std::string describe(const ChannelSpec& input, const Constants& constants) const;
 
  private:
   std::shared_ptr<const TensorStore> weights_;  // layers may point into it
   Allocator allocator_;
   Parallel parallel_;
   std::unique_ptr<Layer> root_;
+  ConstantTable constants_;
   uint64_t fingerprint_ = 0;
 };
 

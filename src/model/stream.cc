@@ -64,17 +64,7 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
   const int64_t max_steps = round_up(std::max(options.max_steps, block_size_), block_size_);
   input_ = {options.input, options.batch, max_steps, Mode::kStep};
 
-  size_t most = 0;
-  for (const View& view : options.constants) {
-    most = std::max(most, static_cast<size_t>(view.dims.size()) * size_of(view.dtype));
-  }
-  zeros_.resize(most);
-  for (size_t i = 0; i < options.constants.size(); ++i) {
-    View view = options.constants[i];
-    view.data = zeros_.data();
-    view.mask = nullptr;
-    constants_.push_back({options.constant_names[i], view});
-  }
+  plan_constants(options);
   declare();
 
   const Block data(data_bytes_, model.allocator());
@@ -84,19 +74,44 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
   for (size_t i = 0; i < 2; ++i) workspace_bytes_[i] = workspace.on(static_cast<Side>(i)).peak();
 }
 
+void StreamPlan::plan_constants(const StreamOptions& options) {
+  model_->constants().check_streaming();
+  size_t most = 0;
+  for (const View& view : options.constants) {
+    most = std::max(most, static_cast<size_t>(view.dims.size()) * size_of(view.dtype));
+  }
+  zeros_.resize(most);
+  for (size_t i = 0; i < options.constants.size(); ++i) {
+    PlannedConstant constant{options.constant_names[i], options.constants[i]};
+    View& view = constant.view;
+    view.strides = contiguous_strides(view.dims, view.dtype);
+    view.data = zeros_.data();
+    view.mask = nullptr;
+    const ConstantSpec* spec = model_->constants().find(constant.name);
+    constant.streamed = spec && view.dims.rank() > 1 && spec->is_streamed(view.is_array);
+    if (constant.streamed && view.dims[1] * block_size_ % input_.time != 0) {
+      fail(Code::kShape, "constant \"{}\" has {} steps for {} of x: each block of {} needs as many",
+           constant.name, view.dims[1], input_.time, block_size_);
+    }
+    constants_.push_back(std::move(constant));
+  }
+}
+
 void StreamPlan::declare() {
   Stack stack(model_->allocator());
   std::vector<Constant> constants;
-  for (const ConstantSpec& c : constants_)
+  for (const PlannedConstant& c : constants_)
     constants.push_back(import_constant(stack, c.name, c.view));
   const Constants all(constants);
-  output_ = model_->root().output_spec(input_.channels, all);
+  output_ = model_->output_spec(input_.channels, all);
   const Declaration declaration = model_->declare(input_, all);
   tensors_ = declaration.states();
   emits_ = declaration.emits();
 
-  const std::string options =
+  std::string options =
       fmt::format("{} {} {}", to_string(input_.channels), input_.batch, input_.time);
+  for (const PlannedConstant& c : constants_)
+    options += fmt::format(" {} {}", c.name, to_string(ChannelSpec{c.view.dtype, c.view.dims}));
   fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
   for (const StateTensor& tensor : tensors_) {
     offsets_.push_back(data_bytes_);
@@ -106,20 +121,17 @@ void StreamPlan::declare() {
   }
 }
 
-void StreamPlan::check_constant(size_t index, std::string_view name, const View& view) const {
-  const ConstantSpec& spec = constants_[index];
+void StreamPlan::check_constant(size_t index, std::string_view name, const View& view,
+                                int64_t time) const {
+  const PlannedConstant& spec = constants_[index];
   if (spec.name != name)
     fail(Code::kInvalidArgument, "constant {} is \"{}\": expected \"{}\"", index, name, spec.name);
-  bool fits = view.dtype == spec.view.dtype && view.is_array == spec.view.is_array &&
-              view.dims.rank() == spec.view.dims.rank();
-  for (int i = 0; fits && i < view.dims.rank(); ++i) {
-    const bool is_time = !view.is_array && i == 1;
-    fits = is_time ? view.dims[i] <= spec.view.dims[i] : view.dims[i] == spec.view.dims[i];
-  }
-  if (!fits) {
+  Shape expected = spec.view.dims;
+  if (spec.streamed) expected[1] = share_of(spec, time);
+  if (view.dtype != spec.view.dtype || view.is_array != spec.view.is_array ||
+      view.dims != expected) {
     fail(Code::kShape, "constant \"{}\" is {} {}: the stream was made for {} {}", name,
-         name_of(view.dtype), to_string(view.dims), name_of(spec.view.dtype),
-         to_string(spec.view.dims));
+         name_of(view.dtype), to_string(view.dims), name_of(spec.view.dtype), to_string(expected));
   }
 }
 
@@ -150,8 +162,10 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
   view.mask = &mask;
   const Sequence x = import_sequence(stack, view, /*copy=*/true);
   std::vector<Constant> constants;
-  for (const ConstantSpec& spec : constants_) {
-    constants.push_back(import_constant(stack, spec.name, spec.view, /*copy=*/true));
+  for (const PlannedConstant& spec : constants_) {
+    View constant = spec.view;
+    if (spec.streamed) constant.dims[1] = share_of(spec, time);
+    constants.push_back(import_constant(stack, spec.name, constant, /*copy=*/true));
   }
   Run run(Mode::kStep, workspace, one_thread(), Constants(constants));
   run.bind_state(data, offsets_);
@@ -225,7 +239,8 @@ void Stream::load(const std::byte* in, size_t size) {
   if (header.header_bytes != sizeof(header)) fail(Code::kState, "not a saved state");
   if (header.fingerprint != plan_.fingerprint()) {
     fail(Code::kState,
-         "the saved state is of another model, or of another batch, max_steps or input spec");
+         "the saved state is of another model, or of another batch, max_steps, input spec or "
+         "constants");
   }
   if (header.data_bytes != plan_.data_bytes() || size != save_bytes()) {
     fail(Code::kState, "the saved state has {} bytes: expected {}", size, save_bytes());

@@ -36,8 +36,8 @@ class StreamPlan {
   size_t constant_count() const { return constants_.size(); }
   std::string_view constant_name(size_t index) const { return constants_[index].name; }
   // Fails if a step's constant is not of the name and shape that the stream was made for. A
-  // sequence may be shorter, as a constant that is streamed along with x is.
-  void check_constant(size_t index, std::string_view name, const View& view) const;
+  // streamed one has its share for a call of `time` steps.
+  void check_constant(size_t index, std::string_view name, const View& view, int64_t time) const;
   size_t data_bytes() const { return data_bytes_; }
   size_t workspace_bytes(Side side) const { return workspace_bytes_[static_cast<size_t>(side)]; }
   // All of a stream's memory.
@@ -54,17 +54,24 @@ class StreamPlan {
   void declare();
   void rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const;
 
-  struct ConstantSpec {
+  struct PlannedConstant {
     std::string name;
     View view;  // of zeros
+    bool streamed = false;
   };
+
+  void plan_constants(const StreamOptions& options);
+  // Steps of a streamed constant in a call of `time` steps.
+  int64_t share_of(const PlannedConstant& constant, int64_t time) const {
+    return constant.view.dims[1] * time / input_.time;
+  }
 
   const Model* model_;
   SequenceSpec input_;
   int64_t block_size_ = 1;
   Ratio ratio_;
   ChannelSpec output_;
-  std::vector<ConstantSpec> constants_;
+  std::vector<PlannedConstant> constants_;
   std::vector<std::byte> zeros_;
   std::vector<StateTensor> tensors_;
   std::vector<size_t> offsets_;

@@ -29,10 +29,10 @@ sl_status create(const std::string& config, const sl_layer_options* options, sl_
 
 std::string describe(const sl_layer* layer, const sl_channel_spec& input) {
   size_t needed = 0;
-  cli::check([&](sl_error* e) { return sl_layer_describe(layer, &input, nullptr, 0, &needed, e); });
+  cli::check([&](sl_error* e) { return sl_layer_describe(layer, &input, nullptr, 0, nullptr, 0, &needed, e); });
   std::string text(needed, '\0');
   cli::check([&](sl_error* e) {
-    return sl_layer_describe(layer, &input, text.data(), text.size(), &needed, e);
+    return sl_layer_describe(layer, &input, nullptr, 0, text.data(), text.size(), &needed, e);
   });
   CHECK(needed == text.size());
   CHECK(text.back() == '\0');
@@ -87,8 +87,8 @@ TEST_CASE("null pointers are refused by every call on layers", "[layer]") {
   REFUSED(sl_layer_output_spec(layer, &spec, nullptr, 0, nullptr, e));
   REFUSED(sl_layer_output_spec(layer, &spec, nullptr, 1, &out_spec, e));
   REFUSED(sl_layer_input_spec(nullptr, &out_spec, e));
-  REFUSED(sl_layer_describe(nullptr, &spec, nullptr, 0, &needed, e));
-  REFUSED(sl_layer_describe(layer, nullptr, nullptr, 0, &needed, e));
+  REFUSED(sl_layer_describe(nullptr, &spec, nullptr, 0, nullptr, 0, &needed, e));
+  REFUSED(sl_layer_describe(layer, nullptr, nullptr, 0, nullptr, 0, &needed, e));
   REFUSED(sl_layer_output_shape(nullptr, SL_LAYER_WISE, &in, nullptr, &out, e));
   REFUSED(sl_layer_output_shape(layer, SL_LAYER_WISE, nullptr, nullptr, &out, e));
   REFUSED(sl_layer_output_shape(layer, SL_LAYER_WISE, &in, nullptr, nullptr, e));
@@ -352,11 +352,11 @@ TEST_CASE("a description is cut to the buffer and ends in zero", "[layer]") {
   char buffer[9];
   std::fill_n(buffer, 9, 'z');
   size_t needed = 0;
-  CHECK(sl_layer_describe(layer.get(), &spec, buffer, 8, &needed, nullptr) == SL_OK);
+  CHECK(sl_layer_describe(layer.get(), &spec, nullptr, 0, buffer, 8, &needed, nullptr) == SL_OK);
   CHECK(needed > 8);
   CHECK(std::string(buffer).size() == 7);
   CHECK(buffer[8] == 'z');
-  CHECK(sl_layer_describe(layer.get(), &spec, buffer, 8, nullptr, nullptr) == SL_OK);
+  CHECK(sl_layer_describe(layer.get(), &spec, nullptr, 0, buffer, 8, nullptr, nullptr) == SL_OK);
 }
 
 TEST_CASE("input specs that nothing tells", "[layer]") {

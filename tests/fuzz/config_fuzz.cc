@@ -39,7 +39,7 @@ std::vector<uint8_t> room_for(sl_sequence* sequence) {
 
 void run(const sl_layer* layer, const sl_channel_spec& spec, const sl_allocator* memory) {
   size_t needed = 0;
-  sl_layer_describe(layer, &spec, nullptr, 0, &needed, nullptr);
+  sl_layer_describe(layer, &spec, nullptr, 0, nullptr, 0, &needed, nullptr);
   int64_t block = 1;
   sl_layer_block_size(layer, &block, nullptr);
   if (block < 1 || block > 1024) return;
