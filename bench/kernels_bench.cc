@@ -15,6 +15,7 @@
 #include "kernels/dispatch.h"
 #include "kernels/gemm.h"
 #include "kernels/lstm.h"
+#include "kernels/normalize.h"
 #include "kernels/pointwise.h"
 #include "kernels/reduce.h"
 #include "ops/attention.h"
@@ -201,6 +202,54 @@ void online_softmax(benchmark::State& state) {
   state.SetItemsProcessed(state.iterations() * 64);
 }
 BENCHMARK(online_softmax);
+// Argument: channels.
+void layer_normalization(benchmark::State& state) {
+  const int64_t length = state.range(0), rows = kLength / length;
+  const std::vector<float> x = ramp(kLength);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    layer_norm(x.data(), rows, length, 1e-6f, x.data(), x.data(), y.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * length);
+}
+BENCHMARK(layer_normalization)->Arg(4)->Arg(64)->Arg(512);
+
+void rms_normalization(benchmark::State& state) {
+  const int64_t length = state.range(0), rows = kLength / length;
+  const std::vector<float> x = ramp(kLength);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    rms_norm(x.data(), rows, length, 1.0f, 1e-6f, x.data(), y.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * length);
+}
+BENCHMARK(rms_normalization)->Arg(4)->Arg(64)->Arg(512);
+
+// As batch normalization, and as group normalization by its moments over time.
+void channel_affine(benchmark::State& state) {
+  const std::vector<float> x = ramp(kLength);
+  std::vector<float> y(x.size());
+  for (auto _ : state) {
+    shift_and_scale(x.data(), x.data(), x.data(), x.data(), kLength, y.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * kLength);
+}
+BENCHMARK(channel_affine);
+
+void deviations_by_column(benchmark::State& state) {
+  const int64_t length = state.range(0), rows = kLength / length;
+  const std::vector<float> x = ramp(kLength);
+  std::vector<float> sums(static_cast<size_t>(length));
+  for (auto _ : state) {
+    column_deviations(x.data(), x.data(), rows, length, sums.data());
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * rows * length);
+}
+BENCHMARK(deviations_by_column)->Arg(4)->Arg(64)->Arg(512);
 
 void lstm(benchmark::State& state) {
   const int64_t units = state.range(0);

@@ -10,32 +10,12 @@
 #include <hwy/highway.h>
 
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_reduce_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
-
-struct SumStep {
-  static constexpr float kIdentity = 0.0f;
-  HWY_INLINE VF operator()(VF total, VF x) const { return hn::Add(total, x); }
-  HWY_INLINE VF operator()(VF total, VF x, VF y) const { return hn::MulAdd(x, y, total); }
-};
-
-// Once NaN, the running value stays: no comparison with it holds.
-struct MaxStep {
-  static constexpr float kIdentity = -HUGE_VALF;
-  HWY_INLINE VF operator()(VF m, VF x) const {
-    return hn::IfThenElse(hn::Or(hn::Gt(x, m), hn::IsNaN(x)), x, m);
-  }
-};
-
-struct MinStep {
-  static constexpr float kIdentity = HUGE_VALF;
-  HWY_INLINE VF operator()(VF m, VF x) const {
-    return hn::IfThenElse(hn::Or(hn::Lt(x, m), hn::IsNaN(x)), x, m);
-  }
-};
 
 // Combines the lanes pairwise.
 template <class Step>
@@ -45,30 +25,31 @@ HWY_INLINE float combine_lanes(Step step, VF v) {
   hn::Store(v, d, lanes);
   for (int64_t half = kFloatLanes / 2; half > 0; half /= 2) {
     hn::Store(constant(Step::kIdentity), d, lanes + kFloatLanes);
-    hn::Store(step(hn::Load(d, lanes), hn::LoadU(d, lanes + half)), d, lanes);
+    hn::Store(step.combine(hn::Load(d, lanes), hn::LoadU(d, lanes + half)), d, lanes);
   }
   return lanes[0];
 }
 
-// Four running values hide the latency of a step. In... are the arrays read together.
-template <class Step, class... In>
-HWY_INLINE float reduce(Step step, int64_t n, In... in) {
-  const DF d;
-  VF a = constant(Step::kIdentity);
-  VF b = a;
-  VF c = a;
-  VF e = a;
-  int64_t i = 0;
-  for (; i + 4 * kFloatLanes <= n; i += 4 * kFloatLanes) {
-    a = step(a, hn::LoadU(d, in + i)...);
-    b = step(b, hn::LoadU(d, in + i + kFloatLanes)...);
-    c = step(c, hn::LoadU(d, in + i + 2 * kFloatLanes)...);
-    e = step(e, hn::LoadU(d, in + i + 3 * kFloatLanes)...);
+// Once NaN, the running value stays: no comparison with it holds.
+struct MaxStep {
+  static constexpr float kIdentity = -HUGE_VALF;
+  HWY_INLINE float pad() const { return kIdentity; }
+  HWY_INLINE VF combine(VF a, VF b) const { return (*this)(a, b); }
+  HWY_INLINE float finish(VF v) const { return combine_lanes(*this, v); }
+  HWY_INLINE VF operator()(VF m, VF x) const {
+    return hn::IfThenElse(hn::Or(hn::Gt(x, m), hn::IsNaN(x)), x, m);
   }
-  for (; i + kFloatLanes <= n; i += kFloatLanes) a = step(a, hn::LoadU(d, in + i)...);
-  if (i < n) b = step(b, load_some(in + i, n - i, Step::kIdentity)...);
-  return combine_lanes(step, step(step(a, b), step(c, e)));
-}
+};
+
+struct MinStep {
+  static constexpr float kIdentity = HUGE_VALF;
+  HWY_INLINE float pad() const { return kIdentity; }
+  HWY_INLINE VF combine(VF a, VF b) const { return (*this)(a, b); }
+  HWY_INLINE float finish(VF v) const { return combine_lanes(*this, v); }
+  HWY_INLINE VF operator()(VF m, VF x) const {
+    return hn::IfThenElse(hn::Or(hn::Lt(x, m), hn::IsNaN(x)), x, m);
+  }
+};
 
 // kVectors vectors of columns. All rows are combined in registers.
 template <int kVectors, class Step>

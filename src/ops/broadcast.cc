@@ -114,15 +114,15 @@ bool is_suffix(const Shape& shape, const Shape& whole) {
 
 // p so that it recurs with a period of at least some length, of at most `count` elements in all.
 Periodic plan(Run& run, Arithmetic op, DType dtype, const BroadcastOperand& operand,
-              const Shape& channels, int64_t count) {
+              const Shape& shape, const Shape& channels, int64_t count) {
   constexpr int64_t kShort = 64, kLong = 256;  // shorter rows spend their time between kernel calls
   Periodic out{op, dtype, operand.values(run, dtype), 1};
   const size_t element = is_half(dtype) ? sizeof(float) : size_of(dtype);
-  int64_t period = operand.shape().size();
-  if (!is_suffix(operand.shape(), channels)) {
+  int64_t period = shape.size();
+  if (!is_suffix(shape, channels)) {
     period = channels.size();
     auto* expanded = run.scratch<std::byte>(period * static_cast<int64_t>(element));
-    gather(broadcast_view(operand.shape(), channels), out.p, element, expanded);
+    gather(broadcast_view(shape, channels), out.p, element, expanded);
     out.p = expanded;
   }
   const bool scalar = period == 1 && dtype == DType::kFloat32 && op != Arithmetic::kMod;
@@ -219,7 +219,7 @@ Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
   const bool grows = channels.size() != x.frame_size();
   if (grows) gather_steps(run, x, broadcast_view(x.channels, channels), y.values);
   const Sequence& from = grows ? y : x;
-  const Periodic periodic = plan(run, op, x.dtype, operand, channels, y.size());
+  const Periodic periodic = plan(run, op, x.dtype, operand, operand.shape(), channels, y.size());
   for_steps(run, y.steps(), y.frame_size(), [&](int64_t begin, int64_t end) {
     const size_t at = static_cast<size_t>(begin) * y.frame_bytes();
     periodic(from.values + at, y.values + at, (end - begin) * y.frame_size());
@@ -229,7 +229,12 @@ Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
 
 void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x,
                         const BroadcastOperand& operand) {
-  const Periodic periodic = plan(run, op, x.dtype, operand, x.channels, x.size());
+  broadcast_in_place(run, op, x, operand, operand.shape());
+}
+
+void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x, const BroadcastOperand& operand,
+                        const Shape& shape) {
+  const Periodic periodic = plan(run, op, x.dtype, operand, shape, x.channels, x.size());
   for_steps(run, x.steps(), x.frame_size(), [&](int64_t begin, int64_t end) {
     const size_t at = static_cast<size_t>(begin) * x.frame_bytes();
     periodic(x.values + at, x.values + at, (end - begin) * x.frame_size());

@@ -38,8 +38,11 @@ class BroadcastOperand {
 
 Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
                           const BroadcastOperand& operand);
-// Writes to x itself, which must be the layer's own output and of the operation's output shape.
+// Writes to x itself, which must be the layer's own output and of the operation's output shape. The
+// operand may be seen with another shape of equal size.
 void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x,
                         const BroadcastOperand& operand);
+void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x, const BroadcastOperand& operand,
+                        const Shape& shape);
 
 }  // namespace sl::ops

@@ -5,7 +5,7 @@
 
 #include "kernels/reduce.h"
 #include "ops/elementwise.h"
-#include "ops/rearrange.h"
+#include "ops/rows.h"
 
 namespace sl::ops {
 namespace {
@@ -18,21 +18,12 @@ struct Rows {
 };
 
 Rows rows_of(Run& run, const Sequence& x, uint32_t axes) {
-  const StridedView frame = dense_view(x.channels);
-  StridedView view;
-  int64_t length = 1;
-  for (const uint32_t wanted : {0u, 1u}) {
-    for (int i = 0; i < frame.dims.rank(); ++i) {
-      if ((axes >> i & 1u) != wanted) continue;
-      view.push_back(frame.dims[i], frame.strides[i]);
-      if (wanted) length *= frame.dims[i];
-    }
-  }
-  const int64_t count = length == 0 ? 0 : x.size() / length;
-  if (is_whole(view, x.frame_size())) return {x.values, count, length};
+  const FrameRows rows = rows_along(x.channels, axes);
+  const int64_t count = rows.length == 0 ? 0 : x.size() / rows.length;
+  if (rows.in_place) return {x.values, count, rows.length};
   auto* sorted = run.scratch<std::byte>(static_cast<int64_t>(x.bytes()));
-  gather_steps(run, x, view, sorted);
-  return {sorted, count, length};
+  gather_steps(run, x, rows.to_rows, sorted);
+  return {sorted, count, rows.length};
 }
 
 float reduce_floats(Reduction op, const float* x, int64_t n) {

@@ -123,6 +123,10 @@ void add_values(Page& page) {
   config(R"({"type": "Dropout", "rate": 1.5})");
   config(R"({"type": "Softmax", "axis": 1})");
   config(R"({"type": "Affine", "shape": [-1]})");
+  config(R"({"type": "LayerNormalization", "axis": [-1, 1]})");
+  config(R"({"type": "GroupNormalization", "num_groups": 0})");
+  config(R"({"type": "SequenceEmbedding", "dimension": 4, "num_steps": 3, )"
+         R"("num_embeddings_per_step": [5, 6]})");
   config(R"({"type": "Slice", "slices": [{"slice": [0, 4, 0]}]})");
   config(R"({"type": "Add", "shift": [[1, 2], [3]]})");
   config(R"({"type": "EinsumDense", "equation": "ab->b", "output_shape": [4]})");

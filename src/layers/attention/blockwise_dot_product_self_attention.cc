@@ -10,6 +10,11 @@ class BlockwiseDotProductSelfAttention final : public SelfAttention {
   struct Fields : SelfAttentionFields {
     explicit Fields(Config& config) : SelfAttentionFields(config) {
       horizon.block = config.integer("block_size", 1);
+      // The receptive field has an entry for each step.
+      constexpr int64_t kMost = 1 << 20;
+      if (horizon.block > kMost)
+        config.error("block_size",
+                     fmt::format("expected at most {}, got {}", kMost, horizon.block));
       read_kv_heads(config);
       read_horizon(config, "max_past_horizon_blocks", "max_future_horizon_blocks", -1);
       read_pair_fields(config);

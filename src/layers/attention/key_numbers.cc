@@ -2,6 +2,7 @@
 
 #include <cmath>
 
+#include "core/tensor.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -32,6 +33,17 @@ void widen(const std::byte* from, DType dtype, int64_t count, double* out) {
 
 RingSpec KeyNumbers::ring(const Constant& constant, int64_t history) const {
   return {{stored_dtype(constant), {}}, history};
+}
+
+std::vector<ConstantSpec> KeyNumbers::constants() const {
+  if (name_.empty()) return {};
+  ConstantSpec spec;
+  spec.name = name_;
+  spec.kind = ConstantSpec::Kind::kArray;
+  spec.streamed = true;
+  spec.broadcasts = true;
+  spec.channels = Shape{kAnySize};
+  return {spec};
 }
 
 void KeyNumbers::check(const Constant& constant, int64_t time) const {

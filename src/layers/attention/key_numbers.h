@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "core/ring.h"
 #include "layers/layer.h"
@@ -16,6 +17,8 @@ class KeyNumbers {
   // 1.
   KeyNumbers(std::string name, int64_t divisor) : name_(std::move(name)), divisor_(divisor) {}
 
+  // The constant, if there is one.
+  std::vector<ConstantSpec> constants() const;
   // In a stream they are kept for `history` steps.
   void declare(Declaration& declaration, const SequenceSpec& input, int64_t history) const;
   // [batch, time] in scratch, of x or, in a stream, of the history and x. Null if there are none.

@@ -165,6 +165,12 @@ ChannelSpec SelfAttention::child_input(const Layer& child, const ChannelSpec& in
   return {compute_dtype(input.dtype), {count, heads.units}};
 }
 
+std::vector<ConstantSpec> SelfAttention::constants() const {
+  std::vector<ConstantSpec> out = positions_.constants();
+  for (ConstantSpec& spec : segments_.constants()) out.push_back(std::move(spec));
+  return out;
+}
+
 bool SelfAttention::supports_step() const {
   const ops::Horizon& horizon = fields_.horizon;
   if (horizon.past < 0 || horizon.future < 0) return false;

@@ -66,6 +66,7 @@ class SelfAttention : public Layer {
   std::vector<const Layer*> children() const final;
   ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
                           const Constants&) const final;
+  std::vector<ConstantSpec> constants() const final;
   int64_t block_size() const final { return fields_.horizon.block; }
   bool supports_step() const final;
   int64_t input_latency() const final;

@@ -1,10 +1,8 @@
 // TransformerXLRelativePositionEmbedding: scores are (query + u) . key + (query + v) . W s, with s
 // the sinusoids of the distance (Dai et al. 2019; reference:
 // transformer_xl_relative_position_embedding).
-#include <cmath>
-
 #include "layers/attention/relative_position.h"
-#include "ops/elementwise.h"
+#include "ops/timing_signal.h"
 
 namespace sl {
 namespace {
@@ -26,6 +24,11 @@ class TransformerXl final : public RelativePositionFields {
 
   RelativePosition make(const ops::Heads& heads, const ops::Horizon& horizon,
                         const WeightScope& weights) const override {
+    constexpr int64_t kMost = 1 << 24;
+    if (max_backward_ + max_forward_ > kMost) {
+      fail(Code::kConfig, "{}: expected at most {} distances, got {}", path_, kMost,
+           max_backward_ + max_forward_);
+    }
     if (max_backward_ + max_forward_ != horizon.past + horizon.future) {
       fail(Code::kConfig,
            "{}: max_backward + max_forward is {}: expected max_past_horizon + max_future_horizon "
@@ -53,8 +56,12 @@ class TransformerXl final : public RelativePositionFields {
     const int64_t positions = max_backward_ + max_forward_ + 1;
     const int64_t columns = heads.count() * heads.units;
     std::vector<float> out(static_cast<size_t>(positions * columns));
+    std::vector<float> frequencies(static_cast<size_t>(position_bias_dim_ / 2));
+    ops::timing_frequencies({1, 1e4}, frequencies.data(), position_bias_dim_ / 2);
+    std::vector<float> signal(static_cast<size_t>(position_bias_dim_));
     for (int64_t i = 0; i < positions; ++i) {
-      const std::vector<float> signal = timing_signal(max_backward_ - i);
+      ops::timing_signal(frequencies.data(), static_cast<float>(max_backward_ - i),
+                         position_bias_dim_, signal.data());
       for (int64_t c = 0; c < columns; ++c) {
         double sum = 0;
         for (int64_t d = 0; d < position_bias_dim_; ++d) {
@@ -63,19 +70,6 @@ class TransformerXl final : public RelativePositionFields {
         }
         out[static_cast<size_t>(i * columns + c)] = static_cast<float>(sum);
       }
-    }
-    return out;
-  }
-
-  std::vector<float> timing_signal(int64_t position) const {
-    const int64_t half = position_bias_dim_ / 2;
-    const double increment = std::log(1e4) / static_cast<double>(std::max<int64_t>(half - 1, 1));
-    std::vector<float> out(static_cast<size_t>(position_bias_dim_));
-    for (int64_t i = 0; i < half; ++i) {
-      const auto frequency = static_cast<float>(std::exp(static_cast<double>(i) * -increment));
-      const float phase = static_cast<float>(position) * frequency;
-      out[static_cast<size_t>(i)] = std::sin(phase);
-      out[static_cast<size_t>(half + i)] = std::cos(phase);
     }
     return out;
   }

@@ -1,11 +1,8 @@
 // Embedding: rows of a table, looked up by integer inputs (reference: simple.Embedding).
-#include <cstring>
-#include <limits>
 #include <string>
-#include <vector>
 
 #include "layers/builder.h"
-#include "ops/elementwise.h"
+#include "ops/lookup_table.h"
 
 namespace sl {
 namespace {
@@ -31,15 +28,9 @@ class Embedding final : public StatelessLayer {
   };
 
   Embedding(Fields fields, const Init& init)
-      : dimension_(fields.dimension), rows_(fields.num_embeddings), dtype_(fields.compute_dtype) {
-    const Tensor table = init.weights.get(fields.param_name, {rows_, dimension_});
-    // A copy, in the dtype of the output: a step must not wait for pages of a mapped file.
-    table_.resize(static_cast<size_t>((rows_ + 1) * dimension_) * size_of(dtype_));
-    ops::convert(table.data, table.dtype, table_.data(), dtype_, table.shape.size());
-    const std::vector<float> missing(static_cast<size_t>(dimension_),
-                                     std::numeric_limits<float>::quiet_NaN());
-    ops::convert(missing.data(), DType::kFloat32, row(rows_), dtype_, dimension_);
-  }
+      : dimension_(fields.dimension),
+        dtype_(fields.compute_dtype),
+        table_(init.weights.get(fields.param_name, {fields.num_embeddings, dimension_}), dtype_) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_integer(input.dtype)) {
@@ -61,23 +52,16 @@ class Embedding final : public StatelessLayer {
   }
 
  private:
-  std::byte* row(int64_t i) { return table_.data() + static_cast<size_t>(i) * row_bytes(); }
-  size_t row_bytes() const { return static_cast<size_t>(dimension_) * size_of(dtype_); }
-
-  // Negative indices count from the end; a row of NaN follows the table, for those beyond it.
+  // Negative indices count from the end.
   void look_up(const Sequence& x, int64_t i, const Sequence& y) const {
-    int64_t index = x.dtype == DType::kInt32 ? x.as<int32_t>()[i] : x.as<int8_t>()[i];
-    if (index < 0) index += rows_;
-    if (index < 0 || index >= rows_) index = rows_;
-    const size_t bytes = row_bytes();
-    std::memcpy(y.values + static_cast<size_t>(i) * bytes,
-                table_.data() + static_cast<size_t>(index) * bytes, bytes);
+    const int64_t index = ops::integer_at(x, i);
+    table_.copy_row(index < 0 ? index + table_.rows() : index,
+                    y.values + static_cast<size_t>(i * dimension_) * size_of(dtype_));
   }
 
   int64_t dimension_;
-  int64_t rows_;
   DType dtype_;
-  std::vector<std::byte> table_;
+  ops::LookupTable table_;
 };
 
 SL_REGISTER_LAYER(Embedding);

@@ -4,7 +4,7 @@
 #include "layers/simple/channel_axes.h"
 #include "layers/simple/naming.h"
 #include "ops/elementwise.h"
-#include "ops/rearrange.h"
+#include "ops/rows.h"
 
 namespace sl {
 namespace {
@@ -36,44 +36,17 @@ class Softmax final : public StatelessLayer {
     const bool direct = y.dtype == DType::kFloat32;
     const float* values = ops::as_floats(run, x, DType::kFloat32);
     float* out = direct ? y.floats() : run.scratch<float>(x.size());
-    if (axis == x.channels.rank() - 1) {
-      rows(run, values, out, x.size() / length, length);
-    } else {
-      along_outer_axis(run, x, axis, values, out);
-    }
+    ops::for_rows(run, x, ops::rows_along(x.channels, 1u << axis), values, out,
+                  [&](const float* from, int64_t count, float* to) {
+                    for (int64_t i = 0; i < count * length; i += length) {
+                      kernels::softmax(from + i, to + i, length);
+                    }
+                  });
     if (!direct) ops::convert(out, DType::kFloat32, y.values, y.dtype, y.size());
     return y;
   }
 
  private:
-  static void rows(const Run& run, const float* x, float* y, int64_t count, int64_t length) {
-    ops::for_steps(run, count, length, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i)
-        kernels::softmax(x + i * length, y + i * length, length);
-    });
-  }
-
-  // With the axis last for a while.
-  static void along_outer_axis(Run& run, const Sequence& x, int axis, const float* values,
-                               float* out) {
-    const Shape& channels = x.channels;
-    const int64_t length = channels[axis], outer = channels.slice(0, axis).size();
-    const int64_t inner = channels.slice(axis + 1, channels.rank()).size();
-    ops::StridedView to_last, back;
-    to_last.push_back(x.steps() * outer, length * inner);
-    back.push_back(x.steps() * outer, length * inner);
-    to_last.push_back(inner, 1);
-    to_last.push_back(length, inner);
-    back.push_back(length, 1);
-    back.push_back(inner, length);
-    auto* sorted = run.scratch<float>(x.size());
-    ops::gather(to_last, reinterpret_cast<const std::byte*>(values), sizeof(float),
-                reinterpret_cast<std::byte*>(sorted));
-    rows(run, sorted, sorted, x.size() / length, length);
-    ops::gather(back, reinterpret_cast<const std::byte*>(sorted), sizeof(float),
-                reinterpret_cast<std::byte*>(out));
-  }
-
   int64_t axis_;
 };
 

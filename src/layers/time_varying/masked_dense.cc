@@ -1,0 +1,71 @@
+// MaskedDense: y[t] = activation(sum over s <= t of x[s] W[s, t] + b[t]), weights for each pair of
+// steps (reference: time_varying.MaskedDense).
+#include <algorithm>
+
+#include "layers/time_varying/position.h"
+#include "layers/time_varying/time_dense_layer.h"
+
+namespace sl {
+namespace {
+
+class MaskedDense final : public TimeDenseLayer {
+ public:
+  using Fields = TimeDenseFields;
+
+  MaskedDense(Fields fields, const Init& init)
+      : TimeDenseLayer(fields,
+                       init.weights.get("kernel", {fields.num_steps, fields.num_steps, kAnySize,
+                                                   fields.features}),
+                       init.weights) {
+    // Of a step: the rows of all inputs up to it, one after the other.
+    const std::vector<float> kernel = take_kernel();
+    const int64_t size = inputs() * fields.features;
+    std::vector<float> rows(static_cast<size_t>(num_steps() * size));
+    for (int64_t t = 0; t < num_steps(); ++t) {
+      for (int64_t s = 0; s <= t; ++s) {
+        std::copy_n(kernel.data() + (s * num_steps() + t) * size, size, rows.data() + s * size);
+      }
+      add_product(rows.data(), (t + 1) * inputs());
+    }
+  }
+
+  ReceptiveFields receptive_field_per_step() const override {
+    return {StepRange{1 - num_steps(), 0}};
+  }
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    if (input.mode != Mode::kStep) return;
+    declaration.state("inputs", DType::kFloat32, {input.batch, num_steps(), inputs()});
+    declaration.state("position", DType::kInt32, {});
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    if (x.time > num_steps()) {
+      fail(Code::kShape, "MaskedDense \"{}\": {} steps are more than num_steps, {}", name(), x.time,
+           num_steps());
+    }
+    const float* values = ops::as_floats(run, ops::mask_invalid(run, x), compute_dtype(x.dtype));
+    return apply(run, x, {values, x.time * inputs(), 0}, 0);
+  }
+  Sequence step(Run& run, const Sequence& x) const override {
+    auto* history = run.state<float>();
+    const int64_t first = take_position(run, x.time, num_steps());
+    const int64_t taken = std::min(x.time, num_steps() - first), item = num_steps() * inputs();
+    const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
+    for (int64_t b = 0; b < x.batch; ++b) {
+      for (int64_t t = 0; t < taken; ++t) {
+        float* to = history + b * item + (first + t) * inputs();
+        if (*x.mask_at(b, t)) {
+          std::copy_n(values + (b * x.time + t) * inputs(), inputs(), to);
+        } else {
+          std::fill_n(to, inputs(), 0.0f);
+        }
+      }
+    }
+    return apply(run, x, {history, item, 0}, first);
+  }
+};
+
+SL_REGISTER_LAYER(MaskedDense);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,40 @@
+// SequenceDense: y[t] = activation(x[t] W[t] + b[t]), weights for each step (reference:
+// time_varying.SequenceDense).
+#include "layers/time_varying/position.h"
+#include "layers/time_varying/time_dense_layer.h"
+
+namespace sl {
+namespace {
+
+class SequenceDense final : public TimeDenseLayer {
+ public:
+  using Fields = TimeDenseFields;
+
+  SequenceDense(Fields fields, const Init& init)
+      : TimeDenseLayer(fields,
+                       init.weights.get("kernel", {fields.num_steps, kAnySize, fields.features}),
+                       init.weights) {
+    const std::vector<float> kernel = take_kernel();
+    const int64_t size = inputs() * fields.features;
+    for (int64_t t = 0; t < num_steps(); ++t) add_product(kernel.data() + t * size, inputs());
+  }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    if (input.mode == Mode::kStep) declaration.state("position", DType::kInt32, {});
+  }
+  Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
+  Sequence step(Run& run, const Sequence& x) const override {
+    return steps_from(run, x, take_position(run, x.time, num_steps()));
+  }
+
+ private:
+  Sequence steps_from(Run& run, const Sequence& x, int64_t first) const {
+    const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
+    return apply(run, x, {values, x.time * inputs(), inputs()}, first);
+  }
+};
+
+SL_REGISTER_LAYER(SequenceDense);
+
+}  // namespace
+}  // namespace sl

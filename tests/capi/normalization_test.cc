@@ -1,0 +1,87 @@
+// Normalization: inputs that do not fit, and sums over long streams.
+#include <catch2/catch.hpp>
+
+#include "cli/runner.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+TEST_CASE("normalization says what does not fit", "[normalization]") {
+  const struct {
+    const char* config;
+    sl_dtype dtype;
+    std::vector<int64_t> dims;
+    const char* message;
+  } cases[] = {
+      {R"({"type":"LayerNormalization","axis":-3})",
+       SL_FLOAT32,
+       {1, 2, 3, 3},
+       "axis -3 is not a channel axis"},
+      {R"({"type":"L2Normalize"})", SL_FLOAT32, {1, 2}, "axis -1 is not a channel axis"},
+      {R"({"type":"LayerNormalization"})", SL_FLOAT32, {1, 2, 4}, "scale is [3]"},
+      {R"({"type":"LayerNormalization","use_scale":false})", SL_FLOAT32, {1, 2, 4}, "bias is [3]"},
+      {R"({"type":"RMSNormalization","reductions_in_at_least_fp32":false})",
+       SL_INT32,
+       {1, 2, 3},
+       "reductions_in_at_least_fp32"},
+      {R"({"type":"RMSNormalization","guard_against_excess_precision":true})",
+       SL_COMPLEX64,
+       {1, 2, 3},
+       "takes floats, got complex64"},
+      {R"({"type":"BatchNormalization"})", SL_INT32, {1, 2, 3}, "expected floats, got int32"},
+      {R"({"type":"BatchNormalization"})", SL_FLOAT32, {1, 2, 4}, "mean is [3]"},
+      {R"({"type":"GroupNormalization","num_groups":2})",
+       SL_FLOAT32,
+       {1, 2, 3},
+       "3 channels cannot be divided into 2 equal groups"},
+      {R"({"type":"GroupNormalization","num_groups":1})",
+       SL_COMPLEX64,
+       {1, 2, 3},
+       "expected floats, got complex64"},
+      {R"({"type":"InstanceNormalization"})", SL_INT32, {1, 2, 3}, "expected floats, got int32"},
+      {R"({"type":"InstanceNormalization","axis":[-1,2],"scale":false,"center":false})",
+       SL_FLOAT32,
+       {1, 2, 3},
+       "an axis is given twice"},
+  };
+  for (const auto& c : cases) {
+    INFO(c.config);
+    const cli::Layer layer = make_model(c.config, 3);
+    CHECK_THROWS_WITH(cli::apply(layer.get(), {cli::make_sequence(c.dtype, c.dims), {}, false}),
+                      Contains(c.message));
+  }
+}
+
+TEST_CASE("normalization of nothing is nothing", "[normalization]") {
+  for (const char* config :
+       {R"({"type":"LayerNormalization"})", R"({"type":"L2Normalize"})",
+        R"({"type":"BatchNormalization"})", R"({"type":"GroupNormalization","num_groups":1000000})",
+        R"({"type":"GroupNormalization","num_groups":1000000,"cumulative":true})",
+        R"({"type":"InstanceNormalization"})"}) {
+    INFO(config);
+    const cli::Layer layer = make_model(config, 0);
+    const Tensor y =
+        cli::apply(layer.get(), {cli::make_sequence(SL_FLOAT32, {2, 3, 0}), {}, false});
+    CHECK(y.dims == std::vector<int64_t>{2, 3, 0});
+  }
+}
+
+// A single float would hold the sum, 10^9, to the nearest 64.
+TEST_CASE("cumulative sums keep their digits over long streams", "[normalization]") {
+  const cli::Layer layer = make_model(
+      R"({"type":"GroupNormalization","num_groups":1,"cumulative":true,"use_scale":false,)"
+      R"("use_bias":false})",
+      1);
+  constexpr int64_t kSteps = 1 << 20;
+  Tensor x = cli::make_sequence(SL_FLOAT32, {1, kSteps, 1});
+  for (int64_t t = 0; t < kSteps; ++t) x.set(t, t % 2 == 0 ? 1000.1 : 1000.3);
+  const Tensor y = cli::apply(layer.get(), {x, {}, false});
+  CHECK(y.at(kSteps - 2).real() == Approx(-1.0).epsilon(2e-3));
+  CHECK(y.at(kSteps - 1).real() == Approx(1.0).epsilon(2e-3));
+}
+
+}  // namespace
+}  // namespace sl::testing

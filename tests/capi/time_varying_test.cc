@@ -1,0 +1,66 @@
+// Layers with weights for each step, at and beyond their last step.
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "cli/runner.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+Tensor ones(sl_dtype dtype, std::vector<int64_t> dims) {
+  Tensor x = cli::make_sequence(dtype, std::move(dims));
+  for (int64_t i = 0; i < x.size(); ++i) x.set(i, 1.0);
+  return x;
+}
+
+// Whether the steps [0, limit) are numbers and those from it on NaN.
+void check_numbers(const Tensor& y, int64_t limit) {
+  for (int64_t i = 0; i < y.size(); ++i) {
+    const int64_t t = i / y.step_size() % y.time();
+    INFO("element " << i << " of step " << t);
+    CHECK(std::isnan(y.at(i).real()) == (t >= limit));
+  }
+}
+
+TEST_CASE("steps after the last one are NaN", "[time_varying]") {
+  const struct {
+    const char* config;
+    sl_dtype dtype;
+    std::vector<int64_t> dims;
+    bool layer_wise;
+  } cases[] = {
+      {R"({"type":"SequenceDense","features":2,"num_steps":5,"activation":"relu"})",
+       SL_FLOAT32,
+       {2, 8, 3},
+       true},
+      {R"({"type":"MaskedDense","features":2,"num_steps":5})", SL_FLOAT32, {2, 8, 3}, false},
+      {R"({"type":"SequenceEmbedding","dimension":2,"num_steps":5,"num_embeddings_per_step":3})",
+       SL_INT32,
+       {2, 8},
+       true},
+  };
+  for (const auto& c : cases) {
+    INFO(c.config);
+    const cli::Layer layer = make_model(c.config, 3);
+    const cli::Input input{ones(c.dtype, c.dims), {}, false};
+    if (c.layer_wise) check_numbers(cli::apply(layer.get(), input), 5);
+    for (const int64_t blocks : {1, 2, 4, 8}) {
+      cli::Stepper::Options options;
+      options.blocks_per_step = blocks;
+      check_numbers(cli::Stepper(layer.get(), input, options).run_all(), 5);
+    }
+  }
+}
+
+TEST_CASE("a masked dense layer takes no more steps at once than it has", "[time_varying]") {
+  const cli::Layer layer = make_model(R"({"type":"MaskedDense","features":2,"num_steps":5})", 3);
+  CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 5, 3}), {}, false}));
+  CHECK_THROWS_WITH(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 6, 3}), {}, false}),
+                    Contains("6 steps are more than num_steps, 5"));
+}
+
+}  // namespace
+}  // namespace sl::testing
