@@ -336,6 +336,7 @@ class Worker {
       const Probabilities& to = source.probabilities;
       if (!to.values) continue;
       clear(to);
+      if (a_.nothing_seen == NothingSeen::kMeanOfValues) emit_equal(to);
       if (a_.sinks) emit_sinks(to);
       make_bias(source);
       each_key_block(source, [&](KeyRange keys) { emit(source, keys); });
@@ -347,6 +348,17 @@ class Worker {
     kernels::binary_scalar(Binary::kSubtract, scores, largest_[row], scores, count);
     kernels::unary(Unary::kExp, scores, scores, count, 0);
     kernels::binary_scalar(Binary::kDivide, scores, total_[row], scores, count);
+  }
+
+  // Of rows that see nothing.
+  void emit_equal(const Probabilities& to) const {
+    const float equal = 1 / static_cast<float>(to.columns);
+    for (int64_t r = 0; r < rows_; ++r) {
+      for (int64_t i = 0; total_[r] == 0 && i < to.columns; ++i) {
+        convert(&equal, DType::kFloat32,
+                probabilities(to, r) + static_cast<size_t>(i) * size_of(to.dtype), to.dtype, 1);
+      }
+    }
   }
 
   void emit_sinks(const Probabilities& to) const {
@@ -365,15 +377,10 @@ class Worker {
     for (int64_t r = 0; r < rows_; ++r) {
       const KeyRange seen = seen_by(source, r, keys);
       const int64_t count = seen.end - seen.begin;
-      if (count == 0) continue;
+      if (count == 0 || total_[r] == 0) continue;
       float* const scores = row_scores(r, seen, keys);
-      if (total_[r] != 0) {
-        weigh(r, scores, count);
-      } else {
-        const bool zero = a_.nothing_seen == NothingSeen::kZero;
-        std::fill_n(scores, count, zero ? 0 : 1 / static_cast<float>(all_keys()));
-      }
-      const uint8_t* sees = total_[r] != 0 ? visible(source, r, seen) : nullptr;
+      const uint8_t* sees = visible(source, r, seen);
+      weigh(r, scores, count);
       for (int64_t j = 0; sees && j < count; ++j) {
         if (!sees[j]) scores[j] = 0;
       }

@@ -68,9 +68,7 @@ void KeyNumbers::declare(Declaration& declaration, const SequenceSpec& input,
   if (name_.empty() || input.mode != Mode::kStep) return;
   const Constant& constant = declaration.constants().get(name_);
   check(constant, input.time);
-  declaration.within(name_, "", [&] {
-    Ring::declare(declaration, ring(constant, history), input.batch, input.time);
-  });
+  Ring::declare(declaration, ring(constant, history), input.batch, input.time);
 }
 
 const double* KeyNumbers::layer(Run& run, const Sequence& x) const {

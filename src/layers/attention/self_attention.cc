@@ -262,8 +262,9 @@ void SelfAttention::declare(Declaration& declaration, const SequenceSpec& input)
         Ring::declare(declaration, query_ring(), input.batch, input.time);
       });
     }
-    positions_.declare(declaration, input, past_steps() + future_steps());
-    segments_.declare(declaration, input, past_steps() + future_steps());
+    const int64_t history = past_steps() + future_steps();
+    declaration.within("positions", "", [&] { positions_.declare(declaration, input, history); });
+    declaration.within("segments", "", [&] { segments_.declare(declaration, input, history); });
   }
   if (fields_.float32_scores) return;
   const int64_t seen = past_steps() + future_steps();
