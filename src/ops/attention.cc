@@ -111,7 +111,8 @@ class Worker {
   static int64_t most_distances(const Attention& a) {
     int64_t most = 0;
     for (const AttentionSource& source : a.sources) {
-      if (source.bias && !source.bias->table) most = std::max(most, source.bias->distances());
+      if (source.bias && !uses_table(a, *source.bias))
+        most = std::max(most, source.bias->distances());
     }
     return most;
   }
@@ -181,19 +182,33 @@ class Worker {
                               width_, context_, width_);
   }
 
+  // Whether a table serves as it is. Halves need it rounded.
+  static bool uses_table(const Attention& a, const RelativeBias& bias) {
+    return bias.table && a.product_dtype == DType::kFloat32;
+  }
+  const float* table_of(const RelativeBias& bias, int64_t row) const {
+    return bias.table + head_of(row) % bias.table_heads * bias.distances();
+  }
+
   // What the block's rows add to their scores, by distance.
   void make_bias(const AttentionSource& source) const {
-    if (!source.bias || source.bias->table) return;
+    if (!source.bias || uses_table(a_, *source.bias)) return;
     const RelativeBias& bias = *source.bias;
-    multiply_by_heads(bias.queries, bias.embeddings, bias.distances(), bias_);
-    round_to(bias.dtype, bias_, rows_ * bias.distances());
+    const int64_t distances = bias.distances();
+    if (bias.table) {
+      for (int64_t r = 0; r < rows_; ++r)
+        std::copy_n(table_of(bias, r), distances, bias_ + r * distances);
+    } else {
+      multiply_by_heads(bias.queries, bias.embeddings, distances, bias_);
+      round_to(bias.dtype, bias_, rows_ * distances);
+    }
+    round_to(a_.product_dtype, bias_, rows_ * distances);
   }
 
   void add_bias(const AttentionSource& source, int64_t row, KeyRange keys, float* scores) const {
     const RelativeBias& bias = *source.bias;
-    const float* by_distance = bias.table
-                                   ? bias.table + head_of(row) % bias.table_heads * bias.distances()
-                                   : bias_ + row * bias.distances();
+    const float* by_distance =
+        uses_table(a_, bias) ? table_of(bias, row) : bias_ + row * bias.distances();
     const int64_t own = own_key(source, row);
     // Keys at the least distance or below, those up to the most, and the rest.
     const int64_t low = std::clamp(own + bias.least, keys.begin, keys.end);
@@ -290,7 +305,7 @@ class Worker {
     float* const context = context_ + row * width_;
     if (total_[row] != 0) {
       kernels::binary_scalar(Binary::kMultiply, context, 1 / total_[row], context, width_);
-    } else if (a_.nothing_seen == NothingSeen::kMeanOfValues) {
+    } else if (a_.nothing_seen == NothingSeen::kMeanOfValues && *y_.mask_at(b_, query_of(row))) {
       mean_of_values(context);
     }
     convert(context, DType::kFloat32, output(row), y_.dtype, a_.heads.units);
