@@ -206,6 +206,15 @@ HWY_INLINE void value_rows(int64_t rows, const float* p, int64_t p_stride, const
   }
 }
 
+// exp(x) for x <= 0; 0 below the least normal number.
+HWY_INLINE VF exp_or_zero(VF x) {
+  const VF lowest = constant(-87.0f);
+  const auto vanishes = hn::Lt(x, lowest);  // not a NaN
+  const Reduced e = reduce_exp(hn::IfThenElse(vanishes, lowest, x));
+  const VF y = hn::Mul(hn::Add(constant(1.0f), expm1_reduced(e.r)), power_of_two(e.n));
+  return hn::IfThenZeroElse(vanishes, y);
+}
+
 }  // namespace
 
 void attention_scores_all(const Rows& q, const Rows& k, int64_t width, float* s, int64_t s_stride) {
@@ -247,11 +256,11 @@ float online_softmax_all(float* s, const uint8_t* valid, int64_t n, float* large
   const VF shift = constant(next);
   VF sum = hn::Zero(d);
   for (int64_t j = 0; j < whole; j += kFloatLanes) {
-    const VF e = exp_vector(hn::Sub(hn::LoadU(d, s + j), shift));
+    const VF e = exp_or_zero(hn::Sub(hn::LoadU(d, s + j), shift));
     sum = hn::Add(sum, e);
     hn::StoreU(e, d, s + j);
   }
-  const VF e = exp_vector(hn::Sub(last, shift));
+  const VF e = exp_or_zero(hn::Sub(last, shift));
   store_some(e, s + whole, rest);
   const float correction = *largest == next ? 1.0f : std::exp(*largest - next);
   *largest = next;

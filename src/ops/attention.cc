@@ -39,7 +39,7 @@ struct Blocks {
       const Horizon& horizon = source.horizon;
       if (horizon.past < 0 || horizon.future < 0) continue;
       const int64_t seen = (horizon.past + horizon.future + 1) * horizon.block;
-      queries = std::min(queries, std::max<int64_t>(12 / group, seen / 2));
+      queries = std::min(queries, std::max<int64_t>(12 / group, seen / 4));
     }
     queries = std::max<int64_t>(1, queries);
     rows = queries * group;
