@@ -231,9 +231,9 @@ std::optional<ChannelSpec> SelfAttention::implied_input() const {
 
 ops::Heads SelfAttention::kv_heads() const { return of_keys(fields_.heads); }
 
-// A key and its value, for each batch item and head.
+// Two items for each batch item and head: keys, and values.
 RingSpec SelfAttention::key_ring() const {
-  return {{DType::kFloat32, {2 * fields_.heads.width()}}, past_steps() + future_steps()};
+  return {{DType::kFloat32, {fields_.heads.width()}}, past_steps() + future_steps()};
 }
 
 // Queries wait until what they see of the future is there.
@@ -255,7 +255,7 @@ void SelfAttention::declare(Declaration& declaration, const SequenceSpec& input)
   const bool streams = input.mode == Mode::kStep;
   if (streams) {
     declaration.within("keys_and_values", "", [&] {
-      Ring::declare(declaration, key_ring(), input.batch * heads.kv, input.time);
+      Ring::declare(declaration, key_ring(), input.batch * heads.kv * 2, input.time);
     });
     if (future_steps() > 0) {
       declaration.within("queries", "", [&] {
@@ -322,20 +322,20 @@ const uint8_t* SelfAttention::combined_mask(Run& run, const Streams& streams,
   return both;
 }
 
+// Keys of each batch item and head, `pitch` floats for all steps there may be, and then values.
 void SelfAttention::arrange_keys_and_values(Run& run, const Streams& streams, const Sequence& x,
                                             DType compute, const uint8_t* keys_valid,
                                             const uint8_t* values_valid, float* to,
                                             int64_t pitch) const {
-  const int64_t width = fields_.heads.width();
   const auto arrange = [&](const Stream& stream, const uint8_t* valid, const float* scale,
                            float* at) {
     const ops::HeadRows rows{kv_heads(), stream.values, stream.stride, stream.batch_stride,
                              x.batch,    x.time,        valid,         scale,
                              nullptr,    compute};
-    rows.arrange(run, at, 2 * width, pitch);
+    rows.arrange(run, at, fields_.heads.width(), 2 * pitch);
   };
   arrange(streams.keys, keys_valid, key_scale_ ? key_scale_->of(compute) : nullptr, to);
-  arrange(streams.values, values_valid, nullptr, to + width);
+  arrange(streams.values, values_valid, nullptr, to + pitch);
 }
 
 const float* SelfAttention::arrange_queries(Run& run, const Stream& queries, const Sequence& x,
@@ -434,14 +434,14 @@ Sequence SelfAttention::layer(Run& run, const Sequence& x) const {
                  : fields_.keys_valid_as_input ? x.mask
                                                : streams.keys.mask;
   source.valid_pitch = source.count = x.time;
-  source.stride = 2 * heads.width();
-  source.pitch = x.time * source.stride;
+  source.stride = heads.width();
+  const int64_t pitch = x.time * source.stride;
+  source.pitch = 2 * pitch;
   auto* kv = run.scratch<float>(x.batch * heads.kv * source.pitch);
   arrange_keys_and_values(run, streams, x, spec.dtype, source.valid,
-                          fields_.float32_scores ? combined : streams.values.mask, kv,
-                          source.pitch);
+                          fields_.float32_scores ? combined : streams.values.mask, kv, pitch);
   source.keys = kv;
-  source.values = kv + heads.width();
+  source.values = kv + pitch;
 
   const int64_t block = fields_.window_block;
   source.probabilities = block > 0 ? emit(run, y,
@@ -460,24 +460,25 @@ Sequence SelfAttention::step(Run& run, const Sequence& x) const {
   Streams streams = project(run, x, compute);
 
   const RingSpec spec = key_ring();
-  const int64_t row = spec.frame.shape[0], count = spec.history + x.time;
+  const int64_t count = spec.history + x.time;
   Ring ring(run, spec);
+  const int64_t pitch = ring.batch_pitch() * heads.width(), items = x.batch * heads.kv * 2;
   const uint8_t* valid = combined_mask(run, streams, x);
   arrange_keys_and_values(run, streams, x, compute, valid, streams.values.mask,
-                          reinterpret_cast<float*>(ring.incoming(0)), ring.batch_pitch() * row);
-  for (int64_t item = 0; item < x.batch * heads.kv; ++item) {
-    std::memcpy(ring.incoming_mask(item), valid + item / heads.kv * x.time,
+                          reinterpret_cast<float*>(ring.incoming(0)), pitch);
+  for (int64_t i = 0; i < items; ++i) {
+    std::memcpy(ring.incoming_mask(i), valid + i / (heads.kv * 2) * x.time,
                 static_cast<size_t>(x.time));
   }
-  ring.push(x.batch * heads.kv, x.time);
+  ring.push(items, x.time);
 
   ops::AttentionSource source;
   source.keys = reinterpret_cast<const float*>(ring.newest(0, count));
-  source.values = source.keys + heads.width();
-  source.stride = row;
-  source.pitch = ring.batch_pitch() * row;
+  source.values = source.keys + pitch;
+  source.stride = heads.width();
+  source.pitch = 2 * pitch;
   source.valid = ring.newest_mask(0, count);
-  source.valid_pitch = heads.kv * ring.batch_pitch();
+  source.valid_pitch = heads.kv * 2 * ring.batch_pitch();
   source.count = count;
 
   if (future_steps() > 0) streams.queries = delay(run, streams.queries, x);
