@@ -10,8 +10,6 @@
 namespace sl {
 namespace {
 
-constexpr const char* kNetworkNames[] = {"query_network", "key_network", "value_network"};
-
 std::vector<StackedDense::Part> all_parts(const SelfAttentionFields& fields) {
   auto parts = fields.projection.queries(fields.heads);
   for (auto& part : fields.projection.keys_and_values(fields.heads)) parts.push_back(part);
@@ -31,87 +29,6 @@ void combine(const uint8_t* a, const uint8_t* b, int64_t count, uint8_t* out) {
 }
 
 }  // namespace
-
-SelfAttentionFields::SelfAttentionFields(Config& config)
-    : projection(config),
-      use_bias(config.boolean("use_bias", false)),
-      per_dim_scale(config.boolean("per_dim_scale", false)),
-      compute_dtype(config.optional_dtype("compute_dtype")),
-      param_dtype(config.dtype("param_dtype", DType::kFloat32)),
-      float32_logits(config.boolean("experimental_accumulate_logits_in_float32", false)) {
-  heads.group = config.integer("num_heads", 1);
-  heads.units = config.integer("units_per_head", 1);
-  constexpr int64_t kMost = int64_t{1} << 31;
-  if (heads.group * heads.units > kMost) {
-    config.error("num_heads", fmt::format("expected at most 2^31 units in all, got {} heads of {}",
-                                          heads.group, heads.units));
-  }
-  std::swap(heads.kv, heads.group);
-  for (size_t i = 0; i < networks.size(); ++i) networks[i] = config.nested(kNetworkNames[i]);
-  if (config.raw("attention_logits_soft_cap")) {
-    const double cap = config.number("attention_logits_soft_cap");
-    if (!(cap >= 0)) config.error("attention_logits_soft_cap", "expected null or at least 0");
-    soft_cap = static_cast<float>(cap);
-  }
-  if (config.raw("query_scale")) query_scale = config.number("query_scale");
-  config.ignore({"precision", "per_dim_scale_sharding"});
-}
-
-void SelfAttentionFields::read_kv_heads(Config& config) {
-  const int64_t kv = config.raw("num_kv_heads") ? config.integer("num_kv_heads", 0) : 0;
-  if (kv == 0 || kv == heads.kv) return;
-  if (heads.kv % kv != 0) {
-    config.error("num_kv_heads", fmt::format("num_heads {} is not divisible by {}", heads.kv, kv));
-  }
-  if (projection.is_combined()) {
-    config.error("num_kv_heads",
-                 fmt::format("CombinedQueryKeyValueProjection makes as many heads of keys as of "
-                             "queries, {}, got {}: use another input_projection",
-                             heads.kv, kv));
-  }
-  heads.group = heads.kv / kv;
-  heads.kv = kv;
-}
-
-void SelfAttentionFields::read_horizon(Config& config, const char* past, const char* future,
-                                       int64_t least) {
-  horizon.past = config.integer(past, least);
-  horizon.future = config.integer(future, std::min<int64_t>(least, 0), 0);
-  const int64_t all = std::max<int64_t>(0, horizon.past) + std::max<int64_t>(0, horizon.future) + 1;
-  constexpr int64_t kMost = int64_t{1} << 31;
-  if (all * horizon.block > kMost) {
-    config.error(past,
-                 fmt::format("expected at most 2^31 steps in sight, got {}", all * horizon.block));
-  }
-}
-
-void SelfAttentionFields::read_score_fields(Config& config) {
-  per_dim_key_scale = config.boolean("per_dim_key_scale", false);
-  zero_fully_masked = config.boolean("zero_fully_masked", false);
-  sink_embeddings = config.integer("num_sink_embeddings", 0, 0);
-  sink_scalars = config.boolean("use_sink_scalars", false);
-  relative_position = read_relative_position(config, heads);
-  config.number("attention_probabilities_dropout_rate", 0);
-  config.boolean("broadcast_dropout_across_queries", false);
-  config.ignore({"sink_embeddings_init", "sink_embeddings_sharding", "sink_scalars_init"});
-  if (sink_embeddings > 0 && sink_scalars)
-    config.error("use_sink_scalars", "cannot be together with num_sink_embeddings");
-  if (sinks() > 0 && zero_fully_masked)
-    config.error("zero_fully_masked", "cannot be together with sinks");
-}
-
-void SelfAttentionFields::read_pair_fields(Config& config) {
-  float32_scores = true;
-  heads.interleaved = true;
-  if (config.raw("position_name")) position_name = config.string("position_name");
-  if (config.raw("segment_ids_name")) segment_ids_name = config.string("segment_ids_name");
-  config.ignore({"flash_attention_query_block_size", "flash_attention_key_block_size"});
-}
-
-void SelfAttentionFields::check(const Config& config) const {
-  if (horizon.block == 1 && horizon.past == 0 && horizon.future == 0)
-    config.error("max_past_horizon", "expected past or future steps to be seen: both are 0");
-}
 
 SelfAttention::SelfAttention(SelfAttentionFields fields, const Init& init)
     : fields_(std::move(fields)),
@@ -138,7 +55,7 @@ SelfAttention::SelfAttention(SelfAttentionFields fields, const Init& init)
   for (size_t i = 0; i < networks_.size(); ++i) {
     const std::optional<Config>& config = fields_.networks[i];
     if (!config) continue;
-    networks_[i] = init.builder.build(*config, init.weights, kNetworkNames[i]);
+    networks_[i] = init.builder.build(*config, init.weights, SelfAttentionFields::kNetworks[i]);
     const Layer& network = *networks_[i];
     if (network.output_ratio() != Ratio(1) || fields_.horizon.block % network.block_size() != 0) {
       fail(Code::kConfig,
@@ -219,7 +136,7 @@ ChannelSpec SelfAttention::output_spec(const ChannelSpec& input, const Constants
     const ChannelSpec made = networks_[i]->output_spec(given, constants);
     if (made.shape != given.shape || !is_float(made.dtype)) {
       fail(Code::kShape, "{} \"{}\": its {} makes {}: expected floats of channels {}", type(),
-           name(), kNetworkNames[i], to_string(made), to_string(given.shape));
+           name(), SelfAttentionFields::kNetworks[i], to_string(made), to_string(given.shape));
     }
   }
   return {compute, {heads.count(), heads.units}};
@@ -291,7 +208,7 @@ SelfAttention::Stream SelfAttention::through_network(Run& run, size_t index, con
   const Sequence out = run.without_emits([&] { return call(run, network, in, other(run.side())); });
   if (out.time != x.time) {
     fail(Code::kShape, "{} \"{}\": its {} makes {} steps of {}: expected as many", type(), name(),
-         kNetworkNames[index], out.time, x.time);
+         SelfAttentionFields::kNetworks[index], out.time, x.time);
   }
   return {ops::as_floats(run, out, compute), frame, x.time * frame, out.mask, x.time};
 }
@@ -338,86 +255,98 @@ void SelfAttention::arrange_keys_and_values(Run& run, const Streams& streams, co
   arrange(streams.values, values_valid, nullptr, to + pitch);
 }
 
-const float* SelfAttention::arrange_queries(Run& run, const Stream& queries, const Sequence& x,
-                                            DType compute, bool scaled,
-                                            const std::vector<float>& offset, DType rounded) const {
+const float* SelfAttention::arrange_queries(Run& run, const Stream& queries, const Sequence& y,
+                                            const QueryForm& form) const {
   const ops::Heads& heads = fields_.heads;
-  const int64_t row = heads.group * heads.width();
-  auto* out = run.scratch<float>(x.steps() * heads.kv * row);
+  const int64_t row = heads.group * heads.width(), size = y.steps() * heads.kv * row;
+  auto* out = run.scratch<float>(size);
   const ops::HeadRows rows{heads,
                            queries.values,
                            queries.stride,
                            queries.batch_stride,
-                           x.batch,
-                           x.time,
+                           y.batch,
+                           y.time,
                            nullptr,
-                           scaled ? query_scale_.of(compute) : nullptr,
-                           offset.empty() ? nullptr : offset.data(),
-                           compute};
-  rows.arrange(run, out, row, x.time * row);
-  ops::round_to(rounded, out, x.steps() * heads.kv * row);
+                           form.scaled ? query_scale_.of(y.dtype) : nullptr,
+                           form.offset.empty() ? nullptr : form.offset.data(),
+                           y.dtype};
+  rows.arrange(run, out, row, y.time * row);
+  if (form.dtype) ops::round_to(*form.dtype, out, size);
+  return out;
+}
+
+ops::Sinks SelfAttention::sinks(Run& run, const Stream& queries, const Sequence& y) const {
+  ops::Sinks out;
+  out.count = fields_.sinks();
+  if (fields_.sink_scalars) {
+    out.scores = sink_scores_.data();
+  } else if (out.count > 0) {
+    out.keys = sink_keys_.data();
+    out.values = sink_values_.data();
+    out.queries = arrange_queries(run, queries, y, {.scaled = false});
+  }
+  return out;
+}
+
+ops::RelativeBias SelfAttention::relative_bias(Run& run, const Stream& queries,
+                                               const Sequence& y) const {
+  ops::RelativeBias out;
+  out.least = relative_->least;
+  out.most = relative_->most;
+  out.dtype = relative_->result_dtype.value_or(y.dtype);
+  if (relative_->embeddings.empty()) {
+    out.table = relative_->table.data();
+    out.table_heads = relative_->table_heads;
+    return out;
+  }
+  out.embeddings = relative_->embeddings.data();
+  out.queries = arrange_queries(run, queries, y,
+                                {.scaled = relative_->takes_scaled_queries,
+                                 .offset = relative_->bias_offset,
+                                 .dtype = relative_->query_dtype});
+  return out;
+}
+
+ops::PairVisibility SelfAttention::pair_visibility(Run& run, const Sequence& y) const {
+  const auto& [past, future, block, offset] = fields_.horizon;
+  const int64_t history = past_steps() + future_steps();
+  const bool streams = run.mode() == Mode::kStep;
+  ops::PairVisibility out;
+  out.positions = streams ? positions_.step(run, y, history) : positions_.layer(run, y);
+  out.segments = streams ? segments_.step(run, y, history) : segments_.layer(run, y);
+  out.most = past < 0 ? HUGE_VAL : static_cast<double>(past);
+  out.least = future < 0 ? -HUGE_VAL : -static_cast<double>(future);
   return out;
 }
 
 void SelfAttention::attend(Run& run, const Stream& queries, ops::AttentionSource source,
                            const Sequence& y) const {
-  const DType compute = y.dtype;
   ops::Attention attention;
   attention.heads = fields_.heads;
   attention.soft_cap = fields_.soft_cap;
-  attention.product_dtype = fields_.float32_logits ? DType::kFloat32 : compute;
+  attention.product_dtype = fields_.float32_logits ? DType::kFloat32 : y.dtype;
   attention.score_dtype = fields_.float32_scores ? DType::kFloat32 : attention.product_dtype;
   if (!fields_.float32_scores && !fields_.zero_fully_masked)
     attention.nothing_seen = ops::NothingSeen::kMeanOfValues;
-  static const std::vector<float> none;
-  attention.queries = arrange_queries(run, queries, y, compute, true,
-                                      relative_ ? relative_->query_offset : none, compute);
+  attention.queries =
+      arrange_queries(run, queries, y,
+                      {.scaled = true,
+                       .offset = relative_ ? std::span<const float>(relative_->query_offset)
+                                           : std::span<const float>()});
 
-  ops::Sinks sinks;
-  sinks.count = fields_.sinks();
-  if (sinks.count > 0) {
-    attention.sinks = &sinks;
-    if (fields_.sink_scalars) {
-      sinks.scores = sink_scores_.data();
-    } else {
-      sinks.keys = sink_keys_.data();
-      sinks.values = sink_values_.data();
-      sinks.queries = arrange_queries(run, queries, y, compute, false, none, compute);
-    }
-  }
+  const ops::Sinks sinks = this->sinks(run, queries, y);
+  if (sinks.count > 0) attention.sinks = &sinks;
 
+  source.horizon = fields_.horizon;
+  source.horizon.offset = run.mode() == Mode::kStep ? past_steps() : 0;
+  const ops::PairVisibility pairs = pair_visibility(run, y);
+  if (pairs.positions) source.horizon.past = source.horizon.future = -1;
+  if (pairs.positions || pairs.segments) source.pairs = &pairs;
   ops::RelativeBias bias;
   if (relative_) {
-    bias.least = relative_->least;
-    bias.most = relative_->most;
-    bias.dtype = relative_->result_dtype.value_or(compute);
-    if (relative_->embeddings.empty()) {
-      bias.table = relative_->table.data();
-      bias.table_heads = relative_->table_heads;
-    } else {
-      bias.embeddings = relative_->embeddings.data();
-      bias.queries =
-          arrange_queries(run, queries, y, compute, relative_->takes_scaled_queries,
-                          relative_->bias_offset, relative_->query_dtype.value_or(compute));
-    }
+    bias = relative_bias(run, queries, y);
     source.bias = &bias;
   }
-
-  ops::PairVisibility pairs;
-  const bool streams = run.mode() == Mode::kStep;
-  const int64_t history = past_steps() + future_steps();
-  source.horizon = fields_.horizon;
-  source.horizon.offset = streams ? past_steps() : 0;
-  pairs.positions = streams ? positions_.step(run, y, history) : positions_.layer(run, y);
-  pairs.segments = streams ? segments_.step(run, y, history) : segments_.layer(run, y);
-  if (pairs.positions) {
-    const auto& [past, future, block, offset] = fields_.horizon;
-    pairs.most = past < 0 ? HUGE_VAL : static_cast<double>(past);
-    pairs.least = future < 0 ? -HUGE_VAL : -static_cast<double>(future);
-    source.horizon.past = source.horizon.future = -1;
-  }
-  if (pairs.positions || pairs.segments) source.pairs = &pairs;
-
   attention.sources = {&source, 1};
   attention.apply(run, y);
 }

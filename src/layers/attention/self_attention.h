@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -36,7 +37,8 @@ struct SelfAttentionFields {
   ops::Horizon horizon;
   InputProjection projection;
   bool use_bias = false;
-  std::array<std::optional<Config>, 3> networks;  // of queries, keys and values
+  static constexpr const char* kNetworks[] = {"query_network", "key_network", "value_network"};
+  std::array<std::optional<Config>, 3> networks;
   float soft_cap = 0;
   bool per_dim_scale = false;
   bool per_dim_key_scale = false;
@@ -89,6 +91,14 @@ class SelfAttention : public Layer {
   struct Streams {
     Stream queries, keys, values;
   };
+  // How queries are wanted: scaled or as they are, plus an offset [heads, units] if there is one,
+  // rounded to another dtype than they have.
+  struct QueryForm {
+    bool scaled = true;
+    std::span<const float> offset = {};
+    std::optional<DType> dtype = std::nullopt;
+  };
+
   DType compute_dtype(DType input) const;
   int64_t past_steps() const;
   int64_t future_steps() const;
@@ -102,8 +112,11 @@ class SelfAttention : public Layer {
   void arrange_keys_and_values(Run& run, const Streams& streams, const Sequence& x, DType compute,
                                const uint8_t* keys_valid, const uint8_t* values_valid, float* to,
                                int64_t pitch) const;
-  const float* arrange_queries(Run& run, const Stream& queries, const Sequence& x, DType compute,
-                               bool scaled, const std::vector<float>& offset, DType rounded) const;
+  const float* arrange_queries(Run& run, const Stream& queries, const Sequence& y,
+                               const QueryForm& form) const;
+  ops::Sinks sinks(Run& run, const Stream& queries, const Sequence& y) const;
+  ops::RelativeBias relative_bias(Run& run, const Stream& queries, const Sequence& y) const;
+  ops::PairVisibility pair_visibility(Run& run, const Sequence& y) const;
   const uint8_t* combined_mask(Run& run, const Streams& streams, const Sequence& x) const;
   Stream delay(Run& run, const Stream& queries, const Sequence& x) const;
   ops::Probabilities emit(Run& run, const Sequence& y, ops::Probabilities where) const;
