@@ -1,11 +1,15 @@
 // Throughput of the kernels on one thread.
 #include <benchmark/benchmark.h>
 
+#include <algorithm>
+#include <cmath>
 #include <cstdint>
 #include <cstdlib>
+#include <cstring>
 #include <memory>
 #include <vector>
 
+#include "kernels/attention.h"
 #include "kernels/convert.h"
 #include "kernels/depthwise.h"
 #include "kernels/dispatch.h"
@@ -14,6 +18,7 @@
 #include "kernels/normalize.h"
 #include "kernels/pointwise.h"
 #include "kernels/reduce.h"
+#include "ops/attention.h"
 
 namespace sl::kernels {
 namespace {
@@ -113,6 +118,90 @@ void softmax(benchmark::State& state) {
 }
 BENCHMARK(softmax);
 
+// 8 heads of 64 units. Arguments: queries, keys they see of the past (-1: all), whether the keys
+// are as many as the queries (a whole sequence) or a window more (a step).
+void attention(benchmark::State& state) {
+  const ops::Heads heads{8, 1, 64};
+  const int64_t queries = state.range(0), past = state.range(1);
+  const bool is_step = state.range(2) != 0;
+  const int64_t keys = is_step ? past + queries : queries, row = heads.width();
+  const std::vector<float> q = ramp(heads.kv * queries * heads.width());
+  const std::vector<float> kv = ramp(2 * heads.kv * keys * row);
+  const std::vector<uint8_t> valid(static_cast<size_t>(std::max(keys, queries)), 1);
+  ops::AttentionSource source;
+  source.keys = kv.data();
+  source.values = kv.data() + keys * row;
+  source.stride = row;
+  source.pitch = 2 * keys * row;
+  source.valid = valid.data();
+  source.count = keys;
+  source.horizon = {past, 0, 1, is_step ? past : 0};
+  ops::Attention attend;
+  attend.heads = heads;
+  attend.queries = q.data();
+  attend.sources = {&source, 1};
+
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  const Parallel one_thread;
+  for (auto _ : state) {
+    Run run(is_step ? Mode::kStep : Mode::kLayer, workspace, one_thread, Constants());
+    const Stack::Mark a = workspace.on(Side::kA).mark(), b = workspace.on(Side::kB).mark();
+    const Sequence y = run.output({DType::kFloat32, {heads.count(), heads.units}}, 1, queries);
+    std::memset(y.mask, 1, static_cast<size_t>(queries));
+    attend.apply(run, y);
+    benchmark::ClobberMemory();
+    workspace.on(Side::kA).release(a);
+    workspace.on(Side::kB).release(b);
+  }
+  int64_t pairs = 0;
+  for (int64_t i = 0; i < queries; ++i) {
+    const ops::KeyRange seen = source.horizon.of(i, keys);
+    pairs += seen.end - seen.begin;
+  }
+  const auto operations = static_cast<double>(4 * pairs * heads.count() * heads.units);
+  state.counters["FLOP/s"] = Counter(operations, Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(attention)->Args({1000, -1, 0})->Args({1000, 64, 0})->Args({1000, 256, 0});
+BENCHMARK(attention)->Args({1, 64, 1})->Args({4, 64, 1})->Args({1, 256, 1})->Args({1, 1024, 1});
+BENCHMARK(attention)->Args({512, 256, 1});
+
+// Of the blocks that attention works on: 48 queries by 64 keys.
+void attention_scores(benchmark::State& state) {
+  const std::vector<float> q = ramp(48 * 64), k = ramp(64 * 64);
+  std::vector<float> s(48 * 64);
+  for (auto _ : state) {
+    kernels::attention_scores({q.data(), 64, 48}, {k.data(), 64, 64}, 64, s.data(), 64);
+    benchmark::ClobberMemory();
+  }
+  state.counters["FLOP/s"] = Counter(2.0 * 48 * 64 * 64, Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(attention_scores);
+
+void attention_values(benchmark::State& state) {
+  const std::vector<float> p = ramp(48 * 64), v = ramp(64 * 64), scale(48, 1.0f);
+  std::vector<float> o(48 * 64);
+  for (auto _ : state) {
+    kernels::attention_values({p.data(), 64, 48}, scale.data(), {v.data(), 64, 64}, 64, o.data(),
+                              64);
+    benchmark::ClobberMemory();
+  }
+  state.counters["FLOP/s"] = Counter(2.0 * 48 * 64 * 64, Counter::kIsIterationInvariantRate);
+}
+BENCHMARK(attention_values);
+
+void online_softmax(benchmark::State& state) {
+  const std::vector<float> s = ramp(64);
+  std::vector<float> copy(s.size());
+  for (auto _ : state) {
+    std::copy(s.begin(), s.end(), copy.begin());
+    float largest = -HUGE_VALF, total = 0;
+    benchmark::DoNotOptimize(kernels::online_softmax(copy.data(), nullptr, 64, &largest, &total));
+    benchmark::ClobberMemory();
+  }
+  state.SetItemsProcessed(state.iterations() * 64);
+}
+BENCHMARK(online_softmax);
 // Argument: channels.
 void layer_normalization(benchmark::State& state) {
   const int64_t length = state.range(0), rows = kLength / length;

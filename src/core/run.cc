@@ -30,9 +30,12 @@ Sequence Run::scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t t
   return allocate(workspace_.on(other(side_)), spec, batch, time);
 }
 
+Sequence Run::next_emit() {
+  return next_emit_ < emits_.size() ? emits_[next_emit_++] : Sequence();
+}
+
 void Run::emit(const Sequence& sequence) {
-  if (next_emit_ >= emits_.size()) return;
-  const Sequence& wanted = emits_[next_emit_++];
+  const Sequence wanted = next_emit();
   if (!wanted.values) return;
   std::memcpy(wanted.values, sequence.values, sequence.bytes());
   if (wanted.mask) std::memcpy(wanted.mask, sequence.mask, static_cast<size_t>(sequence.steps()));

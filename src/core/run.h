@@ -54,6 +54,18 @@ class Run {
   }
   // The next auxiliary output, in the order of declaration.
   void emit(const Sequence& sequence);
+  // Its place, for what is made only if it is wanted: without values it is not. It may lack a mask,
+  // and has no spec.
+  Sequence next_emit();
+  // Runs fn, whose auxiliary outputs are not declared and go nowhere.
+  template <typename Fn>
+  Sequence without_emits(Fn&& fn) {
+    const std::span<Sequence> saved = emits_;
+    emits_ = {};
+    const Sequence y = fn();
+    emits_ = saved;
+    return y;
+  }
 
   // Where state tensors and wanted emits are: set by whoever starts the run.
   void bind_state(std::byte* data, std::span<const size_t> offsets) {

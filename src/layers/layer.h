@@ -79,6 +79,14 @@ class Declaration {
     emit_path_ = emit_path;
   }
 
+  // Runs fn, and forgets the emits that it declares: those of Run::without_emits.
+  template <typename Fn>
+  void without_emits(Fn&& fn) {
+    const auto count = static_cast<std::ptrdiff_t>(emits_.size());
+    fn();
+    emits_.erase(emits_.begin() + count, emits_.end());
+  }
+
   const std::vector<StateTensor>& states() const { return states_; }
   const std::vector<EmitSpec>& emits() const { return emits_; }
 

@@ -28,17 +28,19 @@ void timing_frequencies(const Timescales& timescales, float* frequencies, int64_
   }
 }
 
+void timing_signal(const float* frequencies, float position, int64_t channels, float* y) {
+  const int64_t half = channels / 2;
+  float* cosine = y + half;
+  kernels::binary_scalar(kernels::Binary::kMultiply, frequencies, position, y, half);
+  kernels::sin_cos(y, y, cosine, half);
+  if (channels % 2 != 0) y[channels - 1] = 0;
+}
+
 void timing_signal(const Run& run, const float* frequencies, const float* positions, int64_t count,
                    int64_t channels, float* y) {
-  const int64_t half = channels / 2;
   for_steps(run, count, channels, [&](int64_t begin, int64_t end) {
-    for (int64_t i = begin; i < end; ++i) {
-      float* sine = y + i * channels;
-      float* cosine = sine + half;
-      kernels::binary_scalar(kernels::Binary::kMultiply, frequencies, positions[i], sine, half);
-      kernels::sin_cos(sine, sine, cosine, half);
-      if (channels % 2 != 0) sine[channels - 1] = 0;
-    }
+    for (int64_t i = begin; i < end; ++i)
+      timing_signal(frequencies, positions[i], channels, y + i * channels);
   });
 }
 

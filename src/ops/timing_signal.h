@@ -12,6 +12,7 @@ namespace sl::ops {
 // frequency.
 struct Timescales {
   explicit Timescales(Config& config);
+  Timescales(double least, double most) : min(least), max(most) {}
 
   double min;
   double max;
@@ -24,5 +25,6 @@ void timing_frequencies(const Timescales& timescales, float* frequencies, int64_
 // `channels` values from half as many frequencies: of an odd number the last is 0.
 void timing_signal(const Run& run, const float* frequencies, const float* positions, int64_t count,
                    int64_t channels, float* y);
+void timing_signal(const float* frequencies, float position, int64_t channels, float* y);
 
 }  // namespace sl::ops

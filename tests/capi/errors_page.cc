@@ -178,6 +178,41 @@ void add_combinators(Page& page) {
          R"("delay_layer_output": false}})");
 }
 
+void add_attention(Page& page) {
+  page.section("Configs: attention");
+  const auto config = [&](const std::string& text) { page.row(Page::code(text), create(text)); };
+  const auto self = [&](const std::string& fields) {
+    config(R"({"type": "DotProductSelfAttention", "num_heads": 4, "units_per_head": 8, )" + fields +
+           "}");
+  };
+  self(R"("max_past_horizon": -2)");
+  self(R"("max_past_horizon": 0)");
+  self(R"("max_past_horizon": 8, "num_kv_heads": 3)");
+  self(R"("max_past_horizon": 8, "num_kv_heads": 2)");
+  self(R"("max_past_horizon": 8, "input_projection": {"type": "CombinedProjection"})");
+  self(R"("max_past_horizon": 8, "attention_logits_soft_cap": -1)");
+  self(R"("max_past_horizon": 8, "num_sink_embeddings": 1, "use_sink_scalars": true)");
+  self(R"("max_past_horizon": 8, "use_sink_scalars": true, "zero_fully_masked": true)");
+  self(R"("max_past_horizon": 8, "use_sink_scalars": true, "use_kv_cache_ringbuffer": true)");
+  self(R"("max_past_horizon": 8, "relative_position_embedding": )"
+       R"({"type": "T5RelativePositionEmbedding", "num_buckets": 8, "num_heads": 2, )"
+       R"("bidirectional": true})");
+  self(R"("max_past_horizon": 8, "relative_position_embedding": )"
+       R"({"type": "T5RelativePositionEmbedding", "num_buckets": 8, "num_heads": 4, )"
+       R"("bidirectional": false, "max_distance": 4})");
+  self(R"("max_past_horizon": 8, "relative_position_embedding": )"
+       R"({"type": "TransformerXLRelativePositionEmbedding", "num_heads": 4, )"
+       R"("units_per_head": 8, "max_backward": 8, "max_forward": 0, "position_bias_dim": 4})");
+  config(R"({"type": "DotProductSelfAttention", "num_heads": 2000000000, )"
+         R"("units_per_head": 2000000000, "max_past_horizon": 8})");
+  config(R"({"type": "LocalDotProductSelfAttention", "num_heads": 4, "units_per_head": 8, )"
+         R"("block_size": 4, "max_past_horizon": 0})");
+  config(R"({"type": "BlockwiseDotProductSelfAttention", "num_heads": 4, "units_per_head": 8, )"
+         R"("block_size": 1000000, "max_past_horizon_blocks": 1000000})");
+  config(R"({"type": "BlockwiseDotProductSelfAttention", "num_heads": 4, "units_per_head": 8, )"
+         R"("block_size": 2000000000, "max_past_horizon_blocks": 1})");
+}
+
 constexpr const char* kDense = R"({"type":"Dense","features":2})";
 
 struct Entry {
@@ -454,6 +489,7 @@ int run(const std::string& mode, const char* path) {
   add_json(page);
   add_values(page);
   add_combinators(page);
+  add_attention(page);
   add_weights(page);
   add_calls(page);
   add_constants(page);

@@ -1,0 +1,32 @@
+// BlockwiseDotProductSelfAttention: the steps of a block see each other, and so many blocks of past
+// and future, or all (reference: attention.BlockwiseDotProductSelfAttention).
+#include "layers/attention/self_attention.h"
+
+namespace sl {
+namespace {
+
+class BlockwiseDotProductSelfAttention final : public SelfAttention {
+ public:
+  struct Fields : SelfAttentionFields {
+    explicit Fields(Config& config) : SelfAttentionFields(config) {
+      horizon.block = config.integer("block_size", 1);
+      // The receptive field has an entry for each step.
+      constexpr int64_t kMost = 1 << 20;
+      if (horizon.block > kMost)
+        config.error("block_size",
+                     fmt::format("expected at most {}, got {}", kMost, horizon.block));
+      read_kv_heads(config);
+      read_horizon(config, "max_past_horizon_blocks", "max_future_horizon_blocks", -1);
+      read_pair_fields(config);
+      config.boolean("use_kv_cache_ringbuffer", false);
+    }
+  };
+
+  BlockwiseDotProductSelfAttention(Fields fields, const Init& init)
+      : SelfAttention(std::move(fields), init) {}
+};
+
+SL_REGISTER_LAYER(BlockwiseDotProductSelfAttention);
+
+}  // namespace
+}  // namespace sl

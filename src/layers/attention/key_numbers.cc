@@ -1,0 +1,106 @@
+#include "layers/attention/key_numbers.h"
+
+#include <cmath>
+
+#include "core/tensor.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+namespace {
+
+// The dtype that holds what the constant does: a segment's number may be a hash of all 32 bits.
+DType stored_dtype(const Constant& constant) {
+  return is_inexact(constant.sequence.dtype) ? DType::kFloat32 : DType::kInt32;
+}
+
+// `time` numbers of item b as `dtype`. A batch of one serves every item.
+void read(const Constant& constant, int64_t b, int64_t time, DType dtype, std::byte* out) {
+  const int64_t item = constant.shape[0] == 1 ? 0 : b;
+  const DType given = constant.sequence.dtype;
+  ops::convert(constant.sequence.values + static_cast<size_t>(item * time) * size_of(given), given,
+               out, dtype, time);
+}
+
+void widen(const std::byte* from, DType dtype, int64_t count, double* out) {
+  const auto* integers = reinterpret_cast<const int32_t*>(from);
+  const auto* floats = reinterpret_cast<const float*>(from);
+  for (int64_t i = 0; i < count; ++i) {
+    out[i] = dtype == DType::kInt32 ? integers[i] : static_cast<double>(floats[i]);
+  }
+}
+
+}  // namespace
+
+RingSpec KeyNumbers::ring(const Constant& constant, int64_t history) const {
+  return {{stored_dtype(constant), {}}, history};
+}
+
+std::vector<ConstantSpec> KeyNumbers::constants() const {
+  if (name_.empty()) return {};
+  ConstantSpec spec;
+  spec.name = name_;
+  spec.kind = ConstantSpec::Kind::kArray;
+  spec.streamed = true;
+  spec.broadcasts = true;
+  spec.channels = Shape{kAnySize};
+  return {spec};
+}
+
+void KeyNumbers::check(const Constant& constant, int64_t time) const {
+  if (constant.shape.rank() == 2 && constant.shape[1] == time &&
+      constant.sequence.dtype != DType::kComplex64) {
+    return;
+  }
+  fail(Code::kShape,
+       "constant \"{}\" is {} {}: expected real numbers [batch or 1, {}], as x has steps", name_,
+       name_of(constant.sequence.dtype), to_string(constant.shape), time);
+}
+
+void KeyNumbers::finish(double* numbers, int64_t count) const {
+  if (divisor_ == 1) return;
+  for (int64_t i = 0; i < count; ++i) {
+    numbers[i] = std::floor(numbers[i] / static_cast<double>(divisor_));
+  }
+}
+
+void KeyNumbers::declare(Declaration& declaration, const SequenceSpec& input,
+                         int64_t history) const {
+  if (name_.empty() || input.mode != Mode::kStep) return;
+  const Constant& constant = declaration.constants().get(name_);
+  check(constant, input.time);
+  Ring::declare(declaration, ring(constant, history), input.batch, input.time);
+}
+
+const double* KeyNumbers::layer(Run& run, const Sequence& x) const {
+  if (name_.empty()) return nullptr;
+  const Constant& constant = run.constants().get(name_);
+  check(constant, x.time);
+  const DType dtype = stored_dtype(constant);
+  auto* stored = run.scratch<std::byte>(x.time * static_cast<int64_t>(size_of(dtype)));
+  auto* out = run.scratch<double>(x.steps());
+  for (int64_t b = 0; b < x.batch; ++b) {
+    read(constant, b, x.time, dtype, stored);
+    widen(stored, dtype, x.time, out + b * x.time);
+  }
+  finish(out, x.steps());
+  return out;
+}
+
+const double* KeyNumbers::step(Run& run, const Sequence& x, int64_t history) const {
+  if (name_.empty()) return nullptr;
+  const Constant& constant = run.constants().get(name_);
+  const int64_t count = history + x.time;
+  Ring kept(run, ring(constant, history));
+  for (int64_t b = 0; b < x.batch; ++b) {
+    read(constant, b, x.time, stored_dtype(constant), kept.incoming(b));
+  }
+  kept.push(x.batch, x.time);
+  auto* out = run.scratch<double>(x.batch * count);
+  for (int64_t b = 0; b < x.batch; ++b) {
+    widen(kept.newest(b, count), stored_dtype(constant), count, out + b * count);
+  }
+  finish(out, x.batch * count);
+  return out;
+}
+
+}  // namespace sl

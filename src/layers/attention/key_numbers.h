@@ -1,0 +1,37 @@
+// A number for each step, from a constant: positions or segments, which decide who sees whom.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "core/ring.h"
+#include "layers/layer.h"
+
+namespace sl {
+
+class KeyNumbers {
+ public:
+  // Without a name there are none. Numbers are divided by `divisor` and rounded down, if it is not
+  // 1.
+  KeyNumbers(std::string name, int64_t divisor) : name_(std::move(name)), divisor_(divisor) {}
+
+  // The constant, if there is one.
+  std::vector<ConstantSpec> constants() const;
+  // In a stream they are kept for `history` steps.
+  void declare(Declaration& declaration, const SequenceSpec& input, int64_t history) const;
+  // [batch, time] in scratch, of x or, in a stream, of the history and x. Null if there are none.
+  const double* layer(Run& run, const Sequence& x) const;
+  const double* step(Run& run, const Sequence& x, int64_t history) const;
+
+ private:
+  RingSpec ring(const Constant& constant, int64_t history) const;
+  void check(const Constant& constant, int64_t time) const;
+  void finish(double* numbers, int64_t count) const;
+
+  std::string name_;
+  int64_t divisor_;
+};
+
+}  // namespace sl

@@ -1,0 +1,37 @@
+// LocalDotProductSelfAttention: each step sees a window of fixed size (reference:
+// attention.LocalDotProductSelfAttention).
+#include "layers/attention/self_attention.h"
+
+namespace sl {
+namespace {
+
+class LocalDotProductSelfAttention final : public SelfAttention {
+ public:
+  struct Fields : SelfAttentionFields {
+    explicit Fields(Config& config) : SelfAttentionFields(config) {
+      window_block = config.integer("block_size", 1);
+      read_horizon(config, "max_past_horizon", "max_future_horizon", 1);
+      read_score_fields(config);
+      if (per_dim_key_scale && !per_dim_scale)
+        config.error("per_dim_key_scale", "expected per_dim_scale to be true as well");
+      if (relative_position && !relative_position->needs_fixed_window()) {
+        config.error("relative_position_embedding",
+                     "a bias on scores is not supported: expected null or "
+                     "TransformerXLRelativePositionEmbedding");
+      }
+      const bool plain = sinks() == 0 && !relative_position;
+      if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
+        config.error("use_kv_cache_ringbuffer",
+                     "cannot be together with sinks or relative_position_embedding");
+      }
+    }
+  };
+
+  LocalDotProductSelfAttention(Fields fields, const Init& init)
+      : SelfAttention(std::move(fields), init) {}
+};
+
+SL_REGISTER_LAYER(LocalDotProductSelfAttention);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,109 @@
+#include "layers/attention/projection.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/pointwise.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+
+StackedDense::Weights StackedDense::read(const std::vector<Part>& parts, bool use_bias,
+                                         std::optional<DType> compute_dtype,
+                                         const WeightScope& weights) {
+  int64_t outputs = 0, inputs = kAnySize;
+  for (const Part& part : parts) outputs += part.outputs.size();
+  std::vector<float> kernel, bias;
+  int64_t column = 0;
+  for (const Part& part : parts) {
+    const WeightScope scope = weights.child(part.name);
+    Shape shape = part.outputs;
+    shape.insert(0, inputs);
+    const Tensor tensor = scope.get("kernel", shape);
+    inputs = tensor.shape[0];
+    kernel.resize(static_cast<size_t>(inputs * outputs));
+    const std::vector<float> values = to_floats(tensor);
+    const int64_t columns = part.outputs.size();
+    for (int64_t i = 0; i < inputs; ++i) {
+      std::copy_n(values.data() + i * columns, columns, kernel.data() + i * outputs + column);
+    }
+    column += columns;
+    if (!use_bias) continue;
+    const std::vector<float> own = scope.floats("bias", part.outputs);
+    bias.insert(bias.end(), own.begin(), own.end());
+  }
+  if (compute_dtype) {
+    ops::round_to(*compute_dtype, kernel.data(), static_cast<int64_t>(kernel.size()));
+    ops::round_to(*compute_dtype, bias.data(), static_cast<int64_t>(bias.size()));
+  }
+  return {ops::Linear(kernel.data(), outputs, 1, inputs, outputs), std::move(bias)};
+}
+
+StackedDense::StackedDense(const std::vector<Part>& parts, bool use_bias,
+                           std::optional<DType> compute_dtype, const WeightScope& weights)
+    : StackedDense(read(parts, use_bias, compute_dtype, weights)) {}
+
+const float* StackedDense::apply(Run& run, const Sequence& x, DType compute) const {
+  auto* y = run.scratch<float>(x.steps() * outputs());
+  const bool halves = compute != DType::kFloat32;
+  linear_.apply(run, ops::as_floats(run, x, compute), inputs(), x.steps(),
+                bias_.empty() || halves ? nullptr : bias_.data(), false, y, outputs());
+  if (!halves) return y;
+  ops::for_steps(run, x.steps(), outputs(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      float* const row = y + i * outputs();
+      ops::round_to(compute, row, outputs());
+      if (bias_.empty()) continue;
+      kernels::binary(kernels::Binary::kAdd, row, bias_.data(), row, outputs());
+      ops::round_to(compute, row, outputs());
+    }
+  });
+  return y;
+}
+
+InputProjection::InputProjection(Config& config) {
+  std::optional<Config> own = config.nested("input_projection");
+  if (!own) return;
+  const std::vector<std::string> names = {
+      "CombinedQueryKeyValueProjection", "SeparateQueryKeyValueProjection",
+      "QueryAndKeyValueProjection", "QueryAndSharedKeyValueProjection"};
+  kind = static_cast<Kind>(own->choice("type", names, 0));
+  shares_keys_and_values = kind == Kind::kQueryAndSharedKeyValue;
+  own->ignore({"einsum_factory", "quantization_provider"});
+  switch (kind) {
+    case Kind::kCombined:
+      shares_keys_and_values = own->boolean("share_kv_projection", false);
+      own->ignore({"qkv_kernel_init", "qkv_kernel_sharding", "bias_init", "bias_sharding"});
+      break;
+    case Kind::kSeparate:
+      own->ignore({"q_kernel_init", "k_kernel_init", "v_kernel_init", "q_kernel_sharding",
+                   "k_kernel_sharding", "v_kernel_sharding", "bias_init", "bias_sharding"});
+      break;
+    default:
+      own->ignore({"q_kernel_init", "q_kernel_sharding", "q_bias_init", "q_bias_sharding",
+                   "kv_kernel_init", "kv_kernel_sharding", "kv_bias_init", "kv_bias_sharding"});
+  }
+  own->finish();
+}
+
+std::vector<StackedDense::Part> InputProjection::queries(const ops::Heads& heads) const {
+  if (!is_combined()) return {{"query_projection", {heads.count(), heads.units}}};
+  return {
+      {"query_key_value_projection", {shares_keys_and_values ? 2 : 3, heads.count(), heads.units}}};
+}
+
+std::vector<StackedDense::Part> InputProjection::keys_and_values(const ops::Heads& heads) const {
+  switch (kind) {
+    case Kind::kCombined:
+      return {};
+    case Kind::kSeparate:
+      return {{"key_projection", {heads.kv, heads.units}},
+              {"value_projection", {heads.kv, heads.units}}};
+    case Kind::kQueryAndKeyValue:
+      return {{"key_value_projection", {2, heads.kv, heads.units}}};
+    default:
+      return {{"shared_key_value_projection", {heads.kv, heads.units}}};
+  }
+}
+
+}  // namespace sl

@@ -1,0 +1,61 @@
+// How attention makes queries, keys and values of its input.
+#pragma once
+
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "core/config.h"
+#include "layers/weights.h"
+#include "ops/attention.h"
+#include "ops/linear.h"
+
+namespace sl {
+
+// Dense layers from one input, as one product: their outputs lie side by side.
+class StackedDense {
+ public:
+  struct Part {
+    std::string name;
+    Shape outputs;
+  };
+  StackedDense(const std::vector<Part>& parts, bool use_bias, std::optional<DType> compute_dtype,
+               const WeightScope& weights);
+
+  int64_t inputs() const { return linear_.inputs(); }
+  int64_t outputs() const { return linear_.outputs(); }
+  // [steps, outputs], rounded to `compute`, in scratch.
+  const float* apply(Run& run, const Sequence& x, DType compute) const;
+
+ private:
+  struct Weights {
+    ops::Linear linear;
+    std::vector<float> bias;
+  };
+  StackedDense(Weights weights)
+      : linear_(std::move(weights.linear)), bias_(std::move(weights.bias)) {}
+  static Weights read(const std::vector<Part>& parts, bool use_bias,
+                      std::optional<DType> compute_dtype, const WeightScope& weights);
+
+  ops::Linear linear_;
+  std::vector<float> bias_;
+};
+
+// Field `input_projection` (reference: common.QueryKeyValueProjectionConfig).
+struct InputProjection {
+  enum class Kind { kCombined, kSeparate, kQueryAndKeyValue, kQueryAndSharedKeyValue };
+
+  explicit InputProjection(Config& config);
+
+  // The dense layers that make queries, and those that make keys and then values. Combined, the
+  // former make all.
+  std::vector<StackedDense::Part> queries(const ops::Heads& heads) const;
+  std::vector<StackedDense::Part> keys_and_values(const ops::Heads& heads) const;
+  bool is_combined() const { return kind == Kind::kCombined; }
+
+  Kind kind = Kind::kCombined;
+  bool shares_keys_and_values = false;  // values are the keys
+};
+
+}  // namespace sl

@@ -1,0 +1,273 @@
+#include "ops/attention.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <random>
+#include <vector>
+
+#include "core/parallel.h"
+
+namespace sl::ops {
+namespace {
+
+// One random problem, and what softmax(mask(q k^T + bias)) v is by its definition.
+class Problem {
+ public:
+  explicit Problem(uint32_t seed) : rng_(seed) {
+    heads = {pick(1, 3), pick(1, 3), pick(1, 20), pick(0, 1) == 1};
+    batch = pick(1, 3);
+    queries = pick(1, 130);
+    const int64_t block = pick(0, 1) ? 1 : pick(2, 5);
+    const int64_t offset = pick(0, 40) / block * block;
+    keys = offset + queries + pick(0, 20);
+    source.horizon = {pick(-1, 30), pick(-1, 8), block, offset};
+    q_ = floats(batch * heads.count() * queries * heads.width());
+    kv_ = floats(batch * heads.kv * keys * 2 * heads.width());
+    clear_padding(q_);
+    clear_padding(kv_);
+    valid_.resize(static_cast<size_t>(batch * keys));
+    for (uint8_t& v : valid_) v = pick(0, 3) > 0;
+    source.keys = kv_.data();
+    source.values = kv_.data() + heads.width();
+    source.stride = 2 * heads.width();
+    source.pitch = keys * source.stride;
+    source.valid = valid_.data();
+    source.valid_pitch = source.count = keys;
+    attention.heads = heads;
+    attention.queries = q_.data();
+    attention.soft_cap = pick(0, 2) == 0 ? 3.0f : 0.0f;
+    if (pick(0, 2) == 0) attention.nothing_seen = NothingSeen::kMeanOfValues;
+    if (pick(0, 1)) add_pairs();
+    if (pick(0, 1)) add_bias();
+    if (pick(0, 1)) add_sinks();
+    attention.sources = {&source, 1};
+  }
+  Problem(const Problem&) = delete;
+  Problem& operator=(const Problem&) = delete;
+
+  int64_t sinks() const { return attention.sinks ? attention.sinks->count : 0; }
+  int64_t columns() const { return sinks() + keys; }
+
+  // Context of (b, t, head (n, g)), and its probabilities.
+  std::vector<double> context(int64_t b, int64_t t, int64_t n, int64_t g,
+                              std::vector<double>* probabilities) const {
+    std::vector<double> p(static_cast<size_t>(columns()), -HUGE_VAL);
+    double largest = -HUGE_VAL, total = 0;
+    for (int64_t j = 0; j < columns(); ++j) {
+      if (j < sinks()) {
+        p[static_cast<size_t>(j)] = cap(sink_score(b, t, n, g, j));
+      } else if (sees(b, t, j - sinks())) {
+        p[static_cast<size_t>(j)] = cap(score(b, t, n, g, j - sinks()));
+      }
+      largest = std::max(largest, p[static_cast<size_t>(j)]);
+    }
+    const bool nothing = largest == -HUGE_VAL;
+    const bool mean = attention.nothing_seen == NothingSeen::kMeanOfValues;
+    for (double& v : p) {
+      v = nothing ? (mean ? 1.0 : 0.0) : std::exp(v - largest);
+      total += v;
+    }
+    std::vector<double> out(static_cast<size_t>(heads.units));
+    for (int64_t j = 0; j < columns(); ++j) {
+      double& weight = p[static_cast<size_t>(j)];
+      if (total > 0) weight /= total;
+      const float* v = j < sinks() ? sink_value(n, j) : value(b, n, j - sinks());
+      for (int64_t u = 0; v && u < heads.units; ++u) out[static_cast<size_t>(u)] += weight * v[u];
+    }
+    *probabilities = p;
+    return out;
+  }
+
+  Heads heads;
+  int64_t batch = 0, queries = 0, keys = 0;
+  AttentionSource source;
+  Attention attention;
+
+ private:
+  int64_t pick(int64_t low, int64_t high) {
+    return std::uniform_int_distribution<int64_t>(low, high)(rng_);
+  }
+  std::vector<float> floats(int64_t count) {
+    std::normal_distribution<float> normal;
+    std::vector<float> out(static_cast<size_t>(count));
+    for (float& v : out) v = normal(rng_);
+    return out;
+  }
+  void clear_padding(std::vector<float>& rows) const {
+    for (size_t i = 0; i < rows.size(); ++i) {
+      if (static_cast<int64_t>(i) % heads.width() >= heads.units) rows[i] = 0;
+    }
+  }
+
+  void add_pairs() {
+    double position = 0;
+    for (int64_t i = 0; i < batch * keys; ++i) {
+      positions_.push_back(position += static_cast<double>(pick(0, 2)));
+      segments_.push_back(static_cast<double>(i / 7));
+    }
+    if (pick(0, 1)) pairs_.positions = positions_.data();
+    if (pick(0, 1)) pairs_.segments = segments_.data();
+    pairs_.least = static_cast<double>(-pick(0, 5));
+    pairs_.most = static_cast<double>(pick(0, 30));
+    source.pairs = &pairs_;
+  }
+  void add_bias() {
+    bias_.least = -pick(0, 20);
+    bias_.most = pick(0, 10);
+    if (pick(0, 1)) {
+      bias_.table_heads = pick(0, 1) ? heads.count() : 1;
+      table_ = floats(bias_.table_heads * bias_.distances());
+      bias_.table = table_.data();
+    } else {
+      table_ = floats(heads.count() * bias_.distances() * heads.width());
+      bias_.embeddings = table_.data();
+      bias_.queries = q_.data();
+    }
+    source.bias = &bias_;
+  }
+  void add_sinks() {
+    sinks_.count = pick(0, 1) ? 1 : pick(1, 3);
+    sink_keys_ = floats(heads.count() * sinks_.count * heads.width());
+    sink_values_ = floats(heads.kv * sinks_.count * heads.width());
+    if (sinks_.count == 1) {
+      sinks_.scores = sink_keys_.data();
+    } else {
+      sinks_.keys = sink_keys_.data();
+      sinks_.queries = q_.data();
+      sinks_.values = sink_values_.data();
+    }
+    attention.sinks = &sinks_;
+  }
+
+  const float* query(int64_t b, int64_t t, int64_t n, int64_t g) const {
+    return q_.data() + (((b * heads.kv + n) * queries + t) * heads.group + g) * heads.width();
+  }
+  const float* value(int64_t b, int64_t n, int64_t j) const {
+    return source.values + (b * heads.kv + n) * source.pitch + j * source.stride;
+  }
+  const float* sink_value(int64_t n, int64_t j) const {
+    return sinks_.values ? sinks_.values + (n * sinks_.count + j) * heads.width() : nullptr;
+  }
+  double dot(const float* a, const float* b) const {
+    double sum = 0;
+    for (int64_t u = 0; u < heads.width(); ++u) sum += static_cast<double>(a[u]) * b[u];
+    return sum;
+  }
+  double cap(double score) const {
+    const double cap = attention.soft_cap;
+    return cap == 0 ? score : cap * std::tanh(score / cap);
+  }
+  double sink_score(int64_t b, int64_t t, int64_t n, int64_t g, int64_t j) const {
+    const int64_t head = heads.query_head(n, g);
+    if (sinks_.scores) return sinks_.scores[head];
+    return dot(query(b, t, n, g), sinks_.keys + (head * sinks_.count + j) * heads.width());
+  }
+  double score(int64_t b, int64_t t, int64_t n, int64_t g, int64_t j) const {
+    const float* k = source.keys + (b * heads.kv + n) * source.pitch + j * source.stride;
+    const double product = dot(query(b, t, n, g), k);
+    if (!source.bias) return product;
+    const int64_t distance =
+        std::clamp(j - source.horizon.offset - t, bias_.least, bias_.most) - bias_.least;
+    const int64_t head = heads.query_head(n, g);
+    if (bias_.table)
+      return product + bias_.table[head % bias_.table_heads * bias_.distances() + distance];
+    const float* e = bias_.embeddings + (head * bias_.distances() + distance) * heads.width();
+    return product + dot(query(b, t, n, g), e);
+  }
+  bool sees(int64_t b, int64_t t, int64_t j) const {
+    const auto& [past, future, block, offset] = source.horizon;
+    const int64_t ahead = j / block - (offset + t) / block;
+    if ((past >= 0 && -ahead > past) || (future >= 0 && ahead > future)) return false;
+    if (!valid_[static_cast<size_t>(b * keys + j)]) return false;
+    const auto own = static_cast<size_t>(b * keys + offset + t);
+    const auto other = static_cast<size_t>(b * keys + j);
+    if (source.pairs && pairs_.positions) {
+      const double distance = positions_[own] - positions_[other];
+      if (distance < pairs_.least || distance > pairs_.most) return false;
+    }
+    return !source.pairs || !pairs_.segments || segments_[own] == segments_[other];
+  }
+
+  std::mt19937 rng_;
+  std::vector<float> q_, kv_, table_, sink_keys_, sink_values_;
+  std::vector<uint8_t> valid_;
+  std::vector<double> positions_, segments_;
+  PairVisibility pairs_;
+  RelativeBias bias_;
+  Sinks sinks_;
+};
+
+void check(Problem& p, Mode mode, const Parallel& parallel) {
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  Run run(mode, workspace, parallel, Constants());
+  const Sequence y =
+      run.output({DType::kFloat32, {p.heads.count(), p.heads.units}}, p.batch, p.queries);
+  std::fill_n(y.mask, y.steps(), uint8_t{1});
+  std::vector<float> emitted(static_cast<size_t>(y.steps() * p.heads.count() * p.columns()), -1);
+  p.source.probabilities = {reinterpret_cast<std::byte*>(emitted.data()), DType::kFloat32,
+                            p.columns(), 0, 0};
+  p.attention.apply(run, y);
+
+  double error = 0, probability_error = 0;
+  std::vector<double> probabilities;
+  for (int64_t step = 0; step < y.steps(); ++step) {
+    for (int64_t n = 0; n < p.heads.kv; ++n) {
+      for (int64_t g = 0; g < p.heads.group; ++g) {
+        const auto want = p.context(step / p.queries, step % p.queries, n, g, &probabilities);
+        const int64_t row = step * p.heads.count() + p.heads.query_head(n, g);
+        for (int64_t u = 0; u < p.heads.units; ++u) {
+          error = std::max(
+              error, std::abs(y.floats()[row * p.heads.units + u] - want[static_cast<size_t>(u)]));
+        }
+        for (int64_t j = 0; j < p.columns(); ++j) {
+          probability_error = std::max(
+              probability_error, std::abs(emitted[static_cast<size_t>(row * p.columns() + j)] -
+                                          probabilities[static_cast<size_t>(j)]));
+        }
+      }
+    }
+  }
+  CHECK(error < 1e-4);
+  CHECK(probability_error < 1e-5);
+}
+
+TEST_CASE("attention is what its definition says", "[attention]") {
+  const Parallel one, three(3, nullptr, nullptr);
+  for (uint32_t seed = 0; seed < 150; ++seed) {
+    INFO("seed " << seed);
+    Problem problem(seed);
+    check(problem, seed % 2 ? Mode::kStep : Mode::kLayer, seed % 3 ? one : three);
+  }
+}
+
+TEST_CASE("attention over two sources is attention over both together", "[attention]") {
+  const Parallel one;
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  Run run(Mode::kLayer, workspace, one, Constants());
+  Problem problem(3);
+  problem.source.horizon = {};
+  problem.source.pairs = nullptr;
+  problem.source.bias = nullptr;
+  const ChannelSpec spec{DType::kFloat32, {problem.heads.count(), problem.heads.units}};
+  const Sequence whole = run.output(spec, problem.batch, problem.queries);
+  const Sequence parts = run.output(spec, problem.batch, problem.queries);
+  std::fill_n(whole.mask, whole.steps(), uint8_t{1});
+  std::fill_n(parts.mask, parts.steps(), uint8_t{1});
+  problem.attention.apply(run, whole);
+  AttentionSource halves[2] = {problem.source, problem.source};
+  halves[0].count = problem.keys / 3;
+  halves[1].count = problem.keys - halves[0].count;
+  halves[1].keys += halves[0].count * halves[1].stride;
+  halves[1].values += halves[0].count * halves[1].stride;
+  halves[1].valid += halves[0].count;
+  problem.attention.sources = halves;
+  problem.attention.apply(run, parts);
+  for (int64_t i = 0; i < whole.size(); ++i) {
+    CHECK(std::abs(parts.floats()[i] - whole.floats()[i]) < 1e-5f);
+  }
+}
+
+}  // namespace
+}  // namespace sl::ops
