@@ -50,7 +50,7 @@ TEST_CASE("normalization says what does not fit", "[normalization]") {
   for (const auto& c : cases) {
     INFO(c.config);
     const cli::Layer layer = make_model(c.config, 3);
-    CHECK_THROWS_WITH(cli::apply(layer.get(), {cli::make_sequence(c.dtype, c.dims), {}, false}),
+    CHECK_THROWS_WITH(cli::apply(layer.get(), {cli::make_sequence(c.dtype, c.dims), {}}),
                       Contains(c.message));
   }
 }
@@ -63,8 +63,7 @@ TEST_CASE("normalization of nothing is nothing", "[normalization]") {
         R"({"type":"InstanceNormalization"})"}) {
     INFO(config);
     const cli::Layer layer = make_model(config, 0);
-    const Tensor y =
-        cli::apply(layer.get(), {cli::make_sequence(SL_FLOAT32, {2, 3, 0}), {}, false});
+    const Tensor y = cli::apply(layer.get(), {cli::make_sequence(SL_FLOAT32, {2, 3, 0}), {}});
     CHECK(y.dims == std::vector<int64_t>{2, 3, 0});
   }
 }
@@ -77,7 +76,7 @@ TEST_CASE("threads share the work and change nothing", "[normalization]") {
         R"({"type":"InstanceNormalization","axis":2})"}) {
     INFO(config);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 500, 14, 20}, rng), {}, false};
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 500, 14, 20}, rng), {}};
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = 4;
     const Tensor alone = cli::apply(make_model(config, 14).get(), input);
@@ -94,7 +93,7 @@ TEST_CASE("cumulative sums keep their digits over long streams", "[normalization
   constexpr int64_t kSteps = 1 << 20;
   Tensor x = cli::make_sequence(SL_FLOAT32, {1, kSteps, 1});
   for (int64_t t = 0; t < kSteps; ++t) x.set(t, t % 2 == 0 ? 1000.1 : 1000.3);
-  const Tensor y = cli::apply(layer.get(), {x, {}, false});
+  const Tensor y = cli::apply(layer.get(), {x, {}});
   CHECK(y.at(kSteps - 2).real() == Approx(-1.0).epsilon(2e-3));
   CHECK(y.at(kSteps - 1).real() == Approx(1.0).epsilon(2e-3));
 }

@@ -45,7 +45,7 @@ TEST_CASE("steps after the last one are NaN", "[time_varying]") {
   for (const auto& c : cases) {
     INFO(c.config);
     const cli::Layer layer = make_model(c.config, 3);
-    const cli::Input input{ones(c.dtype, c.dims), {}, false};
+    const cli::Input input{ones(c.dtype, c.dims), {}};
     if (c.layer_wise) check_numbers(cli::apply(layer.get(), input), 5);
     for (const int64_t blocks : {1, 2, 4, 8}) {
       cli::Stepper::Options options;
@@ -61,7 +61,7 @@ TEST_CASE("threads share the steps and change nothing", "[time_varying]") {
         R"({"features":70,"num_steps":40,"activation":"tanh","type":")" + std::string(type) + "\"}";
     INFO(config);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 40, 90}, rng), {}, false};
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 40, 90}, rng), {}};
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = 4;
     const Tensor alone = cli::apply(make_model(config, 90).get(), input);
@@ -71,8 +71,8 @@ TEST_CASE("threads share the steps and change nothing", "[time_varying]") {
 
 TEST_CASE("a masked dense layer takes no more steps at once than it has", "[time_varying]") {
   const cli::Layer layer = make_model(R"({"type":"MaskedDense","features":2,"num_steps":5})", 3);
-  CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 5, 3}), {}, false}));
-  CHECK_THROWS_WITH(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 6, 3}), {}, false}),
+  CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 5, 3}), {}}));
+  CHECK_THROWS_WITH(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 6, 3}), {}}),
                     Contains("6 steps are more than num_steps, 5"));
 }
 
