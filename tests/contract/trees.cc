@@ -1,5 +1,7 @@
 #include "contract/trees.h"
 
+#include <numeric>
+
 namespace sl::testing {
 namespace {
 
@@ -141,6 +143,14 @@ class TreeMaker {
     return parent;
   }
 
+  // Of a layer that keeps the time: only a Blockwise inside asks for more than one step.
+  static int64_t block_size_of(const json& tree) {
+    int64_t size = tree.is_object() ? tree.value("block_size", int64_t{1}) : 1;
+    if (!tree.is_structured()) return size;
+    for (const json& part : tree) size = std::lcm(size, block_size_of(part));
+    return size;
+  }
+
   json blockwise(const Place& place) {
     const int64_t times = pick({1, 2, 3});
     if (!place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
@@ -148,8 +158,8 @@ class TreeMaker {
       return sharing({{"type", "Blockwise"}, {"block_size", strides * times}},
                      convolution(place.keep_spec ? channels_.back() : 2, 3, "causal", strides));
     }
-    return sharing({{"type", "Blockwise"}, {"block_size", times}},
-                   layer({true, true, place.depth}));
+    const json child = layer({true, true, place.depth});
+    return sharing({{"type", "Blockwise"}, {"block_size", times * block_size_of(child)}}, child);
   }
 
   json parallel_channels(const Place& place) {
@@ -168,7 +178,15 @@ class TreeMaker {
 
   json bidirectional(const Place& place) {
     const Place inside = {true, true, place.depth};
-    json out = {{"type", "Bidirectional"}, {"forward", layer(inside)}, {"backward", layer(inside)}};
+    // The mask of a "valid" window that runs backward depends on the padding behind the end, in the
+    // reference too.
+    const auto child = [&] {
+      json made = layer(inside);
+      while (made.dump().find("valid\"") != std::string::npos) made = layer(inside);
+      return made;
+    };
+    const json forward = child();
+    json out = {{"type", "Bidirectional"}, {"forward", forward}, {"backward", child()}};
     out["combination"] = place.keep_spec || chance(2) ? "mean" : "concat";
     if (out["combination"] == "concat") channels_.back() *= 2;
     return out;

@@ -60,6 +60,8 @@ def _to_json(value):
         return [_to_json(v) for v in value]
     if isinstance(value, type) and hasattr(value, 'dtype'):
         return str(value.dtype)
+    if inspect.isfunction(value) and value.__name__.endswith('_window'):
+        return value.__name__.removesuffix('_window')
     return None
 
 
