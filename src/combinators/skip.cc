@@ -28,6 +28,7 @@ class Skip final : public ShortcutLayer {
  public:
   struct Fields {
     explicit Fields(Config& config) : where(config.path() + " (Skip)") {
+      config.note("layer", "config or list of configs", "");
       const Json* layer = config.raw("layer");
       is_list = layer && layer->is_array();
       layers =

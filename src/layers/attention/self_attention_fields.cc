@@ -21,6 +21,10 @@ SelfAttentionFields::SelfAttentionFields(Config& config)
   }
   std::swap(heads.kv, heads.group);
   for (size_t i = 0; i < networks.size(); ++i) networks[i] = config.nested(kNetworks[i]);
+  for (const char* field : {"attention_logits_soft_cap", "query_scale"}) {
+    config.note(field, "number or null", "null");
+  }
+  config.note("num_kv_heads", "integer or null", "null");
   if (config.raw("attention_logits_soft_cap")) {
     const double cap = config.number("attention_logits_soft_cap");
     if (!(cap >= 0)) config.error("attention_logits_soft_cap", "expected null or at least 0");
@@ -76,6 +80,9 @@ void SelfAttentionFields::read_score_fields(Config& config) {
 void SelfAttentionFields::read_pair_fields(Config& config) {
   float32_scores = true;
   heads.interleaved = true;
+  for (const char* field : {"position_name", "segment_ids_name"}) {
+    config.note(field, "string or null", "null");
+  }
   if (config.raw("position_name")) position_name = config.string("position_name");
   if (config.raw("segment_ids_name")) segment_ids_name = config.string("segment_ids_name");
   config.ignore({"flash_attention_query_block_size", "flash_attention_key_block_size"});

@@ -43,6 +43,7 @@ class Conditioning final : public Layer {
           compute_dtype(config.optional_dtype("compute_dtype")) {
       const auto sizes = config.optional_integers("projection_channel_shape");
       if (sizes) projected = to_shape(config, "projection_channel_shape", *sizes, 1);
+      config.note("affine_scale_offset", "number", "1");
       if (config.raw("affine_scale_offset")) {
         offset = config.array("affine_scale_offset");
         if (!offset.shape.empty()) config.error("affine_scale_offset", "expected one number");

@@ -21,6 +21,7 @@ void KerasConvFields::read_time(Config& config) {
 }
 
 void KerasConvFields::read_time_and_space(Config& config) {
+  config.note("strides", "integer or list of 2 integers, at least 1", "");
   if (!config.has("strides")) config.integer("strides", 1);
   const auto time = read_keras_padding(config, "time_padding");
   read_axes(config, {time, read_keras_padding(config, "spatial_padding", /*required=*/true)});

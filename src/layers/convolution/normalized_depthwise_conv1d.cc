@@ -30,6 +30,7 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
     explicit Fields(Config& config) : KerasConvFields(config, {"depthwise"}) {
       multiplier = config.integer("depth_multiplier", 1, 1);
       read_time(config);
+      config.note("num_heads", "integer or null", "null");
       if (config.raw("num_heads")) num_heads = config.integer("num_heads", 1);
       config.ignore({"depthwise_dropconnect_rate"});
     }

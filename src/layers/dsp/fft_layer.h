@@ -30,6 +30,7 @@ struct FftFields {
 
  private:
   static int64_t length(Config& config, const char* field) {
+    config.note(field, "integer or null", "null");
     const bool given = config.raw(field) != nullptr;
     return given ? config.integer(field, 0) : 0;
   }

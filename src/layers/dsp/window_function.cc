@@ -266,8 +266,8 @@ class Reader {
 }  // namespace
 
 WindowFunction read_window(Config& config, const char* field, bool allow_none) {
+  config.note(field, allow_none ? "window or null" : "window", "\"hann\"");
   if (!config.has(field)) {
-    config.ignore({field});
     return Reader(config, field).read("hann");
   }
   const Json* value = config.raw(field);

@@ -29,6 +29,7 @@ class NormAxes {
 
   // Field "axis": a number or a list of them.
   static NormAxes read(Config& config) {
+    config.note("axis", "integer or list of integers", "-1");
     NormAxes axes(config.has("axis") ? config.integers("axis") : std::vector<int64_t>{-1});
     config.ignore({"axis"});
     if (axes.size() > Shape::kMaxRank) {

@@ -30,6 +30,7 @@ class ApplyRotaryPositionalEncoding final : public Layer {
       if (names_batch_or_time(axes)) {
         config.error("axis", "expected a channel axis: 0 and 1 are batch and time");
       }
+      config.note("positions_name", "string or null", "null");
       if (config.raw("positions_name")) positions_name = config.string("positions_name");
       if (!positions_name.empty() && valid_only) {
         config.error(

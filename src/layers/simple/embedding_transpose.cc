@@ -23,6 +23,7 @@ class EmbeddingTranspose final : public EinsumLayer {
           compute_dtype(config.optional_dtype("compute_dtype")) {
       nested.ignore({"name"});  // the reference binds it as "embedding" whatever its name
       nested.finish();
+      config.note("embedding_path", "string or null", "null");
       if (config.raw("embedding_path")) path = config.string("embedding_path");
       if (param_dtype && !is_float(*param_dtype))
         config.error("param_dtype", "expected a float dtype");

@@ -21,6 +21,7 @@ class SequenceEmbedding final : public Layer {
       if (!is_float(param_dtype)) config.error("param_dtype", "expected a float dtype");
       if (!is_float(compute_dtype)) config.error("compute_dtype", "expected a float dtype");
       read_counts(config);
+      config.note("round_num_embeddings_to_multiple_of", "integer or null", "null");
       const Json* multiple = config.raw("round_num_embeddings_to_multiple_of");
       if (multiple && !multiple->is_null()) {
         const int64_t of = config.integer("round_num_embeddings_to_multiple_of", 0);
@@ -32,6 +33,7 @@ class SequenceEmbedding final : public Layer {
     // One number for all steps, or one for each.
     void read_counts(Config& config) {
       const char* field = "num_embeddings_per_step";
+      config.note(field, "integer or list of integers", "");
       const Json* value = config.raw(field);
       if (value && value->is_array()) {
         counts = config.integers(field);
