@@ -3,8 +3,8 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.bench_log_mel \\
       --model docs/models/log_mel
 
-Everything runs in this process on one CPU, in rounds that take turns; the time is that of the best
-round, which the rest of the machine disturbs least. Peers are the JAX reference, compiled
+Everything runs in this process on one CPU, in rounds that take turns; the time is the CPU time of
+the best round, which the rest of the machine disturbs least. Peers are the JAX reference, compiled
 (packaging/setup.sh --reference), torch.stft followed by a matrix product, and kaldi-native-fbank:
 those that cannot be imported are left out. Streamed means blocks of 10 ms, stepped by `sl bench`.
 """
@@ -135,9 +135,9 @@ def _make(kind, *arguments):
 def _seconds(runner) -> float:
     if isinstance(runner, _Stream):
         return runner.seconds()
-    start = time.perf_counter()
+    start = time.process_time()
     runner.run()
-    return time.perf_counter() - start
+    return time.process_time() - start
 
 
 def _check(runners: list) -> None:

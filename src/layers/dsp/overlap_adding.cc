@@ -1,5 +1,7 @@
 #include "layers/dsp/overlap_adding.h"
 
+#include "ops/transposed_window.h"
+
 namespace sl {
 
 OverlapAdding::OverlapAdding(Config& config, const char* padding_field, ops::Padding otherwise)
@@ -24,20 +26,17 @@ int64_t OverlapAdding::output_length(int64_t time) const {
 }
 
 void OverlapAdding::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
-  const int64_t count = output_length(time);
-  if (padding_ == ops::Padding::kCausal || overlap() == 0) {
-    for (int64_t i = 0; i < count; ++i) out[i] = mask[i / step_];
+  if (!is_semicausal() || overlap() == 0) {
+    const ops::Padding mode = overlap() == 0 ? ops::Padding::kCausal : padding_;
+    ops::TransposedWindow{length_, step_, 1, mode}.layer_mask(mask, time, out);
     return;
   }
-  // Valid if no invalid frame is in reach, or (any) if a valid one is. The reach of semicausal_full
-  // is that of the reference, not what is added.
-  const bool any = is_semicausal();
-  std::fill_n(out, count, any ? 0 : 1);
+  // Valid if a valid frame is in reach, which is that of the reference, not what is added.
+  const int64_t count = output_length(time);
+  std::fill_n(out, count, 0);
   for (int64_t t = 0; t < time; ++t) {
-    if ((mask[t] != 0) != any) continue;
-    const int64_t first = std::max<int64_t>(0, any ? t * step_ - (length_ - 1) : t * step_);
-    const int64_t end = std::min(count, any ? t * step_ + 1 : t * step_ + length_);
-    std::fill(out + first, out + std::max(first, end), any ? 1 : 0);
+    const int64_t first = std::max<int64_t>(0, t * step_ - (length_ - 1));
+    if (mask[t]) std::fill(out + first, out + std::min(count, t * step_ + 1), 1);
   }
 }
 

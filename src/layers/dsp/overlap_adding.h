@@ -53,8 +53,13 @@ class OverlapAdding {
   static void add(const T* x, T* y, int64_t count) {
     if constexpr (std::is_same_v<T, float>) {
       kernels::binary(kernels::Binary::kAdd, y, x, y, count);
+    } else if constexpr (std::is_integral_v<T>) {
+      // Wraps.
+      for (int64_t i = 0; i < count; ++i) {
+        y[i] = static_cast<T>(static_cast<uint32_t>(y[i]) + static_cast<uint32_t>(x[i]));
+      }
     } else {
-      for (int64_t i = 0; i < count; ++i) y[i] = static_cast<T>(y[i] + x[i]);
+      for (int64_t i = 0; i < count; ++i) y[i] += x[i];
     }
   }
 

@@ -12,6 +12,10 @@ StftFields::StftFields(Config& config)
     : fft_length(config.integer("fft_length", 1)), window(read_window(config, "window_fn", true)) {
   frames.kernel = config.integer("frame_length", 1);
   frames.stride = config.integer("frame_step", 1);
+  constexpr int64_t kMost = int64_t{1} << 24;
+  if (frames.kernel > kMost) {
+    config.error("frame_length", fmt::format("expected at most {}", kMost));
+  }
 }
 
 StftLayer::StftLayer(const StftFields& fields)
