@@ -142,14 +142,17 @@ class TreeMaker {
   }
 
   json blockwise(const Place& place) {
-    const int64_t times = pick({1, 2, 3});
-    if (!place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
+    const int64_t around = block_;
+    if (around == 0 && !place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
       const int64_t strides = pick({2, 3});
-      return sharing({{"type", "Blockwise"}, {"block_size", strides * times}},
+      return sharing({{"type", "Blockwise"}, {"block_size", strides * pick({1, 2})}},
                      convolution(place.keep_spec ? channels_.back() : 2, 3, "causal", strides));
     }
-    return sharing({{"type", "Blockwise"}, {"block_size", times}},
-                   layer({true, true, place.depth}));
+    const int64_t block = around == 0 ? pick({1, 2, 3, 6}) : chance(2) ? around : 1;
+    block_ = block;
+    const json child = layer({true, true, place.depth});
+    block_ = around;
+    return sharing({{"type", "Blockwise"}, {"block_size", block}}, child);
   }
 
   json parallel_channels(const Place& place) {
@@ -166,9 +169,14 @@ class TreeMaker {
     return sharing(out, child);
   }
 
+  // Backwards, a padding that counts as valid meets the invalid steps at the end: as in the
+  // reference, the last valid steps then depend on whether there are any.
   json bidirectional(const Place& place) {
     const Place inside = {true, true, place.depth};
+    const bool around = mirrored_;
+    mirrored_ = true;
     json out = {{"type", "Bidirectional"}, {"forward", layer(inside)}, {"backward", layer(inside)}};
+    mirrored_ = around;
     out["combination"] = place.keep_spec || chance(2) ? "mean" : "concat";
     if (out["combination"] == "concat") channels_.back() *= 2;
     return out;
@@ -238,7 +246,7 @@ class TreeMaker {
   // contract there, and nothing that looks back does where those steps are valid.
   json mixing(const Place& place) {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 3, 4, 6});
-    const char* padding = latency_ || chance(2) ? "causal" : "causal_valid";
+    const char* padding = latency_ || mirrored_ || chance(2) ? "causal" : "causal_valid";
     if (warm_up_) return dense(out);
     if (chance(6)) return pooling("causal");
     switch (pick({0, 1, 2, 3, 4})) {
@@ -316,6 +324,8 @@ class TreeMaker {
   WeightHints hints_;
   std::vector<int64_t> stack_;
   int64_t count_ = 0;
+  int64_t block_ = 0;      // of the Blockwise around: those within divide it
+  bool mirrored_ = false;  // within a Bidirectional
   bool upsampled_ = false;
   bool delayed_ = false;
   bool latency_ = false;  // outputs are late
