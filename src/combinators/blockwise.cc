@@ -23,8 +23,8 @@ class Blockwise final : public Wrapper {
         block_size_(fields.block_size) {
     if (block_size_ % child().block_size() != 0) {
       fail(Code::kConfig,
-           "{}.block_size: expected a multiple of {}, the child's block size, got {}", fields.path,
-           child().block_size(), block_size_);
+           "{}.block_size (Blockwise): expected a multiple of {}, the child's block size, got {}",
+           fields.path, child().block_size(), block_size_);
     }
   }
 

@@ -167,8 +167,9 @@ void add_combinators(Page& page) {
   config(R"({"type": "Serial", "layers": [{"type": "Relu"}], "share_scope": [true, false]})");
   config(R"({"type": "Serial", "layers": [{"type": "Relu", "name": "a"}, )"
          R"({"type": "Tanh", "name": "a"}]})");
-  config(R"({"type": "Serial", "layers": [{"type": "Downsample1D", "rate": 9000000000000000000}, )"
-         R"({"type": "Downsample1D", "rate": 2}]})");
+  config(R"({"type": "Serial", "layers": [{"type": "Downsample1D", "rate": 2000000000}, )"
+         R"({"type": "Downsample1D", "rate": 2000000000}, )"
+         R"({"type": "Downsample1D", "rate": 2000000000}]})");
   config(R"({"type": "Bidirectional", "forward": {"type": "Relu"}, )"
          R"("backward": {"type": "Upsample1D", "rate": 2}})");
   config(R"({"type": "Blockwise", "block_size": 3, )"

@@ -490,7 +490,9 @@ std::vector<uint8_t> forge(sl_state* state, const std::string& name, int32_t val
 TEST_CASE("a saved state whose indices lead out of its memory is refused", "[state]") {
   const Layer layer = make_model(
       R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
-      R"("padding":"causal"},{"type":"Delay","length":3},{"type":"Lookahead","length":2}]})",
+      R"("padding":"causal"},{"type":"Delay","length":3},{"type":"Lookahead","length":2},)"
+      R"({"type":"Frame","frame_length":4,"frame_step":2,"padding":"causal"},)"
+      R"({"type":"OverlapAdd","frame_length":4,"frame_step":2,"padding":"causal"}]})",
       4);
   const State victim = alloc(layer.get(), options_for({4}));
   struct Forgery {
@@ -501,7 +503,7 @@ TEST_CASE("a saved state whose indices lead out of its memory is refused", "[sta
        {Forgery{"layers_0.cursor", -1}, Forgery{"layers_0.cursor", 3},
         Forgery{"layers_0.capacity", 0}, Forgery{"layers_0.capacity", 1 << 20},
         Forgery{"layers_1.position", 3}, Forgery{"layers_1.position", -1000000},
-        Forgery{"layers_2.dropped", 3}}) {
+        Forgery{"layers_2.dropped", 3}, Forgery{"layers_4.position", 4}}) {
     INFO(forgery.name << " = " << forgery.value);
     const State forged = alloc(layer.get(), options_for({4}));
     CHECK(load(victim.get(), save(forged.get())).status == SL_OK);

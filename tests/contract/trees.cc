@@ -1,7 +1,5 @@
 #include "contract/trees.h"
 
-#include <numeric>
-
 namespace sl::testing {
 namespace {
 
@@ -143,23 +141,18 @@ class TreeMaker {
     return parent;
   }
 
-  // Of a layer that keeps the time: only a Blockwise inside asks for more than one step.
-  static int64_t block_size_of(const json& tree) {
-    int64_t size = tree.is_object() ? tree.value("block_size", int64_t{1}) : 1;
-    if (!tree.is_structured()) return size;
-    for (const json& part : tree) size = std::lcm(size, block_size_of(part));
-    return size;
-  }
-
   json blockwise(const Place& place) {
-    const int64_t times = pick({1, 2, 3});
-    if (!place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
+    const int64_t around = block_;
+    if (around == 0 && !place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
       const int64_t strides = pick({2, 3});
-      return sharing({{"type", "Blockwise"}, {"block_size", strides * times}},
+      return sharing({{"type", "Blockwise"}, {"block_size", strides * pick({1, 2})}},
                      convolution(place.keep_spec ? channels_.back() : 2, 3, "causal", strides));
     }
+    const int64_t block = around == 0 ? pick({1, 2, 3, 6}) : chance(2) ? around : 1;
+    block_ = block;
     const json child = layer({true, true, place.depth});
-    return sharing({{"type", "Blockwise"}, {"block_size", times * block_size_of(child)}}, child);
+    block_ = around;
+    return sharing({{"type", "Blockwise"}, {"block_size", block}}, child);
   }
 
   json parallel_channels(const Place& place) {
@@ -176,17 +169,14 @@ class TreeMaker {
     return sharing(out, child);
   }
 
+  // Backwards, a padding that counts as valid meets the invalid steps at the end: as in the
+  // reference, the last valid steps then depend on whether there are any.
   json bidirectional(const Place& place) {
     const Place inside = {true, true, place.depth};
-    // The mask of a "valid" window that runs backward depends on the padding behind the end, in the
-    // reference too.
-    const auto child = [&] {
-      json made = layer(inside);
-      while (made.dump().find("valid\"") != std::string::npos) made = layer(inside);
-      return made;
-    };
-    const json forward = child();
-    json out = {{"type", "Bidirectional"}, {"forward", forward}, {"backward", child()}};
+    const bool around = mirrored_;
+    mirrored_ = true;
+    json out = {{"type", "Bidirectional"}, {"forward", layer(inside)}, {"backward", layer(inside)}};
+    mirrored_ = around;
     out["combination"] = place.keep_spec || chance(2) ? "mean" : "concat";
     if (out["combination"] == "concat") channels_.back() *= 2;
     return out;
@@ -256,7 +246,7 @@ class TreeMaker {
   // contract there, and nothing that looks back does where those steps are valid.
   json mixing(const Place& place) {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 3, 4, 6});
-    const char* padding = latency_ || chance(2) ? "causal" : "causal_valid";
+    const char* padding = latency_ || mirrored_ || chance(2) ? "causal" : "causal_valid";
     if (warm_up_) return dense(out);
     if (chance(6)) return pooling("causal");
     switch (pick({0, 1, 2, 3, 4})) {
@@ -334,6 +324,8 @@ class TreeMaker {
   WeightHints hints_;
   std::vector<int64_t> stack_;
   int64_t count_ = 0;
+  int64_t block_ = 0;      // of the Blockwise around: those within divide it
+  bool mirrored_ = false;  // within a Bidirectional
   bool upsampled_ = false;
   bool delayed_ = false;
   bool latency_ = false;  // outputs are late

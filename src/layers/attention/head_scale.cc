@@ -2,6 +2,7 @@
 
 #include "kernels/pointwise.h"
 #include "ops/elementwise.h"
+#include "ops/softplus.h"
 
 namespace sl {
 namespace {
@@ -24,7 +25,7 @@ HeadScale::HeadScale(double factor, const char* weight, int64_t units, const Wei
     scale.resize(static_cast<size_t>(units), rounded);
     if (per_unit.empty()) continue;
     ops::round_to(kDTypes[i], scale.data(), units);
-    ops::activate(scale.data(), units, {kernels::Unary::kSoftplus}, kDTypes[i]);
+    for (float& w : scale) w = ops::softplus(w, kDTypes[i]);
     kernels::binary_scalar(kernels::Binary::kMultiply, scale.data(), rounded, scale.data(), units);
     ops::round_to(kDTypes[i], scale.data(), units);
   }

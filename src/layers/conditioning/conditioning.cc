@@ -108,7 +108,8 @@ class Conditioning final : public Layer {
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     const Constant& constant = declaration.constants().get(fields_.constant);
-    if (is_sliced(constant)) declaration.state("position", DType::kInt32, {1});
+    if (is_sliced(constant))
+      declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
     if (fields_.streaming) check_time(constant, input.time);
   }
 

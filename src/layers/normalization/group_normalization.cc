@@ -77,7 +77,7 @@ class GroupNormalization final : public PointwiseLayer {
     const Shape sums{input.batch, empty ? 0 : fields_.num_groups, 2};
     declaration.state("sum", DType::kFloat32, sums);
     declaration.state("squares", DType::kFloat32, sums);
-    declaration.state("count", DType::kInt32, {input.batch});
+    declaration.index("count", {input.batch}, 0, std::numeric_limits<int32_t>::max());
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {

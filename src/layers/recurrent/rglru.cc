@@ -4,11 +4,10 @@
 // only_real, a has the phase r a_imag_param, and the first half of x and y is the real part; the
 // reference's scan accumulates real parts alone, so that the imaginary half of y is zero. As there,
 // invalid steps take part.
-#include <cmath>
-
 #include "layers/builder.h"
 #include "ops/einsum.h"
 #include "ops/elementwise.h"
+#include "ops/softplus.h"
 
 namespace sl {
 namespace {
@@ -114,23 +113,12 @@ class Rglru final : public Layer {
     const int64_t width = fields_.width();
     Parameters made{weights.floats("a_param", {width}), {}};
     ops::round_to(compute, made.decay.data(), width);
-    for (float& value : made.decay) value = -8 * softplus(value, compute);
+    for (float& value : made.decay) value = -8 * ops::softplus(value, compute);
     if (!fields_.only_real) {
       made.phase = weights.floats("a_imag_param", {width});
       ops::round_to(compute, made.phase.data(), width);
     }
     return made;
-  }
-
-  // As logaddexp(x, 0), of which half precision rounds every part.
-  static float softplus(float x, DType compute) {
-    float rest = std::exp(-std::abs(x));
-    ops::round_to(compute, &rest, 1);
-    rest = std::log1p(rest);
-    ops::round_to(compute, &rest, 1);
-    float sum = std::max(x, 0.0f) + rest;
-    ops::round_to(compute, &sum, 1);
-    return sum;
   }
 
   ops::Einsum gate(std::string_view name, const WeightScope& weights) const {

@@ -35,7 +35,7 @@ class MaskedDense final : public TimeDenseLayer {
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     declaration.state("inputs", DType::kFloat32, {input.batch, num_steps(), inputs()});
-    declaration.state("position", DType::kInt32, {});
+    declaration.index("position", {}, 0, num_steps());
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {

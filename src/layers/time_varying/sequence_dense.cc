@@ -20,7 +20,7 @@ class SequenceDense final : public TimeDenseLayer {
   }
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) declaration.state("position", DType::kInt32, {});
+    if (input.mode == Mode::kStep) declaration.index("position", {}, 0, num_steps());
   }
   Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
   Sequence step(Run& run, const Sequence& x) const override {

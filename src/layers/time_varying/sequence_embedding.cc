@@ -79,7 +79,7 @@ class SequenceEmbedding final : public Layer {
     return out;
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) declaration.state("position", DType::kInt32, {});
+    if (input.mode == Mode::kStep) declaration.index("position", {}, 0, fields_.num_steps);
   }
   Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
   Sequence step(Run& run, const Sequence& x) const override {
