@@ -188,8 +188,8 @@ enum { SL_LOG_DEBUG = 0, SL_LOG_INFO = 1, SL_LOG_WARNING = 2, SL_LOG_ERROR = 3, 
 typedef void (*sl_log_callback)(void* user_data, int32_t level, const char* message);
 
 /* Sends log messages of at least `level` to `callback`; null sends them to stderr (spdlog). The
- * default is null with SL_LOG_WARNING. Steps never log. Not to be called while other threads are inside the
- * library. Since 1.0. */
+ * default is null with SL_LOG_WARNING. Steps never log. Not to be called while other threads are
+ * inside the library. Since 1.0. */
 SL_API void sl_log_set(sl_log_callback callback, void* user_data, int32_t level);
 
 /* ---- Weights
@@ -439,7 +439,8 @@ SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_
 
 /* Runs the next block of a stream: x has the state's batch and input spec, and a time of a multiple
  * of the block size, at most the state's max_steps. Constants are those of the state's options, in
- * their order: of a streamed one this block's share, any other whole. After an error other than CALLBACK the state is as before. [one-thread-per-state] [realtime] Since 1.0.
+ * their order: of a streamed one this block's share, any other whole. After an error other than
+ * CALLBACK the state is as before. [one-thread-per-state] [realtime] Since 1.0.
  */
 SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                                sl_sequence* y, const sl_run_options* options, sl_error* error);

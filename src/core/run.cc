@@ -30,9 +30,7 @@ Sequence Run::scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t t
   return allocate(workspace_.on(other(side_)), spec, batch, time);
 }
 
-Sequence Run::next_emit() {
-  return next_emit_ < emits_.size() ? emits_[next_emit_++] : Sequence();
-}
+Sequence Run::next_emit() { return next_emit_ < emits_.size() ? emits_[next_emit_++] : Sequence(); }
 
 void Run::emit(const Sequence& sequence) {
   const Sequence wanted = next_emit();

@@ -439,7 +439,8 @@ SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_
 
 /* Runs the next block of a stream: x has the state's batch and input spec, and a time of a multiple
  * of the block size, at most the state's max_steps. Constants are those of the state's options, in
- * their order: of a streamed one this block's share, any other whole. After an error other than CALLBACK the state is as before. [one-thread-per-state] [realtime] Since 1.0.
+ * their order: of a streamed one this block's share, any other whole. After an error other than
+ * CALLBACK the state is as before. [one-thread-per-state] [realtime] Since 1.0.
  */
 SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                                sl_sequence* y, const sl_run_options* options, sl_error* error);
