@@ -44,13 +44,14 @@ void import_mask(const View& view, const Sequence& out) {
     return;
   }
   const int64_t stride = view.mask_strides[1];
+  const int64_t steps = out.time;  // bytes may alias anything, a local cannot
   for (int64_t b = 0; b < out.batch; ++b) {
     const uint8_t* from = view.mask + b * view.mask_strides[0];
     uint8_t* to = out.mask_at(b, 0);
     if (stride == 1) {
-      for (int64_t t = 0; t < out.time; ++t) to[t] = from[t] != 0 ? 1 : 0;
+      for (int64_t t = 0; t < steps; ++t) to[t] = from[t] != 0 ? 1 : 0;
     } else {
-      for (int64_t t = 0; t < out.time; ++t) to[t] = from[t * stride] != 0 ? 1 : 0;
+      for (int64_t t = 0; t < steps; ++t) to[t] = from[t * stride] != 0 ? 1 : 0;
     }
   }
 }
