@@ -76,6 +76,7 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
     strided = strided || given->strides[i] != 0;
   }
   view.strides = contiguous_strides(view.dims, view.dtype);
+  view.packed = !strided;
   if (strided) std::copy(given->strides, given->strides + given->rank, view.strides.begin());
   view.data = static_cast<std::byte*>(given->data);
   view.mask = view.is_array ? nullptr : given->mask;

@@ -31,9 +31,12 @@ std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
 }
 
 Chain::Chain(Layers layers) : layers_(std::move(layers)) {
-  working_layers_ = static_cast<size_t>(
-      std::ranges::count_if(layers_, [](const auto& l) { return !l->returns_view(); }));
-  for (const auto& layer : layers_) output_ratio_ = output_ratio_ * layer->output_ratio();
+  for (const auto& layer : layers_) {
+    output_ratio_ = output_ratio_ * layer->output_ratio();
+    // The chain's own input is not to be written over.
+    const bool stays = layer->returns_view() || (layer->in_place() && working_layers_ > 0);
+    if (!stays) ++working_layers_;
+  }
 }
 
 std::vector<const Layer*> Chain::layers() const {
@@ -130,16 +133,28 @@ void Chain::declare(Declaration& declaration, const SequenceSpec& input,
   }
 }
 
+// True if the layer has done its work on x, which lies on `side`, in place.
+bool Chain::overwrite(Run& run, const Layer& layer, const Sequence& x, Side side) {
+  bool done = false;
+  run.on_side(side, [&] {
+    done = layer.overwrite(run, x);
+    return x;
+  });
+  return done;
+}
+
 Sequence Chain::run(Run& run, const Sequence& x) const {
   const Side last = run.side();
   Sequence current = x;
-  bool owned = false;  // whether `current` lies in the workspace, on `side` from `base` on
+  bool owned = false;     // whether `current` lies in the workspace, on `side` from `base` on
+  bool writable = false;  // whether its values do, and nobody else's view of them
   Side side = last;
   Stack::Mark base;
   size_t remaining = working_layers_;
   for (const auto& layer : layers_) {
     // Alternating sides, begun such that the last result lies where the chain's output goes.
     const Side target = owned ? other(side) : (remaining % 2 == 1 ? last : other(last));
+    if (writable && layer->in_place() && overwrite(run, *layer, current, side)) continue;
     const Stack::Mark mark = run.workspace().on(target).mark();
     const Sequence y = call(run, *layer, current, target);
     if (!layer->returns_view()) --remaining;
@@ -149,6 +164,7 @@ Sequence Chain::run(Run& run, const Sequence& x) const {
       continue;
     }
     if (owned) run.workspace().on(side).release(base);
+    writable = run.workspace().on(target).made_since(mark, y.values);
     current = y;
     owned = true;
     side = target;

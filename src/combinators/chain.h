@@ -40,6 +40,8 @@ class Chain {
   Sequence run(Run& run, const Sequence& x) const;
 
  private:
+  static bool overwrite(Run& run, const Layer& layer, const Sequence& x, Side side);
+
   Layers layers_;
   Ratio output_ratio_;
   size_t working_layers_ = 0;  // those that make a new sequence

@@ -5,22 +5,8 @@
 namespace sl {
 namespace {
 
-struct Traits {
-  std::string_view name;
-  size_t size;
-};
-
-constexpr std::array<Traits, 7> kTraits = {{
-    {"float32", 4},
-    {"int32", 4},
-    {"bool", 1},
-    {"complex64", 8},
-    {"bfloat16", 2},
-    {"float16", 2},
-    {"int8", 1},
-}};
-
-const Traits& traits(DType dtype) { return kTraits[static_cast<size_t>(dtype)]; }
+constexpr std::array<std::string_view, 7> kNames = {"float32",  "int32",   "bool", "complex64",
+                                                    "bfloat16", "float16", "int8"};
 
 // Position in the promotion chain bool < int8 < int32 < (bfloat16 | float16) < float32 < complex64.
 int rank_of(DType dtype) {
@@ -44,13 +30,11 @@ int rank_of(DType dtype) {
 
 }  // namespace
 
-size_t size_of(DType dtype) { return traits(dtype).size; }
-
-std::string_view name_of(DType dtype) { return traits(dtype).name; }
+std::string_view name_of(DType dtype) { return kNames[static_cast<size_t>(dtype)]; }
 
 std::optional<DType> dtype_named(std::string_view name) {
-  for (size_t i = 0; i < kTraits.size(); ++i) {
-    if (kTraits[i].name == name) return static_cast<DType>(i);
+  for (size_t i = 0; i < kNames.size(); ++i) {
+    if (kNames[i] == name) return static_cast<DType>(i);
   }
   return std::nullopt;
 }

@@ -21,11 +21,19 @@ class Run {
   const Constants& constants() const { return constants_; }
 
   // A new sequence for the layer's output; values and mask are not set.
-  Sequence output(const ChannelSpec& spec, int64_t batch, int64_t time);
+  Sequence output(const ChannelSpec& spec, int64_t batch, int64_t time) {
+    return sequence_on(side_, spec, batch, time);
+  }
   // The same, of x's batch and time, with x's mask.
-  Sequence output_like(const Sequence& x, const ChannelSpec& spec);
+  Sequence output_like(const Sequence& x, const ChannelSpec& spec) {
+    const Sequence y = output(spec, x.batch, x.time);
+    std::memcpy(y.mask, x.mask, static_cast<size_t>(x.steps()));
+    return y;
+  }
   // A sequence or an array that lives until the layer returns.
-  Sequence scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t time);
+  Sequence scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t time) {
+    return sequence_on(other(side_), spec, batch, time);
+  }
   template <typename T>
   T* scratch(int64_t count) {
     return reinterpret_cast<T*>(scratch_bytes(static_cast<size_t>(count) * sizeof(T)));
@@ -75,6 +83,17 @@ class Run {
   void bind_emits(std::span<Sequence> emits) { emits_ = emits; }
 
  private:
+  Sequence sequence_on(Side side, const ChannelSpec& spec, int64_t batch, int64_t time) {
+    Stack& stack = workspace_.on(side);
+    Sequence out;
+    out.dtype = spec.dtype;
+    out.channels = spec.shape;
+    out.batch = batch;
+    out.time = time;
+    out.values = stack.allocate(out.bytes());
+    out.mask = reinterpret_cast<uint8_t*>(stack.allocate(static_cast<size_t>(out.steps())));
+    return out;
+  }
   std::byte* scratch_bytes(size_t size) { return workspace_.on(other(side_)).allocate(size); }
 
   Mode mode_;

@@ -69,6 +69,7 @@ std::array<int64_t, Shape::kMaxRank> contiguous_strides(const Shape& dims, DType
 }
 
 bool View::contiguous() const {
+  if (packed) return true;
   const auto packed = contiguous_strides(dims, dtype);
   for (int i = 0; i < dims.rank(); ++i) {
     if (dims[i] > 1 && strides[static_cast<size_t>(i)] != packed[static_cast<size_t>(i)])
@@ -105,16 +106,14 @@ Constant import_constant(Stack& stack, std::string_view name, const View& view, 
 }
 
 void export_sequence(const Sequence& sequence, const View& view) {
-  Shape dims{sequence.batch, sequence.time};
-  for (int64_t dim : sequence.channels) dims.push_back(dim);
   if (sequence.size() == 0) {
     // Nothing to write, and the caller's data may be null.
   } else if (view.contiguous()) {
     std::memcpy(view.data, sequence.values, sequence.bytes());
   } else {
-    const auto strides = contiguous_strides(dims, sequence.dtype);
-    copy_strided(sequence.values, strides.data(), view.data, view.strides.data(), dims.begin(),
-                 dims.rank(), size_of(sequence.dtype));
+    const auto strides = contiguous_strides(view.dims, sequence.dtype);
+    copy_strided(sequence.values, strides.data(), view.data, view.strides.data(), view.dims.begin(),
+                 view.dims.rank(), size_of(sequence.dtype));
   }
   if (!view.mask) return;
   for (int64_t b = 0; b < sequence.batch; ++b) {

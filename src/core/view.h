@@ -19,6 +19,7 @@ struct View {
   std::byte* data = nullptr;
   uint8_t* mask = nullptr;
   int64_t mask_strides[2] = {0, 0};
+  bool packed = false;  // known to be contiguous
 
   ChannelSpec channels() const { return {dtype, dims.slice(2, dims.rank())}; }
   bool contiguous() const;

@@ -3,6 +3,7 @@
 // results.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <vector>
@@ -22,22 +23,39 @@ class Stack {
   // Grows on demand, by chunks that never move.
   explicit Stack(const Allocator& allocator) : allocator_(&allocator) {}
   // Of fixed size, in memory of the caller: running out is an internal error.
-  Stack(std::byte* memory, size_t size) : fixed_(memory), fixed_size_(size) {}
+  Stack(std::byte* memory, size_t size) : memory_(memory), room_(size) {}
 
-  std::byte* allocate(size_t size);
+  std::byte* allocate(size_t size) {
+    size = align_up(size);
+    if (used_ + size > room_) return allocate_elsewhere(size);
+    std::byte* memory = memory_ + used_;
+    used_ += size;
+    peak_ = std::max(peak_, below_ + used_);
+    return memory;
+  }
   Mark mark() const { return {chunk_, used_, below_}; }
-  void release(const Mark& mark);
+  void release(const Mark& mark) {
+    if (mark.chunk != chunk_) enter(mark.chunk);
+    used_ = mark.used;
+    below_ = mark.below;
+  }
+  // Whether it points into what was allocated since, for all that the chunk in use tells.
+  bool made_since(const Mark& mark, const std::byte* pointer) const {
+    const size_t begin = mark.chunk == chunk_ ? mark.used : 0;
+    return pointer >= memory_ + begin && pointer < memory_ + used_;
+  }
   // The most that was in use at once.
   size_t peak() const { return peak_; }
 
  private:
-  std::byte* allocate_in_new_chunk(size_t size);
+  std::byte* allocate_elsewhere(size_t size);
+  void enter(size_t chunk);
 
-  const Allocator* allocator_ = nullptr;
-  std::byte* fixed_ = nullptr;
-  size_t fixed_size_ = 0;
+  const Allocator* allocator_ = nullptr;  // null: of fixed size
   std::vector<Block> chunks_;
-  size_t chunk_ = 0;  // the chunk in use
+  std::byte* memory_ = nullptr;  // of the chunk in use, and its size
+  size_t room_ = 0;
+  size_t chunk_ = 0;
   size_t used_ = 0;   // bytes of it
   size_t below_ = 0;  // bytes used in the chunks before it
   size_t peak_ = 0;

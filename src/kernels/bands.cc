@@ -92,6 +92,7 @@ Bands make_bands(const float* matrix, int64_t inputs, int64_t outputs) {
       longest = std::max(longest, end[k] - first[k]);
     }
     group.blocks = (longest + kGroup - 1) / kGroup;
+    out.within_row = out.within_row && kGroup * group.blocks <= inputs;
     for (size_t k = 0; k < kGroup; ++k) {
       // Widened bands stay within the row where that is long enough.
       group.first[k] = std::max<int64_t>(0, std::min(first[k], inputs - kGroup * group.blocks));
@@ -110,10 +111,7 @@ Bands make_bands(const float* matrix, int64_t inputs, int64_t outputs) {
 }
 
 void multiply_bands(const float* x, const Bands& bands, int64_t rows, float* y) {
-  const bool fits = std::ranges::all_of(bands.groups, [&](const Bands::Group& group) {
-    return Bands::kGroup * group.blocks <= bands.inputs;
-  });
-  if (fits) {
+  if (bands.within_row) {
     HWY_DYNAMIC_DISPATCH(multiply_rows)(x, bands, rows, y);
   } else {
     reference::multiply_bands(x, bands, rows, y);

@@ -20,6 +20,7 @@ struct Bands {
   int64_t outputs = 0;
   std::vector<Group> groups;
   std::vector<float> weights;  // [block][column][kGroup] of each group
+  bool within_row = true;      // whether no block reaches past the inputs
 };
 
 // Of a matrix [inputs, outputs].

@@ -64,9 +64,4 @@ SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants
   return out;
 }
 
-Sequence call(Run& run, const Layer& layer, const Sequence& x, Side side) {
-  return run.on_side(
-      side, [&] { return run.mode() == Mode::kLayer ? layer.layer(run, x) : layer.step(run, x); });
-}
-
 }  // namespace sl

@@ -147,6 +147,11 @@ class Layer {
   // memory.
   virtual bool returns_view() const { return false; }
 
+  // Whether the layer, if it maps each element on its own, can do so in x's own memory; and that.
+  // False if its output has another spec than x, which is then left as it was.
+  virtual bool in_place() const { return false; }
+  virtual bool overwrite(Run&, const Sequence&) const { return false; }
+
   virtual Sequence layer(Run& run, const Sequence& x) const = 0;
   // x.time is a multiple of the block size. Real-time: neither allocates nor throws.
   virtual Sequence step(Run& run, const Sequence& x) const = 0;
@@ -170,7 +175,10 @@ using Layers = std::vector<std::unique_ptr<Layer>>;
 
 // Runs a layer, in the run's mode. Its output lies on `side`, unless it is x itself or a view of
 // it; its scratch is gone when it returns.
-Sequence call(Run& run, const Layer& layer, const Sequence& x, Side side);
+inline Sequence call(Run& run, const Layer& layer, const Sequence& x, Side side) {
+  return run.on_side(
+      side, [&] { return run.mode() == Mode::kLayer ? layer.layer(run, x) : layer.step(run, x); });
+}
 
 // A layer without state: a step is what `layer` does.
 class StatelessLayer : public Layer {

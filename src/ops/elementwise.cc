@@ -227,6 +227,14 @@ void unary_range(Activation f, const std::byte* x, DType x_dtype, std::byte* y, 
   }
 }
 
+void unary_into(const Run& run, const Sequence& x, Activation activation, const Sequence& y) {
+  for_steps(run, x.size(), 1, [&](int64_t begin, int64_t end) {
+    const auto at = static_cast<size_t>(begin);
+    unary_range(activation, x.values + at * size_of(x.dtype), x.dtype,
+                y.values + at * size_of(y.dtype), y.dtype, end - begin);
+  });
+}
+
 }  // namespace
 
 std::optional<DType> unary_dtype(Unary op, DType x) {
@@ -249,12 +257,14 @@ Sequence unary(Run& run, const Sequence& x, Activation activation) {
     return cast(run, x, dtype);
   }
   const Sequence y = run.output_like(x, {dtype, x.channels});
-  for_steps(run, x.size(), 1, [&](int64_t begin, int64_t end) {
-    const auto at = static_cast<size_t>(begin);
-    unary_range(activation, x.values + at * size_of(x.dtype), x.dtype,
-                y.values + at * size_of(dtype), dtype, end - begin);
-  });
+  unary_into(run, x, activation, y);
   return y;
+}
+
+bool unary_in_place(Run& run, const Sequence& x, Activation activation) {
+  if (x.dtype != DType::kFloat32 && !is_half(x.dtype)) return false;
+  unary_into(run, x, activation, x);
+  return true;
 }
 
 void activate(float* values, int64_t count, Activation activation, DType dtype) {

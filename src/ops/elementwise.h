@@ -21,6 +21,8 @@ std::optional<DType> unary_dtype(kernels::Unary op, DType x);
 
 // y = f(x), of dtype unary_dtype(f, x); reals other than integers' abs and relu in float32.
 Sequence unary(Run& run, const Sequence& x, Activation activation);
+// The same in x's own memory. False, with nothing done, if x is not of a float dtype.
+bool unary_in_place(Run& run, const Sequence& x, Activation activation);
 
 // In place on float32 values, rounding as a computation in `dtype` does.
 void activate(float* values, int64_t count, Activation activation, DType dtype);
@@ -57,11 +59,12 @@ inline int64_t parts_of(const Run& run, int64_t count, int64_t grain) {
 // layer-wise.
 template <typename Fn>
 void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
-  const int64_t part = ceil_div(count, parts_of(run, count, grain));
-  if (part == count) {
+  const int64_t parts = parts_of(run, count, grain);
+  if (parts == 1) {
     fn(int64_t{0}, count);
     return;
   }
+  const int64_t part = ceil_div(count, parts);
   run.parallel().each(ceil_div(count, part),
                       [&](int64_t i) { fn(i * part, std::min(count, (i + 1) * part)); });
 }
@@ -71,11 +74,11 @@ template <typename Fn>
 void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t floats, Fn&& fn) {
   const int64_t parts = parts_of(run, count, grain);
   auto* scratch = run.scratch<float>(parts * floats);
-  const int64_t part = ceil_div(count, parts);
-  if (part == count) {
+  if (parts == 1) {
     fn(int64_t{0}, count, scratch);
     return;
   }
+  const int64_t part = ceil_div(count, parts);
   run.parallel().each(ceil_div(count, part), [&](int64_t i) {
     fn(i * part, std::min(count, (i + 1) * part), scratch + i * floats);
   });

@@ -37,6 +37,12 @@ class BroadcastLayer : public StatelessLayer {
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     return naming(*this, [&] { return operand_.output_spec(op, input); });
   }
+  bool in_place() const override { return true; }
+  bool overwrite(Run& run, const Sequence& x) const override {
+    if (broadcast(x.channels, operand_.shape()) != x.channels) return false;
+    ops::broadcast_in_place(run, op, x, operand_);
+    return true;
+  }
   Sequence layer(Run& run, const Sequence& x) const override {
     return ops::broadcast_binary(run, op, x, operand_);
   }

@@ -18,6 +18,10 @@ class PointwiseFunction : public StatelessLayer {
     }
     return {*dtype, input.shape};
   }
+  bool in_place() const override { return true; }
+  bool overwrite(Run& run, const Sequence& x) const override {
+    return ops::unary_in_place(run, x, function_);
+  }
   Sequence layer(Run& run, const Sequence& x) const override {
     return ops::unary(run, x, function_);
   }
