@@ -105,6 +105,9 @@ void set_dims(sl_sequence* out, DType dtype, const Shape& dims);
 // The shape of a sequence in full.
 Shape dims_of(const SequenceSpec& spec);
 
+// Fails if x is not of the batch and spec of the stream's input.
+void check_stream_input(const StreamPlan& plan, const View& x);
+
 Allocator to_allocator(const sl_allocator* allocator);
 
 // The view of a weight tensor.

@@ -1,6 +1,7 @@
 #include <cstring>
 
 #include "handles.h"
+#include "model/advance.h"
 
 namespace {
 
@@ -99,6 +100,38 @@ sl_constant_info to_info(const sl::ConstantUse& use) {
   info.rank = use.spec.channels->rank();
   std::ranges::copy(*use.spec.channels, info.dims);
   return info;
+}
+
+// A run that goes on in a stream.
+void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
+                    const sl_run_options& options) {
+  if (options.state->layer != layer) {
+    sl::fail(Code::kInvalidArgument, "options.state is of another layer");
+  }
+  if (options.num_emits != 0) {
+    sl::fail(Code::kUnsupported, "options.num_emits is {}: a run with a state has no emits",
+             options.num_emits);
+  }
+  sl::Stream& stream = *options.state->stream;
+  const sl::capi::ConstantViews constants =
+      sl::capi::to_constants(options.constants, options.num_constants, /*needs_data=*/true);
+  sl::capi::check_stream_input(stream.plan(), x);
+  const int64_t block = stream.plan().block_size();
+  if (x.dims[1] % block != 0) {
+    sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}", x.dims[1],
+             block);
+  }
+  if (constants.views.size() != stream.plan().constant_count()) {
+    sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
+             constants.views.size(), stream.plan().constant_count());
+  }
+  for (size_t i = 0; i < constants.views.size(); ++i) {
+    stream.plan().check_constant(i, constants.names[i], constants.views[i], x.dims[1]);
+  }
+  check_output(
+      y, {stream.plan().output(), x.dims[0], stream.plan().output_time(x.dims[1]), Mode::kStep},
+      "y");
+  sl::advance(stream, x, y, constants.views);
 }
 
 }  // namespace
@@ -276,6 +309,7 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
     const sl_run_options run = read_run_options(options);
+    if (run.state) return apply_to_state(not_null(layer, "layer"), in, out, run);
     const auto given =
         sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
     const sl::Model& model = model_of(layer);

@@ -1,5 +1,16 @@
 #include "handles.h"
 
+void sl::capi::check_stream_input(const StreamPlan& plan, const View& x) {
+  const SequenceSpec& input = plan.input();
+  if (x.channels() != input.channels) {
+    fail(Code::kShape, "x is of {}: the stream was made for {}", to_string(x.channels()),
+         to_string(input.channels));
+  }
+  if (x.dims[0] != input.batch) {
+    fail(Code::kShape, "x is of batch {}: the stream was made for {}", x.dims[0], input.batch);
+  }
+}
+
 namespace {
 
 using sl::Code;
@@ -8,14 +19,8 @@ using sl::capi::not_null;
 
 // Everything that a step checks, without allocating where all is well.
 void check_input(const sl::StreamPlan& plan, const sl::View& x) {
+  sl::capi::check_stream_input(plan, x);
   const sl::SequenceSpec& input = plan.input();
-  if (x.channels() != input.channels) {
-    sl::fail(Code::kShape, "x is of {}: the stream was made for {}", sl::to_string(x.channels()),
-             sl::to_string(input.channels));
-  }
-  if (x.dims[0] != input.batch) {
-    sl::fail(Code::kShape, "x is of batch {}: the stream was made for {}", x.dims[0], input.batch);
-  }
   if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > input.time) {
     sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}",
              x.dims[1], plan.block_size(), input.time);

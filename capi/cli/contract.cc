@@ -182,6 +182,46 @@ Comparison check_step_emits(const Case& c, const Tensor& y_step) {
   return all;
 }
 
+// Half of the input in one call, the rest in steps, of a stream that is saved and loaded between.
+Comparison check_prefix(const Case& c) {
+  Stepper whole(c.layer, c.input), stepper(c.layer, c.input);
+  const int64_t end = whole.num_steps(), half = (end + 1) / 2;
+  const Tensor want = whole.run(0, half);
+  const int64_t time = half * get(sl_layer_block_size, c.layer);
+  const auto infos = constant_infos(c.layer);
+  Constants constants = c.input.constants;
+  for (NamedTensor& constant : constants) {
+    for (const sl_constant_info& info : infos) {
+      if (constant.name != info.name || info.streamed == 0) continue;
+      if (constant.value.is_array && info.kind != SL_CONSTANT_ARRAY) continue;
+      const bool is_array = constant.value.is_array;
+      const int64_t total = c.input.x.time();
+      const int64_t share = total > 0 ? constant.value.time() * time / total : time;
+      constant.value = slice_time(constant.value, 0, share);
+      constant.value.is_array = is_array;
+      if (is_array) constant.value.mask.clear();
+    }
+  }
+  const Tensor x = slice_time(c.input.x, 0, time);
+  Tensor y = want;
+  const std::vector<sl_constant> constant_views = views(constants);
+  sl_run_options options = SL_RUN_OPTIONS_INIT;
+  options.constants = constant_views.data();
+  options.num_constants = static_cast<int64_t>(constant_views.size());
+  options.state = stepper.state();
+  const sl_sequence in = x.view();
+  sl_sequence out = y.view();
+  if (time > 0) {
+    check([&](sl_error* e) { return sl_layer_apply(c.layer, &in, &out, &options, e); });
+    const Comparison prefix = compare_sequences(y, want, c.tolerance);
+    if (!prefix.ok()) return {"prefix: " + prefix.reason, prefix.largest};
+  }
+  if (half == end) return {};
+  Stepper loaded(c.layer, c.input);
+  loaded.load(stepper.save());
+  return compare_sequences(loaded.run(half, end), whole.run(half, end), c.tolerance);
+}
+
 void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
   Tensor y_step;
   checker.run("layer = step", [&] {
@@ -203,6 +243,7 @@ void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
     checker.run("step batching invariance",
                 [&] { return run_and_compare(c, pad_with_garbage_items(c), y_step, true, 1); });
   }
+  checker.run("layer-wise prefix, then steps", [&] { return check_prefix(c); });
   const bool emits = !make_emits(c.layer, SL_LAYER_WISE, c.input.x, c.input.constants).empty();
   if (emits) checker.run("step emits", [&] { return check_step_emits(c, y_step); });
   for (const StateCheck& test : state_checks()) {

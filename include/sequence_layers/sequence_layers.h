@@ -412,9 +412,10 @@ typedef struct sl_run_options {
   sl_sequence*
       emits; /* auxiliary outputs in order of their index; those with null data are not wanted */
   int64_t num_emits; /* 0, or all of them */
+  sl_state* state;   /* of sl_layer_apply: the stream in which the sequence goes on; may be null */
 } sl_run_options;
 #define SL_RUN_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0 }
+  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL }
 
 /* Sets dtype, rank and dims of `y` to what a run of `mode` makes of an x of those dtype and dims
  * (data is not read). Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
@@ -433,7 +434,12 @@ SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const 
                                      size_t capacity, sl_sequence* emit, sl_error* error);
 
 /* Runs a whole sequence. `y` has the shape that sl_layer_output_shape tells, and data; `options`
- * may be null. Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [any-thread] Since 1.0. */
+ * may be null. With options->state it runs what steps over x would, in few large blocks: from where
+ * the state stands, which then stands where those steps would have left it. x then has a time of a
+ * multiple of the block size, y the shape of a step-wise run, streamed constants the length that
+ * goes with x; emits cannot be had. After an error the state is as before. Errors: SHAPE,
+ * UNSUPPORTED, OUT_OF_MEMORY, CALLBACK. [any-thread], with a state [one-thread-per-state]
+ * Since 1.0. */
 SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
                                 const sl_run_options* options, sl_error* error);
 
@@ -481,6 +487,7 @@ SL_API sl_status sl_state_init(const sl_layer* layer, const sl_state_options* op
 SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);
 
 /* Makes `target`, of the same layer and options, continue where `source` stands: forks a stream.
+ * Only max_steps may differ, and with it the length of streamed constants.
  * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error);
 
@@ -491,8 +498,9 @@ SL_API size_t sl_state_save_size(const sl_state* state);
 SL_API sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_error* error);
 SL_API sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_error* error);
 
-/* The state's named tensors, for printing and checking. Names and data live as long as the state.
- * [one-thread-per-state] Since 1.0. */
+/* The state's named tensors, to print and check them, and to read or set a carry between steps: the
+ * view is of the state itself. Integers of a state are indices: leave them alone. Names and data
+ * live as long as the state. [one-thread-per-state] Since 1.0. */
 SL_API int64_t sl_state_tensor_count(const sl_state* state);
 SL_API sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name,
                                  sl_sequence* tensor, sl_error* error);

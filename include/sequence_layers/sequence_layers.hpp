@@ -214,6 +214,18 @@ class State {
                  sl_error* error = nullptr) noexcept {
     return sl_layer_step(layer_, get(), &x, y, options, error);
   }
+  // What steps over x would do, in one call: x may be longer than max_steps. Not real-time.
+  void apply(const sl_sequence& x, sl_sequence* y, const sl_run_options* options = nullptr) {
+    sl_run_options run = SL_RUN_OPTIONS_INIT;
+    if (options != nullptr) {
+      run.constants = options->constants;
+      run.num_constants = options->num_constants;
+      run.emits = options->emits;
+      run.num_emits = options->num_emits;
+    }
+    run.state = get();
+    detail::check([&](sl_error* e) { return sl_layer_apply(layer_, &x, y, &run, e); });
+  }
   void reset() {
     detail::check([&](sl_error* e) { return sl_state_reset(get(), e); });
   }

@@ -39,7 +39,52 @@ class Ring {
     declaration.state("mask", DType::kBool, Shape{batch, 2 * capacity}, spec.mask_fill ? 1 : 0);
     // Where the next frame goes.
     declaration.index("cursor", {}, 0, capacity - 1);
+    // Of one value that is not 0, and last: what tensors_at() knows a ring by.
     declaration.index("capacity", {}, capacity, capacity, static_cast<double>(capacity));
+  }
+
+  // How many of the tensors that begin at `first` are a ring's: all of them or none.
+  template <typename Tensors>
+  static size_t tensors_at(const Tensors& tensors, size_t first) {
+    if (tensors.size() - first < kTensors) return 0;
+    const auto& mask = tensors[first + 1];
+    const auto& last = tensors[first + kTensors - 1];
+    const bool is_ring = last.name.ends_with("capacity") && last.least == last.most &&
+                         last.least > 0 && mask.shape.rank() == 2 &&
+                         mask.shape[1] == 2 * last.least;
+    return is_ring ? kTensors : 0;
+  }
+
+  // Lays the newest frames of a source's ring out in one that differs in its max_steps alone and
+  // is as at the start. Both capacities hold the history, which is all that later calls read.
+  template <typename Tensors, typename Offsets>
+  static void rebase(const Tensors& tensors, std::byte* data, const Offsets& offsets,
+                     const Tensors& source_tensors, const std::byte* source,
+                     const Offsets& source_offsets, size_t first) {
+    const int64_t capacity = tensors[first + 3].least;
+    const int64_t from_capacity = source_tensors[first + 3].least;
+    const int64_t frames = capacity < from_capacity ? capacity : from_capacity;
+    int32_t from_cursor = 0;
+    std::memcpy(&from_cursor, source + source_offsets[first + 2], sizeof(from_cursor));
+    const int64_t start =
+        from_cursor >= frames ? from_cursor - frames : from_cursor - frames + from_capacity;
+    for (size_t part = first; part < first + 2; ++part) {  // values and mask
+      const auto& tensor = tensors[part];
+      const int64_t batch = tensor.shape[0];
+      const int64_t rows = 2 * capacity * batch;
+      if (rows == 0) continue;
+      const size_t frame = static_cast<size_t>(tensor.shape.size() / rows) * size_of(tensor.dtype);
+      const size_t bytes = static_cast<size_t>(frames) * frame;
+      for (int64_t b = 0; b < batch; ++b) {
+        const std::byte* from = source + source_offsets[part] +
+                                static_cast<size_t>(b * 2 * from_capacity + start) * frame;
+        std::byte* to = data + offsets[part] + static_cast<size_t>(b * 2 * capacity) * frame;
+        std::memcpy(to, from, bytes);
+        std::memcpy(to + static_cast<size_t>(capacity) * frame, from, bytes);
+      }
+    }
+    const auto cursor = static_cast<int32_t>(frames % capacity);
+    std::memcpy(data + offsets[first + 2], &cursor, sizeof(cursor));
   }
 
   // Takes the tensors in the same order.
@@ -88,6 +133,8 @@ class Ring {
   int64_t batch_pitch() const { return 2 * capacity_; }
 
  private:
+  static constexpr size_t kTensors = 4;
+
   int64_t start_of(int64_t frames) const {
     return next_ >= frames ? next_ - frames : next_ - frames + capacity_;
   }

@@ -4,6 +4,7 @@
 #include <array>
 #include <cstring>
 
+#include "core/ring.h"
 #include "core/status.h"
 #include "ops/elementwise.h"
 
@@ -67,6 +68,7 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
   plan_constants(options);
   declare();
 
+  if (!options.rehearse) return;
   const Block data(data_bytes_, model.allocator());
   Workspace workspace(model.allocator());
   initialise(data.data());
@@ -126,13 +128,19 @@ void StreamPlan::check_constant(size_t index, std::string_view name, const View&
   const PlannedConstant& spec = constants_[index];
   if (spec.name != name)
     fail(Code::kInvalidArgument, "constant {} is \"{}\": expected \"{}\"", index, name, spec.name);
-  Shape expected = spec.view.dims;
-  if (spec.streamed) expected[1] = share_of(spec, time);
+  const Shape expected = constant_dims(index, time);
   if (view.dtype != spec.view.dtype || view.is_array != spec.view.is_array ||
       view.dims != expected) {
     fail(Code::kShape, "constant \"{}\" is {} {}: the stream was made for {} {}", name,
          name_of(view.dtype), to_string(view.dims), name_of(spec.view.dtype), to_string(expected));
   }
+}
+
+Shape StreamPlan::constant_dims(size_t index, int64_t time) const {
+  const PlannedConstant& constant = constants_[index];
+  Shape dims = constant.view.dims;
+  if (constant.streamed) dims[1] = share_of(constant, time);
+  return dims;
 }
 
 void StreamPlan::initialise(std::byte* data) const {
@@ -190,6 +198,65 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
   stack.release(mark);
 }
 
+void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& parallel,
+                      const View& x, const View& y, std::span<const View> constants,
+                      std::span<Constant> imported, std::span<Sequence> emits) const {
+  // From the start, whatever a failed step may have left.
+  workspace.on(Side::kA).release({});
+  workspace.on(Side::kB).release({});
+  Stack& stack = workspace.on(Side::kB);
+  const Sequence input = import_sequence(stack, x);
+  for (size_t i = 0; i < constants.size(); ++i) {
+    imported[i] = import_constant(stack, constants_[i].name, constants[i]);
+  }
+  Run run(Mode::kStep, workspace, parallel, Constants(imported));
+  run.bind_state(data, offsets_);
+  run.bind_emits(emits);
+  export_sequence(call(run, model_->root(), input, Side::kA), y);
+}
+
+void StreamPlan::check_rebase(const StreamPlan& source) const {
+  bool same = source.model_->fingerprint() == model_->fingerprint() &&
+              source.input_.channels == input_.channels && source.input_.batch == input_.batch &&
+              source.constants_.size() == constants_.size();
+  for (size_t i = 0; same && i < constants_.size(); ++i) {
+    const PlannedConstant& a = constants_[i];
+    const PlannedConstant& b = source.constants_[i];
+    same = a.name == b.name && a.view.dtype == b.view.dtype && a.view.is_array == b.view.is_array &&
+           constant_dims(i, block_size_) == source.constant_dims(i, block_size_);
+  }
+  if (!same) fail(Code::kState, "the states are of different models or options");
+  for (size_t i = 0; i < tensors_.size();) {
+    const size_t ring = Ring::tensors_at(tensors_, i);
+    if (ring == 0 && tensors_[i].shape != source.tensors_[i].shape) {
+      fail(Code::kInternal, "state tensor \"{}\" depends on max_steps and is no ring",
+           tensors_[i].name);
+    }
+    i += ring == 0 ? 1 : ring;
+  }
+}
+
+void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
+                        const std::byte* source) const {
+  if (source_plan.fingerprint_ == fingerprint_) {
+    std::memcpy(data, source, data_bytes_);
+    return;
+  }
+  check_rebase(source_plan);
+  initialise(data);
+  for (size_t i = 0; i < tensors_.size();) {
+    const size_t ring = Ring::tensors_at(tensors_, i);
+    if (ring != 0) {
+      Ring::rebase(tensors_, data, offsets_, source_plan.tensors_, source, source_plan.offsets_, i);
+      i += ring;
+      continue;
+    }
+    std::memcpy(data + offsets_[i], source + source_plan.offsets_[i],
+                static_cast<size_t>(tensors_[i].shape.size()) * size_of(tensors_[i].dtype));
+    ++i;
+  }
+}
+
 Stream::Stream(StreamPlan plan, std::byte* memory)
     : plan_(std::move(plan)),
       data_(memory),
@@ -206,26 +273,11 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
 }
 
 void Stream::step(const View& x, const View& y, bool with_emits) {
-  // From the start, whatever a failed step may have left.
-  workspace_.on(Side::kA).release({});
-  workspace_.on(Side::kB).release({});
-  Stack& stack = workspace_.on(Side::kB);
-  const Sequence input = import_sequence(stack, x);
-  for (size_t i = 0; i < constants_.size(); ++i) {
-    imported_[i] = import_constant(stack, plan_.constant_name(i), constants_[i]);
-  }
-  Run run(Mode::kStep, workspace_, one_thread(), Constants(imported_));
-  run.bind_state(data_, plan_.offsets());
-  if (with_emits) run.bind_emits(emits_);
-  export_sequence(call(run, plan_.model().root(), input, Side::kA), y);
+  plan_.step(data_, workspace_, one_thread(), x, y, constants_, imported_,
+             with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
 }
 
-void Stream::copy_from(const Stream& source) {
-  if (source.plan_.fingerprint() != plan_.fingerprint()) {
-    fail(Code::kState, "the states are of different models or options");
-  }
-  std::memcpy(data_, source.data_, plan_.data_bytes());
-}
+void Stream::copy_from(const Stream& source) { plan_.rebase(data_, source.plan_, source.data_); }
 
 size_t Stream::save_bytes() const { return sizeof(SaveHeader) + plan_.data_bytes(); }
 

@@ -18,6 +18,8 @@ struct StreamOptions {
   // Specs only.
   std::span<const View> constants;
   std::span<const std::string> constant_names;
+  // Whether to find out what workspace steps need.
+  bool rehearse = true;
 };
 
 // What a stream needs, found out by declaring and rehearsing.
@@ -51,9 +53,21 @@ class StreamPlan {
   void check_data(const std::byte* data) const;
   // Runs what steps can look like on a state and a workspace, which it leaves used.
   void rehearse(std::byte* data, Workspace& workspace) const;
+  // One step on a state. `imported` is room for the constants; without emits none are wanted.
+  void step(std::byte* data, Workspace& workspace, const Parallel& parallel, const View& x,
+            const View& y, std::span<const View> constants, std::span<Constant> imported,
+            std::span<Sequence> emits) const;
+  // Makes `data` the state that `source`, of a plan that may differ in max_steps, has come to.
+  // Fails before it writes if the plans differ in more.
+  void rebase(std::byte* data, const StreamPlan& source_plan, const std::byte* source) const;
+
+  // Steps that a call of `time` steps gives of a streamed constant, and the whole of any other.
+  Shape constant_dims(size_t index, int64_t time) const;
+  bool is_streamed(size_t index) const { return constants_[index].streamed; }
 
  private:
   void declare();
+  void check_rebase(const StreamPlan& source) const;
   void rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const;
 
   struct PlannedConstant {
@@ -91,6 +105,7 @@ class Stream {
   Stream& operator=(const Stream&) = delete;
 
   const StreamPlan& plan() const { return plan_; }
+  std::byte* data() { return data_; }
   std::byte* tensor(size_t index) const { return data_ + plan_.offsets()[index]; }
 
   // Filled before a step: where its emits go (those without values are not wanted), and its
