@@ -17,7 +17,7 @@ std::vector<ConstantSpec> SourceAttention::constants() const {
   ConstantSpec spec;
   spec.name = source_;
   spec.kind = ConstantSpec::Kind::kSequence;
-  spec.channels = Shape{kAnySize};
+  spec.channels = Shape{source_channels()};
   return {spec};
 }
 

@@ -40,6 +40,8 @@ class SourceAttention : public Layer {
   int64_t heads() const { return heads_; }
   // Channels of x.
   virtual int64_t inputs() const = 0;
+  // And of the source, where the weights tell.
+  virtual int64_t source_channels() const { return kAnySize; }
 
   // Steps of the source.
   int64_t source_time(const Constants& constants) const;
