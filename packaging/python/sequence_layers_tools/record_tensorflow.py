@@ -2,7 +2,8 @@
 
   python -m sequence_layers_tools.record_tensorflow CASES.json --out DIRECTORY
 
-CASES.json is a list of {"config": ..., "input": [batch, time, channels...]}. A config is a type of
+CASES.json is a list of {"config": ..., "input": [batch, time, channels...]}, with "constants":
+{name: [batch, time, channels...]} if it reads some. A config is a type of
 sequence_layers.tensorflow with its constructor's arguments. Weights and inputs are random, from the
 case's place in its type's list, so that a run gives the same files. Writes <Type>.json and
 <Type>.safetensors as the directory's README describes.
@@ -60,17 +61,32 @@ def _weight_name(layer: sl.SequenceLayer, variable: tf.Variable) -> str:
     return '.'.join(['params', *parts])
 
 
-def _run(layer: sl.SequenceLayer, values: np.ndarray, mask: np.ndarray) -> sl.Sequence:
-    x = sl.Sequence(tf.constant(values), tf.constant(mask.astype(np.float32))).mask_invalid()
-    return layer.layer(x, training=False).mask_invalid()
+Constants = dict[str, sl.Sequence]
 
 
-def _receptive_fields(layer: sl.SequenceLayer, channels: list[int]) -> dict[int, list[int] | None]:
+def _sequence(values: np.ndarray, mask: np.ndarray) -> sl.Sequence:
+    return sl.Sequence(tf.constant(values), tf.constant(mask.astype(np.float32))).mask_invalid()
+
+
+def _run(
+    layer: sl.SequenceLayer, values: np.ndarray, mask: np.ndarray, constants: Constants
+) -> tuple[sl.Sequence, dict[str, sl.Sequence]]:
+    """The output, and emits by name."""
+    x = _sequence(values, mask)
+    y, emits = layer.layer_with_emits(x, training=False, constants=constants)
+    named = emits._asdict() if hasattr(emits, '_asdict') else {}
+    return y.mask_invalid(), {name: emit.mask_invalid() for name, emit in named.items()}
+
+
+def _receptive_fields(
+    layer: sl.SequenceLayer, channels: list[int], constants: Constants
+) -> dict[int, list[int | str] | None]:
     """By execution: which input steps an output step reads, for each step of the ratio's cycle.
 
     Steps are counted from the input step at the output step's own position. A step that is NaN
-    shows itself even through taps that are zero.
+    shows itself even through taps that are zero. What reaches as far back as is looked reads all.
     """
+    constants = {k: sl.Sequence(v.values[:1], v.mask[:1]) for k, v in constants.items()}
     cycle, period = layer.output_ratio.numerator, layer.output_ratio.denominator
     middle = _REACH * period
     mask = np.ones((1, 2 * middle), bool)
@@ -78,18 +94,22 @@ def _receptive_fields(layer: sl.SequenceLayer, channels: list[int]) -> dict[int,
     for step in range(middle - _REACH, middle + _REACH):
         values = np.zeros((1, 2 * middle, *channels), np.float32)
         values[:, step] = np.nan
-        y = _run(layer, values, mask).values.numpy()
+        y = _run(layer, values, mask, constants)[0].values.numpy()
         for i in range(cycle):
             if np.isnan(y[:, _REACH * cycle + i]).any():
                 read[i].append(step - middle)
-    return {i: [min(t), max(t)] if t else None for i, t in read.items()}
+    return {
+        i: ['-inf' if min(t) == -_REACH else min(t), max(t)] if t else None for i, t in read.items()
+    }
 
 
-def _metadata(layer: sl.SequenceLayer, y: sl.Sequence, channels: list[int]) -> dict:
+def _metadata(
+    layer: sl.SequenceLayer, y: sl.Sequence, channels: list[int], constants: Constants
+) -> dict:
     steps = layer.supports_step
-    fields = _receptive_fields(layer, channels)
+    fields = _receptive_fields(layer, channels, constants)
     bounds = [f for f in fields.values() if f]
-    whole = [min(b[0] for b in bounds), max(b[1] for b in bounds)] if bounds else None
+    whole = [min((b[0] for b in bounds), key=float), max(b[1] for b in bounds)] if bounds else None
     return {
         'block_size': layer.block_size,
         'output_ratio': [layer.output_ratio.numerator, layer.output_ratio.denominator],
@@ -101,7 +121,7 @@ def _metadata(layer: sl.SequenceLayer, y: sl.Sequence, channels: list[int]) -> d
         'receptive_field_per_step': {str(i): f for i, f in fields.items()},
         'input': {'channel_shape': channels, 'dtype': 'float32'},
         'output': {'channel_shape': y.channel_shape.as_list(), 'dtype': y.values.dtype.name},
-        'constants': {},
+        'constants': {name: 'sequence' for name in constants},
         'stream_constants': False,
         'rtol': _TOLERANCE,
         'atol': _TOLERANCE,
@@ -112,33 +132,47 @@ def _metadata(layer: sl.SequenceLayer, y: sl.Sequence, channels: list[int]) -> d
     }
 
 
-def _check_steps(layer: sl.SequenceLayer, values: np.ndarray, mask: np.ndarray, want: sl.Sequence):
+def _check_steps(
+    layer: sl.SequenceLayer,
+    values: np.ndarray,
+    mask: np.ndarray,
+    constants: Constants,
+    want: sl.Sequence,
+):
     """TensorFlow's own steps agree, so that the latencies above are right."""
-    x = sl.Sequence(tf.constant(values), tf.constant(mask.astype(np.float32))).mask_invalid()
-    got, _, _ = sl.utils.step_by_step_dynamic(layer, x, False, layer.get_initial_state(x))
+    x = _sequence(values, mask)
+    state = layer.get_initial_state(x, constants)
+    got, _, _ = sl.utils.step_by_step_dynamic(layer, x, False, state, constants=constants)
     time = min(got.values.shape[1], want.values.shape[1])
     np.testing.assert_allclose(got.values[:, :time], want.values[:, :time], atol=1e-5)
     np.testing.assert_array_equal(got.mask[:, :time], want.mask[:, :time])
+
+
+def _random(rng: np.random.Generator, shape: list[int]) -> tuple[np.ndarray, np.ndarray]:
+    """Values and mask of a sequence whose items end one after the other."""
+    values = rng.standard_normal(shape).astype(np.float32)
+    lengths = np.maximum(1, shape[1] - 3 * np.arange(shape[0]))
+    mask = np.arange(shape[1]) < lengths[:, np.newaxis]
+    return values * mask.reshape(mask.shape + (1,) * (len(shape) - 2)), mask
 
 
 def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.ndarray]]:
     rng = np.random.default_rng(seed)
     config, shape = request['config'], request['input']
     layer = _build(config)
-    values = rng.standard_normal(shape).astype(np.float32)
-    lengths = np.maximum(1, shape[1] - 3 * np.arange(shape[0]))
-    mask = np.arange(shape[1]) < lengths[:, np.newaxis]
-    values *= mask.reshape(mask.shape + (1,) * (len(shape) - 2))
-    _run(layer, values, mask)  # makes the weights
+    values, mask = _random(rng, shape)
+    given = {k: _random(rng, v) for k, v in request.get('constants', {}).items()}
+    constants = {k: _sequence(*v) for k, v in given.items()}
+    _run(layer, values, mask, constants)  # makes the weights
     weights = {}
     for variable in layer.variables:
         noise = 0.1 * rng.standard_normal(variable.shape).astype(np.float32)
         variable.assign(variable + noise)
         weights[_weight_name(layer, variable)] = variable.numpy()
-    y = _run(layer, values, mask)
-    metadata = _metadata(layer, y, list(shape[2:]))
+    y, emits = _run(layer, values, mask, constants)
+    metadata = _metadata(layer, y, list(shape[2:]), constants)
     if metadata['supports_step']:
-        _check_steps(layer, values, mask, y)
+        _check_steps(layer, values, mask, constants, y)
     tensors = {f'weights/{k}': v for k, v in weights.items()}
     tensors |= {
         'input.values': values,
@@ -146,6 +180,13 @@ def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.nda
         'output.values': y.values.numpy(),
         'output.mask': y.mask.numpy() > 0,
     }
+    for key, (constant, valid) in given.items():
+        tensors |= {f'constants.{key}.values': constant, f'constants.{key}.mask': valid}
+    for key, emit in emits.items():
+        tensors[f'emits.{key}.values'] = emit.values.numpy()
+        tensors[f'emits.{key}.mask'] = emit.mask.numpy() > 0
+    if emits:
+        metadata['emits'] = sorted(k.removeprefix('emits.') for k in tensors if k[:6] == 'emits.')
     case = {'name': name, **metadata, 'config': config}
     return case, {f'{name}/{k}': np.ascontiguousarray(v) for k, v in tensors.items()}
 

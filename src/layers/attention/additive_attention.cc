@@ -1,0 +1,53 @@
+// AdditiveAttention: looks at a source by scores v . tanh(W x + U source) (reference, of the
+// TensorFlow version: attention.AdditiveAttention).
+#include "layers/attention/additive_scores.h"
+#include "layers/attention/source_attention.h"
+
+namespace sl {
+namespace {
+
+class AdditiveAttention final : public SourceAttention {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : source(read_source_name(config)),
+          heads(config.integer("num_heads", 1)),
+          units(config.integer("units_per_head", 1)) {}
+
+    std::string source;
+    int64_t heads, units;
+  };
+
+  AdditiveAttention(const Fields& fields, const Init& init)
+      : SourceAttention(fields.source, fields.heads, "probabilities"),
+        scores_(fields.heads, fields.units, init.weights) {}
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declare_emit(declaration, input);
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Source source = this->source(run);
+    const int64_t width = scores_.width();
+    const float* queries = scores_.queries(run, masked(run, x), x.steps());
+    const float* keys = scores_.keys(run, source.values, source.batch * source.time);
+    auto* hidden = run.scratch<float>(width);
+    return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
+      if (!*x.mask_at(b, t)) return;
+      scores_.weigh(queries + (b * x.time + t) * width, keys + b * source.time * width,
+                    source.item_mask(b), source.time, hidden, weights);
+    });
+  }
+  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+
+ private:
+  int64_t inputs() const override { return scores_.inputs(); }
+  int64_t source_channels() const override { return scores_.source_channels(); }
+
+  AdditiveScores scores_;
+};
+
+SL_REGISTER_LAYER(AdditiveAttention);
+
+}  // namespace
+}  // namespace sl

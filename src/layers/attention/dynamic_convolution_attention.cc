@@ -1,0 +1,200 @@
+// DynamicConvolutionAttention: looks at a source by where it looked at the step before, filtered by
+// constant filters, by some made of x and by a prior that only moves on (Battenberg et al. 2020;
+// reference, of the TensorFlow version: attention.DynamicConvolutionAttention).
+#include <cmath>
+
+#include "kernels/pointwise.h"
+#include "kernels/reduce.h"
+#include "layers/attention/source_attention.h"
+#include "ops/linear.h"
+
+namespace sl {
+namespace {
+
+// What an invalid step scores, and the logarithm of a prior of zero.
+constexpr float kLeastScore = -1e6f;
+// Below it logarithms would not be those of a normal number.
+constexpr float kLeastPrior = 1.775e-38f;
+// Filters of more taps than any source has steps.
+constexpr int64_t kMostForward = int64_t{1} << 20;
+
+ops::Linear read_dense(const std::vector<float>& kernel, int64_t inputs, int64_t outputs) {
+  return ops::Linear(kernel.data(), outputs, 1, inputs, outputs);
+}
+
+// The beta-binomial distribution of 0 ... n, backwards: a filter reads the weights `n` steps before
+// first.
+std::vector<float> prior_filter(int64_t n, double alpha, double beta) {
+  const auto log_beta = [](double a, double b) {
+    return std::lgamma(a) + std::lgamma(b) - std::lgamma(a + b);
+  };
+  std::vector<float> out;
+  for (int64_t k = n; k >= 0; --k) {
+    const auto of = static_cast<double>(n), at = static_cast<double>(k);
+    const double log_binomial =
+        std::lgamma(of + 1) - std::lgamma(at + 1) - std::lgamma(of - at + 1);
+    out.push_back(static_cast<float>(
+        std::exp(log_binomial + log_beta(at + alpha, of - at + beta) - log_beta(alpha, beta))));
+  }
+  return out;
+}
+
+class DynamicConvolutionAttention final : public SourceAttention {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : source(read_source_name(config)),
+          forward(config.integer("max_forward_step", 0)),
+          alpha(config.number("prior_alpha")),
+          beta(config.number("prior_beta")),
+          static_filters(config.integer("num_static_filters", 1)),
+          dynamic_filters(config.integer("num_dynamic_filters", 1)),
+          hidden(config.integer("dynamic_filter_hidden_dim", 1)) {
+      if (forward > kMostForward)
+        config.error("max_forward_step", fmt::format("expected at most {}", kMostForward));
+      if (!(alpha > 0) || !std::isfinite(alpha))
+        config.error("prior_alpha", "expected a number above 0");
+      if (!(beta > 0) || !std::isfinite(beta))
+        config.error("prior_beta", "expected a number above 0");
+    }
+
+    int64_t taps() const { return 2 * forward + 1; }
+
+    std::string source;
+    int64_t forward;
+    double alpha, beta;
+    int64_t static_filters, dynamic_filters, hidden;
+  };
+
+  DynamicConvolutionAttention(Fields fields, const Init& init)
+      : SourceAttention(fields.source, 1, "probabilities"),
+        fields_(std::move(fields)),
+        prior_(prior_filter(fields_.forward, fields_.alpha, fields_.beta)),
+        static_(read_static(init.weights)),
+        static_bias_(
+            init.weights.child("static_location_filters").floats("bias", {fields_.static_filters})),
+        hidden_(read_hidden(init.weights)),
+        hidden_bias_(init.weights.child(kHidden).floats("bias", {fields_.hidden})),
+        dynamic_(read_dynamic(init.weights)),
+        dynamic_bias_(init.weights.child(kDynamic).floats(
+            "bias", {fields_.taps() + 1, 1, fields_.dynamic_filters})),
+        v_(init.weights.child("v").floats("kernel",
+                                          {fields_.dynamic_filters + fields_.static_filters, 1})),
+        v_bias_(init.weights.child("v").floats("bias", {1})[0]) {}
+
+  ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    if (input.mode == Mode::kStep) {
+      declaration.state("location", DType::kFloat32,
+                        {input.batch, source_time(declaration.constants())});
+      // A stream has looked at the source's first step before.
+      declaration.state("origin", DType::kFloat32, {1}, 1);
+    }
+    declare_emit(declaration, input);
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Source source = this->source(run);
+    auto* location = run.scratch<float>(x.batch * source.time);
+    std::fill_n(location, x.batch * source.time, 0.0f);
+    float origin = 1;
+    return attend(run, x, source, location, origin);
+  }
+  Sequence step(Run& run, const Sequence& x) const override {
+    auto* location = run.state<float>();
+    auto* origin = run.state<float>();
+    return attend(run, x, source(run), location, *origin);
+  }
+
+ private:
+  static constexpr const char* kHidden = "dynamic_location_filters_einsum_dense0";
+  static constexpr const char* kDynamic = "dynamic_location_filters_einsum_dense1";
+
+  int64_t inputs() const override { return hidden_.inputs(); }
+
+  ops::Linear read_static(const WeightScope& weights) const {
+    return read_dense(weights.child("static_location_filters")
+                          .floats("kernel", {fields_.taps(), 1, fields_.static_filters}),
+                      fields_.taps(), fields_.static_filters);
+  }
+  ops::Linear read_hidden(const WeightScope& weights) const {
+    const Tensor kernel = weights.child(kHidden).get("kernel", {kAnySize, fields_.hidden});
+    return read_dense(to_floats(kernel), kernel.shape[0], fields_.hidden);
+  }
+  ops::Linear read_dynamic(const WeightScope& weights) const {
+    const int64_t rows = fields_.taps() + 1;
+    return read_dense(weights.child(kDynamic).floats(
+                          "kernel", {1, fields_.hidden, rows, 1, fields_.dynamic_filters}),
+                      fields_.hidden, rows * fields_.dynamic_filters);
+  }
+
+  // The bias and then the taps of the filters that each step makes: [steps, taps + 1, filters].
+  const float* filters(Run& run, const Sequence& x) const {
+    auto* hidden = run.scratch<float>(x.steps() * fields_.hidden);
+    hidden_.apply(run, masked(run, x), inputs(), x.steps(), hidden_bias_.data(), false, hidden,
+                  fields_.hidden);
+    kernels::unary(kernels::Unary::kTanh, hidden, hidden, x.steps() * fields_.hidden, 0);
+    auto* out = run.scratch<float>(x.steps() * dynamic_.outputs());
+    dynamic_.apply(run, hidden, fields_.hidden, x.steps(), dynamic_bias_.data(), false, out,
+                   dynamic_.outputs());
+    return out;
+  }
+
+  // What one step of the source scores; `window` are the weights around it.
+  float score(const float* window, const float* filters, float* features) const {
+    const int64_t count = fields_.dynamic_filters;
+    std::copy_n(filters, count, features);
+    for (int64_t i = 0; i < fields_.taps(); ++i)
+      kernels::axpy(window[i], filters + (i + 1) * count, features, count);
+    const auto all = static_cast<int64_t>(v_.size());
+    kernels::unary(kernels::Unary::kTanh, features, features, all, 0);
+    const float prior = kernels::dot(window, prior_.data(), fields_.forward + 1);
+    const float log_prior = prior < kLeastPrior ? kLeastScore : std::log(prior);
+    return kernels::dot(features, v_.data(), all) + v_bias_ + log_prior;
+  }
+
+  // `location` is [batch, source time], and is that of the last step on return.
+  Sequence attend(Run& run, const Sequence& x, const Source& source, float* location,
+                  float& origin) const {
+    const int64_t time = source.time;
+    if (origin != 0 && time > 0) {
+      for (int64_t b = 0; b < x.batch; ++b) location[b * time] = 1;
+      origin = 0;
+    }
+    const float* all_filters = filters(run, x);
+    const int64_t padded_time = time + 2 * fields_.forward;
+    auto* padded = run.scratch<float>(padded_time);
+    std::fill_n(padded, padded_time, 0.0f);
+    // Of each step of the source, dynamic features and then static ones.
+    const auto width = static_cast<int64_t>(v_.size());
+    auto* features = run.scratch<float>(time * width);
+    return SourceAttention::attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
+      std::copy_n(location + b * time, time, padded + fields_.forward);
+      static_.apply(run, padded, 1, time, static_bias_.data(), false,
+                    features + fields_.dynamic_filters, width);
+      const float* made = all_filters + (b * x.time + t) * dynamic_.outputs();
+      const uint8_t* mask = source.item_mask(b);
+      for (int64_t j = 0; j < time; ++j)
+        weights[j] = mask[j] ? score(padded + j, made, features + j * width) : kLeastScore;
+      if (time > 0) kernels::softmax(weights, weights, time);
+      std::copy_n(weights, time, location + b * time);
+    });
+  }
+
+  Fields fields_;
+  std::vector<float> prior_;
+  ops::Linear static_;
+  std::vector<float> static_bias_;
+  ops::Linear hidden_;
+  std::vector<float> hidden_bias_;
+  ops::Linear dynamic_;
+  std::vector<float> dynamic_bias_;
+  std::vector<float> v_;  // of dynamic features, then of static ones
+  float v_bias_;
+};
+
+SL_REGISTER_LAYER(DynamicConvolutionAttention);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,143 @@
+// LocationSensitiveAttention: additive attention whose scores also depend on where it looked, at
+// the step before and in all (Chorowski et al. 2015; reference, of the TensorFlow version:
+// attention.LocationSensitiveAttention).
+#include "layers/attention/additive_scores.h"
+#include "layers/attention/source_attention.h"
+
+namespace sl {
+namespace {
+
+// The weights of the step before and their sum over all steps.
+constexpr int64_t kFeatures = 2;
+
+class LocationSensitiveAttention final : public SourceAttention {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : source(read_source_name(config)),
+          heads(config.integer("num_heads", 1)),
+          units(config.integer("units_per_head", 1)),
+          filters(config.integer("location_num_filters", 1)),
+          filter_size(config.integer("location_filter_size", 1)),
+          same(config.choice("location_filter_padding", {"same", "valid"}, 0) == 0) {}
+
+    std::string source;
+    int64_t heads, units, filters, filter_size;
+    bool same;
+  };
+
+  LocationSensitiveAttention(Fields fields, const Init& init)
+      : SourceAttention(fields.source, fields.heads, "probabilities"),
+        fields_(std::move(fields)),
+        scores_(fields_.heads, fields_.units, init.weights),
+        location_(read_location(init.weights)) {}
+
+  ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    if (input.mode == Mode::kStep) {
+      const int64_t time = source_time(declaration.constants());
+      declaration.state("location", DType::kFloat32, {input.batch, fields_.heads, time, kFeatures});
+      // A stream has looked at the source's first step before.
+      declaration.state("origin", DType::kFloat32, {1}, 1);
+    }
+    declare_emit(declaration, input);
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Source source = this->source(run);
+    const int64_t size = x.batch * fields_.heads * source.time * kFeatures;
+    auto* location = run.scratch<float>(size);
+    std::fill_n(location, size, 0.0f);
+    float origin = 1;
+    return attend(run, x, source, location, origin);
+  }
+  Sequence step(Run& run, const Sequence& x) const override {
+    auto* location = run.state<float>();
+    auto* origin = run.state<float>();
+    return attend(run, x, source(run), location, *origin);
+  }
+
+ private:
+  int64_t inputs() const override { return scores_.inputs(); }
+  int64_t source_channels() const override { return scores_.source_channels(); }
+
+  // For each head, filters and projection as one product with a window of [filter_size, kFeatures].
+  std::vector<ops::Linear> read_location(const WeightScope& weights) const {
+    const auto& [source, heads, units, filters, size, same] = fields_;
+    const std::vector<float> kernel =
+        weights.child("location_filters")
+            .floats("depthwise_kernel", {size, kFeatures, heads, filters});
+    const std::vector<float> projection =
+        weights.floats("location_projection", {heads, filters, units});
+    std::vector<ops::Linear> out;
+    const int64_t rows = size * kFeatures;
+    for (int64_t n = 0; n < heads; ++n) {
+      std::vector<double> sums(static_cast<size_t>(rows * units));
+      for (int64_t i = 0; i < rows; ++i) {
+        for (int64_t l = 0; l < filters; ++l) {
+          const double tap = kernel[static_cast<size_t>((i * heads + n) * filters + l)];
+          for (int64_t h = 0; h < units; ++h) {
+            sums[static_cast<size_t>(i * units + h)] +=
+                tap * projection[static_cast<size_t>((n * filters + l) * units + h)];
+          }
+        }
+      }
+      const std::vector<float> w(sums.begin(), sums.end());
+      out.emplace_back(w.data(), units, 1, rows, units);
+    }
+    return out;
+  }
+
+  // Adds to keys [time, heads, units] what the features around them make. `padded` is scratch.
+  void add_location(const Run& run, const float* location, int64_t time, float* padded,
+                    float* keys) const {
+    const int64_t reach = fields_.filter_size - 1;
+    const int64_t left = fields_.same ? reach / 2 : 0;
+    const int64_t rows = fields_.same ? time : std::max<int64_t>(0, time - reach);
+    const int64_t width = scores_.width();
+    std::fill_n(padded, (time + reach) * kFeatures, 0.0f);
+    for (int64_t n = 0; n < fields_.heads; ++n) {
+      std::copy_n(location + n * time * kFeatures, time * kFeatures, padded + left * kFeatures);
+      location_[static_cast<size_t>(n)].apply(run, padded, kFeatures, rows, nullptr, true,
+                                              keys + n * fields_.units, width);
+    }
+  }
+
+  // `location` is [batch, heads, source time, kFeatures], and is that of the last step on return.
+  Sequence attend(Run& run, const Sequence& x, const Source& source, float* location,
+                  float& origin) const {
+    const int64_t width = scores_.width(), time = source.time;
+    const int64_t count = fields_.heads * time;
+    if (origin != 0 && time > 0) {
+      for (int64_t i = 0; i < x.batch * fields_.heads; ++i)
+        std::fill_n(location + i * time * kFeatures, kFeatures, 1.0f);
+      origin = 0;
+    }
+    const float* queries = scores_.queries(run, masked(run, x), x.steps());
+    const float* keys = scores_.keys(run, source.values, source.batch * time);
+    auto* located = run.scratch<float>(time * width);
+    auto* padded = run.scratch<float>((time + fields_.filter_size - 1) * kFeatures);
+    auto* hidden = run.scratch<float>(width);
+    return SourceAttention::attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
+      float* looked = location + b * count * kFeatures;
+      std::copy_n(keys + b * time * width, time * width, located);
+      add_location(run, looked, time, padded, located);
+      scores_.weigh(queries + (b * x.time + t) * width, located, source.item_mask(b), time, hidden,
+                    weights);
+      for (int64_t i = 0; i < count; ++i) {
+        looked[i * kFeatures] = weights[i];
+        looked[i * kFeatures + 1] += weights[i];
+      }
+    });
+  }
+
+  Fields fields_;
+  AdditiveScores scores_;
+  std::vector<ops::Linear> location_;  // by head
+};
+
+SL_REGISTER_LAYER(LocationSensitiveAttention);
+
+}  // namespace
+}  // namespace sl

@@ -1,0 +1,88 @@
+#include "layers/attention/source_attention.h"
+
+#include <cstring>
+
+#include "kernels/pointwise.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+
+std::string read_source_name(Config& config) {
+  std::string name = config.string("source_name");
+  if (name.empty()) config.error("source_name", "expected the name of a constant, got \"\"");
+  return name;
+}
+
+std::vector<ConstantSpec> SourceAttention::constants() const {
+  ConstantSpec spec;
+  spec.name = source_;
+  spec.kind = ConstantSpec::Kind::kSequence;
+  spec.channels = Shape{source_channels()};
+  return {spec};
+}
+
+ChannelSpec SourceAttention::output_spec(const ChannelSpec& input,
+                                         const Constants& constants) const {
+  if (input != *implied_input()) {
+    fail(Code::kShape, "{} \"{}\": expected {}, got {}", type(), name(),
+         to_string(*implied_input()), to_string(input));
+  }
+  const Sequence& source = constants.get(source_).sequence;
+  if (source.channels.rank() != 1 || source.dtype == DType::kComplex64) {
+    fail(Code::kShape,
+         "{} \"{}\": constant \"{}\" is {}: expected real numbers of one channel axis", type(),
+         name(), source_, to_string(source.spec()));
+  }
+  return {DType::kFloat32, {heads_, source.channels[0]}};
+}
+
+std::optional<ChannelSpec> SourceAttention::implied_input() const {
+  return ChannelSpec{DType::kFloat32, {inputs()}};
+}
+
+int64_t SourceAttention::source_time(const Constants& constants) const {
+  return constants.get(source_).sequence.time;
+}
+
+void SourceAttention::declare_emit(Declaration& declaration, const SequenceSpec& input) const {
+  SequenceSpec spec = input;
+  spec.channels = {DType::kFloat32, {heads_, source_time(declaration.constants())}};
+  declaration.emit(emit_, spec);
+}
+
+const float* SourceAttention::masked(Run& run, const Sequence& x) {
+  const float* from = ops::as_floats(run, x, DType::kFloat32);
+  const int64_t size = x.frame_size();
+  auto* to = run.scratch<float>(x.size());
+  for (int64_t i = 0; i < x.steps(); ++i) {
+    if (x.mask[i]) {
+      std::copy_n(from + i * size, size, to + i * size);
+    } else {
+      std::fill_n(to + i * size, size, 0.0f);
+    }
+  }
+  return to;
+}
+
+SourceAttention::Source SourceAttention::source(Run& run) const {
+  const Sequence& given = run.constants().get(source_).sequence;
+  return {masked(run, given), given.mask, given.batch, given.time, given.channels[0]};
+}
+
+Sequence SourceAttention::next_emit(Run& run, const Sequence& x) {
+  const Sequence wanted = run.next_emit();
+  if (wanted.mask) std::memcpy(wanted.mask, x.mask, static_cast<size_t>(x.steps()));
+  return wanted;
+}
+
+void SourceAttention::sum(const Source& source, int64_t b, const float* weights, float* y) const {
+  const int64_t channels = source.channels;
+  std::fill_n(y, heads_ * channels, 0.0f);
+  for (int64_t j = 0; j < source.time; ++j) {
+    const float* step = source.item(b) + j * channels;
+    for (int64_t n = 0; n < heads_; ++n)
+      kernels::axpy(weights[n * source.time + j], step, y + n * channels, channels);
+  }
+}
+
+}  // namespace sl

@@ -1,0 +1,80 @@
+// Attention to a constant sequence, with weights for all of its steps: y[t, head] = sum over j of
+// weight[t, head, j] source[j].
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "layers/builder.h"
+
+namespace sl {
+
+// The source's name, a field that all have.
+std::string read_source_name(Config& config);
+
+class SourceAttention : public Layer {
+ public:
+  std::vector<ConstantSpec> constants() const final;
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const final;
+  std::optional<ChannelSpec> implied_input() const final;
+
+ protected:
+  // The source, as the run's scratch has it: float32, zeros where it is invalid.
+  struct Source {
+    const float* values;
+    const uint8_t* mask;
+    int64_t batch;
+    int64_t time;
+    int64_t channels;
+
+    const float* item(int64_t b) const { return values + b * time * channels; }
+    const uint8_t* item_mask(int64_t b) const { return mask + b * time; }
+  };
+
+  SourceAttention(std::string source, int64_t heads, std::string emit)
+      : source_(std::move(source)), emit_(std::move(emit)), heads_(heads) {}
+
+  int64_t heads() const { return heads_; }
+  // Channels of x.
+  virtual int64_t inputs() const = 0;
+  // And of the source, where the weights tell.
+  virtual int64_t source_channels() const { return kAnySize; }
+
+  // Steps of the source.
+  int64_t source_time(const Constants& constants) const;
+  void declare_emit(Declaration& declaration, const SequenceSpec& input) const;
+  Source source(Run& run) const;
+  // x in scratch, zeros where it is invalid: what state is made of must not be NaN.
+  static const float* masked(Run& run, const Sequence& x);
+
+  // weigh(b, t, weights) makes the weights [heads, source time] of a step, in the order of steps,
+  // valid or not.
+  template <typename Fn>
+  Sequence attend(Run& run, const Sequence& x, const Source& source, Fn&& weigh) const {
+    const Sequence y = run.output_like(x, {DType::kFloat32, {heads_, source.channels}});
+    const int64_t count = heads_ * source.time;
+    auto* weights = run.scratch<float>(count);
+    const Sequence wanted = next_emit(run, x);
+    for (int64_t b = 0; b < x.batch; ++b) {
+      for (int64_t t = 0; t < x.time; ++t) {
+        weigh(b, t, weights);
+        if (!*x.mask_at(b, t)) std::fill(weights, weights + count, 0.0f);
+        if (wanted.values) std::copy_n(weights, count, wanted.floats() + (b * x.time + t) * count);
+        sum(source, b, weights, y.floats() + (b * x.time + t) * y.frame_size());
+      }
+    }
+    return y;
+  }
+
+ private:
+  static Sequence next_emit(Run& run, const Sequence& x);
+  void sum(const Source& source, int64_t b, const float* weights, float* y) const;
+
+  std::string source_, emit_;
+  int64_t heads_;
+};
+
+}  // namespace sl
