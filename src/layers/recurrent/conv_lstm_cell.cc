@@ -1,6 +1,7 @@
 // Flax's ConvLSTMCell (reference: flax.linen.recurrent): gates [i g f o] of two convolutions over
 // the channels' leading axes; c = sigmoid(f + 1) c + sigmoid(i) tanh(g); h = sigmoid(o) tanh(c).
 #include <algorithm>
+#include <nlohmann/json.hpp>
 
 #include "kernels/pointwise.h"
 #include "layers/recurrent/cell.h"
@@ -28,6 +29,17 @@ struct ConvFields : CellFields {
       if (std::any_of(strides->begin(), strides->end(), [](int64_t s) { return s != 1; }))
         config.error("strides", "expected 1: the carry keeps its shape");
     }
+    read_padding(config);
+    config.finish();
+  }
+
+  // Each axis' low side; whatever pads it keeps the shape, for the carry has one.
+  void read_padding(Config& config) {
+    const Json* json = config.raw("padding");
+    if (json && (json->is_array() || json->is_number())) {
+      read_numbers(config, *json);
+      return;
+    }
     const size_t how =
         config.choice("padding", {"SAME", "CIRCULAR", "REFLECT", "CAUSAL", "VALID"}, 0);
     edge = how == 1 ? Edge::kCircular : how == 2 ? Edge::kReflect : Edge::kZero;
@@ -38,8 +50,26 @@ struct ConvFields : CellFields {
         config.error("padding", "expected one that keeps the shape: VALID does so for size 1 only");
       before.push_back(how == 3 ? k - 1 : (k - 1) / 2);
     }
-    config.finish();
   }
+  // A number for both sides of all axes, or for each axis a number or [low, high].
+  void read_numbers(const Config& config, const Json& json) {
+    for (size_t axis = 0; axis < kernel_size.size(); ++axis) {
+      const bool listed = json.is_array();
+      const Json* of = !listed ? &json : axis < json.size() ? &json[axis] : nullptr;
+      const bool pair = of && of->is_array() && of->size() == 2;
+      const Json* low = pair ? &(*of)[0] : of;
+      const Json* high = pair ? &(*of)[1] : of;
+      if (!low || !low->is_number_integer() || !high->is_number_integer() ||
+          (listed && json.size() != kernel_size.size())) {
+        config.error("padding", "expected an integer or [low, high] for each axis");
+      }
+      const auto l = low->get<int64_t>(), h = high->get<int64_t>();
+      if (l < 0 || l > kernel_size[axis] || h != kernel_size[axis] - 1 - l)
+        config.error("padding", "expected low + high = kernel_size - 1, which keeps the shape");
+      before.push_back(l);
+    }
+  }
+
   std::vector<int64_t> kernel_size;
   std::vector<int64_t> before;  // padding on the low side
   bool use_bias;
