@@ -121,17 +121,19 @@ TEST_CASE("a custom layer is an RNN's cell", "[rnn]") {
   callbacks.step = sum_step;
   sl_registry* registry = nullptr;
   cli::check([&](sl_error* e) { return sl_registry_create(&registry, e); });
-  cli::check([&](sl_error* e) { return sl_registry_add(registry, "Sum", &callbacks, e); });
+  cli::check([&](sl_error* e) { return sl_registry_add(registry, "RunningSum", &callbacks, e); });
   sl_layer_options options = SL_LAYER_OPTIONS_INIT;
   options.registry = registry;
   float x[8] = {1, 2, 3, 50, 10, 20, 30, 40}, y[8];
   uint8_t mask[8] = {1, 1, 1, 0, 1, 1, 1, 1}, out_mask[8];
   sl_sequence out = view(2, 4, 1, y, out_mask);
-  const cli::Layer forward = make_model(R"({"type":"RNN","cell":{"type":"Sum"}})", 1, &options);
+  const cli::Layer forward =
+      make_model(R"({"type":"RNN","cell":{"type":"RunningSum"}})", 1, &options);
   run_layer(forward.get(), view(2, 4, 1, x, mask), &out);
   CHECK((y[2] == 6 && y[4] == 10 && y[7] == 100));
-  const cli::Layer backward = make_model(
-      R"({"type":"RNN","cell":{"type":"Sum"},"reverse":true,"keep_order":true})", 1, &options);
+  const cli::Layer backward =
+      make_model(R"({"type":"RNN","cell":{"type":"RunningSum"},"reverse":true,"keep_order":true})",
+                 1, &options);
   run_layer(backward.get(), view(2, 4, 1, x, mask), &out);
   CHECK((y[0] == 6 && y[1] == 5 && y[2] == 3 && y[4] == 100 && y[7] == 40));
   sl_registry_free(registry);
