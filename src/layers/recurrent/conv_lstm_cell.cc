@@ -73,7 +73,7 @@ struct ConvFields : CellFields {
   std::vector<int64_t> kernel_size;
   std::vector<int64_t> before;  // padding on the low side
   bool use_bias;
-  Edge edge;
+  Edge edge = Edge::kZero;
 };
 
 class ConvLstmCell final : public Cell {
