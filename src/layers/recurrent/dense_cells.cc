@@ -1,0 +1,315 @@
+// Flax's cells of dense gates (reference: flax.linen.recurrent). All gates' kernels lie side by
+// side in one product for the input and one for the carry.
+//   LSTMCell, OptimizedLSTMCell: c = f c + i g; h = o a(c)
+//   SimpleCell: h = a(x Wi + b + h Wh [+ h])
+//   GRUCell: n = a(x Wn + b + r (h Un + bn)); h = (1 - z) n + z h; unless reset_after, (r h) Un
+//   MGUCell: n = a(x Wn + b + f (h Un + bn)); h = (1 - f) n + f h; f is 1 in n without reset_gate
+#include <algorithm>
+
+#include "kernels/lstm.h"
+#include "kernels/pointwise.h"
+#include "layers/recurrent/cell.h"
+#include "ops/activation.h"
+#include "ops/elementwise.h"
+#include "ops/linear.h"
+
+namespace sl {
+
+CellFields::CellFields(Config& config)
+    : features(config.integer("features", 1)),
+      dtype(config.optional_dtype("dtype")),
+      param_dtype(config.dtype("param_dtype", DType::kFloat32)),
+      first_carry(config.choice("carry_init", {"zeros", "ones"}, 0) == 1 ? 1.0f : 0.0f) {
+  config.ignore({"name", "kernel_init", "recurrent_kernel_init", "bias_init"});
+}
+
+namespace {
+
+using kernels::Binary;
+using kernels::Unary;
+
+enum class Kind { kLstm, kSimple, kGru, kMgu };
+
+struct DenseFields : CellFields {
+  DenseFields(Config& config, Kind kind_)
+      : CellFields(config),
+        kind(kind_),
+        activation(read_activation(config, "activation_fn", "tanh")) {
+    if (kind != Kind::kSimple) gate = read_activation(config, "gate_fn", "sigmoid");
+    if (kind == Kind::kSimple) residual = config.boolean("residual", false);
+    if (kind == Kind::kGru) reset = config.boolean("reset_after", true);
+    if (kind == Kind::kMgu) {
+      reset = config.boolean("reset_gate", true);
+      config.ignore({"forget_bias_init", "activation_bias_init"});
+    }
+    config.finish();
+  }
+  Kind kind;
+  Activation activation, gate;
+  bool residual = false;
+  bool reset = false;  // GRUCell: after the product; MGUCell: at all
+};
+
+// The gates' names in the weights, in the order in which they lie side by side.
+std::vector<std::string> gates_of(Kind kind) {
+  switch (kind) {
+    case Kind::kLstm:
+      return {"i", "f", "g", "o"};
+    case Kind::kSimple:
+      return {""};
+    case Kind::kGru:
+      return {"r", "z", "n"};
+    case Kind::kMgu:
+      return {"f", "n"};
+  }
+  return {};
+}
+
+class DenseCell final : public Cell {
+ public:
+  DenseCell(const DenseFields& fields, const WeightScope& weights)
+      : fields_(fields),
+        gates_(static_cast<int64_t>(gates_of(fields.kind).size())),
+        halves_weights_(fields.dtype.value_or(fields.param_dtype)),
+        input_(merged("i", kAnySize, 0, gates_, weights)),
+        recurrent_(merged("h", fields.features, 0, early_gates(), weights)),
+        input_bias_(static_cast<size_t>(gates_ * fields.features)),
+        recurrent_bias_(input_bias_.size()) {
+    if (early_gates() < gates_)
+      late_.push_back(merged("h", fields.features, early_gates(), gates_, weights));
+    const bool lstm = fields_.kind == Kind::kLstm;
+    for (int64_t gate = 0; gate < gates_; ++gate) {
+      const std::string name = gates_of(fields_.kind)[static_cast<size_t>(gate)];
+      const bool last = gate == gates_ - 1;
+      const bool both = fields_.reset && last;
+      read_bias(lstm ? "h" + name : "i" + name, gate, weights,
+                lstm ? recurrent_bias_ : input_bias_);
+      if (both) read_bias("h" + name, gate, weights, recurrent_bias_);
+    }
+  }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const std::string& layer) const override {
+    if (input.shape != Shape{input_.inputs()}) {
+      fail(Code::kShape, "RNN \"{}\": expected channels [{}], got {}", layer, input_.inputs(),
+           to_string(input.shape));
+    }
+    const DType compute = fields_.compute(input.dtype);
+    if (!is_float(compute) || input.dtype == DType::kComplex64)
+      fail(Code::kShape, "RNN \"{}\": cannot compute on {}", layer, name_of(input.dtype));
+    return {promote_inexact(compute, fields_.param_dtype), {fields_.features}};
+  }
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, {input_.inputs()}};
+  }
+  bool has_c() const override { return fields_.kind == Kind::kLstm; }
+  DType compute(DType input) const override { return fields_.compute(input); }
+  float first_carry() const override { return fields_.first_carry; }
+  int64_t projection_size(const Shape&) const override { return gates_ * fields_.features; }
+  int64_t scratch_size(const Shape&, int64_t rows) const override {
+    return rows * (gates_ + 1) * fields_.features;
+  }
+
+  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input, float*,
+               float* z) const override {
+    const DType dtype = compute(input.dtype);
+    const int64_t size = gates_ * fields_.features;
+    // Of the sum of both biases nothing is rounded in float32; a GRU's or MGU's stay apart.
+    const std::vector<float>& bias =
+        fields_.kind == Kind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
+    product(run, input_, x, input_.inputs(), rows, bias.data(), z, size, dtype);
+  }
+
+  void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, float* c, float* h,
+               float* scratch) const override {
+    const DType dtype = compute(input.dtype);
+    const int64_t units = fields_.features, size = gates_ * units;
+    if (dtype == DType::kFloat32 &&
+        (fields_.kind == Kind::kLstm || fields_.kind == Kind::kSimple)) {
+      recurrent_.apply(run, h, units, rows, nullptr, true, z, size);
+    } else {
+      const float* from = h;
+      if (dtype != DType::kFloat32) {
+        float* rounded = scratch + rows * size;
+        std::copy_n(h, rows * units, rounded);
+        ops::round_to(dtype, rounded, rows * units);
+        from = rounded;
+      }
+      product(run, recurrent_, from, units, rows, recurrent_bias_.data(), scratch, size, dtype);
+    }
+    if (!late_.empty()) reset_before(run, z, rows, h, scratch, dtype);
+    for (int64_t row = 0; row < rows; ++row) {
+      cell(z + row * size, scratch + row * size, c ? c + row * units : nullptr, h + row * units,
+           dtype);
+    }
+  }
+
+ private:
+  // How many gates are one product with the carry as it is.
+  int64_t early_gates() const {
+    return fields_.kind == Kind::kGru && !fields_.reset ? gates_ - 1 : gates_;
+  }
+
+  ops::Linear merged(const char* side, int64_t inputs, int64_t begin, int64_t end,
+                     const WeightScope& weights) const {
+    const int64_t units = fields_.features, columns = (end - begin) * units;
+    std::vector<float> all;
+    for (int64_t gate = begin; gate < end; ++gate) {
+      const std::string name = side + gates_of(fields_.kind)[static_cast<size_t>(gate)];
+      const Tensor kernel = weights.child(name).get("kernel", {inputs, units});
+      inputs = kernel.shape[0];
+      std::vector<float> values = to_floats(kernel);
+      ops::round_to(halves_weights_, values.data(), static_cast<int64_t>(values.size()));
+      all.resize(static_cast<size_t>(inputs * columns));
+      for (int64_t i = 0; i < inputs; ++i)
+        std::copy_n(values.data() + i * units, units,
+                    all.data() + i * columns + (gate - begin) * units);
+    }
+    return ops::Linear(all.data(), columns, 1, inputs, columns);
+  }
+
+  void read_bias(const std::string& name, int64_t gate, const WeightScope& weights,
+                 std::vector<float>& to) const {
+    const int64_t units = fields_.features;
+    std::vector<float> bias = weights.child(name).floats("bias", {units});
+    ops::round_to(halves_weights_, bias.data(), units);
+    std::copy_n(bias.data(), units, to.data() + gate * units);
+  }
+
+  // y = x W + bias, in halves rounded after each of both.
+  static void product(const Run& run, const ops::Linear& linear, const float* x, int64_t x_stride,
+                      int64_t rows, const float* bias, float* y, int64_t y_stride, DType dtype) {
+    const bool halves = dtype != DType::kFloat32;
+    linear.apply(run, x, x_stride, rows, halves ? nullptr : bias, false, y, y_stride);
+    if (!halves) return;
+    for (int64_t row = 0; row < rows; ++row) {
+      float* to = y + row * y_stride;
+      ops::round_to(dtype, to, linear.outputs());
+      kernels::binary(Binary::kAdd, to, bias, to, linear.outputs());
+      ops::round_to(dtype, to, linear.outputs());
+    }
+  }
+
+  void combine(Binary op, const float* a, const float* b, float* to, DType dtype) const {
+    kernels::binary(op, a, b, to, fields_.features);
+    ops::round_to(dtype, to, fields_.features);
+  }
+  DType carried(DType dtype) const { return promote_inexact(dtype, fields_.param_dtype); }
+
+  // GRUCell: the product of r h, which needs r.
+  void reset_before(const Run& run, float* z, int64_t rows, const float* h, float* u,
+                    DType dtype) const {
+    const int64_t units = fields_.features, size = gates_ * units;
+    float* gated = u + rows * size;
+    for (int64_t row = 0; row < rows; ++row) {
+      float* r = z + row * size;
+      combine(Binary::kAdd, r, u + row * size, r, dtype);
+      ops::activate(r, units, fields_.gate, dtype);
+      combine(Binary::kMultiply, r, h + row * units, gated + row * units, dtype);
+    }
+    product(run, late_.front(), gated, units, rows, recurrent_bias_.data() + 2 * units,
+            u + 2 * units, size, dtype);
+  }
+
+  void cell(float* z, float* u, float* c, float* h, DType dtype) const {
+    switch (fields_.kind) {
+      case Kind::kLstm:
+        return lstm(z, u, c, h, dtype);
+      case Kind::kSimple:
+        return simple(z, u, h, dtype);
+      case Kind::kGru:
+        return gru(z, u, h, dtype);
+      case Kind::kMgu:
+        return mgu(z, u, h, dtype);
+    }
+  }
+
+  void lstm(float* z, const float* u, float* c, float* h, DType dtype) const {
+    const int64_t units = fields_.features;
+    const DType carry = carried(dtype);
+    if (dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
+        fields_.gate.op == Unary::kSigmoid) {
+      kernels::lstm_cell(z, c, h, units);
+      return;
+    }
+    for (int64_t gate = 0; gate < 4; ++gate) {
+      float* to = z + gate * units;
+      if (dtype != DType::kFloat32) combine(Binary::kAdd, to, u + gate * units, to, dtype);
+      ops::activate(to, units, gate == 2 ? fields_.activation : fields_.gate, dtype);
+    }
+    combine(Binary::kMultiply, z, z + 2 * units, z, dtype);
+    combine(Binary::kMultiply, z + units, c, c, carry);
+    combine(Binary::kAdd, c, z, c, carry);
+    std::copy_n(c, units, h);
+    ops::activate(h, units, fields_.activation, carry);
+    combine(Binary::kMultiply, z + 3 * units, h, h, carry);
+  }
+
+  void simple(float* z, const float* u, float* h, DType dtype) const {
+    if (dtype != DType::kFloat32) combine(Binary::kAdd, z, u, z, dtype);
+    const DType sum = fields_.residual ? carried(dtype) : dtype;
+    if (fields_.residual) combine(Binary::kAdd, z, h, z, sum);
+    ops::activate(z, fields_.features, fields_.activation, sum);
+    std::copy_n(z, fields_.features, h);
+  }
+
+  void gru(float* z, float* u, float* h, DType dtype) const {
+    const int64_t units = fields_.features;
+    for (int64_t gate = fields_.reset ? 0 : 1; gate < 2; ++gate) {
+      combine(Binary::kAdd, z + gate * units, u + gate * units, z + gate * units, dtype);
+      ops::activate(z + gate * units, units, fields_.gate, dtype);
+    }
+    float* n = z + 2 * units;
+    float* from = u + 2 * units;
+    if (fields_.reset) combine(Binary::kMultiply, z, from, from, dtype);
+    combine(Binary::kAdd, n, from, n, dtype);
+    ops::activate(n, units, fields_.activation, dtype);
+    blend(z + units, n, h, z, dtype);
+  }
+
+  void mgu(float* z, float* u, float* h, DType dtype) const {
+    const int64_t units = fields_.features;
+    float* n = z + units;
+    combine(Binary::kAdd, z, u, z, dtype);
+    ops::activate(z, units, fields_.gate, dtype);
+    if (fields_.reset) combine(Binary::kMultiply, z, u + units, u + units, dtype);
+    combine(Binary::kAdd, n, u + units, n, dtype);
+    ops::activate(n, units, fields_.activation, dtype);
+    blend(z, n, h, u, dtype);
+  }
+
+  // h = (1 - keep) n + keep h; `spare` is used up.
+  void blend(const float* keep, float* n, float* h, float* spare, DType dtype) const {
+    const int64_t units = fields_.features;
+    combine(Binary::kMultiply, keep, h, h, carried(dtype));
+    kernels::binary_scalar(Binary::kSubtract, keep, 1.0f, spare, units);
+    kernels::binary_scalar(Binary::kMultiply, spare, -1.0f, spare, units);
+    ops::round_to(dtype, spare, units);
+    combine(Binary::kMultiply, spare, n, n, dtype);
+    combine(Binary::kAdd, n, h, h, carried(dtype));
+  }
+
+  DenseFields fields_;
+  int64_t gates_;
+  DType halves_weights_;  // what the weights are rounded to
+  ops::Linear input_;
+  ops::Linear recurrent_;
+  std::vector<ops::Linear> late_;  // the last gate's, if it waits for the reset gate
+  std::vector<float> input_bias_, recurrent_bias_;
+};
+
+}  // namespace
+
+std::unique_ptr<Cell> make_dense_cell(Config& config, const WeightScope& weights) {
+  const std::pair<const char*, Kind> kinds[] = {{"LSTMCell", Kind::kLstm},
+                                                {"OptimizedLSTMCell", Kind::kLstm},
+                                                {"SimpleCell", Kind::kSimple},
+                                                {"GRUCell", Kind::kGru},
+                                                {"MGUCell", Kind::kMgu}};
+  for (const auto& [name, kind] : kinds) {
+    if (config.type() == name)
+      return std::make_unique<DenseCell>(DenseFields(config, kind), weights);
+  }
+  return nullptr;
+}
+
+}  // namespace sl
