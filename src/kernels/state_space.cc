@@ -1,0 +1,230 @@
+#include "kernels/state_space.h"
+
+#include <complex>
+
+#include "kernels/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/state_space.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/simd_math_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace sl::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+constexpr int64_t kChunk = 64;
+
+// A vector of complex values.
+struct Complex {
+  VF re;
+  VF im;
+};
+
+HWY_INLINE Complex load(const float* x) {
+  return {hn::LoadU(DF(), x), hn::LoadU(DF(), x + kBankLanes)};
+}
+
+HWY_INLINE void store(Complex x, float* y) {
+  hn::StoreU(x.re, DF(), y);
+  hn::StoreU(x.im, DF(), y + kBankLanes);
+}
+
+// a * x + y
+HWY_INLINE Complex multiply_add(Complex a, Complex x, Complex y) {
+  return {hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y.re)),
+          hn::MulAdd(a.im, x.re, hn::MulAdd(a.re, x.im, y.im))};
+}
+
+HWY_INLINE Complex scale_add(Complex a, VF x, Complex y) {
+  return {hn::MulAdd(a.re, x, y.re), hn::MulAdd(a.im, x, y.im)};
+}
+
+HWY_INLINE VF real_add(Complex a, Complex x, VF y) {
+  return hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y));
+}
+
+// One vector of channels. Each state stays in registers for all steps; u and y are
+// [steps, kBankLanes].
+HWY_INLINE void diagonal_lanes(const float* row, int64_t n, const float* u, int64_t steps,
+                               float* state, float* y) {
+  const DF d;
+  for (int64_t i = 0; i < n; ++i, row += bank_row(false), state += 2 * kBankLanes) {
+    const Complex a = load(row), b = load(row + 2 * kBankLanes), c = load(row + 4 * kBankLanes);
+    Complex x = load(state);
+    for (int64_t t = 0; t < steps; ++t) {
+      float* out = y + t * kBankLanes;
+      x = multiply_add(a, x,
+                       scale_add(b, hn::LoadU(d, u + t * kBankLanes), {hn::Zero(d), hn::Zero(d)}));
+      hn::StoreU(real_add(c, x, hn::LoadU(d, out)), d, out);
+    }
+    store(x, state);
+  }
+}
+
+// The same of rank one: the next step's r . x is summed along with the output.
+HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
+                               float* states, float* y) {
+  const DF d;
+  Complex feedback{hn::Zero(d), hn::Zero(d)};
+  for (int64_t i = 0; i < n; ++i) {
+    feedback = multiply_add(load(rows + i * bank_row(true) + 8 * kBankLanes),
+                            load(states + i * 2 * kBankLanes), feedback);
+  }
+  for (int64_t t = 0; t < steps; ++t) {
+    const VF in = hn::LoadU(d, u + t * kBankLanes);
+    VF out = hn::LoadU(d, y + t * kBankLanes);
+    Complex next{hn::Zero(d), hn::Zero(d)};
+    const float* row = rows;
+    float* state = states;
+    for (int64_t i = 0; i < n; ++i, row += bank_row(true), state += 2 * kBankLanes) {
+      const Complex drive = scale_add(load(row + 2 * kBankLanes), in, {hn::Zero(d), hn::Zero(d)});
+      const Complex x = multiply_add(load(row), load(state),
+                                     multiply_add(load(row + 6 * kBankLanes), feedback, drive));
+      store(x, state);
+      out = real_add(load(row + 4 * kBankLanes), x, out);
+      next = multiply_add(load(row + 8 * kBankLanes), x, next);
+    }
+    feedback = next;
+    hn::StoreU(out, d, y + t * kBankLanes);
+  }
+}
+
+HWY_INLINE Complex diagonal_step(Complex a, Complex x, float* v, int64_t n) {
+  const DF d;
+  x = multiply_add(a, x, {hn::LoadU(d, v), hn::LoadU(d, v + n)});
+  hn::StoreU(x.re, d, v);
+  hn::StoreU(x.im, d, v + n);
+  return x;
+}
+
+}  // namespace
+
+void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
+                   float* y) {
+  const int64_t first = group * kBankLanes;
+  const int64_t count = std::min(kBankLanes, bank.channels - first);
+  const float* rows = bank.coefficients + group * bank.n * bank_row(bank.rank_one);
+  HWY_ALIGN float in[kChunk * kBankLanes] = {};
+  HWY_ALIGN float out[kChunk * kBankLanes] = {};
+  for (int64_t begin = 0; begin < steps; begin += kChunk) {
+    const int64_t size = std::min(kChunk, steps - begin);
+    for (int64_t t = 0; t < size; ++t) {
+      const float* from = u + (begin + t) * bank.channels + first;
+      for (int64_t j = 0; j < count; ++j) {
+        in[t * kBankLanes + j] = from[j];
+        out[t * kBankLanes + j] = bank.d[first + j] * from[j];
+      }
+    }
+    for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
+      if (bank.rank_one) {
+        rank_one_lanes(rows + j, bank.n, in + j, size, state + j, out + j);
+      } else {
+        diagonal_lanes(rows + j, bank.n, in + j, size, state + j, out + j);
+      }
+    }
+    for (int64_t t = 0; t < size; ++t) {
+      std::copy_n(out + t * kBankLanes, count, y + (begin + t) * bank.channels + first);
+    }
+  }
+}
+
+void diagonal_scan_all(const float* a, int64_t n, int64_t steps, float* v, float* state) {
+  const DF d;
+  int64_t i = 0;
+  for (; i + kFloatLanes <= n; i += kFloatLanes) {
+    const Complex factor{hn::LoadU(d, a + i), hn::LoadU(d, a + n + i)};
+    Complex x{hn::LoadU(d, state + i), hn::LoadU(d, state + n + i)};
+    for (int64_t t = 0; t < steps; ++t) x = diagonal_step(factor, x, v + t * 2 * n + i, n);
+    hn::StoreU(x.re, d, state + i);
+    hn::StoreU(x.im, d, state + n + i);
+  }
+  for (; i < n; ++i) {
+    float re = state[i], im = state[n + i];
+    for (int64_t t = 0; t < steps; ++t) {
+      float* now = v + t * 2 * n + i;
+      const float before = re;
+      re = now[0] + a[i] * re - a[n + i] * im;
+      im = now[n] + a[i] * im + a[n + i] * before;
+      now[0] = re;
+      now[n] = im;
+    }
+    state[i] = re;
+    state[n + i] = im;
+  }
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sl::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace sl::kernels {
+
+HWY_EXPORT(bank_scan_all);
+HWY_EXPORT(diagonal_scan_all);
+
+void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
+               float* y) {
+  HWY_DYNAMIC_DISPATCH(bank_scan_all)(bank, group, u, steps, state, y);
+}
+
+void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state) {
+  HWY_DYNAMIC_DISPATCH(diagonal_scan_all)(a, n, steps, v, state);
+}
+
+namespace reference {
+namespace {
+
+using Value = std::complex<double>;
+
+Value value_at(const float* x, int64_t gap) { return {x[0], x[gap]}; }
+
+}  // namespace
+
+void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
+               float* y) {
+  const int64_t row = bank_row(bank.rank_one), pair = 2 * kBankLanes;
+  for (int64_t j = 0; j < std::min(kBankLanes, bank.channels - group * kBankLanes); ++j) {
+    const int64_t channel = group * kBankLanes + j;
+    const float* rows = bank.coefficients + group * bank.n * row + j;
+    for (int64_t t = 0; t < steps; ++t) {
+      const double in = u[t * bank.channels + channel];
+      double out = bank.d[channel] * in;
+      Value feedback = 0;
+      for (int64_t i = 0; bank.rank_one && i < bank.n; ++i) {
+        feedback += value_at(rows + i * row + 4 * pair, kBankLanes) *
+                    value_at(state + i * pair + j, kBankLanes);
+      }
+      for (int64_t i = 0; i < bank.n; ++i) {
+        const float* at = rows + i * row;
+        float* x = state + i * pair + j;
+        Value next = value_at(at, kBankLanes) * value_at(x, kBankLanes) +
+                     value_at(at + pair, kBankLanes) * in;
+        if (bank.rank_one) next += value_at(at + 3 * pair, kBankLanes) * feedback;
+        out += (value_at(at + 2 * pair, kBankLanes) * next).real();
+        x[0] = static_cast<float>(next.real());
+        x[kBankLanes] = static_cast<float>(next.imag());
+      }
+      y[t * bank.channels + channel] = static_cast<float>(out);
+    }
+  }
+}
+
+void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state) {
+  for (int64_t t = 0; t < steps; ++t) {
+    for (int64_t i = 0; i < n; ++i) {
+      float* now = v + t * 2 * n + i;
+      const Value x = value_at(a + i, n) * value_at(state + i, n) + value_at(now, n);
+      now[0] = state[i] = static_cast<float>(x.real());
+      now[n] = state[n + i] = static_cast<float>(x.imag());
+    }
+  }
+}
+
+}  // namespace reference
+}  // namespace sl::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,42 @@
+#pragma once
+
+#include <cstdint>
+
+namespace sl::kernels {
+
+// Channels are scanned side by side in groups of this many, on every instruction set.
+constexpr int64_t kBankLanes = 16;
+
+// Linear recurrences of one real input and output each, with complex states of n values:
+// x = a x + q (r . x) + b u; y = Re(c . x) + d u. A group's coefficients lie together: for each of
+// the n values a, b, c and, if of rank one, q, r, each as kBankLanes real parts and then as many
+// imaginary ones. Lanes past the last channel are zero.
+struct Bank {
+  const float* coefficients;
+  const float* d;  // [channels]
+  int64_t channels;
+  int64_t n;
+  bool rank_one;
+};
+
+// Floats that a bank has for each value of a group.
+constexpr int64_t bank_row(bool rank_one) { return (rank_one ? 5 : 3) * 2 * kBankLanes; }
+
+// The channels of one group, through `steps` rows of u and y of all channels. `state` is
+// [n, 2, kBankLanes]. y must not overlap u.
+void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
+               float* y);
+
+// x = a x + v for the n complex values of each of `steps` rows v, which are replaced by x. Real
+// parts come first, then imaginary ones: in a, in each row and in `state`, which is the x before
+// and after.
+void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state);
+
+namespace reference {
+
+void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
+               float* y);
+void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state);
+
+}  // namespace reference
+}  // namespace sl::kernels

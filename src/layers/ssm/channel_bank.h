@@ -1,0 +1,71 @@
+// State-space layers whose channels each have a system of their own: S4 and S4D.
+#pragma once
+
+#include <vector>
+
+#include "kernels/state_space.h"
+#include "layers/ssm/discretization.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+
+// Systems as kernels::Bank has them, one for each channel.
+class ChannelBank {
+ public:
+  // One channel's coefficients, n of each; q and r only of rank one.
+  struct System {
+    std::vector<complex128> a, b, c, q, r;
+  };
+
+  ChannelBank(int64_t n, bool rank_one, std::vector<float> d)
+      : n_(n),
+        rank_one_(rank_one),
+        d_(std::move(d)),
+        coefficients_(static_cast<size_t>(groups() * n * kernels::bank_row(rank_one))) {}
+
+  int64_t channels() const { return static_cast<int64_t>(d_.size()); }
+  int64_t groups() const { return ceil_div(channels(), kernels::kBankLanes); }
+  Shape state_shape(int64_t batch) const { return {batch, groups(), n_, 2, kernels::kBankLanes}; }
+
+  void set(int64_t channel, const System& system) {
+    put(channel, 0, system.a);
+    put(channel, 1, system.b);
+    put(channel, 2, system.c);
+    if (!rank_one_) return;
+    put(channel, 3, system.q);
+    put(channel, 4, system.r);
+  }
+
+  // x is float32; `state` has state_shape.
+  void scan(const Run& run, const Sequence& x, float* state, const Sequence& y) const {
+    const kernels::Bank bank{coefficients_.data(), d_.data(), channels(), n_, rank_one_};
+    const int64_t group_state = n_ * 2 * kernels::kBankLanes;
+    ops::for_ranges(run, x.batch * groups(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t from = i / groups() * x.time * channels();
+        kernels::bank_scan(bank, i % groups(), x.floats() + from, x.time, state + i * group_state,
+                           y.floats() + from);
+      }
+    });
+  }
+
+ private:
+  void put(int64_t channel, int64_t field, const std::vector<complex128>& values) {
+    constexpr int64_t kLanes = kernels::kBankLanes;
+    const int64_t row = kernels::bank_row(rank_one_);
+    float* to =
+        coefficients_.data() + channel / kLanes * n_ * row + field * 2 * kLanes + channel % kLanes;
+    for (const complex128& value : values) {
+      to[0] = static_cast<float>(value.real());
+      to[kLanes] = static_cast<float>(value.imag());
+      to += row;
+    }
+  }
+
+  int64_t n_;
+  bool rank_one_;
+  std::vector<float> d_;
+  std::vector<float> coefficients_;
+};
+
+}  // namespace sl

@@ -1,0 +1,79 @@
+// A diagonal system that all channels share: S5 and LRU.
+#pragma once
+
+#include <vector>
+
+#include "kernels/state_space.h"
+#include "layers/ssm/discretization.h"
+#include "layers/ssm/state_space_layer.h"
+#include "ops/linear.h"
+
+namespace sl {
+
+// x = a x + B u, y = Re(C x) + d u, with B [n, channels] and C [channels, n].
+struct SharedSystem {
+  std::vector<complex128> a, b, c;
+  std::vector<float> d;
+};
+
+class SharedDiagonal : public StateSpaceLayer {
+ protected:
+  explicit SharedDiagonal(const SharedSystem& system)
+      : StateSpaceLayer(static_cast<int64_t>(system.d.size())),
+        n_(static_cast<int64_t>(system.a.size())),
+        a_(parts(system.a)),
+        in_(make_in(system)),
+        out_(make_out(system)),
+        d_(system.d) {}
+
+ private:
+  // Values as floats, real parts before imaginary ones.
+  static std::vector<float> parts(const std::vector<complex128>& values) {
+    std::vector<float> out;
+    for (const complex128& v : values) out.push_back(static_cast<float>(v.real()));
+    for (const complex128& v : values) out.push_back(static_cast<float>(v.imag()));
+    return out;
+  }
+
+  ops::Linear make_in(const SharedSystem& system) const {
+    return {parts(system.b).data(), 1, channels(), channels(), 2 * n_};
+  }
+
+  ops::Linear make_out(const SharedSystem& system) const {
+    std::vector<complex128> conjugate(system.c.size());
+    for (size_t i = 0; i < conjugate.size(); ++i) conjugate[i] = std::conj(system.c[i]);
+    // Rows [2, channels, n] as the columns [channels] of n real and n imaginary inputs.
+    const std::vector<float> c = parts(conjugate);
+    std::vector<float> rows(c.size());
+    for (int64_t i = 0; i < 2 * n_; ++i) {
+      for (int64_t h = 0; h < channels(); ++h) {
+        rows[static_cast<size_t>(i * channels() + h)] =
+            c[static_cast<size_t>((i / n_ * channels() + h) * n_ + i % n_)];
+      }
+    }
+    return {rows.data(), channels(), 1, 2 * n_, channels()};
+  }
+
+  Shape state_shape(int64_t batch) const override { return {batch, 2, n_}; }
+
+  void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
+    const int64_t row = 2 * n_;
+    float* v = run.scratch<float>(x.steps() * row);
+    in_.apply(run, x.floats(), channels(), x.steps(), nullptr, false, v, row);
+    for (int64_t b = 0; b < x.batch; ++b) {
+      kernels::diagonal_scan(a_.data(), n_, x.time, v + b * x.time * row, state + b * row);
+    }
+    for (int64_t t = 0; t < x.steps(); ++t) {
+      kernels::binary(kernels::Binary::kMultiply, x.floats() + t * channels(), d_.data(),
+                      y.floats() + t * channels(), channels());
+    }
+    out_.apply(run, v, row, x.steps(), nullptr, true, y.floats(), channels());
+  }
+
+  int64_t n_;
+  std::vector<float> a_;
+  ops::Linear in_, out_;
+  std::vector<float> d_;
+};
+
+}  // namespace sl

@@ -1,0 +1,61 @@
+// What all state-space layers of the linear kind share: float32 channels of which each step gives
+// as many, a state of floats, and invalid steps that count as zeros.
+#pragma once
+
+#include <algorithm>
+
+#include "layers/builder.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+
+class StateSpaceLayer : public Layer {
+ public:
+  ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input != ChannelSpec{DType::kFloat32, {channels_}}) {
+      fail(Code::kShape, "{} \"{}\": expected float32 channels [{}], got {} {}", type(), name(),
+           channels_, name_of(input.dtype), to_string(input.shape));
+    }
+    return input;
+  }
+
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, {channels_}};
+  }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declaration.state("x", DType::kFloat32, state_shape(input.batch));
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const int64_t size = state_shape(x.batch).size();
+    auto* state = run.scratch<float>(size);
+    std::fill(state, state + size, 0.0f);
+    return masked_scan(run, x, state);
+  }
+
+  Sequence step(Run& run, const Sequence& x) const override {
+    return masked_scan(run, x, run.state<float>());
+  }
+
+ protected:
+  explicit StateSpaceLayer(int64_t channels) : channels_(channels) {}
+
+  int64_t channels() const { return channels_; }
+  virtual Shape state_shape(int64_t batch) const = 0;
+  // y has its mask already.
+  virtual void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const = 0;
+
+ private:
+  Sequence masked_scan(Run& run, const Sequence& x, float* state) const {
+    const Sequence y = run.output_like(x, x.spec());
+    scan(run, ops::mask_invalid(run, x), state, y);
+    return y;
+  }
+
+  int64_t channels_;
+};
+
+}  // namespace sl

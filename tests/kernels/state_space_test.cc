@@ -1,0 +1,75 @@
+#include "kernels/state_space.h"
+
+#include <catch2/catch.hpp>
+
+#include "kernel_testing.h"
+
+namespace sl::kernels {
+namespace {
+
+using testing::close;
+using testing::for_each_target;
+using testing::random_floats;
+
+bool all_close(const std::vector<float>& actual, const std::vector<float>& expected) {
+  for (size_t i = 0; i < actual.size(); ++i) {
+    if (!close(actual[i], expected[i], 1e-5, 1e-5)) return false;
+  }
+  return true;
+}
+
+void check_bank(int64_t channels, int64_t n, int64_t steps, bool rank_one) {
+  INFO("channels=" << channels << " n=" << n << " steps=" << steps << " rank_one=" << rank_one);
+  const int64_t groups = (channels + kBankLanes - 1) / kBankLanes;
+  const float range = 0.5f / static_cast<float>(n + 1);
+  const std::vector<float> rows = random_floats(
+      groups * n * bank_row(rank_one), rank_one ? -range : -0.6f, rank_one ? range : 0.6f, 1);
+  const std::vector<float> d = random_floats(channels, -1.0f, 1.0f, 2);
+  const std::vector<float> u = random_floats(steps * channels, -1.0f, 1.0f, 3);
+  std::vector<float> state = random_floats(groups * n * 2 * kBankLanes, -1.0f, 1.0f, 4);
+  std::vector<float> y(u.size()), expected(u.size());
+  const Bank bank{rows.data(), d.data(), channels, n, rank_one};
+  std::vector<float> expected_state = state;
+  for (int64_t g = 0; g < groups; ++g) {
+    const int64_t at = g * n * 2 * kBankLanes;
+    bank_scan(bank, g, u.data(), steps, state.data() + at, y.data());
+    reference::bank_scan(bank, g, u.data(), steps, expected_state.data() + at, expected.data());
+  }
+  CHECK(all_close(y, expected));
+}
+
+TEST_CASE("bank_scan agrees with the reference", "[kernels][state_space]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    for (const int64_t channels : {1, 5, 16, 17, 40}) {
+      for (const int64_t n : {1, 3, 8}) {
+        for (const int64_t steps : {0, 1, 64, 150}) {
+          check_bank(channels, n, steps, false);
+          check_bank(channels, n, steps, true);
+        }
+      }
+    }
+  });
+}
+
+TEST_CASE("diagonal_scan agrees with the reference", "[kernels][state_space]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    for (const int64_t n : testing::sizes()) {
+      for (const int64_t steps : {0, 1, 9}) {
+        INFO("n=" << n << " steps=" << steps);
+        const std::vector<float> a = random_floats(2 * n, -0.7f, 0.7f, 1);
+        std::vector<float> v = random_floats(steps * 2 * n, -1.0f, 1.0f, 2);
+        std::vector<float> state = random_floats(2 * n, -1.0f, 1.0f, 3);
+        std::vector<float> expected = v, expected_state = state;
+        diagonal_scan(a.data(), n, steps, v.data(), state.data());
+        reference::diagonal_scan(a.data(), n, steps, expected.data(), expected_state.data());
+        CHECK(all_close(v, expected));
+        CHECK(all_close(state, expected_state));
+      }
+    }
+  });
+}
+
+}  // namespace
+}  // namespace sl::kernels
