@@ -135,6 +135,8 @@ class Worker {
 
   // The key at the query's own place.
   int64_t own_key(const AttentionSource& source, int64_t row) const {
+    if (source.bias && source.bias->query_positions)
+      return source.bias->query_positions[b_ * y_.time + query_of(row)];
     return source.horizon.offset + query_of(row);
   }
 

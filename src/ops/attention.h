@@ -64,6 +64,8 @@ struct RelativeBias {
   // where the queries lie like those of the scores.
   const float* embeddings = nullptr;
   const float* queries = nullptr;
+  // Of the queries among the keys, [batch, queries]. Null: as the horizon has them.
+  const int32_t* query_positions = nullptr;
   DType dtype = DType::kFloat32;  // products are rounded to it
 
   int64_t distances() const { return most - least + 1; }

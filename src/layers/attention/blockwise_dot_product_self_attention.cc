@@ -7,8 +7,8 @@ namespace {
 
 class BlockwiseDotProductSelfAttention final : public SelfAttention {
  public:
-  struct Fields : SelfAttentionFields {
-    explicit Fields(Config& config) : SelfAttentionFields(config) {
+  struct Fields : AttentionFields {
+    explicit Fields(Config& config) : AttentionFields(config) {
       horizon.block = config.integer("block_size", 1);
       // The receptive field has an entry for each step.
       constexpr int64_t kMost = 1 << 20;

@@ -7,8 +7,8 @@ namespace {
 
 class DotProductSelfAttention final : public SelfAttention {
  public:
-  struct Fields : SelfAttentionFields {
-    explicit Fields(Config& config) : SelfAttentionFields(config) {
+  struct Fields : AttentionFields {
+    explicit Fields(Config& config) : AttentionFields(config) {
       keys_valid_as_input = true;
       read_kv_heads(config);
       read_horizon(config, "max_past_horizon", "max_future_horizon", -1);

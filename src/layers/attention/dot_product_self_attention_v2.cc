@@ -7,8 +7,8 @@ namespace {
 
 class DotProductSelfAttentionV2 final : public SelfAttention {
  public:
-  struct Fields : SelfAttentionFields {
-    explicit Fields(Config& config) : SelfAttentionFields(config) {
+  struct Fields : AttentionFields {
+    explicit Fields(Config& config) : AttentionFields(config) {
       read_kv_heads(config);
       read_horizon(config, "max_past_horizon", "max_future_horizon", -1);
       read_pair_fields(config);

@@ -7,8 +7,8 @@ namespace {
 
 class LocalDotProductSelfAttention final : public SelfAttention {
  public:
-  struct Fields : SelfAttentionFields {
-    explicit Fields(Config& config) : SelfAttentionFields(config) {
+  struct Fields : AttentionFields {
+    explicit Fields(Config& config) : AttentionFields(config) {
       window_block = config.integer("block_size", 1);
       read_horizon(config, "max_past_horizon", "max_future_horizon", 1);
       read_score_fields(config);

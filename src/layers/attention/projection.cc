@@ -61,13 +61,15 @@ const float* StackedDense::apply(Run& run, const Sequence& x, DType compute) con
   return y;
 }
 
-InputProjection::InputProjection(Config& config) {
+InputProjection::InputProjection(Config& config, bool is_cross)
+    : kind(is_cross ? Kind::kQueryAndKeyValue : Kind::kCombined) {
   std::optional<Config> own = config.nested("input_projection");
   if (!own) return;
-  const std::vector<std::string> names = {
-      "CombinedQueryKeyValueProjection", "SeparateQueryKeyValueProjection",
-      "QueryAndKeyValueProjection", "QueryAndSharedKeyValueProjection"};
-  kind = static_cast<Kind>(own->choice("type", names, 0));
+  std::vector<std::string> names = {"CombinedQueryKeyValueProjection",
+                                    "SeparateQueryKeyValueProjection", "QueryAndKeyValueProjection",
+                                    "QueryAndSharedKeyValueProjection"};
+  if (is_cross) names.erase(names.begin());
+  kind = static_cast<Kind>(own->choice("type", names, 0) + (is_cross ? 1 : 0));
   shares_keys_and_values = kind == Kind::kQueryAndSharedKeyValue;
   own->ignore({"einsum_factory", "quantization_provider"});
   switch (kind) {

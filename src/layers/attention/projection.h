@@ -46,7 +46,8 @@ class StackedDense {
 struct InputProjection {
   enum class Kind { kCombined, kSeparate, kQueryAndKeyValue, kQueryAndSharedKeyValue };
 
-  explicit InputProjection(Config& config);
+  // Cross-attention cannot have all combined.
+  explicit InputProjection(Config& config, bool is_cross = false);
 
   // The dense layers that make queries, and those that make keys and then values. Combined, the
   // former make all.

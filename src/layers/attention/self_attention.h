@@ -1,75 +1,20 @@
-// What all layers of self-attention share: y = softmax(mask(q k^T)) v, with q, k and v made of x.
+// What all layers of self-attention share: queries, keys and values are all made of x.
 #pragma once
 
-#include <array>
-#include <cstdint>
-#include <memory>
-#include <optional>
-#include <span>
-#include <string>
 #include <vector>
 
-#include "core/ring.h"
-#include "layers/attention/head_scale.h"
+#include "layers/attention/attention_layer.h"
 #include "layers/attention/key_numbers.h"
-#include "layers/attention/projection.h"
-#include "layers/attention/relative_position.h"
-#include "layers/builder.h"
-#include "ops/attention.h"
 
 namespace sl {
 
-struct SelfAttentionFields {
-  // Reads what all layers have.
-  explicit SelfAttentionFields(Config& config);
-  // Those of a layer that has grouped queries, of blocks and of which steps they see.
-  void read_kv_heads(Config& config);
-  // Fields `past` and `future`: as many steps, or blocks, or -1 for all.
-  void read_horizon(Config& config, const char* past, const char* future, int64_t least);
-  // Sinks, relative positions and what else is not in layers with `read_pair_fields`.
-  void read_score_fields(Config& config);
-  // Constants that say who sees whom.
-  void read_pair_fields(Config& config);
-  // Once all is read.
-  void check(const Config& config) const;
-
-  ops::Heads heads;
-  ops::Horizon horizon;
-  InputProjection projection;
-  bool use_bias = false;
-  static constexpr const char* kNetworks[] = {"query_network", "key_network", "value_network"};
-  std::array<std::optional<Config>, 3> networks;
-  float soft_cap = 0;
-  bool per_dim_scale = false;
-  bool per_dim_key_scale = false;
-  std::optional<double> query_scale;
-  std::optional<DType> compute_dtype;
-  DType param_dtype = DType::kFloat32;
-  bool float32_logits = false;
-  int64_t sink_embeddings = 0;
-  bool sink_scalars = false;
-  bool zero_fully_masked = false;
-  std::unique_ptr<RelativePositionFields> relative_position;
-  std::string position_name, segment_ids_name;
-
-  // How the types differ.
-  bool float32_scores = false;       // from the products on, and probabilities are not emitted
-  bool keys_valid_as_input = false;  // layer-wise, whatever networks make of the mask
-  int64_t window_block = 0;  // probabilities are emitted over the window of blocks this long, not
-                             // over all keys
-
-  int64_t sinks() const { return sink_scalars ? 1 : sink_embeddings; }
-};
-
-class SelfAttention : public Layer {
+class SelfAttention : public AttentionLayer {
  public:
-  SelfAttention(SelfAttentionFields fields, const Init& init);
+  SelfAttention(AttentionFields fields, const Init& init);
 
-  std::vector<const Layer*> children() const final;
   ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
                           const Constants&) const final;
   std::vector<ConstantSpec> constants() const final;
-  int64_t block_size() const final { return fields_.horizon.block; }
   bool supports_step() const final;
   int64_t input_latency() const final;
   ReceptiveFields receptive_field_per_step() const final;
@@ -80,57 +25,16 @@ class SelfAttention : public Layer {
   Sequence step(Run& run, const Sequence& x) const final;
 
  private:
-  // Queries, keys or values: steps of [heads, units].
-  struct Stream {
-    const float* values;
-    int64_t stride;
-    int64_t batch_stride;
-    const uint8_t* mask;
-    int64_t mask_stride;
-  };
   struct Streams {
     Stream queries, keys, values;
   };
-  // How queries are wanted: scaled or as they are, plus an offset [heads, units] if there is one,
-  // rounded to another dtype than they have.
-  struct QueryForm {
-    bool scaled = true;
-    std::span<const float> offset = {};
-    std::optional<DType> dtype = std::nullopt;
-  };
-
-  DType compute_dtype(DType input) const;
-  int64_t past_steps() const;
-  int64_t future_steps() const;
-  ops::Heads kv_heads() const;
-  RingSpec key_ring() const;
-  RingSpec query_ring() const;
 
   Streams project(Run& run, const Sequence& x, DType compute) const;
-  Stream through_network(Run& run, size_t index, const Stream& stream, const ops::Heads& heads,
-                         const Sequence& x, DType compute) const;
-  void arrange_keys_and_values(Run& run, const Streams& streams, const Sequence& x, DType compute,
-                               const uint8_t* keys_valid, const uint8_t* values_valid, float* to,
-                               int64_t pitch) const;
-  const float* arrange_queries(Run& run, const Stream& queries, const Sequence& y,
-                               const QueryForm& form) const;
-  ops::Sinks sinks(Run& run, const Stream& queries, const Sequence& y) const;
-  ops::RelativeBias relative_bias(Run& run, const Stream& queries, const Sequence& y) const;
   ops::PairVisibility pair_visibility(Run& run, const Sequence& y) const;
-  const uint8_t* combined_mask(Run& run, const Streams& streams, const Sequence& x) const;
-  Stream delay(Run& run, const Stream& queries, const Sequence& x) const;
-  ops::Probabilities emit(Run& run, const Sequence& y, ops::Probabilities where) const;
-  void attend(Run& run, const Stream& queries, ops::AttentionSource source,
-              const Sequence& y) const;
+  void attend_to(Run& run, const Stream& queries, ops::AttentionSource source,
+                 const Sequence& y) const;
 
-  SelfAttentionFields fields_;
   StackedDense dense_;
-  HeadScale query_scale_;
-  std::optional<HeadScale> key_scale_;
-  std::vector<float> sink_keys_, sink_values_;  // by head, padded
-  std::vector<float> sink_scores_;
-  std::optional<RelativePosition> relative_;
-  std::array<std::unique_ptr<Layer>, 3> networks_;
   KeyNumbers positions_, segments_;
 };
 

@@ -1,12 +1,12 @@
-// What the configs of self-attention have in common.
+// What the configs of attention have in common.
 #include <algorithm>
 
-#include "layers/attention/self_attention.h"
+#include "layers/attention/attention_layer.h"
 
 namespace sl {
 
-SelfAttentionFields::SelfAttentionFields(Config& config)
-    : projection(config),
+AttentionFields::AttentionFields(Config& config, bool is_cross)
+    : projection(config, is_cross),
       use_bias(config.boolean("use_bias", false)),
       per_dim_scale(config.boolean("per_dim_scale", false)),
       compute_dtype(config.optional_dtype("compute_dtype")),
@@ -34,7 +34,7 @@ SelfAttentionFields::SelfAttentionFields(Config& config)
   config.ignore({"precision", "per_dim_scale_sharding"});
 }
 
-void SelfAttentionFields::read_kv_heads(Config& config) {
+void AttentionFields::read_kv_heads(Config& config) {
   const int64_t kv = config.raw("num_kv_heads") ? config.integer("num_kv_heads", 0) : 0;
   if (kv == 0 || kv == heads.kv) return;
   if (heads.kv % kv != 0) {
@@ -50,8 +50,8 @@ void SelfAttentionFields::read_kv_heads(Config& config) {
   heads.kv = kv;
 }
 
-void SelfAttentionFields::read_horizon(Config& config, const char* past, const char* future,
-                                       int64_t least) {
+void AttentionFields::read_horizon(Config& config, const char* past, const char* future,
+                                   int64_t least) {
   horizon.past = config.integer(past, least);
   horizon.future = config.integer(future, std::min<int64_t>(least, 0), 0);
   const int64_t all = std::max<int64_t>(0, horizon.past) + std::max<int64_t>(0, horizon.future) + 1;
@@ -62,7 +62,7 @@ void SelfAttentionFields::read_horizon(Config& config, const char* past, const c
   }
 }
 
-void SelfAttentionFields::read_score_fields(Config& config) {
+void AttentionFields::read_score_fields(Config& config) {
   per_dim_key_scale = config.boolean("per_dim_key_scale", false);
   zero_fully_masked = config.boolean("zero_fully_masked", false);
   sink_embeddings = config.integer("num_sink_embeddings", 0, 0);
@@ -77,7 +77,7 @@ void SelfAttentionFields::read_score_fields(Config& config) {
     config.error("zero_fully_masked", "cannot be together with sinks");
 }
 
-void SelfAttentionFields::read_pair_fields(Config& config) {
+void AttentionFields::read_pair_fields(Config& config) {
   float32_scores = true;
   heads.interleaved = true;
   for (const char* field : {"position_name", "segment_ids_name"}) {
@@ -88,7 +88,7 @@ void SelfAttentionFields::read_pair_fields(Config& config) {
   config.ignore({"flash_attention_query_block_size", "flash_attention_key_block_size"});
 }
 
-void SelfAttentionFields::check(const Config& config) const {
+void AttentionFields::check(const Config& config) const {
   if (horizon.block == 1 && horizon.past == 0 && horizon.future == 0)
     config.error("max_past_horizon", "expected past or future steps to be seen: both are 0");
 }

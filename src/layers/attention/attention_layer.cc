@@ -1,0 +1,366 @@
+#include "layers/attention/attention_layer.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstring>
+#include <utility>
+
+#include "ops/elementwise.h"
+
+namespace sl {
+namespace {
+
+HeadScale query_scale(const AttentionFields& fields, const WeightScope& weights) {
+  const double otherwise = 1 / std::sqrt(static_cast<double>(fields.heads.units));
+  return HeadScale(fields.query_scale.value_or(otherwise),
+                   fields.per_dim_scale ? "per_dim_scale" : "", fields.heads.units, weights);
+}
+
+ops::Heads of_keys(const ops::Heads& heads) { return {heads.kv, 1, heads.units, false}; }
+
+void combine(const uint8_t* a, const uint8_t* b, int64_t count, uint8_t* out) {
+  for (int64_t i = 0; i < count; ++i) out[i] = a[i] & b[i];
+}
+
+}  // namespace
+
+AttentionLayer::AttentionLayer(AttentionFields fields, const Init& init)
+    : fields_(std::move(fields)), query_scale_(query_scale(fields_, init.weights)) {
+  const ops::Heads& heads = fields_.heads;
+  if (fields_.per_dim_key_scale)
+    key_scale_.emplace(1.0, "per_dim_key_scale", heads.units, init.weights);
+  if (const int64_t count = fields_.sink_embeddings; count > 0) {
+    sink_keys_ =
+        by_head(init.weights.floats("sink_key_embeddings", {count, heads.count(), heads.units}),
+                count, {heads.count(), 1, heads.units});
+    sink_values_ =
+        by_head(init.weights.floats("sink_value_embeddings", {count, heads.kv, heads.units}), count,
+                of_keys(heads));
+  }
+  if (fields_.sink_scalars) sink_scores_ = init.weights.floats("sink_scalars", {heads.count()});
+  if (fields_.relative_position) {
+    relative_ = fields_.relative_position->make(heads, fields_.horizon,
+                                                init.weights.child("relative_position_embedding"));
+  }
+  for (size_t i = 0; i < networks_.size(); ++i) {
+    const std::optional<Config>& config = fields_.networks[i];
+    if (!config) continue;
+    networks_[i] = init.builder.build(*config, init.weights, AttentionFields::kNetworks[i]);
+    const Layer& network = *networks_[i];
+    if (network.output_ratio() != Ratio(1) || fields_.horizon.block % network.block_size() != 0) {
+      fail(Code::kConfig,
+           "{}: expected a layer of output ratio 1 whose block size divides {}, got a ratio of "
+           "{}/{} and a block size of {}",
+           config->path(), fields_.horizon.block, network.output_ratio().numerator(),
+           network.output_ratio().denominator(), network.block_size());
+    }
+  }
+}
+
+std::vector<const Layer*> AttentionLayer::children() const {
+  std::vector<const Layer*> out;
+  for (const auto& network : networks_) {
+    if (network) out.push_back(network.get());
+  }
+  return out;
+}
+
+int64_t AttentionLayer::past_steps() const {
+  return std::max<int64_t>(0, fields_.horizon.past) * fields_.horizon.block;
+}
+
+int64_t AttentionLayer::future_steps() const {
+  return std::max<int64_t>(0, fields_.horizon.future) * fields_.horizon.block;
+}
+
+DType AttentionLayer::compute_dtype(DType input) const {
+  return fields_.compute_dtype.value_or(promote_inexact(input, fields_.param_dtype));
+}
+
+ChannelSpec AttentionLayer::attended_spec(const ChannelSpec& input, int64_t channels,
+                                          const Constants& constants) const {
+  const ops::Heads& heads = fields_.heads;
+  if (input.shape != Shape{channels}) {
+    fail(Code::kShape, "{} \"{}\": expected channels [{}], got {}", type(), name(), channels,
+         to_string(input.shape));
+  }
+  const DType compute = compute_dtype(input.dtype);
+  if (!is_float(compute) || input.dtype == DType::kComplex64) {
+    fail(Code::kShape, "{} \"{}\": cannot compute on {} in {}", type(), name(),
+         name_of(input.dtype), name_of(compute));
+  }
+  for (size_t i = 0; i < networks_.size(); ++i) {
+    if (!networks_[i]) continue;
+    const ChannelSpec given = child_input(*networks_[i], input, constants);
+    const ChannelSpec made = networks_[i]->output_spec(given, constants);
+    if (made.shape != given.shape || !is_float(made.dtype)) {
+      fail(Code::kShape, "{} \"{}\": its {} makes {}: expected floats of channels {}", type(),
+           name(), AttentionFields::kNetworks[i], to_string(made), to_string(given.shape));
+    }
+  }
+  return {compute, {heads.count(), heads.units}};
+}
+
+ops::Heads AttentionLayer::kv_heads() const { return of_keys(fields_.heads); }
+
+// Two items for each batch item and head: keys, and values.
+RingSpec AttentionLayer::key_ring() const {
+  return {{DType::kFloat32, {fields_.heads.width()}}, past_steps() + future_steps()};
+}
+
+// Queries wait until what they see of the future is there.
+RingSpec AttentionLayer::query_ring() const {
+  return {{DType::kFloat32, {fields_.heads.count() * fields_.heads.units}}, future_steps()};
+}
+
+void AttentionLayer::declare_network(Declaration& declaration, size_t index,
+                                     const SequenceSpec& input) const {
+  if (!networks_[index]) return;
+  const Layer& network = *networks_[index];
+  SequenceSpec spec = input;
+  spec.channels = child_input(network, input.channels, declaration.constants());
+  declaration.within(network.name(), "", [&] {
+    declaration.without_emits([&] { network.declare(declaration, spec); });
+  });
+}
+
+void AttentionLayer::declare_rings(Declaration& declaration, const SequenceSpec& input,
+                                   bool delays) const {
+  declaration.within("keys_and_values", "", [&] {
+    Ring::declare(declaration, key_ring(), input.batch * fields_.heads.kv * 2, input.time);
+  });
+  if (!delays) return;
+  declaration.within("queries", "",
+                     [&] { Ring::declare(declaration, query_ring(), input.batch, input.time); });
+}
+
+int64_t AttentionLayer::emitted_columns(const SequenceSpec& input) const {
+  const int64_t seen = past_steps() + future_steps();
+  const int64_t window = fields_.window_block > 0 ? fields_.window_block + seen : input.time;
+  return fields_.sinks() + (input.mode == Mode::kStep ? seen + input.time : window);
+}
+
+AttentionLayer::Stream AttentionLayer::through_network(Run& run, size_t index, const Stream& stream,
+                                                       const Sequence& x, DType compute,
+                                                       Mode mode) const {
+  if (!networks_[index]) return stream;
+  const ops::Heads heads = index == 0 ? fields_.heads : kv_heads();
+  const Layer& network = *networks_[index];
+  const int64_t frame = heads.count() * heads.units;
+  const Sequence in =
+      run.scratch_sequence({compute, {heads.count(), heads.units}}, x.batch, x.time);
+  std::memcpy(in.mask, x.mask, static_cast<size_t>(x.steps()));
+  for (int64_t i = 0; i < x.steps(); ++i) {
+    ops::convert(stream.values + i * stream.stride, DType::kFloat32,
+                 in.values + static_cast<size_t>(i) * in.frame_bytes(), compute, frame);
+  }
+  Run whole(Mode::kLayer, run.workspace(), run.parallel(), run.constants());
+  Run& own = mode == run.mode() ? run : whole;
+  const Sequence out = own.without_emits([&] { return call(own, network, in, other(run.side())); });
+  if (out.time != x.time) {
+    fail(Code::kShape, "{} \"{}\": its {} makes {} steps of {}: expected as many", type(), name(),
+         AttentionFields::kNetworks[index], out.time, x.time);
+  }
+  return {ops::as_floats(run, out, compute), frame, x.time * frame, out.mask, x.time};
+}
+
+const uint8_t* AttentionLayer::combined_mask(Run& run, const Stream& keys, const Stream& values,
+                                             const Sequence& x) const {
+  if (keys.mask == values.mask) return keys.mask;
+  auto* both = run.scratch<uint8_t>(x.steps());
+  combine(keys.mask, values.mask, x.steps(), both);
+  return both;
+}
+
+// Keys of each batch item and head, `pitch` floats for all steps there may be, and then values.
+void AttentionLayer::arrange_keys_and_values(Run& run, const Stream& keys, const Stream& values,
+                                             const Sequence& x, DType compute,
+                                             const uint8_t* keys_valid, const uint8_t* values_valid,
+                                             float* to, int64_t pitch) const {
+  const auto arrange = [&](const Stream& stream, const uint8_t* valid, const float* scale,
+                           float* at) {
+    const ops::HeadRows rows{kv_heads(), stream.values, stream.stride, stream.batch_stride,
+                             x.batch,    x.time,        valid,         scale,
+                             nullptr,    compute};
+    rows.arrange(run, at, fields_.heads.width(), 2 * pitch);
+  };
+  arrange(keys, keys_valid, key_scale_ ? key_scale_->of(compute) : nullptr, to);
+  arrange(values, values_valid, nullptr, to + pitch);
+}
+
+ops::AttentionSource AttentionLayer::whole_source(Run& run, const Stream& keys,
+                                                  const Stream& values, const Sequence& x,
+                                                  DType compute, const uint8_t* keys_valid,
+                                                  const uint8_t* values_valid) const {
+  const ops::Heads& heads = fields_.heads;
+  ops::AttentionSource source;
+  source.valid = keys_valid;
+  source.valid_pitch = source.count = x.time;
+  source.stride = heads.width();
+  const int64_t pitch = x.time * source.stride;
+  source.pitch = 2 * pitch;
+  auto* kv = run.scratch<float>(x.batch * heads.kv * source.pitch);
+  arrange_keys_and_values(run, keys, values, x, compute, keys_valid, values_valid, kv, pitch);
+  source.keys = kv;
+  source.values = kv + pitch;
+  return source;
+}
+
+ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& keys,
+                                                     const Stream& values, const Sequence& x,
+                                                     DType compute) const {
+  const ops::Heads& heads = fields_.heads;
+  const RingSpec spec = key_ring();
+  const int64_t count = spec.history + x.time;
+  Ring ring(run, spec);
+  const int64_t pitch = ring.batch_pitch() * heads.width(), items = x.batch * heads.kv * 2;
+  const uint8_t* valid = combined_mask(run, keys, values, x);
+  arrange_keys_and_values(run, keys, values, x, compute, valid, values.mask,
+                          reinterpret_cast<float*>(ring.incoming(0)), pitch);
+  for (int64_t i = 0; i < items; ++i) {
+    std::memcpy(ring.incoming_mask(i), valid + i / (heads.kv * 2) * x.time,
+                static_cast<size_t>(x.time));
+  }
+  ring.push(items, x.time);
+
+  ops::AttentionSource source;
+  source.keys = reinterpret_cast<const float*>(ring.newest(0, count));
+  source.values = source.keys + pitch;
+  source.stride = heads.width();
+  source.pitch = 2 * pitch;
+  source.valid = ring.newest_mask(0, count);
+  source.valid_pitch = heads.kv * 2 * ring.batch_pitch();
+  source.count = count;
+  // Of as many keys as the longest step has: in a shorter one the first columns are zeros.
+  const int64_t most = ring.batch_pitch() / 2;
+  source.probabilities = {.columns = most, .first = count - most};
+  return source;
+}
+
+const float* AttentionLayer::arrange_queries(Run& run, const Stream& queries, const Sequence& y,
+                                             const QueryForm& form) const {
+  const ops::Heads& heads = fields_.heads;
+  const int64_t row = heads.group * heads.width(), size = y.steps() * heads.kv * row;
+  auto* out = run.scratch<float>(size);
+  const ops::HeadRows rows{heads,
+                           queries.values,
+                           queries.stride,
+                           queries.batch_stride,
+                           y.batch,
+                           y.time,
+                           nullptr,
+                           form.scaled ? query_scale_.of(y.dtype) : nullptr,
+                           form.offset.empty() ? nullptr : form.offset.data(),
+                           y.dtype};
+  rows.arrange(run, out, row, y.time * row);
+  if (form.dtype) ops::round_to(*form.dtype, out, size);
+  return out;
+}
+
+ops::Sinks AttentionLayer::sinks(Run& run, const Stream& queries, const Sequence& y) const {
+  ops::Sinks out;
+  out.count = fields_.sinks();
+  if (fields_.sink_scalars) {
+    out.scores = sink_scores_.data();
+  } else if (out.count > 0) {
+    out.keys = sink_keys_.data();
+    out.values = sink_values_.data();
+    out.queries = arrange_queries(run, queries, y, {.scaled = false});
+  }
+  return out;
+}
+
+ops::RelativeBias AttentionLayer::relative_bias(Run& run, const Stream& queries,
+                                                const Sequence& y) const {
+  ops::RelativeBias out;
+  out.least = relative_->least;
+  out.most = relative_->most;
+  out.dtype = relative_->result_dtype.value_or(y.dtype);
+  if (relative_->embeddings.empty()) {
+    out.table = relative_->table.data();
+    out.table_heads = relative_->table_heads;
+    return out;
+  }
+  out.embeddings = relative_->embeddings.data();
+  out.queries = arrange_queries(run, queries, y,
+                                {.scaled = relative_->takes_scaled_queries,
+                                 .offset = relative_->bias_offset,
+                                 .dtype = relative_->query_dtype});
+  return out;
+}
+
+void AttentionLayer::attend(Run& run, const Stream& queries,
+                            std::span<ops::AttentionSource> sources, const Sequence& y,
+                            const int32_t* positions) const {
+  ops::Attention attention;
+  attention.heads = fields_.heads;
+  attention.soft_cap = fields_.soft_cap;
+  attention.product_dtype = fields_.float32_logits ? DType::kFloat32 : y.dtype;
+  attention.score_dtype = fields_.float32_scores ? DType::kFloat32 : attention.product_dtype;
+  if (!fields_.float32_scores && !fields_.zero_fully_masked)
+    attention.nothing_seen = ops::NothingSeen::kMeanOfValues;
+  attention.queries =
+      arrange_queries(run, queries, y,
+                      {.scaled = true,
+                       .offset = relative_ ? std::span<const float>(relative_->query_offset)
+                                           : std::span<const float>()});
+
+  const ops::Sinks sinks = this->sinks(run, queries, y);
+  if (sinks.count > 0) attention.sinks = &sinks;
+
+  ops::RelativeBias bias;
+  if (relative_) {
+    bias = relative_bias(run, queries, y);
+    bias.query_positions = positions;
+    for (ops::AttentionSource& source : sources) source.bias = &bias;
+  }
+  attention.sources = sources;
+  attention.apply(run, y);
+}
+
+void AttentionLayer::set_mask(const Sequence& y, const Stream& queries) {
+  for (int64_t b = 0; b < y.batch; ++b) {
+    std::memcpy(y.mask_at(b, 0), queries.mask + b * queries.mask_stride,
+                static_cast<size_t>(y.time));
+  }
+}
+
+ops::Probabilities AttentionLayer::layer_columns(int64_t time) const {
+  const int64_t block = fields_.window_block;
+  if (block == 0) return {.columns = time};
+  return {.columns = past_steps() + block + future_steps(), .first = -past_steps(), .block = block};
+}
+
+// Where probabilities go, if they are wanted: `where`, with its columns those of keys alone.
+ops::Probabilities AttentionLayer::emit(Run& run, const Sequence& y,
+                                        ops::Probabilities where) const {
+  if (fields_.float32_scores) return {};
+  const Sequence wanted = run.next_emit();
+  if (wanted.mask) std::memcpy(wanted.mask, y.mask, static_cast<size_t>(y.steps()));
+  where.values = wanted.values;
+  where.dtype = y.dtype;
+  where.columns += fields_.sinks();
+  return where;
+}
+
+AttentionLayer::Stream AttentionLayer::delay(Run& run, const Stream& queries,
+                                             const Sequence& x) const {
+  const RingSpec spec = query_ring();
+  const int64_t frame = spec.frame.shape[0];
+  Ring ring(run, spec);
+  for (int64_t b = 0; b < x.batch; ++b) {
+    auto* to = reinterpret_cast<float*>(ring.incoming(b));
+    for (int64_t t = 0; t < x.time; ++t) {
+      std::memcpy(to + t * frame, queries.values + b * queries.batch_stride + t * queries.stride,
+                  static_cast<size_t>(frame) * sizeof(float));
+    }
+    std::memcpy(ring.incoming_mask(b), queries.mask + b * queries.mask_stride,
+                static_cast<size_t>(x.time));
+  }
+  ring.push(x.batch, x.time);
+  const int64_t count = spec.history + x.time;
+  return {reinterpret_cast<const float*>(ring.newest(0, count)), frame, ring.batch_pitch() * frame,
+          ring.newest_mask(0, count), ring.batch_pitch()};
+}
+
+}  // namespace sl

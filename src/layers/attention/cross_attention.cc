@@ -1,0 +1,255 @@
+#include "layers/attention/cross_attention.h"
+
+#include <algorithm>
+#include <limits>
+#include <memory>
+#include <utility>
+
+#include "ops/elementwise.h"
+
+namespace sl {
+namespace {
+
+std::vector<StackedDense> source_denses(const CrossAttentionFields& fields, const Init& init) {
+  const auto make = [&](const WeightScope& weights) {
+    return StackedDense(fields.projection.keys_and_values(fields.heads), fields.use_bias,
+                        fields.compute_dtype, weights);
+  };
+  std::vector<StackedDense> out;
+  if (!fields.separate_projections) {
+    out.push_back(make(init.weights));
+    return out;
+  }
+  for (const std::string& source : fields.sources)
+    out.push_back(make(init.weights.child(source + "_projection")));
+  return out;
+}
+
+}  // namespace
+
+void CrossAttentionFields::read_source(Config& config) {
+  sources = {config.string("source_name")};
+  if (sources[0].empty()) config.error("source_name", "expected a name");
+}
+
+void CrossAttentionFields::read_streamed(Config& config) {
+  streamed = true;
+  read_source(config);
+  horizon.past = config.integer("max_past_horizon", 1);
+  horizon.future = config.integer("max_future_horizon", 0, 0);
+  constexpr int64_t kMost = int64_t{1} << 30;
+  if (horizon.past > kMost || horizon.future > kMost)
+    config.error("max_past_horizon", "expected at most 2^30 steps in sight");
+  delays_queries = config.boolean("use_query_delay_buffer", true);
+  read_score_fields(config);
+  if (relative_position && !relative_position->needs_fixed_window()) {
+    config.error("relative_position_embedding",
+                 "a bias on scores is not supported: expected null or "
+                 "TransformerXLRelativePositionEmbedding");
+  }
+  const bool plain = sinks() == 0 && !relative_position;
+  if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
+    config.error("use_kv_cache_ringbuffer",
+                 "cannot be together with sinks or relative_position_embedding");
+  }
+}
+
+CrossAttention::CrossAttention(CrossAttentionFields fields, const Init& init)
+    : AttentionLayer(std::move(static_cast<AttentionFields&>(fields)), init),
+      own_{fields.sources, fields.streamed, fields.delays_queries, fields.query_positions_name},
+      query_dense_(fields_.projection.queries(fields_.heads), fields_.use_bias,
+                   fields_.compute_dtype, init.weights) {
+  static_cast<AttentionFields&>(fields).projection = fields_.projection;
+  source_denses_ = source_denses(fields, init);
+}
+
+ChannelSpec CrossAttention::child_input(const Layer& child, const ChannelSpec& input,
+                                        const Constants& constants) const {
+  const ops::Heads& heads = fields_.heads;
+  if (&child == networks_[0].get())
+    return {compute_dtype(input.dtype), {heads.count(), heads.units}};
+  return {compute_dtype(constants.get(own_.sources[0]).sequence.dtype), {heads.kv, heads.units}};
+}
+
+std::vector<ConstantSpec> CrossAttention::constants() const {
+  std::vector<ConstantSpec> out;
+  for (size_t i = 0; i < own_.sources.size(); ++i) {
+    ConstantSpec spec;
+    spec.name = own_.sources[i];
+    spec.kind = ConstantSpec::Kind::kSequence;
+    spec.streamed = own_.streamed;
+    spec.channels = Shape{dense_of(i).inputs()};
+    out.push_back(std::move(spec));
+  }
+  if (!own_.query_positions_name.empty() && fields_.relative_position) {
+    ConstantSpec spec;
+    spec.name = own_.query_positions_name;
+    spec.kind = ConstantSpec::Kind::kSequence;
+    spec.streamed = true;
+    spec.channels = Shape{};
+    out.push_back(std::move(spec));
+  }
+  return out;
+}
+
+bool CrossAttention::supports_step() const {
+  const auto steps = [](const auto& network) { return !network || network->supports_step(); };
+  if (!own_.streamed) return steps(networks_[0]);
+  if (fields_.relative_position && fields_.horizon.future > 0) return false;
+  return std::ranges::all_of(networks_, steps);
+}
+
+// As the reference counts: of x alone, for constants are none of the input's steps.
+ReceptiveFields CrossAttention::receptive_field_per_step() const {
+  if (networks_[0]) return networks_[0]->receptive_field_per_step();
+  return {StepRange{0, 0}};
+}
+
+ChannelSpec CrossAttention::output_spec(const ChannelSpec& input,
+                                        const Constants& constants) const {
+  for (const std::string& source : own_.sources) {
+    const DType given = constants.get(source).sequence.dtype;
+    if (given == DType::kComplex64 || !is_float(compute_dtype(given))) {
+      fail(Code::kShape, "{} \"{}\": cannot attend to constant \"{}\" of {}", type(), name(),
+           source, name_of(given));
+    }
+  }
+  return attended_spec(input, query_dense_.inputs(), constants);
+}
+
+std::optional<ChannelSpec> CrossAttention::implied_input() const {
+  return ChannelSpec{DType::kFloat32, {query_dense_.inputs()}};
+}
+
+void CrossAttention::check_time(const Constant& source, int64_t time) const {
+  if (source.sequence.time == time) return;
+  fail(Code::kShape, "{} \"{}\": constant \"{}\" has {} steps: expected {}, as x has", type(),
+       name(), source.name, source.sequence.time, time);
+}
+
+void CrossAttention::declare(Declaration& declaration, const SequenceSpec& input) const {
+  const bool steps = input.mode == Mode::kStep;
+  const Constant& first = declaration.constants().get(own_.sources[0]);
+  declare_network(declaration, 0, input);
+  if (own_.streamed) {
+    if (steps) check_time(first, input.time);
+    SequenceSpec source = input;
+    source.time = first.sequence.time;
+    for (size_t i = 1; i < networks_.size(); ++i) declare_network(declaration, i, source);
+    if (steps) declare_rings(declaration, input, input_latency() > 0);
+  } else if (steps && counts_steps()) {
+    declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
+  }
+  if (fields_.float32_scores) return;
+  SequenceSpec emit = input, keys = input;
+  keys.time = first.sequence.time;
+  const int64_t columns =
+      own_.streamed ? emitted_columns(keys) : fields_.sinks() + first.sequence.time;
+  emit.channels = {compute_dtype(input.channels.dtype), {fields_.heads.count(), columns}};
+  declaration.within("", "probabilities_by_source",
+                     [&] { declaration.emit(own_.sources[0], emit); });
+}
+
+AttentionLayer::Stream CrossAttention::project_queries(Run& run, const Sequence& x,
+                                                       DType compute) const {
+  const int64_t width = query_dense_.outputs();
+  const Stream queries{query_dense_.apply(run, x, compute), width, x.time * width, x.mask, x.time};
+  return through_network(run, 0, queries, x, compute, run.mode());
+}
+
+CrossAttention::KeysAndValues CrossAttention::project_source(Run& run, size_t index,
+                                                             const Sequence& source,
+                                                             Mode mode) const {
+  const StackedDense& dense = dense_of(index);
+  const DType compute = compute_dtype(source.dtype);
+  const int64_t width = dense.outputs();
+  Stream keys{dense.apply(run, source, compute), width, source.time * width, source.mask,
+              source.time};
+  Stream values = keys;
+  if (!fields_.projection.shares_keys_and_values)
+    values.values += fields_.heads.kv * fields_.heads.units;
+  return {through_network(run, 1, keys, source, compute, mode),
+          through_network(run, 2, values, source, compute, mode)};
+}
+
+ops::AttentionSource CrossAttention::whole(Run& run, size_t index) const {
+  const Sequence& source = run.constants().get(own_.sources[index]).sequence;
+  const auto [keys, values] = project_source(run, index, source, Mode::kLayer);
+  const uint8_t* combined = combined_mask(run, keys, values, source);
+  const bool one_mask = fields_.float32_scores || fields_.window_block > 0;
+  return whole_source(run, keys, values, source, compute_dtype(source.dtype),
+                      one_mask ? combined : keys.mask,
+                      fields_.float32_scores ? combined : values.mask);
+}
+
+const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) const {
+  if (own_.query_positions_name.empty() || !fields_.relative_position) return nullptr;
+  const Constant& constant = run.constants().get(own_.query_positions_name);
+  check_time(constant, x.time);
+  auto* out = run.scratch<int32_t>(x.steps());
+  ops::convert(constant.sequence.values, constant.sequence.dtype, reinterpret_cast<std::byte*>(out),
+               DType::kInt32, x.steps());
+  return out;
+}
+
+// `first`: the place of x's first step among the keys.
+void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& queries,
+                                     int64_t first, const Sequence& y) const {
+  const size_t count = own_.sources.size();
+  auto* sources = run.scratch<ops::AttentionSource>(static_cast<int64_t>(count));
+  for (size_t i = 0; i < count; ++i) {
+    std::construct_at(sources + i, whole(run, i));
+    sources[i].horizon = fields_.horizon;
+    sources[i].horizon.offset = first;
+  }
+  if (!fields_.float32_scores) {
+    sources[0].probabilities =
+        emit(run, y,
+             own_.streamed ? layer_columns(sources[0].count)
+                           : ops::Probabilities{.columns = sources[0].count});
+  }
+  attend(run, queries, {sources, count}, y, query_positions(run, x));
+}
+
+Sequence CrossAttention::layer(Run& run, const Sequence& x) const {
+  const ChannelSpec spec = output_spec(x.spec(), run.constants());
+  if (own_.streamed && (fields_.window_block > 0 || fields_.relative_position))
+    check_time(run.constants().get(own_.sources[0]), x.time);
+  const Sequence y = run.output_like(x, spec);
+  const Stream queries = project_queries(run, x, spec.dtype);
+  if (!own_.streamed) set_mask(y, queries);
+  attend_to_whole(run, x, queries, 0, y);
+  return y;
+}
+
+Sequence CrossAttention::step(Run& run, const Sequence& x) const {
+  const DType compute = compute_dtype(x.dtype);
+  const ops::Heads& heads = fields_.heads;
+  const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);
+  Stream queries = project_queries(run, x, compute);
+  if (!own_.streamed) {
+    int64_t first = 0;
+    if (counts_steps()) {
+      auto* position = run.state<int32_t>();
+      first = *position;
+      *position = static_cast<int32_t>(
+          std::min<int64_t>(first + x.time, std::numeric_limits<int32_t>::max()));
+    }
+    set_mask(y, queries);
+    attend_to_whole(run, x, queries, first, y);
+    return y;
+  }
+  const Sequence& given = run.constants().get(own_.sources[0]).sequence;
+  const auto [keys, values] = project_source(run, 0, given, Mode::kStep);
+  ops::AttentionSource source =
+      streamed_source(run, keys, values, given, compute_dtype(given.dtype));
+  if (input_latency() > 0) queries = delay(run, queries, x);
+  set_mask(y, queries);
+  source.horizon = fields_.horizon;
+  source.horizon.offset = past_steps();
+  source.probabilities = emit(run, y, source.probabilities);
+  attend(run, queries, {&source, 1}, y);
+  return y;
+}
+
+}  // namespace sl

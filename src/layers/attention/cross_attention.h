@@ -1,0 +1,73 @@
+// What all layers of cross-attention share: queries are made of x, keys and values of constants.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "layers/attention/attention_layer.h"
+
+namespace sl {
+
+struct CrossAttentionFields : AttentionFields {
+  explicit CrossAttentionFields(Config& config) : AttentionFields(config, /*is_cross=*/true) {}
+  // Field source_name.
+  void read_source(Config& config);
+  // Those of layers whose source comes block by block along with x.
+  void read_streamed(Config& config);
+
+  std::vector<std::string> sources;
+  bool separate_projections = false;  // of each source its own
+  bool streamed = false;
+  bool delays_queries = false;  // until what they see of the future is there
+  std::string query_positions_name;
+};
+
+class CrossAttention : public AttentionLayer {
+ public:
+  CrossAttention(CrossAttentionFields fields, const Init& init);
+
+  ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
+                          const Constants& constants) const final;
+  std::vector<ConstantSpec> constants() const final;
+  bool supports_step() const final;
+  int64_t input_latency() const final { return own_.delays_queries ? future_steps() : 0; }
+  ReceptiveFields receptive_field_per_step() const final;
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const final;
+  std::optional<ChannelSpec> implied_input() const final;
+  void declare(Declaration& declaration, const SequenceSpec& input) const final;
+  Sequence layer(Run& run, const Sequence& x) const final;
+  Sequence step(Run& run, const Sequence& x) const final;
+
+ private:
+  // What is the config's beside `fields_`.
+  struct Own {
+    std::vector<std::string> sources;
+    bool streamed;
+    bool delays_queries;
+    std::string query_positions_name;
+  };
+  struct KeysAndValues {
+    Stream keys, values;
+  };
+
+  bool counts_steps() const {
+    return !own_.streamed && fields_.relative_position && own_.query_positions_name.empty();
+  }
+  const StackedDense& dense_of(size_t source) const {
+    return source_denses_[source_denses_.size() == 1 ? 0 : source];
+  }
+  void check_time(const Constant& source, int64_t time) const;
+  Stream project_queries(Run& run, const Sequence& x, DType compute) const;
+  KeysAndValues project_source(Run& run, size_t index, const Sequence& source, Mode mode) const;
+  ops::AttentionSource whole(Run& run, size_t index) const;
+  // Places of x's steps among the keys, if a constant has them.
+  const int32_t* query_positions(Run& run, const Sequence& x) const;
+  void attend_to_whole(Run& run, const Sequence& x, const Stream& queries, int64_t first,
+                       const Sequence& y) const;
+
+  Own own_;
+  StackedDense query_dense_;
+  std::vector<StackedDense> source_denses_;
+};
+
+}  // namespace sl

@@ -1,0 +1,21 @@
+// StreamingDotProductAttention: x attends to a window of a constant that comes along with it
+// (reference: attention.StreamingDotProductAttention).
+#include "layers/attention/cross_attention.h"
+
+namespace sl {
+namespace {
+
+class StreamingDotProductAttention final : public CrossAttention {
+ public:
+  struct Fields : CrossAttentionFields {
+    explicit Fields(Config& config) : CrossAttentionFields(config) { read_streamed(config); }
+  };
+
+  StreamingDotProductAttention(Fields fields, const Init& init)
+      : CrossAttention(std::move(fields), init) {}
+};
+
+SL_REGISTER_LAYER(StreamingDotProductAttention);
+
+}  // namespace
+}  // namespace sl
