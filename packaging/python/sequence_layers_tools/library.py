@@ -81,6 +81,7 @@ _FUNCTIONS = {
     'sl_layer_output_ratio': (_Handle, _P(_I64), _P(_I64)),
     'sl_layer_input_latency': (_Handle, _P(_I64)),
     'sl_layer_output_latency': (_Handle, _P(_I64)),
+    'sl_layer_supports_step': (_Handle, _P(ctypes.c_int32)),
     'sl_layer_input_spec': (_Handle, _P(_ChannelSpec)),
     'sl_layer_output_shape': (
         _Handle, ctypes.c_int32, _P(_Sequence), ctypes.c_void_p, _P(_Sequence),
@@ -181,6 +182,12 @@ class Layer:
     @property
     def output_latency(self) -> int:
         return self._integers('sl_layer_output_latency')[0]
+
+    @property
+    def supports_step(self) -> bool:
+        value = ctypes.c_int32()
+        _call('sl_layer_supports_step', self._handle, ctypes.byref(value))
+        return value.value != 0
 
     @property
     def input_spec(self) -> tuple[tuple[int, ...], str]:

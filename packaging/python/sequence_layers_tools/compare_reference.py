@@ -1,0 +1,124 @@
+"""Converts a model of the reference with random weights and compares the two on random input.
+
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so .deps/reference-venv/bin/python \\
+      -m sequence_layers_tools.compare_reference docs/models/causal_conformer --steps 64
+
+The directory has config.json and weights.json (random_model.py). The reference is built of the config,
+converted as convert.py does, and run layer-wise; the library runs the converted model layer-wise and
+streamed, block by block. Prints the largest differences and the peak memory of each; fails above the
+tolerance, relative to the largest value.
+"""
+
+import argparse
+import json
+import pathlib
+import resource
+import subprocess
+import sys
+import tempfile
+
+import numpy as np
+
+from sequence_layers_tools import library, random_model
+
+
+def _peak() -> str:
+    kilobytes = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    return f'{kilobytes / 1024:.0f} MB'
+
+
+def random_input(recorded: dict, steps: int) -> np.ndarray:
+    """Input [1, steps, ...]; integers are below 16."""
+    rng = np.random.default_rng(1)
+    shape = (1, steps, *recorded['input']['channel_shape'])
+    if recorded['input']['dtype'] == 'int32':
+        return rng.integers(0, 16, shape, np.int32)
+    return rng.standard_normal(shape, np.float32)
+
+
+def _reference(source: pathlib.Path, out: pathlib.Path, steps: int) -> None:
+    """Runs and converts the reference: writes its output and a model directory."""
+    # In a process of its own, whose memory is the reference's alone.
+    import jax
+    import jax.numpy as jnp
+    from sequence_layers import jax as sl
+
+    from sequence_layers_tools import convert, reference_config
+
+    recorded = json.loads((source / 'weights.json').read_text())
+    config = reference_config.from_json(json.loads((source / 'config.json').read_text()))
+    variables = convert.unflatten(random_model.weights(recorded['weights']))
+    convert.convert(
+        config,
+        variables,
+        out,
+        channel_shape=tuple(recorded['input']['channel_shape']),
+        dtype=recorded['input']['dtype'],
+    )
+    layer = config.make()
+
+    @jax.jit
+    def run(variables, values):
+        x = sl.Sequence.from_values(values)
+        return layer.apply(variables, x, training=False, method='layer').mask_invalid().values
+
+    with jax.default_matmul_precision('highest'):
+        values = run(variables, jnp.asarray(random_input(recorded, steps)))
+    np.save(out / 'reference.npy', np.asarray(values))
+    print(f'the reference: peak memory {_peak()}')
+
+
+def _stream(layer: library.Layer, x: np.ndarray) -> np.ndarray:
+    """Streamed output without its latency, fed zeros that are not valid past the end."""
+    block = layer.block_size
+    padding = layer.input_latency + -(x.shape[1] + layer.input_latency) % block
+    tail = np.zeros((1, padding, *x.shape[2:]), x.dtype)
+    padded = np.concatenate([x, tail], axis=1)
+    mask = np.arange(padded.shape[1])[np.newaxis] < x.shape[1]
+    state = layer.new_state()
+    starts = range(0, padded.shape[1], block)
+    out = [state.step(padded[:, t : t + block], mask[:, t : t + block])[0] for t in starts]
+    return np.concatenate(out, axis=1)[:, layer.output_latency :]
+
+
+def compare(source: pathlib.Path, model: pathlib.Path, steps: int, tolerance: float) -> int:
+    recorded = json.loads((source / 'weights.json').read_text())
+    x = random_input(recorded, steps)
+    want = np.load(model / 'reference.npy')
+    layer = library.Layer.open(model)
+    runs = {'layer-wise': lambda: layer.apply(x)[0]}
+    if layer.supports_step:
+        runs['streamed'] = lambda: _stream(layer, x)
+    result = 0
+    for name, run in runs.items():
+        got = run()[:, : want.shape[1]]
+        largest = np.abs(got - want).max() / np.abs(want).max()
+        print(f'{name}: {largest:.2e} of the largest value {np.abs(want).max():.3g}', end='')
+        print(f' (tolerance {tolerance:.0e}), peak memory {_peak()}')
+        # Written so that a NaN fails too.
+        if not (got.shape == want.shape and largest <= tolerance):
+            result = 1
+    return result
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('directory', type=pathlib.Path)
+    parser.add_argument('--steps', type=int, default=64, help='input steps')
+    parser.add_argument('--tolerance', type=float, default=1e-4)
+    parser.add_argument('--reference-to', type=pathlib.Path, help=argparse.SUPPRESS)
+    args = parser.parse_args()
+    if args.reference_to:
+        _reference(args.directory, args.reference_to, args.steps)
+        return 0
+    with tempfile.TemporaryDirectory() as folder:
+        command = [sys.executable, '-m', 'sequence_layers_tools.compare_reference']
+        options = ['--steps', str(args.steps), '--reference-to', folder]
+        subprocess.run([*command, str(args.directory), *options], check=True)
+        return compare(args.directory, pathlib.Path(folder), args.steps, args.tolerance)
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,101 @@
+"""Gives a config random weights, so that models too large to keep can be run and measured.
+
+  python -m sequence_layers_tools.random_model docs/models/causal_conformer --out conformer/
+
+The directory has config.json and weights.json, the input and the shapes of the weights. Where the
+latter is missing or the config has changed, the reference (requirements-reference.txt) records it:
+
+  python -m sequence_layers_tools.random_model DIRECTORY --record --input 128
+"""
+
+import argparse
+import json
+import math
+import pathlib
+from typing import Any
+
+import numpy as np
+
+from sequence_layers_tools import model_directory
+
+
+def _shape(text: str) -> tuple[int, ...]:
+    return () if text == 'scalar' else tuple(int(size) for size in text.split(','))
+
+
+def record(directory: pathlib.Path, channel_shape: tuple[int, ...], dtype: str) -> None:
+    """Asks the reference which weights the config has and writes weights.json."""
+    # The one function here that needs JAX.
+    import jax
+    from sequence_layers import jax as sl
+
+    from sequence_layers_tools import convert, reference_config
+
+    config = json.loads((directory / 'config.json').read_text())
+    layer = reference_config.from_json(config).make()
+    block = layer.bind({}).block_size
+    x = sl.Sequence(
+        jax.ShapeDtypeStruct((1, block, *channel_shape), dtype),
+        jax.ShapeDtypeStruct((1, block), bool),
+    )
+    key = jax.ShapeDtypeStruct((2,), np.uint32)
+    variables = jax.eval_shape(lambda k, x: layer.init(k, x, training=False), key, x)
+    shapes = convert.shapes(variables)
+    lines = [f'  {json.dumps(name)}: {json.dumps(spec)}' for name, spec in sorted(shapes.items())]
+    spec = json.dumps({'channel_shape': list(channel_shape), 'dtype': dtype})
+    text = f'{{"input": {spec},\n "weights": {{\n' + ',\n'.join(lines) + '}}\n'
+    (directory / 'weights.json').write_text(text)
+
+
+def weights(shapes: dict[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
+    """Random arrays of the names and [dtype, shape] given, none at a trivial value."""
+    rng = np.random.default_rng(seed)
+    result = {}
+    for name, (dtype, shape) in shapes.items():
+        noise = rng.standard_normal(shape, np.float32)
+        leaf = name.rpartition('.')[2]
+        if leaf in ('scale', 'var'):  # around one, a variance above zero
+            array = np.exp(0.1 * noise)
+        elif leaf in ('bias', 'mean'):
+            array = 0.1 * noise
+        else:
+            array = noise / math.sqrt(max(shape, default=1))
+        result[name] = array.astype(dtype)
+    return result
+
+
+def make(source: str | pathlib.Path, out: str | pathlib.Path, seed: int = 0) -> None:
+    """Writes the model of a directory with config.json and weights.json."""
+    source = pathlib.Path(source)
+    config = json.loads((source / 'config.json').read_text())
+    recorded = json.loads((source / 'weights.json').read_text())
+    model_directory.write(
+        out,
+        config,
+        weights(recorded['weights'], seed),
+        channel_shape=tuple(recorded['input']['channel_shape']),
+        dtype=recorded['input']['dtype'],
+    )
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('directory', type=pathlib.Path)
+    parser.add_argument('--out', help='the model directory to write')
+    parser.add_argument('--seed', type=int, default=0)
+    parser.add_argument('--record', action='store_true', help='write weights.json')
+    parser.add_argument('--input', type=_shape, help='with --record: such as 128, or scalar')
+    parser.add_argument('--dtype', default='float32', help='with --record: of the input')
+    args = parser.parse_args()
+    if args.record:
+        if args.input is None:
+            parser.error('--record needs --input')
+        record(args.directory, args.input, args.dtype)
+    if args.out:
+        make(args.directory, args.out, args.seed)
+
+
+if __name__ == '__main__':
+    main()

@@ -1,0 +1,36 @@
+"""Tests that the models of docs/models build with random weights and keep the contract."""
+
+import os
+import pathlib
+import subprocess
+import tempfile
+import unittest
+
+from sequence_layers_tools import library, random_model
+
+_MODELS = pathlib.Path(__file__).parents[3] / 'docs' / 'models'
+# Each is a model's own config with smaller sizes.
+_SMALL = sorted(path.parent for path in _MODELS.glob('*/small/weights.json'))
+# Models with layers that are not built yet.
+_OPEN = {'global_style_tokens'}
+
+
+@unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
+class ModelsTest(unittest.TestCase):
+    def setUp(self):
+        self.sl = pathlib.Path(os.environ['SEQUENCE_LAYERS_LIBRARY']).parent / 'sl'
+
+    def test_small_models_keep_the_contract(self):
+        self.assertGreaterEqual(len(_SMALL), 4)
+        for source in _SMALL:
+            if source.parent.name in _OPEN:
+                continue
+            with self.subTest(source.parent.name), tempfile.TemporaryDirectory() as model:
+                random_model.make(source, model)
+                library.Layer.open(model)
+                run = subprocess.run([self.sl, 'verify', model], capture_output=True, text=True)
+                self.assertEqual(run.returncode, 0, run.stdout + run.stderr)
+
+
+if __name__ == '__main__':
+    unittest.main()
