@@ -293,6 +293,57 @@ TEST_CASE("a prompt in one call equals its tokens in steps", "[decoder]") {
   check_same(sample(prefilled, 25), all.after(15));
 }
 
+TEST_CASE("a decoder takes a streamed constant share by share", "[decoder]") {
+  const auto layer = make_layer(
+      R"({"type":"Serial","layers":[{"type":"Embedding","dimension":7,"num_embeddings":7},)"
+      R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
+      R"("combination":"add","streaming":true}]})");
+  // Each step favours another token, so that a share out of place would show.
+  constexpr int64_t kTime = 9, kPrompt = 4;
+  std::vector<float> values(kBatch * kTime * kTokens);
+  for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * i % 11);
+  sl_constant constant{"c", sequence_layers::sequence(sequence_layers::channel_spec({kTokens}),
+                                                      kBatch, kTime, values.data())};
+  sl_run_options run = SL_RUN_OPTIONS_INIT;
+  run.constants = &constant;
+  run.num_constants = 1;
+  sl_sequence& c = constant.value;
+  const sl_sequence whole = c;
+  const auto share = [&](int64_t from, int64_t count) {
+    c.dims[1] = count;
+    c.strides[0] = kTime * kTokens * 4;
+    c.strides[1] = kTokens * 4;
+    c.strides[2] = 4;
+    c.data = values.data() + from * kTokens;
+  };
+  share(0, 1);
+  auto options = options_for(5);
+  options.constants = &constant;
+  options.num_constants = 1;
+  Decoder decoder(layer, options);
+  Decoded given(kTime), got(kTime);
+  for (size_t i = 0; i < given.size(); ++i) given.tokens[i] = static_cast<int32_t>(i * 5 % 7);
+  share(0, kPrompt);
+  Decoded head = given.before(kPrompt);
+  decoder.prefill(head.token_view(), &run);
+  for (int64_t t = kPrompt; t < kTime; ++t) {
+    share(t, 1);
+    int32_t tokens[kBatch];
+    float log_probs[kBatch];
+    REQUIRE(decoder.sample(tokens, log_probs, nullptr, &run) == SL_OK);
+    for (int64_t b = 0; b < kBatch; ++b) {
+      given.tokens[given.at(b, t)] = tokens[b];
+      given.log_probs[given.at(b, t)] = log_probs[b];
+    }
+  }
+  c = whole;
+  sl_sequence out = got.log_prob_view();
+  decoder.log_prob(given.token_view(), &out, &run);
+  got.tokens = given.tokens;
+  check_same(got.after(kPrompt), given.after(kPrompt));
+  CHECK(decoder.sample(given.tokens.data()) == SL_ERROR_INVALID_ARGUMENT);  // without it
+}
+
 TEST_CASE("steps of a decoder neither allocate nor lock", "[decoder]") {
   const auto layer = make_layer();
   auto options = options_for(1);
