@@ -11,6 +11,7 @@
 
 #include "core/status.h"
 #include "core/view.h"
+#include "model/decoder.h"
 #include "model/model.h"
 #include "model/stream.h"
 #include "sequence_layers/sequence_layers.h"
@@ -31,6 +32,11 @@ struct sl_state {
   const sl_layer* layer;
   sl::Block block;  // empty in the caller's memory
   std::optional<sl::Stream> stream;
+};
+
+struct sl_decoder {
+  const sl_layer* layer;
+  sl::Decoder decoder;
 };
 
 struct sl_weight_source {
@@ -108,6 +114,11 @@ Shape dims_of(const SequenceSpec& spec);
 // Fails if x is not of the batch and spec of the stream's input.
 void check_stream_input(const StreamPlan& plan, const View& x);
 
+// Gives the stream the constants of a call of `time` steps. Allocates nothing where all is well.
+void set_constants(Stream& stream, const sl_run_options& options, int64_t time);
+
+void check_batch(int64_t batch);
+
 Allocator to_allocator(const sl_allocator* allocator);
 
 // The view of a weight tensor.
@@ -119,6 +130,8 @@ struct ConstantViews {
   std::vector<View> views;
 };
 ConstantViews to_constants(const sl_constant* constants, int64_t count, bool needs_data);
+// As a run takes them; the views must outlive it.
+std::vector<Constant> import_constants(Stack& stack, const ConstantViews& given);
 
 // The same as layers see them, without data.
 class ConstantSpecs {

@@ -113,25 +113,17 @@ void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
              options.num_emits);
   }
   sl::Stream& stream = *options.state->stream;
-  const sl::capi::ConstantViews constants =
-      sl::capi::to_constants(options.constants, options.num_constants, /*needs_data=*/true);
   sl::capi::check_stream_input(stream.plan(), x);
   const int64_t block = stream.plan().block_size();
   if (x.dims[1] % block != 0) {
     sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}", x.dims[1],
              block);
   }
-  if (constants.views.size() != stream.plan().constant_count()) {
-    sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
-             constants.views.size(), stream.plan().constant_count());
-  }
-  for (size_t i = 0; i < constants.views.size(); ++i) {
-    stream.plan().check_constant(i, constants.names[i], constants.views[i], x.dims[1]);
-  }
+  sl::capi::set_constants(stream, options, x.dims[1]);
   check_output(
       y, {stream.plan().output(), x.dims[0], stream.plan().output_time(x.dims[1]), Mode::kStep},
       "y");
-  sl::advance(stream, x, y, constants.views);
+  sl::advance(stream, x, y, stream.constants());
 }
 
 }  // namespace
@@ -315,9 +307,7 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     const sl::Model& model = model_of(layer);
     sl::Workspace workspace(model.allocator());
     sl::Stack& stack = workspace.on(sl::Side::kB);
-    std::vector<sl::Constant> imported;
-    for (size_t i = 0; i < given.views.size(); ++i)
-      imported.push_back(sl::import_constant(stack, given.names[i], given.views[i]));
+    const std::vector<sl::Constant> imported = sl::capi::import_constants(stack, given);
     const Constants constants(imported);
     const sl::SequenceSpec spec = to_sequence_spec(in, Mode::kLayer);
     check_output(out, model.output(spec, constants), "y");

@@ -139,6 +139,13 @@ ConstantViews to_constants(const sl_constant* constants, int64_t count, bool nee
   return out;
 }
 
+std::vector<Constant> import_constants(Stack& stack, const ConstantViews& given) {
+  std::vector<Constant> out;
+  for (size_t i = 0; i < given.views.size(); ++i)
+    out.push_back(import_constant(stack, given.names[i], given.views[i]));
+  return out;
+}
+
 ConstantSpecs::ConstantSpecs(const sl_constant* constants, int64_t count)
     : views_(to_constants(constants, count, /*needs_data=*/false)) {
   for (size_t i = 0; i < views_.views.size(); ++i) {

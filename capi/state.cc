@@ -1,5 +1,11 @@
 #include "handles.h"
 
+void sl::capi::check_batch(int64_t batch) {
+  if (batch < 1 || batch > (int64_t{1} << 24)) {
+    fail(Code::kInvalidArgument, "options.batch is {}: expected 1 to 2^24", batch);
+  }
+}
+
 namespace {
 
 using sl::Code;
@@ -18,9 +24,7 @@ struct StateOptions {
             sl::capi::to_constants(given.constants, given.num_constants, /*needs_data=*/false)),
         allocator(given.allocator ? sl::capi::to_allocator(given.allocator)
                                   : not_null(layer, "layer")->model->allocator()) {
-    if (given.batch < 1 || given.batch > (int64_t{1} << 24)) {
-      sl::fail(Code::kInvalidArgument, "options.batch is {}: expected 1 to 2^24", given.batch);
-    }
+    sl::capi::check_batch(given.batch);
     if (given.max_steps < 0 || given.max_steps > (int64_t{1} << 31)) {
       sl::fail(Code::kInvalidArgument, "options.max_steps is {}: expected 0 to 2^31",
                given.max_steps);

@@ -11,6 +11,20 @@ void sl::capi::check_stream_input(const StreamPlan& plan, const View& x) {
   }
 }
 
+void sl::capi::set_constants(Stream& stream, const sl_run_options& options, int64_t time) {
+  const StreamPlan& plan = stream.plan();
+  if (options.num_constants != static_cast<int64_t>(plan.constant_count())) {
+    fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
+         options.num_constants, plan.constant_count());
+  }
+  for (size_t i = 0; i < plan.constant_count(); ++i) {
+    const sl_constant& constant = not_null(options.constants, "constants")[i];
+    const View view = to_view(&constant.value, "constant.value", /*needs_data=*/true);
+    plan.check_constant(i, not_null(constant.name, "constant.name"), view, time);
+    stream.constants()[i] = view;
+  }
+}
+
 namespace {
 
 using sl::Code;
@@ -62,20 +76,6 @@ bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) 
   return true;
 }
 
-void set_constants(sl::Stream& stream, const sl_run_options& options, int64_t time) {
-  const sl::StreamPlan& plan = stream.plan();
-  if (options.num_constants != static_cast<int64_t>(plan.constant_count())) {
-    sl::fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
-             options.num_constants, plan.constant_count());
-  }
-  for (size_t i = 0; i < plan.constant_count(); ++i) {
-    const sl_constant& constant = not_null(options.constants, "constants")[i];
-    const sl::View view = sl::capi::to_view(&constant.value, "constant.value", /*needs_data=*/true);
-    plan.check_constant(i, not_null(constant.name, "constant.name"), view, time);
-    stream.constants()[i] = view;
-  }
-}
-
 }  // namespace
 
 sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
@@ -93,7 +93,7 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     check_shape(out, plan.output(), in.dims[0], plan.output_time(in.dims[1]), "y");
     const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
     const bool with_emits = set_emits(stream, run, in.dims[1]);
-    set_constants(stream, run, in.dims[1]);
+    sl::capi::set_constants(stream, run, in.dims[1]);
     if (in.dims[1] > 0) stream.step(in, out, with_emits);
   });
 }

@@ -508,6 +508,75 @@ SL_API sl_status sl_state_tensor(const sl_state* state, int64_t index, const cha
 /* Null is allowed. [one-thread-per-state] Since 1.0. */
 SL_API void sl_state_free(sl_state* state);
 
+/* ---- Decoding
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+/* Streams of tokens in which a model's choices are its next inputs. The model makes logits, float32
+ * [batch, time, vocabulary], of tokens, int32 [batch, time], step by step: block size 1, output
+ * ratio 1, no latency. */
+typedef struct sl_decoder sl_decoder;
+
+typedef struct sl_decoder_options {
+  uint32_t struct_size;
+  int32_t start_token; /* the first input */
+  int32_t stop_token;  /* ends its stream, as its last token; -1: none does */
+  int32_t pad_token;   /* what a stream that has ended gives */
+  int64_t batch;
+  uint64_t seed;
+  float temperature; /* 0: the most likely token, the first of equals */
+  float top_p;       /* of those, the most likely with this probability together; 1: all */
+  int64_t top_k;     /* as many of the most likely tokens; 0: all */
+  const sl_constant* constants; /* as in sl_state_options, for steps of one */
+  int64_t num_constants;
+  const sl_allocator* allocator; /* of the state; copied; null: the layer's */
+} sl_decoder_options;
+#define SL_DECODER_OPTIONS_INIT \
+  { (uint32_t)sizeof(sl_decoder_options), 0, -1, 0, 1, 0, 0.0f, 1.0f, 0, NULL, 0, NULL }
+
+/* A decoder at the start of its streams; its step is rehearsed. The caller frees it, before the
+ * layer. Errors: SHAPE (no tokens or no logits), UNSUPPORTED (not steppable, or with latency),
+ * OUT_OF_MEMORY. [any-thread] Since 1.0. */
+SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_options* options,
+                                   sl_decoder** out, sl_error* error);
+
+/* Log probabilities of given tokens, int32 [batch, time] of any batch, from the start of a
+ * sequence, into `log_probs`, float32 of that shape, with a mask if wanted. Runs the model
+ * layer-wise on the tokens shifted by the start token; of the decoder's options it reads the start
+ * and the stop token, of its streams nothing. Invalid tokens and those after a stop token give 0,
+ * mask 0. `options` are for the constants, whole as in sl_layer_apply; may be null. Errors: SHAPE,
+ * INVALID_ARGUMENT (no such token), OUT_OF_MEMORY, CALLBACK. [any-thread] Since 1.0. */
+SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* tokens,
+                                     sl_sequence* log_probs, const sl_run_options* options,
+                                     sl_error* error);
+
+/* Goes on as if `tokens`, int32 [batch, time], had been sampled, in few large blocks on the layer's
+ * threads. Invalid tokens are steps that are not there. A stop token is one like any other, and a
+ * stream that has ended goes on at a valid token. Constants are those of the options, in their
+ * order: of a streamed one the share of these steps. After an error the decoder is as before.
+ * Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state] Since 1.0. */
+SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
+                                    const sl_run_options* options, sl_error* error);
+
+/* One step: the next token of each stream, its log probability (the model's own, whatever the
+ * temperature, top_k and top_p) and mask, `batch` numbers each; the latter two may be null. A
+ * stream that has ended gives the pad token, 0 and 0. Choices are random by seed, index of the
+ * stream and number of the step alone. Constants as in sl_layer_step. After an error other than
+ * CALLBACK the decoder is as before. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
+                                   uint8_t* mask, const sl_run_options* options, sl_error* error);
+
+/* Makes `target`, of the same layer, batch and constants, continue where `source` stands: forks all
+ * its streams. It keeps its own seed, tokens and ways of choosing. [one-thread-per-state]
+ * [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error);
+
+/* Back to the start of all streams. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_reset(sl_decoder* decoder, sl_error* error);
+
+/* Null is allowed. [one-thread-per-state] Since 1.0. */
+SL_API void sl_decoder_free(sl_decoder* decoder);
+
 #ifdef __cplusplus
 } /* extern "C" */
 #endif

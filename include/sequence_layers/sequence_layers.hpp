@@ -1,6 +1,6 @@
 // libsequence_layers for C++17: RAII over the C ABI alone, header-only. Failing calls throw
-// sequence_layers::Error, but State::step, which reports by its return value: real-time threads do
-// not unwind. Threading classes are those of the C calls.
+// sequence_layers::Error, but State::step and Decoder::sample, which report by their return value:
+// real-time threads do not unwind. Threading classes are those of the C calls.
 #ifndef SEQUENCE_LAYERS_SEQUENCE_LAYERS_HPP_
 #define SEQUENCE_LAYERS_SEQUENCE_LAYERS_HPP_
 
@@ -39,6 +39,7 @@ struct Free {
   void operator()(sl_registry* p) const { sl_registry_free(p); }
   void operator()(sl_layer* p) const { sl_layer_free(p); }
   void operator()(sl_state* p) const { sl_state_free(p); }
+  void operator()(sl_decoder* p) const { sl_decoder_free(p); }
 };
 
 template <typename T>
@@ -255,6 +256,43 @@ class State {
 
   const sl_layer* layer_;
   detail::Handle<sl_state> handle_;
+};
+
+// Streams of tokens in which a layer's choices are its next inputs. The layer must outlive it.
+class Decoder {
+ public:
+  Decoder(const Layer& layer, const sl_decoder_options& options) {
+    sl_decoder* p = nullptr;
+    detail::check([&](sl_error* e) { return sl_decoder_create(layer.get(), &options, &p, e); });
+    handle_.reset(p);
+  }
+
+  // Of tokens from the start of a sequence, into the caller's float32 [batch, time].
+  void log_prob(const sl_sequence& tokens, sl_sequence* log_probs,
+                const sl_run_options* options = nullptr) const {
+    detail::check(
+        [&](sl_error* e) { return sl_decoder_log_prob(get(), &tokens, log_probs, options, e); });
+  }
+  // Goes on as if `tokens` had been sampled. Not real-time.
+  void prefill(const sl_sequence& tokens, const sl_run_options* options = nullptr) {
+    detail::check([&](sl_error* e) { return sl_decoder_prefill(get(), &tokens, options, e); });
+  }
+  // One step of all streams; does not throw. All but `tokens` may be null.
+  sl_status sample(int32_t* tokens, float* log_probs = nullptr, uint8_t* mask = nullptr,
+                   const sl_run_options* options = nullptr, sl_error* error = nullptr) noexcept {
+    return sl_decoder_sample(get(), tokens, log_probs, mask, options, error);
+  }
+  // Continues where `source` stands.
+  void copy_from(const Decoder& source) {
+    detail::check([&](sl_error* e) { return sl_decoder_copy(get(), source.get(), e); });
+  }
+  void reset() {
+    detail::check([&](sl_error* e) { return sl_decoder_reset(get(), e); });
+  }
+  sl_decoder* get() const { return handle_.get(); }
+
+ private:
+  detail::Handle<sl_decoder> handle_;
 };
 
 }  // namespace sequence_layers

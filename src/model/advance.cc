@@ -10,9 +10,11 @@ constexpr int64_t kMostSteps = 1024;
 constexpr int64_t kMostBytes = int64_t{1} << 24;
 
 int64_t steps_per_block(const StreamPlan& plan, int64_t time) {
-  const SequenceSpec& input = plan.input();
-  const int64_t bytes = input.batch * input.channels.shape.size() *
-                        static_cast<int64_t>(size_of(input.channels.dtype));
+  const auto frame_bytes = [](const ChannelSpec& spec) {
+    return spec.shape.size() * static_cast<int64_t>(size_of(spec.dtype));
+  };
+  const int64_t bytes =
+      plan.input().batch * std::max(frame_bytes(plan.input().channels), frame_bytes(plan.output()));
   const int64_t steps =
       std::clamp<int64_t>(kMostBytes / std::max<int64_t>(bytes, 1), 1, kMostSteps);
   return std::min(time, round_up(steps, plan.block_size()));

@@ -1,0 +1,132 @@
+#include <cmath>
+
+#include "handles.h"
+
+namespace {
+
+using sl::Code;
+using sl::capi::guard;
+using sl::capi::not_null;
+
+constexpr sl::DType kToken = sl::DType::kInt32;
+
+sl::DecoderOptions to_options(const sl_decoder_options& given) {
+  sl::capi::check_batch(given.batch);
+  if (given.start_token < 0) {
+    sl::fail(Code::kInvalidArgument, "options.start_token is {}: expected 0 or more",
+             given.start_token);
+  }
+  if (given.stop_token < -1) {
+    sl::fail(Code::kInvalidArgument, "options.stop_token is {}: expected a token, or -1 for none",
+             given.stop_token);
+  }
+  if (!std::isfinite(given.temperature) || given.temperature < 0) {
+    sl::fail(Code::kInvalidArgument, "options.temperature is {}: expected 0 or more",
+             given.temperature);
+  }
+  if (!(given.top_p > 0 && given.top_p <= 1)) {
+    sl::fail(Code::kInvalidArgument, "options.top_p is {}: expected more than 0, and 1 at most",
+             given.top_p);
+  }
+  if (given.top_k < 0)
+    sl::fail(Code::kInvalidArgument, "options.top_k is {}: expected 0 or more", given.top_k);
+  return {given.start_token,
+          given.stop_token,
+          given.pad_token,
+          given.seed,
+          {given.temperature, given.top_p, given.top_k}};
+}
+
+sl_run_options read_run_options(const sl_run_options* options) {
+  const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
+  if (run.num_emits != 0 || run.state) {
+    sl::fail(Code::kUnsupported, "options: a decoder takes constants, but no emits and no state");
+  }
+  return run;
+}
+
+// A view [batch, time] of that dtype.
+sl::View to_steps(const sl_sequence* given, sl::DType dtype, const char* name) {
+  sl::View view = sl::capi::to_sequence_view(given, name, /*needs_data=*/true);
+  if (view.dtype != dtype || view.dims.rank() != 2) {
+    sl::fail(Code::kShape, "{} is {} {}: expected {} [batch, time]", name, sl::name_of(view.dtype),
+             sl::to_string(view.dims), sl::name_of(dtype));
+  }
+  return view;
+}
+
+}  // namespace
+
+sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_options* options,
+                            sl_decoder** out, sl_error* error) {
+  return guard(error, [&] {
+    not_null(out, "out");
+    const sl::Model& model = *not_null(layer, "layer")->model;
+    const auto given = sl::capi::read_struct(not_null(options, "options"),
+                                             sl_decoder_options SL_DECODER_OPTIONS_INIT, "options");
+    const auto constants =
+        sl::capi::to_constants(given.constants, given.num_constants, /*needs_data=*/false);
+    const sl::Allocator allocator =
+        given.allocator ? sl::capi::to_allocator(given.allocator) : model.allocator();
+    *out = new sl_decoder{
+        layer,
+        {model, to_options(given), given.batch, constants.views, constants.names, allocator}};
+  });
+}
+
+sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* tokens,
+                              sl_sequence* log_probs, const sl_run_options* options,
+                              sl_error* error) {
+  return guard(error, [&] {
+    not_null(decoder, "decoder");
+    const sl::View in = to_steps(tokens, kToken, "tokens");
+    const sl::View out = to_steps(log_probs, sl::DType::kFloat32, "log_probs");
+    if (in.dims != out.dims) {
+      sl::fail(Code::kShape, "log_probs is {}: expected {}", sl::to_string(out.dims),
+               sl::to_string(in.dims));
+    }
+    const sl_run_options run = read_run_options(options);
+    const auto given =
+        sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
+    sl::Workspace workspace(decoder->layer->model->allocator());
+    const std::vector<sl::Constant> constants =
+        sl::capi::import_constants(workspace.on(sl::Side::kB), given);
+    decoder->decoder.log_prob(workspace, in, sl::Constants(constants), out);
+  });
+}
+
+sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
+                             const sl_run_options* options, sl_error* error) {
+  return guard(error, [&] {
+    sl::Stream& stream = not_null(decoder, "decoder")->decoder.stream();
+    const sl::View in = to_steps(tokens, kToken, "tokens");
+    if (in.dims[0] != decoder->decoder.batch()) {
+      sl::fail(Code::kShape, "tokens is of batch {}: the decoder was made for {}", in.dims[0],
+               decoder->decoder.batch());
+    }
+    sl::capi::set_constants(stream, read_run_options(options), in.dims[1]);
+    decoder->decoder.prefill(in);
+  });
+}
+
+sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs, uint8_t* mask,
+                            const sl_run_options* options, sl_error* error) {
+  return guard(error, [&] {
+    not_null(decoder, "decoder");
+    not_null(tokens, "tokens");
+    sl::capi::set_constants(decoder->decoder.stream(), read_run_options(options), 1);
+    decoder->decoder.sample(tokens, log_probs, mask);
+  });
+}
+
+sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error) {
+  return guard(error, [&] {
+    not_null(target, "target")->decoder.copy_from(not_null(source, "source")->decoder);
+  });
+}
+
+sl_status sl_decoder_reset(sl_decoder* decoder, sl_error* error) {
+  return guard(error, [&] { not_null(decoder, "decoder")->decoder.reset(); });
+}
+
+void sl_decoder_free(sl_decoder* decoder) { delete decoder; }

@@ -1,0 +1,31 @@
+// How one token is chosen by its logits.
+#pragma once
+
+#include <cstdint>
+#include <span>
+
+namespace sl {
+
+struct Sampling {
+  float temperature = 0;  // 0: the most likely token
+  float top_p = 1;
+  int64_t top_k = 0;  // 0: all
+};
+
+// A token that may be drawn.
+struct Candidate {
+  int32_t token = 0;
+  float logit = 0;
+  double weight = 0;
+};
+
+// NaN counts as minus infinity; of equal logits the first token comes first.
+int32_t most_likely(std::span<const float> logits);
+// The `top_k` most likely, then of those, at that temperature, the fewest that have a probability
+// of `top_p` together, then the one at `uniform` in [0, 1). `candidates` is room for all tokens.
+int32_t draw(std::span<const float> logits, const Sampling& sampling, double uniform,
+             std::span<Candidate> candidates);
+// Of the softmax of the logits.
+float log_prob(std::span<const float> logits, int32_t token);
+
+}  // namespace sl

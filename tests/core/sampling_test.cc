@@ -1,0 +1,45 @@
+// Random numbers with the bits of their definition, and choices among logits that are no numbers.
+#include "model/sampling.h"
+
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <vector>
+
+#include "core/philox.h"
+
+namespace sl {
+namespace {
+
+// The known answers that come with the generator's definition.
+TEST_CASE("Philox4x32-10", "[philox]") {
+  using Counter = std::array<uint32_t, 4>;
+  CHECK(philox({0, 0, 0, 0}, {0, 0}) == Counter{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
+  CHECK(philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}) ==
+        Counter{0x408f276d, 0x41c83b0e, 0xa20bc7c6, 0x6d5451fd});
+  CHECK(philox({0x243f6a88, 0x85a308d3, 0x13198a2e, 0x03707344}, {0xa4093822, 0x299f31d0}) ==
+        Counter{0xd16cfe09, 0x94fdcceb, 0x5001e420, 0x24126ea1});
+}
+
+int32_t pick(const std::vector<float>& logits, const Sampling& sampling, double uniform) {
+  std::vector<Candidate> room(logits.size());
+  return draw(logits, sampling, uniform, room);
+}
+
+TEST_CASE("logits that are no numbers", "[sampling]") {
+  constexpr double kLast = 1 - 0x1p-53;
+  for (const Sampling sampling : {Sampling{1, 1, 0}, Sampling{1, 0.9f, 0}, Sampling{1, 1, 3}}) {
+    for (const double uniform : {0.0, 0.5, kLast}) {
+      CHECK(pick({NAN, 1, NAN, -INFINITY}, sampling, uniform) == 1);
+      CHECK(pick({0, 1, INFINITY, NAN}, sampling, uniform) == 2);
+    }
+    CHECK(pick({NAN, NAN, NAN, NAN}, sampling, 0) == 0);
+  }
+  CHECK(most_likely(std::vector<float>{NAN, NAN, 2, 2}) == 2);
+  CHECK(log_prob(std::vector<float>{NAN, 3}, 1) == 0);
+  CHECK(log_prob(std::vector<float>{0, INFINITY}, 1) == 0);
+  CHECK(log_prob(std::vector<float>{0, INFINITY}, 0) == -INFINITY);
+  CHECK(pick({0, 1e30f, 1}, {1e-30f, 1, 0}, kLast) == 1);
+}
+
+}  // namespace
+}  // namespace sl
