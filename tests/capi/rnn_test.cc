@@ -1,7 +1,9 @@
 // RNN beyond the recorded cases: carries by name, invalid steps, time-major arrays, layers as
 // cells.
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <cstring>
+#include <random>
 
 #include "cli/runner.h"
 #include "support/models.h"
@@ -85,6 +87,333 @@ TEST_CASE("an RNN takes time-major arrays by strides", "[rnn]") {
   }
 }
 
+struct Carry {
+  float* data = nullptr;
+  int64_t size = 0;
+};
+
+// The state's tensor whose name ends so.
+Carry carry_of(const sl_state* state, const std::string& end) {
+  for (int64_t i = 0; i < sl_state_tensor_count(state); ++i) {
+    const char* name = nullptr;
+    sl_sequence tensor = SL_SEQUENCE_INIT;
+    cli::check([&](sl_error* e) { return sl_state_tensor(state, i, &name, &tensor, e); });
+    if (!std::string(name).ends_with(end)) continue;
+    Carry carry{static_cast<float*>(tensor.data), 1};
+    for (int32_t d = 0; d < tensor.rank; ++d) carry.size *= tensor.dims[d];
+    return carry;
+  }
+  FAIL("no state tensor " << end);
+  return {};
+}
+
+cli::State alloc_state(const sl_layer* layer, int64_t channels) {
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.input.rank = 1;
+  options.input.dims[0] = channels;
+  return cli::make<sl_state>(
+      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
+}
+
+// Steps a stream of one item on its own, step after step.
+std::vector<float> stream(const sl_layer* layer, sl_state* state, std::vector<float> x,
+                          int64_t channels, int64_t units) {
+  const auto time = static_cast<int64_t>(x.size()) / channels;
+  std::vector<float> out(static_cast<size_t>(time * units));
+  for (int64_t t = 0; t < time; ++t) {
+    uint8_t valid = 1, mask = 0;
+    const sl_sequence in = view(1, 1, channels, x.data() + t * channels, &valid);
+    sl_sequence y = view(1, 1, units, out.data() + t * units, &mask);
+    cli::check([&](sl_error* e) { return sl_layer_step(layer, state, &in, &y, nullptr, e); });
+  }
+  return out;
+}
+
+TEST_CASE("an RNN's carry is set and read through the state's tensors", "[rnn]") {
+  for (const std::string cell : {"GRUCell", "LSTMCell"}) {
+    INFO(cell);
+    const cli::Layer layer =
+        make_model(R"({"type":"RNN","cell":{"features":3,"type":")" + cell + "\"}}", 2);
+    const std::vector<std::string> names = cell == "LSTMCell"
+                                               ? std::vector<std::string>{"carry.c", "carry.h"}
+                                               : std::vector<std::string>{"carry.h"};
+    const std::vector<float> x = ramp(8 * 2);
+    const std::vector<float> begin(x.begin(), x.begin() + 8), end(x.begin() + 8, x.end());
+    const cli::State first = alloc_state(layer.get(), 2), second = alloc_state(layer.get(), 2);
+    const std::vector<float> made = stream(layer.get(), first.get(), begin, 2, 3);
+    const Carry h = carry_of(first.get(), "carry.h");
+    REQUIRE(h.size == 3);
+    CHECK(std::vector<float>(h.data, h.data + 3) == std::vector<float>(made.end() - 3, made.end()));
+    for (const std::string& name : names)
+      std::copy_n(carry_of(first.get(), name).data, 3, carry_of(second.get(), name).data);
+    const std::vector<float> want = stream(layer.get(), first.get(), end, 2, 3);
+    CHECK(stream(layer.get(), second.get(), end, 2, 3) == want);
+    const cli::State fresh = alloc_state(layer.get(), 2);
+    CHECK(stream(layer.get(), fresh.get(), end, 2, 3) != want);
+  }
+}
+
+// A model of given weights, each [rows, columns] or, of no rows, [columns].
+struct Weight {
+  std::string name;
+  int64_t rows, columns;
+  std::vector<float> values;
+};
+
+cli::Layer model_of(const std::string& config, const std::vector<Weight>& list) {
+  const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  for (const Weight& weight : list) {
+    cli::Tensor tensor = cli::make_array(
+        SL_FLOAT32, weight.rows > 0 ? std::vector<int64_t>{weight.rows, weight.columns}
+                                    : std::vector<int64_t>{weight.columns});
+    for (size_t i = 0; i < weight.values.size(); ++i)
+      tensor.set(static_cast<int64_t>(i), weight.values[i]);
+    const sl_sequence in = tensor.view();
+    cli::check([&](sl_error* e) {
+      return sl_weights_add(weights.get(), ("params." + weight.name).c_str(), &in, e);
+    });
+  }
+  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
+  });
+}
+
+constexpr size_t kIn = 2, kUnits = 3;
+
+double sigmoid(double v) { return 1 / (1 + std::exp(-v)); }
+
+std::vector<float> random_floats(size_t count, std::mt19937& rng) {
+  std::uniform_real_distribution<float> value(-1, 1);
+  std::vector<float> out(count);
+  for (float& v : out) v = value(rng);
+  return out;
+}
+
+// Of a [rows, gates * kUnits] array, the columns of one gate.
+std::vector<float> gate_of(const std::vector<float>& all, size_t gates, size_t gate) {
+  std::vector<float> out;
+  for (size_t row = 0; row < all.size() / (gates * kUnits); ++row) {
+    for (size_t j = 0; j < kUnits; ++j) out.push_back(all[(row * gates + gate) * kUnits + j]);
+  }
+  return out;
+}
+
+double dot(const std::vector<double>& x, const std::vector<float>& w, size_t columns, size_t j) {
+  double sum = 0;
+  for (size_t i = 0; i < x.size(); ++i) sum += x[i] * static_cast<double>(w[i * columns + j]);
+  return sum;
+}
+
+// Keras' GRU: gates [z, r, h] side by side, bias [2, 3 units] or without reset_after [3 units].
+struct KerasGru {
+  std::vector<float> kernel, recurrent, bias;
+
+  std::vector<double> run(const std::vector<float>& x, bool reset_after, double zoneout) const {
+    std::vector<double> h(kUnits), out;
+    const auto b = [&](size_t row, size_t j) {
+      return reset_after || row == 0 ? static_cast<double>(bias[row * 3 * kUnits + j]) : 0.0;
+    };
+    for (size_t t = 0; t < x.size() / kIn; ++t) {
+      const std::vector<double> in(&x[t * kIn], &x[t * kIn] + kIn);
+      const auto a = [&](const std::vector<double>& carry, size_t j) {
+        return dot(in, kernel, 3 * kUnits, j) + b(0, j) + dot(carry, recurrent, 3 * kUnits, j) +
+               b(1, j);
+      };
+      std::vector<double> gated(kUnits), next(kUnits);
+      for (size_t j = 0; j < kUnits; ++j) gated[j] = sigmoid(a(h, kUnits + j)) * h[j];
+      for (size_t j = 0; j < kUnits; ++j) {
+        const size_t n = 2 * kUnits + j;
+        const double z = sigmoid(a(h, j)), r = sigmoid(a(h, kUnits + j));
+        const double after = r * (dot(h, recurrent, 3 * kUnits, n) + b(1, n));
+        const double inner = reset_after ? after : dot(gated, recurrent, 3 * kUnits, n);
+        next[j] = (1 - z) * std::tanh(dot(in, kernel, 3 * kUnits, n) + b(0, n) + inner) + z * h[j];
+      }
+      out.insert(out.end(), next.begin(), next.end());
+      for (size_t j = 0; j < kUnits; ++j) h[j] = zoneout * h[j] + (1 - zoneout) * next[j];
+    }
+    return out;
+  }
+
+  // As docs/layers/recurrent.md says.
+  cli::Layer model(bool reset_after, double zoneout) const {
+    std::vector<Weight> weights;
+    const char* names[] = {"z", "r", "n"};
+    for (size_t gate = 0; gate < 3; ++gate) {
+      const std::string name = names[gate];
+      std::vector<float> b = gate_of(bias, 3, gate);  // both rows'
+      const std::vector<float> second(b.begin() + kUnits, b.end());
+      b.resize(kUnits);
+      for (size_t j = 0; j < kUnits && reset_after && gate < 2; ++j) b[j] += second[j];
+      weights.push_back({"cell.i" + name + ".kernel", kIn, kUnits, gate_of(kernel, 3, gate)});
+      weights.push_back({"cell.i" + name + ".bias", 0, kUnits, b});
+      weights.push_back({"cell.h" + name + ".kernel", kUnits, kUnits, gate_of(recurrent, 3, gate)});
+      if (reset_after && gate == 2) weights.push_back({"cell.hn.bias", 0, kUnits, second});
+    }
+    return model_of(R"({"type":"RNN","cell":{"type":"GRUCell","features":3,"reset_after":)" +
+                        std::string(reset_after ? "true" : "false") + R"(,"zoneout_probability":)" +
+                        std::to_string(zoneout) + "}}",
+                    weights);
+  }
+};
+
+void check_both_ways(const sl_layer* layer, std::vector<float> x, const std::vector<double>& want) {
+  const auto time = static_cast<int64_t>(x.size() / kIn);
+  std::vector<uint8_t> mask(static_cast<size_t>(time), 1), out_mask(mask.size());
+  std::vector<float> got(want.size());
+  sl_sequence y = view(1, time, kUnits, got.data(), out_mask.data());
+  run_layer(layer, view(1, time, kIn, x.data(), mask.data()), &y);
+  const cli::State state = alloc_state(layer, kIn);
+  const std::vector<float> stepped = stream(layer, state.get(), x, kIn, kUnits);
+  for (size_t i = 0; i < want.size(); ++i) {
+    CHECK(static_cast<double>(got[i]) == Approx(want[i]).margin(2e-6));
+    CHECK(static_cast<double>(stepped[i]) == Approx(want[i]).margin(2e-6));
+  }
+}
+
+TEST_CASE("a GRUCell with Keras' weights is Keras' GRU, zoned out or not", "[rnn]") {
+  std::mt19937 rng(3);
+  const KerasGru gru{random_floats(kIn * 3 * kUnits, rng), random_floats(kUnits * 3 * kUnits, rng),
+                     random_floats(2 * 3 * kUnits, rng)};
+  const std::vector<float> x = random_floats(20 * kIn, rng);
+  for (const bool reset_after : {true, false}) {
+    for (const double zoneout : {0.0, 0.25, 1.0}) {
+      INFO(reset_after << " " << zoneout);
+      const cli::Layer layer = gru.model(reset_after, zoneout);
+      check_both_ways(layer.get(), x, gru.run(x, reset_after, zoneout));
+    }
+  }
+}
+
+TEST_CASE("an LSTM and an LSTMCell zone both parts of the carry out", "[rnn]") {
+  std::mt19937 rng(4);
+  const std::vector<float> kernel = random_floats(kIn * 4 * kUnits, rng),
+                           recurrent = random_floats(kUnits * 4 * kUnits, rng),
+                           bias = random_floats(4 * kUnits, rng), x = random_floats(20 * kIn, rng);
+  constexpr double kZoneout = 0.25;
+  std::vector<double> c(kUnits), h(kUnits), want;
+  for (size_t t = 0; t < 20; ++t) {
+    const std::vector<double> in(&x[t * kIn], &x[t * kIn] + kIn), old_h = h;
+    const auto a = [&](size_t gate, size_t j) {
+      const size_t at = gate * kUnits + j;
+      return dot(in, kernel, 4 * kUnits, at) + dot(old_h, recurrent, 4 * kUnits, at) +
+             static_cast<double>(bias[at]);
+    };
+    for (size_t j = 0; j < kUnits; ++j) {
+      const double next_c = sigmoid(a(1, j)) * c[j] + sigmoid(a(0, j)) * std::tanh(a(2, j));
+      const double next_h = sigmoid(a(3, j)) * std::tanh(next_c);
+      want.push_back(next_h);
+      c[j] = kZoneout * c[j] + (1 - kZoneout) * next_c;
+      h[j] = kZoneout * old_h[j] + (1 - kZoneout) * next_h;
+    }
+  }
+  const cli::Layer lstm = model_of(R"({"type":"LSTM","units":3,"zoneout_probability":0.25})",
+                                   {{"kernel.kernel", kIn, 4 * kUnits, kernel},
+                                    {"recurrent_kernel.kernel", kUnits, 4 * kUnits, recurrent},
+                                    {"bias", 0, 4 * kUnits, bias}});
+  check_both_ways(lstm.get(), x, want);
+  std::vector<Weight> weights;
+  const char* names[] = {"i", "f", "g", "o"};
+  for (size_t gate = 0; gate < 4; ++gate) {
+    const std::string name = names[gate];
+    weights.push_back({"cell.i" + name + ".kernel", kIn, kUnits, gate_of(kernel, 4, gate)});
+    weights.push_back({"cell.h" + name + ".kernel", kUnits, kUnits, gate_of(recurrent, 4, gate)});
+    weights.push_back({"cell.h" + name + ".bias", 0, kUnits, gate_of(bias, 4, gate)});
+  }
+  const cli::Layer cell = model_of(
+      R"({"type":"RNN","cell":{"type":"LSTMCell","features":3,"zoneout_probability":0.25}})",
+      weights);
+  check_both_ways(cell.get(), x, want);
+}
+
+std::vector<float> applied(const sl_layer* layer, std::vector<float> x, int64_t time,
+                           int64_t channels, int64_t out_channels) {
+  std::vector<uint8_t> mask(static_cast<size_t>(time), 1), out_mask(mask.size());
+  std::vector<float> out(static_cast<size_t>(time * out_channels));
+  sl_sequence y = view(1, time, out_channels, out.data(), out_mask.data());
+  run_layer(layer, view(1, time, channels, x.data(), mask.data()), &y);
+  return out;
+}
+
+// A GRU's weights of units 3 under `prefix`, the same for the same seed.
+std::vector<Weight> gru_weights(const std::string& prefix, int64_t inputs, uint32_t seed) {
+  std::mt19937 rng(seed);
+  std::vector<Weight> weights;
+  for (const std::string gate : {"r", "z", "n"}) {
+    const auto add = [&](const std::string& name, int64_t rows) {
+      const auto count = static_cast<size_t>(std::max<int64_t>(rows, 1)) * kUnits;
+      weights.push_back({prefix + "cell." + name, rows, kUnits, random_floats(count, rng)});
+    };
+    add("i" + gate + ".kernel", inputs);
+    add("i" + gate + ".bias", 0);
+    add("h" + gate + ".kernel", kUnits);
+    if (gate == "n") add("hn.bias", 0);
+  }
+  return weights;
+}
+
+std::vector<Weight> joined(std::vector<Weight> a, const std::vector<Weight>& b) {
+  a.insert(a.end(), b.begin(), b.end());
+  return a;
+}
+
+TEST_CASE("stacked RNNs are one after the other, each with its own carry", "[rnn]") {
+  const std::vector<float> x = ramp(9 * kIn);
+  const cli::Layer one = model_of(kGru, gru_weights("", kIn, 1));
+  const cli::Layer two = model_of(kGru, gru_weights("", kUnits, 2));
+  const cli::Layer both =
+      model_of(std::string(R"({"type":"Serial","layers":[)") + kGru + "," + kGru + "]}",
+               joined(gru_weights("layers_0.", kIn, 1), gru_weights("layers_1.", kUnits, 2)));
+  const std::vector<float> want =
+      applied(two.get(), applied(one.get(), x, 9, kIn, kUnits), 9, kUnits, kUnits);
+  CHECK(applied(both.get(), x, 9, kIn, kUnits) == want);
+  const cli::State state = alloc_state(both.get(), kIn);
+  const std::vector<float> stepped = stream(both.get(), state.get(), x, kIn, kUnits);
+  for (size_t i = 0; i < want.size(); ++i) CHECK(stepped[i] == Approx(want[i]).margin(1e-6));
+  CHECK(carry_of(state.get(), "layers_0.carry.h").data !=
+        carry_of(state.get(), "layers_1.carry.h").data);
+}
+
+TEST_CASE("a Bidirectional of RNNs merges two runs", "[rnn]") {
+  constexpr int64_t kTime = 9;
+  const std::vector<float> x = ramp(kTime * kIn);
+  const cli::Layer there = model_of(kGru, gru_weights("", kIn, 1));
+  const cli::Layer back = model_of(
+      R"({"type":"RNN","cell":{"type":"GRUCell","features":3},"reverse":true,"keep_order":true})",
+      gru_weights("", kIn, 2));
+  const std::vector<float> f = applied(there.get(), x, kTime, kIn, kUnits);
+  const std::vector<float> b = applied(back.get(), x, kTime, kIn, kUnits);
+  for (const std::string merge : {"concat", "stack", "add", "mean", "product"}) {
+    INFO(merge);
+    const cli::Layer layer =
+        model_of(std::string(R"({"type":"Bidirectional","forward":)") + kGru + R"(,"backward":)" +
+                     kGru + R"(,"combination":")" + merge + "\"}",
+                 joined(gru_weights("forward.", kIn, 1), gru_weights("backward.", kIn, 2)));
+    std::vector<float> want;
+    for (size_t t = 0; t < kTime; ++t) {
+      const size_t at = t * kUnits;
+      if (merge == "concat" || merge == "stack") {
+        want.insert(want.end(), &f[at], &f[at] + kUnits);
+        want.insert(want.end(), &b[at], &b[at] + kUnits);
+        continue;
+      }
+      for (size_t i = at; i < at + kUnits; ++i) {
+        const float sum = f[i] + b[i];
+        want.push_back(merge == "product" ? f[i] * b[i] : merge == "mean" ? sum / 2 : sum);
+      }
+    }
+    std::vector<float> in = x, got(want.size());
+    std::vector<uint8_t> mask(kTime, 1), out_mask(kTime);
+    sl_sequence y = view(1, kTime, merge == "concat" ? 6 : 3, got.data(), out_mask.data());
+    if (merge == "stack") {
+      y.rank = 4;
+      y.dims[2] = 2;
+      y.dims[3] = kUnits;
+    }
+    run_layer(layer.get(), view(1, kTime, kIn, in.data(), mask.data()), &y);
+    for (size_t i = 0; i < want.size(); ++i) CHECK(got[i] == Approx(want[i]).margin(1e-6));
+  }
+}
+
 sl_status sum_create(void*, const char*, const sl_weight_source*, void** instance, sl_error*) {
   static int one;
   *instance = &one;
@@ -148,6 +477,16 @@ TEST_CASE("what cannot be an RNN is refused", "[rnn]") {
         .message;
   };
   CHECK_THAT(refused(R"({"type":"RNN","cell":{"type":"GRUCell"}})"), Contains("features"));
+  // The error names the place.
+  for (const char* layer :
+       {R"({"type":"GRUCell","features":2,"extra":1})",
+        R"({"type":"OverlapAdd","frame_length":4,"frame_step":2})", R"({"type":"Nothing"})"}) {
+    const std::string config = std::string(R"({"type":"RNN","cell":)") + layer + "}";
+    CHECK_THAT(refused(config.c_str()), Contains("cell"));
+  }
+  CHECK_THAT(refused(R"({"type":"RNN","cell":{"type":"GRUCell","features":2,)"
+                     R"("zoneout_probability":1.5}})"),
+             Contains("cell") && Contains("zoneout_probability"));
   CHECK_THAT(refused(R"({"type":"RNN","cell":{"type":"Identity"},"time_major":true})"),
              Contains("strides"));
   CHECK_THAT(refused(R"({"type":"RNN","cell":{"type":"ConvLSTMCell","features":2,)"

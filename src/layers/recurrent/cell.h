@@ -21,6 +21,8 @@ class Cell {
   virtual DType compute(DType input) const = 0;
   // What each part of the carry starts with.
   virtual float first_carry() const = 0;
+  // How much of the old carry each step keeps; the output is the next h without it.
+  virtual float zoneout() const = 0;
 
   // Floats of one row's projection, and of scratch for `rows` rows.
   virtual int64_t projection_size(const Shape& input) const = 0;
@@ -40,6 +42,7 @@ struct CellFields {
   std::optional<DType> dtype;
   DType param_dtype;
   float first_carry;
+  float zoneout;
 
   DType compute(DType input) const { return dtype ? *dtype : promote_inexact(input, param_dtype); }
 };

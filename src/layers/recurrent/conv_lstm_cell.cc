@@ -1,6 +1,7 @@
 // Flax's ConvLSTMCell (reference: flax.linen.recurrent): gates [i g f o] of two convolutions over
 // the channels' leading axes; c = sigmoid(f + 1) c + sigmoid(i) tanh(g); h = sigmoid(o) tanh(c).
 #include <algorithm>
+#include <array>
 #include <nlohmann/json.hpp>
 
 #include "kernels/pointwise.h"
@@ -14,6 +15,9 @@ namespace {
 using kernels::Binary;
 using kernels::Unary;
 
+constexpr size_t kMostAxes = 4;
+using Indices = std::array<int64_t, kMostAxes>;  // one for each axis
+
 enum class Edge { kZero, kCircular, kReflect };
 
 struct ConvFields : CellFields {
@@ -21,7 +25,7 @@ struct ConvFields : CellFields {
       : CellFields(config),
         kernel_size(config.integers("kernel_size")),
         use_bias(config.boolean("use_bias", true)) {
-    if (kernel_size.empty() || kernel_size.size() > 4 ||
+    if (kernel_size.empty() || kernel_size.size() > kMostAxes ||
         std::any_of(kernel_size.begin(), kernel_size.end(),
                     [](int64_t k) { return k < 1 || k > 65536; }))
       config.error("kernel_size", "expected one to four integers from 1 to 65536");
@@ -84,7 +88,8 @@ class ConvLstmCell final : public Cell {
         input_(convolution("ih", kAnySize, weights)),
         recurrent_(convolution("hh", fields_.features, weights)),
         input_bias_(bias("ih", weights)),
-        recurrent_bias_(bias("hh", weights)) {}
+        recurrent_bias_(bias("hh", weights)),
+        offsets_(offsets()) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const std::string& layer) const override {
     const size_t axes = fields_.kernel_size.size();
@@ -104,6 +109,7 @@ class ConvLstmCell final : public Cell {
   bool has_c() const override { return true; }
   DType compute(DType input) const override { return fields_.compute(input); }
   float first_carry() const override { return fields_.first_carry; }
+  float zoneout() const override { return fields_.zoneout; }
   int64_t projection_size(const Shape& input) const override { return positions(input) * gates_; }
   // One row's windows and its gates.
   int64_t scratch_size(const Shape& input, int64_t) const override {
@@ -176,21 +182,32 @@ class ConvLstmCell final : public Cell {
     return std::min(at, period - at) % size;
   }
 
-  // The position that tap `tap` of the window at `position` reads; -1: zero.
-  int64_t source(const Shape& input, int64_t position, int64_t tap) const {
-    int64_t at = 0, stride = 1;
-    for (int axis = static_cast<int>(fields_.kernel_size.size()) - 1; axis >= 0; --axis) {
-      const auto k = static_cast<size_t>(axis);
-      const int64_t size = input[axis];
-      const int64_t index =
-          inside(position % size + tap % fields_.kernel_size[k] - fields_.before[k], size);
-      if (index < 0) return -1;
-      at += index * stride;
-      stride *= size;
-      position /= size;
-      tap /= fields_.kernel_size[k];
+  // Where each tap of a window reads, from the window's position.
+  std::vector<Indices> offsets() const {
+    std::vector<Indices> all(static_cast<size_t>(taps()));
+    for (size_t tap = 0; tap < all.size(); ++tap) {
+      auto rest = static_cast<int64_t>(tap);
+      for (size_t k = fields_.kernel_size.size(); k-- > 0; rest /= fields_.kernel_size[k])
+        all[tap][k] = rest % fields_.kernel_size[k] - fields_.before[k];
     }
-    return at;
+    return all;
+  }
+
+  // The position at `at` + `offset`; -1: zero.
+  int64_t source(const Shape& input, const Indices& at, const Indices& offset) const {
+    int64_t position = 0;
+    for (size_t k = 0; k < fields_.kernel_size.size(); ++k) {
+      const int64_t size = input[static_cast<int>(k)], index = inside(at[k] + offset[k], size);
+      if (index < 0) return -1;
+      position = position * size + index;
+    }
+    return position;
+  }
+  void advance_position(const Shape& input, Indices& at) const {
+    for (size_t k = fields_.kernel_size.size(); k-- > 0;) {
+      if (++at[k] < input[static_cast<int>(k)]) return;
+      at[k] = 0;
+    }
   }
 
   void convolve(const Run& run, const ops::Linear& linear, const std::vector<float>& bias,
@@ -200,14 +217,16 @@ class ConvLstmCell final : public Cell {
   void convolve(const Run& run, const ops::Linear& linear, const std::vector<float>& bias,
                 const float* x, const ChannelSpec& input, float* windows, float* y,
                 DType dtype) const {
-    const int64_t count = positions(input.shape), all = taps(), depth = linear.inputs() / all;
+    const int64_t count = positions(input.shape), depth = linear.inputs() / taps();
     const bool halves = dtype != DType::kFloat32;
-    for (int64_t i = 0; i < count; ++i) {
-      for (int64_t tap = 0; tap < all; ++tap) {
-        float* to = windows + i * linear.inputs() + tap * depth;
-        const int64_t from = source(input.shape, i, tap);
+    Indices at{};
+    float* to = windows;
+    for (int64_t i = 0; i < count; ++i, advance_position(input.shape, at)) {
+      for (const Indices& offset : offsets_) {
+        const int64_t from = source(input.shape, at, offset);
         if (from < 0) std::fill_n(to, depth, 0.0f);
         if (from >= 0) std::copy_n(x + from * depth, depth, to);
+        to += depth;
       }
     }
     ops::round_to(dtype, windows, count * linear.inputs());
@@ -243,6 +262,7 @@ class ConvLstmCell final : public Cell {
   int64_t gates_;
   ops::Linear input_, recurrent_;
   std::vector<float> input_bias_, recurrent_bias_;
+  std::vector<Indices> offsets_;  // of each tap, from the position
 };
 
 }  // namespace

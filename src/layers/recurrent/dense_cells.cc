@@ -6,12 +6,14 @@
 //   MGUCell: n = a(x Wn + b + f (h Un + bn)); h = (1 - f) n + f h; f is 1 in n without reset_gate
 #include <algorithm>
 
+#include "kernels/gru.h"
 #include "kernels/lstm.h"
 #include "kernels/pointwise.h"
 #include "layers/recurrent/cell.h"
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
+#include "ops/zoneout.h"
 
 namespace sl {
 
@@ -19,7 +21,8 @@ CellFields::CellFields(Config& config)
     : features(config.integer("features", 1)),
       dtype(config.optional_dtype("dtype")),
       param_dtype(config.dtype("param_dtype", DType::kFloat32)),
-      first_carry(config.choice("carry_init", {"zeros", "ones"}, 0) == 1 ? 1.0f : 0.0f) {
+      first_carry(config.choice("carry_init", {"zeros", "ones"}, 0) == 1 ? 1.0f : 0.0f),
+      zoneout(ops::read_zoneout(config)) {
   config.ignore({"name", "kernel_init", "recurrent_kernel_init", "bias_init"});
 }
 
@@ -104,6 +107,7 @@ class DenseCell final : public Cell {
   bool has_c() const override { return fields_.kind == Kind::kLstm; }
   DType compute(DType input) const override { return fields_.compute(input); }
   float first_carry() const override { return fields_.first_carry; }
+  float zoneout() const override { return fields_.zoneout; }
   int64_t projection_size(const Shape&) const override { return gates_ * fields_.features; }
   int64_t scratch_size(const Shape&, int64_t rows) const override {
     return rows * (gates_ + 1) * fields_.features;
@@ -254,6 +258,11 @@ class DenseCell final : public Cell {
 
   void gru(float* z, float* u, float* h, DType dtype) const {
     const int64_t units = fields_.features;
+    if (fields_.reset && dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
+        fields_.gate.op == Unary::kSigmoid) {
+      kernels::gru_cell(z, u, h, units);
+      return;
+    }
     for (int64_t gate = fields_.reset ? 0 : 1; gate < 2; ++gate) {
       combine(Binary::kAdd, z + gate * units, u + gate * units, z + gate * units, dtype);
       ops::activate(z + gate * units, units, fields_.gate, dtype);

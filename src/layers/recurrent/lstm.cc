@@ -8,6 +8,7 @@
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
+#include "ops/zoneout.h"
 
 namespace sl {
 namespace {
@@ -24,7 +25,8 @@ class Lstm final : public Layer {
           activation(read_activation(config, "activation", "tanh")),
           recurrent_activation(read_activation(config, "recurrent_activation", "sigmoid")),
           compute_dtype(config.optional_dtype("compute_dtype")),
-          param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
+          param_dtype(config.dtype("param_dtype", DType::kFloat32)),
+          zoneout(ops::read_zoneout(config)) {
       config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",
                      "recurrent_kernel_sharding", "bias_init", "bias_sharding"});
     }
@@ -33,6 +35,7 @@ class Lstm final : public Layer {
     Activation activation, recurrent_activation;
     std::optional<DType> compute_dtype;
     DType param_dtype;
+    float zoneout;
   };
 
   Lstm(Fields fields, const Init& init)
@@ -108,16 +111,22 @@ class Lstm final : public Layer {
     input_.apply(run, ops::as_floats(run, x, compute), input_.inputs(), x.steps(), bias, false, z,
                  gates);
     float* recurrent = halves ? run.scratch<float>(gates) : nullptr;
+    float* old = fields_.zoneout > 0 ? run.scratch<float>(2 * units) : nullptr;
     for (int64_t t = 0; t < x.time; ++t) {
       // One pass over the weights for the whole batch.
       if (!halves)
         recurrent_.apply(run, h, units, x.batch, nullptr, true, z + t * gates, x.time * gates);
       for (int64_t b = 0; b < x.batch; ++b) {
         const int64_t step = b * x.time + t;
+        const bool zones = old && x.mask[step];
+        if (zones) std::copy_n(c + b * units, units, old);
+        if (zones) std::copy_n(h + b * units, units, old + units);
         if (x.mask[step] && halves)
           half_cell(run, z + step * gates, recurrent, c + b * units, h + b * units, compute);
         if (x.mask[step] && !halves) cell(z + step * gates, c + b * units, h + b * units);
         std::memcpy(out + step * units, h + b * units, static_cast<size_t>(units) * sizeof(float));
+        if (zones) ops::zone_out(fields_.zoneout, old, c + b * units, units, compute);
+        if (zones) ops::zone_out(fields_.zoneout, old + units, h + b * units, units, compute);
       }
     }
     if (halves) ops::convert(out, DType::kFloat32, y.values, compute, y.size());

@@ -5,16 +5,17 @@
 
 #include "layers/recurrent/cell.h"
 #include "ops/elementwise.h"
+#include "ops/zoneout.h"
 
 namespace sl {
 namespace {
 
 // The valid steps of a batch as rows: the first ones of all items, then the second ones, and so on.
 struct Packing {
-  int32_t* order;    // items by falling number of valid steps
-  int32_t* counts;   // how many each has, in that order
-  int32_t* lengths;  // up to the last valid step, by item
-  int32_t* sources;  // of each row, the step b * time + t
+  int64_t* order;    // items by falling number of valid steps
+  int64_t* counts;   // how many each has, in that order
+  int64_t* lengths;  // up to the last valid step, by item
+  int64_t* sources;  // of each row, the step b * time + t
   int64_t rows;
 };
 
@@ -96,29 +97,29 @@ class Rnn final : public Layer {
 
  private:
   Packing pack(Run& run, const Sequence& x) const {
-    Packing p{run.scratch<int32_t>(x.batch), run.scratch<int32_t>(x.batch),
-              run.scratch<int32_t>(x.batch), run.scratch<int32_t>(x.steps()), 0};
-    auto* valid = run.scratch<int32_t>(x.batch);
-    auto* cursor = run.scratch<int32_t>(x.batch);
+    Packing p{run.scratch<int64_t>(x.batch), run.scratch<int64_t>(x.batch),
+              run.scratch<int64_t>(x.batch), run.scratch<int64_t>(x.steps()), 0};
+    auto* valid = run.scratch<int64_t>(x.batch);
+    auto* cursor = run.scratch<int64_t>(x.batch);
     for (int64_t b = 0; b < x.batch; ++b) {
       const uint8_t* mask = x.mask_at(b, 0);
-      valid[b] = static_cast<int32_t>(std::count_if(mask, mask + x.time, [](auto m) { return m; }));
+      valid[b] = std::count_if(mask, mask + x.time, [](auto m) { return m; });
       int64_t length = x.time;
       while (length > 0 && !mask[length - 1]) --length;
-      p.lengths[b] = static_cast<int32_t>(length);
-      cursor[b] = reverse_ ? static_cast<int32_t>(length - 1) : 0;
+      p.lengths[b] = length;
+      cursor[b] = reverse_ ? length - 1 : 0;
     }
-    std::iota(p.order, p.order + x.batch, 0);
-    std::sort(p.order, p.order + x.batch, [&](int32_t a, int32_t b) {
+    std::iota(p.order, p.order + x.batch, int64_t{0});
+    std::sort(p.order, p.order + x.batch, [&](int64_t a, int64_t b) {
       return valid[a] != valid[b] ? valid[a] > valid[b] : a < b;
     });
     for (int64_t i = 0; i < x.batch; ++i) p.counts[i] = valid[p.order[i]];
-    for (int32_t k = 0; x.batch > 0 && k < p.counts[0]; ++k) {
+    for (int64_t k = 0; x.batch > 0 && k < p.counts[0]; ++k) {
       for (int64_t i = 0; i < x.batch && p.counts[i] > k; ++i) {
-        const int32_t b = p.order[i];
-        int32_t& t = cursor[b];
+        const int64_t b = p.order[i];
+        int64_t& t = cursor[b];
         while (!*x.mask_at(b, t)) t += reverse_ ? -1 : 1;
-        p.sources[p.rows++] = static_cast<int32_t>(b * x.time + t);
+        p.sources[p.rows++] = b * x.time + t;
         t += reverse_ ? -1 : 1;
       }
     }
@@ -138,16 +139,23 @@ class Rnn final : public Layer {
     cell_->project(run, rows, p.rows, input, scratch, z);
     float* sorted_c = c ? sorted(run, c, x.batch, size, p) : nullptr;
     float* sorted_h = sorted(run, h, x.batch, size, p);
+    const float zoneout = cell_->zoneout();
+    float* old_c = c && zoneout > 0 ? run.scratch<float>(x.batch * size) : nullptr;
+    float* old_h = zoneout > 0 ? run.scratch<float>(x.batch * size) : nullptr;
     if (p.rows < x.steps()) std::fill(out, out + y.size(), 0.0f);
     int64_t active = x.batch;
     for (int64_t row = 0, k = 0; row < p.rows; row += active, ++k) {
       while (p.counts[active - 1] <= k) --active;
+      if (old_c) std::copy_n(sorted_c, active * size, old_c);
+      if (old_h) std::copy_n(sorted_h, active * size, old_h);
       cell_->advance(run, z + row * z_size, active, input, sorted_c, sorted_h, scratch);
       for (int64_t i = 0; i < active; ++i) {
         const int64_t to =
             reverse_ && !keep_order_ ? flipped(p.sources[row + i], x, p) : p.sources[row + i];
         std::copy_n(sorted_h + i * size, size, out + to * size);
       }
+      if (old_c) ops::zone_out(zoneout, old_c, sorted_c, active * size, spec.dtype);
+      if (old_h) ops::zone_out(zoneout, old_h, sorted_h, active * size, spec.dtype);
     }
     unsort(sorted_c, c, x.batch, size, p);
     unsort(sorted_h, h, x.batch, size, p);

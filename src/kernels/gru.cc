@@ -1,0 +1,84 @@
+#include "kernels/gru.h"
+
+#include <cmath>
+
+#include "kernels/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gru.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/simd_math_inl.h"
+
+HWY_BEFORE_NAMESPACE();
+namespace sl::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+// One vector of units of what the input or the carry contributes.
+struct Gates {
+  VF r;
+  VF z;
+  VF n;
+};
+
+HWY_INLINE VF next_h(const Gates& z, const Gates& u, VF h) {
+  const VF keep = sigmoid_vector(hn::Add(z.z, u.z));
+  const VF n = tanh_vector(hn::MulAdd(sigmoid_vector(hn::Add(z.r, u.r)), u.n, z.n));
+  return hn::MulAdd(keep, h, hn::NegMulAdd(keep, n, n));
+}
+
+}  // namespace
+
+void gru_cell_all(const float* z, const float* u, float* h, int64_t units) {
+  const DF d;
+  int64_t j = 0;
+  const auto whole = [&](const float* from) HWY_ATTR {
+    return Gates{hn::LoadU(d, from + j), hn::LoadU(d, from + units + j),
+                 hn::LoadU(d, from + 2 * units + j)};
+  };
+  for (; j + kFloatLanes <= units; j += kFloatLanes)
+    hn::StoreU(next_h(whole(z), whole(u), hn::LoadU(d, h + j)), d, h + j);
+  if (j == units) return;
+  const int64_t rest = units - j;
+  const auto some = [&](const float* from) HWY_ATTR {
+    return Gates{load_some(from + j, rest), load_some(from + units + j, rest),
+                 load_some(from + 2 * units + j, rest)};
+  };
+  store_some(next_h(some(z), some(u), load_some(h + j, rest)), h + j, rest);
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sl::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace sl::kernels {
+
+HWY_EXPORT(gru_cell_all);
+
+void gru_cell(const float* z, const float* u, float* h, int64_t units) {
+  if (units > 0) HWY_DYNAMIC_DISPATCH(gru_cell_all)(z, u, h, units);
+}
+
+namespace reference {
+
+namespace {
+
+double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
+
+}  // namespace
+
+void gru_cell(const float* z, const float* u, float* h, int64_t units) {
+  for (int64_t j = 0; j < units; ++j) {
+    const double r = sigmoid(static_cast<double>(z[j]) + u[j]);
+    const double keep = sigmoid(static_cast<double>(z[units + j]) + u[units + j]);
+    const double n = std::tanh(z[2 * units + j] + r * u[2 * units + j]);
+    h[j] = static_cast<float>((1 - keep) * n + keep * h[j]);
+  }
+}
+
+}  // namespace reference
+}  // namespace sl::kernels
+#endif  // HWY_ONCE
