@@ -61,7 +61,10 @@ void CrossAttentionFields::read_streamed(Config& config) {
 CrossAttention::CrossAttention(CrossAttentionFields fields, const Init& init)
     : AttentionLayer(std::move(static_cast<AttentionFields&>(fields)), init),
       own_{std::move(fields.sources), fields.streamed, fields.delays_queries,
-           std::move(fields.query_positions_name)},
+           fields_.relative_position || fields.wants_query_positions
+               ? std::move(fields.query_positions_name)
+               : "",
+           std::move(fields.source_positions)},
       query_dense_(fields_.projection.queries(fields_.heads), fields_.use_bias,
                    fields_.compute_dtype, init.weights),
       source_denses_(
@@ -85,14 +88,16 @@ std::vector<ConstantSpec> CrossAttention::constants() const {
     spec.channels = Shape{dense_of(i).inputs()};
     out.push_back(std::move(spec));
   }
-  if (!own_.query_positions_name.empty() && fields_.relative_position) {
+  const auto positions = [&](const std::string& name, bool streamed) {
     ConstantSpec spec;
-    spec.name = own_.query_positions_name;
+    spec.name = name;
     spec.kind = ConstantSpec::Kind::kSequence;
-    spec.streamed = true;
+    spec.streamed = streamed;
     spec.channels = Shape{};
     out.push_back(std::move(spec));
-  }
+  };
+  if (!own_.query_positions_name.empty()) positions(own_.query_positions_name, true);
+  for (const std::string& name : own_.source_positions) positions(name, false);
   return out;
 }
 
@@ -187,9 +192,10 @@ ops::AttentionSource CrossAttention::whole(Run& run, size_t index) const {
 }
 
 const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) const {
-  if (own_.query_positions_name.empty() || !fields_.relative_position) return nullptr;
+  if (own_.query_positions_name.empty()) return nullptr;
   const Constant& constant = run.constants().get(own_.query_positions_name);
   check_time(constant, x.time);
+  if (!fields_.relative_position) return nullptr;
   auto* out = run.scratch<int32_t>(x.steps());
   ops::convert(constant.sequence.values, constant.sequence.dtype, reinterpret_cast<std::byte*>(out),
                DType::kInt32, x.steps());
