@@ -10,18 +10,21 @@
 namespace sl {
 namespace {
 
-std::vector<StackedDense> source_denses(const CrossAttentionFields& fields, const Init& init) {
-  const auto make = [&](const WeightScope& weights) {
+// One for all sources, or one for each.
+std::vector<StackedDense> source_denses(const AttentionFields& fields,
+                                        const std::vector<std::string>& sources, bool separate,
+                                        const WeightScope& weights) {
+  const auto make = [&](const WeightScope& scope) {
     return StackedDense(fields.projection.keys_and_values(fields.heads), fields.use_bias,
-                        fields.compute_dtype, weights);
+                        fields.compute_dtype, scope);
   };
   std::vector<StackedDense> out;
-  if (!fields.separate_projections) {
-    out.push_back(make(init.weights));
+  if (!separate) {
+    out.push_back(make(weights));
     return out;
   }
-  for (const std::string& source : fields.sources)
-    out.push_back(make(init.weights.child(source + "_projection")));
+  for (const std::string& source : sources)
+    out.push_back(make(weights.child(source + "_projection")));
   return out;
 }
 
@@ -54,14 +57,18 @@ void CrossAttentionFields::read_streamed(Config& config) {
   }
 }
 
+// The base takes what is AttentionFields' of `fields`: all of that is read from `fields_` below.
 CrossAttention::CrossAttention(CrossAttentionFields fields, const Init& init)
     : AttentionLayer(std::move(static_cast<AttentionFields&>(fields)), init),
-      own_{fields.sources, fields.streamed, fields.delays_queries, fields.query_positions_name},
+      own_{std::move(fields.sources), fields.streamed, fields.delays_queries,
+           fields_.relative_position || fields.wants_query_positions
+               ? std::move(fields.query_positions_name)
+               : "",
+           std::move(fields.source_positions)},
       query_dense_(fields_.projection.queries(fields_.heads), fields_.use_bias,
-                   fields_.compute_dtype, init.weights) {
-  static_cast<AttentionFields&>(fields).projection = fields_.projection;
-  source_denses_ = source_denses(fields, init);
-}
+                   fields_.compute_dtype, init.weights),
+      source_denses_(
+          source_denses(fields_, own_.sources, fields.separate_projections, init.weights)) {}
 
 ChannelSpec CrossAttention::child_input(const Layer& child, const ChannelSpec& input,
                                         const Constants& constants) const {
@@ -81,14 +88,16 @@ std::vector<ConstantSpec> CrossAttention::constants() const {
     spec.channels = Shape{dense_of(i).inputs()};
     out.push_back(std::move(spec));
   }
-  if (!own_.query_positions_name.empty() && fields_.relative_position) {
+  const auto positions = [&](const std::string& name, bool streamed) {
     ConstantSpec spec;
-    spec.name = own_.query_positions_name;
+    spec.name = name;
     spec.kind = ConstantSpec::Kind::kSequence;
-    spec.streamed = true;
+    spec.streamed = streamed;
     spec.channels = Shape{};
     out.push_back(std::move(spec));
-  }
+  };
+  if (!own_.query_positions_name.empty()) positions(own_.query_positions_name, true);
+  for (const std::string& name : own_.source_positions) positions(name, false);
   return out;
 }
 
@@ -183,9 +192,10 @@ ops::AttentionSource CrossAttention::whole(Run& run, size_t index) const {
 }
 
 const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) const {
-  if (own_.query_positions_name.empty() || !fields_.relative_position) return nullptr;
+  if (own_.query_positions_name.empty()) return nullptr;
   const Constant& constant = run.constants().get(own_.query_positions_name);
   check_time(constant, x.time);
+  if (!fields_.relative_position) return nullptr;
   auto* out = run.scratch<int32_t>(x.steps());
   ops::convert(constant.sequence.values, constant.sequence.dtype, reinterpret_cast<std::byte*>(out),
                DType::kInt32, x.steps());

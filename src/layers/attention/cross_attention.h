@@ -20,6 +20,10 @@ struct CrossAttentionFields : AttentionFields {
   bool streamed = false;
   bool delays_queries = false;  // until what they see of the future is there
   std::string query_positions_name;
+  // Constants that have to be there though nothing is computed with them: the places of x's steps,
+  // and those of the sources'.
+  bool wants_query_positions = false;
+  std::vector<std::string> source_positions;
 };
 
 class CrossAttention : public AttentionLayer {
@@ -44,7 +48,8 @@ class CrossAttention : public AttentionLayer {
     std::vector<std::string> sources;
     bool streamed;
     bool delays_queries;
-    std::string query_positions_name;
+    std::string query_positions_name;  // empty if none are wanted
+    std::vector<std::string> source_positions;
   };
   struct KeysAndValues {
     Stream keys, values;

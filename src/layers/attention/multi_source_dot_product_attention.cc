@@ -19,13 +19,42 @@ class MultiSourceDotProductAttention final : public CrossAttention {
       float32_scores = true;
       heads.interleaved = true;
       separate_projections = config.boolean("use_separate_kv_projections", false);
-      // The reference computes with segments nowhere, and with positions for segments alone.
+      // The reference computes with segments nowhere, and with positions for segments alone: these
+      // have to be there, no more.
+      wants_query_positions = true;
+      config.note("query_positions_name", "string or null", "null");
+      if (config.raw("query_positions_name"))
+        query_positions_name = config.string("query_positions_name");
+      read_source_positions(config);
       for (const char* field : {"query_segment_ids_name", "source_segment_ids_names"}) {
         config.note(field, "null", "null");
         if (config.raw(field)) config.error(field, "segments are not supported: expected null");
       }
-      config.ignore({"query_positions_name", "source_position_names",
-                     "flash_attention_query_block_size", "flash_attention_source_block_sizes"});
+      config.ignore({"flash_attention_query_block_size", "flash_attention_source_block_sizes"});
+    }
+
+    // One name for all sources, or a list of each one's, or null for those that have none.
+    void read_source_positions(Config& config) {
+      const char* field = "source_position_names";
+      config.note(field, "string, list of strings, or null", "null");
+      const Json* raw = config.raw(field);
+      if (!raw) return;
+      if (raw->is_array() && raw->size() != sources.size()) {
+        config.error(field, fmt::format("expected as many as source_names has, {}, got {}",
+                                        sources.size(), raw->size()));
+      }
+      const auto add = [&](const Json& name) {
+        if (name.is_null()) return;
+        if (!name.is_string()) config.error(field, "expected strings");
+        const auto& text = name.get_ref<const std::string&>();
+        if (!text.empty() && std::ranges::count(source_positions, text) == 0)
+          source_positions.push_back(text);
+      };
+      if (raw->is_array()) {
+        for (const Json& name : *raw) add(name);
+      } else {
+        add(*raw);
+      }
     }
 
     // One name or a list of them.

@@ -42,9 +42,9 @@ class T5 final : public RelativePositionFields {
       ops::round_to(*compute_dtype_, biases.data(), static_cast<int64_t>(biases.size()));
     }
     RelativePosition out;
-    // Distances beyond the largest have its bucket.
-    out.least = -max_distance_;
-    out.most = bidirectional_ ? max_distance_ : 0;
+    // Distances beyond the largest have the last bucket; itself may lack it, by rounding.
+    out.least = -max_distance_ - 1;
+    out.most = bidirectional_ ? max_distance_ + 1 : 0;
     out.table_heads = num_heads_;
     for (int64_t h = 0; h < num_heads_; ++h) {
       for (int64_t distance = out.least; distance <= out.most; ++distance) {
@@ -59,7 +59,8 @@ class T5 final : public RelativePositionFields {
   // Distances with a bucket of their own.
   int64_t exact() const { return buckets_of_direction() / 2; }
 
-  // In float32, as the reference: it decides at the buckets' edges.
+  // In float32, as the reference, whose division by a constant is a product with its inverse: it
+  // decides at the buckets' edges.
   int64_t bucket(int64_t distance) const {
     const int64_t first = distance > 0 && bidirectional_ ? buckets_of_direction() : 0;
     const int64_t n = bidirectional_ ? std::abs(distance) : std::max<int64_t>(0, -distance);
@@ -68,7 +69,7 @@ class T5 final : public RelativePositionFields {
     const float ratio = static_cast<float>(n) / static_cast<float>(exact());
     const auto range = static_cast<float>(
         std::log(static_cast<double>(max_distance_) / static_cast<double>(exact())));
-    const float steps = std::log(ratio + std::numeric_limits<float>::epsilon()) / range *
+    const float steps = std::log(ratio + std::numeric_limits<float>::epsilon()) * (1 / range) *
                         static_cast<float>(last - exact());
     return first + std::min(last, exact() + static_cast<int64_t>(steps));
   }

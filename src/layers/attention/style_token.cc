@@ -1,0 +1,141 @@
+// StyleToken: each step attends, by heads and with additive scores, to a bank of learned vectors
+// (reference: examples.global_style_token.StyleToken).
+#include <algorithm>
+#include <optional>
+#include <utility>
+#include <vector>
+
+#include "kernels/pointwise.h"
+#include "kernels/reduce.h"
+#include "layers/builder.h"
+#include "layers/dense/shaped_dense.h"
+#include "ops/elementwise.h"
+#include "ops/linear.h"
+
+namespace sl {
+namespace {
+
+class StyleToken final : public StatelessLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : tokens(config.integer("num_style_tokens", 1)),
+          heads(config.integer("num_heads", 1)),
+          units(config.integer("units_per_head", 1)),
+          compute_dtype(config.optional_dtype("compute_dtype")),
+          param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
+      for (const auto& [field, size] :
+           {std::pair("num_style_tokens", tokens), std::pair("num_heads", heads),
+            std::pair("units_per_head", units)}) {
+        if (size > kMost) config.error(field, "expected at most 2^20");
+      }
+      config.ignore({"style_tokens_init", "style_token_keys_init", "precision"});
+    }
+    // That of the logits' weights as they enter the computation.
+    DType logit_param_dtype() const { return compute_dtype.value_or(param_dtype); }
+    static constexpr int64_t kMost = int64_t{1} << 20;  // their product is a number of elements
+    int64_t tokens;
+    int64_t heads;
+    int64_t units;
+    std::optional<DType> compute_dtype;
+    DType param_dtype;
+  };
+
+  StyleToken(Fields fields, const Init& init)
+      : fields_(fields),
+        queries_(init.weights.child("query_projection"), {fields.heads, 1, fields.units}, true,
+                 std::nullopt, fields.param_dtype, fields.compute_dtype),
+        keys_(parameter(init.weights, "style_token_keys",
+                        {1, 1, fields.heads, fields.tokens, fields.units}, fields.param_dtype)),
+        logit_kernel_(parameter(init.weights.child("to_logits"), "kernel", {fields.units, 1},
+                                fields.logit_param_dtype())),
+        logit_bias_(
+            parameter(init.weights.child("to_logits"), "bias", {1}, fields.logit_param_dtype())[0]),
+        tokens_(parameter(init.weights, "style_tokens", {fields.tokens, fields.units},
+                          fields.param_dtype)
+                    .data(),
+                fields.units, 1, fields.tokens, fields.units) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.dtype == DType::kComplex64) {
+      fail(Code::kShape, "{} \"{}\": expected real values, got {}", type(), name(),
+           name_of(input.dtype));
+    }
+    try {
+      static_cast<void>(queries_.output_spec(input));
+    } catch (const Error& error) {
+      fail(error.code(), "{} \"{}\": {}", type(), name(), error.what());
+    }
+    return {DType::kFloat32, {fields_.heads, fields_.units}};
+  }
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, queries_.implied_input()};
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, {DType::kFloat32, {fields_.heads, fields_.units}});
+    const Sequence queries = run.on_side(other(run.side()), [&] { return queries_.apply(run, x); });
+    const float* values = ops::as_floats(run, queries, queries.dtype);
+    const int64_t rows = x.steps() * fields_.heads, hidden = fields_.tokens * fields_.units;
+    auto* shares = run.scratch<float>(rows * fields_.tokens);
+    const int64_t grain = std::max<int64_t>(1, kGrain / hidden);
+    ops::for_ranges_with_scratch(
+        run, rows, grain, hidden, [&](int64_t begin, int64_t end, float* scratch) {
+          for (int64_t row = begin; row < end; ++row) {
+            share(values + row * fields_.units, queries.dtype, row % fields_.heads, scratch,
+                  shares + row * fields_.tokens);
+          }
+        });
+    tokens_.apply(run, shares, fields_.tokens, rows, nullptr, false, y.floats(), fields_.units);
+    const DType logits = logit_dtype(queries.dtype);
+    ops::round_to(promote(logits, fields_.param_dtype), y.floats(), rows * fields_.units);
+    return y;
+  }
+
+ private:
+  static constexpr int64_t kGrain = 16384;  // enough elements to pay for waking a thread
+
+  DType hidden_dtype(DType queries) const { return promote(queries, fields_.param_dtype); }
+  DType logit_dtype(DType queries) const {
+    return fields_.compute_dtype.value_or(hidden_dtype(queries));
+  }
+
+  // What a head's query takes of each token. `hidden` has room for tokens * units.
+  void share(const float* query, DType queries, int64_t head, float* hidden, float* shares) const {
+    const int64_t units = fields_.units, tokens = fields_.tokens;
+    const float* keys = keys_.data() + head * tokens * units;
+    for (int64_t s = 0; s < tokens; ++s) {
+      kernels::binary(kernels::Binary::kAdd, query, keys + s * units, hidden + s * units, units);
+    }
+    const DType dtype = hidden_dtype(queries), logits = logit_dtype(queries);
+    ops::round_to(dtype, hidden, tokens * units);
+    ops::activate(hidden, tokens * units, {kernels::Unary::kTanh}, dtype);
+    ops::round_to(logits, hidden, tokens * units);
+    for (int64_t s = 0; s < tokens; ++s)
+      shares[s] = kernels::dot(hidden + s * units, logit_kernel_.data(), units);
+    ops::round_to(logits, shares, tokens);
+    kernels::binary_scalar(kernels::Binary::kAdd, shares, logit_bias_, shares, tokens);
+    ops::round_to(logits, shares, tokens);
+    kernels::softmax(shares, shares, tokens);
+    ops::round_to(logits, shares, tokens);
+  }
+
+  static std::vector<float> parameter(const WeightScope& weights, const char* name,
+                                      const Shape& shape, DType dtype) {
+    std::vector<float> out = weights.floats(name, shape);
+    ops::round_to(dtype, out.data(), static_cast<int64_t>(out.size()));
+    return out;
+  }
+
+  Fields fields_;
+  ShapedDense queries_;
+  std::vector<float> keys_;  // [heads, tokens, units]
+  std::vector<float> logit_kernel_;
+  float logit_bias_;
+  ops::Linear tokens_;
+};
+
+SL_REGISTER_LAYER(StyleToken);
+
+}  // namespace
+}  // namespace sl
