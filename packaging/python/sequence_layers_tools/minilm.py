@@ -1,12 +1,10 @@
 """Converts the sentence encoder all-MiniLM-L6-v2 and compares sentences by it.
 
-  packaging/setup.sh --minilm
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so PYTHONPATH=packaging/python:.deps/minilm \\
-      .deps/venv/bin/python -m sequence_layers_tools.minilm --source .deps/minilm --out minilm/
+  python -m sequence_layers_tools.minilm --source DIRECTORY --out minilm/
 
 Writes the model directory, runs ten pairs of sentences through it and prints their cosine
 similarities beside those of the original, which reference_bert.py computes of the same file. Fails
-if an embedding differs by more than the tolerance. With --no-compare it only writes.
+if an embedding differs by more than the tolerance. How to get what it needs: docs/models/minilm.md.
 """
 
 import argparse

@@ -8,9 +8,7 @@ import numpy as np
 from scipy import special
 
 
-def _layer_norm(
-    x: np.ndarray, scale: np.ndarray, bias: np.ndarray, epsilon: float
-) -> np.ndarray:
+def _layer_norm(x: np.ndarray, scale: np.ndarray, bias: np.ndarray, epsilon: float) -> np.ndarray:
     centred = x - x.mean(axis=-1, keepdims=True)
     variance = np.mean(centred**2, axis=-1, keepdims=True)
     return centred / np.sqrt(variance + epsilon) * scale + bias
