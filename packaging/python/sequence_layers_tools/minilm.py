@@ -24,7 +24,7 @@ PAIRS = (
     ('The weather is lovely today.', 'He drove to the stadium.'),
     ("It's so sunny outside!", 'He drove to the stadium.'),
     ('A man is playing a guitar.', 'Someone plays an instrument.'),
-    ('How do I reset my password?', 'I forgot my login credentials and cannot get into my account.'),
+    ('How do I reset my password?', 'I forgot my login and cannot get into my account.'),
     ('The cat sat on the mat.', 'The stock market fell by three percent.'),
     ('Speech is turned into text as it arrives.', 'Streaming speech recognition'),
     ('The film was wonderful.', 'The film was dreadful.'),
@@ -44,7 +44,7 @@ def _residual(name: str, *layers: dict[str, Any]) -> dict[str, Any]:
 def _check(settings: Mapping[str, Any]) -> None:
     for field, known in (('hidden_act', 'gelu'), ('position_embedding_type', 'absolute')):
         if settings.get(field, known) != known:
-            raise ValueError(f'config.json: {field} is {settings[field]!r}, only {known!r} is known')
+            raise ValueError(f'config.json: {field} is {settings[field]!r}, not {known!r}')
 
 
 def config(settings: Mapping[str, Any]) -> dict[str, Any]:
