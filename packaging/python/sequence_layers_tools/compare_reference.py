@@ -5,8 +5,8 @@
 
 The directory has config.json and weights.json (random_model.py). The reference is built of the config,
 converted as convert.py does, and run layer-wise; the library runs the converted model layer-wise and
-streamed, block by block. Prints the largest differences and the peak memory of each; fails above the
-tolerance, relative to the largest value.
+streamed, block by block. Prints the largest differences, the time and the peak memory of each; fails
+above the tolerance, relative to the largest value.
 """
 
 import argparse
@@ -16,6 +16,7 @@ import resource
 import subprocess
 import sys
 import tempfile
+import time
 
 import numpy as np
 
@@ -91,10 +92,16 @@ def compare(source: pathlib.Path, model: pathlib.Path, steps: int, tolerance: fl
         runs['streamed'] = lambda: _stream(layer, x)
     result = 0
     for name, run in runs.items():
+        start = time.perf_counter()
         got = run()[:, : want.shape[1]]
+        seconds = time.perf_counter() - start
         largest = np.abs(got - want).max() / np.abs(want).max()
-        print(f'{name}: {largest:.2e} of the largest value {np.abs(want).max():.3g}', end='')
-        print(f' (tolerance {tolerance:.0e}), peak memory {_peak()}')
+        # At once, as the next run may take minutes.
+        print(
+            f'{name}: {largest:.2e} of the largest value {np.abs(want).max():.3g} (tolerance'
+            f' {tolerance:.0e}), {seconds:.1f} s, peak memory {_peak()}',
+            flush=True,
+        )
         # Written so that a NaN fails too.
         if not (got.shape == want.shape and largest <= tolerance):
             result = 1

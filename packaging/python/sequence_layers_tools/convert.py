@@ -105,17 +105,13 @@ def find_config(name: str) -> Any:
     return found() if is_function else found
 
 
-def shape(text: str) -> tuple[int, ...]:
-    return () if text == 'scalar' else tuple(int(size) for size in text.split(','))
-
-
 def main():
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('config', help='module:attribute, a config or a function that returns one')
     parser.add_argument('--variables', required=True, help='.safetensors or .msgpack')
-    parser.add_argument('--input', required=True, type=shape, help='such as 80, or scalar')
+    parser.add_argument('--input', required=True, type=model_directory.shape, help='such as 80, or scalar')
     parser.add_argument('--dtype', default='float32', help='of the input')
     parser.add_argument('--out', required=True, help='the model directory')
     args = parser.parse_args()

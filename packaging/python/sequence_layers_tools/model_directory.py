@@ -9,6 +9,11 @@ import numpy as np
 from safetensors.numpy import save_file
 
 
+def shape(text: str) -> tuple[int, ...]:
+    """A channel shape on a command line: `3,80`, or `scalar`."""
+    return () if text == 'scalar' else tuple(int(size) for size in text.split(','))
+
+
 def write(
     directory: str | pathlib.Path,
     config: Mapping[str, Any],

@@ -19,10 +19,6 @@ import numpy as np
 from sequence_layers_tools import model_directory
 
 
-def _shape(text: str) -> tuple[int, ...]:
-    return () if text == 'scalar' else tuple(int(size) for size in text.split(','))
-
-
 def record(directory: pathlib.Path, channel_shape: tuple[int, ...], dtype: str) -> None:
     """Asks the reference which weights the config has and writes weights.json."""
     # The one function here that needs JAX.
@@ -86,7 +82,7 @@ def main():
     parser.add_argument('--out', help='the model directory to write')
     parser.add_argument('--seed', type=int, default=0)
     parser.add_argument('--record', action='store_true', help='write weights.json')
-    parser.add_argument('--input', type=_shape, help='with --record: such as 128, or scalar')
+    parser.add_argument('--input', type=model_directory.shape, help='with --record: such as 128, or scalar')
     parser.add_argument('--dtype', default='float32', help='with --record: of the input')
     args = parser.parse_args()
     if args.record:

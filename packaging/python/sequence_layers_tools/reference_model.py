@@ -2,26 +2,14 @@
 
 import json
 import pathlib
-import typing
 
-import typing_extensions
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-if not hasattr(typing, 'override'):  # Python 3.11; the reference needs 3.12
-    typing.override = typing_extensions.override
-
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from sequence_layers import jax as sl  # noqa: E402
-
-
-def _build(value):
-    if isinstance(value, list):
-        return [_build(v) for v in value]
-    if not isinstance(value, dict):
-        return value
-    fields = {name: _build(v) for name, v in value.items() if name != 'type'}
-    return getattr(sl, value['type']).Config(**fields)
+# Before the reference, which it makes importable on Python 3.11.
+from sequence_layers_tools import reference_config  # isort: skip
+from sequence_layers import jax as sl
 
 
 class Model:
@@ -29,7 +17,7 @@ class Model:
 
     def __init__(self, directory: str | pathlib.Path):
         config = json.loads((pathlib.Path(directory) / 'config.json').read_text())
-        layer = _build(config).make().bind({})
+        layer = reference_config.from_json(config).make().bind({})
         self._apply = jax.jit(
             lambda x: layer.layer(sl.Sequence.from_values(x), training=False).values
         )

@@ -23,7 +23,9 @@ class ConvertTest(unittest.TestCase):
             for case in json.loads(path.read_text()).get('cases', []):
                 config = case['config']
                 text = json.dumps(config)
-                if config['type'] in _WITHOUT_REFERENCE or any(name in text for name in _NEWER):
+                if '__tensorflow' in case['name'] or config['type'] in _WITHOUT_REFERENCE:
+                    continue
+                if any(name in text for name in _NEWER):
                     continue
                 with self.subTest(case['name']):
                     first = reference_config.from_json(config)
