@@ -30,7 +30,7 @@ constexpr const char* kTransformer =
 
 sequence_layers::Layer make_layer(const char* config = kTransformer) {
   std::mt19937 rng(1);
-  const cli::Weights made = make_weights(config, {{"", {8, {}}}}, rng);
+  const cli::Weights made = make_weights(config, {{"", {8, {}, {}}}}, rng);
   sequence_layers::Weights weights;
   for (int64_t i = 0; i < sl_weights_count(made.get()); ++i) {
     const char* name = nullptr;

@@ -401,7 +401,7 @@ TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
   }
   SECTION("of other weights") {
     std::mt19937 rng(99);
-    const cli::Weights weights = make_weights(kConfig, {{"", {4, {}}}}, rng);
+    const cli::Weights weights = make_weights(kConfig, {{"", {4, {}, {}}}}, rng);
     const Layer other = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
       return sl_layer_create(kConfig, std::strlen(kConfig), weights.get(), nullptr, out, e);
     });

@@ -43,7 +43,7 @@ class TreeMaker {
   // A name of its own, under which the weights' hint is found.
   std::string name(int64_t any) {
     std::string name = "layer_" + std::to_string(count_++);
-    hints_[name] = {any, stack_};
+    hints_[name] = {any, stack_, {}};
     return name;
   }
 

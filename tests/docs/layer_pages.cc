@@ -19,9 +19,10 @@ namespace {
 // ---- Examples
 
 // A block of JSON. Words after "json" tell what the config does not: input=float32[8], any=8 (the
-// size that weights have where only the input decides), stack=2 (counts of the Repeats around them,
-// or the whole shape where even the rank is open), constant.<name>=float32[8] (a sequence) and
-// array.<name>=float32[4,8]. any.<layer>= and stack.<layer>= are for the layers of that name.
+// size that weights have where only the input decides), stack=2 (counts of the Repeats around
+// them), shape=3,8 (all of a shape of which even the rank is open), constant.<name>=float32[8] (a
+// sequence) and array.<name>=float32[4,8]. any.<layer>=, stack.<layer>= and shape.<layer>= are for
+// the layers of that name.
 struct Example {
   std::string config;
   std::map<std::string, std::string> words;
@@ -52,11 +53,11 @@ std::map<std::string, std::string> parse_words(const std::string& info) {
   for (std::string word; in >> word;) {
     const size_t equals = word.find('=');
     const std::string key = word.substr(0, word.find_first_of(".="));
-    const bool known =
-        key == "input" || key == "any" || key == "stack" || key == "constant" || key == "array";
+    const bool known = key == "input" || key == "any" || key == "stack" || key == "shape" ||
+                       key == "constant" || key == "array";
     if (!known || equals == std::string::npos) {
       throw std::runtime_error("\"" + word +
-                               "\": expected input=, any=, stack=, constant.<name>= or "
+                               "\": expected input=, any=, stack=, shape=, constant.<name>= or "
                                "array.<name>= after \"json\"");
     }
     out[word.substr(0, equals)] = word.substr(equals + 1);
@@ -77,7 +78,10 @@ WeightHints hints_of(const Example& example, int64_t any) {
   WeightHints hints;
   hints[""].any = any;
   each_word(example, "stack", [&](const std::string& name, const std::string& value) {
-    hints[name] = {any, parse_dims(value)};
+    hints[name] = {any, parse_dims(value), {}};
+  });
+  each_word(example, "shape", [&](const std::string& name, const std::string& value) {
+    hints.try_emplace(name, WeightHint{any, {}, {}}).first->second.shape = parse_dims(value);
   });
   each_word(example, "any", [&](const std::string& name, const std::string& value) {
     hints[name].any = std::stoll(value);

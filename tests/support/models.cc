@@ -12,6 +12,7 @@ struct Missing {
   std::string name;
   sl_dtype dtype = SL_FLOAT32;
   std::vector<int64_t> dims;  // -1: any
+  bool open = false;          // of unknown rank
 };
 
 // tensor "params.dense.kernel" is missing: expected float32 [any, 8]
@@ -26,7 +27,8 @@ std::optional<Missing> parse_missing(const std::string& message) {
   const size_t name = std::strlen(kBefore);
   missing.name = message.substr(name, between - name);
   std::string shape = message.substr(between + std::strlen(kBetween));
-  if (shape.empty()) return missing;
+  missing.open = shape.empty();
+  if (missing.open) return missing;
   if (!shape.starts_with(kAfter)) return std::nullopt;
   shape = shape.substr(std::strlen(kAfter));
   for (char& c : shape) {
@@ -54,7 +56,7 @@ WeightHint hint_of(const std::string& tensor, const WeightHints& hints) {
 }
 
 Tensor random_weight(const Missing& missing, const WeightHint& hint, std::mt19937& rng) {
-  std::vector<int64_t> dims = hint.stack;
+  std::vector<int64_t> dims = missing.open ? hint.shape : hint.stack;
   for (const int64_t d : missing.dims) dims.push_back(d < 0 ? hint.any : d);
   Tensor tensor = cli::make_array(missing.dtype, std::move(dims));
   std::uniform_real_distribution<double> value(-0.5, 0.5);
@@ -89,7 +91,7 @@ cli::Weights make_weights(const std::string& config, const WeightHints& hints, s
 cli::Layer make_model(const std::string& config, int64_t channels,
                       const sl_layer_options* options) {
   std::mt19937 rng(1);
-  const cli::Weights weights = make_weights(config, {{"", {channels, {}}}}, rng,
+  const cli::Weights weights = make_weights(config, {{"", {channels, {}, {}}}}, rng,
                                             options != nullptr ? options->registry : nullptr);
   return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
     return sl_layer_create(config.data(), config.size(), weights.get(), options, out, e);

@@ -19,8 +19,10 @@ using cli::Tensor;
 // What the library cannot know of a layer's weights before it has them.
 struct WeightHint {
   int64_t any = 1;  // a size that only the input decides
-  // Counts of the Repeats around it, outermost first; the whole shape where even the rank is open.
+  // Counts of the Repeats around it, outermost first.
   std::vector<int64_t> stack;
+  // All of it, where even the rank is open.
+  std::vector<int64_t> shape;
 };
 
 // By the layer's name, a part of its tensors' paths; the empty name stands for all others.
