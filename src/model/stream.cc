@@ -239,7 +239,7 @@ void StreamPlan::check_rebase(const StreamPlan& source) const {
 void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
                         const std::byte* source) const {
   if (source_plan.fingerprint_ == fingerprint_) {
-    std::memcpy(data, source, data_bytes_);
+    std::copy_n(source, data_bytes_, data);  // may be nothing, nowhere
     return;
   }
   check_rebase(source_plan);
