@@ -27,7 +27,8 @@ class Stack {
 
   std::byte* allocate(size_t size) {
     size = align_up(size);
-    if (used_ + size > room_) return allocate_elsewhere(size);
+    // Even of nothing the place is not null.
+    if (used_ + size > room_ || !memory_) return allocate_elsewhere(size);
     std::byte* memory = memory_ + used_;
     used_ += size;
     peak_ = std::max(peak_, below_ + used_);
