@@ -186,37 +186,11 @@ Comparison check_step_emits(const Case& c, const Tensor& y_step) {
 Comparison check_prefix(const Case& c) {
   Stepper whole(c.layer, c.input), stepper(c.layer, c.input);
   const int64_t end = whole.num_steps(), half = (end + 1) / 2;
-  const Tensor want = whole.run(0, half);
-  const int64_t time = half * get(sl_layer_block_size, c.layer);
-  const auto infos = constant_infos(c.layer);
-  Constants constants = c.input.constants;
-  for (NamedTensor& constant : constants) {
-    for (const sl_constant_info& info : infos) {
-      if (constant.name != info.name || info.streamed == 0) continue;
-      if (constant.value.is_array && info.kind != SL_CONSTANT_ARRAY) continue;
-      const bool is_array = constant.value.is_array;
-      const int64_t total = c.input.x.time();
-      const int64_t share = total > 0 ? constant.value.time() * time / total : time;
-      constant.value = slice_time(constant.value, 0, share);
-      constant.value.is_array = is_array;
-      if (is_array) constant.value.mask.clear();
-    }
-  }
-  const Tensor x = slice_time(c.input.x, 0, time);
-  Tensor y = want;
-  const std::vector<sl_constant> constant_views = views(constants);
-  sl_run_options options = SL_RUN_OPTIONS_INIT;
-  options.constants = constant_views.data();
-  options.num_constants = static_cast<int64_t>(constant_views.size());
-  options.state = stepper.state();
-  const sl_sequence in = x.view();
-  sl_sequence out = y.view();
-  if (time > 0) {
-    check([&](sl_error* e) { return sl_layer_apply(c.layer, &in, &out, &options, e); });
-    const Comparison prefix = compare_sequences(y, want, c.tolerance);
-    if (!prefix.ok()) return {"prefix: " + prefix.reason, prefix.largest};
-  }
-  if (half == end) return {};
+  if (half == 0) return {};
+  const Comparison prefix =
+      compare_sequences(stepper.prefill(half), whole.run(0, half), c.tolerance);
+  if (!prefix.ok()) return {"prefix: " + prefix.reason, prefix.largest};
+  if (half == end) return prefix;
   Stepper loaded(c.layer, c.input);
   loaded.load(stepper.save());
   return compare_sequences(loaded.run(half, end), whole.run(half, end), c.tolerance);

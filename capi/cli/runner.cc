@@ -128,7 +128,7 @@ Stepper::Stepper(const sl_layer* layer, const Input& input, Options options)
 
 void Stepper::make_state() {
   // A streamed constant is as long as the block it comes with.
-  const Constants constants = block_constants(0);
+  const Constants constants = constants_of(0, 1);
   const std::vector<sl_constant> constant_views = views(constants);
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.batch = input_.x.batch();
@@ -151,12 +151,12 @@ void Stepper::make_state() {
   });
 }
 
-Constants Stepper::block_constants(int64_t index) const {
+Constants Stepper::constants_of(int64_t begin, int64_t end) const {
   Constants out = input_.constants;
   for (size_t i = 0; i < out.size(); ++i) {
     if (!streamed_[i]) continue;
     Tensor& value = out[i].value;
-    value = slice_time(value, index * block_, (index + 1) * block_);
+    value = slice_time(value, begin * block_, end * block_);
     value.is_array = input_.constants[i].value.is_array;
     if (value.is_array) value.mask.clear();
   }
@@ -184,7 +184,7 @@ Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t
   emits_.clear();
   for (int64_t i = begin; i < end; ++i) {
     const Tensor x = slice_time(input_.x, i * block_, (i + 1) * block_);
-    const Constants constants = block_constants(i);
+    const Constants constants = constants_of(i, i + 1);
     const std::vector<sl_constant> constant_views = views(constants);
     std::vector<NamedTensor> emits;
     if (options_.with_emits) emits = make_emits(layer_, SL_STEP_WISE, x, constants);
@@ -209,6 +209,20 @@ Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t
     emits_[k].value = joins ? concat_time(emitted[k]) : emitted[k].back();
   }
   return outputs.empty() ? Tensor() : concat_time(outputs);
+}
+
+Tensor Stepper::prefill(int64_t end) {
+  const Tensor x = slice_time(input_.x, 0, end * block_);
+  const Constants constants = constants_of(0, end);
+  const std::vector<sl_constant> constant_views = views(constants);
+  std::vector<sl_sequence> no_emits;
+  sl_run_options options = run_options(constant_views, no_emits);
+  Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
+  options.state = state_.get();
+  const sl_sequence in = x.view();
+  sl_sequence out = y.view();
+  check([&](sl_error* e) { return sl_layer_apply(layer_, &in, &out, &options, e); });
+  return y;
 }
 
 Tensor Stepper::run_all(const std::function<void(int64_t)>& progress) {

@@ -54,6 +54,9 @@ class Stepper {
   // Runs the blocks [begin, end) on the stream as it stands; returns their raw outputs, latency
   // included. `progress` is told the number of blocks done.
   Tensor run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress = nullptr);
+  // The blocks [0, end) in one layer-wise call, after which the stream goes on: what run(0, end)
+  // gives.
+  Tensor prefill(int64_t end);
   // Runs everything and drops the first `output_latency` steps.
   Tensor run_all(const std::function<void(int64_t)>& progress = nullptr);
 
@@ -73,7 +76,8 @@ class Stepper {
 
  private:
   void make_state();
-  Constants block_constants(int64_t index) const;
+  // What goes with the blocks [begin, end).
+  Constants constants_of(int64_t begin, int64_t end) const;
   // Counts what call(sl_error*) allocates, and throws what it reports.
   template <typename Call>
   void trapped(Call&& call);
