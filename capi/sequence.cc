@@ -1,6 +1,7 @@
 // Conversions between the C structs and the library's own types.
 #include <algorithm>
 #include <array>
+#include <span>
 
 #include "handles.h"
 
@@ -72,10 +73,9 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   int64_t elements = 1;
   for (int32_t i = 0; i < given->rank; ++i) {
     check_dim(given->dims[i], i, name, &elements);
-    view.dims.push_back(given->dims[i]);
     strided = strided || given->strides[i] != 0;
   }
-  view.strides = contiguous_strides(view.dims, view.dtype);
+  view.dims = Shape(std::span(given->dims, static_cast<size_t>(given->rank)));
   view.packed = !strided;
   if (strided) std::copy(given->strides, given->strides + given->rank, view.strides.begin());
   view.data = static_cast<std::byte*>(given->data);

@@ -23,15 +23,22 @@ void copy_strided(const std::byte* from, const int64_t* from_strides, std::byte*
 }
 
 bool aligned(const View& view) {
-  return reinterpret_cast<uintptr_t>(view.data) % size_of(view.dtype) == 0;
+  // Sizes are powers of two.
+  return (reinterpret_cast<uintptr_t>(view.data) & (size_of(view.dtype) - 1)) == 0;
 }
 
 std::byte* import_values(Stack& stack, const View& view, bool copy) {
   if (view.dims.size() == 0) return stack.allocate(0);  // the caller's data may be null
-  if (!copy && view.contiguous() && aligned(view)) return view.data;
+  const bool contiguous = view.contiguous();
+  if (!copy && contiguous && aligned(view)) return view.data;
   const size_t element = size_of(view.dtype);
-  std::byte* values = stack.allocate(static_cast<size_t>(view.dims.size()) * element);
-  const auto strides = contiguous_strides(view.dims, view.dtype);
+  const size_t bytes = static_cast<size_t>(view.dims.size()) * element;
+  std::byte* values = stack.allocate(bytes);
+  if (contiguous) {
+    std::memcpy(values, view.data, bytes);
+    return values;
+  }
+  const Strides strides = contiguous_strides(view.dims, view.dtype);
   copy_strided(view.data, view.strides.data(), values, strides.data(), view.dims.begin(),
                view.dims.rank(), element);
   return values;
@@ -58,8 +65,8 @@ void import_mask(const View& view, const Sequence& out) {
 
 }  // namespace
 
-std::array<int64_t, Shape::kMaxRank> contiguous_strides(const Shape& dims, DType dtype) {
-  std::array<int64_t, Shape::kMaxRank> strides{};
+Strides contiguous_strides(const Shape& dims, DType dtype) {
+  Strides strides{};
   auto stride = static_cast<int64_t>(size_of(dtype));
   for (int i = dims.rank() - 1; i >= 0; --i) {
     strides[static_cast<size_t>(i)] = stride;
@@ -70,12 +77,22 @@ std::array<int64_t, Shape::kMaxRank> contiguous_strides(const Shape& dims, DType
 
 bool View::contiguous() const {
   if (packed) return true;
-  const auto packed = contiguous_strides(dims, dtype);
+  const Strides expected = contiguous_strides(dims, dtype);
   for (int i = 0; i < dims.rank(); ++i) {
-    if (dims[i] > 1 && strides[static_cast<size_t>(i)] != packed[static_cast<size_t>(i)])
+    if (dims[i] > 1 && strides[static_cast<size_t>(i)] != expected[static_cast<size_t>(i)])
       return false;
   }
   return true;
+}
+
+View View::slice(int64_t first, int64_t count) const {
+  View out = *this;
+  if (packed) out.strides = contiguous_strides(dims, dtype);
+  out.packed = false;
+  out.dims[1] = count;
+  if (data) out.data += first * out.strides[1];
+  if (mask) out.mask += first * mask_strides[1];
+  return out;
 }
 
 Sequence import_sequence(Stack& stack, const View& view, bool copy) {
@@ -111,7 +128,7 @@ void export_sequence(const Sequence& sequence, const View& view) {
   } else if (view.contiguous()) {
     std::memcpy(view.data, sequence.values, sequence.bytes());
   } else {
-    const auto strides = contiguous_strides(view.dims, sequence.dtype);
+    const Strides strides = contiguous_strides(view.dims, sequence.dtype);
     copy_strided(sequence.values, strides.data(), view.data, view.strides.data(), view.dims.begin(),
                  view.dims.rank(), size_of(sequence.dtype));
   }

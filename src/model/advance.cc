@@ -20,14 +20,6 @@ int64_t steps_per_block(const StreamPlan& plan, int64_t time) {
   return std::min(time, round_up(steps, plan.block_size()));
 }
 
-// Steps [first, first + count).
-View slice(View view, int64_t first, int64_t count) {
-  view.dims[1] = count;
-  if (view.data) view.data += first * view.strides[1];
-  if (view.mask) view.mask += first * view.mask_strides[1];
-  return view;
-}
-
 // The plan of a stream like that of `plan`, of other max_steps.
 StreamPlan plan_like(const StreamPlan& plan, int64_t max_steps, std::span<const View> constants) {
   std::vector<View> specs(constants.begin(), constants.end());
@@ -59,11 +51,11 @@ void advance(Stream& stream, const View& x, const View& y, std::span<const View>
     for (size_t i = 0; i < shares.size(); ++i) {
       if (!plan.is_streamed(i)) continue;
       const int64_t first = plan.constant_dims(i, t)[1];
-      shares[i] = slice(constants[i], first, plan.constant_dims(i, count)[1]);
+      shares[i] = constants[i].slice(first, plan.constant_dims(i, count)[1]);
     }
     const int64_t from = plan.output_time(t);
-    plan.step(data.data(), workspace, model.parallel(), slice(x, t, count),
-              slice(y, from, plan.output_time(count)), shares, imported, {});
+    plan.step(data.data(), workspace, model.parallel(), x.slice(t, count),
+              y.slice(from, plan.output_time(count)), shares, imported, {});
   }
   stream.plan().rebase(stream.data(), plan, data.data());
 }

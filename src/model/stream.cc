@@ -61,7 +61,7 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
          &cause == &root ? "" : fmt::format(": its {} \"{}\" cannot", cause.type(), cause.name()));
   }
   block_size_ = root.block_size();
-  ratio_ = root.output_ratio();
+  block_output_ = root.output_ratio().floor_times(block_size_);
   const int64_t max_steps = round_up(std::max(options.max_steps, block_size_), block_size_);
   input_ = {options.input, options.batch, max_steps, Mode::kStep};
 
@@ -178,7 +178,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
   view.dtype = input_.channels.dtype;
   view.dims = {input_.batch, time};
   for (int64_t dim : input_.channels.shape) view.dims.push_back(dim);
-  // Zero strides: one zero stands for all.
+  view.strides.fill(0);  // one zero stands for all
   std::array<std::byte, sizeof(complex64)> zero{};
   uint8_t mask = valid ? 1 : 0;
   view.data = zero.data();

@@ -345,6 +345,18 @@ TEST_CASE("copies go on where their source stands", "[state]") {
         }).status == SL_ERROR_STATE);
 }
 
+// Longer than what the library takes at once, in a batch, where steps of an item are not together.
+TEST_CASE("a long prefix of a batch goes on in steps", "[state]") {
+  const Layer layer = make_model(kConfig, 4);
+  const cli::Input input = random_input(2, 2600, 4);
+  cli::Stepper steps(layer.get(), input), stepper(layer.get(), input);
+  const cli::Tolerance tolerance{1e-5, 1e-5};
+  const Tensor want = steps.run(0, 2500);
+  CHECK(cli::compare_sequences(stepper.prefill(2500), want, tolerance).reason == "");
+  const Tensor rest = steps.run(2500, 2600);
+  CHECK(cli::compare_sequences(stepper.run(2500, 2600), rest, tolerance).reason == "");
+}
+
 TEST_CASE("saving needs room", "[state]") {
   Running running;
   const size_t size = sl_state_save_size(running.stepper.state());
