@@ -33,9 +33,11 @@ std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
 Chain::Chain(Layers layers) : layers_(std::move(layers)) {
   for (const auto& layer : layers_) {
     output_ratio_ = output_ratio_ * layer->output_ratio();
+    const Link link{layer.get(), layer->returns_view(), layer->in_place()};
     // The chain's own input is not to be written over.
-    const bool stays = layer->returns_view() || (layer->in_place() && working_layers_ > 0);
+    const bool stays = link.returns_view || (link.in_place && working_layers_ > 0);
     if (!stays) ++working_layers_;
+    links_.push_back(link);
   }
 }
 
@@ -135,12 +137,7 @@ void Chain::declare(Declaration& declaration, const SequenceSpec& input,
 
 // True if the layer has done its work on x, which lies on `side`, in place.
 bool Chain::overwrite(Run& run, const Layer& layer, const Sequence& x, Side side) {
-  bool done = false;
-  run.on_side(side, [&] {
-    done = layer.overwrite(run, x);
-    return x;
-  });
-  return done;
+  return run.on_side(side, [&] { return layer.overwrite(run, x); });
 }
 
 Sequence Chain::run(Run& run, const Sequence& x) const {
@@ -151,13 +148,13 @@ Sequence Chain::run(Run& run, const Sequence& x) const {
   Side side = last;
   Stack::Mark base;
   size_t remaining = working_layers_;
-  for (const auto& layer : layers_) {
+  for (const Link& link : links_) {
     // Alternating sides, begun such that the last result lies where the chain's output goes.
     const Side target = owned ? other(side) : (remaining % 2 == 1 ? last : other(last));
-    if (writable && layer->in_place() && overwrite(run, *layer, current, side)) continue;
+    if (writable && link.in_place && overwrite(run, *link.layer, current, side)) continue;
     const Stack::Mark mark = run.workspace().on(target).mark();
-    const Sequence y = call(run, *layer, current, target);
-    if (!layer->returns_view()) --remaining;
+    const Sequence y = call(run, *link.layer, current, target);
+    if (!link.returns_view) --remaining;
     if (y.values == current.values && y.mask == current.mask) {
       run.workspace().on(target).release(mark);
       current = y;

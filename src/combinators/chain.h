@@ -40,9 +40,17 @@ class Chain {
   Sequence run(Run& run, const Sequence& x) const;
 
  private:
+  // What a run asks of a layer, asked once.
+  struct Link {
+    const Layer* layer;
+    bool returns_view;
+    bool in_place;
+  };
+
   static bool overwrite(Run& run, const Layer& layer, const Sequence& x, Side side);
 
   Layers layers_;
+  std::vector<Link> links_;
   Ratio output_ratio_;
   size_t working_layers_ = 0;  // those that make a new sequence
 };

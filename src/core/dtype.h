@@ -22,10 +22,8 @@ enum class DType : int32_t {
 
 using complex64 = std::complex<float>;
 
-constexpr size_t size_of(DType dtype) {
-  constexpr uint8_t kSizes[] = {4, 4, 1, 8, 2, 2, 1};
-  return kSizes[static_cast<size_t>(dtype)];
-}
+inline constexpr uint8_t kDTypeSizes[] = {4, 4, 1, 8, 2, 2, 1};
+constexpr size_t size_of(DType dtype) { return kDTypeSizes[static_cast<size_t>(dtype)]; }
 std::string_view name_of(DType dtype);
 std::optional<DType> dtype_named(std::string_view name);
 

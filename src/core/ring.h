@@ -90,7 +90,10 @@ class Ring {
   // Takes the tensors in the same order.
   template <typename Run>
   Ring(Run& run, const RingSpec& spec)
-      : frame_bytes_(static_cast<size_t>(spec.frame.shape.size()) * size_of(spec.frame.dtype)),
+      : Ring(run, static_cast<size_t>(spec.frame.shape.size()) * size_of(spec.frame.dtype)) {}
+  template <typename Run>
+  Ring(Run& run, size_t frame_bytes)
+      : frame_bytes_(frame_bytes),
         values_(run.template state<std::byte>()),
         mask_(run.template state<uint8_t>()),
         cursor_(run.template state<int32_t>()),
@@ -109,8 +112,7 @@ class Ring {
       copy(b, next_, next_ + capacity_, low);
       copy(b, capacity_, 0, steps - low);
     }
-    next_ = (next_ + steps) % capacity_;
-    *cursor_ = static_cast<int32_t>(next_);
+    advance(steps);
   }
 
   // The same of frames that lie elsewhere: all of x. What has only just been written is slow to
@@ -122,8 +124,7 @@ class Ring {
       put(b, next_ + capacity_, x, 0, low);
       if (low < x.time) put(b, 0, x, low, x.time - low);
     }
-    next_ = (next_ + x.time) % capacity_;
-    cursor_[0] = static_cast<int32_t>(next_);
+    advance(x.time);
   }
 
   // The newest frames of item b, contiguous: at most the history and the frames of this call.
@@ -135,6 +136,12 @@ class Ring {
  private:
   static constexpr size_t kTensors = 4;
 
+  // A call's steps are no more than the capacity: no need to divide.
+  void advance(int64_t steps) {
+    next_ += steps;
+    if (next_ >= capacity_) next_ -= capacity_;
+    *cursor_ = static_cast<int32_t>(next_);
+  }
   int64_t start_of(int64_t frames) const {
     return next_ >= frames ? next_ - frames : next_ - frames + capacity_;
   }

@@ -41,15 +41,15 @@ class Run {
 
   // Runs fn with outputs going to `side`; what it leaves there stays until the layer returns.
   template <typename Fn>
-  Sequence on_side(Side side, Fn&& fn) {
+  auto on_side(Side side, Fn&& fn) {
     const Side saved = side_;
     Stack& scratch = workspace_.on(other(side));
     const Stack::Mark mark = scratch.mark();
     side_ = side;
-    const Sequence y = fn();
+    const auto result = fn();
     side_ = saved;
     scratch.release(mark);
-    return y;
+    return result;
   }
   // Where the layer's own output goes. Children whose results are combined run on the other side.
   Side side() const { return side_; }

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <array>
 #include <cstdint>
 #include <initializer_list>
 #include <numeric>
@@ -21,27 +20,33 @@ class Shape {
  public:
   static constexpr int kMaxRank = 10;
 
-  Shape() = default;
-  Shape(std::initializer_list<int64_t> dims) {
+  Shape() { std::fill_n(dims_, kUsualRank, 0); }
+  Shape(std::initializer_list<int64_t> dims) : Shape() {
     for (int64_t d : dims) push_back(d);
   }
-  explicit Shape(std::span<const int64_t> dims) {
-    for (int64_t d : dims) push_back(d);
+  explicit Shape(std::span<const int64_t> dims) : Shape() {
+    if (dims.size() > kMaxRank) fail_rank();
+    for (int64_t d : dims) dims_[rank_++] = d;
+  }
+  Shape(const Shape& other) { assign(other); }
+  Shape& operator=(const Shape& other) {
+    assign(other);
+    return *this;
   }
 
   int rank() const { return rank_; }
   bool empty() const { return rank_ == 0; }
-  int64_t operator[](int i) const { return dims_[static_cast<size_t>(i)]; }
-  int64_t& operator[](int i) { return dims_[static_cast<size_t>(i)]; }
+  int64_t operator[](int i) const { return dims_[i]; }
+  int64_t& operator[](int i) { return dims_[i]; }
   int64_t back() const { return (*this)[rank_ - 1]; }
   int64_t& back() { return (*this)[rank_ - 1]; }
-  const int64_t* begin() const { return dims_.data(); }
-  const int64_t* end() const { return dims_.data() + rank_; }
+  const int64_t* begin() const { return dims_; }
+  const int64_t* end() const { return dims_ + rank_; }
 
   void push_back(int64_t dim) { insert(rank_, dim); }
   void pop_back() { --rank_; }
   void insert(int at, int64_t dim) {
-    if (rank_ == kMaxRank) fail(Code::kShape, "more than {} dimensions", kMaxRank);
+    if (rank_ == kMaxRank) fail_rank();
     for (int i = rank_; i > at; --i) (*this)[i] = (*this)[i - 1];
     (*this)[at] = dim;
     ++rank_;
@@ -58,11 +63,30 @@ class Shape {
   int64_t size() const {
     return std::accumulate(begin(), end(), int64_t{1}, [](int64_t a, int64_t b) { return a * b; });
   }
-  bool operator==(const Shape& other) const { return std::ranges::equal(*this, other); }
+  bool operator==(const Shape& other) const { return ends_with(other, 0); }
+  // Whether the dimensions from `from` on are those of the other.
+  bool ends_with(const Shape& other, int from) const {
+    if (rank_ - from != other.rank_) return false;
+    for (int i = from; i < rank_; ++i) {
+      if (dims_[i] != other.dims_[i - from]) return false;
+    }
+    return true;
+  }
 
  private:
+  // Steps copy shapes at every turn: few have more dimensions than these, so that the rest is only
+  // touched if there are more.
+  static constexpr int kUsualRank = 4;
+
+  [[noreturn]] static void fail_rank() { fail(Code::kShape, "more than {} dimensions", kMaxRank); }
+  void assign(const Shape& other) {
+    rank_ = other.rank_;
+    std::copy_n(other.dims_, kUsualRank, dims_);
+    for (int i = kUsualRank; i < rank_; ++i) dims_[i] = other.dims_[i];
+  }
+
   int rank_ = 0;
-  std::array<int64_t, kMaxRank> dims_{};
+  int64_t dims_[kMaxRank];
 };
 
 // "[2, 16, any]".

@@ -31,7 +31,8 @@ class StreamPlan {
   const SequenceSpec& input() const { return input_; }
   int64_t block_size() const { return block_size_; }
   const ChannelSpec& output() const { return output_; }
-  int64_t output_time(int64_t time) const { return ratio_.floor_times(time); }
+  // Of whole blocks.
+  int64_t output_time(int64_t time) const { return time / block_size_ * block_output_; }
   const std::vector<StateTensor>& tensors() const { return tensors_; }
   const std::vector<size_t>& offsets() const { return offsets_; }
   const std::vector<EmitSpec>& emits() const { return emits_; }
@@ -85,7 +86,7 @@ class StreamPlan {
   const Model* model_;
   SequenceSpec input_;
   int64_t block_size_ = 1;
-  Ratio ratio_;
+  int64_t block_output_ = 1;  // steps that a block of input makes
   ChannelSpec output_;
   std::vector<PlannedConstant> constants_;
   std::vector<std::byte> zeros_;

@@ -74,6 +74,11 @@ void float_arithmetic(Arithmetic op, const float* a, const float* b, float* y, i
   for (int64_t i = 0; i < count; ++i) y[i] = mod(a[i], b[i]);
 }
 
+// Whether a kernel has one value for all.
+bool takes_scalars(Arithmetic op, DType dtype) {
+  return dtype == DType::kFloat32 && op != Arithmetic::kMod;
+}
+
 // y[i] = op(x[i], p[i % period]) for `count`, a multiple of the period. Of halves, p is float32.
 struct Periodic {
   Arithmetic op;
@@ -83,8 +88,7 @@ struct Periodic {
 
   void operator()(const std::byte* x, std::byte* y, int64_t count) const {
     const size_t element = size_of(dtype), row = period * element;
-    const bool scalar = period == 1 && dtype == DType::kFloat32 && op != Arithmetic::kMod;
-    if (scalar) {
+    if (period == 1 && takes_scalars(op, dtype)) {
       kernels::binary_scalar(kernel_of(op), reinterpret_cast<const float*>(x),
                              *reinterpret_cast<const float*>(p), reinterpret_cast<float*>(y),
                              count);
@@ -117,16 +121,16 @@ Periodic plan(Run& run, Arithmetic op, DType dtype, const BroadcastOperand& oper
               const Shape& shape, const Shape& channels, int64_t count) {
   constexpr int64_t kShort = 64, kLong = 256;  // shorter rows spend their time between kernel calls
   Periodic out{op, dtype, operand.values(run, dtype), 1};
-  const size_t element = is_half(dtype) ? sizeof(float) : size_of(dtype);
   int64_t period = shape.size();
+  if (period == 1 && takes_scalars(op, dtype)) return out;
+  const size_t element = is_half(dtype) ? sizeof(float) : size_of(dtype);
   if (!is_suffix(shape, channels)) {
     period = channels.size();
     auto* expanded = run.scratch<std::byte>(period * static_cast<int64_t>(element));
     gather(broadcast_view(shape, channels), out.p, element, expanded);
     out.p = expanded;
   }
-  const bool scalar = period == 1 && dtype == DType::kFloat32 && op != Arithmetic::kMod;
-  if (!scalar && period > 0 && period < kShort && period < count) {
+  if (period > 0 && period < kShort && period < count) {
     const int64_t times = std::min(kLong, count) / period;
     auto* tiled = run.scratch<std::byte>(times * period * static_cast<int64_t>(element));
     StridedView view;

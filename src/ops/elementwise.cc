@@ -327,8 +327,12 @@ const float* as_floats(Run& run, const Sequence& x, DType compute) {
 
 Sequence mask_invalid(Run& run, const Sequence& x) {
   // Taken even if not needed: what a step allocates must not depend on its mask.
-  const Sequence y = run.scratch_sequence(x.spec(), x.batch, x.time);
+  auto* values = run.scratch<std::byte>(static_cast<int64_t>(x.bytes()));
+  auto* mask = run.scratch<uint8_t>(x.steps());
   if (x.all_valid()) return x;
+  Sequence y = x;
+  y.values = values;
+  y.mask = mask;
   std::memcpy(y.mask, x.mask, static_cast<size_t>(x.steps()));
   copy_masked(x, y);
   return y;

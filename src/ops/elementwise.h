@@ -88,6 +88,10 @@ void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t flo
 template <typename Fn>
 void for_steps(const Run& run, int64_t steps, int64_t frame, Fn&& fn) {
   constexpr int64_t kElements = 16384;  // enough work to pay for waking a thread
+  if (run.mode() == Mode::kStep) {
+    fn(int64_t{0}, steps);
+    return;
+  }
   for_ranges(run, steps, std::max<int64_t>(1, kElements / std::max<int64_t>(frame, 1)),
              std::forward<Fn>(fn));
 }

@@ -39,7 +39,9 @@ class BroadcastLayer : public StatelessLayer {
   }
   bool in_place() const override { return true; }
   bool overwrite(Run& run, const Sequence& x) const override {
-    if (broadcast(x.channels, operand_.shape()) != x.channels) return false;
+    const bool fits =
+        operand_.shape().empty() || broadcast(x.channels, operand_.shape()) == x.channels;
+    if (!fits) return false;
     ops::broadcast_in_place(run, op, x, operand_);
     return true;
   }
