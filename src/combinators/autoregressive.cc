@@ -60,6 +60,7 @@ class Autoregressive final : public Layer {
           where, made, feedback_.output_ratio().numerator(), feedback_.output_ratio().denominator(),
           feedback_.block_size());
     }
+    implied_input_ = without_feedback();
   }
 
   std::vector<const Layer*> children() const override {
@@ -87,6 +88,7 @@ class Autoregressive final : public Layer {
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return specs(input, constants).output;
   }
+  std::optional<ChannelSpec> implied_input() const override { return implied_input_; }
   int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return checked_product(ceil_div(time, block_size()), made_of_block());
   }
@@ -197,6 +199,20 @@ class Autoregressive final : public Layer {
     }
   }
 
+  // What the layers take, less what is fed back. Where that depends on constants, nothing is known.
+  std::optional<ChannelSpec> without_feedback() const {
+    std::optional<ChannelSpec> input = body_.implied_input();
+    if (!input || input->shape.empty()) return std::nullopt;
+    try {
+      const ChannelSpec fed = feedback_.output_spec(body_.output_spec(*input, {}), {});
+      if (fed.shape.empty() || fed.shape[0] >= input->shape[0]) return std::nullopt;
+      input->shape[0] -= fed.shape[0];
+      return input;
+    } catch (const Error&) {
+      return std::nullopt;
+    }
+  }
+
   int64_t made_of_block() const { return output_ratio().floor_times(block_size()); }
 
   Specs specs(const ChannelSpec& input, const Constants& constants) const {
@@ -302,6 +318,7 @@ class Autoregressive final : public Layer {
   Chain feedback_;
   std::vector<std::string> body_keys_;
   std::vector<std::string> feedback_keys_;
+  std::optional<ChannelSpec> implied_input_;
 };
 
 SL_REGISTER_LAYER(Autoregressive);
