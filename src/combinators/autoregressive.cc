@@ -60,6 +60,13 @@ class Autoregressive final : public Layer {
           where, made, feedback_.output_ratio().numerator(), feedback_.output_ratio().denominator(),
           feedback_.block_size());
     }
+    // Else each would ask what it holds twice, and that again.
+    if (!body_.implied_input() && holds_another(body_.layers())) {
+      fail(Code::kConfig,
+           "{}: its layers hold another Autoregressive: expected a first layer that tells what it "
+           "takes",
+           where);
+    }
     implied_input_ = without_feedback();
   }
 
@@ -187,6 +194,12 @@ class Autoregressive final : public Layer {
            std::ranges::any_of(layer.children(), [](const Layer* l) { return reads_stream(*l); });
   }
 
+  static bool holds_another(const std::vector<const Layer*>& layers) {
+    return std::ranges::any_of(layers, [](const Layer* layer) {
+      return layer->type() == "Autoregressive" || holds_another(layer->children());
+    });
+  }
+
   static void check(const std::string& where, const Chain& chain) {
     if (!chain.supports_step())
       fail(Code::kConfig, "{}: expected layers that can run step-wise", where);
@@ -232,6 +245,7 @@ class Autoregressive final : public Layer {
     }
     specs.joined = input;
     specs.joined.shape[0] += y[0];
+    if (specs.joined == body_.implied_input()) return specs;
     const ChannelSpec made = body_.output_spec(specs.joined, constants);
     if (made != specs.output) {
       fail(Code::kShape,

@@ -91,8 +91,10 @@ def _receptive_fields(
         for i in range(cycle):
             if (y != plain)[:, _REACH * cycle + i].any():
                 read[i].append(step - middle)
+    # What a token changes fades below rounding.
+    far = -_REACH if x.dtype == np.float32 else -_REACH // 2
     return {
-        i: ['-inf' if min(t) == -_REACH else min(t), max(t)] if t else None for i, t in read.items()
+        i: ['-inf' if min(t) <= far else min(t), max(t)] if t else None for i, t in read.items()
     }
 
 

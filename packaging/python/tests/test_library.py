@@ -133,7 +133,7 @@ class DecoderTest(unittest.TestCase):
         self.assertEqual((token[0], log_prob[0], mask[0]), (7, 0, False))
 
     def test_models_that_are_no_decoders(self):
-        with self.assertRaisesRegex(library.SequenceLayersError, 'int32'):
+        with self.assertRaisesRegex(library.SequenceLayersError, 'block size 1'):
             _open('causal_conformer').new_decoder()
 
 
