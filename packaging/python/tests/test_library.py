@@ -58,6 +58,17 @@ class StateTest(unittest.TestCase):
         got = np.concatenate([prompt, self.steps(10, 16)], axis=1)
         np.testing.assert_allclose(got, want, atol=1e-5)
 
+    def test_frames_fed_back(self):
+        # What it makes of two frames are the next two.
+        frames = np.zeros((2, 2, 3), np.float32)
+        given, made = [], []
+        for _ in range(8):
+            given.append(frames)
+            made.append(self.state.step(frames)[0])
+            frames = made[-1].reshape(2, 2, 3)
+        want, _ = self.layer.apply(np.concatenate(given, axis=1), constants=self.constants)
+        np.testing.assert_allclose(np.concatenate(made, axis=1), want, atol=1e-5)
+
     def test_copy(self):
         self.steps(0, 4)
         fork = self.layer.new_state(2, constants=self.constants, max_steps=8)
