@@ -102,12 +102,9 @@ class Autoregressive final : public Layer {
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     const Specs specs = this->specs(input.channels, declaration.constants());
-    const std::vector<StateTensor> tensors =
-        children_states(specs, input.batch, declaration.constants());
-    const auto count = static_cast<int64_t>(tensors.size());
-    // Whose places each block of a step takes anew.
-    declaration.index("tensors", {}, count, count, static_cast<double>(count));
-    for (const StateTensor& tensor : tensors) {
+    const Declaration block = declare_block(specs, input.batch, declaration.constants());
+    declare_count(declaration, "tensors", block.states().size());
+    for (const StateTensor& tensor : block.states()) {
       if (tensor.dtype == DType::kInt32) {
         declaration.index(tensor.name, tensor.shape, tensor.least, tensor.most, tensor.fill);
       } else {
@@ -117,22 +114,34 @@ class Autoregressive final : public Layer {
     Shape last{input.batch, made_of_block()};
     for (const int64_t size : specs.feedback.shape) last.push_back(size);
     declaration.state("feedback", specs.feedback.dtype, last);
+    declare_count(declaration, "emits", block.emits().size());
+    for (const EmitSpec& emit : block.emits()) {
+      declare_count(declaration, "emit_bytes", bytes_of_item(emit));
+      declare_count(declaration, "emit_steps", static_cast<size_t>(emit.sequence.time));
+      SequenceSpec all = emit.sequence;
+      all.time = checked_product(all.time, ceil_div(input.time, block_size()));
+      all.mode = input.mode;
+      declaration.emit(emit.path, all);
+    }
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
     const Specs specs = this->specs(x.spec(), run.constants());
+    const Declaration block = declare_block(specs, x.batch, run.constants());
     std::vector<size_t> offsets;
     size_t size = 0;
-    const std::vector<StateTensor> tensors = children_states(specs, x.batch, run.constants());
-    for (const StateTensor& tensor : tensors) {
+    for (const StateTensor& tensor : block.states()) {
       offsets.push_back(size);
       size += align_up(bytes_of(tensor));
     }
     auto* state = run.scratch<std::byte>(static_cast<int64_t>(size));
-    for (size_t i = 0; i < tensors.size(); ++i) initialise(tensors[i], state + offsets[i]);
+    for (size_t i = 0; i < offsets.size(); ++i) initialise(block.states()[i], state + offsets[i]);
     const Sequence last = run.scratch_sequence(specs.feedback, x.batch, made_of_block());
     std::fill_n(last.values, last.bytes(), std::byte{0});
-    return unroll(run, x, specs, {state, offsets, last});
+    std::vector<Emit> emits;
+    for (const EmitSpec& emit : block.emits())
+      emits.push_back(next_emit(run, x.batch, bytes_of_item(emit), emit.sequence.time));
+    return unroll(run, x, specs, {state, offsets, last, emits});
   }
 
   Sequence step(Run& run, const Sequence& x) const override {
@@ -151,7 +160,13 @@ class Autoregressive final : public Layer {
     last.batch = x.batch;
     last.time = made_of_block();
     last.values = run.state<std::byte>();
-    return unroll(run, x, specs, {state, std::span<const size_t>(offsets, count), last});
+    const auto emit_count = static_cast<size_t>(*run.state<int32_t>());
+    auto* emits = run.scratch<Emit>(static_cast<int64_t>(emit_count));
+    for (size_t i = 0; i < emit_count; ++i) {
+      const auto bytes = static_cast<size_t>(*run.state<int32_t>());
+      emits[i] = next_emit(run, x.batch, bytes, *run.state<int32_t>());
+    }
+    return unroll(run, x, specs, {state, {offsets, count}, last, {emits, emit_count}});
   }
 
  private:
@@ -161,11 +176,21 @@ class Autoregressive final : public Layer {
     ChannelSpec feedback;
   };
 
-  // The layers' state, and what they made of the last block, without a mask.
+  // What the layers emit: of all blocks, where that is wanted, and of one. An item has so many
+  // bytes and steps of a block.
+  struct Emit {
+    Sequence all;
+    Sequence block;
+    size_t bytes;
+    size_t steps;
+  };
+
+  // The layers' state, what they made of the last block, without a mask, and what they emit.
   struct Memory {
     std::byte* state;
     std::span<const size_t> offsets;
     Sequence last;
+    std::span<const Emit> emits;
   };
 
   static Chain build(const ChainFields& fields, const std::string& name, const WeightScope& weights,
@@ -256,16 +281,42 @@ class Autoregressive final : public Layer {
     return specs;
   }
 
-  // State of the layers, which run a block at a time.
-  std::vector<StateTensor> children_states(const Specs& specs, int64_t batch,
-                                           const Constants& constants) const {
+  // State and emits of the layers, which run a block at a time.
+  Declaration declare_block(const Specs& specs, int64_t batch, const Constants& constants) const {
     Declaration declaration(constants);
     body_.declare(declaration, {specs.joined, batch, block_size(), Mode::kStep}, body_keys_);
-    declaration.within("feedback_layer", "", [&] {
-      feedback_.declare(declaration, {specs.output, batch, made_of_block(), Mode::kStep},
-                        feedback_keys_);
+    declaration.without_emits([&] {
+      declaration.within("feedback_layer", "", [&] {
+        feedback_.declare(declaration, {specs.output, batch, made_of_block(), Mode::kStep},
+                          feedback_keys_);
+      });
     });
-    return declaration.states();
+    return declaration;
+  }
+
+  // What a step cannot find out by itself. It takes the places of state and emits for each block.
+  static void declare_count(Declaration& declaration, const char* name, size_t count) {
+    // Initial values of state are float32.
+    if (count > size_t{1} << 24) fail(Code::kUnsupported, "Autoregressive: {} {}", count, name);
+    const auto value = static_cast<int64_t>(count);
+    declaration.index(name, {}, value, value, static_cast<double>(value));
+  }
+
+  static size_t bytes_of_item(const EmitSpec& emit) {
+    const auto frames =
+        static_cast<size_t>(emit.sequence.time * emit.sequence.channels.shape.size());
+    return frames * size_of(emit.sequence.channels.dtype);
+  }
+
+  static Emit next_emit(Run& run, int64_t batch, size_t bytes, int64_t steps) {
+    Emit emit{run.next_emit(), {}, bytes, static_cast<size_t>(steps)};
+    // In scratch whether or not it is wanted, so that all steps need as much.
+    auto* values = run.scratch<std::byte>(batch * static_cast<int64_t>(bytes));
+    auto* mask = run.scratch<uint8_t>(batch * steps);
+    if (!emit.all.values) return emit;
+    emit.block.values = values;
+    emit.block.mask = mask;
+    return emit;
   }
 
   // Steps through x, layer-wise too: a block needs what was made of the one before.
@@ -273,16 +324,20 @@ class Autoregressive final : public Layer {
     const int64_t block = block_size(), made = made_of_block(), blocks = ceil_div(x.time, block);
     const Sequence y = run.output(specs.output, x.batch, blocks * made);
     const Sequence joined = run.scratch_sequence(specs.joined, x.batch, block);
+    const auto emit_count = static_cast<int64_t>(memory.emits.size());
+    const std::span<Sequence> emits(run.scratch<Sequence>(emit_count), memory.emits.size());
+    std::ranges::transform(memory.emits, emits.begin(), [](const Emit& e) { return e.block; });
     const Side side = other(run.side());
     Stack& stack = run.workspace().on(side);
     const Stack::Mark mark = stack.mark();
-    // What layers emit in a block has no place in the emits of the whole.
-    Run inner(Mode::kStep, run.workspace(), run.parallel(), run.constants());
     for (int64_t i = 0; i < blocks; ++i) {
       join(x, i * block, memory.last, joined);
+      Run inner(Mode::kStep, run.workspace(), run.parallel(), run.constants());
       inner.bind_state(memory.state, memory.offsets);
+      inner.bind_emits(emits);
       const Sequence out = inner.on_side(side, [&] { return body_.run(inner, joined); });
       put(out, y, i * made);
+      for (const Emit& emit : memory.emits) put(emit, x.batch, i, blocks);
       keep(inner.on_side(side, [&] { return feedback_.run(inner, out); }), memory.last);
       stack.release(mark);
     }
@@ -313,6 +368,18 @@ class Autoregressive final : public Layer {
       std::copy_n(from.frame(b, 0), static_cast<size_t>(from.time) * from.frame_bytes(),
                   to.frame(b, begin));
       std::copy_n(from.mask_at(b, 0), from.time, to.mask_at(b, begin));
+    }
+  }
+
+  // Block i of `blocks`.
+  static void put(const Emit& emit, int64_t batch, int64_t i, int64_t blocks) {
+    if (!emit.all.values) return;
+    for (int64_t b = 0; b < batch; ++b) {
+      const auto from = static_cast<size_t>(b), to = static_cast<size_t>(b * blocks + i);
+      std::copy_n(emit.block.values + from * emit.bytes, emit.bytes,
+                  emit.all.values + to * emit.bytes);
+      if (!emit.all.mask) continue;
+      std::copy_n(emit.block.mask + from * emit.steps, emit.steps, emit.all.mask + to * emit.steps);
     }
   }
 
