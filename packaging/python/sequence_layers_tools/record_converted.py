@@ -2,7 +2,7 @@
 
   python -m sequence_layers_tools.record_converted packaging/python/tests/converted
 
-The tests compare with it where the reference is not installed. Needs it: requirements-reference.txt.
+Tests compare with that where the reference is not installed. Needs it: requirements-reference.txt.
 """
 
 import argparse

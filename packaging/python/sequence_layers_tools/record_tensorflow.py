@@ -6,9 +6,9 @@ models made of them.
 CASES.json is a list of {"config": ..., "input": [batch, time, channels...]}, with "constants":
 {name: [batch, time, channels...]} if it reads some. A constant that runs along with the input names
 itself in "along". An input of tokens says how many there are in "tokens". A config is what
-tensorflow_model.py builds, or the path of such a file from the list's folder, and then goes by that
-folder's name to a type TensorFlowModels. Weights and inputs are random, from the case's place in its
-type's list, so that a run gives the same files. Writes <Type>.json and <Type>.safetensors as the
+tensorflow_model.py builds, or the path of such a file from the list's folder: a model, whose case is
+one of TensorFlowModels, by its folder's name. Weights and inputs are random, from the case's place in
+its type's list, so that a run gives the same files. Writes <Type>.json and <Type>.safetensors as the
 directory's README describes.
 
 Needs: pip install tensorflow-cpu tf_keras sequence-layers attrs scipy safetensors

@@ -108,13 +108,13 @@ def _autoregressive(config: dict) -> Node:
     feedback = config.get('feedback_layer')
     if feedback is None:
         return Node(sl.Autoregressive(layer, name=config.get('name')), weights)
-    node, more = _one_or_many(feedback, 'feedback_layer')
-    if isinstance(feedback, list):
-        scoped = more
-        more = lambda: _below('feedback_layer', scoped())  # noqa: E731
-    return Node(
-        sl.Autoregressive(layer, node, name=config.get('name')), lambda: weights() | more()
-    )
+    feedback_layer, feedback_weights = _one_or_many(feedback, 'feedback_layer')
+
+    def all_weights():
+        own = feedback_weights()
+        return weights() | (_below('feedback_layer', own) if isinstance(feedback, list) else own)
+
+    return Node(sl.Autoregressive(layer, feedback_layer, name=config.get('name')), all_weights)
 
 
 def _skip(config: dict) -> Node:
@@ -194,16 +194,17 @@ def _upsample_conditioning(config: dict) -> Node:
         config['upsample_ratio'],
         name=config.get('name'),
     )
-    dense = lambda: layer._dense_shaped  # noqa: E731, SLF001
 
     def weights():
-        if dense() is None:
+        if config['projection'] == 'identity':
             return {}
         own = _leaf_weights(layer)
-        shape = list(dense()._output_shape)  # noqa: SLF001
+        shape = list(layer._dense_shaped._output_shape)
         inputs = list(own['kernel'].shape[:-1])
-        return {'dense.kernel': own['kernel'].reshape(inputs + shape),
-                'dense.bias': own['bias'].reshape(shape)}  # fmt: skip
+        return {
+            'dense.kernel': own['kernel'].reshape(inputs + shape),
+            'dense.bias': own['bias'].reshape(shape),
+        }
 
     return Node(layer, weights)
 
