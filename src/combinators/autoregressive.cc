@@ -47,6 +47,9 @@ class Autoregressive final : public Layer {
     check(fields.where + ".feedback_layer (Autoregressive)", feedback_);
     const std::string where = fields.where + " (Autoregressive)";
     const int64_t block = body_.block_size(), made = body_.output_ratio().floor_times(block);
+    // Layer-wise too it is memory.
+    if (block > int64_t{1} << 24)
+      fail(Code::kConfig, "{}: blocks of {} are too long", where, block);
     if (made < 1 || block % made != 0) {
       fail(Code::kConfig,
            "{}: expected layers that make one step, or one of each so many, they make {} of {}",
@@ -127,6 +130,7 @@ class Autoregressive final : public Layer {
 
   Sequence layer(Run& run, const Sequence& x) const override {
     const Specs specs = this->specs(x.spec(), run.constants());
+    if (x.time == 0) return run.output(specs.output, x.batch, 0);
     const Declaration block = declare_block(specs, x.batch, run.constants());
     std::vector<size_t> offsets;
     size_t size = 0;
