@@ -301,7 +301,8 @@ class Autoregressive final : public Layer {
   // What a step cannot find out by itself. It takes the places of state and emits for each block.
   static void declare_count(Declaration& declaration, const char* name, size_t count) {
     // Initial values of state are float32.
-    if (count > size_t{1} << 24) fail(Code::kUnsupported, "Autoregressive: {} {}", count, name);
+    if (count > size_t{1} << 24)
+      fail(Code::kUnsupported, "Autoregressive: {} {} a block are too many", count, name);
     const auto value = static_cast<int64_t>(count);
     declaration.index(name, {}, value, value, static_cast<double>(value));
   }
