@@ -6,7 +6,7 @@
 
 #include "core/ring.h"
 #include "core/status.h"
-#include "ops/elementwise.h"
+#include "layers/state.h"
 
 namespace sl {
 namespace {
@@ -27,20 +27,6 @@ struct SaveHeader {
 const Parallel& one_thread() {
   static const Parallel parallel;
   return parallel;
-}
-
-void fill(std::byte* data, const StateTensor& tensor) {
-  const int64_t count = tensor.shape.size();
-  const size_t element = size_of(tensor.dtype);
-  if (tensor.fill == 0) {
-    std::memset(data, 0, static_cast<size_t>(count) * element);
-    return;
-  }
-  const auto value = static_cast<float>(tensor.fill);
-  std::array<std::byte, sizeof(complex64)> one{};
-  ops::convert(&value, DType::kFloat32, one.data(), tensor.dtype, 1);
-  for (int64_t i = 0; i < count; ++i)
-    std::memcpy(data + static_cast<size_t>(i) * element, one.data(), element);
 }
 
 // The innermost layer that keeps the given one from stepping.
@@ -117,7 +103,7 @@ void StreamPlan::declare() {
   fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
   for (const StateTensor& tensor : tensors_) {
     offsets_.push_back(data_bytes_);
-    data_bytes_ += align_up(static_cast<size_t>(tensor.shape.size()) * size_of(tensor.dtype));
+    data_bytes_ += align_up(bytes_of(tensor));
     const std::string text = tensor.name + to_string(ChannelSpec{tensor.dtype, tensor.shape});
     fingerprint_ = hash_bytes(text.data(), text.size(), fingerprint_);
   }
@@ -144,7 +130,7 @@ Shape StreamPlan::constant_dims(size_t index, int64_t time) const {
 }
 
 void StreamPlan::initialise(std::byte* data) const {
-  for (size_t i = 0; i < tensors_.size(); ++i) fill(data + offsets_[i], tensors_[i]);
+  for (size_t i = 0; i < tensors_.size(); ++i) sl::initialise(tensors_[i], data + offsets_[i]);
 }
 
 void StreamPlan::check_data(const std::byte* data) const {
@@ -251,8 +237,7 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
       i += ring;
       continue;
     }
-    std::memcpy(data + offsets_[i], source + source_plan.offsets_[i],
-                static_cast<size_t>(tensors_[i].shape.size()) * size_of(tensors_[i].dtype));
+    std::memcpy(data + offsets_[i], source + source_plan.offsets_[i], bytes_of(tensors_[i]));
     ++i;
   }
 }

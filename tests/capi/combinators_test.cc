@@ -109,6 +109,55 @@ TEST_CASE("what a combinator cannot take is said of its input", "[combinators]")
   const std::string skip = R"({"type":"Skip","layer":{"type":"Flatten"}})";
   CHECK_THAT(message(skip, {2, 3}), Contains("Skip \"$\""));
   CHECK_THAT(message(R"({"type":"Skip","layer":{"type":"Relu"}})", {}), Contains("Skip \"$\""));
+  const auto autoregressive = [](const std::string& rest) {
+    return R"({"type":"Autoregressive","layer":)" + rest + "}";
+  };
+  CHECK_THAT(message(autoregressive(R"({"type":"Relu"})"), {3}), Contains("expected the same"));
+  CHECK_THAT(message(autoregressive(R"({"type":"Mean","axis":-1})"), {}), Contains("Mean"));
+  CHECK_THAT(message(autoregressive(R"([{"type":"Mean","axis":-1}])"), {2, 3}),
+             Contains("it feeds float32[2] back beside float32[2, 3]"));
+}
+
+TEST_CASE("an Autoregressive takes what it can feed back", "[combinators]") {
+  const auto message = [](const std::string& rest) {
+    sl_layer* layer = nullptr;
+    const std::string config = R"({"type":"Autoregressive","layer":)" + rest + "}";
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_layer_create(config.data(), config.size(), nullptr, nullptr, &layer, e);
+    });
+    sl_layer_free(layer);
+    CHECK(failure.status == SL_ERROR_CONFIG);
+    return failure.message;
+  };
+  CHECK_THAT(message("null"), Contains("layer"));
+  CHECK_THAT(message(R"({"type":"Lookahead","length":1})"), Contains("without latency"));
+  CHECK_THAT(message(R"({"type":"ReverseSequence"})"), Contains("step-wise"));
+  CHECK_THAT(message(R"({"type":"Upsample1D","rate":2})"), Contains("they make 2 of 1"));
+  CHECK_THAT(message(R"({"type":"Relu"},"feedback_layer":{"type":"Upsample1D","rate":2})"),
+             Contains("a feedback layer of output ratio 1"));
+  CHECK_THAT(message(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
+                     R"("combination":"add","streaming":true})"),
+             Contains("streamed"));
+  CHECK_THAT(message(R"({"type":"Blockwise","block_size":2147483647,)"
+                     R"("child_layer":{"type":"Relu"}})"),
+             Contains("too long"));
+  // Each of these would ask the next one twice.
+  std::string deep = R"({"type":"Mean","axis":-1})";
+  for (int i = 0; i < 100; ++i) deep = R"({"type":"Autoregressive","layer":)" + deep + "}";
+  CHECK_THAT(message(deep), Contains("another Autoregressive"));
+}
+
+TEST_CASE("Autoregressive layers in each other, and of several blocks", "[combinators]") {
+  const std::string dense = R"({"type":"Dense","features":1})";
+  const Layer nested = make_model(
+      R"({"type":"Autoregressive","layer":{"type":"Autoregressive","layer":)" + dense + "}}", 5);
+  CHECK(failures(nested.get(), {3, 9, 3}) == "");
+  const Layer blocks = make_model(
+      R"({"type":"Autoregressive","layer":[{"type":"Blockwise","block_size":4,"child_layer":)" +
+          dense +
+          R"(}],"feedback_layer":{"type":"MaxPooling1D","pool_size":3,"padding":"causal"}})",
+      3);
+  CHECK(failures(blocks.get(), {3, 18, 2}) == "");
 }
 
 }  // namespace

@@ -177,6 +177,9 @@ void add_combinators(Page& page) {
   config(R"({"type": "ParallelChannels", "num_groups": 1000000, "child_layer": {"type": "Relu"}})");
   config(R"({"type": "Skip", "layer": {"type": "Delay", "length": 2, )"
          R"("delay_layer_output": false}})");
+  config(R"({"type": "Autoregressive", "layer": {"type": "Lookahead", "length": 1}})");
+  config(R"({"type": "Autoregressive", "layer": {"type": "Relu"}, )"
+         R"("feedback_layer": {"type": "Upsample1D", "rate": 2}})");
 }
 
 void add_attention(Page& page) {

@@ -4,16 +4,24 @@
   y, mask = layer.apply(x)              # a whole [batch, time, ...] sequence
   state = layer.new_state()             # a stream
   y, mask = state.step(x)               # its next block
+  decoder = layer.new_decoder()         # tokens, each of which is the next input
+  token, log_prob, mask = decoder.sample()
+
+Constants, where a model reads some, go by name: a sequence is an array [batch, time, ...] or such a
+pair of values and mask, what is no sequence an `Array`.
 
 The library is the one that the environment variable SEQUENCE_LAYERS_LIBRARY names, or else the
 installed one.
 """
 
 import ctypes
+import dataclasses
 import functools
 import os
 import pathlib
+from collections.abc import Mapping
 from fractions import Fraction
+from typing import Any
 
 import numpy as np
 
@@ -59,6 +67,25 @@ class _Sequence(ctypes.Structure):
     ]
 
 
+class _Constant(ctypes.Structure):
+    _fields_ = [
+        ('name', ctypes.c_char_p),
+        ('value', _Sequence),
+    ]
+
+
+class _RunOptions(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('reserved', ctypes.c_int32),
+        ('constants', ctypes.c_void_p),
+        ('num_constants', ctypes.c_int64),
+        ('emits', ctypes.c_void_p),
+        ('num_emits', ctypes.c_int64),
+        ('state', ctypes.c_void_p),
+    ]
+
+
 class _StateOptions(ctypes.Structure):
     _fields_ = [
         ('struct_size', ctypes.c_uint32),
@@ -66,6 +93,23 @@ class _StateOptions(ctypes.Structure):
         ('batch', ctypes.c_int64),
         ('max_steps', ctypes.c_int64),
         ('input', _ChannelSpec),
+        ('constants', ctypes.c_void_p),
+        ('num_constants', ctypes.c_int64),
+        ('allocator', ctypes.c_void_p),
+    ]
+
+
+class _DecoderOptions(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('start_token', ctypes.c_int32),
+        ('stop_token', ctypes.c_int32),
+        ('pad_token', ctypes.c_int32),
+        ('batch', ctypes.c_int64),
+        ('seed', ctypes.c_uint64),
+        ('temperature', ctypes.c_float),
+        ('top_p', ctypes.c_float),
+        ('top_k', ctypes.c_int64),
         ('constants', ctypes.c_void_p),
         ('num_constants', ctypes.c_int64),
         ('allocator', ctypes.c_void_p),
@@ -84,12 +128,21 @@ _FUNCTIONS = {
     'sl_layer_supports_step': (_Handle, _P(ctypes.c_int32)),
     'sl_layer_input_spec': (_Handle, _P(_ChannelSpec)),
     'sl_layer_output_shape': (
-        _Handle, ctypes.c_int32, _P(_Sequence), ctypes.c_void_p, _P(_Sequence),
+        _Handle, ctypes.c_int32, _P(_Sequence), _P(_RunOptions), _P(_Sequence),
     ),
-    'sl_layer_apply': (_Handle, _P(_Sequence), _P(_Sequence), ctypes.c_void_p),
-    'sl_layer_step': (_Handle, _Handle, _P(_Sequence), _P(_Sequence), ctypes.c_void_p),
+    'sl_layer_apply': (_Handle, _P(_Sequence), _P(_Sequence), _P(_RunOptions)),
+    'sl_layer_step': (_Handle, _Handle, _P(_Sequence), _P(_Sequence), _P(_RunOptions)),
     'sl_state_alloc': (_Handle, _P(_StateOptions), _P(_Handle)),
     'sl_state_reset': (_Handle,),
+    'sl_state_copy': (_Handle, _Handle),
+    'sl_decoder_create': (_Handle, _P(_DecoderOptions), _P(_Handle)),
+    'sl_decoder_log_prob': (_Handle, _P(_Sequence), _P(_Sequence), _P(_RunOptions)),
+    'sl_decoder_prefill': (_Handle, _P(_Sequence), _P(_RunOptions)),
+    'sl_decoder_sample': (
+        _Handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, _P(_RunOptions),
+    ),
+    'sl_decoder_copy': (_Handle, _Handle),
+    'sl_decoder_reset': (_Handle,),
 }  # fmt: skip
 
 
@@ -109,7 +162,7 @@ def load() -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes = (*arguments, _P(_Error))
         function.restype = _Status
-    for name in ('sl_layer_free', 'sl_state_free'):
+    for name in ('sl_layer_free', 'sl_state_free', 'sl_decoder_free'):
         getattr(library, name).argtypes = (_Handle,)
         getattr(library, name).restype = None
     return library
@@ -144,6 +197,38 @@ def _view(values: np.ndarray, mask: np.ndarray | None) -> _Sequence:
         sequence.mask = mask.ctypes.data
         sequence.mask_strides[:] = mask.strides
     return sequence
+
+
+@dataclasses.dataclass(frozen=True)
+class Array:
+    """A constant that is no sequence: [batch, ...]."""
+
+    values: np.ndarray
+
+
+Constants = Mapping[str, Any]
+
+
+class _Options:
+    """What calls take constants by: it keeps the arrays that it borrows."""
+
+    def __init__(self, constants: Constants | None, state: ctypes.c_void_p | None = None):
+        self.constants = constants or {}
+        self.views = (_Constant * len(self.constants))()
+        for view, (name, value) in zip(self.views, self.constants.items(), strict=True):
+            view.name = name.encode()
+            if isinstance(value, Array):
+                view.value = _view(value.values, None)
+                view.value.is_array = 1
+            else:
+                view.value = _view(*value) if isinstance(value, tuple) else _view(value, None)
+        self.run = _sized(_RunOptions)
+        self.put(self.run)
+        self.run.state = state
+
+    def put(self, options: _RunOptions | _StateOptions | _DecoderOptions) -> None:
+        options.constants = ctypes.cast(self.views, ctypes.c_void_p)
+        options.num_constants = len(self.views)
 
 
 class Layer:
@@ -196,10 +281,17 @@ class Layer:
         _call('sl_layer_input_spec', self._handle, ctypes.byref(spec))
         return tuple(spec.dims[: spec.rank]), _DTYPES[spec.dtype]
 
-    def _output_like(self, mode: int, x: _Sequence) -> tuple[np.ndarray, np.ndarray, _Sequence]:
+    def _output_like(
+        self, mode: int, x: _Sequence, options: _Options
+    ) -> tuple[np.ndarray, np.ndarray, _Sequence]:
         shape = _sized(_Sequence)
         _call(
-            'sl_layer_output_shape', self._handle, mode, ctypes.byref(x), None, ctypes.byref(shape)
+            'sl_layer_output_shape',
+            self._handle,
+            mode,
+            ctypes.byref(x),
+            ctypes.byref(options.run),
+            ctypes.byref(shape),
         )
         if _DTYPES[shape.dtype] is None:
             raise TypeError('the output is bfloat16, which numpy lacks')
@@ -208,12 +300,26 @@ class Layer:
         return values, mask, _view(values, mask)
 
     def apply(
-        self, values: np.ndarray, mask: np.ndarray | None = None
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
+        state: 'State | None' = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Runs a whole sequence [batch, time, ...]; no mask means that every step is valid."""
+        """Runs a whole sequence [batch, time, ...]; no mask means that every step is valid.
+
+        With a state the sequence, of a multiple of the block size, goes on in that stream: it gives
+        what steps would, and leaves the state where they would.
+        """
         x = _view(values, mask)
-        y_values, y_mask, y = self._output_like(_LAYER_WISE, x)
-        _call('sl_layer_apply', self._handle, ctypes.byref(x), ctypes.byref(y), None)
+        if state is not None and constants is None:
+            constants = state.constants
+        options = _Options(constants, state._handle if state is not None else None)
+        mode = _LAYER_WISE if state is None else _STEP_WISE
+        y_values, y_mask, y = self._output_like(mode, x, options)
+        run = ctypes.byref(options.run)
+        _call('sl_layer_apply', self._handle, ctypes.byref(x), ctypes.byref(y), run)
         return y_values, y_mask
 
     def new_state(
@@ -223,11 +329,16 @@ class Layer:
         max_steps: int = 0,
         channel_shape: tuple[int, ...] | None = None,
         dtype: str = 'float32',
+        constants: Constants | None = None,
     ) -> 'State':
         """A stream at its start; without a `channel_shape` it takes the model's own input spec."""
         if channel_shape is None:
             channel_shape, dtype = self.input_spec
-        return State(self, batch, max_steps, channel_shape, dtype)
+        return State(self, batch, max_steps, channel_shape, dtype, constants)
+
+    def new_decoder(self, batch: int = 1, **options: Any) -> 'Decoder':
+        """Streams of tokens at their start; `options` as of `Decoder`."""
+        return Decoder(self, batch, **options)
 
     def stream(self, samples: np.ndarray) -> np.ndarray:
         """What steps of one block make of float32 numbers [time], whole blocks, latency included."""
@@ -240,14 +351,25 @@ class Layer:
 
 
 class State:
-    """One stream (of a fixed batch) through a layer: used by one thread at a time."""
+    """One stream (of a fixed batch) through a layer: used by one thread at a time.
+
+    Steps read the constants that it was made with, unless they are given others of these shapes. Of
+    a constant that is streamed they must be given the share of each block.
+    """
 
     def __init__(
-        self, layer: Layer, batch: int, max_steps: int, channel_shape: tuple[int, ...], dtype: str
+        self,
+        layer: Layer,
+        batch: int,
+        max_steps: int,
+        channel_shape: tuple[int, ...],
+        dtype: str,
+        constants: Constants | None = None,
     ):
         self._layer = layer  # the layer must outlive its states
         self._handle = _Handle()
         self._batch, self._channel_shape, self._dtype = batch, tuple(channel_shape), dtype
+        self._options = _Options(constants)
         options = _sized(_StateOptions)
         options.batch = batch
         options.max_steps = max_steps
@@ -255,28 +377,42 @@ class State:
         options.input.dtype = _DTYPES.index(dtype)
         options.input.rank = len(channel_shape)
         options.input.dims[: len(channel_shape)] = channel_shape
+        self._options.put(options)
         _call('sl_state_alloc', layer._handle, ctypes.byref(options), ctypes.byref(self._handle))
 
     def __del__(self):
         load().sl_state_free(self._handle)
 
+    @property
+    def constants(self) -> Constants:
+        return self._options.constants
+
     def reset(self) -> None:
         """Back to the start of the stream."""
         _call('sl_state_reset', self._handle)
 
+    def copy_from(self, source: 'State') -> None:
+        """Goes on where `source`, of the same layer and options but max_steps, stands."""
+        _call('sl_state_copy', self._handle, source._handle)
+
     def step(
-        self, values: np.ndarray, mask: np.ndarray | None = None
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Runs the next block of the stream."""
         x = _view(values, mask)
-        y_values, y_mask, y = self._layer._output_like(_STEP_WISE, x)
+        options = self._options if constants is None else _Options(constants)
+        y_values, y_mask, y = self._layer._output_like(_STEP_WISE, x, options)
         _call(
             'sl_layer_step',
             self._layer._handle,
             self._handle,
             ctypes.byref(x),
             ctypes.byref(y),
-            None,
+            ctypes.byref(options.run),
         )
         return y_values, y_mask
 
@@ -295,7 +431,9 @@ class Stepper:
         self._state = state
         self._input = np.zeros((state._batch, steps, *state._channel_shape), state._dtype)
         self._x = _view(self._input, None)
-        self.output, self._mask, self._y = state._layer._output_like(_STEP_WISE, self._x)
+        self.output, self._mask, self._y = state._layer._output_like(
+            _STEP_WISE, self._x, state._options
+        )
         self._error = _sized(_Error)
         self._step = load().sl_layer_step
         self._arguments = (
@@ -303,7 +441,7 @@ class Stepper:
             state._handle,
             ctypes.byref(self._x),
             ctypes.byref(self._y),
-            None,
+            ctypes.byref(state._options.run),
             ctypes.byref(self._error),
         )
 
@@ -311,3 +449,97 @@ class Stepper:
         self._x.data = address
         if status := self._step(*self._arguments):
             raise SequenceLayersError(status, self._error.message.decode('utf-8', 'replace'))
+
+
+class Decoder:
+    """Streams of tokens in which a model's choices are its next inputs (docs/decoding.md).
+
+    Its calls read the constants that it was made with, unless they are given others. `log_prob` and
+    `prefill` want those that run along with the tokens in the length that goes with theirs.
+    """
+
+    def __init__(
+        self,
+        layer: Layer,
+        batch: int = 1,
+        *,
+        start_token: int = 0,
+        stop_token: int = -1,
+        pad_token: int = 0,
+        seed: int = 0,
+        temperature: float = 0.0,
+        top_p: float = 1.0,
+        top_k: int = 0,
+        constants: Constants | None = None,
+    ):
+        self._layer = layer  # the layer must outlive its decoders
+        self._handle = _Handle()
+        self._options = _Options(constants)
+        options = _sized(_DecoderOptions)
+        options.batch = batch
+        options.start_token, options.stop_token = start_token, stop_token
+        options.pad_token, options.seed = pad_token, seed
+        options.temperature, options.top_p, options.top_k = temperature, top_p, top_k
+        self._options.put(options)
+        _call('sl_decoder_create', layer._handle, ctypes.byref(options), ctypes.byref(self._handle))
+        self._batch = batch
+
+    def __del__(self):
+        load().sl_decoder_free(self._handle)
+
+    def _options_of(self, constants: Constants | None) -> _Options:
+        return self._options if constants is None else _Options(constants)
+
+    def reset(self) -> None:
+        """Back to the start of all streams."""
+        _call('sl_decoder_reset', self._handle)
+
+    def copy_from(self, source: 'Decoder') -> None:
+        """Goes on where `source`, of the same layer, batch and constants, stands."""
+        _call('sl_decoder_copy', self._handle, source._handle)
+
+    def prefill(
+        self,
+        tokens: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
+    ) -> None:
+        """Goes on as if int32 tokens [batch, time] had been sampled."""
+        x = _view(tokens, mask)
+        options = self._options_of(constants)
+        _call('sl_decoder_prefill', self._handle, ctypes.byref(x), ctypes.byref(options.run))
+
+    def sample(
+        self, *, constants: Constants | None = None
+    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """The next token of each stream, its log probability and its mask: [batch] each."""
+        tokens = np.empty(self._batch, np.int32)
+        log_probs = np.empty(self._batch, np.float32)
+        mask = np.empty(self._batch, np.bool_)
+        out = (array.ctypes.data for array in (tokens, log_probs, mask))
+        options = self._options_of(constants)
+        _call('sl_decoder_sample', self._handle, *out, ctypes.byref(options.run))
+        return tokens, log_probs, mask
+
+    def log_prob(
+        self,
+        tokens: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Log probabilities of int32 tokens [batch, time] from the start on, and their mask."""
+        x = _view(tokens, mask)
+        log_probs = np.empty(tokens.shape, np.float32)
+        out_mask = np.empty(tokens.shape, np.bool_)
+        y = _view(log_probs, out_mask)
+        options = self._options_of(constants)
+        _call(
+            'sl_decoder_log_prob',
+            self._handle,
+            ctypes.byref(x),
+            ctypes.byref(y),
+            ctypes.byref(options.run),
+        )
+        return log_probs, out_mask

@@ -6,6 +6,9 @@ The directory has config.json and weights.json, the input and the shapes of the 
 latter is missing or the config has changed, the reference (requirements-reference.txt) records it:
 
   python -m sequence_layers_tools.random_model DIRECTORY --record --input 128
+
+or, of models whose layers only its TensorFlow version has, `--record --tensorflow`, with
+`--constant NAME=TIME,CHANNELS` for what they read.
 """
 
 import argparse
@@ -21,7 +24,7 @@ from sequence_layers_tools import model_directory
 
 def record(directory: pathlib.Path, channel_shape: tuple[int, ...], dtype: str) -> None:
     """Asks the reference which weights the config has and writes weights.json."""
-    # The one function here that needs JAX.
+    # The one function here that needs JAX; the next one needs TensorFlow.
     import jax
     from sequence_layers import jax as sl
 
@@ -36,10 +39,45 @@ def record(directory: pathlib.Path, channel_shape: tuple[int, ...], dtype: str) 
     )
     key = jax.ShapeDtypeStruct((2,), np.uint32)
     variables = jax.eval_shape(lambda k, x: layer.init(k, x, training=False), key, x)
-    shapes = convert.shapes(variables)
+    _write(directory, convert.shapes(variables), channel_shape, dtype, {})
+
+
+def record_tensorflow(
+    directory: pathlib.Path,
+    channel_shape: tuple[int, ...],
+    dtype: str,
+    constants: dict[str, tuple[int, ...]],
+) -> None:
+    """The same of the TensorFlow version, which must run the model: a step for each of x."""
+    import sequence_layers.tensorflow as sl
+    import tensorflow as tf
+
+    from sequence_layers_tools import tensorflow_model
+
+    node = tensorflow_model.build(json.loads((directory / 'config.json').read_text()))
+    given = {k: tf.zeros((1, *shape)) for k, shape in constants.items()}
+    sequences = {k: sl.Sequence(v, tf.ones(v.shape[:2])) for k, v in given.items()}
+    time = node.layer.block_size
+    x = sl.Sequence(tf.zeros((1, time, *channel_shape), dtype), tf.ones((1, time)))
+    state = node.layer.get_initial_state(x, sequences)
+    node.layer.step(x, state, training=False, constants=sequences)
+    weights = {f'params.{k}': v for k, v in node.weights().items()}
+    shapes = {name: [str(array.dtype), list(array.shape)] for name, array in weights.items()}
+    _write(directory, shapes, channel_shape, dtype, constants)
+
+
+def _write(
+    directory: pathlib.Path,
+    shapes: dict[str, Any],
+    channel_shape: tuple[int, ...],
+    dtype: str,
+    constants: dict[str, tuple[int, ...]],
+) -> None:
     lines = [f'  {json.dumps(name)}: {json.dumps(spec)}' for name, spec in sorted(shapes.items())]
     spec = json.dumps({'channel_shape': list(channel_shape), 'dtype': dtype})
-    text = f'{{"input": {spec},\n "weights": {{\n' + ',\n'.join(lines) + '}}\n'
+    # Time and channels of each.
+    read = f' "constants": {json.dumps(constants)},\n' if constants else ''
+    text = f'{{"input": {spec},\n{read} "weights": {{\n' + ',\n'.join(lines) + '}}\n'
     (directory / 'weights.json').write_text(text)
 
 
@@ -84,11 +122,18 @@ def main():
     parser.add_argument('--record', action='store_true', help='write weights.json')
     parser.add_argument('--input', type=model_directory.shape, help='with --record: such as 128, or scalar')
     parser.add_argument('--dtype', default='float32', help='with --record: of the input')
+    parser.add_argument('--tensorflow', action='store_true', help='with --record: ask that version')
+    parser.add_argument('--constant', action='append', default=[], metavar='NAME=TIME,CHANNELS')
     args = parser.parse_args()
     if args.record:
         if args.input is None:
             parser.error('--record needs --input')
-        record(args.directory, args.input, args.dtype)
+        if args.tensorflow:
+            pairs = (text.split('=') for text in args.constant)
+            constants = {name: model_directory.shape(sizes) for name, sizes in pairs}
+            record_tensorflow(args.directory, args.input, args.dtype, constants)
+        else:
+            record(args.directory, args.input, args.dtype)
     if args.out:
         make(args.directory, args.out, args.seed)
 

@@ -1,12 +1,15 @@
-"""Records golden cases of layers that only the TensorFlow version of sequence_layers has.
+"""Records golden cases of layers that only the TensorFlow version of sequence_layers has, and of
+models made of them.
 
   python -m sequence_layers_tools.record_tensorflow CASES.json --out DIRECTORY
 
 CASES.json is a list of {"config": ..., "input": [batch, time, channels...]}, with "constants":
-{name: [batch, time, channels...]} if it reads some. A config is a type of
-sequence_layers.tensorflow with its constructor's arguments. Weights and inputs are random, from the
-case's place in its type's list, so that a run gives the same files. Writes <Type>.json and
-<Type>.safetensors as the directory's README describes.
+{name: [batch, time, channels...]} if it reads some. A constant that runs along with the input names
+itself in "along". An input of tokens says how many there are in "tokens". A config is what
+tensorflow_model.py builds, or the path of such a file from the list's folder: a model, whose case is
+one of TensorFlowModels, by its folder's name. Weights and inputs are random, from the case's place in
+its type's list, so that a run gives the same files. Writes <Type>.json and <Type>.safetensors as the
+directory's README describes.
 
 Needs: pip install tensorflow-cpu tf_keras sequence-layers attrs scipy safetensors
 """
@@ -14,51 +17,20 @@ Needs: pip install tensorflow-cpu tf_keras sequence-layers attrs scipy safetenso
 import argparse
 import json
 import os
+import pathlib
 import sys
-import typing
 
 import numpy as np
-
-os.environ.setdefault('TF_USE_LEGACY_KERAS', '1')
-os.environ.setdefault('TF_CPP_MIN_LOG_LEVEL', '3')
-
 import safetensors.numpy
+
+# Before TensorFlow, which it sets up.
+from sequence_layers_tools import tensorflow_model  # isort: skip
 import sequence_layers.tensorflow as sl
 import tensorflow as tf
 
-# Configs name functions as JAX does.
-_FUNCTIONS = {
-    'gelu': lambda x: tf.nn.gelu(x, approximate=True),
-    'relu': tf.nn.relu,
-    'sigmoid': tf.nn.sigmoid,
-    'softplus': tf.nn.softplus,
-    'swish': tf.nn.silu,
-    'tanh': tf.nn.tanh,
-    'elu': tf.nn.elu,
-}
 _TOLERANCE = 1e-5
 # How far inputs are looked at on both sides of an output step.
 _REACH = 24
-
-
-def _build(value: typing.Any, field: str = '') -> typing.Any:
-    """A layer, or a constructor's argument, from its JSON."""
-    if isinstance(value, dict) and 'type' in value:
-        arguments = {k: _build(v, k) for k, v in value.items() if k != 'type'}
-        return getattr(sl, value['type'])(**arguments)
-    if isinstance(value, list):
-        return [_build(v) for v in value]
-    if field.endswith('activation') and value is not None:
-        return _FUNCTIONS[value]
-    return value
-
-
-def _weight_name(layer: sl.SequenceLayer, variable: tf.Variable) -> str:
-    """TensorFlow's name, as a path that begins below the outermost layer."""
-    parts = variable.name.removesuffix(':0').split('/')
-    if parts[0] == layer.name:
-        parts = parts[1:]
-    return '.'.join(['params', *parts])
 
 
 Constants = dict[str, sl.Sequence]
@@ -78,36 +50,63 @@ def _run(
     return y.mask_invalid(), {name: emit.mask_invalid() for name, emit in named.items()}
 
 
+def _lengthened(constant: sl.Sequence, time: int) -> sl.Sequence:
+    """One item of so many steps, valid all."""
+    values = np.resize(constant.values[:1].numpy(), (1, time, *constant.values.shape[2:]))
+    return _sequence(values, np.ones((1, time), bool))
+
+
 def _receptive_fields(
-    layer: sl.SequenceLayer, channels: list[int], constants: Constants
+    layer: sl.SequenceLayer, x: np.ndarray, constants: Constants, along: list[str]
 ) -> dict[int, list[int | str] | None]:
     """By execution: which input steps an output step reads, for each step of the ratio's cycle.
 
     Steps are counted from the input step at the output step's own position. A step that is NaN
-    shows itself even through taps that are zero. What reaches as far back as is looked reads all.
+    shows itself even through taps that are zero; a token, by its not being another. What reaches as
+    far back as is looked reads all.
     """
-    constants = {k: sl.Sequence(v.values[:1], v.mask[:1]) for k, v in constants.items()}
     cycle, period = layer.output_ratio.numerator, layer.output_ratio.denominator
     middle = _REACH * period
+    constants = {
+        k: _lengthened(v, v.values.shape[1] * 2 * middle // x.shape[1])
+        if k in along
+        else sl.Sequence(v.values[:1], v.mask[:1])
+        for k, v in constants.items()
+    }
     mask = np.ones((1, 2 * middle), bool)
+    other = np.nan if x.dtype == np.float32 else 1
+    values = np.zeros((1, 2 * middle, *x.shape[2:]), x.dtype)
+
+    @tf.function  # so many runs of one shape
+    def run(values):
+        x = sl.Sequence(values, tf.constant(mask.astype(np.float32)))
+        return layer.layer(x, training=False, constants=constants).values
+
+    plain = run(tf.constant(values)).numpy()
     read = {i: [] for i in range(cycle)}
     for step in range(middle - _REACH, middle + _REACH):
-        values = np.zeros((1, 2 * middle, *channels), np.float32)
-        values[:, step] = np.nan
-        y = _run(layer, values, mask, constants)[0].values.numpy()
+        values[:] = 0
+        values[:, step] = other
+        y = run(tf.constant(values)).numpy()
         for i in range(cycle):
-            if np.isnan(y[:, _REACH * cycle + i]).any():
+            if (y != plain)[:, _REACH * cycle + i].any():
                 read[i].append(step - middle)
+    # What a token changes fades below rounding.
+    far = -_REACH if x.dtype == np.float32 else -_REACH // 2
     return {
-        i: ['-inf' if min(t) == -_REACH else min(t), max(t)] if t else None for i, t in read.items()
+        i: ['-inf' if min(t) <= far else min(t), max(t)] if t else None for i, t in read.items()
     }
 
 
 def _metadata(
-    layer: sl.SequenceLayer, y: sl.Sequence, channels: list[int], constants: Constants
+    layer: sl.SequenceLayer,
+    x: np.ndarray,
+    y: sl.Sequence,
+    constants: Constants,
+    along: list[str],
 ) -> dict:
     steps = layer.supports_step
-    fields = _receptive_fields(layer, channels, constants)
+    fields = _receptive_fields(layer, x, constants, along)
     bounds = [f for f in fields.values() if f]
     whole = [min((b[0] for b in bounds), key=float), max(b[1] for b in bounds)] if bounds else None
     return {
@@ -119,7 +118,7 @@ def _metadata(
         'output_latency': 0,
         'receptive_field': whole,
         'receptive_field_per_step': {str(i): f for i, f in fields.items()},
-        'input': {'channel_shape': channels, 'dtype': 'float32'},
+        'input': {'channel_shape': list(x.shape[2:]), 'dtype': x.dtype.name},
         'output': {'channel_shape': y.channel_shape.as_list(), 'dtype': y.values.dtype.name},
         'constants': {name: 'sequence' for name in constants},
         'stream_constants': False,
@@ -148,9 +147,14 @@ def _check_steps(
     np.testing.assert_array_equal(got.mask[:, :time], want.mask[:, :time])
 
 
-def _random(rng: np.random.Generator, shape: list[int]) -> tuple[np.ndarray, np.ndarray]:
+def _random(
+    rng: np.random.Generator, shape: list[int], tokens: int = 0
+) -> tuple[np.ndarray, np.ndarray]:
     """Values and mask of a sequence whose items end one after the other."""
-    values = rng.standard_normal(shape).astype(np.float32)
+    if tokens:
+        values = rng.integers(0, tokens, shape, np.int32)
+    else:
+        values = rng.standard_normal(shape).astype(np.float32)
     lengths = np.maximum(1, shape[1] - 3 * np.arange(shape[0]))
     mask = np.arange(shape[1]) < lengths[:, np.newaxis]
     return values * mask.reshape(mask.shape + (1,) * (len(shape) - 2)), mask
@@ -158,19 +162,19 @@ def _random(rng: np.random.Generator, shape: list[int]) -> tuple[np.ndarray, np.
 
 def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.ndarray]]:
     rng = np.random.default_rng(seed)
-    config, shape = request['config'], request['input']
-    layer = _build(config)
-    values, mask = _random(rng, shape)
+    config = request['config']
+    node = tensorflow_model.build(config)
+    layer = node.layer
+    values, mask = _random(rng, request['input'], request.get('tokens', 0))
     given = {k: _random(rng, v) for k, v in request.get('constants', {}).items()}
     constants = {k: _sequence(*v) for k, v in given.items()}
     _run(layer, values, mask, constants)  # makes the weights
-    weights = {}
     for variable in layer.variables:
         noise = 0.1 * rng.standard_normal(variable.shape).astype(np.float32)
         variable.assign(variable + noise)
-        weights[_weight_name(layer, variable)] = variable.numpy()
+    weights = {f'params.{k}': v for k, v in node.weights().items()}
     y, emits = _run(layer, values, mask, constants)
-    metadata = _metadata(layer, y, list(shape[2:]), constants)
+    metadata = _metadata(layer, values, y, constants, request.get('along', []))
     if metadata['supports_step']:
         _check_steps(layer, values, mask, constants, y)
     tensors = {f'weights/{k}': v for k, v in weights.items()}
@@ -191,6 +195,16 @@ def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.nda
     return case, {f'{name}/{k}': np.ascontiguousarray(v) for k, v in tensors.items()}
 
 
+def _place(request: dict, folder: pathlib.Path) -> tuple[str, str]:
+    """The type of a request and the name that its case has, if any; a config's file is read."""
+    if not isinstance(request['config'], str):
+        return request['config']['type'], ''
+    path = (folder / request['config']).resolve()
+    request['config'] = json.loads(path.read_text())
+    parts = [part for part in path.parent.parts[-2:] if part != 'small']
+    return 'TensorFlowModels', f'__{parts[-1]}'
+
+
 def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -200,13 +214,15 @@ def main() -> int:
     args = parser.parse_args()
 
     by_type = {}
+    folder = pathlib.Path(args.cases).parent
     with open(args.cases) as file:
         for request in json.load(file):
-            by_type.setdefault(request['config']['type'], []).append(request)
+            layer_type, name = _place(request, folder)
+            by_type.setdefault(layer_type, []).append((name, request))
     for layer_type, requests in by_type.items():
         cases, tensors = [], {}
-        for i, request in enumerate(requests):
-            case, data = _record(request, f'{layer_type}__tensorflow{i}', i)
+        for i, (name, request) in enumerate(requests):
+            case, data = _record(request, f'{layer_type}__tensorflow{name or i}', i)
             cases.append(case)
             tensors |= data
         path = os.path.join(args.out, layer_type)

@@ -1,0 +1,82 @@
+// UpsampleConditioning: combines each step of x with the step of a slower constant sequence that is
+// there at the time, projected before if wanted (reference: tensorflow
+// conditioning.UpsampleConditioning). What of x goes on after the constant's end is invalid.
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "core/ratio.h"
+#include "layers/conditioning/mixing.h"
+
+namespace sl {
+namespace {
+
+class UpsampleConditioning final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : mixing(config, {"add", "concat", "affine"}), ratio(config.integer("upsample_ratio", 1)) {}
+    Mixing::Fields mixing;
+    int64_t ratio;
+  };
+
+  UpsampleConditioning(Fields fields, const Init& init)
+      : constant_(fields.mixing.constant),
+        ratio_(fields.ratio),
+        mixing_(std::move(fields.mixing), init.weights) {}
+
+  std::vector<ConstantSpec> constants() const override {
+    ConstantSpec spec = mixing_.constant();
+    spec.kind = ConstantSpec::Kind::kSequence;
+    return {spec};
+  }
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    try {
+      return mixing_.output_spec(input, constants.get(constant_).sequence.spec());
+    } catch (const Error& error) {
+      fail(error.code(), "UpsampleConditioning \"{}\": {}", name(), error.what());
+    }
+  }
+
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    if (input.mode == Mode::kStep)
+      declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override { return mix(run, x, 0); }
+  Sequence step(Run& run, const Sequence& x) const override {
+    auto* position = run.state<int32_t>();
+    const Sequence y = mix(run, x, *position);
+    *position = static_cast<int32_t>(
+        std::min<int64_t>(*position + x.time, std::numeric_limits<int32_t>::max()));
+    return y;
+  }
+
+ private:
+  // x from its step `position` on. Each step of the constant is projected once.
+  Sequence mix(Run& run, const Sequence& x, int64_t position) const {
+    const Sequence& whole = run.constants().get(constant_).sequence;
+    const int64_t first = position / ratio_;
+    const int64_t count = ceil_div(position + x.time, ratio_) - first;
+    const Sequence slow = mixing_.project(run, x.spec(), take_steps(run, whole, first, count));
+    const Sequence c = run.scratch_sequence(slow.spec(), slow.batch, x.time);
+    for (int64_t b = 0; b < c.batch; ++b) {
+      for (int64_t t = 0; t < c.time; ++t) {
+        const int64_t from = (position + t) / ratio_ - first;
+        std::memcpy(c.frame(b, t), slow.frame(b, from), c.frame_bytes());
+        *c.mask_at(b, t) = *slow.mask_at(b, from);
+      }
+    }
+    return mixing_.combine(run, x, c);
+  }
+
+  std::string constant_;
+  int64_t ratio_;
+  Mixing mixing_;
+};
+
+SL_REGISTER_LAYER(UpsampleConditioning);
+
+}  // namespace
+}  // namespace sl
