@@ -6,6 +6,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/state_space.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -47,21 +48,41 @@ HWY_INLINE VF real_add(Complex a, Complex x, VF y) {
   return hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y));
 }
 
-// One vector of channels. Each state stays in registers for all steps; u and y are
+// One vector of channels. kStates states stay in registers for all steps; u and y are
 // [steps, kBankLanes].
-HWY_INLINE void diagonal_lanes(const float* row, int64_t n, const float* u, int64_t steps,
-                               float* state, float* y) {
+template <int kStates>
+HWY_INLINE void diagonal_states(const float* row, const float* u, int64_t steps, float* state,
+                                float* y) {
   const DF d;
-  for (int64_t i = 0; i < n; ++i, row += bank_row(false), state += 2 * kBankLanes) {
-    const Complex a = load(row), b = load(row + 2 * kBankLanes), c = load(row + 4 * kBankLanes);
-    Complex x = load(state);
-    for (int64_t t = 0; t < steps; ++t) {
-      float* out = y + t * kBankLanes;
-      x = multiply_add(a, x,
-                       scale_add(b, hn::LoadU(d, u + t * kBankLanes), {hn::Zero(d), hn::Zero(d)}));
-      hn::StoreU(real_add(c, x, hn::LoadU(d, out)), d, out);
+  Complex a[kStates], c[kStates], x[kStates];
+  for (int i = 0; i < kStates; ++i) {
+    a[i] = load(row + i * bank_row(false));
+    c[i] = load(row + i * bank_row(false) + 2 * kBankLanes);
+    x[i] = load(state + i * 2 * kBankLanes);
+  }
+  for (int64_t t = 0; t < steps; ++t) {
+    const VF in = hn::LoadU(d, u + t * kBankLanes);
+    VF out = hn::LoadU(d, y + t * kBankLanes);
+    for (int i = 0; i < kStates; ++i) {
+      const VF re = hn::NegMulAdd(a[i].im, x[i].im, hn::MulAdd(a[i].re, x[i].re, in));
+      x[i] = {re, hn::MulAdd(a[i].im, x[i].re, hn::Mul(a[i].re, x[i].im))};
+      out = real_add(c[i], x[i], out);
     }
-    store(x, state);
+    hn::StoreU(out, d, y + t * kBankLanes);
+  }
+  for (int i = 0; i < kStates; ++i) store(x[i], state + i * 2 * kBankLanes);
+}
+
+HWY_INLINE void diagonal_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
+                               float* states, float* y) {
+  // As many as hide the latency of each other's updates.
+  constexpr int64_t kStates = 2;
+  int64_t i = 0;
+  for (; i + kStates <= n; i += kStates) {
+    diagonal_states<kStates>(rows + i * bank_row(false), u, steps, states + i * 2 * kBankLanes, y);
+  }
+  for (; i < n; ++i) {
+    diagonal_states<1>(rows + i * bank_row(false), u, steps, states + i * 2 * kBankLanes, y);
   }
 }
 
@@ -81,11 +102,11 @@ HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int
     const float* row = rows;
     float* state = states;
     for (int64_t i = 0; i < n; ++i, row += bank_row(true), state += 2 * kBankLanes) {
-      const Complex drive = scale_add(load(row + 2 * kBankLanes), in, {hn::Zero(d), hn::Zero(d)});
+      const Complex drive = scale_add(load(row + 4 * kBankLanes), in, {hn::Zero(d), hn::Zero(d)});
       const Complex x = multiply_add(load(row), load(state),
                                      multiply_add(load(row + 6 * kBankLanes), feedback, drive));
       store(x, state);
-      out = real_add(load(row + 4 * kBankLanes), x, out);
+      out = real_add(load(row + 2 * kBankLanes), x, out);
       next = multiply_add(load(row + 8 * kBankLanes), x, next);
     }
     feedback = next;
@@ -101,6 +122,32 @@ HWY_INLINE Complex diagonal_step(Complex a, Complex x, float* v, int64_t n) {
   return x;
 }
 
+// Lines of rows far apart, which the hardware does not foresee.
+HWY_INLINE void fetch(const float* x, int64_t stride, int64_t rows) {
+  for (int64_t i = 0; i < rows; ++i) hwy::Prefetch(x + i * stride);
+}
+
+// One step's inputs, of a whole group or of the channels that are left; and d times them.
+HWY_INLINE void load_row(const float* u, int64_t count, const float* d, float* in, float* out) {
+  for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
+    const VF v = count == kBankLanes ? hn::LoadU(DF(), u + j)
+                 : j < count         ? load_some(u + j, std::min(kFloatLanes, count - j))
+                                     : hn::Zero(DF());
+    hn::Store(v, DF(), in + j);
+    hn::Store(hn::Mul(v, hn::Load(DF(), d + j)), DF(), out + j);
+  }
+}
+
+HWY_INLINE void store_row(const float* out, int64_t count, float* y) {
+  if (count < kBankLanes) {
+    std::copy_n(out, count, y);
+    return;
+  }
+  for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
+    hn::StoreU(hn::Load(DF(), out + j), DF(), y + j);
+  }
+}
+
 }  // namespace
 
 void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
@@ -108,16 +155,18 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
   const int64_t first = group * kBankLanes;
   const int64_t count = std::min(kBankLanes, bank.channels - first);
   const float* rows = bank.coefficients + group * bank.n * bank_row(bank.rank_one);
-  HWY_ALIGN float in[kChunk * kBankLanes] = {};
-  HWY_ALIGN float out[kChunk * kBankLanes] = {};
+  HWY_ALIGN float in[kChunk * kBankLanes];
+  HWY_ALIGN float out[kChunk * kBankLanes];
+  HWY_ALIGN float d[kBankLanes] = {};
+  std::copy_n(bank.d + first, count, d);
   for (int64_t begin = 0; begin < steps; begin += kChunk) {
     const int64_t size = std::min(kChunk, steps - begin);
+    const float* from = u + begin * bank.channels + first;
+    float* to = y + begin * bank.channels + first;
+    fetch(to, bank.channels, size);
+    fetch(from + size * bank.channels, bank.channels, std::min(kChunk, steps - begin - size));
     for (int64_t t = 0; t < size; ++t) {
-      const float* from = u + (begin + t) * bank.channels + first;
-      for (int64_t j = 0; j < count; ++j) {
-        in[t * kBankLanes + j] = from[j];
-        out[t * kBankLanes + j] = bank.d[first + j] * from[j];
-      }
+      load_row(from + t * bank.channels, count, d, in + t * kBankLanes, out + t * kBankLanes);
     }
     for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
       if (bank.rank_one) {
@@ -127,7 +176,7 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
       }
     }
     for (int64_t t = 0; t < size; ++t) {
-      std::copy_n(out + t * kBankLanes, count, y + (begin + t) * bank.channels + first);
+      store_row(out + t * kBankLanes, count, to + t * bank.channels);
     }
   }
 }
@@ -202,10 +251,10 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
       for (int64_t i = 0; i < bank.n; ++i) {
         const float* at = rows + i * row;
         float* x = state + i * pair + j;
-        Value next = value_at(at, kBankLanes) * value_at(x, kBankLanes) +
-                     value_at(at + pair, kBankLanes) * in;
+        const Value drive = bank.rank_one ? value_at(at + 2 * pair, kBankLanes) : 1.0;
+        Value next = value_at(at, kBankLanes) * value_at(x, kBankLanes) + drive * in;
         if (bank.rank_one) next += value_at(at + 3 * pair, kBankLanes) * feedback;
-        out += (value_at(at + 2 * pair, kBankLanes) * next).real();
+        out += (value_at(at + pair, kBankLanes) * next).real();
         x[0] = static_cast<float>(next.real());
         x[kBankLanes] = static_cast<float>(next.imag());
       }

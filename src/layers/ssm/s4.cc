@@ -4,6 +4,8 @@
 // the kernel truncated at kernel_length; the recurrence goes on past it.
 #include "layers/ssm/channel_bank.h"
 #include "layers/ssm/state_space_layer.h"
+#include "ops/long_convolution.h"
+#include "ops/per_size.h"
 
 namespace sl {
 namespace {
@@ -136,9 +138,18 @@ class S4 final : public StateSpaceLayer {
   };
 
   S4(Fields fields, const Init& init)
-      : StateSpaceLayer(channels_of(init.weights)), bank_(make_bank(fields, init.weights)) {}
+      : StateSpaceLayer(channels_of(init.weights)),
+        fields_(fields),
+        bank_(make_bank(fields, init.weights)) {}
 
  private:
+  // Transforms are faster from this many values of state times steps on.
+  static constexpr int64_t kFewUpdates = 4096;
+  // Kernels that are kept for whole sequences have at least this many steps, and at most
+  // kernel_length or kLongKernel: past that the recurrence goes on.
+  static constexpr int64_t kShortKernel = 1024;
+  static constexpr int64_t kLongKernel = 8192;
+
   // One channel's weights.
   struct Continuous {
     std::vector<complex128> lambda, p, b, c;
@@ -146,6 +157,21 @@ class S4 final : public StateSpaceLayer {
   };
 
   Shape state_shape(int64_t batch) const override { return bank_.state_shape(batch); }
+
+  void whole(Run& run, const Sequence& x, const Sequence& y) const override {
+    if (x.time > std::max(fields_.kernel_length, kLongKernel) ||
+        checked_product(x.time, fields_.state_size) < kFewUpdates) {
+      StateSpaceLayer::whole(run, x, y);
+      return;
+    }
+    int64_t length = kShortKernel;
+    while (length < x.time) length *= 2;
+    const auto make = [&] {
+      const std::vector<float> kernel = bank_.impulse_response(run, length);
+      return ops::LongConvolution(run, kernel.data(), length, channels());
+    };
+    convolutions_.get(length, make).apply(run, x, y);
+  }
 
   void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
     bank_.scan(run, x, state, y);
@@ -198,7 +224,9 @@ class S4 final : public StateSpaceLayer {
     return bank;
   }
 
+  Fields fields_;
   ChannelBank bank_;
+  ops::PerSize<ops::LongConvolution> convolutions_;  // by kernel length
 };
 
 SL_REGISTER_LAYER(S4);
