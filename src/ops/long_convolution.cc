@@ -8,9 +8,6 @@
 namespace sl::ops {
 namespace {
 
-// Steps of a block. Two blocks are transformed at a time.
-constexpr int64_t kBlock = 1024;
-
 // Channels that are brought together: those of a cache line.
 constexpr int64_t kGroup = 16;
 
@@ -20,7 +17,7 @@ LongConvolution::LongConvolution(const Run& run, const float* kernel, int64_t le
                                  int64_t channels)
     : channels_(channels),
       blocks_(ceil_div(length, kBlock)),
-      fft_(2 * kBlock),
+      fft_(2 * kBlock),  // two blocks at a time
       spectra_(static_cast<size_t>(channels * blocks_ * spectrum_floats())) {
   for_ranges(run, channels, 1, [&](int64_t begin, int64_t end) {
     std::vector<float> padded(static_cast<size_t>(2 * kBlock));

@@ -13,6 +13,9 @@ namespace sl::ops {
 // output is the inverse transform of a sum of products.
 class LongConvolution {
  public:
+  // Steps of a block: any length takes the time of whole blocks.
+  static constexpr int64_t kBlock = 1024;
+
   // `kernel` is [length, channels].
   LongConvolution(const Run& run, const float* kernel, int64_t length, int64_t channels);
 

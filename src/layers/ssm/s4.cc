@@ -2,6 +2,7 @@
 // diag(Lambda) - p p^H, made discrete by the bilinear rule. That of a diagonal matrix plus one of
 // rank one is such a matrix again (Woodbury), so that a step takes O(state_size). `c` belongs to
 // the kernel truncated at kernel_length; the recurrence goes on past it.
+#include "kernels/complex_matrix.h"
 #include "layers/ssm/channel_bank.h"
 #include "layers/ssm/state_space_layer.h"
 #include "ops/long_convolution.h"
@@ -24,9 +25,9 @@ class Matrix {
 
   Matrix squared() const {
     Matrix out(n_);
-    for (size_t i = 0; i < n_; ++i) {
-      for (size_t k = 0; k < n_; ++k) out.add_row(i, at(i, k), *this, k, 0);
-    }
+    const kernels::ComplexMatrix self{re_.data(), im_.data()};
+    kernels::multiply_matrices(self, self, static_cast<int64_t>(n_), out.re_.data(),
+                               out.im_.data());
     return out;
   }
 
@@ -145,9 +146,8 @@ class S4 final : public StateSpaceLayer {
  private:
   // Transforms are faster from this many values of state times steps on.
   static constexpr int64_t kFewUpdates = 4096;
-  // Kernels that are kept for whole sequences have at least this many steps, and at most
-  // kernel_length or kLongKernel: past that the recurrence goes on.
-  static constexpr int64_t kShortKernel = 1024;
+  // Kernels are kept for whole sequences of up to kernel_length or so many steps: longer ones go
+  // through the recurrence.
   static constexpr int64_t kLongKernel = 8192;
 
   // One channel's weights.
@@ -164,13 +164,20 @@ class S4 final : public StateSpaceLayer {
       StateSpaceLayer::whole(run, x, y);
       return;
     }
-    int64_t length = kShortKernel;
-    while (length < x.time) length *= 2;
+    const int64_t length = kept_length(x.time);
     const auto make = [&] {
       const std::vector<float> kernel = bank_.impulse_response(run, length);
       return ops::LongConvolution(run, kernel.data(), length, channels());
     };
     convolutions_.get(length, make).apply(run, x, y);
+  }
+
+  // Of the kernel for that many steps: one of few.
+  int64_t kept_length(int64_t steps) const {
+    int64_t length = ops::LongConvolution::kBlock;
+    while (length < steps) length *= 2;
+    const bool covered = steps <= fields_.kernel_length && fields_.kernel_length < length;
+    return covered ? round_up(fields_.kernel_length, ops::LongConvolution::kBlock) : length;
   }
 
   void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
