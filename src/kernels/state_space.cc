@@ -19,33 +19,55 @@ namespace {
 
 constexpr int64_t kChunk = 64;
 
+using DBank = hn::CappedTag<float, kBankLanes>;
+using VBank = hn::Vec<DBank>;
+
+constexpr int64_t kLanes = HWY_MIN(kFloatLanes, kBankLanes);
+
 // A vector of complex values.
+template <class V>
 struct Complex {
-  VF re;
-  VF im;
+  V re;
+  V im;
 };
 
-HWY_INLINE Complex load(const float* x) {
-  return {hn::LoadU(DF(), x), hn::LoadU(DF(), x + kBankLanes)};
+HWY_INLINE Complex<VBank> load(const float* x) {
+  return {hn::LoadU(DBank(), x), hn::LoadU(DBank(), x + kBankLanes)};
 }
 
-HWY_INLINE void store(Complex x, float* y) {
-  hn::StoreU(x.re, DF(), y);
-  hn::StoreU(x.im, DF(), y + kBankLanes);
+HWY_INLINE void store(Complex<VBank> x, float* y) {
+  hn::StoreU(x.re, DBank(), y);
+  hn::StoreU(x.im, DBank(), y + kBankLanes);
 }
 
 // a * x + y
-HWY_INLINE Complex multiply_add(Complex a, Complex x, Complex y) {
+template <class V>
+HWY_INLINE Complex<V> multiply_add(Complex<V> a, Complex<V> x, Complex<V> y) {
   return {hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y.re)),
           hn::MulAdd(a.im, x.re, hn::MulAdd(a.re, x.im, y.im))};
 }
 
-HWY_INLINE Complex scale_add(Complex a, VF x, Complex y) {
-  return {hn::MulAdd(a.re, x, y.re), hn::MulAdd(a.im, x, y.im)};
-}
+// Adds products up, each kind of parts on its own: sums do not wait for each other.
+struct ProductSum {
+  VBank re_re, im_im, re_im, im_re;
 
-HWY_INLINE VF real_add(Complex a, Complex x, VF y) {
-  return hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y));
+  HWY_INLINE void add_real(Complex<VBank> a, Complex<VBank> x) {
+    re_re = hn::MulAdd(a.re, x.re, re_re);
+    im_im = hn::MulAdd(a.im, x.im, im_im);
+  }
+  HWY_INLINE void add(Complex<VBank> a, Complex<VBank> x) {
+    add_real(a, x);
+    re_im = hn::MulAdd(a.re, x.im, re_im);
+    im_re = hn::MulAdd(a.im, x.re, im_re);
+  }
+  HWY_INLINE VBank real() const { return hn::Sub(re_re, im_im); }
+  HWY_INLINE Complex<VBank> value() const { return {real(), hn::Add(re_im, im_re)}; }
+};
+
+// A sum that starts at a real value.
+HWY_INLINE ProductSum sum_from(VBank start) {
+  const VBank zero = hn::Zero(DBank());
+  return {start, zero, zero, zero};
 }
 
 // One vector of channels. kStates states stay in registers for all steps; u and y are
@@ -53,20 +75,20 @@ HWY_INLINE VF real_add(Complex a, Complex x, VF y) {
 template <int kStates>
 HWY_INLINE void diagonal_states(const float* row, const float* u, int64_t steps, float* state,
                                 float* y) {
-  const DF d;
-  Complex a[kStates], c[kStates], x[kStates];
+  const DBank d;
+  Complex<VBank> a[kStates], c[kStates], x[kStates];
   for (int i = 0; i < kStates; ++i) {
     a[i] = load(row + i * bank_row(false));
     c[i] = load(row + i * bank_row(false) + 2 * kBankLanes);
     x[i] = load(state + i * 2 * kBankLanes);
   }
   for (int64_t t = 0; t < steps; ++t) {
-    const VF in = hn::LoadU(d, u + t * kBankLanes);
-    VF out = hn::LoadU(d, y + t * kBankLanes);
+    const VBank in = hn::LoadU(d, u + t * kBankLanes);
+    VBank out = hn::LoadU(d, y + t * kBankLanes);
     for (int i = 0; i < kStates; ++i) {
-      const VF re = hn::NegMulAdd(a[i].im, x[i].im, hn::MulAdd(a[i].re, x[i].re, in));
+      const VBank re = hn::NegMulAdd(a[i].im, x[i].im, hn::MulAdd(a[i].re, x[i].re, in));
       x[i] = {re, hn::MulAdd(a[i].im, x[i].re, hn::Mul(a[i].re, x[i].im))};
-      out = real_add(c[i], x[i], out);
+      out = hn::NegMulAdd(c[i].im, x[i].im, hn::MulAdd(c[i].re, x[i].re, out));
     }
     hn::StoreU(out, d, y + t * kBankLanes);
   }
@@ -89,32 +111,32 @@ HWY_INLINE void diagonal_lanes(const float* rows, int64_t n, const float* u, int
 // The same of rank one: the next step's r . x is summed along with the output.
 HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
                                float* states, float* y) {
-  const DF d;
-  Complex feedback{hn::Zero(d), hn::Zero(d)};
+  const DBank d;
+  ProductSum next = sum_from(hn::Zero(d));
   for (int64_t i = 0; i < n; ++i) {
-    feedback = multiply_add(load(rows + i * bank_row(true) + 8 * kBankLanes),
-                            load(states + i * 2 * kBankLanes), feedback);
+    next.add(load(rows + i * bank_row(true) + 6 * kBankLanes), load(states + i * 2 * kBankLanes));
   }
   for (int64_t t = 0; t < steps; ++t) {
-    const VF in = hn::LoadU(d, u + t * kBankLanes);
-    VF out = hn::LoadU(d, y + t * kBankLanes);
-    Complex next{hn::Zero(d), hn::Zero(d)};
+    const VBank in = hn::LoadU(d, u + t * kBankLanes);
+    const Complex<VBank> feedback = next.value();
+    ProductSum out = sum_from(hn::LoadU(d, y + t * kBankLanes));
+    next = sum_from(hn::Zero(d));
     const float* row = rows;
     float* state = states;
     for (int64_t i = 0; i < n; ++i, row += bank_row(true), state += 2 * kBankLanes) {
-      const Complex drive = scale_add(load(row + 4 * kBankLanes), in, {hn::Zero(d), hn::Zero(d)});
-      const Complex x = multiply_add(load(row), load(state),
-                                     multiply_add(load(row + 6 * kBankLanes), feedback, drive));
+      const Complex<VBank> b = load(row + 4 * kBankLanes);
+      const Complex<VBank> x =
+          multiply_add(load(row), load(state),
+                       {hn::MulAdd(b.re, in, feedback.re), hn::MulAdd(b.im, in, feedback.im)});
       store(x, state);
-      out = real_add(load(row + 2 * kBankLanes), x, out);
-      next = multiply_add(load(row + 8 * kBankLanes), x, next);
+      out.add_real(load(row + 2 * kBankLanes), x);
+      next.add(load(row + 6 * kBankLanes), x);
     }
-    feedback = next;
-    hn::StoreU(out, d, y + t * kBankLanes);
+    hn::StoreU(out.real(), d, y + t * kBankLanes);
   }
 }
 
-HWY_INLINE Complex diagonal_step(Complex a, Complex x, float* v, int64_t n) {
+HWY_INLINE Complex<VF> diagonal_step(Complex<VF> a, Complex<VF> x, float* v, int64_t n) {
   const DF d;
   x = multiply_add(a, x, {hn::LoadU(d, v), hn::LoadU(d, v + n)});
   hn::StoreU(x.re, d, v);
@@ -129,12 +151,15 @@ HWY_INLINE void fetch(const float* x, int64_t stride, int64_t rows) {
 
 // One step's inputs, of a whole group or of the channels that are left; and d times them.
 HWY_INLINE void load_row(const float* u, int64_t count, const float* d, float* in, float* out) {
-  for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
-    const VF v = count == kBankLanes ? hn::LoadU(DF(), u + j)
-                 : j < count         ? load_some(u + j, std::min(kFloatLanes, count - j))
-                                     : hn::Zero(DF());
-    hn::Store(v, DF(), in + j);
-    hn::Store(hn::Mul(v, hn::Load(DF(), d + j)), DF(), out + j);
+  if (count < kBankLanes) {
+    std::fill(in, in + kBankLanes, 0.0f);
+    std::copy_n(u, count, in);
+    u = in;
+  }
+  for (int64_t j = 0; j < kBankLanes; j += kLanes) {
+    const VBank v = hn::LoadU(DBank(), u + j);
+    hn::Store(v, DBank(), in + j);
+    hn::Store(hn::Mul(v, hn::Load(DBank(), d + j)), DBank(), out + j);
   }
 }
 
@@ -143,8 +168,8 @@ HWY_INLINE void store_row(const float* out, int64_t count, float* y) {
     std::copy_n(out, count, y);
     return;
   }
-  for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
-    hn::StoreU(hn::Load(DF(), out + j), DF(), y + j);
+  for (int64_t j = 0; j < kBankLanes; j += kLanes) {
+    hn::StoreU(hn::Load(DBank(), out + j), DBank(), y + j);
   }
 }
 
@@ -168,7 +193,7 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
     for (int64_t t = 0; t < size; ++t) {
       load_row(from + t * bank.channels, count, d, in + t * kBankLanes, out + t * kBankLanes);
     }
-    for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
+    for (int64_t j = 0; j < kBankLanes; j += kLanes) {
       if (bank.rank_one) {
         rank_one_lanes(rows + j, bank.n, in + j, size, state + j, out + j);
       } else {
@@ -185,8 +210,8 @@ void diagonal_scan_all(const float* a, int64_t n, int64_t steps, float* v, float
   const DF d;
   int64_t i = 0;
   for (; i + kFloatLanes <= n; i += kFloatLanes) {
-    const Complex factor{hn::LoadU(d, a + i), hn::LoadU(d, a + n + i)};
-    Complex x{hn::LoadU(d, state + i), hn::LoadU(d, state + n + i)};
+    const Complex<VF> factor{hn::LoadU(d, a + i), hn::LoadU(d, a + n + i)};
+    Complex<VF> x{hn::LoadU(d, state + i), hn::LoadU(d, state + n + i)};
     for (int64_t t = 0; t < steps; ++t) x = diagonal_step(factor, x, v + t * 2 * n + i, n);
     hn::StoreU(x.re, d, state + i);
     hn::StoreU(x.im, d, state + n + i);
@@ -245,15 +270,14 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
       double out = bank.d[channel] * in;
       Value feedback = 0;
       for (int64_t i = 0; bank.rank_one && i < bank.n; ++i) {
-        feedback += value_at(rows + i * row + 4 * pair, kBankLanes) *
+        feedback += value_at(rows + i * row + 3 * pair, kBankLanes) *
                     value_at(state + i * pair + j, kBankLanes);
       }
       for (int64_t i = 0; i < bank.n; ++i) {
         const float* at = rows + i * row;
         float* x = state + i * pair + j;
         const Value drive = bank.rank_one ? value_at(at + 2 * pair, kBankLanes) : 1.0;
-        Value next = value_at(at, kBankLanes) * value_at(x, kBankLanes) + drive * in;
-        if (bank.rank_one) next += value_at(at + 3 * pair, kBankLanes) * feedback;
+        Value next = value_at(at, kBankLanes) * value_at(x, kBankLanes) + drive * in + feedback;
         out += (value_at(at + pair, kBankLanes) * next).real();
         x[0] = static_cast<float>(next.real());
         x[kBankLanes] = static_cast<float>(next.imag());

@@ -12,9 +12,9 @@ namespace sl {
 // Systems as kernels::Bank has them, one for each channel.
 class ChannelBank {
  public:
-  // One channel's coefficients, n of each; b, q and r only of rank one.
+  // One channel's coefficients, n of each; b and r only of rank one.
   struct System {
-    std::vector<complex128> a, c, b, q, r;
+    std::vector<complex128> a, c, b, r;
   };
 
   ChannelBank(int64_t n, bool rank_one, std::vector<float> d)
@@ -32,8 +32,7 @@ class ChannelBank {
     put(channel, 1, system.c);
     if (!rank_one_) return;
     put(channel, 2, system.b);
-    put(channel, 3, system.q);
-    put(channel, 4, system.r);
+    put(channel, 3, system.r);
   }
 
   // x is float32; `state` has state_shape.
@@ -53,12 +52,17 @@ class ChannelBank {
  private:
   void scan(const Run& run, const float* x, int64_t batch, int64_t time, float* state,
             float* y) const {
+    // So few steps of all channels stay in the cache.
+    constexpr int64_t kSteps = 128;
     const kernels::Bank bank{coefficients_.data(), d_.data(), channels(), n_, rank_one_};
     const int64_t group_state = n_ * 2 * kernels::kBankLanes;
     ops::for_ranges(run, batch * groups(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t from = i / groups() * time * channels();
-        kernels::bank_scan(bank, i % groups(), x + from, time, state + i * group_state, y + from);
+      for (int64_t t = 0; t < time; t += kSteps) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t from = (i / groups() * time + t) * channels();
+          kernels::bank_scan(bank, i % groups(), x + from, std::min(kSteps, time - t),
+                             state + i * group_state, y + from);
+        }
       }
     });
   }

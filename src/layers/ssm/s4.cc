@@ -55,8 +55,13 @@ class Matrix {
   std::vector<double> re_, im_;
 };
 
+// x = (diag(a) + q r^T) x + b u
+struct LowRank {
+  std::vector<complex128> a, q, r, b;
+};
+
 // diag(a) + q r^T
-Matrix dense(const ChannelBank::System& system) {
+Matrix dense(const LowRank& system) {
   Matrix out(system.a.size());
   for (size_t i = 0; i < out.size(); ++i) {
     for (size_t j = 0; j < out.size(); ++j) {
@@ -67,7 +72,7 @@ Matrix dense(const ChannelBank::System& system) {
 }
 
 // m (diag(a) + q r^T), in O(n^2).
-void multiply(Matrix& m, const ChannelBank::System& system) {
+void multiply(Matrix& m, const LowRank& system) {
   for (size_t i = 0; i < m.size(); ++i) {
     complex128 sum = 0;
     for (size_t j = 0; j < m.size(); ++j) sum += m.at(i, j) * system.q[j];
@@ -78,7 +83,7 @@ void multiply(Matrix& m, const ChannelBank::System& system) {
 }
 
 // (diag(a) + q r^T)^exponent, by squares: only they take O(n^3).
-Matrix power(const ChannelBank::System& system, int64_t exponent) {
+Matrix power(const LowRank& system, int64_t exponent) {
   constexpr int64_t kCheapExponent = 16;
   int bits = 0;
   while (exponent >> bits > kCheapExponent) ++bits;
@@ -115,8 +120,8 @@ std::vector<complex128> solve(Matrix m, std::vector<complex128> b) {
 }
 
 // c^H (I - A^length)^-1
-std::vector<complex128> untruncated(const std::vector<complex128>& c,
-                                    const ChannelBank::System& system, int64_t length) {
+std::vector<complex128> untruncated(const std::vector<complex128>& c, const LowRank& system,
+                                    int64_t length) {
   const Matrix p = power(system, length);
   Matrix transposed(p.size());
   std::vector<complex128> right(c.size());
@@ -125,6 +130,23 @@ std::vector<complex128> untruncated(const std::vector<complex128>& c,
     for (size_t j = 0; j < p.size(); ++j) transposed.set(i, j, (i == j ? 1.0 : 0.0) - p.at(j, i));
   }
   return solve(std::move(transposed), std::move(right));
+}
+
+// The same system with q = 1, its states divided by those of q. One that is next to zero makes no
+// difference as a value that is not.
+ChannelBank::System normalized(const LowRank& from, std::vector<complex128> c) {
+  constexpr double kNextToZero = 1e-12;
+  double most = 0;
+  for (const complex128& q : from.q) most = std::max(most, std::abs(q));
+  const double least = most > 0 ? kNextToZero * most : 1.0;
+  ChannelBank::System out{from.a, std::move(c), from.b, from.r};
+  for (size_t i = 0; i < from.q.size(); ++i) {
+    const complex128 scale = std::abs(from.q[i]) < least ? least : from.q[i];
+    out.c[i] *= scale;
+    out.b[i] /= scale;
+    out.r[i] *= scale;
+  }
+  return out;
 }
 
 class S4 final : public StateSpaceLayer {
@@ -186,7 +208,7 @@ class S4 final : public StateSpaceLayer {
 
   // With g = 1 / (2 / step - Lambda): (2 / step - A)^-1 = diag(g) - g p (g p^*)^T / (1 + p^H g p).
   static ChannelBank::System discrete(const Continuous& from, int64_t length) {
-    ChannelBank::System out;
+    LowRank out;
     complex128 norm = 1, along = 0;
     std::vector<complex128> g;
     for (size_t i = 0; i < from.p.size(); ++i) {
@@ -200,8 +222,7 @@ class S4 final : public StateSpaceLayer {
       out.q.push_back(-4.0 / from.step * g[i] * from.p[i] / norm);
       out.b.push_back(2.0 * g[i] * (from.b[i] - from.p[i] * along / norm));
     }
-    out.c = untruncated(from.c, out, length);
-    return out;
+    return normalized(out, untruncated(from.c, out, length));
   }
 
   ChannelBank make_bank(const Fields& fields, const WeightScope& weights) const {
