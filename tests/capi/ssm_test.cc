@@ -261,5 +261,28 @@ TEST_CASE("S4D goes on and on, however it is run", "[ssm]") {
   check_steps(layer, systems, 100000);
 }
 
+TEST_CASE("scans give the same on any number of threads", "[ssm]") {
+  struct Case {
+    const char* config;
+    int64_t channels;
+  };
+  for (const Case& c :
+       {Case{R"({"type":"LRU","state_size":70})", 5}, Case{R"({"type":"Mamba"})", 40},
+        Case{R"({"type":"RGLRU","units":128,"num_heads":2})", 128},
+        Case{R"({"type":"RGLRU","units":128,"only_real":false})", 128}}) {
+    INFO(c.config);
+    std::mt19937 rng(11);
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 700, c.channels}, rng), {}};
+    const auto output = [&](int num_threads) {
+      sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+      options.num_threads = num_threads;
+      return cli::apply(make_model(c.config, c.channels, &options).get(), input);
+    };
+    const Tensor want = output(1);
+    CHECK(cli::compare_bits(output(3), want).reason == "");
+    CHECK(std::isfinite(want.at(want.size() - 1).real()));
+  }
+}
+
 }  // namespace
 }  // namespace sl::testing

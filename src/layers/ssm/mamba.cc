@@ -223,7 +223,7 @@ class Mamba final : public Layer {
   // state before and after.
   template <typename FramesOf>
   Sequence run_block(Run& run, const Sequence& input, float* h, FramesOf&& frames_of) const {
-    constexpr int64_t kChannels = 64;  // that pay for waking a thread
+    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
     const Sequence y = run.output_like(input, input.spec());
     const Sequence x = ops::mask_invalid(run, input);
     const int64_t steps = x.steps(), row = rank_ + 2 * fields_.d_state;
@@ -239,7 +239,8 @@ class Mamba final : public Layer {
       kernels::unary(Unary::kSoftplus, dt + begin * inner_, dt + begin * inner_,
                      (end - begin) * inner_, 0);
     });
-    ops::for_ranges_with_scratch(run, inner_, kChannels, 2 * inner_,
+    const int64_t grain = 16 + kUpdates / std::max<int64_t>(steps * fields_.d_state, 1);
+    ops::for_ranges_with_scratch(run, inner_, grain, 2 * inner_,
                                  [&](int64_t begin, int64_t end, float* work) {
                                    scan(x, {u, dt, parameters, in}, begin, end, work, h, gated);
                                  });

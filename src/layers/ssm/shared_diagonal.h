@@ -58,12 +58,14 @@ class SharedDiagonal : public StateSpaceLayer {
 
   void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
     constexpr int64_t kStates = 16;
+    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
+    const int64_t grain = 1 + kUpdates / (kStates * std::max<int64_t>(x.time, 1));
     const int64_t row = 2 * n_;
     float* v = run.scratch<float>(x.steps() * row);
     in_.apply(run, x.floats(), channels(), x.steps(), nullptr, false, v, row);
     for (int64_t b = 0; b < x.batch; ++b) {
       // Parts of whole vectors and cache lines.
-      ops::for_ranges(run, ceil_div(n_, kStates), 1, [&](int64_t begin, int64_t end) {
+      ops::for_ranges(run, ceil_div(n_, kStates), grain, [&](int64_t begin, int64_t end) {
         kernels::diagonal_scan(a_.data(), n_, begin * kStates, std::min(end * kStates, n_), x.time,
                                v + b * x.time * row, state + b * row);
       });
