@@ -13,26 +13,23 @@ constexpr int64_t kGroup = 16;
 
 }  // namespace
 
-LongConvolution::LongConvolution(const Run& run, const float* kernel, int64_t length,
-                                 int64_t channels)
+LongConvolution::LongConvolution(Run& run, const float* kernel, int64_t length, int64_t channels)
     : channels_(channels),
       blocks_(ceil_div(length, kBlock)),
       fft_(2 * kBlock),  // two blocks at a time
       spectra_(static_cast<size_t>(channels * blocks_ * spectrum_floats())) {
-  for_ranges(run, channels, 1, [&](int64_t begin, int64_t end) {
-    std::vector<float> padded(static_cast<size_t>(2 * kBlock));
-    std::vector<float> scratch(static_cast<size_t>(fft_.scratch_size()));
+  const auto transform = [&](int64_t begin, int64_t end, float* padded) {
+    float* scratch = padded + 2 * kBlock;
     for (int64_t i = begin * blocks_; i < end * blocks_; ++i) {
       const int64_t channel = i / blocks_, first = i % blocks_ * kBlock;
-      std::fill(padded.begin(), padded.end(), 0.0f);
-      for (int64_t t = first; t < std::min(length, first + kBlock); ++t) {
-        padded[static_cast<size_t>(t - first)] = kernel[t * channels + channel];
-      }
-      fft_.forward(padded.data(),
-                   reinterpret_cast<complex64*>(spectra_.data() + i * spectrum_floats()),
-                   scratch.data());
+      const int64_t count = std::min(length - first, kBlock);
+      kernels::transpose(kernel + first * channels + channel, channels, count, 1, padded, count);
+      std::fill(padded + count, padded + 2 * kBlock, 0.0f);
+      fft_.forward(padded, reinterpret_cast<complex64*>(spectra_.data() + i * spectrum_floats()),
+                   scratch);
     }
-  });
+  };
+  for_ranges_with_scratch(run, channels, 1, 2 * kBlock + fft_.scratch_size(), transform);
 }
 
 // Rows begin at other places in their cache lines' sets than the next ones.

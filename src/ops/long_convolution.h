@@ -17,7 +17,7 @@ class LongConvolution {
   static constexpr int64_t kBlock = 1024;
 
   // `kernel` is [length, channels].
-  LongConvolution(const Run& run, const float* kernel, int64_t length, int64_t channels);
+  LongConvolution(Run& run, const float* kernel, int64_t length, int64_t channels);
 
   // The first x.time steps of the convolution, for at most as many as the kernel has: x and y are
   // float32 [batch, time, channels].

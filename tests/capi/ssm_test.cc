@@ -20,7 +20,7 @@ using Values = std::vector<Value>;
 using Square = std::vector<Values>;
 
 constexpr int64_t kChannels = 3;
-constexpr size_t kStates = 8;  // stored ones
+constexpr size_t kStates = 24;  // stored ones
 
 // That of the recorded cases of S4.
 constexpr cli::Tolerance kTolerance{2e-4, 2e-4};
@@ -121,7 +121,10 @@ std::vector<System> add_s4(Weights& weights, int64_t kernel_length) {
                                 [&](size_t) { return -0.5 + weights.normal(0.01); });
   const Tensor im = weights.add("lambda_im", {kChannels, kN},
                                 [&](size_t i) { return frequency(i) + weights.normal(0.01); });
-  const Tensor p = weights.add("p", {kChannels, kN, 2}, near(0.7));
+  // Where p is zero a state has no feedback; the last channel has none at all.
+  const Tensor p = weights.add("p", {kChannels, kN, 2}, [&](size_t i) {
+    return i / 2 % kStates == 2 || i / 2 / kStates == 2 ? 0 : weights.normal(0.7);
+  });
   const Tensor b = weights.add("b", {kChannels, kN, 2}, near(1));
   const Tensor c = weights.add("c", {kChannels, kN, 2}, near(0.5));
   const Tensor log_step =
@@ -237,14 +240,14 @@ void check_steps(const cli::Layer& layer, const std::vector<System>& systems, in
 
 TEST_CASE("S4 goes on past its kernel, however it is run", "[ssm]") {
   constexpr int64_t kKernel = 2500;
-  const std::string config = R"({"type":"S4","state_size":8,"kernel_length":2500})";
+  const std::string config = R"({"type":"S4","state_size":24,"kernel_length":2500})";
   Weights weights;
   const std::vector<System> systems = add_s4(weights, kKernel);
   for (const int threads : {1, 2}) {
     INFO(threads << " threads");
     const cli::Layer layer = weights.layer(config, threads);
     // Scanned, one block of a transform, some of them, the whole kernel, past it, and far past it.
-    for (const int64_t time : {40, 600, 1024, 2300, 2500, 6000}) {
+    for (const int64_t time : {40, 700, 1024, 2300, 2500, 6000}) {
       check_layer(layer, systems, 2, time);
     }
     check_layer(layer, systems, 1, 100000);
@@ -255,7 +258,7 @@ TEST_CASE("S4 goes on past its kernel, however it is run", "[ssm]") {
 TEST_CASE("S4D goes on and on, however it is run", "[ssm]") {
   Weights weights;
   const std::vector<System> systems = add_s4d(weights);
-  const cli::Layer layer = weights.layer(R"({"type":"S4D","state_size":16})", 2);
+  const cli::Layer layer = weights.layer(R"({"type":"S4D","state_size":48})", 2);
   check_layer(layer, systems, 2, 100);
   check_layer(layer, systems, 1, 100000);
   check_steps(layer, systems, 100000);

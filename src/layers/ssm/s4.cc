@@ -166,8 +166,8 @@ class S4 final : public StateSpaceLayer {
         bank_(make_bank(fields, init.weights)) {}
 
  private:
-  // Transforms are faster from this many values of state times steps on.
-  static constexpr int64_t kFewUpdates = 4096;
+  // A step of a transform takes the time of so many values of state.
+  static constexpr int64_t kTransformStates = 16;
   // Kernels are kept for whole sequences of up to kernel_length or so many steps: longer ones go
   // through the recurrence.
   static constexpr int64_t kLongKernel = 8192;
@@ -181,8 +181,7 @@ class S4 final : public StateSpaceLayer {
   Shape state_shape(int64_t batch) const override { return bank_.state_shape(batch); }
 
   void whole(Run& run, const Sequence& x, const Sequence& y) const override {
-    if (x.time > std::max(fields_.kernel_length, kLongKernel) ||
-        checked_product(x.time, fields_.state_size) < kFewUpdates) {
+    if (x.time > std::max(fields_.kernel_length, kLongKernel) || !pays(x.time)) {
       StateSpaceLayer::whole(run, x, y);
       return;
     }
@@ -192,6 +191,12 @@ class S4 final : public StateSpaceLayer {
       return ops::LongConvolution(run, kernel.data(), length, channels());
     };
     convolutions_.get(length, make).apply(run, x, y);
+  }
+
+  // Whether transforms, of whole blocks, are faster than the recurrence.
+  bool pays(int64_t steps) const {
+    return checked_product(steps, fields_.state_size) >
+           checked_product(round_up(steps, ops::LongConvolution::kBlock), kTransformStates);
   }
 
   // Of the kernel for that many steps: one of few.
