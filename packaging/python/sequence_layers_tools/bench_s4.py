@@ -7,9 +7,9 @@ MODEL is a directory with an S4 config and its weights; without it one of 256 ch
 is made, with random weights about HiPPO's. All run in this process on one CPU, in rounds that take
 turns; the time is the CPU time of the best round. Peers are given the discrete system, the spectrum
 of the kernel and compiled functions ready made. Each steps in two forms: with the dense state
-matrix, as is usual, and with that matrix as a diagonal and a product of two vectors, as this library
-has it; and each in two ways, called for every step and for all steps at once (a scan, a scripted
-loop). A peer that cannot be imported is left out.
+matrix, as is usual, and with that matrix as a diagonal and a product of two vectors, as this
+library has it; and each in two ways, called for every step and for all steps at once (a scan, a
+scripted loop). A peer that cannot be imported is left out.
 """
 
 import argparse
