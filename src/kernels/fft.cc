@@ -532,6 +532,34 @@ void multiply_complex_all(const float* x, const float* w, float* y, int64_t n) {
 
 namespace {
 
+// One vector of the results.
+template <class D>
+HWY_INLINE void sum_products_at(const float* x, int64_t x_step, const float* w, int64_t w_step,
+                                int64_t count, float* y) {
+  Complex<D> sum{hn::Zero(D()), hn::Zero(D())};
+  for (int64_t i = 0; i < count; ++i, x += x_step, w += w_step) {
+    const Complex<D> a = load_interleaved<D>(x), b = load_interleaved<D>(w);
+    sum.re = hn::NegMulAdd(a.im, b.im, hn::MulAdd(a.re, b.re, sum.re));
+    sum.im = hn::MulAdd(a.re, b.im, hn::MulAdd(a.im, b.re, sum.im));
+  }
+  store_interleaved(sum, y);
+}
+
+}  // namespace
+
+void sum_products_complex_all(const float* x, int64_t x_step, const float* w, int64_t w_step,
+                              int64_t count, int64_t n, float* y) {
+  int64_t k = 0;
+  for (; k + kLanes<DWide> <= n; k += kLanes<DWide>) {
+    sum_products_at<DWide>(x + 2 * k, x_step, w + 2 * k, w_step, count, y + 2 * k);
+  }
+  for (; k < n; ++k) {
+    sum_products_at<DOne>(x + 2 * k, x_step, w + 2 * k, w_step, count, y + 2 * k);
+  }
+}
+
+namespace {
+
 template <class D>
 HWY_INLINE hn::Vec<D> magnitude_of(Complex<D> v) {
   const D d;
@@ -574,6 +602,7 @@ HWY_EXPORT(all_real_values);
 HWY_EXPORT(all_complex_values);
 HWY_EXPORT(interleave_all);
 HWY_EXPORT(multiply_complex_all);
+HWY_EXPORT(sum_products_complex_all);
 HWY_EXPORT(magnitude_all);
 
 namespace {
@@ -646,6 +675,10 @@ void interleave(Split x, float factor, int64_t n, float* y) {
 void multiply_complex(const float* x, const float* w, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(multiply_complex_all)(x, w, y, n);
 }
+void sum_products_complex(const float* x, int64_t x_step, const float* w, int64_t w_step,
+                          int64_t count, int64_t n, float* y) {
+  HWY_DYNAMIC_DISPATCH(sum_products_complex_all)(x, x_step, w, w_step, count, n, y);
+}
 void magnitude(const float* x, float* y, int64_t n) {
   HWY_DYNAMIC_DISPATCH(magnitude_all)(x, y, n);
 }
@@ -664,6 +697,20 @@ void fft(const float* x, int64_t n, bool inverse, float* y) {
     if (inverse) sum /= static_cast<double>(n);
     y[2 * j] = static_cast<float>(sum.real());
     y[2 * j + 1] = static_cast<float>(sum.imag());
+  }
+}
+
+void sum_products_complex(const float* x, int64_t x_step, const float* w, int64_t w_step,
+                          int64_t count, int64_t n, float* y) {
+  for (int64_t k = 0; k < 2 * n; k += 2) {
+    std::complex<double> sum;
+    for (int64_t i = 0; i < count; ++i) {
+      const float* a = x + i * x_step + k;
+      const float* b = w + i * w_step + k;
+      sum += std::complex<double>(a[0], a[1]) * std::complex<double>(b[0], b[1]);
+    }
+    y[k] = static_cast<float>(sum.real());
+    y[k + 1] = static_cast<float>(sum.imag());
   }
 }
 

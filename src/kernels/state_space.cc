@@ -6,6 +6,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/state_space.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -18,87 +19,158 @@ namespace {
 
 constexpr int64_t kChunk = 64;
 
+using DBank = hn::CappedTag<float, kBankLanes>;
+using VBank = hn::Vec<DBank>;
+
+constexpr int64_t kLanes = HWY_MIN(kFloatLanes, kBankLanes);
+
 // A vector of complex values.
+template <class V>
 struct Complex {
-  VF re;
-  VF im;
+  V re;
+  V im;
 };
 
-HWY_INLINE Complex load(const float* x) {
-  return {hn::LoadU(DF(), x), hn::LoadU(DF(), x + kBankLanes)};
+HWY_INLINE Complex<VBank> load(const float* x) {
+  return {hn::LoadU(DBank(), x), hn::LoadU(DBank(), x + kBankLanes)};
 }
 
-HWY_INLINE void store(Complex x, float* y) {
-  hn::StoreU(x.re, DF(), y);
-  hn::StoreU(x.im, DF(), y + kBankLanes);
+HWY_INLINE void store(Complex<VBank> x, float* y) {
+  hn::StoreU(x.re, DBank(), y);
+  hn::StoreU(x.im, DBank(), y + kBankLanes);
 }
 
 // a * x + y
-HWY_INLINE Complex multiply_add(Complex a, Complex x, Complex y) {
+template <class V>
+HWY_INLINE Complex<V> multiply_add(Complex<V> a, Complex<V> x, Complex<V> y) {
   return {hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y.re)),
           hn::MulAdd(a.im, x.re, hn::MulAdd(a.re, x.im, y.im))};
 }
 
-HWY_INLINE Complex scale_add(Complex a, VF x, Complex y) {
-  return {hn::MulAdd(a.re, x, y.re), hn::MulAdd(a.im, x, y.im)};
+// Adds products up, each kind of parts on its own: sums do not wait for each other.
+struct ProductSum {
+  VBank re_re, im_im, re_im, im_re;
+
+  HWY_INLINE void add_real(Complex<VBank> a, Complex<VBank> x) {
+    re_re = hn::MulAdd(a.re, x.re, re_re);
+    im_im = hn::MulAdd(a.im, x.im, im_im);
+  }
+  HWY_INLINE void add(Complex<VBank> a, Complex<VBank> x) {
+    add_real(a, x);
+    re_im = hn::MulAdd(a.re, x.im, re_im);
+    im_re = hn::MulAdd(a.im, x.re, im_re);
+  }
+  HWY_INLINE VBank real() const { return hn::Sub(re_re, im_im); }
+  HWY_INLINE Complex<VBank> value() const { return {real(), hn::Add(re_im, im_re)}; }
+};
+
+// A sum that starts at a real value.
+HWY_INLINE ProductSum sum_from(VBank start) {
+  const VBank zero = hn::Zero(DBank());
+  return {start, zero, zero, zero};
 }
 
-HWY_INLINE VF real_add(Complex a, Complex x, VF y) {
-  return hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y));
-}
-
-// One vector of channels. Each state stays in registers for all steps; u and y are
+// One vector of channels. kStates states stay in registers for all steps; u and y are
 // [steps, kBankLanes].
-HWY_INLINE void diagonal_lanes(const float* row, int64_t n, const float* u, int64_t steps,
-                               float* state, float* y) {
-  const DF d;
-  for (int64_t i = 0; i < n; ++i, row += bank_row(false), state += 2 * kBankLanes) {
-    const Complex a = load(row), b = load(row + 2 * kBankLanes), c = load(row + 4 * kBankLanes);
-    Complex x = load(state);
-    for (int64_t t = 0; t < steps; ++t) {
-      float* out = y + t * kBankLanes;
-      x = multiply_add(a, x,
-                       scale_add(b, hn::LoadU(d, u + t * kBankLanes), {hn::Zero(d), hn::Zero(d)}));
-      hn::StoreU(real_add(c, x, hn::LoadU(d, out)), d, out);
+template <int kStates>
+HWY_INLINE void diagonal_states(const float* row, const float* u, int64_t steps, float* state,
+                                float* y) {
+  const DBank d;
+  Complex<VBank> a[kStates], c[kStates], x[kStates];
+  for (int i = 0; i < kStates; ++i) {
+    a[i] = load(row + i * bank_row(false));
+    c[i] = load(row + i * bank_row(false) + 2 * kBankLanes);
+    x[i] = load(state + i * 2 * kBankLanes);
+  }
+  for (int64_t t = 0; t < steps; ++t) {
+    const VBank in = hn::LoadU(d, u + t * kBankLanes);
+    VBank out = hn::LoadU(d, y + t * kBankLanes);
+    for (int i = 0; i < kStates; ++i) {
+      const VBank re = hn::NegMulAdd(a[i].im, x[i].im, hn::MulAdd(a[i].re, x[i].re, in));
+      x[i] = {re, hn::MulAdd(a[i].im, x[i].re, hn::Mul(a[i].re, x[i].im))};
+      out = hn::NegMulAdd(c[i].im, x[i].im, hn::MulAdd(c[i].re, x[i].re, out));
     }
-    store(x, state);
+    hn::StoreU(out, d, y + t * kBankLanes);
+  }
+  for (int i = 0; i < kStates; ++i) store(x[i], state + i * 2 * kBankLanes);
+}
+
+HWY_INLINE void diagonal_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
+                               float* states, float* y) {
+  // As many as hide the latency of each other's updates.
+  constexpr int64_t kStates = 2;
+  int64_t i = 0;
+  for (; i + kStates <= n; i += kStates) {
+    diagonal_states<kStates>(rows + i * bank_row(false), u, steps, states + i * 2 * kBankLanes, y);
+  }
+  for (; i < n; ++i) {
+    diagonal_states<1>(rows + i * bank_row(false), u, steps, states + i * 2 * kBankLanes, y);
   }
 }
 
 // The same of rank one: the next step's r . x is summed along with the output.
 HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
                                float* states, float* y) {
-  const DF d;
-  Complex feedback{hn::Zero(d), hn::Zero(d)};
+  const DBank d;
+  ProductSum next = sum_from(hn::Zero(d));
   for (int64_t i = 0; i < n; ++i) {
-    feedback = multiply_add(load(rows + i * bank_row(true) + 8 * kBankLanes),
-                            load(states + i * 2 * kBankLanes), feedback);
+    next.add(load(rows + i * bank_row(true) + 6 * kBankLanes), load(states + i * 2 * kBankLanes));
   }
   for (int64_t t = 0; t < steps; ++t) {
-    const VF in = hn::LoadU(d, u + t * kBankLanes);
-    VF out = hn::LoadU(d, y + t * kBankLanes);
-    Complex next{hn::Zero(d), hn::Zero(d)};
+    const VBank in = hn::LoadU(d, u + t * kBankLanes);
+    const Complex<VBank> feedback = next.value();
+    ProductSum out = sum_from(hn::LoadU(d, y + t * kBankLanes));
+    next = sum_from(hn::Zero(d));
     const float* row = rows;
     float* state = states;
     for (int64_t i = 0; i < n; ++i, row += bank_row(true), state += 2 * kBankLanes) {
-      const Complex drive = scale_add(load(row + 2 * kBankLanes), in, {hn::Zero(d), hn::Zero(d)});
-      const Complex x = multiply_add(load(row), load(state),
-                                     multiply_add(load(row + 6 * kBankLanes), feedback, drive));
+      const Complex<VBank> b = load(row + 4 * kBankLanes);
+      const Complex<VBank> x =
+          multiply_add(load(row), load(state),
+                       {hn::MulAdd(b.re, in, feedback.re), hn::MulAdd(b.im, in, feedback.im)});
       store(x, state);
-      out = real_add(load(row + 4 * kBankLanes), x, out);
-      next = multiply_add(load(row + 8 * kBankLanes), x, next);
+      out.add_real(load(row + 2 * kBankLanes), x);
+      next.add(load(row + 6 * kBankLanes), x);
     }
-    feedback = next;
-    hn::StoreU(out, d, y + t * kBankLanes);
+    hn::StoreU(out.real(), d, y + t * kBankLanes);
   }
 }
 
-HWY_INLINE Complex diagonal_step(Complex a, Complex x, float* v, int64_t n) {
+HWY_INLINE Complex<VF> diagonal_step(Complex<VF> a, Complex<VF> x, float* v, int64_t n) {
   const DF d;
   x = multiply_add(a, x, {hn::LoadU(d, v), hn::LoadU(d, v + n)});
   hn::StoreU(x.re, d, v);
   hn::StoreU(x.im, d, v + n);
   return x;
+}
+
+// Lines of rows far apart, which the hardware does not foresee.
+HWY_INLINE void fetch(const float* x, int64_t stride, int64_t rows) {
+  for (int64_t i = 0; i < rows; ++i) hwy::Prefetch(x + i * stride);
+}
+
+// One step's inputs, of a whole group or of the channels that are left; and d times them.
+HWY_INLINE void load_row(const float* u, int64_t count, const float* d, float* in, float* out) {
+  if (count < kBankLanes) {
+    std::fill(in, in + kBankLanes, 0.0f);
+    std::copy_n(u, count, in);
+    u = in;
+  }
+  for (int64_t j = 0; j < kBankLanes; j += kLanes) {
+    const VBank v = hn::LoadU(DBank(), u + j);
+    hn::Store(v, DBank(), in + j);
+    hn::Store(hn::Mul(v, hn::Load(DBank(), d + j)), DBank(), out + j);
+  }
+}
+
+HWY_INLINE void store_row(const float* out, int64_t count, float* y) {
+  if (count < kBankLanes) {
+    std::copy_n(out, count, y);
+    return;
+  }
+  for (int64_t j = 0; j < kBankLanes; j += kLanes) {
+    hn::StoreU(hn::Load(DBank(), out + j), DBank(), y + j);
+  }
 }
 
 }  // namespace
@@ -108,18 +180,20 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
   const int64_t first = group * kBankLanes;
   const int64_t count = std::min(kBankLanes, bank.channels - first);
   const float* rows = bank.coefficients + group * bank.n * bank_row(bank.rank_one);
-  HWY_ALIGN float in[kChunk * kBankLanes] = {};
-  HWY_ALIGN float out[kChunk * kBankLanes] = {};
+  HWY_ALIGN float in[kChunk * kBankLanes];
+  HWY_ALIGN float out[kChunk * kBankLanes];
+  HWY_ALIGN float d[kBankLanes] = {};
+  std::copy_n(bank.d + first, count, d);
   for (int64_t begin = 0; begin < steps; begin += kChunk) {
     const int64_t size = std::min(kChunk, steps - begin);
+    const float* from = u + begin * bank.channels + first;
+    float* to = y + begin * bank.channels + first;
+    fetch(to, bank.channels, size);
+    fetch(from + size * bank.channels, bank.channels, std::min(kChunk, steps - begin - size));
     for (int64_t t = 0; t < size; ++t) {
-      const float* from = u + (begin + t) * bank.channels + first;
-      for (int64_t j = 0; j < count; ++j) {
-        in[t * kBankLanes + j] = from[j];
-        out[t * kBankLanes + j] = bank.d[first + j] * from[j];
-      }
+      load_row(from + t * bank.channels, count, d, in + t * kBankLanes, out + t * kBankLanes);
     }
-    for (int64_t j = 0; j < kBankLanes; j += kFloatLanes) {
+    for (int64_t j = 0; j < kBankLanes; j += kLanes) {
       if (bank.rank_one) {
         rank_one_lanes(rows + j, bank.n, in + j, size, state + j, out + j);
       } else {
@@ -127,22 +201,23 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
       }
     }
     for (int64_t t = 0; t < size; ++t) {
-      std::copy_n(out + t * kBankLanes, count, y + (begin + t) * bank.channels + first);
+      store_row(out + t * kBankLanes, count, to + t * bank.channels);
     }
   }
 }
 
-void diagonal_scan_all(const float* a, int64_t n, int64_t steps, float* v, float* state) {
+void diagonal_scan_all(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
+                       float* v, float* state) {
   const DF d;
-  int64_t i = 0;
-  for (; i + kFloatLanes <= n; i += kFloatLanes) {
-    const Complex factor{hn::LoadU(d, a + i), hn::LoadU(d, a + n + i)};
-    Complex x{hn::LoadU(d, state + i), hn::LoadU(d, state + n + i)};
+  int64_t i = begin;
+  for (; i + kFloatLanes <= end; i += kFloatLanes) {
+    const Complex<VF> factor{hn::LoadU(d, a + i), hn::LoadU(d, a + n + i)};
+    Complex<VF> x{hn::LoadU(d, state + i), hn::LoadU(d, state + n + i)};
     for (int64_t t = 0; t < steps; ++t) x = diagonal_step(factor, x, v + t * 2 * n + i, n);
     hn::StoreU(x.re, d, state + i);
     hn::StoreU(x.im, d, state + n + i);
   }
-  for (; i < n; ++i) {
+  for (; i < end; ++i) {
     float re = state[i], im = state[n + i];
     for (int64_t t = 0; t < steps; ++t) {
       float* now = v + t * 2 * n + i;
@@ -172,8 +247,9 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
   HWY_DYNAMIC_DISPATCH(bank_scan_all)(bank, group, u, steps, state, y);
 }
 
-void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state) {
-  HWY_DYNAMIC_DISPATCH(diagonal_scan_all)(a, n, steps, v, state);
+void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
+                   float* state) {
+  HWY_DYNAMIC_DISPATCH(diagonal_scan_all)(a, n, begin, end, steps, v, state);
 }
 
 namespace reference {
@@ -196,16 +272,15 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
       double out = bank.d[channel] * in;
       Value feedback = 0;
       for (int64_t i = 0; bank.rank_one && i < bank.n; ++i) {
-        feedback += value_at(rows + i * row + 4 * pair, kBankLanes) *
+        feedback += value_at(rows + i * row + 3 * pair, kBankLanes) *
                     value_at(state + i * pair + j, kBankLanes);
       }
       for (int64_t i = 0; i < bank.n; ++i) {
         const float* at = rows + i * row;
         float* x = state + i * pair + j;
-        Value next = value_at(at, kBankLanes) * value_at(x, kBankLanes) +
-                     value_at(at + pair, kBankLanes) * in;
-        if (bank.rank_one) next += value_at(at + 3 * pair, kBankLanes) * feedback;
-        out += (value_at(at + 2 * pair, kBankLanes) * next).real();
+        const Value drive = bank.rank_one ? value_at(at + 2 * pair, kBankLanes) : 1.0;
+        Value next = value_at(at, kBankLanes) * value_at(x, kBankLanes) + drive * in + feedback;
+        out += (value_at(at + pair, kBankLanes) * next).real();
         x[0] = static_cast<float>(next.real());
         x[kBankLanes] = static_cast<float>(next.imag());
       }
@@ -214,9 +289,10 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
   }
 }
 
-void diagonal_scan(const float* a, int64_t n, int64_t steps, float* v, float* state) {
+void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
+                   float* state) {
   for (int64_t t = 0; t < steps; ++t) {
-    for (int64_t i = 0; i < n; ++i) {
+    for (int64_t i = begin; i < end; ++i) {
       float* now = v + t * 2 * n + i;
       const Value x = value_at(a + i, n) * value_at(state + i, n) + value_at(now, n);
       now[0] = state[i] = static_cast<float>(x.real());

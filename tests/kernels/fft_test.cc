@@ -97,6 +97,27 @@ TEST_CASE("an inverse real transform leaves alone what must be real", "[kernels]
   }
 }
 
+TEST_CASE("sums of complex products agree with the reference", "[kernels][fft]") {
+  for_each_target([](const std::string& target) {
+    for (const int64_t n : testing::sizes()) {
+      for (const int64_t count : {0, 1, 5}) {
+        INFO(target << " n=" << n << " count=" << count);
+        const int64_t step = 2 * n + 3;
+        const std::vector<float> x = random_floats(5 * step, -1.0f, 1.0f, 1);
+        const std::vector<float> w = random_floats(5 * step, -1.0f, 1.0f, 2);
+        std::vector<float> want(static_cast<size_t>(2 * n));
+        Guarded<float> y(2 * n, 1);
+        // The first factors from the last on.
+        const float* last = x.data() + std::max<int64_t>(count - 1, 0) * step;
+        sum_products_complex(last, -step, w.data(), step, count, n, y.data());
+        reference::sum_products_complex(last, -step, w.data(), step, count, n, want.data());
+        CHECK(largest_difference(y.data(), want.data(), 2 * n) < 2e-6);
+        CHECK(y.intact());
+      }
+    }
+  });
+}
+
 TEST_CASE("transforms of impossible lengths are refused", "[kernels][fft]") {
   CHECK_THROWS_AS(ops::Fft(0), Error);
   CHECK_THROWS_AS(ops::RealFft(0), Error);

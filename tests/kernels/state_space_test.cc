@@ -62,10 +62,14 @@ TEST_CASE("diagonal_scan agrees with the reference", "[kernels][state_space]") {
         std::vector<float> v = random_floats(steps * 2 * n, -1.0f, 1.0f, 2);
         std::vector<float> state = random_floats(2 * n, -1.0f, 1.0f, 3);
         std::vector<float> expected = v, expected_state = state;
-        diagonal_scan(a.data(), n, steps, v.data(), state.data());
-        reference::diagonal_scan(a.data(), n, steps, expected.data(), expected_state.data());
-        CHECK(all_close(v, expected));
-        CHECK(all_close(state, expected_state));
+        const int64_t middle = n / 3;
+        for (const auto& [begin, end] : {std::pair(int64_t{0}, middle), std::pair(middle, n)}) {
+          diagonal_scan(a.data(), n, begin, end, steps, v.data(), state.data());
+          reference::diagonal_scan(a.data(), n, begin, end, steps, expected.data(),
+                                   expected_state.data());
+          CHECK(all_close(v, expected));
+          CHECK(all_close(state, expected_state));
+        }
       }
     }
   });

@@ -142,58 +142,89 @@ class Rglru final : public Layer {
   // h is [batch, width] and holds the last step's when it returns.
   Sequence scan(Run& run, const Sequence& x, float* h, uint8_t* started) const {
     const ChannelSpec spec = output_spec(x.spec(), run.constants());
-    const int64_t units = fields_.units, width = fields_.width();
+    const int64_t width = fields_.width();
     const DType compute = spec.dtype;
     const Sequence y = run.output_like(x, spec);
     const float* in = ops::as_floats(run, x, compute);
     const float* input_gates = gates(run, input_gate_, x, compute);
     const float* a_gates = gates(run, a_gate_, x, compute);
-    const Coefficients to{run.scratch<float>(width), run.scratch<float>(width),
-                          run.scratch<float>(width)};
-    float* gated = run.scratch<float>(width);
-    for (int64_t step = 0; step < x.steps(); ++step) {
-      const int64_t b = step / x.time, t = step % x.time;
-      coefficients(a_gates + step * width, t == 0 && !*started, compute, to);
-      multiply(in + step * units, input_gates + step * width, gated, compute);
-      multiply(gated, to.scale, gated, compute);
-      float* now = h + b * width;
-      for (int64_t j = 0; j < width; ++j) now[j] = to.a[j] * now[j] + gated[j];
-      std::byte* out = y.frame(b, t);
-      ops::convert(now, DType::kFloat32, out, compute, width);
-      if (!fields_.only_real) std::memset(out + y.frame_bytes() / 2, 0, y.frame_bytes() / 2);
-    }
+    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
+    const int64_t grain = 16 + kUpdates / std::max<int64_t>(x.steps(), 1);
+    ops::for_ranges_with_scratch(
+        run, width, grain, 4 * width, [&](int64_t begin, int64_t end, float* scratch) {
+          recur({x, begin, end - begin, compute}, *started != 0,
+                {in + begin, input_gates + begin, a_gates + begin}, scratch, h + begin, y);
+        });
     if (x.time > 0) *started = 1;
     return y;
   }
 
+  // Some of the numbers of the state, for all steps of x.
+  struct Part {
+    const Sequence& x;
+    int64_t begin;
+    int64_t count;
+    DType compute;
+  };
+
+  // Where the first step's numbers of a part are, in x and in the gates.
+  struct Inputs {
+    const float* x;
+    const float* gate;
+    const float* a_gate;
+  };
+
+  // `scratch` has four numbers for each of the part.
+  void recur(const Part& part, bool started, const Inputs& inputs, float* scratch, float* h,
+             const Sequence& y) const {
+    const int64_t count = part.count, width = fields_.width(), time = part.x.time;
+    const Coefficients to{scratch, scratch + count, scratch + 2 * count};
+    float* gated = scratch + 3 * count;
+    for (int64_t step = 0; step < part.x.steps(); ++step) {
+      const int64_t b = step / time, t = step % time;
+      coefficients(part, inputs.a_gate + step * width, t == 0 && !started, to);
+      multiply(part, inputs.x + step * fields_.units, inputs.gate + step * width, gated);
+      multiply(part, gated, to.scale, gated);
+      float* now = h + b * width;
+      for (int64_t j = 0; j < count; ++j) now[j] = to.a[j] * now[j] + gated[j];
+      const auto size = static_cast<int64_t>(size_of(part.compute));
+      std::byte* out = y.frame(b, t) + part.begin * size;
+      ops::convert(now, DType::kFloat32, out, part.compute, count);
+      if (!fields_.only_real) {
+        std::memset(out + width * size, 0, static_cast<size_t>(count * size));
+      }
+    }
+  }
+
   // Every result is rounded to `compute`, as the reference computes.
-  void coefficients(const float* gate, bool first, DType compute, const Coefficients& to) const {
-    const int64_t width = fields_.width();
+  void coefficients(const Part& part, const float* gate, bool first, const Coefficients& to) const {
+    const int64_t count = part.count;
+    const DType compute = part.compute;
     if (first) {
-      std::fill(to.a, to.a + width, 0.0f);
-      std::fill(to.scale, to.scale + width, 1.0f);
+      std::fill(to.a, to.a + count, 0.0f);
+      std::fill(to.scale, to.scale + count, 1.0f);
       return;
     }
     const Parameters& parameters = is_half(compute) ? in_half_ : in_float_;
     float* a = to.a;
-    multiply(gate, parameters.decay.data(), a, compute);  // log |a|
+    multiply(part, gate, parameters.decay.data() + part.begin, a);  // log |a|
     // sqrt(1 - |a|^2)
-    kernels::binary_scalar(Binary::kMultiply, a, 2, to.scale, width);
-    ops::activate(to.scale, width, {Unary::kExp}, compute);
-    kernels::binary_scalar(Binary::kMultiply, to.scale, -1, to.scale, width);
-    kernels::binary_scalar(Binary::kAdd, to.scale, 1, to.scale, width);
-    ops::round_to(compute, to.scale, width);
-    ops::activate(to.scale, width, {Unary::kSqrt}, compute);
-    ops::activate(a, width, {Unary::kExp}, compute);
+    kernels::binary_scalar(Binary::kMultiply, a, 2, to.scale, count);
+    ops::activate(to.scale, count, {Unary::kExp}, compute);
+    kernels::binary_scalar(Binary::kMultiply, to.scale, -1, to.scale, count);
+    kernels::binary_scalar(Binary::kAdd, to.scale, 1, to.scale, count);
+    ops::round_to(compute, to.scale, count);
+    ops::activate(to.scale, count, {Unary::kSqrt}, compute);
+    ops::activate(a, count, {Unary::kExp}, compute);
     if (fields_.only_real) return;
-    multiply(gate, parameters.phase.data(), to.cosine, compute);
-    ops::activate(to.cosine, width, {Unary::kCos}, compute);
-    multiply(a, to.cosine, a, compute);
+    multiply(part, gate, parameters.phase.data() + part.begin, to.cosine);
+    ops::activate(to.cosine, count, {Unary::kCos}, compute);
+    multiply(part, a, to.cosine, a);
   }
 
-  void multiply(const float* a, const float* b, float* y, DType compute) const {
-    kernels::binary(Binary::kMultiply, a, b, y, fields_.width());
-    ops::round_to(compute, y, fields_.width());
+  static void multiply(const Part& part, const float* a, const float* b, float* y) {
+    kernels::binary(Binary::kMultiply, a, b, y, part.count);
+    ops::round_to(part.compute, y, part.count);
   }
 
   Fields fields_;

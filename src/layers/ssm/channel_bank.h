@@ -12,9 +12,9 @@ namespace sl {
 // Systems as kernels::Bank has them, one for each channel.
 class ChannelBank {
  public:
-  // One channel's coefficients, n of each; q and r only of rank one.
+  // One channel's coefficients, n of each; b and r only of rank one.
   struct System {
-    std::vector<complex128> a, b, c, q, r;
+    std::vector<complex128> a, c, b, r;
   };
 
   ChannelBank(int64_t n, bool rank_one, std::vector<float> d)
@@ -29,27 +29,44 @@ class ChannelBank {
 
   void set(int64_t channel, const System& system) {
     put(channel, 0, system.a);
-    put(channel, 1, system.b);
-    put(channel, 2, system.c);
+    put(channel, 1, system.c);
     if (!rank_one_) return;
-    put(channel, 3, system.q);
-    put(channel, 4, system.r);
+    put(channel, 2, system.b);
+    put(channel, 3, system.r);
   }
 
   // x is float32; `state` has state_shape.
   void scan(const Run& run, const Sequence& x, float* state, const Sequence& y) const {
+    scan(run, x.floats(), x.batch, x.time, state, y.floats());
+  }
+
+  // What each channel makes of a one and then zeros: [length, channels].
+  std::vector<float> impulse_response(const Run& run, int64_t length) const {
+    std::vector<float> u(static_cast<size_t>(length * channels())), y(u.size());
+    std::vector<float> state(static_cast<size_t>(state_shape(1).size()));
+    std::fill_n(u.begin(), channels(), 1.0f);
+    scan(run, u.data(), 1, length, state.data(), y.data());
+    return y;
+  }
+
+ private:
+  void scan(const Run& run, const float* x, int64_t batch, int64_t time, float* state,
+            float* y) const {
+    // So few steps of all channels stay in the cache.
+    constexpr int64_t kSteps = 128;
     const kernels::Bank bank{coefficients_.data(), d_.data(), channels(), n_, rank_one_};
     const int64_t group_state = n_ * 2 * kernels::kBankLanes;
-    ops::for_ranges(run, x.batch * groups(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t i = begin; i < end; ++i) {
-        const int64_t from = i / groups() * x.time * channels();
-        kernels::bank_scan(bank, i % groups(), x.floats() + from, x.time, state + i * group_state,
-                           y.floats() + from);
+    ops::for_ranges(run, batch * groups(), 1, [&](int64_t begin, int64_t end) {
+      for (int64_t t = 0; t < time; t += kSteps) {
+        for (int64_t i = begin; i < end; ++i) {
+          const int64_t from = (i / groups() * time + t) * channels();
+          kernels::bank_scan(bank, i % groups(), x + from, std::min(kSteps, time - t),
+                             state + i * group_state, y + from);
+        }
       }
     });
   }
 
- private:
   void put(int64_t channel, int64_t field, const std::vector<complex128>& values) {
     constexpr int64_t kLanes = kernels::kBankLanes;
     const int64_t row = kernels::bank_row(rank_one_);

@@ -3,6 +3,7 @@
 // h = exp(dt A) h + dt B u, y = (C . h + D u) silu(z).
 #include <nlohmann/json.hpp>
 
+#include "core/ring.h"
 #include "kernels/depthwise.h"
 #include "layers/builder.h"
 #include "ops/elementwise.h"
@@ -88,25 +89,57 @@ class Mamba final : public Layer {
   }
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    declaration.state("conv", DType::kFloat32, {input.batch, fields_.d_conv - 1, inner_});
+    declaration.within("conv", "conv",
+                       [&] { Ring::declare(declaration, ring(), input.batch, input.time); });
     declaration.state("h", DType::kFloat32, {input.batch, fields_.d_state, inner_});
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
-    const int64_t history = x.batch * (fields_.d_conv - 1) * inner_;
-    const int64_t size = x.batch * fields_.d_state * inner_;
-    auto* state = run.scratch<float>(history + size);
-    std::fill(state, state + history + size, 0.0f);
-    return scan(run, x, state, state + history);
+    const int64_t frames = before() + x.time, size = x.batch * fields_.d_state * inner_;
+    auto* padded = run.scratch<float>(x.batch * frames * inner_);
+    auto* h = run.scratch<float>(size);
+    std::fill(h, h + size, 0.0f);
+    return run_block(run, x, h, [&](const float* in) {
+      for (int64_t b = 0; b < x.batch; ++b) {
+        float* to = padded + b * frames * inner_;
+        std::fill(to, to + before() * inner_, 0.0f);
+        copy_inner(in + b * x.time * 2 * inner_, x.time, to + before() * inner_);
+      }
+      return Frames{padded, frames};
+    });
   }
 
   Sequence step(Run& run, const Sequence& x) const override {
-    auto* history = run.state<float>();
+    Ring history(run, ring());
     auto* h = run.state<float>();
-    return scan(run, x, history, h);
+    return run_block(run, x, h, [&](const float* in) {
+      for (int64_t b = 0; b < x.batch; ++b) {
+        copy_inner(in + b * x.time * 2 * inner_, x.time,
+                   reinterpret_cast<float*>(history.incoming(b)));
+        std::fill_n(history.incoming_mask(b), x.time, uint8_t{1});
+      }
+      history.push(x.batch, x.time);
+      return Frames{reinterpret_cast<const float*>(history.newest(0, before() + x.time)),
+                    history.batch_pitch()};
+    });
   }
 
  private:
+  // What is convolved: of each item the frames before, and then its own; `pitch` frames from one
+  // item to the next.
+  struct Frames {
+    const float* u;
+    int64_t pitch;
+  };
+
+  // What the recurrence reads, of all steps.
+  struct Drive {
+    const float* u;           // [inner]
+    const float* dt;          // [inner]
+    const float* parameters;  // a row of dt's own inputs, B and C
+    float* gates;             // [2 inner], of which the second half
+  };
+
   static int64_t model_size(const WeightScope& weights) {
     const Tensor out = weights.child("out_proj").get_any("weight");
     return out.shape.rank() == 2 ? out.shape[0] : 1;  // another rank fails where it is read
@@ -130,64 +163,87 @@ class Mamba final : public Layer {
     return bias.empty() ? nullptr : bias.data();
   }
 
-  // u = silu(conv(u)), of all steps: [batch, time, inner]. The first half of each row of `in` is u.
-  float* convolve(Run& run, const Sequence& x, const float* in, float* history) const {
-    const int64_t before = fields_.d_conv - 1;
-    auto* padded = run.scratch<float>((before + x.time) * inner_);
+  int64_t before() const { return fields_.d_conv - 1; }
+  RingSpec ring() const { return {{DType::kFloat32, {inner_}}, before(), 0, true}; }
+
+  // The first halves of rows.
+  void copy_inner(const float* in, int64_t steps, float* out) const {
+    for (int64_t t = 0; t < steps; ++t) std::copy_n(in + t * 2 * inner_, inner_, out + t * inner_);
+  }
+
+  // u = silu(conv(u)), of all steps: [batch, time, inner].
+  const float* convolve(Run& run, const Sequence& x, const Frames& frames) const {
     auto* u = run.scratch<float>(x.steps() * inner_);
-    for (int64_t b = 0; b < x.batch; ++b) {
-      float* past = history + b * before * inner_;
-      std::copy_n(past, before * inner_, padded);
-      for (int64_t t = 0; t < x.time; ++t) {
-        std::copy_n(in + (b * x.time + t) * 2 * inner_, inner_, padded + (before + t) * inner_);
-        kernels::depthwise(padded + t * inner_, inner_, conv_.data(), data(conv_bias_),
-                           fields_.d_conv, inner_, 1, u + (b * x.time + t) * inner_);
+    ops::for_steps(run, x.steps(), inner_, [&](int64_t begin, int64_t end) {
+      for (int64_t step = begin; step < end; ++step) {
+        const float* from = frames.u + (step / x.time * frames.pitch + step % x.time) * inner_;
+        kernels::depthwise(from, inner_, conv_.data(), data(conv_bias_), fields_.d_conv, inner_, 1,
+                           u + step * inner_);
       }
-      std::copy_n(padded + x.time * inner_, before * inner_, past);
-    }
-    kernels::unary(Unary::kSwish, u, u, x.steps() * inner_, 0);
+      kernels::unary(Unary::kSwish, u + begin * inner_, u + begin * inner_, (end - begin) * inner_,
+                     0);
+    });
     return u;
   }
 
-  // One step of the recurrence: y = C . h + D u. `work` has [2, inner].
-  void recur(const float* u, const float* dt, const float* b, const float* c, float* work, float* h,
-             float* y) const {
+  // One step of `count` channels from the first one of `u`, `dt`, `d`, `a` and `h` on:
+  // y = C . h + D u. `work` has [2, count].
+  void recur(const float* u, const float* dt, const float* d, const float* a, const float* b,
+             int64_t count, float* work, float* h, float* y) const {
     float* factor = work;
-    float* drive = work + inner_;
-    kernels::binary(Binary::kMultiply, dt, u, drive, inner_);
-    kernels::binary(Binary::kMultiply, d_.data(), u, y, inner_);
-    for (int64_t n = 0; n < fields_.d_state; ++n, h += inner_) {
-      kernels::binary(Binary::kMultiply, dt, a_.data() + n * inner_, factor, inner_);
-      kernels::unary(Unary::kExp, factor, factor, inner_, 0);
-      kernels::binary(Binary::kMultiply, h, factor, h, inner_);
-      kernels::axpy(b[n], drive, h, inner_);
-      kernels::axpy(c[n], h, y, inner_);
+    float* drive = work + count;
+    const float* c = b + fields_.d_state;
+    kernels::binary(Binary::kMultiply, dt, u, drive, count);
+    kernels::binary(Binary::kMultiply, d, u, y, count);
+    for (int64_t n = 0; n < fields_.d_state; ++n, h += inner_, a += inner_) {
+      kernels::binary(Binary::kMultiply, dt, a, factor, count);
+      kernels::unary(Unary::kExp, factor, factor, count, 0);
+      kernels::binary(Binary::kMultiply, h, factor, h, count);
+      kernels::axpy(b[n], drive, h, count);
+      kernels::axpy(c[n], h, y, count);
     }
   }
 
-  Sequence scan(Run& run, const Sequence& input, float* history, float* h) const {
+  // All steps of the channels [begin, end), gated. `work` has [2, end - begin].
+  void scan(const Sequence& x, const Drive& drive, int64_t begin, int64_t end, float* work,
+            float* h, float* out) const {
+    const int64_t count = end - begin, row = rank_ + 2 * fields_.d_state;
+    for (int64_t step = 0; step < x.steps(); ++step) {
+      const int64_t at = step * inner_ + begin;
+      float* gate = drive.gates + step * 2 * inner_ + inner_ + begin;
+      recur(drive.u + at, drive.dt + at, d_.data() + begin, a_.data() + begin,
+            drive.parameters + step * row + rank_, count, work,
+            h + step / x.time * fields_.d_state * inner_ + begin, out + at);
+      kernels::unary(Unary::kSwish, gate, gate, count, 0);
+      kernels::binary(Binary::kMultiply, out + at, gate, out + at, count);
+    }
+  }
+
+  // `frames_of` makes Frames of the rows that in_proj gives, whose first halves are u. `h` is the
+  // state before and after.
+  template <typename FramesOf>
+  Sequence run_block(Run& run, const Sequence& input, float* h, FramesOf&& frames_of) const {
+    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
     const Sequence y = run.output_like(input, input.spec());
     const Sequence x = ops::mask_invalid(run, input);
-    const int64_t steps = x.steps(), states = fields_.d_state, row = rank_ + 2 * states;
+    const int64_t steps = x.steps(), row = rank_ + 2 * fields_.d_state;
     auto* in = run.scratch<float>(steps * 2 * inner_);
     auto* parameters = run.scratch<float>(steps * row);
     auto* dt = run.scratch<float>(steps * inner_);
     auto* gated = run.scratch<float>(steps * inner_);
-    auto* work = run.scratch<float>(2 * inner_);
     in_.apply(run, x.floats(), model_, steps, data(in_bias_), false, in, 2 * inner_);
-    const float* u = convolve(run, x, in, history);
+    const float* u = convolve(run, x, frames_of(in));
     x_.apply(run, u, inner_, steps, nullptr, false, parameters, row);
     dt_.apply(run, parameters, row, steps, dt_bias_.data(), false, dt, inner_);
-    kernels::unary(Unary::kSoftplus, dt, dt, steps * inner_, 0);
-    for (int64_t step = 0; step < steps; ++step) {
-      const float* b = parameters + step * row + rank_;
-      float* gate = in + step * 2 * inner_ + inner_;
-      float* out = gated + step * inner_;
-      recur(u + step * inner_, dt + step * inner_, b, b + states, work,
-            h + step / x.time * states * inner_, out);
-      kernels::unary(Unary::kSwish, gate, gate, inner_, 0);
-      kernels::binary(Binary::kMultiply, out, gate, out, inner_);
-    }
+    ops::for_steps(run, steps, inner_, [&](int64_t begin, int64_t end) {
+      kernels::unary(Unary::kSoftplus, dt + begin * inner_, dt + begin * inner_,
+                     (end - begin) * inner_, 0);
+    });
+    const int64_t grain = 16 + kUpdates / std::max<int64_t>(steps * fields_.d_state, 1);
+    ops::for_ranges_with_scratch(run, inner_, grain, 2 * inner_,
+                                 [&](int64_t begin, int64_t end, float* work) {
+                                   scan(x, {u, dt, parameters, in}, begin, end, work, h, gated);
+                                 });
     out_.apply(run, gated, inner_, steps, data(out_bias_), false, y.floats(), model_);
     return y;
   }

@@ -2,8 +2,11 @@
 // diag(Lambda) - p p^H, made discrete by the bilinear rule. That of a diagonal matrix plus one of
 // rank one is such a matrix again (Woodbury), so that a step takes O(state_size). `c` belongs to
 // the kernel truncated at kernel_length; the recurrence goes on past it.
+#include "kernels/complex_matrix.h"
 #include "layers/ssm/channel_bank.h"
 #include "layers/ssm/state_space_layer.h"
+#include "ops/long_convolution.h"
+#include "ops/per_size.h"
 
 namespace sl {
 namespace {
@@ -22,9 +25,9 @@ class Matrix {
 
   Matrix squared() const {
     Matrix out(n_);
-    for (size_t i = 0; i < n_; ++i) {
-      for (size_t k = 0; k < n_; ++k) out.add_row(i, at(i, k), *this, k, 0);
-    }
+    const kernels::ComplexMatrix self{re_.data(), im_.data()};
+    kernels::multiply_matrices(self, self, static_cast<int64_t>(n_), out.re_.data(),
+                               out.im_.data());
     return out;
   }
 
@@ -52,8 +55,13 @@ class Matrix {
   std::vector<double> re_, im_;
 };
 
+// x = (diag(a) + q r^T) x + b u
+struct LowRank {
+  std::vector<complex128> a, q, r, b;
+};
+
 // diag(a) + q r^T
-Matrix dense(const ChannelBank::System& system) {
+Matrix dense(const LowRank& system) {
   Matrix out(system.a.size());
   for (size_t i = 0; i < out.size(); ++i) {
     for (size_t j = 0; j < out.size(); ++j) {
@@ -64,7 +72,7 @@ Matrix dense(const ChannelBank::System& system) {
 }
 
 // m (diag(a) + q r^T), in O(n^2).
-void multiply(Matrix& m, const ChannelBank::System& system) {
+void multiply(Matrix& m, const LowRank& system) {
   for (size_t i = 0; i < m.size(); ++i) {
     complex128 sum = 0;
     for (size_t j = 0; j < m.size(); ++j) sum += m.at(i, j) * system.q[j];
@@ -75,7 +83,7 @@ void multiply(Matrix& m, const ChannelBank::System& system) {
 }
 
 // (diag(a) + q r^T)^exponent, by squares: only they take O(n^3).
-Matrix power(const ChannelBank::System& system, int64_t exponent) {
+Matrix power(const LowRank& system, int64_t exponent) {
   constexpr int64_t kCheapExponent = 16;
   int bits = 0;
   while (exponent >> bits > kCheapExponent) ++bits;
@@ -112,8 +120,8 @@ std::vector<complex128> solve(Matrix m, std::vector<complex128> b) {
 }
 
 // c^H (I - A^length)^-1
-std::vector<complex128> untruncated(const std::vector<complex128>& c,
-                                    const ChannelBank::System& system, int64_t length) {
+std::vector<complex128> untruncated(const std::vector<complex128>& c, const LowRank& system,
+                                    int64_t length) {
   const Matrix p = power(system, length);
   Matrix transposed(p.size());
   std::vector<complex128> right(c.size());
@@ -122,6 +130,23 @@ std::vector<complex128> untruncated(const std::vector<complex128>& c,
     for (size_t j = 0; j < p.size(); ++j) transposed.set(i, j, (i == j ? 1.0 : 0.0) - p.at(j, i));
   }
   return solve(std::move(transposed), std::move(right));
+}
+
+// The same system with q = 1, its states divided by those of q. One that is next to zero makes no
+// difference as a value that is not.
+ChannelBank::System normalized(const LowRank& from, std::vector<complex128> c) {
+  constexpr double kNextToZero = 1e-12;
+  double most = 0;
+  for (const complex128& q : from.q) most = std::max(most, std::abs(q));
+  const double least = most > 0 ? kNextToZero * most : 1.0;
+  ChannelBank::System out{from.a, std::move(c), from.b, from.r};
+  for (size_t i = 0; i < from.q.size(); ++i) {
+    const complex128 scale = std::abs(from.q[i]) < least ? least : from.q[i];
+    out.c[i] *= scale;
+    out.b[i] /= scale;
+    out.r[i] *= scale;
+  }
+  return out;
 }
 
 class S4 final : public StateSpaceLayer {
@@ -136,9 +161,17 @@ class S4 final : public StateSpaceLayer {
   };
 
   S4(Fields fields, const Init& init)
-      : StateSpaceLayer(channels_of(init.weights)), bank_(make_bank(fields, init.weights)) {}
+      : StateSpaceLayer(channels_of(init.weights)),
+        fields_(fields),
+        bank_(make_bank(fields, init.weights)) {}
 
  private:
+  // A step of a transform takes the time of so many values of state.
+  static constexpr int64_t kTransformStates = 16;
+  // Kernels are kept for whole sequences of up to kernel_length or so many steps: longer ones go
+  // through the recurrence.
+  static constexpr int64_t kLongKernel = 8192;
+
   // One channel's weights.
   struct Continuous {
     std::vector<complex128> lambda, p, b, c;
@@ -147,13 +180,40 @@ class S4 final : public StateSpaceLayer {
 
   Shape state_shape(int64_t batch) const override { return bank_.state_shape(batch); }
 
+  void whole(Run& run, const Sequence& x, const Sequence& y) const override {
+    if (x.time > std::max(fields_.kernel_length, kLongKernel) || !pays(x.time)) {
+      StateSpaceLayer::whole(run, x, y);
+      return;
+    }
+    const int64_t length = kept_length(x.time);
+    const auto make = [&] {
+      const std::vector<float> kernel = bank_.impulse_response(run, length);
+      return ops::LongConvolution(run, kernel.data(), length, channels());
+    };
+    convolutions_.get(length, make).apply(run, x, y);
+  }
+
+  // Whether transforms, of whole blocks, are faster than the recurrence.
+  bool pays(int64_t steps) const {
+    return checked_product(steps, fields_.state_size) >
+           checked_product(round_up(steps, ops::LongConvolution::kBlock), kTransformStates);
+  }
+
+  // Of the kernel for that many steps: one of few.
+  int64_t kept_length(int64_t steps) const {
+    int64_t length = ops::LongConvolution::kBlock;
+    while (length < steps) length *= 2;
+    const bool covered = steps <= fields_.kernel_length && fields_.kernel_length < length;
+    return covered ? round_up(fields_.kernel_length, ops::LongConvolution::kBlock) : length;
+  }
+
   void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
     bank_.scan(run, x, state, y);
   }
 
   // With g = 1 / (2 / step - Lambda): (2 / step - A)^-1 = diag(g) - g p (g p^*)^T / (1 + p^H g p).
   static ChannelBank::System discrete(const Continuous& from, int64_t length) {
-    ChannelBank::System out;
+    LowRank out;
     complex128 norm = 1, along = 0;
     std::vector<complex128> g;
     for (size_t i = 0; i < from.p.size(); ++i) {
@@ -167,8 +227,7 @@ class S4 final : public StateSpaceLayer {
       out.q.push_back(-4.0 / from.step * g[i] * from.p[i] / norm);
       out.b.push_back(2.0 * g[i] * (from.b[i] - from.p[i] * along / norm));
     }
-    out.c = untruncated(from.c, out, length);
-    return out;
+    return normalized(out, untruncated(from.c, out, length));
   }
 
   ChannelBank make_bank(const Fields& fields, const WeightScope& weights) const {
@@ -198,7 +257,9 @@ class S4 final : public StateSpaceLayer {
     return bank;
   }
 
+  Fields fields_;
   ChannelBank bank_;
+  ops::PerSize<ops::LongConvolution> convolutions_;  // by kernel length
 };
 
 SL_REGISTER_LAYER(S4);

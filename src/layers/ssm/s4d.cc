@@ -46,8 +46,8 @@ class S4D final : public StateSpaceLayer {
         const complex128 lambda(-std::exp(static_cast<double>(re[i])), im[i]);
         const auto [a, b] = discretize(lambda, step, fields.method);
         system.a.push_back(a);
-        system.b.push_back(b);
-        system.c.push_back(2.0 * c[i]);
+        // The input enters unscaled: its factor can as well be the output's.
+        system.c.push_back(2.0 * b * c[i]);
       }
       bank.set(h, system);
     }

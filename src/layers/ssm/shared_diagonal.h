@@ -57,16 +57,25 @@ class SharedDiagonal : public StateSpaceLayer {
   Shape state_shape(int64_t batch) const override { return {batch, 2, n_}; }
 
   void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
+    constexpr int64_t kStates = 16;
+    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
+    const int64_t grain = 1 + kUpdates / (kStates * std::max<int64_t>(x.time, 1));
     const int64_t row = 2 * n_;
     float* v = run.scratch<float>(x.steps() * row);
     in_.apply(run, x.floats(), channels(), x.steps(), nullptr, false, v, row);
     for (int64_t b = 0; b < x.batch; ++b) {
-      kernels::diagonal_scan(a_.data(), n_, x.time, v + b * x.time * row, state + b * row);
+      // Parts of whole vectors and cache lines.
+      ops::for_ranges(run, ceil_div(n_, kStates), grain, [&](int64_t begin, int64_t end) {
+        kernels::diagonal_scan(a_.data(), n_, begin * kStates, std::min(end * kStates, n_), x.time,
+                               v + b * x.time * row, state + b * row);
+      });
     }
-    for (int64_t t = 0; t < x.steps(); ++t) {
-      kernels::binary(kernels::Binary::kMultiply, x.floats() + t * channels(), d_.data(),
-                      y.floats() + t * channels(), channels());
-    }
+    ops::for_steps(run, x.steps(), channels(), [&](int64_t begin, int64_t end) {
+      for (int64_t t = begin; t < end; ++t) {
+        kernels::binary(kernels::Binary::kMultiply, x.floats() + t * channels(), d_.data(),
+                        y.floats() + t * channels(), channels());
+      }
+    });
     out_.apply(run, v, row, x.steps(), nullptr, true, y.floats(), channels());
   }
 

@@ -30,14 +30,15 @@ class StateSpaceLayer : public Layer {
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
-    const int64_t size = state_shape(x.batch).size();
-    auto* state = run.scratch<float>(size);
-    std::fill(state, state + size, 0.0f);
-    return masked_scan(run, x, state);
+    const Sequence y = run.output_like(x, x.spec());
+    whole(run, ops::mask_invalid(run, x), y);
+    return y;
   }
 
   Sequence step(Run& run, const Sequence& x) const override {
-    return masked_scan(run, x, run.state<float>());
+    const Sequence y = run.output_like(x, x.spec());
+    scan(run, ops::mask_invalid(run, x), run.state<float>(), y);
+    return y;
   }
 
  protected:
@@ -46,15 +47,15 @@ class StateSpaceLayer : public Layer {
   int64_t channels() const { return channels_; }
   virtual Shape state_shape(int64_t batch) const = 0;
   // y has its mask already.
+  virtual void whole(Run& run, const Sequence& x, const Sequence& y) const {
+    const int64_t size = state_shape(x.batch).size();
+    auto* state = run.scratch<float>(size);
+    std::fill(state, state + size, 0.0f);
+    scan(run, x, state, y);
+  }
   virtual void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const = 0;
 
  private:
-  Sequence masked_scan(Run& run, const Sequence& x, float* state) const {
-    const Sequence y = run.output_like(x, x.spec());
-    scan(run, ops::mask_invalid(run, x), state, y);
-    return y;
-  }
-
   int64_t channels_;
 };
 

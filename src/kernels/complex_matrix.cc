@@ -1,0 +1,110 @@
+#include "kernels/complex_matrix.h"
+
+#include "kernels/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/complex_matrix.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+HWY_BEFORE_NAMESPACE();
+namespace sl::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+namespace hn = hwy::HWY_NAMESPACE;
+
+#if HWY_HAVE_FLOAT64
+using DWide = hn::ScalableTag<double>;
+using DOne = hn::CappedTag<double, 1>;
+
+template <class D>
+constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
+
+// kRows rows of the result, of kVectors vectors each, held in registers. A begins at the first row,
+// B and the result at the first column.
+template <class D, int kRows, int kVectors>
+HWY_INLINE void run_tile(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im) {
+  const D d;
+  hn::Vec<D> sum_re[kRows][kVectors], sum_im[kRows][kVectors];
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) sum_re[r][v] = sum_im[r][v] = hn::Zero(d);
+  }
+  for (int64_t k = 0; k < n; ++k) {
+    for (int v = 0; v < kVectors; ++v) {
+      const auto b_re = hn::LoadU(d, b.re + k * n + v * kLanes<D>);
+      const auto b_im = hn::LoadU(d, b.im + k * n + v * kLanes<D>);
+      for (int r = 0; r < kRows; ++r) {
+        const auto a_re = hn::Set(d, a.re[r * n + k]), a_im = hn::Set(d, a.im[r * n + k]);
+        sum_re[r][v] = hn::NegMulAdd(a_im, b_im, hn::MulAdd(a_re, b_re, sum_re[r][v]));
+        sum_im[r][v] = hn::MulAdd(a_im, b_re, hn::MulAdd(a_re, b_im, sum_im[r][v]));
+      }
+    }
+  }
+  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kVectors; ++v) {
+      hn::StoreU(sum_re[r][v], d, re + r * n + v * kLanes<D>);
+      hn::StoreU(sum_im[r][v], d, im + r * n + v * kLanes<D>);
+    }
+  }
+}
+
+template <int kRows>
+HWY_INLINE void run_rows(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im) {
+  constexpr int kVectors = 2;
+  const auto columns_from = [&](int64_t j) { return ComplexMatrix{b.re + j, b.im + j}; };
+  int64_t j = 0;
+  for (; j + kVectors * kLanes<DWide> <= n; j += kVectors * kLanes<DWide>) {
+    run_tile<DWide, kRows, kVectors>(a, columns_from(j), n, re + j, im + j);
+  }
+  for (; j < n; ++j) run_tile<DOne, kRows, 1>(a, columns_from(j), n, re + j, im + j);
+}
+#endif  // HWY_HAVE_FLOAT64
+
+}  // namespace
+
+void multiply_matrices_all(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im) {
+#if HWY_HAVE_FLOAT64
+  constexpr int kRows = 2;
+  int64_t i = 0;
+  for (; i + kRows <= n; i += kRows) {
+    run_rows<kRows>({a.re + i * n, a.im + i * n}, b, n, re + i * n, im + i * n);
+  }
+  for (; i < n; ++i) run_rows<1>({a.re + i * n, a.im + i * n}, b, n, re + i * n, im + i * n);
+#else
+  reference::multiply_matrices(a, b, n, re, im);
+#endif
+}
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sl::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace sl::kernels {
+
+HWY_EXPORT(multiply_matrices_all);
+
+void multiply_matrices(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im) {
+  HWY_DYNAMIC_DISPATCH(multiply_matrices_all)(a, b, n, re, im);
+}
+
+namespace reference {
+
+void multiply_matrices(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im) {
+  for (int64_t i = 0; i < n; ++i) {
+    for (int64_t j = 0; j < n; ++j) {
+      double sum_re = 0, sum_im = 0;
+      for (int64_t k = 0; k < n; ++k) {
+        sum_re += a.re[i * n + k] * b.re[k * n + j] - a.im[i * n + k] * b.im[k * n + j];
+        sum_im += a.re[i * n + k] * b.im[k * n + j] + a.im[i * n + k] * b.re[k * n + j];
+      }
+      re[i * n + j] = sum_re;
+      im[i * n + j] = sum_im;
+    }
+  }
+}
+
+}  // namespace reference
+}  // namespace sl::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,298 @@
+// State-space layers beyond the recorded cases: sequences far longer than the kernels that are made
+// of them, against the recurrence in double precision.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <complex>
+#include <functional>
+#include <limits>
+#include <numbers>
+#include <random>
+
+#include "cli/compare.h"
+#include "cli/runner.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Value = std::complex<double>;
+using Values = std::vector<Value>;
+using Square = std::vector<Values>;
+
+constexpr int64_t kChannels = 3;
+constexpr size_t kStates = 24;  // stored ones
+
+// That of the recorded cases of S4.
+constexpr cli::Tolerance kTolerance{2e-4, 2e-4};
+
+// One channel: x = a x + b u, y = Re(c . x) + d u.
+struct System {
+  Square a;
+  Values b, c;
+  double d;
+};
+
+Values times(const Square& m, const Values& x) {
+  Values y(m.size());
+  for (size_t i = 0; i < m.size(); ++i) {
+    for (size_t j = 0; j < m.size(); ++j) y[i] += m[i][j] * x[j];
+  }
+  return y;
+}
+
+Square product(const Square& a, const Square& b) {
+  Square y(a.size(), Values(a.size()));
+  for (size_t i = 0; i < a.size(); ++i) {
+    for (size_t k = 0; k < a.size(); ++k) {
+      for (size_t j = 0; j < a.size(); ++j) y[i][j] += a[i][k] * b[k][j];
+    }
+  }
+  return y;
+}
+
+// By Gauss and Jordan, of matrices that need no pivots.
+Square inverse(Square m) {
+  Square y(m.size(), Values(m.size()));
+  for (size_t i = 0; i < m.size(); ++i) y[i][i] = 1;
+  for (size_t k = 0; k < m.size(); ++k) {
+    const Value pivot = m[k][k];
+    for (size_t j = 0; j < m.size(); ++j) {
+      m[k][j] /= pivot;
+      y[k][j] /= pivot;
+    }
+    for (size_t i = 0; i < m.size(); ++i) {
+      const Value factor = m[i][k];
+      if (i == k) continue;
+      for (size_t j = 0; j < m.size(); ++j) {
+        m[i][j] -= factor * m[k][j];
+        y[i][j] -= factor * y[k][j];
+      }
+    }
+  }
+  return y;
+}
+
+// Weights of a trained model's kind, as the recorded cases have them.
+class Weights {
+ public:
+  Tensor add(const char* name, std::vector<int64_t> dims,
+             const std::function<double(size_t)>& make) {
+    Tensor tensor = cli::make_array(SL_FLOAT32, std::move(dims));
+    for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, make(static_cast<size_t>(i)));
+    const sl_sequence view = tensor.view();
+    cli::check([&](sl_error* e) {
+      return sl_weights_add(weights_.get(), (std::string("params.") + name).c_str(), &view, e);
+    });
+    return tensor;
+  }
+  double normal(double scale) { return scale * normal_(rng_); }
+  double uniform(double from, double to) {
+    return std::uniform_real_distribution<double>(from, to)(rng_);
+  }
+  cli::Layer layer(const std::string& config, int num_threads) const {
+    sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+    options.num_threads = num_threads;
+    return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+      return sl_layer_create(config.data(), config.size(), weights_.get(), &options, out, e);
+    });
+  }
+
+ private:
+  std::mt19937 rng_{7};
+  std::normal_distribution<double> normal_;
+  cli::Weights weights_ = cli::make<sl_weights>(sl_weights_create);
+};
+
+Value pair_at(const Tensor& x, size_t index) {
+  return {x.at(static_cast<int64_t>(2 * index)).real(),
+          x.at(static_cast<int64_t>(2 * index + 1)).real()};
+}
+
+double real_at(const Tensor& x, size_t index) { return x.at(static_cast<int64_t>(index)).real(); }
+
+double frequency(size_t i) { return std::numbers::pi * static_cast<double>(i % kStates); }
+
+std::vector<System> add_s4(Weights& weights, int64_t kernel_length) {
+  constexpr auto kN = static_cast<int64_t>(kStates);
+  const auto near = [&](double scale) {
+    return [&, scale](size_t) { return weights.normal(scale); };
+  };
+  const Tensor re = weights.add("lambda_re", {kChannels, kN},
+                                [&](size_t) { return -0.5 + weights.normal(0.01); });
+  const Tensor im = weights.add("lambda_im", {kChannels, kN},
+                                [&](size_t i) { return frequency(i) + weights.normal(0.01); });
+  // Where p is zero a state has no feedback; the last channel has none at all.
+  const Tensor p = weights.add("p", {kChannels, kN, 2}, [&](size_t i) {
+    return i / 2 % kStates == 2 || i / 2 / kStates == 2 ? 0 : weights.normal(0.7);
+  });
+  const Tensor b = weights.add("b", {kChannels, kN, 2}, near(1));
+  const Tensor c = weights.add("c", {kChannels, kN, 2}, near(0.5));
+  const Tensor log_step =
+      weights.add("log_step", {kChannels}, [&](size_t) { return weights.uniform(-6, -3); });
+  const Tensor d = weights.add("d", {kChannels}, near(1));
+  std::vector<System> systems;
+  for (size_t h = 0; h < static_cast<size_t>(kChannels); ++h) {
+    const double twice = 2 / std::exp(real_at(log_step, h));
+    Square plus(kStates, Values(kStates)), minus = plus;
+    Values in(kStates), out(kStates);
+    for (size_t i = 0; i < kStates; ++i) {
+      const size_t at = h * kStates + i;
+      in[i] = 2.0 * pair_at(b, at);
+      out[i] = std::conj(pair_at(c, at));
+      for (size_t j = 0; j < kStates; ++j) {
+        Value a = -pair_at(p, at) * std::conj(pair_at(p, h * kStates + j));
+        if (i == j) a += Value(real_at(re, at), real_at(im, at));
+        plus[i][j] = (i == j ? twice : 0) + a;
+        minus[i][j] = (i == j ? twice : 0) - a;
+      }
+    }
+    const Square inverted = inverse(minus), a = product(inverted, plus);
+    Square rest(kStates, Values(kStates)), power = rest;  // (I - a^length)^T
+    for (size_t i = 0; i < kStates; ++i) power[i][i] = 1;
+    for (int64_t i = 0; i < kernel_length; ++i) power = product(power, a);
+    for (size_t i = 0; i < kStates; ++i) {
+      for (size_t j = 0; j < kStates; ++j) rest[i][j] = (i == j ? 1.0 : 0.0) - power[j][i];
+    }
+    systems.push_back({a, times(inverted, in), times(inverse(rest), out), real_at(d, h)});
+  }
+  return systems;
+}
+
+std::vector<System> add_s4d(Weights& weights) {
+  constexpr auto kN = static_cast<int64_t>(kStates);
+  const Tensor re = weights.add("log_neg_lambda_re", {kChannels, kN},
+                                [&](size_t) { return -0.7 + weights.normal(0.1); });
+  const Tensor im = weights.add("lambda_im", {kChannels, kN},
+                                [&](size_t i) { return frequency(i) + weights.normal(0.01); });
+  const Tensor c =
+      weights.add("c", {kChannels, kN, 2}, [&](size_t) { return weights.normal(0.5); });
+  const Tensor log_step =
+      weights.add("log_step", {kChannels}, [&](size_t) { return weights.uniform(-6, -3); });
+  const Tensor d = weights.add("d", {kChannels}, [&](size_t) { return weights.normal(1); });
+  std::vector<System> systems;
+  for (size_t h = 0; h < static_cast<size_t>(kChannels); ++h) {
+    System system{Square(kStates, Values(kStates)), Values(kStates), Values(kStates),
+                  real_at(d, h)};
+    for (size_t i = 0; i < kStates; ++i) {
+      const size_t at = h * kStates + i;
+      const Value lambda(-std::exp(real_at(re, at)), real_at(im, at));
+      system.a[i][i] = std::exp(std::exp(real_at(log_step, h)) * lambda);
+      system.b[i] = (system.a[i][i] - 1.0) / lambda;
+      system.c[i] = 2.0 * pair_at(c, at);
+    }
+    systems.push_back(system);
+  }
+  return systems;
+}
+
+Tensor expected(const std::vector<System>& systems, const Tensor& x) {
+  Tensor y = x;
+  for (int64_t i = 0; i < x.batch() * kChannels; ++i) {
+    const System& system = systems[static_cast<size_t>(i % kChannels)];
+    Values state(kStates);
+    for (int64_t t = 0; t < x.time(); ++t) {
+      const int64_t at = (i / kChannels * x.time() + t) * kChannels + i % kChannels;
+      const double u = x.valid(i / kChannels, t) ? x.at(at).real() : 0;
+      state = times(system.a, state);
+      double out = system.d * u;
+      for (size_t n = 0; n < kStates; ++n) {
+        state[n] += system.b[n] * u;
+        out += (system.c[n] * state[n]).real();
+      }
+      y.set(at, out);
+    }
+  }
+  return y;
+}
+
+// Random, with steps that are not there and hold NaN.
+cli::Input input_of(int64_t batch, int64_t time) {
+  std::mt19937 rng(3);
+  cli::Input input{cli::make_sequence(SL_FLOAT32, {batch, time, kChannels}), {}};
+  std::normal_distribution<double> normal;
+  for (int64_t i = 0; i < batch * time; ++i) {
+    const bool valid = i % 97 != 60;
+    input.x.mask[static_cast<size_t>(i)] = valid ? 1 : 0;
+    for (int64_t c = 0; c < kChannels; ++c) {
+      input.x.set(i * kChannels + c,
+                  valid ? normal(rng) : std::numeric_limits<double>::quiet_NaN());
+    }
+  }
+  return input;
+}
+
+void check_layer(const cli::Layer& layer, const std::vector<System>& systems, int64_t batch,
+                 int64_t time) {
+  INFO("batch=" << batch << " time=" << time);
+  const cli::Input input = input_of(batch, time);
+  const Tensor want = expected(systems, input.x);
+  CHECK(cli::compare_sequences(cli::apply(layer.get(), input), want, kTolerance).reason == "");
+}
+
+void check_steps(const cli::Layer& layer, const std::vector<System>& systems, int64_t time) {
+  const cli::Input input = input_of(1, time);
+  const Tensor want = expected(systems, input.x);
+  cli::Stepper::Options blocks;
+  blocks.blocks_per_step = 1000;
+  CHECK(cli::compare_sequences(cli::Stepper(layer.get(), input, blocks).run_all(), want, kTolerance)
+            .reason == "");
+}
+
+TEST_CASE("S4 goes on past its kernel, however it is run", "[ssm]") {
+  constexpr int64_t kKernel = 2500;
+  const std::string config = R"({"type":"S4","state_size":24,"kernel_length":2500})";
+  Weights weights;
+  const std::vector<System> systems = add_s4(weights, kKernel);
+  for (const int threads : {1, 2}) {
+    INFO(threads << " threads");
+    const cli::Layer layer = weights.layer(config, threads);
+    // Scanned, one block of a transform, some of them, the whole kernel, past it, and far past it.
+    for (const int64_t time : {40, 700, 1024, 2300, 2500, 6000}) {
+      check_layer(layer, systems, 2, time);
+    }
+    check_layer(layer, systems, 1, 100000);
+  }
+  check_steps(weights.layer(config, 1), systems, 100000);
+}
+
+TEST_CASE("S4D goes on and on, however it is run", "[ssm]") {
+  Weights weights;
+  const std::vector<System> systems = add_s4d(weights);
+  const cli::Layer layer = weights.layer(R"({"type":"S4D","state_size":48})", 2);
+  check_layer(layer, systems, 2, 100);
+  check_layer(layer, systems, 1, 100000);
+  check_steps(layer, systems, 100000);
+}
+
+TEST_CASE("scans give the same on any number of threads", "[ssm]") {
+  struct Case {
+    const char* config;
+    int64_t channels;
+  };
+  for (const Case& c :
+       {Case{R"({"type":"LRU","state_size":70})", 5}, Case{R"({"type":"Mamba"})", 40},
+        Case{R"({"type":"RGLRU","units":128,"num_heads":2})", 128},
+        Case{R"({"type":"RGLRU","units":128,"num_heads":1,"only_real":false})", 128}}) {
+    INFO(c.config);
+    std::mt19937 rng(11);
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 700, c.channels}, rng), {}};
+    const cli::Weights weights = make_weights(
+        c.config, {{"", {c.channels, {}, {}}}, {"out_proj", {1, {}, {c.channels, 2 * c.channels}}}},
+        rng);
+    const auto output = [&](int num_threads) {
+      sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+      options.num_threads = num_threads;
+      const std::string config = c.config;
+      const auto layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+        return sl_layer_create(config.data(), config.size(), weights.get(), &options, out, e);
+      });
+      return cli::apply(layer.get(), input);
+    };
+    const Tensor want = output(1);
+    CHECK(cli::compare_bits(output(3), want).reason == "");
+    CHECK(std::isfinite(want.at(want.size() - 1).real()));
+  }
+}
+
+}  // namespace
+}  // namespace sl::testing
