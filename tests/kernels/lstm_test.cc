@@ -25,8 +25,8 @@ TEST_CASE("lstm_cell agrees with the reference", "[kernels][lstm]") {
         Guarded<float> actual_c(units, units % 3);
         Guarded<float> actual_h(units, units % 5);
         std::copy(c.begin(), c.end(), actual_c.data());
-        reference::lstm_cell(z.data(), c.data(), h.data(), units);
-        lstm_cell(z.data(), actual_c.data(), actual_h.data(), units);
+        reference::lstm_cell(z.data(), units, c.data(), h.data(), units);
+        lstm_cell(z.data(), units, actual_c.data(), actual_h.data(), units);
         for (int64_t j = 0; j < units; ++j) {
           CHECK(close(actual_c[j], c[static_cast<size_t>(j)], 1e-6, 5e-7));
           CHECK(close(actual_h[j], h[static_cast<size_t>(j)], 1e-6, 5e-7));
@@ -47,7 +47,7 @@ TEST_CASE("lstm_cell keeps NaN within its unit", "[kernels][lstm]") {
       std::vector<float> c(static_cast<size_t>(units), 0.5f);
       std::vector<float> h(static_cast<size_t>(units), 0.0f);
       z[static_cast<size_t>(bad)] = std::numeric_limits<float>::quiet_NaN();
-      lstm_cell(z.data(), c.data(), h.data(), units);
+      lstm_cell(z.data(), units, c.data(), h.data(), units);
       for (int64_t j = 0; j < units; ++j) {
         CHECK(std::isnan(h[static_cast<size_t>(j)]) == (j == bad % units));
       }

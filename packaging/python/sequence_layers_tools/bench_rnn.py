@@ -3,8 +3,9 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.bench_rnn
 
 All have the same weights and are checked to make the same outputs. Everything runs in this process,
-in rounds that take turns. Times are of the wall clock, by default the best round's: the one that
-the rest of the machine disturbs least. Peers that cannot be imported are left out.
+in rounds that take turns. The time of one thread is its CPU time, that of more by the wall clock;
+the best round is the one that the rest of the machine disturbs least. Peers that cannot be imported
+are left out.
 
 Steps are a loop in Python, as each library lets it be written cheapest: one call of ctypes on
 structs made before, ONNX Runtime's IO binding with the carry going from buffer to buffer, PyTorch's
@@ -223,10 +224,10 @@ class _Torch:
     def whole(self) -> None:
         self._torch.set_num_threads(self._threads)
         with self._torch.inference_mode():
-            self._y = self._module(self._x)[0]
+            self._whole = self._module(self._x)[0]
 
     def whole_output(self) -> np.ndarray:
-        return self._y[:, 0].numpy()
+        return self._whole[:, 0].numpy()
 
     def start(self) -> None:
         self._torch.set_num_threads(self._threads)
@@ -265,11 +266,12 @@ def _check(runners: list, steps: int) -> None:
         np.testing.assert_allclose(whole, want, rtol=0, atol=1e-4, err_msg=r.name)
 
 
-def _seconds(run: Callable[[], None]) -> float:
+def _seconds(run: Callable[[], None], threads: int) -> float:
+    clock = time.thread_time if threads == 1 else time.perf_counter
     time.sleep(_PAUSE)
-    start = time.perf_counter()
+    start = clock()
     run()
-    return time.perf_counter() - start
+    return clock() - start
 
 
 def _measure(kind: str, units: int, args: argparse.Namespace) -> None:
@@ -284,11 +286,11 @@ def _measure(kind: str, units: int, args: argparse.Namespace) -> None:
     for _ in range(args.rounds):
         for threads, group in runners.items():
             for r in group:
-                seconds = _seconds(r.whole)
+                seconds = _seconds(r.whole, threads)
                 times.setdefault(('whole', threads), {}).setdefault(r.name, []).append(seconds)
             for r in group:
                 r.start()
-                seconds = _seconds(functools.partial(r.steps, args.steps))
+                seconds = _seconds(functools.partial(r.steps, args.steps), threads)
                 times.setdefault(('steps', threads), {}).setdefault(r.name, []).append(seconds)
     for (way, threads), by_name in sorted(times.items(), reverse=True):
         _report(f'{kind} | {units} | {way} | {threads}', by_name, args.steps)
