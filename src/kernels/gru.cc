@@ -9,7 +9,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/simd_math_inl.h"
+#include "kernels/simd_gates_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -24,8 +24,8 @@ struct Gates {
 };
 
 HWY_INLINE VF next_h(const Gates& z, const Gates& u, VF h) {
-  const VF keep = sigmoid_vector(hn::Add(z.z, u.z));
-  const VF n = tanh_vector(hn::MulAdd(sigmoid_vector(hn::Add(z.r, u.r)), u.n, z.n));
+  const VF keep = gate_sigmoid(hn::Add(z.z, u.z));
+  const VF n = gate_tanh(hn::MulAdd(gate_sigmoid(hn::Add(z.r, u.r)), u.n, z.n));
   return hn::MulAdd(keep, h, hn::NegMulAdd(keep, n, n));
 }
 

@@ -9,7 +9,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/simd_math_inl.h"
+#include "kernels/simd_gates_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -25,10 +25,10 @@ struct Gates {
 };
 
 HWY_INLINE VF next_c(const Gates& z, VF c) {
-  return hn::MulAdd(sigmoid_vector(z.f), c, hn::Mul(sigmoid_vector(z.i), tanh_vector(z.g)));
+  return hn::MulAdd(gate_sigmoid(z.f), c, hn::Mul(gate_sigmoid(z.i), gate_tanh(z.g)));
 }
 
-HWY_INLINE VF next_h(const Gates& z, VF c) { return hn::Mul(sigmoid_vector(z.o), tanh_vector(c)); }
+HWY_INLINE VF next_h(const Gates& z, VF c) { return hn::Mul(gate_sigmoid(z.o), gate_tanh(c)); }
 
 }  // namespace
 

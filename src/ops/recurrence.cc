@@ -10,6 +10,9 @@ namespace {
 // Weights that a thread reads in some microseconds.
 constexpr int64_t kGrain = 1 << 15;
 
+// Rows of a product that are worth its blocks.
+constexpr int64_t kRows = 96;
+
 }  // namespace
 
 int64_t unit_parts(const Run& run, int64_t units, int64_t weights) {
@@ -22,6 +25,11 @@ int64_t unit_parts(const Run& run, int64_t units, int64_t weights) {
 Units unit_part(int64_t units, int64_t parts, int64_t i) {
   const int64_t group = kernels::column_group(), groups = units / group;
   return {groups * i / parts * group, groups * (i + 1) / parts * group};
+}
+
+int64_t steps_at_once(const Run& run, int64_t steps, int64_t rows, int64_t parts) {
+  if (parts == 1 && run.parallel().num_threads() > 1) return std::max<int64_t>(1, steps);
+  return std::clamp<int64_t>(kRows / std::max<int64_t>(1, rows), 1, std::max<int64_t>(1, steps));
 }
 
 void apply_gates(const Run& run, const Linear& linear, int64_t units, Units some, const float* x,

@@ -24,6 +24,10 @@ int64_t unit_parts(const Run& run, int64_t units, int64_t weights);
 // The i-th of those parts, of whole groups of columns.
 Units unit_part(int64_t units, int64_t parts, int64_t i);
 
+// For how many of the steps to make the inputs' part at once, of `rows` rows each: what is made
+// stays in the cache until it is used. All, if the product alone goes to threads.
+int64_t steps_at_once(const Run& run, int64_t steps, int64_t rows, int64_t parts);
+
 // Calls fn(step, Units) for all steps, one after the other.
 template <typename Fn>
 void recur(const Run& run, int64_t steps, int64_t units, int64_t parts, Fn&& fn) {

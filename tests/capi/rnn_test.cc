@@ -336,10 +336,10 @@ std::vector<float> applied(const sl_layer* layer, std::vector<float> x, int64_t 
 
 // Wide enough for threads to share the units.
 TEST_CASE("a recurrence is the same on any number of threads, and in steps", "[rnn]") {
-  constexpr int64_t kBatch = 2, kTime = 17, kWide = 256;
+  constexpr int64_t kBatch = 2, kTime = 15, kWide = 256;  // too few rows for oneDNN
   const std::vector<float> x = ramp(kBatch * kTime * kWide);
   std::vector<uint8_t> mask(kBatch * kTime, 1);
-  for (const size_t hole : {3u, 9u, 30u, 33u}) mask[hole] = 0;
+  for (const size_t hole : {3u, 9u, 20u, 29u}) mask[hole] = 0;
   for (const std::string zoneout : {"", R"(,"zoneout_probability":0.5)"}) {
     for (const std::string layer : {R"({"type":"LSTM","units":256@})",
                                     R"({"type":"RNN","cell":{"type":"GRUCell","features":256@}})",

@@ -28,11 +28,11 @@ class Cell {
   // Floats of one row's projection, and of scratch for `rows` rows.
   virtual int64_t projection_size(const Shape& input) const = 0;
   virtual int64_t scratch_size(const Shape& input, int64_t rows) const = 0;
-  // z = what the input alone contributes.
-  virtual void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
-                       float* scratch, float* z) const = 0;
-  // Whether `advance` can be told to make some of the units only.
+  // Whether it can be told to make some of the units only.
   virtual bool has_parts(const ChannelSpec&) const { return false; }
+  // z = what the input alone contributes to some units.
+  virtual void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
+                       ops::Units some, float* scratch, float* z) const = 0;
   // One step of `rows` rows, of some units: c becomes the next one, from h is made next_h, another
   // array. z is used up.
   virtual void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input,

@@ -116,7 +116,7 @@ class ConvLstmCell final : public Cell {
     return positions(input) * (std::max(input_.inputs(), recurrent_.inputs()) + gates_);
   }
 
-  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
+  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input, ops::Units,
                float* scratch, float* z) const override {
     const int64_t count = positions(input.shape);
     for (int64_t row = 0; row < rows; ++row) {

@@ -113,13 +113,18 @@ class DenseCell final : public Cell {
     return rows * (gates_ + 1) * fields_.features;
   }
 
-  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input, float*,
-               float* z) const override {
+  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
+               ops::Units some, float*, float* z) const override {
     const DType dtype = compute(input.dtype);
     const int64_t size = gates_ * fields_.features;
     // Of the sum of both biases nothing is rounded in float32; a GRU's or MGU's stay apart.
     const std::vector<float>& bias =
         fields_.kind == Kind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
+    if (is_plain(dtype)) {
+      ops::apply_gates(run, input_, fields_.features, some, x, input_.inputs(), rows, bias.data(),
+                       false, z, size);
+      return;
+    }
     product(run, input_, x, input_.inputs(), rows, bias.data(), z, size, dtype);
   }
 

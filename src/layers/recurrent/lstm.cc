@@ -105,17 +105,15 @@ class Lstm final : public Layer {
     const int64_t units = fields_.units, gates = 4 * units;
     const Sequence y = run.output_like(x, spec);
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
-    // All steps' input projections at once; those of invalid steps may be NaN and are not looked
-    // at.
-    float* z = run.scratch<float>(x.steps() * gates);
-    const float* bias = bias_.empty() || halves ? nullptr : bias_.data();
-    input_.apply(run, ops::as_floats(run, x, compute), input_.inputs(), x.steps(), bias, false, z,
-                 gates);
-    const Carry carry = carry_of(run, x, c, h, halves);
+    const float* in = ops::as_floats(run, x, compute);
     // Rounded or with other activations it is not split: that takes longer anyway.
     const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
+    const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
+    float* z = run.scratch<float>(x.batch * at_once * gates);
+    const Carry carry = carry_of(run, x, c, h, halves);
     ops::recur(run, x.time, units, parts, [&](int64_t t, ops::Units some) {
-      advance(run, x, t, some, z, carry, compute);
+      if (t % at_once == 0) project(run, x, in, t, at_once, some, z, compute);
+      advance(run, x, t, some, z + t % at_once * gates, at_once * gates, carry, compute);
       for (int64_t b = 0; b < x.batch; ++b) {
         const float* made = carry.next_h(t) + b * units + some.begin;
         std::copy_n(made, some.size(), out + (b * x.time + t) * units + some.begin);
@@ -150,18 +148,34 @@ class Lstm final : public Layer {
            fields_.recurrent_activation.op == Unary::kSigmoid;
   }
 
-  // Step t of some units; z has the input projections of all steps.
-  void advance(Run& run, const Sequence& x, int64_t t, ops::Units some, float* z,
+  // z = the input projections of the steps from t on, each item's `at_once` steps apart. Those of
+  // invalid steps may be NaN and are not looked at.
+  void project(Run& run, const Sequence& x, const float* in, int64_t t, int64_t at_once,
+               ops::Units some, float* z, DType compute) const {
+    const int64_t inputs = input_.inputs(), gates = 4 * fields_.units;
+    // In halves the bias comes after the rounded sum.
+    const float* bias = bias_.empty() || compute != DType::kFloat32 ? nullptr : bias_.data();
+    const bool all = at_once == x.time;
+    const int64_t products = all ? 1 : x.batch;
+    const int64_t rows = all ? x.steps() : std::min(at_once, x.time - t);
+    for (int64_t b = 0; b < products; ++b) {
+      ops::apply_gates(run, input_, fields_.units, some, in + (b * x.time + t) * inputs, inputs,
+                       rows, bias, false, z + b * at_once * gates, gates);
+    }
+  }
+
+  // Step t of some units; z has its input projections, of items that far apart.
+  void advance(Run& run, const Sequence& x, int64_t t, ops::Units some, float* z, int64_t z_stride,
                const Carry& carry, DType compute) const {
-    const int64_t units = fields_.units, gates = 4 * units, begin = some.begin;
+    const int64_t units = fields_.units, begin = some.begin;
     const float* last = carry.last_h(t);
     // One pass over the weights for the whole batch.
     if (compute == DType::kFloat32) {
-      ops::apply_gates(run, recurrent_, units, some, last, units, x.batch, nullptr, true,
-                       z + t * gates, x.time * gates);
+      ops::apply_gates(run, recurrent_, units, some, last, units, x.batch, nullptr, true, z,
+                       z_stride);
     }
     for (int64_t b = 0; b < x.batch; ++b) {
-      float* at = z + (b * x.time + t) * gates;
+      float* at = z + b * z_stride;
       float* c = carry.c + b * units;
       float* h = carry.next_h(t) + b * units;
       if (carry.old_c) std::copy_n(c + begin, some.size(), carry.old_c + b * units + begin);

@@ -161,15 +161,20 @@ class Rnn final : public Layer {
     float* out = spec.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
     const Packing p = pack(run, x);
     const float* rows = gather(run, x, p);
-    float* z = run.scratch<float>(x.steps() * z_size);
-    float* scratch = run.scratch<float>(cell_->scratch_size(input.shape, x.steps()));
-    cell_->project(run, rows, p.rows(), input, scratch, z);
+    const int64_t parts = cell_->has_parts(input) ? ops::unit_parts(run, size, size * z_size) : 1;
+    const int64_t at_once = ops::steps_at_once(run, x.time, x.batch, parts);
+    float* z = run.scratch<float>(at_once * x.batch * z_size);
+    float* scratch = run.scratch<float>(cell_->scratch_size(input.shape, at_once * x.batch));
     const Carry carry = sorted(run, c, h, x.batch, size, p);
     if (p.rows() < x.steps()) std::fill(out, out + y.size(), 0.0f);
-    const int64_t parts = cell_->has_parts(input) ? ops::unit_parts(run, size, size * z_size) : 1;
     ops::recur(run, p.steps, size, parts, [&](int64_t k, ops::Units some) {
+      const int64_t first = p.starts[k - k % at_once];
+      if (k % at_once == 0) {
+        const int64_t count = p.starts[std::min(p.steps, k + at_once)] - first;
+        cell_->project(run, rows + first * input.shape.size(), count, input, some, scratch, z);
+      }
       keep_c(carry, p.active(k), size, some);
-      cell_->advance(run, z + p.starts[k] * z_size, p.active(k), input, some, carry.c,
+      cell_->advance(run, z + (p.starts[k] - first) * z_size, p.active(k), input, some, carry.c,
                      carry.last_h(k), carry.next_h(k), scratch);
       for (int64_t i = 0; i < p.active(k); ++i) {
         const float* made = carry.next_h(k) + i * size + some.begin;
