@@ -252,17 +252,18 @@ def _make(kind, *arguments):
         return None
 
 
-def _check(runners: list, steps: int) -> None:
+def _check(runners: list, singles: int) -> None:
     want = None
     for r in runners:
         r.whole()
         r.start()
-        r.steps(steps)
+        r.steps(singles)
         whole = r.whole_output().copy()
-        np.testing.assert_allclose(r.last(), whole[-1], rtol=0, atol=1e-4, err_msg=r.name)
+        at = whole[singles - 1]
+        np.testing.assert_allclose(r.last(), at, rtol=0, atol=1e-4, err_msg=r.name)
         if want is None:
             want = whole
-            np.testing.assert_array_equal(r.last(), whole[-1], err_msg='a step is what a layer does')
+            np.testing.assert_array_equal(r.last(), at, err_msg='a step is what a layer does')
         np.testing.assert_allclose(whole, want, rtol=0, atol=1e-4, err_msg=r.name)
 
 
@@ -282,7 +283,7 @@ def _measure(kind: str, units: int, args: argparse.Namespace) -> None:
     }
     times = {}
     for group in runners.values():
-        _check(group, args.steps)
+        _check(group, args.singles)
     for _ in range(args.rounds):
         for threads, group in runners.items():
             for r in group:
@@ -290,10 +291,11 @@ def _measure(kind: str, units: int, args: argparse.Namespace) -> None:
                 times.setdefault(('whole', threads), {}).setdefault(r.name, []).append(seconds)
             for r in group:
                 r.start()
-                seconds = _seconds(functools.partial(r.steps, args.steps), threads)
+                seconds = _seconds(functools.partial(r.steps, args.singles), threads)
                 times.setdefault(('steps', threads), {}).setdefault(r.name, []).append(seconds)
     for (way, threads), by_name in sorted(times.items(), reverse=True):
-        _report(f'{kind} | {units} | {way} | {threads}', by_name, args.steps)
+        steps = args.steps if way == 'whole' else args.singles
+        _report(f'{kind} | {units} | {way} | {threads}', by_name, steps)
 
 
 def _report(case: str, times: dict[str, list[float]], steps: int) -> None:
@@ -324,13 +326,15 @@ def main() -> None:
     parser.add_argument('--units', nargs='+', type=int, default=[64, 256, 1024])
     parser.add_argument('--threads', nargs='+', type=int, default=[1, 2])
     parser.add_argument('--steps', type=int, default=1000)
+    parser.add_argument('--singles', type=int, default=1000, help='single steps, an even number')
     parser.add_argument('--rounds', type=int, default=11)
     parser.add_argument('--only', nargs='+', help='names of the libraries to time')
     args = parser.parse_args()
-    if args.steps % 2:
-        parser.error('--steps: expected an even number')
+    if args.singles % 2 or args.singles > args.steps:
+        parser.error('--singles: expected an even number, at most --steps')
 
-    print(f'us of a step, batch 1, {args.steps} steps, best (median) of {args.rounds} rounds;')
+    print(f'us of a step, batch 1, sequences of {args.steps} and {args.singles} single steps;')
+    print(f'best (median) of {args.rounds} rounds;')
     print(f'empty call {_empty_call():.2f} us; ratio: the fastest peer in our times')
     names = [k.name for k in (_Ours, _OnnxRuntime, _Torch) if not args.only or k.name in args.only]
     print(f'| layer | units | way | threads | {" | ".join(names)} | ratio |')
