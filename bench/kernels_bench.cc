@@ -257,7 +257,7 @@ void lstm(benchmark::State& state) {
   std::vector<float> c = ramp(units);
   std::vector<float> h(c.size());
   for (auto _ : state) {
-    lstm_cell(z.data(), c.data(), h.data(), units);
+    lstm_cell(z.data(), units, c.data(), h.data(), units);
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * units);

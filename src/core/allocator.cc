@@ -1,17 +1,39 @@
 #include "core/allocator.h"
 
+#ifdef __linux__
+#include <sys/mman.h>
+#endif
+
 #include <cstdlib>
 #include <utility>
 
 #include "core/status.h"
 
 namespace sl {
+namespace {
+
+// A block of many pages in large ones where the system has them: weights that are read from end to
+// end each step reach beyond what the CPU remembers of small ones.
+void* allocate(size_t size) {
+#ifdef __linux__
+  constexpr size_t kLargePage = size_t{1} << 21;
+  void* memory = nullptr;
+  if (size >= 2 * kLargePage) {
+    if (posix_memalign(&memory, kLargePage, size) != 0) return nullptr;
+    madvise(memory, size, MADV_HUGEPAGE);  // only advice: it may fail
+    return memory;
+  }
+#endif
+  return std::aligned_alloc(kAlignment, size);
+}
+
+}  // namespace
 
 Block::Block(size_t size, const Allocator& allocator)
     : allocator_(allocator), size_(align_up(size)) {
   if (size_ == 0) return;
   void* memory = allocator_.allocate ? allocator_.allocate(allocator_.user_data, size_, kAlignment)
-                                     : std::aligned_alloc(kAlignment, size_);
+                                     : sl::allocate(size_);
   if (!memory) fail(Code::kOutOfMemory, "no memory for {} bytes", size_);
   data_ = static_cast<std::byte*>(memory);
 }

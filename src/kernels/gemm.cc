@@ -287,6 +287,8 @@ HWY_INLINE void run_row_block(const Args& g, const Block& block, int64_t panels)
 
 }  // namespace
 
+int64_t column_group_all() { return kGroup * kPanel; }
+
 void gemm_all(const Args& g, int64_t m) {
   using gemm_detail::kDepthBlock;
   using gemm_detail::kRowBlock;
@@ -315,6 +317,7 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace sl::kernels {
 
+HWY_EXPORT(column_group_all);
 HWY_EXPORT(gemm_all);
 
 namespace {
@@ -322,6 +325,8 @@ using gemm_detail::kPanel;
 }  // namespace
 
 int64_t panel_width() { return kPanel; }
+
+int64_t column_group() { return HWY_DYNAMIC_DISPATCH(column_group_all)(); }
 
 int64_t packed_size(int64_t k, int64_t n) { return (n + kPanel - 1) / kPanel * kPanel * k; }
 

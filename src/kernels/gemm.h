@@ -12,6 +12,10 @@ namespace sl::kernels {
 // Size of the packed form of W [k, n], in floats.
 [[nodiscard]] int64_t packed_size(int64_t k, int64_t n);
 
+// Columns [begin, end) of W, both multiples of this or end = n, can be computed on their own, from
+// packed + begin * k, with the same result to the bit.
+[[nodiscard]] int64_t column_group();
+
 // Packs W[p, j] = w[p * row_stride + j * col_stride].
 void pack(const float* w, int64_t row_stride, int64_t col_stride, int64_t k, int64_t n,
           float* packed);

@@ -9,7 +9,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
-#include "kernels/simd_math_inl.h"
+#include "kernels/simd_gates_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -24,29 +24,30 @@ struct Gates {
 };
 
 HWY_INLINE VF next_h(const Gates& z, const Gates& u, VF h) {
-  const VF keep = sigmoid_vector(hn::Add(z.z, u.z));
-  const VF n = tanh_vector(hn::MulAdd(sigmoid_vector(hn::Add(z.r, u.r)), u.n, z.n));
+  const VF keep = gate_sigmoid(hn::Add(z.z, u.z));
+  const VF n = gate_tanh(hn::MulAdd(gate_sigmoid(hn::Add(z.r, u.r)), u.n, z.n));
   return hn::MulAdd(keep, h, hn::NegMulAdd(keep, n, n));
 }
 
 }  // namespace
 
-void gru_cell_all(const float* z, const float* u, float* h, int64_t units) {
+void gru_cell_all(const float* z, const float* u, int64_t stride, const float* h, float* next,
+                  int64_t units) {
   const DF d;
   int64_t j = 0;
   const auto whole = [&](const float* from) HWY_ATTR {
-    return Gates{hn::LoadU(d, from + j), hn::LoadU(d, from + units + j),
-                 hn::LoadU(d, from + 2 * units + j)};
+    return Gates{hn::LoadU(d, from + j), hn::LoadU(d, from + stride + j),
+                 hn::LoadU(d, from + 2 * stride + j)};
   };
   for (; j + kFloatLanes <= units; j += kFloatLanes)
-    hn::StoreU(next_h(whole(z), whole(u), hn::LoadU(d, h + j)), d, h + j);
+    hn::StoreU(next_h(whole(z), whole(u), hn::LoadU(d, h + j)), d, next + j);
   if (j == units) return;
   const int64_t rest = units - j;
   const auto some = [&](const float* from) HWY_ATTR {
-    return Gates{load_some(from + j, rest), load_some(from + units + j, rest),
-                 load_some(from + 2 * units + j, rest)};
+    return Gates{load_some(from + j, rest), load_some(from + stride + j, rest),
+                 load_some(from + 2 * stride + j, rest)};
   };
-  store_some(next_h(some(z), some(u), load_some(h + j, rest)), h + j, rest);
+  store_some(next_h(some(z), some(u), load_some(h + j, rest)), next + j, rest);
 }
 
 }  // namespace HWY_NAMESPACE
@@ -58,8 +59,9 @@ namespace sl::kernels {
 
 HWY_EXPORT(gru_cell_all);
 
-void gru_cell(const float* z, const float* u, float* h, int64_t units) {
-  if (units > 0) HWY_DYNAMIC_DISPATCH(gru_cell_all)(z, u, h, units);
+void gru_cell(const float* z, const float* u, int64_t stride, const float* h, float* next,
+              int64_t units) {
+  if (units > 0) HWY_DYNAMIC_DISPATCH(gru_cell_all)(z, u, stride, h, next, units);
 }
 
 namespace reference {
@@ -70,12 +72,13 @@ double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
 }  // namespace
 
-void gru_cell(const float* z, const float* u, float* h, int64_t units) {
+void gru_cell(const float* z, const float* u, int64_t stride, const float* h, float* next,
+              int64_t units) {
   for (int64_t j = 0; j < units; ++j) {
     const double r = sigmoid(static_cast<double>(z[j]) + u[j]);
-    const double keep = sigmoid(static_cast<double>(z[units + j]) + u[units + j]);
-    const double n = std::tanh(z[2 * units + j] + r * u[2 * units + j]);
-    h[j] = static_cast<float>((1 - keep) * n + keep * h[j]);
+    const double keep = sigmoid(static_cast<double>(z[stride + j]) + u[stride + j]);
+    const double n = std::tanh(z[2 * stride + j] + r * u[2 * stride + j]);
+    next[j] = static_cast<float>((1 - keep) * n + keep * h[j]);
   }
 }
 

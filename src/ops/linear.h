@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
+#include "core/allocator.h"
 #include "core/run.h"
 
 namespace sl::ops {
@@ -29,16 +29,21 @@ class Linear {
   // Rows of x may overlap.
   void apply(const Run& run, const float* x, int64_t x_stride, int64_t rows, const float* bias,
              bool accumulate, float* y, int64_t y_stride) const;
+  // Outputs [begin, end) alone, with the same sums, on the calling thread. Both are multiples of
+  // kernels::column_group(), or end is outputs(). bias and y are those of output 0.
+  void apply_columns(const float* x, int64_t x_stride, int64_t rows, int64_t begin, int64_t end,
+                     const float* bias, bool accumulate, float* y, int64_t y_stride) const;
 
  private:
   // oneDNN's copy of the weights, made by the first run that wants it.
   struct OneDnn;
 
+  const float* packed() const { return reinterpret_cast<const float*>(packed_.data()); }
   bool use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const;
 
   int64_t inputs_;
   int64_t outputs_;
-  std::vector<float> packed_;
+  Block packed_;  // floats
   std::unique_ptr<OneDnn> onednn_;
 };
 

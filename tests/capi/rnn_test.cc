@@ -334,6 +334,44 @@ std::vector<float> applied(const sl_layer* layer, std::vector<float> x, int64_t 
   return out;
 }
 
+// Wide enough for threads to share the units.
+TEST_CASE("a recurrence is the same on any number of threads, and in steps", "[rnn]") {
+  constexpr int64_t kBatch = 2, kTime = 15, kWide = 256;  // too few rows for oneDNN
+  const std::vector<float> x = ramp(kBatch * kTime * kWide);
+  std::vector<uint8_t> mask(kBatch * kTime, 1);
+  for (const size_t hole : {3u, 9u, 20u, 29u}) mask[hole] = 0;
+  for (const std::string zoneout : {"", R"(,"zoneout_probability":0.5)"}) {
+    for (const std::string layer : {R"({"type":"LSTM","units":256@})",
+                                    R"({"type":"RNN","cell":{"type":"GRUCell","features":256@}})",
+                                    R"({"type":"RNN","cell":{"type":"LSTMCell","features":256@},)"
+                                    R"("reverse":true})"}) {
+      std::string config = layer;
+      config.replace(config.find('@'), 1, zoneout);
+      INFO(config);
+      std::vector<std::vector<float>> made;
+      for (const int32_t threads : {1, 2, 3}) {
+        sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+        options.num_threads = threads;
+        const cli::Layer model = make_model(config, kWide, &options);
+        std::vector<float> in = x, out(x.size());
+        std::vector<uint8_t> in_mask = mask, out_mask(mask.size());
+        sl_sequence y = view(kBatch, kTime, kWide, out.data(), out_mask.data());
+        run_layer(model.get(), view(kBatch, kTime, kWide, in.data(), in_mask.data()), &y);
+        made.push_back(out);
+        int32_t steps = 0;
+        cli::check([&](sl_error* e) { return sl_layer_supports_step(model.get(), &steps, e); });
+        if (!steps) continue;
+        const std::vector<float> first(x.begin(), x.begin() + 3 * kWide);
+        const cli::State state = alloc_state(model.get(), kWide);
+        CHECK(stream(model.get(), state.get(), first, kWide, kWide) ==
+              std::vector<float>(out.begin(), out.begin() + 3 * kWide));
+      }
+      CHECK(made[1] == made[0]);
+      CHECK(made[2] == made[0]);
+    }
+  }
+}
+
 // A GRU's weights of units 3 under `prefix`, the same for the same seed.
 std::vector<Weight> gru_weights(const std::string& prefix, int64_t inputs, uint32_t seed) {
   std::mt19937 rng(seed);

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "kernels/gemm.h"
 
 namespace sl {
 namespace {
@@ -78,6 +79,28 @@ TEST_CASE("every backend multiplies alike", "[linear]") {
                         Problem(100, 130, 65), Problem(64, 256, 200)}) {
     CHECK(worst_error(p, backend, threads, !accumulate, accumulate) < 1e-5);
     CHECK(worst_error(p, backend, threads, false, accumulate) < 1e-5);
+  }
+}
+
+TEST_CASE("groups of columns have the same sums on their own", "[linear]") {
+  kernels::warm_dispatch();
+  const int64_t group = kernels::column_group();
+  const Problem p(3, 300, 3 * group + 21);
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  const Parallel parallel;
+  const Run run(Mode::kLayer, workspace, parallel, Constants());
+  const ops::Linear linear(p.w.data(), p.outputs, 1, p.inputs, p.outputs);
+  const int64_t cuts[] = {0, group, 3 * group, p.outputs};
+  for (const bool accumulate : {false, true}) {
+    std::vector<float> whole = p.start, parts = p.start;
+    linear.apply(run, p.x.data(), p.inputs, p.rows, p.bias.data(), accumulate, whole.data(),
+                 p.outputs);
+    for (size_t i = 0; i < 3; ++i) {
+      linear.apply_columns(p.x.data(), p.inputs, p.rows, cuts[i], cuts[i + 1], p.bias.data(),
+                           accumulate, parts.data(), p.outputs);
+    }
+    CHECK(whole == parts);
   }
 }
 

@@ -23,8 +23,8 @@ TEST_CASE("gru_cell agrees with the reference", "[kernels][gru]") {
         std::vector<float> h = random_floats(units, -2.0f, 2.0f, 3);
         Guarded<float> actual(units, units % 5);
         std::copy(h.begin(), h.end(), actual.data());
-        reference::gru_cell(z.data(), u.data(), h.data(), units);
-        gru_cell(z.data(), u.data(), actual.data(), units);
+        reference::gru_cell(z.data(), u.data(), units, h.data(), h.data(), units);
+        gru_cell(z.data(), u.data(), units, actual.data(), actual.data(), units);
         // Of float32 sums of that range.
         const double slack = 1e-6 + 1e-7 * static_cast<double>(range);
         for (int64_t j = 0; j < units; ++j)

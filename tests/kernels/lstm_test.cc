@@ -25,15 +25,33 @@ TEST_CASE("lstm_cell agrees with the reference", "[kernels][lstm]") {
         Guarded<float> actual_c(units, units % 3);
         Guarded<float> actual_h(units, units % 5);
         std::copy(c.begin(), c.end(), actual_c.data());
-        reference::lstm_cell(z.data(), c.data(), h.data(), units);
-        lstm_cell(z.data(), actual_c.data(), actual_h.data(), units);
+        reference::lstm_cell(z.data(), units, c.data(), h.data(), units);
+        lstm_cell(z.data(), units, actual_c.data(), actual_h.data(), units);
         for (int64_t j = 0; j < units; ++j) {
-          CHECK(close(actual_c[j], c[static_cast<size_t>(j)], 1e-6, 5e-7));
-          CHECK(close(actual_h[j], h[static_cast<size_t>(j)], 1e-6, 5e-7));
+          CHECK(close(actual_c[j], c[static_cast<size_t>(j)], 1e-6, 1e-6));
+          CHECK(close(actual_h[j], h[static_cast<size_t>(j)], 1e-6, 1e-6));
         }
         CHECK(actual_c.intact());
         CHECK(actual_h.intact());
       }
+    }
+  });
+}
+
+TEST_CASE("gates far off are wholly open or wholly closed", "[kernels][lstm]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    const float far[] = {20.0f, 3e8f, std::numeric_limits<float>::infinity()};
+    for (const float size : far) {
+      const float closed_open[] = {-size, size, 1.0f, size};
+      float c = 1e6f, h = 0;
+      lstm_cell(closed_open, 1, &c, &h, 1);
+      CHECK(c == 1e6f);
+      CHECK(h == 1.0f);
+      const float open_closed[] = {size, -size, -size, -size};
+      lstm_cell(open_closed, 1, &c, &h, 1);
+      CHECK(c == -1.0f);
+      CHECK(h == 0.0f);
     }
   });
 }
@@ -47,7 +65,7 @@ TEST_CASE("lstm_cell keeps NaN within its unit", "[kernels][lstm]") {
       std::vector<float> c(static_cast<size_t>(units), 0.5f);
       std::vector<float> h(static_cast<size_t>(units), 0.0f);
       z[static_cast<size_t>(bad)] = std::numeric_limits<float>::quiet_NaN();
-      lstm_cell(z.data(), c.data(), h.data(), units);
+      lstm_cell(z.data(), units, c.data(), h.data(), units);
       for (int64_t j = 0; j < units; ++j) {
         CHECK(std::isnan(h[static_cast<size_t>(j)]) == (j == bad % units));
       }

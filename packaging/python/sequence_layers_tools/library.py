@@ -86,6 +86,17 @@ class _RunOptions(ctypes.Structure):
     ]
 
 
+class _LayerOptions(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('num_threads', ctypes.c_int32),
+        ('registry', ctypes.c_void_p),
+        ('allocator', ctypes.c_void_p),
+        ('parallel_for', ctypes.c_void_p),
+        ('parallel_for_user_data', ctypes.c_void_p),
+    ]
+
+
 class _StateOptions(ctypes.Structure):
     _fields_ = [
         ('struct_size', ctypes.c_uint32),
@@ -120,7 +131,7 @@ _P = ctypes.POINTER
 _I64 = ctypes.c_int64
 # Name: argument types before the sl_error.
 _FUNCTIONS = {
-    'sl_layer_open': (ctypes.c_char_p, ctypes.c_void_p, _P(_Handle)),
+    'sl_layer_open': (ctypes.c_char_p, _P(_LayerOptions), _P(_Handle)),
     'sl_layer_block_size': (_Handle, _P(_I64)),
     'sl_layer_output_ratio': (_Handle, _P(_I64), _P(_I64)),
     'sl_layer_input_latency': (_Handle, _P(_I64)),
@@ -238,10 +249,15 @@ class Layer:
         self._handle = handle
 
     @classmethod
-    def open(cls, directory: str | pathlib.Path) -> 'Layer':
-        """The model of a directory with config.json and model.safetensors."""
-        handle = _Handle()
-        _call('sl_layer_open', os.fsencode(directory), None, ctypes.byref(handle))
+    def open(cls, directory: str | pathlib.Path, *, threads: int = 1) -> 'Layer':
+        """The model of a directory with config.json and model.safetensors.
+
+        Whole sequences run on that many threads, steps on the caller's alone.
+        """
+        handle, options = _Handle(), _sized(_LayerOptions)
+        options.num_threads = threads
+        path = os.fsencode(directory)
+        _call('sl_layer_open', path, ctypes.byref(options), ctypes.byref(handle))
         return cls(handle)
 
     def __del__(self):
@@ -322,6 +338,10 @@ class Layer:
         _call('sl_layer_apply', self._handle, ctypes.byref(x), ctypes.byref(y), run)
         return y_values, y_mask
 
+    def applier(self, values: np.ndarray) -> 'Applier':
+        """A way to run that same array again and again, all valid, without making anything."""
+        return Applier(self, values)
+
     def new_state(
         self,
         batch: int = 1,
@@ -348,6 +368,19 @@ class Layer:
             stepper.step(block.ctypes.data)
             out.append(stepper.output[0].copy())
         return np.concatenate(out)
+
+
+class Applier:
+    """Runs a layer on an array that stays where it is: `output` holds the last run's result."""
+
+    def __init__(self, layer: Layer, values: np.ndarray):
+        self._layer, self._values = layer, values
+        self._x = _view(values, None)
+        self.output, self._mask, self._y = layer._output_like(_LAYER_WISE, self._x)
+
+    def run(self) -> None:
+        x, y = ctypes.byref(self._x), ctypes.byref(self._y)
+        _call('sl_layer_apply', self._layer._handle, x, y, None)
 
 
 class State:

@@ -4,6 +4,7 @@
 #include <memory>
 
 #include "layers/builder.h"
+#include "ops/recurrence.h"
 
 namespace sl {
 
@@ -27,12 +28,16 @@ class Cell {
   // Floats of one row's projection, and of scratch for `rows` rows.
   virtual int64_t projection_size(const Shape& input) const = 0;
   virtual int64_t scratch_size(const Shape& input, int64_t rows) const = 0;
-  // z = what the input alone contributes.
+  // Whether it can be told to make some of the units only.
+  virtual bool has_parts(const ChannelSpec&) const { return false; }
+  // z = what the input alone contributes to some units.
   virtual void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
-                       float* scratch, float* z) const = 0;
-  // One step of `rows` rows: c and h become the next ones. z is used up.
-  virtual void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, float* c,
-                       float* h, float* scratch) const = 0;
+                       ops::Units some, float* scratch, float* z) const = 0;
+  // One step of `rows` rows, of some units: c becomes the next one, from h is made next_h, another
+  // array. z is used up.
+  virtual void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input,
+                       ops::Units some, float* c, const float* h, float* next_h,
+                       float* scratch) const = 0;
 };
 
 // Fields that all cells have.

@@ -116,7 +116,7 @@ class ConvLstmCell final : public Cell {
     return positions(input) * (std::max(input_.inputs(), recurrent_.inputs()) + gates_);
   }
 
-  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
+  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input, ops::Units,
                float* scratch, float* z) const override {
     const int64_t count = positions(input.shape);
     for (int64_t row = 0; row < rows; ++row) {
@@ -125,19 +125,18 @@ class ConvLstmCell final : public Cell {
     }
   }
 
-  void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, float* c, float* h,
-               float* scratch) const override {
+  void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, ops::Units,
+               float* c, const float* h, float* next_h, float* scratch) const override {
     const DType dtype = compute(input.dtype), carry = promote_inexact(dtype, fields_.param_dtype);
     const int64_t count = positions(input.shape), units = fields_.features, size = count * units;
     float* u = scratch + count * std::max(input_.inputs(), recurrent_.inputs());
     for (int64_t row = 0; row < rows; ++row) {
       float* gates = z + row * count * gates_;
-      // The next h is written only after the windows of all positions are made.
       convolve(run, recurrent_, recurrent_bias_, h + row * size, input, scratch, u, dtype);
       kernels::binary(Binary::kAdd, gates, u, gates, count * gates_);
       ops::round_to(dtype, gates, count * gates_);
       for (int64_t i = 0; i < count; ++i)
-        cell(gates + i * gates_, c + row * size + i * units, h + row * size + i * units, dtype,
+        cell(gates + i * gates_, c + row * size + i * units, next_h + row * size + i * units, dtype,
              carry);
     }
   }

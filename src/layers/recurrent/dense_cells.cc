@@ -113,19 +113,30 @@ class DenseCell final : public Cell {
     return rows * (gates_ + 1) * fields_.features;
   }
 
-  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input, float*,
-               float* z) const override {
+  void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
+               ops::Units some, float*, float* z) const override {
     const DType dtype = compute(input.dtype);
     const int64_t size = gates_ * fields_.features;
     // Of the sum of both biases nothing is rounded in float32; a GRU's or MGU's stay apart.
     const std::vector<float>& bias =
         fields_.kind == Kind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
+    if (is_plain(dtype)) {
+      ops::apply_gates(run, input_, fields_.features, some, x, input_.inputs(), rows, bias.data(),
+                       false, z, size);
+      return;
+    }
     product(run, input_, x, input_.inputs(), rows, bias.data(), z, size, dtype);
   }
 
-  void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, float* c, float* h,
-               float* scratch) const override {
+  bool has_parts(const ChannelSpec& input) const override { return is_plain(compute(input.dtype)); }
+
+  void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, ops::Units some,
+               float* c, const float* h, float* next_h, float* scratch) const override {
     const DType dtype = compute(input.dtype);
+    if (is_plain(dtype)) {
+      advance_plain(run, z, rows, some, c, h, next_h, scratch);
+      return;
+    }
     const int64_t units = fields_.features, size = gates_ * units;
     if (dtype == DType::kFloat32 &&
         (fields_.kind == Kind::kLstm || fields_.kind == Kind::kSimple)) {
@@ -141,13 +152,37 @@ class DenseCell final : public Cell {
       product(run, recurrent_, from, units, rows, recurrent_bias_.data(), scratch, size, dtype);
     }
     if (!late_.empty()) reset_before(run, z, rows, h, scratch, dtype);
+    std::copy_n(h, rows * units, next_h);
     for (int64_t row = 0; row < rows; ++row) {
-      cell(z + row * size, scratch + row * size, c ? c + row * units : nullptr, h + row * units,
-           dtype);
+      cell(z + row * size, scratch + row * size, c ? c + row * units : nullptr,
+           next_h + row * units, dtype);
     }
   }
 
  private:
+  // Whether a kernel makes the whole cell.
+  bool is_plain(DType dtype) const {
+    return dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
+           fields_.gate.op == Unary::kSigmoid &&
+           (fields_.kind == Kind::kLstm || (fields_.kind == Kind::kGru && fields_.reset));
+  }
+  void advance_plain(const Run& run, float* z, int64_t rows, ops::Units some, float* c,
+                     const float* h, float* next_h, float* u) const {
+    const int64_t units = fields_.features, size = gates_ * units, begin = some.begin;
+    const bool lstm = fields_.kind == Kind::kLstm;
+    // An LSTM's biases are in z.
+    ops::apply_gates(run, recurrent_, units, some, h, units, rows,
+                     lstm ? nullptr : recurrent_bias_.data(), lstm, lstm ? z : u, size);
+    for (int64_t row = 0; row < rows; ++row, z += size, u += size, h += units, next_h += units) {
+      if (!lstm) {
+        kernels::gru_cell(z + begin, u + begin, units, h + begin, next_h + begin, some.size());
+        continue;
+      }
+      kernels::lstm_cell(z + begin, units, c + begin, next_h + begin, some.size());
+      c += units;
+    }
+  }
+
   // How many gates are one product with the carry as it is.
   int64_t early_gates() const {
     return fields_.kind == Kind::kGru && !fields_.reset ? gates_ - 1 : gates_;
@@ -230,11 +265,6 @@ class DenseCell final : public Cell {
   void lstm(float* z, const float* u, float* c, float* h, DType dtype) const {
     const int64_t units = fields_.features;
     const DType carry = carried(dtype);
-    if (dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
-        fields_.gate.op == Unary::kSigmoid) {
-      kernels::lstm_cell(z, c, h, units);
-      return;
-    }
     for (int64_t gate = 0; gate < 4; ++gate) {
       float* to = z + gate * units;
       if (dtype != DType::kFloat32) combine(Binary::kAdd, to, u + gate * units, to, dtype);
@@ -258,11 +288,6 @@ class DenseCell final : public Cell {
 
   void gru(float* z, float* u, float* h, DType dtype) const {
     const int64_t units = fields_.features;
-    if (fields_.reset && dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
-        fields_.gate.op == Unary::kSigmoid) {
-      kernels::gru_cell(z, u, h, units);
-      return;
-    }
     for (int64_t gate = fields_.reset ? 0 : 1; gate < 2; ++gate) {
       combine(Binary::kAdd, z + gate * units, u + gate * units, z + gate * units, dtype);
       ops::activate(z + gate * units, units, fields_.gate, dtype);

@@ -8,6 +8,7 @@
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
+#include "ops/recurrence.h"
 #include "ops/zoneout.h"
 
 namespace sl {
@@ -104,47 +105,104 @@ class Lstm final : public Layer {
     const int64_t units = fields_.units, gates = 4 * units;
     const Sequence y = run.output_like(x, spec);
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
-    // All steps' input projections at once; those of invalid steps may be NaN and are not looked
-    // at.
-    float* z = run.scratch<float>(x.steps() * gates);
-    const float* bias = bias_.empty() || halves ? nullptr : bias_.data();
-    input_.apply(run, ops::as_floats(run, x, compute), input_.inputs(), x.steps(), bias, false, z,
-                 gates);
-    float* recurrent = halves ? run.scratch<float>(gates) : nullptr;
-    float* old = fields_.zoneout > 0 ? run.scratch<float>(2 * units) : nullptr;
-    for (int64_t t = 0; t < x.time; ++t) {
-      // One pass over the weights for the whole batch.
-      if (!halves)
-        recurrent_.apply(run, h, units, x.batch, nullptr, true, z + t * gates, x.time * gates);
+    const float* in = ops::as_floats(run, x, compute);
+    // Rounded or with other activations it is not split: that takes longer anyway.
+    const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
+    const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
+    float* z = run.scratch<float>(x.batch * at_once * gates);
+    const Carry carry = carry_of(run, x, c, h, halves);
+    ops::recur(run, x.time, units, parts, [&](int64_t t, ops::Units some) {
+      if (t % at_once == 0) project(run, x, in, t, at_once, some, z, compute);
+      advance(run, x, t, some, z + t % at_once * gates, at_once * gates, carry, compute);
       for (int64_t b = 0; b < x.batch; ++b) {
-        const int64_t step = b * x.time + t;
-        const bool zones = old && x.mask[step];
-        if (zones) std::copy_n(c + b * units, units, old);
-        if (zones) std::copy_n(h + b * units, units, old + units);
-        if (x.mask[step] && halves)
-          half_cell(run, z + step * gates, recurrent, c + b * units, h + b * units, compute);
-        if (x.mask[step] && !halves) cell(z + step * gates, c + b * units, h + b * units);
-        std::memcpy(out + step * units, h + b * units, static_cast<size_t>(units) * sizeof(float));
-        if (zones) ops::zone_out(fields_.zoneout, old, c + b * units, units, compute);
-        if (zones) ops::zone_out(fields_.zoneout, old + units, h + b * units, units, compute);
+        const float* made = carry.next_h(t) + b * units + some.begin;
+        std::copy_n(made, some.size(), out + (b * x.time + t) * units + some.begin);
       }
-    }
+      if (fields_.zoneout > 0) zone_out(x, t, some, carry, compute);
+    });
+    if (x.time % 2 != 0) std::copy_n(carry.h[1], x.batch * units, h);
     if (halves) ops::convert(out, DType::kFloat32, y.values, compute, y.size());
     return y;
   }
 
-  void cell(float* z, float* c, float* h) const {
-    const int64_t units = fields_.units;
-    if (fields_.activation.op == Unary::kTanh &&
-        fields_.recurrent_activation.op == Unary::kSigmoid) {
-      kernels::lstm_cell(z, c, h, units);
-      return;
+  // [batch, units] each. Steps make h of the one buffer in the other, in turns.
+  struct Carry {
+    float* c;
+    float* h[2];
+    float* old_c;      // for zoneout
+    float* recurrent;  // one item's product in halves
+
+    const float* last_h(int64_t t) const { return h[t % 2]; }
+    float* next_h(int64_t t) const { return h[(t + 1) % 2]; }
+  };
+  Carry carry_of(Run& run, const Sequence& x, float* c, float* h, bool halves) const {
+    const int64_t size = x.batch * fields_.units;
+    return {c,
+            {h, run.scratch<float>(size)},
+            fields_.zoneout > 0 ? run.scratch<float>(size) : nullptr,
+            halves ? run.scratch<float>(4 * fields_.units) : nullptr};
+  }
+  // The kernel's case.
+  bool is_plain(DType compute) const {
+    return compute == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
+           fields_.recurrent_activation.op == Unary::kSigmoid;
+  }
+
+  // z = the input projections of the steps from t on, each item's `at_once` steps apart. Those of
+  // invalid steps may be NaN and are not looked at.
+  void project(Run& run, const Sequence& x, const float* in, int64_t t, int64_t at_once,
+               ops::Units some, float* z, DType compute) const {
+    const int64_t inputs = input_.inputs(), gates = 4 * fields_.units;
+    // In halves the bias comes after the rounded sum.
+    const float* bias = bias_.empty() || compute != DType::kFloat32 ? nullptr : bias_.data();
+    const bool all = at_once == x.time;
+    const int64_t products = all ? 1 : x.batch;
+    const int64_t rows = all ? x.steps() : std::min(at_once, x.time - t);
+    for (int64_t b = 0; b < products; ++b) {
+      ops::apply_gates(run, input_, fields_.units, some, in + (b * x.time + t) * inputs, inputs,
+                       rows, bias, false, z + b * at_once * gates, gates);
     }
-    gated(z, c, h, DType::kFloat32);
+  }
+
+  // Step t of some units; z has its input projections, of items that far apart.
+  void advance(Run& run, const Sequence& x, int64_t t, ops::Units some, float* z, int64_t z_stride,
+               const Carry& carry, DType compute) const {
+    const int64_t units = fields_.units, begin = some.begin;
+    const float* last = carry.last_h(t);
+    // One pass over the weights for the whole batch.
+    if (compute == DType::kFloat32) {
+      ops::apply_gates(run, recurrent_, units, some, last, units, x.batch, nullptr, true, z,
+                       z_stride);
+    }
+    for (int64_t b = 0; b < x.batch; ++b) {
+      float* at = z + b * z_stride;
+      float* c = carry.c + b * units;
+      float* h = carry.next_h(t) + b * units;
+      if (carry.old_c) std::copy_n(c + begin, some.size(), carry.old_c + b * units + begin);
+      if (is_plain(compute) && *x.mask_at(b, t)) {
+        kernels::lstm_cell(at + begin, units, c + begin, h + begin, some.size());
+        continue;
+      }
+      std::copy_n(last + b * units + begin, some.size(), h + begin);
+      if (!*x.mask_at(b, t)) continue;
+      if (compute != DType::kFloat32) add_recurrent(run, at, carry.recurrent, h, compute);
+      gated(at, c, h, compute);
+    }
+  }
+
+  void zone_out(const Sequence& x, int64_t t, ops::Units some, const Carry& carry,
+                DType compute) const {
+    for (int64_t b = 0; b < x.batch; ++b) {
+      if (!*x.mask_at(b, t)) continue;
+      const int64_t at = b * fields_.units + some.begin;
+      ops::zone_out(fields_.zoneout, carry.old_c + at, carry.c + at, some.size(), compute);
+      ops::zone_out(fields_.zoneout, carry.last_h(t) + at, carry.next_h(t) + at, some.size(),
+                    compute);
+    }
   }
 
   // As the reference computes in bfloat16 or float16: every result is rounded.
-  void half_cell(Run& run, float* z, float* recurrent, float* c, float* h, DType compute) const {
+  void add_recurrent(Run& run, float* z, float* recurrent, const float* h, DType compute) const {
     const int64_t gates = 4 * fields_.units;
     ops::round_to(compute, z, gates);
     recurrent_.apply(run, h, fields_.units, 1, nullptr, false, recurrent, gates);
@@ -155,7 +213,6 @@ class Lstm final : public Layer {
       kernels::binary(Binary::kAdd, z, bias_.data(), z, gates);
       ops::round_to(compute, z, gates);
     }
-    gated(z, c, h, compute);
   }
 
   // Any activations, one operation after the other. z is used up.

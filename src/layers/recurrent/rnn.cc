@@ -5,6 +5,8 @@
 
 #include "layers/recurrent/cell.h"
 #include "ops/elementwise.h"
+#include "ops/rearrange.h"
+#include "ops/recurrence.h"
 #include "ops/zoneout.h"
 
 namespace sl {
@@ -16,8 +18,31 @@ struct Packing {
   int64_t* counts;   // how many each has, in that order
   int64_t* lengths;  // up to the last valid step, by item
   int64_t* sources;  // of each row, the step b * time + t
-  int64_t rows;
+  int64_t* starts;   // first row of each step of the recurrence, and the number of rows
+  int64_t steps;
+
+  int64_t rows() const { return starts[steps]; }
+  int64_t active(int64_t k) const { return starts[k + 1] - starts[k]; }
 };
+
+// What goes from step to step, in the order of packing. Steps make h of the one buffer in the
+// other, in turns.
+struct Carry {
+  float* c;  // may be null
+  float* h[2];
+  float* old_c;  // for zoneout
+
+  float* last_h(int64_t k) const { return h[k % 2]; }
+  float* next_h(int64_t k) const { return h[(k + 1) % 2]; }
+};
+
+// Steps of an item up to its last valid one.
+int64_t length_of(const Sequence& x, int64_t b) {
+  const uint8_t* mask = x.mask_at(b, 0);
+  int64_t length = x.time;
+  while (length > 0 && !mask[length - 1]) --length;
+  return length;
+}
 
 class Rnn final : public Layer {
  public:
@@ -97,32 +122,34 @@ class Rnn final : public Layer {
 
  private:
   Packing pack(Run& run, const Sequence& x) const {
-    Packing p{run.scratch<int64_t>(x.batch), run.scratch<int64_t>(x.batch),
-              run.scratch<int64_t>(x.batch), run.scratch<int64_t>(x.steps()), 0};
+    Packing p{run.scratch<int64_t>(x.batch),    run.scratch<int64_t>(x.batch),
+              run.scratch<int64_t>(x.batch),    run.scratch<int64_t>(x.steps()),
+              run.scratch<int64_t>(x.time + 1), 0};
     auto* valid = run.scratch<int64_t>(x.batch);
     auto* cursor = run.scratch<int64_t>(x.batch);
     for (int64_t b = 0; b < x.batch; ++b) {
-      const uint8_t* mask = x.mask_at(b, 0);
-      valid[b] = std::count_if(mask, mask + x.time, [](auto m) { return m; });
-      int64_t length = x.time;
-      while (length > 0 && !mask[length - 1]) --length;
-      p.lengths[b] = length;
-      cursor[b] = reverse_ ? length - 1 : 0;
+      valid[b] = std::count_if(x.mask_at(b, 0), x.mask_at(b, x.time), [](auto m) { return m; });
+      p.lengths[b] = length_of(x, b);
+      cursor[b] = reverse_ ? p.lengths[b] - 1 : 0;
     }
     std::iota(p.order, p.order + x.batch, int64_t{0});
     std::sort(p.order, p.order + x.batch, [&](int64_t a, int64_t b) {
       return valid[a] != valid[b] ? valid[a] > valid[b] : a < b;
     });
     for (int64_t i = 0; i < x.batch; ++i) p.counts[i] = valid[p.order[i]];
-    for (int64_t k = 0; x.batch > 0 && k < p.counts[0]; ++k) {
+    p.steps = x.batch > 0 ? p.counts[0] : 0;
+    int64_t row = 0;
+    for (int64_t k = 0; k < p.steps; ++k) {
+      p.starts[k] = row;
       for (int64_t i = 0; i < x.batch && p.counts[i] > k; ++i) {
         const int64_t b = p.order[i];
         int64_t& t = cursor[b];
         while (!*x.mask_at(b, t)) t += reverse_ ? -1 : 1;
-        p.sources[p.rows++] = b * x.time + t;
+        p.sources[row++] = b * x.time + t;
         t += reverse_ ? -1 : 1;
       }
     }
+    p.starts[p.steps] = row;
     return p;
   }
 
@@ -134,31 +161,28 @@ class Rnn final : public Layer {
     float* out = spec.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
     const Packing p = pack(run, x);
     const float* rows = gather(run, x, p);
-    float* z = run.scratch<float>(x.steps() * z_size);
-    float* scratch = run.scratch<float>(cell_->scratch_size(input.shape, x.steps()));
-    cell_->project(run, rows, p.rows, input, scratch, z);
-    float* sorted_c = c ? sorted(run, c, x.batch, size, p) : nullptr;
-    float* sorted_h = sorted(run, h, x.batch, size, p);
-    const float zoneout = cell_->zoneout();
-    float* old_c = c && zoneout > 0 ? run.scratch<float>(x.batch * size) : nullptr;
-    float* old_h = zoneout > 0 ? run.scratch<float>(x.batch * size) : nullptr;
-    if (p.rows < x.steps()) std::fill(out, out + y.size(), 0.0f);
-    int64_t active = x.batch;
-    for (int64_t row = 0, k = 0; row < p.rows; row += active, ++k) {
-      while (p.counts[active - 1] <= k) --active;
-      if (old_c) std::copy_n(sorted_c, active * size, old_c);
-      if (old_h) std::copy_n(sorted_h, active * size, old_h);
-      cell_->advance(run, z + row * z_size, active, input, sorted_c, sorted_h, scratch);
-      for (int64_t i = 0; i < active; ++i) {
-        const int64_t to =
-            reverse_ && !keep_order_ ? flipped(p.sources[row + i], x, p) : p.sources[row + i];
-        std::copy_n(sorted_h + i * size, size, out + to * size);
+    const int64_t parts = cell_->has_parts(input) ? ops::unit_parts(run, size, size * z_size) : 1;
+    const int64_t at_once = ops::steps_at_once(run, x.time, x.batch, parts);
+    float* z = run.scratch<float>(at_once * x.batch * z_size);
+    float* scratch = run.scratch<float>(cell_->scratch_size(input.shape, at_once * x.batch));
+    const Carry carry = sorted(run, c, h, x.batch, size, p);
+    if (p.rows() < x.steps()) std::fill(out, out + y.size(), 0.0f);
+    ops::recur(run, p.steps, size, parts, [&](int64_t k, ops::Units some) {
+      const int64_t first = p.starts[k - k % at_once];
+      if (k % at_once == 0) {
+        const int64_t count = p.starts[std::min(p.steps, k + at_once)] - first;
+        cell_->project(run, rows + first * input.shape.size(), count, input, some, scratch, z);
       }
-      if (old_c) ops::zone_out(zoneout, old_c, sorted_c, active * size, spec.dtype);
-      if (old_h) ops::zone_out(zoneout, old_h, sorted_h, active * size, spec.dtype);
-    }
-    unsort(sorted_c, c, x.batch, size, p);
-    unsort(sorted_h, h, x.batch, size, p);
+      keep_c(carry, p.active(k), size, some);
+      cell_->advance(run, z + (p.starts[k] - first) * z_size, p.active(k), input, some, carry.c,
+                     carry.last_h(k), carry.next_h(k), scratch);
+      for (int64_t i = 0; i < p.active(k); ++i) {
+        const float* made = carry.next_h(k) + i * size + some.begin;
+        std::copy_n(made, some.size(), out + place(p.starts[k] + i, x, p) * size + some.begin);
+      }
+      zone_out(carry, k, p.active(k), size, some, spec.dtype);
+    });
+    unsort(carry, c, h, x.batch, size, p);
     if (out != y.floats()) ops::convert(out, DType::kFloat32, y.values, spec.dtype, y.size());
     if (reverse_ && !keep_order_) {
       for (int64_t b = 0; b < x.batch; ++b)
@@ -167,32 +191,58 @@ class Rnn final : public Layer {
     return y;
   }
 
+  void keep_c(const Carry& carry, int64_t active, int64_t size, ops::Units some) const {
+    if (!carry.old_c) return;
+    for (int64_t at = some.begin; at < active * size; at += size)
+      std::copy_n(carry.c + at, some.size(), carry.old_c + at);
+  }
+  void zone_out(const Carry& carry, int64_t k, int64_t active, int64_t size, ops::Units some,
+                DType dtype) const {
+    const float p = cell_->zoneout();
+    if (!(p > 0)) return;
+    for (int64_t at = some.begin; at < active * size; at += size) {
+      if (carry.c) ops::zone_out(p, carry.old_c + at, carry.c + at, some.size(), dtype);
+      ops::zone_out(p, carry.last_h(k) + at, carry.next_h(k) + at, some.size(), dtype);
+    }
+  }
+
   // The valid steps' values, in the order of packing.
   const float* gather(Run& run, const Sequence& x, const Packing& p) const {
     const DType compute = cell_->compute(x.dtype);
     const float* values = ops::as_floats(run, x, compute);
-    if (x.batch == 1 && p.rows == x.time && !reverse_) return values;
+    if (x.batch == 1 && p.rows() == x.time && !reverse_) return values;
     const int64_t frame = x.frame_size();
     float* rows = run.scratch<float>(x.steps() * frame);
-    for (int64_t r = 0; r < p.rows; ++r)
+    for (int64_t r = 0; r < p.rows(); ++r)
       std::copy_n(values + p.sources[r] * frame, frame, rows + r * frame);
     return rows;
   }
 
-  static float* sorted(Run& run, const float* carry, int64_t batch, int64_t size,
-                       const Packing& p) {
-    float* to = run.scratch<float>(batch * size);
-    for (int64_t i = 0; i < batch; ++i) std::copy_n(carry + p.order[i] * size, size, to + i * size);
-    return to;
+  Carry sorted(Run& run, const float* c, const float* h, int64_t batch, int64_t size,
+               const Packing& p) const {
+    const auto taken = [&](const float* from) {
+      float* to = run.scratch<float>(batch * size);
+      for (int64_t i = 0; i < batch; ++i)
+        std::copy_n(from + p.order[i] * size, size, to + i * size);
+      return to;
+    };
+    return {c ? taken(c) : nullptr,
+            {taken(h), run.scratch<float>(batch * size)},
+            c && cell_->zoneout() > 0 ? run.scratch<float>(batch * size) : nullptr};
   }
-  static void unsort(const float* carry, float* to, int64_t batch, int64_t size, const Packing& p) {
-    if (!to) return;
-    for (int64_t i = 0; i < batch; ++i) std::copy_n(carry + i * size, size, to + p.order[i] * size);
+  static void unsort(const Carry& carry, float* c, float* h, int64_t batch, int64_t size,
+                     const Packing& p) {
+    for (int64_t i = 0; i < batch; ++i) {
+      const float* last = carry.last_h(p.counts[i]);
+      std::copy_n(last + i * size, size, h + p.order[i] * size);
+      if (c) std::copy_n(carry.c + i * size, size, c + p.order[i] * size);
+    }
   }
 
-  // Where a step goes when its sequence is flipped within its own length.
-  static int64_t flipped(int64_t step, const Sequence& x, const Packing& p) {
-    const int64_t b = step / x.time, t = step % x.time;
+  // The step of the output that a row is, whose sequence may be flipped within its own length.
+  int64_t place(int64_t row, const Sequence& x, const Packing& p) const {
+    if (!reverse_ || keep_order_) return p.sources[row];
+    const int64_t b = p.sources[row] / x.time, t = p.sources[row] % x.time;
     return b * x.time + p.lengths[b] - 1 - t;
   }
   // The layer on the sequence, flipped if need be. What invalid steps do is the layer's matter.
@@ -213,13 +263,12 @@ class Rnn final : public Layer {
   // Each sequence of x within its length by `lengths`' mask.
   static void flip(const Sequence& x, const Sequence& lengths, const Sequence& y) {
     for (int64_t b = 0; b < x.batch; ++b) {
-      int64_t length = x.time;
-      while (length > 0 && !*lengths.mask_at(b, length - 1)) --length;
-      for (int64_t t = 0; t < x.time; ++t) {
-        const int64_t from = t < length ? length - 1 - t : t;
-        std::copy_n(x.frame(b, from), x.frame_bytes(), y.frame(b, t));
-        *y.mask_at(b, t) = *x.mask_at(b, from);
-      }
+      const int64_t length = length_of(lengths, b), rest = x.time - length;
+      ops::copy_reversed(x.frame(b, 0), x.frame_bytes(), length, y.frame(b, 0));
+      std::copy_n(x.frame(b, length), static_cast<size_t>(rest) * x.frame_bytes(),
+                  y.frame(b, length));
+      std::reverse_copy(x.mask_at(b, 0), x.mask_at(b, length), y.mask_at(b, 0));
+      std::copy_n(x.mask_at(b, length), rest, y.mask_at(b, length));
     }
   }
 
