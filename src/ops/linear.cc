@@ -20,13 +20,13 @@ constexpr int64_t kOneDnnWeights = 128 * 128;
 std::atomic<MatmulBackend> g_backend{MatmulBackend::kDefault};
 
 // Row-major weights from their packed form.
-std::vector<float> unpack(const std::vector<float>& packed, int64_t inputs, int64_t outputs) {
+std::vector<float> unpack(const float* packed, int64_t inputs, int64_t outputs) {
   const int64_t width = kernels::panel_width();
   std::vector<float> w(static_cast<size_t>(inputs * outputs));
   for (int64_t p = 0; p < inputs; ++p) {
     for (int64_t j = 0; j < outputs; ++j) {
       const int64_t from = (j / width * inputs + p) * width + j % width;
-      w[static_cast<size_t>(p * outputs + j)] = packed[static_cast<size_t>(from)];
+      w[static_cast<size_t>(p * outputs + j)] = packed[from];
     }
   }
   return w;
@@ -45,9 +45,10 @@ Linear::Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_
                int64_t outputs)
     : inputs_(inputs),
       outputs_(outputs),
-      packed_(static_cast<size_t>(kernels::packed_size(inputs, outputs))),
+      packed_(static_cast<size_t>(kernels::packed_size(inputs, outputs)) * sizeof(float), {}),
       onednn_(std::make_unique<OneDnn>()) {
-  kernels::pack(w, row_stride, column_stride, inputs, outputs, packed_.data());
+  kernels::pack(w, row_stride, column_stride, inputs, outputs,
+                reinterpret_cast<float*>(packed_.data()));
 }
 
 Linear::Linear(Linear&&) noexcept = default;
@@ -66,7 +67,7 @@ void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t row
   const OneDnnMatmul* onednn = nullptr;
   if (use_onednn(run, x_stride, rows, y_stride)) {
     std::call_once(onednn_->once, [&] {
-      const std::vector<float> w = unpack(packed_, inputs_, outputs_);
+      const std::vector<float> w = unpack(packed(), inputs_, outputs_);
       onednn_->matmul = std::make_unique<OneDnnMatmul>(w.data(), inputs_, outputs_);
     });
     onednn = onednn_->matmul.get();
@@ -76,8 +77,8 @@ void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t row
     const float* from = x + begin * x_stride;
     float* to = y + begin * y_stride;
     if (onednn && onednn->apply(from, end - begin, bias, accumulate, to)) return;
-    kernels::gemm_packed(from, x_stride, packed_.data(), end - begin, inputs_, outputs_, bias,
-                         accumulate, to, y_stride);
+    kernels::gemm_packed(from, x_stride, packed(), end - begin, inputs_, outputs_, bias, accumulate,
+                         to, y_stride);
   });
 }
 

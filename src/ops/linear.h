@@ -3,8 +3,8 @@
 
 #include <cstdint>
 #include <memory>
-#include <vector>
 
+#include "core/allocator.h"
 #include "core/run.h"
 
 namespace sl::ops {
@@ -34,11 +34,12 @@ class Linear {
   // oneDNN's copy of the weights, made by the first run that wants it.
   struct OneDnn;
 
+  const float* packed() const { return reinterpret_cast<const float*>(packed_.data()); }
   bool use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const;
 
   int64_t inputs_;
   int64_t outputs_;
-  std::vector<float> packed_;
+  Block packed_;
   std::unique_ptr<OneDnn> onednn_;
 };
 

@@ -92,13 +92,14 @@ def _plot(path: str, times: np.ndarray, memory: np.ndarray, window: int) -> None
 
     figure, (upper, lower) = pyplot.subplots(2, 1, sharex=True, figsize=(9, 5.5))
     step = np.arange(len(times))
-    upper.plot(step, times, ',', color='0.6', label='each step')
+    upper.plot(step, times, ',', color='0.7', label='each step')
     size = 100
-    middle = np.median(times[: len(times) // size * size].reshape(-1, size), axis=1)
-    upper.plot(size * (0.5 + np.arange(len(middle))), middle, color='C0', label=f'median of {size}')
+    groups = times[: len(times) // size * size].reshape(-1, size)
+    for name, values in ('median', np.median(groups, axis=1)), ('best', groups.min(axis=1)):
+        upper.plot(size * (0.5 + np.arange(len(values))), values, label=f'{name} of {size}')
     upper.set_ylim(0, 2 * np.median(times))
     upper.set_ylabel('time of a step, ms')
-    lower.plot(step, memory, color='C1', label='resident memory')
+    lower.plot(step, memory, color='C2', label='resident memory')
     lower.set_ylim(0, 1.25 * memory.max())
     lower.set_ylabel('MB')
     lower.set_xlabel('tokens decoded')
@@ -124,8 +125,8 @@ def main() -> int:
     for first in range(0, args.steps, _GROUP):
         part = times[first : first + _GROUP]
         print(
-            f'steps {first:6} to {first + len(part) - 1:6}: median {np.median(part):8.3f} ms, 99 %'
-            f' within {np.quantile(part, 0.99):8.3f} ms, resident {memory[first + len(part) - 1]:8.1f} MB'
+            f'steps {first:6} to {first + len(part) - 1:6}: best {part.min():8.3f} ms, median'
+            f' {np.median(part):8.3f} ms, resident {memory[first + len(part) - 1]:8.1f} MB'
         )
     full = min(args.window, args.steps - 1)
     print(
