@@ -7,12 +7,12 @@ Steps of a decoder of 12 blocks of width 1024 with 256 steps of past, steps and 
 causal conformer of 4 blocks of width 512 with 64 steps of past: float32, batch 1, the same random
 weights, one thread, all in this process on one CPU, in rounds that take turns. A time is CPU time.
 
-First every peer runs more steps than its caches hold, and outputs are compared. onnxruntime's caches
-stay in place by io binding; the reference's step is jitted, its state donated, its blocks unrolled,
-its weights constants and its caches rings. `sl bench` counts heap calls in steps. The memory's speed, at which a step's
-weights can be read at best, is that of a sum of as many bytes.
+First every peer runs more steps than its caches hold, and outputs are compared. onnxruntime's
+caches stay in place by io binding; the reference's step is jitted, its state donated, its blocks
+unrolled, its weights constants and its caches rings. `sl bench` counts heap calls in steps.
+As a step reads all weights, a plain pass over as much memory is timed beside it.
 
-Needs the reference (packaging/setup.sh --reference), onnx and onnxruntime.
+Needs the reference (packaging/setup.sh --reference).
 """
 
 import argparse
@@ -29,8 +29,8 @@ from typing import Any
 
 import numpy as np
 
-_OURS, _ONNX, _GROUPED, _JAX = 'libsequence_layers', 'onnxruntime', 'onnxruntime, GQA', 'JAX, jitted'
-_MOST_STEPS = 2048
+_OURS, _JAX = 'libsequence_layers', 'JAX, jitted'
+_ONNX, _GROUPED = 'onnxruntime', 'onnxruntime, GQA'
 
 
 def _decoder(models: pathlib.Path, blocks: int) -> dict[str, Any]:
@@ -74,9 +74,13 @@ class _Ours:
 
 
 class _Onnx:
-    """A session; outputs present_* are the very buffers of inputs past_*, or take turns with them."""
+    """A session on one thread.
 
-    def __init__(self, model: bytes, *, turns: str = '-'):
+    Outputs present_* are the very buffers of inputs past_*; where names begin with `turns` the two
+    take turns.
+    """
+
+    def __init__(self, model: bytes, *, turns: tuple[str, ...] = ()):
         import onnxruntime
 
         options = onnxruntime.SessionOptions()
@@ -91,20 +95,20 @@ class _Onnx:
             i.name: np.zeros(i.shape, types[i.type.split('(')[1][:-1]])
             for i in self._session.get_inputs()
         }
-        (self._y,) = (o for o in self._session.get_outputs() if o.name == 'y')
-        self._y = np.zeros(self._y.shape, np.float32)
-        spare = {n: np.zeros_like(a) for n, a in self._arrays.items() if n.startswith(turns)}
-        self._bindings = [self._bind(spare, turn) for turn in (0, 1)]
-        self._spare, self._turn = spare, 0
+        (y,) = (o for o in self._session.get_outputs() if o.name == 'y')
+        self._y = np.zeros(y.shape, np.float32)
+        self._spare = {n: np.zeros_like(a) for n, a in self._arrays.items() if n.startswith(turns)}
+        self._bindings = [self._bind(turn) for turn in (0, 1)]
+        self._turn = 0
 
-    def _bind(self, spare: dict[str, np.ndarray], turn: int):
+    def _bind(self, turn: int):
         def place(array):
             return 'cpu', 0, array.dtype.type, array.shape, array.ctypes.data
 
         binding = self._session.io_binding()
         binding.bind_output('y', *place(self._y))
         for name, array in self._arrays.items():
-            pair = (array, spare.get(name, array))
+            pair = (array, self._spare.get(name, array))
             binding.bind_input(name, *place(pair[turn]))
             if name.startswith('past_'):
                 binding.bind_output(name.replace('past_', 'present_'), *place(pair[1 - turn]))
@@ -229,11 +233,11 @@ def _heap_calls(directory: pathlib.Path, sl: str) -> None:
 
 
 def _memory(size: int) -> None:
-    """How long it takes at best to read the weights."""
-    array = np.ones(size // 4, np.float32)
-    seconds = min(_time(lambda: [part.max() for part in array.reshape(16, -1)]) for _ in range(10))
+    """A plain pass over as much memory as a step's weights take."""
+    parts = np.ones(size // 64 * 16, np.float32).reshape(16, -1)
+    seconds = min(_time(lambda: [part.max() for part in parts]) for _ in range(10))
     print(
-        f'  reading {size / 1e6:.0f} MB, as a step does its weights: {1000 * seconds:.3f} ms,'
+        f'  NumPy reads {size / 1e6:.0f} MB, as a step does its weights, in {1000 * seconds:.3f} ms:'
         f' {size / seconds / 1e9:.1f} GB/s'
     )
 
@@ -271,7 +275,8 @@ def bench_decoder(directory: pathlib.Path, args) -> None:
     config = _decoder(args.models, args.blocks)
     weights = _model(config, directory, (), 'int32')
     first = 300
-    x = np.random.default_rng(1).integers(0, 100, (first + args.rounds * args.steps, 1, 1), np.int32)
+    rng = np.random.default_rng(1)
+    x = rng.integers(0, 100, (first + args.rounds * args.steps, 1, 1), np.int32)
     runners = {
         _OURS: _Ours(directory),
         _ONNX: _Onnx(onnx_attention.decoder_step(config, weights)),
@@ -292,7 +297,7 @@ def bench_conformer(directory: pathlib.Path, args) -> None:
     rng = np.random.default_rng(1)
     x = rng.standard_normal((first + args.rounds * args.steps, 1, 1, 512), np.float32)
     ours, jax = _Ours(directory), _Jax(config, weights, x[0])
-    step = _Onnx(onnx_attention.conformer_step(config, weights), turns='past_c')
+    step = _Onnx(onnx_attention.conformer_step(config, weights), turns=('past_c',))
     _bench_steps(what, {_OURS: ours, _ONNX: step, _JAX: jax}, x, first, args)
     _memory(_weight_bytes(weights))
     _heap_calls(directory, args.sl)

@@ -1,8 +1,8 @@
-"""ONNX graphs of the attention models that bench_attention.py measures, as one would write them by hand.
+"""ONNX graphs of the attention models that bench_attention.py measures, written by hand.
 
-They are for onnxruntime's CPU provider, in the operators that run fastest there: those of opset 24,
-TensorScatter for caches that are rings, or with `grouped` its own GroupQueryAttention. Steps take
-and give their caches, which io binding leaves in place.
+They use the operators that run fastest in onnxruntime on a CPU: those of opset 24, TensorScatter
+for caches that are rings, or with `grouped` its own GroupQueryAttention. Steps take and give their
+caches, which io binding leaves in place.
 """
 
 from collections.abc import Mapping
@@ -94,9 +94,7 @@ class _Ring:
         """The cache with the value [1, heads, 1, units] in its place."""
         shape = [1, heads, self._slots, units]
         past = self._graph.input(f'past_{name}', _FLOAT, shape)
-        present = self._graph(
-            'TensorScatter', past, value, self._at, axis=-2, mode='circular'
-        )
+        present = self._graph('TensorScatter', past, value, self._at, axis=-2, mode='circular')
         self._graph.output(f'present_{name}', present, shape)
         return f'present_{name}'
 
@@ -106,7 +104,7 @@ def decoder_step(
 ) -> bytes:
     """One step of docs/models/transformer_decoder: token and position to logits.
 
-    Caches are rings as long as the window or, with `grouped`, of that many steps: all there will be.
+    Caches are rings as long as the window or, with `grouped`, of that many steps: of all there are.
     """
     repeat = next(layer for layer in config['layers'] if layer['type'] == 'Repeat')
     attention = repeat['layer']['layers'][0]['layers'][1]
