@@ -105,7 +105,7 @@ def _plot(path: str, times: np.ndarray, memory: np.ndarray, window: int) -> None
     lower.set_xlabel('tokens decoded')
     for axes in (upper, lower):
         axes.axvline(window, color='C3', linewidth=0.8, label=f'window of {window} full')
-        axes.legend(loc='lower right', framealpha=1)
+        axes.legend(loc='lower center', ncols=4, framealpha=1)
         axes.grid(alpha=0.3)
         axes.margins(x=0.01)
     figure.tight_layout()
