@@ -57,7 +57,7 @@ def _conformer(models: pathlib.Path) -> dict[str, Any]:
     return repeat | {'num_repeats': 4, 'unroll_step': True, 'unroll_layer': True}
 
 
-class _Ours:
+class Ours:
     def __init__(self, directory: pathlib.Path):
         from sequence_layers_tools import library
 
@@ -73,7 +73,7 @@ class _Ours:
         return self._layer.apply(x)[0]
 
 
-class _Onnx:
+class Onnx:
     """A session on one thread.
 
     Outputs present_* are the very buffers of inputs past_*; where names begin with `turns` the two
@@ -127,7 +127,7 @@ class _Onnx:
         return y
 
 
-class _Jax:
+class Jax:
     def __init__(self, config: dict[str, Any], weights: dict[str, np.ndarray], x: np.ndarray):
         import jax
         import jax.numpy as jnp
@@ -278,10 +278,10 @@ def bench_decoder(directory: pathlib.Path, args) -> None:
     rng = np.random.default_rng(1)
     x = rng.integers(0, 100, (first + args.rounds * args.steps, 1, 1), np.int32)
     runners = {
-        _OURS: _Ours(directory),
-        _ONNX: _Onnx(onnx_attention.decoder_step(config, weights)),
-        _GROUPED: _Onnx(onnx_attention.decoder_step(config, weights, grouped=len(x))),
-        _JAX: _Jax(config, weights, x[0]),
+        _OURS: Ours(directory),
+        _ONNX: Onnx(onnx_attention.decoder_step(config, weights)),
+        _GROUPED: Onnx(onnx_attention.decoder_step(config, weights, grouped=len(x))),
+        _JAX: Jax(config, weights, x[0]),
     }
     _bench_steps(f'decoder, {args.blocks} blocks of width 1024', runners, x, first, args)
     _memory(_weight_bytes(weights))
@@ -296,12 +296,12 @@ def bench_conformer(directory: pathlib.Path, args) -> None:
     first, what = 100, 'conformer, 4 blocks of width 512'
     rng = np.random.default_rng(1)
     x = rng.standard_normal((first + args.rounds * args.steps, 1, 1, 512), np.float32)
-    ours, jax = _Ours(directory), _Jax(config, weights, x[0])
-    step = _Onnx(onnx_attention.conformer_step(config, weights), turns=('past_c',))
+    ours, jax = Ours(directory), Jax(config, weights, x[0])
+    step = Onnx(onnx_attention.conformer_step(config, weights), turns=('past_c',))
     _bench_steps(what, {_OURS: ours, _ONNX: step, _JAX: jax}, x, first, args)
     _memory(_weight_bytes(weights))
     _heap_calls(directory, args.sl)
-    layer = _Onnx(onnx_attention.conformer_layer(config, weights, args.time))
+    layer = Onnx(onnx_attention.conformer_layer(config, weights, args.time))
     x = rng.standard_normal((1, args.time, 512), np.float32)
     runners = {_OURS: ours, _ONNX: layer, _JAX: jax}
     _bench_layer(f'{what}, {args.time} steps layer-wise', runners, x, args)
