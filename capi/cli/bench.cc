@@ -9,6 +9,7 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/model.h"
+#include "cli/trap.h"
 
 namespace sl::cli {
 namespace {
@@ -109,10 +110,17 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
       [&](sl_error* e) { return sl_layer_output_shape(layer, SL_STEP_WISE, &x, &run, &shape, e); });
   const Tensor output = make_like(shape);
   sl_sequence y = output.view();
+  int64_t heap_calls = 0;
   const std::vector<double> times = measure(options.seconds, [&] {
+    const AllocationTrap trap;
     check([&](sl_error* e) { return sl_layer_step(layer, state.get(), &x, &y, &run, e); });
+    heap_calls += trap.count();
   });
   line("step", times);
+  if (AllocationTrap::available()) {
+    std::printf("%-14s %lld in %zu steps\n", "heap calls", static_cast<long long>(heap_calls),
+                times.size());
+  }
   print_rate(static_cast<double>(steps), quantile(times, 0.5), sample_rate);
 }
 

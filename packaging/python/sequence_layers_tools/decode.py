@@ -1,0 +1,145 @@
+"""Decodes many tokens and shows that steps cost the same, in time and memory, from first to last.
+
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.decode \\
+      --model MODEL --window 128 --plot docs/images/decode.png
+
+MODEL is a directory with a model from tokens to logits, such as random_model.py makes of
+docs/models/transformer_decoder; `--window` are the steps of past that it sees. Prints the time of a
+step by thousand steps, as CPU time of the thread, and the resident memory; fails if that grows. The
+plot needs matplotlib.
+"""
+
+import argparse
+import ctypes
+import pathlib
+import resource
+import sys
+import time
+
+import numpy as np
+
+from sequence_layers_tools import library
+
+_GROUP = 1000
+_PAGE = resource.getpagesize()
+
+
+class _Options(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('start_token', ctypes.c_int32),
+        ('stop_token', ctypes.c_int32),
+        ('pad_token', ctypes.c_int32),
+        ('batch', ctypes.c_int64),
+        ('seed', ctypes.c_uint64),
+        ('temperature', ctypes.c_float),
+        ('top_p', ctypes.c_float),
+        ('top_k', ctypes.c_int64),
+        ('constants', ctypes.c_void_p),
+        ('num_constants', ctypes.c_int64),
+        ('allocator', ctypes.c_void_p),
+    ]
+
+
+class _Decoder:
+    """One stream that draws tokens."""
+
+    def __init__(self, layer: library.Layer):
+        self._layer = layer  # outlives its decoders
+        self._handle = ctypes.c_void_p()
+        self._token = ctypes.c_int32()
+        options = _Options(stop_token=-1, batch=1, temperature=1, top_p=1)
+        options.struct_size = ctypes.sizeof(options)
+        load = library.load()
+        load.sl_decoder_free.argtypes = (ctypes.c_void_p,)
+        load.sl_decoder_free.restype = None
+        library._call(
+            'sl_decoder_create', layer._handle, ctypes.byref(options), ctypes.byref(self._handle)
+        )
+
+    def __del__(self):
+        library.load().sl_decoder_free(self._handle)
+
+    def sample(self) -> int:
+        library._call(
+            'sl_decoder_sample', self._handle, ctypes.byref(self._token), None, None, None
+        )
+        return self._token.value
+
+
+def _resident() -> float:
+    """Megabytes that this process holds in memory."""
+    return int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * _PAGE / 1e6
+
+
+def run(model: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
+    """Milliseconds of each step, and the resident megabytes after each."""
+    decoder = _Decoder(library.Layer.open(model))
+    times, memory = np.zeros(steps), np.zeros(steps)
+    for t in range(steps):
+        start = time.thread_time_ns()
+        decoder.sample()
+        times[t] = 1e-6 * (time.thread_time_ns() - start)
+        memory[t] = _resident()
+    return times, memory
+
+
+def _plot(path: str, times: np.ndarray, memory: np.ndarray, window: int) -> None:
+    import matplotlib
+
+    matplotlib.use('Agg')
+    from matplotlib import pyplot
+
+    figure, (upper, lower) = pyplot.subplots(2, 1, sharex=True, figsize=(9, 5.5))
+    step = np.arange(len(times))
+    upper.plot(step, times, ',', color='0.7', label='each step')
+    size = 100
+    groups = times[: len(times) // size * size].reshape(-1, size)
+    for name, values in ('median', np.median(groups, axis=1)), ('best', groups.min(axis=1)):
+        upper.plot(size * (0.5 + np.arange(len(values))), values, label=f'{name} of {size}')
+    upper.set_ylim(0, 2 * np.median(times))
+    upper.set_ylabel('time of a step, ms')
+    lower.plot(step, memory, color='C2', label='resident memory')
+    lower.set_ylim(0, 1.25 * memory.max())
+    lower.set_ylabel('MB')
+    lower.set_xlabel('tokens decoded')
+    for axes in (upper, lower):
+        axes.axvline(window, color='C3', linewidth=0.8, label=f'window of {window} full')
+        axes.legend(loc='lower center', ncols=4, framealpha=1)
+        axes.grid(alpha=0.3)
+        axes.margins(x=0.01)
+    figure.tight_layout()
+    figure.savefig(path, dpi=110)
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('--model', required=True, help='the model directory')
+    parser.add_argument('--window', required=True, type=int, help='steps of past that it sees')
+    parser.add_argument('--steps', type=int, default=10000)
+    parser.add_argument('--plot', help='the .png file to write')
+    args = parser.parse_args()
+    times, memory = run(args.model, args.steps)
+    for first in range(0, args.steps, _GROUP):
+        part = times[first : first + _GROUP]
+        print(
+            f'steps {first:6} to {first + len(part) - 1:6}: best {part.min():8.3f} ms, median'
+            f' {np.median(part):8.3f} ms, resident {memory[first + len(part) - 1]:8.1f} MB'
+        )
+    full = min(args.window, args.steps - 1)
+    print(
+        f'resident after the first step {memory[0]:.1f} MB, at a full window {memory[full]:.1f} MB,'
+        f' at the end {memory[-1]:.1f} MB'
+    )
+    if args.plot:
+        _plot(args.plot, times, memory, args.window)
+    if memory[-1] > memory[0] + 1:
+        print('memory has grown')
+        return 1
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
