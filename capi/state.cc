@@ -6,6 +6,12 @@ void sl::capi::check_batch(int64_t batch) {
   }
 }
 
+void sl::capi::check_max_length(int64_t max_length) {
+  if (max_length < 0 || max_length > (int64_t{1} << 24)) {
+    fail(Code::kInvalidArgument, "options.max_length is {}: expected 0 to 2^24", max_length);
+  }
+}
+
 namespace {
 
 using sl::Code;
@@ -25,6 +31,7 @@ struct StateOptions {
         allocator(given.allocator ? sl::capi::to_allocator(given.allocator)
                                   : not_null(layer, "layer")->model->allocator()) {
     sl::capi::check_batch(given.batch);
+    sl::capi::check_max_length(given.max_length);
     if (given.max_steps < 0 || given.max_steps > (int64_t{1} << 31)) {
       sl::fail(Code::kInvalidArgument, "options.max_steps is {}: expected 0 to 2^31",
                given.max_steps);
@@ -35,7 +42,7 @@ struct StateOptions {
     return sl::StreamPlan(
         *not_null(layer, "layer")->model,
         {given.batch, given.max_steps, sl::capi::to_spec(&given.input, "options.input"),
-         constants.views, constants.names});
+         constants.views, constants.names, /*rehearse=*/true, given.max_length});
   }
 };
 

@@ -80,6 +80,26 @@ Comparison check_own_memory(const sl_layer* layer, const Input& input) {
   return compare_bits(placed.run(0, placed.num_steps()), want);
 }
 
+// A stream takes as many steps as were said, and then refuses without a change.
+Comparison check_max_length(const sl_layer* layer, const Input& input) {
+  Stepper::Options options;
+  options.ends = true;
+  Stepper stepper(layer, input, options);
+  const int64_t end = stepper.num_steps();
+  if (end == 0) return {};
+  stepper.run(0, end);
+  const std::vector<uint8_t> before = stepper.save();
+  try {
+    stepper.run(0, 1);
+    return {"a step past max_length is not refused"};
+  } catch (const Error& error) {
+    if (error.code() != SL_ERROR_LENGTH)
+      return {std::string("a step past max_length: ") + error.what()};
+  }
+  if (stepper.save() != before) return {"a step past max_length changes the state"};
+  return {};
+}
+
 }  // namespace
 
 const std::vector<StateCheck>& state_checks() {
@@ -90,6 +110,7 @@ const std::vector<StateCheck>& state_checks() {
       {"broken saves are refused", check_bad_load},
       {"fork mid-stream", check_fork},
       {"state in caller's memory", check_own_memory},
+      {"max_length is the end", check_max_length},
   };
   return checks;
 }

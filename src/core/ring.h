@@ -1,6 +1,6 @@
 // The latest frames of a stream, kept in its state. Every frame is written twice, `capacity` apart,
 // so that any run of the newest frames is contiguous: a step costs the same however long the
-// history is, and nothing is ever shifted.
+// history is, and nothing is ever shifted. Or all frames of a stream, which has an end then.
 #pragma once
 
 #include <cstddef>
@@ -17,28 +17,34 @@ struct RingSpec {
   int64_t history = 0;  // frames that a call needs beside its own
   double fill = 0;      // values and mask of the history before the first step
   bool mask_fill = false;
+  bool keeps_all = false;  // since the start of the stream: a ring that never turns, written once
 };
 
 // One call's view of it. First fill `incoming` for each batch item, then `push`, then read
 // `newest`.
 class Ring {
  public:
-  // The state tensors of a layer that takes at most `max_steps` per call.
+  // The state tensors of a layer that takes at most `max_steps` per call, of `max_length` in all.
   template <typename Declaration>
   static void declare(Declaration& declaration, const RingSpec& spec, int64_t batch,
-                      int64_t max_steps) {
-    const int64_t capacity = spec.history + max_steps;
+                      int64_t max_steps, int64_t max_length = 0) {
+    const int64_t capacity = spec.history + (spec.keeps_all ? max_length : max_steps);
+    const int64_t rows = (spec.keeps_all ? 1 : 2) * capacity;
     // Initial values of state are float32.
     if (capacity > int64_t{1} << 24) {
-      fail(Code::kUnsupported, "a history of {} steps, for {} per call, is too long", spec.history,
-           max_steps);
+      fail(Code::kUnsupported, "a history of {} steps, for {} {}, is too long", spec.history,
+           capacity - spec.history, spec.keeps_all ? "in all" : "per call");
     }
-    Shape values{batch, 2 * capacity};
+    Shape values{batch, rows};
     for (int64_t d : spec.frame.shape) values.push_back(d);
     declaration.state("values", spec.frame.dtype, values, spec.fill);
-    declaration.state("mask", DType::kBool, Shape{batch, 2 * capacity}, spec.mask_fill ? 1 : 0);
+    declaration.state("mask", DType::kBool, Shape{batch, rows}, spec.mask_fill ? 1 : 0);
     // Where the next frame goes.
-    declaration.index("cursor", {}, 0, capacity - 1);
+    if (spec.keeps_all) {
+      declaration.place("cursor", spec.history, capacity);
+    } else {
+      declaration.index("cursor", {}, 0, capacity - 1);
+    }
     // Of one value that is not 0, and last: what tensors_at() knows a ring by.
     declaration.index("capacity", {}, capacity, capacity, static_cast<double>(capacity));
   }
@@ -95,7 +101,13 @@ class Ring {
         mask_(run.template state<uint8_t>()),
         cursor_(run.template state<int32_t>()),
         capacity_(*run.template state<int32_t>()),
-        next_(*cursor_) {}
+        next_(*cursor_),
+        history_(spec.history),
+        keeps_all_(spec.keeps_all) {}
+
+  // Frames that a call of `steps` reads, and the most that any does.
+  int64_t count(int64_t steps) const { return (keeps_all_ ? next_ : history_) + steps; }
+  int64_t capacity() const { return capacity_; }
 
   // Contiguous room for the new frames of item b.
   std::byte* incoming(int64_t b) const { return values_at(b, next_); }
@@ -103,14 +115,14 @@ class Ring {
 
   // Appends what has been written there.
   void push(int64_t batch, int64_t steps) {
+    if (keeps_all_) return advance(next_ + steps);
     // Frames before and after the middle have their doubles on the other side of it.
     const int64_t low = steps < capacity_ - next_ ? steps : capacity_ - next_;
     for (int64_t b = 0; b < batch; ++b) {
       copy(b, next_, next_ + capacity_, low);
       copy(b, capacity_, 0, steps - low);
     }
-    next_ = (next_ + steps) % capacity_;
-    *cursor_ = static_cast<int32_t>(next_);
+    advance((next_ + steps) % capacity_);
   }
 
   // The same of frames that lie elsewhere: all of x. What has only just been written is slow to
@@ -119,18 +131,18 @@ class Ring {
     const int64_t low = x.time < capacity_ - next_ ? x.time : capacity_ - next_;
     for (int64_t b = 0; b < x.batch; ++b) {
       put(b, next_, x, 0, x.time);
+      if (keeps_all_) continue;
       put(b, next_ + capacity_, x, 0, low);
       if (low < x.time) put(b, 0, x, low, x.time - low);
     }
-    next_ = (next_ + x.time) % capacity_;
-    cursor_[0] = static_cast<int32_t>(next_);
+    advance(keeps_all_ ? next_ + x.time : (next_ + x.time) % capacity_);
   }
 
-  // The newest frames of item b, contiguous: at most the history and the frames of this call.
+  // The newest frames of item b, contiguous: at most count() of this call.
   std::byte* newest(int64_t b, int64_t frames) const { return values_at(b, start_of(frames)); }
   uint8_t* newest_mask(int64_t b, int64_t frames) const { return mask_at(b, start_of(frames)); }
   // Frames from one batch item to the next.
-  int64_t batch_pitch() const { return 2 * capacity_; }
+  int64_t batch_pitch() const { return (keeps_all_ ? 1 : 2) * capacity_; }
 
  private:
   static constexpr size_t kTensors = 4;
@@ -139,9 +151,13 @@ class Ring {
     return next_ >= frames ? next_ - frames : next_ - frames + capacity_;
   }
   std::byte* values_at(int64_t b, int64_t frame) const {
-    return values_ + static_cast<size_t>(b * 2 * capacity_ + frame) * frame_bytes_;
+    return values_ + static_cast<size_t>(b * batch_pitch() + frame) * frame_bytes_;
   }
-  uint8_t* mask_at(int64_t b, int64_t frame) const { return mask_ + b * 2 * capacity_ + frame; }
+  uint8_t* mask_at(int64_t b, int64_t frame) const { return mask_ + b * batch_pitch() + frame; }
+  void advance(int64_t to) {
+    next_ = to;
+    *cursor_ = static_cast<int32_t>(to);
+  }
   void put(int64_t b, int64_t to, const Sequence& x, int64_t t, int64_t count) const {
     const auto frames = static_cast<size_t>(count);
     std::memcpy(values_at(b, to), x.frame(b, t), frames * frame_bytes_);
@@ -159,6 +175,8 @@ class Ring {
   int32_t* cursor_;
   int64_t capacity_;
   int64_t next_;
+  int64_t history_;
+  bool keeps_all_;
 };
 
 }  // namespace sl

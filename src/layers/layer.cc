@@ -26,6 +26,11 @@ void Declaration::index(std::string_view name, const Shape& shape, int64_t least
   states_.back().most = most;
 }
 
+void Declaration::place(std::string_view name, int64_t least, int64_t most) {
+  index(name, {}, least, most, static_cast<double>(least));
+  states_.back().is_place = true;
+}
+
 void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
   std::string path = emit_path_;
   append(path, name);
@@ -61,6 +66,7 @@ SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants
   out.channels = output_spec(input.channels, constants);
   out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
                                        : output_length(input.time, input.channels, constants);
+  out.max_length = output_ratio().floor_times(input.max_length);
   return out;
 }
 

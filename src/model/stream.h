@@ -20,6 +20,7 @@ struct StreamOptions {
   std::span<const std::string> constant_names;
   // Whether to find out what workspace steps need.
   bool rehearse = true;
+  int64_t max_length = 0;  // the most steps of the stream; 0: it has no end
 };
 
 // What a stream needs, found out by declaring and rehearsing.
@@ -35,6 +36,8 @@ class StreamPlan {
   const std::vector<StateTensor>& tensors() const { return tensors_; }
   const std::vector<size_t>& offsets() const { return offsets_; }
   const std::vector<EmitSpec>& emits() const { return emits_; }
+  // That of a call of `time` steps.
+  SequenceSpec emit(size_t index, int64_t time) const;
   size_t constant_count() const { return constants_.size(); }
   std::string_view constant_name(size_t index) const { return constants_[index].name; }
   // Fails if a step's constant is not of the name and shape that the stream was made for. A
@@ -53,7 +56,10 @@ class StreamPlan {
   void check_data(const std::byte* data) const;
   // Runs what steps can look like on a state and a workspace, which it leaves used.
   void rehearse(std::byte* data, Workspace& workspace) const;
-  // One step on a state. `imported` is room for the constants; without emits none are wanted.
+  // Fails if the stream has had so many steps that `time` more are too many.
+  void check_room(const std::byte* data, int64_t time) const;
+  // One step on a state, for which there is room. `imported` is room for the constants; without
+  // emits none are wanted.
   void step(std::byte* data, Workspace& workspace, const Parallel& parallel, const View& x,
             const View& y, std::span<const View> constants, std::span<Constant> imported,
             std::span<Sequence> emits) const;
@@ -67,6 +73,10 @@ class StreamPlan {
 
  private:
   void declare();
+  // Steps that a stream with an end has had.
+  int64_t length(const std::byte* data) const;
+  // What decides which way a step takes is as at the start of a stream.
+  void restart(std::byte* data) const;
   void check_rebase(const StreamPlan& source) const;
   void rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const;
 
@@ -112,7 +122,7 @@ class Stream {
   // constants.
   std::span<Sequence> emits() { return emits_; }
   std::span<View> constants() { return constants_; }
-  // Real-time. Shapes were checked against the plan.
+  // Real-time. Shapes were checked against the plan. Fails, before it begins, without room.
   void step(const View& x, const View& y, bool with_emits);
   void reset() { plan_.initialise(data_); }
   void copy_from(const Stream& source);

@@ -86,8 +86,10 @@ class AttentionLayer : public Layer {
   };
 
   DType compute_dtype(DType input) const;
+  // Of the past as of a window: none where all of it is seen.
   int64_t past_steps() const;
   int64_t future_steps() const;
+  bool sees_all_past() const { return fields_.horizon.past < 0; }
   ops::Heads kv_heads() const;
   RingSpec key_ring() const;
   RingSpec query_ring() const;
