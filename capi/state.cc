@@ -97,6 +97,18 @@ sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, 
   });
 }
 
+sl_status sl_state_prepare(sl_state* state, const sl_constant* constants, int64_t num_constants,
+                           sl_error* error) {
+  return guard(error, [&] {
+    sl::Stream& stream = *not_null(state, "state")->stream;
+    sl_run_options options = SL_RUN_OPTIONS_INIT;
+    options.constants = constants;
+    options.num_constants = num_constants;
+    sl::capi::set_constants(stream, options, stream.plan().block_size());
+    stream.prepare();
+  });
+}
+
 sl_status sl_state_reset(sl_state* state, sl_error* error) {
   return guard(error, [&] { not_null(state, "state")->stream->reset(); });
 }

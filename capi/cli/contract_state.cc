@@ -80,6 +80,17 @@ Comparison check_own_memory(const sl_layer* layer, const Input& input) {
   return compare_bits(placed.run(0, placed.num_steps()), want);
 }
 
+// What the first step makes of constants can be made before.
+Comparison check_prepare(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input), prepared(layer, input);
+  prepared.prepare();
+  const Tensor want = stepper.run(0, stepper.num_steps());
+  if (Comparison same = compare_bits(prepared.run(0, prepared.num_steps()), want); !same.ok())
+    return same;
+  if (stepper.num_steps() == 0 || prepared.save() == stepper.save()) return {};
+  return {"a prepared stream comes to another state"};
+}
+
 // A stream takes as many steps as were said, and then refuses without a change.
 Comparison check_max_length(const sl_layer* layer, const Input& input) {
   Stepper::Options options;
@@ -111,6 +122,7 @@ const std::vector<StateCheck>& state_checks() {
       {"fork mid-stream", check_fork},
       {"state in caller's memory", check_own_memory},
       {"max_length is the end", check_max_length},
+      {"constants prepared before", check_prepare},
   };
   return checks;
 }

@@ -223,6 +223,14 @@ void Stepper::reset() {
   trapped([&](sl_error* e) { return sl_state_reset(state_.get(), e); });
 }
 
+void Stepper::prepare() {
+  const Constants constants = block_constants(0);
+  const std::vector<sl_constant> given = views(constants);
+  check([&](sl_error* e) {
+    return sl_state_prepare(state_.get(), given.data(), static_cast<int64_t>(given.size()), e);
+  });
+}
+
 std::vector<uint8_t> Stepper::save() {
   std::vector<uint8_t> bytes(sl_state_save_size(state_.get()));
   trapped([&](sl_error* e) { return sl_state_save(state_.get(), bytes.data(), bytes.size(), e); });

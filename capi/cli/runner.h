@@ -70,6 +70,7 @@ class Stepper {
 
   // The ABI's real-time calls on states, counted too.
   void reset();
+  void prepare();  // is not
   std::vector<uint8_t> save();
   void load(const std::vector<uint8_t>& bytes);
   void copy_from(const Stepper& source);

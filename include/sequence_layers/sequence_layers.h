@@ -50,8 +50,8 @@ enum {
   SL_ERROR_UNSUPPORTED = 5, /* the layer cannot do this, e.g. step a non-causal convolution */
   SL_ERROR_IO = 6,          /* a file that cannot be read */
   SL_ERROR_OUT_OF_MEMORY = 7,
-  SL_ERROR_STATE = 8,    /* saved bytes that are not of this model and these options */
-  SL_ERROR_CALLBACK = 9, /* a caller's callback reported failure */
+  SL_ERROR_STATE = 8,     /* saved bytes that are not of this model and these options */
+  SL_ERROR_CALLBACK = 9,  /* a caller's callback reported failure */
   SL_ERROR_INTERNAL = 10, /* a defect of the library */
   SL_ERROR_LENGTH = 11    /* more steps than the max_length of a stream */
 };
@@ -489,6 +489,14 @@ SL_API sl_status sl_state_size(const sl_layer* layer, const sl_state_options* op
                                size_t* alignment, sl_error* error);
 SL_API sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, void* memory,
                                size_t size, sl_state** out, sl_error* error);
+
+/* Makes what steps keep of the constants: keys and values of a cross-attention's source, which it
+ * then reads no more. The first step does so if this was not called before, and costs that much
+ * more; a later call reads the constants anew. They are those of a step of one block. After an
+ * error the state is as before. Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state]
+ * Since 1.0. */
+SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
+                                  int64_t num_constants, sl_error* error);
 
 /* Back to the start of the stream. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);

@@ -176,9 +176,11 @@ void StreamPlan::initialise(std::byte* data) const {
   for (size_t i = 0; i < tensors_.size(); ++i) fill(data + offsets_[i], tensors_[i]);
 }
 
-void StreamPlan::restart(std::byte* data) const {
+void StreamPlan::restart(std::byte* data, bool keeps_constants) const {
   for (size_t i = 0; i < tensors_.size(); ++i) {
-    if (tensors_[i].dtype == DType::kInt32) fill(data + offsets_[i], tensors_[i]);
+    const StateTensor& tensor = tensors_[i];
+    if (tensor.dtype != DType::kInt32 || (keeps_constants && tensor.of_constants)) continue;
+    fill(data + offsets_[i], tensor);
   }
 }
 
@@ -203,17 +205,48 @@ void StreamPlan::check_data(const std::byte* data) const {
 
 void StreamPlan::rehearse(std::byte* data, Workspace& workspace) const {
   // Small and large calls may take different ways through a layer, and so may valid and invalid
-  // steps.
+  // steps, and first and later ones.
   for (const int64_t time : {input_.time, block_size_}) {
     for (const bool valid : {false, true}) {
-      restart(data);
-      rehearse_step(data, workspace, time, valid);
+      restart(data, /*keeps_constants=*/valid);
+      rehearse_step(data, workspace, one_thread(), time, valid, zero_constants(time));
     }
   }
 }
 
-void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t time,
-                               bool valid) const {
+std::vector<View> StreamPlan::zero_constants(int64_t time) const {
+  std::vector<View> views;
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    views.push_back(constants_[i].view);
+    views.back().dims = constant_dims(i, time);
+  }
+  return views;
+}
+
+// A step of nothing makes it as any step does; of that nothing else is kept.
+void StreamPlan::prepare(std::byte* data, std::span<const View> constants) const {
+  const auto of_constants = [&](auto&& fn) {
+    for (size_t i = 0; i < tensors_.size(); ++i) {
+      if (tensors_[i].of_constants) fn(offsets_[i], tensors_[i]);
+    }
+  };
+  bool any = false;
+  of_constants([&](size_t, const StateTensor&) { any = true; });
+  if (!any) return;
+  const Block copy(data_bytes_, model_->allocator());
+  std::copy_n(data, data_bytes_, copy.data());
+  of_constants([&](size_t at, const StateTensor& tensor) { fill(copy.data() + at, tensor); });
+  Workspace workspace(model_->allocator());
+  rehearse_step(copy.data(), workspace, model_->parallel(), block_size_, /*valid=*/false,
+                constants);
+  of_constants([&](size_t at, const StateTensor& tensor) {
+    const auto count = static_cast<size_t>(tensor.shape.size());
+    std::copy_n(copy.data() + at, count * size_of(tensor.dtype), data + at);
+  });
+}
+
+void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel,
+                               int64_t time, bool valid, std::span<const View> views) const {
   Stack& stack = workspace.on(Side::kB);
   const Stack::Mark mark = stack.mark();
   View view;
@@ -227,12 +260,9 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
   view.mask = &mask;
   const Sequence x = import_sequence(stack, view, /*copy=*/true);
   std::vector<Constant> constants;
-  for (const PlannedConstant& spec : constants_) {
-    View constant = spec.view;
-    if (spec.streamed) constant.dims[1] = share_of(spec, time);
-    constants.push_back(import_constant(stack, spec.name, constant, /*copy=*/true));
-  }
-  Run run(Mode::kStep, workspace, one_thread(), Constants(constants));
+  for (size_t i = 0; i < constants_.size(); ++i)
+    constants.push_back(import_constant(stack, constants_[i].name, views[i], /*copy=*/true));
+  Run run(Mode::kStep, workspace, parallel, Constants(constants));
   run.bind_state(data, offsets_);
   const Stack::Mark output = workspace.on(Side::kA).mark();
   call(run, model_->root(), x, Side::kA);

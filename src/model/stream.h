@@ -58,6 +58,8 @@ class StreamPlan {
   void rehearse(std::byte* data, Workspace& workspace) const;
   // Fails if the stream has had so many steps that `time` more are too many.
   void check_room(const std::byte* data, int64_t time) const;
+  // Makes what streams keep of their constants, which are those of a step of one block. Allocates.
+  void prepare(std::byte* data, std::span<const View> constants) const;
   // One step on a state, for which there is room. `imported` is room for the constants; without
   // emits none are wanted.
   void step(std::byte* data, Workspace& workspace, const Parallel& parallel, const View& x,
@@ -75,10 +77,15 @@ class StreamPlan {
   void declare();
   // Steps that a stream with an end has had.
   int64_t length(const std::byte* data) const;
-  // What decides which way a step takes is as at the start of a stream.
-  void restart(std::byte* data) const;
+  // What decides which way a step takes is as at the start of a stream, but that what is kept of
+  // constants can be there.
+  void restart(std::byte* data, bool keeps_constants) const;
   void check_rebase(const StreamPlan& source) const;
-  void rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const;
+  // A step of zeros, of the given constants.
+  void rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel, int64_t time,
+                     bool valid, std::span<const View> constants) const;
+  // Zeros for a call of `time` steps.
+  std::vector<View> zero_constants(int64_t time) const;
 
   struct PlannedConstant {
     std::string name;
@@ -125,6 +132,8 @@ class Stream {
   // Real-time. Shapes were checked against the plan. Fails, before it begins, without room.
   void step(const View& x, const View& y, bool with_emits);
   void reset() { plan_.initialise(data_); }
+  // As the plan does, with the stream's constants.
+  void prepare() { plan_.prepare(data_, constants_); }
   void copy_from(const Stream& source);
   size_t save_bytes() const;
   void save(std::byte* out) const;

@@ -193,21 +193,20 @@ void AttentionLayer::arrange_keys_and_values(Run& run, const Stream& keys, const
   arrange(values, values_valid, nullptr, to + pitch);
 }
 
-ops::AttentionSource AttentionLayer::whole_source(Run& run, const Stream& keys,
-                                                  const Stream& values, const Sequence& x,
-                                                  DType compute, const uint8_t* keys_valid,
-                                                  const uint8_t* values_valid) const {
-  const ops::Heads& heads = fields_.heads;
+int64_t AttentionLayer::whole_size(const Sequence& x) const {
+  return 2 * x.steps() * fields_.heads.kv * fields_.heads.width();
+}
+
+ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const float* keys_and_values,
+                                                  const uint8_t* valid) const {
   ops::AttentionSource source;
-  source.valid = keys_valid;
+  source.valid = valid;
   source.valid_pitch = source.count = x.time;
-  source.stride = heads.width();
+  source.stride = fields_.heads.width();
   const int64_t pitch = x.time * source.stride;
   source.pitch = 2 * pitch;
-  auto* kv = run.scratch<float>(x.batch * heads.kv * source.pitch);
-  arrange_keys_and_values(run, keys, values, x, compute, keys_valid, values_valid, kv, pitch);
-  source.keys = kv;
-  source.values = kv + pitch;
+  source.keys = keys_and_values;
+  source.values = keys_and_values + pitch;
   return source;
 }
 

@@ -107,10 +107,10 @@ class AttentionLayer : public Layer {
   void arrange_keys_and_values(Run& run, const Stream& keys, const Stream& values,
                                const Sequence& x, DType compute, const uint8_t* keys_valid,
                                const uint8_t* values_valid, float* to, int64_t pitch) const;
-  // Keys and values of whole x, in scratch.
-  ops::AttentionSource whole_source(Run& run, const Stream& keys, const Stream& values,
-                                    const Sequence& x, DType compute, const uint8_t* keys_valid,
-                                    const uint8_t* values_valid) const;
+  // Keys and values of whole x: floats of them all, and how attention finds them there.
+  int64_t whole_size(const Sequence& x) const;
+  ops::AttentionSource whole_source(const Sequence& x, const float* keys_and_values,
+                                    const uint8_t* valid) const;
   // Those of a stream, with its history.
   ops::AttentionSource streamed_source(Run& run, const Stream& keys, const Stream& values,
                                        const Sequence& x, DType compute) const;

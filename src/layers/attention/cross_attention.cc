@@ -1,6 +1,7 @@
 #include "layers/attention/cross_attention.h"
 
 #include <algorithm>
+#include <cstring>
 #include <limits>
 #include <memory>
 #include <utility>
@@ -60,7 +61,10 @@ void CrossAttentionFields::read_streamed(Config& config) {
 // The base takes what is AttentionFields' of `fields`: all of that is read from `fields_` below.
 CrossAttention::CrossAttention(CrossAttentionFields fields, const Init& init)
     : AttentionLayer(std::move(static_cast<AttentionFields&>(fields)), init),
-      own_{std::move(fields.sources), fields.streamed, fields.delays_queries,
+      own_{std::move(fields.sources),
+           fields.streamed,
+           fields.delays_queries,
+           fields.recomputes,
            fields_.relative_position || fields.wants_query_positions
                ? std::move(fields.query_positions_name)
                : "",
@@ -149,6 +153,7 @@ void CrossAttention::declare(Declaration& declaration, const SequenceSpec& input
   } else if (steps && counts_steps()) {
     declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
   }
+  if (keeps_sources(input.mode)) declaration.of_constants([&] { declare_kept(declaration); });
   if (fields_.float32_scores) return;
   SequenceSpec emit = input, keys = input;
   keys.time = first.sequence.time;
@@ -157,6 +162,18 @@ void CrossAttention::declare(Declaration& declaration, const SequenceSpec& input
   emit.channels = {compute_dtype(input.channels.dtype), {fields_.heads.count(), columns}};
   declaration.within("", "probabilities_by_source",
                      [&] { declaration.emit(own_.sources[0], emit); });
+}
+
+void CrossAttention::declare_kept(Declaration& declaration) const {
+  declaration.index("is_kept", {}, 0, 1);
+  for (const std::string& name : own_.sources) {
+    const Sequence& source = declaration.constants().get(name).sequence;
+    declaration.within(name, "", [&] {
+      declaration.state("keys_and_values", DType::kFloat32,
+                        {source.batch * fields_.heads.kv * 2, source.time, fields_.heads.width()});
+      declaration.state("mask", DType::kBool, {source.batch, source.time});
+    });
+  }
 }
 
 AttentionLayer::Stream CrossAttention::project_queries(Run& run, const Sequence& x,
@@ -181,14 +198,31 @@ CrossAttention::KeysAndValues CrossAttention::project_source(Run& run, size_t in
           through_network(run, 2, values, source, compute, mode)};
 }
 
-ops::AttentionSource CrossAttention::whole(Run& run, size_t index) const {
+void CrossAttention::arrange_whole(Run& run, size_t index, float* keys_and_values,
+                                   uint8_t* valid) const {
   const Sequence& source = run.constants().get(own_.sources[index]).sequence;
   const auto [keys, values] = project_source(run, index, source, Mode::kLayer);
   const uint8_t* combined = combined_mask(run, keys, values, source);
   const bool one_mask = fields_.float32_scores || fields_.window_block > 0;
-  return whole_source(run, keys, values, source, compute_dtype(source.dtype),
-                      one_mask ? combined : keys.mask,
-                      fields_.float32_scores ? combined : values.mask);
+  std::memcpy(valid, one_mask ? combined : keys.mask, static_cast<size_t>(source.steps()));
+  arrange_keys_and_values(run, keys, values, source, compute_dtype(source.dtype), valid,
+                          fields_.float32_scores ? combined : values.mask, keys_and_values,
+                          source.time * fields_.heads.width());
+}
+
+ops::AttentionSource CrossAttention::whole(Run& run, size_t index, bool is_kept) const {
+  const Sequence& source = run.constants().get(own_.sources[index]).sequence;
+  const bool keeps = keeps_sources(run.mode());
+  auto* keys_and_values = keeps ? run.state<float>() : run.scratch<float>(whole_size(source));
+  auto* valid = keeps ? run.state<uint8_t>() : run.scratch<uint8_t>(source.steps());
+  if (!is_kept) {
+    // What it takes is given back before attention takes its own.
+    run.on_side(run.side(), [&] {
+      arrange_whole(run, index, keys_and_values, valid);
+      return source;
+    });
+  }
+  return whole_source(source, keys_and_values, valid);
 }
 
 const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) const {
@@ -207,11 +241,13 @@ void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& 
                                      int64_t first, const Sequence& y) const {
   const size_t count = own_.sources.size();
   auto* sources = run.scratch<ops::AttentionSource>(static_cast<int64_t>(count));
+  auto* is_kept = keeps_sources(run.mode()) ? run.state<int32_t>() : nullptr;
   for (size_t i = 0; i < count; ++i) {
-    std::construct_at(sources + i, whole(run, i));
+    std::construct_at(sources + i, whole(run, i, is_kept && *is_kept != 0));
     sources[i].horizon = fields_.horizon;
     sources[i].horizon.offset = first;
   }
+  if (is_kept) *is_kept = 1;
   if (!fields_.float32_scores) {
     sources[0].probabilities =
         emit(run, y,

@@ -41,11 +41,12 @@ class LocationSensitiveAttention final : public SourceAttention {
       // A stream has looked at the source's first step before.
       declaration.state("origin", DType::kFloat32, {1}, 1);
     }
+    declare_kept(declaration, input, scores_.width());
     declare_emit(declaration, input);
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
-    const Source source = this->source(run);
+    const Source source = keyed_source(run);
     const int64_t size = x.batch * fields_.heads * source.time * kFeatures;
     auto* location = run.scratch<float>(size);
     std::fill_n(location, size, 0.0f);
@@ -55,12 +56,19 @@ class LocationSensitiveAttention final : public SourceAttention {
   Sequence step(Run& run, const Sequence& x) const override {
     auto* location = run.state<float>();
     auto* origin = run.state<float>();
-    return attend(run, x, source(run), location, *origin);
+    return attend(run, x, keyed_source(run), location, *origin);
   }
 
  private:
   int64_t inputs() const override { return scores_.inputs(); }
   int64_t source_channels() const override { return scores_.source_channels(); }
+
+  Source keyed_source(Run& run) const {
+    return SourceAttention::keyed_source(run, scores_.width(),
+                                         [&](const float* values, int64_t rows, float* keys) {
+                                           scores_.make_keys(run, values, rows, keys);
+                                         });
+  }
 
   // For each head, filters and projection as one product with a window of [filter_size, kFeatures].
   std::vector<ops::Linear> read_location(const WeightScope& weights) const {
@@ -115,13 +123,12 @@ class LocationSensitiveAttention final : public SourceAttention {
       origin = 0;
     }
     const float* queries = scores_.queries(run, masked(run, x), x.steps());
-    const float* keys = scores_.keys(run, source.values, source.batch * time);
     auto* located = run.scratch<float>(time * width);
     auto* padded = run.scratch<float>((time + fields_.filter_size - 1) * kFeatures);
     auto* hidden = run.scratch<float>(width);
     return SourceAttention::attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       float* looked = location + b * count * kFeatures;
-      std::copy_n(keys + b * time * width, time * width, located);
+      std::copy_n(source.keys + b * time * width, time * width, located);
       add_location(run, looked, time, padded, located);
       scores_.weigh(queries + (b * x.time + t) * width, located, source.item_mask(b), time, hidden,
                     weights);

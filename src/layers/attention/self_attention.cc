@@ -140,8 +140,11 @@ Sequence SelfAttention::layer(Run& run, const Sequence& x) const {
   const uint8_t* valid = fields_.float32_scores        ? combined
                          : fields_.keys_valid_as_input ? x.mask
                                                        : keys.mask;
-  ops::AttentionSource source = whole_source(run, keys, values, x, spec.dtype, valid,
-                                             fields_.float32_scores ? combined : values.mask);
+  auto* all = run.scratch<float>(whole_size(x));
+  arrange_keys_and_values(run, keys, values, x, spec.dtype, valid,
+                          fields_.float32_scores ? combined : values.mask, all,
+                          x.time * fields_.heads.width());
+  ops::AttentionSource source = whole_source(x, all, valid);
   source.probabilities = emit(run, y, layer_columns(x.time));
   attend_to(run, queries, source, y);
   return y;

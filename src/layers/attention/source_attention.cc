@@ -64,6 +64,25 @@ const float* SourceAttention::masked(Run& run, const Sequence& x) {
   return to;
 }
 
+void SourceAttention::declare_kept(Declaration& declaration, const SequenceSpec& input,
+                                   int64_t width) const {
+  if (input.mode == Mode::kLayer) return;
+  const Sequence& given = declaration.constants().get(source_).sequence;
+  declaration.of_constants([&] {
+    declaration.index("is_kept", {}, 0, 1);
+    declaration.within(source_, "", [&] {
+      declaration.state("values", DType::kFloat32, {given.batch, given.time, given.channels[0]});
+      declaration.state("mask", DType::kBool, {given.batch, given.time});
+      declaration.state("keys", DType::kFloat32, {given.batch, given.time, width});
+    });
+  });
+}
+
+void SourceAttention::copy_source(Run& run, const Sequence& given, float* values, uint8_t* mask) {
+  std::copy_n(masked(run, given), given.size(), values);
+  std::copy_n(given.mask, given.steps(), mask);
+}
+
 SourceAttention::Source SourceAttention::source(Run& run) const {
   const Sequence& given = run.constants().get(source_).sequence;
   return {masked(run, given), given.mask, given.batch, given.time, given.channels[0]};
