@@ -28,6 +28,8 @@ struct AttentionFields {
   void read_horizon(Config& config, const char* past, const char* future, int64_t least);
   // Sinks, relative positions and what else is not in layers with `read_pair_fields`.
   void read_score_fields(Config& config);
+  // The same of layers with a window of fixed size.
+  void read_window_fields(Config& config);
   // Constants that say who sees whom.
   void read_pair_fields(Config& config);
   // Once all is read.

@@ -45,17 +45,7 @@ void CrossAttentionFields::read_streamed(Config& config) {
   if (horizon.past > kMost || horizon.future > kMost)
     config.error("max_past_horizon", "expected at most 2^30 steps in sight");
   delays_queries = config.boolean("use_query_delay_buffer", true);
-  read_score_fields(config);
-  if (relative_position && !relative_position->needs_fixed_window()) {
-    config.error("relative_position_embedding",
-                 "a bias on scores is not supported: expected null or "
-                 "TransformerXLRelativePositionEmbedding");
-  }
-  const bool plain = sinks() == 0 && !relative_position;
-  if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
-    config.error("use_kv_cache_ringbuffer",
-                 "cannot be together with sinks or relative_position_embedding");
-  }
+  read_window_fields(config);
 }
 
 // The base takes what is AttentionFields' of `fields`: all of that is read from `fields_` below.
