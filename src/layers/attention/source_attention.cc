@@ -51,17 +51,7 @@ void SourceAttention::declare_emit(Declaration& declaration, const SequenceSpec&
 }
 
 const float* SourceAttention::masked(Run& run, const Sequence& x) {
-  const float* from = ops::as_floats(run, x, DType::kFloat32);
-  const int64_t size = x.frame_size();
-  auto* to = run.scratch<float>(x.size());
-  for (int64_t i = 0; i < x.steps(); ++i) {
-    if (x.mask[i]) {
-      std::copy_n(from + i * size, size, to + i * size);
-    } else {
-      std::fill_n(to + i * size, size, 0.0f);
-    }
-  }
-  return to;
+  return ops::as_floats(run, ops::mask_invalid(run, x), DType::kFloat32);
 }
 
 void SourceAttention::declare_kept(Declaration& declaration, const SequenceSpec& input,

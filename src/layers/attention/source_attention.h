@@ -75,7 +75,7 @@ class SourceAttention : public Layer {
     *is_kept = 1;
     return {values, mask, given.batch, given.time, given.channels[0], keys};
   }
-  // x in scratch, zeros where it is invalid: what state is made of must not be NaN.
+  // x as float32, zeros where it is invalid: what state is made of must not be NaN.
   static const float* masked(Run& run, const Sequence& x);
 
   // weigh(b, t, weights) makes the weights [heads, source time] of a step, in the order of steps,
