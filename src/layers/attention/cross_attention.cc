@@ -2,10 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
-#include <limits>
 #include <memory>
 #include <utility>
 
+#include "layers/stream_position.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -141,7 +141,7 @@ void CrossAttention::declare(Declaration& declaration, const SequenceSpec& input
     for (size_t i = 1; i < networks_.size(); ++i) declare_network(declaration, i, source);
     if (steps) declare_rings(declaration, input, input_latency() > 0);
   } else if (steps && counts_steps()) {
-    declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
+    declare_position(declaration, {1});
   }
   if (keeps_sources(input.mode)) declaration.of_constants([&] { declare_kept(declaration); });
   if (fields_.float32_scores) return;
@@ -264,13 +264,7 @@ Sequence CrossAttention::step(Run& run, const Sequence& x) const {
   const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);
   Stream queries = project_queries(run, x, compute);
   if (!own_.streamed) {
-    int64_t first = 0;
-    if (counts_steps()) {
-      auto* position = run.state<int32_t>();
-      first = *position;
-      *position = static_cast<int32_t>(
-          std::min<int64_t>(first + x.time, std::numeric_limits<int32_t>::max()));
-    }
+    const int64_t first = counts_steps() ? take_position(run, x.time) : 0;
     set_mask(y, queries);
     attend_to_whole(run, x, queries, first, y);
     return y;

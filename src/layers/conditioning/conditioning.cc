@@ -1,12 +1,12 @@
 // Conditioning: combines x with a constant that runs along with it, or that holds for all of it,
 // projected before if wanted (reference: conditioning.Conditioning).
 #include <array>
-#include <limits>
 #include <optional>
 
 #include "layers/builder.h"
 #include "layers/dense/shaped_dense.h"
 #include "layers/simple/shape_field.h"
+#include "layers/stream_position.h"
 #include "ops/broadcast.h"
 #include "ops/combine.h"
 #include "ops/elementwise.h"
@@ -108,8 +108,7 @@ class Conditioning final : public Layer {
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     const Constant& constant = declaration.constants().get(fields_.constant);
-    if (is_sliced(constant))
-      declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
+    if (is_sliced(constant)) declare_position(declaration, {1});
     if (fields_.streaming) check_time(constant, input.time);
   }
 
@@ -204,9 +203,8 @@ class Conditioning final : public Layer {
 
   // The next `time` steps; those after the end are invalid.
   static Sequence slice(Run& run, const Sequence& whole, int64_t time) {
-    auto* position = run.state<int32_t>();
     const Sequence out = run.scratch_sequence(whole.spec(), whole.batch, time);
-    const int64_t begin = std::min<int64_t>(*position, whole.time);
+    const int64_t begin = std::min(take_position(run, time), whole.time);
     const int64_t count = std::min(time, whole.time - begin);
     const size_t bytes = static_cast<size_t>(count) * whole.frame_bytes();
     for (int64_t b = 0; b < whole.batch; ++b) {
@@ -218,8 +216,6 @@ class Conditioning final : public Layer {
       std::memset(out.frame(b, 0) + bytes, 0, rest * whole.frame_bytes());
       std::memset(out.mask_at(b, 0) + count, 0, rest);
     }
-    *position =
-        static_cast<int32_t>(std::min<int64_t>(begin + time, std::numeric_limits<int32_t>::max()));
     return out;
   }
 
