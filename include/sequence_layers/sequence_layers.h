@@ -502,8 +502,9 @@ SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
 SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);
 
 /* Makes `target`, of the same layer and options, continue where `source` stands: forks a stream.
- * Only max_steps may differ, and with it the length of streamed constants.
- * [one-thread-per-state] [realtime] Since 1.0. */
+ * Only max_steps may differ, and with it the length of streamed constants; and max_length, if both
+ * have one: in a larger state a stream goes on past its end. Errors: STATE, LENGTH (it has had more
+ * steps than the target takes). [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error);
 
 /* Bytes of a saved state, versioned and with the model's fingerprint. Load refuses bytes of another
@@ -584,8 +585,8 @@ SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* 
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
 
 /* Makes `target`, of the same layer, batch and constants, continue where `source` stands: forks all
- * its streams. It keeps its own seed, tokens and ways of choosing. [one-thread-per-state]
- * [realtime] Since 1.0. */
+ * its streams. It keeps its own seed, tokens and ways of choosing, and max_length, as in
+ * sl_state_copy. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error);
 
 /* Back to the start of all streams. [one-thread-per-state] [realtime] Since 1.0. */

@@ -3,6 +3,7 @@
 // history is, and nothing is ever shifted. Or all frames of a stream, which has an end then.
 #pragma once
 
+#include <algorithm>
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
@@ -57,39 +58,41 @@ class Ring {
     const auto& last = tensors[first + kTensors - 1];
     const bool is_ring = last.name.ends_with("capacity") && last.least == last.most &&
                          last.least > 0 && mask.shape.rank() == 2 &&
-                         mask.shape[1] == 2 * last.least;
+                         mask.shape[1] == copies_in(tensors, first) * last.least;
     return is_ring ? kTensors : 0;
   }
 
-  // Lays the newest frames of a source's ring out in one that differs in its max_steps alone and
-  // is as at the start. Both capacities hold the history, which is all that later calls read.
+  // Lays the newest frames of a source's ring out in one that differs in its capacity alone and is
+  // as at the start. Both capacities hold the history, or all there is, and later calls read no
+  // more.
   template <typename Tensors, typename Offsets>
   static void rebase(const Tensors& tensors, std::byte* data, const Offsets& offsets,
                      const Tensors& source_tensors, const std::byte* source,
                      const Offsets& source_offsets, size_t first) {
     const int64_t capacity = tensors[first + 3].least;
     const int64_t from_capacity = source_tensors[first + 3].least;
-    const int64_t frames = capacity < from_capacity ? capacity : from_capacity;
+    const int64_t copies = copies_in(tensors, first);
     int32_t from_cursor = 0;
     std::memcpy(&from_cursor, source + source_offsets[first + 2], sizeof(from_cursor));
+    const int64_t frames = copies == 1 ? from_cursor : std::min(capacity, from_capacity);
     const int64_t start =
         from_cursor >= frames ? from_cursor - frames : from_cursor - frames + from_capacity;
     for (size_t part = first; part < first + 2; ++part) {  // values and mask
       const auto& tensor = tensors[part];
       const int64_t batch = tensor.shape[0];
-      const int64_t rows = 2 * capacity * batch;
+      const int64_t rows = copies * capacity * batch;
       if (rows == 0) continue;
       const size_t frame = static_cast<size_t>(tensor.shape.size() / rows) * size_of(tensor.dtype);
       const size_t bytes = static_cast<size_t>(frames) * frame;
       for (int64_t b = 0; b < batch; ++b) {
         const std::byte* from = source + source_offsets[part] +
-                                static_cast<size_t>(b * 2 * from_capacity + start) * frame;
-        std::byte* to = data + offsets[part] + static_cast<size_t>(b * 2 * capacity) * frame;
-        std::memcpy(to, from, bytes);
-        std::memcpy(to + static_cast<size_t>(capacity) * frame, from, bytes);
+                                static_cast<size_t>(b * copies * from_capacity + start) * frame;
+        std::byte* to = data + offsets[part] + static_cast<size_t>(b * copies * capacity) * frame;
+        for (int64_t i = 0; i < copies; ++i)
+          std::memcpy(to + static_cast<size_t>(i * capacity) * frame, from, bytes);
       }
     }
-    const auto cursor = static_cast<int32_t>(frames % capacity);
+    const auto cursor = static_cast<int32_t>(copies == 1 ? frames : frames % capacity);
     std::memcpy(data + offsets[first + 2], &cursor, sizeof(cursor));
   }
 
@@ -146,6 +149,12 @@ class Ring {
 
  private:
   static constexpr size_t kTensors = 4;
+
+  // How often a frame is written, by the tensors that begin at `first`.
+  template <typename Tensors>
+  static int64_t copies_in(const Tensors& tensors, size_t first) {
+    return tensors[first + 2].is_place ? 1 : 2;
+  }
 
   int64_t start_of(int64_t frames) const {
     return next_ >= frames ? next_ - frames : next_ - frames + capacity_;

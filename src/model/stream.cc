@@ -301,16 +301,18 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
   run.bind_state(data, offsets_);
   run.bind_emits(emits);
+  // Before they run: should a callback fail, what has run already has used up its room.
+  if (input_.max_length > 0) {
+    const auto length = static_cast<int32_t>(this->length(data) + x.dims[1]);
+    std::memcpy(data + offsets_.back(), &length, sizeof(length));
+  }
   export_sequence(call(run, model_->root(), input, Side::kA), y);
-  if (input_.max_length == 0) return;
-  const auto length = static_cast<int32_t>(this->length(data) + x.dims[1]);
-  std::memcpy(data + offsets_.back(), &length, sizeof(length));
 }
 
 void StreamPlan::check_rebase(const StreamPlan& source) const {
   bool same = source.model_->fingerprint() == model_->fingerprint() &&
               source.input_.channels == input_.channels && source.input_.batch == input_.batch &&
-              source.input_.max_length == input_.max_length &&
+              (source.input_.max_length > 0) == (input_.max_length > 0) &&
               source.constants_.size() == constants_.size();
   for (size_t i = 0; same && i < constants_.size(); ++i) {
     const PlannedConstant& a = constants_[i];
@@ -336,6 +338,10 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
     return;
   }
   check_rebase(source_plan);
+  if (const int64_t had = source_plan.length(source); had > input_.max_length) {
+    fail(Code::kLength, "the stream has had {} steps: too many for a max_length of {}", had,
+         input_.max_length);
+  }
   initialise(data);
   for (size_t i = 0; i < tensors_.size();) {
     const size_t ring = Ring::tensors_at(tensors_, i);

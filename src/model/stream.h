@@ -65,8 +65,8 @@ class StreamPlan {
   void step(std::byte* data, Workspace& workspace, const Parallel& parallel, const View& x,
             const View& y, std::span<const View> constants, std::span<Constant> imported,
             std::span<Sequence> emits) const;
-  // Makes `data` the state that `source`, of a plan that may differ in max_steps, has come to.
-  // Fails before it writes if the plans differ in more.
+  // Makes `data` the state that `source`, of a plan that may differ in max_steps and max_length,
+  // has come to. Fails before it writes if the plans differ in more.
   void rebase(std::byte* data, const StreamPlan& source_plan, const std::byte* source) const;
 
   // Steps that a call of `time` steps gives of a streamed constant, and the whole of any other.
