@@ -69,6 +69,7 @@ class _StateOptions(ctypes.Structure):
         ('constants', ctypes.c_void_p),
         ('num_constants', ctypes.c_int64),
         ('allocator', ctypes.c_void_p),
+        ('max_length', ctypes.c_int64),
     ]
 
 
@@ -221,13 +222,14 @@ class Layer:
         batch: int = 1,
         *,
         max_steps: int = 0,
+        max_length: int = 0,
         channel_shape: tuple[int, ...] | None = None,
         dtype: str = 'float32',
     ) -> 'State':
         """A stream at its start; without a `channel_shape` it takes the model's own input spec."""
         if channel_shape is None:
             channel_shape, dtype = self.input_spec
-        return State(self, batch, max_steps, channel_shape, dtype)
+        return State(self, batch, max_steps, max_length, channel_shape, dtype)
 
     def stream(self, samples: np.ndarray) -> np.ndarray:
         """What steps of one block make of float32 numbers [time], whole blocks, latency included."""
@@ -243,7 +245,13 @@ class State:
     """One stream (of a fixed batch) through a layer: used by one thread at a time."""
 
     def __init__(
-        self, layer: Layer, batch: int, max_steps: int, channel_shape: tuple[int, ...], dtype: str
+        self,
+        layer: Layer,
+        batch: int,
+        max_steps: int,
+        max_length: int,
+        channel_shape: tuple[int, ...],
+        dtype: str,
     ):
         self._layer = layer  # the layer must outlive its states
         self._handle = _Handle()
@@ -251,6 +259,7 @@ class State:
         options = _sized(_StateOptions)
         options.batch = batch
         options.max_steps = max_steps
+        options.max_length = max_length
         options.input = _sized(_ChannelSpec)
         options.input.dtype = _DTYPES.index(dtype)
         options.input.rank = len(channel_shape)
