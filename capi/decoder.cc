@@ -12,6 +12,7 @@ constexpr sl::DType kToken = sl::DType::kInt32;
 
 sl::DecoderOptions to_options(const sl_decoder_options& given) {
   sl::capi::check_batch(given.batch);
+  sl::capi::check_max_length(given.max_length);
   if (given.start_token < 0) {
     sl::fail(Code::kInvalidArgument, "options.start_token is {}: expected 0 or more",
              given.start_token);
@@ -34,7 +35,8 @@ sl::DecoderOptions to_options(const sl_decoder_options& given) {
           given.stop_token,
           given.pad_token,
           given.seed,
-          {given.temperature, given.top_p, given.top_k}};
+          {given.temperature, given.top_p, given.top_k},
+          given.max_length};
 }
 
 sl_run_options read_run_options(const sl_run_options* options) {

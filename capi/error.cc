@@ -28,8 +28,8 @@ uint32_t sl_version(void) {
 
 const char* sl_status_name(sl_status status) {
   static constexpr const char* kNames[] = {
-      "ok",           "invalid argument", "config", "weights",  "shape",   "unsupported",
-      "input/output", "out of memory",    "state",  "callback", "internal"};
+      "ok",           "invalid argument", "config", "weights",  "shape",    "unsupported",
+      "input/output", "out of memory",    "state",  "callback", "internal", "length"};
   const bool known = status >= 0 && status < static_cast<sl_status>(std::size(kNames));
   return known ? kNames[status] : "unknown";
 }

@@ -113,11 +113,14 @@ Shape dims_of(const SequenceSpec& spec);
 
 // Fails if x is not of the batch and spec of the stream's input.
 void check_stream_input(const StreamPlan& plan, const View& x);
+// The same of one step: whole blocks, no more than the stream takes at once.
+void check_step_input(const StreamPlan& plan, const View& x);
 
 // Gives the stream the constants of a call of `time` steps. Allocates nothing where all is well.
 void set_constants(Stream& stream, const sl_run_options& options, int64_t time);
 
 void check_batch(int64_t batch);
+void check_max_length(int64_t max_length);
 
 Allocator to_allocator(const sl_allocator* allocator);
 

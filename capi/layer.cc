@@ -102,17 +102,30 @@ sl_constant_info to_info(const sl::ConstantUse& use) {
   return info;
 }
 
+sl::Stream& stream_of(sl_state& state, const sl_layer* layer) {
+  if (state.layer != layer) {
+    sl::fail(Code::kInvalidArgument, "options.state is of another layer");
+  }
+  return *state.stream;
+}
+
+// Those of a stream's step over x.
+std::vector<sl::EmitSpec> emits_of(sl_state& state, const sl_layer* layer, const sl::View& x) {
+  const sl::StreamPlan& plan = stream_of(state, layer).plan();
+  sl::capi::check_step_input(plan, x);
+  std::vector<sl::EmitSpec> emits = plan.emits();
+  for (size_t i = 0; i < emits.size(); ++i) emits[i].sequence = plan.emit(i, x.dims[1]);
+  return emits;
+}
+
 // A run that goes on in a stream.
 void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
                     const sl_run_options& options) {
-  if (options.state->layer != layer) {
-    sl::fail(Code::kInvalidArgument, "options.state is of another layer");
-  }
+  sl::Stream& stream = stream_of(*options.state, layer);
   if (options.num_emits != 0) {
     sl::fail(Code::kUnsupported, "options.num_emits is {}: a run with a state has no emits",
              options.num_emits);
   }
-  sl::Stream& stream = *options.state->stream;
   sl::capi::check_stream_input(stream.plan(), x);
   const int64_t block = stream.plan().block_size();
   if (x.dims[1] % block != 0) {
@@ -284,7 +297,9 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequ
     const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
     const ConstantSpecs specs = constants_of(options);
     const sl::SequenceSpec in = to_sequence_spec(view, to_mode(mode));
-    const auto emits = model_of(layer).declare(in, specs.all()).emits();
+    sl_state* state = in.mode == Mode::kStep ? read_run_options(options).state : nullptr;
+    const auto emits =
+        state ? emits_of(*state, layer, view) : model_of(layer).declare(in, specs.all()).emits();
     const auto count = static_cast<int64_t>(emits.size());
     if (index < 0 || index >= count)
       sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);

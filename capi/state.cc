@@ -6,6 +6,12 @@ void sl::capi::check_batch(int64_t batch) {
   }
 }
 
+void sl::capi::check_max_length(int64_t max_length) {
+  if (max_length < 0 || max_length > (int64_t{1} << 24)) {
+    fail(Code::kInvalidArgument, "options.max_length is {}: expected 0 to 2^24", max_length);
+  }
+}
+
 namespace {
 
 using sl::Code;
@@ -25,6 +31,7 @@ struct StateOptions {
         allocator(given.allocator ? sl::capi::to_allocator(given.allocator)
                                   : not_null(layer, "layer")->model->allocator()) {
     sl::capi::check_batch(given.batch);
+    sl::capi::check_max_length(given.max_length);
     if (given.max_steps < 0 || given.max_steps > (int64_t{1} << 31)) {
       sl::fail(Code::kInvalidArgument, "options.max_steps is {}: expected 0 to 2^31",
                given.max_steps);
@@ -35,7 +42,7 @@ struct StateOptions {
     return sl::StreamPlan(
         *not_null(layer, "layer")->model,
         {given.batch, given.max_steps, sl::capi::to_spec(&given.input, "options.input"),
-         constants.views, constants.names});
+         constants.views, constants.names, /*rehearse=*/true, given.max_length});
   }
 };
 
@@ -87,6 +94,18 @@ sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, 
     state->layer = layer;
     state->stream.emplace(std::move(plan), static_cast<std::byte*>(memory) + kHandleBytes);
     *out = state;
+  });
+}
+
+sl_status sl_state_prepare(sl_state* state, const sl_constant* constants, int64_t num_constants,
+                           sl_error* error) {
+  return guard(error, [&] {
+    sl::Stream& stream = *not_null(state, "state")->stream;
+    sl_run_options options = SL_RUN_OPTIONS_INIT;
+    options.constants = constants;
+    options.num_constants = num_constants;
+    sl::capi::set_constants(stream, options, stream.plan().block_size());
+    stream.prepare();
   });
 }
 

@@ -11,6 +11,15 @@ void sl::capi::check_stream_input(const StreamPlan& plan, const View& x) {
   }
 }
 
+void sl::capi::check_step_input(const StreamPlan& plan, const View& x) {
+  check_stream_input(plan, x);
+  const int64_t most = plan.input().time;
+  if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > most) {
+    fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}",
+         x.dims[1], plan.block_size(), most);
+  }
+}
+
 void sl::capi::set_constants(Stream& stream, const sl_run_options& options, int64_t time) {
   const StreamPlan& plan = stream.plan();
   if (options.num_constants != static_cast<int64_t>(plan.constant_count())) {
@@ -30,16 +39,6 @@ namespace {
 using sl::Code;
 using sl::capi::guard;
 using sl::capi::not_null;
-
-// Everything that a step checks, without allocating where all is well.
-void check_input(const sl::StreamPlan& plan, const sl::View& x) {
-  sl::capi::check_stream_input(plan, x);
-  const sl::SequenceSpec& input = plan.input();
-  if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > input.time) {
-    sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}",
-             x.dims[1], plan.block_size(), input.time);
-  }
-}
 
 void check_shape(const sl::View& view, const sl::ChannelSpec& channels, int64_t batch, int64_t time,
                  const char* name) {
@@ -74,9 +73,8 @@ bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) 
     if (!options.emits[i].data) continue;
     const sl::EmitSpec& spec = plan.emits()[i];
     const sl::View view = sl::capi::to_view(&options.emits[i], "emit", /*needs_data=*/true);
-    // Declared for the most steps of one call: this call has its share.
-    const int64_t steps = spec.sequence.time * time / plan.input().time;
-    check_shape(view, spec.sequence.channels, spec.sequence.batch, steps, "emit");
+    const sl::SequenceSpec expected = plan.emit(i, time);
+    check_shape(view, expected.channels, expected.batch, expected.time, "emit");
     if (!sl::capi::is_packed(view)) {
       sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
     }
@@ -99,7 +97,7 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     const sl::StreamPlan& plan = stream.plan();
     const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
-    check_input(plan, in);
+    sl::capi::check_step_input(plan, in);
     check_shape(out, plan.output(), in.dims[0], plan.output_time(in.dims[1]), "y");
     const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
     const bool with_emits = set_emits(stream, run, in.dims[1]);

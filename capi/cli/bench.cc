@@ -24,6 +24,7 @@ struct BenchOptions {
   double seconds = 2;
   int64_t time = 1000;
   int32_t threads = 1;
+  int64_t max_length = 0;
 };
 
 double micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
@@ -33,9 +34,10 @@ double quantile(const std::vector<double>& sorted, double q) {
                          static_cast<size_t>(q * static_cast<double>(sorted.size())))];
 }
 
-// Runs call() until the time is up, three times at least; returns microseconds of each, sorted.
-template <typename Call>
-std::vector<double> measure_with_clock(double seconds, Call&& call) {
+// Runs call() until the time is up, three times at least, and after() unmeasured; returns
+// microseconds of each, sorted.
+template <typename Call, typename After>
+std::vector<double> measure_with_clock(double seconds, Call&& call, After&& after) {
   std::vector<double> times;
   times.reserve(1 << 22);  // so that recording does not disturb what is recorded
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
@@ -43,18 +45,26 @@ std::vector<double> measure_with_clock(double seconds, Call&& call) {
     const auto start = Clock::now();
     call();
     times.push_back(micros(Clock::now() - start));
+    after();
   }
   std::sort(times.begin(), times.end());
   return times;
 }
 
 // The same without what reading the clock takes, which is not little beside a short step.
-template <typename Call>
-std::vector<double> measure(double seconds, Call&& call) {
-  const double clock = quantile(measure_with_clock(0.01, [] {}), 0.5);
-  std::vector<double> times = measure_with_clock(seconds, call);
+template <typename Call, typename After>
+std::vector<double> measure(double seconds, Call&& call, After&& after) {
+  const double clock = quantile(measure_with_clock(
+                                    0.01, [] {}, [] {}),
+                                0.5);
+  std::vector<double> times = measure_with_clock(seconds, call, after);
   for (double& time : times) time = std::max(0.0, time - clock);
   return times;
+}
+
+template <typename Call>
+std::vector<double> measure(double seconds, Call&& call) {
+  return measure(seconds, call, [] {});
 }
 
 void line(const char* name, const std::vector<double>& times) {
@@ -94,6 +104,7 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
   state_options.input = channel_spec(input.x);
   state_options.constants = constants.data();
   state_options.num_constants = static_cast<int64_t>(constants.size());
+  state_options.max_length = options.max_length;
   const auto alloc = [&] {
     return make<sl_state>(
         [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &state_options, out, e); });
@@ -111,11 +122,20 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
   const Tensor output = make_like(shape);
   sl_sequence y = output.view();
   int64_t heap_calls = 0;
-  const std::vector<double> times = measure(options.seconds, [&] {
+  const auto step = [&] {
     const AllocationTrap trap;
     check([&](sl_error* e) { return sl_layer_step(layer, state.get(), &x, &y, &run, e); });
     heap_calls += trap.count();
-  });
+  };
+  // At its end a stream begins anew.
+  int64_t length = 0;
+  const auto go_on = [&] {
+    length += steps;
+    if (options.max_length == 0 || length + steps <= options.max_length) return;
+    check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
+    length = 0;
+  };
+  const std::vector<double> times = measure(options.seconds, step, go_on);
   line("step", times);
   if (AllocationTrap::available()) {
     std::printf("%-14s %lld in %zu steps\n", "heap calls", static_cast<long long>(heap_calls),
@@ -154,10 +174,10 @@ int run_bench(const BenchOptions& options) {
   const auto rate = model.sample_rate();
   const int64_t block = get(sl_layer_block_size, layer.get());
   const bool steps = get(sl_layer_supports_step, layer.get()) != 0;
-  if (steps) {
+  if (steps || options.max_length > 0) {
     bench_steps(layer.get(), options, rate);
   } else {
-    std::printf("step           not supported by this model\n");
+    std::printf("step           not supported by this model without --max-length, if at all\n");
   }
   bench_layer(layer.get(), options, rate);
   std::printf("batch %lld, %lld input steps a step, %lld layer-wise, %d thread(s) layer-wise\n",
@@ -181,6 +201,10 @@ void add_bench(CLI::App& app, Action& action) {
   add("--seconds", options->seconds, "How long each measurement takes");
   add("--time", options->time, "Input steps of the layer-wise run");
   add("--threads", options->threads, "Threads of the layer-wise run");
+  command
+      ->add_option("--max-length", options->max_length,
+                   "The most steps of a stream, which then begins anew")
+      ->check(positive());
   command->callback([options, &action] { action = [options] { return run_bench(*options); }; });
 }
 

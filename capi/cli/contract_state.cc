@@ -80,6 +80,37 @@ Comparison check_own_memory(const sl_layer* layer, const Input& input) {
   return compare_bits(placed.run(0, placed.num_steps()), want);
 }
 
+// What the first step makes of constants can be made before.
+Comparison check_prepare(const sl_layer* layer, const Input& input) {
+  Stepper stepper(layer, input), prepared(layer, input);
+  prepared.prepare();
+  const Tensor want = stepper.run(0, stepper.num_steps());
+  if (Comparison same = compare_bits(prepared.run(0, prepared.num_steps()), want); !same.ok())
+    return same;
+  if (stepper.num_steps() == 0 || prepared.save() == stepper.save()) return {};
+  return {"a prepared stream comes to another state"};
+}
+
+// A stream takes as many steps as were said, and then refuses without a change.
+Comparison check_max_length(const sl_layer* layer, const Input& input) {
+  Stepper::Options options;
+  options.ends = true;
+  Stepper stepper(layer, input, options);
+  const int64_t end = stepper.num_steps();
+  if (end == 0) return {};
+  stepper.run(0, end);
+  const std::vector<uint8_t> before = stepper.save();
+  try {
+    stepper.run(0, 1);
+    return {"a step past max_length is not refused"};
+  } catch (const Error& error) {
+    if (error.code() != SL_ERROR_LENGTH)
+      return {std::string("a step past max_length: ") + error.what()};
+  }
+  if (stepper.save() != before) return {"a step past max_length changes the state"};
+  return {};
+}
+
 }  // namespace
 
 const std::vector<StateCheck>& state_checks() {
@@ -90,6 +121,8 @@ const std::vector<StateCheck>& state_checks() {
       {"broken saves are refused", check_bad_load},
       {"fork mid-stream", check_fork},
       {"state in caller's memory", check_own_memory},
+      {"max_length is the end", check_max_length},
+      {"constants prepared before", check_prepare},
   };
   return checks;
 }

@@ -91,12 +91,13 @@ sl_channel_spec output_spec(const sl_layer* layer, const Input& input) {
 }
 
 std::vector<NamedTensor> make_emits(const sl_layer* layer, int32_t mode, const Tensor& x,
-                                    const Constants& constants) {
+                                    const Constants& constants, sl_state* state) {
   const sl_channel_spec in = channel_spec(x);
   const sl_sequence view = x.view();
   const std::vector<sl_constant> constant_views = views(constants);
   std::vector<sl_sequence> none;
-  const sl_run_options options = run_options(constant_views, none);
+  sl_run_options options = run_options(constant_views, none);
+  options.state = state;
   int64_t count = 0;
   check([&](sl_error* e) {
     return sl_layer_emit_count(layer, &in, options.constants, options.num_constants, &count, e);
@@ -136,6 +137,9 @@ void Stepper::make_state() {
   options.input = channel_spec(input_.x);
   options.constants = constant_views.data();
   options.num_constants = static_cast<int64_t>(constant_views.size());
+  const bool ends = options_.ends || get(sl_layer_supports_step, layer_) == 0;
+  // At least a block, for a stream that is never fed.
+  if (ends) options.max_length = std::max(input_.x.time(), block_);
   if (!options_.own_memory) {
     state_ = make<sl_state>(
         [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer_, &options, out, e); });
@@ -187,7 +191,7 @@ Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t
     const Constants constants = constants_of(i, i + 1);
     const std::vector<sl_constant> constant_views = views(constants);
     std::vector<NamedTensor> emits;
-    if (options_.with_emits) emits = make_emits(layer_, SL_STEP_WISE, x, constants);
+    if (options_.with_emits) emits = make_emits(layer_, SL_STEP_WISE, x, constants, state_.get());
     std::vector<sl_sequence> emit_views = views_of(emits);
     const sl_run_options options = run_options(constant_views, emit_views);
     Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
@@ -231,6 +235,14 @@ Tensor Stepper::run_all(const std::function<void(int64_t)>& progress) {
 
 void Stepper::reset() {
   trapped([&](sl_error* e) { return sl_state_reset(state_.get(), e); });
+}
+
+void Stepper::prepare() {
+  const Constants constants = block_constants(0);
+  const std::vector<sl_constant> given = views(constants);
+  check([&](sl_error* e) {
+    return sl_state_prepare(state_.get(), given.data(), static_cast<int64_t>(given.size()), e);
+  });
 }
 
 std::vector<uint8_t> Stepper::save() {

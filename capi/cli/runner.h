@@ -34,17 +34,20 @@ Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>
 sl_channel_spec output_spec(const sl_layer* layer, const Input& input);
 
 // Zeroed emits with their paths and the shapes that they have for an x of these constants.
+// Those of a step are a stream's, if its state is given.
 std::vector<NamedTensor> make_emits(const sl_layer* layer, int32_t mode, const Tensor& x,
-                                    const Constants& constants);
+                                    const Constants& constants, sl_state* state = nullptr);
 
 // A finite input cut into blocks, and a stream to run them through. The input is padded with
-// `input_latency` invalid steps, and then up to a multiple of the block.
+// `input_latency` invalid steps, and then up to a multiple of the block. The stream takes that many
+// steps and no more, if the layer needs an end.
 class Stepper {
  public:
   struct Options {
     int64_t blocks_per_step = 1;
     bool own_memory = false;  // the state lives in the stepper's memory, not the library's
     bool with_emits = false;
+    bool ends = false;  // even if the layer does not need it
   };
 
   Stepper(const sl_layer* layer, const Input& input, Options options);
@@ -70,6 +73,7 @@ class Stepper {
 
   // The ABI's real-time calls on states, counted too.
   void reset();
+  void prepare();  // is not
   std::vector<uint8_t> save();
   void load(const std::vector<uint8_t>& bytes);
   void copy_from(const Stepper& source);

@@ -50,9 +50,10 @@ enum {
   SL_ERROR_UNSUPPORTED = 5, /* the layer cannot do this, e.g. step a non-causal convolution */
   SL_ERROR_IO = 6,          /* a file that cannot be read */
   SL_ERROR_OUT_OF_MEMORY = 7,
-  SL_ERROR_STATE = 8,    /* saved bytes that are not of this model and these options */
-  SL_ERROR_CALLBACK = 9, /* a caller's callback reported failure */
-  SL_ERROR_INTERNAL = 10 /* a defect of the library */
+  SL_ERROR_STATE = 8,     /* saved bytes that are not of this model and these options */
+  SL_ERROR_CALLBACK = 9,  /* a caller's callback reported failure */
+  SL_ERROR_INTERNAL = 10, /* a defect of the library */
+  SL_ERROR_LENGTH = 11    /* more steps than the max_length of a stream */
 };
 
 /* Filled by a failing call: code and a zero-terminated message, cut to fit. Untouched on success.
@@ -351,6 +352,7 @@ SL_API void sl_layer_free(sl_layer* layer);
 SL_API sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size, sl_error* error);
 SL_API sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator,
                                        int64_t* denominator, sl_error* error);
+/* Without a max_length: a layer that sees all of the past cannot step without an end. */
 SL_API sl_status sl_layer_supports_step(const sl_layer* layer, int32_t* supports_step,
                                         sl_error* error);
 /* Input steps before the step-wise output equals the layer-wise one. */
@@ -424,8 +426,9 @@ SL_API sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, cons
                                        sl_error* error);
 
 /* Auxiliary outputs: their number, and path ("attention.probabilities"), dtype, rank and dims of
- * the i-th for that x. `path` gets at most `capacity` bytes with a final zero. [any-thread]
- * Since 1.0. */
+ * the i-th for that x. `path` gets at most `capacity` bytes with a final zero. With options->state
+ * they are those of a step of that stream, which may have more keys to attend to than a step of x
+ * alone. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
                                      const sl_constant* constants, int64_t num_constants,
                                      int64_t* count, sl_error* error);
@@ -437,7 +440,7 @@ SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const 
  * may be null. With options->state it runs what steps over x would, in few large blocks: from where
  * the state stands, which then stands where those steps would have left it. x then has a time of a
  * multiple of the block size, y the shape of a step-wise run, streamed constants the length that
- * goes with x; emits cannot be had. After an error the state is as before. Errors: SHAPE,
+ * goes with x; emits cannot be had. After an error the state is as before. Errors: SHAPE, LENGTH,
  * UNSUPPORTED, OUT_OF_MEMORY, CALLBACK. [any-thread], with a state [one-thread-per-state]
  * Since 1.0. */
 SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
@@ -446,8 +449,8 @@ SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_
 /* Runs the next block of a stream: x has the state's batch and input spec, and a time of a multiple
  * of the block size, at most the state's max_steps. Constants are those of the state's options, in
  * their order: of a streamed one this block's share, any other whole. After an error other than
- * CALLBACK the state is as before. [one-thread-per-state] [realtime] Since 1.0.
- */
+ * CALLBACK the state is as before. Errors: SHAPE, LENGTH (past the state's max_length), CALLBACK.
+ * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                                sl_sequence* y, const sl_run_options* options, sl_error* error);
 
@@ -466,13 +469,17 @@ typedef struct sl_state_options {
                                    goes with max_steps of x, another sequence all of its own */
   int64_t num_constants;
   const sl_allocator* allocator; /* copied; null: the layer's */
+  int64_t max_length; /* the most input steps of the whole stream, latency and padding included; 0:
+                         it has no end. To 2^24; rounded up to a multiple of the block size. What
+                         sees all of the past needs it, and keeps room for as much */
 } sl_state_options;
 #define SL_STATE_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_state_options), 0, 1, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL }
+  { (uint32_t)sizeof(sl_state_options), 0, 1, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL, 0 }
 
 /* A new stream at its start. It plans, allocates, touches its pages and rehearses, so that the
  * first step costs what the thousandth does. The caller frees it, before the layer. Errors: SHAPE,
- * UNSUPPORTED (not steppable), OUT_OF_MEMORY. [any-thread] Since 1.0. */
+ * UNSUPPORTED (not steppable, or not without a max_length), OUT_OF_MEMORY. [any-thread]
+ * Since 1.0. */
 SL_API sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
                                 sl_state** out, sl_error* error);
 
@@ -483,12 +490,21 @@ SL_API sl_status sl_state_size(const sl_layer* layer, const sl_state_options* op
 SL_API sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, void* memory,
                                size_t size, sl_state** out, sl_error* error);
 
+/* Makes what steps keep of the constants: keys and values of a cross-attention's source, which it
+ * then reads no more. The first step does so if this was not called before, and costs that much
+ * more; a later call reads the constants anew. They are those of a step of one block. After an
+ * error the state is as before. Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state]
+ * Since 1.0. */
+SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
+                                  int64_t num_constants, sl_error* error);
+
 /* Back to the start of the stream. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);
 
 /* Makes `target`, of the same layer and options, continue where `source` stands: forks a stream.
- * Only max_steps may differ, and with it the length of streamed constants.
- * [one-thread-per-state] [realtime] Since 1.0. */
+ * Only max_steps may differ, and with it the length of streamed constants; and max_length, if both
+ * have one: in a larger state a stream goes on past its end. Errors: STATE, LENGTH (it has had more
+ * steps than the target takes). [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error);
 
 /* Bytes of a saved state, versioned and with the model's fingerprint. Load refuses bytes of another
@@ -530,9 +546,10 @@ typedef struct sl_decoder_options {
   const sl_constant* constants; /* as in sl_state_options, for steps of one */
   int64_t num_constants;
   const sl_allocator* allocator; /* of the state; copied; null: the layer's */
+  int64_t max_length;            /* as in sl_state_options: the most tokens, prompts included */
 } sl_decoder_options;
 #define SL_DECODER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_decoder_options), 0, -1, 0, 1, 0, 0.0f, 1.0f, 0, NULL, 0, NULL }
+  { (uint32_t)sizeof(sl_decoder_options), 0, -1, 0, 1, 0, 0.0f, 1.0f, 0, NULL, 0, NULL, 0 }
 
 /* A decoder at the start of its streams; its step is rehearsed. The caller frees it, before the
  * layer. Errors: SHAPE (no tokens or no logits), UNSUPPORTED (not steppable, or with latency),
@@ -554,7 +571,7 @@ SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequenc
  * threads. Invalid tokens are steps that are not there. A stop token is one like any other, and a
  * stream that has ended goes on at a valid token. Constants are those of the options, in their
  * order: of a streamed one the share of these steps. After an error the decoder is as before.
- * Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state] Since 1.0. */
+ * Errors: SHAPE, LENGTH, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
                                     const sl_run_options* options, sl_error* error);
 
@@ -562,13 +579,14 @@ SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* toke
  * temperature, top_k and top_p) and mask, `batch` numbers each; the latter two may be null. A
  * stream that has ended gives the pad token, 0 and 0. Choices are random by seed, index of the
  * stream and number of the step alone. Constants as in sl_layer_step. After an error other than
- * CALLBACK the decoder is as before. [one-thread-per-state] [realtime] Since 1.0. */
+ * CALLBACK the decoder is as before. Errors: LENGTH (past the max_length), CALLBACK.
+ * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
 
 /* Makes `target`, of the same layer, batch and constants, continue where `source` stands: forks all
- * its streams. It keeps its own seed, tokens and ways of choosing. [one-thread-per-state]
- * [realtime] Since 1.0. */
+ * its streams. It keeps its own seed, tokens and ways of choosing, and max_length, as in
+ * sl_state_copy. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error);
 
 /* Back to the start of all streams. [one-thread-per-state] [realtime] Since 1.0. */

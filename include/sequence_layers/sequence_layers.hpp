@@ -227,6 +227,11 @@ class State {
     run.state = get();
     detail::check([&](sl_error* e) { return sl_layer_apply(layer_, &x, y, &run, e); });
   }
+  // Reads the constants that steps make something of once. Not real-time.
+  void prepare(const sl_constant* constants, int64_t num_constants) {
+    detail::check(
+        [&](sl_error* e) { return sl_state_prepare(get(), constants, num_constants, e); });
+  }
   void reset() {
     detail::check([&](sl_error* e) { return sl_state_reset(get(), e); });
   }

@@ -107,13 +107,7 @@ class Autoregressive final : public Layer {
     const Specs specs = this->specs(input.channels, declaration.constants());
     const Declaration block = declare_block(specs, input.batch, declaration.constants());
     declare_count(declaration, "tensors", block.states().size());
-    for (const StateTensor& tensor : block.states()) {
-      if (tensor.dtype == DType::kInt32) {
-        declaration.index(tensor.name, tensor.shape, tensor.least, tensor.most, tensor.fill);
-      } else {
-        declaration.state(tensor.name, tensor.dtype, tensor.shape, tensor.fill);
-      }
-    }
+    for (const StateTensor& tensor : block.states()) declaration.state(tensor);
     Shape last{input.batch, made_of_block()};
     for (const int64_t size : specs.feedback.shape) last.push_back(size);
     declaration.state("feedback", specs.feedback.dtype, last);

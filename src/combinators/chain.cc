@@ -65,6 +65,11 @@ bool Chain::supports_step() const {
   return std::ranges::all_of(layers_, [](const auto& layer) { return layer->supports_step(); });
 }
 
+bool Chain::supports_finite_step() const {
+  return std::ranges::all_of(layers_,
+                             [](const auto& layer) { return layer->supports_finite_step(); });
+}
+
 int64_t Chain::accumulated_input_latency(int64_t latency) const {
   for (auto it = layers_.rbegin(); it != layers_.rend(); ++it)
     latency = (*it)->accumulated_input_latency(latency);

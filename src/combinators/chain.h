@@ -23,6 +23,7 @@ class Chain {
   int64_t block_size() const;
   Ratio output_ratio() const { return output_ratio_; }
   bool supports_step() const;
+  bool supports_finite_step() const;
   int64_t accumulated_input_latency(int64_t input_latency) const;
   int64_t accumulated_output_latency(int64_t output_latency) const;
   ReceptiveFields receptive_field_per_step() const;

@@ -18,6 +18,7 @@ class ChainLayer : public Layer {
   int64_t block_size() const override { return chain_.block_size(); }
   Ratio output_ratio() const override { return chain_.output_ratio(); }
   bool supports_step() const override { return chain_.supports_step(); }
+  bool supports_finite_step() const override { return chain_.supports_finite_step(); }
   int64_t input_latency() const override { return chain_.accumulated_input_latency(0); }
   int64_t output_latency() const override { return chain_.accumulated_output_latency(0); }
   int64_t accumulated_input_latency(int64_t latency) const override {

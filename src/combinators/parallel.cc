@@ -67,6 +67,10 @@ class ParallelLayers final : public Layer {
   bool supports_step() const override {
     return std::ranges::all_of(layers_, [](const auto& layer) { return layer->supports_step(); });
   }
+  bool supports_finite_step() const override {
+    return std::ranges::all_of(layers_,
+                               [](const auto& layer) { return layer->supports_finite_step(); });
+  }
   int64_t input_latency() const override { return accumulated_input_latency(0); }
   int64_t output_latency() const override { return accumulated_output_latency(0); }
   int64_t accumulated_input_latency(int64_t latency) const override {

@@ -28,6 +28,9 @@ class ShortcutLayer : public Layer {
   }
   Ratio output_ratio() const override { return body_.output_ratio(); }
   bool supports_step() const override { return body_.supports_step() && shortcut_.supports_step(); }
+  bool supports_finite_step() const override {
+    return body_.supports_finite_step() && shortcut_.supports_finite_step();
+  }
   int64_t input_latency() const override { return accumulated_input_latency(0); }
   int64_t output_latency() const override { return accumulated_output_latency(0); }
   int64_t accumulated_input_latency(int64_t latency) const override {

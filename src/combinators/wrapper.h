@@ -16,6 +16,7 @@ class Wrapper : public Layer {
   int64_t block_size() const override { return child_->block_size(); }
   Ratio output_ratio() const override { return child_->output_ratio(); }
   bool supports_step() const override { return child_->supports_step(); }
+  bool supports_finite_step() const override { return child_->supports_finite_step(); }
   int64_t input_latency() const override { return child_->input_latency(); }
   int64_t output_latency() const override { return child_->output_latency(); }
   int64_t accumulated_input_latency(int64_t latency) const override {

@@ -56,6 +56,7 @@ struct SequenceSpec {
   int64_t batch = 1;
   int64_t time = 0;
   Mode mode = Mode::kLayer;
+  int64_t max_length = 0;  // in step mode: the most steps of the whole stream. 0: it has no end
 };
 
 // A named input beside x. As a sequence it has a mask; as an array its whole shape is in `shape`.

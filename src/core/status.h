@@ -1,5 +1,5 @@
 // Errors inside the library: an exception with a code of the C ABI. It is thrown while models and
-// states are made and checked, never inside a step.
+// states are made and checked, never inside a step that runs.
 #pragma once
 
 #include <fmt/core.h>
@@ -24,6 +24,7 @@ enum class Code : int32_t {
   kState = 8,
   kCallback = 9,
   kInternal = 10,
+  kLength = 11,
 };
 
 class Error : public std::exception {

@@ -9,13 +9,18 @@ void Declaration::append(std::string& path, std::string_view name) {
 }
 
 void Declaration::state(std::string_view name, DType dtype, const Shape& shape, double fill) {
-  std::string path = state_path_;
-  append(path, name);
   StateTensor tensor;
-  tensor.name = std::move(path);
+  tensor.name = name;
   tensor.dtype = dtype;
   tensor.shape = shape;
   tensor.fill = fill;
+  state(std::move(tensor));
+}
+
+void Declaration::state(StateTensor tensor) {
+  std::string path = state_path_;
+  append(path, tensor.name);
+  tensor.name = std::move(path);
   states_.push_back(std::move(tensor));
 }
 
@@ -24,6 +29,11 @@ void Declaration::index(std::string_view name, const Shape& shape, int64_t least
   state(name, DType::kInt32, shape, fill);
   states_.back().least = least;
   states_.back().most = most;
+}
+
+void Declaration::place(std::string_view name, int64_t least, int64_t most) {
+  index(name, {}, least, most, static_cast<double>(least));
+  states_.back().is_place = true;
 }
 
 void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
@@ -61,6 +71,7 @@ SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants
   out.channels = output_spec(input.channels, constants);
   out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
                                        : output_length(input.time, input.channels, constants);
+  out.max_length = output_ratio().floor_times(input.max_length);
   return out;
 }
 

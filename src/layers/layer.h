@@ -27,6 +27,8 @@ struct StateTensor {
   // What an int32 tensor's values can be.
   int64_t least = std::numeric_limits<int32_t>::min();
   int64_t most = std::numeric_limits<int32_t>::max();
+  bool is_place = false;      // moves from least to most as the stream does from start to end
+  bool of_constants = false;  // all that it depends on: a stream's first step sets it
 };
 
 // An auxiliary output.
@@ -62,9 +64,13 @@ class Declaration {
 
   const Constants& constants() const { return constants_; }
   void state(std::string_view name, DType dtype, const Shape& shape, double fill = 0);
+  // One of a declaration of its own.
+  void state(StateTensor tensor);
   // int32 values of which steps rely on the range: a saved state with others is refused.
   void index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
              double fill = 0);
+  // An index that moves on with the steps of a stream that has an end, where it is `most`.
+  void place(std::string_view name, int64_t least, int64_t most);
   // `name` may be empty: the layer's own path.
   void emit(std::string_view name, const SequenceSpec& sequence);
 
@@ -85,6 +91,14 @@ class Declaration {
     const auto count = static_cast<std::ptrdiff_t>(emits_.size());
     fn();
     emits_.erase(emits_.begin() + count, emits_.end());
+  }
+
+  // Runs fn, whose state is made of the constants alone, by the first step of a stream.
+  template <typename Fn>
+  void of_constants(Fn&& fn) {
+    const size_t count = states_.size();
+    fn();
+    for (size_t i = count; i < states_.size(); ++i) states_[i].of_constants = true;
   }
 
   const std::vector<StateTensor>& states() const { return states_; }
@@ -123,6 +137,8 @@ class Layer {
   virtual int64_t block_size() const { return 1; }
   virtual Ratio output_ratio() const { return Ratio(1); }
   virtual bool supports_step() const { return true; }
+  // Whether it can in streams whose most length is given beforehand.
+  virtual bool supports_finite_step() const { return supports_step(); }
   virtual int64_t input_latency() const { return 0; }
   virtual int64_t output_latency() const { return output_ratio().floor_times(input_latency()); }
   // Latency of what follows (input) or goes before (output), with this layer's own.

@@ -28,8 +28,9 @@ StreamPlan plan_like(const StreamPlan& plan, int64_t max_steps, std::span<const 
     specs[i].dims = plan.constant_dims(i, max_steps);
     names.emplace_back(plan.constant_name(i));
   }
-  return StreamPlan(plan.model(), {plan.input().batch, max_steps, plan.input().channels, specs,
-                                   names, /*rehearse=*/false});
+  const SequenceSpec& input = plan.input();
+  return StreamPlan(plan.model(), {input.batch, max_steps, input.channels, specs, names,
+                                   /*rehearse=*/false, input.max_length});
 }
 
 }  // namespace
@@ -37,6 +38,7 @@ StreamPlan plan_like(const StreamPlan& plan, int64_t max_steps, std::span<const 
 void advance(Stream& stream, const View& x, const View& y, std::span<const View> constants) {
   const int64_t time = x.dims[1];
   if (time == 0) return;
+  stream.plan().check_room(stream.data(), time);
   const int64_t block = steps_per_block(stream.plan(), time);
   const StreamPlan plan = plan_like(stream.plan(), block, constants);
   const Model& model = plan.model();

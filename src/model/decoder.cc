@@ -28,10 +28,11 @@ int64_t vocabulary_of(const ChannelSpec& output) {
   return output.shape[0];
 }
 
-StreamPlan make_plan(const Model& model, int64_t batch, std::span<const View> constants,
-                     std::span<const std::string> names) {
+StreamPlan make_plan(const Model& model, int64_t batch, int64_t max_length,
+                     std::span<const View> constants, std::span<const std::string> names) {
   check_time(model.root());
-  StreamPlan plan(model, {batch, 1, {DType::kInt32, {}}, constants, names});
+  StreamPlan plan(model,
+                  {batch, 1, {DType::kInt32, {}}, constants, names, /*rehearse=*/true, max_length});
   vocabulary_of(plan.output());
   return plan;
 }
@@ -85,7 +86,8 @@ void check_tokens(const Sequence& tokens, int64_t vocabulary) {
 Decoder::Decoder(const Model& model, const DecoderOptions& options, int64_t batch,
                  std::span<const View> constants, std::span<const std::string> constant_names,
                  const Allocator& allocator)
-    : Decoder(make_plan(model, batch, constants, constant_names), options, allocator) {}
+    : Decoder(make_plan(model, batch, options.max_length, constants, constant_names), options,
+              allocator) {}
 
 Decoder::Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator& allocator)
     : options_(options),

@@ -17,6 +17,7 @@ struct DecoderOptions {
   int32_t pad_token = 0;
   uint64_t seed = 0;
   Sampling sampling;
+  int64_t max_length = 0;  // as of a stream
 };
 
 class Decoder {

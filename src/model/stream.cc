@@ -29,27 +29,54 @@ const Parallel& one_thread() {
   return parallel;
 }
 
+// An element of an int32 tensor.
+int64_t index_at(const std::byte* data) {
+  int32_t value = 0;
+  std::memcpy(&value, data, sizeof(value));
+  return value;
+}
+
+using CanStep = bool (Layer::*)() const;
+
 // The innermost layer that keeps the given one from stepping.
-const Layer& unsteppable(const Layer& layer) {
+const Layer& unsteppable(const Layer& layer, CanStep can_step) {
   for (const Layer* child : layer.children()) {
-    if (!child->supports_step()) return unsteppable(*child);
+    if (!(child->*can_step)()) return unsteppable(*child, can_step);
   }
   return layer;
+}
+
+void check_steppable(const Layer& root, int64_t max_length) {
+  const bool finite = root.supports_finite_step();
+  if (max_length > 0 ? finite : root.supports_step()) return;
+  const Layer& cause =
+      unsteppable(root, finite ? &Layer::supports_step : &Layer::supports_finite_step);
+  const std::string its =
+      &cause == &root ? "it" : fmt::format("its {} \"{}\"", cause.type(), cause.name());
+  if (finite) {
+    fail(Code::kUnsupported,
+         "{} cannot run step-wise without options.max_length, the most steps of the stream: {} "
+         "keeps all of them",
+         root.type(), its);
+  }
+  fail(Code::kUnsupported, "{} cannot run step-wise{}", root.type(),
+       &cause == &root ? "" : fmt::format(": {} cannot", its));
 }
 
 }  // namespace
 
 StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model_(&model) {
   const Layer& root = model.root();
-  if (!root.supports_step()) {
-    const Layer& cause = unsteppable(root);
-    fail(Code::kUnsupported, "{} cannot run step-wise{}", root.type(),
-         &cause == &root ? "" : fmt::format(": its {} \"{}\" cannot", cause.type(), cause.name()));
-  }
+  check_steppable(root, options.max_length);
   block_size_ = root.block_size();
   block_output_ = root.output_ratio().floor_times(block_size_);
   const int64_t max_steps = round_up(std::max(options.max_steps, block_size_), block_size_);
-  input_ = {options.input, options.batch, max_steps, Mode::kStep};
+  const int64_t max_length = round_up(options.max_length, block_size_);
+  if (max_length > 0 && max_length < max_steps) {
+    fail(Code::kInvalidArgument, "options.max_length is {}: expected at least the {} of max_steps",
+         options.max_length, max_steps);
+  }
+  input_ = {options.input, options.batch, max_steps, Mode::kStep, max_length};
 
   plan_constants(options);
   declare();
@@ -92,12 +119,14 @@ void StreamPlan::declare() {
     constants.push_back(import_constant(stack, c.name, c.view));
   const Constants all(constants);
   output_ = model_->output_spec(input_.channels, all);
-  const Declaration declaration = model_->declare(input_, all);
+  Declaration declaration = model_->declare(input_, all);
+  // Last, so that the layers find theirs where they declared them.
+  if (input_.max_length > 0) declaration.place("length", 0, input_.max_length);
   tensors_ = declaration.states();
   emits_ = declaration.emits();
 
-  std::string options =
-      fmt::format("{} {} {}", to_string(input_.channels), input_.batch, input_.time);
+  std::string options = fmt::format("{} {} {} {}", to_string(input_.channels), input_.batch,
+                                    input_.time, input_.max_length);
   for (const PlannedConstant& c : constants_)
     options += fmt::format(" {} {}", c.name, to_string(ChannelSpec{c.view.dtype, c.view.dims}));
   fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
@@ -133,31 +162,78 @@ void StreamPlan::initialise(std::byte* data) const {
   for (size_t i = 0; i < tensors_.size(); ++i) sl::initialise(tensors_[i], data + offsets_[i]);
 }
 
+void StreamPlan::restart(std::byte* data, bool keeps_constants) const {
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const StateTensor& tensor = tensors_[i];
+    if (tensor.dtype != DType::kInt32 || (keeps_constants && tensor.of_constants)) continue;
+    sl::initialise(tensor, data + offsets_[i]);
+  }
+}
+
 void StreamPlan::check_data(const std::byte* data) const {
   for (size_t i = 0; i < tensors_.size(); ++i) {
     const StateTensor& tensor = tensors_[i];
     if (tensor.dtype != DType::kInt32) continue;
     for (int64_t j = 0; j < tensor.shape.size(); ++j) {
-      int32_t value = 0;
-      std::memcpy(&value, data + offsets_[i] + static_cast<size_t>(j) * sizeof(value),
-                  sizeof(value));
-      if (value >= tensor.least && value <= tensor.most) continue;
-      fail(Code::kState, "the saved state is damaged: its \"{}\" is {}: expected {} to {}",
-           tensor.name, value, tensor.least, tensor.most);
+      const int64_t value = index_at(data + offsets_[i] + static_cast<size_t>(j) * sizeof(int32_t));
+      if (value < tensor.least || value > tensor.most) {
+        fail(Code::kState, "the saved state is damaged: its \"{}\" is {}: expected {} to {}",
+             tensor.name, value, tensor.least, tensor.most);
+      }
+      const int64_t moved = (value - tensor.least) * input_.max_length;
+      if (tensor.is_place && moved != length(data) * (tensor.most - tensor.least)) {
+        fail(Code::kState, "the saved state is damaged: its \"{}\" is {} after {} steps",
+             tensor.name, value, length(data));
+      }
     }
   }
 }
 
 void StreamPlan::rehearse(std::byte* data, Workspace& workspace) const {
   // Small and large calls may take different ways through a layer, and so may valid and invalid
-  // steps.
+  // steps, and first and later ones.
   for (const int64_t time : {input_.time, block_size_}) {
-    for (const bool valid : {false, true}) rehearse_step(data, workspace, time, valid);
+    for (const bool valid : {false, true}) {
+      restart(data, /*keeps_constants=*/valid);
+      rehearse_step(data, workspace, one_thread(), time, valid, zero_constants(time));
+    }
   }
 }
 
-void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t time,
-                               bool valid) const {
+std::vector<View> StreamPlan::zero_constants(int64_t time) const {
+  std::vector<View> views;
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    views.push_back(constants_[i].view);
+    views.back().dims = constant_dims(i, time);
+  }
+  return views;
+}
+
+// A step of nothing makes it as any step does; of that nothing else is kept.
+void StreamPlan::prepare(std::byte* data, std::span<const View> constants) const {
+  const auto of_constants = [&](auto&& fn) {
+    for (size_t i = 0; i < tensors_.size(); ++i) {
+      if (tensors_[i].of_constants) fn(offsets_[i], tensors_[i]);
+    }
+  };
+  bool any = false;
+  of_constants([&](size_t, const StateTensor&) { any = true; });
+  if (!any) return;
+  const Block copy(data_bytes_, model_->allocator());
+  std::copy_n(data, data_bytes_, copy.data());
+  of_constants(
+      [&](size_t at, const StateTensor& tensor) { sl::initialise(tensor, copy.data() + at); });
+  Workspace workspace(model_->allocator());
+  rehearse_step(copy.data(), workspace, model_->parallel(), block_size_, /*valid=*/false,
+                constants);
+  of_constants([&](size_t at, const StateTensor& tensor) {
+    const auto count = static_cast<size_t>(tensor.shape.size());
+    std::copy_n(copy.data() + at, count * size_of(tensor.dtype), data + at);
+  });
+}
+
+void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel,
+                               int64_t time, bool valid, std::span<const View> views) const {
   Stack& stack = workspace.on(Side::kB);
   const Stack::Mark mark = stack.mark();
   View view;
@@ -171,17 +247,31 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, int64_t ti
   view.mask = &mask;
   const Sequence x = import_sequence(stack, view, /*copy=*/true);
   std::vector<Constant> constants;
-  for (const PlannedConstant& spec : constants_) {
-    View constant = spec.view;
-    if (spec.streamed) constant.dims[1] = share_of(spec, time);
-    constants.push_back(import_constant(stack, spec.name, constant, /*copy=*/true));
-  }
-  Run run(Mode::kStep, workspace, one_thread(), Constants(constants));
+  for (size_t i = 0; i < constants_.size(); ++i)
+    constants.push_back(import_constant(stack, constants_[i].name, views[i], /*copy=*/true));
+  Run run(Mode::kStep, workspace, parallel, Constants(constants));
   run.bind_state(data, offsets_);
   const Stack::Mark output = workspace.on(Side::kA).mark();
   call(run, model_->root(), x, Side::kA);
   workspace.on(Side::kA).release(output);
   stack.release(mark);
+}
+
+SequenceSpec StreamPlan::emit(size_t index, int64_t time) const {
+  SequenceSpec spec = emits_[index].sequence;
+  // Declared for the most steps of one call: this call has its share.
+  spec.time = spec.time * time / input_.time;
+  return spec;
+}
+
+int64_t StreamPlan::length(const std::byte* data) const {
+  return input_.max_length > 0 ? index_at(data + offsets_.back()) : 0;
+}
+
+void StreamPlan::check_room(const std::byte* data, int64_t time) const {
+  if (input_.max_length == 0 || time <= input_.max_length - length(data)) return;
+  fail(Code::kLength, "the stream has had {} steps: {} more are too many for its max_length of {}",
+       length(data), time, input_.max_length);
 }
 
 void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& parallel,
@@ -198,12 +288,18 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
   run.bind_state(data, offsets_);
   run.bind_emits(emits);
+  // Before they run: should a callback fail, what has run already has used up its room.
+  if (input_.max_length > 0) {
+    const auto length = static_cast<int32_t>(this->length(data) + x.dims[1]);
+    std::memcpy(data + offsets_.back(), &length, sizeof(length));
+  }
   export_sequence(call(run, model_->root(), input, Side::kA), y);
 }
 
 void StreamPlan::check_rebase(const StreamPlan& source) const {
   bool same = source.model_->fingerprint() == model_->fingerprint() &&
               source.input_.channels == input_.channels && source.input_.batch == input_.batch &&
+              (source.input_.max_length > 0) == (input_.max_length > 0) &&
               source.constants_.size() == constants_.size();
   for (size_t i = 0; same && i < constants_.size(); ++i) {
     const PlannedConstant& a = constants_[i];
@@ -229,6 +325,10 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
     return;
   }
   check_rebase(source_plan);
+  if (const int64_t had = source_plan.length(source); had > input_.max_length) {
+    fail(Code::kLength, "the stream has had {} steps: too many for a max_length of {}", had,
+         input_.max_length);
+  }
   initialise(data);
   for (size_t i = 0; i < tensors_.size();) {
     const size_t ring = Ring::tensors_at(tensors_, i);
@@ -258,6 +358,7 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
 }
 
 void Stream::step(const View& x, const View& y, bool with_emits) {
+  plan_.check_room(data_, x.dims[1]);
   plan_.step(data_, workspace_, one_thread(), x, y, constants_, imported_,
              with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
 }
@@ -291,8 +392,8 @@ void Stream::load(const std::byte* in, size_t size) {
   if (header.header_bytes != sizeof(header)) fail(Code::kState, "not a saved state");
   if (header.fingerprint != plan_.fingerprint()) {
     fail(Code::kState,
-         "the saved state is of another model, or of another batch, max_steps, input spec or "
-         "constants");
+         "the saved state is of another model, or of another batch, max_steps, max_length, input "
+         "spec or constants");
   }
   if (header.data_bytes != plan_.data_bytes() || size != save_bytes()) {
     fail(Code::kState, "the saved state has {} bytes: expected {}", size, save_bytes());

@@ -20,6 +20,7 @@ struct StreamOptions {
   std::span<const std::string> constant_names;
   // Whether to find out what workspace steps need.
   bool rehearse = true;
+  int64_t max_length = 0;  // the most steps of the stream; 0: it has no end
 };
 
 // What a stream needs, found out by declaring and rehearsing.
@@ -36,6 +37,8 @@ class StreamPlan {
   const std::vector<StateTensor>& tensors() const { return tensors_; }
   const std::vector<size_t>& offsets() const { return offsets_; }
   const std::vector<EmitSpec>& emits() const { return emits_; }
+  // That of a call of `time` steps.
+  SequenceSpec emit(size_t index, int64_t time) const;
   size_t constant_count() const { return constants_.size(); }
   std::string_view constant_name(size_t index) const { return constants_[index].name; }
   // Fails if a step's constant is not of the name and shape that the stream was made for. A
@@ -54,12 +57,17 @@ class StreamPlan {
   void check_data(const std::byte* data) const;
   // Runs what steps can look like on a state and a workspace, which it leaves used.
   void rehearse(std::byte* data, Workspace& workspace) const;
-  // One step on a state. `imported` is room for the constants; without emits none are wanted.
+  // Fails if the stream has had so many steps that `time` more are too many.
+  void check_room(const std::byte* data, int64_t time) const;
+  // Makes what streams keep of their constants, which are those of a step of one block. Allocates.
+  void prepare(std::byte* data, std::span<const View> constants) const;
+  // One step on a state, for which there is room. `imported` is room for the constants; without
+  // emits none are wanted.
   void step(std::byte* data, Workspace& workspace, const Parallel& parallel, const View& x,
             const View& y, std::span<const View> constants, std::span<Constant> imported,
             std::span<Sequence> emits) const;
-  // Makes `data` the state that `source`, of a plan that may differ in max_steps, has come to.
-  // Fails before it writes if the plans differ in more.
+  // Makes `data` the state that `source`, of a plan that may differ in max_steps and max_length,
+  // has come to. Fails before it writes if the plans differ in more.
   void rebase(std::byte* data, const StreamPlan& source_plan, const std::byte* source) const;
 
   // Steps that a call of `time` steps gives of a streamed constant, and the whole of any other.
@@ -68,8 +76,17 @@ class StreamPlan {
 
  private:
   void declare();
+  // Steps that a stream with an end has had.
+  int64_t length(const std::byte* data) const;
+  // What decides which way a step takes is as at the start of a stream, but that what is kept of
+  // constants can be there.
+  void restart(std::byte* data, bool keeps_constants) const;
   void check_rebase(const StreamPlan& source) const;
-  void rehearse_step(std::byte* data, Workspace& workspace, int64_t time, bool valid) const;
+  // A step of zeros, of the given constants.
+  void rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel, int64_t time,
+                     bool valid, std::span<const View> constants) const;
+  // Zeros for a call of `time` steps.
+  std::vector<View> zero_constants(int64_t time) const;
 
   struct PlannedConstant {
     std::string name;
@@ -113,9 +130,11 @@ class Stream {
   // constants.
   std::span<Sequence> emits() { return emits_; }
   std::span<View> constants() { return constants_; }
-  // Real-time. Shapes were checked against the plan.
+  // Real-time. Shapes were checked against the plan. Fails, before it begins, without room.
   void step(const View& x, const View& y, bool with_emits);
   void reset() { plan_.initialise(data_); }
+  // As the plan does, with the stream's constants.
+  void prepare() { plan_.prepare(data_, constants_); }
   void copy_from(const Stream& source);
   size_t save_bytes() const;
   void save(std::byte* out) const;

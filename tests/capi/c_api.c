@@ -120,7 +120,7 @@ static void check_errors(void) {
 
 static void check_names(void) {
   CHECK(sl_version() == (SL_VERSION_MAJOR << 16 | SL_VERSION_MINOR << 8 | SL_VERSION_PATCH));
-  for (sl_status status = SL_OK; status <= SL_ERROR_INTERNAL; ++status) {
+  for (sl_status status = SL_OK; status <= SL_ERROR_LENGTH; ++status) {
     CHECK(strlen(sl_status_name(status)) > 0);
     CHECK(strcmp(sl_status_name(status), "unknown") != 0);
   }

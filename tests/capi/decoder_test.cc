@@ -141,6 +141,46 @@ TEST_CASE("greedy choices are those of the layer's own logits", "[decoder]") {
   }
 }
 
+TEST_CASE("a decoder that sees all of the past decodes to its max_length", "[decoder]") {
+  std::string config = kTransformer;
+  const std::string local = R"("LocalDotProductSelfAttention","num_heads":2,"units_per_head":4,)"
+                            R"("block_size":4,"max_past_horizon":5)";
+  config.replace(config.find(local), local.size(),
+                 R"("DotProductSelfAttention","num_heads":2,"units_per_head":4,)"
+                 R"("max_past_horizon":-1)");
+  const auto layer = make_layer(config.c_str());
+  auto options = options_for(8);
+  CHECK_THROWS_WITH(Decoder(layer, options), Contains("without options.max_length"));
+  options.max_length = 30;
+  Decoder decoder(layer, options), prefilled(layer, options);
+  Decoded got = sample(decoder, 30);
+  Decoded scored(got.time);
+  sl_sequence out = scored.log_prob_view();
+  decoder.log_prob(got.token_view(), &out);
+  scored.tokens = got.tokens;
+  check_same(scored, got);
+
+  Decoded head = got.before(20);
+  prefilled.prefill(head.token_view());
+  CHECK_THROWS_WITH(prefilled.prefill(head.token_view()),
+                    "the stream has had 20 steps: 20 more are too many for its max_length of 30");
+  int32_t tokens[kBatch];
+  {
+    cli::AllocationTrap trap;
+    CHECK(prefilled.sample(tokens) == SL_OK);
+    CHECK(trap.count() == 0);
+  }
+  check_same(sample(prefilled, 9), got.after(21));
+  for (Decoder* full : {&decoder, &prefilled}) {
+    sl_error error = SL_ERROR_INIT;
+    CHECK(full->sample(tokens, nullptr, nullptr, nullptr, &error) == SL_ERROR_LENGTH);
+    CHECK(std::string(error.message) ==
+          "the stream has had 30 steps: 1 more are too many for its max_length of 30");
+  }
+  decoder.reset();
+  CHECK(sample(decoder, 30).tokens == got.tokens);
+}
+
 TEST_CASE("log probabilities of samples are those of the tokens", "[decoder]") {
   const auto layer = make_layer();
   auto options = options_for(8);

@@ -26,7 +26,7 @@ std::string status_text(sl_status status) {
   static const char* const names[] = {
       "SL_OK",          "SL_ERROR_INVALID_ARGUMENT", "SL_ERROR_CONFIG",   "SL_ERROR_WEIGHTS",
       "SL_ERROR_SHAPE", "SL_ERROR_UNSUPPORTED",      "SL_ERROR_IO",       "SL_ERROR_OUT_OF_MEMORY",
-      "SL_ERROR_STATE", "SL_ERROR_CALLBACK",         "SL_ERROR_INTERNAL",
+      "SL_ERROR_STATE", "SL_ERROR_CALLBACK",         "SL_ERROR_INTERNAL", "SL_ERROR_LENGTH",
   };
   return names[status];
 }
@@ -431,6 +431,35 @@ void add_constants(Page& page) {
            }));
 }
 
+void add_max_length(Page& page) {
+  const cli::Layer layer = make_model(
+      R"({"type":"Serial","layers":[{"type":"DotProductSelfAttention","name":"self","num_heads":1,)"
+      R"("units_per_head":4,"max_past_horizon":-1}]})",
+      4);
+  sl_state_options options = options_for({4});
+  const auto refused = [&](const char* mistake) {
+    sl_state* none = nullptr;
+    page.row(std::string("`sl_state_alloc`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_state_alloc(layer.get(), &options, &none, e);
+             }));
+  };
+  refused("all of the past to see, and no `max_length`");
+  options.max_length = 2;
+  options.max_steps = 3;
+  refused("a `max_length` of 2, and 3 steps per call");
+  options.max_steps = 0;
+  const cli::State state = alloc(layer.get(), options);
+  const Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4});
+  const sl_sequence in = x.view();
+  Tensor y = cli::make_sequence(SL_FLOAT32, {1, 1, 1, 4});
+  sl_sequence out = y.view();
+  const auto step = [&](sl_error* e) {
+    return sl_layer_step(layer.get(), state.get(), &in, &out, nullptr, e);
+  };
+  for (int t = 0; t < 2; ++t) cli::check(step);
+  page.row("`sl_layer_step`: past the `max_length`", failure_of(step));
+}
+
 void add_states(Page& page) {
   page.section("States");
   const cli::Layer layer = make_model(R"({"type":"LSTM","units":2})", 4);
@@ -457,6 +486,7 @@ void add_states(Page& page) {
   options = options_for({4});
   options.max_steps = -1;
   refused("-1 steps at most", layer.get(), options);
+  add_max_length(page);
 
   options = options_for({4});
   size_t size = 0;

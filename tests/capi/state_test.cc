@@ -423,7 +423,7 @@ TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
   SECTION("of another batch, or more steps per call") {
     for (const sl_state_options& options : {options_for({4}, 2), options_for({4}, 1, 2)}) {
       CHECK_THAT(load(state, save(alloc(running.layer.get(), options).get())).message,
-                 Contains("or of another batch, max_steps, input spec or constants"));
+                 Contains("or of another batch, max_steps, max_length, input spec or"));
     }
   }
   CHECK(save(state) == before);

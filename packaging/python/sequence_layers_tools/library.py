@@ -107,6 +107,7 @@ class _StateOptions(ctypes.Structure):
         ('constants', ctypes.c_void_p),
         ('num_constants', ctypes.c_int64),
         ('allocator', ctypes.c_void_p),
+        ('max_length', ctypes.c_int64),
     ]
 
 
@@ -347,6 +348,7 @@ class Layer:
         batch: int = 1,
         *,
         max_steps: int = 0,
+        max_length: int = 0,
         channel_shape: tuple[int, ...] | None = None,
         dtype: str = 'float32',
         constants: Constants | None = None,
@@ -354,7 +356,7 @@ class Layer:
         """A stream at its start; without a `channel_shape` it takes the model's own input spec."""
         if channel_shape is None:
             channel_shape, dtype = self.input_spec
-        return State(self, batch, max_steps, channel_shape, dtype, constants)
+        return State(self, batch, max_steps, max_length, channel_shape, dtype, constants)
 
     def new_decoder(self, batch: int = 1, **options: Any) -> 'Decoder':
         """Streams of tokens at their start; `options` as of `Decoder`."""
@@ -395,6 +397,7 @@ class State:
         layer: Layer,
         batch: int,
         max_steps: int,
+        max_length: int,
         channel_shape: tuple[int, ...],
         dtype: str,
         constants: Constants | None = None,
@@ -406,6 +409,7 @@ class State:
         options = _sized(_StateOptions)
         options.batch = batch
         options.max_steps = max_steps
+        options.max_length = max_length
         options.input = _sized(_ChannelSpec)
         options.input.dtype = _DTYPES.index(dtype)
         options.input.rank = len(channel_shape)

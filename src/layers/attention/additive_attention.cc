@@ -23,18 +23,21 @@ class AdditiveAttention final : public SourceAttention {
         scores_(fields.heads, fields.units, init.weights) {}
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declare_kept(declaration, input, scores_.width());
     declare_emit(declaration, input);
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
-    const Source source = this->source(run);
     const int64_t width = scores_.width();
+    const Source source =
+        keyed_source(run, width, [&](const float* values, int64_t rows, float* keys) {
+          scores_.make_keys(run, values, rows, keys);
+        });
     const float* queries = scores_.queries(run, masked(run, x), x.steps());
-    const float* keys = scores_.keys(run, source.values, source.batch * source.time);
     auto* hidden = run.scratch<float>(width);
     return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       if (!*x.mask_at(b, t)) return;
-      scores_.weigh(queries + (b * x.time + t) * width, keys + b * source.time * width,
+      scores_.weigh(queries + (b * x.time + t) * width, source.keys + b * source.time * width,
                     source.item_mask(b), source.time, hidden, weights);
     });
   }

@@ -31,10 +31,8 @@ const float* AdditiveScores::queries(Run& run, const float* x, int64_t rows) con
   return out;
 }
 
-float* AdditiveScores::keys(Run& run, const float* source, int64_t rows) const {
-  auto* out = run.scratch<float>(rows * width());
-  source_.apply(run, source, source_channels(), rows, source_bias_.data(), false, out, width());
-  return out;
+void AdditiveScores::make_keys(Run& run, const float* source, int64_t rows, float* keys) const {
+  source_.apply(run, source, source_channels(), rows, source_bias_.data(), false, keys, width());
 }
 
 void AdditiveScores::weigh(const float* query, const float* keys, const uint8_t* mask, int64_t time,

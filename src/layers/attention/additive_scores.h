@@ -20,7 +20,8 @@ class AdditiveScores {
   int64_t width() const { return heads_ * units_; }
   // [rows, width()] in scratch.
   const float* queries(Run& run, const float* x, int64_t rows) const;
-  float* keys(Run& run, const float* source, int64_t rows) const;
+  // To [rows, width()].
+  void make_keys(Run& run, const float* source, int64_t rows, float* keys) const;
 
   // Softmax over `time` keys [time, width()] that `mask` lets pass, into weights [heads, time].
   // `hidden` is scratch for [width()].

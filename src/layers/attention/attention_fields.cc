@@ -77,6 +77,20 @@ void AttentionFields::read_score_fields(Config& config) {
     config.error("zero_fully_masked", "cannot be together with sinks");
 }
 
+void AttentionFields::read_window_fields(Config& config) {
+  read_score_fields(config);
+  if (relative_position && !relative_position->needs_fixed_window()) {
+    config.error("relative_position_embedding",
+                 "a bias on scores is not supported: expected null or "
+                 "TransformerXLRelativePositionEmbedding");
+  }
+  const bool plain = sinks() == 0 && !relative_position;
+  if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
+    config.error("use_kv_cache_ringbuffer",
+                 "cannot be together with sinks or relative_position_embedding");
+  }
+}
+
 void AttentionFields::read_pair_fields(Config& config) {
   float32_scores = true;
   heads.interleaved = true;

@@ -103,9 +103,12 @@ ChannelSpec AttentionLayer::attended_spec(const ChannelSpec& input, int64_t chan
 
 ops::Heads AttentionLayer::kv_heads() const { return of_keys(fields_.heads); }
 
-// Two items for each batch item and head: keys, and values.
+// Two items for each batch item and head: keys, and values. Where all keys are kept, the history
+// before the first stands for the queries that wait until then.
 RingSpec AttentionLayer::key_ring() const {
-  return {{DType::kFloat32, {fields_.heads.width()}}, past_steps() + future_steps()};
+  RingSpec ring{{DType::kFloat32, {fields_.heads.width()}}, past_steps() + future_steps()};
+  ring.keeps_all = sees_all_past();
+  return ring;
 }
 
 // Queries wait until what they see of the future is there.
@@ -127,7 +130,8 @@ void AttentionLayer::declare_network(Declaration& declaration, size_t index,
 void AttentionLayer::declare_rings(Declaration& declaration, const SequenceSpec& input,
                                    bool delays) const {
   declaration.within("keys_and_values", "", [&] {
-    Ring::declare(declaration, key_ring(), input.batch * fields_.heads.kv * 2, input.time);
+    Ring::declare(declaration, key_ring(), input.batch * fields_.heads.kv * 2, input.time,
+                  input.max_length);
   });
   if (!delays) return;
   declaration.within("queries", "",
@@ -137,7 +141,8 @@ void AttentionLayer::declare_rings(Declaration& declaration, const SequenceSpec&
 int64_t AttentionLayer::emitted_columns(const SequenceSpec& input) const {
   const int64_t seen = past_steps() + future_steps();
   const int64_t window = fields_.window_block > 0 ? fields_.window_block + seen : input.time;
-  return fields_.sinks() + (input.mode == Mode::kStep ? seen + input.time : window);
+  const int64_t kept = seen + (sees_all_past() ? input.max_length : input.time);
+  return fields_.sinks() + (input.mode == Mode::kStep ? kept : window);
 }
 
 AttentionLayer::Stream AttentionLayer::through_network(Run& run, size_t index, const Stream& stream,
@@ -188,21 +193,20 @@ void AttentionLayer::arrange_keys_and_values(Run& run, const Stream& keys, const
   arrange(values, values_valid, nullptr, to + pitch);
 }
 
-ops::AttentionSource AttentionLayer::whole_source(Run& run, const Stream& keys,
-                                                  const Stream& values, const Sequence& x,
-                                                  DType compute, const uint8_t* keys_valid,
-                                                  const uint8_t* values_valid) const {
-  const ops::Heads& heads = fields_.heads;
+int64_t AttentionLayer::whole_size(const Sequence& x) const {
+  return 2 * x.steps() * fields_.heads.kv * fields_.heads.width();
+}
+
+ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const float* keys_and_values,
+                                                  const uint8_t* valid) const {
   ops::AttentionSource source;
-  source.valid = keys_valid;
+  source.valid = valid;
   source.valid_pitch = source.count = x.time;
-  source.stride = heads.width();
+  source.stride = fields_.heads.width();
   const int64_t pitch = x.time * source.stride;
   source.pitch = 2 * pitch;
-  auto* kv = run.scratch<float>(x.batch * heads.kv * source.pitch);
-  arrange_keys_and_values(run, keys, values, x, compute, keys_valid, values_valid, kv, pitch);
-  source.keys = kv;
-  source.values = kv + pitch;
+  source.keys = keys_and_values;
+  source.values = keys_and_values + pitch;
   return source;
 }
 
@@ -210,9 +214,8 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
                                                      const Stream& values, const Sequence& x,
                                                      DType compute) const {
   const ops::Heads& heads = fields_.heads;
-  const RingSpec spec = key_ring();
-  const int64_t count = spec.history + x.time;
-  Ring ring(run, spec);
+  Ring ring(run, key_ring());
+  const int64_t count = ring.count(x.time);
   const int64_t pitch = ring.batch_pitch() * heads.width(), items = x.batch * heads.kv * 2;
   const uint8_t* valid = combined_mask(run, keys, values, x);
   arrange_keys_and_values(run, keys, values, x, compute, valid, values.mask,
@@ -231,9 +234,10 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
   source.valid = ring.newest_mask(0, count);
   source.valid_pitch = heads.kv * 2 * ring.batch_pitch();
   source.count = count;
-  // Of as many keys as the longest step has: in a shorter one the first columns are zeros.
-  const int64_t most = ring.batch_pitch() / 2;
-  source.probabilities = {.columns = most, .first = count - most};
+  // Of as many keys as the longest step has: in a shorter one the first columns are zeros, or the
+  // last where keys have columns of their own.
+  const int64_t most = ring.capacity();
+  source.probabilities = {.columns = most, .first = sees_all_past() ? 0 : count - most};
   return source;
 }
 

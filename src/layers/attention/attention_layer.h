@@ -28,6 +28,8 @@ struct AttentionFields {
   void read_horizon(Config& config, const char* past, const char* future, int64_t least);
   // Sinks, relative positions and what else is not in layers with `read_pair_fields`.
   void read_score_fields(Config& config);
+  // The same of layers with a window of fixed size.
+  void read_window_fields(Config& config);
   // Constants that say who sees whom.
   void read_pair_fields(Config& config);
   // Once all is read.
@@ -86,8 +88,10 @@ class AttentionLayer : public Layer {
   };
 
   DType compute_dtype(DType input) const;
+  // Of the past as of a window: none where all of it is seen.
   int64_t past_steps() const;
   int64_t future_steps() const;
+  bool sees_all_past() const { return fields_.horizon.past < 0; }
   ops::Heads kv_heads() const;
   RingSpec key_ring() const;
   RingSpec query_ring() const;
@@ -105,10 +109,10 @@ class AttentionLayer : public Layer {
   void arrange_keys_and_values(Run& run, const Stream& keys, const Stream& values,
                                const Sequence& x, DType compute, const uint8_t* keys_valid,
                                const uint8_t* values_valid, float* to, int64_t pitch) const;
-  // Keys and values of whole x, in scratch.
-  ops::AttentionSource whole_source(Run& run, const Stream& keys, const Stream& values,
-                                    const Sequence& x, DType compute, const uint8_t* keys_valid,
-                                    const uint8_t* values_valid) const;
+  // Keys and values of whole x: floats of them all, and how attention finds them there.
+  int64_t whole_size(const Sequence& x) const;
+  ops::AttentionSource whole_source(const Sequence& x, const float* keys_and_values,
+                                    const uint8_t* valid) const;
   // Those of a stream, with its history.
   ops::AttentionSource streamed_source(Run& run, const Stream& keys, const Stream& values,
                                        const Sequence& x, DType compute) const;

@@ -1,10 +1,11 @@
 #include "layers/attention/cross_attention.h"
 
 #include <algorithm>
-#include <limits>
+#include <cstring>
 #include <memory>
 #include <utility>
 
+#include "layers/stream_position.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -44,23 +45,16 @@ void CrossAttentionFields::read_streamed(Config& config) {
   if (horizon.past > kMost || horizon.future > kMost)
     config.error("max_past_horizon", "expected at most 2^30 steps in sight");
   delays_queries = config.boolean("use_query_delay_buffer", true);
-  read_score_fields(config);
-  if (relative_position && !relative_position->needs_fixed_window()) {
-    config.error("relative_position_embedding",
-                 "a bias on scores is not supported: expected null or "
-                 "TransformerXLRelativePositionEmbedding");
-  }
-  const bool plain = sinks() == 0 && !relative_position;
-  if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
-    config.error("use_kv_cache_ringbuffer",
-                 "cannot be together with sinks or relative_position_embedding");
-  }
+  read_window_fields(config);
 }
 
 // The base takes what is AttentionFields' of `fields`: all of that is read from `fields_` below.
 CrossAttention::CrossAttention(CrossAttentionFields fields, const Init& init)
     : AttentionLayer(std::move(static_cast<AttentionFields&>(fields)), init),
-      own_{std::move(fields.sources), fields.streamed, fields.delays_queries,
+      own_{std::move(fields.sources),
+           fields.streamed,
+           fields.delays_queries,
+           fields.recomputes,
            fields_.relative_position || fields.wants_query_positions
                ? std::move(fields.query_positions_name)
                : "",
@@ -147,8 +141,9 @@ void CrossAttention::declare(Declaration& declaration, const SequenceSpec& input
     for (size_t i = 1; i < networks_.size(); ++i) declare_network(declaration, i, source);
     if (steps) declare_rings(declaration, input, input_latency() > 0);
   } else if (steps && counts_steps()) {
-    declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
+    declare_position(declaration, {1});
   }
+  if (keeps_sources(input.mode)) declaration.of_constants([&] { declare_kept(declaration); });
   if (fields_.float32_scores) return;
   SequenceSpec emit = input, keys = input;
   keys.time = first.sequence.time;
@@ -157,6 +152,18 @@ void CrossAttention::declare(Declaration& declaration, const SequenceSpec& input
   emit.channels = {compute_dtype(input.channels.dtype), {fields_.heads.count(), columns}};
   declaration.within("", "probabilities_by_source",
                      [&] { declaration.emit(own_.sources[0], emit); });
+}
+
+void CrossAttention::declare_kept(Declaration& declaration) const {
+  declaration.index("is_kept", {}, 0, 1);
+  for (const std::string& name : own_.sources) {
+    const Sequence& source = declaration.constants().get(name).sequence;
+    declaration.within(name, "", [&] {
+      declaration.state("keys_and_values", DType::kFloat32,
+                        {source.batch * fields_.heads.kv * 2, source.time, fields_.heads.width()});
+      declaration.state("mask", DType::kBool, {source.batch, source.time});
+    });
+  }
 }
 
 AttentionLayer::Stream CrossAttention::project_queries(Run& run, const Sequence& x,
@@ -181,14 +188,31 @@ CrossAttention::KeysAndValues CrossAttention::project_source(Run& run, size_t in
           through_network(run, 2, values, source, compute, mode)};
 }
 
-ops::AttentionSource CrossAttention::whole(Run& run, size_t index) const {
+void CrossAttention::arrange_whole(Run& run, size_t index, float* keys_and_values,
+                                   uint8_t* valid) const {
   const Sequence& source = run.constants().get(own_.sources[index]).sequence;
   const auto [keys, values] = project_source(run, index, source, Mode::kLayer);
   const uint8_t* combined = combined_mask(run, keys, values, source);
   const bool one_mask = fields_.float32_scores || fields_.window_block > 0;
-  return whole_source(run, keys, values, source, compute_dtype(source.dtype),
-                      one_mask ? combined : keys.mask,
-                      fields_.float32_scores ? combined : values.mask);
+  std::memcpy(valid, one_mask ? combined : keys.mask, static_cast<size_t>(source.steps()));
+  arrange_keys_and_values(run, keys, values, source, compute_dtype(source.dtype), valid,
+                          fields_.float32_scores ? combined : values.mask, keys_and_values,
+                          source.time * fields_.heads.width());
+}
+
+ops::AttentionSource CrossAttention::whole(Run& run, size_t index, bool is_kept) const {
+  const Sequence& source = run.constants().get(own_.sources[index]).sequence;
+  const bool keeps = keeps_sources(run.mode());
+  auto* keys_and_values = keeps ? run.state<float>() : run.scratch<float>(whole_size(source));
+  auto* valid = keeps ? run.state<uint8_t>() : run.scratch<uint8_t>(source.steps());
+  if (!is_kept) {
+    // What it takes is given back before attention takes its own.
+    run.on_side(run.side(), [&] {
+      arrange_whole(run, index, keys_and_values, valid);
+      return source;
+    });
+  }
+  return whole_source(source, keys_and_values, valid);
 }
 
 const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) const {
@@ -207,11 +231,13 @@ void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& 
                                      int64_t first, const Sequence& y) const {
   const size_t count = own_.sources.size();
   auto* sources = run.scratch<ops::AttentionSource>(static_cast<int64_t>(count));
+  auto* is_kept = keeps_sources(run.mode()) ? run.state<int32_t>() : nullptr;
   for (size_t i = 0; i < count; ++i) {
-    std::construct_at(sources + i, whole(run, i));
+    std::construct_at(sources + i, whole(run, i, is_kept && *is_kept != 0));
     sources[i].horizon = fields_.horizon;
     sources[i].horizon.offset = first;
   }
+  if (is_kept) *is_kept = 1;
   if (!fields_.float32_scores) {
     sources[0].probabilities =
         emit(run, y,
@@ -238,13 +264,7 @@ Sequence CrossAttention::step(Run& run, const Sequence& x) const {
   const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);
   Stream queries = project_queries(run, x, compute);
   if (!own_.streamed) {
-    int64_t first = 0;
-    if (counts_steps()) {
-      auto* position = run.state<int32_t>();
-      first = *position;
-      *position = static_cast<int32_t>(
-          std::min<int64_t>(first + x.time, std::numeric_limits<int32_t>::max()));
-    }
+    const int64_t first = counts_steps() ? take_position(run, x.time) : 0;
     set_mask(y, queries);
     attend_to_whole(run, x, queries, first, y);
     return y;

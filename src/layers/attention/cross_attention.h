@@ -19,6 +19,7 @@ struct CrossAttentionFields : AttentionFields {
   bool separate_projections = false;  // of each source its own
   bool streamed = false;
   bool delays_queries = false;  // until what they see of the future is there
+  bool recomputes = false;      // a whole source is read at every step, not at a stream's first
   std::string query_positions_name;
   // Constants that have to be there though nothing is computed with them: the places of x's steps,
   // and those of the sources'.
@@ -48,6 +49,7 @@ class CrossAttention : public AttentionLayer {
     std::vector<std::string> sources;
     bool streamed;
     bool delays_queries;
+    bool recomputes;
     std::string query_positions_name;  // empty if none are wanted
     std::vector<std::string> source_positions;
   };
@@ -58,13 +60,20 @@ class CrossAttention : public AttentionLayer {
   bool counts_steps() const {
     return !own_.streamed && fields_.relative_position && own_.query_positions_name.empty();
   }
+  // Whether a stream keeps what its first step makes of the sources.
+  bool keeps_sources(Mode mode) const {
+    return mode == Mode::kStep && !own_.streamed && !own_.recomputes;
+  }
   const StackedDense& dense_of(size_t source) const {
     return source_denses_[source_denses_.size() == 1 ? 0 : source];
   }
   void check_time(const Constant& source, int64_t time) const;
+  void declare_kept(Declaration& declaration) const;
   Stream project_queries(Run& run, const Sequence& x, DType compute) const;
   KeysAndValues project_source(Run& run, size_t index, const Sequence& source, Mode mode) const;
-  ops::AttentionSource whole(Run& run, size_t index) const;
+  void arrange_whole(Run& run, size_t index, float* keys_and_values, uint8_t* valid) const;
+  // Keys and values of a source, which are kept and there already if `is_kept`.
+  ops::AttentionSource whole(Run& run, size_t index, bool is_kept) const;
   // Places of x's steps among the keys, if a constant has them.
   const int32_t* query_positions(Run& run, const Sequence& x) const;
   void attend_to_whole(Run& run, const Sequence& x, const Stream& queries, int64_t first,

@@ -14,8 +14,7 @@ class DotProductAttention final : public CrossAttention {
       config.note("query_positions_name", "string or null", "null");
       if (config.raw("query_positions_name"))
         query_positions_name = config.string("query_positions_name");
-      // Keys and values are projected anew in any case: the source may change at every step.
-      config.boolean("recompute_kv_per_step", false);
+      recomputes = config.boolean("recompute_kv_per_step", false);
       if (relative_position && relative_position->needs_fixed_window()) {
         config.error("relative_position_embedding",
                      "TransformerXLRelativePositionEmbedding is not a bias on scores: only "

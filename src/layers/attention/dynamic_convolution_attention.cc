@@ -5,7 +5,7 @@
 
 #include "kernels/pointwise.h"
 #include "kernels/reduce.h"
-#include "layers/attention/source_attention.h"
+#include "layers/attention/location_attention.h"
 #include "ops/linear.h"
 
 namespace sl {
@@ -39,7 +39,7 @@ std::vector<float> prior_filter(int64_t n, double alpha, double beta) {
   return out;
 }
 
-class DynamicConvolutionAttention final : public SourceAttention {
+class DynamicConvolutionAttention final : public LocationAttention {
  public:
   struct Fields {
     explicit Fields(Config& config)
@@ -67,7 +67,7 @@ class DynamicConvolutionAttention final : public SourceAttention {
   };
 
   DynamicConvolutionAttention(Fields fields, const Init& init)
-      : SourceAttention(fields.source, 1, "probabilities"),
+      : LocationAttention(fields.source, 1, 1),
         fields_(std::move(fields)),
         prior_(prior_filter(fields_.forward, fields_.alpha, fields_.beta)),
         static_(read_static(init.weights)),
@@ -82,35 +82,11 @@ class DynamicConvolutionAttention final : public SourceAttention {
                                           {fields_.dynamic_filters + fields_.static_filters, 1})),
         v_bias_(init.weights.child("v").floats("bias", {1})[0]) {}
 
-  ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
-
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) {
-      declaration.state("location", DType::kFloat32,
-                        {input.batch, source_time(declaration.constants())});
-      // A stream has looked at the source's first step before.
-      declaration.state("origin", DType::kFloat32, {1}, 1);
-    }
-    declare_emit(declaration, input);
-  }
-
-  Sequence layer(Run& run, const Sequence& x) const override {
-    const Source source = this->source(run);
-    auto* location = run.scratch<float>(x.batch * source.time);
-    std::fill_n(location, x.batch * source.time, 0.0f);
-    float origin = 1;
-    return attend(run, x, source, location, origin);
-  }
-  Sequence step(Run& run, const Sequence& x) const override {
-    auto* location = run.state<float>();
-    auto* origin = run.state<float>();
-    return attend(run, x, source(run), location, *origin);
-  }
-
  private:
   static constexpr const char* kHidden = "dynamic_location_filters_einsum_dense0";
   static constexpr const char* kDynamic = "dynamic_location_filters_einsum_dense1";
 
+  Shape location_shape(int64_t batch, int64_t time) const override { return {batch, time}; }
   int64_t inputs() const override { return hidden_.inputs(); }
 
   ops::Linear read_static(const WeightScope& weights) const {
@@ -154,14 +130,9 @@ class DynamicConvolutionAttention final : public SourceAttention {
     return kernels::dot(features, v_.data(), all) + v_bias_ + log_prior;
   }
 
-  // `location` is [batch, source time], and is that of the last step on return.
-  Sequence attend(Run& run, const Sequence& x, const Source& source, float* location,
-                  float& origin) const {
+  Sequence look(Run& run, const Sequence& x, float* location) const override {
+    const Source source = this->source(run);
     const int64_t time = source.time;
-    if (origin != 0 && time > 0) {
-      for (int64_t b = 0; b < x.batch; ++b) location[b * time] = 1;
-      origin = 0;
-    }
     const float* all_filters = filters(run, x);
     const int64_t padded_time = time + 2 * fields_.forward;
     auto* padded = run.scratch<float>(padded_time);
@@ -169,7 +140,7 @@ class DynamicConvolutionAttention final : public SourceAttention {
     // Of each step of the source, dynamic features and then static ones.
     const auto width = static_cast<int64_t>(v_.size());
     auto* features = run.scratch<float>(time * width);
-    return SourceAttention::attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
+    return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       std::copy_n(location + b * time, time, padded + fields_.forward);
       static_.apply(run, padded, 1, time, static_bias_.data(), false,
                     features + fields_.dynamic_filters, width);

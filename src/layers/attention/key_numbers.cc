@@ -31,8 +31,10 @@ void widen(const std::byte* from, DType dtype, int64_t count, double* out) {
 
 }  // namespace
 
-RingSpec KeyNumbers::ring(const Constant& constant, int64_t history) const {
-  return {{stored_dtype(constant), {}}, history};
+RingSpec KeyNumbers::ring(const Constant& constant, const RingSpec& keys) const {
+  RingSpec ring = keys;
+  ring.frame = {stored_dtype(constant), {}};
+  return ring;
 }
 
 std::vector<ConstantSpec> KeyNumbers::constants() const {
@@ -64,11 +66,11 @@ void KeyNumbers::finish(double* numbers, int64_t count) const {
 }
 
 void KeyNumbers::declare(Declaration& declaration, const SequenceSpec& input,
-                         int64_t history) const {
+                         const RingSpec& keys) const {
   if (name_.empty() || input.mode != Mode::kStep) return;
   const Constant& constant = declaration.constants().get(name_);
   check(constant, input.time);
-  Ring::declare(declaration, ring(constant, history), input.batch, input.time);
+  Ring::declare(declaration, ring(constant, keys), input.batch, input.time, input.max_length);
 }
 
 const double* KeyNumbers::layer(Run& run, const Sequence& x) const {
@@ -86,16 +88,17 @@ const double* KeyNumbers::layer(Run& run, const Sequence& x) const {
   return out;
 }
 
-const double* KeyNumbers::step(Run& run, const Sequence& x, int64_t history) const {
+const double* KeyNumbers::step(Run& run, const Sequence& x, const RingSpec& keys) const {
   if (name_.empty()) return nullptr;
   const Constant& constant = run.constants().get(name_);
-  const int64_t count = history + x.time;
-  Ring kept(run, ring(constant, history));
+  Ring kept(run, ring(constant, keys));
+  const int64_t count = kept.count(x.time);
   for (int64_t b = 0; b < x.batch; ++b) {
     read(constant, b, x.time, stored_dtype(constant), kept.incoming(b));
   }
   kept.push(x.batch, x.time);
-  auto* out = run.scratch<double>(x.batch * count);
+  // Of the most there can be, so that a rehearsal finds what a long stream needs.
+  auto* out = run.scratch<double>(x.batch * kept.capacity());
   for (int64_t b = 0; b < x.batch; ++b) {
     widen(kept.newest(b, count), stored_dtype(constant), count, out + b * count);
   }

@@ -19,14 +19,14 @@ class KeyNumbers {
 
   // The constant, if there is one.
   std::vector<ConstantSpec> constants() const;
-  // In a stream they are kept for `history` steps.
-  void declare(Declaration& declaration, const SequenceSpec& input, int64_t history) const;
-  // [batch, time] in scratch, of x or, in a stream, of the history and x. Null if there are none.
+  // In a stream they are kept for as long as the ring `keys` keeps its frames.
+  void declare(Declaration& declaration, const SequenceSpec& input, const RingSpec& keys) const;
+  // [batch, time] in scratch, of x or, in a stream, of what is kept and x. Null if there are none.
   const double* layer(Run& run, const Sequence& x) const;
-  const double* step(Run& run, const Sequence& x, int64_t history) const;
+  const double* step(Run& run, const Sequence& x, const RingSpec& keys) const;
 
  private:
-  RingSpec ring(const Constant& constant, int64_t history) const;
+  RingSpec ring(const Constant& constant, const RingSpec& keys) const;
   void check(const Constant& constant, int64_t time) const;
   void finish(double* numbers, int64_t count) const;
 

@@ -11,19 +11,9 @@ class LocalDotProductSelfAttention final : public SelfAttention {
     explicit Fields(Config& config) : AttentionFields(config) {
       window_block = config.integer("block_size", 1);
       read_horizon(config, "max_past_horizon", "max_future_horizon", 1);
-      read_score_fields(config);
+      read_window_fields(config);
       if (per_dim_key_scale && !per_dim_scale)
         config.error("per_dim_key_scale", "expected per_dim_scale to be true as well");
-      if (relative_position && !relative_position->needs_fixed_window()) {
-        config.error("relative_position_embedding",
-                     "a bias on scores is not supported: expected null or "
-                     "TransformerXLRelativePositionEmbedding");
-      }
-      const bool plain = sinks() == 0 && !relative_position;
-      if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
-        config.error("use_kv_cache_ringbuffer",
-                     "cannot be together with sinks or relative_position_embedding");
-      }
     }
   };
 

@@ -2,7 +2,7 @@
 // the step before and in all (Chorowski et al. 2015; reference, of the TensorFlow version:
 // attention.LocationSensitiveAttention).
 #include "layers/attention/additive_scores.h"
-#include "layers/attention/source_attention.h"
+#include "layers/attention/location_attention.h"
 
 namespace sl {
 namespace {
@@ -10,7 +10,7 @@ namespace {
 // The weights of the step before and their sum over all steps.
 constexpr int64_t kFeatures = 2;
 
-class LocationSensitiveAttention final : public SourceAttention {
+class LocationSensitiveAttention final : public LocationAttention {
  public:
   struct Fields {
     explicit Fields(Config& config)
@@ -27,40 +27,27 @@ class LocationSensitiveAttention final : public SourceAttention {
   };
 
   LocationSensitiveAttention(Fields fields, const Init& init)
-      : SourceAttention(fields.source, fields.heads, "probabilities"),
+      : LocationAttention(fields.source, fields.heads, kFeatures),
         fields_(std::move(fields)),
         scores_(fields_.heads, fields_.units, init.weights),
         location_(read_location(init.weights)) {}
 
-  ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
-
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) {
-      const int64_t time = source_time(declaration.constants());
-      declaration.state("location", DType::kFloat32, {input.batch, fields_.heads, time, kFeatures});
-      // A stream has looked at the source's first step before.
-      declaration.state("origin", DType::kFloat32, {1}, 1);
-    }
-    declare_emit(declaration, input);
-  }
-
-  Sequence layer(Run& run, const Sequence& x) const override {
-    const Source source = this->source(run);
-    const int64_t size = x.batch * fields_.heads * source.time * kFeatures;
-    auto* location = run.scratch<float>(size);
-    std::fill_n(location, size, 0.0f);
-    float origin = 1;
-    return attend(run, x, source, location, origin);
-  }
-  Sequence step(Run& run, const Sequence& x) const override {
-    auto* location = run.state<float>();
-    auto* origin = run.state<float>();
-    return attend(run, x, source(run), location, *origin);
-  }
-
  private:
+  Shape location_shape(int64_t batch, int64_t time) const override {
+    return {batch, fields_.heads, time, kFeatures};
+  }
+  void declare_source(Declaration& declaration, const SequenceSpec& input) const override {
+    declare_kept(declaration, input, scores_.width());
+  }
   int64_t inputs() const override { return scores_.inputs(); }
   int64_t source_channels() const override { return scores_.source_channels(); }
+
+  Source keyed_source(Run& run) const {
+    return SourceAttention::keyed_source(run, scores_.width(),
+                                         [&](const float* values, int64_t rows, float* keys) {
+                                           scores_.make_keys(run, values, rows, keys);
+                                         });
+  }
 
   // For each head, filters and projection as one product with a window of [filter_size, kFeatures].
   std::vector<ops::Linear> read_location(const WeightScope& weights) const {
@@ -104,24 +91,17 @@ class LocationSensitiveAttention final : public SourceAttention {
     }
   }
 
-  // `location` is [batch, heads, source time, kFeatures], and is that of the last step on return.
-  Sequence attend(Run& run, const Sequence& x, const Source& source, float* location,
-                  float& origin) const {
+  Sequence look(Run& run, const Sequence& x, float* location) const override {
+    const Source source = keyed_source(run);
     const int64_t width = scores_.width(), time = source.time;
     const int64_t count = fields_.heads * time;
-    if (origin != 0 && time > 0) {
-      for (int64_t i = 0; i < x.batch * fields_.heads; ++i)
-        std::fill_n(location + i * time * kFeatures, kFeatures, 1.0f);
-      origin = 0;
-    }
     const float* queries = scores_.queries(run, masked(run, x), x.steps());
-    const float* keys = scores_.keys(run, source.values, source.batch * time);
     auto* located = run.scratch<float>(time * width);
     auto* padded = run.scratch<float>((time + fields_.filter_size - 1) * kFeatures);
     auto* hidden = run.scratch<float>(width);
-    return SourceAttention::attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
+    return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       float* looked = location + b * count * kFeatures;
-      std::copy_n(keys + b * time * width, time * width, located);
+      std::copy_n(source.keys + b * time * width, time * width, located);
       add_location(run, looked, time, padded, located);
       scores_.weigh(queries + (b * x.time + t) * width, located, source.item_mask(b), time, hidden,
                     weights);

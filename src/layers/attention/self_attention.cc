@@ -35,12 +35,18 @@ std::vector<ConstantSpec> SelfAttention::constants() const {
   return out;
 }
 
+// Of all of the past there is no end where a stream has none.
 bool SelfAttention::supports_step() const {
-  const ops::Horizon& horizon = fields_.horizon;
-  if (horizon.past < 0 || horizon.future < 0) return false;
-  if (fields_.relative_position && horizon.future > 0) return false;
+  if (sees_all_past() || !supports_finite_step()) return false;
   return std::ranges::all_of(
       networks_, [](const auto& network) { return !network || network->supports_step(); });
+}
+
+bool SelfAttention::supports_finite_step() const {
+  const int64_t future = fields_.horizon.future;
+  if (future < 0 || (fields_.relative_position && future > 0)) return false;
+  return std::ranges::all_of(
+      networks_, [](const auto& network) { return !network || network->supports_finite_step(); });
 }
 
 int64_t SelfAttention::input_latency() const { return future_steps(); }
@@ -67,10 +73,16 @@ std::optional<ChannelSpec> SelfAttention::implied_input() const {
 void SelfAttention::declare(Declaration& declaration, const SequenceSpec& input) const {
   for (size_t i = 0; i < networks_.size(); ++i) declare_network(declaration, i, input);
   if (input.mode == Mode::kStep) {
+    if (sees_all_past() && input.max_length == 0) {
+      fail(Code::kUnsupported,
+           "{} \"{}\" sees all of the past: its steps are those of a state with "
+           "a max_length",
+           type(), name());
+    }
     declare_rings(declaration, input, future_steps() > 0);
-    const int64_t history = past_steps() + future_steps();
-    declaration.within("positions", "", [&] { positions_.declare(declaration, input, history); });
-    declaration.within("segments", "", [&] { segments_.declare(declaration, input, history); });
+    const RingSpec keys = key_ring();
+    declaration.within("positions", "", [&] { positions_.declare(declaration, input, keys); });
+    declaration.within("segments", "", [&] { segments_.declare(declaration, input, keys); });
   }
   if (fields_.float32_scores) return;
   SequenceSpec emit = input;
@@ -101,11 +113,10 @@ SelfAttention::Streams SelfAttention::project(Run& run, const Sequence& x, DType
 
 ops::PairVisibility SelfAttention::pair_visibility(Run& run, const Sequence& y) const {
   const auto& [past, future, block, offset] = fields_.horizon;
-  const int64_t history = past_steps() + future_steps();
   const bool streams = run.mode() == Mode::kStep;
   ops::PairVisibility out;
-  out.positions = streams ? positions_.step(run, y, history) : positions_.layer(run, y);
-  out.segments = streams ? segments_.step(run, y, history) : segments_.layer(run, y);
+  out.positions = streams ? positions_.step(run, y, key_ring()) : positions_.layer(run, y);
+  out.segments = streams ? segments_.step(run, y, key_ring()) : segments_.layer(run, y);
   out.most = past < 0 ? HUGE_VAL : static_cast<double>(past);
   out.least = future < 0 ? -HUGE_VAL : -static_cast<double>(future);
   return out;
@@ -114,7 +125,7 @@ ops::PairVisibility SelfAttention::pair_visibility(Run& run, const Sequence& y) 
 void SelfAttention::attend_to(Run& run, const Stream& queries, ops::AttentionSource source,
                               const Sequence& y) const {
   source.horizon = fields_.horizon;
-  source.horizon.offset = run.mode() == Mode::kStep ? past_steps() : 0;
+  source.horizon.offset = run.mode() == Mode::kStep ? source.count - y.time - future_steps() : 0;
   const ops::PairVisibility pairs = pair_visibility(run, y);
   if (pairs.positions) source.horizon.past = source.horizon.future = -1;
   if (pairs.positions || pairs.segments) source.pairs = &pairs;
@@ -129,8 +140,11 @@ Sequence SelfAttention::layer(Run& run, const Sequence& x) const {
   const uint8_t* valid = fields_.float32_scores        ? combined
                          : fields_.keys_valid_as_input ? x.mask
                                                        : keys.mask;
-  ops::AttentionSource source = whole_source(run, keys, values, x, spec.dtype, valid,
-                                             fields_.float32_scores ? combined : values.mask);
+  auto* all = run.scratch<float>(whole_size(x));
+  arrange_keys_and_values(run, keys, values, x, spec.dtype, valid,
+                          fields_.float32_scores ? combined : values.mask, all,
+                          x.time * fields_.heads.width());
+  ops::AttentionSource source = whole_source(x, all, valid);
   source.probabilities = emit(run, y, layer_columns(x.time));
   attend_to(run, queries, source, y);
   return y;

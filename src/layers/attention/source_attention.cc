@@ -51,17 +51,26 @@ void SourceAttention::declare_emit(Declaration& declaration, const SequenceSpec&
 }
 
 const float* SourceAttention::masked(Run& run, const Sequence& x) {
-  const float* from = ops::as_floats(run, x, DType::kFloat32);
-  const int64_t size = x.frame_size();
-  auto* to = run.scratch<float>(x.size());
-  for (int64_t i = 0; i < x.steps(); ++i) {
-    if (x.mask[i]) {
-      std::copy_n(from + i * size, size, to + i * size);
-    } else {
-      std::fill_n(to + i * size, size, 0.0f);
-    }
-  }
-  return to;
+  return ops::as_floats(run, ops::mask_invalid(run, x), DType::kFloat32);
+}
+
+void SourceAttention::declare_kept(Declaration& declaration, const SequenceSpec& input,
+                                   int64_t width) const {
+  if (input.mode == Mode::kLayer) return;
+  const Sequence& given = declaration.constants().get(source_).sequence;
+  declaration.of_constants([&] {
+    declaration.index("is_kept", {}, 0, 1);
+    declaration.within(source_, "", [&] {
+      declaration.state("values", DType::kFloat32, {given.batch, given.time, given.channels[0]});
+      declaration.state("mask", DType::kBool, {given.batch, given.time});
+      declaration.state("keys", DType::kFloat32, {given.batch, given.time, width});
+    });
+  });
+}
+
+void SourceAttention::copy_source(Run& run, const Sequence& given, float* values, uint8_t* mask) {
+  std::copy_n(masked(run, given), given.size(), values);
+  std::copy_n(given.mask, given.steps(), mask);
 }
 
 SourceAttention::Source SourceAttention::source(Run& run) const {

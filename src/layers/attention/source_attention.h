@@ -29,6 +29,7 @@ class SourceAttention : public Layer {
     int64_t batch;
     int64_t time;
     int64_t channels;
+    const float* keys = nullptr;  // what the layer makes of each step, if anything
 
     const float* item(int64_t b) const { return values + b * time * channels; }
     const uint8_t* item_mask(int64_t b) const { return mask + b * time; }
@@ -47,7 +48,34 @@ class SourceAttention : public Layer {
   int64_t source_time(const Constants& constants) const;
   void declare_emit(Declaration& declaration, const SequenceSpec& input) const;
   Source source(Run& run) const;
-  // x in scratch, zeros where it is invalid: what state is made of must not be NaN.
+  // The same with `width` floats of each step that make(values, rows, keys) makes. A stream keeps
+  // both from its first step on.
+  void declare_kept(Declaration& declaration, const SequenceSpec& input, int64_t width) const;
+  template <typename Fn>
+  Source keyed_source(Run& run, int64_t width, Fn&& make) const {
+    const Sequence& given = run.constants().get(source_).sequence;
+    const auto take = [&]<typename T>(T*& to, int64_t count) {
+      to = run.mode() == Mode::kStep ? run.state<T>() : run.scratch<T>(count);
+    };
+    int32_t* is_kept = nullptr;
+    float *values = nullptr, *keys = nullptr;
+    uint8_t* mask = nullptr;
+    take(is_kept, 1);
+    take(values, given.size());
+    take(mask, given.steps());
+    take(keys, given.steps() * width);
+    if (run.mode() == Mode::kLayer || *is_kept == 0) {
+      // What it takes is given back before the layer takes more.
+      run.on_side(run.side(), [&] {
+        copy_source(run, given, values, mask);
+        make(values, given.steps(), keys);
+        return given;
+      });
+    }
+    *is_kept = 1;
+    return {values, mask, given.batch, given.time, given.channels[0], keys};
+  }
+  // x as float32, zeros where it is invalid: what state is made of must not be NaN.
   static const float* masked(Run& run, const Sequence& x);
 
   // weigh(b, t, weights) makes the weights [heads, source time] of a step, in the order of steps,
@@ -70,6 +98,7 @@ class SourceAttention : public Layer {
   }
 
  private:
+  static void copy_source(Run& run, const Sequence& given, float* values, uint8_t* mask);
   static Sequence next_emit(Run& run, const Sequence& x);
   void sum(const Source& source, int64_t b, const float* weights, float* y) const;
 

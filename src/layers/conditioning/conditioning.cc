@@ -1,10 +1,9 @@
 // Conditioning: combines x with a constant that runs along with it, or that holds for all of it,
 // projected before if wanted (reference: conditioning.Conditioning).
-#include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "layers/conditioning/mixing.h"
+#include "layers/stream_position.h"
 
 namespace sl {
 namespace {
@@ -48,8 +47,7 @@ class Conditioning final : public Layer {
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     const Constant& constant = declaration.constants().get(constant_);
-    if (is_sliced(constant))
-      declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
+    if (is_sliced(constant)) declare_position(declaration, {1});
     if (streaming_) check_time(constant, input.time);
   }
 
@@ -94,11 +92,7 @@ class Conditioning final : public Layer {
 
   // The next `time` steps.
   static Sequence slice(Run& run, const Sequence& whole, int64_t time) {
-    auto* position = run.state<int32_t>();
-    const Sequence out = take_steps(run, whole, *position, time);
-    *position = static_cast<int32_t>(
-        std::min<int64_t>(*position + time, std::numeric_limits<int32_t>::max()));
-    return out;
+    return take_steps(run, whole, take_position(run, time), time);
   }
 
   Sequence mix(Run& run, const Sequence& x, const Sequence& constant) const {

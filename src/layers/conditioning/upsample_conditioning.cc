@@ -3,10 +3,10 @@
 // conditioning.UpsampleConditioning). What of x goes on after the constant's end is invalid.
 #include <algorithm>
 #include <cstring>
-#include <limits>
 
 #include "core/ratio.h"
 #include "layers/conditioning/mixing.h"
+#include "layers/stream_position.h"
 
 namespace sl {
 namespace {
@@ -40,17 +40,12 @@ class UpsampleConditioning final : public Layer {
   }
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep)
-      declaration.index("position", {1}, 0, std::numeric_limits<int32_t>::max());
+    if (input.mode == Mode::kStep) declare_position(declaration, {1});
   }
 
   Sequence layer(Run& run, const Sequence& x) const override { return mix(run, x, 0); }
   Sequence step(Run& run, const Sequence& x) const override {
-    auto* position = run.state<int32_t>();
-    const Sequence y = mix(run, x, *position);
-    *position = static_cast<int32_t>(
-        std::min<int64_t>(*position + x.time, std::numeric_limits<int32_t>::max()));
-    return y;
+    return mix(run, x, take_position(run, x.time));
   }
 
  private:

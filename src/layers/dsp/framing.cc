@@ -76,7 +76,7 @@ Framing::Frames Framing::step(Run& run, const Sequence& x, const Sequence& y) co
     }
     return {valid.values, static_cast<size_t>(x.time) * frame_bytes, stride_bytes};
   }
-  Ring ring(run, frame_bytes);
+  Ring ring(run, frame_bytes, window_.history());
   ring.push(valid);
   const int64_t frames = window_.history() + x.time;
   for (int64_t b = 0; b < x.batch; ++b) {

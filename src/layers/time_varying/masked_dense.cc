@@ -2,7 +2,7 @@
 // steps (reference: time_varying.MaskedDense).
 #include <algorithm>
 
-#include "layers/time_varying/position.h"
+#include "layers/stream_position.h"
 #include "layers/time_varying/time_dense_layer.h"
 
 namespace sl {
@@ -35,7 +35,7 @@ class MaskedDense final : public TimeDenseLayer {
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     declaration.state("inputs", DType::kFloat32, {input.batch, num_steps(), inputs()});
-    declaration.index("position", {}, 0, num_steps());
+    declare_position(declaration, {}, num_steps());
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {

@@ -1,6 +1,6 @@
 // SequenceDense: y[t] = activation(x[t] W[t] + b[t]), weights for each step (reference:
 // time_varying.SequenceDense).
-#include "layers/time_varying/position.h"
+#include "layers/stream_position.h"
 #include "layers/time_varying/time_dense_layer.h"
 
 namespace sl {
@@ -20,7 +20,7 @@ class SequenceDense final : public TimeDenseLayer {
   }
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) declaration.index("position", {}, 0, num_steps());
+    if (input.mode == Mode::kStep) declare_position(declaration, {}, num_steps());
   }
   Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
   Sequence step(Run& run, const Sequence& x) const override {

@@ -4,7 +4,7 @@
 #include <numeric>
 
 #include "layers/builder.h"
-#include "layers/time_varying/position.h"
+#include "layers/stream_position.h"
 #include "ops/lookup_table.h"
 
 namespace sl {
@@ -79,7 +79,7 @@ class SequenceEmbedding final : public Layer {
     return out;
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) declaration.index("position", {}, 0, fields_.num_steps);
+    if (input.mode == Mode::kStep) declare_position(declaration, {}, fields_.num_steps);
   }
   Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
   Sequence step(Run& run, const Sequence& x) const override {

@@ -1,0 +1,41 @@
+#include "layers/attention/location_attention.h"
+
+namespace sl {
+
+void LocationAttention::declare(Declaration& declaration, const SequenceSpec& input) const {
+  if (input.mode == Mode::kStep) {
+    const int64_t time = source_time(declaration.constants());
+    declaration.state("location", DType::kFloat32, location_shape(input.batch, time));
+    // 1: the stream has not started.
+    declaration.state("origin", DType::kFloat32, {1}, 1);
+  }
+  declare_source(declaration, input);
+  declare_emit(declaration, input);
+}
+
+void LocationAttention::start(float* location, int64_t batch, int64_t time) const {
+  for (int64_t i = 0; i < batch * heads(); ++i)
+    std::fill_n(location + i * time * features_, features_, 1.0f);
+}
+
+Sequence LocationAttention::layer(Run& run, const Sequence& x) const {
+  const int64_t time = source_time(run.constants());
+  const int64_t size = location_shape(x.batch, time).size();
+  auto* location = run.scratch<float>(size);
+  std::fill_n(location, size, 0.0f);
+  if (time > 0) start(location, x.batch, time);
+  return look(run, x, location);
+}
+
+Sequence LocationAttention::step(Run& run, const Sequence& x) const {
+  const int64_t time = source_time(run.constants());
+  auto* location = run.state<float>();
+  auto* origin = run.state<float>();
+  if (*origin != 0 && time > 0) {
+    start(location, x.batch, time);
+    *origin = 0;
+  }
+  return look(run, x, location);
+}
+
+}  // namespace sl

@@ -1,0 +1,285 @@
+// Streams with an end: what sees all of the past steps in them, and no further than that.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cstring>
+
+#include "cli/compare.h"
+#include "cli/contract.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+constexpr const char* kSelfAttention =
+    R"({"type":"DotProductSelfAttention","name":"self","num_heads":2,"units_per_head":4,)"
+    R"("max_past_horizon":-1})";
+
+std::string serial(const std::string& layers) {
+  return R"({"type":"Serial","layers":[)" + layers + "]}";
+}
+
+// A block of a transformer behind a convolution of stride 2: blocks of 2, half as many keys.
+const std::string kTransformer =
+    serial(R"({"type":"Conv1D","filters":8,"kernel_size":3,"strides":2,"padding":"causal"},)"
+           R"({"type":"Residual","layers":[)" +
+           std::string(kSelfAttention) +
+           R"(,{"type":"Flatten"},{"type":"Dense","features":8,"name":"out"}]})");
+
+cli::Input input_for(std::vector<int64_t> dims, uint32_t seed = 1) {
+  std::mt19937 rng(seed);
+  return {cli::random_sequence(SL_FLOAT32, std::move(dims), rng), {}};
+}
+
+sl_state_options options_for(const cli::Input& input, int64_t max_length) {
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = input.x.batch();
+  options.input = cli::channel_spec(input.x);
+  options.max_length = max_length;
+  return options;
+}
+
+Failure alloc_failure(const sl_layer* layer, const sl_state_options& options) {
+  sl_state* state = nullptr;
+  const Failure failure =
+      failure_of([&](sl_error* e) { return sl_state_alloc(layer, &options, &state, e); });
+  sl_state_free(state);
+  return failure;
+}
+
+cli::State alloc(const sl_layer* layer, const sl_state_options& options) {
+  return cli::make<sl_state>(
+      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
+}
+
+std::vector<uint8_t> save(const sl_state* state) {
+  std::vector<uint8_t> bytes(sl_state_save_size(state));
+  cli::check([&](sl_error* e) { return sl_state_save(state, bytes.data(), bytes.size(), e); });
+  return bytes;
+}
+
+// A run of steps [begin, end) of x in the stream, by one step or by a layer-wise run.
+Failure run(const sl_layer* layer, sl_state* state, const Tensor& x, int64_t begin, int64_t end,
+            bool in_one_call, Tensor* y) {
+  const Tensor part = cli::slice_time(x, begin, end);
+  const sl_sequence in = part.view();
+  sl_sequence shape = SL_SEQUENCE_INIT;
+  cli::check([&](sl_error* e) {
+    return sl_layer_output_shape(layer, SL_STEP_WISE, &in, nullptr, &shape, e);
+  });
+  *y = cli::make_like(shape);
+  sl_sequence out = y->view();
+  sl_run_options options = SL_RUN_OPTIONS_INIT;
+  options.state = state;
+  return failure_of([&](sl_error* e) {
+    return in_one_call ? sl_layer_apply(layer, &in, &out, &options, e)
+                       : sl_layer_step(layer, state, &in, &out, nullptr, e);
+  });
+}
+
+TEST_CASE("what sees all of the past keeps the contract in streams with an end", "[max_length]") {
+  const std::string with_fields =
+      std::string(kSelfAttention).substr(0, std::strlen(kSelfAttention) - 1);
+  const std::string rotary = R"({"type":"ApplyRotaryPositionalEncoding","max_wavelength":100})";
+  const std::string configs[] = {
+      kSelfAttention,
+      kTransformer,
+      with_fields + R"(,"max_future_horizon":2,"num_sink_embeddings":2})",
+      with_fields + R"(,"relative_position_embedding":{"type":"T5RelativePositionEmbedding",)"
+                    R"("num_buckets":8,"num_heads":2,"bidirectional":false,"max_distance":9}})",
+      with_fields + R"(,"relative_position_embedding":{"type":"ShawRelativePositionEmbedding",)"
+                    R"("max_backward":5,"max_forward":0,"num_heads":2,"units_per_head":4}})",
+      with_fields + R"(,"query_network":)" + rotary + R"(,"key_network":)" + rotary + "}",
+      R"({"type":"BlockwiseDotProductSelfAttention","num_heads":2,"units_per_head":4,)"
+      R"("block_size":3,"max_past_horizon_blocks":-1,"max_future_horizon_blocks":1})",
+      R"({"type":"Blockwise","block_size":3,"child_layer":)" + std::string(kSelfAttention) + "}",
+      R"({"type":"Parallel","combination":"add","layers":[)" + std::string(kSelfAttention) +
+          R"(,{"type":"DotProductSelfAttention","num_heads":2,"units_per_head":4,)"
+          R"("max_past_horizon":3,"name":"window"}]})",
+  };
+  for (const std::string& config : configs) {
+    INFO(config);
+    const cli::Layer layer = make_model(config, 8);
+    CHECK(cli::get(sl_layer_supports_step, layer.get()) == 0);
+    cli::Case c;
+    c.layer = layer.get();
+    c.input = input_for({3, 19, 8});
+    c.tolerance = {1e-5, 1e-5};
+    const cli::Report report = cli::check_contract(c);
+    CHECK(report.failures() == "");
+    CHECK(std::ranges::count(report.checks, "layer = step", &cli::Check::name) == 1);
+  }
+}
+
+TEST_CASE("segments of a constant go along to the end", "[max_length]") {
+  const cli::Layer layer =
+      make_model(R"({"type":"DotProductSelfAttentionV2","num_heads":2,"units_per_head":4,)"
+                 R"("max_past_horizon":-1,"position_name":"place","segment_ids_name":"segment"})",
+                 8);
+  cli::Case c;
+  c.layer = layer.get();
+  c.input = input_for({2, 12, 8});
+  c.tolerance = {1e-5, 1e-5};
+  for (const char* name : {"place", "segment"}) {
+    Tensor numbers = cli::make_sequence(SL_INT32, {2, 12});
+    for (int64_t i = 0; i < numbers.size(); ++i)
+      numbers.set(i, static_cast<double>(name[0] == 'p' ? i % 12 : i / 5));
+    numbers.is_array = true;
+    numbers.mask.clear();
+    c.input.constants.push_back({name, numbers});
+  }
+  c.test_padding_invariance = false;  // what comes after the input has no numbers
+  c.test_batching = false;
+  const cli::Report report = cli::check_contract(c);
+  CHECK(report.failures() == "");
+  CHECK(std::ranges::count(report.checks, "layer = step", &cli::Check::name) == 1);
+}
+
+TEST_CASE("without an end, and with a bad one, it is said what is missing", "[max_length]") {
+  const cli::Input input = input_for({1, 8, 8});
+  const cli::Layer alone = make_model(kSelfAttention, 8), layer = make_model(kTransformer, 8);
+  Failure failure = alloc_failure(alone.get(), options_for(input, 0));
+  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK(failure.message ==
+        "DotProductSelfAttention cannot run step-wise without options.max_length, the most steps "
+        "of the stream: it keeps all of them");
+  CHECK_THAT(alloc_failure(layer.get(), options_for(input, 0)).message,
+             Contains("Serial cannot run step-wise without options.max_length") &&
+                 Contains("its DotProductSelfAttention \"self\" keeps all of them"));
+  for (const int64_t bad : {int64_t{-1}, (int64_t{1} << 24) + 1, INT64_MAX}) {
+    failure = alloc_failure(alone.get(), options_for(input, bad));
+    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK_THAT(failure.message, Contains("expected 0 to 2^24"));
+  }
+  sl_state_options options = options_for(input, 3);
+  options.max_steps = 4;
+  failure = alloc_failure(alone.get(), options);
+  CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(failure.message == "options.max_length is 3: expected at least the 4 of max_steps");
+  // What sees the future as well cannot step, whatever the end.
+  const cli::Layer both =
+      make_model(R"({"type":"DotProductSelfAttention","num_heads":1,"units_per_head":4,)"
+                 R"("max_past_horizon":-1,"max_future_horizon":-1})",
+                 8);
+  for (const int64_t length : {0, 8}) {
+    failure = alloc_failure(both.get(), options_for(input, length));
+    CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+    CHECK(failure.message == "DotProductSelfAttention cannot run step-wise");
+  }
+}
+
+TEST_CASE("a stream ends at its max_length, and is then as it was", "[max_length]") {
+  const cli::Layer layer = make_model(kTransformer, 8);
+  const cli::Input input = input_for({2, 20, 8});
+  sl_state_options options = options_for(input, 11);  // rounded up to whole blocks: 12
+  options.max_steps = 4;
+  const cli::State state = alloc(layer.get(), options);
+  Tensor y;
+  const auto go = [&](int64_t begin, int64_t end, bool in_one_call) {
+    return run(layer.get(), state.get(), input.x, begin, end, in_one_call, &y);
+  };
+  CHECK(go(0, 6, true).status == SL_OK);
+  CHECK(go(6, 10, false).status == SL_OK);
+  const std::vector<uint8_t> before = save(state.get());
+  for (const bool in_one_call : {false, true}) {
+    const Failure failure = go(10, 14, in_one_call);
+    CHECK(failure.status == SL_ERROR_LENGTH);
+    CHECK(failure.message ==
+          "the stream has had 10 steps: 4 more are too many for its max_length of 12");
+    CHECK(save(state.get()) == before);
+  }
+  // There is room for what fits.
+  CHECK(go(10, 12, false).status == SL_OK);
+  const Tensor whole = cli::apply(layer.get(), {cli::slice_time(input.x, 0, 12), {}});
+  CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
+  CHECK(go(12, 14, false).status == SL_ERROR_LENGTH);
+  // And again from the start.
+  cli::check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
+  CHECK(go(0, 12, true).status == SL_OK);
+  CHECK(cli::compare_sequences(y, whole, {1e-5, 1e-5}).reason == "");
+}
+
+TEST_CASE("a stream goes on past its end in a larger state", "[max_length]") {
+  const cli::Layer layer = make_model(kTransformer, 8);
+  const cli::Input input = input_for({2, 16, 8});
+  const cli::State small = alloc(layer.get(), options_for(input, 8)),
+                   large = alloc(layer.get(), options_for(input, 16)),
+                   between = alloc(layer.get(), options_for(input, 12));
+  const auto copy = [](sl_state* to, const sl_state* from) {
+    return failure_of([&](sl_error* e) { return sl_state_copy(to, from, e); });
+  };
+  Tensor y;
+  REQUIRE(run(layer.get(), small.get(), input.x, 0, 8, true, &y).status == SL_OK);
+  REQUIRE(copy(large.get(), small.get()).status == SL_OK);
+  REQUIRE(run(layer.get(), large.get(), input.x, 8, 10, false, &y).status == SL_OK);
+  const Tensor whole = cli::apply(layer.get(), input);
+  CHECK(cli::compare_sequences(y, cli::slice_time(whole, 4, 5), {1e-5, 1e-5}).reason == "");
+  const std::vector<uint8_t> before = save(small.get());
+  const Failure failure = copy(small.get(), large.get());
+  CHECK(failure.status == SL_ERROR_LENGTH);
+  CHECK(failure.message == "the stream has had 10 steps: too many for a max_length of 8");
+  CHECK(save(small.get()) == before);
+  // And back to one that is smaller, but large enough.
+  REQUIRE(copy(between.get(), large.get()).status == SL_OK);
+  REQUIRE(run(layer.get(), between.get(), input.x, 10, 12, false, &y).status == SL_OK);
+  CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
+}
+
+TEST_CASE("saved bytes are of one max_length", "[max_length]") {
+  const cli::Layer layer = make_model(kTransformer, 8);
+  const cli::Input input = input_for({1, 8, 8});
+  const cli::State a = alloc(layer.get(), options_for(input, 8)),
+                   b = alloc(layer.get(), options_for(input, 10));
+  const std::vector<uint8_t> bytes = save(a.get());
+  CHECK_THAT(failure_of([&](sl_error* e) {
+               return sl_state_load(b.get(), bytes.data(), bytes.size(), e);
+             }).message,
+             Contains("max_steps, max_length, input spec or constants"));
+}
+
+TEST_CASE("a stream that needs no end can have one", "[max_length]") {
+  const cli::Layer layer = make_model(R"({"type":"Delay","length":1})");
+  const cli::Input input = input_for({1, 4, 2});
+  const cli::State state = alloc(layer.get(), options_for(input, 2));
+  Tensor y;
+  CHECK(run(layer.get(), state.get(), input.x, 0, 1, false, &y).status == SL_OK);
+  CHECK(run(layer.get(), state.get(), input.x, 1, 2, false, &y).status == SL_OK);
+  CHECK(run(layer.get(), state.get(), input.x, 2, 3, false, &y).status == SL_ERROR_LENGTH);
+}
+
+// Its keys have columns of their own, in the order of the stream.
+TEST_CASE("emits of a stream have a column for each step to come", "[max_length]") {
+  const cli::Layer layer = make_model(kSelfAttention, 8);
+  const cli::Input input = input_for({1, 6, 8});
+  const cli::State state = alloc(layer.get(), options_for(input, 6));
+  std::vector<cli::NamedTensor> whole;
+  cli::apply(layer.get(), input, &whole);
+  for (int64_t t = 0; t < 6; ++t) {
+    const Tensor x = cli::slice_time(input.x, t, t + 1);
+    auto emits = cli::make_emits(layer.get(), SL_STEP_WISE, x, {}, state.get());
+    REQUIRE(emits.size() == 1);
+    Tensor& got = emits[0].value;
+    REQUIRE(got.dims == std::vector<int64_t>{1, 1, 2, 6});
+    sl_sequence emit = got.view(), in = x.view();
+    Tensor y = cli::make_sequence(SL_FLOAT32, {1, 1, 2, 4});
+    sl_sequence out = y.view();
+    sl_run_options options = SL_RUN_OPTIONS_INIT;
+    options.emits = &emit;
+    options.num_emits = 1;
+    cli::check([&](sl_error* e) {
+      return sl_layer_step(layer.get(), state.get(), &in, &out, &options, e);
+    });
+    const Tensor want = cli::slice_time(whole[0].value, t, t + 1);
+    CHECK(cli::compare_sequences(got, want, {1e-5, 1e-5}).reason == "");
+  }
+  const sl_sequence x = input.x.view();
+  sl_sequence emit = SL_SEQUENCE_INIT;
+  CHECK(failure_of([&](sl_error* e) {
+          return sl_layer_emit_shape(layer.get(), SL_STEP_WISE, &x, nullptr, 0, nullptr, 0, &emit,
+                                     e);
+        }).status == SL_ERROR_UNSUPPORTED);
+}
+
+}  // namespace
+}  // namespace sl::testing
