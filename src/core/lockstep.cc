@@ -1,5 +1,6 @@
 #include "core/lockstep.h"
 
+#include <chrono>
 #include <thread>
 
 #if defined(__x86_64__) || defined(__i386__)
@@ -12,6 +13,9 @@ namespace {
 // Before the thread lets others have its CPU: one of them may be who it waits for.
 constexpr int kSpins = 4096;
 
+// More than a part takes, and less than the time for which another process gets a CPU.
+constexpr std::chrono::microseconds kPatience{1000};
+
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
   _mm_pause();
@@ -22,14 +26,27 @@ void pause() {
 
 }  // namespace
 
-void Lockstep::wait_for(int64_t finished) const {
-  for (int spins = 0; finished_.load(std::memory_order_acquire) < finished; ++spins) {
-    if (spins < kSpins) {
-      pause();
-    } else {
-      std::this_thread::yield();
-    }
+void Lockstep::wait_for(int64_t finished) {
+  const auto done = [&] { return finished_.load(std::memory_order_acquire) >= finished; };
+  for (int spins = 0; spins < kSpins; ++spins) {
+    if (done()) return;
+    pause();
   }
+  const auto begin = std::chrono::steady_clock::now();
+  for (bool patient = true; !done(); std::this_thread::yield()) {
+    if (!patient || std::chrono::steady_clock::now() - begin < kPatience) continue;
+    patient = false;
+    late_.store(true);
+  }
+}
+
+bool Lockstep::leave() {
+  late_.store(false);
+  int64_t working = working_.load();
+  while (working > 1) {
+    if (working_.compare_exchange_weak(working, working - 1)) return true;
+  }
+  return false;
 }
 
 }  // namespace sl

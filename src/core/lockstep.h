@@ -12,19 +12,22 @@ constexpr int64_t kMostLockstepParts = 64;
 
 // Which parts of which steps are taken and done. A thread takes its own part of a step, which it
 // finds in its cache, and then those that nobody has begun: so one thread alone gets everything
-// done, whether others come late, or one after the other, or never.
+// done, whether others come late, or one after the other, or never. One whose CPU was taken from it
+// in the midst of a part, so that others had to wait long, leaves the rest to them.
 class Lockstep {
  public:
   explicit Lockstep(int64_t parts) : parts_(parts) {}
 
   template <typename Fn>
   void work(int64_t own, int64_t steps, Fn&& fn) {
+    working_.fetch_add(1);
     for (int64_t step = finished_.load(std::memory_order_acquire) / parts_; step < steps; ++step) {
       for (int64_t i = 0; i < parts_; ++i) {
         const int64_t part = own + i < parts_ ? own + i : own + i - parts_;
         if (!take(step, part)) continue;
         fn(step, part);
         finished_.fetch_add(1, std::memory_order_acq_rel);
+        if (late_.load(std::memory_order_relaxed) && leave()) return;
       }
       wait_for((step + 1) * parts_);
     }
@@ -43,10 +46,14 @@ class Lockstep {
            taken.compare_exchange_strong(expected, step + 1, std::memory_order_acq_rel);
   }
   // Spins: what it waits for has begun and takes microseconds.
-  void wait_for(int64_t finished) const;
+  void wait_for(int64_t finished);
+  // Whether the thread may go: the last one may not.
+  bool leave();
 
   int64_t parts_;
   alignas(64) std::atomic<int64_t> finished_{0};
+  std::atomic<bool> late_{false};  // somebody has waited too long
+  std::atomic<int64_t> working_{0};
   Taken taken_[kMostLockstepParts];
 };
 
