@@ -238,7 +238,7 @@ void Stepper::reset() {
 }
 
 void Stepper::prepare() {
-  const Constants constants = block_constants(0);
+  const Constants constants = constants_of(0, 1);
   const std::vector<sl_constant> given = views(constants);
   check([&](sl_error* e) {
     return sl_state_prepare(state_.get(), given.data(), static_cast<int64_t>(given.size()), e);
