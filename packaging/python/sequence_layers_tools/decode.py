@@ -10,7 +10,6 @@ plot needs matplotlib.
 """
 
 import argparse
-import ctypes
 import pathlib
 import resource
 import sys
@@ -24,49 +23,6 @@ _GROUP = 1000
 _PAGE = resource.getpagesize()
 
 
-class _Options(ctypes.Structure):
-    _fields_ = [
-        ('struct_size', ctypes.c_uint32),
-        ('start_token', ctypes.c_int32),
-        ('stop_token', ctypes.c_int32),
-        ('pad_token', ctypes.c_int32),
-        ('batch', ctypes.c_int64),
-        ('seed', ctypes.c_uint64),
-        ('temperature', ctypes.c_float),
-        ('top_p', ctypes.c_float),
-        ('top_k', ctypes.c_int64),
-        ('constants', ctypes.c_void_p),
-        ('num_constants', ctypes.c_int64),
-        ('allocator', ctypes.c_void_p),
-    ]
-
-
-class _Decoder:
-    """One stream that draws tokens."""
-
-    def __init__(self, layer: library.Layer):
-        self._layer = layer  # outlives its decoders
-        self._handle = ctypes.c_void_p()
-        self._token = ctypes.c_int32()
-        options = _Options(stop_token=-1, batch=1, temperature=1, top_p=1)
-        options.struct_size = ctypes.sizeof(options)
-        load = library.load()
-        load.sl_decoder_free.argtypes = (ctypes.c_void_p,)
-        load.sl_decoder_free.restype = None
-        library._call(
-            'sl_decoder_create', layer._handle, ctypes.byref(options), ctypes.byref(self._handle)
-        )
-
-    def __del__(self):
-        library.load().sl_decoder_free(self._handle)
-
-    def sample(self) -> int:
-        library._call(
-            'sl_decoder_sample', self._handle, ctypes.byref(self._token), None, None, None
-        )
-        return self._token.value
-
-
 def _resident() -> float:
     """Megabytes that this process holds in memory."""
     return int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * _PAGE / 1e6
@@ -74,7 +30,7 @@ def _resident() -> float:
 
 def run(model: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Milliseconds of each step, and the resident megabytes after each."""
-    decoder = _Decoder(library.Layer.open(model))
+    decoder = library.Layer.open(model).new_decoder(temperature=1.0)
     times, memory = np.zeros(steps), np.zeros(steps)
     for t in range(steps):
         start = time.thread_time_ns()

@@ -125,6 +125,7 @@ class _DecoderOptions(ctypes.Structure):
         ('constants', ctypes.c_void_p),
         ('num_constants', ctypes.c_int64),
         ('allocator', ctypes.c_void_p),
+        ('max_length', ctypes.c_int64),
     ]
 
 
@@ -507,6 +508,7 @@ class Decoder:
         temperature: float = 0.0,
         top_p: float = 1.0,
         top_k: int = 0,
+        max_length: int = 0,
         constants: Constants | None = None,
     ):
         self._layer = layer  # the layer must outlive its decoders
@@ -517,6 +519,7 @@ class Decoder:
         options.start_token, options.stop_token = start_token, stop_token
         options.pad_token, options.seed = pad_token, seed
         options.temperature, options.top_p, options.top_k = temperature, top_p, top_k
+        options.max_length = max_length
         self._options.put(options)
         _call('sl_decoder_create', layer._handle, ctypes.byref(options), ctypes.byref(self._handle))
         self._batch = batch
