@@ -14,7 +14,7 @@ namespace {
 constexpr int kSpins = 4096;
 
 // More than the parts of a step differ by: it may begin with the products of many steps.
-constexpr std::chrono::microseconds kPatience{10000};
+constexpr std::chrono::microseconds kPatience{3000};
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
