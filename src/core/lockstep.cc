@@ -13,8 +13,8 @@ namespace {
 // Before the thread lets others have its CPU: one of them may be who it waits for.
 constexpr int kSpins = 4096;
 
-// More than a part takes, and less than the time for which another process gets a CPU.
-constexpr std::chrono::microseconds kPatience{1000};
+// More than the parts of a step differ by: it may begin with the products of many steps.
+constexpr std::chrono::microseconds kPatience{3000};
 
 void pause() {
 #if defined(__x86_64__) || defined(__i386__)
