@@ -111,6 +111,13 @@ void set_dims(sl_sequence* out, DType dtype, const Shape& dims);
 // The shape of a sequence in full.
 Shape dims_of(const SequenceSpec& spec);
 
+// Fails if what a run writes to is not of the shape that it makes.
+void check_output(const View& y, const SequenceSpec& expected, const char* name);
+// How many emits a call gives places for: none, or as many as the model has.
+int64_t emit_count(const sl_run_options& options, size_t count);
+// The caller's place for one; without data it is not wanted.
+View wanted_emit(const sl_sequence& given, const EmitSpec& spec, const SequenceSpec& expected);
+
 // Fails if x is not of the batch and spec of the stream's input.
 void check_stream_input(const StreamPlan& plan, const View& x);
 // The same of one step: whole blocks, no more than the stream takes at once.

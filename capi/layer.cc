@@ -8,10 +8,13 @@ namespace {
 using sl::Code;
 using sl::Constants;
 using sl::Mode;
+using sl::capi::check_output;
 using sl::capi::ConstantSpecs;
+using sl::capi::emit_count;
 using sl::capi::guard;
 using sl::capi::not_null;
 using sl::capi::read_struct;
+using sl::capi::wanted_emit;
 
 sl::ModelOptions to_options(const sl_layer_options* given) {
   const sl_layer_options options =
@@ -46,29 +49,6 @@ void set_range(const sl::ReceptiveField& field, int32_t* exists, int64_t* start,
   *not_null(exists, "exists") = field ? 1 : 0;
   *not_null(start, "start") = field ? field->start : 0;
   *not_null(end, "end") = field ? field->end : 0;
-}
-
-// What a run writes to: checked against what it will make.
-void check_output(const sl::View& y, const sl::SequenceSpec& expected, const char* name) {
-  const sl::Shape dims = sl::capi::dims_of(expected);
-  if (y.dims == dims && y.dtype == expected.channels.dtype) return;
-  sl::fail(Code::kShape, "{} is {} {}: expected {} {}", name, sl::name_of(y.dtype),
-           sl::to_string(y.dims), sl::name_of(expected.channels.dtype), sl::to_string(dims));
-}
-
-// The caller's buffer for an emit; without data it is not wanted.
-sl::Sequence wanted_emit(const sl_sequence& given, const sl::EmitSpec& spec,
-                         const sl::SequenceSpec& expected) {
-  sl::Sequence out;
-  if (!given.data) return out;
-  const sl::View view = sl::capi::to_sequence_view(&given, "emit", /*needs_data=*/true);
-  check_output(view, expected, spec.path.empty() ? "emit" : spec.path.c_str());
-  if (!sl::capi::is_packed(view)) {
-    sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
-  }
-  out.values = view.data;
-  out.mask = view.mask;
-  return out;
 }
 
 sl_run_options read_run_options(const sl_run_options* options) {
@@ -109,10 +89,15 @@ sl::Stream& stream_of(sl_state& state, const sl_layer* layer) {
   return *state.stream;
 }
 
-// Those of a stream's step over x.
-std::vector<sl::EmitSpec> emits_of(sl_state& state, const sl_layer* layer, const sl::View& x) {
+// Those of a stream's step over x, or of a run of all of x in it.
+std::vector<sl::EmitSpec> emits_of(sl_state& state, const sl_layer* layer, const sl::View& x,
+                                   Mode mode) {
   const sl::StreamPlan& plan = stream_of(state, layer).plan();
-  sl::capi::check_step_input(plan, x);
+  if (mode == Mode::kStep) {
+    sl::capi::check_step_input(plan, x);
+  } else {
+    sl::capi::check_stream_input(plan, x);
+  }
   std::vector<sl::EmitSpec> emits = plan.emits();
   for (size_t i = 0; i < emits.size(); ++i) emits[i].sequence = plan.emit(i, x.dims[1]);
   return emits;
@@ -122,21 +107,21 @@ std::vector<sl::EmitSpec> emits_of(sl_state& state, const sl_layer* layer, const
 void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
                     const sl_run_options& options) {
   sl::Stream& stream = stream_of(*options.state, layer);
-  if (options.num_emits != 0) {
-    sl::fail(Code::kUnsupported, "options.num_emits is {}: a run with a state has no emits",
-             options.num_emits);
-  }
-  sl::capi::check_stream_input(stream.plan(), x);
-  const int64_t block = stream.plan().block_size();
+  const sl::StreamPlan& plan = stream.plan();
+  sl::capi::check_stream_input(plan, x);
+  const int64_t block = plan.block_size();
   if (x.dims[1] % block != 0) {
     sl::fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}", x.dims[1],
              block);
   }
   sl::capi::set_constants(stream, options, x.dims[1]);
-  check_output(
-      y, {stream.plan().output(), x.dims[0], stream.plan().output_time(x.dims[1]), Mode::kStep},
-      "y");
-  sl::advance(stream, x, y, stream.constants());
+  check_output(y, {plan.output(), x.dims[0], plan.output_time(x.dims[1]), Mode::kStep}, "y");
+  std::vector<sl::View> emits;
+  for (int64_t i = 0; i < emit_count(options, plan.emits().size()); ++i) {
+    const auto at = static_cast<size_t>(i);
+    emits.push_back(wanted_emit(options.emits[i], plan.emits()[at], plan.emit(at, x.dims[1])));
+  }
+  sl::advance(stream, x, y, stream.constants(), emits);
 }
 
 }  // namespace
@@ -297,9 +282,9 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequ
     const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
     const ConstantSpecs specs = constants_of(options);
     const sl::SequenceSpec in = to_sequence_spec(view, to_mode(mode));
-    sl_state* state = in.mode == Mode::kStep ? read_run_options(options).state : nullptr;
-    const auto emits =
-        state ? emits_of(*state, layer, view) : model_of(layer).declare(in, specs.all()).emits();
+    sl_state* state = read_run_options(options).state;
+    const auto emits = state ? emits_of(*state, layer, view, in.mode)
+                             : model_of(layer).declare(in, specs.all()).emits();
     const auto count = static_cast<int64_t>(emits.size());
     if (index < 0 || index >= count)
       sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);
@@ -330,13 +315,12 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     std::vector<sl::Sequence> emits;
     if (run.num_emits != 0) {
       const sl::Declaration declared = model.declare(spec, constants);
-      const auto count = static_cast<int64_t>(declared.emits().size());
-      if (run.num_emits != count) {
-        sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", run.num_emits, count);
-      }
-      for (int64_t i = 0; i < count; ++i) {
-        const sl::EmitSpec& emit = declared.emits()[static_cast<size_t>(i)];
-        emits.push_back(wanted_emit(not_null(run.emits, "emits")[i], emit, emit.sequence));
+      for (int64_t i = 0; i < emit_count(run, declared.emits().size()); ++i) {
+        const sl::EmitSpec& spec = declared.emits()[static_cast<size_t>(i)];
+        const sl::View place = wanted_emit(run.emits[i], spec, spec.sequence);
+        emits.emplace_back();
+        emits.back().values = place.data;
+        emits.back().mask = place.mask;
       }
     }
     const sl::Sequence result =

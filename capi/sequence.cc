@@ -113,6 +113,33 @@ Shape dims_of(const SequenceSpec& spec) {
   return dims;
 }
 
+void check_output(const View& y, const SequenceSpec& expected, const char* name) {
+  if (y.has_channels(expected.channels) && y.dims[0] == expected.batch &&
+      y.dims[1] == expected.time)
+    return;
+  fail(Code::kShape, "{} is {} {}: expected {} {}", name, name_of(y.dtype), to_string(y.dims),
+       name_of(expected.channels.dtype), to_string(dims_of(expected)));
+}
+
+int64_t emit_count(const sl_run_options& options, size_t count) {
+  if (options.num_emits == 0) return 0;
+  if (options.num_emits != static_cast<int64_t>(count)) {
+    fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", options.num_emits, count);
+  }
+  not_null(options.emits, "emits");
+  return options.num_emits;
+}
+
+View wanted_emit(const sl_sequence& given, const EmitSpec& spec, const SequenceSpec& expected) {
+  if (!given.data) return {};
+  const View view = to_sequence_view(&given, "emit", /*needs_data=*/true);
+  check_output(view, expected, spec.path.empty() ? "emit" : spec.path.c_str());
+  if (!is_packed(view)) {
+    fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
+  }
+  return view;
+}
+
 Allocator to_allocator(const sl_allocator* given) {
   if (!given) return {};
   const sl_allocator allocator = read_struct(given, SL_ALLOCATOR_INIT, "allocator");

@@ -40,15 +40,6 @@ using sl::Code;
 using sl::capi::guard;
 using sl::capi::not_null;
 
-void check_shape(const sl::View& view, const sl::ChannelSpec& channels, int64_t batch, int64_t time,
-                 const char* name) {
-  if (view.has_channels(channels) && view.dims[0] == batch && view.dims[1] == time) return;
-  sl::Shape expected{batch, time};
-  for (int64_t dim : channels.shape) expected.push_back(dim);
-  sl::fail(Code::kShape, "{} is {} {}: expected {} {}", name, sl::name_of(view.dtype),
-           sl::to_string(view.dims), sl::name_of(channels.dtype), sl::to_string(expected));
-}
-
 // What follows x in memory is often the next block, as in a recording: it arrives during this step.
 // Inline, for the compiler drops calls of functions that only prefetch.
 [[gnu::always_inline]] inline void prefetch_next(const sl::View& x) {
@@ -61,27 +52,17 @@ void check_shape(const sl::View& view, const sl::ChannelSpec& channels, int64_t 
 
 // Where the step's emits go. False if none are asked for.
 bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) {
-  if (options.num_emits == 0) return false;
   const sl::StreamPlan& plan = stream.plan();
-  const size_t count = plan.emits().size();
-  if (options.num_emits != static_cast<int64_t>(count)) {
-    sl::fail(Code::kInvalidArgument, "num_emits is {}: the model has {}", options.num_emits, count);
+  const int64_t count = sl::capi::emit_count(options, plan.emits().size());
+  for (int64_t i = 0; i < count; ++i) {
+    const auto at = static_cast<size_t>(i);
+    const sl::View place =
+        sl::capi::wanted_emit(options.emits[i], plan.emits()[at], plan.emit(at, time));
+    stream.emits()[at] = {};
+    stream.emits()[at].values = place.data;
+    stream.emits()[at].mask = place.mask;
   }
-  not_null(options.emits, "emits");
-  for (size_t i = 0; i < count; ++i) {
-    stream.emits()[i] = {};
-    if (!options.emits[i].data) continue;
-    const sl::EmitSpec& spec = plan.emits()[i];
-    const sl::View view = sl::capi::to_view(&options.emits[i], "emit", /*needs_data=*/true);
-    const sl::SequenceSpec expected = plan.emit(i, time);
-    check_shape(view, expected.channels, expected.batch, expected.time, "emit");
-    if (!sl::capi::is_packed(view)) {
-      sl::fail(Code::kInvalidArgument, "emit \"{}\" is not contiguous", spec.path);
-    }
-    stream.emits()[i].values = view.data;
-    stream.emits()[i].mask = view.mask;
-  }
-  return true;
+  return count != 0;
 }
 
 }  // namespace
@@ -98,7 +79,8 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
     sl::capi::check_step_input(plan, in);
-    check_shape(out, plan.output(), in.dims[0], plan.output_time(in.dims[1]), "y");
+    sl::capi::check_output(
+        out, {plan.output(), in.dims[0], plan.output_time(in.dims[1]), sl::Mode::kStep}, "y");
     const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
     const bool with_emits = set_emits(stream, run, in.dims[1]);
     sl::capi::set_constants(stream, run, in.dims[1]);

@@ -215,12 +215,16 @@ Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t
   return outputs.empty() ? Tensor() : concat_time(outputs);
 }
 
-Tensor Stepper::prefill(int64_t end) {
+Tensor Stepper::prefill(int64_t end, std::vector<NamedTensor>* emits) {
   const Tensor x = slice_time(input_.x, 0, end * block_);
   const Constants constants = constants_of(0, end);
   const std::vector<sl_constant> constant_views = views(constants);
-  std::vector<sl_sequence> no_emits;
-  sl_run_options options = run_options(constant_views, no_emits);
+  std::vector<sl_sequence> emit_views;
+  if (emits != nullptr) {
+    *emits = make_emits(layer_, SL_LAYER_WISE, x, constants, state_.get());
+    emit_views = views_of(*emits);
+  }
+  sl_run_options options = run_options(constant_views, emit_views);
   Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
   options.state = state_.get();
   const sl_sequence in = x.view();

@@ -58,8 +58,8 @@ class Stepper {
   // included. `progress` is told the number of blocks done.
   Tensor run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress = nullptr);
   // The blocks [0, end) in one layer-wise call, after which the stream goes on: what run(0, end)
-  // gives.
-  Tensor prefill(int64_t end);
+  // gives. Also the emits if a place for them is given.
+  Tensor prefill(int64_t end, std::vector<NamedTensor>* emits = nullptr);
   // Runs everything and drops the first `output_latency` steps.
   Tensor run_all(const std::function<void(int64_t)>& progress = nullptr);
 

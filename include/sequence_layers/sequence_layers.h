@@ -428,7 +428,7 @@ SL_API sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, cons
 /* Auxiliary outputs: their number, and path ("attention.probabilities"), dtype, rank and dims of
  * the i-th for that x. `path` gets at most `capacity` bytes with a final zero. With options->state
  * they are those of a step of that stream, which may have more keys to attend to than a step of x
- * alone. [any-thread] Since 1.0. */
+ * alone, or, layer-wise, of a run that goes on in it. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
                                      const sl_constant* constants, int64_t num_constants,
                                      int64_t* count, sl_error* error);
@@ -440,9 +440,9 @@ SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const 
  * may be null. With options->state it runs what steps over x would, in few large blocks: from where
  * the state stands, which then stands where those steps would have left it. x then has a time of a
  * multiple of the block size, y the shape of a step-wise run, streamed constants the length that
- * goes with x; emits cannot be had. After an error the state is as before. Errors: SHAPE, LENGTH,
- * UNSUPPORTED, OUT_OF_MEMORY, CALLBACK. [any-thread], with a state [one-thread-per-state]
- * Since 1.0. */
+ * goes with x; emits whose channels depend on the steps of one call (probabilities of attention)
+ * are UNSUPPORTED. After an error the state is as before. Errors: SHAPE, LENGTH, UNSUPPORTED,
+ * OUT_OF_MEMORY, CALLBACK. [any-thread], with a state [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
                                 const sl_run_options* options, sl_error* error);
 

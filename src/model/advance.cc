@@ -33,9 +33,53 @@ StreamPlan plan_like(const StreamPlan& plan, int64_t max_steps, std::span<const 
                                    /*rehearse=*/false, input.max_length});
 }
 
+// The emits of one call, which go where they belong in those of all.
+class EmitParts {
+ public:
+  EmitParts(const StreamPlan& plan, const StreamPlan& of_steps, std::span<const View> all)
+      : plan_(plan), all_(all), parts_(all.size()) {
+    for (size_t i = 0; i < all.size(); ++i) {
+      const SequenceSpec spec = plan.emit(i, plan.input().time);
+      if (all[i].data && spec.channels != of_steps.emit(i, of_steps.input().time).channels) {
+        fail(Code::kUnsupported, "emit \"{}\" depends on the steps of a call: only steps give it",
+             plan.emits()[i].path);
+      }
+      Sequence& part = parts_[i];
+      part.dtype = spec.channels.dtype;
+      part.channels = spec.channels.shape;
+      part.batch = spec.batch;
+      part.time = spec.time;
+      if (!all[i].data) continue;
+      const size_t steps = static_cast<size_t>(part.steps());
+      memory_.emplace_back(align_up(part.bytes()) + align_up(steps), plan.model().allocator());
+      part.values = memory_.back().data();
+      part.mask = reinterpret_cast<uint8_t*>(part.values + align_up(part.bytes()));
+    }
+  }
+
+  std::span<Sequence> of_call(int64_t time) {
+    for (size_t i = 0; i < parts_.size(); ++i) parts_[i].time = plan_.emit(i, time).time;
+    return parts_;
+  }
+  // After a call at step t.
+  void put(int64_t t) const {
+    for (size_t i = 0; i < parts_.size(); ++i) {
+      if (parts_[i].values)
+        export_sequence(parts_[i], all_[i].slice(plan_.emit(i, t).time, parts_[i].time));
+    }
+  }
+
+ private:
+  const StreamPlan& plan_;
+  std::span<const View> all_;
+  std::vector<Sequence> parts_;
+  std::vector<Block> memory_;
+};
+
 }  // namespace
 
-void advance(Stream& stream, const View& x, const View& y, std::span<const View> constants) {
+void advance(Stream& stream, const View& x, const View& y, std::span<const View> constants,
+             std::span<const View> emits) {
   const int64_t time = x.dims[1];
   if (time == 0) return;
   stream.plan().check_room(stream.data(), time);
@@ -48,6 +92,7 @@ void advance(Stream& stream, const View& x, const View& y, std::span<const View>
   Workspace workspace(model.allocator());
   std::vector<View> shares(constants.begin(), constants.end());
   std::vector<Constant> imported(constants.size());
+  EmitParts parts(plan, stream.plan(), emits);
   for (int64_t t = 0; t < time; t += block) {
     const int64_t count = std::min(block, time - t);
     for (size_t i = 0; i < shares.size(); ++i) {
@@ -57,7 +102,8 @@ void advance(Stream& stream, const View& x, const View& y, std::span<const View>
     }
     const int64_t from = plan.output_time(t);
     plan.step(data.data(), workspace, model.parallel(), x.slice(t, count),
-              y.slice(from, plan.output_time(count)), shares, imported, {});
+              y.slice(from, plan.output_time(count)), shares, imported, parts.of_call(count));
+    parts.put(t);
   }
   stream.plan().rebase(stream.data(), plan, data.data());
 }

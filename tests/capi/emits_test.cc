@@ -73,6 +73,23 @@ TEST_CASE("layer-wise and step-wise emits are the same", "[emits]") {
   }
 }
 
+// Of a run in more than one part.
+TEST_CASE("a run that goes on in a stream emits what its steps would", "[emits]") {
+  const Model model;
+  std::mt19937 rng(3);
+  const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 2200, 3}, rng), {}};
+  cli::Stepper::Options options;
+  options.with_emits = true;
+  cli::Stepper steps(model.layer.get(), input, options), whole(model.layer.get(), input);
+  const Tensor want = steps.run(0, 1100);
+  std::vector<cli::NamedTensor> emits;
+  CHECK(cli::compare_sequences(whole.prefill(1100, &emits), want, {}).reason == "");
+  REQUIRE(emits.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    CHECK(cli::compare_sequences(emits[i].value, steps.emits()[i].value, {}).reason == "");
+  }
+}
+
 TEST_CASE("emits that are not wanted are left alone", "[emits]") {
   const Model model;
   std::vector<cli::NamedTensor> wanted;
