@@ -379,7 +379,7 @@ class Applier:
     def __init__(self, layer: Layer, values: np.ndarray):
         self._layer, self._values = layer, values
         self._x = _view(values, None)
-        self.output, self._mask, self._y = layer._output_like(_LAYER_WISE, self._x)
+        self.output, self._mask, self._y = layer._output_like(_LAYER_WISE, self._x, _Options(None))
 
     def run(self) -> None:
         x, y = ctypes.byref(self._x), ctypes.byref(self._y)

@@ -42,6 +42,15 @@ class StateTest(unittest.TestCase):
         got, _ = self.state.step(self.x[:, :2], constants=other)
         self.assertFalse(np.allclose(got, want[:, :1]))
 
+    def test_an_array_run_again_and_again(self):
+        layer = _open('causal_conformer')
+        x = _random(1, 8, *layer.input_spec[0])
+        applier = layer.applier(x)
+        for scale in 1, 2:
+            x *= scale
+            applier.run()
+            np.testing.assert_array_equal(applier.output, layer.apply(x)[0])
+
     def test_masked_constants(self):
         mask = np.arange(6) < np.array([[3], [6]])
         want, _ = self.layer.apply(
