@@ -7,44 +7,40 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/simd_complex_inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 #if HWY_HAVE_FLOAT64
 using DWide = hn::ScalableTag<double>;
 using DOne = hn::CappedTag<double, 1>;
-
-template <class D>
-constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
 
 // kRows rows of the result, of kVectors vectors each, held in registers. A begins at the first row,
 // B and the result at the first column.
 template <class D, int kRows, int kVectors>
 HWY_INLINE void run_tile(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im) {
   const D d;
-  hn::Vec<D> sum_re[kRows][kVectors], sum_im[kRows][kVectors];
+  Complex<D> sum[kRows][kVectors];
   for (int r = 0; r < kRows; ++r) {
-    for (int v = 0; v < kVectors; ++v) sum_re[r][v] = sum_im[r][v] = hn::Zero(d);
+    for (int v = 0; v < kVectors; ++v) sum[r][v] = {hn::Zero(d), hn::Zero(d)};
   }
   for (int64_t k = 0; k < n; ++k) {
     for (int v = 0; v < kVectors; ++v) {
-      const auto b_re = hn::LoadU(d, b.re + k * n + v * kLanes<D>);
-      const auto b_im = hn::LoadU(d, b.im + k * n + v * kLanes<D>);
+      const int64_t at = k * n + v * kLanes<D>;
+      const auto x = load<D>(b.re + at, b.im + at);
       for (int r = 0; r < kRows; ++r) {
-        const auto a_re = hn::Set(d, a.re[r * n + k]), a_im = hn::Set(d, a.im[r * n + k]);
-        sum_re[r][v] = hn::NegMulAdd(a_im, b_im, hn::MulAdd(a_re, b_re, sum_re[r][v]));
-        sum_im[r][v] = hn::MulAdd(a_im, b_re, hn::MulAdd(a_re, b_im, sum_im[r][v]));
+        const Complex<D> factor{hn::Set(d, a.re[r * n + k]), hn::Set(d, a.im[r * n + k])};
+        sum[r][v] = multiply_add(factor, x, sum[r][v]);
       }
     }
   }
   for (int r = 0; r < kRows; ++r) {
     for (int v = 0; v < kVectors; ++v) {
-      hn::StoreU(sum_re[r][v], d, re + r * n + v * kLanes<D>);
-      hn::StoreU(sum_im[r][v], d, im + r * n + v * kLanes<D>);
+      const int64_t at = r * n + v * kLanes<D>;
+      store(sum[r][v], re + at, im + at);
     }
   }
 }

@@ -12,38 +12,16 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/simd_complex_inl.h"
+
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-namespace hn = hwy::HWY_NAMESPACE;
-
 using DWide = hn::CappedTag<float, kFftLanes>;
 using DOne = hn::CappedTag<float, 1>;
 
-template <class D>
-constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
-
-template <class D>
-struct Complex {
-  hn::Vec<D> re;
-  hn::Vec<D> im;
-};
-
-template <class D>
-HWY_INLINE Complex<D> operator+(Complex<D> a, Complex<D> b) {
-  return {hn::Add(a.re, b.re), hn::Add(a.im, b.im)};
-}
-template <class D>
-HWY_INLINE Complex<D> operator-(Complex<D> a, Complex<D> b) {
-  return {hn::Sub(a.re, b.re), hn::Sub(a.im, b.im)};
-}
-template <class D>
-HWY_INLINE Complex<D> operator*(Complex<D> a, Complex<D> b) {
-  return {hn::NegMulAdd(a.im, b.im, hn::Mul(a.re, b.re)),
-          hn::MulAdd(a.re, b.im, hn::Mul(a.im, b.re))};
-}
 template <class D>
 HWY_INLINE Complex<D> scaled(Complex<D> a, float factor) {
   const auto f = hn::Set(D(), factor);
@@ -63,27 +41,6 @@ HWY_INLINE Complex<D> minus_i(Complex<D> a, Complex<D> b) {
 template <class D>
 HWY_INLINE Complex<D> plus_i(Complex<D> a, Complex<D> b) {
   return {hn::Sub(a.re, b.im), hn::Add(a.im, b.re)};
-}
-
-template <class D>
-HWY_INLINE Complex<D> load(const float* re, const float* im) {
-  return {hn::LoadU(D(), re), hn::LoadU(D(), im)};
-}
-template <class D>
-HWY_INLINE Complex<D> load_interleaved(const float* x) {
-  if constexpr (kLanes<D> == 1) return load<D>(x, x + 1);
-  Complex<D> out;
-  hn::LoadInterleaved2(D(), x, out.re, out.im);
-  return out;
-}
-template <class D>
-HWY_INLINE void store_interleaved(Complex<D> v, float* y) {
-  if constexpr (kLanes<D> == 1) {
-    hn::StoreU(v.re, D(), y);
-    hn::StoreU(v.im, D(), y + 1);
-  } else {
-    hn::StoreInterleaved2(v.re, v.im, D(), y);
-  }
 }
 
 // Transforms of kRadix values, in place.
@@ -223,8 +180,7 @@ HWY_INLINE void long_groups(const Pass& pass, const From& from, const Twiddle& t
       transform_values<D>(pass, from, twiddle, group, group * pass.stride + at, a);
       const int64_t to = group * kRadix * pass.stride + at;
       for (int k = 0; k < kRadix; ++k) {
-        hn::StoreU(a[k].re, D(), pass.y.re + to + k * pass.stride);
-        hn::StoreU(a[k].im, D(), pass.y.im + to + k * pass.stride);
+        store(a[k], pass.y.re + to + k * pass.stride, pass.y.im + to + k * pass.stride);
       }
     }
   }
@@ -317,8 +273,7 @@ HWY_INLINE void run_general(const Pass& pass, const From& from, const Twiddle& t
         }
         if (j > 0 && twiddle.table) sum = sum * twiddle.template at<D>(group, value, pass.radix, j);
         const int64_t to = (group * pass.radix + j) * pass.stride + at;
-        hn::StoreU(sum.re, D(), pass.y.re + to);
-        hn::StoreU(sum.im, D(), pass.y.im + to);
+        store(sum, pass.y.re + to, pass.y.im + to);
       }
     }
   }
@@ -518,77 +473,6 @@ void all_complex_values(const float* x, int64_t h, const float* twiddles, float 
             [&](auto d, int64_t k) { complex_values<decltype(d)>(x, h, twiddles, factor, k, z); });
 }
 
-void multiply_complex_all(const float* x, const float* w, float* y, int64_t n) {
-  int64_t i = 0;
-  for (; i + kLanes<DWide> <= n; i += kLanes<DWide>) {
-    store_interleaved(load_interleaved<DWide>(x + 2 * i) * load_interleaved<DWide>(w + 2 * i),
-                      y + 2 * i);
-  }
-  for (; i < n; ++i) {
-    store_interleaved(load_interleaved<DOne>(x + 2 * i) * load_interleaved<DOne>(w + 2 * i),
-                      y + 2 * i);
-  }
-}
-
-namespace {
-
-// One vector of the results.
-template <class D>
-HWY_INLINE void sum_products_at(const float* x, int64_t x_step, const float* w, int64_t w_step,
-                                int64_t count, float* y) {
-  Complex<D> sum{hn::Zero(D()), hn::Zero(D())};
-  for (int64_t i = 0; i < count; ++i, x += x_step, w += w_step) {
-    const Complex<D> a = load_interleaved<D>(x), b = load_interleaved<D>(w);
-    sum.re = hn::NegMulAdd(a.im, b.im, hn::MulAdd(a.re, b.re, sum.re));
-    sum.im = hn::MulAdd(a.re, b.im, hn::MulAdd(a.im, b.re, sum.im));
-  }
-  store_interleaved(sum, y);
-}
-
-}  // namespace
-
-void sum_products_complex_all(const float* x, int64_t x_step, const float* w, int64_t w_step,
-                              int64_t count, int64_t n, float* y) {
-  int64_t k = 0;
-  for (; k + kLanes<DWide> <= n; k += kLanes<DWide>) {
-    sum_products_at<DWide>(x + 2 * k, x_step, w + 2 * k, w_step, count, y + 2 * k);
-  }
-  for (; k < n; ++k) {
-    sum_products_at<DOne>(x + 2 * k, x_step, w + 2 * k, w_step, count, y + 2 * k);
-  }
-}
-
-namespace {
-
-template <class D>
-HWY_INLINE hn::Vec<D> magnitude_of(Complex<D> v) {
-  const D d;
-  const auto square = hn::MulAdd(v.re, v.re, hn::Mul(v.im, v.im));
-  const auto plain = hn::And(hn::Gt(square, hn::Set(d, 1e-30f)), hn::Lt(square, hn::Set(d, 1e38f)));
-  if (HWY_LIKELY(hn::AllTrue(d, plain))) return hn::Sqrt(square);
-  // The squares may overflow or underflow.
-  const auto a = hn::Abs(v.re), b = hn::Abs(v.im);
-  const auto most = hn::IfThenElse(hn::Gt(a, b), a, b), least = hn::IfThenElse(hn::Gt(a, b), b, a);
-  const auto ratio = hn::Div(least, most);
-  const auto y = hn::Mul(most, hn::Sqrt(hn::MulAdd(ratio, ratio, hn::Set(d, 1.0f))));
-  const auto infinity = hn::Set(d, HUGE_VALF);
-  const auto infinite = hn::Or(hn::Eq(a, infinity), hn::Eq(b, infinity));
-  const auto zero = hn::And(hn::Eq(a, hn::Zero(d)), hn::Eq(b, hn::Zero(d)));
-  return hn::IfThenElse(infinite, infinity, hn::IfThenElse(zero, hn::Zero(d), y));
-}
-
-}  // namespace
-
-void magnitude_all(const float* x, float* y, int64_t n) {
-  int64_t i = 0;
-  for (; i + kLanes<DWide> <= n; i += kLanes<DWide>) {
-    hn::StoreU(magnitude_of(load_interleaved<DWide>(x + 2 * i)), DWide(), y + i);
-  }
-  for (; i < n; ++i) {
-    hn::StoreU(magnitude_of(load_interleaved<DOne>(x + 2 * i)), DOne(), y + i);
-  }
-}
-
 }  // namespace HWY_NAMESPACE
 }  // namespace sl::kernels
 HWY_AFTER_NAMESPACE();
@@ -601,9 +485,6 @@ HWY_EXPORT(run_to_interleaved);
 HWY_EXPORT(all_real_values);
 HWY_EXPORT(all_complex_values);
 HWY_EXPORT(interleave_all);
-HWY_EXPORT(multiply_complex_all);
-HWY_EXPORT(sum_products_complex_all);
-HWY_EXPORT(magnitude_all);
 
 namespace {
 
@@ -672,16 +553,6 @@ void complex_from_real(const float* x, int64_t h, const float* twiddles, float f
 void interleave(Split x, float factor, int64_t n, float* y) {
   HWY_DYNAMIC_DISPATCH(interleave_all)(x, factor, n, y);
 }
-void multiply_complex(const float* x, const float* w, float* y, int64_t n) {
-  HWY_DYNAMIC_DISPATCH(multiply_complex_all)(x, w, y, n);
-}
-void sum_products_complex(const float* x, int64_t x_step, const float* w, int64_t w_step,
-                          int64_t count, int64_t n, float* y) {
-  HWY_DYNAMIC_DISPATCH(sum_products_complex_all)(x, x_step, w, w_step, count, n, y);
-}
-void magnitude(const float* x, float* y, int64_t n) {
-  HWY_DYNAMIC_DISPATCH(magnitude_all)(x, y, n);
-}
 
 namespace reference {
 
@@ -697,27 +568,6 @@ void fft(const float* x, int64_t n, bool inverse, float* y) {
     if (inverse) sum /= static_cast<double>(n);
     y[2 * j] = static_cast<float>(sum.real());
     y[2 * j + 1] = static_cast<float>(sum.imag());
-  }
-}
-
-void sum_products_complex(const float* x, int64_t x_step, const float* w, int64_t w_step,
-                          int64_t count, int64_t n, float* y) {
-  for (int64_t k = 0; k < 2 * n; k += 2) {
-    std::complex<double> sum;
-    for (int64_t i = 0; i < count; ++i) {
-      const float* a = x + i * x_step + k;
-      const float* b = w + i * w_step + k;
-      sum += std::complex<double>(a[0], a[1]) * std::complex<double>(b[0], b[1]);
-    }
-    y[k] = static_cast<float>(sum.real());
-    y[k + 1] = static_cast<float>(sum.imag());
-  }
-}
-
-void magnitude(const float* x, float* y, int64_t n) {
-  for (int64_t i = 0; i < n; ++i) {
-    y[i] = static_cast<float>(
-        std::hypot(static_cast<double>(x[2 * i]), static_cast<double>(x[2 * i + 1])));
   }
 }
 

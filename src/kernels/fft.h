@@ -46,22 +46,11 @@ void complex_from_real(const float* x, int64_t h, const float* twiddles, float f
 
 // y = factor * x, interleaved.
 void interleave(Split x, float factor, int64_t n, float* y);
-// y = x * w of interleaved complex values.
-void multiply_complex(const float* x, const float* w, float* y, int64_t n);
-// y = the sum over i < count of x[i] * w[i], each n interleaved complex values, of which the next
-// begin `x_step` and `w_step` floats further on.
-void sum_products_complex(const float* x, int64_t x_step, const float* w, int64_t w_step,
-                          int64_t count, int64_t n, float* y);
-// Magnitudes of n interleaved complex values, without overflow on the way.
-void magnitude(const float* x, float* y, int64_t n);
 
 namespace reference {
 
 // By the definition, in double precision. `x` and `y` are interleaved.
 void fft(const float* x, int64_t n, bool inverse, float* y);
-void sum_products_complex(const float* x, int64_t x_step, const float* w, int64_t w_step,
-                          int64_t count, int64_t n, float* y);
-void magnitude(const float* x, float* y, int64_t n);
 
 }  // namespace reference
 }  // namespace sl::kernels

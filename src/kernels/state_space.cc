@@ -10,6 +10,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/simd_complex_inl.h"
 #include "kernels/simd_math_inl.h"
 
 HWY_BEFORE_NAMESPACE();
@@ -22,46 +23,25 @@ constexpr int64_t kChunk = 64;
 using DBank = hn::CappedTag<float, kBankLanes>;
 using VBank = hn::Vec<DBank>;
 
-constexpr int64_t kLanes = HWY_MIN(kFloatLanes, kBankLanes);
+HWY_INLINE Complex<DBank> load_bank(const float* x) { return load<DBank>(x, x + kBankLanes); }
 
-// A vector of complex values.
-template <class V>
-struct Complex {
-  V re;
-  V im;
-};
-
-HWY_INLINE Complex<VBank> load(const float* x) {
-  return {hn::LoadU(DBank(), x), hn::LoadU(DBank(), x + kBankLanes)};
-}
-
-HWY_INLINE void store(Complex<VBank> x, float* y) {
-  hn::StoreU(x.re, DBank(), y);
-  hn::StoreU(x.im, DBank(), y + kBankLanes);
-}
-
-// a * x + y
-template <class V>
-HWY_INLINE Complex<V> multiply_add(Complex<V> a, Complex<V> x, Complex<V> y) {
-  return {hn::NegMulAdd(a.im, x.im, hn::MulAdd(a.re, x.re, y.re)),
-          hn::MulAdd(a.im, x.re, hn::MulAdd(a.re, x.im, y.im))};
-}
+HWY_INLINE void store_bank(Complex<DBank> x, float* y) { store(x, y, y + kBankLanes); }
 
 // Adds products up, each kind of parts on its own: sums do not wait for each other.
 struct ProductSum {
   VBank re_re, im_im, re_im, im_re;
 
-  HWY_INLINE void add_real(Complex<VBank> a, Complex<VBank> x) {
+  HWY_INLINE void add_real(Complex<DBank> a, Complex<DBank> x) {
     re_re = hn::MulAdd(a.re, x.re, re_re);
     im_im = hn::MulAdd(a.im, x.im, im_im);
   }
-  HWY_INLINE void add(Complex<VBank> a, Complex<VBank> x) {
+  HWY_INLINE void add(Complex<DBank> a, Complex<DBank> x) {
     add_real(a, x);
     re_im = hn::MulAdd(a.re, x.im, re_im);
     im_re = hn::MulAdd(a.im, x.re, im_re);
   }
   HWY_INLINE VBank real() const { return hn::Sub(re_re, im_im); }
-  HWY_INLINE Complex<VBank> value() const { return {real(), hn::Add(re_im, im_re)}; }
+  HWY_INLINE Complex<DBank> value() const { return {real(), hn::Add(re_im, im_re)}; }
 };
 
 // A sum that starts at a real value.
@@ -76,11 +56,11 @@ template <int kStates>
 HWY_INLINE void diagonal_states(const float* row, const float* u, int64_t steps, float* state,
                                 float* y) {
   const DBank d;
-  Complex<VBank> a[kStates], c[kStates], x[kStates];
+  Complex<DBank> a[kStates], c[kStates], x[kStates];
   for (int i = 0; i < kStates; ++i) {
-    a[i] = load(row + i * bank_row(false));
-    c[i] = load(row + i * bank_row(false) + 2 * kBankLanes);
-    x[i] = load(state + i * 2 * kBankLanes);
+    a[i] = load_bank(row + i * bank_row(false));
+    c[i] = load_bank(row + i * bank_row(false) + 2 * kBankLanes);
+    x[i] = load_bank(state + i * 2 * kBankLanes);
   }
   for (int64_t t = 0; t < steps; ++t) {
     const VBank in = hn::LoadU(d, u + t * kBankLanes);
@@ -92,7 +72,7 @@ HWY_INLINE void diagonal_states(const float* row, const float* u, int64_t steps,
     }
     hn::StoreU(out, d, y + t * kBankLanes);
   }
-  for (int i = 0; i < kStates; ++i) store(x[i], state + i * 2 * kBankLanes);
+  for (int i = 0; i < kStates; ++i) store_bank(x[i], state + i * 2 * kBankLanes);
 }
 
 HWY_INLINE void diagonal_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
@@ -114,33 +94,32 @@ HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int
   const DBank d;
   ProductSum next = sum_from(hn::Zero(d));
   for (int64_t i = 0; i < n; ++i) {
-    next.add(load(rows + i * bank_row(true) + 6 * kBankLanes), load(states + i * 2 * kBankLanes));
+    next.add(load_bank(rows + i * bank_row(true) + 6 * kBankLanes),
+             load_bank(states + i * 2 * kBankLanes));
   }
   for (int64_t t = 0; t < steps; ++t) {
     const VBank in = hn::LoadU(d, u + t * kBankLanes);
-    const Complex<VBank> feedback = next.value();
+    const Complex<DBank> feedback = next.value();
     ProductSum out = sum_from(hn::LoadU(d, y + t * kBankLanes));
     next = sum_from(hn::Zero(d));
     const float* row = rows;
     float* state = states;
     for (int64_t i = 0; i < n; ++i, row += bank_row(true), state += 2 * kBankLanes) {
-      const Complex<VBank> b = load(row + 4 * kBankLanes);
-      const Complex<VBank> x =
-          multiply_add(load(row), load(state),
+      const Complex<DBank> b = load_bank(row + 4 * kBankLanes);
+      const Complex<DBank> x =
+          multiply_add(load_bank(row), load_bank(state),
                        {hn::MulAdd(b.re, in, feedback.re), hn::MulAdd(b.im, in, feedback.im)});
-      store(x, state);
-      out.add_real(load(row + 2 * kBankLanes), x);
-      next.add(load(row + 6 * kBankLanes), x);
+      store_bank(x, state);
+      out.add_real(load_bank(row + 2 * kBankLanes), x);
+      next.add(load_bank(row + 6 * kBankLanes), x);
     }
     hn::StoreU(out.real(), d, y + t * kBankLanes);
   }
 }
 
-HWY_INLINE Complex<VF> diagonal_step(Complex<VF> a, Complex<VF> x, float* v, int64_t n) {
-  const DF d;
-  x = multiply_add(a, x, {hn::LoadU(d, v), hn::LoadU(d, v + n)});
-  hn::StoreU(x.re, d, v);
-  hn::StoreU(x.im, d, v + n);
+HWY_INLINE Complex<DF> diagonal_step(Complex<DF> a, Complex<DF> x, float* v, int64_t n) {
+  x = multiply_add(a, x, load<DF>(v, v + n));
+  store(x, v, v + n);
   return x;
 }
 
@@ -156,7 +135,7 @@ HWY_INLINE void load_row(const float* u, int64_t count, const float* d, float* i
     std::copy_n(u, count, in);
     u = in;
   }
-  for (int64_t j = 0; j < kBankLanes; j += kLanes) {
+  for (int64_t j = 0; j < kBankLanes; j += kLanes<DBank>) {
     const VBank v = hn::LoadU(DBank(), u + j);
     hn::Store(v, DBank(), in + j);
     hn::Store(hn::Mul(v, hn::Load(DBank(), d + j)), DBank(), out + j);
@@ -168,7 +147,7 @@ HWY_INLINE void store_row(const float* out, int64_t count, float* y) {
     std::copy_n(out, count, y);
     return;
   }
-  for (int64_t j = 0; j < kBankLanes; j += kLanes) {
+  for (int64_t j = 0; j < kBankLanes; j += kLanes<DBank>) {
     hn::StoreU(hn::Load(DBank(), out + j), DBank(), y + j);
   }
 }
@@ -193,7 +172,7 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
     for (int64_t t = 0; t < size; ++t) {
       load_row(from + t * bank.channels, count, d, in + t * kBankLanes, out + t * kBankLanes);
     }
-    for (int64_t j = 0; j < kBankLanes; j += kLanes) {
+    for (int64_t j = 0; j < kBankLanes; j += kLanes<DBank>) {
       if (bank.rank_one) {
         rank_one_lanes(rows + j, bank.n, in + j, size, state + j, out + j);
       } else {
@@ -208,14 +187,12 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
 
 void diagonal_scan_all(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
                        float* v, float* state) {
-  const DF d;
   int64_t i = begin;
   for (; i + kFloatLanes <= end; i += kFloatLanes) {
-    const Complex<VF> factor{hn::LoadU(d, a + i), hn::LoadU(d, a + n + i)};
-    Complex<VF> x{hn::LoadU(d, state + i), hn::LoadU(d, state + n + i)};
+    const auto factor = load<DF>(a + i, a + n + i);
+    auto x = load<DF>(state + i, state + n + i);
     for (int64_t t = 0; t < steps; ++t) x = diagonal_step(factor, x, v + t * 2 * n + i, n);
-    hn::StoreU(x.re, d, state + i);
-    hn::StoreU(x.im, d, state + n + i);
+    store(x, state + i, state + n + i);
   }
   for (; i < end; ++i) {
     float re = state[i], im = state[n + i];

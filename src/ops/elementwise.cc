@@ -4,8 +4,8 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/complex.h"
 #include "kernels/convert.h"
-#include "kernels/fft.h"
 
 namespace sl::ops {
 namespace {

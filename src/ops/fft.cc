@@ -6,6 +6,7 @@
 
 #include "core/ratio.h"
 #include "core/status.h"
+#include "kernels/complex.h"
 
 namespace sl::ops {
 namespace {

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/complex.h"
 #include "kernels/transpose.h"
 #include "ops/elementwise.h"
 

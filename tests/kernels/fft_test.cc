@@ -3,17 +3,14 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <complex>
-#include <limits>
 
 #include "core/status.h"
 #include "kernel_testing.h"
-#include "kernels/bands.h"
 #include "ops/fft.h"
 
 namespace sl::kernels {
 namespace {
 
-using testing::close;
 using testing::for_each_target;
 using testing::Guarded;
 using testing::random_floats;
@@ -97,105 +94,11 @@ TEST_CASE("an inverse real transform leaves alone what must be real", "[kernels]
   }
 }
 
-TEST_CASE("sums of complex products agree with the reference", "[kernels][fft]") {
-  for_each_target([](const std::string& target) {
-    for (const int64_t n : testing::sizes()) {
-      for (const int64_t count : {0, 1, 5}) {
-        INFO(target << " n=" << n << " count=" << count);
-        const int64_t step = 2 * n + 3;
-        const std::vector<float> x = random_floats(5 * step, -1.0f, 1.0f, 1);
-        const std::vector<float> w = random_floats(5 * step, -1.0f, 1.0f, 2);
-        std::vector<float> want(static_cast<size_t>(2 * n));
-        Guarded<float> y(2 * n, 1);
-        // The first factors from the last on.
-        const float* last = x.data() + std::max<int64_t>(count - 1, 0) * step;
-        sum_products_complex(last, -step, w.data(), step, count, n, y.data());
-        reference::sum_products_complex(last, -step, w.data(), step, count, n, want.data());
-        CHECK(largest_difference(y.data(), want.data(), 2 * n) < 2e-6);
-        CHECK(y.intact());
-      }
-    }
-  });
-}
-
 TEST_CASE("transforms of impossible lengths are refused", "[kernels][fft]") {
   CHECK_THROWS_AS(ops::Fft(0), Error);
   CHECK_THROWS_AS(ops::RealFft(0), Error);
   CHECK_THROWS_AS(ops::RealFft(-2), Error);
   CHECK_THROWS_AS(ops::Fft(int64_t{1} << 40), Error);
-}
-
-TEST_CASE("magnitudes agree with the reference at any size of value", "[kernels][fft]") {
-  for_each_target([](const std::string& target) {
-    for (const int64_t n : testing::sizes()) {
-      for (const float scale : {1.0f, 1e-25f, 1e25f, 1e-42f, 0.0f}) {
-        INFO(target << " n=" << n << " scale=" << scale);
-        std::vector<float> x = random_floats(2 * n, -3.0f, 3.0f), want(static_cast<size_t>(n));
-        for (float& v : x) v *= scale;
-        Guarded<float> y(n, 1);
-        magnitude(x.data(), y.data(), n);
-        reference::magnitude(x.data(), want.data(), n);
-        for (int64_t i = 0; i < n; ++i) {
-          CHECK(close(y[i], want[static_cast<size_t>(i)], 5e-7, 3e-45));
-        }
-        CHECK(y.intact());
-      }
-    }
-    constexpr float kInf = std::numeric_limits<float>::infinity();
-    constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
-    const float x[] = {kInf, 1, -kInf, kInf, kNan, 1, 0, kNan, 3, 4};
-    float y[5];
-    magnitude(x, y, 5);
-    CHECK(y[0] == kInf);
-    CHECK(y[1] == kInf);
-    CHECK(std::isnan(y[2]));
-    CHECK(std::isnan(y[3]));
-    CHECK(y[4] == 5);
-  });
-}
-
-// Bands of growing length, as mel filters have, some of them empty.
-std::vector<float> band_matrix(int64_t inputs, int64_t outputs) {
-  std::vector<float> out(static_cast<size_t>(inputs * outputs));
-  const std::vector<float> values = random_floats(inputs * outputs, 0.1f, 1.0f);
-  for (int64_t j = 0; j < outputs; ++j) {
-    const int64_t first = j * inputs / outputs, end = std::min(inputs, first + j % 7);
-    for (int64_t i = first; i < end; ++i) {
-      const auto at = static_cast<size_t>(i * outputs + j);
-      out[at] = values[at];
-    }
-  }
-  return out;
-}
-
-TEST_CASE("banded products agree with dense ones", "[kernels][bands]") {
-  for_each_target([](const std::string& target) {
-    for (const int64_t inputs : {1, 2, 5, 8, 17, 257}) {
-      for (const int64_t outputs : {1, 3, 4, 8, 23, 80}) {
-        INFO(target << " inputs=" << inputs << " outputs=" << outputs);
-        const std::vector<float> matrix = band_matrix(inputs, outputs);
-        const Bands bands = make_bands(matrix.data(), inputs, outputs);
-        constexpr int64_t kRows = 3;
-        const std::vector<float> x = random_floats(kRows * inputs, -1.0f, 1.0f, 2);
-        Guarded<float> y(kRows * outputs, 1);
-        multiply_bands(x.data(), bands, kRows, y.data());
-        std::vector<float> same(static_cast<size_t>(kRows * outputs));
-        reference::multiply_bands(x.data(), bands, kRows, same.data());
-        for (int64_t row = 0; row < kRows; ++row) {
-          for (int64_t j = 0; j < outputs; ++j) {
-            double want = 0;
-            for (int64_t i = 0; i < inputs; ++i) {
-              want += static_cast<double>(x[static_cast<size_t>(row * inputs + i)]) *
-                      static_cast<double>(matrix[static_cast<size_t>(i * outputs + j)]);
-            }
-            CHECK(close(y[row * outputs + j], want, 1e-6, 1e-6));
-            CHECK(close(same[static_cast<size_t>(row * outputs + j)], want, 1e-6, 1e-6));
-          }
-        }
-        CHECK(y.intact());
-      }
-    }
-  });
 }
 
 }  // namespace

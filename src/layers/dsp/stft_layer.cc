@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "kernels/fft.h"
+#include "kernels/complex.h"
 #include "kernels/pointwise.h"
 #include "ops/elementwise.h"
 
