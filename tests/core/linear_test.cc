@@ -3,34 +3,27 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/dispatch.h"
 #include "kernels/gemm.h"
+#include "support/random.h"
 
 namespace sl {
 namespace {
 
 using ops::MatmulBackend;
-
-std::vector<float> random_floats(int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> out(static_cast<size_t>(count));
-  for (float& value : out) value = normal(generator);
-  return out;
-}
+using testing::normal_floats;
 
 struct Problem {
   Problem(int64_t m, int64_t k, int64_t n)
       : rows(m),
         inputs(k),
         outputs(n),
-        x(random_floats(m * k, 1)),
-        w(random_floats(k * n, 2)),
-        bias(random_floats(n, 3)),
-        start(random_floats(m * n, 4)) {}
+        x(normal_floats(m * k, 1)),
+        w(normal_floats(k * n, 2)),
+        bias(normal_floats(n, 3)),
+        start(normal_floats(m * n, 4)) {}
 
   float expected(int64_t i, int64_t j, bool with_bias, bool accumulate) const {
     const auto at = [](const std::vector<float>& v, int64_t index) {

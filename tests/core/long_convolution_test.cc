@@ -3,21 +3,15 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <random>
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "support/random.h"
 
 namespace sl::ops {
 namespace {
 
-std::vector<float> random_floats(int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> out(static_cast<size_t>(count));
-  for (float& value : out) value = normal(generator);
-  return out;
-}
+using testing::normal_floats;
 
 struct Sizes {
   int64_t batch, time, length, channels;
@@ -29,11 +23,11 @@ double worst_error(const Sizes& s, int threads) {
   const Allocator allocator;
   Workspace workspace(allocator);
   Run run(Mode::kLayer, workspace, parallel, Constants());
-  const std::vector<float> kernel = random_floats(s.length * s.channels, 1);
+  const std::vector<float> kernel = normal_floats(s.length * s.channels, 1);
   const LongConvolution convolution(run, kernel.data(), s.length, s.channels);
   const Sequence x = run.output({DType::kFloat32, {s.channels}}, s.batch, s.time);
   const Sequence y = run.output(x.spec(), s.batch, s.time);
-  const std::vector<float> values = random_floats(x.size(), 2);
+  const std::vector<float> values = normal_floats(x.size(), 2);
   std::copy(values.begin(), values.end(), x.floats());
   convolution.apply(run, x, y);
   double worst = 0;

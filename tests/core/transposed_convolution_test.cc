@@ -3,22 +3,16 @@
 
 #include <catch2/catch.hpp>
 #include <cmath>
-#include <random>
 #include <vector>
+
+#include "support/random.h"
 
 namespace sl {
 namespace {
 
 using ops::Padding;
 using ops::TransposedWindow;
-
-std::vector<float> random_floats(int64_t count, unsigned seed) {
-  std::mt19937 generator(seed);
-  std::normal_distribution<float> normal;
-  std::vector<float> out(static_cast<size_t>(count));
-  for (float& value : out) value = normal(generator);
-  return out;
-}
+using testing::normal_floats;
 
 // Time and one spatial dimension, of two batch items.
 struct Problem {
@@ -28,11 +22,11 @@ struct Problem {
   static constexpr int64_t kBatch = 2, kTime = 5, kWidth = 4;
   int64_t channels() const { return groups * depth; }
   int64_t outputs() const { return groups * filters; }
-  std::vector<float> x() const { return random_floats(kBatch * kTime * kWidth * channels(), 1); }
+  std::vector<float> x() const { return normal_floats(kBatch * kTime * kWidth * channels(), 1); }
   std::vector<float> kernel() const {
-    return random_floats(time.kernel * space.kernel * depth * outputs(), 2);
+    return normal_floats(time.kernel * space.kernel * depth * outputs(), 2);
   }
-  std::vector<float> bias() const { return random_floats(outputs(), 3); }
+  std::vector<float> bias() const { return normal_floats(outputs(), 3); }
 };
 
 std::vector<double> expected(const Problem& p) {
