@@ -318,9 +318,7 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
       for (int64_t i = 0; i < emit_count(run, declared.emits().size()); ++i) {
         const sl::EmitSpec& spec = declared.emits()[static_cast<size_t>(i)];
         const sl::View place = wanted_emit(run.emits[i], spec, spec.sequence);
-        emits.emplace_back();
-        emits.back().values = place.data;
-        emits.back().mask = place.mask;
+        emits.push_back({.channels = {}, .values = place.data, .mask = place.mask});
       }
     }
     const sl::Sequence result =

@@ -58,9 +58,7 @@ bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) 
     const auto at = static_cast<size_t>(i);
     const sl::View place =
         sl::capi::wanted_emit(options.emits[i], plan.emits()[at], plan.emit(at, time));
-    stream.emits()[at] = {};
-    stream.emits()[at].values = place.data;
-    stream.emits()[at].mask = place.mask;
+    stream.emits()[at] = {.channels = {}, .values = place.data, .mask = place.mask};
   }
   return count != 0;
 }
