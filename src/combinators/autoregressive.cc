@@ -126,20 +126,16 @@ class Autoregressive final : public Layer {
     const Specs specs = this->specs(x.spec(), run.constants());
     if (x.time == 0) return run.output(specs.output, x.batch, 0);
     const Declaration block = declare_block(specs, x.batch, run.constants());
-    std::vector<size_t> offsets;
-    size_t size = 0;
-    for (const StateTensor& tensor : block.states()) {
-      offsets.push_back(size);
-      size += align_up(bytes_of(tensor));
-    }
-    auto* state = run.scratch<std::byte>(static_cast<int64_t>(size));
-    for (size_t i = 0; i < offsets.size(); ++i) initialise(block.states()[i], state + offsets[i]);
+    const StateLayout layout = layout_of(block.states());
+    auto* state = run.scratch<std::byte>(static_cast<int64_t>(layout.bytes));
+    for (size_t i = 0; i < layout.offsets.size(); ++i)
+      initialise(block.states()[i], state + layout.offsets[i]);
     const Sequence last = run.scratch_sequence(specs.feedback, x.batch, made_of_block());
     std::fill_n(last.values, last.bytes(), std::byte{0});
     std::vector<Emit> emits;
     for (const EmitSpec& emit : block.emits())
       emits.push_back(next_emit(run, x.batch, bytes_of_item(emit), emit.sequence.time));
-    return unroll(run, x, specs, {state, offsets, last, emits});
+    return unroll(run, x, specs, {state, layout.offsets, last, emits});
   }
 
   Sequence step(Run& run, const Sequence& x) const override {

@@ -3,9 +3,19 @@
 #include <array>
 #include <cstring>
 
+#include "core/allocator.h"
 #include "ops/elementwise.h"
 
 namespace sl {
+
+StateLayout layout_of(std::span<const StateTensor> tensors) {
+  StateLayout layout;
+  for (const StateTensor& tensor : tensors) {
+    layout.offsets.push_back(layout.bytes);
+    layout.bytes += align_up(bytes_of(tensor));
+  }
+  return layout;
+}
 
 void initialise(const StateTensor& tensor, std::byte* data) {
   if (tensor.fill == 0) {

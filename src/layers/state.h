@@ -1,7 +1,9 @@
-// What the tensors of a state hold at the start of a stream.
+// The memory of a state: where its tensors lie in it, and what they hold at the start of a stream.
 #pragma once
 
 #include <cstddef>
+#include <span>
+#include <vector>
 
 #include "layers/layer.h"
 
@@ -10,6 +12,14 @@ namespace sl {
 inline size_t bytes_of(const StateTensor& tensor) {
   return static_cast<size_t>(tensor.shape.size()) * size_of(tensor.dtype);
 }
+
+struct StateLayout {
+  std::vector<size_t> offsets;
+  size_t bytes = 0;
+};
+
+// One after the other, each aligned.
+StateLayout layout_of(std::span<const StateTensor> tensors);
 
 void initialise(const StateTensor& tensor, std::byte* data);
 

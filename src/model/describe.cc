@@ -2,6 +2,7 @@
 #include <nlohmann/json.hpp>
 
 #include "core/status.h"
+#include "layers/state.h"
 #include "model/model.h"
 
 namespace sl {
@@ -46,7 +47,7 @@ void add_state(const Layer& layer, const ChannelSpec& input, const Constants& co
     tensors.push_back({{"name", tensor.name},
                        {"dtype", name_of(tensor.dtype)},
                        {"shape", std::vector<int64_t>(tensor.shape.begin(), tensor.shape.end())}});
-    bytes += static_cast<size_t>(tensor.shape.size()) * size_of(tensor.dtype);
+    bytes += bytes_of(tensor);
   }
   (*out)["state"] = std::move(tensors);
   (*out)["state_bytes"] = bytes;

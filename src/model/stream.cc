@@ -124,6 +124,9 @@ void StreamPlan::declare() {
   if (input_.max_length > 0) declaration.place("length", 0, input_.max_length);
   tensors_ = declaration.states();
   emits_ = declaration.emits();
+  StateLayout layout = layout_of(tensors_);
+  offsets_ = std::move(layout.offsets);
+  data_bytes_ = layout.bytes;
 
   std::string options = fmt::format("{} {} {} {}", to_string(input_.channels), input_.batch,
                                     input_.time, input_.max_length);
@@ -131,8 +134,6 @@ void StreamPlan::declare() {
     options += fmt::format(" {} {}", c.name, to_string(ChannelSpec{c.view.dtype, c.view.dims}));
   fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
   for (const StateTensor& tensor : tensors_) {
-    offsets_.push_back(data_bytes_);
-    data_bytes_ += align_up(bytes_of(tensor));
     const std::string text = tensor.name + to_string(ChannelSpec{tensor.dtype, tensor.shape});
     fingerprint_ = hash_bytes(text.data(), text.size(), fingerprint_);
   }
@@ -211,25 +212,19 @@ std::vector<View> StreamPlan::zero_constants(int64_t time) const {
 
 // A step of nothing makes it as any step does; of that nothing else is kept.
 void StreamPlan::prepare(std::byte* data, std::span<const View> constants) const {
-  const auto of_constants = [&](auto&& fn) {
-    for (size_t i = 0; i < tensors_.size(); ++i) {
-      if (tensors_[i].of_constants) fn(offsets_[i], tensors_[i]);
-    }
-  };
-  bool any = false;
-  of_constants([&](size_t, const StateTensor&) { any = true; });
-  if (!any) return;
+  if (std::ranges::none_of(tensors_, &StateTensor::of_constants)) return;
   const Block copy(data_bytes_, model_->allocator());
   std::copy_n(data, data_bytes_, copy.data());
-  of_constants(
-      [&](size_t at, const StateTensor& tensor) { sl::initialise(tensor, copy.data() + at); });
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    if (tensors_[i].of_constants) sl::initialise(tensors_[i], copy.data() + offsets_[i]);
+  }
   Workspace workspace(model_->allocator());
   rehearse_step(copy.data(), workspace, model_->parallel(), block_size_, /*valid=*/false,
                 constants);
-  of_constants([&](size_t at, const StateTensor& tensor) {
-    const auto count = static_cast<size_t>(tensor.shape.size());
-    std::copy_n(copy.data() + at, count * size_of(tensor.dtype), data + at);
-  });
+  for (size_t i = 0; i < tensors_.size(); ++i) {
+    const size_t at = offsets_[i];
+    if (tensors_[i].of_constants) std::copy_n(copy.data() + at, bytes_of(tensors_[i]), data + at);
+  }
 }
 
 void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel,
