@@ -249,21 +249,21 @@ class Rnn final : public Layer {
   Sequence over_layer(Run& run, const Sequence& x) const {
     if (!reverse_) return call(run, *layer_, x, run.side());
     const Sequence flipped_x = run.scratch_sequence(x.spec(), x.batch, x.time);
-    flip(x, x, flipped_x);
+    flip(x, flipped_x);
     const Sequence made = call(run, *layer_, flipped_x, other(run.side()));
     const Sequence y = run.output(made.spec(), made.batch, made.time);
     if (keep_order_) {
-      flip(made, made, y);
+      flip(made, y);
     } else {
       std::copy_n(made.values, made.bytes(), y.values);
       std::copy_n(made.mask, made.steps(), y.mask);
     }
     return y;
   }
-  // Each sequence of x within its length by `lengths`' mask.
-  static void flip(const Sequence& x, const Sequence& lengths, const Sequence& y) {
+  // Each sequence of x within its length.
+  static void flip(const Sequence& x, const Sequence& y) {
     for (int64_t b = 0; b < x.batch; ++b) {
-      const int64_t length = length_of(lengths, b), rest = x.time - length;
+      const int64_t length = length_of(x, b), rest = x.time - length;
       ops::copy_reversed(x.frame(b, 0), x.frame_bytes(), length, y.frame(b, 0));
       std::copy_n(x.frame(b, length), static_cast<size_t>(rest) * x.frame_bytes(),
                   y.frame(b, length));
