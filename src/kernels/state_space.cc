@@ -1,6 +1,7 @@
 #include "kernels/state_space.h"
 
 #include <complex>
+#include <vector>
 
 #include "kernels/simd_targets.h"
 
@@ -117,10 +118,47 @@ HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int
   }
 }
 
-HWY_INLINE Complex<DF> diagonal_step(Complex<DF> a, Complex<DF> x, float* v, int64_t n) {
-  x = multiply_add(a, x, load<DF>(v, v + n));
-  store(x, v, v + n);
-  return x;
+// Calls out(x, place) with each x = a x + v of the values from the i-th on that a vector has.
+template <class D, class Out>
+HWY_INLINE void diagonal_column(const float* a, int64_t n, int64_t i, int64_t steps, const float* v,
+                                float* state, const Out& out) {
+  const auto factor = load<D>(a + i, a + n + i);
+  auto x = load<D>(state + i, state + n + i);
+  for (int64_t at = i; at < i + steps * 2 * n; at += 2 * n) {
+    x = multiply_add(factor, x, load<D>(v + at, v + at + n));
+    out(x, at);
+  }
+  store(x, state + i, state + n + i);
+}
+
+using DOne = hn::CappedTag<float, 1>;
+
+template <class Out>
+HWY_INLINE void diagonal_columns(const float* a, int64_t n, int64_t begin, int64_t end,
+                                 int64_t steps, const float* v, float* state, const Out& out) {
+  // Columns share cache lines: few steps of all before the next ones.
+  for (int64_t t = 0; t < steps; t += kChunk) {
+    const int64_t size = std::min(kChunk, steps - t), row = t * 2 * n;
+    int64_t i = begin;
+    for (; i + kFloatLanes <= end; i += kFloatLanes) {
+      diagonal_column<DF>(a, n, i, size, v + row, state,
+                          [&](auto x, int64_t at) HWY_ATTR { out(x, row + at); });
+    }
+    for (; i < end; ++i) {
+      diagonal_column<DOne>(a, n, i, size, v + row, state,
+                            [&](auto x, int64_t at) HWY_ATTR { out(x, row + at); });
+    }
+  }
+}
+
+// Rows one after the other: a column of them would miss the cache at every step.
+template <class Row>
+HWY_INLINE void varying_rows(int64_t n, int64_t begin, int64_t end, int64_t steps, const Row& row) {
+  for (int64_t t = 0; t < steps; ++t) {
+    int64_t i = begin;
+    for (; i + kFloatLanes <= end; i += kFloatLanes) row(DF(), i, t * n + i);
+    for (; i < end; ++i) row(DOne(), i, t * n + i);
+  }
 }
 
 // Lines of rows far apart, which the hardware does not foresee.
@@ -187,26 +225,31 @@ void bank_scan_all(const Bank& bank, int64_t group, const float* u, int64_t step
 
 void diagonal_scan_all(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
                        float* v, float* state) {
-  int64_t i = begin;
-  for (; i + kFloatLanes <= end; i += kFloatLanes) {
-    const auto factor = load<DF>(a + i, a + n + i);
-    auto x = load<DF>(state + i, state + n + i);
-    for (int64_t t = 0; t < steps; ++t) x = diagonal_step(factor, x, v + t * 2 * n + i, n);
-    store(x, state + i, state + n + i);
-  }
-  for (; i < end; ++i) {
-    float re = state[i], im = state[n + i];
-    for (int64_t t = 0; t < steps; ++t) {
-      float* now = v + t * 2 * n + i;
-      const float before = re;
-      re = now[0] + a[i] * re - a[n + i] * im;
-      im = now[n] + a[i] * im + a[n + i] * before;
-      now[0] = re;
-      now[n] = im;
-    }
-    state[i] = re;
-    state[n + i] = im;
-  }
+  diagonal_columns(a, n, begin, end, steps, v, state,
+                   [=](auto x, int64_t at) HWY_ATTR { store(x, v + at, v + at + n); });
+}
+
+void diagonal_reduce_all(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
+                         const float* v, float* state) {
+  diagonal_columns(a, n, begin, end, steps, v, state, [](auto, int64_t) HWY_ATTR {});
+}
+
+void varying_scan_all(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                      int64_t steps, float* y, float* state) {
+  varying_rows(n, begin, end, steps, [&](auto d, int64_t i, int64_t at) HWY_ATTR {
+    const auto x = hn::MulAdd(hn::LoadU(d, a + at), hn::LoadU(d, state + i), hn::LoadU(d, v + at));
+    hn::StoreU(x, d, state + i);
+    hn::StoreU(x, d, y + at);
+  });
+}
+
+void varying_reduce_all(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                        int64_t steps, float* state, float* decay) {
+  varying_rows(n, begin, end, steps, [&](auto d, int64_t i, int64_t at) HWY_ATTR {
+    const auto factor = hn::LoadU(d, a + at);
+    hn::StoreU(hn::MulAdd(factor, hn::LoadU(d, state + i), hn::LoadU(d, v + at)), d, state + i);
+    hn::StoreU(hn::Mul(factor, hn::LoadU(d, decay + i)), d, decay + i);
+  });
 }
 
 }  // namespace HWY_NAMESPACE
@@ -218,6 +261,9 @@ namespace sl::kernels {
 
 HWY_EXPORT(bank_scan_all);
 HWY_EXPORT(diagonal_scan_all);
+HWY_EXPORT(diagonal_reduce_all);
+HWY_EXPORT(varying_scan_all);
+HWY_EXPORT(varying_reduce_all);
 
 void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
                float* y) {
@@ -227,6 +273,21 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
 void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
                    float* state) {
   HWY_DYNAMIC_DISPATCH(diagonal_scan_all)(a, n, begin, end, steps, v, state);
+}
+
+void diagonal_reduce(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
+                     const float* v, float* state) {
+  HWY_DYNAMIC_DISPATCH(diagonal_reduce_all)(a, n, begin, end, steps, v, state);
+}
+
+void varying_scan(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                  int64_t steps, float* y, float* state) {
+  HWY_DYNAMIC_DISPATCH(varying_scan_all)(a, v, n, begin, end, steps, y, state);
+}
+
+void varying_reduce(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                    int64_t steps, float* state, float* decay) {
+  HWY_DYNAMIC_DISPATCH(varying_reduce_all)(a, v, n, begin, end, steps, state, decay);
 }
 
 namespace reference {
@@ -274,6 +335,31 @@ void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_
       const Value x = value_at(a + i, n) * value_at(state + i, n) + value_at(now, n);
       now[0] = state[i] = static_cast<float>(x.real());
       now[n] = state[n + i] = static_cast<float>(x.imag());
+    }
+  }
+}
+
+void diagonal_reduce(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
+                     const float* v, float* state) {
+  std::vector<float> x(v, v + steps * 2 * n);
+  diagonal_scan(a, n, begin, end, steps, x.data(), state);
+}
+
+void varying_scan(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                  int64_t steps, float* y, float* state) {
+  for (int64_t t = 0; t < steps; ++t) {
+    for (int64_t i = begin; i < end; ++i) {
+      y[t * n + i] = state[i] = a[t * n + i] * state[i] + v[t * n + i];
+    }
+  }
+}
+
+void varying_reduce(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                    int64_t steps, float* state, float* decay) {
+  for (int64_t t = 0; t < steps; ++t) {
+    for (int64_t i = begin; i < end; ++i) {
+      state[i] = a[t * n + i] * state[i] + v[t * n + i];
+      decay[i] *= a[t * n + i];
     }
   }
 }

@@ -33,6 +33,17 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
 // which is the x before and after.
 void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
                    float* state);
+// What that makes of `state` alone.
+void diagonal_reduce(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
+                     const float* v, float* state);
+
+// x = a x + v for the real values [begin, end) of each of `steps` rows of n values a and v; each x
+// goes to a row of y, which may be v's. `state` is the x before and after.
+void varying_scan(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                  int64_t steps, float* y, float* state);
+// What that makes of `state` alone; `decay` is multiplied by all rows a.
+void varying_reduce(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                    int64_t steps, float* state, float* decay);
 
 namespace reference {
 
@@ -40,6 +51,12 @@ void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, f
                float* y);
 void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
                    float* state);
+void diagonal_reduce(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,
+                     const float* v, float* state);
+void varying_scan(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                  int64_t steps, float* y, float* state);
+void varying_reduce(const float* a, const float* v, int64_t n, int64_t begin, int64_t end,
+                    int64_t steps, float* state, float* decay);
 
 }  // namespace reference
 }  // namespace sl::kernels

@@ -432,7 +432,7 @@ class Worker {
 
 // Into how many parts to divide work of so many tasks.
 int64_t part_count(const Run& run, const Attention& attention, const Sequence& y, int64_t tasks) {
-  const int64_t threads = run.mode() == Mode::kStep ? 1 : run.parallel().num_threads();
+  const int64_t threads = run.parallel().num_threads();
   if (threads == 1) return 1;
   int64_t keys = 0;
   for (const AttentionSource& source : attention.sources) keys += source.count;

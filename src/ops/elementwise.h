@@ -48,15 +48,16 @@ Sequence mask_invalid(Run& run, const Sequence& x);
 // Copies x's values to y of the same spec and length, invalid steps as zeros.
 void copy_masked(const Sequence& x, const Sequence& y);
 
-// How many parts a run makes of `count` pieces of work, each part of at least `grain`: more than
-// one only if it is layer-wise and has threads.
+// Numbers to compute that pay for waking a thread.
+constexpr int64_t kThreadWork = 16384;
+
+// How many parts a run makes of `count` pieces of work, each part of at least `grain`.
 inline int64_t parts_of(const Run& run, int64_t count, int64_t grain) {
-  if (run.mode() == Mode::kStep || run.parallel().num_threads() == 1 || count <= grain) return 1;
+  if (run.parallel().num_threads() == 1 || count <= grain) return 1;
   return std::min<int64_t>(ceil_div(count, grain), int64_t{4} * run.parallel().num_threads());
 }
 
-// Calls fn(begin, end) for parts of [0, count) of at least `grain`, on the run's threads if it is
-// layer-wise.
+// Calls fn(begin, end) for parts of [0, count) of at least `grain`, on the run's threads.
 template <typename Fn>
 void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
   const int64_t parts = parts_of(run, count, grain);
@@ -69,7 +70,7 @@ void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
                       [&](int64_t i) { fn(i * part, std::min(count, (i + 1) * part)); });
 }
 
-// The same as fn(begin, end, scratch), with `floats` of scratch for each part.
+// The same with fn(begin, end, scratch), which has `floats` of scratch for each part.
 template <typename Fn>
 void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t floats, Fn&& fn) {
   const int64_t parts = parts_of(run, count, grain);
@@ -84,16 +85,19 @@ void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t flo
   });
 }
 
-// The same over a sequence's steps, each of `frame` elements.
+// How many steps of `frame` numbers pay for waking a thread.
+inline int64_t steps_of_work(int64_t frame) {
+  return std::max<int64_t>(1, kThreadWork / std::max<int64_t>(frame, 1));
+}
+
+// for_ranges over a sequence's steps, each of `frame` elements.
 template <typename Fn>
 void for_steps(const Run& run, int64_t steps, int64_t frame, Fn&& fn) {
-  constexpr int64_t kElements = 16384;  // enough work to pay for waking a thread
-  if (run.mode() == Mode::kStep) {
+  if (run.parallel().num_threads() == 1) {  // saves a step the division
     fn(int64_t{0}, steps);
     return;
   }
-  for_ranges(run, steps, std::max<int64_t>(1, kElements / std::max<int64_t>(frame, 1)),
-             std::forward<Fn>(fn));
+  for_ranges(run, steps, steps_of_work(frame), std::forward<Fn>(fn));
 }
 
 // y = x, with fn(values, begin, count) applied to float32 chunks on the way, in place.

@@ -180,6 +180,10 @@ const std::vector<Large>& large_models() {
       {R"({"type":"Serial","layers":[{"type":"Dense","features":96},{"type":"Swish"},)"
        R"({"type":"Softmax"}]})",
        {64}},
+      {R"({"type":"RGLRU","units":96,"num_heads":2})", {96}},
+      {R"({"type":"DotProductSelfAttention","num_heads":2,"units_per_head":16,)"
+       R"("max_past_horizon":200})",
+       {32}},
   };
   return all;
 }
@@ -200,12 +204,16 @@ TEST_CASE("any number of threads gives the same bits", "[parallel]") {
     INFO(large.config);
     const cli::Input input = large_input(large);
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
-    const Tensor want = cli::apply(make_large(large, options).get(), input);
+    const Layer alone = make_large(large, options);
+    const Tensor want = cli::apply(alone.get(), input);
+    const Tensor want_in_stream = cli::Stepper(alone.get(), input).prefill(300);
     for (const int32_t threads : {2, 3, 7}) {
       options.num_threads = threads;
       const Layer layer = make_large(large, options);
       for (int run = 0; run < 2; ++run) {
         CHECK(cli::compare_bits(cli::apply(layer.get(), input), want).reason == "");
+        CHECK(cli::compare_bits(cli::Stepper(layer.get(), input).prefill(300), want_in_stream)
+                  .reason == "");
       }
     }
   }

@@ -5,6 +5,7 @@
 #include <complex>
 #include <functional>
 #include <limits>
+#include <map>
 #include <numbers>
 #include <random>
 
@@ -291,6 +292,84 @@ TEST_CASE("scans give the same on any number of threads", "[ssm]") {
     const Tensor want = output(1);
     CHECK(cli::compare_bits(output(3), want).reason == "");
     CHECK(std::isfinite(want.at(want.size() - 1).real()));
+  }
+}
+
+struct LongMemory {
+  const char* config;
+  int64_t channels;
+  int64_t time;
+  std::vector<std::pair<const char*, std::vector<int64_t>>> weights;
+  std::vector<std::pair<const char*, double>> constants;  // weights of one value
+};
+
+// Of too few channels for the threads; what they hold on to goes far beyond a part of the time.
+const LongMemory kLongMemories[] = {
+    {R"({"type":"LRU","state_size":20})",
+     3,
+     170000,
+     {{"b_re", {20, 3}},
+      {"b_im", {20, 3}},
+      {"c_re", {3, 20}},
+      {"c_im", {3, 20}},
+      {"d", {3}},
+      {"nu_log", {20}},
+      {"theta_log", {20}},
+      {"gamma_log", {20}}},
+     {{"nu_log", -12}, {"gamma_log", -5}}},
+    {R"({"type":"S5","state_size":16})",
+     3,
+     170000,
+     {{"b", {16, 3, 2}},
+      {"c", {3, 16, 2}},
+      {"d", {3}},
+      {"lambda_re", {16}},
+      {"lambda_im", {16}},
+      {"log_step", {16, 1}}},
+     {{"lambda_re", -0.01}, {"log_step", -7}}},
+    {R"({"type":"Mamba"})",
+     6,
+     17000,
+     {{"in_proj.weight", {24, 6}},
+      {"conv1d.weight", {12, 1, 4}},
+      {"conv1d.bias", {12}},
+      {"x_proj.weight", {33, 12}},
+      {"dt_proj.weight", {12, 1}},
+      {"dt_proj.bias", {12}},
+      {"out_proj.weight", {6, 12}},
+      {"A_log", {12, 16}},
+      {"D", {12}}},
+     {{"A_log", -5}, {"dt_proj.bias", -3}}},
+    {R"({"type":"RGLRU","units":16,"num_heads":2})",
+     16,
+     170000,
+     {{"input_gate.kernel", {2, 8, 8}},
+      {"input_gate.bias", {2, 8}},
+      {"a_gate.kernel", {2, 8, 8}},
+      {"a_gate.bias", {2, 8}},
+      {"a_param", {16}}},
+     {{"a_param", -13}}},
+};
+
+TEST_CASE("scans that are cut in time agree with steps", "[ssm]") {
+  for (const LongMemory& c : kLongMemories) {
+    INFO(c.config);
+    Weights weights;
+    const std::map<std::string, double> constants(c.constants.begin(), c.constants.end());
+    for (const auto& [name, dims] : c.weights) {
+      const auto constant = constants.find(name);
+      weights.add(name, dims, [&](size_t) {
+        return constant == constants.end() ? weights.normal(0.3) : constant->second;
+      });
+    }
+    std::mt19937 rng(12);
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, c.time, c.channels}, rng), {}};
+    const cli::Layer layer = weights.layer(c.config, 7);
+    cli::Stepper::Options blocks;
+    blocks.blocks_per_step = 500;
+    const Tensor want = cli::Stepper(layer.get(), input, blocks).run_all();
+    CHECK(std::isfinite(want.at(want.size() - 1).real()));
+    CHECK(cli::compare_sequences(cli::apply(layer.get(), input), want, kTolerance).reason == "");
   }
 }
 

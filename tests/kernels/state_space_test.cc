@@ -75,5 +75,47 @@ TEST_CASE("diagonal_scan agrees with the reference", "[kernels][state_space]") {
   });
 }
 
+TEST_CASE("diagonal_reduce leaves the state of diagonal_scan", "[kernels][state_space]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    for (const int64_t n : testing::sizes()) {
+      INFO("n=" << n);
+      const std::vector<float> a = random_floats(2 * n, -0.7f, 0.7f, 1);
+      const std::vector<float> v = random_floats(9 * 2 * n, -1.0f, 1.0f, 2);
+      std::vector<float> state = random_floats(2 * n, -1.0f, 1.0f, 3), expected = state;
+      diagonal_reduce(a.data(), n, n / 3, n, 9, v.data(), state.data());
+      reference::diagonal_reduce(a.data(), n, n / 3, n, 9, v.data(), expected.data());
+      CHECK(all_close(state, expected));
+    }
+  });
+}
+
+TEST_CASE("varying_scan and varying_reduce agree with the reference", "[kernels][state_space]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    for (const int64_t n : testing::sizes()) {
+      for (const int64_t steps : {0, 1, 9}) {
+        INFO("n=" << n << " steps=" << steps);
+        const std::vector<float> a = random_floats(steps * n, -0.9f, 0.9f, 1);
+        const std::vector<float> v = random_floats(steps * n, -1.0f, 1.0f, 2);
+        const std::vector<float> before = random_floats(n, -1.0f, 1.0f, 3);
+        std::vector<float> y = v, state = before, expected = v, expected_state = before;
+        varying_scan(a.data(), y.data(), n, n / 3, n, steps, y.data(), state.data());
+        reference::varying_scan(a.data(), expected.data(), n, n / 3, n, steps, expected.data(),
+                                expected_state.data());
+        CHECK(all_close(y, expected));
+        CHECK(all_close(state, expected_state));
+
+        std::vector<float> reduced = before, decay(before), expected_decay = before;
+        varying_reduce(a.data(), v.data(), n, n / 3, n, steps, reduced.data(), decay.data());
+        reference::varying_reduce(a.data(), v.data(), n, n / 3, n, steps, expected_state.data(),
+                                  expected_decay.data());
+        CHECK(all_close(reduced, state));
+        CHECK(all_close(decay, expected_decay));
+      }
+    }
+  });
+}
+
 }  // namespace
 }  // namespace sl::kernels

@@ -4,7 +4,9 @@
 // only_real, a has the phase r a_imag_param, and the first half of x and y is the real part; the
 // reference's scan accumulates real parts alone, so that the imaginary half of y is zero. As there,
 // invalid steps take part.
+#include "kernels/state_space.h"
 #include "layers/builder.h"
+#include "ops/associative_scan.h"
 #include "ops/einsum.h"
 #include "ops/elementwise.h"
 #include "ops/softplus.h"
@@ -23,9 +25,8 @@ class Rglru final : public Layer {
           num_heads(config.integer("num_heads", 1)),
           only_real(config.boolean("only_real", true)),
           compute_dtype(config.optional_dtype("compute_dtype")),
-          param_dtype(config.dtype("param_dtype", DType::kFloat32)) {
-      config.choice("scan_type", {"auto", "linear_native", "associative_native", "linear_pallas"},
-                    0);
+          param_dtype(config.dtype("param_dtype", DType::kFloat32)),
+          cuts_time(is_associative(config)) {
       config.ignore({"scan_sharding", "a_sharding", "gate_kernel_variance_scale",
                      "gate_kernel_sharding", "gate_bias_sharding"});
       const double min_rad = config.number("min_rad", 0.9);
@@ -45,6 +46,14 @@ class Rglru final : public Layer {
     bool only_real;
     std::optional<DType> compute_dtype;
     DType param_dtype;
+    bool cuts_time;  // the scan may
+
+   private:
+    static bool is_associative(Config& config) {
+      const int64_t type = config.choice(
+          "scan_type", {"auto", "linear_native", "associative_native", "linear_pallas"}, 0);
+      return type == 0 || type == 2;
+    }
   };
 
   Rglru(Fields fields, const Init& init)
@@ -102,13 +111,6 @@ class Rglru final : public Layer {
     std::vector<float> phase;  // a_imag_param
   };
 
-  // What one step does to the state: h = a h + scale gate x. Each of [width].
-  struct Coefficients {
-    float* a;
-    float* scale;
-    float* cosine;
-  };
-
   Parameters parameters(DType compute, const WeightScope& weights) const {
     const int64_t width = fields_.width();
     Parameters made{weights.floats("a_param", {width}), {}};
@@ -131,12 +133,46 @@ class Rglru final : public Layer {
                        fields_.param_dtype, fields_.compute_dtype);
   }
 
+  // h = a h + v of rows [batch, time, width], each h into y, which may be v.
+  class Units final : public ops::LinearRecurrence {
+   public:
+    Units(int64_t width, int64_t time, const float* a, const float* v, float* y)
+        : width_(width), time_(time), a_(a), v_(v), y_(y) {}
+
+    void scan(const ops::ScanPart& part, float* state, float*) const override {
+      const int64_t at = row(part);
+      kernels::varying_scan(a_ + at, v_ + at, width_, part.first, part.last, part.steps(), y_ + at,
+                            state);
+    }
+    void reduce(const ops::ScanPart& part, float* state, float* decay, float*) const override {
+      std::fill(decay + part.first, decay + part.last, 1.0f);
+      kernels::varying_reduce(a_ + row(part), v_ + row(part), width_, part.first, part.last,
+                              part.steps(), state, decay);
+    }
+    void carry(const float* decay, float* end, float* state) const override {
+      kernels::varying_scan(decay, end, width_, 0, width_, 1, end, state);
+    }
+
+   private:
+    int64_t row(const ops::ScanPart& part) const {
+      return (part.item * time_ + part.begin) * width_;
+    }
+
+    int64_t width_;
+    int64_t time_;
+    const float* a_;
+    const float* v_;
+    float* y_;
+  };
+
   // A gate of all steps, [batch, time, width].
-  const float* gates(Run& run, const ops::Einsum& gate, const Sequence& x, DType compute) const {
+  float* gates(Run& run, const ops::Einsum& gate, const Sequence& x) const {
     const int64_t heads = fields_.num_heads;
     const Sequence in = x.with_channels({heads, fields_.units / heads});
-    const Sequence out = run.on_side(other(run.side()), [&] { return gate.apply(run, in); });
-    return ops::as_floats(run, out, compute);
+    return run
+        .on_side(other(run.side()),
+                 [&] { return ops::cast(run, gate.apply(run, in), DType::kFloat32); })
+        .floats();
   }
 
   // h is [batch, width] and holds the last step's when it returns.
@@ -146,85 +182,72 @@ class Rglru final : public Layer {
     const DType compute = spec.dtype;
     const Sequence y = run.output_like(x, spec);
     const float* in = ops::as_floats(run, x, compute);
-    const float* input_gates = gates(run, input_gate_, x, compute);
-    const float* a_gates = gates(run, a_gate_, x, compute);
-    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
-    const int64_t grain = 16 + kUpdates / std::max<int64_t>(x.steps(), 1);
-    ops::for_ranges_with_scratch(
-        run, width, grain, 4 * width, [&](int64_t begin, int64_t end, float* scratch) {
-          recur({x, begin, end - begin, compute}, *started != 0,
-                {in + begin, input_gates + begin, a_gates + begin}, scratch, h + begin, y);
-        });
+    float* v = gates(run, input_gate_, x);
+    float* a = gates(run, a_gate_, x);
+    ops::for_ranges_with_scratch(run, x.steps(), ops::steps_of_work(width), 2 * width,
+                                 [&](int64_t begin, int64_t end, float* scratch) {
+                                   for (int64_t step = begin; step < end; ++step) {
+                                     const bool first = step % x.time == 0 && *started == 0;
+                                     coefficients(compute, first, in + step * fields_.units,
+                                                  scratch, v + step * width, a + step * width);
+                                   }
+                                 });
+    const bool direct = compute == DType::kFloat32 && fields_.only_real;
+    ops::associative_scan(
+        run, {.batch = x.batch, .time = x.time, .lanes = width, .cuts_time = fields_.cuts_time},
+        Units(width, x.time, a, v, direct ? y.floats() : v), h);
+    if (!direct) put(run, v, y);
     if (x.time > 0) *started = 1;
     return y;
   }
 
-  // Some of the numbers of the state, for all steps of x.
-  struct Part {
-    const Sequence& x;
-    int64_t begin;
-    int64_t count;
-    DType compute;
-  };
-
-  // Where the first step's numbers of a part are, in x and in the gates.
-  struct Inputs {
-    const float* x;
-    const float* gate;
-    const float* a_gate;
-  };
-
-  // `scratch` has four numbers for each of the part.
-  void recur(const Part& part, bool started, const Inputs& inputs, float* scratch, float* h,
-             const Sequence& y) const {
-    const int64_t count = part.count, width = fields_.width(), time = part.x.time;
-    const Coefficients to{scratch, scratch + count, scratch + 2 * count};
-    float* gated = scratch + 3 * count;
-    for (int64_t step = 0; step < part.x.steps(); ++step) {
-      const int64_t b = step / time, t = step % time;
-      coefficients(part, inputs.a_gate + step * width, t == 0 && !started, to);
-      multiply(part, inputs.x + step * fields_.units, inputs.gate + step * width, gated);
-      multiply(part, gated, to.scale, gated);
-      float* now = h + b * width;
-      for (int64_t j = 0; j < count; ++j) now[j] = to.a[j] * now[j] + gated[j];
-      const auto size = static_cast<int64_t>(size_of(part.compute));
-      std::byte* out = y.frame(b, t) + part.begin * size;
-      ops::convert(now, DType::kFloat32, out, part.compute, count);
-      if (!fields_.only_real) {
-        std::memset(out + width * size, 0, static_cast<size_t>(count * size));
-      }
-    }
-  }
-
-  // Every result is rounded to `compute`, as the reference computes.
-  void coefficients(const Part& part, const float* gate, bool first, const Coefficients& to) const {
-    const int64_t count = part.count;
-    const DType compute = part.compute;
+  // h = a h + sqrt(1 - |a|^2) gate x: makes the gates v and a of one step what h is multiplied by
+  // and what is added. Every result is rounded to `compute`, as the reference computes. `scratch`
+  // has [2, width].
+  void coefficients(DType compute, bool first, const float* x, float* scratch, float* v,
+                    float* a) const {
+    const int64_t width = fields_.width();
+    const auto multiply = [&](const float* by, float* to) {
+      kernels::binary(Binary::kMultiply, by, to, to, width);
+      ops::round_to(compute, to, width);
+    };
+    multiply(x, v);
     if (first) {
-      std::fill(to.a, to.a + count, 0.0f);
-      std::fill(to.scale, to.scale + count, 1.0f);
+      std::fill_n(a, width, 0.0f);
       return;
     }
     const Parameters& parameters = is_half(compute) ? in_half_ : in_float_;
-    float* a = to.a;
-    multiply(part, gate, parameters.decay.data() + part.begin, a);  // log |a|
+    float* scale = scratch;
+    float* cosine = scratch + width;
+    if (!fields_.only_real) {
+      std::copy_n(a, width, cosine);
+      multiply(parameters.phase.data(), cosine);
+      ops::activate(cosine, width, {Unary::kCos}, compute);
+    }
+    multiply(parameters.decay.data(), a);  // log |a|
     // sqrt(1 - |a|^2)
-    kernels::binary_scalar(Binary::kMultiply, a, 2, to.scale, count);
-    ops::activate(to.scale, count, {Unary::kExp}, compute);
-    kernels::binary_scalar(Binary::kMultiply, to.scale, -1, to.scale, count);
-    kernels::binary_scalar(Binary::kAdd, to.scale, 1, to.scale, count);
-    ops::round_to(compute, to.scale, count);
-    ops::activate(to.scale, count, {Unary::kSqrt}, compute);
-    ops::activate(a, count, {Unary::kExp}, compute);
-    if (fields_.only_real) return;
-    multiply(part, gate, parameters.phase.data() + part.begin, to.cosine);
-    ops::activate(to.cosine, count, {Unary::kCos}, compute);
-    multiply(part, a, to.cosine, a);
+    kernels::binary_scalar(Binary::kMultiply, a, 2, scale, width);
+    ops::activate(scale, width, {Unary::kExp}, compute);
+    kernels::binary_scalar(Binary::kMultiply, scale, -1, scale, width);
+    kernels::binary_scalar(Binary::kAdd, scale, 1, scale, width);
+    ops::round_to(compute, scale, width);
+    ops::activate(scale, width, {Unary::kSqrt}, compute);
+    multiply(scale, v);
+    ops::activate(a, width, {Unary::kExp}, compute);
+    if (!fields_.only_real) multiply(cosine, a);
   }
 
-  static void multiply(const Part& part, const float* a, const float* b, float* y) {
-    kernels::binary(Binary::kMultiply, a, b, y, part.count);
-    ops::round_to(part.compute, y, part.count);
+  // Rows h as y has them: imaginary parts are zero.
+  void put(const Run& run, const float* h, const Sequence& y) const {
+    const int64_t width = fields_.width();
+    const size_t bytes = static_cast<size_t>(width) * size_of(y.dtype);
+    ops::for_steps(run, y.steps(), width, [&](int64_t begin, int64_t end) {
+      for (int64_t step = begin; step < end; ++step) {
+        std::byte* out = y.frame(step / y.time, step % y.time);
+        ops::convert(h + step * width, DType::kFloat32, out, y.dtype, width);
+        if (!fields_.only_real) std::memset(out + bytes, 0, bytes);
+      }
+    });
   }
 
   Fields fields_;

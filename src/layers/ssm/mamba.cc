@@ -5,7 +5,9 @@
 
 #include "core/ring.h"
 #include "kernels/depthwise.h"
+#include "kernels/state_space.h"
 #include "layers/builder.h"
+#include "ops/associative_scan.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 
@@ -132,14 +134,6 @@ class Mamba final : public Layer {
     int64_t pitch;
   };
 
-  // What the recurrence reads, of all steps.
-  struct Drive {
-    const float* u;           // [inner]
-    const float* dt;          // [inner]
-    const float* parameters;  // a row of dt's own inputs, B and C
-    float* gates;             // [2 inner], of which the second half
-  };
-
   static int64_t model_size(const WeightScope& weights) {
     const Tensor out = weights.child("out_proj").get_any("weight");
     return out.shape.rank() == 2 ? out.shape[0] : 1;  // another rank fails where it is read
@@ -186,44 +180,92 @@ class Mamba final : public Layer {
     return u;
   }
 
-  // One step of `count` channels from the first one of `u`, `dt`, `d`, `a` and `h` on:
-  // y = C . h + D u. `work` has [2, count].
-  void recur(const float* u, const float* dt, const float* d, const float* a, const float* b,
-             int64_t count, float* work, float* h, float* y) const {
-    float* factor = work;
-    float* drive = work + count;
-    const float* c = b + fields_.d_state;
-    kernels::binary(Binary::kMultiply, dt, u, drive, count);
-    kernels::binary(Binary::kMultiply, d, u, y, count);
-    for (int64_t n = 0; n < fields_.d_state; ++n, h += inner_, a += inner_) {
-      kernels::binary(Binary::kMultiply, dt, a, factor, count);
-      kernels::unary(Unary::kExp, factor, factor, count, 0);
-      kernels::binary(Binary::kMultiply, h, factor, h, count);
-      kernels::axpy(b[n], drive, h, count);
-      kernels::axpy(c[n], h, y, count);
-    }
-  }
+  // The recurrence over all steps, [batch, time], which makes y.
+  class Channels final : public ops::LinearRecurrence {
+   public:
+    struct Rows {
+      const float* u;           // [inner]
+      const float* dt;          // [inner]
+      const float* parameters;  // dt's own inputs, B and C
+      float* gates;             // [2 inner], of which the second half
+      float* y;                 // [inner]
+    };
 
-  // All steps of the channels [begin, end), gated. `work` has [2, end - begin].
-  void scan(const Sequence& x, const Drive& drive, int64_t begin, int64_t end, float* work,
-            float* h, float* out) const {
-    const int64_t count = end - begin, row = rank_ + 2 * fields_.d_state;
-    for (int64_t step = 0; step < x.steps(); ++step) {
-      const int64_t at = step * inner_ + begin;
-      float* gate = drive.gates + step * 2 * inner_ + inner_ + begin;
-      recur(drive.u + at, drive.dt + at, d_.data() + begin, a_.data() + begin,
-            drive.parameters + step * row + rank_, count, work,
-            h + step / x.time * fields_.d_state * inner_ + begin, out + at);
-      kernels::unary(Unary::kSwish, gate, gate, count, 0);
-      kernels::binary(Binary::kMultiply, out + at, gate, out + at, count);
+    Channels(const Mamba& layer, int64_t time, const Rows& rows)
+        : layer_(layer), time_(time), rows_(rows) {}
+
+    // y = (C . h + D u) silu(z).
+    void scan(const ops::ScanPart& part, float* state, float* scratch) const override {
+      each_step(part, [&](int64_t at, const float* b, int64_t step) {
+        float* y = rows_.y + at;
+        float* gate = rows_.gates + (2 * step + 1) * layer_.inner_ + part.first;
+        kernels::binary(Binary::kMultiply, layer_.d_.data() + part.first, rows_.u + at, y,
+                        part.lanes());
+        advance(part, at, b, scratch, state, y);
+        kernels::unary(Unary::kSwish, gate, gate, part.lanes(), 0);
+        kernels::binary(Binary::kMultiply, y, gate, y, part.lanes());
+      });
     }
-  }
+    // The factors' product is exp((sum of dt) A).
+    void reduce(const ops::ScanPart& part, float* state, float* decay,
+                float* scratch) const override {
+      float* sum = scratch + 2 * part.lanes();
+      std::fill_n(sum, part.lanes(), 0.0f);
+      each_step(part, [&](int64_t at, const float* b, int64_t) {
+        advance(part, at, b, scratch, state, nullptr);
+        kernels::binary(Binary::kAdd, rows_.dt + at, sum, sum, part.lanes());
+      });
+      for (int64_t n = 0; n < layer_.fields_.d_state; ++n) {
+        factors(part, n, sum, decay + n * layer_.inner_ + part.first);
+      }
+    }
+    void carry(const float* decay, float* end, float* state) const override {
+      const int64_t size = layer_.fields_.d_state * layer_.inner_;
+      kernels::varying_scan(decay, end, size, 0, size, 1, end, state);
+    }
+
+   private:
+    // Calls fn(place of the part's channels, B and C, step).
+    template <typename Fn>
+    void each_step(const ops::ScanPart& part, Fn&& fn) const {
+      const int64_t row = layer_.rank_ + 2 * layer_.fields_.d_state;
+      for (int64_t t = part.begin; t < part.end; ++t) {
+        const int64_t step = part.item * time_ + t;
+        fn(step * layer_.inner_ + part.first, rows_.parameters + step * row + layer_.rank_, step);
+      }
+    }
+
+    // exp(dt A) of the n-th state.
+    void factors(const ops::ScanPart& part, int64_t n, const float* dt, float* out) const {
+      kernels::binary(Binary::kMultiply, dt, layer_.a_.data() + n * layer_.inner_ + part.first, out,
+                      part.lanes());
+      kernels::unary(Unary::kExp, out, out, part.lanes(), 0);
+    }
+
+    // h = exp(dt A) h + dt B u, and C . h added to y if there is one. `scratch` has [2, lanes].
+    void advance(const ops::ScanPart& part, int64_t at, const float* b, float* scratch,
+                 float* state, float* y) const {
+      const int64_t count = part.lanes(), states = layer_.fields_.d_state;
+      float* drive = scratch + count;
+      float* h = state + part.first;
+      kernels::binary(Binary::kMultiply, rows_.dt + at, rows_.u + at, drive, count);
+      for (int64_t n = 0; n < states; ++n, h += layer_.inner_) {
+        factors(part, n, rows_.dt + at, scratch);
+        kernels::binary(Binary::kMultiply, h, scratch, h, count);
+        kernels::axpy(b[n], drive, h, count);
+        if (y) kernels::axpy(b[states + n], h, y, count);
+      }
+    }
+
+    const Mamba& layer_;
+    int64_t time_;
+    Rows rows_;
+  };
 
   // `frames_of` makes Frames of the rows that in_proj gives, whose first halves are u. `h` is the
   // state before and after.
   template <typename FramesOf>
   Sequence run_block(Run& run, const Sequence& input, float* h, FramesOf&& frames_of) const {
-    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
     const Sequence y = run.output_like(input, input.spec());
     const Sequence x = ops::mask_invalid(run, input);
     const int64_t steps = x.steps(), row = rank_ + 2 * fields_.d_state;
@@ -239,11 +281,14 @@ class Mamba final : public Layer {
       kernels::unary(Unary::kSoftplus, dt + begin * inner_, dt + begin * inner_,
                      (end - begin) * inner_, 0);
     });
-    const int64_t grain = 16 + kUpdates / std::max<int64_t>(steps * fields_.d_state, 1);
-    ops::for_ranges_with_scratch(run, inner_, grain, 2 * inner_,
-                                 [&](int64_t begin, int64_t end, float* work) {
-                                   scan(x, {u, dt, parameters, in}, begin, end, work, h, gated);
-                                 });
+    ops::associative_scan(run,
+                          {.batch = x.batch,
+                           .time = x.time,
+                           .lanes = inner_,
+                           .planes = fields_.d_state,
+                           .cost = fields_.d_state,
+                           .scratch = 3},
+                          Channels(*this, x.time, {u, dt, parameters, in, gated}), h);
     out_.apply(run, gated, inner_, steps, data(out_bias_), false, y.floats(), model_);
     return y;
   }

@@ -6,6 +6,7 @@
 #include "kernels/state_space.h"
 #include "layers/ssm/discretization.h"
 #include "layers/ssm/state_space_layer.h"
+#include "ops/associative_scan.h"
 #include "ops/linear.h"
 
 namespace sl {
@@ -56,20 +57,44 @@ class SharedDiagonal : public StateSpaceLayer {
 
   Shape state_shape(int64_t batch) const override { return {batch, 2, n_}; }
 
+  // x = a x + v of complex values, which x replaces in the rows v, [batch, time, 2, n].
+  class Values final : public ops::LinearRecurrence {
+   public:
+    Values(const std::vector<float>& a, int64_t time, float* v)
+        : a_(a.data()), n_(static_cast<int64_t>(a.size()) / 2), time_(time), v_(v) {}
+
+    void scan(const ops::ScanPart& part, float* state, float*) const override {
+      kernels::diagonal_scan(a_, n_, part.first, part.last, part.steps(), rows(part), state);
+    }
+    void reduce(const ops::ScanPart& part, float* state, float* decay, float*) const override {
+      kernels::diagonal_reduce(a_, n_, part.first, part.last, part.steps(), rows(part), state);
+      for (int64_t i = part.first; i < part.last; ++i) {
+        const complex128 power = std::pow(complex128(a_[i], a_[n_ + i]), part.steps());
+        decay[i] = static_cast<float>(power.real());
+        decay[n_ + i] = static_cast<float>(power.imag());
+      }
+    }
+    void carry(const float* decay, float* end, float* state) const override {
+      kernels::diagonal_scan(decay, n_, 0, n_, 1, end, state);
+    }
+
+   private:
+    float* rows(const ops::ScanPart& part) const {
+      return v_ + (part.item * time_ + part.begin) * 2 * n_;
+    }
+
+    const float* a_;
+    int64_t n_;
+    int64_t time_;
+    float* v_;
+  };
+
   void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
-    constexpr int64_t kStates = 16;
-    constexpr int64_t kUpdates = 16384;  // that pay for waking a thread
-    const int64_t grain = 1 + kUpdates / (kStates * std::max<int64_t>(x.time, 1));
     const int64_t row = 2 * n_;
     float* v = run.scratch<float>(x.steps() * row);
     in_.apply(run, x.floats(), channels(), x.steps(), nullptr, false, v, row);
-    for (int64_t b = 0; b < x.batch; ++b) {
-      // Parts of whole vectors and cache lines.
-      ops::for_ranges(run, ceil_div(n_, kStates), grain, [&](int64_t begin, int64_t end) {
-        kernels::diagonal_scan(a_.data(), n_, begin * kStates, std::min(end * kStates, n_), x.time,
-                               v + b * x.time * row, state + b * row);
-      });
-    }
+    ops::associative_scan(run, {.batch = x.batch, .time = x.time, .lanes = n_, .planes = 2},
+                          Values(a_, x.time, v), state);
     ops::for_steps(run, x.steps(), channels(), [&](int64_t begin, int64_t end) {
       for (int64_t t = begin; t < end; ++t) {
         kernels::binary(kernels::Binary::kMultiply, x.floats() + t * channels(), d_.data(),

@@ -1,0 +1,147 @@
+#include "ops/associative_scan.h"
+
+#include <algorithm>
+#include <atomic>
+#include <catch2/catch.hpp>
+#include <random>
+#include <thread>
+#include <vector>
+
+#include "core/allocator.h"
+
+namespace sl::ops {
+namespace {
+
+struct Sizes {
+  int64_t batch, time, lanes, planes;
+
+  int64_t row() const { return planes * lanes; }
+};
+
+std::vector<float> random_integers(int64_t count, int least, int most, unsigned seed) {
+  std::mt19937 generator(seed);
+  std::uniform_int_distribution<int> integers(least, most);
+  std::vector<float> out(static_cast<size_t>(count));
+  for (float& value : out) value = static_cast<float>(integers(generator));
+  return out;
+}
+
+// Of integers, which floats hold exactly: a is -1, 0 or 1.
+class Integers final : public LinearRecurrence {
+ public:
+  explicit Integers(const Sizes& sizes)
+      : sizes_(sizes),
+        a_(random_integers(sizes.batch * sizes.time * sizes.row(), -1, 1, 1)),
+        h_(random_integers(sizes.batch * sizes.time * sizes.row(), -9, 9, 2)) {
+    // Few zeros, so that much is carried far.
+    for (size_t i = 0; i < a_.size(); ++i) a_[i] = a_[i] == 0 && i % 97 != 0 ? 1 : a_[i];
+  }
+
+  void scan(const ScanPart& part, float* state, float* scratch) const override {
+    use(part, scratch);
+    each(part, [&](size_t at, size_t i) {
+      h_[at] += a_[at] * state[i];
+      state[i] = h_[at];
+    });
+  }
+  void reduce(const ScanPart& part, float* state, float* decay, float* scratch) const override {
+    ++reduced_;
+    use(part, scratch);
+    for (int64_t p = 0; p < sizes_.planes; ++p) {
+      std::fill(decay + p * sizes_.lanes + part.first, decay + p * sizes_.lanes + part.last, 1.0f);
+    }
+    each(part, [&](size_t at, size_t i) {
+      state[i] = a_[at] * state[i] + h_[at];
+      decay[i] *= a_[at];
+    });
+  }
+  void carry(const float* decay, float* end, float* state) const override {
+    for (int64_t i = 0; i < sizes_.row(); ++i) state[i] = end[i] += decay[i] * state[i];
+  }
+
+  const std::vector<float>& output() const { return h_; }
+  int64_t reduced() const { return reduced_; }
+
+ private:
+  template <typename Fn>
+  void each(const ScanPart& part, Fn&& fn) const {
+    for (int64_t t = part.begin; t < part.end; ++t) {
+      for (int64_t p = 0; p < sizes_.planes; ++p) {
+        for (int64_t lane = part.first; lane < part.last; ++lane) {
+          const int64_t i = p * sizes_.lanes + lane;
+          fn(static_cast<size_t>((part.item * sizes_.time + t) * sizes_.row() + i),
+             static_cast<size_t>(i));
+        }
+      }
+    }
+  }
+  // Another part in the same scratch would show.
+  void use(const ScanPart& part, float* scratch) const {
+    std::fill_n(scratch, 2 * part.lanes(), static_cast<float>(part.begin));
+    std::this_thread::yield();
+    for (int64_t i = 0; i < 2 * part.lanes(); ++i) {
+      if (scratch[i] != static_cast<float>(part.begin)) ++clashes;
+    }
+  }
+
+  Sizes sizes_;
+  std::vector<float> a_;
+  mutable std::vector<float> h_;
+  mutable std::atomic<int64_t> reduced_{0};
+
+ public:
+  mutable std::atomic<int64_t> clashes{0};
+};
+
+struct Result {
+  std::vector<float> output, state;
+  int64_t reduced;
+};
+
+Result run_scan(const Sizes& sizes, int threads, bool cuts_time = true) {
+  const Parallel parallel(threads, nullptr, nullptr);
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  Run run(Mode::kLayer, workspace, parallel, Constants());
+  const Integers integers(sizes);
+  std::vector<float> state = random_integers(sizes.batch * sizes.row(), -9, 9, 3);
+  const ScanShape shape{.batch = sizes.batch,
+                        .time = sizes.time,
+                        .lanes = sizes.lanes,
+                        .planes = sizes.planes,
+                        .cost = sizes.planes,
+                        .scratch = 2,
+                        .cuts_time = cuts_time};
+  associative_scan(run, shape, integers, state.data());
+  CHECK(integers.clashes == 0);
+  return {integers.output(), state, integers.reduced()};
+}
+
+TEST_CASE("an associative scan is the same in any parts", "[associative_scan]") {
+  for (const auto& s :
+       {Sizes{1, 0, 3, 1}, Sizes{1, 9, 3, 1}, Sizes{1, 1100000, 1, 1}, Sizes{1, 130001, 5, 2},
+        Sizes{3, 50000, 16, 1}, Sizes{2, 3000, 70, 2}, Sizes{1, 5000, 33, 3}}) {
+    INFO("batch=" << s.batch << " time=" << s.time << " lanes=" << s.lanes);
+    const Result want = run_scan(s, 1);
+    CHECK(want.reduced == 0);
+    for (const int threads : {2, 3, 8, 40}) {
+      INFO(threads << " threads");
+      const Result got = run_scan(s, threads);
+      CHECK(got.output == want.output);
+      CHECK(got.state == want.state);
+    }
+  }
+}
+
+TEST_CASE("a scan cuts time if its lanes are too few for the threads", "[associative_scan]") {
+  CHECK(run_scan({1, 100000, 16, 1}, 2).reduced == 1);
+  CHECK(run_scan({1, 200000, 16, 1}, 4).reduced == 3);
+  CHECK(run_scan({1, 100000, 32, 1}, 4).reduced == 2);
+  CHECK(run_scan({1, 200000, 16, 1}, 4, /*cuts_time=*/false).reduced == 0);
+  CHECK(run_scan({1, 100000, 64, 1}, 4).reduced == 0);  // each thread has lanes
+  CHECK(run_scan({4, 100000, 16, 1}, 4).reduced == 0);  // or items
+  CHECK(run_scan({1, 10000, 16, 1}, 4).reduced == 0);   // not worth it
+}
+
+}  // namespace
+}  // namespace sl::ops
