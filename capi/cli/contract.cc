@@ -182,19 +182,22 @@ Comparison check_step_emits(const Case& c, const Tensor& y_step) {
   return all;
 }
 
-// Half of the input in one call, the rest in steps, of a stream that is saved and loaded between.
-Comparison check_prefix(const Case& c) {
+// The first `blocks` of the input in one call, the rest in steps, of a stream that is saved and
+// loaded between.
+Comparison check_prefix(const Case& c, int64_t blocks) {
   Stepper whole(c.layer, c.input), stepper(c.layer, c.input);
-  const int64_t end = whole.num_steps(), half = (end + 1) / 2;
-  if (half == 0) return {};
+  const int64_t end = whole.num_steps();
+  if (blocks == 0) return {};
   const Comparison prefix =
-      compare_sequences(stepper.prefill(half), whole.run(0, half), c.tolerance);
+      compare_sequences(stepper.prefill(blocks), whole.run(0, blocks), c.tolerance);
   if (!prefix.ok()) return {"prefix: " + prefix.reason, prefix.largest};
-  if (half == end) return prefix;
+  if (blocks == end) return prefix;
   Stepper loaded(c.layer, c.input);
   loaded.load(stepper.save());
-  return compare_sequences(loaded.run(half, end), whole.run(half, end), c.tolerance);
+  return compare_sequences(loaded.run(blocks, end), whole.run(blocks, end), c.tolerance);
 }
+
+int64_t blocks_of(const Case& c) { return Stepper(c.layer, c.input).num_steps(); }
 
 void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
   Tensor y_step;
@@ -217,7 +220,8 @@ void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
     checker.run("step batching invariance",
                 [&] { return run_and_compare(c, pad_with_garbage_items(c), y_step, true, 1); });
   }
-  checker.run("layer-wise prefix, then steps", [&] { return check_prefix(c); });
+  checker.run("layer-wise prefix, then steps",
+              [&] { return check_prefix(c, (blocks_of(c) + 1) / 2); });
   const bool emits = !make_emits(c.layer, SL_LAYER_WISE, c.input.x, c.input.constants).empty();
   if (emits) checker.run("step emits", [&] { return check_step_emits(c, y_step); });
   for (const StateCheck& test : state_checks()) {
@@ -240,8 +244,9 @@ Comparison check_not_steppable(const Case& c) {
   return {std::string("not steppable, but sl_state_alloc says ") + sl_status_name(status)};
 }
 
-// Whether a stream whose most length is given beforehand can be stepped.
-bool steps_to_an_end(const Case& c) {
+// Some layers step only in a stream whose most length is given beforehand.
+bool can_step(const Case& c) {
+  if (get(sl_layer_supports_step, c.layer) != 0) return true;
   try {
     Stepper(c.layer, c.input);
     return true;
@@ -272,9 +277,10 @@ void check_all(const Case& c, Report& report, Checker& checker) {
   });
   if (!report.checks.back().ok()) return;
   check_layer_wise(c, y, checker);
-  const bool steps = get(sl_layer_supports_step, c.layer) != 0;
-  if (!steps) checker.run("stepping is refused", [&] { return check_not_steppable(c); });
-  if (steps || steps_to_an_end(c)) check_step_wise(c, y, checker);
+  if (get(sl_layer_supports_step, c.layer) == 0) {
+    checker.run("stepping is refused", [&] { return check_not_steppable(c); });
+  }
+  if (can_step(c)) check_step_wise(c, y, checker);
   if (c.probe_receptive_field && is_floating(c.input.x.dtype)) check_receptive_field(c, report);
 }
 
@@ -292,15 +298,34 @@ std::string Report::failures() const {
   return text;
 }
 
-Report check_contract(const Case& c) {
+namespace {
+
+template <typename Fn>
+Report report_of(Fn&& fn) {
   Report report;
   Checker checker(report);
   try {
-    check_all(c, report, checker);
+    fn(report, checker);
   } catch (const std::exception& error) {
     report.checks.push_back({"contract", error.what(), 0, ""});
   }
   return report;
+}
+
+}  // namespace
+
+Report check_contract(const Case& c) {
+  return report_of([&](Report& report, Checker& checker) { check_all(c, report, checker); });
+}
+
+Report check_prefixes(const Case& c) {
+  return report_of([&](Report&, Checker& checker) {
+    const int64_t blocks = can_step(c) ? blocks_of(c) : 0;
+    for (int64_t i = 1; i <= blocks; ++i) {
+      checker.run("layer-wise prefix of " + std::to_string(i) + " blocks, then steps",
+                  [&] { return check_prefix(c, i); });
+    }
+  });
 }
 
 Tolerance case_tolerance(double relative, double absolute, bool half_precision) {

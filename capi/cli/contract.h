@@ -48,6 +48,10 @@ struct Report {
 // Never throws: whatever a call reports is the failure of the check that made it.
 Report check_contract(const Case& c);
 
+// The same of prefixes alone, of every length: run layer-wise and followed by steps, they give what
+// steps give. No checks if the layer cannot step.
+Report check_prefixes(const Case& c);
+
 // The tolerance of a case of these recorded values, looser where half precision is in play.
 Tolerance case_tolerance(double relative, double absolute, bool half_precision);
 
