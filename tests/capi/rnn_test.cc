@@ -341,10 +341,15 @@ TEST_CASE("a recurrence is the same on any number of threads, and in steps", "[r
   std::vector<uint8_t> mask(kBatch * kTime, 1);
   for (const size_t hole : {3u, 9u, 20u, 29u}) mask[hole] = 0;
   for (const std::string zoneout : {"", R"(,"zoneout_probability":0.5)"}) {
-    for (const std::string layer : {R"({"type":"LSTM","units":256@})",
-                                    R"({"type":"RNN","cell":{"type":"GRUCell","features":256@}})",
-                                    R"({"type":"RNN","cell":{"type":"LSTMCell","features":256@},)"
-                                    R"("reverse":true})"}) {
+    for (const std::string layer :
+         {R"({"type":"LSTM","units":256@})",
+          R"({"type":"RNN","cell":{"type":"GRUCell","features":256@}})",
+          R"({"type":"RNN","cell":{"type":"GRUCell","features":256,)"
+          R"("activation_fn":"swish"@}})",
+          R"({"type":"RNN","cell":{"type":"SimpleCell","features":256@}})",
+          R"({"type":"RNN","cell":{"type":"MGUCell","features":256@}})",
+          R"({"type":"RNN","cell":{"type":"LSTMCell","features":256@},)"
+          R"("reverse":true})"}) {
       std::string config = layer;
       config.replace(config.find('@'), 1, zoneout);
       INFO(config);

@@ -120,15 +120,12 @@ class DenseCell final : public Cell {
     // Of the sum of both biases nothing is rounded in float32; a GRU's or MGU's stay apart.
     const std::vector<float>& bias =
         fields_.kind == Kind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
-    if (is_plain(dtype)) {
-      ops::apply_gates(run, input_, fields_.features, some, x, input_.inputs(), rows, bias.data(),
-                       false, z, size);
-      return;
-    }
-    product(run, input_, x, input_.inputs(), rows, bias.data(), z, size, dtype);
+    product(run, input_, some, x, input_.inputs(), rows, bias.data(), z, size, dtype);
   }
 
-  bool has_parts(const ChannelSpec& input) const override { return is_plain(compute(input.dtype)); }
+  bool has_parts(const ChannelSpec& input) const override {
+    return compute(input.dtype) == DType::kFloat32 && late_.empty();
+  }
 
   void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, ops::Units some,
                float* c, const float* h, float* next_h, float* scratch) const override {
@@ -140,7 +137,7 @@ class DenseCell final : public Cell {
     const int64_t units = fields_.features, size = gates_ * units;
     if (dtype == DType::kFloat32 &&
         (fields_.kind == Kind::kLstm || fields_.kind == Kind::kSimple)) {
-      recurrent_.apply(run, h, units, rows, nullptr, true, z, size);
+      ops::apply_gates(run, recurrent_, units, some, h, units, rows, nullptr, true, z, size);
     } else {
       const float* from = h;
       if (dtype != DType::kFloat32) {
@@ -149,17 +146,24 @@ class DenseCell final : public Cell {
         ops::round_to(dtype, rounded, rows * units);
         from = rounded;
       }
-      product(run, recurrent_, from, units, rows, recurrent_bias_.data(), scratch, size, dtype);
+      product(run, recurrent_, some, from, units, rows, recurrent_bias_.data(), scratch, size,
+              dtype);
     }
     if (!late_.empty()) reset_before(run, z, rows, h, scratch, dtype);
-    std::copy_n(h, rows * units, next_h);
     for (int64_t row = 0; row < rows; ++row) {
-      cell(z + row * size, scratch + row * size, c ? c + row * units : nullptr,
-           next_h + row * units, dtype);
+      const int64_t gate = row * size + some.begin, unit = row * units + some.begin;
+      std::copy_n(h + unit, some.size(), next_h + unit);
+      cell(z + gate, scratch + gate, c ? c + unit : nullptr, next_h + unit, {some.size(), dtype});
     }
   }
 
  private:
+  // How many units, and what they are computed in.
+  struct Part {
+    int64_t count;
+    DType dtype;
+  };
+
   // Whether a kernel makes the whole cell.
   bool is_plain(DType dtype) const {
     return dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
@@ -214,112 +218,120 @@ class DenseCell final : public Cell {
     std::copy_n(bias.data(), units, to.data() + gate * units);
   }
 
-  // y = x W + bias, in halves rounded after each of both.
-  static void product(const Run& run, const ops::Linear& linear, const float* x, int64_t x_stride,
-                      int64_t rows, const float* bias, float* y, int64_t y_stride, DType dtype) {
+  // y = x W + bias, in halves rounded after each of both. These come whole.
+  void product(const Run& run, const ops::Linear& linear, ops::Units some, const float* x,
+               int64_t x_stride, int64_t rows, const float* bias, float* y, int64_t y_stride,
+               DType dtype) const {
     const bool halves = dtype != DType::kFloat32;
-    linear.apply(run, x, x_stride, rows, halves ? nullptr : bias, false, y, y_stride);
+    ops::apply_gates(run, linear, fields_.features, some, x, x_stride, rows,
+                     halves ? nullptr : bias, false, y, y_stride);
     if (!halves) return;
     for (int64_t row = 0; row < rows; ++row) {
       float* to = y + row * y_stride;
       ops::round_to(dtype, to, linear.outputs());
-      kernels::binary(Binary::kAdd, to, bias, to, linear.outputs());
-      ops::round_to(dtype, to, linear.outputs());
+      combine(Binary::kAdd, to, bias, to, {linear.outputs(), dtype});
     }
   }
 
-  void combine(Binary op, const float* a, const float* b, float* to, DType dtype) const {
-    kernels::binary(op, a, b, to, fields_.features);
-    ops::round_to(dtype, to, fields_.features);
+  static void combine(Binary op, const float* a, const float* b, float* to, const Part& part) {
+    kernels::binary(op, a, b, to, part.count);
+    ops::round_to(part.dtype, to, part.count);
   }
-  DType carried(DType dtype) const { return promote_inexact(dtype, fields_.param_dtype); }
+  static void activate(float* values, Activation activation, const Part& part) {
+    ops::activate(values, part.count, activation, part.dtype);
+  }
+  Part carried(const Part& part) const {
+    return {part.count, promote_inexact(part.dtype, fields_.param_dtype)};
+  }
 
-  // GRUCell: the product of r h, which needs r.
+  // GRUCell: the product of r h, which needs all of r.
   void reset_before(const Run& run, float* z, int64_t rows, const float* h, float* u,
                     DType dtype) const {
     const int64_t units = fields_.features, size = gates_ * units;
+    const Part all{units, dtype};
     float* gated = u + rows * size;
     for (int64_t row = 0; row < rows; ++row) {
       float* r = z + row * size;
-      combine(Binary::kAdd, r, u + row * size, r, dtype);
-      ops::activate(r, units, fields_.gate, dtype);
-      combine(Binary::kMultiply, r, h + row * units, gated + row * units, dtype);
+      combine(Binary::kAdd, r, u + row * size, r, all);
+      activate(r, fields_.gate, all);
+      combine(Binary::kMultiply, r, h + row * units, gated + row * units, all);
     }
-    product(run, late_.front(), gated, units, rows, recurrent_bias_.data() + 2 * units,
+    product(run, late_.front(), {0, units}, gated, units, rows, recurrent_bias_.data() + 2 * units,
             u + 2 * units, size, dtype);
   }
 
-  void cell(float* z, float* u, float* c, float* h, DType dtype) const {
+  // One row of some units: the gates z of the input and u of the carry, of which each is `features`
+  // after the one before.
+  void cell(float* z, float* u, float* c, float* h, const Part& part) const {
     switch (fields_.kind) {
       case Kind::kLstm:
-        return lstm(z, u, c, h, dtype);
+        return lstm(z, u, c, h, part);
       case Kind::kSimple:
-        return simple(z, u, h, dtype);
+        return simple(z, u, h, part);
       case Kind::kGru:
-        return gru(z, u, h, dtype);
+        return gru(z, u, h, part);
       case Kind::kMgu:
-        return mgu(z, u, h, dtype);
+        return mgu(z, u, h, part);
     }
   }
 
-  void lstm(float* z, const float* u, float* c, float* h, DType dtype) const {
+  void lstm(float* z, const float* u, float* c, float* h, const Part& part) const {
     const int64_t units = fields_.features;
-    const DType carry = carried(dtype);
+    const Part carry = carried(part);
     for (int64_t gate = 0; gate < 4; ++gate) {
       float* to = z + gate * units;
-      if (dtype != DType::kFloat32) combine(Binary::kAdd, to, u + gate * units, to, dtype);
-      ops::activate(to, units, gate == 2 ? fields_.activation : fields_.gate, dtype);
+      if (part.dtype != DType::kFloat32) combine(Binary::kAdd, to, u + gate * units, to, part);
+      activate(to, gate == 2 ? fields_.activation : fields_.gate, part);
     }
-    combine(Binary::kMultiply, z, z + 2 * units, z, dtype);
+    combine(Binary::kMultiply, z, z + 2 * units, z, part);
     combine(Binary::kMultiply, z + units, c, c, carry);
     combine(Binary::kAdd, c, z, c, carry);
-    std::copy_n(c, units, h);
-    ops::activate(h, units, fields_.activation, carry);
+    std::copy_n(c, part.count, h);
+    activate(h, fields_.activation, carry);
     combine(Binary::kMultiply, z + 3 * units, h, h, carry);
   }
 
-  void simple(float* z, const float* u, float* h, DType dtype) const {
-    if (dtype != DType::kFloat32) combine(Binary::kAdd, z, u, z, dtype);
-    const DType sum = fields_.residual ? carried(dtype) : dtype;
+  void simple(float* z, const float* u, float* h, const Part& part) const {
+    if (part.dtype != DType::kFloat32) combine(Binary::kAdd, z, u, z, part);
+    const Part sum = fields_.residual ? carried(part) : part;
     if (fields_.residual) combine(Binary::kAdd, z, h, z, sum);
-    ops::activate(z, fields_.features, fields_.activation, sum);
-    std::copy_n(z, fields_.features, h);
+    activate(z, fields_.activation, sum);
+    std::copy_n(z, part.count, h);
   }
 
-  void gru(float* z, float* u, float* h, DType dtype) const {
+  void gru(float* z, float* u, float* h, const Part& part) const {
     const int64_t units = fields_.features;
     for (int64_t gate = fields_.reset ? 0 : 1; gate < 2; ++gate) {
-      combine(Binary::kAdd, z + gate * units, u + gate * units, z + gate * units, dtype);
-      ops::activate(z + gate * units, units, fields_.gate, dtype);
+      combine(Binary::kAdd, z + gate * units, u + gate * units, z + gate * units, part);
+      activate(z + gate * units, fields_.gate, part);
     }
     float* n = z + 2 * units;
     float* from = u + 2 * units;
-    if (fields_.reset) combine(Binary::kMultiply, z, from, from, dtype);
-    combine(Binary::kAdd, n, from, n, dtype);
-    ops::activate(n, units, fields_.activation, dtype);
-    blend(z + units, n, h, z, dtype);
+    if (fields_.reset) combine(Binary::kMultiply, z, from, from, part);
+    combine(Binary::kAdd, n, from, n, part);
+    activate(n, fields_.activation, part);
+    blend(z + units, n, h, z, part);
   }
 
-  void mgu(float* z, float* u, float* h, DType dtype) const {
+  void mgu(float* z, float* u, float* h, const Part& part) const {
     const int64_t units = fields_.features;
     float* n = z + units;
-    combine(Binary::kAdd, z, u, z, dtype);
-    ops::activate(z, units, fields_.gate, dtype);
-    if (fields_.reset) combine(Binary::kMultiply, z, u + units, u + units, dtype);
-    combine(Binary::kAdd, n, u + units, n, dtype);
-    ops::activate(n, units, fields_.activation, dtype);
-    blend(z, n, h, u, dtype);
+    combine(Binary::kAdd, z, u, z, part);
+    activate(z, fields_.gate, part);
+    if (fields_.reset) combine(Binary::kMultiply, z, u + units, u + units, part);
+    combine(Binary::kAdd, n, u + units, n, part);
+    activate(n, fields_.activation, part);
+    blend(z, n, h, u, part);
   }
 
   // h = (1 - keep) n + keep h; `spare` is used up.
-  void blend(const float* keep, float* n, float* h, float* spare, DType dtype) const {
-    const int64_t units = fields_.features;
-    combine(Binary::kMultiply, keep, h, h, carried(dtype));
-    kernels::binary_scalar(Binary::kSubtract, keep, 1.0f, spare, units);
-    kernels::binary_scalar(Binary::kMultiply, spare, -1.0f, spare, units);
-    ops::round_to(dtype, spare, units);
-    combine(Binary::kMultiply, spare, n, n, dtype);
-    combine(Binary::kAdd, n, h, h, carried(dtype));
+  void blend(const float* keep, float* n, float* h, float* spare, const Part& part) const {
+    combine(Binary::kMultiply, keep, h, h, carried(part));
+    kernels::binary_scalar(Binary::kSubtract, keep, 1.0f, spare, part.count);
+    kernels::binary_scalar(Binary::kMultiply, spare, -1.0f, spare, part.count);
+    ops::round_to(part.dtype, spare, part.count);
+    combine(Binary::kMultiply, spare, n, n, part);
+    combine(Binary::kAdd, n, h, h, carried(part));
   }
 
   DenseFields fields_;
