@@ -12,6 +12,9 @@ structs made before, ONNX Runtime's IO binding with the carry going from buffer 
 module under inference_mode. So a step's time has a microsecond or more of each library's binding,
 which a caller from C does not pay: `empty call` is ctypes' share. Our steps run on the caller's
 thread alone, whatever the threads.
+
+`--padded BATCH` times that many sequences instead, all of --steps, and then of lengths that go down
+evenly from that: what do the padded steps cost? PyTorch packs them (`pack_padded_sequence`).
 """
 
 import argparse
@@ -54,37 +57,45 @@ class Problem:
         return np.concatenate([parts[g].T for g in gates])
 
 
+def _lstm(problem: Problem) -> tuple[dict, dict]:
+    weights = {
+        'params.kernel.kernel': problem.joined(problem.kernel, 'ifgo').T,
+        'params.recurrent_kernel.kernel': problem.joined(problem.recurrent, 'ifgo').T,
+        'params.bias': problem.joined(problem.bias, 'ifgo'),
+    }
+    return {'type': 'LSTM', 'units': problem.units}, weights
+
+
+def _rnn(problem: Problem) -> tuple[dict, dict]:
+    weights, bias_of = {}, 'h' if problem.kind == 'LSTM' else 'i'
+    for g in problem.gates:
+        weights[f'params.cell.i{g}.kernel'] = problem.kernel[g]
+        weights[f'params.cell.h{g}.kernel'] = problem.recurrent[g]
+        weights[f'params.cell.{bias_of}{g}.bias'] = problem.bias[g]
+    if problem.kind == 'GRU':
+        weights['params.cell.hn.bias'] = problem.recurrent_bias['n']
+    return {'type': 'RNN', 'cell': {'type': f'{problem.kind}Cell', 'features': problem.units}}, weights
+
+
+def _open(config: dict, weights: dict, threads: int):
+    from sequence_layers_tools import library, model_directory
+
+    shape = (next(iter(weights.values())).shape[0],)
+    with tempfile.TemporaryDirectory() as directory:
+        model_directory.write(directory, config, weights, channel_shape=shape)
+        return library.Layer.open(directory, threads=threads)
+
+
 class _Ours:
     name = 'this library'
 
     def __init__(self, problem: Problem, threads: int):
-        from sequence_layers_tools import library, model_directory
-
-        config, weights = self._model(problem)
-        with tempfile.TemporaryDirectory() as directory:
-            model_directory.write(directory, config, weights, channel_shape=(problem.units,))
-            self._layer = library.Layer.open(directory, threads=threads)
+        self._layer = _open(*(_lstm if problem.kind == 'LSTM' else _rnn)(problem), threads)
         self._x = problem.x[np.newaxis]
         self._whole = self._layer.applier(self._x)
         self._state = self._layer.new_state()
         self._stepper = self._state.stepper(1)
         self._addresses = [row.ctypes.data for row in problem.x]
-
-    @staticmethod
-    def _model(problem: Problem) -> tuple[dict, dict]:
-        if problem.kind == 'LSTM':
-            weights = {
-                'params.kernel.kernel': problem.joined(problem.kernel, 'ifgo').T,
-                'params.recurrent_kernel.kernel': problem.joined(problem.recurrent, 'ifgo').T,
-                'params.bias': problem.joined(problem.bias, 'ifgo'),
-            }
-            return {'type': 'LSTM', 'units': problem.units}, weights
-        weights = {'params.cell.hn.bias': problem.recurrent_bias['n']}
-        for g in problem.gates:
-            weights[f'params.cell.i{g}.kernel'] = problem.kernel[g]
-            weights[f'params.cell.i{g}.bias'] = problem.bias[g]
-            weights[f'params.cell.h{g}.kernel'] = problem.recurrent[g]
-        return {'type': 'RNN', 'cell': {'type': 'GRUCell', 'features': problem.units}}, weights
 
     def whole(self) -> None:
         self._whole.run()
@@ -207,7 +218,7 @@ class _Torch:
         import torch
 
         self._torch, self._threads, units = torch, threads, problem.units
-        self._module = getattr(torch.nn, problem.kind)(units, units).eval()
+        self.module = getattr(torch.nn, problem.kind)(units, units).eval()
         parts = {
             'weight_ih_l0': problem.kernel,
             'weight_hh_l0': problem.recurrent,
@@ -215,7 +226,7 @@ class _Torch:
             'bias_hh_l0': problem.recurrent_bias,
         }
         joined = {n: problem.joined(part, problem.gates) for n, part in parts.items()}
-        self._module.load_state_dict({n: torch.from_numpy(a.copy()) for n, a in joined.items()})
+        self.module.load_state_dict({n: torch.from_numpy(a.copy()) for n, a in joined.items()})
         self._x = torch.from_numpy(problem.x)[:, None]
         self._rows = list(self._x.split(1))
         self._zero = torch.zeros(1, 1, units)
@@ -224,7 +235,7 @@ class _Torch:
     def whole(self) -> None:
         self._torch.set_num_threads(self._threads)
         with self._torch.inference_mode():
-            self._whole = self._module(self._x)[0]
+            self._whole = self.module(self._x)[0]
 
     def whole_output(self) -> np.ndarray:
         return self._whole[:, 0].numpy()
@@ -234,7 +245,7 @@ class _Torch:
         self._state = (self._zero, self._zero) if self._is_lstm else self._zero
 
     def steps(self, count: int) -> None:
-        module, state = self._module, self._state
+        module, state = self.module, self._state
         with self._torch.inference_mode():
             for row in self._rows[:count]:
                 y, state = module(row, state)
@@ -242,6 +253,73 @@ class _Torch:
 
     def last(self) -> np.ndarray:
         return self._y.numpy().ravel()
+
+
+class _OursPadded:
+    name = _Ours.name
+
+    def __init__(self, problem: Problem, lengths: np.ndarray):
+        self._apply = _open(*_rnn(problem), threads=1).applier(*_batch(problem, lengths))
+
+    def run(self) -> None:
+        self._apply.run()
+
+    def output(self) -> np.ndarray:
+        return self._apply.output
+
+
+class _TorchPadded:
+    name = _Torch.name
+
+    def __init__(self, problem: Problem, lengths: np.ndarray):
+        import torch
+
+        self._torch, self._lengths = torch, torch.from_numpy(lengths)
+        self._module = _Torch(problem, 1).module
+        self._x = torch.from_numpy(_batch(problem, lengths)[0])
+
+    def run(self) -> None:
+        rnn = self._torch.nn.utils.rnn
+        self._torch.set_num_threads(1)
+        with self._torch.inference_mode():
+            packed = rnn.pack_padded_sequence(self._x, self._lengths, batch_first=True)
+            self._y = rnn.pad_packed_sequence(self._module(packed)[0], batch_first=True)[0]
+
+    def output(self) -> np.ndarray:
+        return self._y.numpy()
+
+
+def _batch(problem: Problem, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The problem's sequence for each length, zero after it, and the mask."""
+    mask = np.arange(len(problem.x)) < lengths[:, np.newaxis]
+    return problem.x * mask[..., np.newaxis].astype(np.float32), mask
+
+
+def _measure_padded(kind: str, units: int, args: argparse.Namespace) -> None:
+    problem = Problem(kind, units, args.steps)
+    full = np.full(args.padded, args.steps)
+    padded = args.steps * np.arange(args.padded, 0, -1) // args.padded
+    runners = [
+        [r for k in (_OursPadded, _TorchPadded) if (r := _make(k, problem, lengths))]
+        for lengths in (full, padded)
+    ]
+    times = {}
+    for _ in range(args.rounds):
+        for way, group in zip(('full', 'padded'), runners):
+            for r in group:
+                times.setdefault((r.name, way), []).append(_seconds(r.run, threads=1))
+    for group in runners:
+        for r in group[1:]:
+            np.testing.assert_allclose(r.output(), group[0].output(), rtol=0, atol=1e-4)
+    best = {key: 1e3 * min(t) for key, t in times.items()}
+    for r in runners[0]:
+        of_full, of_padded = best[r.name, 'full'], best[r.name, 'padded']
+        share = padded.sum() / full.sum()
+        print(
+            f'| {kind} | {units} | {r.name} | {of_full:.1f} | {of_padded:.1f} '
+            f'| {of_padded / of_full:.2f} | {share:.2f} |',
+            flush=True,
+        )
 
 
 def _make(kind, *arguments):
@@ -328,10 +406,20 @@ def main() -> None:
     parser.add_argument('--steps', type=int, default=1000)
     parser.add_argument('--singles', type=int, default=1000, help='single steps, an even number')
     parser.add_argument('--rounds', type=int, default=11)
+    parser.add_argument('--padded', type=int, metavar='BATCH', help='time padded batches instead')
     parser.add_argument('--only', nargs='+', help='names of the libraries to time')
     args = parser.parse_args()
     if args.singles % 2 or args.singles > args.steps:
         parser.error('--singles: expected an even number, at most --steps')
+
+    if args.padded:
+        print(f'ms of {args.padded} sequences of {args.steps} steps, best of {args.rounds} rounds')
+        print('| layer | units | library | all valid | padded | ratio | valid steps |')
+        print('|---' * 7 + '|')
+        for kind in args.kinds:
+            for units in args.units:
+                _measure_padded(kind, units, args)
+        return
 
     print(f'us of a step, batch 1, sequences of {args.steps} and {args.singles} single steps;')
     print(f'best (median) of {args.rounds} rounds;')

@@ -340,9 +340,9 @@ class Layer:
         _call('sl_layer_apply', self._handle, ctypes.byref(x), ctypes.byref(y), run)
         return y_values, y_mask
 
-    def applier(self, values: np.ndarray) -> 'Applier':
-        """A way to run that same array again and again, all valid, without making anything."""
-        return Applier(self, values)
+    def applier(self, values: np.ndarray, mask: np.ndarray | None = None) -> 'Applier':
+        """A way to run those same arrays again and again without making anything."""
+        return Applier(self, values, mask)
 
     def new_state(
         self,
@@ -376,9 +376,9 @@ class Layer:
 class Applier:
     """Runs a layer on an array that stays where it is: `output` holds the last run's result."""
 
-    def __init__(self, layer: Layer, values: np.ndarray):
-        self._layer, self._values = layer, values
-        self._x = _view(values, None)
+    def __init__(self, layer: Layer, values: np.ndarray, mask: np.ndarray | None = None):
+        self._layer, self._values, self._valid = layer, values, mask
+        self._x = _view(values, mask)
         self.output, self._mask, self._y = layer._output_like(_LAYER_WISE, self._x, _Options(None))
 
     def run(self) -> None:

@@ -50,6 +50,10 @@ class StateTest(unittest.TestCase):
             x *= scale
             applier.run()
             np.testing.assert_array_equal(applier.output, layer.apply(x)[0])
+        mask = np.arange(8)[np.newaxis] < 4
+        applier = layer.applier(x, mask)
+        applier.run()
+        np.testing.assert_array_equal(applier.output, layer.apply(x, mask)[0])
 
     def test_masked_constants(self):
         mask = np.arange(6) < np.array([[3], [6]])
