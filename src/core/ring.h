@@ -38,29 +38,20 @@ class Ring {
     }
     Shape values{batch, rows};
     for (int64_t d : spec.frame.shape) values.push_back(d);
-    declaration.state("values", spec.frame.dtype, values, spec.fill);
-    declaration.state("mask", DType::kBool, Shape{batch, rows}, spec.mask_fill ? 1 : 0);
-    // Where the next frame goes.
-    if (spec.keeps_all) {
-      declaration.place("cursor", spec.history, capacity);
-    } else {
-      declaration.index("cursor", {}, 0, capacity - 1);
-    }
-    // Of one value that is not 0, and last: what tensors_at() knows a ring by.
-    declaration.index("capacity", {}, capacity, capacity, static_cast<double>(capacity));
+    declaration.ring([&] {
+      declaration.state("values", spec.frame.dtype, values, spec.fill);
+      declaration.state("mask", DType::kBool, Shape{batch, rows}, spec.mask_fill ? 1 : 0);
+      // Where the next frame goes.
+      if (spec.keeps_all) {
+        declaration.place("cursor", spec.history, capacity);
+      } else {
+        declaration.index("cursor", {}, 0, capacity - 1);
+      }
+      declaration.index("capacity", {}, capacity, capacity, static_cast<double>(capacity));
+    });
   }
-
-  // How many of the tensors that begin at `first` are a ring's: all of them or none.
-  template <typename Tensors>
-  static size_t tensors_at(const Tensors& tensors, size_t first) {
-    if (tensors.size() - first < kTensors) return 0;
-    const auto& mask = tensors[first + 1];
-    const auto& last = tensors[first + kTensors - 1];
-    const bool is_ring = last.name.ends_with("capacity") && last.least == last.most &&
-                         last.least > 0 && mask.shape.rank() == 2 &&
-                         mask.shape[1] == copies_in(tensors, first) * last.least;
-    return is_ring ? kTensors : 0;
-  }
+  // How many tensors these are.
+  static constexpr size_t kTensors = 4;
 
   // Lays the newest frames of a source's ring out in one that differs in its capacity alone and is
   // as at the start. Both capacities hold the history, or all there is, and later calls read no
@@ -152,8 +143,6 @@ class Ring {
   int64_t batch_pitch() const { return (keeps_all_ ? 1 : 2) * capacity_; }
 
  private:
-  static constexpr size_t kTensors = 4;
-
   // A call's steps are no more than the capacity: no need to divide.
   void advance(int64_t steps) {
     next_ += steps;

@@ -29,6 +29,7 @@ struct StateTensor {
   int64_t most = std::numeric_limits<int32_t>::max();
   bool is_place = false;      // moves from least to most as the stream does from start to end
   bool of_constants = false;  // all that it depends on: a stream's first step sets it
+  bool begins_ring = false;   // is the first of a Ring's tensors
 };
 
 // An auxiliary output.
@@ -99,6 +100,14 @@ class Declaration {
     const size_t count = states_.size();
     fn();
     for (size_t i = count; i < states_.size(); ++i) states_[i].of_constants = true;
+  }
+
+  // Runs fn, which declares the tensors of a Ring.
+  template <typename Fn>
+  void ring(Fn&& fn) {
+    const size_t first = states_.size();
+    fn();
+    states_[first].begins_ring = true;
   }
 
   const std::vector<StateTensor>& states() const { return states_; }

@@ -304,12 +304,12 @@ void StreamPlan::check_rebase(const StreamPlan& source) const {
   }
   if (!same) fail(Code::kState, "the states are of different models or options");
   for (size_t i = 0; i < tensors_.size();) {
-    const size_t ring = Ring::tensors_at(tensors_, i);
-    if (ring == 0 && tensors_[i].shape != source.tensors_[i].shape) {
+    const bool is_ring = tensors_[i].begins_ring;
+    if (!is_ring && tensors_[i].shape != source.tensors_[i].shape) {
       fail(Code::kInternal, "state tensor \"{}\" depends on max_steps and is no ring",
            tensors_[i].name);
     }
-    i += ring == 0 ? 1 : ring;
+    i += is_ring ? Ring::kTensors : 1;
   }
 }
 
@@ -326,10 +326,9 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
   }
   initialise(data);
   for (size_t i = 0; i < tensors_.size();) {
-    const size_t ring = Ring::tensors_at(tensors_, i);
-    if (ring != 0) {
+    if (tensors_[i].begins_ring) {
       Ring::rebase(tensors_, data, offsets_, source_plan.tensors_, source, source_plan.offsets_, i);
-      i += ring;
+      i += Ring::kTensors;
       continue;
     }
     std::memcpy(data + offsets_[i], source + source_plan.offsets_[i], bytes_of(tensors_[i]));
