@@ -201,9 +201,9 @@ class Rglru final : public Layer {
     return y;
   }
 
-  // h = a h + sqrt(1 - |a|^2) gate x: makes the gates v and a of one step what h is multiplied by
-  // and what is added. Every result is rounded to `compute`, as the reference computes. `scratch`
-  // has [2, width].
+  // Of one step of h = a h + v, v = sqrt(1 - |a|^2) gate x: from the gates of x and of a, which
+  // they replace. Every result is rounded to `compute`, as the reference computes. `scratch` has
+  // [2, width].
   void coefficients(DType compute, bool first, const float* x, float* scratch, float* v,
                     float* a) const {
     const int64_t width = fields_.width();
