@@ -109,7 +109,7 @@ Result run_scan(const Sizes& sizes, int threads, bool cuts_time = true) {
                         .time = sizes.time,
                         .lanes = sizes.lanes,
                         .planes = sizes.planes,
-                        .cost = sizes.planes,
+                        .cost = 100 * sizes.planes,  // so that little time is worth a part
                         .scratch = 2,
                         .cuts_time = cuts_time};
   associative_scan(run, shape, integers, state.data());
@@ -119,8 +119,8 @@ Result run_scan(const Sizes& sizes, int threads, bool cuts_time = true) {
 
 TEST_CASE("an associative scan is the same in any parts", "[associative_scan]") {
   for (const auto& s :
-       {Sizes{1, 0, 3, 1}, Sizes{1, 9, 3, 1}, Sizes{1, 1100000, 1, 1}, Sizes{1, 130001, 5, 2},
-        Sizes{3, 50000, 16, 1}, Sizes{2, 3000, 70, 2}, Sizes{1, 5000, 33, 3}}) {
+       {Sizes{1, 0, 3, 1}, Sizes{1, 9, 3, 1}, Sizes{1, 11000, 1, 1}, Sizes{1, 1301, 5, 2},
+        Sizes{3, 500, 16, 1}, Sizes{2, 300, 70, 2}, Sizes{1, 50, 33, 3}}) {
     INFO("batch=" << s.batch << " time=" << s.time << " lanes=" << s.lanes);
     const Result want = run_scan(s, 1);
     CHECK(want.reduced == 0);
@@ -134,13 +134,13 @@ TEST_CASE("an associative scan is the same in any parts", "[associative_scan]") 
 }
 
 TEST_CASE("a scan cuts time if its lanes are too few for the threads", "[associative_scan]") {
-  CHECK(run_scan({1, 100000, 16, 1}, 2).reduced == 1);
-  CHECK(run_scan({1, 200000, 16, 1}, 4).reduced == 3);
-  CHECK(run_scan({1, 100000, 32, 1}, 4).reduced == 2);
-  CHECK(run_scan({1, 200000, 16, 1}, 4, /*cuts_time=*/false).reduced == 0);
-  CHECK(run_scan({1, 100000, 64, 1}, 4).reduced == 0);  // each thread has lanes
-  CHECK(run_scan({4, 100000, 16, 1}, 4).reduced == 0);  // or items
-  CHECK(run_scan({1, 10000, 16, 1}, 4).reduced == 0);   // not worth it
+  CHECK(run_scan({1, 1000, 16, 1}, 2).reduced == 1);
+  CHECK(run_scan({1, 2000, 16, 1}, 4).reduced == 3);
+  CHECK(run_scan({1, 1000, 32, 1}, 4).reduced == 2);
+  CHECK(run_scan({1, 2000, 16, 1}, 4, /*cuts_time=*/false).reduced == 0);
+  CHECK(run_scan({1, 1000, 64, 1}, 4).reduced == 0);  // each thread has lanes
+  CHECK(run_scan({4, 1000, 16, 1}, 4).reduced == 0);  // or items
+  CHECK(run_scan({1, 100, 16, 1}, 4).reduced == 0);   // not worth it
 }
 
 }  // namespace
