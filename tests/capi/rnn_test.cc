@@ -5,6 +5,7 @@
 #include <cstring>
 #include <random>
 
+#include "cli/compare.h"
 #include "cli/runner.h"
 #include "support/models.h"
 
@@ -56,6 +57,35 @@ TEST_CASE("invalid steps leave an RNN's carry alone, wherever they are", "[rnn]"
         CHECK(got[static_cast<size_t>(places[i] * 3 + c)] == want[static_cast<size_t>(i * 3 + c)]);
     }
     CHECK(std::memcmp(out_mask, some, 6) == 0);
+  }
+}
+
+TEST_CASE("a cell runs at every place of the axes before the last", "[rnn]") {
+  constexpr int64_t kTime = 7, kPlaces = 3, kChannels = 4;
+  for (const char* cell : {"SimpleCell", "LSTMCell", "GRUCell", "MGUCell"}) {
+    INFO(cell);
+    const cli::Layer layer = make_model(
+        std::string(R"({"type":"RNN","cell":{"features":2,"type":")") + cell + "\"}}", kChannels);
+    std::mt19937 rng(1);
+    const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, kTime, kPlaces, kChannels}, rng),
+                           {}};
+    const Tensor got = cli::apply(layer.get(), input);
+    CHECK(got.dims == std::vector<int64_t>{1, kTime, kPlaces, 2});
+    const Tensor stepped = cli::Stepper(layer.get(), input).run_all();
+    CHECK(cli::compare_sequences(stepped, got, {}).reason == "");
+    for (int64_t place = 0; place < kPlaces; ++place) {
+      cli::Input one{cli::random_sequence(SL_FLOAT32, {1, kTime, kChannels}, rng), {}};
+      one.x.mask = input.x.mask;
+      for (int64_t i = 0; i < kTime * kChannels; ++i) {
+        const int64_t step = i / kChannels;
+        one.x.set(i, input.x.at((step * kPlaces + place) * kChannels + i % kChannels));
+      }
+      const Tensor want = cli::apply(layer.get(), one);
+      for (int64_t i = 0; i < kTime * 2; ++i) {
+        const auto at = got.at((i / 2 * kPlaces + place) * 2 + i % 2);
+        CHECK(at.real() == Approx(want.at(i).real()).margin(1e-6));
+      }
+    }
   }
 }
 

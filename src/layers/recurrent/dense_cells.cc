@@ -92,14 +92,16 @@ class DenseCell final : public Cell {
   }
 
   ChannelSpec output_spec(const ChannelSpec& input, const std::string& layer) const override {
-    if (input.shape != Shape{input_.inputs()}) {
-      fail(Code::kShape, "RNN \"{}\": expected channels [{}], got {}", layer, input_.inputs(),
+    if (input.shape.rank() == 0 || input.shape.back() != input_.inputs()) {
+      fail(Code::kShape, "RNN \"{}\": expected channels [..., {}], got {}", layer, input_.inputs(),
            to_string(input.shape));
     }
     const DType compute = fields_.compute(input.dtype);
     if (!is_float(compute) || input.dtype == DType::kComplex64)
       fail(Code::kShape, "RNN \"{}\": cannot compute on {}", layer, name_of(input.dtype));
-    return {promote_inexact(compute, fields_.param_dtype), {fields_.features}};
+    Shape shape = input.shape;
+    shape.back() = fields_.features;
+    return {promote_inexact(compute, fields_.param_dtype), shape};
   }
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, {input_.inputs()}};
@@ -108,15 +110,18 @@ class DenseCell final : public Cell {
   DType compute(DType input) const override { return fields_.compute(input); }
   float first_carry() const override { return fields_.first_carry; }
   float zoneout() const override { return fields_.zoneout; }
-  int64_t projection_size(const Shape&) const override { return gates_ * fields_.features; }
-  int64_t scratch_size(const Shape&, int64_t rows) const override {
-    return rows * (gates_ + 1) * fields_.features;
+  int64_t projection_size(const Shape& input) const override {
+    return cells_of(input) * gates_ * fields_.features;
+  }
+  int64_t scratch_size(const Shape& input, int64_t rows) const override {
+    return rows * cells_of(input) * (gates_ + 1) * fields_.features;
   }
 
   void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
                ops::Units some, float*, float* z) const override {
     const DType dtype = compute(input.dtype);
     const int64_t size = gates_ * fields_.features;
+    one_cell_a_row(input.shape, rows, some);
     // Of the sum of both biases nothing is rounded in float32; a GRU's or MGU's stay apart.
     const std::vector<float>& bias =
         fields_.kind == Kind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
@@ -124,12 +129,13 @@ class DenseCell final : public Cell {
   }
 
   bool has_parts(const ChannelSpec& input) const override {
-    return compute(input.dtype) == DType::kFloat32 && late_.empty();
+    return compute(input.dtype) == DType::kFloat32 && late_.empty() && cells_of(input.shape) == 1;
   }
 
   void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, ops::Units some,
                float* c, const float* h, float* next_h, float* scratch) const override {
     const DType dtype = compute(input.dtype);
+    one_cell_a_row(input.shape, rows, some);
     if (is_plain(dtype)) {
       advance_plain(run, z, rows, some, c, h, next_h, scratch);
       return;
@@ -158,6 +164,16 @@ class DenseCell final : public Cell {
   }
 
  private:
+  // How many cells side by side a row has: one for each place of the axes before the last.
+  int64_t cells_of(const Shape& input) const { return input.size() / input_.inputs(); }
+  // Rows of some units of those: all of each, if there are many.
+  void one_cell_a_row(const Shape& input, int64_t& rows, ops::Units& some) const {
+    const int64_t cells = cells_of(input);
+    if (cells == 1) return;
+    rows *= cells;
+    some = {0, fields_.features};
+  }
+
   // How many units, and what they are computed in.
   struct Part {
     int64_t count;
