@@ -308,32 +308,44 @@ class Worker {
     if (total_[row] != 0) {
       kernels::binary_scalar(Binary::kMultiply, context, 1 / total_[row], context, width_);
     } else if (a_.nothing_seen == NothingSeen::kMeanOfValues && *y_.mask_at(b_, query_of(row))) {
-      mean_of_values(context);
+      mean_of_values(query_of(row), context);
     }
     convert(context, DType::kFloat32, output(row), y_.dtype, a_.heads.units);
   }
 
-  // A softmax of equally low scores weighs all values alike.
-  void mean_of_values(float* context) const {
+  // A softmax of equally low scores weighs all values alike; those outside of a source are zeros.
+  void mean_of_values(int64_t query, float* context) const {
     std::fill_n(context, width_, 0.0f);
-    const int64_t count = all_keys();
+    int64_t count = 0;
+    for (const AttentionSource& source : a_.sources) {
+      const KeyRange keys = scored_keys(source, query);
+      count += keys.end - keys.begin;
+    }
     for (const AttentionSource& source : a_.sources) {
       const float* v = source.values + item_ * source.pitch;
-      for (int64_t j = 0; j < source.count; ++j) {
+      const KeyRange keys = scored_keys(source, query);
+      for (int64_t j = std::max<int64_t>(0, keys.begin); j < std::min(keys.end, source.count);
+           ++j) {
         kernels::axpy(1 / static_cast<float>(count), v + j * source.stride, context, width_);
       }
     }
   }
-  int64_t all_keys() const {
-    int64_t count = 0;
-    for (const AttentionSource& source : a_.sources) count += source.count;
-    return count;
+  // Those that the softmax goes over, seen or not: with blocks, all that any query of one sees.
+  static KeyRange scored_keys(const AttentionSource& source, int64_t query) {
+    const Probabilities& row = source.probabilities;
+    if (row.block == 0) return {0, source.count};
+    return {first_key(row, query), first_key(row, query) + row.columns};
   }
 
   void zero_outputs() const {
     const auto bytes = static_cast<size_t>(a_.heads.units) * size_of(y_.dtype);
     for (int64_t r = 0; r < rows_; ++r) std::memset(output(r), 0, bytes);
     for (const AttentionSource& source : a_.sources) clear(source.probabilities);
+  }
+
+  // Of a row's first column after the sinks.
+  static int64_t first_key(const Probabilities& row, int64_t query) {
+    return row.first + (row.block ? query / row.block * row.block : 0);
   }
 
   // Probabilities: the scores again, now that their largest and total are known.
@@ -401,9 +413,7 @@ class Worker {
       for (int64_t j = 0; sees && j < count; ++j) {
         if (!sees[j]) scores[j] = 0;
       }
-      const int64_t query = query_of(r);
-      const int64_t first = to.first + (to.block ? query / to.block * to.block : 0);
-      const int64_t column = sinks(a_) + seen.begin - first;
+      const int64_t column = sinks(a_) + seen.begin - first_key(to, query_of(r));
       convert(scores, DType::kFloat32,
               probabilities(to, r) + static_cast<size_t>(column) * size_of(to.dtype), to.dtype,
               count);

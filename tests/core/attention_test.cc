@@ -269,5 +269,41 @@ TEST_CASE("attention over two sources is attention over both together", "[attent
   }
 }
 
+TEST_CASE("a query that sees nothing takes the mean of its block's window", "[attention]") {
+  const Parallel one;
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  Run run(Mode::kLayer, workspace, one, Constants());
+  constexpr int64_t kSteps = 6;
+  const Heads heads{1, 1, 1};
+  const auto size = static_cast<size_t>(kSteps * heads.width());
+  const std::vector<float> queries(size), keys(size);
+  std::vector<float> values(size);
+  for (size_t t = 0; t < kSteps; ++t)
+    values[t * static_cast<size_t>(heads.width())] = static_cast<float>(t + 1);
+  const std::vector<uint8_t> valid = {0, 1, 1, 1, 0, 0};
+  AttentionSource source;
+  source.keys = keys.data();
+  source.values = values.data();
+  source.stride = heads.width();
+  source.pitch = source.stride * kSteps;
+  source.valid = valid.data();
+  source.valid_pitch = source.count = kSteps;
+  source.horizon = {0, 0, 1, 0};  // each query sees the key at its own place
+  // The windows of blocks of 2 steps, with the step before and the step after.
+  source.probabilities = {nullptr, DType::kFloat32, 4, -1, 2};
+  Attention attention;
+  attention.heads = heads;
+  attention.queries = queries.data();
+  attention.nothing_seen = NothingSeen::kMeanOfValues;
+  attention.sources = {&source, 1};
+  const Sequence y = run.output({DType::kFloat32, {1, 1}}, 1, kSteps);
+  std::fill_n(y.mask, kSteps, uint8_t{1});
+  attention.apply(run, y);
+  CHECK(y.floats()[0] == Approx((1 + 2 + 3) / 4.0));  // a place before the source counts as zero
+  for (int t = 1; t < 4; ++t) CHECK(y.floats()[t] == Approx(t + 1));
+  for (int t = 4; t < 6; ++t) CHECK(y.floats()[t] == Approx((4 + 5 + 6) / 4.0));
+}
+
 }  // namespace
 }  // namespace sl::ops
