@@ -197,12 +197,13 @@ Comparison check_prefix(const Case& c, int64_t blocks) {
   return compare_sequences(loaded.run(blocks, end), whole.run(blocks, end), c.tolerance);
 }
 
-int64_t blocks_of(const Case& c) { return Stepper(c.layer, c.input).num_steps(); }
-
 void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
   Tensor y_step;
+  int64_t blocks = 0;
   checker.run("layer = step", [&] {
-    y_step = Stepper(c.layer, c.input).run_all();
+    Stepper stepper(c.layer, c.input);
+    blocks = stepper.num_steps();
+    y_step = stepper.run_all();
     return compare_sequences(y_step, y, c.tolerance);
   });
   if (y_step.dims.empty()) return;  // steps do not run at all: said once
@@ -220,8 +221,7 @@ void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
     checker.run("step batching invariance",
                 [&] { return run_and_compare(c, pad_with_garbage_items(c), y_step, true, 1); });
   }
-  checker.run("layer-wise prefix, then steps",
-              [&] { return check_prefix(c, (blocks_of(c) + 1) / 2); });
+  checker.run("layer-wise prefix, then steps", [&] { return check_prefix(c, (blocks + 1) / 2); });
   const bool emits = !make_emits(c.layer, SL_LAYER_WISE, c.input.x, c.input.constants).empty();
   if (emits) checker.run("step emits", [&] { return check_step_emits(c, y_step); });
   for (const StateCheck& test : state_checks()) {
@@ -320,7 +320,7 @@ Report check_contract(const Case& c) {
 
 Report check_prefixes(const Case& c) {
   return report_of([&](Report&, Checker& checker) {
-    const int64_t blocks = can_step(c) ? blocks_of(c) : 0;
+    const int64_t blocks = can_step(c) ? Stepper(c.layer, c.input).num_steps() : 0;
     for (int64_t i = 1; i <= blocks; ++i) {
       checker.run("layer-wise prefix of " + std::to_string(i) + " blocks, then steps",
                   [&] { return check_prefix(c, i); });

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 
+#include "kernels/state_space.h"
 #include "ops/elementwise.h"
 
 namespace sl::ops {
@@ -73,7 +74,8 @@ class Scan {
     std::copy_n(end, size, state);
     for (int64_t i = 1; i < ends; ++i) {
       for (int64_t b = 0; b < shape_.batch; ++b) {
-        recurrence_.carry(state_of(decay, i, b), state_of(end, i, b), state_of(state, 0, b));
+        recurrence_.carry(state_of(decay, i, b), item_size(), state_of(end, i, b),
+                          state_of(state, 0, b));
       }
     }
     each(1, cuts_.time, [&](const ScanPart& part, int64_t i, float* scratch) {
@@ -121,6 +123,10 @@ class Scan {
 };
 
 }  // namespace
+
+void LinearRecurrence::carry(const float* decay, int64_t size, float* end, float* state) const {
+  kernels::varying_scan(decay, end, size, 0, size, 1, end, state);
+}
 
 void associative_scan(Run& run, const ScanShape& shape, const LinearRecurrence& recurrence,
                       float* state) {

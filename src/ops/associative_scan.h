@@ -29,8 +29,9 @@ class LinearRecurrence {
   // What the part makes of a state of zeros, without output; `decay`, [planes, lanes] too, is by
   // what it multiplies a state.
   virtual void reduce(const ScanPart& part, float* state, float* decay, float* scratch) const = 0;
-  // state = decay state + end, and so is `end`; each is an item's.
-  virtual void carry(const float* decay, float* end, float* state) const = 0;
+  // state = decay state + end, and so is `end`; each is an item's, of `size` numbers. Of real ones
+  // unless overridden.
+  virtual void carry(const float* decay, int64_t size, float* end, float* state) const;
 
  protected:
   ~LinearRecurrence() = default;

@@ -55,9 +55,6 @@ class Integers final : public LinearRecurrence {
       decay[i] *= a_[at];
     });
   }
-  void carry(const float* decay, float* end, float* state) const override {
-    for (int64_t i = 0; i < sizes_.row(); ++i) state[i] = end[i] += decay[i] * state[i];
-  }
 
   const std::vector<float>& output() const { return h_; }
   int64_t reduced() const { return reduced_; }

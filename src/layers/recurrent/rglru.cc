@@ -149,9 +149,6 @@ class Rglru final : public Layer {
       kernels::varying_reduce(a_ + row(part), v_ + row(part), width_, part.first, part.last,
                               part.steps(), state, decay);
     }
-    void carry(const float* decay, float* end, float* state) const override {
-      kernels::varying_scan(decay, end, width_, 0, width_, 1, end, state);
-    }
 
    private:
     int64_t row(const ops::ScanPart& part) const {

@@ -5,7 +5,6 @@
 
 #include "core/ring.h"
 #include "kernels/depthwise.h"
-#include "kernels/state_space.h"
 #include "layers/builder.h"
 #include "ops/associative_scan.h"
 #include "ops/elementwise.h"
@@ -218,10 +217,6 @@ class Mamba final : public Layer {
       for (int64_t n = 0; n < layer_.fields_.d_state; ++n) {
         factors(part, n, sum, decay + n * layer_.inner_ + part.first);
       }
-    }
-    void carry(const float* decay, float* end, float* state) const override {
-      const int64_t size = layer_.fields_.d_state * layer_.inner_;
-      kernels::varying_scan(decay, end, size, 0, size, 1, end, state);
     }
 
    private:

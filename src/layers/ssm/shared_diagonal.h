@@ -74,7 +74,7 @@ class SharedDiagonal : public StateSpaceLayer {
         decay[n_ + i] = static_cast<float>(power.imag());
       }
     }
-    void carry(const float* decay, float* end, float* state) const override {
+    void carry(const float* decay, int64_t, float* end, float* state) const override {
       kernels::diagonal_scan(decay, n_, 0, n_, 1, end, state);
     }
 
