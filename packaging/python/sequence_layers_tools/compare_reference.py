@@ -69,19 +69,6 @@ def _reference(source: pathlib.Path, out: pathlib.Path, steps: int) -> None:
     print(f'the reference: peak memory {_peak()}')
 
 
-def _stream(layer: library.Layer, x: np.ndarray) -> np.ndarray:
-    """Streamed output without its latency, fed zeros that are not valid past the end."""
-    block = layer.block_size
-    padding = layer.input_latency + -(x.shape[1] + layer.input_latency) % block
-    tail = np.zeros((1, padding, *x.shape[2:]), x.dtype)
-    padded = np.concatenate([x, tail], axis=1)
-    mask = np.arange(padded.shape[1])[np.newaxis] < x.shape[1]
-    state = layer.new_state()
-    starts = range(0, padded.shape[1], block)
-    out = [state.step(padded[:, t : t + block], mask[:, t : t + block])[0] for t in starts]
-    return np.concatenate(out, axis=1)[:, layer.output_latency :]
-
-
 def compare(source: pathlib.Path, model: pathlib.Path, steps: int, tolerance: float) -> int:
     recorded = json.loads((source / 'weights.json').read_text())
     x = random_input(recorded, steps)
@@ -89,7 +76,7 @@ def compare(source: pathlib.Path, model: pathlib.Path, steps: int, tolerance: fl
     layer = library.Layer.open(model)
     runs = {'layer-wise': lambda: layer.apply(x)[0]}
     if layer.supports_step:
-        runs['streamed'] = lambda: _stream(layer, x)
+        runs['streamed'] = lambda: layer.stream(x)[0]
     result = 0
     for name, run in runs.items():
         start = time.perf_counter()

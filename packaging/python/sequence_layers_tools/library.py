@@ -10,6 +10,9 @@
 Constants, where a model reads some, go by name: a sequence is an array [batch, time, ...] or such a
 pair of values and mask, what is no sequence an `Array`.
 
+Arrays are of the library's dtypes: others, such as float64, are a TypeError. Arrays of the other byte
+order, unaligned ones, and views with negative or zero strides are copied.
+
 The library is the one that the environment variable SEQUENCE_LAYERS_LIBRARY names, or else the
 installed one.
 """
@@ -19,17 +22,19 @@ import dataclasses
 import functools
 import os
 import pathlib
-from collections.abc import Mapping
+import threading
+from collections.abc import Callable, Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
 
-_MAX_RANK = 10
+from sequence_layers_tools import arrays, streaming
+
+_MAX_RANK = arrays.MAX_RANK
 _MAX_CHANNEL_RANK = 8
+_MAX_PATH = 4096
 _LAYER_WISE, _STEP_WISE = 0, 1
-# In order of the values of sl_dtype. bfloat16 has no numpy type.
-_DTYPES = ('float32', 'int32', 'bool', 'complex64', None, 'float16', 'int8')
 
 _Status = ctypes.c_int32
 _Handle = ctypes.c_void_p
@@ -71,6 +76,20 @@ class _Constant(ctypes.Structure):
     _fields_ = [
         ('name', ctypes.c_char_p),
         ('value', _Sequence),
+    ]
+
+
+class _ConstantInfo(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('kind', ctypes.c_int32),
+        ('name', ctypes.c_char_p),
+        ('layer', ctypes.c_char_p),
+        ('required', ctypes.c_int32),
+        ('streamed', ctypes.c_int32),
+        ('dtype', ctypes.c_int32),
+        ('rank', ctypes.c_int32),
+        ('dims', ctypes.c_int64 * _MAX_CHANNEL_RANK),
     ]
 
 
@@ -143,11 +162,18 @@ _FUNCTIONS = {
     'sl_layer_output_shape': (
         _Handle, ctypes.c_int32, _P(_Sequence), _P(_RunOptions), _P(_Sequence),
     ),
+    'sl_layer_constant_info': (_Handle, _I64, _P(_ConstantInfo)),
+    'sl_layer_emit_count': (_Handle, _P(_ChannelSpec), ctypes.c_void_p, _I64, _P(_I64)),
+    'sl_layer_emit_shape': (
+        _Handle, ctypes.c_int32, _P(_Sequence), _P(_RunOptions), _I64, ctypes.c_char_p,
+        ctypes.c_size_t, _P(_Sequence),
+    ),
     'sl_layer_apply': (_Handle, _P(_Sequence), _P(_Sequence), _P(_RunOptions)),
     'sl_layer_step': (_Handle, _Handle, _P(_Sequence), _P(_Sequence), _P(_RunOptions)),
     'sl_state_alloc': (_Handle, _P(_StateOptions), _P(_Handle)),
     'sl_state_reset': (_Handle,),
     'sl_state_copy': (_Handle, _Handle),
+    'sl_state_tensor': (_Handle, _I64, _P(ctypes.c_char_p), _P(_Sequence)),
     'sl_decoder_create': (_Handle, _P(_DecoderOptions), _P(_Handle)),
     'sl_decoder_log_prob': (_Handle, _P(_Sequence), _P(_Sequence), _P(_RunOptions)),
     'sl_decoder_prefill': (_Handle, _P(_Sequence), _P(_RunOptions)),
@@ -178,6 +204,9 @@ def load() -> ctypes.CDLL:
     for name in ('sl_layer_free', 'sl_state_free', 'sl_decoder_free'):
         getattr(library, name).argtypes = (_Handle,)
         getattr(library, name).restype = None
+    for name in ('sl_layer_constant_count', 'sl_state_tensor_count'):
+        getattr(library, name).argtypes = (_Handle,)
+        getattr(library, name).restype = _I64
     return library
 
 
@@ -192,34 +221,89 @@ def _call(name: str, *arguments) -> None:
         raise SequenceLayersError(status, error.message.decode('utf-8', 'replace'))
 
 
-def _view(values: np.ndarray, mask: np.ndarray | None) -> _Sequence:
-    """Borrows the arrays: the caller keeps them alive."""
+class _Resource:
+    """A handle of the library, freed after everything that was made of it.
+
+    Counted apart from Python's own references: in what the garbage collector takes down at once, a
+    layer may come before its states. The counting function is kept, as modules are gone at exit.
+    """
+
+    # One for all, as a collection may run a release within another.
+    _lock = threading.RLock()
+
+    def __init__(
+        self,
+        handle: ctypes.c_void_p,
+        free: Callable[[ctypes.c_void_p], None],
+        parent: '_Resource | None' = None,
+    ):
+        self._handle, self._free, self._parent, self._users = handle, free, parent, 1
+        if parent is not None:
+            with self._lock:
+                parent._users += 1
+
+    def __del__(self):
+        self._release()
+
+    def _release(self) -> None:
+        with self._lock:
+            self._users -= 1
+            unused = self._users == 0
+        if unused:
+            self._free(self._handle)
+            if self._parent is not None:
+                self._parent._release()
+
+
+def _view(values: Any, mask: Any = None, *, what: str = 'the input') -> _Sequence:
+    """A view for the library to read, which keeps the arrays in `arrays`: them or copies."""
+    values = arrays.readable(values, what)
+    mask = None if mask is None else arrays.readable_mask(mask, values.shape)
+    return _borrow(values, mask)
+
+
+def _borrow(values: np.ndarray, mask: np.ndarray | None) -> _Sequence:
+    """A view of arrays that the library can read, or write, where they lie."""
     sequence = _sized(_Sequence)
-    if values.dtype.name not in _DTYPES:
-        raise TypeError(f'{values.dtype.name} is not a dtype of the library: {_DTYPES}')
-    sequence.dtype = _DTYPES.index(values.dtype.name)
+    sequence.arrays = values, mask
+    sequence.dtype = arrays.dtype_index(values.dtype)
     sequence.rank = values.ndim
     sequence.dims[: values.ndim] = values.shape
     sequence.strides[: values.ndim] = values.strides
     sequence.data = values.ctypes.data
     if mask is not None:
-        if mask.dtype.itemsize != 1 or mask.shape != values.shape[:2]:
-            raise TypeError(
-                f'a mask is a bool array {values.shape[:2]}, not {mask.dtype} {mask.shape}'
-            )
         sequence.mask = mask.ctypes.data
         sequence.mask_strides[:] = mask.strides
     return sequence
 
 
-@dataclasses.dataclass(frozen=True)
-class Array:
-    """A constant that is no sequence: [batch, ...]."""
+def _new_output(shape: _Sequence) -> _Sequence:
+    """Room for an output of that dtype and those dims, with a mask."""
+    values = np.empty(shape.dims[: shape.rank], arrays.numpy_dtype(shape.dtype))
+    return _borrow(values, np.empty(values.shape[:2], np.bool_))
 
-    values: np.ndarray
+
+def _channel_spec(channel_shape: tuple[int, ...], dtype: Any) -> _ChannelSpec:
+    spec = _sized(_ChannelSpec)
+    spec.dtype = arrays.dtype_index(dtype)
+    if len(channel_shape) > _MAX_CHANNEL_RANK:
+        raise TypeError(f'{len(channel_shape)} channel dimensions, {_MAX_CHANNEL_RANK} at most')
+    spec.rank = len(channel_shape)
+    spec.dims[: spec.rank] = channel_shape
+    return spec
 
 
+Array = arrays.Array
 Constants = Mapping[str, Any]
+
+
+def _constant_view(name: str, value: Any) -> _Sequence:
+    what = f'the constant {name!r}'
+    if isinstance(value, Array):
+        view = _view(value.values, what=what)
+        view.is_array = 1
+        return view
+    return _view(*value, what=what) if isinstance(value, tuple) else _view(value, what=what)
 
 
 class _Options:
@@ -227,14 +311,11 @@ class _Options:
 
     def __init__(self, constants: Constants | None, state: ctypes.c_void_p | None = None):
         self.constants = constants or {}
+        self._sequences = [_constant_view(*item) for item in self.constants.items()]
         self.views = (_Constant * len(self.constants))()
-        for view, (name, value) in zip(self.views, self.constants.items(), strict=True):
+        for view, name, value in zip(self.views, self.constants, self._sequences, strict=True):
             view.name = name.encode()
-            if isinstance(value, Array):
-                view.value = _view(value.values, None)
-                view.value.is_array = 1
-            else:
-                view.value = _view(*value) if isinstance(value, tuple) else _view(value, None)
+            view.value = value
         self.run = _sized(_RunOptions)
         self.put(self.run)
         self.run.state = state
@@ -244,10 +325,27 @@ class _Options:
         options.num_constants = len(self.views)
 
 
+Emits = dict[str, tuple[np.ndarray, np.ndarray]]
+
+
+@dataclasses.dataclass(frozen=True)
+class ConstantInfo:
+    """A constant that a model reads: what is not known is None, or -1 in a shape."""
+
+    name: str
+    layer: str  # the path of the first layer that reads it
+    kind: str  # 'sequence', 'array', or 'any' of them
+    required: bool
+    streamed: bool  # a stream takes it block by block along with x
+    dtype: str | None
+    shape: tuple[int, ...] | None  # without batch and, of a sequence, time
+
+
 class Layer:
     """A model: immutable, shared by any number of states and threads."""
 
     def __init__(self, handle: ctypes.c_void_p):
+        self._resource = _Resource(handle, load().sl_layer_free)
         self._handle = handle
 
     @classmethod
@@ -261,9 +359,6 @@ class Layer:
         path = os.fsencode(directory)
         _call('sl_layer_open', path, ctypes.byref(options), ctypes.byref(handle))
         return cls(handle)
-
-    def __del__(self):
-        load().sl_layer_free(self._handle)
 
     def _integers(self, name: str, count: int = 1) -> list[int]:
         values = [_I64() for _ in range(count)]
@@ -297,11 +392,29 @@ class Layer:
         """Channel shape and dtype that the model says it takes."""
         spec = _sized(_ChannelSpec)
         _call('sl_layer_input_spec', self._handle, ctypes.byref(spec))
-        return tuple(spec.dims[: spec.rank]), _DTYPES[spec.dtype]
+        return tuple(spec.dims[: spec.rank]), arrays.DTYPES[spec.dtype]
 
-    def _output_like(
-        self, mode: int, x: _Sequence, options: _Options
-    ) -> tuple[np.ndarray, np.ndarray, _Sequence]:
+    @property
+    def constants(self) -> list[ConstantInfo]:
+        """The constants that the model reads."""
+        infos = []
+        for index in range(load().sl_layer_constant_count(self._handle)):
+            info = _sized(_ConstantInfo)
+            _call('sl_layer_constant_info', self._handle, index, ctypes.byref(info))
+            infos.append(
+                ConstantInfo(
+                    name=info.name.decode(),
+                    layer=info.layer.decode(),
+                    kind=('any', 'sequence', 'array')[info.kind],
+                    required=info.required != 0,
+                    streamed=info.streamed != 0,
+                    dtype=arrays.DTYPES[info.dtype] if info.dtype >= 0 else None,
+                    shape=tuple(info.dims[: info.rank]) if info.rank >= 0 else None,
+                )
+            )
+        return infos
+
+    def _output_like(self, mode: int, x: _Sequence, options: _Options) -> _Sequence:
         shape = _sized(_Sequence)
         _call(
             'sl_layer_output_shape',
@@ -311,11 +424,72 @@ class Layer:
             ctypes.byref(options.run),
             ctypes.byref(shape),
         )
-        if _DTYPES[shape.dtype] is None:
-            raise TypeError('the output is bfloat16, which numpy lacks')
-        values = np.empty(shape.dims[: shape.rank], _DTYPES[shape.dtype])
-        mask = np.empty(values.shape[:2], np.bool_)
-        return values, mask, _view(values, mask)
+        return _new_output(shape)
+
+    def output_shape(
+        self, values: np.ndarray, *, constants: Constants | None = None
+    ) -> tuple[int, ...]:
+        """The shape [batch, time, ...] of what `apply` makes of such an input."""
+        return self._output_like(_LAYER_WISE, _view(values), _Options(constants)).arrays[0].shape
+
+    def _emit_shapes(
+        self, mode: int, x: _Sequence, options: _Options, state: ctypes.c_void_p | None
+    ) -> dict[str, _Sequence]:
+        spec = _channel_spec(tuple(x.dims[2 : x.rank]), arrays.DTYPES[x.dtype])
+        count, run = _I64(), _sized(_RunOptions)
+        options.put(run)
+        run.state = state
+        constants = run.constants, run.num_constants
+        _call(
+            'sl_layer_emit_count', self._handle, ctypes.byref(spec), *constants, ctypes.byref(count)
+        )
+        shapes, path = {}, ctypes.create_string_buffer(_MAX_PATH)
+        for index in range(count.value):
+            shape = _sized(_Sequence)
+            _call(
+                'sl_layer_emit_shape',
+                self._handle,
+                mode,
+                ctypes.byref(x),
+                ctypes.byref(run),
+                index,
+                path,
+                _MAX_PATH,
+                ctypes.byref(shape),
+            )
+            shapes[path.value.decode()] = shape
+        return shapes
+
+    def emit_specs(
+        self,
+        values: np.ndarray,
+        *,
+        constants: Constants | None = None,
+        state: 'State | None' = None,
+    ) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape [batch, time, ...] and dtype of each emit, by path, for such an input.
+
+        With a state they are those of its next step.
+        """
+        handle = state._handle if state is not None else None
+        mode = _LAYER_WISE if state is None else _STEP_WISE
+        options = _Options(constants if constants or state is None else state.constants)
+        shapes = self._emit_shapes(mode, _view(values), options, handle)
+        return {
+            path: (tuple(shape.dims[: shape.rank]), arrays.DTYPES[shape.dtype])
+            for path, shape in shapes.items()
+        }
+
+    def _put_emits(
+        self, mode: int, x: _Sequence, options: _Options, state: ctypes.c_void_p | None
+    ) -> Emits:
+        """Has the next call with these options write the emits into the arrays returned."""
+        shapes = self._emit_shapes(mode, x, options, state)
+        sequences = [_new_output(shape) for shape in shapes.values()]
+        options.emits = (_Sequence * len(sequences))(*sequences)
+        options.run.emits = ctypes.cast(options.emits, ctypes.c_void_p)
+        options.run.num_emits = len(sequences)
+        return {path: s.arrays for path, s in zip(shapes, sequences, strict=True)}
 
     def apply(
         self,
@@ -330,15 +504,41 @@ class Layer:
         With a state the sequence, of a multiple of the block size, goes on in that stream: it gives
         what steps would, and leaves the state where they would.
         """
+        y, _ = self._apply(values, mask, constants, state, with_emits=False)
+        return y
+
+    def apply_with_emits(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
+        state: 'State | None' = None,
+    ) -> tuple[np.ndarray, np.ndarray, Emits]:
+        """As `apply`; also the auxiliary outputs, values and mask by path."""
+        y, emits = self._apply(values, mask, constants, state, with_emits=True)
+        return *y, emits
+
+    def _apply(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None,
+        constants: Constants | None,
+        state: 'State | None',
+        *,
+        with_emits: bool,
+    ) -> tuple[tuple[np.ndarray, np.ndarray], Emits]:
         x = _view(values, mask)
         if state is not None and constants is None:
             constants = state.constants
-        options = _Options(constants, state._handle if state is not None else None)
+        handle = state._handle if state is not None else None
+        options = _Options(constants, handle)
         mode = _LAYER_WISE if state is None else _STEP_WISE
-        y_values, y_mask, y = self._output_like(mode, x, options)
+        y = self._output_like(mode, x, options)
+        emits = self._put_emits(mode, x, options, handle) if with_emits else {}
         run = ctypes.byref(options.run)
         _call('sl_layer_apply', self._handle, ctypes.byref(x), ctypes.byref(y), run)
-        return y_values, y_mask
+        return y.arrays, emits
 
     def applier(self, values: np.ndarray, mask: np.ndarray | None = None) -> 'Applier':
         """A way to run those same arrays again and again without making anything."""
@@ -363,25 +563,52 @@ class Layer:
         """Streams of tokens at their start; `options` as of `Decoder`."""
         return Decoder(self, batch, **options)
 
-    def stream(self, samples: np.ndarray) -> np.ndarray:
-        """What steps of one block make of float32 numbers [time], whole blocks, latency included."""
-        stepper = self.new_state(channel_shape=()).stepper(self.block_size)
-        out = []
-        for block in np.ascontiguousarray(samples, np.float32).reshape(-1, self.block_size):
-            stepper.step(block.ctypes.data)
-            out.append(stepper.output[0].copy())
-        return np.concatenate(out)
+    def stream(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        steps: int = 0,
+        constants: Constants | None = None,
+    ) -> Any:
+        """What `apply` makes of a whole sequence, made step by step.
+
+        Blocks of `steps` input steps (0: one block of the model) run through a new stream; invalid
+        steps fill the last one and bring out what the latency holds back, and the latency is dropped.
+
+        Args:
+          values: [batch, time, ...]; or [time], one stream of scalars.
+          mask: [batch, time]; no mask means that every step is valid.
+          steps: A multiple of the block size.
+          constants: As `apply` takes them, of all steps.
+
+        Returns:
+          Values and mask [batch, time, ...]; of values [time] the values alone, without the batch.
+        """
+        values = arrays.readable(values)
+        if values.ndim == 1:
+            if mask is not None:
+                mask = np.asarray(mask)[np.newaxis]
+            y, _ = self.stream(values[np.newaxis], mask, steps=steps, constants=constants)
+            return y[0]
+        return streaming.run(self, values, mask, steps or self.block_size, constants or {})
 
 
 class Applier:
     """Runs a layer on an array that stays where it is: `output` holds the last run's result."""
 
     def __init__(self, layer: Layer, values: np.ndarray, mask: np.ndarray | None = None):
-        self._layer, self._values, self._valid = layer, values, mask
+        self._layer = layer
         self._x = _view(values, mask)
-        self.output, self._mask, self._y = layer._output_like(_LAYER_WISE, self._x, _Options(None))
+        # What the library cannot read where it lies is copied before each run.
+        pairs = zip(self._x.arrays, (values, mask), strict=True)
+        self._copies = [pair for pair in pairs if pair[0] is not pair[1]]
+        self._y = layer._output_like(_LAYER_WISE, self._x, _Options(None))
+        self.output = self._y.arrays[0]
 
     def run(self) -> None:
+        for copy, source in self._copies:
+            copy[...] = source
         x, y = ctypes.byref(self._x), ctypes.byref(self._y)
         _call('sl_layer_apply', self._layer._handle, x, y, None)
 
@@ -403,27 +630,42 @@ class State:
         dtype: str,
         constants: Constants | None = None,
     ):
-        self._layer = layer  # the layer must outlive its states
+        self._layer = layer
         self._handle = _Handle()
-        self._batch, self._channel_shape, self._dtype = batch, tuple(channel_shape), dtype
+        self._batch, self._channel_shape = batch, tuple(channel_shape)
         self._options = _Options(constants)
         options = _sized(_StateOptions)
         options.batch = batch
         options.max_steps = max_steps
         options.max_length = max_length
-        options.input = _sized(_ChannelSpec)
-        options.input.dtype = _DTYPES.index(dtype)
-        options.input.rank = len(channel_shape)
-        options.input.dims[: len(channel_shape)] = channel_shape
+        options.input = _channel_spec(self._channel_shape, dtype)
+        self._dtype = arrays.numpy_dtype(options.input.dtype)
         self._options.put(options)
         _call('sl_state_alloc', layer._handle, ctypes.byref(options), ctypes.byref(self._handle))
-
-    def __del__(self):
-        load().sl_state_free(self._handle)
+        self._resource = _Resource(self._handle, load().sl_state_free, layer._resource)
 
     @property
     def constants(self) -> Constants:
         return self._options.constants
+
+    @property
+    def tensors(self) -> dict[str, np.ndarray]:
+        """The state's tensors by name: views of the state itself, to read a carry or set it.
+
+        Integers are indices of the library's own, and read-only. A view keeps the state alive.
+        """
+        found = {}
+        for index in range(load().sl_state_tensor_count(self._handle)):
+            name, tensor = ctypes.c_char_p(), _sized(_Sequence)
+            _call('sl_state_tensor', self._handle, index, ctypes.byref(name), ctypes.byref(tensor))
+            shape = tuple(tensor.dims[: tensor.rank])
+            strides = tuple(tensor.strides[: tensor.rank])
+            view = arrays.at_address(
+                tensor.data, tensor.dtype, shape, strides, owner=self._resource
+            )
+            view.flags.writeable = not np.issubdtype(view.dtype, np.integer)
+            found[name.value.decode()] = view
+        return found
 
     def reset(self) -> None:
         """Back to the start of the stream."""
@@ -441,9 +683,33 @@ class State:
         constants: Constants | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Runs the next block of the stream."""
+        y, _ = self._step(values, mask, constants, with_emits=False)
+        return y
+
+    def step_with_emits(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, Emits]:
+        """As `step`; also the auxiliary outputs of the block, values and mask by path."""
+        y, emits = self._step(values, mask, constants, with_emits=True)
+        return *y, emits
+
+    def _step(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None,
+        constants: Constants | None,
+        *,
+        with_emits: bool,
+    ) -> tuple[tuple[np.ndarray, np.ndarray], Emits]:
         x = _view(values, mask)
-        options = self._options if constants is None else _Options(constants)
-        y_values, y_mask, y = self._layer._output_like(_STEP_WISE, x, options)
+        own = constants is None and not with_emits
+        options = self._options if own else _Options(self.constants if constants is None else constants)
+        y = self._layer._output_like(_STEP_WISE, x, options)
+        emits = self._layer._put_emits(_STEP_WISE, x, options, self._handle) if with_emits else {}
         _call(
             'sl_layer_step',
             self._layer._handle,
@@ -452,7 +718,7 @@ class State:
             ctypes.byref(y),
             ctypes.byref(options.run),
         )
-        return y_values, y_mask
+        return y.arrays, emits
 
     def stepper(self, steps: int) -> 'Stepper':
         """A way to run many blocks of `steps` steps, all valid, without making anything in each."""
@@ -467,11 +733,9 @@ class Stepper:
 
     def __init__(self, state: State, steps: int):
         self._state = state
-        self._input = np.zeros((state._batch, steps, *state._channel_shape), state._dtype)
-        self._x = _view(self._input, None)
-        self.output, self._mask, self._y = state._layer._output_like(
-            _STEP_WISE, self._x, state._options
-        )
+        self._x = _view(np.zeros((state._batch, steps, *state._channel_shape), state._dtype))
+        self._y = state._layer._output_like(_STEP_WISE, self._x, state._options)
+        self.output = self._y.arrays[0]
         self._error = _sized(_Error)
         self._step = load().sl_layer_step
         self._arguments = (
@@ -511,7 +775,7 @@ class Decoder:
         max_length: int = 0,
         constants: Constants | None = None,
     ):
-        self._layer = layer  # the layer must outlive its decoders
+        self._layer = layer
         self._handle = _Handle()
         self._options = _Options(constants)
         options = _sized(_DecoderOptions)
@@ -522,10 +786,8 @@ class Decoder:
         options.max_length = max_length
         self._options.put(options)
         _call('sl_decoder_create', layer._handle, ctypes.byref(options), ctypes.byref(self._handle))
+        self._resource = _Resource(self._handle, load().sl_decoder_free, layer._resource)
         self._batch = batch
-
-    def __del__(self):
-        load().sl_decoder_free(self._handle)
 
     def _options_of(self, constants: Constants | None) -> _Options:
         return self._options if constants is None else _Options(constants)
@@ -546,7 +808,7 @@ class Decoder:
         constants: Constants | None = None,
     ) -> None:
         """Goes on as if int32 tokens [batch, time] had been sampled."""
-        x = _view(tokens, mask)
+        x = _view(tokens, mask, what='tokens')
         options = self._options_of(constants)
         _call('sl_decoder_prefill', self._handle, ctypes.byref(x), ctypes.byref(options.run))
 
@@ -570,10 +832,9 @@ class Decoder:
         constants: Constants | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
         """Log probabilities of int32 tokens [batch, time] from the start on, and their mask."""
-        x = _view(tokens, mask)
-        log_probs = np.empty(tokens.shape, np.float32)
-        out_mask = np.empty(tokens.shape, np.bool_)
-        y = _view(log_probs, out_mask)
+        x = _view(tokens, mask, what='tokens')
+        shape = x.arrays[0].shape
+        y = _borrow(np.empty(shape, np.float32), np.empty(shape, np.bool_))
         options = self._options_of(constants)
         _call(
             'sl_decoder_log_prob',
@@ -582,4 +843,4 @@ class Decoder:
             ctypes.byref(y),
             ctypes.byref(options.run),
         )
-        return log_probs, out_mask
+        return y.arrays

@@ -1,8 +1,11 @@
-"""Writes a model on disk: a directory with config.json and model.safetensors."""
+"""Writes a model on disk: a directory with config.json and model.safetensors, whole or not at all."""
 
+import contextlib
 import json
 import pathlib
-from collections.abc import Mapping
+import shutil
+import tempfile
+from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
@@ -14,6 +17,41 @@ def shape(text: str) -> tuple[int, ...]:
     return () if text == 'scalar' else tuple(int(size) for size in text.split(','))
 
 
+def write_tensors(
+    path: str | pathlib.Path,
+    tensors: Mapping[str, np.ndarray],
+    metadata: Mapping[str, str] | None = None,
+) -> None:
+    """Writes a safetensors file, with the mode of any other new file; never a part of one."""
+    path = pathlib.Path(path)
+    with _folder_in(path.absolute().parent) as folder:
+        part = folder / path.name
+        # Takes its mode from the umask, which the writer below narrows to 0600.
+        part.touch()
+        mode = part.stat().st_mode
+        # safetensors writes an array's memory as it lies: a transposed view would come out wrong.
+        laid_out = {name: _plain(array) for name, array in tensors.items()}
+        save_file(laid_out, part, None if metadata is None else dict(metadata))
+        part.chmod(mode)
+        part.replace(path)
+
+
+def _plain(array: np.ndarray) -> np.ndarray:
+    """The array in C order and in the byte order of safetensors files."""
+    array = np.asarray(array)
+    return np.asarray(array, array.dtype.newbyteorder('<'), order='C')
+
+
+@contextlib.contextmanager
+def _folder_in(directory: pathlib.Path) -> Iterator[pathlib.Path]:
+    """A folder that goes again, in the file system into which its files are to move at once."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix='.writing-', dir=directory))
+    try:
+        yield folder
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+
+
 def write(
     directory: str | pathlib.Path,
     config: Mapping[str, Any],
@@ -22,8 +60,9 @@ def write(
     channel_shape: tuple[int, ...],
     dtype: str = 'float32',
     metadata: Mapping[str, str] | None = None,
+    check: Callable[[pathlib.Path], None] | None = None,
 ) -> None:
-    """Writes the model.
+    """Writes the model. After an exception the directory is as it was before.
 
     Args:
       directory: Made if it is not there.
@@ -32,11 +71,23 @@ def write(
       channel_shape: What one input step holds.
       dtype: Its dtype.
       metadata: More string entries for the weights file.
+      check: Called with a directory that holds the model, before it takes its place.
     """
-    directory = pathlib.Path(directory)
-    directory.mkdir(parents=True, exist_ok=True)
-    (directory / 'config.json').write_text(json.dumps(config, indent=2) + '\n')
+    directory = pathlib.Path(directory).absolute()
     spec = json.dumps({'channel_shape': list(channel_shape), 'dtype': dtype})
-    # safetensors writes an array's memory as it lies: a transposed view would come out wrong.
-    tensors = {name: np.ascontiguousarray(array) for name, array in weights.items()}
-    save_file(tensors, directory / 'model.safetensors', {'input': spec, **(metadata or {})})
+    there = next(path for path in (directory, *directory.parents) if path.exists())
+    if not there.is_dir():
+        raise NotADirectoryError(f'{there} is not a directory')
+    with _folder_in(there) as folder:
+        made = folder / 'model'
+        made.mkdir()
+        (made / 'config.json').write_text(json.dumps(config, indent=2) + '\n')
+        write_tensors(made / 'model.safetensors', weights, {'input': spec, **(metadata or {})})
+        if check is not None:
+            check(made)
+        if there != directory:
+            directory.parent.mkdir(parents=True, exist_ok=True)
+            made.rename(directory)
+            return
+        for file in made.iterdir():
+            file.replace(directory / file.name)

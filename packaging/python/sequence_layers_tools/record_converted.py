@@ -12,10 +12,9 @@ import pathlib
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import save_file
 
 # Before the reference, which it makes importable on Python 3.11.
-from sequence_layers_tools import convert, random_model  # isort: skip
+from sequence_layers_tools import convert, model_directory, random_model  # isort: skip
 from sequence_layers import jax as sl
 
 CHANNELS = 5
@@ -84,7 +83,7 @@ def main():
     parser.add_argument('directory', type=pathlib.Path)
     directory = parser.parse_args().directory
     convert.convert(config(), variables(), directory, channel_shape=(CHANNELS,))
-    save_file(case(), directory / 'reference.safetensors')
+    model_directory.write_tensors(directory / 'reference.safetensors', case())
 
 
 if __name__ == '__main__':

@@ -8,7 +8,8 @@ import json
 import pathlib
 
 import numpy as np
-from safetensors.numpy import save_file
+
+from sequence_layers_tools import model_directory
 
 _CHANNELS, _BATCH, _TIME = 5, 2, 70
 _CONFIGS = (
@@ -90,7 +91,7 @@ def main() -> None:
             'test_batching': True, 'test_2x_step': True, 'config': config,
         })
     (directory / 'Mamba.json').write_text(json.dumps({'type': 'Mamba', 'cases': cases}))
-    save_file(tensors, directory / 'Mamba.safetensors')
+    model_directory.write_tensors(directory / 'Mamba.safetensors', tensors)
 
 
 if __name__ == '__main__':

@@ -1,0 +1,102 @@
+"""What of numpy's arrays the library can read where they lie, and copies of what it cannot.
+
+Every array that is given to the library passes `readable` or `readable_mask`.
+"""
+
+import ctypes
+import dataclasses
+from typing import Any
+
+import numpy as np
+
+MAX_RANK = 10
+# In order of the values of sl_dtype.
+DTYPES = ('float32', 'int32', 'bool', 'complex64', 'bfloat16', 'float16', 'int8')
+
+
+@dataclasses.dataclass(frozen=True)
+class Array:
+    """A constant that is no sequence: [batch, ...]."""
+
+    values: np.ndarray
+
+
+def dtype_index(dtype: Any) -> int:
+    """The sl_dtype of a numpy dtype, whatever its byte order, or of a name."""
+    name = dtype if isinstance(dtype, str) and dtype in DTYPES else np.dtype(dtype).name
+    if name in DTYPES:
+        return DTYPES.index(name)
+    advice = {'float64': 'float32', 'int64': 'int32', 'complex128': 'complex64'}.get(name)
+    hint = f': convert it, as by .astype(np.{advice})' if advice else ''
+    raise TypeError(f'{name} is not a dtype of the library ({", ".join(DTYPES)}){hint}')
+
+
+def numpy_dtype(index: int) -> np.dtype:
+    """The numpy dtype of an sl_dtype."""
+    if DTYPES[index] != 'bfloat16':
+        return np.dtype(DTYPES[index])
+    try:
+        import ml_dtypes  # what gives numpy a bfloat16; needed for nothing else
+    except ImportError as error:
+        raise TypeError('numpy has no bfloat16 without the package ml_dtypes') from error
+    return np.dtype(ml_dtypes.bfloat16)
+
+
+def _array(values: Any, what: str) -> np.ndarray:
+    if isinstance(values, np.ma.MaskedArray):
+        raise TypeError(
+            f'{what} is a masked array: give its .filled() values, and a mask [batch, time]'
+            ' that is true where steps are valid'
+        )
+    if isinstance(values, np.ndarray):
+        return values
+    if hasattr(values, '__array__'):
+        return np.asarray(values)
+    raise TypeError(f'{what} is a {type(values).__name__}, not an array')
+
+
+def _readable_layout(array: np.ndarray) -> bool:
+    """Whether every element is aligned, and no stride looks like the ABI's "contiguous": zero."""
+    apart = all(
+        stride > 0 or size <= 1
+        for stride, size in zip(array.strides, array.shape, strict=True)
+    )
+    return apart and array.flags.aligned
+
+
+def readable(values: Any, what: str = 'the input') -> np.ndarray:
+    """`values`, or a contiguous copy in the machine's byte order if the library needs one.
+
+    Raises:
+      TypeError: They are no array, or of no dtype that the library has; nothing is rounded unasked.
+    """
+    array = _array(values, what)
+    dtype_index(array.dtype)
+    if array.ndim > MAX_RANK:
+        raise TypeError(f'{what} has {array.ndim} dimensions, {MAX_RANK} at most')
+    if array.dtype.isnative and _readable_layout(array):
+        return array
+    return np.array(array, array.dtype.newbyteorder('='), order='C', subok=False)
+
+
+def readable_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
+    """A mask of values of that shape, as the library reads it: one byte a step."""
+    array = _array(mask, 'the mask')
+    if array.dtype.name not in ('bool', 'int8', 'uint8') or array.shape != shape[:2]:
+        raise TypeError(f'a mask is a bool array {shape[:2]}, not {array.dtype} {array.shape}')
+    return array if _readable_layout(array) else np.array(array, order='C', subok=False)
+
+
+def at_address(
+    address: int, dtype: int, shape: tuple[int, ...], strides: tuple[int, ...], owner: Any
+) -> np.ndarray:
+    """An array of memory that is the library's; it and all views of it keep `owner` alive."""
+    element = numpy_dtype(dtype)
+    if not any(strides):
+        strides = np.empty(shape, np.dtype((np.void, element.itemsize))).strides
+    sizes = [stride * (size - 1) for stride, size in zip(strides, shape, strict=True)]
+    extent = sum(sizes) + element.itemsize if 0 not in shape else 0
+    memory = (ctypes.c_char * extent).from_address(address) if extent else bytearray()
+    if extent:
+        memory.owner = owner
+    return np.ndarray(shape, element, memory, strides=strides)

@@ -1,0 +1,88 @@
+"""Runs a whole sequence through a stream, block by block, as `Layer.stream` says."""
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+import numpy as np
+
+from sequence_layers_tools import arrays
+
+
+def _padded(array: np.ndarray, time: int) -> np.ndarray:
+    """The array with zeros, or false, up to that many steps."""
+    widths = [(0, 0)] * array.ndim
+    widths[1] = (0, time - array.shape[1])
+    return np.pad(array, widths)
+
+
+def _sequence(values: Any, mask: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+    values = arrays.readable(values, what)
+    if values.ndim < 2:
+        raise TypeError(f'{what} has {values.ndim} dimensions: expected [batch, time, ...]')
+    if mask is None:
+        return values, np.ones(values.shape[:2], np.bool_)
+    return values, arrays.readable_mask(mask, values.shape)
+
+
+class _StreamedConstant:
+    """A constant of which each block of x comes with a share."""
+
+    def __init__(self, name: str, value: Any, time: int, block: int, num_blocks: int):
+        what = f'the constant {name!r}'
+        self._is_array = isinstance(value, arrays.Array)
+        if self._is_array:
+            value = value.values
+        values, mask = _sequence(*(value if isinstance(value, tuple) else (value, None)), what)
+        # As many steps for each block as go with it in the whole.
+        self._share = max(1, round(values.shape[1] * block / max(time, 1)))
+        length = max(num_blocks * self._share, values.shape[1])
+        self._values, self._mask = _padded(values, length), _padded(mask, length)
+
+    def block(self, index: int) -> Any:
+        part = np.s_[:, index * self._share : (index + 1) * self._share]
+        if self._is_array:
+            return arrays.Array(self._values[part])
+        return self._values[part], self._mask[part]
+
+
+def _blocks_of_constants(
+    layer: Any, constants: Mapping[str, Any], time: int, block: int, num_blocks: int
+) -> Iterator[dict[str, Any]]:
+    streamed = {info.name for info in layer.constants if info.streamed}
+    parts = {
+        name: _StreamedConstant(name, value, time, block, num_blocks)
+        for name, value in constants.items()
+        if name in streamed
+    }
+    for index in range(num_blocks):
+        yield dict(constants) | {name: part.block(index) for name, part in parts.items()}
+
+
+def run(
+    layer: Any, values: np.ndarray, mask: Any, block: int, constants: Mapping[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
+    """Values and mask of the steps that a whole run gives."""
+    values, mask = _sequence(values, mask, 'the input')
+    time = values.shape[1]
+    # An empty sequence has a block too, which tells dtype and channels of the output.
+    num_blocks = max(1, -(-(time + layer.input_latency) // block))
+    x, x_mask = _padded(values, num_blocks * block), _padded(mask, num_blocks * block)
+    state, out = None, []
+    shares = _blocks_of_constants(layer, constants, time, block, num_blocks)
+    for index, given in enumerate(shares):
+        if state is None:
+            state = layer.new_state(
+                values.shape[0],
+                max_steps=block,
+                max_length=0 if layer.supports_step else num_blocks * block,
+                channel_shape=values.shape[2:],
+                dtype=values.dtype,
+                constants=given,
+            )
+        part = np.s_[:, index * block : (index + 1) * block]
+        out.append(state.step(x[part], x_mask[part], constants=given))
+    length = layer.output_shape(values, constants=constants)[1]
+    y, y_mask = (np.concatenate(parts, axis=1) for parts in zip(*out, strict=True))
+    y, y_mask = (array[:, layer.output_latency :][:, :length] for array in (y, y_mask))
+    # A whole run may end with invalid steps that no step gives.
+    return _padded(y, length), _padded(y_mask, length)
