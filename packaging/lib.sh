@@ -8,10 +8,11 @@ readonly SILERO=.deps/silero
 
 step() { printf '\n== %s\n' "$*"; }
 
-# build PRESET [CMAKE_ARGUMENT...]
+# build PRESET TARGET [CMAKE_ARGUMENT...]: `sl` is the tool and the library that it runs on, `all` also
+# the tests. Both share the preset's folder: what one has built, the other does not build again.
 build() {
-  local preset="$1"
-  shift
+  local preset="$1" target="$2"
+  shift 2
   # CMake's own report is of use only if it fails.
   local log
   mkdir -p build
@@ -20,7 +21,7 @@ build() {
     cat "${log}"
     return 1
   }
-  cmake --build --preset "${preset}"
+  cmake --build --preset "${preset}" --target "${target}"
 }
 
 # Runs a module, or python options, with the tools and the built library in reach.
