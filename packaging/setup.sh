@@ -15,7 +15,7 @@ readonly PINS="${ROOT}/packaging/python"
 # Debian 12's versions are the pin; other releases may do, but are not tested.
 readonly APT_PACKAGES=(
   cmake ninja-build pkg-config g++ python3-venv python3-pip libopenblas-dev nlohmann-json3-dev
-  catch2 libspdlog-dev libfmt-dev libhwy-dev libbenchmark-dev libfftw3-dev libkissfft-dev libcli11-dev
+  catch2 libdnnl2 libspdlog-dev libfmt-dev libhwy-dev libbenchmark-dev libfftw3-dev libkissfft-dev libcli11-dev
   libsndfile1-dev libsamplerate0-dev libcairo2-dev alsa-utils abigail-tools clang-format clang-tidy
 )
 

@@ -1,5 +1,6 @@
-# oneDNN of at least the asked major version: a system one first, else the one that packaging/setup.sh unpacks. Defines
-# OneDNN::OneDNN, and OneDNN_IS_BUNDLED in the second case.
+# oneDNN's headers of the asked major version: a system one first, else the one that packaging/setup.sh unpacks. Defines
+# OneDNN::headers, for nothing is linked with oneDNN; OneDNN_LIBRARY, which may be missing; and OneDNN_IS_BUNDLED if that is
+# a library that the system's loader would not find.
 function(_onednn_major include_dir out)
   set(${out} 0 PARENT_SCOPE)
   set(header ${include_dir}/oneapi/dnnl/dnnl_version.h)
@@ -12,27 +13,28 @@ endfunction()
 
 set(_onednn_deps ${CMAKE_CURRENT_LIST_DIR}/../../.deps/onednn)
 foreach(prefix IN ITEMS "${OneDNN_ROOT}" /usr /usr/local ${_onednn_deps})
-  if(NOT prefix OR OneDNN_LIBRARY)
+  if(NOT prefix OR OneDNN_INCLUDE_DIR)
     continue()
   endif()
   _onednn_major(${prefix}/include major)
-  if(major GREATER_EQUAL OneDNN_FIND_VERSION_MAJOR)
-    find_library(OneDNN_LIBRARY dnnl PATHS ${prefix}/lib ${prefix}/lib64
+  if(major EQUAL OneDNN_FIND_VERSION_MAJOR)
+    find_library(OneDNN_LIBRARY NAMES dnnl libdnnl.so.${major} PATHS ${prefix}/lib ${prefix}/lib64
                  ${prefix}/lib/${CMAKE_LIBRARY_ARCHITECTURE} NO_DEFAULT_PATH)
     set(OneDNN_INCLUDE_DIR ${prefix}/include CACHE PATH "oneDNN headers")
     set(OneDNN_VERSION ${major})
   endif()
 endforeach()
 
-# A library that only this checkout has must be installed with what is built.
-cmake_path(ABSOLUTE_PATH _onednn_deps NORMALIZE)
-cmake_path(IS_PREFIX _onednn_deps "${OneDNN_LIBRARY}" NORMALIZE OneDNN_IS_BUNDLED)
+set(OneDNN_IS_BUNDLED FALSE)
+if(OneDNN_LIBRARY AND NOT OneDNN_LIBRARY MATCHES "^/usr/(local/)?lib")
+  set(OneDNN_IS_BUNDLED TRUE)
+endif()
 
 include(FindPackageHandleStandardArgs)
-find_package_handle_standard_args(OneDNN REQUIRED_VARS OneDNN_LIBRARY OneDNN_INCLUDE_DIR
+find_package_handle_standard_args(OneDNN REQUIRED_VARS OneDNN_INCLUDE_DIR
                                   REASON_FAILURE_MESSAGE "run packaging/setup.sh")
-if(OneDNN_FOUND AND NOT TARGET OneDNN::OneDNN)
-  add_library(OneDNN::OneDNN UNKNOWN IMPORTED)
-  set_target_properties(OneDNN::OneDNN PROPERTIES IMPORTED_LOCATION ${OneDNN_LIBRARY}
+if(OneDNN_FOUND AND NOT TARGET OneDNN::headers)
+  add_library(OneDNN::headers INTERFACE IMPORTED)
+  set_target_properties(OneDNN::headers PROPERTIES
                         INTERFACE_INCLUDE_DIRECTORIES ${OneDNN_INCLUDE_DIR})
 endif()

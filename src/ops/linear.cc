@@ -70,7 +70,7 @@ void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t row
   if (use_onednn(run, x_stride, rows, y_stride)) {
     std::call_once(onednn_->once, [&] {
       const std::vector<float> w = unpack(packed(), inputs_, outputs_);
-      onednn_->matmul = std::make_unique<OneDnnMatmul>(w.data(), inputs_, outputs_);
+      onednn_->matmul = OneDnnMatmul::create(w.data(), inputs_, outputs_);
     });
     onednn = onednn_->matmul.get();
   }

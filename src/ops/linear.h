@@ -35,7 +35,7 @@ class Linear {
                      const float* bias, bool accumulate, float* y, int64_t y_stride) const;
 
  private:
-  // oneDNN's copy of the weights, made by the first run that wants it.
+  // oneDNN's copy of the weights, made by the first run that wants it; none if it cannot make one.
   struct OneDnn;
 
   const float* packed() const { return reinterpret_cast<const float*>(packed_.data()); }

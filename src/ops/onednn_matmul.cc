@@ -1,24 +1,55 @@
 #include "ops/onednn_matmul.h"
 
-#include <omp.h>
+#include <initializer_list>
+#include <utility>
 
-#include <exception>
-#include <oneapi/dnnl/dnnl.hpp>
-#include <unordered_map>
-
-#include "core/status.h"
+#include "ops/onednn_library.h"
 
 namespace sl::ops {
 namespace {
 
-using dnnl::inner_product_forward;
-using dnnl::memory;
-
 // The weights are packed once, for products of about this many rows.
 constexpr int64_t kTypicalRows = 256;
 
-const dnnl::engine& cpu_engine() {
-  static const dnnl::engine engine(dnnl::engine::kind::cpu, 0);
+// The table, which is there wherever oneDNN's objects are.
+const OneDnnFunctions& onednn() { return *onednn_functions(); }
+
+// oneDNN cannot do it: the own kernels will.
+struct Refused {};
+
+void check(dnnl_status_t status) {
+  if (status != dnnl_success) throw Refused();
+}
+
+// An object of oneDNN. `destroy` is where the table has its destructor.
+template <typename T, auto destroy>
+class Owned {
+ public:
+  Owned() = default;
+  Owned(Owned&& other) noexcept : object_(std::exchange(other.object_, nullptr)) {}
+  ~Owned() {
+    if (object_) (onednn().*destroy)(object_);
+  }
+  // Where a function of oneDNN puts a new one.
+  T* out() { return &object_; }
+  T get() const { return object_; }
+
+ private:
+  T object_ = nullptr;
+};
+
+using Engine = Owned<dnnl_engine_t, &OneDnnFunctions::dnnl_engine_destroy>;
+using Stream = Owned<dnnl_stream_t, &OneDnnFunctions::dnnl_stream_destroy>;
+using Memory = Owned<dnnl_memory_t, &OneDnnFunctions::dnnl_memory_destroy>;
+using MemoryDesc = Owned<dnnl_memory_desc_t, &OneDnnFunctions::dnnl_memory_desc_destroy>;
+using PostOps = Owned<dnnl_post_ops_t, &OneDnnFunctions::dnnl_post_ops_destroy>;
+using Attributes = Owned<dnnl_primitive_attr_t, &OneDnnFunctions::dnnl_primitive_attr_destroy>;
+using PrimitiveDesc = Owned<dnnl_primitive_desc_t, &OneDnnFunctions::dnnl_primitive_desc_destroy>;
+using Primitive = Owned<dnnl_primitive_t, &OneDnnFunctions::dnnl_primitive_destroy>;
+
+Engine make_engine() {
+  Engine engine;
+  check(onednn().dnnl_engine_create(engine.out(), dnnl_cpu, 0));
   return engine;
 }
 
@@ -26,42 +57,79 @@ const dnnl::engine& cpu_engine() {
 // own threads instead.
 class OneOmpThread {
  public:
-  OneOmpThread() : saved_(omp_get_max_threads()) { omp_set_num_threads(1); }
+  OneOmpThread() {
+    if (!onednn().omp_set_num_threads) return;
+    saved_ = onednn().omp_get_max_threads();
+    onednn().omp_set_num_threads(1);
+  }
   OneOmpThread(const OneOmpThread&) = delete;
   OneOmpThread& operator=(const OneOmpThread&) = delete;
-  ~OneOmpThread() { omp_set_num_threads(saved_); }
+  ~OneOmpThread() {
+    if (onednn().omp_set_num_threads) onednn().omp_set_num_threads(saved_);
+  }
 
  private:
-  int saved_;
+  int saved_ = 1;
 };
 
-memory::desc rows_desc(int64_t rows, int64_t columns) {
-  return {{rows, columns}, memory::data_type::f32, memory::format_tag::ab};
+MemoryDesc describe(std::initializer_list<dnnl_dim_t> dims, dnnl_format_tag_t tag) {
+  MemoryDesc desc;
+  check(onednn().dnnl_memory_desc_create_with_tag(desc.out(), static_cast<int>(dims.size()),
+                                                  dims.begin(), dnnl_f32, tag));
+  return desc;
 }
 
-inner_product_forward::primitive_desc describe(int64_t rows, int64_t inputs, int64_t outputs,
-                                               const memory::desc& weights, bool bias,
-                                               bool accumulate) {
-  dnnl::primitive_attr attributes;
-  if (accumulate) {
-    dnnl::post_ops sum;
-    sum.append_sum(1.0f);
-    attributes.set_post_ops(sum);
-  }
-  const memory::desc bias_desc =
-      bias ? memory::desc({outputs}, memory::data_type::f32, memory::format_tag::x)
-           : memory::desc();
-  return {cpu_engine(),
-          dnnl::prop_kind::forward_inference,
-          rows_desc(rows, inputs),
-          weights,
-          bias_desc,
-          rows_desc(rows, outputs),
-          attributes};
+Memory make_memory(const_dnnl_memory_desc_t desc, const Engine& engine, void* data) {
+  Memory memory;
+  check(onednn().dnnl_memory_create(memory.out(), desc, engine.get(), data));
+  return memory;
 }
 
-memory wrap(const memory::desc& desc, const float* data) {
-  return {desc, cpu_engine(), const_cast<float*>(data)};
+Memory wrap(const MemoryDesc& desc, const Engine& engine, const float* data) {
+  return make_memory(desc.get(), engine, const_cast<float*>(data));
+}
+
+Attributes sum_into_output() {
+  PostOps sum;
+  check(onednn().dnnl_post_ops_create(sum.out()));
+  check(onednn().dnnl_post_ops_append_sum(sum.get(), 1.0f, 0, dnnl_data_type_undef));
+  Attributes attributes;
+  check(onednn().dnnl_primitive_attr_create(attributes.out()));
+  check(onednn().dnnl_primitive_attr_set_post_ops(attributes.get(), sum.get()));
+  return attributes;
+}
+
+// A null bias is none.
+PrimitiveDesc describe_product(const Engine& engine, const MemoryDesc& x,
+                               const_dnnl_memory_desc_t weights, const_dnnl_memory_desc_t bias,
+                               const MemoryDesc& y, bool accumulate) {
+  const Attributes attributes = accumulate ? sum_into_output() : Attributes();
+  PrimitiveDesc desc;
+  check(onednn().dnnl_inner_product_forward_primitive_desc_create(
+      desc.out(), engine.get(), dnnl_forward_inference, x.get(), weights, bias, y.get(),
+      attributes.get()));
+  return desc;
+}
+
+// oneDNN keeps the primitives of recent shapes: making one again costs little.
+void execute(const PrimitiveDesc& desc, const Engine& engine,
+             std::initializer_list<dnnl_exec_arg_t> arguments) {
+  Primitive primitive;
+  check(onednn().dnnl_primitive_create(primitive.out(), desc.get()));
+  Stream stream;
+  check(onednn().dnnl_stream_create(stream.out(), engine.get(), dnnl_stream_default_flags));
+  check(onednn().dnnl_primitive_execute(primitive.get(), stream.get(),
+                                        static_cast<int>(arguments.size()), arguments.begin()));
+  check(onednn().dnnl_stream_wait(stream.get()));
+}
+
+bool cpu_has_avx512() {
+#if defined(__x86_64__)
+  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
+         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
+#else
+  return false;
+#endif
 }
 
 }  // namespace
@@ -69,54 +137,72 @@ memory wrap(const memory::desc& desc, const float* data) {
 struct OneDnnMatmul::Weights {
   int64_t inputs;
   int64_t outputs;
-  memory packed;
+  Engine engine;
+  Memory packed;
 };
 
-OneDnnMatmul::OneDnnMatmul(const float* w, int64_t inputs, int64_t outputs) {
+OneDnnMatmul::OneDnnMatmul(std::unique_ptr<Weights> weights) : weights_(std::move(weights)) {}
+OneDnnMatmul::~OneDnnMatmul() = default;
+
+std::unique_ptr<OneDnnMatmul> OneDnnMatmul::create(const float* w, int64_t inputs,
+                                                   int64_t outputs) {
+  if (!onednn_functions()) return nullptr;
   const OneOmpThread one_thread;
   try {
+    Engine engine = make_engine();
     // oneDNN's weights are [outputs, inputs]: ours, transposed.
-    const memory::desc plain({outputs, inputs}, memory::data_type::f32, memory::format_tag::ba);
-    const memory::desc any({outputs, inputs}, memory::data_type::f32, memory::format_tag::any);
-    const auto product =
-        describe(kTypicalRows, inputs, outputs, any, /*bias=*/false, /*accumulate=*/false);
-    weights_ = std::make_unique<Weights>(
-        Weights{inputs, outputs, memory(product.weights_desc(), cpu_engine())});
-    memory source = wrap(plain, w);
-    dnnl::stream stream(cpu_engine());
-    dnnl::reorder(source, weights_->packed).execute(stream, source, weights_->packed);
-    stream.wait();
-  } catch (const dnnl::error& error) {
-    fail(Code::kInternal, "oneDNN cannot pack weights [{}, {}]: {}", inputs, outputs, error.what());
+    const MemoryDesc plain = describe({outputs, inputs}, dnnl_ba);
+    const MemoryDesc any = describe({outputs, inputs}, dnnl_format_tag_any);
+    const PrimitiveDesc product = describe_product(
+        engine, describe({kTypicalRows, inputs}, dnnl_ab), any.get(), /*bias=*/nullptr,
+        describe({kTypicalRows, outputs}, dnnl_ab), /*accumulate=*/false);
+    const const_dnnl_memory_desc_t best =
+        onednn().dnnl_primitive_desc_query_md(product.get(), dnnl_query_weights_md, 0);
+    Memory packed = make_memory(best, engine, DNNL_MEMORY_ALLOCATE);
+    const Memory source = wrap(plain, engine, w);
+    PrimitiveDesc reorder;
+    check(onednn().dnnl_reorder_primitive_desc_create(reorder.out(), plain.get(), engine.get(),
+                                                      best, engine.get(), nullptr));
+    execute(reorder, engine, {{DNNL_ARG_FROM, source.get()}, {DNNL_ARG_TO, packed.get()}});
+    return std::unique_ptr<OneDnnMatmul>(new OneDnnMatmul(
+        std::make_unique<Weights>(Weights{inputs, outputs, std::move(engine), std::move(packed)})));
+  } catch (const Refused&) {
+    return nullptr;
   }
 }
-
-OneDnnMatmul::~OneDnnMatmul() = default;
 
 bool OneDnnMatmul::apply(const float* x, int64_t rows, const float* bias, bool accumulate,
                          float* y) const noexcept {
   const OneOmpThread one_thread;
   try {
-    const auto desc = describe(rows, weights_->inputs, weights_->outputs,
-                               weights_->packed.get_desc(), bias != nullptr, accumulate);
-    dnnl::stream stream(cpu_engine());
-    // oneDNN keeps the primitives of recent shapes: making one again costs little.
-    const inner_product_forward product(desc);
-    std::unordered_map<int, memory> arguments = {{DNNL_ARG_SRC, wrap(desc.src_desc(), x)},
-                                                 {DNNL_ARG_WEIGHTS, weights_->packed},
-                                                 {DNNL_ARG_DST, wrap(desc.dst_desc(), y)}};
-    if (bias) arguments.emplace(DNNL_ARG_BIAS, wrap(desc.bias_desc(), bias));
-    product.execute(stream, arguments);
-    stream.wait();
+    const Engine& engine = weights_->engine;
+    const MemoryDesc x_desc = describe({rows, weights_->inputs}, dnnl_ab);
+    const MemoryDesc y_desc = describe({rows, weights_->outputs}, dnnl_ab);
+    const MemoryDesc bias_desc = describe({weights_->outputs}, dnnl_a);
+    const_dnnl_memory_desc_t packed_desc = nullptr;
+    check(onednn().dnnl_memory_get_memory_desc(weights_->packed.get(), &packed_desc));
+    const PrimitiveDesc product = describe_product(
+        engine, x_desc, packed_desc, bias ? bias_desc.get() : nullptr, y_desc, accumulate);
+    const Memory from = wrap(x_desc, engine, x), to = wrap(y_desc, engine, y);
+    const dnnl_exec_arg_t source{DNNL_ARG_SRC, from.get()}, target{DNNL_ARG_DST, to.get()},
+        packed{DNNL_ARG_WEIGHTS, weights_->packed.get()};
+    if (!bias) {
+      execute(product, engine, {source, packed, target});
+      return true;
+    }
+    const Memory added = wrap(bias_desc, engine, bias);
+    execute(product, engine, {source, packed, target, {DNNL_ARG_BIAS, added.get()}});
     return true;
-  } catch (const std::exception&) {
+  } catch (...) {
     return false;
   }
 }
 
 bool OneDnnMatmul::preferred() {
-  static const bool has_avx512 = static_cast<unsigned>(dnnl::get_effective_cpu_isa()) >=
-                                 static_cast<unsigned>(dnnl::cpu_isa::avx512_core);
+  static const bool has_avx512 = [] {
+    if (!cpu_has_avx512() || !onednn_functions()) return false;
+    return onednn().dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core;
+  }();
   return has_avx512;
 }
 

@@ -9,8 +9,8 @@ namespace sl::ops {
 
 class OneDnnMatmul {
  public:
-  // W [inputs, outputs], row-major.
-  OneDnnMatmul(const float* w, int64_t inputs, int64_t outputs);
+  // W [inputs, outputs], row-major. Null if there is no oneDNN, or if it cannot do it.
+  static std::unique_ptr<OneDnnMatmul> create(const float* w, int64_t inputs, int64_t outputs);
   ~OneDnnMatmul();
 
   // y[i] = x[i] W + (accumulate ? y[i] : bias, or zero). Rows of x and y are dense. Runs on the
@@ -18,11 +18,14 @@ class OneDnnMatmul {
   bool apply(const float* x, int64_t rows, const float* bias, bool accumulate,
              float* y) const noexcept;
 
-  // Whether this CPU has instructions for which oneDNN is expected to beat the own kernels.
+  // Whether this CPU has instructions for which oneDNN is expected to beat the own kernels, and
+  // oneDNN is there to use them.
   static bool preferred();
 
  private:
   struct Weights;
+  explicit OneDnnMatmul(std::unique_ptr<Weights> weights);
+
   std::unique_ptr<Weights> weights_;
 };
 

@@ -5,6 +5,7 @@
 #include <unistd.h>
 
 #include <array>
+#include <cstdlib>
 #include <filesystem>
 #include <stdexcept>
 
@@ -25,15 +26,18 @@ struct ScratchRoot {
   int count = 0;
 };
 
-// Replaces the child process of a fork by `sl`, with both outputs in `pipe_end`.
-[[noreturn]] void exec_tool(const std::vector<std::string>& arguments, int pipe_end) {
+// Replaces the child process of a fork by the program, with both outputs in `pipe_end`.
+[[noreturn]] void exec_program(const std::string& program,
+                               const std::vector<std::string>& arguments,
+                               const std::vector<std::string>& variables, int pipe_end) {
   dup2(open("/dev/null", O_RDONLY), STDIN_FILENO);
   dup2(pipe_end, STDOUT_FILENO);
   dup2(pipe_end, STDERR_FILENO);
-  std::vector<char*> argv{const_cast<char*>(SL_TOOL)};
+  for (const std::string& variable : variables) putenv(const_cast<char*>(variable.c_str()));
+  std::vector<char*> argv{const_cast<char*>(program.c_str())};
   for (const std::string& argument : arguments) argv.push_back(const_cast<char*>(argument.c_str()));
   argv.push_back(nullptr);
-  execv(SL_TOOL, argv.data());
+  execv(program.c_str(), argv.data());
   _exit(127);
 }
 
@@ -50,11 +54,12 @@ std::string scratch_directory() {
   return path;
 }
 
-ToolRun run_tool(const std::vector<std::string>& arguments) {
+ToolRun run_program(const std::string& program, const std::vector<std::string>& arguments,
+                    const std::vector<std::string>& variables) {
   int ends[2];
   if (pipe2(ends, O_CLOEXEC) != 0) throw std::runtime_error("no pipe");
   const pid_t child = fork();
-  if (child == 0) exec_tool(arguments, ends[1]);
+  if (child == 0) exec_program(program, arguments, variables, ends[1]);
   close(ends[1]);
   ToolRun run;
   std::array<char, 4096> buffer;
@@ -65,6 +70,10 @@ ToolRun run_tool(const std::vector<std::string>& arguments) {
   waitpid(child, &status, 0);
   run.status = WIFEXITED(status) ? WEXITSTATUS(status) : 128 + WTERMSIG(status);
   return run;
+}
+
+ToolRun run_tool(const std::vector<std::string>& arguments) {
+  return run_program(SL_TOOL, arguments);
 }
 
 }  // namespace sl::testing

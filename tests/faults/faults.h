@@ -18,7 +18,12 @@ struct ToolRun {
   std::string output;  // stdout and stderr together
 };
 
-// Runs `sl` with these arguments in a process of its own, with an empty stdin.
+// Runs a program in a process of its own, with an empty stdin and these variables ("NAME=value")
+// beside those of the environment.
+ToolRun run_program(const std::string& program, const std::vector<std::string>& arguments,
+                    const std::vector<std::string>& variables = {});
+
+// Runs `sl`.
 ToolRun run_tool(const std::vector<std::string>& arguments);
 
 }  // namespace sl::testing
