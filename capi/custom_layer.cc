@@ -51,10 +51,11 @@ class CustomLayer final : public Layer {
   Ratio output_ratio() const override {
     return Ratio(properties_.output_ratio_numerator, properties_.output_ratio_denominator);
   }
-  bool supports_step() const override { return properties_.supports_step != 0; }
+  bool supports_step() const override { return properties_.layer_wise_only == 0; }
   int64_t input_latency() const override { return properties_.input_latency; }
   int64_t output_latency() const override {
-    return properties_.output_latency >= 0 ? properties_.output_latency : Layer::output_latency();
+    if (properties_.output_latency == 0) return Layer::output_latency();
+    return std::max<int64_t>(0, properties_.output_latency);
   }
   ReceptiveFields receptive_field_per_step() const override {
     return repeated(StepRange{properties_.receptive_field_start, properties_.receptive_field_end},
@@ -103,10 +104,11 @@ class CustomLayer final : public Layer {
 
  private:
   void read_properties() {
-    if (!callbacks_.properties) return;
-    const sl_status status = callbacks_.properties(instance_.get(), &properties_);
-    if (status != SL_OK) fail(Code::kCallback, "custom layer {}: properties failed", type_name_);
-    const sl_layer_properties& p = properties_;
+    sl_layer_properties& p = properties_;
+    if (callbacks_.properties && callbacks_.properties(instance_.get(), &p) != SL_OK)
+      fail(Code::kCallback, "custom layer {}: properties failed", type_name_);
+    for (int64_t* field : {&p.block_size, &p.output_ratio_numerator, &p.output_ratio_denominator})
+      *field = or_default<int64_t>(*field, 1);
     if (p.block_size < 1 || p.output_ratio_numerator < 1 || p.output_ratio_denominator < 1 ||
         p.input_latency < 0 ||
         p.block_size * p.output_ratio_numerator % p.output_ratio_denominator != 0) {

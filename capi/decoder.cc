@@ -10,6 +10,28 @@ using sl::capi::not_null;
 
 constexpr sl::DType kToken = sl::DType::kInt32;
 
+sl_decoder_options read_decoder_options(const sl_decoder_options* options) {
+  auto out = sl::capi::read_struct(not_null(options, "options"),
+                                   sl_decoder_options SL_DECODER_OPTIONS_INIT, "options");
+  out.batch = sl::capi::or_default<int64_t>(out.batch, 1);
+  out.top_p = sl::capi::or_default(out.top_p, 1.0f);
+  return out;
+}
+
+// -1 for none.
+int32_t stop_token_of(const sl_decoder_options& given) {
+  if (given.stop_token < -1) {
+    sl::fail(Code::kInvalidArgument,
+             "options.stop_token is {}: expected a token, or 0 or -1 for none", given.stop_token);
+  }
+  if (given.stop_at_zero == 0) return given.stop_token == 0 ? -1 : given.stop_token;
+  if (given.stop_token > 0) {
+    sl::fail(Code::kInvalidArgument, "options.stop_token is {}: expected 0 with stop_at_zero",
+             given.stop_token);
+  }
+  return 0;
+}
+
 sl::DecoderOptions to_options(const sl_decoder_options& given) {
   sl::capi::check_batch(given.batch);
   sl::capi::check_max_length(given.max_length);
@@ -17,22 +39,18 @@ sl::DecoderOptions to_options(const sl_decoder_options& given) {
     sl::fail(Code::kInvalidArgument, "options.start_token is {}: expected 0 or more",
              given.start_token);
   }
-  if (given.stop_token < -1) {
-    sl::fail(Code::kInvalidArgument, "options.stop_token is {}: expected a token, or -1 for none",
-             given.stop_token);
-  }
   if (!std::isfinite(given.temperature) || given.temperature < 0) {
     sl::fail(Code::kInvalidArgument, "options.temperature is {}: expected 0 or more",
              given.temperature);
   }
   if (!(given.top_p > 0 && given.top_p <= 1)) {
-    sl::fail(Code::kInvalidArgument, "options.top_p is {}: expected more than 0, and 1 at most",
+    sl::fail(Code::kInvalidArgument, "options.top_p is {}: expected 0 to 1, 0 for all tokens",
              given.top_p);
   }
   if (given.top_k < 0)
     sl::fail(Code::kInvalidArgument, "options.top_k is {}: expected 0 or more", given.top_k);
   return {given.start_token,
-          given.stop_token,
+          stop_token_of(given),
           given.pad_token,
           given.seed,
           {given.temperature, given.top_p, given.top_k},
@@ -64,12 +82,10 @@ sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_options* opt
   return guard(error, [&] {
     not_null(out, "out");
     const sl::Model& model = *not_null(layer, "layer")->model;
-    const auto given = sl::capi::read_struct(not_null(options, "options"),
-                                             sl_decoder_options SL_DECODER_OPTIONS_INIT, "options");
+    const sl_decoder_options given = read_decoder_options(options);
     const auto constants =
         sl::capi::to_constants(given.constants, given.num_constants, /*needs_data=*/false);
-    const sl::Allocator allocator =
-        given.allocator ? sl::capi::to_allocator(given.allocator) : model.allocator();
+    const sl::Allocator allocator = sl::capi::to_allocator(given.allocator, model.allocator());
     *out = new sl_decoder{
         layer,
         {model, to_options(given), given.batch, constants.views, constants.names, allocator}};

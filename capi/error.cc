@@ -10,9 +10,12 @@ namespace sl::capi {
 sl_status report(sl_error* error, Code code, const char* message) noexcept {
   const auto status = static_cast<sl_status>(code);
   constexpr size_t kFixed = offsetof(sl_error, message);
-  if (!error || error->struct_size <= kFixed) return status;
+  if (!error) return status;
+  const size_t size = size_of_struct(*error);
+  if (size < kFixed) return status;
   error->code = status;
-  const size_t length = std::min(std::strlen(message), error->struct_size - kFixed - 1);
+  if (size == kFixed) return status;
+  const size_t length = std::min(std::strlen(message), size - kFixed - 1);
   // Through a byte pointer: the buffer may be larger than this version's struct.
   char* buffer = reinterpret_cast<char*>(error) + kFixed;
   std::memcpy(buffer, message, length);
@@ -35,5 +38,7 @@ const char* sl_status_name(sl_status status) {
 }
 
 void sl_log_set(sl_log_callback callback, void* user_data, int32_t level) {
-  sl::set_log(callback, user_data, static_cast<sl::LogLevel>(std::clamp(level, 0, 4)));
+  level = std::clamp(level, int32_t{SL_LOG_DEFAULT}, int32_t{SL_LOG_OFF});
+  const auto known = sl::capi::or_default(level, int32_t{SL_LOG_WARNING});
+  sl::set_log(callback, user_data, static_cast<sl::LogLevel>(known));
 }

@@ -15,6 +15,7 @@
 #include "model/model.h"
 #include "model/stream.h"
 #include "sequence_layers/sequence_layers.h"
+#include "structs.h"
 
 struct sl_weights {
   std::shared_ptr<sl::TensorStore> store;
@@ -71,17 +72,24 @@ T* not_null(T* pointer, const char* name) {
   return pointer;
 }
 
+// Bytes that a caller's struct has, which must be more than a part of struct_size.
+template <typename T>
+size_t checked_size(const T& given, const char* name) {
+  const uint32_t size = size_of_struct(given);
+  if (size < sizeof(uint32_t)) {
+    fail(Code::kInvalidArgument,
+         "{}.struct_size is {}: expected 0, or the struct's size as its _INIT macro sets it", name,
+         size);
+  }
+  return size;
+}
+
 // Copies the part of a caller's struct that its struct_size covers over the defaults.
 template <typename T>
 T read_struct(const T* given, const T& defaults, const char* name) {
   T out = defaults;
   if (!given) return out;
-  if (given->struct_size < sizeof(uint32_t)) {
-    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name,
-         given->struct_size);
-  }
-  const size_t size = given->struct_size < sizeof(T) ? given->struct_size : sizeof(T);
-  memcpy(static_cast<void*>(&out), given, size);
+  memcpy(static_cast<void*>(&out), given, std::min(checked_size(*given, name), sizeof(T)));
   out.struct_size = sizeof(T);
   return out;
 }
@@ -89,12 +97,15 @@ T read_struct(const T* given, const T& defaults, const char* name) {
 // Copies to a caller's struct the part that its struct_size covers.
 template <typename T>
 void write_struct(T value, T* out, const char* name) {
-  if (not_null(out, name)->struct_size < sizeof(uint32_t)) {
-    fail(Code::kInvalidArgument, "{}.struct_size is {}: use the _INIT macro", name,
-         out->struct_size);
-  }
+  const size_t size = checked_size(*not_null(out, name), name);
   value.struct_size = out->struct_size;
-  memcpy(static_cast<void*>(out), &value, std::min<size_t>(value.struct_size, sizeof(T)));
+  memcpy(static_cast<void*>(out), &value, std::min(size, sizeof(T)));
+}
+
+// What a field means: zero is its default.
+template <typename T>
+T or_default(T value, T fallback) {
+  return value == T{} ? fallback : value;
 }
 
 DType to_dtype(sl_dtype dtype, const char* name);
@@ -129,7 +140,8 @@ void set_constants(Stream& stream, const sl_run_options& options, int64_t time);
 void check_batch(int64_t batch);
 void check_max_length(int64_t max_length);
 
-Allocator to_allocator(const sl_allocator* allocator);
+// `fallback` stands for none.
+Allocator to_allocator(const sl_allocator* allocator, const Allocator& fallback);
 
 // The view of a weight tensor.
 void set_tensor(const Tensor& tensor, sl_sequence* out, const char* name);

@@ -13,19 +13,20 @@ using sl::capi::ConstantSpecs;
 using sl::capi::emit_count;
 using sl::capi::guard;
 using sl::capi::not_null;
+using sl::capi::or_default;
 using sl::capi::read_struct;
 using sl::capi::wanted_emit;
 
 sl::ModelOptions to_options(const sl_layer_options* given) {
-  const sl_layer_options options =
-      read_struct(given, sl_layer_options SL_LAYER_OPTIONS_INIT, "options");
+  sl_layer_options options = read_struct(given, sl_layer_options SL_LAYER_OPTIONS_INIT, "options");
+  options.num_threads = or_default(options.num_threads, 1);
   if (options.num_threads < 1 || options.num_threads > 256) {
     sl::fail(Code::kInvalidArgument, "options.num_threads is {}: expected 1 to 256",
              options.num_threads);
   }
   sl::ModelOptions out;
   out.registry = options.registry ? &options.registry->registry : nullptr;
-  out.allocator = sl::capi::to_allocator(options.allocator);
+  out.allocator = sl::capi::to_allocator(options.allocator, {});
   out.num_threads = options.num_threads;
   out.parallel_for = options.parallel_for;
   out.parallel_for_user_data = options.parallel_for_user_data;
@@ -72,6 +73,7 @@ sl_constant_info to_info(const sl::ConstantUse& use) {
   sl_constant_info info = SL_CONSTANT_INFO_INIT;
   info.name = use.spec.name.c_str();
   info.layer = use.path.c_str();
+  info.dtype = info.rank = -1;
   info.kind = static_cast<int32_t>(use.spec.kind);
   info.required = use.spec.required ? 1 : 0;
   info.streamed = use.spec.streamed ? 1 : 0;

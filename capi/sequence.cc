@@ -57,9 +57,9 @@ void from_spec(const ChannelSpec& spec, sl_channel_spec* out, const char* name) 
 
 View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   if (!given) fail(Code::kInvalidArgument, "{} is null", name);
-  if (given->struct_size < sizeof(sl_sequence)) {
-    fail(Code::kInvalidArgument, "{}.struct_size is {}: use SL_SEQUENCE_INIT", name,
-         given->struct_size);
+  if (size_of_struct(*given) < sizeof(sl_sequence)) {
+    fail(Code::kInvalidArgument, "{}.struct_size is {}: expected 0, or {} as SL_SEQUENCE_INIT sets",
+         name, given->struct_size, sizeof(sl_sequence));
   }
   View view;
   view.dtype = to_dtype(given->dtype, name);
@@ -89,7 +89,7 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
 }
 
 View to_sequence_view(const sl_sequence* given, const char* name, bool needs_data) {
-  if (given && given->struct_size >= sizeof(sl_sequence) && given->is_array) {
+  if (given && size_of_struct(*given) >= sizeof(sl_sequence) && given->is_array) {
     fail(Code::kInvalidArgument, "{}.is_array is {}: expected a sequence", name, given->is_array);
   }
   return to_view(given, name, needs_data);
@@ -140,9 +140,9 @@ View wanted_emit(const sl_sequence& given, const EmitSpec& spec, const SequenceS
   return view;
 }
 
-Allocator to_allocator(const sl_allocator* given) {
-  if (!given) return {};
+Allocator to_allocator(const sl_allocator* given, const Allocator& fallback) {
   const sl_allocator allocator = read_struct(given, SL_ALLOCATOR_INIT, "allocator");
+  if (!allocator.allocate && !allocator.deallocate) return fallback;
   if (!allocator.allocate || !allocator.deallocate) {
     fail(Code::kInvalidArgument, "allocator: allocate and deallocate are both needed");
   }

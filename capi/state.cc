@@ -28,8 +28,9 @@ struct StateOptions {
                                     sl_state_options SL_STATE_OPTIONS_INIT, "options")),
         constants(
             sl::capi::to_constants(given.constants, given.num_constants, /*needs_data=*/false)),
-        allocator(given.allocator ? sl::capi::to_allocator(given.allocator)
-                                  : not_null(layer, "layer")->model->allocator()) {
+        allocator(
+            sl::capi::to_allocator(given.allocator, not_null(layer, "layer")->model->allocator())) {
+    given.batch = sl::capi::or_default<int64_t>(given.batch, 1);
     sl::capi::check_batch(given.batch);
     sl::capi::check_max_length(given.max_length);
     if (given.max_steps < 0 || given.max_steps > (int64_t{1} << 31)) {

@@ -13,8 +13,10 @@
  * handle [one-thread-per-state]  one thread at a time for a given state or builder; different ones
  * in parallel [realtime]              also allocates nothing, takes no lock, makes no system call
  *
- * Structs that may grow begin with `struct_size`: set them with their _INIT macro; only the part
- * that it covers is read.
+ * Structs begin with `struct_size`, and only the part that it covers is read and written; 0 stands
+ * for the struct as version 1.0 has it. Zero is the default of every field. Start with zeroed
+ * memory, with the struct's _INIT macro (zeros and this header's size) or its _init function: all
+ * mean the same.
  */
 #ifndef SEQUENCE_LAYERS_SEQUENCE_LAYERS_H_
 #define SEQUENCE_LAYERS_SEQUENCE_LAYERS_H_
@@ -59,7 +61,7 @@ enum {
 /* Filled by a failing call: code and a zero-terminated message, cut to fit. Untouched on success.
  */
 typedef struct sl_error {
-  uint32_t struct_size; /* sizeof(sl_error), or larger: the message may use all the bytes up to
+  uint32_t struct_size; /* 0, sizeof(sl_error) or larger: the message may use all the bytes up to
                            struct_size */
   sl_status code;
   char message[1016];
@@ -68,6 +70,11 @@ typedef struct sl_error {
   {                                      \
     (uint32_t)sizeof(sl_error), 0, { 0 } \
   }
+
+/* Each struct has a function like this one, for callers without macros: it sets the fields that the
+ * struct has in version 1.0 to zero, and struct_size to their size. Null is allowed. [any-thread]
+ * [realtime] Since 1.0. */
+SL_API void sl_error_init(sl_error* out);
 
 /* The library's version as (major << 16 | minor << 8 | patch). [any-thread] [realtime] Since 1.0.
  */
@@ -115,6 +122,7 @@ typedef struct sl_channel_spec {
   {                                                            \
     (uint32_t)sizeof(sl_channel_spec), SL_FLOAT32, 0, 0, { 0 } \
   }
+SL_API void sl_channel_spec_init(sl_channel_spec* out);
 
 /* A borrowed view of a sequence: values [batch, time, channels...] and a mask [batch, time]
  * (non-zero: valid). As an input it is only read; a null mask means that every step is valid. As an
@@ -135,6 +143,7 @@ typedef struct sl_sequence {
   {                                                                                 \
     (uint32_t)sizeof(sl_sequence), SL_FLOAT32, 0, 0, {0}, {0}, NULL, NULL, { 0, 0 } \
   }
+SL_API void sl_sequence_init(sl_sequence* out);
 
 /* A named input that a layer reads beside x: a cross-attention source, conditioning, positions. */
 typedef struct sl_constant {
@@ -160,17 +169,19 @@ typedef struct sl_constant_info {
   int32_t rank;      /* of what is left without batch and, of a sequence, time */
   int64_t dims[SL_MAX_CHANNEL_RANK];
 } sl_constant_info;
-#define SL_CONSTANT_INFO_INIT                                              \
-  {                                                                        \
-    (uint32_t)sizeof(sl_constant_info), 0, NULL, NULL, 0, 0, -1, -1, { 0 } \
+#define SL_CONSTANT_INFO_INIT                                            \
+  {                                                                      \
+    (uint32_t)sizeof(sl_constant_info), 0, NULL, NULL, 0, 0, 0, 0, { 0 } \
   }
+SL_API void sl_constant_info_init(sl_constant_info* out);
 
 /* ---- Hooks
  * ------------------------------------------------------------------------------------------------------
  */
 
 /* Memory for layers, states and workspaces. `allocate` returns null on failure. Both are called
- * from any thread that creates, applies or frees, never from sl_layer_step. */
+ * from any thread that creates, applies or frees, never from sl_layer_step. With neither the struct
+ * is as good as none. */
 typedef struct sl_allocator {
   uint32_t struct_size;
   void* user_data;
@@ -179,13 +190,21 @@ typedef struct sl_allocator {
 } sl_allocator;
 #define SL_ALLOCATOR_INIT \
   { (uint32_t)sizeof(sl_allocator), NULL, NULL, NULL }
+SL_API void sl_allocator_init(sl_allocator* out);
 
 /* Runs task(context, i) for every i in [0, count), in any order, on any threads; returns when all
  * are done. */
 typedef void (*sl_parallel_for)(void* user_data, int64_t count,
                                 void (*task)(void* context, int64_t i), void* context);
 
-enum { SL_LOG_DEBUG = 0, SL_LOG_INFO = 1, SL_LOG_WARNING = 2, SL_LOG_ERROR = 3, SL_LOG_OFF = 4 };
+enum {
+  SL_LOG_DEFAULT = 0, /* of sl_log_set: SL_LOG_WARNING */
+  SL_LOG_DEBUG = 1,
+  SL_LOG_INFO = 2,
+  SL_LOG_WARNING = 3,
+  SL_LOG_ERROR = 4,
+  SL_LOG_OFF = 5
+};
 typedef void (*sl_log_callback)(void* user_data, int32_t level, const char* message);
 
 /* Sends log messages of at least `level` to `callback`; null sends them to stderr (spdlog). The
@@ -251,18 +270,19 @@ SL_API sl_status sl_weight_source_find(const sl_weight_source* source, const cha
 /* Static properties of a custom layer. */
 typedef struct sl_layer_properties {
   uint32_t struct_size;
-  int32_t supports_step;
-  int64_t block_size;
-  int64_t output_ratio_numerator;
-  int64_t output_ratio_denominator;
+  int32_t layer_wise_only;          /* non-zero: cannot step */
+  int64_t block_size;               /* 0: 1 */
+  int64_t output_ratio_numerator;   /* 0: 1 */
+  int64_t output_ratio_denominator; /* 0: 1 */
   int64_t input_latency;
-  int64_t output_latency; /* negative: input_latency * output_ratio, truncated */
+  int64_t output_latency; /* 0: input_latency * output_ratio, truncated; negative: none */
   int64_t
       receptive_field_start; /* input steps relative to the output's; -SL_INFINITE for unbounded */
   int64_t receptive_field_end;
 } sl_layer_properties;
 #define SL_LAYER_PROPERTIES_INIT \
-  { (uint32_t)sizeof(sl_layer_properties), 1, 1, 1, 1, 0, -1, 0, 0 }
+  { (uint32_t)sizeof(sl_layer_properties), 0, 0, 0, 0, 0, 0, 0, 0 }
+SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
 /* A custom layer. `config` is its JSON object (with "type"). Callbacks other than `create` may be
  * called from several threads at once and get the instance that `create` made. They return SL_OK or
@@ -291,6 +311,7 @@ typedef struct sl_layer_callbacks {
 } sl_layer_callbacks;
 #define SL_LAYER_CALLBACKS_INIT \
   { (uint32_t)sizeof(sl_layer_callbacks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+SL_API void sl_layer_callbacks_init(sl_layer_callbacks* out);
 
 /* A registry that knows the built-in layers. The caller frees it, after which layers made with it
  * live on. [any-thread] Since 1.0. */
@@ -322,15 +343,16 @@ typedef struct sl_state sl_state;
 
 typedef struct sl_layer_options {
   uint32_t struct_size;
-  int32_t num_threads; /* for layer-wise runs: 1 (the default) to 256; steps always run on the
-                          caller's thread */
+  int32_t num_threads; /* for layer-wise runs: 1 to 256; 0: 1. Steps always run on the caller's
+                          thread */
   const sl_registry* registry;   /* null: the built-in layers */
   const sl_allocator* allocator; /* copied; null: malloc. Used for the layer's workspaces */
   sl_parallel_for parallel_for;  /* null: the library's own threads when num_threads > 1 */
   void* parallel_for_user_data;
 } sl_layer_options;
 #define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 1, NULL, NULL, NULL, NULL }
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL }
+SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Builds the model of a JSON config with its weights (null: none needed). Every tensor must be used
  * and every needed one be there. The caller frees the layer. Errors: CONFIG, WEIGHTS, UNSUPPORTED,
@@ -418,6 +440,7 @@ typedef struct sl_run_options {
 } sl_run_options;
 #define SL_RUN_OPTIONS_INIT \
   { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL }
+SL_API void sl_run_options_init(sl_run_options* out);
 
 /* Sets dtype, rank and dims of `y` to what a run of `mode` makes of an x of those dtype and dims
  * (data is not read). Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
@@ -461,7 +484,7 @@ SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_
 typedef struct sl_state_options {
   uint32_t struct_size;
   int32_t reserved;
-  int64_t batch;
+  int64_t batch;     /* 0: 1 */
   int64_t max_steps; /* the most input steps of one call; 0: one block. Rounded up to a multiple of
                         the block size */
   sl_channel_spec input;
@@ -474,7 +497,8 @@ typedef struct sl_state_options {
                          sees all of the past needs it, and keeps room for as much */
 } sl_state_options;
 #define SL_STATE_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_state_options), 0, 1, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL, 0 }
+  { (uint32_t)sizeof(sl_state_options), 0, 0, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL, 0 }
+SL_API void sl_state_options_init(sl_state_options* out);
 
 /* A new stream at its start. It plans, allocates, touches its pages and rehearses, so that the
  * first step costs what the thousandth does. The caller frees it, before the layer. Errors: SHAPE,
@@ -536,20 +560,23 @@ typedef struct sl_decoder sl_decoder;
 typedef struct sl_decoder_options {
   uint32_t struct_size;
   int32_t start_token; /* the first input */
-  int32_t stop_token;  /* ends its stream, as its last token; -1: none does */
+  int32_t stop_token;  /* ends its stream, as its last token; 0 or -1: none (see stop_at_zero) */
   int32_t pad_token;   /* what a stream that has ended gives */
-  int64_t batch;
+  int64_t batch;       /* 0: 1 */
   uint64_t seed;
   float temperature; /* 0: the most likely token, the first of equals */
-  float top_p;       /* of those, the most likely with this probability together; 1: all */
+  float top_p;       /* of those, the most likely with this probability together; 0: all */
   int64_t top_k;     /* as many of the most likely tokens; 0: all */
   const sl_constant* constants; /* as in sl_state_options, for steps of one */
   int64_t num_constants;
   const sl_allocator* allocator; /* of the state; copied; null: the layer's */
   int64_t max_length;            /* as in sl_state_options: the most tokens, prompts included */
+  int32_t stop_at_zero;          /* non-zero: token 0 is the stop token */
+  int32_t reserved;
 } sl_decoder_options;
 #define SL_DECODER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_decoder_options), 0, -1, 0, 1, 0, 0.0f, 1.0f, 0, NULL, 0, NULL, 0 }
+  { (uint32_t)sizeof(sl_decoder_options), 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, NULL, 0, NULL, 0, 0, 0 }
+SL_API void sl_decoder_options_init(sl_decoder_options* out);
 
 /* A decoder at the start of its streams; its step is rehearsed. The caller frees it, before the
  * layer. Errors: SHAPE (no tokens or no logits), UNSUPPORTED (not steppable, or with latency),

@@ -10,7 +10,7 @@
 namespace sl {
 
 // Values are those of SL_LOG_*.
-enum class LogLevel : int32_t { kDebug = 0, kInfo = 1, kWarning = 2, kError = 3, kOff = 4 };
+enum class LogLevel : int32_t { kDebug = 1, kInfo = 2, kWarning = 3, kError = 4, kOff = 5 };
 
 using LogCallback = void (*)(void* user_data, int32_t level, const char* message);
 

@@ -122,7 +122,7 @@ TEST_CASE("a model tells its constants", "[constants]") {
   CHECK(std::string(old.name) == "c");
   CHECK(old.required == 0x5a5a5a5a);
   CHECK(old.struct_size == offsetof(sl_constant_info, required));
-  old.struct_size = 0;
+  old.struct_size = 1;
   CHECK(sl_layer_constant_info(layer.get(), 0, &old, nullptr) == SL_ERROR_INVALID_ARGUMENT);
 }
 

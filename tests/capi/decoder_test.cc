@@ -420,14 +420,15 @@ TEST_CASE("what a decoder refuses", "[decoder]") {
   };
   using Options = sl_decoder_options;
   constexpr sl_status kBad = SL_ERROR_INVALID_ARGUMENT;
-  refused([](Options& o) { o.struct_size = 0; }, kBad, "struct_size is 0");
-  refused([](Options& o) { o.batch = 0; }, kBad, "batch is 0");
+  refused([](Options& o) { o.struct_size = 1; }, kBad, "struct_size is 1");
+  refused([](Options& o) { o.batch = -1; }, kBad, "batch is -1");
   refused([](Options& o) { o.start_token = -1; }, kBad, "start_token is -1");
   refused([](Options& o) { o.stop_token = 7; }, kBad, "stop_token is 7: the model has 7 tokens");
   refused([](Options& o) { o.stop_token = -2; }, kBad, "stop_token is -2");
+  refused([](Options& o) { o.stop_token = 2, o.stop_at_zero = 1; }, kBad, "stop_token is 2");
   refused([](Options& o) { o.temperature = -1; }, kBad, "temperature is -1");
   refused([](Options& o) { o.temperature = NAN; }, kBad, "temperature is nan");
-  refused([](Options& o) { o.top_p = 0; }, kBad, "top_p is 0");
+  refused([](Options& o) { o.top_p = -0.5f; }, kBad, "top_p is -0.5");
   refused([](Options& o) { o.top_k = -1; }, kBad, "top_k is -1");
 
   const auto made_of = [](const char* config) {

@@ -341,8 +341,8 @@ void add_calls(Page& page) {
              }));
     in = x.view();
   };
-  in.struct_size = 0;
-  apply_views("x without `SL_SEQUENCE_INIT`");
+  in.struct_size = 16;
+  apply_views("x of struct_size 16");
   in.rank = 1;
   apply_views("x of rank 1");
   in.dims[1] = -2;
@@ -481,8 +481,8 @@ void add_states(Page& page) {
           options_for({4}));
   refused("an input of 5 channels, the layer takes 4", layer.get(), options_for({5}));
   sl_state_options options = options_for({4});
-  options.batch = 0;
-  refused("a batch of 0", layer.get(), options);
+  options.batch = -1;
+  refused("a batch of -1", layer.get(), options);
   options = options_for({4});
   options.max_steps = -1;
   refused("-1 steps at most", layer.get(), options);

@@ -112,6 +112,7 @@ TEST_CASE("a state may have an allocator of its own", "[allocator]") {
         [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
     CHECK(of_state.open() == 1);
     sl_allocator bad = SL_ALLOCATOR_INIT;
+    bad.allocate = of_state.hook()->allocate;
     options.allocator = &bad;
     sl_state* none = nullptr;
     CHECK(sl_state_alloc(layer.get(), &options, &none, nullptr) == SL_ERROR_INVALID_ARGUMENT);

@@ -138,7 +138,7 @@ TEST_CASE("bad options of a state", "[state]") {
   sl_state_options options = options_for({4});
   options.struct_size = 1;
   CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.struct_size is 1"));
-  for (const int64_t batch : {int64_t{0}, int64_t{-1}, INT64_MAX}) {
+  for (const int64_t batch : {int64_t{-1}, INT64_MAX}) {
     options = options_for({4}, batch);
     CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.batch is"));
   }
@@ -223,8 +223,8 @@ TEST_CASE("bad steps leave the stream as it was", "[state]") {
   options.num_emits = 1;
   CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("num_emits is 1"));
   options = SL_RUN_OPTIONS_INIT;
-  options.struct_size = 0;
-  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("struct_size is 0"));
+  options.struct_size = 2;
+  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("struct_size is 2"));
   // No steps at all are none.
   CHECK(message(sequence({1, 0, 4}), sequence({1, 0, 3}), SL_OK).empty());
 

@@ -145,6 +145,8 @@ class _DecoderOptions(ctypes.Structure):
         ('num_constants', ctypes.c_int64),
         ('allocator', ctypes.c_void_p),
         ('max_length', ctypes.c_int64),
+        ('stop_at_zero', ctypes.c_int32),
+        ('reserved', ctypes.c_int32),
     ]
 
 
@@ -781,6 +783,7 @@ class Decoder:
         options = _sized(_DecoderOptions)
         options.batch = batch
         options.start_token, options.stop_token = start_token, stop_token
+        options.stop_at_zero = stop_token == 0
         options.pad_token, options.seed = pad_token, seed
         options.temperature, options.top_p, options.top_k = temperature, top_p, top_k
         options.max_length = max_length

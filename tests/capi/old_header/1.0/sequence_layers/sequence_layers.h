@@ -13,8 +13,10 @@
  * handle [one-thread-per-state]  one thread at a time for a given state or builder; different ones
  * in parallel [realtime]              also allocates nothing, takes no lock, makes no system call
  *
- * Structs that may grow begin with `struct_size`: set them with their _INIT macro; only the part
- * that it covers is read.
+ * Structs begin with `struct_size`, and only the part that it covers is read and written; 0 stands
+ * for the struct as version 1.0 has it. Zero is the default of every field. Start with zeroed
+ * memory, with the struct's _INIT macro (zeros and this header's size) or its _init function: all
+ * mean the same.
  */
 #ifndef SEQUENCE_LAYERS_SEQUENCE_LAYERS_H_
 #define SEQUENCE_LAYERS_SEQUENCE_LAYERS_H_
@@ -50,15 +52,16 @@ enum {
   SL_ERROR_UNSUPPORTED = 5, /* the layer cannot do this, e.g. step a non-causal convolution */
   SL_ERROR_IO = 6,          /* a file that cannot be read */
   SL_ERROR_OUT_OF_MEMORY = 7,
-  SL_ERROR_STATE = 8,    /* saved bytes that are not of this model and these options */
-  SL_ERROR_CALLBACK = 9, /* a caller's callback reported failure */
-  SL_ERROR_INTERNAL = 10 /* a defect of the library */
+  SL_ERROR_STATE = 8,     /* saved bytes that are not of this model and these options */
+  SL_ERROR_CALLBACK = 9,  /* a caller's callback reported failure */
+  SL_ERROR_INTERNAL = 10, /* a defect of the library */
+  SL_ERROR_LENGTH = 11    /* more steps than the max_length of a stream */
 };
 
 /* Filled by a failing call: code and a zero-terminated message, cut to fit. Untouched on success.
  */
 typedef struct sl_error {
-  uint32_t struct_size; /* sizeof(sl_error), or larger: the message may use all the bytes up to
+  uint32_t struct_size; /* 0, sizeof(sl_error) or larger: the message may use all the bytes up to
                            struct_size */
   sl_status code;
   char message[1016];
@@ -67,6 +70,11 @@ typedef struct sl_error {
   {                                      \
     (uint32_t)sizeof(sl_error), 0, { 0 } \
   }
+
+/* Each struct has a function like this one, for callers without macros: it sets the fields that the
+ * struct has in version 1.0 to zero, and struct_size to their size. Null is allowed. [any-thread]
+ * [realtime] Since 1.0. */
+SL_API void sl_error_init(sl_error* out);
 
 /* The library's version as (major << 16 | minor << 8 | patch). [any-thread] [realtime] Since 1.0.
  */
@@ -114,6 +122,7 @@ typedef struct sl_channel_spec {
   {                                                            \
     (uint32_t)sizeof(sl_channel_spec), SL_FLOAT32, 0, 0, { 0 } \
   }
+SL_API void sl_channel_spec_init(sl_channel_spec* out);
 
 /* A borrowed view of a sequence: values [batch, time, channels...] and a mask [batch, time]
  * (non-zero: valid). As an input it is only read; a null mask means that every step is valid. As an
@@ -134,6 +143,7 @@ typedef struct sl_sequence {
   {                                                                                 \
     (uint32_t)sizeof(sl_sequence), SL_FLOAT32, 0, 0, {0}, {0}, NULL, NULL, { 0, 0 } \
   }
+SL_API void sl_sequence_init(sl_sequence* out);
 
 /* A named input that a layer reads beside x: a cross-attention source, conditioning, positions. */
 typedef struct sl_constant {
@@ -159,17 +169,19 @@ typedef struct sl_constant_info {
   int32_t rank;      /* of what is left without batch and, of a sequence, time */
   int64_t dims[SL_MAX_CHANNEL_RANK];
 } sl_constant_info;
-#define SL_CONSTANT_INFO_INIT                                              \
-  {                                                                        \
-    (uint32_t)sizeof(sl_constant_info), 0, NULL, NULL, 0, 0, -1, -1, { 0 } \
+#define SL_CONSTANT_INFO_INIT                                            \
+  {                                                                      \
+    (uint32_t)sizeof(sl_constant_info), 0, NULL, NULL, 0, 0, 0, 0, { 0 } \
   }
+SL_API void sl_constant_info_init(sl_constant_info* out);
 
 /* ---- Hooks
  * ------------------------------------------------------------------------------------------------------
  */
 
 /* Memory for layers, states and workspaces. `allocate` returns null on failure. Both are called
- * from any thread that creates, applies or frees, never from sl_layer_step. */
+ * from any thread that creates, applies or frees, never from sl_layer_step. With neither the struct
+ * is as good as none. */
 typedef struct sl_allocator {
   uint32_t struct_size;
   void* user_data;
@@ -178,18 +190,26 @@ typedef struct sl_allocator {
 } sl_allocator;
 #define SL_ALLOCATOR_INIT \
   { (uint32_t)sizeof(sl_allocator), NULL, NULL, NULL }
+SL_API void sl_allocator_init(sl_allocator* out);
 
 /* Runs task(context, i) for every i in [0, count), in any order, on any threads; returns when all
  * are done. */
 typedef void (*sl_parallel_for)(void* user_data, int64_t count,
                                 void (*task)(void* context, int64_t i), void* context);
 
-enum { SL_LOG_DEBUG = 0, SL_LOG_INFO = 1, SL_LOG_WARNING = 2, SL_LOG_ERROR = 3, SL_LOG_OFF = 4 };
+enum {
+  SL_LOG_DEFAULT = 0, /* of sl_log_set: SL_LOG_WARNING */
+  SL_LOG_DEBUG = 1,
+  SL_LOG_INFO = 2,
+  SL_LOG_WARNING = 3,
+  SL_LOG_ERROR = 4,
+  SL_LOG_OFF = 5
+};
 typedef void (*sl_log_callback)(void* user_data, int32_t level, const char* message);
 
-/* Sends log messages of at least `level` to `callback`; null restores the default (spdlog to
- * stderr, warnings and above). Steps never log. Not to be called while other threads are inside the
- * library. Since 1.0. */
+/* Sends log messages of at least `level` to `callback`; null sends them to stderr (spdlog). The
+ * default is null with SL_LOG_WARNING. Steps never log. Not to be called while other threads are
+ * inside the library. Since 1.0. */
 SL_API void sl_log_set(sl_log_callback callback, void* user_data, int32_t level);
 
 /* ---- Weights
@@ -250,18 +270,19 @@ SL_API sl_status sl_weight_source_find(const sl_weight_source* source, const cha
 /* Static properties of a custom layer. */
 typedef struct sl_layer_properties {
   uint32_t struct_size;
-  int32_t supports_step;
-  int64_t block_size;
-  int64_t output_ratio_numerator;
-  int64_t output_ratio_denominator;
+  int32_t layer_wise_only;          /* non-zero: cannot step */
+  int64_t block_size;               /* 0: 1 */
+  int64_t output_ratio_numerator;   /* 0: 1 */
+  int64_t output_ratio_denominator; /* 0: 1 */
   int64_t input_latency;
-  int64_t output_latency; /* negative: input_latency * output_ratio, truncated */
+  int64_t output_latency; /* 0: input_latency * output_ratio, truncated; negative: none */
   int64_t
       receptive_field_start; /* input steps relative to the output's; -SL_INFINITE for unbounded */
   int64_t receptive_field_end;
 } sl_layer_properties;
 #define SL_LAYER_PROPERTIES_INIT \
-  { (uint32_t)sizeof(sl_layer_properties), 1, 1, 1, 1, 0, -1, 0, 0 }
+  { (uint32_t)sizeof(sl_layer_properties), 0, 0, 0, 0, 0, 0, 0, 0 }
+SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
 /* A custom layer. `config` is its JSON object (with "type"). Callbacks other than `create` may be
  * called from several threads at once and get the instance that `create` made. They return SL_OK or
@@ -290,6 +311,7 @@ typedef struct sl_layer_callbacks {
 } sl_layer_callbacks;
 #define SL_LAYER_CALLBACKS_INIT \
   { (uint32_t)sizeof(sl_layer_callbacks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+SL_API void sl_layer_callbacks_init(sl_layer_callbacks* out);
 
 /* A registry that knows the built-in layers. The caller frees it, after which layers made with it
  * live on. [any-thread] Since 1.0. */
@@ -321,15 +343,16 @@ typedef struct sl_state sl_state;
 
 typedef struct sl_layer_options {
   uint32_t struct_size;
-  int32_t num_threads; /* for layer-wise runs: 1 (the default) to 256; steps always run on the
-                          caller's thread */
+  int32_t num_threads; /* for layer-wise runs: 1 to 256; 0: 1. Steps always run on the caller's
+                          thread */
   const sl_registry* registry;   /* null: the built-in layers */
   const sl_allocator* allocator; /* copied; null: malloc. Used for the layer's workspaces */
   sl_parallel_for parallel_for;  /* null: the library's own threads when num_threads > 1 */
   void* parallel_for_user_data;
 } sl_layer_options;
 #define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 1, NULL, NULL, NULL, NULL }
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL }
+SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Builds the model of a JSON config with its weights (null: none needed). Every tensor must be used
  * and every needed one be there. The caller frees the layer. Errors: CONFIG, WEIGHTS, UNSUPPORTED,
@@ -351,6 +374,7 @@ SL_API void sl_layer_free(sl_layer* layer);
 SL_API sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size, sl_error* error);
 SL_API sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator,
                                        int64_t* denominator, sl_error* error);
+/* Without a max_length: a layer that sees all of the past cannot step without an end. */
 SL_API sl_status sl_layer_supports_step(const sl_layer* layer, int32_t* supports_step,
                                         sl_error* error);
 /* Input steps before the step-wise output equals the layer-wise one. */
@@ -412,9 +436,11 @@ typedef struct sl_run_options {
   sl_sequence*
       emits; /* auxiliary outputs in order of their index; those with null data are not wanted */
   int64_t num_emits; /* 0, or all of them */
+  sl_state* state;   /* of sl_layer_apply: the stream in which the sequence goes on; may be null */
 } sl_run_options;
 #define SL_RUN_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0 }
+  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL }
+SL_API void sl_run_options_init(sl_run_options* out);
 
 /* Sets dtype, rank and dims of `y` to what a run of `mode` makes of an x of those dtype and dims
  * (data is not read). Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
@@ -423,8 +449,9 @@ SL_API sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, cons
                                        sl_error* error);
 
 /* Auxiliary outputs: their number, and path ("attention.probabilities"), dtype, rank and dims of
- * the i-th for that x. `path` gets at most `capacity` bytes with a final zero. [any-thread]
- * Since 1.0. */
+ * the i-th for that x. `path` gets at most `capacity` bytes with a final zero. With options->state
+ * they are those of a step of that stream, which may have more keys to attend to than a step of x
+ * alone, or, layer-wise, of a run that goes on in it. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
                                      const sl_constant* constants, int64_t num_constants,
                                      int64_t* count, sl_error* error);
@@ -433,15 +460,20 @@ SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const 
                                      size_t capacity, sl_sequence* emit, sl_error* error);
 
 /* Runs a whole sequence. `y` has the shape that sl_layer_output_shape tells, and data; `options`
- * may be null. Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [any-thread] Since 1.0. */
+ * may be null. With options->state it runs what steps over x would, in few large blocks: from where
+ * the state stands, which then stands where those steps would have left it. x then has a time of a
+ * multiple of the block size, y the shape of a step-wise run, streamed constants the length that
+ * goes with x; emits whose channels depend on the steps of one call (probabilities of attention)
+ * are UNSUPPORTED. After an error the state is as before. Errors: SHAPE, LENGTH, UNSUPPORTED,
+ * OUT_OF_MEMORY, CALLBACK. [any-thread], with a state [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
                                 const sl_run_options* options, sl_error* error);
 
 /* Runs the next block of a stream: x has the state's batch and input spec, and a time of a multiple
  * of the block size, at most the state's max_steps. Constants are those of the state's options, in
  * their order: of a streamed one this block's share, any other whole. After an error other than
- * CALLBACK the state is as before. [one-thread-per-state] [realtime] Since 1.0.
- */
+ * CALLBACK the state is as before. Errors: SHAPE, LENGTH (past the state's max_length), CALLBACK.
+ * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                                sl_sequence* y, const sl_run_options* options, sl_error* error);
 
@@ -452,7 +484,7 @@ SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_
 typedef struct sl_state_options {
   uint32_t struct_size;
   int32_t reserved;
-  int64_t batch;
+  int64_t batch;     /* 0: 1 */
   int64_t max_steps; /* the most input steps of one call; 0: one block. Rounded up to a multiple of
                         the block size */
   sl_channel_spec input;
@@ -460,13 +492,18 @@ typedef struct sl_state_options {
                                    goes with max_steps of x, another sequence all of its own */
   int64_t num_constants;
   const sl_allocator* allocator; /* copied; null: the layer's */
+  int64_t max_length; /* the most input steps of the whole stream, latency and padding included; 0:
+                         it has no end. To 2^24; rounded up to a multiple of the block size. What
+                         sees all of the past needs it, and keeps room for as much */
 } sl_state_options;
 #define SL_STATE_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_state_options), 0, 1, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL }
+  { (uint32_t)sizeof(sl_state_options), 0, 0, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL, 0 }
+SL_API void sl_state_options_init(sl_state_options* out);
 
 /* A new stream at its start. It plans, allocates, touches its pages and rehearses, so that the
  * first step costs what the thousandth does. The caller frees it, before the layer. Errors: SHAPE,
- * UNSUPPORTED (not steppable), OUT_OF_MEMORY. [any-thread] Since 1.0. */
+ * UNSUPPORTED (not steppable, or not without a max_length), OUT_OF_MEMORY. [any-thread]
+ * Since 1.0. */
 SL_API sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
                                 sl_state** out, sl_error* error);
 
@@ -477,11 +514,21 @@ SL_API sl_status sl_state_size(const sl_layer* layer, const sl_state_options* op
 SL_API sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, void* memory,
                                size_t size, sl_state** out, sl_error* error);
 
+/* Makes what steps keep of the constants: keys and values of a cross-attention's source, which it
+ * then reads no more. The first step does so if this was not called before, and costs that much
+ * more; a later call reads the constants anew. They are those of a step of one block. After an
+ * error the state is as before. Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state]
+ * Since 1.0. */
+SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
+                                  int64_t num_constants, sl_error* error);
+
 /* Back to the start of the stream. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);
 
 /* Makes `target`, of the same layer and options, continue where `source` stands: forks a stream.
- * [one-thread-per-state] [realtime] Since 1.0. */
+ * Only max_steps may differ, and with it the length of streamed constants; and max_length, if both
+ * have one: in a larger state a stream goes on past its end. Errors: STATE, LENGTH (it has had more
+ * steps than the target takes). [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error);
 
 /* Bytes of a saved state, versioned and with the model's fingerprint. Load refuses bytes of another
@@ -491,14 +538,89 @@ SL_API size_t sl_state_save_size(const sl_state* state);
 SL_API sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_error* error);
 SL_API sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_error* error);
 
-/* The state's named tensors, for printing and checking. Names and data live as long as the state.
- * [one-thread-per-state] Since 1.0. */
+/* The state's named tensors, to print and check them, and to read or set a carry between steps: the
+ * view is of the state itself. Integers of a state are indices: leave them alone. Names and data
+ * live as long as the state. [one-thread-per-state] Since 1.0. */
 SL_API int64_t sl_state_tensor_count(const sl_state* state);
 SL_API sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name,
                                  sl_sequence* tensor, sl_error* error);
 
 /* Null is allowed. [one-thread-per-state] Since 1.0. */
 SL_API void sl_state_free(sl_state* state);
+
+/* ---- Decoding
+ * -----------------------------------------------------------------------------------------------------
+ */
+
+/* Streams of tokens in which a model's choices are its next inputs. The model makes logits, float32
+ * [batch, time, vocabulary], of tokens, int32 [batch, time], step by step: block size 1, output
+ * ratio 1, no latency. */
+typedef struct sl_decoder sl_decoder;
+
+typedef struct sl_decoder_options {
+  uint32_t struct_size;
+  int32_t start_token; /* the first input */
+  int32_t stop_token;  /* ends its stream, as its last token; 0 or -1: none (see stop_at_zero) */
+  int32_t pad_token;   /* what a stream that has ended gives */
+  int64_t batch;       /* 0: 1 */
+  uint64_t seed;
+  float temperature; /* 0: the most likely token, the first of equals */
+  float top_p;       /* of those, the most likely with this probability together; 0: all */
+  int64_t top_k;     /* as many of the most likely tokens; 0: all */
+  const sl_constant* constants; /* as in sl_state_options, for steps of one */
+  int64_t num_constants;
+  const sl_allocator* allocator; /* of the state; copied; null: the layer's */
+  int64_t max_length;            /* as in sl_state_options: the most tokens, prompts included */
+  int32_t stop_at_zero;          /* non-zero: token 0 is the stop token */
+  int32_t reserved;
+} sl_decoder_options;
+#define SL_DECODER_OPTIONS_INIT \
+  { (uint32_t)sizeof(sl_decoder_options), 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, NULL, 0, NULL, 0, 0, 0 }
+SL_API void sl_decoder_options_init(sl_decoder_options* out);
+
+/* A decoder at the start of its streams; its step is rehearsed. The caller frees it, before the
+ * layer. Errors: SHAPE (no tokens or no logits), UNSUPPORTED (not steppable, or with latency),
+ * OUT_OF_MEMORY. [any-thread] Since 1.0. */
+SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_options* options,
+                                   sl_decoder** out, sl_error* error);
+
+/* Log probabilities of given tokens, int32 [batch, time] of any batch, from the start of a
+ * sequence, into `log_probs`, float32 of that shape, with a mask if wanted. Runs the model
+ * layer-wise on the tokens shifted by the start token; of the decoder's options it reads the start
+ * and the stop token, of its streams nothing. Invalid tokens and those after a stop token give 0,
+ * mask 0. `options` are for the constants, whole as in sl_layer_apply; may be null. Errors: SHAPE,
+ * INVALID_ARGUMENT (no such token), OUT_OF_MEMORY, CALLBACK. [any-thread] Since 1.0. */
+SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* tokens,
+                                     sl_sequence* log_probs, const sl_run_options* options,
+                                     sl_error* error);
+
+/* Goes on as if `tokens`, int32 [batch, time], had been sampled, in few large blocks on the layer's
+ * threads. Invalid tokens are steps that are not there. A stop token is one like any other, and a
+ * stream that has ended goes on at a valid token. Constants are those of the options, in their
+ * order: of a streamed one the share of these steps. After an error the decoder is as before.
+ * Errors: SHAPE, LENGTH, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state] Since 1.0. */
+SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
+                                    const sl_run_options* options, sl_error* error);
+
+/* One step: the next token of each stream, its log probability (the model's own, whatever the
+ * temperature, top_k and top_p) and mask, `batch` numbers each; the latter two may be null. A
+ * stream that has ended gives the pad token, 0 and 0. Choices are random by seed, index of the
+ * stream and number of the step alone. Constants as in sl_layer_step. After an error other than
+ * CALLBACK the decoder is as before. Errors: LENGTH (past the max_length), CALLBACK.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
+                                   uint8_t* mask, const sl_run_options* options, sl_error* error);
+
+/* Makes `target`, of the same layer, batch and constants, continue where `source` stands: forks all
+ * its streams. It keeps its own seed, tokens and ways of choosing, and max_length, as in
+ * sl_state_copy. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error);
+
+/* Back to the start of all streams. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_reset(sl_decoder* decoder, sl_error* error);
+
+/* Null is allowed. [one-thread-per-state] Since 1.0. */
+SL_API void sl_decoder_free(sl_decoder* decoder);
 
 #ifdef __cplusplus
 } /* extern "C" */
