@@ -95,19 +95,19 @@ unpack_wheels() {
   rm -rf "${wheels}"
 }
 
-# True if the system has oneDNN 3 or newer, which is then preferred.
+# True if the system has oneDNN 3, which is then preferred.
 system_has_onednn() {
   local major
   major="$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR\n' |
     "${CXX:-c++}" -E -P -x c - 2>/dev/null | tail -n 1)" || return 1
-  [[ "${major}" =~ ^[0-9]+$ ]] && ((major >= 3))
+  [[ "${major}" =~ ^[0-9]+$ ]] && ((major == 3))
 }
 
 install_onednn() {
   local raw="${DEPS}/onednn.raw" onednn="${DEPS}/onednn"
   rm -rf "${onednn}"
   if system_has_onednn; then
-    say "oneDNN >= 3 found in the system"
+    say "oneDNN 3 found in the system"
     return
   fi
   unpack_wheels onednn.txt "${raw}"
