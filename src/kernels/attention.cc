@@ -45,7 +45,6 @@ constexpr int kAccumulators = kManyRegisters ? 24 : 12;
 // Scores: tiles of queries by keys, each score a vector of partial sums.
 constexpr int kScoreRows = kAccumulators / 4;
 constexpr int keys_for_rows(int rows) { return rows == 1 ? 8 : 4; }
-constexpr int kMostKeys = keys_for_rows(1);
 
 #if HWY_TARGET == HWY_SCALAR
 

@@ -1,7 +1,13 @@
 // Feeds a target a fixed number of seeded mutations of its corpus: no feedback from coverage, but
-// the same inputs every time and with any compiler. Usage: fuzz_<target> [iterations [seed]]
+// the same inputs every time and with any compiler. Or writes the corpus for a fuzzer that has such
+// feedback. Usage: fuzz_<target> [iterations [seed]], or fuzz_<target> --seeds DIRECTORY
+#include <fmt/core.h>
+
 #include <cstdio>
 #include <cstdlib>
+#include <cstring>
+#include <filesystem>
+#include <fstream>
 #include <random>
 
 #include "fuzz/target.h"
@@ -81,10 +87,26 @@ int run(long iterations, uint32_t seed) {
   return 0;
 }
 
+// The corpus, a file for each input, and the dictionary in libFuzzer's form beside the directory.
+int write_seeds(const std::filesystem::path& directory) {
+  std::filesystem::create_directories(directory);
+  size_t count = 0;
+  for (const std::string& input : corpus())
+    std::ofstream(directory / std::to_string(count++), std::ios::binary) << input;
+  std::ofstream words(directory.string() + ".dict");
+  for (const std::string& word : dictionary()) {
+    words << '"';
+    for (const char c : word) words << fmt::format("\\x{:02x}", static_cast<uint8_t>(c));
+    words << "\"\n";
+  }
+  return words.good() ? 0 : 1;
+}
+
 }  // namespace
 }  // namespace sl::fuzz
 
 int main(int argc, char** argv) {
+  if (argc == 3 && std::strcmp(argv[1], "--seeds") == 0) return sl::fuzz::write_seeds(argv[2]);
   const long iterations = argc > 1 ? std::strtol(argv[1], nullptr, 10) : 1000;
   const auto seed = static_cast<uint32_t>(argc > 2 ? std::strtoul(argv[2], nullptr, 10) : 1);
   return sl::fuzz::run(iterations, seed);

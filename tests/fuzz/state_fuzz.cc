@@ -1,6 +1,12 @@
 // Any bytes as a saved state: refused, and the stream left as it was; or loaded, and stepped.
+//
+// An input is the index of a model, a kind, and bytes: of kind 0 the state's data behind a header
+// whose checksum is put right, so that what the data say is read; of any other kind a whole save.
+#include <algorithm>
 #include <cstdlib>
 #include <cstring>
+#include <memory>
+#include <random>
 
 #include "cli/runner.h"
 #include "fuzz/target.h"
@@ -9,17 +15,54 @@
 namespace sl::fuzz {
 namespace {
 
-constexpr const char* kConfig =
-    R"({"type":"Serial","layers":[{"type":"Conv1D","filters":2,"kernel_size":3,)"
-    R"("padding":"causal_valid"},{"type":"Delay","length":2},{"type":"LSTM","units":2}]})";
+// A save begins with magic (8 bytes), version and header size (4 each), fingerprint, size of the
+// data and their FNV-1a checksum (8 each).
+constexpr size_t kHeaderBytes = 40, kChecksumAt = 32;
+
+uint64_t fnv1a(const uint8_t* data, size_t size) {
+  uint64_t hash = 14695981039346656037u;
+  for (size_t i = 0; i < size; ++i) hash = (hash ^ data[i]) * 1099511628211u;
+  return hash;
+}
+
+// Kinds of state that the samples lack.
+const testing::Sample kMore[] = {
+    {"attention",
+     R"({"type":"DotProductSelfAttention","num_heads":2,"units_per_head":2,"max_past_horizon":3,)"
+     R"("max_future_horizon":1})",
+     SL_FLOAT32,
+     {4}},
+    {"rglru", R"({"type":"RGLRU","units":4,"num_heads":2})", SL_FLOAT32, {4}},
+    {"overlap add",
+     R"({"type":"Serial","layers":[{"type":"STFT","frame_length":4,"frame_step":2,"fft_length":4,)"
+     R"("time_padding":"causal"},{"type":"InverseSTFT","frame_length":4,"frame_step":2,)"
+     R"("fft_length":4,"time_padding":"causal"}]})",
+     SL_FLOAT32,
+     {}},
+    {"transposed convolution",
+     R"({"type":"Conv1DTranspose","filters":2,"kernel_size":4,"strides":2,"padding":"causal"})",
+     SL_FLOAT32,
+     {2}},
+    {"timing signal",
+     R"({"type":"Serial","layers":[{"type":"AddTimingSignal"},{"type":"Downsample1D","rate":2}]})",
+     SL_FLOAT32,
+     {4}},
+    {"pooling",
+     R"({"type":"MaxPooling1D","pool_size":3,"strides":1,"padding":"causal_valid"})",
+     SL_FLOAT32,
+     {2}},
+    {"recurrent cell", R"({"type":"RNN","cell":{"type":"GRUCell","features":3}})", SL_FLOAT32, {3}},
+};
 
 // A stream that has run for a while; saves of it are the corpus.
-struct Streams {
-  Streams() : layer(testing::make_model(kConfig, 2)) {
+struct Stream {
+  explicit Stream(const testing::Sample& sample) : layer(testing::make_sample(sample)) {
     std::mt19937 rng(1);
-    input.x = cli::random_sequence(SL_FLOAT32, {1, 6, 2}, rng);
+    std::vector<int64_t> dims = {2, 8};
+    dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
+    input.x = cli::random_sequence(sample.dtype, dims, rng);
     stepper = std::make_unique<cli::Stepper>(layer.get(), input);
-    for (int64_t t = 0; t < 6; ++t) {
+    for (int64_t t = 0; t < stepper->num_steps(); ++t) {
       stepper->run(t, t + 1);
       saves.push_back(stepper->save());
     }
@@ -30,17 +73,37 @@ struct Streams {
   std::vector<std::vector<uint8_t>> saves;
 };
 
-Streams& streams() {
-  static Streams all;
+std::vector<std::unique_ptr<Stream>>& streams() {
+  static std::vector<std::unique_ptr<Stream>> all;
+  if (!all.empty()) return all;
+  for (const testing::Sample& sample : testing::samples())
+    all.push_back(std::make_unique<Stream>(sample));
+  for (const testing::Sample& sample : kMore) all.push_back(std::make_unique<Stream>(sample));
   return all;
+}
+
+// The save that an input stands for.
+std::vector<uint8_t> save_of(const Stream& stream, const uint8_t* data, size_t size, bool whole) {
+  // The exact size, so that a sanitizer sees every byte read beyond it.
+  if (whole) return {data, data + size};
+  std::vector<uint8_t> save = stream.saves.back();
+  std::copy_n(data, std::min(size, save.size() - kHeaderBytes), save.data() + kHeaderBytes);
+  const uint64_t checksum = fnv1a(save.data() + kHeaderBytes, save.size() - kHeaderBytes);
+  std::memcpy(save.data() + kChecksumAt, &checksum, sizeof(checksum));
+  return save;
 }
 
 }  // namespace
 
 std::vector<std::string> corpus() {
   std::vector<std::string> all;
-  for (const std::vector<uint8_t>& save : streams().saves) {
-    all.emplace_back(save.begin(), save.end());
+  for (size_t i = 0; i < streams().size(); ++i) {
+    for (const std::vector<uint8_t>& save : streams()[i]->saves) {
+      all.push_back(std::string{static_cast<char>(i), 0} +
+                    std::string(save.begin() + kHeaderBytes, save.end()));
+    }
+    const std::vector<uint8_t>& save = streams()[i]->saves.back();
+    all.push_back(std::string{static_cast<char>(i), 1} + std::string(save.begin(), save.end()));
   }
   return all;
 }
@@ -54,16 +117,18 @@ std::vector<std::string> dictionary() {
 }  // namespace sl::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
+  if (size < 2) return 0;
   auto& all = sl::fuzz::streams();
-  // A copy of the exact size, so that a sanitizer sees every byte read beyond it.
-  const std::vector<uint8_t> bytes(data, data + size);
+  sl::fuzz::Stream& stream = *all[data[0] % all.size()];
+  const bool whole = data[1] != 0;
+  const std::vector<uint8_t> save = sl::fuzz::save_of(stream, data + 2, size - 2, whole);
   const uint8_t none = 0;
-  const std::vector<uint8_t> before = all.stepper->save();
-  const sl_status status =
-      sl_state_load(all.stepper->state(), bytes.empty() ? &none : bytes.data(), size, nullptr);
+  const std::vector<uint8_t> before = stream.stepper->save();
+  const sl_status status = sl_state_load(stream.stepper->state(),
+                                         save.empty() ? &none : save.data(), save.size(), nullptr);
   if (status == SL_OK) {
-    all.stepper->run(0, 6);
-  } else if (status != SL_ERROR_STATE || all.stepper->save() != before) {
+    stream.stepper->run(0, stream.stepper->num_steps());
+  } else if (status != SL_ERROR_STATE || stream.stepper->save() != before) {
     std::abort();
   }
   return 0;
