@@ -48,7 +48,7 @@ const testing::Sample kMore[] = {
      SL_FLOAT32,
      {4}},
     {"pooling",
-     R"({"type":"MaxPooling1D","pool_size":3,"strides":1,"padding":"causal_valid"})",
+     R"({"type":"MaxPooling1D","pool_size":3,"strides":1,"padding":"reverse_causal"})",
      SL_FLOAT32,
      {2}},
     {"recurrent cell", R"({"type":"RNN","cell":{"type":"GRUCell","features":3}})", SL_FLOAT32, {3}},
