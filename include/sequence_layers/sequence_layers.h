@@ -224,7 +224,11 @@ typedef struct sl_weights sl_weights;
 /* An empty set. The caller frees it. [any-thread] Since 1.0. */
 SL_API sl_status sl_weights_create(sl_weights** out, sl_error* error);
 
-/* The tensors of a safetensors file, memory-mapped. Errors: IO, WEIGHTS. [any-thread] Since 1.0. */
+/* The tensors of a safetensors file, memory-mapped. It must be a regular file, as strictly in order
+ * as the safetensors library (0.8) demands, and name nothing twice. It must stay as it is while the
+ * set and the layers made from it live: to read what another process has cut off raises SIGBUS (a
+ * file that is replaced by renaming another is safe). Errors: IO, WEIGHTS. [any-thread] Since 1.0.
+ */
 SL_API sl_status sl_weights_open(const char* path, sl_weights** out, sl_error* error);
 
 /* The tensors of a safetensors image in memory; the bytes are copied. Errors: WEIGHTS. [any-thread]
@@ -355,14 +359,15 @@ typedef struct sl_layer_options {
 SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Builds the model of a JSON config with its weights (null: none needed). Every tensor must be used
- * and every needed one be there. The caller frees the layer. Errors: CONFIG, WEIGHTS, UNSUPPORTED,
- * OUT_OF_MEMORY. [any-thread] Since 1.0. */
+ * and every needed one be there. The config is one JSON object of UTF-8 without a key twice in an
+ * object. The caller frees the layer. Errors: CONFIG, WEIGHTS, UNSUPPORTED, OUT_OF_MEMORY, IO (the
+ * weights' file was written to after it was opened). [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_create(const char* config, size_t config_size, const sl_weights* weights,
                                  const sl_layer_options* options, sl_layer** out, sl_error* error);
 
 /* Builds the model of a directory that holds config.json and model.safetensors (which may be
- * missing if the model has no weights). Errors: as sl_layer_create, and IO. [any-thread] Since 1.0.
- */
+ * missing if the model has no weights), both regular files. Errors: as sl_layer_create, and IO.
+ * [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_open(const char* directory, const sl_layer_options* options,
                                sl_layer** out, sl_error* error);
 
@@ -407,7 +412,8 @@ SL_API sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_sp
                                       sl_channel_spec* output, sl_error* error);
 
 /* The input spec recorded with the model (weights metadata "input"), else one that the first layers
- * imply. Errors: UNSUPPORTED if neither says. [any-thread] Since 1.0. */
+ * imply. Errors: UNSUPPORTED if neither says, WEIGHTS if the metadata cannot be. [any-thread]
+ * Since 1.0. */
 SL_API sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* input,
                                      sl_error* error);
 
@@ -559,9 +565,9 @@ typedef struct sl_decoder sl_decoder;
 
 typedef struct sl_decoder_options {
   uint32_t struct_size;
-  int32_t start_token; /* the first input */
+  int32_t start_token; /* the first input: one that the model's first layer knows */
   int32_t stop_token;  /* ends its stream, as its last token; 0 or -1: none (see stop_at_zero) */
-  int32_t pad_token;   /* what a stream that has ended gives */
+  int32_t pad_token;   /* what a stream that has ended gives: any number, never an input */
   int64_t batch;       /* 0: 1 */
   uint64_t seed;
   float temperature; /* 0: the most likely token, the first of equals */
@@ -580,7 +586,8 @@ SL_API void sl_decoder_options_init(sl_decoder_options* out);
 
 /* A decoder at the start of its streams; its step is rehearsed. The caller frees it, before the
  * layer. Errors: SHAPE (no tokens or no logits), UNSUPPORTED (not steppable, or with latency),
- * OUT_OF_MEMORY. [any-thread] Since 1.0. */
+ * INVALID_ARGUMENT (also a start or stop token that the model does not have), OUT_OF_MEMORY.
+ * [any-thread] Since 1.0. */
 SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_options* options,
                                    sl_decoder** out, sl_error* error);
 
@@ -589,7 +596,8 @@ SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_optio
  * layer-wise on the tokens shifted by the start token; of the decoder's options it reads the start
  * and the stop token, of its streams nothing. Invalid tokens and those after a stop token give 0,
  * mask 0. `options` are for the constants, whole as in sl_layer_apply; may be null. Errors: SHAPE,
- * INVALID_ARGUMENT (no such token), OUT_OF_MEMORY, CALLBACK. [any-thread] Since 1.0. */
+ * INVALID_ARGUMENT (no such token), UNSUPPORTED (logits as in sl_decoder_sample), OUT_OF_MEMORY,
+ * CALLBACK. [any-thread] Since 1.0. */
 SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* tokens,
                                      sl_sequence* log_probs, const sl_run_options* options,
                                      sl_error* error);
@@ -598,7 +606,9 @@ SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequenc
  * threads. Invalid tokens are steps that are not there. A stop token is one like any other, and a
  * stream that has ended goes on at a valid token. Constants are those of the options, in their
  * order: of a streamed one the share of these steps. After an error the decoder is as before.
- * Errors: SHAPE, LENGTH, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state] Since 1.0. */
+ * Errors: SHAPE, INVALID_ARGUMENT (no token that the model's first layer knows), UNSUPPORTED (after
+ * such an error of sl_decoder_sample), LENGTH, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state]
+ * Since 1.0. */
 SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
                                     const sl_run_options* options, sl_error* error);
 
@@ -606,8 +616,10 @@ SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* toke
  * temperature, top_k and top_p) and mask, `batch` numbers each; the latter two may be null. A
  * stream that has ended gives the pad token, 0 and 0. Choices are random by seed, index of the
  * stream and number of the step alone. Constants as in sl_layer_step. After an error other than
- * CALLBACK the decoder is as before. Errors: LENGTH (past the max_length), CALLBACK.
- * [one-thread-per-state] [realtime] Since 1.0. */
+ * CALLBACK the decoder is as before. Errors: LENGTH (past the max_length), CALLBACK, UNSUPPORTED
+ * (a stream's logits hold a NaN, or are all minus infinity: nothing is chosen, and so it stays
+ * until the decoder is reset or made to continue another). [one-thread-per-state] [realtime]
+ * Since 1.0. */
 SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
 

@@ -1,10 +1,9 @@
 #include "model/model.h"
 
-#include <cstring>
-#include <fstream>
-#include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "core/file.h"
+#include "core/json_text.h"
 #include "core/log.h"
 #include "core/status.h"
 #include "kernels/dispatch.h"
@@ -107,30 +106,16 @@ class TreeBuilder final : public Builder {
 
 // nlohmann recurses over nested arrays and objects when it frees them: hostile nesting must not
 // exhaust the stack.
-void check_nesting(std::string_view text) {
-  int depth = 0;
-  bool in_string = false;
-  for (size_t i = 0; i < text.size(); ++i) {
-    if (in_string) {
-      if (text[i] == '\\')
-        ++i;
-      else if (text[i] == '"')
-        in_string = false;
-      continue;
-    }
-    if (text[i] == '"') in_string = true;
-    if (text[i] == '{' || text[i] == '[') ++depth;
-    if (text[i] == '}' || text[i] == ']') --depth;
-    if (depth > 10 * kMaxDepth) fail(Code::kConfig, "$: JSON nests deeper than {}", 10 * kMaxDepth);
-  }
-}
+constexpr int kMaxJsonDepth = 10 * kMaxDepth;
 
-Json parse_config(std::string_view text) {
-  check_nesting(text);
+// More than any config needs whose weights are where they belong.
+constexpr size_t kMaxConfigBytes = size_t{1} << 27;
+
+Json parse_config_text(std::string_view text) {
   try {
-    return Json::parse(text);
-  } catch (const Json::exception& error) {
-    fail(Code::kConfig, "$: not JSON: {}", error.what());
+    return parse_json(text, kMaxJsonDepth);
+  } catch (const JsonError& error) {
+    fail(Code::kConfig, "{}: {}", error.path(), error.what());
   }
 }
 
@@ -146,15 +131,52 @@ void check_all_used(const TensorStore& weights, const WeightUse& use) {
   }
 }
 
-std::string read_text(const std::string& path) {
-  std::ifstream file(path, std::ios::binary);
-  if (!file) fail(Code::kIo, "{}: cannot be opened: {}", path, std::strerror(errno));
-  std::string text{std::istreambuf_iterator<char>(file), std::istreambuf_iterator<char>()};
-  if (file.bad()) fail(Code::kIo, "{}: cannot be read", path);
-  return text;
+// Limits on what metadata "input" says: the rank is that of the C ABI.
+constexpr int kMaxSpecDepth = 16;
+constexpr size_t kMaxChannelRank = 8;
+constexpr int64_t kMaxChannels = int64_t{1} << 40;
+
+[[noreturn]] void fail_input(std::string_view what) {
+  fail(Code::kWeights, "metadata \"input\": {}", what);
 }
 
-bool exists(const std::string& path) { return std::ifstream(path).good(); }
+ChannelSpec parse_input_spec(const std::string& text) {
+  Json json;
+  try {
+    json = parse_json(text, kMaxSpecDepth);
+  } catch (const JsonError& error) {
+    fail_input(fmt::format("{}: {}", error.path(), error.what()));
+  }
+  ChannelSpec spec;
+  const bool usable = json.is_object() && json.contains("channel_shape") &&
+                      json["channel_shape"].is_array() &&
+                      json["channel_shape"].size() <= kMaxChannelRank;
+  if (!usable) {
+    fail_input(fmt::format(
+        "expected {{\"channel_shape\": [...], \"dtype\": ...}} of at most {} dimensions",
+        kMaxChannelRank));
+  }
+  int64_t channels = 1;
+  for (const auto& dim : json["channel_shape"]) {
+    const bool fits = dim.is_number_unsigned() && dim.get<uint64_t>() >= 1 &&
+                      dim.get<uint64_t>() <= static_cast<uint64_t>(kMaxChannels / channels);
+    if (!fits) {
+      fail_input(fmt::format("bad \"channel_shape\" at {}: expected sizes of 1 or more, in all {}",
+                             dim.is_structured() ? dim.type_name() : dim.dump(), kMaxChannels));
+    }
+    channels *= dim.get<int64_t>();
+    spec.shape.push_back(dim.get<int64_t>());
+  }
+  if (!json.contains("dtype")) return spec;
+  const Json& dtype = json["dtype"];
+  const auto known = dtype.is_string() ? dtype_named(dtype.get<std::string>()) : std::nullopt;
+  if (!known) {
+    fail_input(fmt::format("unknown dtype {}: expected one such as \"float32\"",
+                           dtype.is_structured() ? dtype.type_name() : dtype.dump()));
+  }
+  spec.dtype = *known;
+  return spec;
+}
 
 }  // namespace
 
@@ -164,7 +186,8 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
       allocator_(options.allocator),
       parallel_(options.num_threads, options.parallel_for, options.parallel_for_user_data) {
   kernels::warm_dispatch();
-  const Json json = parse_config(config);
+  if (weights_) weights_->check_unchanged();
+  const Json json = parse_config_text(config);
   WeightUse use;
   const TreeBuilder builder(options.registry ? *options.registry : built_in_registry());
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use));
@@ -178,33 +201,16 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
 }
 
 std::unique_ptr<Model> Model::open(const std::string& directory, const ModelOptions& options) {
-  const std::string config = read_text(directory + "/config.json");
+  const std::string config = File(directory + "/config.json").read(kMaxConfigBytes);
   const std::string weights = directory + "/model.safetensors";
-  return std::make_unique<Model>(config, exists(weights) ? TensorStore::open(weights) : nullptr,
-                                 options);
+  return std::make_unique<Model>(
+      config, path_exists(weights) ? TensorStore::open(weights) : nullptr, options);
 }
 
 std::optional<ChannelSpec> Model::input_spec() const {
   const std::string* recorded = weights_ ? weights_->metadata("input") : nullptr;
   if (!recorded) return root_->implied_input();
-  const auto json = Json::parse(*recorded, nullptr, /*allow_exceptions=*/false);
-  ChannelSpec spec;
-  const bool usable = json.is_object() && json.contains("channel_shape") &&
-                      json["channel_shape"].is_array() && json["channel_shape"].size() <= 8;
-  if (!usable)
-    fail(Code::kWeights,
-         "metadata \"input\": expected {{\"channel_shape\": [...], \"dtype\": ...}}");
-  for (const auto& dim : json["channel_shape"]) {
-    if (!dim.is_number_unsigned())
-      fail(Code::kWeights, "metadata \"input\": bad \"channel_shape\"");
-    spec.shape.push_back(dim.get<int64_t>());
-  }
-  if (json.contains("dtype") && json["dtype"].is_string()) {
-    const auto dtype = dtype_named(json["dtype"].get<std::string>());
-    if (!dtype) fail(Code::kWeights, "metadata \"input\": unknown dtype {}", json["dtype"].dump());
-    spec.dtype = *dtype;
-  }
-  return spec;
+  return parse_input_spec(*recorded);
 }
 
 Sequence Model::apply(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,

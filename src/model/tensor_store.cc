@@ -1,22 +1,24 @@
 #include "model/tensor_store.h"
 
-#include <fcntl.h>
 #include <sys/mman.h>
-#include <sys/stat.h>
-#include <unistd.h>
 
 #include <algorithm>
-#include <cerrno>
 #include <cstring>
+#include <limits>
 #include <nlohmann/json.hpp>
+#include <optional>
 
+#include "core/file.h"
+#include "core/json_text.h"
 #include "core/status.h"
 
 namespace sl {
 namespace {
 
 constexpr std::string_view kComplexSuffix = "@complex64";
-constexpr uint64_t kMaxHeader = uint64_t{1} << 28;
+// Those of the safetensors library.
+constexpr uint64_t kMaxHeader = 100'000'000;
+constexpr int kMaxHeaderDepth = 127;
 
 struct StoredType {
   std::string_view name;
@@ -28,20 +30,6 @@ constexpr StoredType kStoredTypes[] = {
     {"I32", DType::kInt32},   {"I8", DType::kInt8},     {"BOOL", DType::kBool},
 };
 
-class FileDescriptor {
- public:
-  explicit FileDescriptor(int fd) : fd_(fd) {}
-  FileDescriptor(const FileDescriptor&) = delete;
-  FileDescriptor& operator=(const FileDescriptor&) = delete;
-  ~FileDescriptor() {
-    if (fd_ >= 0) close(fd_);
-  }
-  int get() const { return fd_; }
-
- private:
-  int fd_;
-};
-
 }  // namespace
 
 // The bytes of a safetensors file.
@@ -49,6 +37,7 @@ struct TensorStore::Image {
   const std::byte* data = nullptr;
   size_t size = 0;
   void* mapping = nullptr;
+  std::optional<File> file;  // that is mapped
   std::vector<std::byte> copy;
 
   Image() = default;
@@ -60,22 +49,13 @@ struct TensorStore::Image {
 };
 
 std::shared_ptr<TensorStore> TensorStore::open(const std::string& path) {
-  const FileDescriptor file(::open(path.c_str(), O_RDONLY | O_CLOEXEC));
-  struct stat info {};
-  if (file.get() < 0 || fstat(file.get(), &info) != 0) {
-    fail(Code::kIo, "{}: cannot be opened: {}", path, std::strerror(errno));
-  }
-  if (!S_ISREG(info.st_mode)) fail(Code::kIo, "{}: is not a file", path);
   auto image = std::make_shared<Image>();
-  image->size = static_cast<size_t>(info.st_size);
-  if (image->size > 0) {
-    void* mapping = mmap(nullptr, image->size, PROT_READ, MAP_PRIVATE, file.get(), 0);
-    if (mapping == MAP_FAILED)
-      fail(Code::kIo, "{}: cannot be mapped: {}", path, std::strerror(errno));
-    image->mapping = mapping;
-    image->data = static_cast<const std::byte*>(mapping);
-  }
+  const File& file = image->file.emplace(path);
+  image->mapping = file.map();
+  image->size = file.size();
+  image->data = static_cast<const std::byte*>(image->mapping);
   auto store = std::make_shared<TensorStore>();
+  store->file_ = &file;
   store->parse(std::move(image), path);
   return store;
 }
@@ -93,17 +73,18 @@ std::shared_ptr<TensorStore> TensorStore::read(const void* data, size_t size) {
 
 namespace {
 
-Shape parse_shape(const nlohmann::json& value, const std::string& where) {
+// No product of the sizes, be it of all but a zero, overflows.
+Shape parse_shape(const Json& value, DType dtype, const std::string& where) {
   Shape shape;
   if (!value.is_array() || value.size() > Shape::kMaxRank)
     fail(Code::kWeights, "{}: bad \"shape\"", where);
-  int64_t elements = 1;
+  auto bytes = static_cast<int64_t>(size_of(dtype));
   for (const auto& dim : value) {
     if (!dim.is_number_unsigned() || dim.get<uint64_t>() > (uint64_t{1} << 40)) {
       fail(Code::kWeights, "{}: bad \"shape\"", where);
     }
     shape.push_back(dim.get<int64_t>());
-    if (__builtin_mul_overflow(elements, std::max<int64_t>(shape.back(), 1), &elements)) {
+    if (__builtin_mul_overflow(bytes, std::max<int64_t>(shape.back(), 1), &bytes)) {
       fail(Code::kWeights, "{}: bad \"shape\"", where);
     }
   }
@@ -111,18 +92,14 @@ Shape parse_shape(const nlohmann::json& value, const std::string& where) {
 }
 
 struct Entry {
-  Tensor tensor;  // data not set
+  std::string name;
+  std::string where;  // for messages
+  Tensor tensor;      // data not set
   size_t begin = 0;
   size_t end = 0;
 };
 
-Entry parse_entry(const nlohmann::json& value, const std::string& where, size_t data_size) {
-  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
-      !value.contains("data_offsets")) {
-    fail(Code::kWeights, "{}: needs \"dtype\", \"shape\" and \"data_offsets\"", where);
-  }
-  Entry entry;
-  const auto& dtype = value["dtype"];
+const StoredType& parse_dtype(const Json& dtype, const std::string& where) {
   const auto* stored = std::ranges::find_if(kStoredTypes, [&](const StoredType& t) {
     return dtype.is_string() && dtype.get_ref<const std::string&>() == t.name;
   });
@@ -131,8 +108,21 @@ Entry parse_entry(const nlohmann::json& value, const std::string& where, size_t 
     fail(Code::kWeights, "{}: dtype {} is not read: expected F32, F16, BF16, I32, I8 or BOOL",
          where, dtype.is_structured() ? dtype.type_name() : dtype.dump());
   }
-  entry.tensor.dtype = stored->dtype;
-  entry.tensor.shape = parse_shape(value["shape"], where);
+  return *stored;
+}
+
+// Unknown fields are left alone, as by the safetensors library.
+Entry parse_entry(const std::string& name, const Json& value, const std::string& source,
+                  size_t data_size) {
+  Entry entry{.name = name, .where = fmt::format("{}: tensor \"{}\"", source, name), .tensor = {}};
+  const std::string& where = entry.where;
+  if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
+      !value.contains("data_offsets")) {
+    fail(Code::kWeights, "{}: needs \"dtype\", \"shape\" and \"data_offsets\"", where);
+  }
+  const StoredType& stored = parse_dtype(value["dtype"], where);
+  entry.tensor.dtype = stored.dtype;
+  entry.tensor.shape = parse_shape(value["shape"], stored.dtype, where);
   const auto& offsets = value["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned()) {
@@ -146,60 +136,117 @@ Entry parse_entry(const nlohmann::json& value, const std::string& where, size_t 
          entry.begin, entry.end, data_size);
   }
   if (entry.end - entry.begin != entry.tensor.bytes()) {
-    fail(Code::kWeights, "{}: {} {} takes {} bytes, its data_offsets hold {}", where, stored->name,
+    fail(Code::kWeights, "{}: {} {} takes {} bytes, its data_offsets hold {}", where, stored.name,
          to_string(entry.tensor.shape), entry.tensor.bytes(), entry.end - entry.begin);
   }
   return entry;
 }
 
+std::map<std::string, std::string> parse_metadata(const Json& value, const std::string& source) {
+  std::map<std::string, std::string> metadata;
+  if (value.is_null()) return metadata;
+  if (!value.is_object()) {
+    fail(Code::kWeights, "{}: \"__metadata__\": expected an object of strings, got {}", source,
+         value.type_name());
+  }
+  for (const auto& [key, text] : value.get_ref<const Json::object_t&>()) {
+    if (!text.is_string()) {
+      fail(Code::kWeights, "{}: metadata \"{}\": expected a string, got {}", source, key,
+           text.is_structured() ? text.type_name() : text.dump());
+    }
+    metadata[key] = text.get<std::string>();
+  }
+  return metadata;
+}
+
+// The data of the tensors, one after another, is all that follows the header.
+void check_layout(std::vector<Entry>& entries, const std::string& source, size_t data_size) {
+  std::ranges::sort(entries, {}, [](const Entry& e) { return std::pair(e.begin, e.end); });
+  size_t end = 0;
+  for (const Entry& entry : entries) {
+    if (entry.begin != end) {
+      fail(Code::kWeights, "{}: its data begins at {}, but that of the tensor before it ends at {}",
+           entry.where, entry.begin, end);
+    }
+    end = entry.end;
+  }
+  if (end != data_size) {
+    fail(Code::kWeights, "{}: {} bytes that belong to no tensor follow the last one's data", source,
+         data_size - end);
+  }
+}
+
+// The text of the header; the data follows it.
+std::string_view header_of(const std::byte* data, size_t size, const std::string& source) {
+  uint64_t header_size = 0;
+  if (size < sizeof(header_size))
+    fail(Code::kWeights, "{}: not a safetensors file: {} bytes", source, size);
+  std::memcpy(&header_size, data, sizeof(header_size));
+  if (header_size > kMaxHeader || header_size > size - sizeof(header_size)) {
+    fail(Code::kWeights, "{}: not a safetensors file: its header would have {} bytes{}", source,
+         header_size,
+         header_size > kMaxHeader ? fmt::format(", and may have {}", kMaxHeader)
+                                  : fmt::format(" of the file's {}", size));
+  }
+  return {reinterpret_cast<const char*>(data) + sizeof(header_size),
+          static_cast<size_t>(header_size)};
+}
+
+Json parse_header(std::string_view text, const std::string& source) {
+  try {
+    Json header = parse_json(text, kMaxHeaderDepth);
+    if (header.is_object()) return header;
+  } catch (const JsonError& error) {
+    fail(Code::kWeights, "{}: not a safetensors file: its header: {}: {}", source, error.path(),
+         error.what());
+  }
+  fail(Code::kWeights, "{}: not a safetensors file: its header is not a JSON object", source);
+}
+
 }  // namespace
 
 void TensorStore::parse(std::shared_ptr<const Image> image, const std::string& source) {
-  uint64_t header_size = 0;
-  if (image->size < sizeof(header_size))
-    fail(Code::kWeights, "{}: not a safetensors file: {} bytes", source, image->size);
-  std::memcpy(&header_size, image->data, sizeof(header_size));
-  if (header_size > kMaxHeader || header_size > image->size - sizeof(header_size)) {
-    fail(Code::kWeights, "{}: not a safetensors file: its header would have {} bytes", source,
-         header_size);
+  const std::string_view text = header_of(image->data, image->size, source);
+  const Json header = parse_header(text, source);
+  const size_t data_begin = sizeof(uint64_t) + text.size();
+  const size_t data_size = image->size - data_begin;
+  std::vector<Entry> entries;
+  for (const auto& [name, value] : header.get_ref<const Json::object_t&>()) {
+    if (name == "__metadata__") {
+      metadata_ = parse_metadata(value, source);
+    } else {
+      entries.push_back(parse_entry(name, value, source, data_size));
+    }
   }
-  const auto* text = reinterpret_cast<const char*>(image->data) + sizeof(header_size);
-  const auto header =
-      nlohmann::json::parse(text, text + header_size, nullptr, /*allow_exceptions=*/false);
-  if (!header.is_object())
-    fail(Code::kWeights, "{}: not a safetensors file: its header is not JSON", source);
-
-  const size_t data_begin = sizeof(header_size) + header_size;
-  for (const auto& item : header.items()) {
-    if (item.key() == "__metadata__") {
-      for (const auto& entry : item.value().items()) {
-        if (entry.value().is_string()) metadata_[entry.key()] = entry.value().get<std::string>();
-      }
-      continue;
-    }
-    const std::string where = fmt::format("{}: tensor \"{}\"", source, item.key());
-    Entry entry = parse_entry(item.value(), where, image->size - data_begin);
+  check_layout(entries, source, data_size);
+  for (Entry& entry : entries) {
     entry.tensor.data = image->data + data_begin + entry.begin;
-    std::string name = item.key();
-    if (name.ends_with(kComplexSuffix)) {
-      Shape& shape = entry.tensor.shape;
-      if (entry.tensor.dtype != DType::kFloat32 || shape.empty() || shape.back() != 2) {
-        fail(Code::kWeights, "{}: a complex tensor is F32 with a last axis of 2", where);
-      }
-      shape.pop_back();
-      entry.tensor.dtype = DType::kComplex64;
-      name.resize(name.size() - kComplexSuffix.size());
-    }
-    if (reinterpret_cast<uintptr_t>(entry.tensor.data) % 4 == 0 ||
-        size_of(entry.tensor.dtype) == 1) {
-      tensors_[name] = entry.tensor;
-    } else {  // a header of odd length leaves the data misaligned
-      add(name, entry.tensor.dtype, entry.tensor.shape, entry.tensor.data);
-    }
+    insert(std::move(entry.name), entry.tensor, entry.where);
   }
   owners_.push_back(std::move(image));
-  order_.clear();
   for (const auto& [name, tensor] : tensors_) order_.push_back(&name);
+}
+
+void TensorStore::insert(std::string name, Tensor tensor, const std::string& where) {
+  if (name.ends_with(kComplexSuffix)) {
+    if (tensor.dtype != DType::kFloat32 || tensor.shape.empty() || tensor.shape.back() != 2)
+      fail(Code::kWeights, "{}: a complex tensor is F32 with a last axis of 2", where);
+    tensor.shape.pop_back();
+    tensor.dtype = DType::kComplex64;
+    name.resize(name.size() - kComplexSuffix.size());
+  }
+  if (tensors_.contains(name)) {
+    fail(Code::kWeights, "{}: there is a tensor \"{}\" and also a \"{}{}\"", where, name, name,
+         kComplexSuffix);
+  }
+  const bool aligned =
+      reinterpret_cast<uintptr_t>(tensor.data) % 4 == 0 || size_of(tensor.dtype) == 1;
+  // A header of odd length leaves the data misaligned.
+  tensors_.emplace(std::move(name), aligned ? tensor : copy(tensor));
+}
+
+void TensorStore::check_unchanged() const {
+  if (file_) file_->check_unchanged();
 }
 
 const Tensor* TensorStore::find(const std::string& name) const {
@@ -218,16 +265,20 @@ const std::string& TensorStore::name_at(size_t index) const { return *order_[ind
 void TensorStore::add(const std::string& name, DType dtype, const Shape& shape, const void* data) {
   if (tensors_.contains(name))
     fail(Code::kInvalidArgument, "there is a tensor \"{}\" already", name);
-  Tensor tensor{dtype, shape, nullptr};
+  const auto at = tensors_.emplace(name, copy({dtype, shape, static_cast<const std::byte*>(data)}));
+  const auto place =
+      std::ranges::lower_bound(order_, name, {}, [](const auto* key) { return *key; });
+  order_.insert(place, &at.first->first);
+}
+
+Tensor TensorStore::copy(Tensor tensor) {
   // shared_ptr<T[]> of max_align_t keeps any dtype aligned.
   const size_t units = tensor.bytes() / sizeof(std::max_align_t) + 1;
   const std::shared_ptr<std::max_align_t[]> copy(new std::max_align_t[units]);
-  if (tensor.bytes() > 0) std::memcpy(copy.get(), data, tensor.bytes());
+  if (tensor.bytes() > 0) std::memcpy(copy.get(), tensor.data, tensor.bytes());
   tensor.data = reinterpret_cast<const std::byte*>(copy.get());
   owners_.push_back(copy);
-  tensors_[name] = tensor;
-  order_.clear();
-  for (const auto& [key, value] : tensors_) order_.push_back(&key);
+  return tensor;
 }
 
 const std::string* TensorStore::metadata(const std::string& key) const {

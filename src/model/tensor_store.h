@@ -11,9 +11,12 @@
 
 namespace sl {
 
+class File;
+
 class TensorStore final : public TensorSet {
  public:
-  // Memory-maps the file.
+  // Memory-maps the file, which must be as strictly in order as the safetensors library demands,
+  // and name no tensor or field twice.
   static std::shared_ptr<TensorStore> open(const std::string& path);
   // Copies the image.
   static std::shared_ptr<TensorStore> read(const void* data, size_t size);
@@ -29,17 +32,25 @@ class TensorStore final : public TensorSet {
   const std::string* metadata(const std::string& key) const;
   // Of names, dtypes, shapes and data.
   uint64_t fingerprint() const;
+  // Fails if the file was written to or cut short since it was opened. Does nothing for tensors in
+  // memory.
+  void check_unchanged() const;
 
  private:
   struct Image;
 
   // `source` names the file or the memory in messages.
   void parse(std::shared_ptr<const Image> image, const std::string& source);
+  // A tensor of an image under its plain name.
+  void insert(std::string name, Tensor tensor, const std::string& where);
+  // One whose data is the store's own.
+  Tensor copy(Tensor tensor);
 
   std::map<std::string, Tensor> tensors_;
   std::vector<const std::string*> order_;
   std::map<std::string, std::string> metadata_;
   std::vector<std::shared_ptr<const void>> owners_;
+  const File* file_ = nullptr;  // an owner's
 };
 
 // FNV-1a.

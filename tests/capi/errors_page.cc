@@ -78,6 +78,10 @@ void add_json(Page& page) {
   page.section("Configs: JSON, types and fields");
   const auto config = [&](const std::string& text) { page.row(Page::code(text), create(text)); };
   config(R"({"type": "Dense",})");
+  config(R"({"type": "Relu", "type": "Dense", "features": 4})");
+  config(R"({"type": "Scale", "scale": NaN})");
+  config(R"({"type": "Relu"} {})");
+  page.row("A NUL byte after the config", create(std::string("{\"type\": \"Relu\"}\0", 17)));
   config(R"([{"type": "Relu"}])");
   config(R"({"layers": []})");
   config(R"({"type": 7})");
@@ -287,6 +291,14 @@ void add_weights(Page& page) {
   page.row("An empty file", read(""));
   page.row("A text file", read("hello, this is not a model"));
   page.row("A header that is not JSON", read(image("{\"w\": oops}", 8)));
+  page.row("A tensor that is there twice", read(image(R"({"w":{},"w":{}})", 0)));
+  page.row("Metadata that are not text", read(image(R"({"__metadata__":{"rate":16000}})", 0)));
+  page.row("Data that overlap",
+           read(image(R"({"v":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},)"
+                      R"("w":{"dtype":"F32","shape":[2],"data_offsets":[4,12]}})",
+                      12)));
+  page.row("Data that go on after the last tensor",
+           read(image(R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})", 16)));
   page.row("A file cut short",
            read(image(R"({"w":{"dtype":"F32","shape":[4],"data_offsets":[0,16]}})", 8)));
   page.row("Offsets beyond the end",

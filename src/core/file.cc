@@ -1,0 +1,108 @@
+#include "core/file.h"
+
+#include <fcntl.h>
+#include <sys/mman.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <cstring>
+#include <string_view>
+
+#include "core/status.h"
+
+namespace sl {
+namespace {
+
+[[noreturn]] void fail_errno(const std::string& path, std::string_view what) {
+  const int error = errno;
+  fail(Code::kIo, "{}: {}: {}", path, what, std::strerror(error));
+}
+
+std::string_view kind_of(mode_t mode) {
+  if (S_ISDIR(mode)) return "a directory";
+  if (S_ISFIFO(mode)) return "a named pipe";
+  if (S_ISSOCK(mode)) return "a socket";
+  return "a device";
+}
+
+void check_regular(const std::string& path, const struct stat& status) {
+  if (S_ISREG(status.st_mode)) return;
+  fail(Code::kIo, "{}: cannot be read: it is {}, not a file", path, kind_of(status.st_mode));
+}
+
+bool same_time(const timespec& a, const timespec& b) {
+  return a.tv_sec == b.tv_sec && a.tv_nsec == b.tv_nsec;
+}
+
+}  // namespace
+
+File::File(const std::string& path) : path_(path) {
+  // Asked before it is opened, for to open a device may do something; and again after, for the path
+  // may lead elsewhere by then. Without O_NONBLOCK a named pipe would wait for a writer.
+  if (stat(path.c_str(), &opened_) != 0) fail_errno(path, "cannot be opened");
+  check_regular(path, opened_);
+  fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
+  if (fd_ < 0) fail_errno(path, "cannot be opened");
+  try {
+    opened_ = status();
+    check_regular(path, opened_);
+  } catch (...) {
+    close(fd_);
+    throw;
+  }
+}
+
+File::~File() { close(fd_); }
+
+struct stat File::status() const {
+  struct stat now {};
+  if (fstat(fd_, &now) != 0) fail_errno(path_, "cannot be read");
+  return now;
+}
+
+std::string File::read(size_t most) const {
+  std::string text;
+  const auto fail_size = [&] { fail(Code::kIo, "{}: is larger than {} bytes", path_, most); };
+  if (size() > most) fail_size();
+  // By reading, not by the size: that may change, and is 0 for what the kernel makes up.
+  for (size_t filled = 0;;) {
+    text.resize(filled + std::max<size_t>(4096, size() + 1 - std::min(filled, size())));
+    const ssize_t count =
+        pread(fd_, text.data() + filled, text.size() - filled, static_cast<off_t>(filled));
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail_errno(path_, "cannot be read");
+    filled += static_cast<size_t>(count);
+    if (filled > most) fail_size();
+    if (count > 0) continue;
+    text.resize(filled);
+    return text;
+  }
+}
+
+void* File::map() const {
+  if (size() == 0) return nullptr;
+  void* mapping = mmap(nullptr, size(), PROT_READ, MAP_PRIVATE, fd_, 0);
+  if (mapping == MAP_FAILED) fail_errno(path_, "cannot be mapped");
+  return mapping;
+}
+
+void File::check_unchanged() const {
+  const struct stat now = status();
+  if (now.st_size < opened_.st_size) {
+    fail(Code::kIo, "{}: was cut short after it was opened, from {} to {} bytes", path_,
+         opened_.st_size, now.st_size);
+  }
+  if (now.st_size != opened_.st_size || !same_time(now.st_mtim, opened_.st_mtim)) {
+    fail(Code::kIo, "{}: was written to after it was opened", path_);
+  }
+}
+
+bool path_exists(const std::string& path) {
+  struct stat status {};
+  if (lstat(path.c_str(), &status) == 0) return true;
+  // Anything but "there is none" is an error for whoever opens it.
+  return errno != ENOENT && errno != ENOTDIR;
+}
+
+}  // namespace sl
