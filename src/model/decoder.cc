@@ -4,6 +4,7 @@
 
 #include "core/philox.h"
 #include "core/status.h"
+#include "layers/token_table.h"
 #include "model/advance.h"
 
 namespace sl {
@@ -35,6 +36,16 @@ StreamPlan make_plan(const Model& model, int64_t batch, int64_t max_length,
                   {batch, 1, {DType::kInt32, {}}, constants, names, /*rehearse=*/true, max_length});
   vocabulary_of(plan.output());
   return plan;
+}
+
+// How many tokens the layer knows that looks the input up, if one does.
+std::optional<int64_t> tokens_into(const Layer& layer) {
+  if (const auto* table = dynamic_cast<const TokenTable*>(&layer)) return table->token_count();
+  for (const Layer* child : layer.children()) {
+    const auto known = tokens_into(*child);
+    if (known || !child->returns_view()) return known;
+  }
+  return std::nullopt;
 }
 
 // [batch, time] or [batch, time, channels] of contiguous values.
@@ -72,12 +83,21 @@ void end_at(const Sequence& tokens, int32_t stop) {
   }
 }
 
-void check_tokens(const Sequence& tokens, int64_t vocabulary) {
+// `where` is a format of item and time.
+void check_row(std::span<const float> logits, fmt::format_string<int64_t&, int64_t&> where,
+               int64_t item, int64_t time) {
+  const Logits verdict = check_logits(logits);
+  if (verdict == Logits::kGood) return;
+  fail(Code::kUnsupported, "the model's logits {} are {}", fmt::format(where, item, time),
+       verdict == Logits::kNaN ? "NaN" : "all minus infinity: no token is possible");
+}
+
+void check_tokens(const Sequence& tokens, int64_t vocabulary, std::string_view has = "has") {
   for (int64_t i = 0; i < tokens.steps(); ++i) {
     const int32_t token = tokens.as<int32_t>()[i];
     if (tokens.mask[i] == 0 || (token >= 0 && token < vocabulary)) continue;
-    fail(Code::kInvalidArgument, "tokens[{}, {}] is {}: the model has {} tokens", i / tokens.time,
-         i % tokens.time, token, vocabulary);
+    fail(Code::kInvalidArgument, "tokens[{}, {}] is {}: the model {} {} tokens", i / tokens.time,
+         i % tokens.time, token, has, vocabulary);
   }
 }
 
@@ -98,6 +118,12 @@ Decoder::Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator
       candidates_(static_cast<size_t>(vocabulary_)),
       last_(static_cast<size_t>(batch())),
       live_(static_cast<size_t>(batch())) {
+  const auto known = tokens_into(stream_.plan().model().root());
+  input_vocabulary_ = known.value_or(vocabulary_);
+  if (known && options.start_token >= *known) {
+    fail(Code::kInvalidArgument, "options.start_token is {}: the model takes {} tokens",
+         options.start_token, *known);
+  }
   if (options.stop_token >= vocabulary_) {
     fail(Code::kInvalidArgument, "options.stop_token is {}: the model has {} tokens",
          options.stop_token, vocabulary_);
@@ -109,6 +135,7 @@ void Decoder::reset() {
   stream_.reset();
   std::ranges::fill(last_, options_.start_token);
   std::ranges::fill(live_, uint8_t{1});
+  failed_ = false;
   step_ = 0;
 }
 
@@ -116,6 +143,8 @@ void Decoder::copy_from(const Decoder& source) {
   stream_.copy_from(source.stream_);
   std::ranges::copy(source.last_, last_.begin());
   std::ranges::copy(source.live_, live_.begin());
+  if (source.failed_) std::ranges::copy(source.logits_, logits_.begin());
+  failed_ = source.failed_;
   step_ = source.step_;
 }
 
@@ -139,7 +168,10 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
   for (int64_t i = 0; i < tokens.steps(); ++i) {
     const std::span<const float> row(logits.floats() + i * vocabulary_,
                                      static_cast<size_t>(vocabulary_));
-    y.floats()[i] = y.mask[i] == 0 ? 0 : sl::log_prob(row, tokens.as<int32_t>()[i]);
+    y.floats()[i] = 0;
+    if (y.mask[i] == 0) continue;
+    check_row(row, "for tokens[{}, {}]", i / tokens.time, i % tokens.time);
+    y.floats()[i] = sl::log_prob(row, tokens.as<int32_t>()[i]);
   }
   export_sequence(y, out);
 }
@@ -148,6 +180,8 @@ void Decoder::prefill(const View& view) {
   Workspace workspace(stream_.plan().model().allocator());
   Stack& stack = workspace.on(Side::kB);
   const Sequence tokens = import_sequence(stack, view);
+  check_tokens(tokens, input_vocabulary_, "takes");
+  if (failed_) check_step();
   auto* inputs = reinterpret_cast<int32_t*>(
       stack.allocate(static_cast<size_t>(tokens.steps()) * sizeof(int32_t)));
   std::vector<int32_t> last = last_;
@@ -176,10 +210,20 @@ int32_t Decoder::choose(int64_t item) {
   return draw(logits_of(item), options_.sampling, random, candidates_);
 }
 
+void Decoder::check_step() const {
+  for (int64_t b = 0; b < batch(); ++b) {
+    if (live_[static_cast<size_t>(b)] == 0) continue;
+    check_row(logits_of(b), "of stream {} at step {}", b, static_cast<int64_t>(step_));
+  }
+}
+
 void Decoder::sample(int32_t* tokens, float* log_probs, uint8_t* mask) {
   const View x = packed(DType::kInt32, {batch(), 1}, last_.data(), live_.data());
   const View y = packed(DType::kFloat32, {batch(), 1, vocabulary_}, logits_.data(), nullptr);
-  stream_.step(x, y, /*with_emits=*/false);
+  if (!failed_) stream_.step(x, y, /*with_emits=*/false);
+  failed_ = true;
+  check_step();
+  failed_ = false;
   for (int64_t b = 0; b < batch(); ++b) {
     const auto i = static_cast<size_t>(b);
     const bool live = live_[i] != 0;

@@ -39,7 +39,8 @@ class Decoder {
   // Goes on as if `tokens` had been chosen.
   void prefill(const View& tokens);
   // Real-time. One step: `batch` tokens, log probabilities and masks, of which the latter two may
-  // be null.
+  // be null. Logits that are no probabilities are an error, and stay one until reset or copy_from:
+  // they are what the step came to.
   void sample(int32_t* tokens, float* log_probs, uint8_t* mask);
   // Real-time. Continues where `source` stands, with its own seed and way of choosing.
   void copy_from(const Decoder& source);
@@ -49,16 +50,20 @@ class Decoder {
   Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator& allocator);
   std::span<const float> logits_of(int64_t item) const;
   int32_t choose(int64_t item);
+  // Fails if a live stream's logits are no probabilities.
+  void check_step() const;
 
   DecoderOptions options_;
   Block memory_;
   Stream stream_;
-  int64_t vocabulary_;
+  int64_t vocabulary_;            // of the logits
+  int64_t input_vocabulary_ = 0;  // that of the logits, if the layers know none
   // Of fixed sizes, so that steps do not allocate.
   std::vector<float> logits_;
   std::vector<Candidate> candidates_;
   std::vector<int32_t> last_;  // the next inputs
   std::vector<uint8_t> live_;  // 0: the stream has stopped
+  bool failed_ = false;        // the logits of the last step are no probabilities
   uint64_t step_ = 0;
 };
 

@@ -7,9 +7,8 @@
 namespace sl {
 namespace {
 
-float value_of(float logit) {
-  return std::isnan(logit) ? -std::numeric_limits<float>::infinity() : logit;
-}
+// Of float32 logits, and of top_p itself: what is short of it by no more meets it.
+constexpr double kRounding = 1e-6;
 
 // Relative to that of the most likely token, which is 1 even where logits are infinite.
 double weight_of(float logit, float most, double temperature) {
@@ -21,12 +20,13 @@ bool before(const Candidate& a, const Candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
 }
 
-// The first candidate at which the weights so far exceed `target`, or else the last.
-size_t find_weight(std::span<const Candidate> candidates, double target) {
+// The first candidate at which the weights so far are enough, or else the last.
+template <typename Enough>
+size_t find_weight(std::span<const Candidate> candidates, Enough&& enough) {
   double sum = 0;
   for (size_t i = 0; i < candidates.size(); ++i) {
     sum += candidates[i].weight;
-    if (sum > target) return i;
+    if (enough(sum)) return i;
   }
   return candidates.size() - 1;
 }
@@ -37,12 +37,27 @@ double sum_of(std::span<const Candidate> candidates) {
   return sum;
 }
 
+// The fewest of sorted candidates that have a probability of `top_p` together.
+std::span<Candidate> keep_top_p(std::span<Candidate> sorted, float top_p) {
+  const double target = static_cast<double>(top_p) * sum_of(sorted) * (1 - kRounding);
+  return sorted.first(find_weight(sorted, [&](double sum) { return sum >= target; }) + 1);
+}
+
 }  // namespace
+
+Logits check_logits(std::span<const float> logits) {
+  bool nan = false, likely = false;
+  for (const float logit : logits) {
+    nan |= logit != logit;
+    likely |= logit > -std::numeric_limits<float>::infinity();
+  }
+  return nan ? Logits::kNaN : likely ? Logits::kGood : Logits::kNoneLikely;
+}
 
 int32_t most_likely(std::span<const float> logits) {
   size_t best = 0;
   for (size_t i = 1; i < logits.size(); ++i) {
-    if (value_of(logits[i]) > value_of(logits[best])) best = i;
+    if (logits[i] > logits[best]) best = i;
   }
   return static_cast<int32_t>(best);
 }
@@ -51,9 +66,9 @@ int32_t draw(std::span<const float> logits, const Sampling& sampling, double uni
              std::span<Candidate> candidates) {
   const auto most = static_cast<size_t>(most_likely(logits));
   if (sampling.temperature == 0) return static_cast<int32_t>(most);
-  const float highest = value_of(logits[most]);
+  const float highest = logits[most];
   for (size_t i = 0; i < logits.size(); ++i) {
-    const float logit = value_of(logits[i]);
+    const float logit = logits[i];
     candidates[i] = {static_cast<int32_t>(i), logit,
                      weight_of(logit, highest, static_cast<double>(sampling.temperature))};
   }
@@ -65,17 +80,16 @@ int32_t draw(std::span<const float> logits, const Sampling& sampling, double uni
                       before);
     kept = kept.first(count);
   }
-  if (sampling.top_p < 1) {
-    kept = kept.first(find_weight(kept, static_cast<double>(sampling.top_p) * sum_of(kept)) + 1);
-  }
-  return kept[find_weight(kept, uniform * sum_of(kept))].token;
+  if (sampling.top_p < 1) kept = keep_top_p(kept, sampling.top_p);
+  const double target = uniform * sum_of(kept);
+  return kept[find_weight(kept, [&](double sum) { return sum > target; })].token;
 }
 
 float log_prob(std::span<const float> logits, int32_t token) {
-  const float highest = value_of(logits[static_cast<size_t>(most_likely(logits))]);
+  const float highest = logits[static_cast<size_t>(most_likely(logits))];
   double sum = 0;
-  for (const float logit : logits) sum += weight_of(value_of(logit), highest, 1);
-  const float logit = value_of(logits[static_cast<size_t>(token)]);
+  for (const float logit : logits) sum += weight_of(logit, highest, 1);
+  const float logit = logits[static_cast<size_t>(token)];
   const double difference =
       logit == highest ? 0 : static_cast<double>(logit) - static_cast<double>(highest);
   return static_cast<float>(difference - std::log(sum));

@@ -25,17 +25,43 @@ int32_t pick(const std::vector<float>& logits, const Sampling& sampling, double 
   return draw(logits, sampling, uniform, room);
 }
 
-TEST_CASE("logits that are no numbers", "[sampling]") {
+TEST_CASE("logits that say nothing", "[sampling]") {
+  const auto verdict = [](const std::vector<float>& logits) { return check_logits(logits); };
+  CHECK(verdict({0, -INFINITY, INFINITY}) == Logits::kGood);
+  CHECK(verdict({0, 1, NAN}) == Logits::kNaN);
+  CHECK(verdict({NAN, -INFINITY}) == Logits::kNaN);
+  CHECK(verdict({INFINITY, -NAN}) == Logits::kNaN);
+  CHECK(verdict({-INFINITY, -INFINITY}) == Logits::kNoneLikely);
+}
+
+TEST_CASE("top_p keeps the fewest tokens that meet it", "[sampling]") {
+  constexpr double kLast = 1 - 0x1p-53;
+  const auto kept = [&](const std::vector<float>& logits, float top_p) {
+    return pick(logits, {1, top_p, 0}, kLast) + 1;
+  };
+  const std::vector<float> two = {0, 0}, ten(10, 0.5f);
+  CHECK(kept(two, 0.5f) == 1);
+  CHECK(kept(two, 0.51f) == 2);
+  for (int n = 1; n <= 9; ++n) CHECK(kept(ten, static_cast<float>(n) / 10) == n);
+  const std::vector<float> halves = {std::log(0.5f), std::log(0.25f), std::log(0.125f),
+                                     std::log(0.125f)};
+  CHECK(kept(halves, 0.5f) == 1);
+  CHECK(kept(halves, 0.75f) == 2);
+  CHECK(kept(halves, 0.875f) == 3);
+  CHECK(kept(halves, 0.876f) == 4);
+}
+
+TEST_CASE("infinite logits", "[sampling]") {
   constexpr double kLast = 1 - 0x1p-53;
   for (const Sampling sampling : {Sampling{1, 1, 0}, Sampling{1, 0.9f, 0}, Sampling{1, 1, 3}}) {
     for (const double uniform : {0.0, 0.5, kLast}) {
-      CHECK(pick({NAN, 1, NAN, -INFINITY}, sampling, uniform) == 1);
-      CHECK(pick({0, 1, INFINITY, NAN}, sampling, uniform) == 2);
+      CHECK(pick({-INFINITY, 1, -INFINITY, -INFINITY}, sampling, uniform) == 1);
+      CHECK(pick({0, 1, INFINITY, -INFINITY}, sampling, uniform) == 2);
     }
-    CHECK(pick({NAN, NAN, NAN, NAN}, sampling, 0) == 0);
   }
-  CHECK(most_likely(std::vector<float>{NAN, NAN, 2, 2}) == 2);
-  CHECK(log_prob(std::vector<float>{NAN, 3}, 1) == 0);
+  CHECK(most_likely(std::vector<float>{-INFINITY, 1, 2, 2}) == 2);
+  CHECK(log_prob(std::vector<float>{-INFINITY, 3}, 1) == 0);
+  CHECK(log_prob(std::vector<float>{-INFINITY, 3}, 0) == -INFINITY);
   CHECK(log_prob(std::vector<float>{0, INFINITY}, 1) == 0);
   CHECK(log_prob(std::vector<float>{0, INFINITY}, 0) == -INFINITY);
   CHECK(pick({0, 1e30f, 1}, {1e-30f, 1, 0}, kLast) == 1);

@@ -1,12 +1,13 @@
 // Embedding: rows of a table, looked up by integer inputs (reference: simple.Embedding).
 #include "layers/builder.h"
 #include "layers/simple/embedding_fields.h"
+#include "layers/token_table.h"
 #include "ops/lookup_table.h"
 
 namespace sl {
 namespace {
 
-class Embedding final : public StatelessLayer {
+class Embedding final : public StatelessLayer, public TokenTable {
  public:
   using Fields = EmbeddingFields;
 
@@ -24,6 +25,7 @@ class Embedding final : public StatelessLayer {
     out.shape.push_back(dimension_);
     return out;
   }
+  int64_t token_count() const override { return table_.rows(); }
   Sequence layer(Run& run, const Sequence& x) const override {
     Shape channels = x.channels;
     channels.push_back(dimension_);

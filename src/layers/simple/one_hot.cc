@@ -4,12 +4,13 @@
 #include <cstring>
 
 #include "layers/builder.h"
+#include "layers/token_table.h"
 #include "ops/elementwise.h"
 
 namespace sl {
 namespace {
 
-class OneHot final : public StatelessLayer {
+class OneHot final : public StatelessLayer, public TokenTable {
  public:
   struct Fields {
     explicit Fields(Config& config)
@@ -33,6 +34,7 @@ class OneHot final : public StatelessLayer {
     out.shape.push_back(depth_);
     return out;
   }
+  int64_t token_count() const override { return depth_; }
   Sequence layer(Run& run, const Sequence& x) const override {
     Shape channels = x.channels;
     channels.push_back(depth_);

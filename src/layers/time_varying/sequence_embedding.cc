@@ -1,16 +1,18 @@
 // SequenceEmbedding: rows of a table, which has a part for each step, looked up by integer inputs
 // (reference: time_varying.SequenceEmbedding).
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <numeric>
 
 #include "layers/builder.h"
 #include "layers/stream_position.h"
+#include "layers/token_table.h"
 #include "ops/lookup_table.h"
 
 namespace sl {
 namespace {
 
-class SequenceEmbedding final : public Layer {
+class SequenceEmbedding final : public Layer, public TokenTable {
  public:
   struct Fields {
     explicit Fields(Config& config)
@@ -77,6 +79,10 @@ class SequenceEmbedding final : public Layer {
     ChannelSpec out{fields_.compute_dtype, input.shape};
     out.shape.push_back(fields_.dimension);
     return out;
+  }
+  // At the step that knows the most.
+  int64_t token_count() const override {
+    return fields_.counts.empty() ? fields_.common_count : std::ranges::max(fields_.counts);
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode == Mode::kStep) declare_position(declaration, {}, fields_.num_steps);
