@@ -8,7 +8,10 @@
 #include <cmath>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <stdexcept>
+
+#include "cli/live_wav.h"
 
 namespace sl::cli {
 namespace {
@@ -36,8 +39,9 @@ void pad_segments(std::vector<Segment>& segments, double length) {
 
 Audio read_audio(const std::string& path) {
   SF_INFO info{};
-  const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(sf_open(path.c_str(), SFM_READ, &info),
-                                                         sf_close);
+  std::optional<LiveWav> live = LiveWav::find(path);
+  SNDFILE* opened = live ? live->open(&info) : sf_open(path.c_str(), SFM_READ, &info);
+  const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(opened, sf_close);
   if (file == nullptr) {
     const bool system = sf_error(nullptr) == SF_ERR_SYSTEM;
     throw std::runtime_error("cannot read " + path + ": " +
@@ -61,6 +65,10 @@ Audio read_audio(const std::string& path) {
 Audio resample(Audio audio, double sample_rate) {
   const double ratio = sample_rate / audio.sample_rate;
   if (ratio == 1) return audio;
+  if (src_is_valid_ratio(ratio) == 0) {
+    throw std::runtime_error("cannot resample " + std::to_string(audio.sample_rate) + " Hz to " +
+                             std::to_string(sample_rate) + " Hz: more than 256 times apart");
+  }
   Audio out;
   out.sample_rate = sample_rate;
   const double length = std::ceil(static_cast<double>(audio.samples.size()) * ratio);

@@ -14,7 +14,7 @@ struct Audio {
   double seconds() const { return static_cast<double>(samples.size()) / sample_rate; }
 };
 
-// Channels are averaged.
+// Channels are averaged. Of a WAV file of a data size of 0 that goes on, what follows is read.
 Audio read_audio(const std::string& path);
 
 // By libsamplerate's best sinc converter; the same audio if the rate is already that.

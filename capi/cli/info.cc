@@ -216,6 +216,7 @@ void print_tree(const json& tree) {
 
 int run_info(const InfoOptions& options) {
   const Model model = open_model(options.model);
+  model.sample_rate();  // if it cannot be right, that comes first
   if (options.json) {
     const sl_channel_spec input = input_spec(model.layer.get(), options.input);
     const json tree = describe(model.layer.get(), input, options.input);

@@ -103,6 +103,7 @@ sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
     try {
       check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
     } catch (const Error& error) {
+      if (error.code() != SL_ERROR_UNSUPPORTED) throw;
       throw Error(error.code(), std::string(error.what()) + " (say it with --input)");
     }
   } else {
@@ -120,9 +121,13 @@ sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
 
 std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const InputOptions& options) {
   if (!options.shape.empty()) return input_spec(layer, options);
-  sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
-  if (sl_layer_input_spec(layer, &spec, nullptr) != SL_OK) return std::nullopt;
-  return input_spec(layer, options);
+  try {
+    return input_spec(layer, options);
+  } catch (const Error& error) {
+    // Only where nothing is said of it: what is said and wrong is an error.
+    if (error.code() == SL_ERROR_UNSUPPORTED) return std::nullopt;
+    throw;
+  }
 }
 
 Input random_input(const sl_layer* layer, const InputOptions& options, int64_t batch,

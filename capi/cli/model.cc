@@ -1,7 +1,9 @@
 #include "cli/model.h"
 
+#include <charconv>
 #include <cmath>
 #include <cstdlib>
+#include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <sstream>
@@ -12,6 +14,7 @@ namespace {
 using nlohmann::json;
 
 constexpr const char* kComplexSuffix = "@complex64";
+constexpr double kMinRate = 1e-3, kMaxRate = 1e9;
 
 std::string plain_name(std::string name) {
   if (name.ends_with(kComplexSuffix)) name.resize(name.size() - std::string(kComplexSuffix).size());
@@ -85,8 +88,13 @@ std::optional<double> Model::sample_rate() const {
   if (weights == nullptr) return std::nullopt;
   const char* text = sl_weights_metadata(weights.get(), "sample_rate");
   if (text == nullptr) return std::nullopt;
-  const double rate = std::strtod(text, nullptr);
-  return rate > 0 ? std::optional(rate) : std::nullopt;
+  double rate = 0;
+  const char* end = text + std::strlen(text);
+  const auto [rest, error] = std::from_chars(text, end, rate);
+  // Written so that NaN is refused too.
+  if (error == std::errc() && rest == end && rate >= kMinRate && rate <= kMaxRate) return rate;
+  throw std::runtime_error(directory + ": metadata \"sample_rate\" is \"" + text +
+                           "\": expected input steps a second, a number from 0.001 to 1e9");
 }
 
 bool Model::half_precision() const {
@@ -110,6 +118,13 @@ Model open_model(const std::string& directory) {
 }
 
 std::string read_file(const std::string& path) {
+  // Nothing that could block or never end.
+  const auto status = std::filesystem::status(path);
+  if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
+    const bool directory = std::filesystem::is_directory(status);
+    throw std::runtime_error("cannot read " + path + ": it is " +
+                             (directory ? "a directory" : "not a regular file"));
+  }
   std::ifstream file(path, std::ios::binary);
   std::ostringstream text;
   text << file.rdbuf();

@@ -17,7 +17,7 @@ struct Model {
   Weights weights;  // null if the directory has none
   Layer layer;
 
-  // Steps of the input per second, where the model's metadata tells.
+  // Steps of the input per second, where the model's metadata tells. Throws if that cannot be.
   std::optional<double> sample_rate() const;
   // Whether its numbers are only good to half precision.
   bool half_precision() const;
@@ -25,6 +25,7 @@ struct Model {
 
 Model open_model(const std::string& directory);
 
+// All of a regular file.
 std::string read_file(const std::string& path);
 Weights open_weights(const std::string& path);
 

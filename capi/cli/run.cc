@@ -75,15 +75,42 @@ bool fits(const Tensor& x, const sl_channel_spec& spec) {
          std::equal(spec.dims, spec.dims + spec.rank, x.dims.begin() + 2);
 }
 
+bool takes_samples(const sl_channel_spec& spec) {
+  return spec.rank == 0 || (spec.rank == 1 && spec.dims[0] == 1);
+}
+
+// Small integers for a model of float32: samples of sound, as in a WAV file, if it takes single
+// numbers, else those numbers. Says which.
+Tensor to_float(const NpyArray& array, const sl_channel_spec& spec) {
+  const bool is_signed = array.dtype == "int16", is_sound = takes_samples(spec);
+  const double middle = is_sound && !is_signed ? 128 : 0;
+  const double scale = is_sound ? (is_signed ? 32768 : 128) : 1;
+  Tensor y = make_array(SL_FLOAT32, array.values.dims);
+  for (int64_t i = 0; i < y.size(); ++i) y.set(i, (array.values.at(i) - middle) / scale);
+  std::printf("%s %s\n", array.dtype.c_str(),
+              is_sound ? "samples scaled to [-1, 1)" : "numbers taken as they are");
+  return y;
+}
+
+Tensor read_values(const RunOptions& options, const std::optional<sl_channel_spec>& spec) {
+  NpyArray array = read_npy_array(options.file);
+  const bool small = array.dtype == "int16" || array.dtype == "uint8";
+  if (small && spec && spec->dtype == SL_FLOAT32) return to_float(array, *spec);
+  return std::move(array.values);
+}
+
 Source read_array(const Model& model, const RunOptions& options) {
   Source source;
   source.sample_rate = model.sample_rate();
-  Tensor x = read_npy(options.file);
   const auto spec = find_input_spec(model.layer.get(), options.input);
+  Tensor x = read_values(options, spec);
   if (x.dims.empty()) throw std::runtime_error(options.file + " is a single number");
   source.has_batch =
       spec ? static_cast<int32_t>(x.dims.size()) == spec->rank + 2 : x.dims.size() > 2;
   if (!source.has_batch) x.dims.insert(x.dims.begin(), 1);
+  if (x.dims.size() > SL_MAX_RANK) {
+    throw std::runtime_error(options.file + " has too many dimensions: " + shape_text(x.dims));
+  }
   Tensor sequence = make_sequence(x.dtype, x.dims);
   if (sequence.size() == 0) throw std::runtime_error(options.file + " is empty");
   sequence.bytes = std::move(x.bytes);
@@ -123,14 +150,24 @@ class ProgressBar {
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 
+// Of a stream that takes the whole input, and flushes it.
+int64_t blocks_in(const sl_layer* layer, const Input& input) {
+  const int64_t block = get(sl_layer_block_size, layer);
+  const int64_t time = input.x.time() + get(sl_layer_input_latency, layer);
+  return (time + block - 1) / block;
+}
+
 Result run_model(const Model& model, const Source& source, const RunOptions& options) {
   Result result;
   if (options.stream) {
+    const sl_layer* layer = model.layer.get();
     Stepper::Options stepping;
-    stepping.blocks_per_step = options.blocks;
-    Stepper stepper(model.layer.get(), source.input, stepping);
+    stepping.blocks_per_step = std::min(options.blocks, blocks_in(layer, source.input));
+    Stepper stepper(layer, source.input, stepping);
     ProgressBar bar(stepper.num_steps());
     result.y = stepper.run_all([&](int64_t done) { bar(done); });
+    // Without what the padding to whole blocks gave, and with what it did not reach.
+    result.y = slice_time(result.y, 0, output_time(layer, source.input));
     result.seconds = std::chrono::duration<double>(stepper.step_time()).count();
   } else {
     const auto start = std::chrono::steady_clock::now();
