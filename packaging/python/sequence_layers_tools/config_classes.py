@@ -13,12 +13,8 @@ import importlib
 import inspect
 import json
 import pkgutil
-import typing
 
-import typing_extensions
-
-if not hasattr(typing, 'override'):  # Python 3.11
-    typing.override = typing_extensions.override
+from sequence_layers_tools import python_311  # noqa: F401
 
 _PACKAGE = 'sequence_layers.jax'
 # A folder without an __init__.py, which a walk does not find.

@@ -709,7 +709,8 @@ class State:
     ) -> tuple[tuple[np.ndarray, np.ndarray], Emits]:
         x = _view(values, mask)
         own = constants is None and not with_emits
-        options = self._options if own else _Options(self.constants if constants is None else constants)
+        given = self.constants if constants is None else constants
+        options = self._options if own else _Options(given)
         y = self._layer._output_like(_STEP_WISE, x, options)
         emits = self._layer._put_emits(_STEP_WISE, x, options, self._handle) if with_emits else {}
         _call(

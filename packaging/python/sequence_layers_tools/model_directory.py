@@ -9,7 +9,12 @@ from collections.abc import Callable, Iterator, Mapping
 from typing import Any
 
 import numpy as np
+from safetensors import SafetensorError
 from safetensors.numpy import save_file
+
+
+class WriteError(Exception):
+    """Weights that a safetensors file cannot hold."""
 
 
 def shape(text: str) -> tuple[int, ...]:
@@ -31,7 +36,10 @@ def write_tensors(
         mode = part.stat().st_mode
         # safetensors writes an array's memory as it lies: a transposed view would come out wrong.
         laid_out = {name: _plain(array) for name, array in tensors.items()}
-        save_file(laid_out, part, None if metadata is None else dict(metadata))
+        try:
+            save_file(laid_out, part, None if metadata is None else dict(metadata))
+        except (SafetensorError, KeyError, TypeError, ValueError) as error:
+            raise WriteError(f'the weights cannot be written: {error}') from error
         part.chmod(mode)
         part.replace(path)
 

@@ -7,68 +7,62 @@ import dataclasses
 import enum
 import functools
 import importlib
-import inspect
 import math
 import sys
-import typing
 from collections.abc import Callable, Mapping
 from typing import Any
 
-import typing_extensions
+import jax
+import jax.numpy as jnp
+import numpy as np
 
-if not hasattr(typing, 'override'):  # Python 3.11; the reference needs 3.12
-    typing.override = typing_extensions.override
+# Before the reference, which `functions` makes importable on Python 3.11.
+from sequence_layers_tools import config_map, function_layers, functions  # isort: skip
+from sequence_layers import jax as sl
+from sequence_layers.jax import combinators, utils
+from sequence_layers.jax.attention import common as attention
 
-import jax  # noqa: E402
-import jax.numpy as jnp  # noqa: E402
-import numpy as np  # noqa: E402
-from sequence_layers import jax as sl  # noqa: E402
-from sequence_layers.jax import signal, utils  # noqa: E402
-from sequence_layers.jax.attention import common as attention  # noqa: E402
-
-_NN = (
-    'celu elu gelu hard_sigmoid hard_silu hard_swish hard_tanh identity leaky_relu log_sigmoid mish '
-    'relu relu6 selu sigmoid silu soft_sign softplus squareplus swish tanh'
-).split()
-_NUMPY = 'abs cos exp log sin square tanh'.split()
-_FUNCTIONS = {name: getattr(jax.nn, name) for name in _NN}
-_FUNCTIONS |= {f'jnp.{name}': getattr(jnp, name) for name in _NUMPY}
-_WINDOWS = {
-    name.removesuffix('_window'): function
-    for name, function in inspect.getmembers(signal, callable)
-    if name.endswith('_window')
-}
 _FUNCTION_FIELDS = ('activation', 'recurrent_activation', 'feature_activation', 'gate_activation')
-_TRAINING_SUFFIXES = ('_init', '_sharding', 'precision')
+TRAINING_SUFFIXES = ('_init', '_sharding', 'precision')
 _EXAMPLES = 'sequence_layers.jax.examples.global_style_token'
+# Layers that end with their `activation`, which may therefore be a layer of its own.
+_ACTIVATED = (
+    'Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Dense DenseShaped DepthwiseConv1D '
+    'EinsumDense MaskedDense SequenceDense'
+).split()
 
 
 class ConfigError(ValueError):
     """What no config file can say, and at which field."""
 
 
-def _function_name(function: Callable) -> str | None:
-    for name, known in (_FUNCTIONS | _WINDOWS).items():
-        if function is known:
-            return name.removeprefix('jnp.')
-    return None
+@dataclasses.dataclass(frozen=True)
+class Spec:
+    """Channel shape and dtype of what a function is given."""
+
+    channel_shape: tuple[int, ...]
+    dtype: Any
 
 
-def _function_to_json(function: Callable, path: str) -> Any:
-    partial = isinstance(function, functools.partial)
-    target = function.func if partial else function
-    name = _function_name(target)
-    if name is None:
-        label = getattr(target, '__qualname__', repr(target))
-        known = ', '.join(sorted({n.removeprefix('jnp.') for n in _FUNCTIONS | _WINDOWS}))
-        raise ConfigError(f'{path}: the function {label} has no name in configs; known: {known}')
-    if not partial:
-        return name
-    given = inspect.signature(target).bind_partial(*function.args, **function.keywords).arguments
-    call = {'function': name}
-    for key, value in given.items():
-        call[key] = to_json(value, f'{path}.{key}')
-    return call
+@dataclasses.dataclass(frozen=True)
+class Specs:
+    """What functions are given, by path, as far as a run of the model got."""
+
+    by_path: Mapping[str, Spec] = dataclasses.field(default_factory=dict)
+    failure: str = 'it has not been run'
+
+
+class _Layers(list):
+    """Layers that do what a function does, for which there is no name."""
+
+
+def _way_forward(path: str, what: Any) -> str:
+    key = config_map.key_of(what)
+    return (
+        f" Say what does that: --map '{path}={{\"type\": ...}}' or --map {key}=... with ordinary layers;"
+        ' or write the layer in C (docs/adding-a-layer.md), map it to the type that your program'
+        ' registers, and give --no-verify'
+    )
 
 
 def _default(field: dataclasses.Field) -> Any:
@@ -85,18 +79,67 @@ def _same(a: Any, b: Any) -> bool:
     return type(a) is type(b) and bool(a == b)
 
 
-def _dataclass_to_json(config: Any, path: str) -> dict[str, Any]:
-    name = type(config).__qualname__
-    named = name.endswith('.Config') or not isinstance(config, sl.SequenceLayerConfig)
-    if not named:  # a recipe such as an example's: what it makes has a config of ordinary layers
-        return to_json(config.make().config, path)
-    result = {'type': name.removesuffix('.Config')}
-    for field in dataclasses.fields(config):
-        value = getattr(config, field.name)
-        if field.name.endswith(_TRAINING_SUFFIXES) or _same(value, _default(field)):
-            continue
-        result[field.name] = to_json(value, f'{path}.{field.name}')
-    return result
+def _in_reference(cls: type) -> bool:
+    return cls.__module__.partition('.')[0] == 'sequence_layers'
+
+
+def _is_layer(value: Any) -> bool:
+    return isinstance(value, sl.SequenceLayer) and not isinstance(value, type)
+
+
+def config_of(layer: Any, path: str = '$') -> Any:
+    """The config of a layer that is made, by the name that it has there.
+
+    Of a user's own layer that runs others one after the other, it is a Serial of them.
+    """
+    if _in_reference(type(layer)) and hasattr(layer, 'config'):
+        return _renamed(layer.config, layer.name)
+    methods = ('layer', 'step', 'layer_with_emits', 'step_with_emits', 'get_initial_state')
+    runs_others = isinstance(layer, combinators.SerialCombinatorMixin) and all(
+        getattr(type(layer), name).__module__.startswith('sequence_layers.') for name in methods
+    )
+    if not runs_others:
+        raise ConfigError(
+            f'{path}: {type(layer).__qualname__} is a layer of your own, which no config can name.'
+            + _way_forward(path, type(layer))
+        )
+    children = [config_of(child, path) for child in layer.bind({}).layers]
+    return sl.Serial.Config(children, name=layer.name)
+
+
+def _renamed(config: Any, name: str | None) -> Any:
+    if getattr(config, 'name', name) == name:
+        return config
+    return dataclasses.replace(config, name=name)
+
+
+def ordinary(config: Any, path: str = '$') -> tuple[Any, type]:
+    """The config of an ordinary layer that a config stands for, and the reference's class of it.
+
+    Recipes, whose `make` makes other layers, stand for the config of those; subclasses of the
+    reference's configs for these.
+
+    Raises:
+      ConfigError: It makes a layer that the reference does not have.
+    """
+    cls = type(config)
+    if _in_reference(cls) and not isinstance(config, sl.SequenceLayerConfig):
+        return config, cls
+    if _in_reference(cls) and cls.__qualname__.endswith('.Config'):
+        return config, cls
+    if not isinstance(config, sl.SequenceLayerConfig):
+        raise ConfigError(
+            f'{path}: {cls.__qualname__} is a class of your own.' + _way_forward(path, cls)
+        )
+    try:
+        layer = config.make()
+    except Exception as error:  # of a user's code, which may raise anything
+        raise ConfigError(f'{path}: {cls.__qualname__}.make() fails: {error}') from error
+    made = config_of(layer, path)
+    if type(made) is not cls:
+        return ordinary(made, path)
+    base = next(c for c in cls.__mro__ if _in_reference(c) and c.__qualname__.endswith('.Config'))
+    return made, base
 
 
 def _number_to_json(value: float) -> float | str:
@@ -107,39 +150,192 @@ def _number_to_json(value: float) -> float | str:
     return value
 
 
-def to_json(value: Any, path: str = '$') -> Any:
+class _Writer:
+    """Writes configs as JSON; knows what users map, and what functions are given."""
+
+    def __init__(self, mapping: config_map.ConfigMap, specs: Specs):
+        self._mapping, self._specs = mapping, specs
+
+    def value(self, value: Any, path: str) -> Any:
+        if value is None or isinstance(value, bool | int | str):
+            return value
+        if isinstance(value, enum.Enum):
+            return value.name.lower()
+        if isinstance(value, float):
+            return _number_to_json(value)
+        if value is Ellipsis:
+            return '...'
+        if isinstance(value, slice):
+            return {'slice': [value.start, value.stop, value.step]}
+        if isinstance(value, np.ndarray | np.generic | jax.Array):
+            return self.value(np.asarray(value).tolist(), path)
+        if type(value).__name__ == 'HashableArray':  # an array field's own box
+            return self.value(value.data, path)
+        if _is_layer(value):
+            return self.value(config_of(value, path), path)
+        if dataclasses.is_dataclass(value) and not isinstance(value, type):
+            return self._dataclass(value, path)
+        if isinstance(value, np.dtype) or hasattr(value, 'dtype'):
+            return jnp.dtype(value).name
+        if isinstance(value, Mapping):
+            return {key: self.value(v, f'{path}.{key}') for key, v in value.items()}
+        if isinstance(value, tuple | list):
+            return [self.value(v, f'{path}[{i}]') for i, v in enumerate(value)]
+        if isinstance(value, type) and issubclass(value, np.generic):
+            return jnp.dtype(value).name
+        if is_function(value):
+            function = self._function(value, path)
+            if not isinstance(function, _Layers):
+                return function
+            raise ConfigError(
+                f'{path}: this takes a function that has a name in configs, not {_label(value)};'
+                f' known: {", ".join(functions.known())}'
+            )
+        raise ConfigError(f'{path}: a {type(value).__name__} has no form in configs: {value!r}')
+
+    def _dataclass(self, config: Any, path: str) -> dict[str, Any]:
+        mapped = self._mapping.find(config, path)
+        if mapped is not config_map.NOTHING:
+            return self._substituted(mapped, config, path)
+        config, cls = ordinary(config, path)
+        if cls is sl.Lambda.Config:
+            return self._lambda(config, path)
+        kind = cls.__qualname__.removesuffix('.Config')
+        result, after = {'type': kind}, []
+        for field in dataclasses.fields(cls):
+            value, at = getattr(config, field.name), f'{path}.{field.name}'
+            if field.name.endswith(TRAINING_SUFFIXES) or _same(value, _default(field)):
+                continue
+            if is_function(value) and field.name == 'activation' and kind in _ACTIVATED:
+                function = self._function(value, at)
+                if isinstance(function, _Layers):
+                    after = function
+                else:
+                    result[field.name] = function
+                continue
+            result[field.name] = self.value(value, at)
+        return _followed(result, after)
+
+    def _substituted(self, mapped: Any, config: Any, path: str) -> dict[str, Any]:
+        """A mapped config in which "$field" is that field of the user's."""
+        if not isinstance(mapped, dict) or not isinstance(mapped.get('type'), str):
+            raise ConfigError(f'{path}: --map gives {mapped!r}, not an object with a "type"')
+
+        def filled(value: Any) -> Any:
+            if isinstance(value, dict):
+                return {k: filled(v) for k, v in value.items()}
+            if isinstance(value, list):
+                return [filled(v) for v in value]
+            if not isinstance(value, str) or not value.startswith('$'):
+                return value
+            if not hasattr(config, value[1:]):
+                raise ConfigError(f'{path}: --map names {value}, a field that is not there')
+            return self.value(getattr(config, value[1:]), f'{path}.{value[1:]}')
+
+        name = getattr(config, 'name', None)
+        return filled(mapped) if name is None else {'name': name} | filled(mapped)
+
+    def _lambda(self, config: Any, path: str) -> dict[str, Any]:
+        at, expected = f'{path}.fn', config.expected_input_spec
+        spec = self._specs.by_path.get(at) or (expected and Spec(tuple(expected.shape), expected.dtype))
+        mapped = self._mapping.find(config.fn, at)
+        if mapped is not config_map.NOTHING:
+            layers = _mapped_layers(mapped, at)
+        elif spec is None:
+            raise ConfigError(
+                f'{at}: what {_label(config.fn)} is given is not known, as the reference itself does not'
+                f' run the model: {self._specs.failure}'
+            )
+        else:
+            layers = _layers_of(config.fn, spec, at, config.sequence_input)
+        result = layers[0] if len(layers) == 1 else {'type': 'Serial', 'layers': layers}
+        return result if config.name is None else result | {'name': config.name}
+
+    def _function(self, function: Callable, path: str) -> Any:
+        """The name of a function, a call of one that has a name, or layers that do the same."""
+        mapped = self._mapping.find(function, path)
+        if mapped is not config_map.NOTHING:
+            has_type = isinstance(mapped, dict) and 'type' in mapped
+            return _Layers([mapped]) if has_type else mapped
+        name = functions.named(function)
+        if name is None and not path.endswith('window_fn'):
+            name = functions.recognized(function)
+        if name is not None:
+            return self.value(name, path)
+        spec = self._specs.by_path.get(path)
+        if spec is None or path.endswith('window_fn'):
+            raise ConfigError(
+                f'{path}: the function {_label(function)} has no name in configs; known:'
+                f' {", ".join(functions.known())}.' + _way_forward(path, function)
+            )
+        return _Layers(_layers_of(function, spec, path))
+
+
+def _label(function: Callable) -> str:
+    return getattr(function, '__qualname__', repr(function))
+
+
+def is_function(value: Any) -> bool:
+    no_function = isinstance(value, type) or hasattr(value, 'dtype') or _is_layer(value)
+    return callable(value) and not no_function and not dataclasses.is_dataclass(value)
+
+
+def _mapped_layers(mapped: Any, path: str) -> list[dict[str, Any]]:
+    if isinstance(mapped, str) or (isinstance(mapped, dict) and 'function' in mapped):
+        return function_layers.function_layer(mapped)
+    if not isinstance(mapped, dict) or not isinstance(mapped.get('type'), str):
+        raise ConfigError(f'{path}: --map gives {mapped!r}, not an object with a "type"')
+    return [mapped]
+
+
+def _layers_of(
+    function: Callable, spec: Spec, path: str, sequence_input: bool = False
+) -> list[dict[str, Any]]:
+    try:
+        return function_layers.layers(
+            function,
+            channel_shape=spec.channel_shape,
+            dtype=spec.dtype,
+            sequence_input=sequence_input,
+        )
+    except function_layers.NotLayersError as error:
+        raise ConfigError(
+            f'{path}: the function {_label(function)} is nothing that ordinary layers do: {error}.'
+            + _way_forward(path, function)
+        ) from error
+
+
+def _followed(layer: dict[str, Any], after: list[dict[str, Any]]) -> dict[str, Any]:
+    """The layer and others after it, with its name, and its weights where they were."""
+    if not after:
+        return layer
+    name = {'name': layer['name']} if 'name' in layer else {}
+    inner = {k: v for k, v in layer.items() if k != 'name'}
+    shared = [True] + [False] * len(after)
+    return {'type': 'Serial', 'layers': [inner, *after], 'share_scope': shared} | name
+
+
+def to_json(
+    value: Any,
+    path: str = '$',
+    *,
+    mapping: config_map.ConfigMap | None = None,
+    specs: Specs | None = None,
+) -> Any:
     """The value as JSON has it; fields with default values and those of training are left out.
+
+    Functions become names or ordinary layers; recipes, whose `make` makes ordinary layers, those.
+
+    Args:
+      value: A config, a layer that is made, or what a field of one holds.
+      path: Where it stands.
+      mapping: What users say of functions and layers of their own.
+      specs: What functions are given, by path (traced_specs.py).
 
     Raises:
       ConfigError: It holds what no config file can say; names the field.
     """
-    if value is None or isinstance(value, bool | int | str):
-        return value
-    if isinstance(value, enum.Enum):
-        return value.name.lower()
-    if isinstance(value, float):
-        return _number_to_json(value)
-    if value is Ellipsis:
-        return '...'
-    if isinstance(value, slice):
-        return {'slice': [value.start, value.stop, value.step]}
-    if isinstance(value, np.ndarray | np.generic | jax.Array):
-        return to_json(np.asarray(value).tolist(), path)
-    if type(value).__name__ == 'HashableArray':  # an array field's own box
-        return to_json(value.data, path)
-    if dataclasses.is_dataclass(value) and not isinstance(value, type):
-        return _dataclass_to_json(value, path)
-    if isinstance(value, np.dtype) or hasattr(value, 'dtype'):
-        return jnp.dtype(value).name
-    if isinstance(value, Mapping):
-        return {key: to_json(v, f'{path}.{key}') for key, v in value.items()}
-    if isinstance(value, tuple | list):
-        return [to_json(v, f'{path}[{i}]') for i, v in enumerate(value)]
-    if isinstance(value, type) and issubclass(value, np.generic):
-        return jnp.dtype(value).name
-    if callable(value):
-        return _function_to_json(value, path)
-    raise ConfigError(f'{path}: a {type(value).__name__} has no form in configs: {value!r}')
+    return _Writer(mapping or config_map.ConfigMap({}), specs or Specs()).value(value, path)
 
 
 def _config_class(name: str, path: str) -> type:
@@ -167,9 +363,9 @@ def _enum_of(cls: type, field: dataclasses.Field) -> type[enum.Enum] | None:
 
 def _text(text: str, cls: type, field: dataclasses.Field) -> Any:
     if field.name in _FUNCTION_FIELDS:
-        return _FUNCTIONS.get(text) or _FUNCTIONS[f'jnp.{text}']
+        return functions.function(text)
     if field.name == 'window_fn':
-        return _WINDOWS[text]
+        return functions.window(text)
     if field.name.endswith('dtype'):
         return jnp.dtype(text)
     if text in ('inf', '-inf', 'nan'):
@@ -180,12 +376,6 @@ def _text(text: str, cls: type, field: dataclasses.Field) -> Any:
     if members is not None and text.upper() in members.__members__:
         return members[text.upper()]
     return text
-
-
-def _call(call: Mapping[str, Any]) -> Callable:
-    name = call['function']
-    function = _FUNCTIONS.get(name) or _FUNCTIONS.get(f'jnp.{name}') or _WINDOWS[name]
-    return functools.partial(function, **{k: v for k, v in call.items() if k != 'function'})
 
 
 def _value(value: Any, cls: type, field: dataclasses.Field, path: str) -> Any:
@@ -200,7 +390,7 @@ def _value(value: Any, cls: type, field: dataclasses.Field, path: str) -> Any:
     if 'slice' in value:
         return slice(*value['slice'])
     if 'function' in value:
-        return _call(value)
+        return functions.from_call(value)
     return {k: _value(v, cls, field, f'{path}.{k}') for k, v in value.items()}
 
 

@@ -39,7 +39,7 @@ class ConvertTest(unittest.TestCase):
 
         from sequence_layers_tools import reference_config
 
-        config = sl.Serial.Config([sl.Dense.Config(2, activation=lambda x: x)])
+        config = sl.Serial.Config([sl.Dense.Config(2, activation=lambda x: x * x[..., :1])])
         with self.assertRaisesRegex(reference_config.ConfigError, r'\$\.layers\[0\]\.activation'):
             reference_config.to_json(config)
 
@@ -54,7 +54,7 @@ class ConvertTest(unittest.TestCase):
         kernel = np.arange(6, dtype=np.float32).reshape(3, 2)
         with tempfile.TemporaryDirectory() as folder:
             variables = {'params': {'kernel': kernel}}
-            convert.convert(config, variables, folder, channel_shape=(3,))
+            convert.convert(config, variables, folder, channel_shape=(3,), verify=False)
             read = json.loads((pathlib.Path(folder) / 'config.json').read_text())
             weights = load_file(pathlib.Path(folder) / 'model.safetensors')
         want = {'type': 'Dense', 'features': 2, 'use_bias': False, 'name': 'dense'}

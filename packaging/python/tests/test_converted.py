@@ -70,6 +70,7 @@ class ConvertedTest(unittest.TestCase):
 
 
 @unittest.skipUnless(importlib.util.find_spec('sequence_layers'), 'no reference installed')
+@unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
 class CommandTest(unittest.TestCase):
     def run_with(self, source: str, *arguments: str) -> subprocess.CompletedProcess:
         """Runs `convert` on a module with that source, where its variables are `v.msgpack`."""
@@ -97,7 +98,8 @@ class CommandTest(unittest.TestCase):
             'from sequence_layers_tools import reference_config\n'
             'from sequence_layers import jax as sl\n'
             'encoder = sl.Dense.Config(2, use_bias=False)\n'
-            'other = sl.Dense.Config(2, activation=lambda x: x)\n'
+            'import jax.numpy as jnp\n'
+            'other = sl.Dense.Config(2, activation=lambda x: jnp.sign(x))\n'
         )
         run = self.run_with(source, 'my_model:encoder')
         self.assertEqual(run.returncode, 0, run.stderr)

@@ -1,0 +1,91 @@
+"""What users say of functions and layers of their own: which config stands for them.
+
+Keys are `module:name` of a function, of a layer's class or its config's, or the path of a field in the
+config, such as `$.layers[2].fn`. Values are configs, in which "$field" is a field of the user's own
+config; for functions also names: "relu", {"function": "leaky_relu", "negative_slope": 0.2}.
+"""
+
+import functools
+import importlib
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+NOTHING = object()
+
+
+class MapError(ValueError):
+    """A mapping that cannot be read, or that maps nothing."""
+
+
+def key_of(thing: Any) -> str:
+    """`module:name` of a function or class."""
+    module = getattr(thing, '__module__', None) or type(thing).__module__
+    return f'{module}:{getattr(thing, "__qualname__", type(thing).__qualname__)}'
+
+
+def _found(key: str) -> Any:
+    """What `module:name` names; the key itself if it is a path, or names nothing that can be got."""
+    module, _, name = key.partition(':')
+    if key.startswith('$') or not name:
+        return key
+    try:
+        return functools.reduce(getattr, name.split('.'), importlib.import_module(module))
+    except Exception:  # importing runs a user's code; a nested function is found by its name alone
+        return key
+
+
+class ConfigMap:
+    """Configs by key."""
+
+    def __init__(self, entries: Mapping[str, Any]):
+        self._entries = dict(entries)
+        self._things = {key: _found(key) for key in self._entries}
+        self._unused = set(self._entries)
+
+    @classmethod
+    def parse(cls, arguments: list[str]) -> 'ConfigMap':
+        """Of command line arguments: KEY=JSON, or JSON files of an object of such entries."""
+        entries = {}
+        for argument in arguments:
+            key, equals, text = argument.partition('=')
+            try:
+                if not equals:
+                    entries |= dict(json.loads(pathlib.Path(argument).read_text()))
+                else:
+                    entries[key] = json.loads(text)
+            except (OSError, TypeError, ValueError) as error:
+                raise MapError(
+                    f'--map {argument}: {error}; expected KEY=JSON or a JSON file of an object'
+                ) from error
+        return cls(entries)
+
+    def find(self, thing: Any, path: str) -> Any:
+        """What a function, or a config, at that path is mapped to, else NOTHING."""
+        if not self._entries:
+            return NOTHING
+        for key, mapped in self._entries.items():
+            if key == path or self._names(key, thing):
+                self._unused.discard(key)
+                return mapped
+        return NOTHING
+
+    def _names(self, key: str, thing: Any) -> bool:
+        named, cls = self._things[key], type(thing)
+        if named is thing or named is cls or getattr(named, 'Config', NOTHING) is cls:
+            return True
+        if key in (key_of(thing), key_of(cls), key_of(cls).removesuffix('.Config')):
+            return True
+        return isinstance(named, type) and hasattr(thing, 'make') and _makes(thing, named)
+
+    def check_used(self) -> None:
+        if self._unused:
+            raise MapError(f'--map {sorted(self._unused)[0]}: the model has nothing of that name')
+
+
+def _makes(config: Any, cls: type) -> bool:
+    try:
+        return type(config.make()) is cls
+    except Exception:  # of a user's code, which may raise anything
+        return False

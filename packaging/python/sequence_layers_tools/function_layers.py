@@ -1,0 +1,615 @@
+"""Turns Python functions of one step's channels into ordinary layers, where such layers can say them.
+
+  layers(lambda x: jnp.clip(x[..., :8], -3, 3), channel_shape=(16,), dtype='float32')
+
+is a list of configs: a Slice, a Maximum, a Minimum. JAX traces the function; each operation of the
+trace becomes a layer, a product of two results a Parallel, and so on. What comes out should still be
+compared with the function: it may do what its trace does not show.
+
+Needs the reference: requirements-reference.txt.
+"""
+
+import dataclasses
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from sequence_layers_tools import functions
+
+# Before the reference, which `functions` makes importable on Python 3.11.
+from sequence_layers import jax as sl  # isort: skip
+
+Config = dict[str, Any]
+# Batch and time of the traces: what depends on either differs between them.
+_TRACES = ((2, 5), (3, 7))
+# The most parts that a copy or a choice of channels may become.
+_MAX_PARTS = 64
+
+_POINTWISE = {
+    'abs': [{'type': 'Abs'}],
+    'exp': [{'type': 'Exp'}],
+    'exp2': [{'type': 'Scale', 'scale': math.log(2)}, {'type': 'Exp'}],
+    'expm1': [{'type': 'Exp'}, {'type': 'Add', 'shift': -1}],
+    'log': [{'type': 'Log'}],
+    'log1p': [{'type': 'Add', 'shift': 1}, {'type': 'Log'}],
+    'logistic': [{'type': 'Sigmoid'}],
+    'neg': [{'type': 'Scale', 'scale': -1}],
+    'rsqrt': [{'type': 'Power', 'power': -0.5}],
+    'sqrt': [{'type': 'Power', 'power': 0.5}],
+    'square': [{'type': 'Power', 'power': 2}],
+    'tanh': [{'type': 'Tanh'}],
+}
+_NOTHING = ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier', 'reduce_precision', 'name')
+_CALLS = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_jvp_call', 'custom_vjp_call', 'remat',
+          'remat2', 'checkpoint')  # fmt: skip
+_REDUCTIONS = {'reduce_sum': 'Sum', 'reduce_max': 'Max', 'reduce_min': 'Min'}
+# Layers that are a named function.
+_FUNCTION_TYPES = {
+    'elu': 'Elu', 'gelu': 'Gelu', 'leaky_relu': 'LeakyRelu', 'relu': 'Relu', 'sigmoid': 'Sigmoid',
+    'silu': 'Swish', 'softplus': 'Softplus', 'swish': 'Swish', 'tanh': 'Tanh', 'abs': 'Abs',
+    'exp': 'Exp', 'log': 'Log', 'identity': 'Identity',
+}  # fmt: skip
+
+
+class NotLayersError(ValueError):
+    """Why a function is nothing that ordinary layers do."""
+
+
+@dataclasses.dataclass(frozen=True)
+class _Value:
+    """A result of the trace: what these layers make of the input.
+
+    `channels` may have ones, or lack dimensions, where the trace's own array has the size to which
+    they are broadcast.
+    """
+
+    layers: tuple[Config, ...]
+    channels: tuple[int, ...]
+
+    def then(self, *layers: Config, channels: tuple[int, ...] | None = None) -> '_Value':
+        return _Value((*self.layers, *layers), self.channels if channels is None else channels)
+
+    def reshaped(self, channels: tuple[int, ...]) -> '_Value':
+        if channels == self.channels:
+            return self
+        return self.then({'type': 'Reshape', 'output_shape': list(channels)}, channels=channels)
+
+
+class _Mask:
+    """The mask of a function of sequences, however broadcast."""
+
+
+def function_layer(function: str | Config) -> list[Config]:
+    """Layers that apply a function that has a name; for channel shapes of at least one dimension."""
+    call = function if isinstance(function, dict) else {'function': function}
+    name = call['function']
+    if name == 'square':
+        return [{'type': 'Power', 'power': 2}]
+    if has_type(function):
+        return [{'type': _FUNCTION_TYPES[name]} | {k: v for k, v in call.items() if k != 'function'}]
+    # f(x) times one: no layer but gates applies any function.
+    one = _serial([{'type': 'Minimum', 'minimum': 1}, {'type': 'Maximum', 'maximum': 1}])
+    both = {'type': 'Parallel', 'combination': 'concat', 'layers': [{'type': 'Identity'}, one]}
+    return [both, {'type': 'GatedUnit', 'feature_activation': function, 'gate_activation': None}]
+
+
+def has_type(function: str | Config) -> bool:
+    """Whether a layer of its own applies the function."""
+    name = function['function'] if isinstance(function, dict) else function
+    return name == 'square' or name in _FUNCTION_TYPES
+
+
+def _serial(layers: Sequence[Config]) -> Config:
+    if len(layers) == 1:
+        return layers[0]
+    return {'type': 'Serial', 'layers': list(layers)} if layers else {'type': 'Identity'}
+
+
+def _number(value: np.ndarray) -> Any:
+    """A constant as configs have it; numbers of float32 as the shortest decimals."""
+    if value.size and (value == value.flat[0]).all():
+        value = value.flat[0]
+    if np.iscomplexobj(value):
+        raise NotLayersError('it has complex constants')
+    if np.issubdtype(value.dtype, np.integer) or value.dtype == np.bool_:
+        return np.asarray(value).astype(np.int64).tolist()
+    return np.vectorize(_decimal, otypes=[object])(np.asarray(value, np.float32)).tolist()
+
+
+def _decimal(value: np.float32) -> float | str:
+    shortest = float(str(value))
+    return shortest if math.isfinite(shortest) else str(shortest)
+
+
+class _Trace:
+    """The values of one trace, by its variables."""
+
+    def __init__(self, batch: int, time: int):
+        self._steps = (batch, time)
+        self._values: dict[Any, Any] = {}
+
+    def run(self, closed: Any, given: Sequence[Any]) -> list[Any]:
+        jaxpr = closed.jaxpr
+        self._values |= dict(zip(jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
+        self._values |= dict(zip(jaxpr.invars, given, strict=True))
+        for equation in jaxpr.eqns:
+            results = self._equation(equation)
+            self._values |= dict(zip(equation.outvars, results, strict=True))
+        return [self._read(variable) for variable in jaxpr.outvars]
+
+    def _read(self, variable: Any) -> Any:
+        if isinstance(variable, jax.extend.core.Literal):
+            return np.asarray(variable.val, variable.aval.dtype)
+        return self._values[variable]
+
+    def _equation(self, equation: Any) -> list[Any]:
+        name, given = equation.primitive.name, [self._read(v) for v in equation.invars]
+        if all(isinstance(v, np.ndarray) for v in given):
+            out = equation.primitive.bind(*given, **equation.params)
+            many = equation.primitive.multiple_results
+            return [np.asarray(v) for v in (out if many else [out])]
+        if name in _CALLS:
+            return self._call(equation, given)
+        if name == 'split':
+            return self._split(equation, given[0])
+        if any(isinstance(v, _Mask) for v in given):
+            return [self._masked(name, given)]
+        return [self._one(equation, name, given)]
+
+    def _call(self, equation: Any, given: list[Any]) -> list[Any]:
+        params, name = equation.params, equation.params.get('name')
+        if name == 'remainder' and isinstance(given[1], np.ndarray):
+            divisor = self._constant(given[1], given[0])
+            return [given[0].then({'type': 'Mod', 'divisor': divisor})]
+        if name == '_one_hot' and len(given) == 1:
+            aval = equation.outvars[0].aval
+            layer = {'type': 'OneHot', 'depth': aval.shape[-1], 'compute_dtype': aval.dtype.name}
+            if given[0].channels == tuple(aval.shape[2:-1]):
+                return [given[0].then(layer, channels=tuple(aval.shape[2:]))]
+        inner = params.get('jaxpr', params.get('call_jaxpr'))
+        if not hasattr(inner, 'consts'):
+            inner = jax.extend.core.ClosedJaxpr(inner, [])
+        return _Trace(*self._steps).run(inner, given)
+
+    def _masked(self, name: str, given: list[Any]) -> Any:
+        """What is made with the mask: it may be broadcast, and choose between values and zero."""
+        if name in ('broadcast_in_dim', 'reshape', 'copy'):
+            return given[0]
+        if name == 'select_n' and isinstance(given[0], _Mask):
+            _, zeros, value = given
+            if isinstance(value, _Value) and isinstance(zeros, np.ndarray) and not zeros.any():
+                return value.then({'type': 'MaskInvalid'})
+        raise NotLayersError(f'"{name}" of the mask is no layer')
+
+    def _channels(self, shape: Sequence[int]) -> tuple[int, ...]:
+        """The channels of an array of the trace, which must keep batch and time."""
+        if tuple(shape[:2]) != self._steps:
+            raise NotLayersError(f'it gives {list(shape)} of batch and time {list(self._steps)}')
+        return tuple(shape[2:])
+
+    def _constant(self, array: np.ndarray, value: _Value) -> Any:
+        """A constant to combine with the value, which its channels are broadcast to."""
+        if array.ndim > len(value.channels):
+            lead, channels = array.shape[: array.ndim - len(value.channels)], value.channels
+            flat = array.reshape(-1, *array.shape[len(lead) :])
+            if not (flat == flat[:1]).all() and not np.isnan(flat).any():
+                raise NotLayersError('it has a constant that is not the same at each step')
+            array = flat[0] if len(flat) else array.reshape(channels)
+        return _number(array)
+
+    def _one(self, equation: Any, name: str, given: list[Any]) -> _Value:
+        aval = equation.outvars[0].aval
+        values = [v for v in given if isinstance(v, _Value)]
+        if name in _NOTHING:
+            return values[0]
+        if name in _POINTWISE:
+            return values[0].then(*_POINTWISE[name])
+        if name == 'integer_pow':
+            return values[0].then({'type': 'Power', 'power': equation.params['y']})
+        if name in ('sin', 'cos'):
+            return _apply_function(values[0], name)
+        if name == 'convert_element_type':
+            if equation.invars[0].aval.dtype == aval.dtype:
+                return values[0]
+            return values[0].then({'type': 'Cast', 'dtype': aval.dtype.name})
+        if name in ('add', 'add_any', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'clamp'):
+            return self._arithmetic(name, given, self._channels(aval.shape))
+        if name == 'select_n' and isinstance(given[0], np.ndarray) and given[0].ndim == 0:
+            return given[1 + int(given[0])]
+        channels = self._channels(aval.shape)
+        shaping = getattr(self, f'_shape_{name}', None)
+        if shaping is not None:
+            return shaping(equation, values[0], channels)
+        if name in _REDUCTIONS:
+            return self._reduce(equation, self._whole(equation.invars[0], values[0]), channels)
+        if name in ('concatenate', 'stack') and len(values) == len(given):
+            return self._concatenate(equation, values, channels)
+        if name == 'dot_general':
+            raise NotLayersError(
+                'products with a matrix are layers with weights: Dense, DenseShaped or EinsumDense'
+            )
+        if len(values) == 1:
+            return self._choice(equation, given, self._whole(equation.invars[0], values[0]))
+        raise NotLayersError(f'no layer does "{name}"')
+
+    def _arithmetic(self, name: str, given: list[Any], channels: tuple[int, ...]) -> _Value:
+        if name == 'clamp':
+            low, value, high = given
+            return self._with_constant('min', self._with_constant('max', value, low, channels), high,
+                                       channels)  # fmt: skip
+        a, b = given
+        if isinstance(b, np.ndarray):
+            return self._with_constant(name, a, b, channels)
+        if isinstance(a, np.ndarray):
+            if name == 'sub':
+                name, b = 'add', b.then({'type': 'Scale', 'scale': -1})
+            elif name == 'div':
+                name, b = 'mul', b.then({'type': 'Power', 'power': -1})
+            elif name == 'pow':
+                raise NotLayersError('no layer takes a constant to the power of its input')
+            return self._with_constant(name, b, a, channels)
+        return _of_two(name, a, b)
+
+    def _with_constant(
+        self, name: str, value: _Value, array: np.ndarray, channels: tuple[int, ...]
+    ) -> _Value:
+        if not isinstance(array, np.ndarray):
+            raise NotLayersError(f'no layer does "{name}" of two results')
+        if array.size > 1 and value.channels != channels:
+            value = _broadcast(value, channels)
+        if (name, str(array)) in (('max', '-inf'), ('min', 'inf')):
+            return value
+        constant = self._constant(array, value)
+        if name == 'pow':
+            if not isinstance(constant, int | float):
+                raise NotLayersError('it takes each channel to another power')
+            return value.then({'type': 'Power', 'power': constant})
+        if name in ('sub', 'div'):
+            is_float = np.issubdtype(array.dtype, np.floating) or array.dtype.name == 'bfloat16'
+            if name == 'div' and not is_float:
+                raise NotLayersError('no layer divides integers')
+            with np.errstate(divide='ignore'):
+                inverse = -array if name == 'sub' else 1 / array.astype(np.float64)
+            constant = self._constant(inverse.astype(array.dtype), value)
+        kind, field = {
+            'add': ('Add', 'shift'), 'add_any': ('Add', 'shift'), 'sub': ('Add', 'shift'),
+            'mul': ('Scale', 'scale'), 'div': ('Scale', 'scale'), 'max': ('Maximum', 'maximum'),
+            'min': ('Minimum', 'minimum'),
+        }[name]  # fmt: skip
+        return value.then({'type': kind, field: constant})
+
+    def _whole(self, variable: Any, value: _Value) -> _Value:
+        """The value in the trace's own shape."""
+        return _broadcast(value, self._channels(variable.aval.shape))
+
+    def _shape_reshape(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        return self._whole(equation.invars[0], value).reshaped(channels)
+
+    def _shape_squeeze(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        return self._whole(equation.invars[0], value).reshaped(channels)
+
+    def _shape_expand_dims(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        return self._whole(equation.invars[0], value).reshaped(channels)
+
+    def _shape_broadcast_in_dim(
+        self, equation: Any, value: _Value, channels: tuple[int, ...]
+    ) -> _Value:
+        places = equation.params['broadcast_dimensions']
+        self._keeps_steps(places[:2] == (0, 1))
+        missing = len(equation.invars[0].aval.shape) - 2 - len(value.channels)
+        sizes = (1,) * missing + value.channels
+        placed = [1] * len(channels)
+        for place, size in zip(places[2:], sizes, strict=True):
+            placed[place - 2] = size
+        return value.reshaped(tuple(placed))
+
+    def _shape_transpose(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        order = equation.params['permutation']
+        self._keeps_steps(tuple(order[:2]) == (0, 1))
+        value = self._whole(equation.invars[0], value)
+        axes = [int(axis) for axis in order[2:]]
+        return value.then({'type': 'Transpose', 'axes': axes}, channels=channels)
+
+    def _shape_slice(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        value, params = self._whole(equation.invars[0], value), equation.params
+        strides = params['strides'] or (1,) * (2 + len(channels))
+        bounds = zip(params['start_indices'], params['limit_indices'], strides, strict=True)
+        ranges = [tuple(map(int, b)) for b in bounds]
+        self._keeps_steps(ranges[:2] == [(0, size, 1) for size in self._steps])
+        return _sliced(value, ranges[2:], channels)
+
+    def _shape_rev(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        dimensions = equation.params['dimensions']
+        self._keeps_steps(min(dimensions) >= 2)
+        value = self._whole(equation.invars[0], value)
+        slices = [
+            {'slice': [None, None, -1 if axis + 2 in dimensions else None]}
+            for axis in range(len(channels))
+        ]
+        return value.then({'type': 'Slice', 'slices': slices})
+
+    def _shape_tile(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        copies = [int(n) for n in equation.params['reps']]
+        self._keeps_steps(copies[:2] == [1, 1])
+        value = self._whole(equation.invars[0], value)
+        for axis, count in enumerate(copies[2:]):
+            sizes = list(value.channels)
+            sizes[axis] *= count
+            value = _concatenated([value] * count, axis, tuple(sizes))
+        return value
+
+    def _shape_pad(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        padding = [tuple(map(int, p)) for p in equation.params['padding_config']]
+        self._keeps_steps(padding[:2] == [(0, 0, 0)] * 2)
+        value = self._whole(equation.invars[0], value)
+        with_what = self._read(equation.invars[1])
+        if not isinstance(with_what, np.ndarray):
+            raise NotLayersError('it pads with what it has computed')
+        for axis, (before, after, between) in enumerate(padding[2:]):
+            if between or min(before, after) < 0:
+                raise NotLayersError('no layer pads between channels')
+            value = _padded(value, axis, before, after, _number(with_what))
+        return value
+
+    def _shape_argmax(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        value = self._whole(equation.invars[0], value)
+        if tuple(equation.params['axes']) != (1 + len(value.channels),):
+            raise NotLayersError('Argmax is of the last axis')
+        return value.then({'type': 'Argmax'}, channels=channels)
+
+    def _split(self, equation: Any, value: _Value) -> list[_Value]:
+        axis, value = equation.params['axis'], self._whole(equation.invars[0], value)
+        self._keeps_steps(axis >= 2)
+        parts, begin = [], 0
+        for size in map(int, equation.params['sizes']):
+            ranges = [(0, s, 1) for s in value.channels]
+            ranges[axis - 2] = (begin, begin + size, 1)
+            channels = tuple(stop - start for start, stop, _ in ranges)
+            parts.append(_sliced(value, ranges, channels))
+            begin += size
+        return parts
+
+    def _reduce(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        axes = [int(axis) for axis in equation.params['axes']]
+        self._keeps_steps(min(axes) >= 2)
+        kind = _REDUCTIONS[equation.primitive.name]
+        return value.then({'type': kind, 'axis': axes}, channels=channels)
+
+    def _concatenate(
+        self, equation: Any, values: list[_Value], channels: tuple[int, ...]
+    ) -> _Value:
+        is_stack = equation.primitive.name == 'stack'
+        axis = equation.params['axis' if is_stack else 'dimension'] - 2
+        self._keeps_steps(axis >= 0)
+        whole = [self._whole(v, value) for v, value in zip(equation.invars, values, strict=True)]
+        if is_stack:
+            whole = [v.reshaped((*v.channels[:axis], 1, *v.channels[axis:])) for v in whole]
+        return _concatenated(whole, axis, channels)
+
+    def _choice(self, equation: Any, given: list[Any], value: _Value) -> _Value:
+        """What only chooses channels, such as `jnp.take`: told by what it does with their indices."""
+        size = math.prod(value.channels)
+        indices = np.arange(size, dtype=np.float32).reshape(1, 1, *value.channels)
+        indices = np.broadcast_to(indices, (*self._steps, *value.channels))
+        name = equation.primitive.name
+        if name not in ('gather', 'dynamic_slice', 'take') or equation.primitive.multiple_results:
+            raise NotLayersError(f'no layer does "{name}"')
+        inputs = [indices if isinstance(v, _Value) else v for v in given]
+        chosen = np.asarray(equation.primitive.bind(*map(jnp.asarray, inputs), **equation.params))
+        self._channels(chosen.shape)
+        if not (chosen == chosen[:1, :1]).all():  # also where one is NaN: out of bounds
+            raise NotLayersError(f'"{name}" mixes steps or leaves the channels')
+        return _chosen(value, chosen[0, 0].astype(np.int64))
+
+    def _keeps_steps(self, keeps: bool) -> None:
+        if not keeps:
+            raise NotLayersError('it mixes batch or time')
+
+
+def _apply_function(value: _Value, function: str | Config) -> _Value:
+    layers = function_layer(function)
+    if len(layers) == 1 or value.channels:
+        return value.then(*layers)
+    return value.reshaped((1,)).then(*layers).reshaped(())
+
+
+def _sliced(
+    value: _Value, ranges: list[tuple[int, int, int]], channels: tuple[int, ...]
+) -> _Value:
+    slices = [
+        {'slice': [None, None, None] if whole == (0, size, 1) else list(whole)}
+        for whole, size in zip(ranges, value.channels, strict=True)
+    ]
+    return value.then({'type': 'Slice', 'slices': slices}, channels=channels)
+
+
+def _of_two(name: str, a: _Value, b: _Value) -> _Value:
+    """Sum or product of two results: what they have in common runs once."""
+    if name == 'sub':
+        name, b = 'add', b.then({'type': 'Scale', 'scale': -1})
+    elif name == 'div':
+        name, b = 'mul', b.then({'type': 'Power', 'power': -1})
+    if name == 'mul' and a == b:
+        return a.then({'type': 'Power', 'power': 2})
+    combination = {'add': 'add', 'add_any': 'add', 'mul': 'product'}.get(name)
+    if combination is None:
+        raise NotLayersError(f'no layer does "{name}" of two results')
+    channels = np.broadcast_shapes(a.channels, b.channels)
+    return _parallel([a, b], combination, tuple(channels))
+
+
+def _parallel(values: list[_Value], combination: str, channels: tuple[int, ...]) -> _Value:
+    common = 0
+    while all(len(v.layers) > common for v in values) and all(
+        v.layers[common] == values[0].layers[common] for v in values
+    ):
+        common += 1
+    branches = [_serial(v.layers[common:]) for v in values]
+    layer = {'type': 'Parallel', 'combination': combination, 'layers': branches}
+    return _Value((*values[0].layers[:common], layer), channels)
+
+
+def _moved(value: _Value, source: int, destination: int) -> _Value:
+    if source == destination:
+        return value
+    axes = list(range(len(value.channels)))
+    axes.insert(destination, axes.pop(source))
+    layer = {'type': 'Transpose', 'axes': [axis + 2 for axis in axes]}
+    return value.then(layer, channels=tuple(value.channels[axis] for axis in axes))
+
+
+def _concatenated(values: list[_Value], axis: int, channels: tuple[int, ...]) -> _Value:
+    if len(values) > _MAX_PARTS:
+        raise NotLayersError(f'it has {len(values)} parts, {_MAX_PARTS} at most')
+    if len(values) == 1:
+        return values[0]
+    last = len(channels) - 1
+    moved = [_moved(value, axis, last) for value in values]
+    order = [*channels[:axis], *channels[axis + 1 :], channels[axis]]
+    return _moved(_parallel(moved, 'concat', tuple(order)), last, axis)
+
+
+def _padded(value: _Value, axis: int, before: int, after: int, constant: Any) -> _Value:
+    if not before + after:
+        return value
+    ranges = [(0, size, 1) for size in value.channels]
+    ranges[axis] = (0, 1, 1)
+    ones = (*value.channels[:axis], 1, *value.channels[axis + 1 :])
+    # Any channel, made the constant: no layer makes something of nothing.
+    pad = _sliced(value, ranges, ones).then(
+        {'type': 'Minimum', 'minimum': constant}, {'type': 'Maximum', 'maximum': constant}
+    )
+    sizes = list(value.channels)
+    sizes[axis] += before + after
+    return _concatenated([pad] * before + [value] + [pad] * after, axis, tuple(sizes))
+
+
+def _broadcast(value: _Value, channels: tuple[int, ...]) -> _Value:
+    """The value with every channel there, where it has only been treated as if it had."""
+    value = value.reshaped((1,) * (len(channels) - len(value.channels)) + value.channels)
+    for axis, size in enumerate(channels):
+        if value.channels[axis] != size:
+            sizes = (*value.channels[:axis], size, *value.channels[axis + 1 :])
+            value = _concatenated([value] * size, axis, sizes)
+    return value
+
+
+def _chosen(value: _Value, indices: np.ndarray) -> _Value:
+    """The channels of these flat indices, on one axis others than the value's own."""
+    own = np.arange(math.prod(value.channels)).reshape(value.channels)
+    for axis, size in enumerate(value.channels):
+        if indices.ndim != own.ndim:
+            break
+        where = own.take(0, axis) if size else own
+        picked = [(indices.take(i, axis) - where) for i in range(indices.shape[axis])]
+        step = own.take(1, axis).flat[0] - where.flat[0] if size > 1 else 1
+        at = [int(p.flat[0]) // int(step) for p in picked if p.size]
+        if len(at) != len(picked) or max(at, default=0) >= size:
+            continue
+        if np.array_equal(own.take(at, axis), indices):
+            parts = []
+            for i in at:
+                ranges = [(0, s, 1) for s in value.channels]
+                ranges[axis] = (i, i + 1, 1)
+                sizes = (*value.channels[:axis], 1, *value.channels[axis + 1 :])
+                parts.append(_sliced(value, ranges, sizes))
+            return _concatenated(parts, axis, indices.shape)
+    raise NotLayersError('it chooses channels on more than one axis')
+
+
+def _traced(
+    function: Callable,
+    channel_shape: tuple[int, ...],
+    dtype: Any,
+    steps: tuple[int, int],
+    sequence_input: bool,
+) -> _Value:
+    x = jax.ShapeDtypeStruct((*steps, *channel_shape), dtype)
+    given = [_Value((), tuple(channel_shape))]
+    try:
+        if sequence_input:
+            given.append(_Mask())
+            mask = jax.ShapeDtypeStruct(steps, np.bool_)
+
+            def of_sequence(values, mask):
+                y = function(sl.Sequence(values, mask))
+                return y.values, y.mask
+
+            closed = jax.make_jaxpr(of_sequence)(x, mask)
+        else:
+            closed = jax.make_jaxpr(function)(x)
+    except NotLayersError:
+        raise
+    except Exception as error:  # a function of a user's, which may raise anything
+        reason = str(error).strip().partition('\n')[0]
+        raise NotLayersError(f'it fails for {list(x.shape)}: {reason}') from error
+    if len(closed.out_avals) != 1 + sequence_input:
+        raise NotLayersError(f'it gives {len(closed.out_avals)} arrays')
+    trace = _Trace(*steps)
+    results = trace.run(closed, given)
+    if not isinstance(results[0], _Value):
+        raise NotLayersError('it gives a constant')
+    if sequence_input and not isinstance(results[1], _Mask):
+        raise NotLayersError('it changes the mask')
+    return _broadcast(results[0], trace._channels(closed.out_avals[0].shape))
+
+
+def layers(
+    function: Callable,
+    *,
+    channel_shape: tuple[int, ...],
+    dtype: Any = 'float32',
+    sequence_input: bool = False,
+) -> list[Config]:
+    """Configs of layers that do what a function does with each step of [batch, time, channels...].
+
+    Args:
+      function: Of an array, or with `sequence_input` of a `Sequence`.
+      channel_shape: Its channels, or those of the layer that it is in.
+      dtype: Theirs.
+
+    Raises:
+      NotLayersError: Says what in it no layer does.
+    """
+    name = None
+    if not sequence_input and jnp.issubdtype(dtype, jnp.floating):
+        name = functions.named(function) or functions.recognized(function)
+        if name is not None and has_type(name):
+            return function_layer(name)
+        if (axis := _softmax_axis(function, channel_shape)) is not None:
+            return [{'type': 'Softmax', 'axis': axis}]
+    try:
+        return _of_traces(function, channel_shape, dtype, sequence_input)
+    except NotLayersError:
+        if name is None:
+            raise
+    return list(_apply_function(_Value((), tuple(channel_shape)), name).layers)
+
+
+def _of_traces(
+    function: Callable, channel_shape: tuple[int, ...], dtype: Any, sequence_input: bool
+) -> list[Config]:
+    first, second = (
+        _traced(function, channel_shape, jnp.dtype(dtype), steps, sequence_input)
+        for steps in _TRACES
+    )
+    if first != second:
+        raise NotLayersError('it depends on the size of the batch or on the number of steps')
+    return list(first.layers) or [{'type': 'Identity'}]
+
+
+def _softmax_axis(function: Callable, channel_shape: tuple[int, ...]) -> int | None:
+    x = np.random.default_rng(0).standard_normal((1, 3, *channel_shape), np.float32)
+    try:
+        got = np.asarray(function(jnp.asarray(x)))
+    except Exception:  # a function of a user's, which may raise anything
+        return None
+    for axis in range(2, x.ndim):
+        if x.shape[axis] > 1 and got.shape == x.shape:
+            if np.allclose(got, jax.nn.softmax(x, axis), rtol=1e-5, atol=1e-6):
+                return axis - x.ndim
+    return None

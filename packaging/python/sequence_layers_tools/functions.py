@@ -1,0 +1,130 @@
+"""Functions of the JAX reference's configs by name (docs/layers/README.md), and the names of functions.
+
+A function without a name of its own, such as `lambda x: jnp.where(x > 0, x, 0.2 * x)`, is told by what
+it gives. Needs the reference: requirements-reference.txt.
+"""
+
+import functools
+import inspect
+import math
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+# After what makes the reference importable on Python 3.11.
+from sequence_layers_tools import python_311  # noqa: F401 # isort: skip
+from sequence_layers.jax import signal  # isort: skip
+
+_NN = (
+    'celu elu gelu hard_sigmoid hard_silu hard_swish hard_tanh identity leaky_relu log_sigmoid mish '
+    'relu relu6 selu sigmoid silu soft_sign softplus squareplus swish tanh'
+).split()
+_NUMPY = 'abs cos exp log sin square tanh'.split()
+_FUNCTIONS = {name: getattr(jax.nn, name) for name in _NN}
+_FUNCTIONS |= {name: getattr(jnp, name) for name in _NUMPY if name not in _FUNCTIONS}
+_OTHER_NAMES = {jnp.tanh: 'tanh', jax.lax.logistic: 'sigmoid', jax.scipy.special.expit: 'sigmoid'}
+_WINDOWS = {
+    name.removesuffix('_window'): function
+    for name, function in inspect.getmembers(signal, callable)
+    if name.endswith('_window') and not name.startswith(('_', 'get_'))
+}
+# Their parameters, and how each shows in what a function f gives.
+_PARAMETERS = {
+    'leaky_relu': ('negative_slope', lambda f: -f(-1.0)),
+    'elu': ('alpha', lambda f: -f(-80.0)),
+    'celu': ('alpha', lambda f: -f(-1e4)),
+    'squareplus': ('b', lambda f: 4 * f(0.0) ** 2),
+}
+
+
+def known() -> list[str]:
+    """The names that configs have for functions and windows."""
+    return sorted(_FUNCTIONS | _WINDOWS)
+
+
+def function(name: str) -> Callable:
+    return _FUNCTIONS[name]
+
+
+def window(name: str) -> Callable:
+    return _WINDOWS[name]
+
+
+def from_call(call: Mapping[str, Any]) -> Callable:
+    """The function of `{"function": name, parameter: value}`."""
+    target = _FUNCTIONS.get(call['function']) or _WINDOWS[call['function']]
+    return functools.partial(target, **{k: v for k, v in call.items() if k != 'function'})
+
+
+def _name(function: Callable) -> str | None:
+    for name, found in (_FUNCTIONS | _WINDOWS).items():
+        if function is found:
+            return name
+    return next((name for other, name in _OTHER_NAMES.items() if function is other), None)
+
+
+def named(function: Callable) -> str | dict[str, Any] | None:
+    """The name of a function, or a call with parameters of one that has a name; None: no name."""
+    if not isinstance(function, functools.partial):
+        return _name(function)
+    name = _name(function.func)
+    if name is None:
+        return None
+    signature = inspect.signature(function.func)
+    given = signature.bind_partial(*function.args, **function.keywords).arguments
+    return {'function': name, **given}
+
+
+_SHAPE = (4, 5, 39)
+
+
+def _samples() -> np.ndarray:
+    """Numbers of every size at which elementwise functions differ."""
+    small = np.linspace(-9, 9, 719)
+    large = np.geomspace(10, 1e4, 20)
+    tiny = np.geomspace(1e-4, 0.02, 10)
+    return np.concatenate([small, large, -large, tiny, -tiny, [0]]).astype(np.float32)
+
+
+def _given(function: Callable, x: np.ndarray) -> np.ndarray | None:
+    """What it gives for each number; None if it cannot be an elementwise function."""
+    try:
+        y = np.asarray(function(jnp.asarray(x).reshape(_SHAPE)))
+    except Exception:  # a function of a user's, which may raise anything for such a shape
+        return None
+    return y.ravel() if y.shape == _SHAPE and y.dtype == np.float32 else None
+
+
+def _agree(got: np.ndarray | None, want: np.ndarray) -> bool:
+    return got is not None and np.allclose(got, want, rtol=2e-6, atol=2e-6, equal_nan=True)
+
+
+
+
+def recognized(function: Callable) -> str | dict[str, Any] | None:
+    """The name of a function that gives what the given one does, or a call of it; None: none does."""
+    x = _samples()
+    want = _given(function, x)
+    if want is None:
+        return None
+    for name in _FUNCTIONS:
+        if _agree(_given(_FUNCTIONS[name], x), want):
+            return name
+    for exact in (functools.partial(jax.nn.gelu, approximate=False),):
+        if _agree(_given(exact, x), want):
+            return {'function': 'gelu', 'approximate': False}
+
+    def at(v: float) -> float:
+        y = _given(function, np.full_like(x, v))
+        return math.nan if y is None else float(y[0])
+
+    for name, (parameter, estimate) in _PARAMETERS.items():
+        # Rounded, as a parameter of a few digits shows with a float32's rounding error.
+        value = float(f'{estimate(at):.6g}')
+        call = {'function': name, parameter: value}
+        if math.isfinite(value) and value != 0 and _agree(_given(from_call(call), x), want):
+            return call
+    return None
