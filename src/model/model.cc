@@ -7,6 +7,7 @@
 #include "core/log.h"
 #include "core/status.h"
 #include "kernels/dispatch.h"
+#include "model/type_hints.h"
 
 namespace sl {
 namespace {
@@ -38,9 +39,9 @@ class TreeBuilder final : public Builder {
                                   const std::string& name) const {
     const TypeFactory* factory = registry_.find(config.type());
     if (!factory) {
-      const std::string near = nearest_name(config.type(), registry_.types());
-      fail(Code::kConfig, "{}.type: unknown layer type \"{}\"{}", config.path(), config.type(),
-           near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near));
+      const std::string advice = advice_for_type(config.type(), registry_.types());
+      fail(Code::kConfig, "{}.type: unknown layer type \"{}\"{}{}", config.path(), config.type(),
+           advice.empty() ? "" : "; ", advice);
     }
     const Depth depth(this);
     if (++count_ > kMaxLayers) {
