@@ -192,7 +192,15 @@ def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.nda
     if emits:
         metadata['emits'] = sorted(k.removeprefix('emits.') for k in tensors if k[:6] == 'emits.')
     case = {'name': name, **metadata, 'config': config}
-    return case, {f'{name}/{k}': np.ascontiguousarray(v) for k, v in tensors.items()}
+    packed = dict(_pack(f'{name}/{k}', v) for k, v in tensors.items())
+    return case, packed
+
+
+def _pack(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
+    """Complex numbers have their parts on a last axis, and a mark in their name."""
+    if np.iscomplexobj(array):
+        name, array = f'{name}@complex64', np.stack([array.real, array.imag], -1)
+    return name, np.ascontiguousarray(array)
 
 
 def _place(request: dict, folder: pathlib.Path) -> tuple[str, str]:

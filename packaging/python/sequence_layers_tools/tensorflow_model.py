@@ -150,6 +150,19 @@ def _frame(config: dict) -> Node:
     return Node(sl.Squeeze(config['frame_length']), dict)
 
 
+def _squeeze_time(config: dict) -> Node:
+    return Node(sl.Squeeze(config['factor'], config.get('padding', 'causal')), dict)
+
+
+def _assert_channel_spec(config: dict) -> Node:
+    shape, dtype = config.get('expected_channel_shape'), config.get('expected_dtype')
+    layer = sl.AssertChannelSpec(
+        None if shape is None else tf.TensorShape(shape),
+        None if dtype is None else tf.as_dtype(dtype),
+    )
+    return Node(layer, dict)
+
+
 def _lstm(config: dict) -> Node:
     layer = sl.RNN(tf.keras.layers.LSTMCell(config['units']))
 
@@ -194,32 +207,59 @@ def _upsample_conditioning(config: dict) -> Node:
         config['upsample_ratio'],
         name=config.get('name'),
     )
+    return Node(layer, _mixing_weights(layer, config))
+
+
+class _NoNoise(sl.NoiseSampler):
+    """The noise of inference: none."""
+
+    def sample(self, sample_spec):
+        return tf.zeros(sample_spec.shape, sample_spec.dtype)
+
+
+def _noise_conditioning(config: dict) -> Node:
+    kind = sl.NoiseConditioning
+    layer = kind(
+        config['noise_channel_shape'],
+        _NoNoise(),
+        kind.Projection[config['projection'].upper()],
+        kind.Combination[config['combination'].upper()],
+        name=config.get('name'),
+    )
+    return Node(layer, _mixing_weights(layer, config))
+
+
+def _mixing_weights(layer: sl.SequenceLayer, config: dict) -> Callable[[], Weights]:
+    """The projection's, which TensorFlow has as a matrix."""
 
     def weights():
         if config['projection'] == 'identity':
             return {}
         own = _leaf_weights(layer)
         shape = list(layer._dense_shaped._output_shape)
-        inputs = list(own['kernel'].shape[:-1])
+        inputs = config.get('noise_channel_shape') or list(own['kernel'].shape[:-1])
         return {
             'dense.kernel': own['kernel'].reshape(inputs + shape),
             'dense.bias': own['bias'].reshape(shape),
         }
 
-    return Node(layer, weights)
+    return weights
 
 
 _BUILDERS = {
+    'AssertChannelSpec': _assert_channel_spec,
     'Autoregressive': _autoregressive,
     'Conv1D': _conv1d,
     'Dense': _dense,
     'Embedding': _embedding,
     'Frame': _frame,
     'LSTM': _lstm,
+    'NoiseConditioning': _noise_conditioning,
     'RNN': _rnn,
     'Residual': _residual,
     'Serial': _serial,
     'Skip': _skip,
+    'SqueezeTime': _squeeze_time,
     'UpsampleConditioning': _upsample_conditioning,
 }
 

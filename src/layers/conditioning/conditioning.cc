@@ -15,6 +15,7 @@ class Conditioning final : public Layer {
         : mixing(config, {"add", "concat", "affine", "affine_shift", "affine_scale", "mul",
                           "concat_before"}),
           streaming(config.boolean("streaming", false)) {
+      mixing.read_name(config);
       mixing.param_dtype = config.dtype("param_dtype", DType::kFloat32);
       mixing.compute_dtype = config.optional_dtype("compute_dtype");
       mixing.read_projection(config);

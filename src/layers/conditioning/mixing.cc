@@ -60,8 +60,7 @@ ChannelSpec combined(ops::Combination combination, const ChannelSpec& a, const C
 }  // namespace
 
 Mixing::Fields::Fields(Config& config, const std::vector<std::string>& combinations)
-    : constant(config.string("conditioning_name")),
-      projection(static_cast<Projection>(
+    : projection(static_cast<Projection>(
           required_choice(config, "projection", {"identity", "linear", "linear_affine"}))),
       kind(static_cast<Kind>(required_choice(config, "combination", combinations))) {
   offset.values = {1};

@@ -18,9 +18,10 @@ class Mixing {
   enum class Kind { kAdd, kConcat, kAffine, kAffineShift, kAffineScale, kMultiply, kConcatBefore };
 
   struct Fields {
-    // Reads "conditioning_name", "projection" and "combination", one of `combinations`, which are
-    // in the order of Kind.
+    // Reads "projection" and "combination", one of `combinations`, which are in the order of Kind.
     Fields(Config& config, const std::vector<std::string>& combinations);
+    // And the constant's name.
+    void read_name(Config& config) { constant = config.string("conditioning_name"); }
     // And the fields of projection that not all layers have.
     void read_projection(Config& config);
 

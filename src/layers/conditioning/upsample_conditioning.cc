@@ -15,7 +15,9 @@ class UpsampleConditioning final : public Layer {
  public:
   struct Fields {
     explicit Fields(Config& config)
-        : mixing(config, {"add", "concat", "affine"}), ratio(config.integer("upsample_ratio", 1)) {}
+        : mixing(config, {"add", "concat", "affine"}), ratio(config.integer("upsample_ratio", 1)) {
+      mixing.read_name(config);
+    }
     Mixing::Fields mixing;
     int64_t ratio;
   };

@@ -1,14 +1,11 @@
 // Frame: y[t, i] = x[t * frame_step + i - pad], of any channel shape and dtype (reference:
 // dsp.Frame).
-#include <cstring>
-
-#include "layers/builder.h"
-#include "layers/dsp/framing.h"
+#include "layers/dsp/frame_layer.h"
 
 namespace sl {
 namespace {
 
-class Frame final : public Layer {
+class Frame final : public FrameLayer {
  public:
   struct Fields {
     explicit Fields(Config& config) {
@@ -28,55 +25,7 @@ class Frame final : public Layer {
     bool same_like;
   };
 
-  Frame(Fields fields, const Init&) : framing_(fields.window, fields.same_like) {}
-
-  int64_t block_size() const override { return framing_.block_size(); }
-  Ratio output_ratio() const override { return framing_.output_ratio(); }
-  bool supports_step() const override { return framing_.supports_step(); }
-  int64_t input_latency() const override { return framing_.input_latency(); }
-  int64_t output_latency() const override { return framing_.output_latency(); }
-  ReceptiveFields receptive_field_per_step() const override {
-    return framing_.window().receptive_field();
-  }
-
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    ChannelSpec out = input;
-    out.shape.insert(0, framing_.window().kernel);
-    return out;
-  }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
-    return framing_.output_length(time);
-  }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    framing_.declare(declaration, input);
-  }
-
-  Sequence layer(Run& run, const Sequence& x) const override {
-    const int64_t count = framing_.output_length(x.time);
-    const Sequence y = run.output(output_spec(x.spec(), {}), x.batch, count);
-    framing_.layer_mask(x, y);
-    run.parallel().each(y.steps(), [&](int64_t i) {
-      std::byte* const out = y.frame(i / count, i % count);
-      const std::byte* const frame = framing_.frame(x, i / count, i % count, out);
-      if (frame != out) std::memcpy(out, frame, y.frame_bytes());
-    });
-    return y;
-  }
-
-  Sequence step(Run& run, const Sequence& x) const override {
-    const Sequence y =
-        run.output(output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
-    const Framing::Frames frames = framing_.step(run, x, y);
-    for (int64_t b = 0; b < y.batch; ++b) {
-      for (int64_t t = 0; t < y.time; ++t) {
-        std::memcpy(y.frame(b, t), frames.at(b, t), y.frame_bytes());
-      }
-    }
-    return y;
-  }
-
- private:
-  Framing framing_;
+  Frame(Fields fields, const Init&) : FrameLayer(Framing(fields.window, fields.same_like)) {}
 };
 
 SL_REGISTER_LAYER(Frame);

@@ -1,0 +1,52 @@
+// NoiseConditioning: combines x with a noise of its own, projected before if wanted (reference:
+// tensorflow conditioning.NoiseConditioning). At inference the noise is off: it is zero.
+#include <algorithm>
+#include <cstring>
+
+#include "layers/conditioning/mixing.h"
+#include "layers/simple/shape_field.h"
+
+namespace sl {
+namespace {
+
+class NoiseConditioning final : public StatelessLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : mixing(config, {"add", "concat", "affine"}),
+          noise(
+              to_shape(config, "noise_channel_shape", config.integers("noise_channel_shape"), 0)) {
+      config.ignore({"noise_sampler"});
+    }
+    Mixing::Fields mixing;
+    Shape noise;
+  };
+
+  NoiseConditioning(Fields fields, const Init& init)
+      : noise_(fields.noise), mixing_(std::move(fields.mixing), init.weights) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    try {
+      return mixing_.output_spec(input, {input.dtype, noise_});
+    } catch (const Error& error) {
+      fail(error.code(), "NoiseConditioning \"{}\": {}", name(), error.what());
+    }
+  }
+
+  // The noise is as valid as x, so that one step of it cannot stand for all.
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Sequence noise = run.scratch_sequence({x.dtype, noise_}, x.batch, x.time);
+    if (noise.bytes() > 0) std::memset(noise.values, 0, noise.bytes());
+    std::copy_n(x.mask, x.steps(), noise.mask);
+    return mixing_.combine(run, x, mixing_.project(run, x.spec(), noise));
+  }
+
+ private:
+  Shape noise_;
+  Mixing mixing_;
+};
+
+SL_REGISTER_LAYER(NoiseConditioning);
+
+}  // namespace
+}  // namespace sl

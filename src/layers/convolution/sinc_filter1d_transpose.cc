@@ -1,0 +1,170 @@
+// SincFilter1DTranspose: a low-pass filter, a sinc under a Kaiser window, on the input spread by
+// the stride, the same for all channels (reference: tensorflow convolution.SincFilter1DTranspose).
+#include <algorithm>
+#include <cstring>
+#include <string>
+#include <vector>
+
+#include "core/ring.h"
+#include "kernels/fir.h"
+#include "layers/builder.h"
+#include "layers/convolution/sinc_filter.h"
+#include "ops/elementwise.h"
+#include "ops/transposed_window.h"
+
+namespace sl {
+namespace {
+
+class SincFilter1DTranspose final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) : filter(config), padding(read_padding(config)) {}
+
+    static ops::Padding read_padding(Config& config) {
+      // Only "same" has an output as long as the input says; "causal" has it by leaving out the
+      // end.
+      constexpr ops::Padding kModes[] = {ops::Padding::kCausal, ops::Padding::kValid,
+                                         ops::Padding::kSame, ops::Padding::kValid};
+      return kModes[config.choice("padding", {"causal", "valid", "same", "reverse_causal"}, 0)];
+    }
+    SincFilterFields filter;
+    ops::Padding padding;
+  };
+
+  SincFilter1DTranspose(const Fields& fields, const Init&)
+      : window_{fields.filter.taps, fields.filter.stride, 1, fields.padding},
+        reach_((window_.kernel - 1) / window_.stride),
+        phases_(static_cast<size_t>(std::min(window_.stride, window_.kernel))) {
+    // Taps of a phase are a stride apart; the last is that of the earliest input.
+    const std::vector<float> filter = fields.filter.values();
+    const auto stride = static_cast<size_t>(window_.stride);
+    for (size_t k = filter.size(); k-- > 0;) phases_[k % stride].push_back(filter[k]);
+  }
+
+  Ratio output_ratio() const override { return Ratio(window_.stride); }
+  bool supports_step() const override { return window_.supports_step(); }
+  ReceptiveFields receptive_field_per_step() const override { return window_.receptive_field(); }
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape.rank() != 1 || input.dtype == DType::kComplex64) {
+      fail(Code::kShape, "{} \"{}\": expected real input of [channels] per step, got {}", type(),
+           name(), to_string(input));
+    }
+    return {promote_inexact(input.dtype, DType::kFloat32), input.shape};
+  }
+  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+    return window_.output_length(time);
+  }
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    if (!supports_step() || reach_ == 0) return;
+    Ring::declare(declaration, ring_of(input.channels.shape), input.batch, input.time);
+  }
+
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Sequence y =
+        run.output(output_spec(x.spec(), {}), x.batch, window_.output_length(x.time));
+    if (y.size() == 0) return y;
+    const int64_t channels = y.frame_size();
+    const int64_t last = (y.time - 1 + window_.crop()) / window_.stride;
+    const int64_t frames = reach_ + std::max(x.time, last + 1);
+    auto* padded = run.scratch<float>(x.batch * frames * channels);
+    auto* valid = run.scratch<uint8_t>(x.batch * frames);
+    std::fill_n(padded, x.batch * frames * channels, 0.0f);
+    std::memset(valid, 1, static_cast<size_t>(x.batch * frames));
+    const float* in = ops::as_floats(run, x, DType::kFloat32);
+    for (int64_t b = 0; b < x.batch; ++b) {
+      const int64_t at = b * frames + reach_;
+      copy_valid(in + b * x.time * channels, x.mask_at(b, 0), x.time, channels,
+                 padded + at * channels);
+      std::copy_n(x.mask_at(b, 0), x.time, valid + at);
+      if (window_.mode != ops::Padding::kCausal) {
+        window_.layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
+      }
+    }
+    filter(run, padded, valid, frames, y);
+    return y;
+  }
+
+  Sequence step(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output(output_spec(x.spec(), {}), x.batch, x.time * window_.stride);
+    const int64_t channels = y.frame_size(), frames = reach_ + x.time;
+    const float* in = ops::as_floats(run, x, DType::kFloat32);
+    if (reach_ == 0) {
+      auto* masked = run.scratch<float>(x.size());
+      for (int64_t b = 0; b < x.batch; ++b) {
+        const int64_t at = b * x.time * channels;
+        copy_valid(in + at, x.mask_at(b, 0), x.time, channels, masked + at);
+      }
+      filter(run, masked, x.mask, frames, y);
+      return y;
+    }
+    Ring ring(run, ring_of(x.channels));
+    for (int64_t b = 0; b < x.batch; ++b) {
+      copy_valid(in + b * x.time * channels, x.mask_at(b, 0), x.time, channels,
+                 reinterpret_cast<float*>(ring.incoming(b)));
+      std::copy_n(x.mask_at(b, 0), x.time, ring.incoming_mask(b));
+    }
+    ring.push(x.batch, x.time);
+    filter(run, reinterpret_cast<const float*>(ring.newest(0, frames)), ring.newest_mask(0, frames),
+           ring.batch_pitch(), y);
+    return y;
+  }
+
+ private:
+  RingSpec ring_of(const Shape& channels) const {
+    RingSpec out;
+    out.frame = {DType::kFloat32, channels};
+    out.history = reach_;
+    out.mask_fill = true;
+    return out;
+  }
+
+  static void copy_valid(const float* x, const uint8_t* mask, int64_t time, int64_t channels,
+                         float* to) {
+    for (int64_t t = 0; t < time; ++t) {
+      if (mask[t]) {
+        std::copy_n(x + t * channels, channels, to + t * channels);
+      } else {
+        std::fill_n(to + t * channels, channels, 0.0f);
+      }
+    }
+  }
+
+  // y of frames that begin `reach_` before the input's first one and are `pitch` an item. A causal
+  // step is as valid as all the frames that its filter covers, or as its own if there are none.
+  void filter(const Run& run, const float* frames, const uint8_t* valid, int64_t pitch,
+              const Sequence& y) const {
+    const int64_t channels = y.frame_size();
+    const bool masks = window_.mode == ops::Padding::kCausal;
+    const bool own = window_.kernel <= window_.stride;
+    ops::for_steps(run, y.steps(), channels * (reach_ + 1), [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) {
+        const int64_t at = i % y.time + window_.crop(), first = i / y.time * pitch;
+        const auto phase = static_cast<size_t>(at % window_.stride);
+        const float* taps = phase < phases_.size() ? phases_[phase].data() : nullptr;
+        const int64_t count = taps ? static_cast<int64_t>(phases_[phase].size()) : 0;
+        const int64_t newest = first + reach_ + at / window_.stride;
+        float* out = y.floats() + i * channels;
+        if (count == 0) {
+          std::fill_n(out, channels, 0.0f);
+        } else {
+          kernels::fir(frames + (newest - count + 1) * channels, channels, taps, count, channels,
+                       out);
+        }
+        if (!masks) continue;
+        const int64_t covered = own ? 1 : count;
+        const uint8_t* oldest = valid + newest - covered + 1;
+        const bool all = std::memchr(oldest, 0, static_cast<size_t>(covered)) == nullptr;
+        y.mask[i] = all ? 1 : 0;
+      }
+    });
+  }
+
+  ops::TransposedWindow window_;
+  int64_t reach_;                           // input steps before its own that a step has a tap for
+  std::vector<std::vector<float>> phases_;  // taps of the output steps of each phase that has any
+};
+
+SL_REGISTER_LAYER(SincFilter1DTranspose);
+
+}  // namespace
+}  // namespace sl

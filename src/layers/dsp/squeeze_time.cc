@@ -1,0 +1,25 @@
+// SqueezeTime: `factor` steps become one, on a new first channel axis (reference: tensorflow
+// squeeze.Squeeze). A causal one ends with the first step of its last input block.
+#include "layers/dsp/frame_layer.h"
+
+namespace sl {
+namespace {
+
+class SqueezeTime final : public FrameLayer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config) {
+      window.kernel = window.stride = config.integer("factor", 1);
+      const bool causal = config.choice("padding", {"causal", "valid", "reverse_causal"}, 0) == 0;
+      window.padding = {causal ? ops::Padding::kCausalValid : ops::Padding::kValid, {}};
+    }
+    ops::Window window;
+  };
+
+  SqueezeTime(Fields fields, const Init&) : FrameLayer(Framing(fields.window)) {}
+};
+
+SL_REGISTER_LAYER(SqueezeTime);
+
+}  // namespace
+}  // namespace sl

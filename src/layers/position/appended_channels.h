@@ -1,0 +1,42 @@
+// Channels that depend on the step alone, put behind those of the last axis.
+#pragma once
+
+#include <cstring>
+
+#include "layers/layer.h"
+#include "ops/elementwise.h"
+
+namespace sl {
+
+// A step without channels counts as one.
+inline Shape with_appended(Shape channels, int64_t count) {
+  if (channels.empty()) channels.push_back(1);
+  channels.back() += count;
+  return channels;
+}
+
+// y = each row of x's last axis, then the `count` floats that `added` has for its step.
+inline void append_to_rows(Run& run, const Sequence& x, const float* added, int64_t count,
+                           const Sequence& y) {
+  const size_t element = size_of(x.dtype);
+  auto* converted = run.scratch<std::byte>(x.time * count * static_cast<int64_t>(element));
+  ops::convert(added, DType::kFloat32, converted, x.dtype, x.time * count);
+  const size_t added_bytes = static_cast<size_t>(count) * element;
+  const size_t row_bytes = static_cast<size_t>(y.channels.back()) * element;
+  const size_t own_bytes = row_bytes - added_bytes;
+  const size_t rows = y.frame_bytes() / row_bytes;
+  ops::for_steps(run, x.steps(), y.frame_size(), [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      const auto at = static_cast<size_t>(i);
+      std::byte* to = y.values + at * y.frame_bytes();
+      const std::byte* from = x.values + at * x.frame_bytes();
+      const std::byte* behind = converted + static_cast<size_t>(i % x.time) * added_bytes;
+      for (size_t row = 0; row < rows; ++row, from += own_bytes, to += row_bytes) {
+        std::memcpy(to, from, own_bytes);
+        std::memcpy(to + own_bytes, behind, added_bytes);
+      }
+    }
+  });
+}
+
+}  // namespace sl

@@ -1,0 +1,70 @@
+// ConcatPositionEmbedding: x with a learned vector for its steps' positions behind the channels of
+// the last axis (reference: tensorflow position.ConcatPositionEmbedding). Steps beyond the last
+// position get NaN.
+#include <algorithm>
+#include <limits>
+#include <vector>
+
+#include "layers/builder.h"
+#include "layers/position/appended_channels.h"
+#include "layers/position/step_counter.h"
+
+namespace sl {
+namespace {
+
+class ConcatPositionEmbedding final : public Layer {
+ public:
+  struct Fields {
+    explicit Fields(Config& config)
+        : timesteps(config.integer("timesteps", 1)), channels(config.integer("channels", 1)) {
+      config.ignore({"embeddings_initializer"});
+    }
+    int64_t timesteps, channels;
+  };
+
+  ConcatPositionEmbedding(Fields fields, const Init& init)
+      : channels_(fields.channels),
+        embeddings_(init.weights.floats("embeddings", {fields.timesteps, fields.channels})),
+        counter_(false) {}
+
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (!is_float(input.dtype)) {
+      fail(Code::kShape, "{} \"{}\": expected inputs of a float dtype, got {}", type(), name(),
+           name_of(input.dtype));
+    }
+    return {input.dtype, with_appended(input.shape, channels_)};
+  }
+  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+    counter_.declare(declaration, input);
+  }
+  Sequence layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, {x.dtype, with_appended(x.channels, channels_)});
+    const Positions positions = counter_.count(run, x);
+    auto* vectors = run.scratch<float>(x.time * channels_);
+    for (int64_t t = 0; t < x.time; ++t) {
+      // A position that is too large for a float's integers is too large for the table.
+      const auto position = static_cast<int64_t>(positions.at(0, t));
+      float* to = vectors + t * channels_;
+      if (position >= 0 && (position + 1) * channels_ <= size()) {
+        std::copy_n(embeddings_.data() + position * channels_, channels_, to);
+      } else {
+        std::fill_n(to, channels_, std::numeric_limits<float>::quiet_NaN());
+      }
+    }
+    append_to_rows(run, x, vectors, channels_, y);
+    return y;
+  }
+  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+
+ private:
+  int64_t size() const { return static_cast<int64_t>(embeddings_.size()); }
+
+  int64_t channels_;
+  std::vector<float> embeddings_;
+  StepCounter counter_;
+};
+
+SL_REGISTER_LAYER(ConcatPositionEmbedding);
+
+}  // namespace
+}  // namespace sl
