@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <vector>
 
 #include "core/shape.h"
 
@@ -15,6 +16,12 @@ struct Tensor {
   const std::byte* data = nullptr;
 
   size_t bytes() const { return static_cast<size_t>(shape.size()) * size_of(dtype); }
+};
+
+// A tensor's values as float32: the real parts, and of a complex tensor the imaginary ones.
+struct TensorParts {
+  Shape shape;
+  std::vector<float> real, imaginary;
 };
 
 }  // namespace sl

@@ -93,16 +93,25 @@ HWY_INLINE VF mish(VF x) {
   return hn::Mul(x, hn::Div(numerator, hn::Add(numerator, rest)));
 }
 
-// (x + sqrt(x^2 + 4)) / 2, without the cancellation for x < 0 or the overflow of x^2.
-HWY_INLINE VF squareplus(VF x) {
+// (x + sqrt(x^2 + b)) / 2, without the cancellation for x < 0 or the overflow of x^2.
+HWY_INLINE VF squareplus(VF x, VF b) {
   const VF a = hn::Abs(x);
-  const VF exact_root = hn::Sqrt(hn::MulAdd(x, x, constant(4.0f)));
+  const VF exact_root = hn::Sqrt(hn::MulAdd(x, x, b));
   const VF root = hn::IfThenElse(hn::Gt(a, constant(1e10f)), a, exact_root);
   // Halved before the sum, which may overflow otherwise.
   const VF s = hn::MulAdd(root, constant(0.5f), hn::Mul(a, constant(0.5f)));
-  const VF y = hn::IfThenElse(hn::Lt(x, zero()), hn::Div(constant(1.0f), s), s);
+  const VF y = hn::IfThenElse(hn::Lt(x, zero()), hn::Div(hn::Mul(b, constant(0.25f)), s), s);
   const VF infinity = constant(HUGE_VALF);
   return hn::IfThenElse(hn::Eq(x, hn::Neg(infinity)), hn::NaN(DF()), y);  // as jax
+}
+
+// 0 up to -1, x from 1 on, (x + 1)^2 / 4 between.
+HWY_INLINE VF sparse_plus(VF x) {
+  const VF one = constant(1.0f);
+  const VF t = hn::Add(x, one);
+  const VF inner = hn::Mul(hn::Mul(t, t), constant(0.25f));
+  const VF y = hn::IfThenElse(hn::Ge(x, one), x, inner);
+  return hn::IfThenElse(hn::Le(x, constant(-1.0f)), zero(), y);
 }
 
 #define SL_UNARY(Name, expression)                              \
@@ -130,8 +139,9 @@ SL_UNARY(HardSwish, hn::Mul(x, HardSigmoid()(x)))
 SL_UNARY(Square, hn::Mul(x, x))
 SL_UNARY(Sqrt, hn::Sqrt(x))
 SL_UNARY(Mish, mish(x))
-SL_UNARY(Squareplus, squareplus(x))
 SL_UNARY(SquaredRelu, Square()(relu(x)))
+SL_UNARY(SparsePlus, sparse_plus(x))
+SL_UNARY(SparseSigmoid, hn::Mul(constant(0.5f), clamp(hn::Add(x, constant(1.0f)), 0.0f, 2.0f)))
 
 #undef SL_UNARY
 
@@ -145,6 +155,11 @@ struct LeakyRelu {
 struct Elu {
   VF alpha;
   HWY_INLINE VF operator()(VF x) const { return elu(x, alpha); }
+};
+
+struct Squareplus {
+  VF b;
+  HWY_INLINE VF operator()(VF x) const { return squareplus(x, b); }
 };
 
 struct Celu {
@@ -262,13 +277,18 @@ void unary_all(Unary op, const float* x, float* y, int64_t n, float a) {
     case Unary::kMish:
       return transform(Mish(), x, y, n);
     case Unary::kSquareplus:
-      return transform(Squareplus(), x, y, n);
+      return transform(Squareplus{constant(a)}, x, y, n);
     case Unary::kSquaredRelu:
       return transform(SquaredRelu(), x, y, n);
+    case Unary::kSparsePlus:
+      return transform(SparsePlus(), x, y, n);
+    case Unary::kSparseSigmoid:
+      return transform(SparseSigmoid(), x, y, n);
     case Unary::kIdentity:
     case Unary::kSin:
     case Unary::kCos:
     case Unary::kPower:
+    case Unary::kLog1mExp:
       return;  // not vectorised: the caller handles them
   }
 }
@@ -330,6 +350,13 @@ void power(const float* x, float* y, int64_t n, float exponent) {
   for (int64_t i = 0; i < n; ++i) y[i] = std::pow(x[i], exponent);
 }
 
+// By the form that does not cancel.
+float log1mexp(float x) {
+  const double wide = x;
+  const bool small = wide < 0.69314718055994530942;
+  return static_cast<float>(small ? std::log(-std::expm1(-wide)) : std::log1p(-std::exp(-wide)));
+}
+
 }  // namespace
 
 void unary(Unary op, const float* x, float* y, int64_t n, float a) {
@@ -349,6 +376,9 @@ void unary(Unary op, const float* x, float* y, int64_t n, float a) {
       return;
     case Unary::kCos:
       for (int64_t i = 0; i < n; ++i) y[i] = std::cos(x[i]);
+      return;
+    case Unary::kLog1mExp:
+      for (int64_t i = 0; i < n; ++i) y[i] = log1mexp(x[i]);
       return;
     default:
       return HWY_DYNAMIC_DISPATCH(unary_all)(op, x, y, n, a);

@@ -33,8 +33,11 @@ enum class Unary {
   kCos,
   kPower,  // a: exponent
   kMish,
-  kSquareplus,   // b = 4
+  kSquareplus,   // a: b
   kSquaredRelu,  // relu(x)^2
+  kSparsePlus,
+  kSparseSigmoid,
+  kLog1mExp,
 };
 
 enum class Binary { kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum };

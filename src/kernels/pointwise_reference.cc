@@ -23,10 +23,19 @@ double gelu_tanh(double x) {
   return x * sigmoid(1.5957691216057307 * (x + 0.044715 * x * x * x));
 }
 
-double squareplus(double x) {
+double squareplus(double x, double b) {
   if (std::isinf(x)) return x > 0.0 ? x : std::numeric_limits<double>::quiet_NaN();
-  const double root = std::sqrt(x * x + 4.0);
-  return x < 0.0 ? 2.0 / (root - x) : (x + root) / 2.0;
+  const double root = std::sqrt(x * x + b);
+  return x < 0.0 ? b / 2.0 / (root - x) : (x + root) / 2.0;
+}
+
+double sparse_plus(double x) {
+  if (x <= -1.0) return 0.0;
+  return x >= 1.0 ? x : (x + 1.0) * (x + 1.0) / 4.0;
+}
+
+double log1mexp(double x) {
+  return x < 0.69314718055994530942 ? std::log(-std::expm1(-x)) : std::log1p(-std::exp(-x));
 }
 
 float binary_value(Binary op, float a, float b) {
@@ -108,9 +117,15 @@ double unary_value(Unary op, double x, double a) {
     case Unary::kMish:
       return x * std::tanh(softplus(x));
     case Unary::kSquareplus:
-      return squareplus(x);
+      return squareplus(x, a);
     case Unary::kSquaredRelu:
       return x <= 0.0 ? 0.0 : x * x;
+    case Unary::kSparsePlus:
+      return sparse_plus(x);
+    case Unary::kSparseSigmoid:
+      return 0.5 * clamp(x + 1.0, 0.0, 2.0);
+    case Unary::kLog1mExp:
+      return log1mexp(x);
   }
   return 0.0;
 }

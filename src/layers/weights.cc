@@ -108,6 +108,28 @@ std::vector<float> WeightScope::floats(std::string_view name, const Shape& expec
   return to_floats(get(name, expected, DType::kFloat32, collection));
 }
 
+TensorParts WeightScope::parts(std::string_view name, const Shape& expected,
+                               DType param_dtype) const {
+  const bool is_complex = param_dtype == DType::kComplex64;
+  return to_parts(get(name, expected, is_complex ? DType::kComplex64 : DType::kFloat32));
+}
+
+TensorParts to_parts(const Tensor& tensor) {
+  TensorParts out;
+  out.shape = tensor.shape;
+  if (tensor.dtype != DType::kComplex64) {
+    out.real = to_floats(tensor);
+    return out;
+  }
+  std::vector<complex64> values(static_cast<size_t>(tensor.shape.size()));
+  if (!values.empty()) std::memcpy(values.data(), tensor.data, tensor.bytes());
+  for (const complex64& value : values) {
+    out.real.push_back(value.real());
+    out.imaginary.push_back(value.imag());
+  }
+  return out;
+}
+
 std::vector<float> to_floats(const Tensor& tensor) {
   std::vector<float> out(static_cast<size_t>(tensor.shape.size()));
   if (out.empty()) return out;

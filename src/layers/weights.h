@@ -61,6 +61,9 @@ class WeightScope {
   std::vector<float> floats(std::string_view name, const Shape& expected,
                             std::string_view collection = "params") const;
 
+  // A complex tensor where the layer's parameters are complex, else floats.
+  TensorParts parts(std::string_view name, const Shape& expected, DType param_dtype) const;
+
   const WeightUse& use() const { return *use_; }
 
  private:
@@ -82,5 +85,6 @@ class WeightScope {
 
 // float32 values of a float tensor.
 std::vector<float> to_floats(const Tensor& tensor);
+TensorParts to_parts(const Tensor& tensor);
 
 }  // namespace sl

@@ -15,41 +15,67 @@ using kernels::Unary;
 
 struct NamedFunction {
   const char* name;
-  Unary op;
-  float parameter;
-  const char* parameter_name;  // null: none
+  Activation function;
+  const char* parameter_name = nullptr;  // null: none
 };
 
-// The elementwise functions of jax.nn and jax.numpy that configs name, with their defaults.
+constexpr NamedFunction row_function(const char* name, RowFunction function, float parameter = 0,
+                                     const char* parameter_name = nullptr) {
+  return {name, {Unary::kIdentity, parameter, function}, parameter_name};
+}
+
+// The functions of jax.nn and jax.numpy that configs name, with their defaults.
 constexpr auto kFunctions = std::to_array<NamedFunction>({
-    {"abs", Unary::kAbs, 0, nullptr},
-    {"celu", Unary::kCelu, 1, "alpha"},
-    {"cos", Unary::kCos, 0, nullptr},
-    {"elu", Unary::kElu, 1, "alpha"},
-    {"exp", Unary::kExp, 0, nullptr},
-    {"gelu", Unary::kGeluTanh, 0, nullptr},
-    {"hard_sigmoid", Unary::kHardSigmoid, 0, nullptr},
-    {"hard_silu", Unary::kHardSwish, 0, nullptr},
-    {"hard_swish", Unary::kHardSwish, 0, nullptr},
-    {"hard_tanh", Unary::kHardTanh, 0, nullptr},
-    {"identity", Unary::kIdentity, 0, nullptr},
-    {"leaky_relu", Unary::kLeakyRelu, 0.01f, "negative_slope"},
-    {"log", Unary::kLog, 0, nullptr},
-    {"log_sigmoid", Unary::kLogSigmoid, 0, nullptr},
-    {"mish", Unary::kMish, 0, nullptr},
-    {"relu", Unary::kRelu, 0, nullptr},
-    {"relu6", Unary::kRelu6, 0, nullptr},
-    {"selu", Unary::kSelu, 0, nullptr},
-    {"sigmoid", Unary::kSigmoid, 0, nullptr},
-    {"silu", Unary::kSwish, 0, nullptr},
-    {"sin", Unary::kSin, 0, nullptr},
-    {"soft_sign", Unary::kSoftSign, 0, nullptr},
-    {"softplus", Unary::kSoftplus, 0, nullptr},
-    {"square", Unary::kSquare, 0, nullptr},
-    {"squareplus", Unary::kSquareplus, 0, nullptr},
-    {"swish", Unary::kSwish, 0, nullptr},
-    {"tanh", Unary::kTanh, 0, nullptr},
+    {"abs", {Unary::kAbs}},
+    {"celu", {Unary::kCelu, 1}, "alpha"},
+    {"cos", {Unary::kCos}},
+    {"elu", {Unary::kElu, 1}, "alpha"},
+    {"exp", {Unary::kExp}},
+    {"gelu", {Unary::kGeluTanh}},
+    {"hard_sigmoid", {Unary::kHardSigmoid}},
+    {"hard_silu", {Unary::kHardSwish}},
+    {"hard_swish", {Unary::kHardSwish}},
+    {"hard_tanh", {Unary::kHardTanh}},
+    {"identity", {Unary::kIdentity}},
+    {"leaky_relu", {Unary::kLeakyRelu, 0.01f}, "negative_slope"},
+    {"log", {Unary::kLog}},
+    {"log1mexp", {Unary::kLog1mExp}},
+    {"log_sigmoid", {Unary::kLogSigmoid}},
+    row_function("log_softmax", RowFunction::kLogSoftmax),
+    {"mish", {Unary::kMish}},
+    {"relu", {Unary::kRelu}},
+    {"relu6", {Unary::kRelu6}},
+    {"selu", {Unary::kSelu}},
+    {"sigmoid", {Unary::kSigmoid}},
+    {"silu", {Unary::kSwish}},
+    {"sin", {Unary::kSin}},
+    {"soft_sign", {Unary::kSoftSign}},
+    row_function("softmax", RowFunction::kSoftmax),
+    {"softplus", {Unary::kSoftplus}},
+    {"sparse_plus", {Unary::kSparsePlus}},
+    {"sparse_sigmoid", {Unary::kSparseSigmoid}},
+    {"square", {Unary::kSquare}},
+    {"squareplus", {Unary::kSquareplus, 4}, "b"},
+    row_function("standardize", RowFunction::kStandardize, 1e-5f, "epsilon"),
+    {"swish", {Unary::kSwish}},
+    {"tanh", {Unary::kTanh}},
 });
+
+// Sets a parameter of a call; false if the function has none of that name or form.
+bool set_parameter(const NamedFunction& named, const std::string& key, const Json& value,
+                   Activation& out) {
+  const auto number = to_number(value);
+  if (named.parameter_name && key == named.parameter_name && number) {
+    out.parameter = static_cast<float>(*number);
+    return true;
+  }
+  if (!out.is_elementwise() && key == "axis") return number && *number == -1;
+  if (out.op == Unary::kGeluTanh && key == "approximate" && value.is_boolean()) {
+    out.op = value.get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
+    return true;
+  }
+  return false;
+}
 
 Activation parse(const Config& config, const Json& value, const char* field) {
   const bool is_call =
@@ -69,19 +95,13 @@ Activation parse(const Config& config, const Json& value, const char* field) {
                  fmt::format("unknown function \"{}\"{}", name,
                              near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
-  Activation out{it->op, it->parameter};
+  Activation out = it->function;
   if (!is_call) return out;
   for (const auto& item : value.items()) {
-    if (item.key() == "function") continue;
-    const auto number = to_number(item.value());
-    if (it->parameter_name && item.key() == it->parameter_name && number) {
-      out.parameter = static_cast<float>(*number);
-    } else if (name == "gelu" && item.key() == "approximate" && item.value().is_boolean()) {
-      out.op = item.value().get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
-    } else {
-      config.error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}", name, item.key(),
-                                      item.value().dump()));
-    }
+    if (item.key() == "function" || set_parameter(*it, item.key(), item.value(), out)) continue;
+    const char* last = out.is_elementwise() ? "" : "; it is over the last axis, -1";
+    config.error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}{}", name, item.key(),
+                                    item.value().dump(), last));
   }
   return out;
 }

@@ -1,5 +1,4 @@
-// Elementwise functions as configs name them: "relu", {"function": "leaky_relu", "negative_slope":
-// 0.2}.
+// Functions as configs name them: "relu", {"function": "leaky_relu", "negative_slope": 0.2}.
 #pragma once
 
 #include <optional>
@@ -9,10 +8,22 @@
 
 namespace sl {
 
-// A function with its parameter.
+// Functions of a whole row, the last axis of what they are applied to.
+enum class RowFunction {
+  kNone,
+  kSoftmax,
+  kLogSoftmax,
+  kStandardize,  // to mean 0 and variance 1; the parameter is epsilon
+};
+
+// A function with its parameter: elementwise, unless it is a row's.
 struct Activation {
   kernels::Unary op = kernels::Unary::kIdentity;
   float parameter = 0;
+  RowFunction over_row = RowFunction::kNone;
+
+  bool is_elementwise() const { return over_row == RowFunction::kNone; }
+  bool is_identity() const { return is_elementwise() && op == kernels::Unary::kIdentity; }
 };
 
 // A field that may be missing or null: no function.

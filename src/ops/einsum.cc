@@ -93,13 +93,12 @@ struct Einsum::Axes {
   StridedView from_arranged;  // of the product: the output's order
 };
 
-Einsum::Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& kernel_shape,
-               std::vector<float> bias, Shape bias_shape, std::optional<Activation> activation,
-               DType param_dtype, std::optional<DType> compute_dtype)
+Einsum::Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
+               std::optional<Activation> activation, DType param_dtype,
+               std::optional<DType> compute_dtype)
     : spec_(std::move(spec)),
-      kernel_shape_(kernel_shape),
+      kernel_shape_(kernel.shape),
       bias_(std::move(bias)),
-      bias_shape_(bias_shape),
       activation_(activation),
       param_dtype_(param_dtype),
       compute_dtype_(compute_dtype) {
@@ -113,21 +112,27 @@ Einsum::Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& k
     if (!contains(spec_.input, letter)) fresh_ += letter;
   }
   // Halves compute on weights of their precision.
-  std::vector<float> values = kernel;
   if (compute_dtype_) {
-    round_to(*compute_dtype_, values.data(), static_cast<int64_t>(values.size()));
-    round_to(*compute_dtype_, bias_.data(), static_cast<int64_t>(bias_.size()));
+    round_to(*compute_dtype_, kernel.real.data(), static_cast<int64_t>(kernel.real.size()));
+    round_to(*compute_dtype_, bias_.real.data(), static_cast<int64_t>(bias_.real.size()));
   }
-  const StridedView view = reordered(spec_.kernel, kernel_shape, batch_ + contracted_ + fresh_);
-  std::vector<float> arranged(values.size());
-  gather(view, reinterpret_cast<const std::byte*>(values.data()), sizeof(float),
+  products_ = pack(kernel.real);
+  if (!kernel.imaginary.empty()) imaginary_ = pack(kernel.imaginary);
+}
+
+std::vector<Linear> Einsum::pack(const std::vector<float>& kernel) const {
+  const StridedView view = reordered(spec_.kernel, kernel_shape_, batch_ + contracted_ + fresh_);
+  std::vector<float> arranged(kernel.size());
+  gather(view, reinterpret_cast<const std::byte*>(kernel.data()), sizeof(float),
          reinterpret_cast<std::byte*>(arranged.data()));
-  const int64_t items = size_of_axes(spec_.kernel, kernel_shape, batch_);
-  const int64_t rows = size_of_axes(spec_.kernel, kernel_shape, contracted_);
-  const int64_t columns = size_of_axes(spec_.kernel, kernel_shape, fresh_);
+  const int64_t items = size_of_axes(spec_.kernel, kernel_shape_, batch_);
+  const int64_t rows = size_of_axes(spec_.kernel, kernel_shape_, contracted_);
+  const int64_t columns = size_of_axes(spec_.kernel, kernel_shape_, fresh_);
+  std::vector<Linear> products;
   for (int64_t i = 0; i < items; ++i) {
-    products_.emplace_back(arranged.data() + i * rows * columns, columns, 1, rows, columns);
+    products.emplace_back(arranged.data() + i * rows * columns, columns, 1, rows, columns);
   }
+  return products;
 }
 
 int64_t Einsum::kernel_dim(char letter) const {
@@ -140,9 +145,13 @@ DType Einsum::compute_dtype(DType input) const {
 
 ChannelSpec Einsum::output_spec(const ChannelSpec& input) const {
   const DType dtype = compute_dtype(input.dtype);
-  if (!is_float(dtype) || input.dtype == DType::kComplex64) {
-    fail(Code::kShape, "cannot compute on {} in {}: expected float32, float16 or bfloat16",
+  if (!is_inexact(dtype)) {
+    fail(Code::kShape, "cannot compute on {} in {}: expected a float or complex dtype",
          name_of(input.dtype), name_of(dtype));
+  }
+  if (dtype == DType::kComplex64 && activation_ && !takes_complex(*activation_)) {
+    fail(Code::kShape, "the activation takes no complex numbers, as {} input makes them",
+         name_of(input.dtype));
   }
   const int leading = leading_rank(input.shape);
   Shape expected;
@@ -163,9 +172,12 @@ ChannelSpec Einsum::output_spec(const ChannelSpec& input) const {
                          ? kernel_dim(letter)
                          : input.shape[static_cast<int>(spec_.input.find(letter)) + leading]);
   }
-  if (!bias_.empty() && broadcast(bias_shape_, output) != output) {
-    fail(Code::kShape, "the bias {} does not fit the output {}", to_string(bias_shape_),
+  if (!bias_.real.empty() && broadcast(bias_.shape, output) != output) {
+    fail(Code::kShape, "the bias {} does not fit the output {}", to_string(bias_.shape),
          to_string(output));
+  }
+  if (activation_ && !activation_->is_elementwise() && output.empty()) {
+    fail(Code::kShape, "the activation is over channels, of which the output has none");
   }
   return {dtype, output};
 }
@@ -241,17 +253,93 @@ const float* Einsum::arranged_input(Run& run, const Axes& axes, const float* x, 
   return out;
 }
 
+void Einsum::add_bias(const Axes& axes, const std::vector<float>& bias, float* y,
+                      int64_t steps) const {
+  if (bias.empty()) return;
+  const StridedView view = broadcast_view(bias_.shape, axes.output);
+  for (int64_t t = 0; t < steps; ++t) add_view(view, bias.data(), y + t * axes.output.size());
+}
+
 // Bias and activation, rounding where a computation in `compute` does.
 void Einsum::finish(const Axes& axes, float* y, int64_t steps, DType compute,
                     bool bias_added) const {
-  const int64_t frame = axes.output.size();
-  round_to(compute, y, steps * frame);
-  if (!bias_.empty() && !bias_added) {
-    const StridedView view = broadcast_view(bias_shape_, axes.output);
-    for (int64_t t = 0; t < steps; ++t) add_view(view, bias_.data(), y + t * frame);
-    round_to(compute, y, steps * frame);
+  const int64_t size = steps * axes.output.size();
+  round_to(compute, y, size);
+  if (!bias_.real.empty() && !bias_added) {
+    add_bias(axes, bias_.real, y, steps);
+    round_to(compute, y, size);
   }
-  if (activation_) activate(y, steps * frame, *activation_, compute);
+  if (!activation_ || size == 0) return;
+  const int64_t row = axes.output.empty() ? 1 : axes.output.back();
+  activate_rows(y, size / row, row, *activation_, compute);
+}
+
+// y = the products of x, whose axes are in their order, in the output's. Only products of one item
+// whose columns are the output's can have a bias.
+void Einsum::multiply(Run& run, const std::vector<Linear>& products, const Axes& axes,
+                      const float* x, int64_t steps, const float* bias, float* y) const {
+  const int64_t frame = axes.output.size();
+  const bool in_order = is_whole(axes.from_arranged, frame);
+  float* product = in_order ? y : run.scratch<float>(steps * frame);
+  const int64_t rows = axes.free, in_item = rows * axes.contracted, out_item = rows * axes.fresh;
+  if (axes.batch == 1) {
+    products[0].apply(run, x, axes.contracted, steps * rows, bias, false, product, axes.fresh);
+  } else {
+    for (int64_t g = 0; g < axes.batch; ++g) {
+      for (int64_t r = 0; r < rows; ++r) {
+        products[static_cast<size_t>(g)].apply(
+            run, x + g * in_item + r * axes.contracted, axes.batch * in_item, steps, nullptr, false,
+            product + g * out_item + r * axes.fresh, axes.batch * out_item);
+      }
+    }
+  }
+  if (in_order) return;
+  for (int64_t t = 0; t < steps; ++t) {
+    gather(axes.from_arranged, reinterpret_cast<const std::byte*>(product + t * frame),
+           sizeof(float), reinterpret_cast<std::byte*>(y + t * frame));
+  }
+}
+
+void Einsum::apply_floats(Run& run, const Axes& axes, const Sequence& x, int64_t steps,
+                          const Sequence& y) const {
+  const int64_t frame = axes.output.size();
+  const float* in = arranged_input(run, axes, as_floats(run, x, y.dtype), steps, y.dtype);
+  const bool direct = y.dtype == DType::kFloat32;
+  float* out = direct ? y.floats() : run.scratch<float>(steps * frame);
+  // A bias of the product's own columns goes in with it.
+  const bool bias_fits = direct && is_whole(axes.from_arranged, frame) &&
+                         bias_.shape.rank() == static_cast<int>(fresh_.size()) &&
+                         bias_.shape.size() == axes.fresh && axes.batch == 1 && !bias_.real.empty();
+  multiply(run, products_, axes, in, steps, bias_fits ? bias_.real.data() : nullptr, out);
+  finish(axes, out, steps, y.dtype, bias_fits);
+  if (!direct) convert(out, DType::kFloat32, y.values, y.dtype, steps * frame);
+}
+
+// Real and imaginary parts as steps of their own, as long as they meet real kernels.
+void Einsum::apply_complex(Run& run, const Axes& axes, const Sequence& x, int64_t steps,
+                           const Sequence& y) const {
+  const int64_t size = steps * axes.output.size();
+  const int64_t parts = x.dtype == DType::kComplex64 ? 2 : 1;
+  const float* in = arranged_input(run, axes, real_parts(run, x), parts * steps, DType::kFloat32);
+  float* real = run.scratch<float>(2 * size);
+  float* imaginary = real + size;
+  multiply(run, products_, axes, in, parts * steps, nullptr, real);
+  if (parts == 1) std::fill_n(imaginary, size, 0.0f);
+  if (!imaginary_.empty()) {
+    float* turned = run.scratch<float>(parts * size);
+    multiply(run, imaginary_, axes, in, parts * steps, nullptr, turned);
+    kernels::binary(kernels::Binary::kAdd, imaginary, turned, imaginary, size);
+    if (parts == 2) {
+      kernels::binary(kernels::Binary::kSubtract, real, turned + size, real, size);
+    }
+  }
+  add_bias(axes, bias_.real, real, steps);
+  add_bias(axes, bias_.imaginary, imaginary, steps);
+  auto* out = y.as<complex64>();
+  for (int64_t i = 0; i < size; ++i) out[i] = {real[i], imaginary[i]};
+  if (!activation_ || size == 0) return;
+  const int64_t row = axes.output.empty() ? 1 : axes.output.back();
+  for (int64_t i = 0; i < size; i += row) activate(out + i, row, *activation_);
 }
 
 Sequence Einsum::apply(Run& run, const Sequence& x) const {
@@ -259,40 +347,14 @@ Sequence Einsum::apply(Run& run, const Sequence& x) const {
   const int leading = leading_rank(x.channels);
   const Axes axes = axes_of(x.channels.slice(leading, x.channels.rank()));
   // Leading axes are as further steps.
-  const int64_t steps = x.steps() * x.channels.slice(0, leading).size(), frame = axes.output.size();
-  const Sequence out = run.output_like(x, spec);
-  const float* in = arranged_input(run, axes, as_floats(run, x, spec.dtype), steps, spec.dtype);
-  float* y = spec.dtype == DType::kFloat32 ? out.floats() : run.scratch<float>(steps * frame);
-  const bool in_order = is_whole(axes.from_arranged, frame);
-  float* product = in_order ? y : run.scratch<float>(steps * frame);
-
-  // A bias of the product's own columns goes in with it.
-  const bool bias_fits = spec.dtype == DType::kFloat32 && in_order &&
-                         bias_shape_.rank() == static_cast<int>(fresh_.size()) &&
-                         bias_shape_.size() == axes.fresh && axes.batch == 1 && !bias_.empty();
-  const int64_t rows = axes.free, in_item = rows * axes.contracted, out_item = rows * axes.fresh;
-  if (axes.batch == 1) {
-    products_[0].apply(run, in, axes.contracted, steps * rows, bias_fits ? bias_.data() : nullptr,
-                       false, product, axes.fresh);
+  const int64_t steps = x.steps() * x.channels.slice(0, leading).size();
+  const Sequence y = run.output_like(x, spec);
+  if (spec.dtype == DType::kComplex64) {
+    apply_complex(run, axes, x, steps, y);
   } else {
-    for (int64_t g = 0; g < axes.batch; ++g) {
-      for (int64_t r = 0; r < rows; ++r) {
-        products_[static_cast<size_t>(g)].apply(
-            run, in + g * in_item + r * axes.contracted, axes.batch * in_item, steps, nullptr,
-            false, product + g * out_item + r * axes.fresh, axes.batch * out_item);
-      }
-    }
+    apply_floats(run, axes, x, steps, y);
   }
-  if (!in_order) {
-    for (int64_t t = 0; t < steps; ++t) {
-      gather(axes.from_arranged, reinterpret_cast<const std::byte*>(product + t * frame),
-             sizeof(float), reinterpret_cast<std::byte*>(y + t * frame));
-    }
-  }
-  finish(axes, y, steps, spec.dtype, bias_fits);
-  if (spec.dtype != DType::kFloat32)
-    convert(y, DType::kFloat32, out.values, spec.dtype, steps * frame);
-  return out;
+  return y;
 }
 
 }  // namespace sl::ops

@@ -8,6 +8,7 @@
 
 #include "core/config.h"
 #include "core/run.h"
+#include "core/tensor.h"
 #include "ops/activation.h"
 #include "ops/linear.h"
 #include "ops/rearrange.h"
@@ -28,10 +29,10 @@ void check(const EinsumSpec& spec);
 
 class Einsum {
  public:
-  // `kernel` of shape `kernel_shape`, row-major; `bias` broadcasts to the output (empty: none).
-  Einsum(EinsumSpec spec, const std::vector<float>& kernel, const Shape& kernel_shape,
-         std::vector<float> bias, Shape bias_shape, std::optional<Activation> activation,
-         DType param_dtype, std::optional<DType> compute_dtype);
+  // The kernel is row-major; the bias broadcasts to the output (without values: none).
+  Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
+         std::optional<Activation> activation, DType param_dtype,
+         std::optional<DType> compute_dtype);
 
   // Fails if the input's axes are not those of the kernel.
   ChannelSpec output_spec(const ChannelSpec& input) const;
@@ -49,7 +50,15 @@ class Einsum {
   int64_t kernel_dim(char letter) const;
   const float* arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps,
                               DType compute) const;
+  void multiply(Run& run, const std::vector<Linear>& products, const Axes& axes, const float* x,
+                int64_t steps, const float* bias, float* y) const;
+  void add_bias(const Axes& axes, const std::vector<float>& bias, float* y, int64_t steps) const;
   void finish(const Axes& axes, float* y, int64_t steps, DType compute, bool bias_added) const;
+  void apply_floats(Run& run, const Axes& axes, const Sequence& x, int64_t steps,
+                    const Sequence& y) const;
+  void apply_complex(Run& run, const Axes& axes, const Sequence& x, int64_t steps,
+                     const Sequence& y) const;
+  std::vector<Linear> pack(const std::vector<float>& kernel) const;
   DType compute_dtype(DType input) const;
 
   EinsumSpec spec_;
@@ -57,9 +66,9 @@ class Einsum {
   // Axes by what they do: shared by all three (batch), summed over, free in the input, new from the
   // kernel, and in the input alone (summed before the product).
   std::string batch_, contracted_, free_, fresh_, lone_;
-  std::vector<Linear> products_;  // one for each item of the batch axes
-  std::vector<float> bias_;
-  Shape bias_shape_;
+  std::vector<Linear> products_;   // one for each item of the batch axes
+  std::vector<Linear> imaginary_;  // those of a complex kernel's imaginary part
+  TensorParts bias_;
   std::optional<Activation> activation_;
   DType param_dtype_;
   std::optional<DType> compute_dtype_;

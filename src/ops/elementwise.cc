@@ -6,6 +6,8 @@
 
 #include "kernels/complex.h"
 #include "kernels/convert.h"
+#include "kernels/reduce.h"
+#include "ops/complex_functions.h"
 
 namespace sl::ops {
 namespace {
@@ -70,55 +72,6 @@ void convert_through_floats(const std::byte* from, DType from_dtype, std::byte* 
     const auto at = static_cast<size_t>(i);
     convert(from + at * size_of(from_dtype), from_dtype, chunk, DType::kFloat32, n);
     convert(chunk, DType::kFloat32, to + at * size_of(to_dtype), to_dtype, n);
-  }
-}
-
-complex64 sigmoid(complex64 x) { return 1.0f / (1.0f + std::exp(-x)); }
-
-// Not std::pow, which may take a lock.
-complex64 complex_power(complex64 x, float a) {
-  if (x == complex64()) return std::pow(0.0f, a);
-  const std::complex<double> wide(x);
-  const double radius = std::pow(std::abs(wide), static_cast<double>(a));
-  const double angle = std::arg(wide) * static_cast<double>(a);
-  return static_cast<complex64>(std::complex(radius * std::cos(angle), radius * std::sin(angle)));
-}
-
-complex64 complex_unary(Unary op, complex64 x, float a) {
-  switch (op) {
-    case Unary::kExp:
-      return std::exp(x);
-    case Unary::kLog:
-      return std::log(x);
-    case Unary::kTanh:
-      return std::tanh(x);
-    case Unary::kSigmoid:
-      return sigmoid(x);
-    case Unary::kSwish:
-      return x * sigmoid(x);
-    case Unary::kSquare:
-      return x * x;
-    case Unary::kPower:
-      return complex_power(x, a);
-    default:
-      return x;
-  }
-}
-
-bool takes_complex(Unary op) {
-  switch (op) {
-    case Unary::kIdentity:
-    case Unary::kAbs:
-    case Unary::kExp:
-    case Unary::kLog:
-    case Unary::kTanh:
-    case Unary::kSigmoid:
-    case Unary::kSwish:
-    case Unary::kSquare:
-    case Unary::kPower:
-      return true;
-    default:
-      return false;
   }
 }
 
@@ -210,6 +163,62 @@ void activate_in_halves(Unary op, float* x, int64_t count, DType dtype) {
   }
 }
 
+// log(sum(e^x)) is taken off after the maximum, which keeps it from overflowing.
+void log_softmax(float* x, int64_t n) {
+  constexpr int64_t kChunk = 256;
+  float chunk[kChunk];
+  const float largest = *std::max_element(x, x + n);
+  double sum = 0;
+  for (int64_t i = 0; i < n; i += kChunk) {
+    const int64_t count = std::min(kChunk, n - i);
+    kernels::binary_scalar(kernels::Binary::kSubtract, x + i, largest, x + i, count);
+    kernels::unary(Unary::kExp, x + i, chunk, count, 0);
+    sum += static_cast<double>(kernels::sum(chunk, count));
+  }
+  kernels::binary_scalar(kernels::Binary::kSubtract, x, static_cast<float>(std::log(sum)), x, n);
+}
+
+void standardize(float* x, int64_t n, float epsilon) {
+  const auto count = static_cast<double>(n);
+  double mean = 0, squares = 0;
+  for (int64_t i = 0; i < n; ++i) mean += static_cast<double>(x[i]) / count;
+  for (int64_t i = 0; i < n; ++i) {
+    const double difference = static_cast<double>(x[i]) - mean;
+    squares += difference * difference / count;
+  }
+  const double factor = 1 / std::sqrt(squares + static_cast<double>(epsilon));
+  for (int64_t i = 0; i < n; ++i) {
+    x[i] = static_cast<float>((static_cast<double>(x[i]) - mean) * factor);
+  }
+}
+
+void activate_row(float* x, int64_t n, Activation activation) {
+  if (n == 0) return;
+  if (activation.over_row == RowFunction::kSoftmax) {
+    kernels::softmax(x, x, n);
+  } else if (activation.over_row == RowFunction::kLogSoftmax) {
+    log_softmax(x, n);
+  } else {
+    standardize(x, n, activation.parameter);
+  }
+}
+
+// Softmax or its logarithm; the maximum is that of the order of complex numbers.
+void activate_row(complex64* x, int64_t n, RowFunction function) {
+  using Wide = std::complex<double>;
+  if (n == 0) return;
+  const Wide largest(*std::max_element(x, x + n, less<complex64>));
+  Wide sum;
+  for (int64_t i = 0; i < n; ++i) sum += std::exp(Wide(x[i]) - largest);
+  // Not std::log of it, which may take a lock.
+  const Wide log_sum(std::log(std::abs(sum)), std::arg(sum));
+  for (int64_t i = 0; i < n; ++i) {
+    const Wide shifted = Wide(x[i]) - largest;
+    const bool log = function == RowFunction::kLogSoftmax;
+    x[i] = static_cast<complex64>(log ? shifted - log_sum : std::exp(shifted) / sum);
+  }
+}
+
 void unary_range(Activation f, const std::byte* x, DType x_dtype, std::byte* y, DType y_dtype,
                  int64_t count) {
   if (x_dtype == DType::kComplex64) {
@@ -268,6 +277,11 @@ bool unary_in_place(Run& run, const Sequence& x, Activation activation) {
 }
 
 void activate(float* values, int64_t count, Activation activation, DType dtype) {
+  if (!activation.is_elementwise()) {
+    activate_row(values, count, activation);
+    round_to(dtype, values, count);
+    return;
+  }
   if (activation.op == Unary::kIdentity) return;
   if (is_half(dtype) && rounds_within(activation.op)) {
     activate_in_halves(activation.op, values, count, dtype);
@@ -275,6 +289,25 @@ void activate(float* values, int64_t count, Activation activation, DType dtype) 
   }
   kernels::unary(activation.op, values, values, count, activation.parameter);
   round_to(dtype, values, count);
+}
+
+void activate_rows(float* values, int64_t rows, int64_t length, Activation activation,
+                   DType dtype) {
+  if (activation.is_elementwise()) return activate(values, rows * length, activation, dtype);
+  for (int64_t i = 0; i < rows; ++i) activate(values + i * length, length, activation, dtype);
+}
+
+bool takes_complex(Activation activation) {
+  return activation.is_elementwise() ? takes_complex(activation.op) && activation.op != Unary::kAbs
+                                     : activation.over_row != RowFunction::kStandardize;
+}
+
+void activate(complex64* values, int64_t count, Activation activation) {
+  if (activation.is_identity()) return;
+  if (!activation.is_elementwise()) return activate_row(values, count, activation.over_row);
+  for (int64_t i = 0; i < count; ++i) {
+    values[i] = complex_unary(activation.op, values[i], activation.parameter);
+  }
 }
 
 void convert(const void* from, DType from_dtype, void* to, DType to_dtype, int64_t count) {
@@ -323,6 +356,19 @@ const float* as_floats(Run& run, const Sequence& x, DType compute) {
     if (rounds) round_to(compute, values + begin, end - begin);
   });
   return values;
+}
+
+const float* real_parts(Run& run, const Sequence& x) {
+  if (x.dtype != DType::kComplex64) return as_floats(run, x, DType::kFloat32);
+  const int64_t size = x.size();
+  float* parts = run.scratch<float>(2 * size);
+  for_steps(run, size, 1, [&](int64_t begin, int64_t end) {
+    for (int64_t i = begin; i < end; ++i) {
+      parts[i] = x.as<const complex64>()[i].real();
+      parts[size + i] = x.as<const complex64>()[i].imag();
+    }
+  });
+  return parts;
 }
 
 Sequence mask_invalid(Run& run, const Sequence& x) {

@@ -24,8 +24,13 @@ Sequence unary(Run& run, const Sequence& x, Activation activation);
 // The same in x's own memory. False, with nothing done, if x is not of a float dtype.
 bool unary_in_place(Run& run, const Sequence& x, Activation activation);
 
-// In place on float32 values, rounding as a computation in `dtype` does.
+// In place on float32 values, which are one row, rounding as a computation in `dtype` does.
 void activate(float* values, int64_t count, Activation activation, DType dtype);
+// The same on rows of `length`.
+void activate_rows(float* values, int64_t rows, int64_t length, Activation activation, DType dtype);
+// The same on a row of complex values, by a function that takes them and gives complex ones.
+bool takes_complex(Activation activation);
+void activate(complex64* values, int64_t count, Activation activation);
 
 // Conversions of arrays between dtypes, as jnp.astype: to bool is "not zero", complex to real drops
 // the imaginary part, float to int truncates and saturates.
@@ -40,6 +45,9 @@ void round_to(DType dtype, float* values, int64_t count);
 // x as float32 values in scratch, rounded to `compute`; x's own values if it is float32 and so is
 // `compute`.
 const float* as_floats(Run& run, const Sequence& x, DType compute);
+
+// x as float32 values: of complex x all real parts, then all imaginary ones, in scratch.
+const float* real_parts(Run& run, const Sequence& x);
 
 // x with invalid steps zeroed, in scratch: it lives until the layer returns. x itself if there are
 // none.

@@ -246,13 +246,17 @@ float* expand_axis(Run& run, const std::vector<float>& values, const Shape& chan
 
 }  // namespace
 
+DType normalized_dtype(const ChannelNorm& norm, DType input) {
+  return norm.in_float32 ? input : promote_inexact(input, input);
+}
+
 Sequence normalize_channels(Run& run, const Sequence& x, uint32_t axes, const ChannelNorm& norm,
                             const NormParameters& parameters) {
-  const Sequence y = run.output_like(x, x.spec());
+  const Sequence y = run.output_like(x, {normalized_dtype(norm, x.dtype), x.channels});
   if (x.size() == 0) return y;
   const FrameRows rows = rows_along(x.channels, axes);
   const int64_t length = rows.length;
-  const bool fused = x.dtype == DType::kFloat32;
+  const bool fused = y.dtype == DType::kFloat32;
   if (x.dtype == DType::kComplex64) {
     for_rows(run, x, rows, x.as<const complex64>(), y.as<complex64>(),
              [&](const complex64* in, int64_t count, complex64* out) {

@@ -28,8 +28,11 @@ struct ChannelNorm {
   bool in_float32 = true;  // otherwise reductions of halves round after every operation
 };
 
+// The dtype of a normalized input: its own, but for integers that are not normalized in float32 and
+// brought back.
+DType normalized_dtype(const ChannelNorm& norm, DType input);
 // y = x normalized over the channel axes whose bits are set in `axes`; parameters have an element
-// for each element of those axes. y has x's dtype: parameters are cast to it, as in JAX.
+// for each element of those axes, and are cast to y's dtype, as in JAX.
 Sequence normalize_channels(Run& run, const Sequence& x, uint32_t axes, const ChannelNorm& norm,
                             const NormParameters& parameters);
 

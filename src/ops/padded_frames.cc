@@ -11,6 +11,24 @@ void zero(float* at, int64_t count) {
   if (count > 0) std::memset(at, 0, static_cast<size_t>(count) * sizeof(float));
 }
 
+// x's real parts and, if they are wanted and x has some, imaginary parts as float sequences.
+struct Parts {
+  std::array<Sequence, 2> parts;
+  size_t count = 1;
+  DType dtype;  // in which frames are computed with
+};
+Parts parts_of(Run& run, const Sequence& x, DType dtype) {
+  if (dtype != DType::kComplex64) return {{x}, 1, dtype};
+  Parts out{{x, x}, x.dtype == DType::kComplex64 ? size_t{2} : size_t{1}, DType::kFloat32};
+  if (out.count == 1) return out;
+  const float* values = real_parts(run, x);
+  for (size_t i = 0; i < 2; ++i, values += x.size()) {
+    out.parts[i].dtype = DType::kFloat32;
+    out.parts[i].values = reinterpret_cast<std::byte*>(const_cast<float*>(values));
+  }
+  return out;
+}
+
 }  // namespace
 
 FrameLayout::FrameLayout(const Shape& channels, std::span<const Pads> spatial) {
@@ -76,6 +94,29 @@ ConvolutionInput pad_frames(Run& run, const FrameLayout& layout, const Sequence&
                 x.time, own);
   });
   return in;
+}
+
+FrameParts pad_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype, Pads time,
+                     bool masks) {
+  const Parts parts = parts_of(run, x, dtype);
+  FrameParts out;
+  for (out.count = 0; out.count < parts.count; ++out.count) {
+    out.parts[out.count] =
+        pad_frames(run, layout, parts.parts[out.count], parts.dtype, time, masks);
+  }
+  return out;
+}
+
+FrameParts push_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
+                      const RingSpec& spec, Ring& ring) {
+  const Parts parts = parts_of(run, x, dtype);
+  FrameParts out;
+  out.parts[0] = push_frames(run, layout, parts.parts[0], parts.dtype, spec.history, ring);
+  if (parts.count == 1) return out;
+  Ring imaginary(run, spec);
+  out.parts[1] = push_frames(run, layout, parts.parts[1], parts.dtype, spec.history, imaginary);
+  out.count = 2;
+  return out;
 }
 
 ConvolutionInput push_frames(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,

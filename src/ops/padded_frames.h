@@ -37,6 +37,31 @@ void copy_frames(const FrameLayout& layout, const float* x, const uint8_t* mask,
 ConvolutionInput pad_frames(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
                             Pads time, bool masks);
 
+// Frames as floats: x's own, or if they are to be complex its real parts and, if x is complex, its
+// imaginary parts.
+struct FrameParts {
+  std::span<const ConvolutionInput> all() const { return std::span(parts).first(count); }
+
+  std::array<ConvolutionInput, 2> parts;
+  size_t count = 1;
+};
+FrameParts pad_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype, Pads time,
+                     bool masks);
+
+// The rings of a stream's frames, one for each part.
+template <typename Declaration>
+void declare_frames(Declaration& declaration, const RingSpec& ring, const SequenceSpec& input,
+                    DType dtype) {
+  Ring::declare(declaration, ring, input.batch, input.time);
+  if (dtype != DType::kComplex64 || input.channels.dtype != DType::kComplex64) return;
+  declaration.within("imaginary", "imaginary",
+                     [&] { Ring::declare(declaration, ring, input.batch, input.time); });
+}
+// Appends x's parts, masked, to these rings, of which `ring` is the first. The newest frames of
+// history and x.
+FrameParts push_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
+                      const RingSpec& spec, Ring& ring);
+
 // Appends x, masked, to a ring of such frames. The newest `history` frames and x.
 ConvolutionInput push_frames(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
                              int64_t history, Ring& ring);

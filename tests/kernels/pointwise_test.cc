@@ -18,7 +18,7 @@ using testing::sizes;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-constexpr int kUnaryOps = static_cast<int>(Unary::kSquaredRelu) + 1;
+constexpr int kUnaryOps = static_cast<int>(Unary::kLog1mExp) + 1;
 
 // The parameter to test an op with.
 float parameter(Unary op) {
@@ -31,6 +31,8 @@ float parameter(Unary op) {
       return 0.7f;
     case Unary::kPower:
       return 3.0f;
+    case Unary::kSquareplus:
+      return 2.5f;
     default:
       return 0.0f;
   }
@@ -98,21 +100,46 @@ TEST_CASE("unary ops give the jax result at special values", "[kernels][pointwis
     float want;
   };
   const std::vector<Case> cases = {
-      {Unary::kExp, -kInf, 0.0f},         {Unary::kExp, kInf, kInf},
-      {Unary::kExp, 0.0f, 1.0f},          {Unary::kLog, 0.0f, -kInf},
-      {Unary::kLog, -0.0f, -kInf},        {Unary::kLog, -1.0f, kNan},
-      {Unary::kLog, kInf, kInf},          {Unary::kLog, 1.0f, 0.0f},
-      {Unary::kTanh, kInf, 1.0f},         {Unary::kTanh, -kInf, -1.0f},
-      {Unary::kSigmoid, -kInf, 0.0f},     {Unary::kSigmoid, kInf, 1.0f},
-      {Unary::kSigmoid, 0.0f, 0.5f},      {Unary::kRelu, -kInf, 0.0f},
-      {Unary::kElu, -kInf, -1.3f},        {Unary::kSoftplus, kInf, kInf},
-      {Unary::kSoftplus, -kInf, 0.0f},    {Unary::kSwish, -kInf, kNan},
-      {Unary::kSwish, kInf, kInf},        {Unary::kGeluErf, -kInf, kNan},
-      {Unary::kGeluErf, kInf, kInf},      {Unary::kGeluTanh, -kInf, kNan},
-      {Unary::kGeluTanh, kInf, kInf},     {Unary::kSoftSign, kInf, kNan},
-      {Unary::kLogSigmoid, -kInf, -kInf}, {Unary::kHardSwish, -kInf, kNan},
-      {Unary::kSqrt, -1.0f, kNan},        {Unary::kMish, -kInf, kNan},
-      {Unary::kSquareplus, -kInf, kNan},  {Unary::kSquareplus, 1e30f, 1e30f},
+      {Unary::kExp, -kInf, 0.0f},
+      {Unary::kExp, kInf, kInf},
+      {Unary::kExp, 0.0f, 1.0f},
+      {Unary::kLog, 0.0f, -kInf},
+      {Unary::kLog, -0.0f, -kInf},
+      {Unary::kLog, -1.0f, kNan},
+      {Unary::kLog, kInf, kInf},
+      {Unary::kLog, 1.0f, 0.0f},
+      {Unary::kTanh, kInf, 1.0f},
+      {Unary::kTanh, -kInf, -1.0f},
+      {Unary::kSigmoid, -kInf, 0.0f},
+      {Unary::kSigmoid, kInf, 1.0f},
+      {Unary::kSigmoid, 0.0f, 0.5f},
+      {Unary::kRelu, -kInf, 0.0f},
+      {Unary::kElu, -kInf, -1.3f},
+      {Unary::kSoftplus, kInf, kInf},
+      {Unary::kSoftplus, -kInf, 0.0f},
+      {Unary::kSwish, -kInf, kNan},
+      {Unary::kSwish, kInf, kInf},
+      {Unary::kGeluErf, -kInf, kNan},
+      {Unary::kGeluErf, kInf, kInf},
+      {Unary::kGeluTanh, -kInf, kNan},
+      {Unary::kGeluTanh, kInf, kInf},
+      {Unary::kSoftSign, kInf, kNan},
+      {Unary::kLogSigmoid, -kInf, -kInf},
+      {Unary::kHardSwish, -kInf, kNan},
+      {Unary::kSqrt, -1.0f, kNan},
+      {Unary::kMish, -kInf, kNan},
+      {Unary::kSquareplus, -kInf, kNan},
+      {Unary::kSquareplus, 1e30f, 1e30f},
+      {Unary::kSparsePlus, -1.0f, 0.0f},
+      {Unary::kSparsePlus, 0.0f, 0.25f},
+      {Unary::kSparsePlus, -kInf, 0.0f},
+      {Unary::kSparsePlus, kInf, kInf},
+      {Unary::kSparseSigmoid, 0.5f, 0.75f},
+      {Unary::kSparseSigmoid, -kInf, 0.0f},
+      {Unary::kSparseSigmoid, kNan, kNan},
+      {Unary::kLog1mExp, 0.0f, -kInf},
+      {Unary::kLog1mExp, -1.0f, kNan},
+      {Unary::kLog1mExp, kInf, 0.0f},
   };
   for_each_target([&](const std::string& target) {
     for (const Case& c : cases) {

@@ -85,7 +85,7 @@ ChannelSpec AttentionLayer::attended_spec(const ChannelSpec& input, int64_t chan
          to_string(input.shape));
   }
   const DType compute = compute_dtype(input.dtype);
-  if (!is_float(compute) || input.dtype == DType::kComplex64) {
+  if (!is_float(compute)) {
     fail(Code::kShape, "{} \"{}\": cannot compute on {} in {}", type(), name(),
          name_of(input.dtype), name_of(compute));
   }

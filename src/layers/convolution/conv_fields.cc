@@ -5,18 +5,18 @@
 namespace sl {
 namespace {
 
-DType check_float(const Config& config, const char* field, DType dtype) {
-  if (!is_float(dtype)) {
-    config.error(
-        field,
-        "expected \"float32\", \"bfloat16\" or \"float16\": convolutions compute in these only");
+DType check_inexact(const Config& config, const char* field, DType dtype) {
+  if (!is_inexact(dtype)) {
+    config.error(field,
+                 "expected \"float32\", \"bfloat16\", \"float16\" or \"complex64\": "
+                 "convolutions compute in these only");
   }
   return dtype;
 }
 
 std::optional<DType> read_compute_dtype(Config& config) {
   const auto dtype = config.optional_dtype("compute_dtype");
-  if (dtype) check_float(config, "compute_dtype", *dtype);
+  if (dtype) check_inexact(config, "compute_dtype", *dtype);
   return dtype;
 }
 
@@ -28,7 +28,7 @@ ConvFields::ConvFields(Config& config)
       activation(read_activation(config, "activation")),
       compute_dtype(read_compute_dtype(config)),
       param_dtype(
-          check_float(config, "param_dtype", config.dtype("param_dtype", DType::kFloat32))) {
+          check_inexact(config, "param_dtype", config.dtype("param_dtype", DType::kFloat32))) {
   config.ignore({"precision", "kernel_init", "kernel_sharding", "bias_init", "bias_sharding"});
 }
 
@@ -52,15 +52,17 @@ ConvWeights read_conv_weights(const ConvFields& fields, const Init& init) {
   expected.push_back(depthwise ? 1 : kAnySize);
   expected.push_back(depthwise ? kAnySize : fields.filters);
   const DType dtype = fields.compute_dtype.value_or(fields.param_dtype);
-  ConvWeights out{read_kernel(fields.kernel, init.weights, expected, dtype), fields.groups, {}};
+  ConvWeights out;
+  out.kernel = read_kernel(fields.kernel, init.weights, expected, fields.param_dtype, dtype);
+  out.groups = fields.groups;
   const int64_t filters = out.kernel.shape.back();
   if (filters % fields.multiplier != 0) {
     fail(Code::kWeights, "the kernel {} has {} filters: expected a multiple of depth_multiplier {}",
          to_string(out.kernel.shape), filters, fields.multiplier);
   }
   if (depthwise) out.groups = filters / fields.multiplier;
-  if (fields.use_bias) out.bias = init.weights.floats("bias", {filters});
-  ops::round_to(dtype, out.bias.data(), static_cast<int64_t>(out.bias.size()));
+  if (fields.use_bias) out.bias = init.weights.parts("bias", {filters}, fields.param_dtype);
+  ops::round_to(dtype, out.bias.real.data(), static_cast<int64_t>(out.bias.real.size()));
   return out;
 }
 

@@ -34,9 +34,9 @@ struct ConvFields {
 
 // As they enter the computation: normalized and rounded.
 struct ConvWeights {
-  Kernel kernel;
+  TensorParts kernel;
   int64_t groups = 1;
-  std::vector<float> bias;
+  TensorParts bias;  // without values if there is none
 };
 
 ConvWeights read_conv_weights(const ConvFields& fields, const Init& init);

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <optional>
+#include <span>
 
 #include "layers/convolution/conv_fields.h"
 #include "layers/convolution/conv_output.h"
@@ -25,8 +26,11 @@ class ConvLayer : public SlidingLayer {
  private:
   ChannelSpec spec_of(const ChannelSpec& input) const final;
   void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const final;
+  void compute_complex(Run& run, std::span<const ops::ConvolutionInput> parts,
+                       const Sequence& y) const final;
 
   ops::Convolution convolution_;
+  std::optional<ops::Convolution> imaginary_;  // with a complex kernel's imaginary part
   ConvOutput output_;
 };
 

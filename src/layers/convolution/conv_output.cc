@@ -12,40 +12,63 @@ constexpr int64_t kChunk = 1 << 14;
 
 }  // namespace
 
-void ConvOutput::check(const Layer& layer, const ChannelSpec& input, size_t rank,
-                       int64_t channels) const {
+void ConvOutput::check(const Layer& layer, const ChannelSpec& input, size_t rank, int64_t channels,
+                       bool takes_complex) const {
   if (static_cast<size_t>(input.shape.rank()) != rank || input.shape.back() != channels) {
     constexpr const char* kForms[] = {"[", "[width, ", "[height, width, "};
     fail(Code::kShape, "{} \"{}\": its kernel expects input of {}{}] per step, got {}",
          layer.type(), layer.name(), kForms[rank - 1], channels, to_string(input.shape));
   }
-  if (input.dtype == DType::kComplex64 || !is_float(dtype(input.dtype))) {
+  const bool is_complex = dtype(input.dtype) == DType::kComplex64;
+  if ((is_complex || input.dtype == DType::kComplex64) && !takes_complex) {
     fail(Code::kUnsupported, "{} \"{}\": convolution of {} is not supported", layer.type(),
          layer.name(), name_of(input.dtype));
+  }
+  if (is_complex && activation_ && !ops::takes_complex(*activation_)) {
+    fail(Code::kShape, "{} \"{}\": the activation takes no complex numbers", layer.type(),
+         layer.name());
   }
 }
 
 void ConvOutput::activate(Run& run, const Sequence& y) const {
-  if (!activation_) return;
-  const int64_t size = y.size();
-  run.parallel().each(ceil_div(size, kChunk), [&](int64_t i) {
-    const int64_t begin = i * kChunk;
-    ops::activate(y.floats() + begin, std::min(kChunk, size - begin), *activation_, y.dtype);
+  if (!activation_ || y.size() == 0) return;
+  const int64_t filters = y.channels.back(), rows = y.size() / filters;
+  const int64_t chunk = ceil_div(kChunk, filters);
+  run.parallel().each(ceil_div(rows, chunk), [&](int64_t i) {
+    const int64_t begin = i * chunk;
+    ops::activate_rows(y.floats() + begin * filters, std::min(chunk, rows - begin), filters,
+                       *activation_, y.dtype);
   });
 }
 
 // Each operation rounds its result.
 void ConvOutput::round(float* rows, const Sequence& y) const {
   ops::round_to(y.dtype, rows, y.size());
-  if (!bias_.empty()) {
-    const auto filters = static_cast<int64_t>(bias_.size());
+  if (y.size() == 0) return;
+  if (!bias_.real.empty()) {
+    const auto filters = static_cast<int64_t>(bias_.real.size());
     for (int64_t i = 0; i < y.size(); i += filters) {
-      for (int64_t f = 0; f < filters; ++f) rows[i + f] += bias_[static_cast<size_t>(f)];
+      for (int64_t f = 0; f < filters; ++f) rows[i + f] += bias_.real[static_cast<size_t>(f)];
     }
     ops::round_to(y.dtype, rows, y.size());
   }
-  if (activation_) ops::activate(rows, y.size(), *activation_, y.dtype);
+  const int64_t row = y.channels.back();
+  if (activation_) ops::activate_rows(rows, y.size() / row, row, *activation_, y.dtype);
   ops::convert(rows, DType::kFloat32, y.values, y.dtype, y.size());
+}
+
+void ConvOutput::finish(const float* real, const float* imaginary, const Sequence& y) const {
+  const int64_t filters = y.channels.back();
+  for (int64_t i = 0; i < y.size(); i += filters) {
+    auto* row = y.as<complex64>() + i;
+    for (int64_t f = 0; f < filters; ++f) {
+      const auto at = static_cast<size_t>(f);
+      const complex64 bias(bias_.real.empty() ? 0 : bias_.real[at],
+                           bias_.imaginary.empty() ? 0 : bias_.imaginary[at]);
+      row[f] = complex64(real[i + f], imaginary[i + f]) + bias;
+    }
+    if (activation_) ops::activate(row, filters, *activation_);
+  }
 }
 
 }  // namespace sl

@@ -1,10 +1,11 @@
 // What convolution layers do after the products: bias, activation, rounding.
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
-#include <vector>
 
+#include "kernels/pointwise.h"
 #include "layers/convolution/conv_fields.h"
 #include "layers/layer.h"
 
@@ -12,7 +13,7 @@ namespace sl {
 
 class ConvOutput {
  public:
-  ConvOutput(const ConvFields& fields, std::vector<float> bias)
+  ConvOutput(const ConvFields& fields, TensorParts bias)
       : activation_(fields.activation),
         compute_dtype_(fields.compute_dtype),
         param_dtype_(fields.param_dtype),
@@ -22,8 +23,9 @@ class ConvOutput {
     return compute_dtype_.value_or(promote_inexact(input, param_dtype_));
   }
   // Fails unless `input` has rank - 1 spatial dimensions, then `channels` of a dtype that can be
-  // computed with.
-  void check(const Layer& layer, const ChannelSpec& input, size_t rank, int64_t channels) const;
+  // computed with. Complex numbers can only where the layer `takes_complex` ones.
+  void check(const Layer& layer, const ChannelSpec& input, size_t rank, int64_t channels,
+             bool takes_complex = false) const;
 
   // y = activation(convolution + bias): convolve(with_bias, out) computes it but for the
   // activation.
@@ -39,14 +41,42 @@ class ConvOutput {
     }
   }
 
+  // The same of complex y: convolve(part, imaginary, out) is the convolution of the input's real
+  // part or, of two `parts`, of its imaginary part with the kernel's, without bias.
+  template <typename Fn>
+  void write_complex(Run& run, const Sequence& y, size_t parts, bool complex_kernel,
+                     Fn&& convolve) const {
+    using kernels::Binary;
+    const int64_t size = y.size();
+    auto* real = run.scratch<float>(2 * size);
+    float* imaginary = real + size;
+    convolve(size_t{0}, false, real);
+    if (parts == 2) {
+      convolve(size_t{1}, false, imaginary);
+    } else {
+      std::fill_n(imaginary, size, 0.0f);
+    }
+    if (complex_kernel) {
+      auto* turned = run.scratch<float>(size);
+      convolve(size_t{0}, true, turned);
+      kernels::binary(Binary::kAdd, imaginary, turned, imaginary, size);
+      if (parts == 2) {
+        convolve(size_t{1}, true, turned);
+        kernels::binary(Binary::kSubtract, real, turned, real, size);
+      }
+    }
+    finish(real, imaginary, y);
+  }
+
  private:
   void activate(Run& run, const Sequence& y) const;
   void round(float* rows, const Sequence& y) const;
+  void finish(const float* real, const float* imaginary, const Sequence& y) const;
 
   std::optional<Activation> activation_;
   std::optional<DType> compute_dtype_;
   DType param_dtype_;
-  std::vector<float> bias_;
+  TensorParts bias_;
 };
 
 }  // namespace sl

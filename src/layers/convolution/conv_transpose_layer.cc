@@ -30,9 +30,13 @@ void ConvTransposeFields::read_transposed_axes(Config& config,
 ConvTransposeLayer::ConvTransposeLayer(const ConvTransposeFields& fields,
                                        const ConvWeights& weights)
     : windows_(fields.windows),
-      convolution_(windows_, weights.groups, weights.kernel.shape, weights.kernel.values,
-                   weights.bias),
-      output_(fields, weights.bias) {}
+      convolution_(windows_, weights.groups, weights.kernel.shape, weights.kernel.real,
+                   weights.bias.real),
+      output_(fields, weights.bias) {
+  if (weights.kernel.imaginary.empty()) return;
+  imaginary_.emplace(windows_, weights.groups, weights.kernel.shape, weights.kernel.imaginary,
+                     std::vector<float>());
+}
 
 ChannelSpec ConvTransposeLayer::spec_of(const ChannelSpec& input) const {
   ChannelSpec out{output_.dtype(input.dtype), {}};
@@ -44,7 +48,7 @@ ChannelSpec ConvTransposeLayer::spec_of(const ChannelSpec& input) const {
 }
 
 ChannelSpec ConvTransposeLayer::output_spec(const ChannelSpec& input, const Constants&) const {
-  output_.check(*this, input, windows_.size(), convolution_.channels());
+  output_.check(*this, input, windows_.size(), convolution_.channels(), true);
   return spec_of(input);
 }
 
@@ -67,15 +71,24 @@ RingSpec ConvTransposeLayer::ring_of(const ops::FrameLayout& layout) const {
 
 void ConvTransposeLayer::declare(Declaration& declaration, const SequenceSpec& input) const {
   if (!supports_step() || time().history() == 0) return;
-  Ring::declare(declaration, ring_of(layout_of(input.channels.shape)), input.batch, input.time);
+  ops::declare_frames(declaration, ring_of(layout_of(input.channels.shape)), input,
+                      spec_of(input.channels).dtype);
 }
 
-void ConvTransposeLayer::compute(Run& run, const ops::ConvolutionInput& in, const Sequence& x,
+void ConvTransposeLayer::compute(Run& run, const ops::FrameParts& in, const Sequence& x,
                                  const Sequence& y) const {
   std::array<int64_t, ops::kMaxConvolutionRank> lengths = {x.time};
   for (size_t i = 1; i < windows_.size(); ++i) lengths[i] = x.channels[static_cast<int>(i) - 1];
+  if (y.dtype == DType::kComplex64) {
+    output_.write_complex(run, y, in.count, imaginary_.has_value(),
+                          [&](size_t part, bool imaginary, float* rows) {
+                            (imaginary ? *imaginary_ : convolution_)
+                                .convolve(in.parts[part], lengths, false, run.parallel(), rows);
+                          });
+    return;
+  }
   output_.write(run, y, [&](bool with_bias, float* rows) {
-    convolution_.convolve(in, lengths, with_bias, run.parallel(), rows);
+    convolution_.convolve(in.parts[0], lengths, with_bias, run.parallel(), rows);
   });
 }
 
@@ -87,7 +100,7 @@ Sequence ConvTransposeLayer::layer(Run& run, const Sequence& x) const {
   }
   const ops::FrameLayout layout = layout_of(x.channels);
   const ops::Pads pads = convolution_.pads(0);
-  compute(run, ops::pad_frames(run, layout, x, spec.dtype, pads, masks_input()), x, y);
+  compute(run, ops::pad_parts(run, layout, x, spec.dtype, pads, masks_input()), x, y);
   return y;
 }
 
@@ -100,11 +113,12 @@ Sequence ConvTransposeLayer::step(Run& run, const Sequence& x) const {
   const ops::FrameLayout layout = layout_of(x.channels);
   const int64_t history = time().history();
   if (history == 0) {
-    compute(run, ops::pad_frames(run, layout, x, spec.dtype, {0, 0}, masks_input()), x, y);
+    compute(run, ops::pad_parts(run, layout, x, spec.dtype, {0, 0}, masks_input()), x, y);
     return y;
   }
-  Ring ring(run, ring_of(layout));
-  compute(run, ops::push_frames(run, layout, x, spec.dtype, history, ring), x, y);
+  const RingSpec ring_spec = ring_of(layout);
+  Ring ring(run, ring_spec);
+  compute(run, ops::push_parts(run, layout, x, spec.dtype, ring_spec, ring), x, y);
   return y;
 }
 

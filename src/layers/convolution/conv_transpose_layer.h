@@ -49,11 +49,11 @@ class ConvTransposeLayer : public Layer {
   ChannelSpec spec_of(const ChannelSpec& input) const;
   ops::FrameLayout layout_of(const Shape& channels) const;
   RingSpec ring_of(const ops::FrameLayout& layout) const;
-  void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& x,
-               const Sequence& y) const;
+  void compute(Run& run, const ops::FrameParts& in, const Sequence& x, const Sequence& y) const;
 
   std::vector<ops::TransposedWindow> windows_;
   ops::TransposedConvolution convolution_;
+  std::optional<ops::TransposedConvolution> imaginary_;  // with a complex kernel's imaginary part
   ConvOutput output_;
 };
 

@@ -24,9 +24,12 @@ class DepthwiseConv2D final : public KerasConv<ConvLayer> {
     const Tensor kernel =
         weights.get("depthwise_kernel", {height, width, kAnySize, fields.multiplier});
     const int64_t channels = kernel.shape[2], filters = channels * fields.multiplier;
-    return {{{height, width, 1, filters}, to_floats(kernel)},
-            channels,
-            read_keras_bias(fields, weights, filters)};
+    ConvWeights out;
+    out.kernel.shape = {height, width, 1, filters};
+    out.kernel.real = to_floats(kernel);
+    out.groups = channels;
+    out.bias = read_keras_bias(fields, weights, filters);
+    return out;
   }
 };
 

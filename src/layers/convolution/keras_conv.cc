@@ -35,9 +35,8 @@ ops::PaddingMode read_keras_padding(Config& config, const char* field, bool requ
   return {kModes[config.choice(field, names, 0)], {}};
 }
 
-std::vector<float> read_keras_bias(const ConvFields& fields, const WeightScope& weights,
-                                   int64_t filters) {
-  return fields.use_bias ? weights.floats("bias", {filters}) : std::vector<float>();
+TensorParts read_keras_bias(const ConvFields& fields, const WeightScope& weights, int64_t filters) {
+  return fields.use_bias ? weights.parts("bias", {filters}, DType::kFloat32) : TensorParts();
 }
 
 }  // namespace sl

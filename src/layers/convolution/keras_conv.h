@@ -1,5 +1,5 @@
 // What the convolution layers share that only sequence_layers.tensorflow has: the arguments of its
-// constructors, and its modes of padding. They are float32.
+// constructors, and its modes of padding. They take no complex numbers.
 #pragma once
 
 #include <cstdint>
@@ -27,8 +27,7 @@ struct KerasConvFields : ConvFields {
 ops::PaddingMode read_keras_padding(Config& config, const char* field, bool required = false);
 
 // The bias and the activation are all that is left to do after the products.
-std::vector<float> read_keras_bias(const ConvFields& fields, const WeightScope& weights,
-                                   int64_t filters);
+TensorParts read_keras_bias(const ConvFields& fields, const WeightScope& weights, int64_t filters);
 
 // Only causal layers step there, so that none has latency.
 template <typename Base>

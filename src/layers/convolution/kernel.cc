@@ -1,6 +1,7 @@
 #include "layers/convolution/kernel.h"
 
 #include <cmath>
+#include <complex>
 
 #include "ops/elementwise.h"
 
@@ -31,6 +32,26 @@ void normalize_filters(std::vector<float>& kernel, const std::vector<float>& sca
   round(kernel);
   for (size_t i = 0; i < kernel.size(); ++i) kernel[i] *= scale[i % filters];
   round(kernel);
+}
+
+// The same of complex numbers. Their squares are summed, not those of their magnitudes.
+void normalize_filters(TensorParts& kernel, const TensorParts& scale, double epsilon) {
+  using Wide = std::complex<double>;
+  const size_t filters = scale.real.size();
+  std::vector<Wide> factors(filters, epsilon);
+  for (size_t i = 0; i < kernel.real.size(); ++i) {
+    const Wide k(kernel.real[i], kernel.imaginary[i]);
+    factors[i % filters] += k * k;
+  }
+  for (size_t f = 0; f < filters; ++f) {
+    factors[f] = Wide(scale.real[f], scale.imaginary.empty() ? 0 : scale.imaginary[f]) /
+                 std::sqrt(factors[f]);
+  }
+  for (size_t i = 0; i < kernel.real.size(); ++i) {
+    const Wide k = Wide(kernel.real[i], kernel.imaginary[i]) * factors[i % filters];
+    kernel.real[i] = static_cast<float>(k.real());
+    kernel.imaginary[i] = static_cast<float>(k.imag());
+  }
 }
 
 void normalize(std::vector<double>& v, double epsilon) {
@@ -77,7 +98,7 @@ KernelConstraint::KernelConstraint(Config& config) {
   if (config.raw("name")) name = config.string("name");
   if (name.empty()) name = "kernel_constraint";
   config.ignore({"name", "sharding", "reductions_in_at_least_fp32"});
-  config.dtype("param_dtype", DType::kFloat32);
+  param_dtype = config.dtype("param_dtype", DType::kFloat32);
   if (spectral) {
     power_iterations = config.integer("n_power_iteration", 1, 1);
     collection = config.string("collection_name", "batch_stats");
@@ -100,26 +121,35 @@ KernelFields::KernelFields(Config& config)
   }
 }
 
-Kernel read_kernel(const KernelFields& fields, const WeightScope& weights, const Shape& expected,
-                   DType dtype) {
-  const Tensor tensor = weights.get("kernel", expected);
-  Kernel kernel{tensor.shape, to_floats(tensor)};
+TensorParts read_kernel(const KernelFields& fields, const WeightScope& weights,
+                        const Shape& expected, DType param_dtype, DType dtype) {
+  const bool is_complex = param_dtype == DType::kComplex64;
+  const Tensor tensor =
+      weights.get("kernel", expected, is_complex ? DType::kComplex64 : DType::kFloat32);
+  TensorParts kernel = to_parts(tensor);
   const int64_t filters = kernel.shape.back();
+  const auto normalize = [&](const TensorParts& scale, double epsilon) {
+    if (is_complex) {
+      normalize_filters(kernel, scale, epsilon);
+    } else {
+      normalize_filters(kernel.real, scale.real, epsilon, tensor.dtype);
+    }
+  };
   if (fields.use_weight_norm) {
-    normalize_filters(kernel.values, weights.floats("scale", {filters}), 1e-12, tensor.dtype);
+    normalize(weights.parts("scale", {filters}, param_dtype), 1e-12);
   } else if (fields.constraint) {
     const KernelConstraint& constraint = *fields.constraint;
     const WeightScope scope = weights.child(constraint.name);
     if (constraint.spectral) {
+      if (is_complex) fail(Code::kUnsupported, "spectral normalization takes no complex kernel");
       const auto u = scope.floats("u", {1, filters}, constraint.collection);
       scope.floats("sigma", {}, constraint.collection);  // a record of training
-      normalize_spectrum(kernel.values, u, constraint);
+      normalize_spectrum(kernel.real, u, constraint);
     } else {
-      normalize_filters(kernel.values, scope.floats("scale", {filters}), constraint.epsilon,
-                        tensor.dtype);
+      normalize(scope.parts("scale", {filters}, constraint.param_dtype), constraint.epsilon);
     }
   }
-  ops::round_to(dtype, kernel.values.data(), static_cast<int64_t>(kernel.values.size()));
+  ops::round_to(dtype, kernel.real.data(), static_cast<int64_t>(kernel.real.size()));
   return kernel;
 }
 

@@ -19,6 +19,7 @@ struct KernelConstraint {
   bool spectral = false;
   double epsilon = 1e-12;
   std::string name;
+  DType param_dtype = DType::kFloat32;
   int64_t power_iterations = 1;  // the rest is of the spectral one only
   std::string collection;
 };
@@ -32,13 +33,9 @@ struct KernelFields {
   std::optional<KernelConstraint> constraint;
 };
 
-struct Kernel {
-  Shape shape;
-  std::vector<float> values;
-};
-
-// The weight `kernel`, normalized, rounded to what `dtype` can hold.
-Kernel read_kernel(const KernelFields& fields, const WeightScope& weights, const Shape& expected,
-                   DType dtype);
+// The weight `kernel`, of complex numbers if `param_dtype` is, normalized and rounded to what
+// `dtype` can hold.
+TensorParts read_kernel(const KernelFields& fields, const WeightScope& weights,
+                        const Shape& expected, DType param_dtype, DType dtype);
 
 }  // namespace sl

@@ -58,9 +58,9 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
  private:
   // One head for each of `heads` channels; the next channels have the same heads again.
   struct Weights {
-    Kernel kernel;
-    int64_t heads;
-    std::vector<float> bias;
+    TensorParts kernel;
+    int64_t heads = 0;
+    TensorParts bias;
     std::optional<int64_t> channels;  // of the input; unless any multiple of the heads will do
   };
 
@@ -69,8 +69,8 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
   NormalizedDepthwiseConv1D(const Fields& fields, const Weights& weights)
       : KerasConv(fields.axes),
         convolution_({fields.axes[0], ops::Window()}, weights.heads, weights.kernel.shape,
-                     weights.kernel.values, {}),
-        bias_(weights.bias),
+                     weights.kernel.real, {}),
+        bias_(weights.bias.real),
         channels_(weights.channels),
         output_(fields, weights.bias) {}
 
@@ -105,12 +105,15 @@ NormalizedDepthwiseConv1D::Weights NormalizedDepthwiseConv1D::read_weights(
   const Tensor tensor = weights.get(
       "depthwise_kernel", {1, taps, fields.num_heads.value_or(kAnySize), fields.multiplier});
   const int64_t heads = tensor.shape[2], filters = heads * fields.multiplier;
-  Weights out{{{taps, 1, 1, filters}, to_floats(tensor)}, heads, {}, std::nullopt};
-  normalize_taps(out.kernel.values, static_cast<size_t>(filters));
+  Weights out;
+  out.kernel.shape = {taps, 1, 1, filters};
+  out.kernel.real = to_floats(tensor);
+  out.heads = heads;
+  normalize_taps(out.kernel.real, static_cast<size_t>(filters));
   if (!fields.num_heads) out.channels = heads;
   if (!fields.use_bias) return out;
-  out.bias = weights.floats("bias", {fields.num_heads ? kAnySize : filters});
-  const auto outputs = static_cast<int64_t>(out.bias.size());
+  out.bias = weights.parts("bias", {fields.num_heads ? kAnySize : filters}, DType::kFloat32);
+  const auto outputs = static_cast<int64_t>(out.bias.real.size());
   if (fields.num_heads && outputs % filters != 0) {
     fail(Code::kWeights,
          "the bias has {} values: expected a multiple of num_heads * depth_multiplier = {}",

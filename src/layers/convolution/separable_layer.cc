@@ -19,18 +19,21 @@ SeparableLayer::Weights SeparableLayer::read_weights(const SeparableFields& fiel
   kernel.push_back(inner);
   pointwise.push_back(inner);
   pointwise.push_back(fields.filters);
-  return {{kernel, to_floats(tensor)},
-          channels,
-          weights.floats("pointwise_kernel", pointwise),
-          read_keras_bias(fields, weights, fields.filters)};
+  Weights out;
+  out.depthwise.shape = kernel;
+  out.depthwise.real = to_floats(tensor);
+  out.channels = channels;
+  out.pointwise = weights.floats("pointwise_kernel", pointwise);
+  out.bias = read_keras_bias(fields, weights, fields.filters);
+  return out;
 }
 
 SeparableLayer::SeparableLayer(const SeparableFields& fields, const Weights& weights)
     : KerasConv(fields.axes),
-      depthwise_(fields.axes, weights.channels, weights.depthwise.shape, weights.depthwise.values,
+      depthwise_(fields.axes, weights.channels, weights.depthwise.shape, weights.depthwise.real,
                  {}),
       pointwise_(weights.pointwise.data(), fields.filters, 1, depthwise_.filters(), fields.filters),
-      bias_(weights.bias),
+      bias_(weights.bias.real),
       output_(fields, weights.bias) {}
 
 ChannelSpec SeparableLayer::spec_of(const ChannelSpec& input) const {

@@ -27,10 +27,10 @@ class SeparableLayer : public KerasConv<SlidingLayer> {
 
  private:
   struct Weights {
-    Kernel depthwise;
-    int64_t channels;
+    TensorParts depthwise;
+    int64_t channels = 0;
     std::vector<float> pointwise;
-    std::vector<float> bias;
+    TensorParts bias;
   };
 
   SeparableLayer(const SeparableFields& fields, const Weights& weights);

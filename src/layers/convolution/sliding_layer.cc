@@ -27,7 +27,16 @@ RingSpec SlidingLayer::ring_of(const ops::FrameLayout& layout) const {
 
 void SlidingLayer::declare(Declaration& declaration, const SequenceSpec& input) const {
   if (!supports_step() || time().history() == 0) return;
-  Ring::declare(declaration, ring_of(layout_of(input.channels.shape)), input.batch, input.time);
+  ops::declare_frames(declaration, ring_of(layout_of(input.channels.shape)), input,
+                      spec_of(input.channels).dtype);
+}
+
+void SlidingLayer::compute_any(Run& run, const ops::FrameParts& in, const Sequence& y) const {
+  if (y.dtype == DType::kComplex64) {
+    compute_complex(run, in.all(), y);
+  } else {
+    compute(run, in.parts[0], y);
+  }
 }
 
 Sequence SlidingLayer::layer(Run& run, const Sequence& x) const {
@@ -37,7 +46,8 @@ Sequence SlidingLayer::layer(Run& run, const Sequence& x) const {
     time().layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
   }
   const bool masks = time().kernel > 1;
-  compute(run, ops::pad_frames(run, layout_of(x.channels), x, spec.dtype, time().pads(), masks), y);
+  const ops::FrameLayout layout = layout_of(x.channels);
+  compute_any(run, ops::pad_parts(run, layout, x, spec.dtype, time().pads(), masks), y);
   return y;
 }
 
@@ -51,16 +61,17 @@ Sequence SlidingLayer::step(Run& run, const Sequence& x) const {
       time().step_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
     }
     const bool masks = time().kernel > 1;
-    compute(run, ops::pad_frames(run, layout, x, spec.dtype, {0, 0}, masks), y);
+    compute_any(run, ops::pad_parts(run, layout, x, spec.dtype, {0, 0}, masks), y);
     return y;
   }
-  Ring ring(run, ring_of(layout));
-  const auto in = ops::push_frames(run, layout, x, spec.dtype, history, ring);
+  const RingSpec ring_spec = ring_of(layout);
+  Ring ring(run, ring_spec);
+  const ops::FrameParts in = ops::push_parts(run, layout, x, spec.dtype, ring_spec, ring);
   const int64_t frames = history + x.time;
   for (int64_t b = 0; b < x.batch; ++b) {
     time().step_mask(ring.newest_mask(b, frames), frames, y.mask_at(b, 0));
   }
-  compute(run, in, y);
+  compute_any(run, in, y);
   return y;
 }
 

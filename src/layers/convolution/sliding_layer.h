@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/ring.h"
@@ -38,6 +39,10 @@ class SlidingLayer : public Layer {
   virtual ChannelSpec spec_of(const ChannelSpec& input) const = 0;
   // y's values, from frames with all their padding.
   virtual void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const = 0;
+  // The same of complex y, if the layer has any: from its input's real parts and, if they are
+  // complex too, from the imaginary ones.
+  virtual void compute_complex(Run&, std::span<const ops::ConvolutionInput>,
+                               const Sequence&) const {}
 
   // The sizes that windows leave of an input's spatial dimensions, then `filters`.
   Shape output_shape(const Shape& input, int64_t filters) const;
@@ -46,6 +51,7 @@ class SlidingLayer : public Layer {
   const ops::Window& time() const { return axes_[0]; }
   ops::FrameLayout layout_of(const Shape& channels) const { return {channels, spatial_pads_}; }
   RingSpec ring_of(const ops::FrameLayout& layout) const;
+  void compute_any(Run& run, const ops::FrameParts& in, const Sequence& y) const;
 
   std::vector<ops::Window> axes_;  // time first
   std::vector<ops::Pads> spatial_pads_;

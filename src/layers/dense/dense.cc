@@ -22,12 +22,12 @@ class Dense final : public EinsumLayer {
 
  private:
   static ops::Einsum make(const Fields& fields, const WeightScope& weights) {
-    const Tensor kernel = weights.get("kernel", {kAnySize, fields.features});
-    const Shape bias_shape = fields.use_bias ? Shape{fields.features} : Shape{};
-    return ops::Einsum({"a", "ab", "b", /*leading_axes=*/true}, to_floats(kernel), kernel.shape,
-                       fields.use_bias ? weights.floats("bias", bias_shape) : std::vector<float>{},
-                       bias_shape, fields.dense.activation, fields.dense.param_dtype,
-                       fields.dense.compute_dtype);
+    const DType dtype = fields.dense.param_dtype;
+    TensorParts kernel = weights.parts("kernel", {kAnySize, fields.features}, dtype);
+    TensorParts bias;
+    if (fields.use_bias) bias = weights.parts("bias", {fields.features}, dtype);
+    return ops::Einsum({"a", "ab", "b", /*leading_axes=*/true}, std::move(kernel), std::move(bias),
+                       fields.dense.activation, dtype, fields.dense.compute_dtype);
   }
 };
 

@@ -103,7 +103,8 @@ class EinsumDense final : public EinsumLayer {
       const size_t at = spec.output.find(axis);
       expected.push_back(at == std::string::npos ? kAnySize : fields.output_shape[at]);
     }
-    const Tensor kernel = weights.get("kernel", expected);
+    const DType dtype = fields.dense.param_dtype;
+    TensorParts kernel = weights.parts("kernel", expected, dtype);
     // The bias has the output's axes from its first on, of size 1 where it has none.
     Shape bias_shape;
     if (!fields.bias_axes.empty()) {
@@ -112,15 +113,9 @@ class EinsumDense final : public EinsumLayer {
         bias_shape.push_back(has ? fields.output_shape[i] : 1);
       }
     }
-    const bool use_bias = !bias_shape.empty();
-    std::vector<float> bias;
-    if (use_bias) {
-      const Tensor tensor = weights.get("bias", bias_shape);
-      bias_shape = tensor.shape;
-      bias = to_floats(tensor);
-    }
-    return ops::Einsum(spec, to_floats(kernel), kernel.shape, std::move(bias), bias_shape,
-                       fields.dense.activation, fields.dense.param_dtype,
+    TensorParts bias;
+    if (!bias_shape.empty()) bias = weights.parts("bias", bias_shape, dtype);
+    return ops::Einsum(spec, std::move(kernel), std::move(bias), fields.dense.activation, dtype,
                        fields.dense.compute_dtype);
   }
 

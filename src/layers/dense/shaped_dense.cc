@@ -13,12 +13,14 @@ ops::Einsum make(const WeightScope& weights, const Shape& outputs, bool use_bias
                  std::optional<Activation> activation, DType param_dtype,
                  std::optional<DType> compute_dtype) {
   const Tensor kernel = weights.get_any("kernel");
+  const bool is_complex = param_dtype == DType::kComplex64;
   const int inputs = kernel.shape.rank() - outputs.rank();
   if (inputs < 1 || kernel.shape.slice(inputs, kernel.shape.rank()) != outputs ||
-      !is_float(kernel.dtype)) {
+      !(is_complex ? kernel.dtype == DType::kComplex64 : is_float(kernel.dtype))) {
     fail(Code::kWeights,
-         "DenseShaped: kernel is {} {}: expected floats of the input's channel shape and then {}",
-         name_of(kernel.dtype), to_string(kernel.shape), to_string(outputs));
+         "DenseShaped: kernel is {} {}: expected {} of the input's channel shape and then {}",
+         name_of(kernel.dtype), to_string(kernel.shape), is_complex ? "complex numbers" : "floats",
+         to_string(outputs));
   }
   ops::EinsumSpec spec;
   for (int i = 0; i < kernel.shape.rank(); ++i) {
@@ -26,9 +28,9 @@ ops::Einsum make(const WeightScope& weights, const Shape& outputs, bool use_bias
     spec.kernel += letter;
     (i < inputs ? spec.input : spec.output) += letter;
   }
-  return ops::Einsum(spec, to_floats(kernel), kernel.shape,
-                     use_bias ? weights.floats("bias", outputs) : std::vector<float>{},
-                     use_bias ? outputs : Shape{}, std::move(activation), param_dtype,
+  TensorParts bias;
+  if (use_bias) bias = weights.parts("bias", outputs, param_dtype);
+  return ops::Einsum(spec, to_parts(kernel), std::move(bias), std::move(activation), param_dtype,
                      compute_dtype);
 }
 

@@ -53,9 +53,9 @@ class FftLayer final : public StatelessLayer {
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     constexpr bool kReal = std::is_same_v<In, float>;
-    if (kReal ? !is_float(input.dtype) : input.dtype != DType::kComplex64) {
-      fail(Code::kShape, "{} \"{}\": expected {}, got {}", type(), name(),
-           kReal ? "a float dtype" : "complex64", name_of(input.dtype));
+    if (kReal && !is_float(input.dtype)) {
+      fail(Code::kShape, "{} \"{}\": expected a float dtype, got {}", type(), name(),
+           name_of(input.dtype));
     }
     return naming(*this, [&] {
       ChannelSpec out{std::is_same_v<Out, float> ? DType::kFloat32 : DType::kComplex64,
@@ -70,8 +70,7 @@ class FftLayer final : public StatelessLayer {
 
   Sequence layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, output_spec(x.spec(), {}));
-    const auto* values = reinterpret_cast<const In*>(x.values);
-    if constexpr (std::is_same_v<In, float>) values = ops::as_floats(run, x, DType::kFloat32);
+    const In* values = values_of(run, x);
     const Transform& transform = transform_of(x.channels);
     const int axis = channel_axis(fields_.axis, x.channels);
     const int64_t size = x.channels[axis], out_size = transform.output_size();
@@ -100,6 +99,16 @@ class FftLayer final : public StatelessLayer {
   }
 
  private:
+  static const In* values_of(Run& run, const Sequence& x) {
+    if constexpr (std::is_same_v<In, float>) {
+      return ops::as_floats(run, x, DType::kFloat32);
+    } else {
+      if (x.dtype == DType::kComplex64) return x.as<const complex64>();
+      auto* values = run.scratch<complex64>(x.size());
+      ops::convert(x.values, x.dtype, values, DType::kComplex64, x.size());
+      return values;
+    }
+  }
   const Transform& transform_of(const Shape& channels) const {
     const int64_t size = channels[channel_axis(fields_.axis, channels)];
     return transforms_.get(size, [&] { return Transform(fields_, size); });

@@ -1,6 +1,9 @@
 // LinearToMelSpectrogram: triangular filters, evenly spaced in mel, over the bins of a magnitude
 // spectrum (reference: dsp.LinearToMelSpectrogram).
+#include <algorithm>
 #include <cmath>
+#include <utility>
+#include <vector>
 
 #include "kernels/bands.h"
 #include "layers/builder.h"
@@ -40,10 +43,6 @@ class LinearToMelSpectrogram final : public StatelessLayer {
   LinearToMelSpectrogram(Fields fields, const Init&) : fields_(fields) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (!is_inexact(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected a float or complex dtype, got {}", type(), name(),
-           name_of(input.dtype));
-    }
     if (input.shape.empty()) {
       fail(Code::kShape, "{} \"{}\": expected channels of shape [..., bins], got {}", type(),
            name(), to_string(input));
@@ -53,11 +52,20 @@ class LinearToMelSpectrogram final : public StatelessLayer {
     return out;
   }
   void declare(Declaration&, const SequenceSpec& input) const override {
-    bands(input.channels.shape.back(), input.channels.dtype);
+    const int64_t inputs = input.channels.shape.back();
+    if (is_inexact(input.channels.dtype)) {
+      bands(inputs, input.channels.dtype);
+    } else {
+      links(inputs, input.channels.dtype);
+    }
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, output_spec(x.spec(), {}));
+    if (!is_inexact(x.dtype)) {
+      multiply_integers(x, y);
+      return y;
+    }
     const kernels::Bands& filters = bands(x.channels.back(), x.dtype);
     if (x.dtype == DType::kComplex64) {
       multiply_complex(run, filters, x, y);
@@ -92,26 +100,69 @@ class LinearToMelSpectrogram final : public StatelessLayer {
     }
   }
 
+  // Filters of an integer dtype: of their weights remain those that are 1, of booleans all that are
+  // not 0. Which inputs each filter has, as (input, filter).
+  using Links = std::vector<std::pair<int64_t, int64_t>>;
+  const Links& links(int64_t inputs, DType dtype) const {
+    return links_.get(inputs * 8 + static_cast<int64_t>(dtype), [&] {
+      const std::vector<double> weights = exact_filters(inputs);
+      Links out;
+      for (int64_t i = 0; i < inputs; ++i) {
+        for (int64_t k = 0; k < fields_.bins; ++k) {
+          const double weight = weights[static_cast<size_t>(i * fields_.bins + k)];
+          if (dtype == DType::kBool ? weight > 0 : weight >= 1) out.emplace_back(i, k);
+        }
+      }
+      return out;
+    });
+  }
+  void multiply_integers(const Sequence& x, const Sequence& y) const {
+    const int64_t inputs = x.channels.back();
+    const Links& links = this->links(inputs, x.dtype);
+    ops::with_element(x.dtype, [&](auto element) {
+      using T = typename decltype(element)::Type;
+      if constexpr (std::is_integral_v<T>) {
+        std::fill_n(y.as<T>(), y.size(), T{0});
+        for (int64_t row = 0; row < rows_of(y); ++row) {
+          for (const auto& [i, k] : links) {
+            T& sum = y.as<T>()[row * fields_.bins + k];
+            const T value = x.as<const T>()[row * inputs + i];
+            const uint32_t wrapped = static_cast<uint32_t>(sum) + static_cast<uint32_t>(value);
+            sum = x.dtype == DType::kBool ? static_cast<T>(sum | value) : static_cast<T>(wrapped);
+          }
+        }
+      }
+    });
+  }
+
   // The filters for a spectrum of `inputs` bins, rounded to the dtype.
   const kernels::Bands& bands(int64_t inputs, DType dtype) const {
     return bands_.get(inputs * 8 + static_cast<int64_t>(dtype), [&] {
-      std::vector<float> matrix = filters(inputs);
+      const std::vector<double> exact = exact_filters(inputs);
+      std::vector<float> matrix(exact.begin(), exact.end());
       ops::round_to(dtype, matrix.data(), static_cast<int64_t>(matrix.size()));
       return kernels::make_bands(matrix.data(), inputs, fields_.bins);
     });
   }
-  std::vector<float> filters(int64_t inputs) const {
-    const auto low = to_mel(fields_.lower), high = to_mel(fields_.upper);
-    const double spacing = (high - low) / static_cast<double>(fields_.bins + 1);
-    std::vector<float> out(static_cast<size_t>(inputs * fields_.bins));
+  // A filter rises from the edge before its peak and falls to the one after it. Ratios are those
+  // of the reference, as whether a weight is 0 or 1 can hang on the last bit.
+  std::vector<double> exact_filters(int64_t inputs) const {
+    const double low = to_mel(fields_.lower), high = to_mel(fields_.upper);
+    const double step = (high - low) / static_cast<double>(fields_.bins + 1);
+    const auto edge = [&](int64_t k) {
+      return k == fields_.bins + 1 ? high : low + static_cast<double>(k) * step;
+    };
+    const double bin_width = fields_.sample_rate / 2 / static_cast<double>(inputs - 1);
+    std::vector<double> out(static_cast<size_t>(inputs * fields_.bins));
     // The first bin, of frequency 0, is in no filter.
     for (int64_t i = 1; i < inputs; ++i) {
-      const double hertz =
-          fields_.sample_rate / 2 * static_cast<double>(i) / static_cast<double>(inputs - 1);
-      const double position = (to_mel(hertz) - low) / spacing;  // filter k has its peak at k + 1
+      const bool last = i == inputs - 1;
+      const double mel =
+          to_mel(last ? fields_.sample_rate / 2 : static_cast<double>(i) * bin_width);
       for (int64_t k = 0; k < fields_.bins; ++k) {
-        const double weight = 1 - std::abs(position - static_cast<double>(k + 1));
-        out[static_cast<size_t>(i * fields_.bins + k)] = static_cast<float>(std::max(0.0, weight));
+        const double rising = (mel - edge(k)) / (edge(k + 1) - edge(k));
+        const double falling = (edge(k + 2) - mel) / (edge(k + 2) - edge(k + 1));
+        out[static_cast<size_t>(i * fields_.bins + k)] = std::max(0.0, std::min(rising, falling));
       }
     }
     return out;
@@ -119,6 +170,7 @@ class LinearToMelSpectrogram final : public StatelessLayer {
 
   Fields fields_;
   ops::PerSize<kernels::Bands> bands_;
+  ops::PerSize<Links> links_;
 };
 
 SL_REGISTER_LAYER(LinearToMelSpectrogram);

@@ -43,7 +43,7 @@ class ChannelNormLayer : public PointwiseLayer {
       if (parameters_.bias) {
         NormAxes::check("bias", parameters_.bias->shape(), input.shape, bits);
       }
-      return input;
+      return ChannelSpec{ops::normalized_dtype(fields_.rule, input.dtype), input.shape};
     });
   }
   std::optional<ChannelSpec> implied_input() const override {
@@ -66,9 +66,6 @@ class ChannelNormLayer : public PointwiseLayer {
   void check_dtype(DType dtype) const {
     if (fields_.guards && !is_float(dtype)) {
       fail(Code::kShape, "guard_against_excess_precision takes floats, got {}", name_of(dtype));
-    }
-    if (!fields_.rule.in_float32 && !is_inexact(dtype)) {
-      fail(Code::kShape, "without reductions_in_at_least_fp32 it takes no {}", name_of(dtype));
     }
   }
 

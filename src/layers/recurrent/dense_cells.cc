@@ -97,7 +97,7 @@ class DenseCell final : public Cell {
            to_string(input.shape));
     }
     const DType compute = fields_.compute(input.dtype);
-    if (!is_float(compute) || input.dtype == DType::kComplex64)
+    if (!is_float(compute))
       fail(Code::kShape, "RNN \"{}\": cannot compute on {}", layer, name_of(input.dtype));
     Shape shape = input.shape;
     shape.back() = fields_.features;
@@ -129,7 +129,9 @@ class DenseCell final : public Cell {
   }
 
   bool has_parts(const ChannelSpec& input) const override {
-    return compute(input.dtype) == DType::kFloat32 && late_.empty() && cells_of(input.shape) == 1;
+    return compute(input.dtype) == DType::kFloat32 && late_.empty() &&
+           fields_.activation.is_elementwise() && fields_.gate.is_elementwise() &&
+           cells_of(input.shape) == 1;
   }
 
   void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, ops::Units some,

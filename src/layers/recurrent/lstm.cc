@@ -58,7 +58,7 @@ class Lstm final : public Layer {
     }
     const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
                                                 : promote_inexact(input.dtype, fields_.param_dtype);
-    if (!is_float(compute) || input.dtype == DType::kComplex64) {
+    if (!is_float(compute)) {
       fail(Code::kShape, "LSTM \"{}\": cannot compute on {}", name(), name_of(input.dtype));
     }
     return {compute, {fields_.units}};

@@ -128,9 +128,13 @@ class Rglru final : public Layer {
     const Shape shape{heads, fields_.units / heads, fields_.width() / heads};
     const Shape bias_shape{heads, fields_.width() / heads};
     const WeightScope scope = weights.child(name);
-    return ops::Einsum({"hi", "hij", "hj"}, scope.floats("kernel", shape), shape,
-                       scope.floats("bias", bias_shape), bias_shape, Activation{Unary::kSigmoid},
-                       fields_.param_dtype, fields_.compute_dtype);
+    TensorParts kernel, bias;
+    kernel.shape = shape;
+    kernel.real = scope.floats("kernel", shape);
+    bias.shape = bias_shape;
+    bias.real = scope.floats("bias", bias_shape);
+    return ops::Einsum({"hi", "hij", "hj"}, std::move(kernel), std::move(bias),
+                       Activation{Unary::kSigmoid}, fields_.param_dtype, fields_.compute_dtype);
   }
 
   // h = a h + v of rows [batch, time, width], each h into y, which may be v.

@@ -1,4 +1,8 @@
 // Cast: x converted to another dtype (reference: simple.Cast).
+#include <map>
+#include <nlohmann/json.hpp>
+#include <string>
+
 #include "layers/builder.h"
 #include "ops/elementwise.h"
 
@@ -8,7 +12,21 @@ namespace {
 class Cast final : public StatelessLayer {
  public:
   struct Fields {
-    explicit Fields(Config& config) : dtype(config.dtype("dtype")) {}
+    explicit Fields(Config& config) : dtype(read(config)) {}
+
+    // Dtypes of 64 bits a number are those of 32, as in JAX with 64-bit types off.
+    static DType read(Config& config) {
+      static const std::map<std::string, DType> kWide = {{"float64", DType::kFloat32},
+                                                         {"int64", DType::kInt32},
+                                                         {"complex128", DType::kComplex64}};
+      config.note("dtype", "dtype", "");
+      const Json* value = config.raw("dtype");
+      if (value && value->is_string()) {
+        const auto wide = kWide.find(value->get<std::string>());
+        if (wide != kWide.end()) return wide->second;
+      }
+      return config.dtype("dtype");
+    }
     DType dtype;
   };
 

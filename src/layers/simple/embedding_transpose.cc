@@ -60,9 +60,13 @@ class EmbeddingTranspose final : public EinsumLayer {
     const Shape bias_shape = fields.use_bias ? Shape{shape[0]} : Shape{};
     const std::optional<DType> compute_dtype =
         fields.compute_dtype ? fields.compute_dtype : fields.embedding.compute_dtype;
-    return ops::Einsum({"a", "ba", "b", /*leading_axes=*/true}, table, shape,
-                       fields.use_bias ? weights.floats("bias", bias_shape) : std::vector<float>{},
-                       bias_shape, std::nullopt, param_dtype, compute_dtype);
+    TensorParts kernel, bias;
+    kernel.shape = shape;
+    kernel.real = std::move(table);
+    bias.shape = bias_shape;
+    if (fields.use_bias) bias.real = weights.floats("bias", bias_shape);
+    return ops::Einsum({"a", "ba", "b", /*leading_axes=*/true}, std::move(kernel), std::move(bias),
+                       std::nullopt, param_dtype, compute_dtype);
   }
 };
 

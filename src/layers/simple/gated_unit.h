@@ -1,6 +1,8 @@
 // Gated units: y = f(a) g(b), where a and b are the halves of the last channel axis.
 #pragma once
 
+#include <optional>
+
 #include "layers/builder.h"
 #include "ops/activation.h"
 
@@ -15,7 +17,11 @@ class GatedUnitLayer : public StatelessLayer {
   GatedUnitLayer(Activation feature, Activation gate) : feature_(feature), gate_(gate) {}
 
  private:
+  // Empty if the activations do not take that input.
+  std::optional<DType> output_dtype(DType input) const;
   void row(const std::byte* x, DType dtype, std::byte* y, int64_t count) const;
+  void whole_row(const std::byte* x, DType dtype, std::byte* y, DType y_dtype, int64_t count,
+                 float* scratch) const;
 
   Activation feature_;
   Activation gate_;

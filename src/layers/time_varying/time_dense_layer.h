@@ -32,7 +32,7 @@ class TimeDenseLayer : public Layer {
            to_string(input.shape));
     }
     const DType dtype = compute_dtype(input.dtype);
-    if (!is_float(dtype) || input.dtype == DType::kComplex64) {
+    if (!is_float(dtype)) {
       fail(Code::kShape, "{} \"{}\": cannot compute on {}", type(), name(), name_of(input.dtype));
     }
     return {dtype, {fields_.features}};
