@@ -86,7 +86,10 @@ void add_json(Page& page) {
   config(R"({"layers": []})");
   config(R"({"type": 7})");
   config(R"({"type": "Conv1d", "filters": 4})");
-  config(R"({"type": "Transformer"})");
+  config(R"({"type": "GRU", "units": 4})");
+  config(R"({"type": "torch.nn.Linear"})");
+  config(R"({"type": "Lambda"})");
+  config(R"({"type": "Perceptron"})");
   config(R"({"type": "Serial", "layers": [{"type": "Relu"}, {"type": "Sofmax"}]})");
   config(R"({"type": "Dense", "featuers": 4})");
   config(R"({"type": "Dense", "features": 4, "use_bais": false})");
@@ -127,7 +130,7 @@ void add_values(Page& page) {
   config(R"({"type": "Conv1DTranspose", "filters": 4, "kernel_size": 2, "strides": 4,)"
          R"( "padding": "semicausal_full"})");
   config(R"({"type": "SincFilter1D", "kernel_size": 9, "cutoff": 0.7})");
-  config(R"({"type": "Cast", "dtype": "float64"})");
+  config(R"({"type": "Cast", "dtype": "uint8"})");
   config(R"({"type": "Dense", "features": 4, "activation": "geluu"})");
   config(R"({"type": "Dense", "features": 4, "activation": {"function": "relu", "slope": 2}})");
   config(R"({"type": "Dropout", "rate": 1.5})");
@@ -342,7 +345,7 @@ void add_calls(Page& page) {
   };
   apply("x of 5 channels, the layer takes 4", sequence({1, 4, 5}), sequence({1, 2, 3}));
   apply("x without a channel axis", sequence({1, 4}), sequence({1, 2, 3}));
-  apply("x of complex64", sequence({1, 4, 4}, SL_COMPLEX64), sequence({1, 2, 3}));
+  apply("x of complex64, y of float32", sequence({1, 4, 4}, SL_COMPLEX64), sequence({1, 2, 3}));
   apply("y of the input's length", sequence({1, 4, 4}), sequence({1, 4, 3}));
   apply("y of int32", sequence({1, 4, 4}), sequence({1, 2, 3}, SL_INT32));
   const Tensor x = sequence({1, 2, 4}), y = sequence({1, 1, 3});

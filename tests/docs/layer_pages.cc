@@ -1,6 +1,7 @@
 #include "docs/layer_pages.h"
 
 #include <algorithm>
+#include <functional>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <optional>
@@ -8,7 +9,9 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cli/contract.h"
 #include "cli/metadata.h"
+#include "core/ratio.h"
 #include "core/status.h"
 #include "model/registry.h"
 #include "support/models.h"
@@ -354,6 +357,37 @@ std::string type_of(const Example& example) {
   return json["type"].get<std::string>();
 }
 
+// ---- The contract
+
+// Fills a sequence's or an array's values, in place of the zeros of the parsed specs.
+void randomize(Tensor& x, std::mt19937& rng) {
+  const Tensor random = cli::random_sequence(x.dtype, {1, x.size()}, rng);
+  for (int64_t i = 0; i < x.size(); ++i) x.set(i, random.at(i));
+}
+
+// What of the contract the example's model breaks; empty if it keeps it.
+std::string broken_contract(const Example& example) {
+  // These take so many steps, no more.
+  static const std::set<std::string> kOneLength = {"GlobalReshape", "GlobalEinopsRearrange",
+                                                   "MaskedDense"};
+  // Of negative numbers these make NaN, by which the probe finds what an output depends on.
+  static const std::set<std::string> kUnprobed = {"Log", "Power"};
+  const bool one_length = kOneLength.contains(type_of(example));
+  const Sampled model = sample(example);
+  const int64_t block = cli::get(sl_layer_block_size, model.layer.get());
+  const int64_t batch = 2, time = one_length ? block : block * ceil_div(8, block) + block;
+  std::mt19937 rng(1);
+  cli::Case c;
+  c.layer = model.layer.get();
+  // Integers may be tokens or classes of which there are few.
+  c.input.x = cli::random_sequence(model.spec.dtype, with_steps(model.spec, batch, time), rng, 4);
+  c.input.constants = constants_of(example, batch, time);
+  for (cli::NamedTensor& constant : c.input.constants) randomize(constant.value, rng);
+  c.test_padding_invariance = c.test_batching = !one_length;
+  c.probe_receptive_field = !one_length && !kUnprobed.contains(type_of(example));
+  return cli::check_contract(c).failures();
+}
+
 // ---- Pages
 
 constexpr const char* kBegin = "<!-- generated -->";
@@ -361,6 +395,10 @@ constexpr const char* kEnd = "<!-- end -->";
 
 class Renewal {
  public:
+  // What a generated part says of the example before it.
+  using Tell = std::function<std::string(const Example&)>;
+  explicit Renewal(Tell tell) : tell_(std::move(tell)) {}
+
   RenewedPage run(const std::string& page) {
     std::istringstream in(page);
     for (std::string text; std::getline(in, text);) {
@@ -392,7 +430,7 @@ class Renewal {
       if (!example_) throw std::runtime_error("there is no block of JSON before it");
       const Example example = *std::exchange(example_, std::nullopt);
       page_.types.insert(type_of(example));
-      out_ << tell(example);
+      out_ << tell_(example);
     }
   }
 
@@ -408,6 +446,7 @@ class Renewal {
     page_.errors.push_back("line " + std::to_string(line_) + ": " + reason);
   }
 
+  Tell tell_;
   RenewedPage page_;
   std::ostringstream out_;
   std::optional<Example> example_;
@@ -419,7 +458,19 @@ class Renewal {
 
 }  // namespace
 
-RenewedPage renew(const std::string& page) { return Renewal().run(page); }
+RenewedPage renew(const std::string& page) { return Renewal(tell).run(page); }
+
+CheckedPage check_examples(const std::string& page) {
+  CheckedPage out;
+  Renewal renewal([&](const Example& example) {
+    ++out.examples;
+    const std::string failures = broken_contract(example);
+    if (!failures.empty()) throw std::runtime_error(type_of(example) + ": " + failures);
+    return std::string();
+  });
+  out.failures = renewal.run(page).errors;
+  return out;
+}
 
 std::vector<std::string> types_without_section(const std::set<std::string>& documented) {
   std::vector<std::string> out;

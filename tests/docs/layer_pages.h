@@ -19,6 +19,14 @@ struct RenewedPage {
 // of JSON before them.
 RenewedPage renew(const std::string& page);
 
+// Runs the examples that generated parts follow through the contract: "line 3: <type>: <what it
+// breaks>" of those that do not keep it.
+struct CheckedPage {
+  int examples = 0;
+  std::vector<std::string> failures;
+};
+CheckedPage check_examples(const std::string& page);
+
 // Layer types of the library that are not among these.
 std::vector<std::string> types_without_section(const std::set<std::string>& documented);
 

@@ -1,6 +1,7 @@
 #include "support/models.h"
 
 #include <algorithm>
+#include <cmath>
 #include <cstring>
 #include <optional>
 #include <sstream>
@@ -60,7 +61,12 @@ Tensor random_weight(const Missing& missing, const WeightHint& hint, std::mt1993
   for (const int64_t d : missing.dims) dims.push_back(d < 0 ? hint.any : d);
   Tensor tensor = cli::make_array(missing.dtype, std::move(dims));
   std::uniform_real_distribution<double> value(-0.5, 0.5);
-  for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, value(rng));
+  // Variances are positive.
+  const bool positive = missing.name.ends_with(".var");
+  for (int64_t i = 0; i < tensor.size(); ++i) {
+    const auto weight = value(rng);
+    tensor.set(i, positive ? 0.5 + std::abs(weight) : weight);
+  }
   return tensor;
 }
 
