@@ -50,17 +50,21 @@ class Rnn final : public Layer {
     explicit Fields(Config& config)
         : cell(config.nested_required("cell")),
           reverse(config.boolean("reverse", false)),
-          keep_order(config.boolean("keep_order", false)) {
+          keep_order(config.boolean("keep_order", false)),
+          return_carry(config.boolean("return_carry", false)) {
       if (config.boolean("time_major", false))
         config.error("time_major", "expected false: time-major arrays are passed by strides");
-      config.ignore({"return_carry", "unroll", "variable_axes", "variable_broadcast",
-                     "variable_carry", "split_rngs"});
+      config.ignore(
+          {"unroll", "variable_axes", "variable_broadcast", "variable_carry", "split_rngs"});
     }
     Config cell;
-    bool reverse, keep_order;
+    bool reverse, keep_order, return_carry;
   };
 
-  Rnn(Fields fields, const Init& init) : reverse_(fields.reverse), keep_order_(fields.keep_order) {
+  Rnn(Fields fields, const Init& init)
+      : reverse_(fields.reverse),
+        keep_order_(fields.keep_order),
+        return_carry_(fields.return_carry) {
     const WeightScope weights = init.weights.child("cell");
     cell_ = make_dense_cell(fields.cell, weights);
     if (!cell_) cell_ = make_conv_lstm_cell(fields.cell, weights);
@@ -101,6 +105,11 @@ class Rnn final : public Layer {
     const double fill = cell_->first_carry();
     if (cell_->has_c()) declaration.state("carry.c", DType::kFloat32, shape, fill);
     declaration.state("carry.h", DType::kFloat32, shape, fill);
+    if (!return_carry_) return;
+    SequenceSpec emit = input;
+    emit.channels = {DType::kFloat32, shape.slice(1, shape.rank())};
+    if (cell_->has_c()) declaration.emit("carry.c", emit);
+    declaration.emit("carry.h", emit);
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
@@ -166,6 +175,9 @@ class Rnn final : public Layer {
     float* z = run.scratch<float>(at_once * x.batch * z_size);
     float* scratch = run.scratch<float>(cell_->scratch_size(input.shape, at_once * x.batch));
     const Carry carry = sorted(run, c, h, x.batch, size, p);
+    Emits emits;
+    if (return_carry_ && c) emits.c = run.next_emit();
+    if (return_carry_) emits.h = run.next_emit();
     if (p.rows() < x.steps()) std::fill(out, out + y.size(), 0.0f);
     ops::recur(run, p.steps, size, parts, [&](int64_t k, ops::Units some) {
       const int64_t first = p.starts[k - k % at_once];
@@ -181,6 +193,14 @@ class Rnn final : public Layer {
         std::copy_n(made, some.size(), out + place(p.starts[k] + i, x, p) * size + some.begin);
       }
       zone_out(carry, k, p.active(k), size, some, spec.dtype);
+      for (int64_t i = 0; i < p.active(k) && return_carry_; ++i) {
+        const int64_t from = i * size + some.begin;
+        const int64_t to = place(p.starts[k] + i, x, p) * size + some.begin;
+        if (emits.c.values) std::copy_n(carry.c + from, some.size(), emits.c.floats() + to);
+        if (emits.h.values) {
+          std::copy_n(carry.next_h(k) + from, some.size(), emits.h.floats() + to);
+        }
+      }
     });
     unsort(carry, c, h, x.batch, size, p);
     if (out != y.floats()) ops::convert(out, DType::kFloat32, y.values, spec.dtype, y.size());
@@ -188,7 +208,23 @@ class Rnn final : public Layer {
       for (int64_t b = 0; b < x.batch; ++b)
         std::reverse(y.mask_at(b, 0), y.mask_at(b, p.lengths[b]));
     }
+    finish_emit(emits.c, c, y, size);
+    finish_emit(emits.h, h, y, size);
     return y;
+  }
+
+  // The carry after each step, where it is wanted.
+  struct Emits {
+    Sequence c, h;
+  };
+  // An invalid step has the last carry, so that it is the last step's in any case.
+  static void finish_emit(const Sequence& emit, const float* carry, const Sequence& y,
+                          int64_t size) {
+    if (emit.mask) std::copy_n(y.mask, y.steps(), emit.mask);
+    if (!emit.values) return;
+    for (int64_t i = 0; i < y.steps(); ++i) {
+      if (!y.mask[i]) std::copy_n(carry + i / y.time * size, size, emit.floats() + i * size);
+    }
   }
 
   void keep_c(const Carry& carry, int64_t active, int64_t size, ops::Units some) const {
@@ -272,7 +308,7 @@ class Rnn final : public Layer {
     }
   }
 
-  bool reverse_, keep_order_;
+  bool reverse_, keep_order_, return_carry_;
   std::unique_ptr<Cell> cell_;
   std::unique_ptr<Layer> layer_;  // any other layer in the place of a cell
 };
