@@ -136,7 +136,7 @@ TensorParts read_kernel(const KernelFields& fields, const WeightScope& weights,
     }
   };
   if (fields.use_weight_norm) {
-    normalize(weights.parts("scale", {filters}, param_dtype), 1e-12);
+    normalize(weights.parts("scale", {filters}, DType::kFloat32), 1e-12);
   } else if (fields.constraint) {
     const KernelConstraint& constraint = *fields.constraint;
     const WeightScope scope = weights.child(constraint.name);
