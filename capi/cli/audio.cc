@@ -6,7 +6,9 @@
 #include <algorithm>
 #include <cerrno>
 #include <cmath>
+#include <cstdio>
 #include <cstring>
+#include <fstream>
 #include <memory>
 #include <optional>
 #include <stdexcept>
@@ -35,16 +37,55 @@ void pad_segments(std::vector<Segment>& segments, double length) {
   }
 }
 
+// What libsndfile writes, in memory.
+struct MemoryFile {
+  std::string bytes;
+  sf_count_t position = 0;
+
+  static MemoryFile& of(void* self) { return *static_cast<MemoryFile*>(self); }
+
+  static SF_VIRTUAL_IO* calls() {
+    static SF_VIRTUAL_IO io = {
+        [](void* self) { return static_cast<sf_count_t>(of(self).bytes.size()); },
+        [](sf_count_t offset, int whence, void* self) {
+          MemoryFile& file = of(self);
+          const auto size = static_cast<sf_count_t>(file.bytes.size());
+          const sf_count_t from = whence == SEEK_SET   ? 0
+                                  : whence == SEEK_CUR ? file.position
+                                                       : size;
+          return file.position = std::clamp<sf_count_t>(from + offset, 0, size);
+        },
+        [](void* out, sf_count_t count, void* self) {
+          MemoryFile& file = of(self);
+          const auto left = static_cast<sf_count_t>(file.bytes.size()) - file.position;
+          const sf_count_t got = std::min(count, left);
+          std::memcpy(out, file.bytes.data() + file.position, static_cast<size_t>(got));
+          file.position += got;
+          return got;
+        },
+        [](const void* data, sf_count_t count, void* self) {
+          MemoryFile& file = of(self);
+          const auto end = static_cast<size_t>(file.position + count);
+          if (end > file.bytes.size()) file.bytes.resize(end);
+          std::memcpy(file.bytes.data() + file.position, data, static_cast<size_t>(count));
+          file.position += count;
+          return count;
+        },
+        [](void* self) { return of(self).position; }};
+    return &io;
+  }
+};
+
 }  // namespace
 
-Audio read_audio(const std::string& path) {
+Audio read_audio(const std::string& path, const std::string& name) {
   SF_INFO info{};
   std::optional<LiveWav> live = LiveWav::find(path);
   SNDFILE* opened = live ? live->open(&info) : sf_open(path.c_str(), SFM_READ, &info);
   const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(opened, sf_close);
   if (file == nullptr) {
     const bool system = sf_error(nullptr) == SF_ERR_SYSTEM;
-    throw std::runtime_error("cannot read " + path + ": " +
+    throw std::runtime_error("cannot read " + name + ": " +
                              (system ? std::strerror(errno) : sf_strerror(nullptr)));
   }
   const auto channels = static_cast<size_t>(info.channels);
@@ -58,8 +99,33 @@ Audio read_audio(const std::string& path) {
       audio.samples.push_back(sum / static_cast<float>(channels));
     }
   }
-  if (audio.samples.empty()) throw std::runtime_error(path + " has no samples");
+  if (audio.samples.empty()) throw std::runtime_error(name + " has no samples");
   return audio;
+}
+
+void write_wav(const std::string& path, const Sound& sound) {
+  SF_INFO info{};
+  info.samplerate = sound.sample_rate;
+  info.channels = sound.channels;
+  info.format = SF_FORMAT_WAV | SF_FORMAT_FLOAT;
+  // It is made in memory: its header, which comes first, is finished last, and a pipe cannot go
+  // back.
+  MemoryFile memory;
+  const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(
+      sf_open_virtual(MemoryFile::calls(), SFM_WRITE, &info, &memory), sf_close);
+  if (file == nullptr) {
+    throw std::runtime_error("cannot write " + path + ": " + sf_strerror(nullptr));
+  }
+  // It holds the time of writing: the same sound would not give the same file.
+  sf_command(file.get(), SFC_SET_ADD_PEAK_CHUNK, nullptr, SF_FALSE);
+  const auto frames =
+      static_cast<sf_count_t>(sound.samples.size() / static_cast<size_t>(sound.channels));
+  const bool whole = sf_writef_float(file.get(), sound.samples.data(), frames) == frames;
+  sf_write_sync(file.get());
+  sf_command(file.get(), SFC_UPDATE_HEADER_NOW, nullptr, 0);
+  std::ofstream out(path, std::ios::binary);
+  out.write(memory.bytes.data(), static_cast<std::streamsize>(memory.bytes.size()));
+  if (!whole || !out.flush()) throw std::runtime_error("cannot write " + path);
 }
 
 Audio resample(Audio audio, double sample_rate) {

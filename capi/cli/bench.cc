@@ -8,6 +8,7 @@
 
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/json_output.h"
 #include "cli/model.h"
 #include "cli/trap.h"
 
@@ -25,6 +26,7 @@ struct BenchOptions {
   int64_t time = 1000;
   int32_t threads = 1;
   int64_t max_length = 0;
+  bool json = false;
 };
 
 double micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
@@ -67,17 +69,53 @@ std::vector<double> measure(double seconds, Call&& call) {
   return measure(seconds, call, [] {});
 }
 
-void line(const char* name, const std::vector<double>& times) {
-  std::printf("%-14s median %10.2f us   p99 %10.2f us   max %10.2f us   (%zu runs)\n", name,
-              quantile(times, 0.5), quantile(times, 0.99), times.back(), times.size());
-}
+// What was measured, printed as it comes, or as JSON at the end.
+class Findings {
+ public:
+  explicit Findings(bool as_json) : as_json_(as_json) {}
 
-void print_rate(double steps, double micros_taken, std::optional<double> sample_rate) {
-  const double per_second = steps / micros_taken * 1e6;
-  std::printf("%-14s %.0f input steps/s", "", per_second);
-  if (sample_rate) std::printf(", %.1f x real time", per_second / *sample_rate);
-  std::printf("\n");
-}
+  void times(const char* name, const std::vector<double>& times) {
+    const double median = quantile(times, 0.5), p99 = quantile(times, 0.99);
+    json_[name] = {
+        {"median_us", median}, {"p99_us", p99}, {"max_us", times.back()}, {"runs", times.size()}};
+    if (as_json_) return;
+    std::string label = name;
+    std::ranges::replace(label, '_', ' ');
+    std::printf("%-14s median %10.2f us   p99 %10.2f us   max %10.2f us   (%zu runs)\n",
+                label.c_str(), median, p99, times.back(), times.size());
+  }
+
+  void heap_calls(const char* name, int64_t calls, size_t runs) {
+    json_[name]["heap_calls"] = calls;
+    if (as_json_) return;
+    std::printf("%-14s %lld in %zu steps\n", "heap calls", static_cast<long long>(calls), runs);
+  }
+
+  void rate(const char* name, double steps, double micros_taken,
+            std::optional<double> sample_rate) {
+    const double per_second = steps / micros_taken * 1e6;
+    json_[name]["input_steps_per_second"] = per_second;
+    if (sample_rate) json_[name]["times_real_time"] = per_second / *sample_rate;
+    if (as_json_) return;
+    std::printf("%-14s %.0f input steps/s", "", per_second);
+    if (sample_rate) std::printf(", %.1f x real time", per_second / *sample_rate);
+    std::printf("\n");
+  }
+
+  // A line of text, where no JSON is wanted.
+  void say(const std::string& text) const {
+    if (!as_json_) std::printf("%s\n", text.c_str());
+  }
+
+  ordered_json& json() { return json_; }
+  void finish() const {
+    if (as_json_) print_json(json_);
+  }
+
+ private:
+  bool as_json_;
+  ordered_json json_;
+};
 
 Input valid_input(const sl_layer* layer, const BenchOptions& options, int64_t time) {
   Input input = random_input(layer, options.input, options.batch, time);
@@ -94,7 +132,7 @@ Layer open_layer(const BenchOptions& options) {
 }
 
 void bench_steps(const sl_layer* layer, const BenchOptions& options,
-                 std::optional<double> sample_rate) {
+                 std::optional<double> sample_rate, Findings& findings) {
   const int64_t steps = get(sl_layer_block_size, layer) * options.blocks;
   const Input input = valid_input(layer, options, steps);
   const std::vector<sl_constant> constants = views(input.constants);
@@ -109,7 +147,7 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
     return make<sl_state>(
         [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &state_options, out, e); });
   };
-  line("state alloc", measure(0.1, alloc));
+  findings.times("state_alloc", measure(0.1, alloc));
   const State state = alloc();
 
   sl_run_options run = SL_RUN_OPTIONS_INIT;
@@ -136,16 +174,15 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
     length = 0;
   };
   const std::vector<double> times = measure(options.seconds, step, go_on);
-  line("step", times);
+  findings.times("step", times);
   if (AllocationTrap::available()) {
-    std::printf("%-14s %lld in %zu steps\n", "heap calls", static_cast<long long>(heap_calls),
-                times.size());
+    findings.heap_calls("step", heap_calls, times.size());
   }
-  print_rate(static_cast<double>(steps), quantile(times, 0.5), sample_rate);
+  findings.rate("step", static_cast<double>(steps), quantile(times, 0.5), sample_rate);
 }
 
 void bench_layer(const sl_layer* layer, const BenchOptions& options,
-                 std::optional<double> sample_rate) {
+                 std::optional<double> sample_rate, Findings& findings) {
   const int64_t block = get(sl_layer_block_size, layer);
   const int64_t time = (options.time + block - 1) / block * block;
   const Input input = valid_input(layer, options, time);
@@ -163,26 +200,33 @@ void bench_layer(const sl_layer* layer, const BenchOptions& options,
   const std::vector<double> times = measure(options.seconds, [&] {
     check([&](sl_error* e) { return sl_layer_apply(layer, &x, &y, &run, e); });
   });
-  line("layer", times);
-  print_rate(static_cast<double>(time), quantile(times, 0.5), sample_rate);
+  findings.times("layer", times);
+  findings.rate("layer", static_cast<double>(time), quantile(times, 0.5), sample_rate);
 }
 
 int run_bench(const BenchOptions& options) {
   const Model model = open_model(options.model);
-  line("create", measure(0.1, [&] { return open_layer(options); }));
   const Layer layer = open_layer(options);
   const auto rate = model.sample_rate();
   const int64_t block = get(sl_layer_block_size, layer.get());
-  const bool steps = get(sl_layer_supports_step, layer.get()) != 0;
-  if (steps || options.max_length > 0) {
-    bench_steps(layer.get(), options, rate);
+  const int64_t step = block * options.blocks;
+  const int64_t time = (options.time + block - 1) / block * block;
+  Findings findings(options.json);
+  findings.json() = {{"model", options.model},           {"batch", options.batch},
+                     {"step_input_steps", step},         {"layer_input_steps", time},
+                     {"layer_threads", options.threads}, {"sample_rate", json_of(rate)}};
+  findings.times("create", measure(0.1, [&] { return open_layer(options); }));
+  if (get(sl_layer_supports_step, layer.get()) != 0 || options.max_length > 0) {
+    bench_steps(layer.get(), options, rate, findings);
   } else {
-    std::printf("step           not supported by this model without --max-length, if at all\n");
+    findings.json()["step"] = nullptr;
+    findings.say("step           not supported by this model without --max-length, if at all");
   }
-  bench_layer(layer.get(), options, rate);
-  std::printf("batch %lld, %lld input steps a step, %lld layer-wise, %d thread(s) layer-wise\n",
-              static_cast<long long>(options.batch), static_cast<long long>(block * options.blocks),
-              static_cast<long long>((options.time + block - 1) / block * block), options.threads);
+  bench_layer(layer.get(), options, rate, findings);
+  findings.say("batch " + std::to_string(options.batch) + ", " + std::to_string(step) +
+               " input steps a step, " + std::to_string(time) + " layer-wise, " +
+               std::to_string(options.threads) + " thread(s) layer-wise");
+  findings.finish();
   return 0;
 }
 
@@ -191,7 +235,9 @@ int run_bench(const BenchOptions& options) {
 void add_bench(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("bench", "Measure a model's steps and whole sequences");
   auto options = std::make_shared<BenchOptions>();
-  command->add_option("model", options->model, "Model directory")->required();
+  command->add_option("model", options->model, "Model directory")
+      ->required()
+      ->type_name(kDirectory);
   options->input.add_to(*command, true);
   auto add = [&](const char* name, auto& target, const char* text) {
     command->add_option(name, target, text)->check(positive())->capture_default_str();
@@ -205,6 +251,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->add_option("--max-length", options->max_length,
                    "The most steps of a stream, which then begins anew")
       ->check(positive());
+  command->add_flag("--json", options->json, "Print what was measured as JSON");
   command->callback([options, &action] { action = [options] { return run_bench(*options); }; });
 }
 

@@ -10,7 +10,14 @@ namespace sl::cli {
 
 using Action = std::function<int()>;
 
+// Types of options' values, as --help prints them and as they are completed.
+constexpr char kFile[] = "FILE";
+constexpr char kDirectory[] = "DIR";
+constexpr char kDtype[] = "DTYPE";
+constexpr char kShell[] = "SHELL";
+
 void add_bench(CLI::App& app, Action& action);
+void add_completion(CLI::App& app, Action& action);
 void add_golden(CLI::App& app, Action& action);
 void add_info(CLI::App& app, Action& action);
 void add_list(CLI::App& app, Action& action);

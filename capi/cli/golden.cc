@@ -2,19 +2,21 @@
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
+#include <iterator>
 #include <memory>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
+#include "cli/json_output.h"  // ordered_json: a config keeps its fields in the order of the file
 #include "cli/model.h"
+#include "cli/progress.h"
 
 namespace sl::cli {
 namespace {
 
 using nlohmann::json;
-using nlohmann::ordered_json;  // a config is handed over with its fields in the order of the file
 
 struct GoldenOptions {
   std::string directory;
@@ -22,19 +24,71 @@ struct GoldenOptions {
   bool prefix = false;
   bool list = false;
   bool verbose = false;
+  bool json = false;
 };
 
-struct Tally {
-  int passed = 0;
-  int failed = 0;
-  int stepless = 0;  // neither, as there are no steps to check
+// What became of the cases, printed as it comes, or as JSON at the end.
+class Tally {
+ public:
+  explicit Tally(bool as_json) : as_json_(as_json) {}
+
+  int passed() const { return passed_; }
+  int failed() const { return failed_; }
+
+  void name(const std::string& name) {
+    if (as_json_) {
+      cases_.push_back(name);
+    } else {
+      std::printf("%s\n", name.c_str());
+    }
+  }
+
+  void pass(const std::string& name) {
+    ++passed_;
+    cases_.push_back({{"name", name}, {"outcome", "passed"}});
+  }
+
+  // Neither, as there are no steps to check.
+  void skip(const std::string& name) {
+    ++stepless_;
+    cases_.push_back({{"name", name}, {"outcome", "without steps"}});
+  }
 
   void fail(const std::string& name, std::string reason) {
     std::replace(reason.begin(), reason.end(), '\n', ' ');
-    ++failed;
+    ++failed_;
+    cases_.push_back({{"name", name}, {"outcome", "failed"}, {"reason", reason}});
+    if (as_json_) return;
+    progress_.clear();
     std::printf("FAIL %s: %s\n", name.c_str(), reason.c_str());
     std::fflush(stdout);
   }
+
+  // `share` of all cases is done.
+  void progress(double share) { progress_.show(share); }
+
+  void finish(bool prefix) {
+    progress_.clear();
+    if (as_json_) {
+      ordered_json all = {{"passed", passed_}, {"failed", failed_}};
+      if (prefix) all["without_steps"] = stepless_;
+      all["cases"] = cases_;
+      return print_json(all);
+    }
+    std::printf("%d passed, %d failed", passed_, failed_);
+    if (prefix) std::printf(", %d without steps", stepless_);
+    std::printf("\n");
+  }
+
+  void finish_list() const {
+    if (as_json_) print_json({{"cases", cases_}});
+  }
+
+ private:
+  bool as_json_;
+  int passed_ = 0, failed_ = 0, stepless_ = 0;
+  ordered_json cases_ = ordered_json::array();
+  ProgressBar progress_;
 };
 
 // Names of the types of a directory: its *.json files, sorted.
@@ -69,9 +123,9 @@ void run_case(const ordered_json& recorded, const sl_weights* tensors, const Gol
   try {
     const Report report = check_case(recorded, tensors, options.prefix);
     if (report.checks.empty()) {
-      ++tally.stepless;
+      tally.skip(name);
     } else if (report.ok()) {
-      ++tally.passed;
+      tally.pass(name);
     } else {
       tally.fail(name, report.failures());
     }
@@ -80,7 +134,9 @@ void run_case(const ordered_json& recorded, const sl_weights* tensors, const Gol
   }
 }
 
-void run_type(const std::string& type, const GoldenOptions& options, Tally& tally) {
+// `place` and `share` are of the whole directory: where the type's cases begin, how many they are.
+void run_type(const std::string& type, const GoldenOptions& options, double place, double share,
+              Tally& tally) {
   const std::filesystem::path base = std::filesystem::path(options.directory) / type;
   ordered_json file;
   Weights tensors;
@@ -90,32 +146,41 @@ void run_type(const std::string& type, const GoldenOptions& options, Tally& tall
   } catch (const std::exception& error) {
     return tally.fail(type, error.what());
   }
-  for (const ordered_json& recorded : file.value("cases", ordered_json::array())) {
+  const ordered_json cases = file.value("cases", ordered_json::array());
+  for (size_t i = 0; i < cases.size(); ++i) {
     if (options.list) {
-      std::printf("%s\n", recorded.value("name", "").c_str());
+      tally.name(cases[i].value("name", ""));
     } else {
-      run_case(recorded, tensors.get(), options, tally);
+      run_case(cases[i], tensors.get(), options, tally);
+      const auto done = static_cast<double>(i + 1) / static_cast<double>(cases.size());
+      tally.progress(place + share * done);
     }
   }
 }
 
 int run_golden(const GoldenOptions& options) {
   const std::set<std::string> only(options.only.begin(), options.only.end());
-  const std::vector<std::string> types = types_of(options.directory);
-  Tally tally;
-  for (const std::string& type : types) {
-    if (only.empty() || only.contains(type)) run_type(type, options, tally);
+  const std::vector<std::string> all = types_of(options.directory);
+  std::vector<std::string> types;
+  std::ranges::copy_if(all, std::back_inserter(types), [&](const std::string& type) {
+    return only.empty() || only.contains(type);
+  });
+  Tally tally(options.json);
+  const double share = 1 / static_cast<double>(std::max<size_t>(1, types.size()));
+  for (size_t i = 0; i < types.size(); ++i) {
+    run_type(types[i], options, share * static_cast<double>(i), share, tally);
   }
   for (const std::string& type : only) {
-    if (!std::binary_search(types.begin(), types.end(), type)) {
+    if (!std::binary_search(all.begin(), all.end(), type)) {
       tally.fail(type, "no " + type + ".json in " + options.directory);
     }
   }
-  if (options.list) return tally.failed == 0 ? 0 : 1;
-  std::printf("%d passed, %d failed", tally.passed, tally.failed);
-  if (options.prefix) std::printf(", %d without steps", tally.stepless);
-  std::printf("\n");
-  return tally.failed == 0 && tally.passed > 0 ? 0 : 1;
+  if (options.list) {
+    tally.finish_list();
+    return tally.failed() == 0 ? 0 : 1;
+  }
+  tally.finish(options.prefix);
+  return tally.failed() == 0 && tally.passed() > 0 ? 0 : 1;
 }
 
 }  // namespace
@@ -124,13 +189,15 @@ void add_golden(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("golden", "Check every recorded case of a directory");
   auto options = std::make_shared<GoldenOptions>();
   command->add_option("directory", options->directory, "Directory of <Type>.json and .safetensors")
-      ->required();
+      ->required()
+      ->type_name(kDirectory);
   command->add_option("--only", options->only, "Types to check, separated by commas")
       ->delimiter(',');
   command->add_flag("--prefix", options->prefix,
                     "Check only that every layer-wise prefix, followed by steps, equals steps");
   command->add_flag("--list", options->list, "Print the cases' names, run nothing");
   command->add_flag("--verbose", options->verbose, "Name each case on stderr before it runs");
+  command->add_flag("--json", options->json, "Print the outcomes as JSON");
   command->callback([options, &action] { action = [options] { return run_golden(*options); }; });
 }
 

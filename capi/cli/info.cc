@@ -245,7 +245,9 @@ int run_info(const InfoOptions& options) {
 void add_info(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("info", "Print a model's tree, latency, memory");
   auto options = std::make_shared<InfoOptions>();
-  command->add_option("model", options->model, "Model directory")->required();
+  command->add_option("model", options->model, "Model directory")
+      ->required()
+      ->type_name(kDirectory);
   options->input.add_to(*command, false);
   command->add_flag("--json", options->json, "Print the tree as JSON");
   command->callback([options, &action] { action = [options] { return run_info(*options); }; });

@@ -4,6 +4,8 @@
 #include <charconv>
 #include <cstdlib>
 
+#include "cli/commands.h"
+
 namespace sl::cli {
 namespace {
 
@@ -91,7 +93,7 @@ std::vector<int64_t> parse_shape(const std::string& text) {
 
 void InputOptions::add_to(CLI::App& command, bool runs) {
   command.add_option("--input", shape, "Channel shape of the input, such as 16,8 or scalar");
-  command.add_option("--dtype", dtype, "Dtype of the input, such as float32");
+  command.add_option("--dtype", dtype, "Dtype of the input, such as float32")->type_name(kDtype);
   command.add_option("--constant", constants, "A random constant: name=time,channels...");
   if (!runs) return;
   command.add_option("--max-int", max_int, "Random integers are below this")->capture_default_str();

@@ -1,20 +1,33 @@
 // sl list: the layer types that configs may name.
 #include <cstdio>
+#include <memory>
 
 #include "cli/commands.h"
+#include "cli/json_output.h"
 #include "sequence_layers/sequence_layers.h"
 
 namespace sl::cli {
+namespace {
+
+int run_list(bool as_json) {
+  ordered_json types = ordered_json::array();
+  const int64_t count = sl_registry_count(nullptr);
+  for (int64_t i = 0; i < count; ++i) types.push_back(sl_registry_type(nullptr, i));
+  if (as_json) {
+    print_json({{"types", types}});
+    return 0;
+  }
+  for (const ordered_json& type : types) std::printf("%s\n", type.get<std::string>().c_str());
+  return 0;
+}
+
+}  // namespace
 
 void add_list(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("list", "Print every layer type");
-  command->callback([&action] {
-    action = [] {
-      const int64_t count = sl_registry_count(nullptr);
-      for (int64_t i = 0; i < count; ++i) std::printf("%s\n", sl_registry_type(nullptr, i));
-      return 0;
-    };
-  });
+  auto as_json = std::make_shared<bool>(false);
+  command->add_flag("--json", *as_json, "Print them as JSON");
+  command->callback([as_json, &action] { action = [as_json] { return run_list(*as_json); }; });
 }
 
 }  // namespace sl::cli

@@ -29,6 +29,7 @@ int run(int argc, char** argv) {
   add_bench(app, action);
   add_golden(app, action);
   add_list(app, action);
+  add_completion(app, action);
   const auto is_named = [&](CLI::App* command) { return command->get_name() == argv[1]; };
   if (argc > 1 && argv[1][0] != '-' && app.get_subcommands(is_named).empty()) {
     std::fprintf(stderr, "sl: unknown command '%s', see sl --help\n", argv[1]);

@@ -1,11 +1,13 @@
 #include "cli/plot.h"
 
+#include <cairo-svg.h>
 #include <cairo.h>
 
 #include <algorithm>
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <fstream>
 #include <memory>
 #include <stdexcept>
 
@@ -98,11 +100,22 @@ std::string tick_text(double value, double step) {
   return text;
 }
 
+cairo_status_t write_to(void* file, const unsigned char* data, unsigned int size) {
+  static_cast<std::ofstream*>(file)->write(reinterpret_cast<const char*>(data), size);
+  return static_cast<std::ofstream*>(file)->good() ? CAIRO_STATUS_SUCCESS
+                                                   : CAIRO_STATUS_WRITE_ERROR;
+}
+
 class Canvas {
  public:
-  Canvas(double width, double height)
-      : surface_(cairo_image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(width),
-                                            static_cast<int>(height)),
+  Canvas(const std::string& path, PlotFormat format, double width, double height)
+      : path_(path),
+        format_(format),
+        file_(path, std::ios::binary),
+        surface_(format == PlotFormat::kSvg
+                     ? cairo_svg_surface_create_for_stream(write_to, &file_, width, height)
+                     : cairo_image_surface_create(CAIRO_FORMAT_RGB24, static_cast<int>(width),
+                                                  static_cast<int>(height)),
                  cairo_surface_destroy),
         cairo_(cairo_create(surface_.get()), cairo_destroy) {
     color({1, 1, 1});
@@ -146,14 +159,23 @@ class Canvas {
     cairo_restore(get());
   }
 
-  void save(const std::string& path) const {
-    const cairo_status_t status = cairo_surface_write_to_png(surface_.get(), path.c_str());
+  void save() {
+    cairo_status_t status = cairo_status(get());
+    if (status == CAIRO_STATUS_SUCCESS && format_ == PlotFormat::kPng) {
+      status = cairo_surface_write_to_png_stream(surface_.get(), write_to, &file_);
+    }
+    cairo_surface_finish(surface_.get());
+    if (status == CAIRO_STATUS_SUCCESS) status = cairo_surface_status(surface_.get());
+    if (status == CAIRO_STATUS_SUCCESS && !file_.flush()) status = CAIRO_STATUS_WRITE_ERROR;
     if (status != CAIRO_STATUS_SUCCESS) {
-      throw std::runtime_error("cannot write " + path + ": " + cairo_status_to_string(status));
+      throw std::runtime_error("cannot write " + path_ + ": " + cairo_status_to_string(status));
     }
   }
 
  private:
+  std::string path_;
+  PlotFormat format_;
+  std::ofstream file_;  // outlives the surface, which writes to it
   std::unique_ptr<cairo_surface_t, void (*)(cairo_surface_t*)> surface_;
   std::unique_ptr<cairo_t, void (*)(cairo_t*)> cairo_;
 };
@@ -299,10 +321,10 @@ void draw_time_axis(const Canvas& canvas, const std::string& label, const Box& b
 
 }  // namespace
 
-void write_png(const Plot& plot, const std::string& path) {
+void write_plot(const Plot& plot, const std::string& path, PlotFormat format) {
   const auto count = static_cast<double>(plot.panels.size());
   const double height = kTop + count * kPanelHeight + (count - 1) * kGap + kBottom;
-  const Canvas canvas(kWidth, height);
+  Canvas canvas(path, format, kWidth, height);
   Range x{0, 0};
   for (const Panel& panel : plot.panels) {
     x.high = std::max(x.high, static_cast<double>(panel.time()) * panel.step);
@@ -316,7 +338,7 @@ void write_png(const Plot& plot, const std::string& path) {
     if (&panel == &plot.panels.back()) draw_time_axis(canvas, plot.time_label, box, x);
     box.y += kPanelHeight + kGap;
   }
-  canvas.save(path);
+  canvas.save();
 }
 
 }  // namespace sl::cli

@@ -29,7 +29,9 @@ struct Plot {
   std::vector<Segment> segments;  // shaded, on the same axis
 };
 
-void write_png(const Plot& plot, const std::string& path);
+enum class PlotFormat { kPng, kSvg };
+
+void write_plot(const Plot& plot, const std::string& path, PlotFormat format);
 
 }  // namespace sl::cli
 

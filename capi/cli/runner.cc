@@ -79,7 +79,7 @@ Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>
   return y;
 }
 
-int64_t output_time(const sl_layer* layer, const Input& input) {
+sl_sequence output_shape(const sl_layer* layer, const Input& input) {
   const std::vector<sl_constant> constants = views(input.constants);
   std::vector<sl_sequence> none;
   const sl_run_options options = run_options(constants, none);
@@ -88,7 +88,7 @@ int64_t output_time(const sl_layer* layer, const Input& input) {
   check([&](sl_error* e) {
     return sl_layer_output_shape(layer, SL_LAYER_WISE, &in, &options, &shape, e);
   });
-  return shape.dims[1];
+  return shape;
 }
 
 sl_channel_spec output_spec(const sl_layer* layer, const Input& input) {

@@ -30,8 +30,8 @@ std::vector<sl_constant> views(const Constants& constants);
 // The layer-wise output; also its emits if a place for them is given.
 Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>* emits = nullptr);
 
-// Steps of the layer-wise output.
-int64_t output_time(const sl_layer* layer, const Input& input);
+// Dtype and dims of the layer-wise output.
+sl_sequence output_shape(const sl_layer* layer, const Input& input);
 
 // Channel spec of the output for that input.
 sl_channel_spec output_spec(const sl_layer* layer, const Input& input);

@@ -6,6 +6,7 @@
 
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/json_output.h"
 #include "cli/model.h"
 
 namespace sl::cli {
@@ -17,6 +18,7 @@ struct VerifyOptions {
   int64_t batch = 3;
   int64_t time = 0;
   bool random = false;
+  bool json = false;
 };
 
 // Some blocks more than latency and receptive field take, so that every buffer wraps; but bounded.
@@ -33,24 +35,22 @@ int64_t default_time(const sl_layer* layer) {
 }
 
 // A recorded case beside the model has the right answers; random input only shows agreement.
-Case make_case(const Model& model, const VerifyOptions& options) {
+Case make_case(const Model& model, const VerifyOptions& options, bool* is_recorded) {
   const std::filesystem::path folder(options.model);
   const bool recorded = std::filesystem::exists(folder / "case.json") &&
                         std::filesystem::exists(folder / "case.safetensors");
   Case c;
   const bool shaped = !options.input.shape.empty() || !options.input.constants.empty() ||
                       !options.input.dtype.empty() || options.time > 0;
-  if (recorded && !options.random && !shaped) {
+  *is_recorded = recorded && !options.random && !shaped;
+  if (*is_recorded) {
     const auto json = nlohmann::json::parse(read_file((folder / "case.json").string()));
     const Weights tensors = open_weights((folder / "case.safetensors").string());
     c = read_case(json, tensors.get(), "", model.half_precision());
-    std::printf("input: recorded %s\n", shape_text(c.input.x.dims).c_str());
   } else {
     const int64_t time = options.time > 0 ? options.time : default_time(model.layer.get());
     c.input = random_input(model.layer.get(), options.input, options.batch, time);
     c.tolerance = case_tolerance(1e-5, 1e-5, model.half_precision() || is_half(c.input.x.dtype));
-    std::printf("input: random %s %s\n", sl_dtype_name(c.input.x.dtype),
-                shape_text(c.input.x.dims).c_str());
   }
   c.layer = model.layer.get();
   c.probe_receptive_field = true;
@@ -70,15 +70,45 @@ void print_check(const Check& check) {
               text.empty() ? "" : "  ", text.c_str());
 }
 
+void print_input(const Tensor& x, bool recorded) {
+  std::printf("input: %s%s %s\n", recorded ? "recorded" : "random ",
+              recorded ? "" : sl_dtype_name(x.dtype), shape_text(x.dims).c_str());
+}
+
+ordered_json check_json(const Check& check) {
+  ordered_json out = {{"name", check.name}, {"outcome", check.ok() ? "ok" : "failed"}};
+  if (!check.ok()) out["reason"] = check.reason;
+  out["largest_difference"] = check.largest;
+  if (!check.note.empty()) out["note"] = check.note;
+  return out;
+}
+
+void print_report(const Report& report, const Tensor& x, bool recorded, int passed, int failed) {
+  ordered_json checks = ordered_json::array();
+  for (const Check& check : report.checks) checks.push_back(check_json(check));
+  print_json(
+      {{"input", {{"recorded", recorded}, {"dtype", sl_dtype_name(x.dtype)}, {"shape", x.dims}}},
+       {"passed", passed},
+       {"failed", failed},
+       {"checks", checks}});
+}
+
 int run_verify(const VerifyOptions& options) {
   const Model model = open_model(options.model);
-  const Report report = check_contract(make_case(model, options));
+  bool recorded = false;
+  const Case c = make_case(model, options, &recorded);
+  if (!options.json) print_input(c.input.x, recorded);
+  const Report report = check_contract(c);
   int passed = 0, failed = 0;
   for (const Check& check : report.checks) {
-    print_check(check);
+    if (!options.json) print_check(check);
     ++(check.ok() ? passed : failed);
   }
-  std::printf("%d passed, %d failed\n", passed, failed);
+  if (options.json) {
+    print_report(report, c.input.x, recorded, passed, failed);
+  } else {
+    std::printf("%d passed, %d failed\n", passed, failed);
+  }
   return failed == 0 && passed > 0 ? 0 : 1;
 }
 
@@ -87,13 +117,16 @@ int run_verify(const VerifyOptions& options) {
 void add_verify(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("verify", "Check the whole contract on a model");
   auto options = std::make_shared<VerifyOptions>();
-  command->add_option("model", options->model, "Model directory")->required();
+  command->add_option("model", options->model, "Model directory")
+      ->required()
+      ->type_name(kDirectory);
   options->input.add_to(*command, true);
   command->add_option("--batch", options->batch, "Batch items of the random input")
       ->check(positive())
       ->capture_default_str();
   command->add_option("--time", options->time, "Steps of the random input")->check(positive());
   command->add_flag("--random", options->random, "Random input even if a case is recorded");
+  command->add_flag("--json", options->json, "Print the checks as JSON");
   command->callback([options, &action] { action = [options] { return run_verify(*options); }; });
 }
 

@@ -1,0 +1,76 @@
+// Fault 27: the program in the README ended with status 0 after a step that failed.
+#include <catch2/catch.hpp>
+#include <filesystem>
+#include <fstream>
+#include <sstream>
+
+#include "faults/faults.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+// The first block of C in the README.
+std::string readme_program() {
+  std::ostringstream text;
+  text << std::ifstream(SL_README).rdbuf();
+  const std::string readme = text.str(), start = "```c\n";
+  const size_t begin = readme.find(start);
+  REQUIRE(begin != std::string::npos);
+  return readme.substr(begin + start.size(), readme.find("```", begin + 1) - begin - start.size());
+}
+
+// A directory with the program, built as `stream`.
+std::string build_program() {
+  const std::string folder = scratch_directory();
+  std::ofstream(folder + "/stream.c") << readme_program();
+  const std::string library = std::filesystem::path(SL_LIBRARY).parent_path().string();
+  std::vector<std::string> arguments = {"-std=c11",
+                                        "-Wall",
+                                        "-Wextra",
+                                        "-Werror",
+                                        "-pedantic",
+                                        "-I" SL_INCLUDE,
+                                        folder + "/stream.c",
+                                        SL_LIBRARY,
+                                        "-Wl,-rpath," + library,
+                                        "-o",
+                                        folder + "/stream"};
+#ifdef SL_SANITIZE
+  arguments.push_back("-fsanitize=address,undefined");
+#endif
+  const ToolRun build = run_program(SL_C_COMPILER, arguments);
+  INFO(build.output);
+  REQUIRE(build.status == 0);
+  return folder;
+}
+
+// Runs it on three blocks of zeros, with this config as its model.
+ToolRun stream(const std::string& folder, const std::string& config) {
+  const std::string model = folder + "/build/demo/silero_vad";
+  std::filesystem::create_directories(model);
+  std::ofstream(model + "/config.json") << config;
+  return run_program("/bin/sh", {"-c", "cd " + folder + " && head -c 6144 /dev/zero | ./stream"});
+}
+
+TEST_CASE("fault 27: the README's stream in C tells failures", "[f27]") {
+  const std::string folder = build_program();
+  const ToolRun missing = run_program("/bin/sh", {"-c", "cd " + folder + " && ./stream"});
+  CHECK(missing.status == 1);
+  CHECK_THAT(missing.output, Contains("build/demo/silero_vad"));
+
+  // It takes blocks of one step, not of 512.
+  const ToolRun failing = stream(folder, R"({"type": "Identity"})");
+  CHECK(failing.status == 1);
+  CHECK(failing.output.size() > 10);
+  CHECK_THAT(failing.output, !Contains("0.000"));
+
+  const ToolRun good = stream(folder, R"({"type": "Serial", "layers": [
+      {"type": "Downsample1D", "rate": 512}, {"type": "ExpandDims", "axis": -1}]})");
+  CHECK(good.output == "0.000\n0.000\n0.000\n");
+  CHECK(good.status == 0);
+}
+
+}  // namespace
+}  // namespace sl::testing
