@@ -16,7 +16,7 @@ using nlohmann::json;
 // Collects checks; an exception inside one is its failure.
 class Checker {
  public:
-  explicit Checker(Report& report) : report_(report) {}
+  Checker(const Case& c, Report& report) : case_(c), report_(report) {}
 
   void run(const std::string& name, const std::function<Comparison()>& test) {
     Check check{name, "", 0, ""};
@@ -27,10 +27,16 @@ class Checker {
     } catch (const std::exception& error) {
       check.reason = error.what();
     }
+    add(std::move(check));
+  }
+
+  void add(Check check) {
+    if (case_.on_check) case_.on_check(check);
     report_.checks.push_back(std::move(check));
   }
 
  private:
+  const Case& case_;
   Report& report_;
 };
 
@@ -256,16 +262,16 @@ bool can_step(const Case& c) {
   }
 }
 
-void check_receptive_field(const Case& c, Report& report) {
+void check_receptive_field(const Case& c, Checker& checker) {
   Check check{"receptive field", "", 0, ""};
   try {
-    const Probe probe = probe_receptive_field(c.layer, c.input, c.tolerance);
+    const Probe probe = probe_receptive_field(c.layer, c.input, c.tolerance, c.on_progress);
     check.reason = probe.reason;
     check.note = probe.note;
   } catch (const std::exception& error) {
     check.reason = error.what();
   }
-  report.checks.push_back(std::move(check));
+  checker.add(std::move(check));
 }
 
 void check_all(const Case& c, Report& report, Checker& checker) {
@@ -281,7 +287,7 @@ void check_all(const Case& c, Report& report, Checker& checker) {
     checker.run("stepping is refused", [&] { return check_not_steppable(c); });
   }
   if (can_step(c)) check_step_wise(c, y, checker);
-  if (c.probe_receptive_field && is_floating(c.input.x.dtype)) check_receptive_field(c, report);
+  if (c.probe_receptive_field && is_floating(c.input.x.dtype)) check_receptive_field(c, checker);
 }
 
 }  // namespace
@@ -301,13 +307,13 @@ std::string Report::failures() const {
 namespace {
 
 template <typename Fn>
-Report report_of(Fn&& fn) {
+Report report_of(const Case& c, Fn&& fn) {
   Report report;
-  Checker checker(report);
+  Checker checker(c, report);
   try {
     fn(report, checker);
   } catch (const std::exception& error) {
-    report.checks.push_back({"contract", error.what(), 0, ""});
+    checker.add({"contract", error.what(), 0, ""});
   }
   return report;
 }
@@ -315,11 +321,11 @@ Report report_of(Fn&& fn) {
 }  // namespace
 
 Report check_contract(const Case& c) {
-  return report_of([&](Report& report, Checker& checker) { check_all(c, report, checker); });
+  return report_of(c, [&](Report& report, Checker& checker) { check_all(c, report, checker); });
 }
 
 Report check_prefixes(const Case& c) {
-  return report_of([&](Report&, Checker& checker) {
+  return report_of(c, [&](Report&, Checker& checker) {
     const int64_t blocks = can_step(c) ? Stepper(c.layer, c.input).num_steps() : 0;
     for (int64_t i = 1; i <= blocks; ++i) {
       checker.run("layer-wise prefix of " + std::to_string(i) + " blocks, then steps",

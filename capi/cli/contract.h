@@ -2,6 +2,7 @@
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
 
+#include <functional>
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
@@ -11,6 +12,8 @@
 #include "cli/runner.h"
 
 namespace sl::cli {
+
+struct Check;
 
 // What is checked, and what is known of the right answers. What is not known (no output, no
 // metadata) is checked for agreement of the layer with itself only.
@@ -26,6 +29,9 @@ struct Case {
   bool test_batching = true;
   bool test_2x_step = true;
   bool probe_receptive_field = false;  // costs an apply for every probed step
+  // Told of every check when it is done, and in the longest of them of the share that is.
+  std::function<void(const Check&)> on_check;
+  std::function<void(double)> on_progress;
 };
 
 struct Check {

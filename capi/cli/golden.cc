@@ -153,7 +153,7 @@ void run_type(const std::string& type, const GoldenOptions& options, double plac
     } else {
       run_case(cases[i], tensors.get(), options, tally);
       const auto done = static_cast<double>(i + 1) / static_cast<double>(cases.size());
-      tally.progress(place + share * done);
+      if (!options.verbose) tally.progress(place + share * done);
     }
   }
 }

@@ -144,7 +144,8 @@ class Prober {
 
 }  // namespace
 
-Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance tolerance) {
+Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance tolerance,
+                            const std::function<void(double)>& progress) {
   const Field field = whole_field(layer);
   if (field.contains(-SL_INFINITE) && field.contains(SL_INFINITE)) return {"", "unbounded"};
   const int64_t time = probe_time(field, input.x.time(), get(sl_layer_block_size, layer));
@@ -154,6 +155,7 @@ Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance
   // Where not all steps fit: an odd stride, for an even one would miss phases of the block.
   const int64_t stride = time <= kMaxProbes ? 1 : (time / kMaxProbes) | 1;
   for (int64_t i = 0; i < time && probe.reason.empty(); i += stride) {
+    if (progress) progress(static_cast<double>(i) / static_cast<double>(time));
     probe.reason = prober.probe(i, rng);
   }
   probe.note = "declared " + field.text() + ", seen " + prober.observed() + " over " +

@@ -2,6 +2,7 @@
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_PROBE_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_PROBE_H_
 
+#include <functional>
 #include <string>
 
 #include "cli/compare.h"
@@ -16,7 +17,9 @@ struct Probe {
 
 // Only for floating-point inputs. Uses a random, fully valid input of the input's channel spec that
 // is long enough to see both ends of the field, up to a limit.
-Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance tolerance);
+// `progress` is told the share of it that is done.
+Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance tolerance,
+                            const std::function<void(double)>& progress = nullptr);
 
 }  // namespace sl::cli
 

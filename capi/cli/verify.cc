@@ -8,6 +8,7 @@
 #include "cli/input.h"
 #include "cli/json_output.h"
 #include "cli/model.h"
+#include "cli/progress.h"
 
 namespace sl::cli {
 namespace {
@@ -96,14 +97,21 @@ void print_report(const Report& report, const Tensor& x, bool recorded, int pass
 int run_verify(const VerifyOptions& options) {
   const Model model = open_model(options.model);
   bool recorded = false;
-  const Case c = make_case(model, options, &recorded);
-  if (!options.json) print_input(c.input.x, recorded);
-  const Report report = check_contract(c);
-  int passed = 0, failed = 0;
-  for (const Check& check : report.checks) {
-    if (!options.json) print_check(check);
-    ++(check.ok() ? passed : failed);
+  Case c = make_case(model, options, &recorded);
+  ProgressBar progress;
+  c.on_progress = [&](double share) { progress.show(share); };
+  if (!options.json) {
+    print_input(c.input.x, recorded);
+    c.on_check = [&](const Check& check) {
+      progress.clear();
+      print_check(check);
+      std::fflush(stdout);
+    };
   }
+  const Report report = check_contract(c);
+  progress.clear();
+  int passed = 0, failed = 0;
+  for (const Check& check : report.checks) ++(check.ok() ? passed : failed);
   if (options.json) {
     print_report(report, c.input.x, recorded, passed, failed);
   } else {
