@@ -290,7 +290,8 @@ SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
 /* A custom layer. `config` is its JSON object (with "type"). Callbacks other than `create` may be
  * called from several threads at once and get the instance that `create` made. They return SL_OK or
- * an error status, and may fill `error`. Input and output views are contiguous and have masks; the
+ * an error status, and may fill `error`: the call in which they run then fails with OUT_OF_MEMORY if
+ * that was theirs, and else with CALLBACK. Input and output views are contiguous and have masks; the
  * output's mask holds the input's where the ratio is one. */
 typedef struct sl_layer_callbacks {
   uint32_t struct_size;
@@ -328,7 +329,8 @@ SL_API sl_status sl_registry_add(sl_registry* registry, const char* type,
                                  const sl_layer_callbacks* callbacks, sl_error* error);
 
 /* Number of layer types and name of the i-th, in order of names; null registry: the built-in ones.
- * Names live as long as the registry. [any-thread] Since 1.0. */
+ * Names live as long as the registry. 0 and null if there is no memory for the built-in registry,
+ * which the first call makes. [any-thread] Since 1.0. */
 SL_API int64_t sl_registry_count(const sl_registry* registry);
 SL_API const char* sl_registry_type(const sl_registry* registry, int64_t index);
 
@@ -348,7 +350,8 @@ typedef struct sl_state sl_state;
 typedef struct sl_layer_options {
   uint32_t struct_size;
   int32_t num_threads; /* for layer-wise runs: 1 to 256; 0: 1. Steps always run on the caller's
-                          thread */
+                          thread. Threads that the system refuses to start are done without, with a
+                          warning in the log. The child of a fork starts its own in its first run */
   const sl_registry* registry;   /* null: the built-in layers */
   const sl_allocator* allocator; /* copied; null: malloc. Used for the layer's workspaces */
   sl_parallel_for parallel_for;  /* null: the library's own threads when num_threads > 1 */

@@ -25,7 +25,12 @@ class Lockstep {
       for (int64_t i = 0; i < parts_; ++i) {
         const int64_t part = own + i < parts_ ? own + i : own + i - parts_;
         if (!take(step, part)) continue;
-        fn(step, part);
+        try {
+          fn(step, part);
+        } catch (...) {
+          finished_.store(kAbandoned);  // nobody is to wait for this part
+          throw;
+        }
         finished_.fetch_add(1, std::memory_order_acq_rel);
         if (late_.load(std::memory_order_relaxed) && leave()) return;
       }
@@ -34,6 +39,9 @@ class Lockstep {
   }
 
  private:
+  // More parts than there are, and far from an overflow.
+  static constexpr int64_t kAbandoned = int64_t{1} << 62;
+
   // How many steps of a part have been taken, on a cache line of its own.
   struct alignas(64) Taken {
     std::atomic<int64_t> steps{0};
@@ -58,7 +66,8 @@ class Lockstep {
 };
 
 // Calls fn(step, part) for each of `parts` of each step, all parts of a step before any of the
-// next; fn must not throw. At most kMostLockstepParts parts, best one a thread.
+// next. Once one throws the others may find anything, and what it threw is thrown here. At most
+// kMostLockstepParts parts, best one a thread.
 template <typename Fn>
 void in_lockstep(const Parallel& parallel, int64_t steps, int64_t parts, Fn&& fn) {
   Lockstep lockstep(parts);

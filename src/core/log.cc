@@ -14,16 +14,7 @@ struct Sink {
   LogLevel level = LogLevel::kWarning;
 };
 
-Sink& sink() {
-  static Sink instance;
-  return instance;
-}
-
-spdlog::logger& default_logger() {
-  static const auto logger = std::make_shared<spdlog::logger>(
-      "sequence_layers", std::make_shared<spdlog::sinks::stderr_color_sink_mt>());
-  return *logger;
-}
+constinit Sink g_sink;
 
 spdlog::level::level_enum to_spdlog(LogLevel level) {
   switch (level) {
@@ -38,19 +29,29 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
   }
 }
 
+// By a logger for this message alone: one that is kept has a lock, which might be held while
+// another thread forks, and then never opens in the child.
+void write_to_stderr(LogLevel level, const std::string& message) {
+  spdlog::logger logger("sequence_layers", std::make_shared<spdlog::sinks::stderr_color_sink_st>());
+  logger.set_level(spdlog::level::trace);
+  logger.log(to_spdlog(level), message);
+}
+
 }  // namespace
 
 void set_log(LogCallback callback, void* user_data, LogLevel level) {
-  sink() = {callback, user_data, level};
-  default_logger().set_level(spdlog::level::trace);
+  g_sink = {callback, user_data, level};
 }
 
-void log_message(LogLevel level, const std::string& message) {
-  if (level < sink().level) return;
-  if (sink().callback) {
-    sink().callback(sink().user_data, static_cast<int32_t>(level), message.c_str());
-  } else {
-    default_logger().log(to_spdlog(level), message);
+void log_message(LogLevel level, const std::string& message) noexcept {
+  if (level < g_sink.level) return;
+  try {
+    if (g_sink.callback) {
+      g_sink.callback(g_sink.user_data, static_cast<int32_t>(level), message.c_str());
+    } else {
+      write_to_stderr(level, message);
+    }
+  } catch (...) {
   }
 }
 

@@ -1,4 +1,5 @@
-// Messages for people who run the library. Never called in steps.
+// Messages for people who run the library. Never called in steps. A message for which there is no
+// memory is lost: it is no reason for a call to fail.
 #pragma once
 
 #include <fmt/core.h>
@@ -16,11 +17,14 @@ using LogCallback = void (*)(void* user_data, int32_t level, const char* message
 
 // A null callback stands for spdlog on stderr.
 void set_log(LogCallback callback, void* user_data, LogLevel level);
-void log_message(LogLevel level, const std::string& message);
+void log_message(LogLevel level, const std::string& message) noexcept;
 
 template <typename... Args>
-void log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) {
-  log_message(level, fmt::format(format, std::forward<Args>(args)...));
+void log(LogLevel level, fmt::format_string<Args...> format, Args&&... args) noexcept {
+  try {
+    log_message(level, fmt::format(format, std::forward<Args>(args)...));
+  } catch (...) {
+  }
 }
 
 }  // namespace sl

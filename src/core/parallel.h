@@ -1,8 +1,8 @@
 // How layer-wise runs spread over threads: the caller's parallel_for, or the library's own.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
-#include <memory>
 #include <type_traits>
 
 namespace sl {
@@ -15,7 +15,10 @@ class ThreadPool;
 class Parallel {
  public:
   // Runs everything on the calling thread.
-  Parallel();
+  constexpr Parallel() = default;
+  // Threads that the system refuses to start are warned of in the log and done without. Neither
+  // they nor a fork, after which the child starts threads of its own, change a result: what is done
+  // in parts is cut up by num_threads().
   Parallel(int num_threads, ParallelForHook hook, void* user_data);
   Parallel(const Parallel&) = delete;
   Parallel& operator=(const Parallel&) = delete;
@@ -23,7 +26,8 @@ class Parallel {
 
   int num_threads() const { return num_threads_; }
 
-  // Calls fn(i) for every i in [0, count), in any order; fn must not throw.
+  // Calls fn(i) for every i in [0, count), in any order. What one of them throws is thrown here
+  // once all have returned.
   template <typename Fn>
   void each(int64_t count, Fn&& fn) const {
     if (num_threads_ == 1 || count <= 1) {
@@ -38,11 +42,13 @@ class Parallel {
 
  private:
   void run(int64_t count, void (*task)(void*, int64_t), void* context) const;
+  // This process's own, null if there is no memory for one.
+  ThreadPool* pool() const;
 
   int num_threads_ = 1;
   ParallelForHook hook_ = nullptr;
   void* user_data_ = nullptr;
-  std::unique_ptr<ThreadPool> pool_;
+  mutable std::atomic<ThreadPool*> pool_ = nullptr;  // owned
 };
 
 }  // namespace sl

@@ -24,10 +24,7 @@ struct SaveHeader {
   uint64_t checksum;
 };
 
-const Parallel& one_thread() {
-  static const Parallel parallel;
-  return parallel;
-}
+const Parallel kOneThread;
 
 // An element of an int32 tensor.
 int64_t index_at(const std::byte* data) {
@@ -196,7 +193,7 @@ void StreamPlan::rehearse(std::byte* data, Workspace& workspace) const {
   for (const int64_t time : {input_.time, block_size_}) {
     for (const bool valid : {false, true}) {
       restart(data, /*keeps_constants=*/valid);
-      rehearse_step(data, workspace, one_thread(), time, valid, zero_constants(time));
+      rehearse_step(data, workspace, kOneThread, time, valid, zero_constants(time));
     }
   }
 }
@@ -353,7 +350,7 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
 
 void Stream::step(const View& x, const View& y, bool with_emits) {
   plan_.check_room(data_, x.dims[1]);
-  plan_.step(data_, workspace_, one_thread(), x, y, constants_, imported_,
+  plan_.step(data_, workspace_, kOneThread, x, y, constants_, imported_,
              with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
 }
 
