@@ -10,10 +10,15 @@ namespace sl::capi {
 namespace {
 
 // Throws what a callback reported.
-void check(sl_status status, const sl_error& error, const std::string& type, const char* callback) {
-  if (status == SL_OK) return;
+[[noreturn]] void fail_in(const std::string& where, sl_status status, const sl_error& error,
+                          const char* callback) {
   const char* message = error.message[0] ? error.message : sl_status_name(status);
-  fail(Code::kCallback, "custom layer {}: {} failed: {}", type, callback, message);
+  fail(status == SL_ERROR_OUT_OF_MEMORY ? Code::kOutOfMemory : Code::kCallback, "{}: {} failed: {}",
+       where, callback, message);
+}
+
+void check(sl_status status, const sl_error& error, const std::string& type, const char* callback) {
+  if (status != SL_OK) fail_in("custom layer " + type, status, error, callback);
 }
 
 sl_sequence to_c(const Sequence& sequence) {
@@ -35,10 +40,8 @@ class CustomLayer final : public Layer {
     void* made = nullptr;
     const sl_status status =
         callbacks_.create(callbacks_.user_data, json.c_str(), &source, &made, &error);
-    if (status != SL_OK) {
-      const char* message = error.message[0] ? error.message : sl_status_name(status);
-      fail(Code::kCallback, "{} ({}): create failed: {}", config.path(), type_name_, message);
-    }
+    if (status != SL_OK)
+      fail_in(fmt::format("{} ({})", config.path(), type_name_), status, error, "create");
     // An owner of its own: the destructor does not run if what follows throws.
     const auto destroy = callbacks_.destroy;
     instance_ = std::shared_ptr<void>(made, [destroy](void* instance) {
@@ -105,8 +108,10 @@ class CustomLayer final : public Layer {
  private:
   void read_properties() {
     sl_layer_properties& p = properties_;
-    if (callbacks_.properties && callbacks_.properties(instance_.get(), &p) != SL_OK)
-      fail(Code::kCallback, "custom layer {}: properties failed", type_name_);
+    if (callbacks_.properties) {
+      const sl_status status = callbacks_.properties(instance_.get(), &p);
+      check(status, SL_ERROR_INIT, type_name_, "properties");
+    }
     for (int64_t* field : {&p.block_size, &p.output_ratio_numerator, &p.output_ratio_denominator})
       *field = or_default<int64_t>(*field, 1);
     if (p.block_size < 1 || p.output_ratio_numerator < 1 || p.output_ratio_denominator < 1 ||
@@ -136,9 +141,8 @@ class CustomLayer final : public Layer {
     if (*started == 0 && callbacks_.state_init) {
       sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
       from_spec(x.spec(), &spec, "input");
-      if (callbacks_.state_init(instance_.get(), x.batch, &spec, state) != SL_OK) {
-        fail(Code::kCallback, "custom layer {}: state_init failed", type_name_);
-      }
+      const sl_status status = callbacks_.state_init(instance_.get(), x.batch, &spec, state);
+      check(status, SL_ERROR_INIT, type_name_, "state_init");
     }
     *started = 1;
     return state;

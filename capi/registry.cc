@@ -1,3 +1,5 @@
+#include <span>
+
 #include "custom_layer.h"
 #include "handles.h"
 
@@ -25,15 +27,25 @@ sl_status sl_registry_add(sl_registry* registry, const char* type,
   });
 }
 
-int64_t sl_registry_count(const sl_registry* registry) {
-  const sl::Registry& types = registry ? registry->registry : sl::built_in_registry();
-  return static_cast<int64_t>(types.types().size());
+namespace {
+
+// Of the built-in registry without one. Empty if there is no memory to make it.
+std::span<const std::string> types_of(const sl_registry* registry) noexcept {
+  try {
+    return (registry ? registry->registry : sl::built_in_registry()).types();
+  } catch (...) {
+    return {};
+  }
 }
 
+}  // namespace
+
+int64_t sl_registry_count(const sl_registry* registry) { return std::ssize(types_of(registry)); }
+
 const char* sl_registry_type(const sl_registry* registry, int64_t index) {
-  if (index < 0 || index >= sl_registry_count(registry)) return nullptr;
-  const sl::Registry& types = registry ? registry->registry : sl::built_in_registry();
-  return types.types()[static_cast<size_t>(index)].c_str();
+  const std::span<const std::string> types = types_of(registry);
+  if (index < 0 || index >= std::ssize(types)) return nullptr;
+  return types[static_cast<size_t>(index)].c_str();
 }
 
 void sl_registry_free(sl_registry* registry) { delete registry; }

@@ -6,6 +6,8 @@
 #define SL_TRAP_AVAILABLE 1
 #endif
 
+#include <atomic>
+
 #if SL_TRAP_AVAILABLE
 #include <dlfcn.h>
 #include <errno.h>
@@ -19,8 +21,11 @@ namespace {
 // Plain data of the executable: reaching them never allocates.
 thread_local bool armed = false;
 thread_local int64_t calls = 0;
+std::atomic<const HeapWatch*> heap_watch = nullptr;
 
 }  // namespace
+
+void watch_heap(const HeapWatch* watch) { heap_watch.store(watch); }
 
 AllocationTrap::AllocationTrap() {
   calls = 0;
@@ -38,6 +43,24 @@ namespace {
 
 void note() {
   if (armed) ++calls;
+}
+
+// Whether an allocation may go on.
+bool allowed() {
+  note();
+  const HeapWatch* watch = heap_watch.load(std::memory_order_acquire);
+  if (!watch || watch->may_allocate()) return true;
+  errno = ENOMEM;
+  return false;
+}
+
+void changed(int64_t blocks) {
+  if (const HeapWatch* watch = heap_watch.load(std::memory_order_acquire)) watch->changed(blocks);
+}
+
+void* counted(void* memory) {
+  if (memory) changed(1);
+  return memory;
 }
 
 using MutexLock = int (*)(pthread_mutex_t*);
@@ -70,41 +93,41 @@ void* __libc_memalign(size_t alignment, size_t size);
 }
 
 SL_INTERPOSE void* malloc(size_t size) noexcept {
-  sl::cli::note();
-  return __libc_malloc(size);
+  return sl::cli::allowed() ? sl::cli::counted(__libc_malloc(size)) : nullptr;
 }
 
 SL_INTERPOSE void* calloc(size_t count, size_t size) noexcept {
-  sl::cli::note();
-  return __libc_calloc(count, size);
+  return sl::cli::allowed() ? sl::cli::counted(__libc_calloc(count, size)) : nullptr;
 }
 
 SL_INTERPOSE void* realloc(void* memory, size_t size) noexcept {
-  sl::cli::note();
-  return __libc_realloc(memory, size);
+  if (!sl::cli::allowed()) return nullptr;
+  void* grown = __libc_realloc(memory, size);
+  if (!memory) return sl::cli::counted(grown);
+  if (!grown && size == 0) sl::cli::changed(-1);  // it was a call of free
+  return grown;
 }
 
 SL_INTERPOSE void free(void* memory) noexcept {
   sl::cli::note();
+  if (memory) sl::cli::changed(-1);
   __libc_free(memory);
 }
 
 SL_INTERPOSE void* memalign(size_t alignment, size_t size) noexcept {
-  sl::cli::note();
-  return __libc_memalign(alignment, size);
+  return sl::cli::allowed() ? sl::cli::counted(__libc_memalign(alignment, size)) : nullptr;
 }
 
 SL_INTERPOSE void* aligned_alloc(size_t alignment, size_t size) noexcept {
-  sl::cli::note();
-  return __libc_memalign(alignment, size);
+  return sl::cli::allowed() ? sl::cli::counted(__libc_memalign(alignment, size)) : nullptr;
 }
 
 SL_INTERPOSE int posix_memalign(void** out, size_t alignment, size_t size) noexcept {
-  sl::cli::note();
+  if (!sl::cli::allowed()) return ENOMEM;
   if (alignment % sizeof(void*) != 0 || (alignment & (alignment - 1)) != 0 || alignment == 0) {
     return EINVAL;
   }
-  void* memory = __libc_memalign(alignment, size);
+  void* memory = sl::cli::counted(__libc_memalign(alignment, size));
   if (memory == nullptr) return ENOMEM;
   *out = memory;
   return 0;

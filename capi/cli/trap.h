@@ -21,6 +21,14 @@ class AllocationTrap {
   static bool available();
 };
 
+// What tests put before the heap, for all threads of the process.
+struct HeapWatch {
+  bool (*may_allocate)();           // asked before each allocation; false makes it fail
+  void (*changed)(int64_t blocks);  // 1 more block is in use, or with -1 one less
+};
+// Null: nothing. The watch must stay where it is.
+void watch_heap(const HeapWatch* watch);
+
 }  // namespace sl::cli
 
 #endif  // SEQUENCE_LAYERS_CAPI_CLI_TRAP_H_

@@ -290,9 +290,9 @@ SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
 /* A custom layer. `config` is its JSON object (with "type"). Callbacks other than `create` may be
  * called from several threads at once and get the instance that `create` made. They return SL_OK or
- * an error status, and may fill `error`: the call in which they run then fails with OUT_OF_MEMORY if
- * that was theirs, and else with CALLBACK. Input and output views are contiguous and have masks; the
- * output's mask holds the input's where the ratio is one. */
+ * an error status, and may fill `error`: the call in which they run then fails with OUT_OF_MEMORY
+ * if that was theirs, and else with CALLBACK. Input and output views are contiguous and have masks;
+ * the output's mask holds the input's where the ratio is one. */
 typedef struct sl_layer_callbacks {
   uint32_t struct_size;
   void* user_data;

@@ -16,7 +16,8 @@ namespace {
 
 [[noreturn]] void fail_errno(const std::string& path, std::string_view what) {
   const int error = errno;
-  fail(Code::kIo, "{}: {}: {}", path, what, std::strerror(error));
+  fail(error == ENOMEM ? Code::kOutOfMemory : Code::kIo, "{}: {}: {}", path, what,
+       std::strerror(error));
 }
 
 std::string_view kind_of(mode_t mode) {

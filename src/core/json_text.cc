@@ -77,7 +77,7 @@ class Reader final : public nlohmann::json_sax<Json> {
  public:
   Reader(std::string_view text, int max_depth) : text_(text), max_depth_(max_depth) {}
 
-  Json take() { return std::move(root_); }
+  JsonDocument take() { return std::move(root_); }
 
   bool null() override { return put(Json()); }
   bool boolean(bool value) override { return put(Json(value)); }
@@ -114,13 +114,12 @@ class Reader final : public nlohmann::json_sax<Json> {
   };
 
   Json* add(Json&& value) {
-    if (open_.empty()) return &(root_ = std::move(value));
+    if (open_.empty()) return &(root_.value() = std::move(value));
     Json& container = *open_.back().value;
     if (container.is_array())
       return &container.get_ref<Json::array_t&>().emplace_back(std::move(value));
     // Past the map's own search for the key, which would take quadratic time.
-    auto& members = container.get_ref<Json::object_t&>();
-    return &members.emplace_back(open_.back().key, std::move(value)).second;
+    return &JsonDocument::add_member(container, open_.back().key, std::move(value));
   }
 
   bool put(Json&& value) {
@@ -181,13 +180,13 @@ class Reader final : public nlohmann::json_sax<Json> {
 
   std::string_view text_;
   int max_depth_;
-  Json root_;
+  JsonDocument root_;
   std::vector<Container> open_;
 };
 
 }  // namespace
 
-Json parse_json(std::string_view text, int max_depth) {
+JsonDocument parse_json(std::string_view text, int max_depth) {
   if (text.starts_with("\xef\xbb\xbf")) {
     throw JsonError("$",
                     "not JSON: it begins with a byte order mark: save it as UTF-8 without one");

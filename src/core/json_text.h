@@ -2,12 +2,11 @@
 #pragma once
 
 #include <exception>
-#include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
 #include <utility>
 
-#include "core/config.h"
+#include "core/json_document.h"
 
 namespace sl {
 
@@ -27,6 +26,6 @@ class JsonError : public std::exception {
 // The value of a text of valid UTF-8 without byte order mark, with nothing but white space after
 // the value, no key twice in an object, and at most `max_depth` arrays and objects within each
 // other. Takes time in proportion to the text. Throws JsonError.
-Json parse_json(std::string_view text, int max_depth);
+JsonDocument parse_json(std::string_view text, int max_depth);
 
 }  // namespace sl

@@ -1,4 +1,7 @@
-// The layer tree as JSON, for people and tools.
+// The layer tree as JSON, for people and tools. It is written as text from the start: a tree of
+// JSON values could not be freed without memory (core/json_document.h).
+#include <fmt/format.h>
+
 #include <nlohmann/json.hpp>
 
 #include "core/status.h"
@@ -8,100 +11,144 @@
 namespace sl {
 namespace {
 
-using OrderedJson = nlohmann::ordered_json;
+std::string json_string(std::string_view text) { return Json(text).dump(); }
+
+// {"key":value,...} of values that are JSON already.
+class Object {
+ public:
+  void add(std::string_view key, std::string_view value) {
+    text_ += fmt::format("{}{}:{}", text_.empty() ? "{" : ",", json_string(key), value);
+  }
+  std::string text() const { return text_.empty() ? "{}" : text_ + "}"; }
+
+ private:
+  std::string text_;
+};
+
+std::string error_object(const Error& error) {
+  Object out;
+  out.add("error", json_string(error.what()));
+  return out.text();
+}
 
 // A value, or the reason why there is none.
 template <typename Fn>
-OrderedJson value_or_error(Fn&& fn) {
+std::string value_or_error(Fn&& fn) {
   try {
-    OrderedJson value = fn();
-    return value;
+    return fn();
   } catch (const Error& error) {
-    return {{"error", error.what()}};
+    if (error.code() == Code::kOutOfMemory) throw;
+    return error_object(error);
   }
 }
 
-OrderedJson bound(int64_t step) {
-  if (step == kInfinite) return "inf";
-  if (step == -kInfinite) return "-inf";
-  return step;
+// [item,...] of items that are JSON already or numbers.
+template <typename Items>
+std::string list(const Items& items) {
+  return fmt::format("[{}]", fmt::join(items, ","));
 }
 
-OrderedJson to_json(const ReceptiveField& field) {
-  if (!field) return nullptr;
-  return OrderedJson::array({bound(field->start), bound(field->end)});
+std::string bound(int64_t step) {
+  if (step == kInfinite) return json_string("inf");
+  if (step == -kInfinite) return json_string("-inf");
+  return std::to_string(step);
 }
 
-OrderedJson to_json(const ChannelSpec& spec) {
-  return {{"dtype", name_of(spec.dtype)},
-          {"channel_shape", std::vector<int64_t>(spec.shape.begin(), spec.shape.end())}};
+std::string to_json(const ReceptiveField& field) {
+  if (!field) return "null";
+  return list(std::array{bound(field->start), bound(field->end)});
+}
+
+std::string to_json(bool value) { return value ? "true" : "false"; }
+
+std::string to_json(const ChannelSpec& spec) {
+  Object out;
+  out.add("dtype", json_string(name_of(spec.dtype)));
+  out.add("channel_shape", list(spec.shape));
+  return out.text();
+}
+
+std::string to_json(const StateTensor& tensor) {
+  Object out;
+  out.add("name", json_string(tensor.name));
+  out.add("dtype", json_string(name_of(tensor.dtype)));
+  out.add("shape", list(tensor.shape));
+  return out.text();
 }
 
 void add_state(const Layer& layer, const ChannelSpec& input, const Constants& constants,
-               OrderedJson* out) {
+               Object* out) {
   Declaration declaration(constants);
   layer.declare(declaration, {input, 1, layer.block_size(), Mode::kStep});
-  OrderedJson tensors = OrderedJson::array();
+  std::vector<std::string> tensors;
   size_t bytes = 0;
   for (const StateTensor& tensor : declaration.states()) {
-    tensors.push_back({{"name", tensor.name},
-                       {"dtype", name_of(tensor.dtype)},
-                       {"shape", std::vector<int64_t>(tensor.shape.begin(), tensor.shape.end())}});
+    tensors.push_back(to_json(tensor));
     bytes += bytes_of(tensor);
   }
-  (*out)["state"] = std::move(tensors);
-  (*out)["state_bytes"] = bytes;
+  out->add("state", list(tensors));
+  out->add("state_bytes", std::to_string(bytes));
 }
 
-OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
+std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
                            const Constants& constants);
 
 // Children get the specs that pass between them where they run one after the other.
-OrderedJson describe_children(const Layer& layer, const std::optional<ChannelSpec>& input,
+std::string describe_children(const Layer& layer, const std::optional<ChannelSpec>& input,
                               const Constants& constants) {
-  OrderedJson children = OrderedJson::array();
+  std::vector<std::string> children;
   for (const Layer* child : layer.children()) {
     std::optional<ChannelSpec> given;
     if (input) given = layer.child_input(*child, *input, constants);
     children.push_back(describe_layer(*child, given, constants));
   }
-  return children;
+  return list(children);
 }
 
-OrderedJson describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
+void add_properties(const Layer& layer, Object* out) {
+  out->add("block_size", value_or_error([&] { return std::to_string(layer.block_size()); }));
+  out->add("output_ratio", value_or_error([&] {
+             const Ratio ratio = layer.output_ratio();
+             return list(std::array{ratio.numerator(), ratio.denominator()});
+           }));
+  out->add("supports_step", value_or_error([&] { return to_json(layer.supports_step()); }));
+  out->add("input_latency", value_or_error([&] { return std::to_string(layer.input_latency()); }));
+  out->add("output_latency",
+           value_or_error([&] { return std::to_string(layer.output_latency()); }));
+  out->add("receptive_field", value_or_error([&] { return to_json(layer.receptive_field()); }));
+  std::vector<std::string> names;
+  for (const ConstantSpec& constant : layer.constants())
+    names.push_back(json_string(constant.name));
+  if (!names.empty()) out->add("constants", list(names));
+}
+
+std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
                            const Constants& constants) {
-  OrderedJson out;
-  out["type"] = layer.type();
-  out["name"] = layer.name();
-  out["parameters"] = layer.parameter_count();
-  out["block_size"] = value_or_error([&] { return layer.block_size(); });
-  out["output_ratio"] = value_or_error([&] {
-    return std::vector<int64_t>{layer.output_ratio().numerator(),
-                                layer.output_ratio().denominator()};
-  });
-  out["supports_step"] = value_or_error([&] { return layer.supports_step(); });
-  out["input_latency"] = value_or_error([&] { return layer.input_latency(); });
-  out["output_latency"] = value_or_error([&] { return layer.output_latency(); });
-  out["receptive_field"] = value_or_error([&] { return to_json(layer.receptive_field()); });
-  for (const ConstantSpec& constant : layer.constants()) out["constants"].push_back(constant.name);
+  Object out;
+  out.add("type", json_string(layer.type()));
+  out.add("name", json_string(layer.name()));
+  out.add("parameters", std::to_string(layer.parameter_count()));
+  add_properties(layer, &out);
   if (input) {
-    out["input"] = to_json(*input);
-    out["output"] = value_or_error([&] { return to_json(layer.output_spec(*input, constants)); });
+    out.add("input", to_json(*input));
+    out.add("output",
+            value_or_error([&] { return to_json(layer.output_spec(*input, constants)); }));
     try {
       if (layer.supports_step()) add_state(layer, *input, constants, &out);
     } catch (const Error& error) {
-      out["state"] = {{"error", error.what()}};
+      if (error.code() == Code::kOutOfMemory) throw;
+      out.add("state", error_object(error));
     }
   }
-  out["children"] = describe_children(layer, input, constants);
-  return out;
+  out.add("children", describe_children(layer, input, constants));
+  return out.text();
 }
 
 }  // namespace
 
 std::string Model::describe(const ChannelSpec& input, const Constants& constants) const {
   output_spec(input, constants);  // an input that does not fit is the caller's error
-  return describe_layer(*root_, input, constants).dump();
+  return describe_layer(*root_, input, constants);
 }
 
 }  // namespace sl

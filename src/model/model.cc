@@ -112,7 +112,7 @@ constexpr int kMaxJsonDepth = 10 * kMaxDepth;
 // More than any config needs whose weights are where they belong.
 constexpr size_t kMaxConfigBytes = size_t{1} << 27;
 
-Json parse_config_text(std::string_view text) {
+JsonDocument parse_config_text(std::string_view text) {
   try {
     return parse_json(text, kMaxJsonDepth);
   } catch (const JsonError& error) {
@@ -142,12 +142,13 @@ constexpr int64_t kMaxChannels = int64_t{1} << 40;
 }
 
 ChannelSpec parse_input_spec(const std::string& text) {
-  Json json;
+  JsonDocument document;
   try {
-    json = parse_json(text, kMaxSpecDepth);
+    document = parse_json(text, kMaxSpecDepth);
   } catch (const JsonError& error) {
     fail_input(fmt::format("{}: {}", error.path(), error.what()));
   }
+  const Json& json = document.value();
   ChannelSpec spec;
   const bool usable = json.is_object() && json.contains("channel_shape") &&
                       json["channel_shape"].is_array() &&
@@ -188,7 +189,8 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
       parallel_(options.num_threads, options.parallel_for, options.parallel_for_user_data) {
   kernels::warm_dispatch();
   if (weights_) weights_->check_unchanged();
-  const Json json = parse_config_text(config);
+  const JsonDocument document = parse_config_text(config);
+  const Json& json = document.value();
   WeightUse use;
   const TreeBuilder builder(options.registry ? *options.registry : built_in_registry());
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use));

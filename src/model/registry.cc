@@ -11,10 +11,12 @@ Registry::Registry() {
 }
 
 void Registry::add(const std::string& type, TypeFactory factory) {
+  std::string name = type;
+  types_.reserve(types_.size() + 1);  // from here on only one thing can fail, and changes nothing
   if (!factories_.emplace(type, std::move(factory)).second) {
     fail(Code::kInvalidArgument, "the layer type \"{}\" is registered already", type);
   }
-  types_.insert(std::ranges::lower_bound(types_, type), type);
+  types_.insert(std::ranges::lower_bound(types_, type), std::move(name));
 }
 
 const TypeFactory* Registry::find(const std::string& type) const {

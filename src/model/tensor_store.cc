@@ -192,10 +192,10 @@ std::string_view header_of(const std::byte* data, size_t size, const std::string
           static_cast<size_t>(header_size)};
 }
 
-Json parse_header(std::string_view text, const std::string& source) {
+JsonDocument parse_header(std::string_view text, const std::string& source) {
   try {
-    Json header = parse_json(text, kMaxHeaderDepth);
-    if (header.is_object()) return header;
+    JsonDocument header = parse_json(text, kMaxHeaderDepth);
+    if (header.value().is_object()) return header;
   } catch (const JsonError& error) {
     fail(Code::kWeights, "{}: not a safetensors file: its header: {}: {}", source, error.path(),
          error.what());
@@ -207,11 +207,11 @@ Json parse_header(std::string_view text, const std::string& source) {
 
 void TensorStore::parse(std::shared_ptr<const Image> image, const std::string& source) {
   const std::string_view text = header_of(image->data, image->size, source);
-  const Json header = parse_header(text, source);
+  const JsonDocument header = parse_header(text, source);
   const size_t data_begin = sizeof(uint64_t) + text.size();
   const size_t data_size = image->size - data_begin;
   std::vector<Entry> entries;
-  for (const auto& [name, value] : header.get_ref<const Json::object_t&>()) {
+  for (const auto& [name, value] : header.value().get_ref<const Json::object_t&>()) {
     if (name == "__metadata__") {
       metadata_ = parse_metadata(value, source);
     } else {
@@ -265,9 +265,10 @@ const std::string& TensorStore::name_at(size_t index) const { return *order_[ind
 void TensorStore::add(const std::string& name, DType dtype, const Shape& shape, const void* data) {
   if (tensors_.contains(name))
     fail(Code::kInvalidArgument, "there is a tensor \"{}\" already", name);
+  order_.reserve(order_.size() + 1);  // so that the tensor is in both, or in neither
+  const auto place = std::ranges::lower_bound(
+      order_, name, {}, [](const std::string* key) -> const std::string& { return *key; });
   const auto at = tensors_.emplace(name, copy({dtype, shape, static_cast<const std::byte*>(data)}));
-  const auto place =
-      std::ranges::lower_bound(order_, name, {}, [](const auto* key) { return *key; });
   order_.insert(place, &at.first->first);
 }
 

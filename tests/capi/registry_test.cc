@@ -223,7 +223,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   script.fails = "properties";
   failure = make(&script, all_callbacks(&script), &layer);
   CHECK(failure.status == SL_ERROR_CALLBACK);
-  CHECK(failure.message == "custom layer Mine: properties failed");
+  CHECK(failure.message == "custom layer Mine: properties failed: internal");
 
   for (const char* callback : {"output_spec", "state_size", "state_init", "step"}) {
     INFO(callback);

@@ -14,7 +14,6 @@
 #include <thread>
 #include <vector>
 
-#include "support/allocation_failures.h"
 #include "support/models.h"
 
 #if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)

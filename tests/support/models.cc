@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <fstream>
 #include <optional>
 #include <sstream>
 
@@ -92,6 +93,33 @@ cli::Weights make_weights(const std::string& config, const WeightHints& hints, s
       return sl_weights_add(weights.get(), missing->name.c_str(), &view, e);
     });
   }
+}
+
+void write_model(const std::string& directory, const std::string& config,
+                 const sl_weights* weights) {
+  std::string header, data;
+  for (int64_t i = 0; i < sl_weights_count(weights); ++i) {
+    const char* name = nullptr;
+    sl_sequence tensor = SL_SEQUENCE_INIT;
+    cli::check([&](sl_error* e) { return sl_weights_get(weights, i, &name, &tensor, e); });
+    std::string shape;
+    size_t bytes = sizeof(float);
+    for (int32_t d = 0; d < tensor.rank; ++d) {
+      shape += (d > 0 ? "," : "") + std::to_string(tensor.dims[d]);
+      bytes *= static_cast<size_t>(tensor.dims[d]);
+    }
+    header += std::string(header.empty() ? "{" : ",") + "\"" + name +
+              R"(":{"dtype":"F32","shape":[)" + shape + R"(],"data_offsets":[)" +
+              std::to_string(data.size()) + "," + std::to_string(data.size() + bytes) + "]}";
+    data.append(static_cast<const char*>(tensor.data), bytes);
+  }
+  header += "}";
+  header.resize((header.size() + 7) / 8 * 8, ' ');
+  const uint64_t size = header.size();
+  std::ofstream(directory + "/config.json") << config;
+  std::ofstream file(directory + "/model.safetensors", std::ios::binary);
+  file.write(reinterpret_cast<const char*>(&size), sizeof(size));
+  file << header << data;
 }
 
 cli::Layer make_model(const std::string& config, int64_t channels,

@@ -33,6 +33,10 @@ using WeightHints = std::map<std::string, WeightHint>;
 cli::Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
                           const sl_registry* registry = nullptr);
 
+// Writes a model of float32 weights as a directory that is there.
+void write_model(const std::string& directory, const std::string& config,
+                 const sl_weights* weights);
+
 // A model whose layers all take `channels` where they ask for any size.
 cli::Layer make_model(const std::string& config, int64_t channels = 1,
                       const sl_layer_options* options = nullptr);
