@@ -182,6 +182,18 @@ TEST_CASE("fault 27: input comes from a pipe", "[f27]") {
   }
 }
 
+TEST_CASE("fault 27: progress is for terminals", "[f27]") {
+  const std::string model = make_model(kIdentity, "");
+  const std::string verify = " verify " + model + " --input 300 --time 512 --batch 20";
+  CHECK_THAT(run_shell(SL_TOOL + verify).output, !Contains("\r"));
+  // On a terminal it may be done before anything is shown; what is shown is taken away.
+  const ToolRun watched =
+      run_program("/usr/bin/script", {"-qec", SL_TOOL + verify + " > /dev/null", "/dev/null"});
+  if (watched.status == 127) return;
+  CHECK(watched.status == 0);
+  CHECK((watched.output.empty() || watched.output.ends_with("\r\033[K")));
+}
+
 TEST_CASE("fault 27: every command has JSON", "[f27]") {
   const std::string model = make_model(kIdentity, "");
   const json types = json_of("list --json").at("types");
