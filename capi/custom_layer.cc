@@ -83,6 +83,7 @@ class CustomLayer final : public Layer {
     sl_error error = SL_ERROR_INIT;
     check(callbacks_.state_size(instance_.get(), input.batch, &in, &bytes, &error), error,
           type_name_, "state_size");
+    if (bytes > INT64_MAX) fail_overflow();
     declaration.state("started", DType::kBool, {1});
     declaration.state("custom", DType::kInt8, {static_cast<int64_t>(bytes)});
   }
@@ -116,7 +117,7 @@ class CustomLayer final : public Layer {
       *field = or_default<int64_t>(*field, 1);
     if (p.block_size < 1 || p.output_ratio_numerator < 1 || p.output_ratio_denominator < 1 ||
         p.input_latency < 0 ||
-        p.block_size * p.output_ratio_numerator % p.output_ratio_denominator != 0) {
+        checked_product(p.block_size, p.output_ratio_numerator) % p.output_ratio_denominator != 0) {
       fail(Code::kCallback,
            "custom layer {}: properties are impossible: block size {}, output ratio {}/{}, input "
            "latency {}",

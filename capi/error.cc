@@ -1,8 +1,8 @@
 #include <algorithm>
 #include <cstddef>
-#include <cstring>
 
 #include "core/log.h"
+#include "core/text.h"
 #include "handles.h"
 
 namespace sl::capi {
@@ -15,11 +15,8 @@ sl_status report(sl_error* error, Code code, const char* message) noexcept {
   if (size < kFixed) return status;
   error->code = status;
   if (size == kFixed) return status;
-  const size_t length = std::min(std::strlen(message), size - kFixed - 1);
   // Through a byte pointer: the buffer may be larger than this version's struct.
-  char* buffer = reinterpret_cast<char*>(error) + kFixed;
-  std::memcpy(buffer, message, length);
-  buffer[length] = '\0';
+  copy_text(message, reinterpret_cast<char*>(error) + kFixed, size - kFixed);
   return status;
 }
 

@@ -6,6 +6,7 @@
 #include <memory>
 #include <new>
 #include <optional>
+#include <stdexcept>
 #include <string>
 #include <vector>
 
@@ -57,6 +58,8 @@ sl_status guard(sl_error* error, Fn&& fn) noexcept {
   } catch (const Error& e) {
     return report(error, e.code(), e.what());
   } catch (const std::bad_alloc&) {
+    return report(error, Code::kOutOfMemory, "out of memory");
+  } catch (const std::length_error&) {
     return report(error, Code::kOutOfMemory, "out of memory");
   } catch (const std::exception& e) {
     return report(error, Code::kInternal, e.what());
@@ -140,7 +143,7 @@ void set_constants(Stream& stream, const sl_run_options& options, int64_t time);
 void check_batch(int64_t batch);
 void check_max_length(int64_t max_length);
 
-// `fallback` stands for none.
+// `fallback` stands for none, and its limit holds for the given one too.
 Allocator to_allocator(const sl_allocator* allocator, const Allocator& fallback);
 
 // The view of a weight tensor.

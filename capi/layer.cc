@@ -1,5 +1,4 @@
-#include <cstring>
-
+#include "core/text.h"
 #include "handles.h"
 #include "model/advance.h"
 
@@ -26,7 +25,13 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
   }
   sl::ModelOptions out;
   out.registry = options.registry ? &options.registry->registry : nullptr;
-  out.allocator = sl::capi::to_allocator(options.allocator, {});
+  if (options.max_bytes < 0) {
+    sl::fail(Code::kInvalidArgument, "options.max_bytes is {}: expected 0 or more",
+             options.max_bytes);
+  }
+  sl::Allocator standard;
+  if (options.max_bytes > 0) standard.max_bytes = static_cast<size_t>(options.max_bytes);
+  out.allocator = sl::capi::to_allocator(options.allocator, standard);
   out.num_threads = options.num_threads;
   out.parallel_for = options.parallel_for;
   out.parallel_for_user_data = options.parallel_for_user_data;
@@ -63,10 +68,7 @@ ConstantSpecs constants_of(const sl_run_options* options) {
 
 // At most `capacity` bytes of text with a final zero, if there is a buffer at all.
 void write_text(const std::string& text, char* buffer, size_t capacity) {
-  if (!buffer || capacity == 0) return;
-  const size_t length = std::min(text.size(), capacity - 1);
-  std::memcpy(buffer, text.data(), length);
-  buffer[length] = '\0';
+  if (buffer) sl::copy_text(text, buffer, capacity);
 }
 
 sl_constant_info to_info(const sl::ConstantUse& use) {

@@ -15,14 +15,44 @@ DType to_dtype(sl_dtype dtype, const char* name) {
 
 namespace {
 
+// Of the elements of a view, and of the items of a batch, which layers go through one by one even
+// if they are empty.
+constexpr int64_t kMostElements = int64_t{1} << 48;
+constexpr int64_t kMostItems = int64_t{1} << 24;
+
 // Keeps the number of elements, and with it every size in bytes, within 64 bits.
 void check_dim(int64_t dim, int32_t axis, const char* name, int64_t* elements) {
-  const bool fits = dim >= 0 &&
-                    !__builtin_mul_overflow(*elements, std::max<int64_t>(dim, 1), elements) &&
-                    *elements <= (int64_t{1} << 48);
+  // Neither factor is more than 2^48 where the product is made.
+  const bool fits = dim >= 0 && dim <= kMostElements &&
+                    fits_product(*elements, std::max<int64_t>(dim, 1), elements) &&
+                    *elements <= kMostElements;
   if (fits) return;
   fail(Code::kInvalidArgument, "{}.dims[{}] is {}: expected 0 or more, and 2^48 elements at most",
        name, axis, dim);
+}
+
+void check_items(const View& view, const char* name) {
+  const int64_t batch = view.dims[0], steps = view.dims[1];
+  const bool empty = std::ranges::find(view.dims, 0) != view.dims.end();
+  if (batch <= kMostItems && (!empty || std::max<int64_t>(batch, 1) * steps <= kMostItems)) return;
+  fail(Code::kInvalidArgument,
+       "{} has a batch of {} and {} steps: expected a batch of at most 2^24, and no more steps if "
+       "they are empty",
+       name, batch, steps);
+}
+
+// Fails if 64 bits cannot count the bytes between the elements of a view.
+void check_strides(const Shape& dims, const int64_t* strides, const char* name, const char* field) {
+  int64_t low = 0, high = 0;
+  for (int i = 0; i < dims.rank(); ++i) {
+    int64_t extent = 0;
+    int64_t& end = strides[i] < 0 ? low : high;
+    if (dims[i] > 1 &&
+        !(fits_product(dims[i] - 1, strides[i], &extent) && fits_sum(end, extent, &end))) {
+      fail(Code::kInvalidArgument, "{}.{}[{}] is {}: too large for {}", name, field, i, strides[i],
+           to_string(dims));
+    }
+  }
 }
 
 }  // namespace
@@ -77,7 +107,11 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   }
   view.dims = Shape(std::span(given->dims, static_cast<size_t>(given->rank)));
   view.packed = !strided;
-  if (strided) std::copy(given->strides, given->strides + given->rank, view.strides.begin());
+  if (!view.is_array) check_items(view, name);
+  if (strided) {
+    check_strides(view.dims, given->strides, name, "strides");
+    std::copy(given->strides, given->strides + given->rank, view.strides.begin());
+  }
   view.data = static_cast<std::byte*>(given->data);
   view.mask = view.is_array ? nullptr : given->mask;
   if (needs_data && !view.data && view.dims.size() > 0)
@@ -85,6 +119,8 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
   const bool mask_strided = given->mask_strides[0] != 0 || given->mask_strides[1] != 0;
   view.mask_strides[0] = mask_strided ? given->mask_strides[0] : (view.is_array ? 0 : view.dims[1]);
   view.mask_strides[1] = mask_strided ? given->mask_strides[1] : 1;
+  if (mask_strided && view.mask)
+    check_strides(view.dims.slice(0, 2), view.mask_strides, name, "mask_strides");
   return view;
 }
 
@@ -146,7 +182,7 @@ Allocator to_allocator(const sl_allocator* given, const Allocator& fallback) {
   if (!allocator.allocate || !allocator.deallocate) {
     fail(Code::kInvalidArgument, "allocator: allocate and deallocate are both needed");
   }
-  return {allocator.user_data, allocator.allocate, allocator.deallocate};
+  return {allocator.user_data, allocator.allocate, allocator.deallocate, fallback.max_bytes};
 }
 
 ConstantViews to_constants(const sl_constant* constants, int64_t count, bool needs_data) {

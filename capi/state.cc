@@ -63,7 +63,7 @@ sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
     auto state = std::make_unique<sl_state>();
     state->layer = layer;
     // Never empty: an empty block marks the caller's memory.
-    state->block = sl::Block(plan.bytes() + sl::kAlignment, parsed.allocator);
+    state->block = sl::Block(std::max(plan.bytes(), sl::kAlignment), parsed.allocator);
     state->stream.emplace(std::move(plan), state->block.data());
     *out = state.release();
   });
@@ -73,7 +73,7 @@ sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, 
                         size_t* alignment, sl_error* error) {
   return guard(error, [&] {
     not_null(size, "size");
-    *size = kHandleBytes + StateOptions(layer, options).plan(layer).bytes();
+    *size = sl::checked_add(kHandleBytes, StateOptions(layer, options).plan(layer).bytes());
     if (alignment) *alignment = sl::kAlignment;
   });
 }

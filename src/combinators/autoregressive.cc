@@ -78,13 +78,12 @@ class Autoregressive final : public Layer {
     for (const Layer* layer : feedback_.layers()) all.push_back(layer);
     return all;
   }
-  ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
-                          const Constants& constants) const override {
+  std::vector<ChannelSpec> child_inputs(const ChannelSpec& input,
+                                        const Constants& constants) const override {
     const Specs specs = this->specs(input, constants);
-    const std::vector<const Layer*> body = body_.layers();
-    const bool in_body = std::ranges::find(body, &child) != body.end();
-    return in_body ? body_.input_of(child, specs.joined, constants)
-                   : feedback_.input_of(child, specs.output, constants);
+    std::vector<ChannelSpec> all = body_.inputs(specs.joined, constants);
+    for (const ChannelSpec& spec : feedback_.inputs(specs.output, constants)) all.push_back(spec);
+    return all;
   }
   int64_t block_size() const override { return body_.block_size(); }
   Ratio output_ratio() const override { return body_.output_ratio(); }
@@ -263,7 +262,7 @@ class Autoregressive final : public Layer {
           name(), to_string(specs.feedback), to_string(input));
     }
     specs.joined = input;
-    specs.joined.shape[0] += y[0];
+    specs.joined.shape[0] = checked_sum(x[0], y[0]);
     if (specs.joined == body_.implied_input()) return specs;
     const ChannelSpec made = body_.output_spec(specs.joined, constants);
     if (made != specs.output) {
@@ -298,16 +297,16 @@ class Autoregressive final : public Layer {
   }
 
   static size_t bytes_of_item(const EmitSpec& emit) {
-    const auto frames =
-        static_cast<size_t>(emit.sequence.time * emit.sequence.channels.shape.size());
-    return frames * size_of(emit.sequence.channels.dtype);
+    const ChannelSpec& frame = emit.sequence.channels;
+    return checked_bytes(checked_product(emit.sequence.time, frame.shape.size()),
+                         size_of(frame.dtype));
   }
 
   static Emit next_emit(Run& run, int64_t batch, size_t bytes, int64_t steps) {
     Emit emit{run.next_emit(), {}, bytes, static_cast<size_t>(steps)};
     // In scratch whether or not it is wanted, so that all steps need as much.
-    auto* values = run.scratch<std::byte>(batch * static_cast<int64_t>(bytes));
-    auto* mask = run.scratch<uint8_t>(batch * steps);
+    auto* values = run.scratch<std::byte>(batch, static_cast<int64_t>(bytes));
+    auto* mask = run.scratch<uint8_t>(batch, steps);
     if (!emit.all.values) return emit;
     emit.block.values = values;
     emit.block.mask = mask;
@@ -317,7 +316,7 @@ class Autoregressive final : public Layer {
   // Steps through x, layer-wise too: a block needs what was made of the one before.
   Sequence unroll(Run& run, const Sequence& x, const Specs& specs, const Memory& memory) const {
     const int64_t block = block_size(), made = made_of_block(), blocks = ceil_div(x.time, block);
-    const Sequence y = run.output(specs.output, x.batch, blocks * made);
+    const Sequence y = run.output(specs.output, x.batch, checked_product(blocks, made));
     const Sequence joined = run.scratch_sequence(specs.joined, x.batch, block);
     const auto emit_count = static_cast<int64_t>(memory.emits.size());
     const std::span<Sequence> emits(run.scratch<Sequence>(emit_count), memory.emits.size());

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <unordered_map>
+#include <unordered_set>
 
 namespace sl {
 
@@ -21,10 +23,12 @@ std::vector<bool> read_share_scope(Config& config, size_t count) {
 
 std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
   std::vector<std::string> keys;
+  std::unordered_set<std::string> taken;
+  std::unordered_map<std::string, int> numbers;  // the last one of each name
   for (const Layer* layer : layers) {
     std::string key = layer->name();
-    for (int i = 1; std::ranges::find(keys, key) != keys.end(); ++i)
-      key = layer->name() + "_" + std::to_string(i);
+    while (!taken.insert(key).second)
+      key = layer->name() + "_" + std::to_string(++numbers[layer->name()]);
     keys.push_back(std::move(key));
   }
   return keys;
@@ -104,14 +108,14 @@ ChannelSpec Chain::output_spec(const ChannelSpec& input, const Constants& consta
   return spec;
 }
 
-ChannelSpec Chain::input_of(const Layer& child, const ChannelSpec& input,
-                            const Constants& constants) const {
+std::vector<ChannelSpec> Chain::inputs(const ChannelSpec& input, const Constants& constants) const {
+  std::vector<ChannelSpec> specs;
   ChannelSpec spec = input;
   for (const auto& layer : layers_) {
-    if (layer.get() == &child) break;
-    spec = layer->output_spec(spec, constants);
+    specs.push_back(spec);
+    if (layer != layers_.back()) spec = layer->output_spec(spec, constants);
   }
-  return spec;
+  return specs;
 }
 
 int64_t Chain::output_length(int64_t time, const ChannelSpec& input,

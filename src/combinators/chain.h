@@ -28,9 +28,8 @@ class Chain {
   int64_t accumulated_output_latency(int64_t output_latency) const;
   ReceptiveFields receptive_field_per_step() const;
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const;
-  // What the given child gets when the chain gets `input`.
-  ChannelSpec input_of(const Layer& child, const ChannelSpec& input,
-                       const Constants& constants) const;
+  // What each layer gets when the chain gets `input`.
+  std::vector<ChannelSpec> inputs(const ChannelSpec& input, const Constants& constants) const;
   int64_t output_length(int64_t time, const ChannelSpec& input, const Constants& constants) const;
   std::optional<ChannelSpec> implied_input() const;
   bool returns_view() const;

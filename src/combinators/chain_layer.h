@@ -11,9 +11,9 @@ namespace sl {
 class ChainLayer : public Layer {
  public:
   std::vector<const Layer*> children() const override { return chain_.layers(); }
-  ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
-                          const Constants& constants) const override {
-    return chain_.input_of(child, input, constants);
+  std::vector<ChannelSpec> child_inputs(const ChannelSpec& input,
+                                        const Constants& constants) const override {
+    return chain_.inputs(input, constants);
   }
   int64_t block_size() const override { return chain_.block_size(); }
   Ratio output_ratio() const override { return chain_.output_ratio(); }

@@ -45,7 +45,7 @@ class ParallelChannels final : public Wrapper {
   std::optional<ChannelSpec> implied_input() const override {
     auto spec = child().implied_input();
     if (!spec || spec->shape.empty()) return std::nullopt;
-    spec->shape.back() *= num_groups_;
+    spec->shape.back() = checked_product(spec->shape.back(), num_groups_);
     return spec;
   }
   bool returns_view() const override { return false; }

@@ -1,7 +1,6 @@
 // Layers and a shortcut around them, whose outputs are put together; classes of it say how.
 #pragma once
 
-#include <algorithm>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,11 +16,11 @@ class ShortcutLayer : public Layer {
     for (const Layer* layer : shortcut_.layers()) all.push_back(layer);
     return all;
   }
-  ChannelSpec child_input(const Layer& child, const ChannelSpec& input,
-                          const Constants& constants) const override {
-    const std::vector<const Layer*> body = body_.layers();
-    const bool in_body = std::ranges::find(body, &child) != body.end();
-    return (in_body ? body_ : shortcut_).input_of(child, input, constants);
+  std::vector<ChannelSpec> child_inputs(const ChannelSpec& input,
+                                        const Constants& constants) const override {
+    std::vector<ChannelSpec> all = body_.inputs(input, constants);
+    for (const ChannelSpec& spec : shortcut_.inputs(input, constants)) all.push_back(spec);
+    return all;
   }
   int64_t block_size() const override {
     return checked_lcm(body_.block_size(), shortcut_.block_size());

@@ -57,7 +57,7 @@ class Skip final : public ShortcutLayer {
            name(), to_string(made), to_string(input));
     }
     ChannelSpec out = made;
-    out.shape[0] += input.shape[0];
+    out.shape[0] = checked_sum(out.shape[0], input.shape[0]);
     return out;
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {

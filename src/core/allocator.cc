@@ -7,7 +7,7 @@
 #include <cstdlib>
 #include <utility>
 
-#include "core/status.h"
+#include "core/available_memory.h"
 
 namespace sl {
 namespace {
@@ -29,9 +29,23 @@ void* allocate(size_t size) {
 
 }  // namespace
 
+void require_memory(size_t bytes, size_t most) {
+  // What is smaller does not make the difference, and asking the system takes a while.
+  constexpr size_t kLarge = size_t{1} << 28;
+  if (bytes > most) fail_too_large(bytes, most);
+  if (bytes < kLarge) return;
+  const size_t available = available_memory();
+  if (bytes > available) {
+    throw SizeError(Code::kOutOfMemory,
+                    fmt::format("{} bytes are needed: the system has {} bytes of memory left",
+                                bytes, available));
+  }
+}
+
 Block::Block(size_t size, const Allocator& allocator)
     : allocator_(allocator), size_(align_up(size)) {
   if (size_ == 0) return;
+  require_memory(size_, allocator_.max_bytes);
   void* memory = allocator_.allocate ? allocator_.allocate(allocator_.user_data, size_, kAlignment)
                                      : sl::allocate(size_);
   if (!memory) fail(Code::kOutOfMemory, "no memory for {} bytes", size_);

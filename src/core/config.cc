@@ -10,23 +10,32 @@
 #include <numeric>
 
 #include "core/status.h"
+#include "core/text.h"
 
 namespace sl {
 namespace {
 
-size_t edit_distance(std::string_view a, std::string_view b) {
+// Less than `limit`, or `limit`. Takes time by the longer name times the limit.
+size_t edit_distance(std::string_view a, std::string_view b, size_t limit) {
+  if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) >= limit) return limit;
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
   for (size_t i = 1; i <= a.size(); ++i) {
-    size_t diagonal = row[0];
-    row[0] = i;
-    for (size_t j = 1; j <= b.size(); ++j) {
+    // Only what is near the diagonal can be less.
+    const size_t first = i > limit ? i - limit : 1, last = std::min(b.size(), i + limit);
+    size_t diagonal = row[first - 1];
+    row[first - 1] = first == 1 ? i : limit;
+    size_t least = row[first - 1];
+    for (size_t j = first; j <= last; ++j) {
       const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
       diagonal = row[j];
       row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+      least = std::min(least, row[j]);
     }
+    if (last < b.size()) row[last + 1] = limit;
+    if (least >= limit) return limit;
   }
-  return row.back();
+  return std::min(row.back(), limit);
 }
 
 std::string lower(std::string_view text) {
@@ -36,15 +45,18 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// Shape of nested lists, by their first items.
+// Shape of nested lists, by their first items, as far as a shape goes.
 Shape nested_shape(const Json& value) {
   Shape shape;
-  for (const Json* v = &value; v->is_array(); v = &v->front()) {
+  for (const Json* v = &value; v->is_array() && shape.rank() < Shape::kMaxRank; v = &v->front()) {
     shape.push_back(static_cast<int64_t>(v->size()));
     if (v->empty()) break;
   }
   return shape;
 }
+
+// In one list: as many as a model may have layers.
+constexpr size_t kMostConfigs = 1 << 16;
 
 std::string at_least(std::string_view form, int64_t least) {
   return fmt::format("{}, at least {}", form, least);
@@ -82,12 +94,23 @@ std::optional<double> to_number(const Json& value) {
   return std::nullopt;
 }
 
+std::string excerpt(const Json& value) {
+  constexpr size_t kMost = 60;
+  const std::string text = value.dump();
+  const std::string_view kept = cut_text(text, kMost);
+  return std::string(kept) + (kept.size() < text.size() ? "..." : "");
+}
+
 std::string nearest_name(std::string_view name, const std::vector<std::string>& names) {
+  // Names of people are short; what is longer is not worth the time.
+  constexpr size_t kLongest = 256, kMostChanges = 10;
+  if (name.size() > kLongest) return "";
   const std::string wanted = lower(name);
   std::string best;
-  size_t least = std::max<size_t>(2, name.size() / 3) + 1;
+  size_t least = std::clamp<size_t>(name.size() / 3, 2, kMostChanges) + 1;
   for (const std::string& candidate : names) {
-    const size_t distance = edit_distance(wanted, lower(candidate));
+    if (candidate.size() > kLongest) continue;
+    const size_t distance = edit_distance(wanted, lower(candidate), least);
     if (distance < least) {
       least = distance;
       best = candidate;
@@ -98,14 +121,12 @@ std::string nearest_name(std::string_view name, const std::vector<std::string>& 
 
 Config::Config(const Json& value, std::string path) : value_(&value), path_(std::move(path)) {
   if (!value.is_object()) {
-    fail(Code::kConfig, "{}: expected an object with a \"type\", got {}", path_,
-         value.dump().substr(0, 60));
+    fail(Code::kConfig, "{}: expected an object with a \"type\", got {}", path_, excerpt(value));
   }
   const auto type = value.find("type");
   if (type == value.end()) fail(Code::kConfig, "{}: the object has no \"type\"", path_);
   if (!type->is_string()) {
-    fail(Code::kConfig, "{}.type: expected a layer type (string), got {}", path_,
-         type->dump().substr(0, 60));
+    fail(Code::kConfig, "{}.type: expected a layer type (string), got {}", path_, excerpt(*type));
   }
   type_ = type->get<std::string>();
 }
@@ -148,7 +169,7 @@ int64_t Config::to_integer(const Json& value, std::string_view field, int64_t le
       value.is_number_integer() ||
       (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>() &&
        std::abs(value.get<double>()) < 1e15);
-  if (!whole) error(field, fmt::format("expected an integer, got {}", value.dump().substr(0, 60)));
+  if (!whole) error(field, fmt::format("expected an integer, got {}", excerpt(value)));
   // What does not fit into 64 signed bits must not wrap around to something small.
   constexpr uint64_t kLargest = std::numeric_limits<int64_t>::max();
   if (value.is_number_unsigned() && value.get<uint64_t>() > kLargest) {
@@ -177,7 +198,7 @@ double Config::number(const char* field) {
   note(field, "number", "");
   const Json& value = require(field, "number");
   const auto number = to_number(value);
-  if (!number) error(field, fmt::format("expected a number, got {}", value.dump().substr(0, 60)));
+  if (!number) error(field, fmt::format("expected a number, got {}", excerpt(value)));
   return *number;
 }
 
@@ -190,7 +211,7 @@ bool Config::boolean(const char* field) {
   note(field, "true or false", "");
   const Json& value = require(field, "true or false");
   if (!value.is_boolean())
-    error(field, fmt::format("expected true or false, got {}", value.dump().substr(0, 60)));
+    error(field, fmt::format("expected true or false, got {}", excerpt(value)));
   return value.get<bool>();
 }
 
@@ -202,8 +223,7 @@ bool Config::boolean(const char* field, bool otherwise) {
 std::string Config::string(const char* field) {
   note(field, "string", "");
   const Json& value = require(field, "string");
-  if (!value.is_string())
-    error(field, fmt::format("expected a string, got {}", value.dump().substr(0, 60)));
+  if (!value.is_string()) error(field, fmt::format("expected a string, got {}", excerpt(value)));
   return value.get<std::string>();
 }
 
@@ -219,7 +239,7 @@ DType Config::to_dtype(const Json& value, std::string_view field) const {
   error(field, fmt::format("expected one of \"float32\", \"int32\", \"bool\", \"complex64\", "
                            "\"bfloat16\", \"float16\", "
                            "\"int8\", got {}",
-                           value.dump().substr(0, 60)));
+                           excerpt(value)));
 }
 
 DType Config::dtype(const char* field) {
@@ -248,12 +268,12 @@ size_t Config::choice(const char* field, const std::vector<std::string>& names, 
     const auto it = std::ranges::find(names, value->get_ref<const std::string&>());
     if (it != names.end()) return static_cast<size_t>(it - names.begin());
     const std::string near = nearest_name(value->get_ref<const std::string&>(), names);
-    error(field,
-          fmt::format("expected one of \"{}\", got {}{}", fmt::join(names, "\", \""), value->dump(),
-                      near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    error(field, fmt::format("expected one of \"{}\", got {}{}", fmt::join(names, "\", \""),
+                             excerpt(*value),
+                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
-  error(field, fmt::format("expected one of \"{}\", got {}", fmt::join(names, "\", \""),
-                           value->dump().substr(0, 60)));
+  error(field,
+        fmt::format("expected one of \"{}\", got {}", fmt::join(names, "\", \""), excerpt(*value)));
 }
 
 std::vector<int64_t> Config::integers(const char* field) {
@@ -303,7 +323,7 @@ Array Config::array(const char* field) {
   out.shape = nested_shape(*value);
   if (!collect(*value, out.shape, 0, &out.values)) {
     error(field, fmt::format("expected a number or nested lists of equal lengths, got {}",
-                             value->dump().substr(0, 60)));
+                             excerpt(*value)));
   }
   if (!out.is_complex) return out;
   if (out.shape.empty() || out.shape.back() != 2) error(field, "expected (real, imaginary) pairs");
@@ -331,9 +351,10 @@ std::vector<Config> Config::list(const char* field) {
   note(field, "list of configs", "");
   const Json& value = require(field, "list of layer configs");
   if (!value.is_array()) {
-    error(field,
-          fmt::format("expected a list of layer configs, got {}", value.dump().substr(0, 60)));
+    error(field, fmt::format("expected a list of layer configs, got {}", excerpt(value)));
   }
+  if (value.size() > kMostConfigs)
+    error(field, fmt::format("expected at most {} layers, got {}", kMostConfigs, value.size()));
   std::vector<Config> out;
   for (size_t i = 0; i < value.size(); ++i)
     out.emplace_back(value[i], fmt::format("{}.{}[{}]", path_, field, i));

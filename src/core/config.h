@@ -17,6 +17,9 @@ namespace sl {
 
 using Json = nlohmann::ordered_json;
 
+// The value's text for an error message, cut to fit.
+std::string excerpt(const Json& value);
+
 // The one of `names` that is closest in spelling to `name`, empty if none is close.
 std::string nearest_name(std::string_view name, const std::vector<std::string>& names);
 

@@ -5,32 +5,16 @@
 #include <cstdint>
 #include <numeric>
 
-#include "core/status.h"
+#include "core/size.h"
 
 namespace sl {
-
-// A time that 64 bits cannot count. Models that have one are refused when they are made.
-class TimeOverflow : public Error {
- public:
-  TimeOverflow()
-      : Error(Code::kUnsupported, "block sizes, output ratios and latencies must fit 64 bits") {}
-};
 
 // Division that rounds towards minus infinity, for a positive divisor.
 constexpr int64_t floor_div(int64_t a, int64_t b) { return a / b - (a % b < 0 ? 1 : 0); }
 constexpr int64_t ceil_div(int64_t a, int64_t b) { return -floor_div(-a, b); }
 constexpr int64_t floor_mod(int64_t a, int64_t b) { return a - floor_div(a, b) * b; }
-constexpr int64_t round_up(int64_t a, int64_t multiple) { return ceil_div(a, multiple) * multiple; }
-
-constexpr int64_t checked_product(int64_t a, int64_t b) {
-  int64_t out = 0;
-  if (__builtin_mul_overflow(a, b, &out)) throw TimeOverflow();
-  return out;
-}
-constexpr int64_t checked_sum(int64_t a, int64_t b) {
-  int64_t out = 0;
-  if (__builtin_add_overflow(a, b, &out)) throw TimeOverflow();
-  return out;
+constexpr int64_t round_up(int64_t a, int64_t multiple) {
+  return checked_product(ceil_div(a, multiple), multiple);
 }
 constexpr int64_t checked_lcm(int64_t a, int64_t b) {
   return checked_product(a / std::gcd(a, b), b);

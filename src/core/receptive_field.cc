@@ -45,6 +45,23 @@ ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previ
   return seen;
 }
 
+// Each step of a cycle may see up to two cycles of the layer before.
+void check_work(const ReceptiveFields& fields, const ReceptiveFields& previous) {
+  constexpr int64_t kMost = int64_t{1} << 26;
+  int64_t work = 0;
+  for (const ReceptiveField& field : fields) {
+    if (!field || field->start == -kInfinite || field->end == kInfinite) continue;
+    const auto cycles = static_cast<int64_t>(2 * previous.size());
+    work += std::min(cycles, checked_sum(checked_sum(field->end, 1), -field->start));
+  }
+  if (work > kMost) {
+    fail(Code::kUnsupported,
+         "the receptive field per step takes too long to tell: cycles of {} "
+         "and {} steps",
+         fields.size(), previous.size());
+  }
+}
+
 }  // namespace
 
 size_t common_cycle(size_t a, size_t b) {
@@ -78,6 +95,7 @@ ReceptiveField receptive_field_at(const ReceptiveFields& fields, Ratio ratio, in
 ReceptiveFields precede(const ReceptiveFields& fields, Ratio ratio, const ReceptiveFields& previous,
                         Ratio previous_ratio) {
   const Ratio composed = ratio * previous_ratio;
+  check_work(fields, previous);
   ReceptiveFields out;
   for (size_t i = 0; i < fields.size(); ++i) {
     const auto step = static_cast<int64_t>(i);

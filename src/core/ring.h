@@ -29,13 +29,13 @@ class Ring {
   template <typename Declaration>
   static void declare(Declaration& declaration, const RingSpec& spec, int64_t batch,
                       int64_t max_steps, int64_t max_length = 0) {
-    const int64_t capacity = spec.history + (spec.keeps_all ? max_length : max_steps);
-    const int64_t rows = (spec.keeps_all ? 1 : 2) * capacity;
+    const int64_t capacity = checked_sum(spec.history, spec.keeps_all ? max_length : max_steps);
     // Initial values of state are float32.
     if (capacity > int64_t{1} << 24) {
       fail(Code::kUnsupported, "a history of {} steps, for {} {}, is too long", spec.history,
            capacity - spec.history, spec.keeps_all ? "in all" : "per call");
     }
+    const int64_t rows = (spec.keeps_all ? 1 : 2) * capacity;
     Shape values{batch, rows};
     for (int64_t d : spec.frame.shape) values.push_back(d);
     declaration.ring([&] {

@@ -34,9 +34,11 @@ class Run {
   Sequence scratch_sequence(const ChannelSpec& spec, int64_t batch, int64_t time) {
     return sequence_on(other(side_), spec, batch, time);
   }
-  template <typename T>
-  T* scratch(int64_t count) {
-    return reinterpret_cast<T*>(scratch_bytes(static_cast<size_t>(count) * sizeof(T)));
+  // Room for the product of the counts.
+  template <typename T, typename... Counts>
+  T* scratch(int64_t count, Counts... more) {
+    return reinterpret_cast<T*>(
+        scratch_bytes(checked_bytes(checked_product(count, 1, more...), sizeof(T))));
   }
 
   // Runs fn with outputs going to `side`; what it leaves there stays until the layer returns.

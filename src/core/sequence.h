@@ -11,7 +11,8 @@
 
 namespace sl {
 
-// Borrows its memory. Layers only read the sequences that they are given.
+// Borrows its memory. Layers only read the sequences that they are given. Its sizes are checked, so
+// that places within it, which are not, cannot overflow.
 struct Sequence {
   DType dtype = DType::kFloat32;
   Shape channels;
@@ -21,11 +22,11 @@ struct Sequence {
   uint8_t* mask = nullptr;  // 1: valid, 0: not
 
   ChannelSpec spec() const { return {dtype, channels}; }
-  int64_t steps() const { return batch * time; }
+  int64_t steps() const { return checked_product(batch, time); }
   int64_t frame_size() const { return channels.size(); }
-  size_t frame_bytes() const { return static_cast<size_t>(frame_size()) * size_of(dtype); }
-  size_t bytes() const { return static_cast<size_t>(steps()) * frame_bytes(); }
-  int64_t size() const { return steps() * frame_size(); }
+  size_t frame_bytes() const { return checked_bytes(frame_size(), size_of(dtype)); }
+  size_t bytes() const { return checked_bytes(size(), size_of(dtype)); }
+  int64_t size() const { return checked_product(steps(), frame_size()); }
 
   template <typename T>
   T* as() const {
@@ -57,6 +58,12 @@ struct SequenceSpec {
   int64_t time = 0;
   Mode mode = Mode::kLayer;
   int64_t max_length = 0;  // in step mode: the most steps of the whole stream. 0: it has no end
+
+  // Of the values.
+  size_t bytes() const {
+    return checked_bytes(checked_product(batch, time, channels.shape.size()),
+                         size_of(channels.dtype));
+  }
 };
 
 // A named input beside x. As a sequence it has a mask; as an array its whole shape is in `shape`.

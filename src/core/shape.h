@@ -4,12 +4,11 @@
 #include <algorithm>
 #include <cstdint>
 #include <initializer_list>
-#include <numeric>
 #include <span>
 #include <string>
 
 #include "core/dtype.h"
-#include "core/status.h"
+#include "core/size.h"
 
 namespace sl {
 
@@ -59,9 +58,11 @@ class Shape {
   Shape slice(int from, int to) const {
     return Shape(std::span(begin() + from, static_cast<size_t>(to - from)));
   }
-  // Number of elements: 1 for rank 0.
+  // Number of elements: 1 for rank 0. Fails if 64 bits cannot count them.
   int64_t size() const {
-    return std::accumulate(begin(), end(), int64_t{1}, [](int64_t a, int64_t b) { return a * b; });
+    int64_t size = 1;
+    for (int64_t dim : *this) size = checked_product(size, dim);
+    return size;
   }
   bool operator==(const Shape& other) const { return ends_with(other, 0); }
   // Whether the dimensions from `from` on are those of the other.

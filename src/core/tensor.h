@@ -15,7 +15,7 @@ struct Tensor {
   Shape shape;
   const std::byte* data = nullptr;
 
-  size_t bytes() const { return static_cast<size_t>(shape.size()) * size_of(dtype); }
+  size_t bytes() const { return checked_bytes(shape.size(), size_of(dtype)); }
 };
 
 // A tensor's values as float32: the real parts, and of a complex tensor the imaginary ones.

@@ -32,7 +32,7 @@ std::byte* import_values(Stack& stack, const View& view, bool copy) {
   const bool contiguous = view.contiguous();
   if (!copy && contiguous && aligned(view)) return view.data;
   const size_t element = size_of(view.dtype);
-  const size_t bytes = static_cast<size_t>(view.dims.size()) * element;
+  const size_t bytes = checked_bytes(view.dims.size(), element);
   std::byte* values = stack.allocate(bytes);
   if (contiguous) {
     std::memcpy(values, view.data, bytes);
@@ -70,7 +70,7 @@ Strides contiguous_strides(const Shape& dims, DType dtype) {
   auto stride = static_cast<int64_t>(size_of(dtype));
   for (int i = dims.rank() - 1; i >= 0; --i) {
     strides[static_cast<size_t>(i)] = stride;
-    stride *= dims[i];
+    stride = checked_product(stride, dims[i]);
   }
   return strides;
 }

@@ -1,18 +1,21 @@
 #include "core/workspace.h"
 
-#include "core/status.h"
-
 namespace sl {
 namespace {
 
 // Small enough for models that need little, large enough that others need few.
 constexpr size_t kFirstChunk = size_t{1} << 16;
+// From there on chunks are as large as they must be, for much of a doubled one might go unused.
+constexpr size_t kLastDoubled = size_t{1} << 28;
 
 }  // namespace
 
 // In the next chunk, which is made if there is none or if it is too small.
 std::byte* Stack::allocate_elsewhere(size_t size) {
   if (!allocator_) fail(Code::kInternal, "a step outgrew its rehearsed workspace");
+  size = align_up(size);
+  const size_t needed = checked_add(below_ + used_, checked_add(size, other_ ? other_->peak_ : 0));
+  if (needed > allocator_->max_bytes) fail_too_large(needed, allocator_->max_bytes);
   size_t next = chunk_;
   if (chunk_ < chunks_.size()) {
     below_ += used_;
@@ -21,7 +24,8 @@ std::byte* Stack::allocate_elsewhere(size_t size) {
   if (next == chunks_.size() || chunks_[next].size() < size) {
     chunks_.resize(next);
     const size_t grown = chunks_.empty() ? kFirstChunk : 2 * chunks_.back().size();
-    chunks_.emplace_back(std::max(size, grown), *allocator_);
+    const size_t most = allocator_->max_bytes / kAlignment * kAlignment;
+    chunks_.emplace_back(std::max(size, std::min({grown, kLastDoubled, most})), *allocator_);
   }
   enter(next);
   used_ = size;

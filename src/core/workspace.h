@@ -20,17 +20,19 @@ class Stack {
     size_t below = 0;
   };
 
-  // Grows on demand, by chunks that never move.
-  explicit Stack(const Allocator& allocator) : allocator_(&allocator) {}
+  // Grows on demand, by chunks that never move, to the allocator's max_bytes; together with
+  // `other`, if there is one.
+  explicit Stack(const Allocator& allocator, const Stack* other = nullptr)
+      : allocator_(&allocator), other_(other) {}
   // Of fixed size, in memory of the caller: running out is an internal error.
   Stack(std::byte* memory, size_t size) : memory_(memory), room_(size) {}
 
   std::byte* allocate(size_t size) {
-    size = align_up(size);
-    // Even of nothing the place is not null.
-    if (used_ + size > room_ || !memory_) return allocate_elsewhere(size);
+    // Room comes in multiples of the alignment: what fits does so aligned. Even of nothing the
+    // place is not null.
+    if (size > room_ - used_ || !memory_) return allocate_elsewhere(size);
     std::byte* memory = memory_ + used_;
-    used_ += size;
+    used_ += (size + kAlignment - 1) / kAlignment * kAlignment;
     peak_ = std::max(peak_, below_ + used_);
     return memory;
   }
@@ -53,6 +55,7 @@ class Stack {
   void enter(size_t chunk);
 
   const Allocator* allocator_ = nullptr;  // null: of fixed size
+  const Stack* other_ = nullptr;
   std::vector<Block> chunks_;
   std::byte* memory_ = nullptr;  // of the chunk in use, and its size
   size_t room_ = 0;
@@ -67,9 +70,13 @@ constexpr Side other(Side side) { return side == Side::kA ? Side::kB : Side::kA;
 
 class Workspace {
  public:
-  explicit Workspace(const Allocator& allocator) : stacks_{Stack(allocator), Stack(allocator)} {}
+  // `allocator` must outlive it.
+  explicit Workspace(const Allocator& allocator)
+      : stacks_{Stack(allocator, &stacks_[1]), Stack(allocator, &stacks_[0])} {}
   Workspace(std::byte* a, size_t a_size, std::byte* b, size_t b_size)
       : stacks_{Stack(a, a_size), Stack(b, b_size)} {}
+  Workspace(const Workspace&) = delete;
+  Workspace& operator=(const Workspace&) = delete;
 
   Stack& on(Side side) { return stacks_[static_cast<size_t>(side)]; }
 

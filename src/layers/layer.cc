@@ -1,5 +1,7 @@
 #include "layers/layer.h"
 
+#include "layers/state.h"
+
 namespace sl {
 
 void Declaration::append(std::string& path, std::string_view name) {
@@ -21,7 +23,24 @@ void Declaration::state(StateTensor tensor) {
   std::string path = state_path_;
   append(path, tensor.name);
   tensor.name = std::move(path);
+  try {
+    bytes_of(tensor);
+  } catch (const SizeError& error) {
+    fail(error.code(), "state \"{}\" of {}: {}", tensor.name, to_string(tensor.shape),
+         error.what());
+  }
   states_.push_back(std::move(tensor));
+}
+
+void Declaration::check_count() {
+  // Groups of groups can be more than anyone waits for.
+  constexpr int64_t kMost = int64_t{1} << 20;
+  if (++count_ > kMost)
+    fail(Code::kUnsupported, "\"{}\": the model runs more than {} layers", state_path_, kMost);
+}
+
+void Declaration::fail_within(const SizeError& error) const {
+  fail(error.code(), "\"{}\": {}", state_path_, error.what());
 }
 
 void Declaration::index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
@@ -40,6 +59,13 @@ void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
   std::string path = emit_path_;
   append(path, name);
   emits_.push_back({std::move(path), sequence});
+}
+
+std::vector<ChannelSpec> Layer::child_inputs(const ChannelSpec& input,
+                                             const Constants& constants) const {
+  std::vector<ChannelSpec> out;
+  for (const Layer* child : children()) out.push_back(child_input(*child, input, constants));
+  return out;
 }
 
 int64_t Layer::accumulated_input_latency(int64_t input_latency) const {
@@ -68,11 +94,20 @@ int64_t Layer::output_length(int64_t time, const ChannelSpec&, const Constants&)
 
 SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants) const {
   SequenceSpec out = input;
-  out.channels = output_spec(input.channels, constants);
-  out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
-                                       : output_length(input.time, input.channels, constants);
-  out.max_length = output_ratio().floor_times(input.max_length);
+  try {
+    out.channels = output_spec(input.channels, constants);
+    out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
+                                         : output_length(input.time, input.channels, constants);
+    out.max_length = output_ratio().floor_times(input.max_length);
+    out.bytes();  // fails if they cannot be counted
+  } catch (const SizeError& error) {
+    fail_in(*this, error);
+  }
   return out;
+}
+
+void fail_in(const Layer& layer, const SizeError& error) {
+  fail(error.code(), "{} \"{}\": {}", layer.type(), layer.name(), error.what());
 }
 
 }  // namespace sl

@@ -78,10 +78,15 @@ class Declaration {
   // Runs fn with `name` appended to the paths; emits can go by another name than state.
   template <typename Fn>
   void within(const std::string& name, const std::string& emit_name, Fn&& fn) {
+    check_count();
     const std::string state_path = state_path_, emit_path = emit_path_;
     append(state_path_, name);
     append(emit_path_, emit_name);
-    fn();
+    try {
+      fn();
+    } catch (const SizeError& error) {
+      fail_within(error);
+    }
     state_path_ = state_path;
     emit_path_ = emit_path;
   }
@@ -115,8 +120,11 @@ class Declaration {
 
  private:
   static void append(std::string& path, std::string_view name);
+  [[noreturn]] void fail_within(const SizeError& error) const;
+  void check_count();
 
   Constants constants_;
+  int64_t count_ = 0;
   std::string state_path_, emit_path_;
   std::vector<StateTensor> states_;
   std::vector<EmitSpec> emits_;
@@ -137,6 +145,9 @@ class Layer {
   virtual ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const {
     return input;
   }
+  // The same of all children, in their order.
+  virtual std::vector<ChannelSpec> child_inputs(const ChannelSpec& input,
+                                                const Constants& constants) const;
 
   // Constants that the layer itself reads, its children's aside. Before a run each that is required
   // is there, and each that is there is as said here.
@@ -198,11 +209,19 @@ class Layer {
 
 using Layers = std::vector<std::unique_ptr<Layer>>;
 
+// The error with the layer's name before it.
+[[noreturn]] void fail_in(const Layer& layer, const SizeError& error);
+
 // Runs a layer, in the run's mode. Its output lies on `side`, unless it is x itself or a view of
 // it; its scratch is gone when it returns.
 inline Sequence call(Run& run, const Layer& layer, const Sequence& x, Side side) {
-  return run.on_side(
-      side, [&] { return run.mode() == Mode::kLayer ? layer.layer(run, x) : layer.step(run, x); });
+  try {
+    return run.on_side(side, [&] {
+      return run.mode() == Mode::kLayer ? layer.layer(run, x) : layer.step(run, x);
+    });
+  } catch (const SizeError& error) {
+    fail_in(layer, error);
+  }
 }
 
 // A layer without state: a step is what `layer` does.

@@ -12,7 +12,12 @@ StateLayout layout_of(std::span<const StateTensor> tensors) {
   StateLayout layout;
   for (const StateTensor& tensor : tensors) {
     layout.offsets.push_back(layout.bytes);
-    layout.bytes += align_up(bytes_of(tensor));
+    try {
+      layout.bytes = checked_add(layout.bytes, align_up(bytes_of(tensor)));
+    } catch (const SizeError& error) {
+      fail(error.code(), "state \"{}\", after {} bytes of others: {}", tensor.name, layout.bytes,
+           error.what());
+    }
   }
   return layout;
 }

@@ -10,7 +10,7 @@
 namespace sl {
 
 inline size_t bytes_of(const StateTensor& tensor) {
-  return static_cast<size_t>(tensor.shape.size()) * size_of(tensor.dtype);
+  return checked_bytes(tensor.shape.size(), size_of(tensor.dtype));
 }
 
 struct StateLayout {

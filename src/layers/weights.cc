@@ -1,5 +1,6 @@
 #include "layers/weights.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "kernels/convert.h"
@@ -47,12 +48,32 @@ std::string WeightScope::path(std::string_view name, std::string_view collection
   return out + '.' + std::string(name);
 }
 
+namespace {
+
+// A tensor without elements takes no place in a file, but layers may go through its other sizes.
+void check_empty(const std::string& name, const Shape& shape) {
+  if (std::ranges::find(shape, 0) == shape.end()) return;
+  constexpr int64_t kMost = int64_t{1} << 24;
+  int64_t size = 1;
+  for (int64_t dim : shape) size = checked_product(size, std::max<int64_t>(dim, 1));
+  if (size > kMost)
+    fail(Code::kWeights, "tensor \"{}\" is {}: it has no elements", name, to_string(shape));
+}
+
+void count_bytes(WeightUse* use, size_t bytes) {
+  use->bytes = checked_add(use->bytes, bytes);
+  if (use->bytes > use->most_bytes) fail_too_large(use->bytes, use->most_bytes);
+}
+
+}  // namespace
+
 bool WeightScope::has(std::string_view name, std::string_view collection) const {
   return tensors_ && tensors_->find(path(name, collection)) != nullptr;
 }
 
 Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
   Tensor out = tensor;
+  check_empty(name, tensor.shape);
   for (const Slice& slice : slices_) {
     if (out.shape.empty() || out.shape[0] != slice.count) {
       fail(Code::kWeights,
@@ -72,7 +93,14 @@ Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
         owner_, name, it->second);
   }
   use_->parameters += out.shape.size();
+  count_bytes(use_, checked_bytes(out.shape.size(), std::max(sizeof(float), size_of(out.dtype))));
   return out;
+}
+
+void WeightScope::reserve_memory(int64_t count, size_t element) const {
+  const size_t bytes = checked_bytes(count, element);
+  count_bytes(use_, bytes);
+  require_memory(bytes, use_->most_bytes);
 }
 
 Tensor WeightScope::get_any(std::string_view name, std::string_view collection) const {
@@ -121,6 +149,7 @@ TensorParts to_parts(const Tensor& tensor) {
     out.real = to_floats(tensor);
     return out;
   }
+  require_memory(checked_bytes(tensor.shape.size(), 2 * sizeof(complex64)), SIZE_MAX);
   std::vector<complex64> values(static_cast<size_t>(tensor.shape.size()));
   if (!values.empty()) std::memcpy(values.data(), tensor.data, tensor.bytes());
   for (const complex64& value : values) {
@@ -131,6 +160,7 @@ TensorParts to_parts(const Tensor& tensor) {
 }
 
 std::vector<float> to_floats(const Tensor& tensor) {
+  require_memory(checked_bytes(tensor.shape.size(), sizeof(float)), SIZE_MAX);
   std::vector<float> out(static_cast<size_t>(tensor.shape.size()));
   if (out.empty()) return out;
   const auto* halves = reinterpret_cast<const uint16_t*>(tensor.data);

@@ -12,6 +12,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/allocator.h"
 #include "core/tensor.h"
 
 namespace sl {
@@ -28,6 +29,9 @@ class TensorSet {
 struct WeightUse {
   std::set<std::string> names;
   int64_t parameters = 0;
+  // What the layers keep, counted as float32 where it is packed, and the most that they may.
+  size_t bytes = 0;
+  size_t most_bytes = kDefaultMaxBytes;
   // Who has a layer's name or a tensor, by JSON path: no two layers may have the same. A Repeat's
   // are one and the same.
   std::map<std::string, std::string> owners;
@@ -63,6 +67,9 @@ class WeightScope {
 
   // A complex tensor where the layer's parameters are complex, else floats.
   TensorParts parts(std::string_view name, const Shape& expected, DType param_dtype) const;
+  // Counts the `count` elements that a layer is about to make beside its weights. Fails if they are
+  // more than the model may keep, or than the system has.
+  void reserve_memory(int64_t count, size_t element = sizeof(float)) const;
 
   const WeightUse& use() const { return *use_; }
 

@@ -11,10 +11,10 @@ constexpr int64_t kMostBytes = int64_t{1} << 24;
 
 int64_t steps_per_block(const StreamPlan& plan, int64_t time) {
   const auto frame_bytes = [](const ChannelSpec& spec) {
-    return spec.shape.size() * static_cast<int64_t>(size_of(spec.dtype));
+    return checked_product(spec.shape.size(), static_cast<int64_t>(size_of(spec.dtype)));
   };
-  const int64_t bytes =
-      plan.input().batch * std::max(frame_bytes(plan.input().channels), frame_bytes(plan.output()));
+  const int64_t bytes = checked_product(
+      plan.input().batch, std::max(frame_bytes(plan.input().channels), frame_bytes(plan.output())));
   const int64_t steps =
       std::clamp<int64_t>(kMostBytes / std::max<int64_t>(bytes, 1), 1, kMostSteps);
   return std::min(time, round_up(steps, plan.block_size()));
@@ -51,7 +51,8 @@ class EmitParts {
       part.time = spec.time;
       if (!all[i].data) continue;
       const size_t steps = static_cast<size_t>(part.steps());
-      memory_.emplace_back(align_up(part.bytes()) + align_up(steps), plan.model().allocator());
+      memory_.emplace_back(checked_add(align_up(part.bytes()), align_up(steps)),
+                           plan.model().allocator());
       part.values = memory_.back().data();
       part.mask = reinterpret_cast<uint8_t*>(part.values + align_up(part.bytes()));
     }

@@ -69,12 +69,12 @@ void ConstantTable::collect(const Layer& layer, const std::string& path) {
 }
 
 void ConstantTable::merge(const ConstantUse& use) {
-  const auto it = std::ranges::find(merged_, use.spec.name,
-                                    [](const ConstantUse& seen) { return seen.spec.name; });
-  if (it == merged_.end()) {
+  const auto [index, is_new] = indices_.emplace(use.spec.name, merged_.size());
+  if (is_new) {
     merged_.push_back(use);
     return;
   }
+  ConstantUse* const it = &merged_[index->second];
   ConstantSpec& all = it->spec;
   const ConstantSpec& one = use.spec;
   const auto differ = [&](std::string_view a, std::string_view b) {
@@ -100,10 +100,8 @@ void ConstantTable::merge(const ConstantUse& use) {
 }
 
 const ConstantSpec* ConstantTable::find(std::string_view name) const {
-  for (const ConstantUse& use : merged_) {
-    if (use.spec.name == name) return &use.spec;
-  }
-  return nullptr;
+  const auto it = indices_.find(std::string(name));
+  return it == indices_.end() ? nullptr : &merged_[it->second].spec;
 }
 
 void ConstantTable::check(const Constants& given, int64_t batch) const {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 #include "layers/layer.h"
@@ -35,6 +36,7 @@ class ConstantTable {
 
   std::vector<ConstantUse> uses_;
   std::vector<ConstantUse> merged_;
+  std::unordered_map<std::string, size_t> indices_;  // in `merged_`
 };
 
 }  // namespace sl

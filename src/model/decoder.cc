@@ -101,6 +101,12 @@ void check_tokens(const Sequence& tokens, int64_t vocabulary, std::string_view h
   }
 }
 
+size_t logits_size(int64_t batch, int64_t vocabulary, const Allocator& allocator) {
+  const int64_t size = checked_product(batch, vocabulary);
+  require_memory(checked_bytes(size, sizeof(float)), allocator.max_bytes);
+  return static_cast<size_t>(size);
+}
+
 }  // namespace
 
 Decoder::Decoder(const Model& model, const DecoderOptions& options, int64_t batch,
@@ -111,10 +117,10 @@ Decoder::Decoder(const Model& model, const DecoderOptions& options, int64_t batc
 
 Decoder::Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator& allocator)
     : options_(options),
-      memory_(plan.bytes() + kAlignment, allocator),
+      memory_(std::max(plan.bytes(), kAlignment), allocator),
       stream_(std::move(plan), memory_.data()),
       vocabulary_(stream_.plan().output().shape[0]),
-      logits_(static_cast<size_t>(batch() * vocabulary_)),
+      logits_(logits_size(batch(), vocabulary_, allocator)),
       candidates_(static_cast<size_t>(vocabulary_)),
       last_(static_cast<size_t>(batch())),
       live_(static_cast<size_t>(batch())) {

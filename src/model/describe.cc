@@ -84,7 +84,7 @@ void add_state(const Layer& layer, const ChannelSpec& input, const Constants& co
   size_t bytes = 0;
   for (const StateTensor& tensor : declaration.states()) {
     tensors.push_back(to_json(tensor));
-    bytes += bytes_of(tensor);
+    bytes = checked_add(bytes, bytes_of(tensor));
   }
   out->add("state", list(tensors));
   out->add("state_bytes", std::to_string(bytes));
@@ -97,10 +97,12 @@ std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>&
 std::string describe_children(const Layer& layer, const std::optional<ChannelSpec>& input,
                               const Constants& constants) {
   std::vector<std::string> children;
-  for (const Layer* child : layer.children()) {
-    std::optional<ChannelSpec> given;
-    if (input) given = layer.child_input(*child, *input, constants);
-    children.push_back(describe_layer(*child, given, constants));
+  std::vector<ChannelSpec> inputs;
+  if (input) inputs = layer.child_inputs(*input, constants);
+  const std::vector<const Layer*> all = layer.children();
+  for (size_t i = 0; i < all.size(); ++i) {
+    const std::optional<ChannelSpec> given = input ? std::optional(inputs[i]) : std::nullopt;
+    children.push_back(describe_layer(*all[i], given, constants));
   }
   return list(children);
 }

@@ -60,6 +60,19 @@ void check_steppable(const Layer& root, int64_t max_length) {
        &cause == &root ? "" : fmt::format(": {} cannot", its));
 }
 
+// A stream's state is more than is allowed: most of it is some layer's.
+[[noreturn]] void fail_large_state(std::span<const StateTensor> tensors, size_t bytes,
+                                   size_t most) {
+  const auto largest = std::ranges::max_element(
+      tensors, {}, [](const StateTensor& tensor) { return bytes_of(tensor); });
+  fail(
+      Code::kOutOfMemory,
+      "a state of {} bytes: at most {} are allowed (max_bytes); its largest tensor is \"{}\" {} of "
+      "{} bytes",
+      bytes, most, largest->name, to_string(ChannelSpec{largest->dtype, largest->shape}),
+      bytes_of(*largest));
+}
+
 }  // namespace
 
 StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model_(&model) {
@@ -80,18 +93,21 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
 
   if (!options.rehearse) return;
   const Block data(data_bytes_, model.allocator());
-  Workspace workspace(model.allocator());
+  Allocator rest = model.allocator();
+  rest.max_bytes -= data.size();
+  Workspace workspace(rest);
   initialise(data.data());
   rehearse(data.data(), workspace);
   for (size_t i = 0; i < 2; ++i) workspace_bytes_[i] = workspace.on(static_cast<Side>(i)).peak();
+  if (bytes() > model.allocator().max_bytes) fail_too_large(bytes(), model.allocator().max_bytes);
 }
 
 void StreamPlan::plan_constants(const StreamOptions& options) {
   model_->constants().check_streaming();
   size_t most = 0;
-  for (const View& view : options.constants) {
-    most = std::max(most, static_cast<size_t>(view.dims.size()) * size_of(view.dtype));
-  }
+  for (const View& view : options.constants)
+    most = std::max(most, checked_bytes(view.dims.size(), size_of(view.dtype)));
+  require_memory(most, model_->allocator().max_bytes);
   zeros_.resize(most);
   for (size_t i = 0; i < options.constants.size(); ++i) {
     PlannedConstant constant{options.constant_names[i], options.constants[i]};
@@ -101,7 +117,7 @@ void StreamPlan::plan_constants(const StreamOptions& options) {
     view.mask = nullptr;
     const ConstantSpec* spec = model_->constants().find(constant.name);
     constant.streamed = spec && view.dims.rank() > 1 && spec->is_streamed(view.is_array);
-    if (constant.streamed && view.dims[1] * block_size_ % input_.time != 0) {
+    if (constant.streamed && checked_product(view.dims[1], block_size_) % input_.time != 0) {
       fail(Code::kShape, "constant \"{}\" has {} steps for {} of x: each block of {} needs as many",
            constant.name, view.dims[1], input_.time, block_size_);
     }
@@ -124,6 +140,8 @@ void StreamPlan::declare() {
   StateLayout layout = layout_of(tensors_);
   offsets_ = std::move(layout.offsets);
   data_bytes_ = layout.bytes;
+  if (data_bytes_ > model_->allocator().max_bytes)
+    fail_large_state(tensors_, data_bytes_, model_->allocator().max_bytes);
 
   std::string options = fmt::format("{} {} {} {}", to_string(input_.channels), input_.batch,
                                     input_.time, input_.max_length);
@@ -252,7 +270,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
 SequenceSpec StreamPlan::emit(size_t index, int64_t time) const {
   SequenceSpec spec = emits_[index].sequence;
   // Declared for the most steps of one call: this call has its share.
-  spec.time = spec.time * time / input_.time;
+  spec.time = checked_product(spec.time, time) / input_.time;
   return spec;
 }
 

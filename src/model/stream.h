@@ -33,7 +33,9 @@ class StreamPlan {
   int64_t block_size() const { return block_size_; }
   const ChannelSpec& output() const { return output_; }
   // Of whole blocks.
-  int64_t output_time(int64_t time) const { return time / block_size_ * block_output_; }
+  int64_t output_time(int64_t time) const {
+    return checked_product(time / block_size_, block_output_);
+  }
   const std::vector<StateTensor>& tensors() const { return tensors_; }
   const std::vector<size_t>& offsets() const { return offsets_; }
   const std::vector<EmitSpec>& emits() const { return emits_; }
@@ -97,7 +99,7 @@ class StreamPlan {
   void plan_constants(const StreamOptions& options);
   // Steps of a streamed constant in a call of `time` steps.
   int64_t share_of(const PlannedConstant& constant, int64_t time) const {
-    return constant.view.dims[1] * time / input_.time;
+    return checked_product(constant.view.dims[1], time) / input_.time;
   }
 
   const Model* model_;

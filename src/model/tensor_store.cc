@@ -84,7 +84,7 @@ Shape parse_shape(const Json& value, DType dtype, const std::string& where) {
       fail(Code::kWeights, "{}: bad \"shape\"", where);
     }
     shape.push_back(dim.get<int64_t>());
-    if (__builtin_mul_overflow(bytes, std::max<int64_t>(shape.back(), 1), &bytes)) {
+    if (!fits_product(bytes, std::max<int64_t>(shape.back(), 1), &bytes)) {
       fail(Code::kWeights, "{}: bad \"shape\"", where);
     }
   }

@@ -83,7 +83,7 @@ Activation parse(const Config& config, const Json& value, const char* field) {
   if (!value.is_string() && !is_call) {
     config.error(
         field, fmt::format("expected the name of a function or {{\"function\": name, ...}}, got {}",
-                           value.dump().substr(0, 60)));
+                           excerpt(value)));
   }
   const auto name = is_call ? value["function"].get<std::string>() : value.get<std::string>();
   const auto it = std::ranges::find(kFunctions, name, &NamedFunction::name);
@@ -101,7 +101,7 @@ Activation parse(const Config& config, const Json& value, const char* field) {
     if (item.key() == "function" || set_parameter(*it, item.key(), item.value(), out)) continue;
     const char* last = out.is_elementwise() ? "" : "; it is over the last axis, -1";
     config.error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}{}", name, item.key(),
-                                    item.value().dump(), last));
+                                    excerpt(item.value()), last));
   }
   return out;
 }

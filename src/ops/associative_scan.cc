@@ -45,7 +45,7 @@ class Scan {
         cuts_(cuts_of(run, shape)),
         part_scratch_(shape.scratch *
                       std::min(shape.lanes, ceil_div(groups(), cuts_.lanes) * kGroup)),
-        scratch_(run.scratch<float>(shape.batch * cuts_.lanes * at_once() * part_scratch_)) {}
+        scratch_(run.scratch<float>(shape.batch, cuts_.lanes, at_once(), part_scratch_)) {}
 
   void run(float* state) { cuts_.time == 1 ? run_in_order(state) : run_cut(state); }
 
@@ -59,8 +59,8 @@ class Scan {
   void run_cut(float* state) {
     // States after each part of time but the last.
     const int64_t ends = cuts_.time - 1, size = shape_.batch * item_size();
-    auto* end = run_.scratch<float>(ends * size);
-    auto* decay = run_.scratch<float>(ends * size);
+    auto* end = run_.scratch<float>(ends, size);
+    auto* decay = run_.scratch<float>(ends, size);
     std::copy_n(state, size, end);
     std::fill(end + size, end + ends * size, 0.0f);
     each(0, ends, [&](const ScanPart& part, int64_t i, float* scratch) {

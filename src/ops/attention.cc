@@ -465,7 +465,7 @@ void Attention::apply(Run& run, const Sequence& y) const {
   const int64_t tasks = y.batch * heads.kv * blocks.per_item;
   const int64_t parts = part_count(run, *this, y, tasks);
   const int64_t floats = round_up(Worker::scratch_floats(*this, blocks), kernels::kHeadAlign);
-  float* const scratch = run.scratch<float>(parts * floats);
+  float* const scratch = run.scratch<float>(parts, floats);
   run.parallel().each(parts, [&](int64_t part) {
     Worker worker(*this, y, blocks);
     worker.use(scratch + part * floats);

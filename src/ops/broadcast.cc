@@ -126,13 +126,13 @@ Periodic plan(Run& run, Arithmetic op, DType dtype, const BroadcastOperand& oper
   const size_t element = is_half(dtype) ? sizeof(float) : size_of(dtype);
   if (!is_suffix(shape, channels)) {
     period = channels.size();
-    auto* expanded = run.scratch<std::byte>(period * static_cast<int64_t>(element));
+    auto* expanded = run.scratch<std::byte>(period, static_cast<int64_t>(element));
     gather(broadcast_view(shape, channels), out.p, element, expanded);
     out.p = expanded;
   }
   if (period > 0 && period < kShort && period < count) {
     const int64_t times = std::min(kLong, count) / period;
-    auto* tiled = run.scratch<std::byte>(times * period * static_cast<int64_t>(element));
+    auto* tiled = run.scratch<std::byte>(times, period, static_cast<int64_t>(element));
     StridedView view;
     view.push_back(times, 0);
     view.push_back(period, 1);
@@ -207,7 +207,7 @@ const std::byte* BroadcastOperand::values(Run& run, DType dtype) const {
     round_to(dtype, rounded, count);
     return reinterpret_cast<const std::byte*>(rounded);
   }
-  auto* out = run.scratch<std::byte>(count * static_cast<int64_t>(size_of(dtype)));
+  auto* out = run.scratch<std::byte>(count, static_cast<int64_t>(size_of(dtype)));
   if (complexes_.empty()) {
     convert(reals, DType::kFloat32, out, dtype, count);
   } else {

@@ -33,7 +33,7 @@ ChannelSpec combined(Combination combination, std::span<const T> inputs) {
     out.dtype = promote(out.dtype, spec.dtype);
     const Shape shape = padded(spec.shape, rank);
     out.shape = broadcast(out.shape, concat ? shape.slice(0, shape.rank() - 1) : shape);
-    if (concat) joined += shape.back();
+    if (concat) joined = checked_sum(joined, shape.back());
   }
   if (combination == Combination::kMean) out.dtype = promote_inexact(out.dtype, out.dtype);
   if (concat) out.shape.push_back(joined);

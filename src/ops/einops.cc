@@ -133,7 +133,7 @@ void Einops::read_lengths(Config& config) {
     constexpr int64_t kMost = int64_t{1} << 31;
     if (!length.is_number_integer() || length.get<int64_t>() < 1 || length.get<int64_t>() > kMost) {
       config.error("axes_lengths", fmt::format("\"{}\": expected an integer from 1 to 2^31, got {}",
-                                               item.key(), length.dump().substr(0, 60)));
+                                               item.key(), excerpt(length)));
     }
     given_[static_cast<size_t>(it - names_.begin())] = length.get<int64_t>();
   }
@@ -155,7 +155,7 @@ void Einops::check_lengths(const Config& config) const {
 
 int64_t Einops::given_lengths() const {
   int64_t product = 1;
-  for (int64_t length : given_) product *= std::max<int64_t>(length, 1);
+  for (int64_t length : given_) product = checked_product(product, std::max<int64_t>(length, 1));
   return product;
 }
 
@@ -167,7 +167,8 @@ int Einops::output_rank() const {
 void Einops::solve_group(const Group& group, int64_t dim, int64_t stride,
                          Solution* solution) const {
   int64_t known = 1;
-  for (int axis : group.axes) known *= std::max<int64_t>(given_[static_cast<size_t>(axis)], 1);
+  for (int axis : group.axes)
+    known = checked_product(known, std::max<int64_t>(given_[static_cast<size_t>(axis)], 1));
   const bool has_unknown = std::ranges::any_of(
       group.axes, [&](int axis) { return given_[static_cast<size_t>(axis)] == 0; });
   if (has_unknown ? dim % known != 0 : dim != known) {
@@ -178,7 +179,7 @@ void Einops::solve_group(const Group& group, int64_t dim, int64_t stride,
     const auto axis = static_cast<size_t>(*it);
     solution->lengths[axis] = given_[axis] == 0 ? dim / known : given_[axis];
     solution->strides[axis] = stride;
-    stride *= solution->lengths[axis];
+    stride = checked_product(stride, solution->lengths[axis]);
   }
 }
 
@@ -219,7 +220,7 @@ StridedView Einops::view(const Shape& input, const Shape& strides, Shape* output
         const int dim = solution.ellipsis_begin + i;
         const int64_t length = is_ellipsis ? input[dim] : solution.lengths[at];
         out.push_back(length, is_ellipsis ? strides[dim] : solution.strides[at]);
-        product *= length;
+        product = checked_product(product, length);
         if (group.is_ellipsis()) output->push_back(length);
       }
     }

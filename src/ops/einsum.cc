@@ -197,7 +197,7 @@ Einsum::Axes Einsum::axes_of(const Shape& input) const {
       const int64_t dim = contains(spec_.kernel, letter)
                               ? kernel_dim(letter)
                               : input[static_cast<int>(spec_.input.find(letter))];
-      *size *= dim;
+      *size = checked_product(*size, dim);
       if (size != &axes.contracted) axes.arranged_output.push_back(dim);
       if (contains(spec_.input, letter)) {
         axes.to_arranged.push_back(dim, stride_of(spec_.input, input, letter));
@@ -229,9 +229,9 @@ Einsum::Axes Einsum::axes_of(const Shape& input) const {
 const float* Einsum::arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps,
                                     DType compute) const {
   const int64_t frame = axes.input.size();
-  const int64_t arranged_frame = axes.batch * axes.free * axes.contracted;
+  const int64_t arranged_frame = checked_product(axes.batch, axes.free, axes.contracted);
   if (lone_.empty() && is_whole(axes.to_arranged, frame)) return x;
-  float* out = run.scratch<float>(steps * arranged_frame);
+  float* out = run.scratch<float>(steps, arranged_frame);
   float* part = run.scratch<float>(arranged_frame);
   for (int64_t t = 0; t < steps; ++t) {
     float* to = out + t * arranged_frame;
@@ -280,7 +280,7 @@ void Einsum::multiply(Run& run, const std::vector<Linear>& products, const Axes&
                       const float* x, int64_t steps, const float* bias, float* y) const {
   const int64_t frame = axes.output.size();
   const bool in_order = is_whole(axes.from_arranged, frame);
-  float* product = in_order ? y : run.scratch<float>(steps * frame);
+  float* product = in_order ? y : run.scratch<float>(steps, frame);
   const int64_t rows = axes.free, in_item = rows * axes.contracted, out_item = rows * axes.fresh;
   if (axes.batch == 1) {
     products[0].apply(run, x, axes.contracted, steps * rows, bias, false, product, axes.fresh);
@@ -305,7 +305,7 @@ void Einsum::apply_floats(Run& run, const Axes& axes, const Sequence& x, int64_t
   const int64_t frame = axes.output.size();
   const float* in = arranged_input(run, axes, as_floats(run, x, y.dtype), steps, y.dtype);
   const bool direct = y.dtype == DType::kFloat32;
-  float* out = direct ? y.floats() : run.scratch<float>(steps * frame);
+  float* out = direct ? y.floats() : run.scratch<float>(steps, frame);
   // A bias of the product's own columns goes in with it.
   const bool bias_fits = direct && is_whole(axes.from_arranged, frame) &&
                          bias_.shape.rank() == static_cast<int>(fresh_.size()) &&
@@ -321,12 +321,12 @@ void Einsum::apply_complex(Run& run, const Axes& axes, const Sequence& x, int64_
   const int64_t size = steps * axes.output.size();
   const int64_t parts = x.dtype == DType::kComplex64 ? 2 : 1;
   const float* in = arranged_input(run, axes, real_parts(run, x), parts * steps, DType::kFloat32);
-  float* real = run.scratch<float>(2 * size);
+  float* real = run.scratch<float>(2, size);
   float* imaginary = real + size;
   multiply(run, products_, axes, in, parts * steps, nullptr, real);
   if (parts == 1) std::fill_n(imaginary, size, 0.0f);
   if (!imaginary_.empty()) {
-    float* turned = run.scratch<float>(parts * size);
+    float* turned = run.scratch<float>(parts, size);
     multiply(run, imaginary_, axes, in, parts * steps, nullptr, turned);
     kernels::binary(kernels::Binary::kAdd, imaginary, turned, imaginary, size);
     if (parts == 2) {
@@ -347,7 +347,7 @@ Sequence Einsum::apply(Run& run, const Sequence& x) const {
   const int leading = leading_rank(x.channels);
   const Axes axes = axes_of(x.channels.slice(leading, x.channels.rank()));
   // Leading axes are as further steps.
-  const int64_t steps = x.steps() * x.channels.slice(0, leading).size();
+  const int64_t steps = checked_product(x.steps(), x.channels.slice(0, leading).size());
   const Sequence y = run.output_like(x, spec);
   if (spec.dtype == DType::kComplex64) {
     apply_complex(run, axes, x, steps, y);

@@ -361,7 +361,7 @@ const float* as_floats(Run& run, const Sequence& x, DType compute) {
 const float* real_parts(Run& run, const Sequence& x) {
   if (x.dtype != DType::kComplex64) return as_floats(run, x, DType::kFloat32);
   const int64_t size = x.size();
-  float* parts = run.scratch<float>(2 * size);
+  float* parts = run.scratch<float>(2, size);
   for_steps(run, size, 1, [&](int64_t begin, int64_t end) {
     for (int64_t i = begin; i < end; ++i) {
       parts[i] = x.as<const complex64>()[i].real();

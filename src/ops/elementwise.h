@@ -82,7 +82,7 @@ void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
 template <typename Fn>
 void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t floats, Fn&& fn) {
   const int64_t parts = parts_of(run, count, grain);
-  auto* scratch = run.scratch<float>(parts * floats);
+  auto* scratch = run.scratch<float>(parts, floats);
   if (parts == 1) {
     fn(int64_t{0}, count, scratch);
     return;

@@ -18,7 +18,7 @@ LongConvolution::LongConvolution(Run& run, const float* kernel, int64_t length, 
     : channels_(channels),
       blocks_(ceil_div(length, kBlock)),
       fft_(2 * kBlock),  // two blocks at a time
-      spectra_(static_cast<size_t>(channels * blocks_ * spectrum_floats())) {
+      spectra_(static_cast<size_t>(checked_product(channels, blocks_, spectrum_floats()))) {
   const auto transform = [&](int64_t begin, int64_t end, float* padded) {
     float* scratch = padded + 2 * kBlock;
     for (int64_t i = begin * blocks_; i < end * blocks_; ++i) {
@@ -37,8 +37,9 @@ LongConvolution::LongConvolution(Run& run, const float* kernel, int64_t length, 
 int64_t LongConvolution::row_size(int64_t blocks) const { return (blocks + 1) * kBlock + 16; }
 
 int64_t LongConvolution::scratch_size(int64_t blocks) const {
-  return kGroup * row_size(blocks) + (blocks + 1) * spectrum_floats() + 2 * kBlock +
-         fft_.scratch_size();
+  return checked_sum(checked_product(kGroup, row_size(blocks)),
+                     checked_product(blocks + 1, spectrum_floats()), 2 * kBlock,
+                     fft_.scratch_size());
 }
 
 void LongConvolution::apply(Run& run, const Sequence& x, const Sequence& y) const {

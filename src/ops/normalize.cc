@@ -161,8 +161,8 @@ class OverTime {
 
   TimeScratch scratch(Run& run) const {
     return {run.scratch<Moments>(group_count_), run.scratch<Moments>(group_count_),
-            run.scratch<float>(frame_ * times_), run.scratch<float>(frame_ * times_),
-            run.scratch<float>(frame_ * times_)};
+            run.scratch<float>(frame_, times_), run.scratch<float>(frame_, times_),
+            run.scratch<float>(frame_, times_)};
   }
 
   // Item b of x, whose values are at `in`, to `out`. scale and bias are of a frame.
@@ -230,7 +230,7 @@ class OverTime {
 float* expand_axis(Run& run, const std::vector<float>& values, const Shape& channels, int axis,
                    int64_t parts, bool imaginary, int64_t times) {
   const int64_t frame = channels.size();
-  float* out = run.scratch<float>(frame * parts * times);
+  float* out = run.scratch<float>(frame, parts, times);
   const auto* from = reinterpret_cast<const std::byte*>(values.data());
   const StridedView view = broadcast_view(shape_of_axes(channels, 1u << axis), channels);
   gather(view, from, sizeof(float), reinterpret_cast<std::byte*>(out));

@@ -36,16 +36,16 @@ FrameLayout::FrameLayout(const Shape& channels, std::span<const Pads> spatial) {
   for (size_t i = spatial.size(); i > 0; --i) {
     const Pads pads = spatial[i - 1];
     const int64_t inner = channels[static_cast<int>(i) - 1];
-    offset += pads.before * size;
+    offset = checked_sum(offset, checked_product(pads.before, size));
     // The last spatial dimension is contiguous with the channels; the one before it makes rows.
     if (i == spatial.size()) {
-      row *= inner;
+      row = checked_product(row, inner);
     } else {
       rows = inner;
       pitch = size;
     }
-    sizes[i] = pads.before + inner + pads.after;
-    size *= sizes[i];
+    sizes[i] = checked_sum(pads.before, inner, pads.after);
+    size = checked_product(size, sizes[i]);
   }
   // Rows without padding between them are one.
   if (rows > 1 && pitch == row) {
@@ -76,14 +76,14 @@ void copy_frames(const FrameLayout& layout, const float* x, const uint8_t* mask,
 
 ConvolutionInput pad_frames(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
                             Pads time, bool masks) {
-  const int64_t frames = time.before + x.time + time.after;
+  const int64_t frames = checked_sum(time.before, x.time, time.after);
   const float* from = as_floats(run, x, dtype);
-  ConvolutionInput in{from, x.batch, frames * layout.size, layout.sizes};
+  ConvolutionInput in{from, x.batch, checked_product(frames, layout.size), layout.sizes};
   in.sizes[0] = frames;
   const bool masked = masks && !x.all_valid();
   if (!masked && !layout.is_padded() && frames == x.time) return in;
 
-  auto* out = run.scratch<float>(x.batch * in.batch_pitch);
+  auto* out = run.scratch<float>(x.batch, in.batch_pitch);
   in.x = out;
   run.parallel().each(x.batch, [&](int64_t b) {
     float* item = out + b * in.batch_pitch;

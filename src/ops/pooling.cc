@@ -44,8 +44,7 @@ ChannelSpec Pool::output_spec(const ChannelSpec& input) const {
   int64_t size = 1;
   for (int i = 0; i < out.shape.rank(); ++i) {
     if (i < spatial) out.shape[i] = axes_[static_cast<size_t>(i) + 1].output_length(out.shape[i]);
-    if (__builtin_mul_overflow(size, std::max<int64_t>(out.shape[i], 1), &size) ||
-        size > kMostElements) {
+    if (!fits_product(size, std::max<int64_t>(out.shape[i], 1), &size) || size > kMostElements) {
       fail(Code::kShape, "outputs of {} per step are too large", to_string(out.shape));
     }
   }
@@ -60,7 +59,7 @@ Fold Pool::fold() const {
 ChannelSpec Pool::frame_spec(const ChannelSpec& input) {
   const int64_t size = input.shape.size();
   if (!is_inexact(input.dtype)) return {input.dtype, {size}};
-  return {DType::kFloat32, {input.dtype == DType::kComplex64 ? 2 * size : size}};
+  return {DType::kFloat32, {input.dtype == DType::kComplex64 ? checked_product(2, size) : size}};
 }
 
 double Pool::missing(DType frame_dtype) const { return identity(fold(), frame_dtype); }
@@ -107,7 +106,7 @@ Pool::Passes Pool::passes(const ChannelSpec& input, int64_t frames, int64_t firs
     Slide pass = slide(axes_[i], size, -pads.before, axes_[i].output_length(size));
     pass.outer = outer;
     pass.inner = inner;
-    outer *= pass.count;
+    outer = checked_product(outer, pass.count);
     const bool changes = pass.taps > 1 || pass.stride > 1 || pass.count != size;
     if (changes || pads.before > 0) out.all[out.count++] = pass;
   }
@@ -129,7 +128,8 @@ int64_t Pool::Passes::most_scratch() const {
 int64_t Pool::scratch_bytes(const ChannelSpec& input, int64_t frames, int64_t outputs) const {
   const Passes all = passes(input, frames, 0, outputs);
   const auto element = static_cast<int64_t>(size_of(frame_spec(input).dtype));
-  return (2 * all.most_output() + all.most_scratch()) * element;
+  return checked_product(checked_sum(checked_product(2, all.most_output()), all.most_scratch()),
+                         element);
 }
 
 void Pool::pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, int64_t count,
@@ -153,7 +153,7 @@ void Pool::pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, in
 
 int64_t Pool::inputs_per_step() const {
   int64_t out = 1;
-  for (size_t i = 1; i < axes_.size(); ++i) out *= axes_[i].kernel;
+  for (size_t i = 1; i < axes_.size(); ++i) out = checked_product(out, axes_[i].kernel);
   return out;
 }
 
@@ -228,15 +228,16 @@ void Pool::pool_tile(const Sequence& x, bool loaded, const Sequence& y, int64_t 
 void Pool::pool_all(Run& run, const Sequence& x, const Sequence& y) const {
   const Tiles tiles = this->tiles(x, y);
   const ChannelSpec frame = frame_spec(x.spec());
-  const auto frame_bytes = frame.shape[0] * static_cast<int64_t>(size_of(frame.dtype));
+  const int64_t frame_bytes =
+      checked_product(frame.shape[0], static_cast<int64_t>(size_of(frame.dtype)));
   // The room for loading is taken even if it is not needed: what a step takes must not depend on
   // its mask.
-  const int64_t bytes =
-      scratch_bytes(x.spec(), tiles.frames, tiles.outputs) + tiles.frames * frame_bytes;
+  const int64_t bytes = checked_sum(scratch_bytes(x.spec(), tiles.frames, tiles.outputs),
+                                    checked_product(tiles.frames, frame_bytes));
   const int64_t count = x.batch * tiles.per_item;
   const int threads = run.parallel().num_threads();
   const int64_t parts = std::min<int64_t>(count, threads == 1 ? 1 : 4 * threads);
-  auto* scratch = run.scratch<std::byte>(parts * bytes);
+  auto* scratch = run.scratch<std::byte>(parts, bytes);
   const bool loaded = is_loaded(x);
   run.parallel().each(parts, [&](int64_t part) {
     for (int64_t i = part * count / parts; i < (part + 1) * count / parts; ++i) {

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/dtype.h"
+#include "core/size.h"
 
 namespace sl::ops {
 
@@ -26,8 +27,8 @@ struct Slide {
   int64_t count = 0;
 
   // Elements of its output, and of the scratch that it needs.
-  int64_t output_size() const { return outer * count * inner; }
-  int64_t scratch_size() const { return 2 * size * inner; }
+  int64_t output_size() const { return checked_product(outer, count, inner); }
+  int64_t scratch_size() const { return checked_product(2, size, inner); }
 };
 
 // Sums of integers wrap. A window that covers nothing gives the identity.

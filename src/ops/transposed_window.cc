@@ -29,13 +29,15 @@ int64_t TransposedWindow::surplus() const {
 }
 
 int64_t TransposedWindow::output_length(int64_t length) const {
-  return length == 0 ? 0 : std::max<int64_t>(length * stride + surplus(), 0);
+  return length == 0
+             ? 0
+             : std::max<int64_t>(checked_sum(checked_product(length, stride), surplus()), 0);
 }
 
 ReceptiveFields TransposedWindow::receptive_field() const {
   // Spread by the stride, the input has this many zeros before it.
   const int64_t before = extent() - 1 - crop();
-  ReceptiveFields out(static_cast<size_t>(stride));
+  ReceptiveFields out = repeated(std::nullopt, stride);
   for (int64_t i = 0; i < stride; ++i) {
     const StepRange range{ceil_div(i - before, stride), floor_div(i + crop(), stride)};
     if (range.start <= range.end) out[static_cast<size_t>(i)] = range;

@@ -65,10 +65,10 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
       return {static_cast<Padding>(it - mode_names().begin()), {}};
     }
     const std::string near = nearest_name(name, mode_names());
-    config.error(
-        field,
-        fmt::format("expected one of \"{}\", got {}{}", fmt::join(mode_names(), "\", \""),
-                    value.dump(), near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
+    config.error(field,
+                 fmt::format("expected one of \"{}\", got {}{}", fmt::join(mode_names(), "\", \""),
+                             excerpt(value),
+                             near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
   const auto is_amount = [](const Json& v) {
     return v.is_number_integer() && v.get<int64_t>() >= 0 && v.get<int64_t>() < kMostSteps;
@@ -80,7 +80,7 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
   config.error(field,
                fmt::format("expected one of \"{}\"{}, got {}", fmt::join(mode_names(), "\", \""),
                            allow_explicit ? " or two amounts [before, after] of at least 0" : "",
-                           value.dump().substr(0, 60)));
+                           excerpt(value)));
 }
 
 PaddingMode read_padding(Config& config, const char* field, Padding otherwise,

@@ -59,7 +59,7 @@ struct Window {
     return length < extent() ? 0 : (length - extent()) / stride + 1;
   }
   int64_t output_length(int64_t length) const {
-    return count_in(length + pads().before + pads().after);
+    return count_in(checked_sum(length, pads().before, pads().after));
   }
 
   // Streaming, where a step's windows reach `history` steps back from the first of its inputs.

@@ -45,7 +45,7 @@ TEST_CASE("deep trees are asked for their properties once", "[combinators]") {
   for (const char* type : {"Parallel", "Serial", "Residual"}) {
     INFO(type);
     std::string config = R"({"type":"Relu"})";
-    for (int i = 0; i < 100; ++i)
+    for (int i = 0; i < 31; ++i)
       config = std::string(R"({"type":")") + type + R"(","layers":[)" + config + "]}";
     if (std::string(type) == "Parallel") {
       size_t at = 0;
@@ -143,7 +143,7 @@ TEST_CASE("an Autoregressive takes what it can feed back", "[combinators]") {
              Contains("too long"));
   // Each of these would ask the next one twice.
   std::string deep = R"({"type":"Mean","axis":-1})";
-  for (int i = 0; i < 100; ++i) deep = R"({"type":"Autoregressive","layer":)" + deep + "}";
+  for (int i = 0; i < 30; ++i) deep = R"({"type":"Autoregressive","layer":)" + deep + "}";
   CHECK_THAT(message(deep), Contains("another Autoregressive"));
 }
 

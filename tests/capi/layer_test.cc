@@ -445,7 +445,7 @@ TEST_CASE("times that 64 bits cannot count are an error of the config", "[layer]
                   e);
   });
   CHECK(failure.status == SL_ERROR_CONFIG);
-  CHECK_THAT(failure.message, Contains("$.layers[1]: "));
+  CHECK_THAT(failure.message, Contains("$.layers[1] (Serial): "));
   CHECK_THAT(failure.message, Contains("must fit 64 bits"));
 
   // A rate that is large but fits: only its receptive field per step cannot be told.

@@ -222,12 +222,16 @@ const std::vector<Sample>& samples() {
   return all;
 }
 
-cli::Layer make_sample(const Sample& sample, const sl_layer_options* options) {
+int64_t any_size(const Sample& sample) {
   // What decides a size is the last axis; depthwise and grouped kernels see one channel of a group.
   const bool grouped = std::string(sample.config).find("\"groups\"") != std::string::npos;
   const int64_t last = sample.channels.empty() ? 1 : sample.channels.back();
   const bool multiplied = std::string(sample.config).find("multiplier") != std::string::npos;
-  return make_model(sample.config, grouped ? 1 : (multiplied ? 2 * last : last), options);
+  return grouped ? 1 : (multiplied ? 2 * last : last);
+}
+
+cli::Layer make_sample(const Sample& sample, const sl_layer_options* options) {
+  return make_model(sample.config, any_size(sample), options);
 }
 
 sl_channel_spec spec_of(const Sample& sample) {

@@ -50,6 +50,8 @@ struct Sample {
   std::vector<int64_t> channels;
 };
 const std::vector<Sample>& samples();
+// What its layers take where they ask for any size.
+int64_t any_size(const Sample& sample);
 cli::Layer make_sample(const Sample& sample, const sl_layer_options* options = nullptr);
 sl_channel_spec spec_of(const Sample& sample);
 

@@ -113,6 +113,7 @@ class _LayerOptions(ctypes.Structure):
         ('allocator', ctypes.c_void_p),
         ('parallel_for', ctypes.c_void_p),
         ('parallel_for_user_data', ctypes.c_void_p),
+        ('max_bytes', ctypes.c_int64),
     ]
 
 

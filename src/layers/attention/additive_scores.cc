@@ -26,7 +26,7 @@ AdditiveScores::AdditiveScores(int64_t heads, int64_t units, const WeightScope& 
       source_bias_(weights.child("source_projection").floats("bias", {heads * units})) {}
 
 const float* AdditiveScores::queries(Run& run, const float* x, int64_t rows) const {
-  auto* out = run.scratch<float>(rows * width());
+  auto* out = run.scratch<float>(rows, width());
   query_.apply(run, x, inputs(), rows, nullptr, false, out, width());
   return out;
 }

@@ -66,11 +66,11 @@ std::vector<const Layer*> AttentionLayer::children() const {
 }
 
 int64_t AttentionLayer::past_steps() const {
-  return std::max<int64_t>(0, fields_.horizon.past) * fields_.horizon.block;
+  return checked_product(std::max<int64_t>(0, fields_.horizon.past), fields_.horizon.block);
 }
 
 int64_t AttentionLayer::future_steps() const {
-  return std::max<int64_t>(0, fields_.horizon.future) * fields_.horizon.block;
+  return checked_product(std::max<int64_t>(0, fields_.horizon.future), fields_.horizon.block);
 }
 
 DType AttentionLayer::compute_dtype(DType input) const {
@@ -106,14 +106,16 @@ ops::Heads AttentionLayer::kv_heads() const { return of_keys(fields_.heads); }
 // Two items for each batch item and head: keys, and values. Where all keys are kept, the history
 // before the first stands for the queries that wait until then.
 RingSpec AttentionLayer::key_ring() const {
-  RingSpec ring{{DType::kFloat32, {fields_.heads.width()}}, past_steps() + future_steps()};
+  RingSpec ring{{DType::kFloat32, {fields_.heads.width()}},
+                checked_sum(past_steps(), future_steps())};
   ring.keeps_all = sees_all_past();
   return ring;
 }
 
 // Queries wait until what they see of the future is there.
 RingSpec AttentionLayer::query_ring() const {
-  return {{DType::kFloat32, {fields_.heads.count() * fields_.heads.units}}, future_steps()};
+  return {{DType::kFloat32, {checked_product(fields_.heads.count(), fields_.heads.units)}},
+          future_steps()};
 }
 
 void AttentionLayer::declare_network(Declaration& declaration, size_t index,
@@ -139,10 +141,11 @@ void AttentionLayer::declare_rings(Declaration& declaration, const SequenceSpec&
 }
 
 int64_t AttentionLayer::emitted_columns(const SequenceSpec& input) const {
-  const int64_t seen = past_steps() + future_steps();
-  const int64_t window = fields_.window_block > 0 ? fields_.window_block + seen : input.time;
-  const int64_t kept = seen + (sees_all_past() ? input.max_length : input.time);
-  return fields_.sinks() + (input.mode == Mode::kStep ? kept : window);
+  const int64_t seen = checked_sum(past_steps(), future_steps());
+  const int64_t window =
+      fields_.window_block > 0 ? checked_sum(fields_.window_block, seen) : input.time;
+  const int64_t kept = checked_sum(seen, sees_all_past() ? input.max_length : input.time);
+  return checked_sum(fields_.sinks(), input.mode == Mode::kStep ? kept : window);
 }
 
 AttentionLayer::Stream AttentionLayer::through_network(Run& run, size_t index, const Stream& stream,
@@ -194,7 +197,7 @@ void AttentionLayer::arrange_keys_and_values(Run& run, const Stream& keys, const
 }
 
 int64_t AttentionLayer::whole_size(const Sequence& x) const {
-  return 2 * x.steps() * fields_.heads.kv * fields_.heads.width();
+  return checked_product(2, x.steps(), fields_.heads.kv, fields_.heads.width());
 }
 
 ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const float* keys_and_values,
@@ -244,7 +247,8 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
 const float* AttentionLayer::arrange_queries(Run& run, const Stream& queries, const Sequence& y,
                                              const QueryForm& form) const {
   const ops::Heads& heads = fields_.heads;
-  const int64_t row = heads.group * heads.width(), size = y.steps() * heads.kv * row;
+  const int64_t row = checked_product(heads.group, heads.width());
+  const int64_t size = checked_product(y.steps(), heads.kv, row);
   auto* out = run.scratch<float>(size);
   const ops::HeadRows rows{heads,
                            queries.values,
@@ -332,7 +336,9 @@ void AttentionLayer::set_mask(const Sequence& y, const Stream& queries) {
 ops::Probabilities AttentionLayer::layer_columns(int64_t time) const {
   const int64_t block = fields_.window_block;
   if (block == 0) return {.columns = time};
-  return {.columns = past_steps() + block + future_steps(), .first = -past_steps(), .block = block};
+  return {.columns = checked_sum(past_steps(), block, future_steps()),
+          .first = -past_steps(),
+          .block = block};
 }
 
 // Where probabilities go, if they are wanted: `where`, with its columns those of keys alone.

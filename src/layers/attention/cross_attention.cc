@@ -159,8 +159,9 @@ void CrossAttention::declare_kept(Declaration& declaration) const {
   for (const std::string& name : own_.sources) {
     const Sequence& source = declaration.constants().get(name).sequence;
     declaration.within(name, "", [&] {
-      declaration.state("keys_and_values", DType::kFloat32,
-                        {source.batch * fields_.heads.kv * 2, source.time, fields_.heads.width()});
+      declaration.state(
+          "keys_and_values", DType::kFloat32,
+          {checked_product(source.batch, fields_.heads.kv, 2), source.time, fields_.heads.width()});
       declaration.state("mask", DType::kBool, {source.batch, source.time});
     });
   }

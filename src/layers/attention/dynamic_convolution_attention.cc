@@ -107,11 +107,11 @@ class DynamicConvolutionAttention final : public LocationAttention {
 
   // The bias and then the taps of the filters that each step makes: [steps, taps + 1, filters].
   const float* filters(Run& run, const Sequence& x) const {
-    auto* hidden = run.scratch<float>(x.steps() * fields_.hidden);
+    auto* hidden = run.scratch<float>(x.steps(), fields_.hidden);
     hidden_.apply(run, masked(run, x), inputs(), x.steps(), hidden_bias_.data(), false, hidden,
                   fields_.hidden);
     kernels::unary(kernels::Unary::kTanh, hidden, hidden, x.steps() * fields_.hidden, 0);
-    auto* out = run.scratch<float>(x.steps() * dynamic_.outputs());
+    auto* out = run.scratch<float>(x.steps(), dynamic_.outputs());
     dynamic_.apply(run, hidden, fields_.hidden, x.steps(), dynamic_bias_.data(), false, out,
                    dynamic_.outputs());
     return out;
@@ -139,7 +139,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
     std::fill_n(padded, padded_time, 0.0f);
     // Of each step of the source, dynamic features and then static ones.
     const auto width = static_cast<int64_t>(v_.size());
-    auto* features = run.scratch<float>(time * width);
+    auto* features = run.scratch<float>(time, width);
     return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       std::copy_n(location + b * time, time, padded + fields_.forward);
       static_.apply(run, padded, 1, time, static_bias_.data(), false,

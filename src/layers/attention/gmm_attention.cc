@@ -101,10 +101,10 @@ class GmmAttention final : public SourceAttention {
   // [steps, heads, components, kLogits]
   const float* logits(Run& run, const Sequence& x) const {
     const int64_t width = hidden_.outputs(), outputs = fields_.components * kLogits;
-    auto* hidden = run.scratch<float>(x.steps() * width);
+    auto* hidden = run.scratch<float>(x.steps(), width);
     hidden_.apply(run, masked(run, x), hidden_.inputs(), x.steps(), nullptr, false, hidden, width);
     kernels::unary(kernels::Unary::kRelu, hidden, hidden, x.steps() * width, 0);
-    auto* out = run.scratch<float>(x.steps() * gaussians() * kLogits);
+    auto* out = run.scratch<float>(x.steps(), gaussians(), kLogits);
     for (int64_t n = 0; n < fields_.heads; ++n) {
       output_[static_cast<size_t>(n)].apply(run, hidden + n * fields_.units, width, x.steps(),
                                             fields_.use_bias ? bias_.data() + n * outputs : nullptr,

@@ -78,7 +78,7 @@ const double* KeyNumbers::layer(Run& run, const Sequence& x) const {
   const Constant& constant = run.constants().get(name_);
   check(constant, x.time);
   const DType dtype = stored_dtype(constant);
-  auto* stored = run.scratch<std::byte>(x.time * static_cast<int64_t>(size_of(dtype)));
+  auto* stored = run.scratch<std::byte>(x.time, static_cast<int64_t>(size_of(dtype)));
   auto* out = run.scratch<double>(x.steps());
   for (int64_t b = 0; b < x.batch; ++b) {
     read(constant, b, x.time, dtype, stored);
@@ -98,7 +98,7 @@ const double* KeyNumbers::step(Run& run, const Sequence& x, const RingSpec& keys
   }
   kept.push(x.batch, x.time);
   // Of the most there can be, so that a rehearsal finds what a long stream needs.
-  auto* out = run.scratch<double>(x.batch * kept.capacity());
+  auto* out = run.scratch<double>(x.batch, kept.capacity());
   for (int64_t b = 0; b < x.batch; ++b) {
     widen(kept.newest(b, count), stored_dtype(constant), count, out + b * count);
   }

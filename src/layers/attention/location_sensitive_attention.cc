@@ -96,8 +96,8 @@ class LocationSensitiveAttention final : public LocationAttention {
     const int64_t width = scores_.width(), time = source.time;
     const int64_t count = fields_.heads * time;
     const float* queries = scores_.queries(run, masked(run, x), x.steps());
-    auto* located = run.scratch<float>(time * width);
-    auto* padded = run.scratch<float>((time + fields_.filter_size - 1) * kFeatures);
+    auto* located = run.scratch<float>(time, width);
+    auto* padded = run.scratch<float>(time + fields_.filter_size - 1, kFeatures);
     auto* hidden = run.scratch<float>(width);
     return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       float* looked = location + b * count * kFeatures;

@@ -44,7 +44,7 @@ StackedDense::StackedDense(const std::vector<Part>& parts, bool use_bias,
     : StackedDense(read(parts, use_bias, compute_dtype, weights)) {}
 
 const float* StackedDense::apply(Run& run, const Sequence& x, DType compute) const {
-  auto* y = run.scratch<float>(x.steps() * outputs());
+  auto* y = run.scratch<float>(x.steps(), outputs());
   const bool halves = compute != DType::kFloat32;
   linear_.apply(run, ops::as_floats(run, x, compute), inputs(), x.steps(),
                 bias_.empty() || halves ? nullptr : bias_.data(), false, y, outputs());

@@ -31,7 +31,7 @@ void check_heads(Config& config, const ops::Heads& heads) {
 std::vector<float> by_head(const std::vector<float>& embeddings, int64_t distances,
                            const ops::Heads& heads) {
   const int64_t count = heads.count(), units = heads.units, width = heads.width();
-  std::vector<float> out(static_cast<size_t>(count * distances * width));
+  std::vector<float> out(static_cast<size_t>(checked_product(count, distances, width)));
   for (int64_t i = 0; i < distances; ++i) {
     for (int64_t h = 0; h < count; ++h) {
       std::copy_n(embeddings.data() + (i * count + h) * units, units,

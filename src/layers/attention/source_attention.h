@@ -63,7 +63,7 @@ class SourceAttention : public Layer {
     take(is_kept, 1);
     take(values, given.size());
     take(mask, given.steps());
-    take(keys, given.steps() * width);
+    take(keys, checked_product(given.steps(), width));
     if (run.mode() == Mode::kLayer || *is_kept == 0) {
       // What it takes is given back before the layer takes more.
       run.on_side(run.side(), [&] {
@@ -83,7 +83,7 @@ class SourceAttention : public Layer {
   template <typename Fn>
   Sequence attend(Run& run, const Sequence& x, const Source& source, Fn&& weigh) const {
     const Sequence y = run.output_like(x, {DType::kFloat32, {heads_, source.channels}});
-    const int64_t count = heads_ * source.time;
+    const int64_t count = checked_product(heads_, source.time);
     auto* weights = run.scratch<float>(count);
     const Sequence wanted = next_emit(run, x);
     for (int64_t b = 0; b < x.batch; ++b) {

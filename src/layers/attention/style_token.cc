@@ -77,7 +77,7 @@ class StyleToken final : public StatelessLayer {
     const Sequence queries = run.on_side(other(run.side()), [&] { return queries_.apply(run, x); });
     const float* values = ops::as_floats(run, queries, queries.dtype);
     const int64_t rows = x.steps() * fields_.heads, hidden = fields_.tokens * fields_.units;
-    auto* shares = run.scratch<float>(rows * fields_.tokens);
+    auto* shares = run.scratch<float>(rows, fields_.tokens);
     const int64_t grain = std::max<int64_t>(1, kGrain / hidden);
     ops::for_ranges_with_scratch(
         run, rows, grain, hidden, [&](int64_t begin, int64_t end, float* scratch) {

@@ -41,6 +41,7 @@ class T5 final : public RelativePositionFields {
     if (compute_dtype_) {
       ops::round_to(*compute_dtype_, biases.data(), static_cast<int64_t>(biases.size()));
     }
+    weights.reserve_memory(checked_product(num_heads_, 2 * max_distance_ + 3));
     RelativePosition out;
     // Distances beyond the largest have the last bucket; itself may lack it, by rounding.
     out.least = -max_distance_ - 1;

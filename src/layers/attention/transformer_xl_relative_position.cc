@@ -38,6 +38,8 @@ class TransformerXl final : public RelativePositionFields {
     const std::vector<float> kernel =
         weights.child("pos_proj")
             .floats("kernel", {position_bias_dim_, heads.count(), heads.units});
+    const int64_t distances = max_backward_ + max_forward_ + 1;
+    weights.reserve_memory(checked_product(2, distances, heads.count(), heads.width()));
     RelativePosition out;
     out.least = -horizon.past;
     out.most = horizon.future;

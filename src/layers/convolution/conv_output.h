@@ -48,7 +48,7 @@ class ConvOutput {
                      Fn&& convolve) const {
     using kernels::Binary;
     const int64_t size = y.size();
-    auto* real = run.scratch<float>(2 * size);
+    auto* real = run.scratch<float>(2, size);
     float* imaginary = real + size;
     convolve(size_t{0}, false, real);
     if (parts == 2) {

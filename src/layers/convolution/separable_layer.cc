@@ -53,7 +53,7 @@ std::optional<ChannelSpec> SeparableLayer::implied_input() const {
 void SeparableLayer::compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const {
   const int64_t inner = depthwise_.filters(), filters = pointwise_.outputs();
   const int64_t rows = y.size() / filters;
-  auto* between = run.scratch<float>(rows * inner);
+  auto* between = run.scratch<float>(rows, inner);
   depthwise_.convolve(in, false, run.parallel(), between);
   output_.write(run, y, [&](bool with_bias, float* out) {
     const float* bias = with_bias && !bias_.empty() ? bias_.data() : nullptr;

@@ -66,8 +66,8 @@ class SincFilter1DTranspose final : public Layer {
     const int64_t channels = y.frame_size();
     const int64_t last = (y.time - 1 + window_.crop()) / window_.stride;
     const int64_t frames = reach_ + std::max(x.time, last + 1);
-    auto* padded = run.scratch<float>(x.batch * frames * channels);
-    auto* valid = run.scratch<uint8_t>(x.batch * frames);
+    auto* padded = run.scratch<float>(x.batch, frames, channels);
+    auto* valid = run.scratch<uint8_t>(x.batch, frames);
     std::fill_n(padded, x.batch * frames * channels, 0.0f);
     std::memset(valid, 1, static_cast<size_t>(x.batch * frames));
     const float* in = ops::as_floats(run, x, DType::kFloat32);

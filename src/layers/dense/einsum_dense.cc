@@ -64,7 +64,7 @@ class EinsumDense final : public EinsumLayer {
         const Json& dim = (*value)[i];
         if (!dim.is_null() && (!dim.is_number_integer() || dim.get<int64_t>() < 1)) {
           config.error(fmt::format("output_shape[{}]", i),
-                       fmt::format("expected a positive integer or null, got {}", dim.dump()));
+                       fmt::format("expected a positive integer or null, got {}", excerpt(dim)));
         }
         out.push_back(dim.is_null() ? kAnySize : dim.get<int64_t>());
       }

@@ -42,7 +42,7 @@ class Delay final : public PointwiseLayer {
     return {StepRange{at, at}};
   }
   int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
-    return delays_layer_ ? time + length_ : time;
+    return delays_layer_ ? checked_sum(time, length_) : time;
   }
   bool returns_view() const override { return length_ == 0; }
 

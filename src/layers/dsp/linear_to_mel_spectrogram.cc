@@ -153,7 +153,9 @@ class LinearToMelSpectrogram final : public StatelessLayer {
       return k == fields_.bins + 1 ? high : low + static_cast<double>(k) * step;
     };
     const double bin_width = fields_.sample_rate / 2 / static_cast<double>(inputs - 1);
-    std::vector<double> out(static_cast<size_t>(inputs * fields_.bins));
+    const int64_t size = checked_product(inputs, fields_.bins);
+    require_memory(checked_bytes(size, sizeof(double)), kDefaultMaxBytes);
+    std::vector<double> out(static_cast<size_t>(size));
     // The first bin, of frequency 0, is in no filter.
     for (int64_t i = 1; i < inputs; ++i) {
       const bool last = i == inputs - 1;

@@ -27,7 +27,7 @@ class Lookahead final : public PointwiseLayer {
     return {StepRange{length_, length_}};
   }
   int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
-    return kept(time) + (preserves_length_ ? length_ : 0);
+    return checked_sum(kept(time), preserves_length_ ? length_ : 0);
   }
   bool returns_view() const override { return length_ == 0; }
 

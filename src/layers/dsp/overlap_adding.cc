@@ -19,10 +19,11 @@ OverlapAdding::OverlapAdding(Config& config, const char* padding_field, ops::Pad
 
 int64_t OverlapAdding::output_length(int64_t time) const {
   if (time == 0) return 0;
-  if (padding_ == ops::Padding::kValid) return time * step_ + overlap();
+  const int64_t steps = checked_product(time, step_);
+  if (padding_ == ops::Padding::kValid) return checked_sum(steps, overlap());
   // As the reference has it.
-  if (is_semicausal() && overlap() > 0) return (time - 1) * step_ + 1;
-  return time * step_;
+  if (is_semicausal() && overlap() > 0) return steps - step_ + 1;
+  return steps;
 }
 
 void OverlapAdding::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {

@@ -91,7 +91,8 @@ Sequence OverlapAdding::layer(Run& run, const Sequence& x, const ChannelSpec& ou
   const int64_t values = out.shape.size(), per_item = y.time * values;
   const bool direct = !is_half(out.dtype);
   T* sums = direct ? y.as<T>() : run.scratch<T>(y.size());
-  const auto buffer_floats = static_cast<int64_t>(sizeof(T) / sizeof(float) + 1) * length_ * values;
+  const int64_t buffer_floats =
+      checked_product(static_cast<int64_t>(sizeof(T) / sizeof(float) + 1), length_, values);
   for (int64_t b = 0; b < y.batch; ++b) {
     layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
     T* const item = sums + b * per_item;
@@ -107,7 +108,8 @@ Sequence OverlapAdding::layer(Run& run, const Sequence& x, const ChannelSpec& ou
       }
     };
     // Frames across a part's border are made twice.
-    ops::for_ranges_with_scratch(run, y.time, 16 * length_, floats + buffer_floats, add_part);
+    ops::for_ranges_with_scratch(run, y.time, 16 * length_, checked_sum(floats, buffer_floats),
+                                 add_part);
   }
   if (!direct) ops::convert(sums, DType::kFloat32, y.values, y.dtype, y.size());
   return y;
@@ -121,7 +123,7 @@ Sequence OverlapAdding::step(Run& run, const Sequence& x, const ChannelSpec& out
   auto* pending = run.state<T>();
   auto* position = run.state<int32_t>();
   auto* const scratch = run.scratch<float>(floats);
-  T* const buffer = run.scratch<T>(length_ * values);
+  T* const buffer = run.scratch<T>(length_, values);
   const bool direct = !is_half(out.dtype);
   T* const sums = direct ? y.as<T>() : run.scratch<T>(y.size());
   int64_t next = *position;

@@ -116,8 +116,8 @@ Sequence StftLayer::layer(Run& run, const Sequence& x) const {
   const int64_t count = framing_.output_length(x.time);
   const Sequence y = run.output(StftLayer::output_spec(x.spec(), {}), x.batch, count);
   framing_.layer_mask(x, y);
-  const auto frame_floats = static_cast<int64_t>(
-      (static_cast<size_t>(framing_.window().kernel) * x.frame_bytes() + 3) / sizeof(float));
+  const int64_t frame_floats = static_cast<int64_t>(
+      checked_bytes(framing_.window().kernel, x.frame_bytes()) / sizeof(float) + 1);
   const int64_t own = scratch_size();
   ops::for_ranges_with_scratch(
       run, y.steps(), 16, own + frame_floats, [&](int64_t begin, int64_t end, float* scratch) {

@@ -148,7 +148,7 @@ class Reader {
     if (value.is_string()) return own_or_named(value.get<std::string>(), true);
     if (!value.is_object() || !value.contains("function") || !value["function"].is_string()) {
       error(fmt::format("expected the name of a window or {{\"function\": name, ...}}, got {}",
-                        value.dump().substr(0, 60)));
+                        excerpt(value)));
     }
     const auto name = value["function"].get<std::string>();
     if (name == "inverse_stft") return inverse(value);
@@ -164,8 +164,8 @@ class Reader {
   void allow(const Json& value, const std::vector<std::string>& keys) const {
     for (const auto& item : value.items()) {
       if (std::ranges::find(keys, item.key()) == keys.end()) {
-        error(fmt::format("{} takes no parameter \"{}\": {}", value["function"].dump(), item.key(),
-                          item.value().dump().substr(0, 60)));
+        error(fmt::format("{} takes no parameter \"{}\": {}", excerpt(value["function"]),
+                          item.key(), excerpt(item.value())));
       }
     }
   }
@@ -191,7 +191,7 @@ class Reader {
     if (name->is_number()) return named("kaiser", periodic, {name->get<double>()});
     if (!name->is_array() || name->empty() || !(*name)[0].is_string()) {
       error(fmt::format("expected a window's name, alone or with its parameters in a list, got {}",
-                        name->dump().substr(0, 60)));
+                        excerpt(*name)));
     }
     Parameters parameters;
     for (size_t i = 1; i < name->size(); ++i) append((*name)[i], parameters);
@@ -204,7 +204,7 @@ class Reader {
     } else if (const auto number = to_number(value)) {
       out.push_back(*number);
     } else {
-      error(fmt::format("expected a number, got {}", value.dump().substr(0, 60)));
+      error(fmt::format("expected a number, got {}", excerpt(value)));
     }
   }
 
@@ -250,10 +250,10 @@ class Reader {
       const std::vector<double> window = forward(length, dtype);
       std::vector<double> out(window.size());
       const auto hop = static_cast<size_t>(step);
+      std::vector<double> squares(std::min(hop, window.size()));
+      for (size_t i = 0; i < window.size(); ++i) squares[i % hop] += window[i] * window[i];
       for (size_t i = 0; i < out.size(); ++i) {
-        double squares = 0;
-        for (size_t k = i % hop; k < window.size(); k += hop) squares += window[k] * window[k];
-        if (squares != 0) out[i] = window[i] / squares;
+        if (squares[i % hop] != 0) out[i] = window[i] / squares[i % hop];
       }
       return out;
     };

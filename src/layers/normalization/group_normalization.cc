@@ -178,7 +178,7 @@ class GroupNormalization final : public PointwiseLayer {
     if (parameters_.bias) {
       parameters.bias = ops::expand_parameter(run, parameters_.bias, shape, x.channels, 0);
     }
-    auto* scratch = run.scratch<float>(3 * runs.count() * x.batch);
+    auto* scratch = run.scratch<float>(3, runs.count(), x.batch);
     run.parallel().each(x.batch, [&](int64_t b) {
       float* own = scratch + 3 * runs.count() * b;
       const Scratch s{own, own + runs.count(), own + 2 * runs.count()};

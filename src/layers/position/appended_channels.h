@@ -11,7 +11,7 @@ namespace sl {
 // A step without channels counts as one.
 inline Shape with_appended(Shape channels, int64_t count) {
   if (channels.empty()) channels.push_back(1);
-  channels.back() += count;
+  channels.back() = checked_sum(channels.back(), count);
   return channels;
 }
 
@@ -19,7 +19,7 @@ inline Shape with_appended(Shape channels, int64_t count) {
 inline void append_to_rows(Run& run, const Sequence& x, const float* added, int64_t count,
                            const Sequence& y) {
   const size_t element = size_of(x.dtype);
-  auto* converted = run.scratch<std::byte>(x.time * count * static_cast<int64_t>(element));
+  auto* converted = run.scratch<std::byte>(x.time, count, static_cast<int64_t>(element));
   ops::convert(added, DType::kFloat32, converted, x.dtype, x.time * count);
   const size_t added_bytes = static_cast<size_t>(count) * element;
   const size_t row_bytes = static_cast<size_t>(y.channels.back()) * element;

@@ -153,7 +153,7 @@ Positions ApplyRotaryPositionalEncoding::given_positions(Run& run, const Constan
 const float* ApplyRotaryPositionalEncoding::frequencies(Run& run, const Shape& channels) const {
   const int at = axis(channels);
   const int64_t size = channels[at], inner = channels.slice(at + 1, channels.rank()).size();
-  auto* out = run.scratch<float>(size / 2 * inner);
+  auto* out = run.scratch<float>(size / 2, inner);
   const double log = std::log(static_cast<double>(static_cast<float>(fields_.max_wavelength)));
   const double ratio = std::exp(log * 2 / static_cast<double>(size));
   const float reciprocal = 1.0f / static_cast<float>(size);

@@ -40,7 +40,7 @@ class ConcatPositionEmbedding final : public Layer {
   Sequence layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, {x.dtype, with_appended(x.channels, channels_)});
     const Positions positions = counter_.count(run, x);
-    auto* vectors = run.scratch<float>(x.time * channels_);
+    auto* vectors = run.scratch<float>(x.time, channels_);
     for (int64_t t = 0; t < x.time; ++t) {
       // A position that is too large for a float's integers is too large for the table.
       const auto position = static_cast<int64_t>(positions.at(0, t));

@@ -29,7 +29,7 @@ class StepCounter {
   }
   Positions count(Run& run, const Sequence& x) const {
     const int64_t items = valid_only_ ? x.batch : 1;
-    auto* values = run.scratch<float>(items * x.time);
+    auto* values = run.scratch<float>(items, x.time);
     auto* next = run.mode() == Mode::kStep ? run.state<uint32_t>() : nullptr;
     for (int64_t b = 0; b < items; ++b) {
       uint32_t position = next ? next[b] : 0;

@@ -110,10 +110,13 @@ class ConvLstmCell final : public Cell {
   DType compute(DType input) const override { return fields_.compute(input); }
   float first_carry() const override { return fields_.first_carry; }
   float zoneout() const override { return fields_.zoneout; }
-  int64_t projection_size(const Shape& input) const override { return positions(input) * gates_; }
+  int64_t projection_size(const Shape& input) const override {
+    return checked_product(positions(input), gates_);
+  }
   // One row's windows and its gates.
   int64_t scratch_size(const Shape& input, int64_t) const override {
-    return positions(input) * (std::max(input_.inputs(), recurrent_.inputs()) + gates_);
+    return checked_product(positions(input),
+                           std::max(input_.inputs(), recurrent_.inputs()) + gates_);
   }
 
   void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input, ops::Units,
@@ -144,12 +147,13 @@ class ConvLstmCell final : public Cell {
  private:
   int64_t taps() const {
     int64_t count = 1;
-    for (const int64_t k : fields_.kernel_size) count *= k;
+    for (const int64_t k : fields_.kernel_size) count = checked_product(count, k);
     return count;
   }
   static int64_t positions(const Shape& input) {
     int64_t count = 1;
-    for (int i = 0; i + 1 < static_cast<int>(input.rank()); ++i) count *= input[i];
+    for (int i = 0; i + 1 < static_cast<int>(input.rank()); ++i)
+      count = checked_product(count, input[i]);
     return count;
   }
   DType rounded_to() const { return fields_.dtype.value_or(fields_.param_dtype); }

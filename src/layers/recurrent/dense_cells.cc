@@ -114,7 +114,7 @@ class DenseCell final : public Cell {
     return cells_of(input) * gates_ * fields_.features;
   }
   int64_t scratch_size(const Shape& input, int64_t rows) const override {
-    return rows * cells_of(input) * (gates_ + 1) * fields_.features;
+    return checked_product(rows, cells_of(input), gates_ + 1, fields_.features);
   }
 
   void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,

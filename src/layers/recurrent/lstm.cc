@@ -74,8 +74,8 @@ class Lstm final : public Layer {
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
-    auto* c = run.scratch<float>(x.batch * fields_.units);
-    auto* h = run.scratch<float>(x.batch * fields_.units);
+    auto* c = run.scratch<float>(x.batch, fields_.units);
+    auto* h = run.scratch<float>(x.batch, fields_.units);
     std::fill(c, c + x.batch * fields_.units, 0.0f);
     std::fill(h, h + x.batch * fields_.units, 0.0f);
     return unroll(run, x, c, h);
@@ -109,7 +109,7 @@ class Lstm final : public Layer {
     // Rounded or with other activations it is not split: that takes longer anyway.
     const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
     const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
-    float* z = run.scratch<float>(x.batch * at_once * gates);
+    float* z = run.scratch<float>(x.batch, at_once, gates);
     const Carry carry = carry_of(run, x, c, h, halves);
     ops::recur(run, x.time, units, parts, [&](int64_t t, ops::Units some) {
       if (t % at_once == 0) project(run, x, in, t, at_once, some, z, compute);
@@ -140,7 +140,7 @@ class Lstm final : public Layer {
     return {c,
             {h, run.scratch<float>(size)},
             fields_.zoneout > 0 ? run.scratch<float>(size) : nullptr,
-            halves ? run.scratch<float>(4 * fields_.units) : nullptr};
+            halves ? run.scratch<float>(4, fields_.units) : nullptr};
   }
   // The kernel's case.
   bool is_plain(DType compute) const {

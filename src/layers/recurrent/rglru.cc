@@ -92,7 +92,7 @@ class Rglru final : public Layer {
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
-    auto* h = run.scratch<float>(x.batch * fields_.width());
+    auto* h = run.scratch<float>(x.batch, fields_.width());
     std::fill(h, h + x.batch * fields_.width(), 0.0f);
     uint8_t started = 0;
     return scan(run, x, h, &started);

@@ -172,7 +172,7 @@ class Rnn final : public Layer {
     const float* rows = gather(run, x, p);
     const int64_t parts = cell_->has_parts(input) ? ops::unit_parts(run, size, size * z_size) : 1;
     const int64_t at_once = ops::steps_at_once(run, x.time, x.batch, parts);
-    float* z = run.scratch<float>(at_once * x.batch * z_size);
+    float* z = run.scratch<float>(at_once, x.batch, z_size);
     float* scratch = run.scratch<float>(cell_->scratch_size(input.shape, at_once * x.batch));
     const Carry carry = sorted(run, c, h, x.batch, size, p);
     Emits emits;
@@ -248,7 +248,7 @@ class Rnn final : public Layer {
     const float* values = ops::as_floats(run, x, compute);
     if (x.batch == 1 && p.rows() == x.time && !reverse_) return values;
     const int64_t frame = x.frame_size();
-    float* rows = run.scratch<float>(x.steps() * frame);
+    float* rows = run.scratch<float>(x.steps(), frame);
     for (int64_t r = 0; r < p.rows(); ++r)
       std::copy_n(values + p.sources[r] * frame, frame, rows + r * frame);
     return rows;
@@ -257,14 +257,14 @@ class Rnn final : public Layer {
   Carry sorted(Run& run, const float* c, const float* h, int64_t batch, int64_t size,
                const Packing& p) const {
     const auto taken = [&](const float* from) {
-      float* to = run.scratch<float>(batch * size);
+      float* to = run.scratch<float>(batch, size);
       for (int64_t i = 0; i < batch; ++i)
         std::copy_n(from + p.order[i] * size, size, to + i * size);
       return to;
     };
     return {c ? taken(c) : nullptr,
-            {taken(h), run.scratch<float>(batch * size)},
-            c && cell_->zoneout() > 0 ? run.scratch<float>(batch * size) : nullptr};
+            {taken(h), run.scratch<float>(batch, size)},
+            c && cell_->zoneout() > 0 ? run.scratch<float>(batch, size) : nullptr};
   }
   static void unsort(const Carry& carry, float* c, float* h, int64_t batch, int64_t size,
                      const Packing& p) {

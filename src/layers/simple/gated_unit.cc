@@ -103,7 +103,7 @@ Sequence GatedUnitLayer::layer(Run& run, const Sequence& x) const {
   };
   const bool elementwise = feature_.is_elementwise() && gate_.is_elementwise();
   if (x.dtype == DType::kComplex64 || x.dtype != y.dtype || !elementwise) {
-    auto* scratch = run.scratch<float>(2 * length);
+    auto* scratch = run.scratch<float>(2, length);
     for (int64_t i = 0; i < rows; ++i) {
       whole_row(in(i), x.dtype, out(i), y.dtype, length, scratch);
     }

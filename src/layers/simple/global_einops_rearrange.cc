@@ -81,7 +81,7 @@ class GlobalEinopsRearrange final : public StatelessLayer {
     Shape out;
     const ops::StridedView view = fields_.einops.view(dims, strides, &out);
     const int64_t frame = y.frame_size();
-    auto* flags = run.scratch<std::byte>(y.time * frame);
+    auto* flags = run.scratch<std::byte>(y.time, frame);
     for (int64_t b = 0; b < y.batch; ++b) {
       ops::gather(view, reinterpret_cast<const std::byte*>(x.mask_at(b, 0)), 1, flags);
       for (int64_t t = 0; t < y.time; ++t) {

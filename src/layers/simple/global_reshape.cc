@@ -32,7 +32,8 @@ class GlobalReshape final : public StatelessLayer {
     return {input.dtype, fields_.channels};
   }
   int64_t output_length(int64_t time, const ChannelSpec& input, const Constants&) const override {
-    if (time * input.shape.size() != fields_.time * fields_.channels.size()) {
+    if (checked_product(time, input.shape.size()) !=
+        checked_product(fields_.time, fields_.channels.size())) {
       fail(Code::kShape,
            "{} \"{}\": an input of {} steps of {} does not have the {} elements of {} steps of {}",
            type(), name(), time, to_string(input.shape), fields_.time * fields_.channels.size(),

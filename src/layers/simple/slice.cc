@@ -55,7 +55,7 @@ class Slice final : public StatelessLayer {
       constexpr int64_t kMost = int64_t{1} << 31;
       if (!value.is_number_integer() || std::abs(value.get<int64_t>()) > kMost) {
         config.error("slices", fmt::format("expected an integer of at most 2^31 or null, got {}",
-                                           value.dump().substr(0, 60)));
+                                           excerpt(value)));
       }
       return value.get<int64_t>();
     }

@@ -41,7 +41,7 @@ class Upsample2D final : public StatelessLayer {
 
  private:
   Shape output_shape(const Shape& channels) const {
-    return {channels[0] * fields_.space_rate, channels[1]};
+    return {checked_product(channels[0], fields_.space_rate), channels[1]};
   }
 
   Fields fields_;

@@ -42,7 +42,9 @@ class ChannelBank {
 
   // What each channel makes of a one and then zeros: [length, channels].
   std::vector<float> impulse_response(const Run& run, int64_t length) const {
-    std::vector<float> u(static_cast<size_t>(length * channels())), y(u.size());
+    const int64_t size = checked_product(length, channels());
+    require_memory(checked_bytes(size, 2 * sizeof(float)), kDefaultMaxBytes);
+    std::vector<float> u(static_cast<size_t>(size)), y(u.size());
     std::vector<float> state(static_cast<size_t>(state_shape(1).size()));
     std::fill_n(u.begin(), channels(), 1.0f);
     scan(run, u.data(), 1, length, state.data(), y.data());

@@ -96,8 +96,9 @@ class Mamba final : public Layer {
   }
 
   Sequence layer(Run& run, const Sequence& x) const override {
-    const int64_t frames = before() + x.time, size = x.batch * fields_.d_state * inner_;
-    auto* padded = run.scratch<float>(x.batch * frames * inner_);
+    const int64_t frames = before() + x.time,
+                  size = checked_product(x.batch, fields_.d_state, inner_);
+    auto* padded = run.scratch<float>(x.batch, frames, inner_);
     auto* h = run.scratch<float>(size);
     std::fill(h, h + size, 0.0f);
     return run_block(run, x, h, [&](const float* in) {
@@ -166,7 +167,7 @@ class Mamba final : public Layer {
 
   // u = silu(conv(u)), of all steps: [batch, time, inner].
   const float* convolve(Run& run, const Sequence& x, const Frames& frames) const {
-    auto* u = run.scratch<float>(x.steps() * inner_);
+    auto* u = run.scratch<float>(x.steps(), inner_);
     ops::for_steps(run, x.steps(), inner_, [&](int64_t begin, int64_t end) {
       for (int64_t step = begin; step < end; ++step) {
         const float* from = frames.u + (step / x.time * frames.pitch + step % x.time) * inner_;
@@ -264,10 +265,10 @@ class Mamba final : public Layer {
     const Sequence y = run.output_like(input, input.spec());
     const Sequence x = ops::mask_invalid(run, input);
     const int64_t steps = x.steps(), row = rank_ + 2 * fields_.d_state;
-    auto* in = run.scratch<float>(steps * 2 * inner_);
-    auto* parameters = run.scratch<float>(steps * row);
-    auto* dt = run.scratch<float>(steps * inner_);
-    auto* gated = run.scratch<float>(steps * inner_);
+    auto* in = run.scratch<float>(steps, 2, inner_);
+    auto* parameters = run.scratch<float>(steps, row);
+    auto* dt = run.scratch<float>(steps, inner_);
+    auto* gated = run.scratch<float>(steps, inner_);
     in_.apply(run, x.floats(), model_, steps, data(in_bias_), false, in, 2 * inner_);
     const float* u = convolve(run, x, frames_of(in));
     x_.apply(run, u, inner_, steps, nullptr, false, parameters, row);

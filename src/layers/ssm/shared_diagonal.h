@@ -91,7 +91,7 @@ class SharedDiagonal : public StateSpaceLayer {
 
   void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const override {
     const int64_t row = 2 * n_;
-    float* v = run.scratch<float>(x.steps() * row);
+    float* v = run.scratch<float>(x.steps(), row);
     in_.apply(run, x.floats(), channels(), x.steps(), nullptr, false, v, row);
     ops::associative_scan(run, {.batch = x.batch, .time = x.time, .lanes = n_, .planes = 2},
                           Values(a_, x.time, v), state);

@@ -349,9 +349,12 @@ typedef struct sl_layer_options {
   const sl_allocator* allocator; /* copied; null: malloc. Used for the layer's workspaces */
   sl_parallel_for parallel_for;  /* null: the library's own threads when num_threads > 1 */
   void* parallel_for_user_data;
+  int64_t max_bytes; /* limit on the memory of the layer's weights and tables together, of each of
+                        its states, and of the workspace of each run; 0: 2^36. What needs more is
+                        refused before it is allocated: OUT_OF_MEMORY, with both numbers */
 } sl_layer_options;
 #define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL }
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0 }
 SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Builds the model of a JSON config with its weights (null: none needed). Every tensor must be used

@@ -1,0 +1,23 @@
+#include "core/text.h"
+
+#include <algorithm>
+
+namespace sl {
+
+std::string_view cut_text(std::string_view text, size_t most) {
+  if (text.size() <= most) return text;
+  // Back to where the character begins that does not fit; it has at most four bytes.
+  size_t size = most;
+  while (size > 0 && most - size < 3 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80)
+    --size;
+  return text.substr(0, size);
+}
+
+void copy_text(std::string_view text, char* buffer, size_t capacity) {
+  if (capacity == 0) return;
+  const std::string_view kept = cut_text(text, capacity - 1);
+  std::copy(kept.begin(), kept.end(), buffer);
+  buffer[kept.size()] = '\0';
+}
+
+}  // namespace sl
