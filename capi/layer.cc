@@ -243,6 +243,28 @@ sl_status sl_layer_constant_info(const sl_layer* layer, int64_t index, sl_consta
   });
 }
 
+int64_t sl_layer_step_difference_count(const sl_layer* layer) {
+  return layer ? static_cast<int64_t>(layer->model->step_differences().size()) : 0;
+}
+
+sl_status sl_layer_step_difference(const sl_layer* layer, int64_t index,
+                                   sl_step_difference* difference, sl_error* error) {
+  return guard(error, [&] {
+    const auto& all = model_of(layer).step_differences();
+    const auto count = static_cast<int64_t>(all.size());
+    if (index < 0 || index >= count)
+      sl::fail(Code::kInvalidArgument, "step difference {} of {}", index, count);
+    const sl::StepDifference& found = all[static_cast<size_t>(index)];
+    sl_step_difference out = SL_STEP_DIFFERENCE_INIT;
+    out.condition = static_cast<int32_t>(found.condition);
+    out.layer = found.path.c_str();
+    out.type = found.type.c_str();
+    out.reason = found.reason.c_str();
+    out.cure = found.cure.c_str();
+    sl::capi::write_struct(out, difference, "difference");
+  });
+}
+
 sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
                             const sl_constant* constants, int64_t num_constants, char* buffer,
                             size_t capacity, size_t* needed, sl_error* error) {

@@ -13,6 +13,7 @@ namespace sl::capi {
   X(sl_channel_spec, SL_CHANNEL_SPEC_INIT, dims)                        \
   X(sl_sequence, SL_SEQUENCE_INIT, mask_strides)                        \
   X(sl_constant_info, SL_CONSTANT_INFO_INIT, dims)                      \
+  X(sl_step_difference, SL_STEP_DIFFERENCE_INIT, cure)                  \
   X(sl_allocator, SL_ALLOCATOR_INIT, deallocate)                        \
   X(sl_layer_properties, SL_LAYER_PROPERTIES_INIT, receptive_field_end) \
   X(sl_layer_callbacks, SL_LAYER_CALLBACKS_INIT, step)                  \

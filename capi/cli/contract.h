@@ -39,14 +39,19 @@ struct Check {
   std::string reason;  // empty: kept
   double largest = 0;  // largest difference of two values that should be equal
   std::string note;    // what a reader of the whole list wants to know
+  // Why the library says that it cannot be kept, where it is not.
+  std::string expected = "";
 
-  bool ok() const { return reason.empty(); }
+  bool ok() const { return reason.empty() || is_expected(); }
+  bool is_expected() const { return !expected.empty(); }
 };
 
 struct Report {
   std::vector<Check> checks;
 
   bool ok() const;
+  // Whether something is not kept that the library says cannot be.
+  bool has_expected() const;
   // "check: reason" of every check that failed, one after the other.
   std::string failures() const;
 };

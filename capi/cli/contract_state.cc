@@ -116,8 +116,8 @@ Comparison check_max_length(const sl_layer* layer, const Input& input) {
 const std::vector<StateCheck>& state_checks() {
   static const std::vector<StateCheck> checks = {
       {"no allocation in steps", check_allocations},
-      {"reset mid-stream", check_reset},
-      {"save and load mid-stream", check_save_load},
+      {"reset mid-stream", check_reset, true},
+      {"save and load mid-stream", check_save_load, true},
       {"broken saves are refused", check_bad_load},
       {"fork mid-stream", check_fork},
       {"state in caller's memory", check_own_memory},

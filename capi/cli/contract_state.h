@@ -13,6 +13,7 @@ namespace sl::cli {
 struct StateCheck {
   std::string name;
   Comparison (*run)(const sl_layer* layer, const Input& input);
+  bool with_holes = false;  // whether it is worth another run on masks with holes
 };
 
 const std::vector<StateCheck>& state_checks();

@@ -172,6 +172,8 @@ void print_summary(const Model& model, const json& tree) {
   line("input latency", latency_text(metadata["input_latency"], rate));
   line("output latency", latency_text(metadata["output_latency"], output_rate));
   line("receptive field", field_text(metadata["receptive_field"]));
+  for (const sl_step_difference& difference : step_differences(model.layer.get()))
+    line("steps differ", step_difference_text(difference));
   line("parameters", grouped(sl_layer_parameter_count(model.layer.get())));
   if (tree.contains("state_bytes")) {
     const std::string state = count_text(tree, "state_bytes", bytes_text);

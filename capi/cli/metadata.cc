@@ -72,6 +72,26 @@ json read_metadata(const sl_layer* layer) {
   return out;
 }
 
+std::vector<sl_step_difference> step_differences(const sl_layer* layer) {
+  std::vector<sl_step_difference> all;
+  for (int64_t i = 0; i < sl_layer_step_difference_count(layer); ++i) {
+    sl_step_difference difference = SL_STEP_DIFFERENCE_INIT;
+    check([&](sl_error* e) { return sl_layer_step_difference(layer, i, &difference, e); });
+    all.push_back(difference);
+  }
+  return all;
+}
+
+std::string step_difference_text(const sl_step_difference& difference) {
+  std::string text = difference.type;
+  if (difference.layer[0] != '\0') text += std::string(" \"") + difference.layer + "\"";
+  text += std::string(": ") + difference.reason;
+  if (difference.condition == SL_DIFFERENCE_HOLES)
+    text += " (where invalid steps come before valid ones)";
+  if (difference.condition == SL_DIFFERENCE_PADDING) text += " (of whole runs)";
+  return text + "; cure: " + difference.cure;
+}
+
 json spec_json(const sl_channel_spec& spec) {
   const char* dtype = sl_dtype_name(spec.dtype);
   json shape = json::array();

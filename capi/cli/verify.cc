@@ -59,16 +59,17 @@ Case make_case(const Model& model, const VerifyOptions& options, bool* is_record
 }
 
 void print_check(const Check& check) {
-  std::string text = check.reason;
-  if (check.ok() && check.largest > 0) {
+  std::string text = check.is_expected() ? check.expected : check.reason;
+  if (check.reason.empty() && check.largest > 0) {
     char difference[48];
     std::snprintf(difference, sizeof(difference), "largest difference %.3g", check.largest);
     text = difference;
   }
   if (!check.note.empty()) text += (text.empty() ? "" : "; ") + check.note;
   const int padding = text.empty() ? 0 : 26;
-  std::printf("%-4s  %-*s%s%s\n", check.ok() ? "ok" : "FAIL", padding, check.name.c_str(),
-              text.empty() ? "" : "  ", text.c_str());
+  const char* outcome = check.is_expected() ? "expected" : check.ok() ? "ok" : "FAIL";
+  std::printf("%-4s  %-*s%s%s\n", outcome, padding, check.name.c_str(), text.empty() ? "" : "  ",
+              text.c_str());
 }
 
 void print_input(const Tensor& x, bool recorded) {
@@ -76,21 +77,35 @@ void print_input(const Tensor& x, bool recorded) {
               recorded ? "" : sl_dtype_name(x.dtype), shape_text(x.dims).c_str());
 }
 
+struct Counts {
+  int passed = 0, failed = 0, expected = 0;
+};
+
+Counts count(const Report& report) {
+  Counts counts;
+  for (const Check& check : report.checks)
+    ++(check.is_expected() ? counts.expected : check.ok() ? counts.passed : counts.failed);
+  return counts;
+}
+
 ordered_json check_json(const Check& check) {
-  ordered_json out = {{"name", check.name}, {"outcome", check.ok() ? "ok" : "failed"}};
-  if (!check.ok()) out["reason"] = check.reason;
+  const char* outcome = check.is_expected() ? "expected" : check.ok() ? "ok" : "failed";
+  ordered_json out = {{"name", check.name}, {"outcome", outcome}};
+  if (!check.reason.empty()) out["reason"] = check.reason;
+  if (check.is_expected()) out["announced"] = check.expected;
   out["largest_difference"] = check.largest;
   if (!check.note.empty()) out["note"] = check.note;
   return out;
 }
 
-void print_report(const Report& report, const Tensor& x, bool recorded, int passed, int failed) {
+void print_report(const Report& report, const Tensor& x, bool recorded, const Counts& counts) {
   ordered_json checks = ordered_json::array();
   for (const Check& check : report.checks) checks.push_back(check_json(check));
   print_json(
       {{"input", {{"recorded", recorded}, {"dtype", sl_dtype_name(x.dtype)}, {"shape", x.dims}}},
-       {"passed", passed},
-       {"failed", failed},
+       {"passed", counts.passed},
+       {"failed", counts.failed},
+       {"expected", counts.expected},
        {"checks", checks}});
 }
 
@@ -110,14 +125,15 @@ int run_verify(const VerifyOptions& options) {
   }
   const Report report = check_contract(c);
   progress.clear();
-  int passed = 0, failed = 0;
-  for (const Check& check : report.checks) ++(check.ok() ? passed : failed);
+  const Counts counts = count(report);
   if (options.json) {
-    print_report(report, c.input.x, recorded, passed, failed);
+    print_report(report, c.input.x, recorded, counts);
   } else {
-    std::printf("%d passed, %d failed\n", passed, failed);
+    std::printf("%d passed, %d failed", counts.passed, counts.failed);
+    if (counts.expected > 0) std::printf(", %d expected", counts.expected);
+    std::printf("\n");
   }
-  return failed == 0 && passed > 0 ? 0 : 1;
+  return counts.failed == 0 && counts.passed > 0 ? 0 : 1;
 }
 
 }  // namespace

@@ -175,6 +175,27 @@ typedef struct sl_constant_info {
   }
 SL_API void sl_constant_info_init(sl_constant_info* out);
 
+enum {
+  SL_DIFFERENCE_ALWAYS = 0,
+  SL_DIFFERENCE_HOLES = 1,  /* if the input has invalid steps before valid ones */
+  SL_DIFFERENCE_PADDING = 2 /* not of steps, but of whole runs: how many invalid steps end the
+                               input decides what comes of its valid ones */
+};
+
+/* A layer for which steps give other values than whole runs. The strings live as long as the
+ * model. */
+typedef struct sl_step_difference {
+  uint32_t struct_size;
+  int32_t condition;  /* when: SL_DIFFERENCE_... */
+  const char* layer;  /* its path; "" for the model itself */
+  const char* type;   /* its type */
+  const char* reason; /* English, for people */
+  const char* cure;   /* what to change in the config or the input */
+} sl_step_difference;
+#define SL_STEP_DIFFERENCE_INIT \
+  { (uint32_t)sizeof(sl_step_difference), 0, NULL, NULL, NULL, NULL }
+SL_API void sl_step_difference_init(sl_step_difference* out);
+
 /* ---- Hooks
  * ------------------------------------------------------------------------------------------------------
  */
@@ -411,6 +432,15 @@ SL_API int64_t sl_layer_constant_count(const sl_layer* layer);
 SL_API sl_status sl_layer_constant_info(const sl_layer* layer, int64_t index,
                                         sl_constant_info* info, sl_error* error);
 
+/* Layers for which steps give other values than whole runs, as in the reference: behind layers with
+ * latency, what counts or remembers invalid steps; and, in what a Bidirectional runs backwards,
+ * layers for which longer padding does. Their number, and the i-th, into the part of `difference`
+ * that its struct_size covers. None for most models. Creation logs a warning of those that do not
+ * depend on the input. [any-thread] Since 1.0. */
+SL_API int64_t sl_layer_step_difference_count(const sl_layer* layer);
+SL_API sl_status sl_layer_step_difference(const sl_layer* layer, int64_t index,
+                                          sl_step_difference* difference, sl_error* error);
+
 /* Channel spec that comes out for one that goes in. Of constants only the specs are read; null
  * where the model needs none. Errors: SHAPE. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* input,
@@ -427,9 +457,9 @@ SL_API sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* inp
 SL_API int64_t sl_layer_parameter_count(const sl_layer* layer);
 
 /* The tree as JSON text: type, name, names of constants, input and output specs, parameters, state
- * tensors of a stream of batch 1, block size, ratio, latencies, children. Writes at most `capacity`
- * bytes with a final zero, and the full size (zero included) to `needed`; a null buffer only asks
- * for it. [any-thread] Since 1.0. */
+ * tensors of a stream of batch 1, block size, ratio, latencies, step differences, children. Writes
+ * at most `capacity` bytes with a final zero, and the full size (zero included) to `needed`; a null
+ * buffer only asks for it. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
                                    const sl_constant* constants, int64_t num_constants,
                                    char* buffer, size_t capacity, size_t* needed, sl_error* error);

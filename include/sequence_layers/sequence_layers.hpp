@@ -164,6 +164,17 @@ class Layer {
     }
     return out;
   }
+  // Layers for which steps give other values than whole runs; strings live as long as the layer.
+  std::vector<sl_step_difference> step_differences() const {
+    std::vector<sl_step_difference> out(static_cast<size_t>(sl_layer_step_difference_count(get())),
+                                        sl_step_difference SL_STEP_DIFFERENCE_INIT);
+    for (size_t i = 0; i < out.size(); ++i) {
+      detail::check([&](sl_error* e) {
+        return sl_layer_step_difference(get(), static_cast<int64_t>(i), &out[i], e);
+      });
+    }
+    return out;
+  }
   sl_channel_spec output_spec(const sl_channel_spec& input,
                               const std::vector<sl_constant>& constants = {}) const {
     sl_channel_spec out = SL_CHANNEL_SPEC_INIT;

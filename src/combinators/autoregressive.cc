@@ -94,6 +94,14 @@ class Autoregressive final : public Layer {
     }
     return fields;
   }
+  // What is fed back of an invalid step is zero, as before the first: only where blocks begin, and
+  // steps that are valid, tell.
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
+    differences.add(step_difference(before), type());
+    const EarlySteps after = body_.follow(before, differences);
+    differences.within("feedback_layer", [&] { feedback_.follow(after, differences); });
+    return after;
+  }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return specs(input, constants).output;
   }

@@ -70,6 +70,20 @@ class Bidirectional final : public Layer {
     }
     return fields;
   }
+  // It runs over whole inputs alone: what is backward begins with what ends them.
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
+    using Kind = EarlySteps::Kind;
+    EarlySteps none, padding;
+    none.kind = Kind::kNone;
+    padding.kind = Kind::kPadding;
+    padding.count = 1;
+    const bool is_backward = before.kind == Kind::kPadding;
+    differences.within(forward_->name(),
+                       [&] { forward_->follow(is_backward ? padding : none, differences); });
+    differences.within(backward_->name(),
+                       [&] { backward_->follow(is_backward ? none : padding, differences); });
+    return before;
+  }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec specs[2] = {forward_->output_spec(input, constants),
                                   backward_->output_spec(input, constants)};

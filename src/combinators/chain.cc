@@ -85,6 +85,14 @@ int64_t Chain::accumulated_output_latency(int64_t latency) const {
   return latency;
 }
 
+EarlySteps Chain::follow(const EarlySteps& before, StepDifferences& differences) const {
+  EarlySteps steps = before;
+  for (const auto& layer : layers_) {
+    differences.within(layer->name(), [&] { steps = layer->follow(steps, differences); });
+  }
+  return steps;
+}
+
 ReceptiveFields Chain::receptive_field_per_step() const {
   // Extra steps do no harm: the least common multiple of all cycles covers the chain's.
   size_t cycle = 1;

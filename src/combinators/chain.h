@@ -26,6 +26,7 @@ class Chain {
   bool supports_finite_step() const;
   int64_t accumulated_input_latency(int64_t input_latency) const;
   int64_t accumulated_output_latency(int64_t output_latency) const;
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const;
   ReceptiveFields receptive_field_per_step() const;
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const;
   // What each layer gets when the chain gets `input`.

@@ -27,6 +27,9 @@ class ChainLayer : public Layer {
   int64_t accumulated_output_latency(int64_t latency) const override {
     return chain_.accumulated_output_latency(latency);
   }
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
+    return chain_.follow(before, differences);
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return chain_.receptive_field_per_step();
   }

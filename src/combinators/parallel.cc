@@ -81,6 +81,21 @@ class ParallelLayers final : public Layer {
     return same("output", latency,
                 [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
   }
+  // What comes out is valid only where all are.
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
+    if (layers_.empty()) return before;
+    std::vector<EarlySteps> each;
+    for (const auto& layer : layers_) {
+      differences.within(layer->name(),
+                         [&] { each.push_back(layer->follow(before, differences)); });
+    }
+    EarlySteps all = each.front();
+    for (const EarlySteps& one : each) {
+      all.begins_invalid = all.begins_invalid || one.begins_invalid;
+      if (!one.valid()) all.made_valid_by.clear();
+    }
+    return all;
+  }
   ReceptiveFields receptive_field_per_step() const override {
     if (layers_.empty()) return {StepRange{0, 0}};
     std::vector<ReceptiveFields> all;

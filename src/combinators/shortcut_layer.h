@@ -40,6 +40,14 @@ class ShortcutLayer : public Layer {
     return same("output", body_.accumulated_output_latency(latency),
                 shortcut_.accumulated_output_latency(latency));
   }
+  // What comes out is valid only where both are.
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
+    EarlySteps body = body_.follow(before, differences);
+    const EarlySteps shortcut = shortcut_.follow(before, differences);
+    body.begins_invalid = body.begins_invalid || shortcut.begins_invalid;
+    if (!shortcut.valid()) body.made_valid_by.clear();
+    return body;
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return merge_aligned(body_.receptive_field_per_step(), body_.output_ratio(),
                          shortcut_.receptive_field_per_step(), shortcut_.output_ratio());

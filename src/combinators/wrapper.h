@@ -25,6 +25,11 @@ class Wrapper : public Layer {
   int64_t accumulated_output_latency(int64_t latency) const override {
     return child_->accumulated_output_latency(latency);
   }
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
+    EarlySteps after;
+    differences.within(child_->name(), [&] { after = child_->follow(before, differences); });
+    return after;
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return child_->receptive_field_per_step();
   }

@@ -1,5 +1,7 @@
 #include "layers/layer.h"
 
+#include <algorithm>
+
 #include "layers/state.h"
 
 namespace sl {
@@ -86,6 +88,57 @@ int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
          ratio.numerator());
   }
   return checked_sum(ratio.floor_times(output_latency), this->output_latency());
+}
+
+bool Layer::looks_back() const {
+  return std::ranges::any_of(receptive_field_per_step(),
+                             [](const ReceptiveField& field) { return field && field->start < 0; });
+}
+
+StepDifference Layer::step_difference(const EarlySteps& before) const {
+  for (const ConstantSpec& constant : constants()) {
+    if (!constant.streamed) continue;
+    const StepDifference late = minds_early_steps(
+        before,
+        fmt::format("reads the constant \"{}\" as it comes along with the input", constant.name),
+        fmt::format("give a stream \"{}\" later by as many steps", constant.name));
+    if (!late.reason.empty()) return late;
+  }
+  if (before.kind == EarlySteps::Kind::kPadding && output_ratio().denominator() > 1) {
+    return minds_early_steps(
+        before,
+        fmt::format("makes {} step{} of {}", output_ratio().numerator(),
+                    output_ratio().numerator() == 1 ? "" : "s", output_ratio().denominator()));
+  }
+  if (before.count % block_size() != 0) {
+    return minds_early_steps(
+        before, fmt::format("works in blocks of {} steps", block_size()),
+        fmt::format("insert a Delay of {} steps with \"delay_layer_output\": false before it",
+                    block_size() - before.count % block_size()));
+  }
+  if (before.valid() && looks_back()) {
+    return minds_early_steps(before,
+                             fmt::format("looks back at steps before the first, which {} makes "
+                                         "valid",
+                                         before.made_valid_by),
+                             before.cure);
+  }
+  return {};
+}
+
+EarlySteps Layer::follow(const EarlySteps& before, StepDifferences& differences) const {
+  differences.add(step_difference(before), type_);
+  for (const Layer* child : children())
+    differences.within(child->name(), [&] { child->follow(before, differences); });
+  EarlySteps after = before;
+  if (before.kind != EarlySteps::Kind::kLatency) return after;
+  after.count = accumulated_output_latency(before.count);
+  if (before.valid() || after.count == 0) return after;
+  if (const std::string cure = early_steps_cure(before); !cure.empty()) {
+    after.made_valid_by = differences.here(type_);
+    after.cure = fmt::format("let {} have {}", after.made_valid_by, cure);
+  }
+  return after;
 }
 
 int64_t Layer::output_length(int64_t time, const ChannelSpec&, const Constants&) const {

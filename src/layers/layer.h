@@ -15,6 +15,7 @@
 #include "core/receptive_field.h"
 #include "core/run.h"
 #include "core/sequence.h"
+#include "layers/step_difference.h"
 
 namespace sl {
 
@@ -164,6 +165,10 @@ class Layer {
   // Latency of what follows (input) or goes before (output), with this layer's own.
   virtual int64_t accumulated_input_latency(int64_t input_latency) const;
   virtual int64_t accumulated_output_latency(int64_t output_latency) const;
+  // Follows what comes out of a stream before its first step, notes where it makes steps differ
+  // from `layer`, and returns what comes out of this layer. The default follows each child from
+  // the layer's own input on.
+  virtual EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const;
   virtual ReceptiveFields receptive_field_per_step() const { return {StepRange{0, 0}}; }
   virtual ReceptiveField receptive_field() const { return merge_all(receptive_field_per_step()); }
 
@@ -179,6 +184,9 @@ class Layer {
   // Declares state and emits for an input of that spec, in the order in which step and layer use
   // them.
   virtual void declare(Declaration&, const SequenceSpec&) const {}
+  // Whether what valid steps of the output hold depends on what invalid steps of x do, as in the
+  // reference: a model with such a layer takes zeros for those of its own input.
+  virtual bool reads_invalid_steps() const { return false; }
   // Whether the output is always x itself, perhaps under another channel shape, so that it takes no
   // memory.
   virtual bool returns_view() const { return false; }
@@ -201,6 +209,14 @@ class Layer {
 
  protected:
   Layer() = default;
+
+  // How steps of this layer itself differ from `layer` behind those; nothing if they do not.
+  virtual StepDifference step_difference(const EarlySteps& before) const;
+  // What keeps it from making steps before a stream's first valid, where none of those in its
+  // input is; empty if it makes none so.
+  virtual std::string early_steps_cure(const EarlySteps&) const { return ""; }
+  // Whether what steps hold that came before decides what comes out.
+  bool looks_back() const;
 
  private:
   std::string type_, name_;

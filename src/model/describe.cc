@@ -90,6 +90,17 @@ void add_state(const Layer& layer, const ChannelSpec& input, const Constants& co
   out->add("state_bytes", std::to_string(bytes));
 }
 
+const char* name_of(StepDifference::Condition condition) {
+  switch (condition) {
+    case StepDifference::Condition::kHoles:
+      return "holes";
+    case StepDifference::Condition::kPadding:
+      return "padding";
+    default:
+      return "always";
+  }
+}
+
 std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
                            const Constants& constants);
 
@@ -124,8 +135,8 @@ void add_properties(const Layer& layer, Object* out) {
   if (!names.empty()) out->add("constants", list(names));
 }
 
-std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
-                           const Constants& constants) {
+Object describe_object(const Layer& layer, const std::optional<ChannelSpec>& input,
+                       const Constants& constants) {
   Object out;
   out.add("type", json_string(layer.type()));
   out.add("name", json_string(layer.name()));
@@ -143,6 +154,21 @@ std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>&
     }
   }
   out.add("children", describe_children(layer, input, constants));
+  return out;
+}
+
+std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
+                           const Constants& constants) {
+  return describe_object(layer, input, constants).text();
+}
+
+std::string to_json(const StepDifference& difference) {
+  Object out;
+  out.add("layer", json_string(difference.path));
+  out.add("type", json_string(difference.type));
+  out.add("condition", json_string(name_of(difference.condition)));
+  out.add("reason", json_string(difference.reason));
+  out.add("cure", json_string(difference.cure));
   return out.text();
 }
 
@@ -150,7 +176,12 @@ std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>&
 
 std::string Model::describe(const ChannelSpec& input, const Constants& constants) const {
   output_spec(input, constants);  // an input that does not fit is the caller's error
-  return describe_layer(*root_, input, constants);
+  Object out = describe_object(*root_, input, constants);
+  std::vector<std::string> differences;
+  for (const StepDifference& difference : step_differences_)
+    differences.push_back(to_json(difference));
+  if (!differences.empty()) out.add("step_differences", list(differences));
+  return out.text();
 }
 
 }  // namespace sl

@@ -1,5 +1,6 @@
 #include "model/model.h"
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 
 #include "core/file.h"
@@ -8,6 +9,7 @@
 #include "core/status.h"
 #include "kernels/dispatch.h"
 #include "model/type_hints.h"
+#include "ops/elementwise.h"
 
 namespace sl {
 namespace {
@@ -188,6 +190,48 @@ ChannelSpec parse_input_spec(const std::string& text) {
   return spec;
 }
 
+bool reads_invalid_steps(const Layer& layer) {
+  return layer.reads_invalid_steps() ||
+         std::ranges::any_of(layer.children(),
+                             [](const Layer* child) { return reads_invalid_steps(*child); });
+}
+
+// A copy of x with zeros in invalid steps, if there are any.
+Sequence masked(Stack& stack, const Sequence& x) {
+  if (x.all_valid()) return x;
+  Sequence y = x;
+  y.values = stack.allocate(x.bytes());
+  ops::copy_masked(x, y);
+  return y;
+}
+
+// None where there is no latency that steps could have.
+std::vector<StepDifference> differences_of(const Layer& root) {
+  StepDifferences differences;
+  EarlySteps before;
+  if (!root.supports_finite_step()) before.kind = EarlySteps::Kind::kNone;
+  try {
+    root.follow(before, differences);
+  } catch (const Error&) {
+    return {};
+  }
+  return differences.take();
+}
+
+void warn_of(const std::vector<StepDifference>& differences) {
+  constexpr size_t kMost = 4;
+  std::string text;
+  size_t count = 0;
+  for (const StepDifference& difference : differences) {
+    if (difference.condition != StepDifference::Condition::kAlways || ++count > kMost) continue;
+    text += fmt::format("{}{}: {} ({})", text.empty() ? "" : "; ", difference.where(),
+                        difference.reason, difference.cure);
+  }
+  if (count == 0) return;
+  log(LogLevel::kWarning, "steps of this model do not give what whole runs give: {}{}", text,
+      count > kMost ? fmt::format("; and {} more", count - kMost) : "");
+}
+
 }  // namespace
 
 Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights,
@@ -205,11 +249,14 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use));
   if (weights_) check_all_used(*weights_, use);
   constants_ = ConstantTable(*root_);
+  step_differences_ = differences_of(*root_);
+  masks_input_ = reads_invalid_steps(*root_);
   const std::string canonical = json.dump();
   fingerprint_ =
       hash_bytes(canonical.data(), canonical.size(), weights_ ? weights_->fingerprint() : 0);
   log(LogLevel::kInfo, "made a {} with {} parameters, kernels for {}", root_->type(),
       root_->parameter_count(), kernels::active_target());
+  warn_of(step_differences_);
 }
 
 std::unique_ptr<Model> Model::open(const std::string& directory, const ModelOptions& options) {
@@ -227,6 +274,17 @@ std::optional<ChannelSpec> Model::input_spec() const {
 
 Sequence Model::apply(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
                       const Constants& constants) const {
+  if (!masks_input_) return run_layer(workspace, x, emits, constants);
+  Stack& stack = workspace.on(Side::kB);
+  std::vector<Constant> masked_constants(constants.begin(), constants.end());
+  for (Constant& constant : masked_constants) {
+    if (!constant.is_array) constant.sequence = masked(stack, constant.sequence);
+  }
+  return run_layer(workspace, masked(stack, x), emits, Constants(masked_constants));
+}
+
+Sequence Model::run_layer(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
+                          const Constants& constants) const {
   Run run(Mode::kLayer, workspace, parallel_, constants);
   run.bind_emits(emits);
   return call(run, *root_, x, Side::kA);

@@ -40,6 +40,10 @@ class Model {
   std::optional<ChannelSpec> input_spec() const;
   // Those that the layers read.
   const ConstantTable& constants() const { return constants_; }
+  // Whether a layer reads invalid steps, so that those of input and constants count as zeros.
+  bool masks_input() const { return masks_input_; }
+  // Where steps differ from whole runs, whatever the input is or if its mask has holes.
+  const std::vector<StepDifference>& step_differences() const { return step_differences_; }
 
   // The specs of what comes out, with the constants checked. These may lack data.
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const;
@@ -55,11 +59,16 @@ class Model {
   std::string describe(const ChannelSpec& input, const Constants& constants) const;
 
  private:
+  Sequence run_layer(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
+                     const Constants& constants) const;
+
   std::shared_ptr<const TensorStore> weights_;  // layers may point into it
   Allocator allocator_;
   Parallel parallel_;
   std::unique_ptr<Layer> root_;
   ConstantTable constants_;
+  std::vector<StepDifference> step_differences_;
+  bool masks_input_ = false;
   uint64_t fingerprint_ = 0;
 };
 

@@ -33,6 +33,12 @@ int64_t index_at(const std::byte* data) {
   return value;
 }
 
+void zero_invalid(const Sequence& x) {
+  for (int64_t i = 0; i < x.steps(); ++i) {
+    if (!x.mask[i]) std::memset(x.frame(0, i), 0, x.frame_bytes());
+  }
+}
+
 using CanStep = bool (Layer::*)() const;
 
 // The innermost layer that keeps the given one from stepping.
@@ -257,8 +263,11 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
   view.mask = &mask;
   const Sequence x = import_sequence(stack, view, /*copy=*/true);
   std::vector<Constant> constants;
-  for (size_t i = 0; i < constants_.size(); ++i)
+  for (size_t i = 0; i < constants_.size(); ++i) {
     constants.push_back(import_constant(stack, constants_[i].name, views[i], /*copy=*/true));
+    if (model_->masks_input() && !constants.back().is_array)
+      zero_invalid(constants.back().sequence);
+  }
   Run run(Mode::kStep, workspace, parallel, Constants(constants));
   run.bind_state(data, offsets_);
   const Stack::Mark output = workspace.on(Side::kA).mark();
@@ -291,9 +300,12 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
   workspace.on(Side::kA).release({});
   workspace.on(Side::kB).release({});
   Stack& stack = workspace.on(Side::kB);
-  const Sequence input = import_sequence(stack, x);
+  const bool masks = model_->masks_input();
+  const Sequence input = import_sequence(stack, x, /*copy=*/masks);
+  if (masks) zero_invalid(input);
   for (size_t i = 0; i < constants.size(); ++i) {
-    imported[i] = import_constant(stack, constants_[i].name, constants[i]);
+    imported[i] = import_constant(stack, constants_[i].name, constants[i], /*copy=*/masks);
+    if (masks && !imported[i].is_array) zero_invalid(imported[i].sequence);
   }
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
   run.bind_state(data, offsets_);

@@ -371,16 +371,55 @@ const float* real_parts(Run& run, const Sequence& x) {
   return parts;
 }
 
-Sequence mask_invalid(Run& run, const Sequence& x) {
-  // Taken even if not needed: what a step allocates must not depend on its mask.
-  auto* values = run.scratch<std::byte>(static_cast<int64_t>(x.bytes()));
-  auto* mask = run.scratch<uint8_t>(x.steps());
-  if (x.all_valid()) return x;
+namespace {
+
+// Room for x with other values in its invalid steps; x itself if there are none. It is taken even
+// if not needed: what a step allocates must not depend on its mask.
+Sequence copy_if_invalid(Run& run, const Sequence& x) {
   Sequence y = x;
-  y.values = values;
-  y.mask = mask;
+  y.values = run.scratch<std::byte>(static_cast<int64_t>(x.bytes()));
+  y.mask = run.scratch<uint8_t>(x.steps());
+  if (x.all_valid()) return x;
   std::memcpy(y.mask, x.mask, static_cast<size_t>(x.steps()));
-  copy_masked(x, y);
+  return y;
+}
+
+// Zeros in place of numbers whose exponent has all its bits set.
+template <typename T>
+void drop_not_finite(std::byte* values, int64_t count, T exponent) {
+  for (int64_t i = 0; i < count; ++i) {
+    T bits;
+    std::memcpy(&bits, values + static_cast<size_t>(i) * sizeof(T), sizeof(T));
+    if ((bits & exponent) != exponent) continue;
+    std::memset(values + static_cast<size_t>(i) * sizeof(T), 0, sizeof(T));
+  }
+}
+
+}  // namespace
+
+Sequence mask_invalid(Run& run, const Sequence& x) {
+  const Sequence y = copy_if_invalid(run, x);
+  if (y.values != x.values) copy_masked(x, y);
+  return y;
+}
+
+Sequence finite_where_invalid(Run& run, const Sequence& x) {
+  if (!is_inexact(x.dtype)) return x;
+  const Sequence y = copy_if_invalid(run, x);
+  if (y.values == x.values) return y;
+  std::memcpy(y.values, x.values, x.bytes());
+  for (int64_t i = 0; i < x.steps(); ++i) {
+    if (x.mask[i]) continue;
+    std::byte* frame = y.frame(0, i);
+    if (x.dtype == DType::kBFloat16) {
+      drop_not_finite<uint16_t>(frame, x.frame_size(), 0x7f80);
+    } else if (x.dtype == DType::kFloat16) {
+      drop_not_finite<uint16_t>(frame, x.frame_size(), 0x7c00);
+    } else {
+      drop_not_finite<uint32_t>(frame, static_cast<int64_t>(x.frame_bytes() / sizeof(float)),
+                                0x7f800000);
+    }
+  }
   return y;
 }
 

@@ -53,6 +53,9 @@ const float* real_parts(Run& run, const Sequence& x);
 // none.
 Sequence mask_invalid(Run& run, const Sequence& x);
 
+// x with zeros in place of what is not finite in invalid steps, in scratch as above.
+Sequence finite_where_invalid(Run& run, const Sequence& x);
+
 // Copies x's values to y of the same spec and length, invalid steps as zeros.
 void copy_masked(const Sequence& x, const Sequence& y);
 

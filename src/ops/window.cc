@@ -215,6 +215,12 @@ bool Window::history_is_valid() const {
   }
 }
 
+bool Window::is_valid_early(int64_t early) const {
+  if (!history_is_valid() || output_latency() == 0) return false;
+  // Windows without gaps that need all of their inputs hold an invalid one until the latency ends.
+  return !needs_all_inputs() || early == 0 || dilation > 1;
+}
+
 ReceptiveFields Window::receptive_field() const {
   const int64_t start = -pads().before;
   return {StepRange{start, start + extent() - 1}};

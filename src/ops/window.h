@@ -70,6 +70,8 @@ struct Window {
   // Whether the history before the first step counts as valid.
   bool history_is_valid() const;
   ReceptiveFields receptive_field() const;
+  // Whether outputs within the latency can be valid, behind so many invalid steps.
+  bool is_valid_early(int64_t early) const;
 
   // The output's mask of one batch item: output_length(time) values.
   void layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const;

@@ -18,7 +18,7 @@ struct Place {
 
 class TreeMaker {
  public:
-  explicit TreeMaker(uint32_t seed) : rng_(seed) {}
+  TreeMaker(uint32_t seed, bool careful) : rng_(seed), careful_(careful) {}
 
   Tree make() {
     Tree tree;
@@ -88,6 +88,7 @@ class TreeMaker {
       latency_ = true;
       const int64_t kernel = pick({2, 3});
       json body = convolution(channels_.back(), kernel, "reverse_causal_valid");
+      latency_ = careful_;
       out["layers"] = {body};
       out["shortcut_layers"] = {
           {{"type", "Delay"}, {"length", kernel - 1}, {"delay_layer_output", false}}};
@@ -248,6 +249,7 @@ class TreeMaker {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 3, 4, 6});
     const char* padding = latency_ || mirrored_ || chance(2) ? "causal" : "causal_valid";
     if (warm_up_) return dense(out);
+    if (!careful_ && chance(3)) return counting();
     if (chance(6)) return pooling("causal");
     switch (pick({0, 1, 2, 3, 4})) {
       case 0:
@@ -266,6 +268,22 @@ class TreeMaker {
       }
       default:
         return convolution(out, pick({1, 2, 3, 5}), padding);
+    }
+  }
+
+  // Layers that count or remember invalid steps.
+  json counting() {
+    const int64_t channels = channels_.back();
+    switch (pick({0, 1, 2})) {
+      case 0:
+        return {{"type", "RGLRU"}, {"units", channels}, {"num_heads", 1}, {"name", name(channels)}};
+      case 1:
+        return {{"type", "SequenceDense"},
+                {"features", channels},
+                {"num_steps", 512},
+                {"name", name(channels)}};
+      default:
+        return {{"type", "AddTimingSignal"}, {"only_advance_position_for_valid_timesteps", false}};
     }
   }
 
@@ -299,17 +317,17 @@ class TreeMaker {
         upsampled_ = true;
         return {{"type", "Upsample1D"}, {"rate", 2}};
       case 1:
-        delayed_ = true;
+        delayed_ = careful_;
         return {{"type", "Delay"}, {"length", pick({1, 2, 3})}};
       case 2:
         // Its steps drop the first valid inputs, as in the reference: not those of a delay.
         if (delayed_) return pointwise();
-        latency_ = true;
+        latency_ = careful_;
         return {{"type", "Lookahead"}, {"length", pick({1, 2})}};
       case 3:
         if (channels_.size() != 1) return pointwise();
         if (chance(3)) return convolution(out, pick({2, 3}), "same");  // not steppable
-        latency_ = warm_up_ = true;
+        latency_ = warm_up_ = careful_;
         return convolution(out, pick({2, 3}),
                            chance(2) ? "reverse_causal" : "reverse_causal_valid");
       default:
@@ -320,6 +338,7 @@ class TreeMaker {
   }
 
   std::mt19937 rng_;
+  bool careful_;
   Channels channels_;  // of what comes out of the layers so far
   WeightHints hints_;
   std::vector<int64_t> stack_;
@@ -334,7 +353,9 @@ class TreeMaker {
 
 }  // namespace
 
-Tree make_tree(uint32_t seed) { return TreeMaker(seed).make(); }
+Tree make_tree(uint32_t seed) { return TreeMaker(seed, /*careful=*/true).make(); }
+
+Tree make_careless_tree(uint32_t seed) { return TreeMaker(seed, /*careful=*/false).make(); }
 
 cli::Layer make_tree_model(const Tree& tree, uint32_t seed) {
   std::mt19937 rng(seed);

@@ -20,6 +20,8 @@ struct Tree {
 
 // The same tree for the same seed.
 Tree make_tree(uint32_t seed);
+// One whose layers need not agree with latencies before them: steps may differ from whole runs.
+Tree make_careless_tree(uint32_t seed);
 
 cli::Layer make_tree_model(const Tree& tree, uint32_t seed);
 

@@ -314,6 +314,7 @@ TEST_CASE("fault 8: every macro and every init function makes zeros with a size"
   check_init<sl_channel_spec>(sl_channel_spec_init, SL_CHANNEL_SPEC_INIT);
   check_init<sl_sequence>(sl_sequence_init, SL_SEQUENCE_INIT);
   check_init<sl_constant_info>(sl_constant_info_init, SL_CONSTANT_INFO_INIT);
+  check_init<sl_step_difference>(sl_step_difference_init, SL_STEP_DIFFERENCE_INIT);
   check_init<sl_allocator>(sl_allocator_init, SL_ALLOCATOR_INIT);
   check_init<sl_layer_properties>(sl_layer_properties_init, SL_LAYER_PROPERTIES_INIT);
   check_init<sl_layer_callbacks>(sl_layer_callbacks_init, SL_LAYER_CALLBACKS_INIT);

@@ -93,6 +93,17 @@ class _ConstantInfo(ctypes.Structure):
     ]
 
 
+class _StepDifference(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('condition', ctypes.c_int32),
+        ('layer', ctypes.c_char_p),
+        ('type', ctypes.c_char_p),
+        ('reason', ctypes.c_char_p),
+        ('cure', ctypes.c_char_p),
+    ]
+
+
 class _RunOptions(ctypes.Structure):
     _fields_ = [
         ('struct_size', ctypes.c_uint32),
@@ -166,6 +177,7 @@ _FUNCTIONS = {
         _Handle, ctypes.c_int32, _P(_Sequence), _P(_RunOptions), _P(_Sequence),
     ),
     'sl_layer_constant_info': (_Handle, _I64, _P(_ConstantInfo)),
+    'sl_layer_step_difference': (_Handle, _I64, _P(_StepDifference)),
     'sl_layer_emit_count': (_Handle, _P(_ChannelSpec), ctypes.c_void_p, _I64, _P(_I64)),
     'sl_layer_emit_shape': (
         _Handle, ctypes.c_int32, _P(_Sequence), _P(_RunOptions), _I64, ctypes.c_char_p,
@@ -207,7 +219,11 @@ def load() -> ctypes.CDLL:
     for name in ('sl_layer_free', 'sl_state_free', 'sl_decoder_free'):
         getattr(library, name).argtypes = (_Handle,)
         getattr(library, name).restype = None
-    for name in ('sl_layer_constant_count', 'sl_state_tensor_count'):
+    for name in (
+        'sl_layer_constant_count',
+        'sl_layer_step_difference_count',
+        'sl_state_tensor_count',
+    ):
         getattr(library, name).argtypes = (_Handle,)
         getattr(library, name).restype = _I64
     return library
@@ -344,6 +360,17 @@ class ConstantInfo:
     shape: tuple[int, ...] | None  # without batch and, of a sequence, time
 
 
+@dataclasses.dataclass(frozen=True)
+class StepDifference:
+    """A layer for which steps give other values than whole runs."""
+
+    layer: str  # its path, '' for the model itself
+    type: str
+    condition: str  # 'always'; 'holes': invalid steps before valid ones; 'padding': of whole runs
+    reason: str
+    cure: str
+
+
 class Layer:
     """A model: immutable, shared by any number of states and threads."""
 
@@ -416,6 +443,24 @@ class Layer:
                 )
             )
         return infos
+
+    @property
+    def step_differences(self) -> list[StepDifference]:
+        """Where steps cannot give what whole runs give, and what to do about it."""
+        differences = []
+        for index in range(load().sl_layer_step_difference_count(self._handle)):
+            found = _sized(_StepDifference)
+            _call('sl_layer_step_difference', self._handle, index, ctypes.byref(found))
+            differences.append(
+                StepDifference(
+                    layer=found.layer.decode(),
+                    type=found.type.decode(),
+                    condition=('always', 'holes', 'padding')[found.condition],
+                    reason=found.reason.decode(),
+                    cure=found.cure.decode(),
+                )
+            )
+        return differences
 
     def _output_like(self, mode: int, x: _Sequence, options: _Options) -> _Sequence:
         shape = _sized(_Sequence)

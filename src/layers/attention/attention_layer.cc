@@ -65,6 +65,48 @@ std::vector<const Layer*> AttentionLayer::children() const {
   return out;
 }
 
+EarlySteps AttentionLayer::follow(const EarlySteps& before, StepDifferences& differences) const {
+  differences.add(step_difference(before), type());
+  std::array<size_t, kNetworks + 1> ends{differences.size()};
+  for (size_t i = 0; i < kNetworks; ++i) {
+    if (const auto given = network_input(i, before); networks_[i] && given)
+      follow_network(*networks_[i], *given, differences);
+    ends[i + 1] = differences.size();
+  }
+  const std::span all(differences.all());
+  const auto of_network = [&](size_t i) { return all.subspan(ends[i], ends[i + 1] - ends[i]); };
+  if (of_network(2).empty() && sees_only_distances(of_network(0), of_network(1)))
+    differences.shrink(ends[0]);
+  EarlySteps after = before;
+  if (before.kind == EarlySteps::Kind::kLatency)
+    after.count = accumulated_output_latency(before.count);
+  return after;
+}
+
+void AttentionLayer::follow_network(const Layer& network, const EarlySteps& given,
+                                    StepDifferences& differences) {
+  differences.within(network.name(), [&] {
+    const int64_t late = network.follow(given, differences).count - given.count;
+    if (late == 0) return;
+    StepDifference difference;
+    difference.reason =
+        fmt::format("it is late by {} steps, for which attention does not wait", late);
+    difference.cure = "make it causal";
+    differences.add(difference, network.type());
+  });
+}
+
+// Whether queries and keys are turned alike, in products that a number alone scales.
+bool AttentionLayer::sees_only_distances(std::span<const StepDifference> queries,
+                                         std::span<const StepDifference> keys) const {
+  if (queries.size() != 1 || keys.size() != 1) return false;
+  if (fields_.sink_embeddings > 0 || fields_.relative_position || fields_.per_dim_scale ||
+      fields_.per_dim_key_scale) {
+    return false;
+  }
+  return queries[0].turns > 0 && queries[0].turns == keys[0].turns;
+}
+
 int64_t AttentionLayer::past_steps() const {
   return checked_product(std::max<int64_t>(0, fields_.horizon.past), fields_.horizon.block);
 }

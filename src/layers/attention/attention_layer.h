@@ -68,6 +68,7 @@ class AttentionLayer : public Layer {
   AttentionLayer(AttentionFields fields, const Init& init);
 
   std::vector<const Layer*> children() const final;
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const final;
   int64_t block_size() const final { return fields_.horizon.block; }
 
  protected:
@@ -88,6 +89,10 @@ class AttentionLayer : public Layer {
   };
 
   DType compute_dtype(DType input) const;
+  // Whether a network runs in steps, and what comes in before the first then.
+  virtual std::optional<EarlySteps> network_input(size_t, const EarlySteps& before) const {
+    return before;
+  }
   // Of the past as of a window: none where all of it is seen.
   int64_t past_steps() const;
   int64_t future_steps() const;
@@ -131,9 +136,15 @@ class AttentionLayer : public Layer {
               const Sequence& y, const int32_t* positions = nullptr) const;
 
   AttentionFields fields_;
-  std::array<std::unique_ptr<Layer>, 3> networks_;
+  static constexpr size_t kNetworks = 3;  // of queries, keys and values
+  std::array<std::unique_ptr<Layer>, kNetworks> networks_;
 
  private:
+  static void follow_network(const Layer& network, const EarlySteps& given,
+                             StepDifferences& differences);
+  // Whether only distances between positions matter where its networks differ by these.
+  bool sees_only_distances(std::span<const StepDifference> queries,
+                           std::span<const StepDifference> keys) const;
   ops::Sinks sinks(Run& run, const Stream& queries, const Sequence& y) const;
   ops::RelativeBias relative_bias(Run& run, const Stream& queries, const Sequence& y) const;
 

@@ -57,6 +57,15 @@ class CrossAttention : public AttentionLayer {
     Stream keys, values;
   };
 
+  StepDifference step_difference(const EarlySteps& before) const final {
+    if (!counts_steps()) return AttentionLayer::step_difference(before);
+    return minds_early_steps(before, "counts invalid steps too");
+  }
+  // Those of sources run over whole ones, or along with a streamed one, which is not late.
+  std::optional<EarlySteps> network_input(size_t index, const EarlySteps& before) const final {
+    if (index == 0) return before;
+    return own_.streamed ? std::optional(EarlySteps()) : std::nullopt;
+  }
   bool counts_steps() const {
     return !own_.streamed && fields_.relative_position && own_.query_positions_name.empty();
   }

@@ -54,6 +54,8 @@ class GmmAttention final : public SourceAttention {
     return {StepRange{fields_.monotonic ? -kInfinite : 0, 0}};
   }
 
+  // Means move on in invalid steps.
+  bool reads_invalid_steps() const override { return fields_.monotonic; }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (fields_.monotonic && input.mode == Mode::kStep) {
       declaration.state("position", DType::kFloat32,
@@ -73,6 +75,11 @@ class GmmAttention final : public SourceAttention {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    if (!fields_.monotonic) return SourceAttention::step_difference(before);
+    return minds_early_steps(before, "advances on invalid steps too");
+  }
+
   // Prior, offset and scale of a Gaussian.
   static constexpr int64_t kLogits = 3;
 
@@ -101,8 +108,9 @@ class GmmAttention final : public SourceAttention {
   // [steps, heads, components, kLogits]
   const float* logits(Run& run, const Sequence& x) const {
     const int64_t width = hidden_.outputs(), outputs = fields_.components * kLogits;
+    const float* values = ops::as_floats(run, ops::finite_where_invalid(run, x), DType::kFloat32);
     auto* hidden = run.scratch<float>(x.steps(), width);
-    hidden_.apply(run, masked(run, x), hidden_.inputs(), x.steps(), nullptr, false, hidden, width);
+    hidden_.apply(run, values, hidden_.inputs(), x.steps(), nullptr, false, hidden, width);
     kernels::unary(kernels::Unary::kRelu, hidden, hidden, x.steps() * width, 0);
     auto* out = run.scratch<float>(x.steps(), gaussians(), kLogits);
     for (int64_t n = 0; n < fields_.heads; ++n) {

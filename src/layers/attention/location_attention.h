@@ -26,6 +26,9 @@ class LocationAttention : public SourceAttention {
   virtual Sequence look(Run& run, const Sequence& x, float* location) const = 0;
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const final {
+    return minds_early_steps(before, "advances on invalid steps too");
+  }
   // A stream has looked at the source's first step before.
   void start(float* location, int64_t batch, int64_t time) const;
 

@@ -66,6 +66,14 @@ class Conditioning final : public Layer {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    if (streaming_) return Layer::step_difference(before);
+    return minds_early_steps(
+        before, fmt::format("takes a step of \"{}\", if that has several, for each step of its "
+                            "input, valid or not",
+                            constant_));
+  }
+
   // Whether a stream takes the steps of x's time out of a whole sequence. One step is for all time,
   // as it is layer-wise.
   bool is_sliced(const Constant& constant) const {

@@ -51,6 +51,10 @@ class UpsampleConditioning final : public Layer {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return minds_early_steps(before, "counts invalid steps too");
+  }
+
   // x from its step `position` on. Each step of the constant is projected once.
   Sequence mix(Run& run, const Sequence& x, int64_t position) const {
     const Sequence& whole = run.constants().get(constant_).sequence;

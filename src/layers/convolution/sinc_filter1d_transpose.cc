@@ -110,6 +110,10 @@ class SincFilter1DTranspose final : public Layer {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    if (reach_ == 0) return Layer::step_difference(before);
+    return minds_early_steps(before, "takes the steps before the first as valid");
+  }
   RingSpec ring_of(const Shape& channels) const {
     RingSpec out;
     out.frame = {DType::kFloat32, channels};

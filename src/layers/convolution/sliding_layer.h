@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/ring.h"
+#include "layers/early_windows.h"
 #include "layers/layer.h"
 #include "ops/convolution.h"
 #include "ops/padded_frames.h"
@@ -43,6 +44,14 @@ class SlidingLayer : public Layer {
   // complex too, from the imaginary ones.
   virtual void compute_complex(Run&, std::span<const ops::ConvolutionInput>,
                                const Sequence&) const {}
+
+  StepDifference step_difference(const EarlySteps& before) const final {
+    const StepDifference difference = window_difference(time(), before);
+    return difference.reason.empty() ? Layer::step_difference(before) : difference;
+  }
+  std::string early_steps_cure(const EarlySteps& before) const final {
+    return window_cure(time(), before);
+  }
 
   // The sizes that windows leave of an input's spatial dimensions, then `filters`.
   Shape output_shape(const Shape& input, int64_t filters) const;

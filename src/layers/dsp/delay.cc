@@ -45,6 +45,11 @@ class Delay final : public PointwiseLayer {
     return delays_layer_ ? checked_sum(time, length_) : time;
   }
   bool returns_view() const override { return length_ == 0; }
+  EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
+    EarlySteps after = Layer::follow(before, differences);
+    after.begins_invalid = after.begins_invalid || (delays_layer_ && length_ > 0);
+    return after;
+  }
 
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (length_ == 0 || input.mode != Mode::kStep) return;

@@ -26,6 +26,14 @@ class Frame final : public FrameLayer {
   };
 
   Frame(Fields fields, const Init&) : FrameLayer(Framing(fields.window, fields.same_like)) {}
+
+ private:
+  std::string early_steps_cure(const EarlySteps& before) const override {
+    const bool is_explicit = framing().window().padding.mode == ops::Padding::kExplicit;
+    if (is_explicit && framing().history_is_invalid()) return "";
+    const std::string cure = FrameLayer::early_steps_cure(before);
+    return is_explicit && !cure.empty() ? "\"explicit_padding_is_same_like\": true" : cure;
+  }
 };
 
 SL_REGISTER_LAYER(Frame);

@@ -59,6 +59,15 @@ class FrameLayer : public Layer {
  protected:
   explicit FrameLayer(Framing framing) : framing_(framing) {}
 
+  const Framing& framing() const { return framing_; }
+  StepDifference step_difference(const EarlySteps& before) const override {
+    const StepDifference difference = window_difference(framing_.window(), before);
+    return difference.reason.empty() ? Layer::step_difference(before) : difference;
+  }
+  std::string early_steps_cure(const EarlySteps& before) const override {
+    return window_cure(framing_.window(), before);
+  }
+
  private:
   Framing framing_;
 };

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/ring.h"
+#include "layers/early_windows.h"
 #include "layers/layer.h"
 #include "ops/window.h"
 
@@ -18,6 +19,7 @@ class Framing {
       : window_(window), history_is_invalid_(history_is_invalid) {}
 
   const ops::Window& window() const { return window_; }
+  bool history_is_invalid() const { return history_is_invalid_; }
   int64_t block_size() const { return window_.stride; }
   Ratio output_ratio() const { return Ratio(1, window_.stride); }
   bool supports_step() const { return window_.supports_step(); }

@@ -68,6 +68,25 @@ class Lookahead final : public PointwiseLayer {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    if (length_ == 0) return {};
+    if (before.kind != EarlySteps::Kind::kLatency)
+      return minds_early_steps(before, fmt::format("drops the first {} steps", length_));
+    StepDifference out;
+    out.reason = fmt::format(
+        "its steps drop the first {} valid steps, layer-wise it drops the "
+        "first {}, valid or not",
+        length_, length_);
+    out.cure = "begin sequences with valid steps";
+    if (before.valid()) {
+      out.cure = before.cure;
+    } else if (before.begins_invalid) {
+      out.cure = "put the Delay that is before it after it";
+    } else {
+      out.condition = StepDifference::Condition::kHoles;
+    }
+    return out;
+  }
   int64_t kept(int64_t time) const { return std::max<int64_t>(0, time - length_); }
 
   int64_t length_;

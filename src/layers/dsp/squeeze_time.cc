@@ -17,6 +17,15 @@ class SqueezeTime final : public FrameLayer {
   };
 
   SqueezeTime(Fields fields, const Init&) : FrameLayer(Framing(fields.window)) {}
+
+ private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    StepDifference difference = FrameLayer::step_difference(before);
+    // There is no padding that takes them otherwise.
+    if (before.kind == EarlySteps::Kind::kLatency)
+      difference.cure = minds_early_steps(before, "").cure;
+    return difference;
+  }
 };
 
 SL_REGISTER_LAYER(SqueezeTime);

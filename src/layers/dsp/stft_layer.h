@@ -45,6 +45,13 @@ class StftLayer : public Layer {
   Sequence step(Run& run, const Sequence& x) const final;
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const final {
+    const StepDifference difference = window_difference(framing_.window(), before);
+    return difference.reason.empty() ? Layer::step_difference(before) : difference;
+  }
+  std::string early_steps_cure(const EarlySteps& before) const final {
+    return window_cure(framing_.window(), before);
+  }
   int64_t scratch_size() const;
   void clear_padding(float* scratch) const;
   // All channels of one frame.

@@ -6,6 +6,7 @@
 
 #include "core/ring.h"
 #include "layers/builder.h"
+#include "layers/early_windows.h"
 #include "ops/pooling.h"
 
 namespace sl {
@@ -31,6 +32,14 @@ class PoolingLayer : public Layer {
 
  private:
   const ops::Window& time() const { return pool_.time(); }
+  StepDifference step_difference(const EarlySteps& before) const final {
+    const StepDifference difference = window_difference(time(), before);
+    return difference.reason.empty() ? Layer::step_difference(before) : difference;
+  }
+  std::string early_steps_cure(const EarlySteps& before) const final {
+    return window_cure(time(), before);
+  }
+
   RingSpec ring_of(const ChannelSpec& input) const;
 
   ops::Pool pool_;

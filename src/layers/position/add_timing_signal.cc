@@ -56,6 +56,9 @@ class AddTimingSignal final : public Layer {
   Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return counter_.step_difference(before, Layer::step_difference(before));
+  }
   // The channels' sizes on the axes over which the signal varies, 1 elsewhere.
   Shape signal_shape(const Shape& channels) const {
     if (!fields_.axes) return channels;

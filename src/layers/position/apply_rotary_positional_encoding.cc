@@ -66,6 +66,15 @@ class ApplyRotaryPositionalEncoding final : public Layer {
   Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    const StepDifference other = Layer::step_difference(before);
+    if (!fields_.positions_name.empty()) return other;
+    StepDifference out = counter_.step_difference(before, other);
+    // Axes are those of [batch, time, heads, units] where products are made of what is turned.
+    if (!counter_.valid_only() && (fields_.axis == -1 || fields_.axis == 3))
+      out.turns = fields_.max_wavelength;
+    return out;
+  }
   // The points of a step: `count` runs of `half` first coordinates, each followed by the second
   // ones.
   struct Points {

@@ -57,6 +57,9 @@ class ConcatPositionEmbedding final : public Layer {
   Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return counter_.step_difference(before, Layer::step_difference(before), "");
+  }
   int64_t size() const { return static_cast<int64_t>(embeddings_.size()); }
 
   int64_t channels_;

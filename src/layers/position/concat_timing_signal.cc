@@ -43,6 +43,9 @@ class ConcatTimingSignal final : public Layer {
   Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return counter_.step_difference(before, Layer::step_difference(before), "");
+  }
   // TensorFlow's exp is nearly exact.
   static std::vector<float> frequencies(const Fields& fields) {
     std::vector<float> out(static_cast<size_t>(fields.channels / 2));

@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <string>
 
 #include "layers/layer.h"
 
@@ -22,6 +23,12 @@ class StepCounter {
   explicit StepCounter(bool valid_only) : valid_only_(valid_only) {}
 
   bool valid_only() const { return valid_only_; }
+  // What its layer, which has other reasons to differ, says of steps before the first.
+  StepDifference step_difference(const EarlySteps& before, const StepDifference& other,
+                                 const std::string& cure = kCure) const {
+    if (valid_only_ || before.count == 0) return other;
+    return minds_early_steps(before, "counts invalid steps too", cure);
+  }
   ReceptiveFields receptive_field() const { return {StepRange{valid_only_ ? -kInfinite : 0, 0}}; }
   void declare(Declaration& declaration, const SequenceSpec& input) const {
     if (input.mode == Mode::kLayer) return;
@@ -43,6 +50,9 @@ class StepCounter {
   }
 
  private:
+  static constexpr const char* kCure =
+      "let it have \"only_advance_position_for_valid_timesteps\": true";
+
   bool valid_only_;
 };
 

@@ -3,7 +3,7 @@
 // h_t = a h_{t-1} + sqrt(1 - |a|^2) i x. The first step of a stream is not scaled. If not
 // only_real, a has the phase r a_imag_param, and the first half of x and y is the real part; the
 // reference's scan accumulates real parts alone, so that the imaginary half of y is zero. As there,
-// invalid steps take part.
+// invalid steps take part; but what is not finite in them counts as zero.
 #include "kernels/state_space.h"
 #include "layers/builder.h"
 #include "ops/associative_scan.h"
@@ -86,6 +86,8 @@ class Rglru final : public Layer {
     return ChannelSpec{DType::kFloat32, {fields_.units}};
   }
 
+  bool reads_invalid_steps() const override { return true; }
+
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("h", DType::kFloat32, {input.batch, fields_.width()});
     declaration.state("started", DType::kBool, {1});
@@ -105,6 +107,10 @@ class Rglru final : public Layer {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return minds_early_steps(before, "advances on invalid steps too");
+  }
+
   // As the reference rounds them to the dtype it computes in.
   struct Parameters {
     std::vector<float> decay;  // -8 softplus(a_param)
@@ -177,7 +183,8 @@ class Rglru final : public Layer {
   }
 
   // h is [batch, width] and holds the last step's when it returns.
-  Sequence scan(Run& run, const Sequence& x, float* h, uint8_t* started) const {
+  Sequence scan(Run& run, const Sequence& given, float* h, uint8_t* started) const {
+    const Sequence x = ops::finite_where_invalid(run, given);
     const ChannelSpec spec = output_spec(x.spec(), run.constants());
     const int64_t width = fields_.width();
     const DType compute = spec.dtype;

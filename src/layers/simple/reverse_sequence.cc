@@ -15,6 +15,8 @@ class ReverseSequence final : public PointwiseLayer {
   ReverseSequence(Fields, const Init&) {}
 
   bool supports_step() const override { return false; }
+  // Where a mask has holes.
+  bool reads_invalid_steps() const override { return true; }
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }

@@ -63,6 +63,11 @@ class MaskedDense final : public TimeDenseLayer {
     }
     return apply(run, x, {history, item, 0}, first);
   }
+
+ private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return minds_early_steps(before, "counts invalid steps too");
+  }
 };
 
 SL_REGISTER_LAYER(MaskedDense);

@@ -28,6 +28,9 @@ class SequenceDense final : public TimeDenseLayer {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return minds_early_steps(before, "counts invalid steps too");
+  }
   Sequence steps_from(Run& run, const Sequence& x, int64_t first) const {
     const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
     return apply(run, x, {values, x.time * inputs(), inputs()}, first);

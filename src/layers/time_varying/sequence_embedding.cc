@@ -93,6 +93,9 @@ class SequenceEmbedding final : public Layer, public TokenTable {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    return minds_early_steps(before, "counts invalid steps too");
+  }
   // The rows of a step: none after the last.
   struct Part {
     int64_t start = 0;

@@ -1,0 +1,141 @@
+// Fault 12: one masked NaN frame ruined an RGLRU's stream for good, and masks with holes were not
+// checked at all.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <limits>
+
+#include "cli/contract.h"
+#include "cli/contract_masks.h"
+#include "cli/runner.h"
+#include "faults/faults.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
+
+const std::string kRglru = R"({"type":"RGLRU","units":4,"num_heads":2})";
+const std::string kDense = R"({"type":"Dense","features":4})";
+
+std::string serial(const std::string& layers) {
+  return R"({"type":"Serial","layers":[)" + layers + "]}";
+}
+std::string bidirectional(const std::string& layer) {
+  return R"({"type":"Bidirectional","combination":"concat","forward":)" + layer +
+         R"(,"backward":)" + layer + "}";
+}
+
+// 20 steps of which the item's first one and steps 7 and 8 are invalid, and hold `filler`.
+Tensor with_holes(double filler) {
+  std::mt19937 rng(3);
+  Tensor x = cli::random_sequence(SL_FLOAT32, {2, 20, 4}, rng);
+  for (const int64_t t : {0, 7, 8}) x.mask[static_cast<size_t>(t)] = 0;
+  return cli::fill_invalid(x, filler);
+}
+
+bool is_finite(const Tensor& y) {
+  const Tensor valid = cli::fill_invalid(y, 0);
+  for (int64_t i = 0; i < valid.size(); ++i) {
+    if (!std::isfinite(valid.at(i).real())) return false;
+  }
+  return true;
+}
+
+TEST_CASE("fault 12: what invalid steps hold changes nothing", "[f12]") {
+  const std::string models[] = {
+      kRglru,
+      serial(kDense + "," + kRglru),
+      serial(kDense + "," + kRglru + "," + kDense + "," + kRglru),
+      R"({"type":"RGLRU","units":4,"num_heads":1,"only_real":false})",
+      R"({"type":"RGLRU","units":4,"num_heads":1,"compute_dtype":"bfloat16"})",
+      R"({"type":"Residual","layers":[)" + kDense + R"(,{"type":"Gelu"},)" + kRglru + "]}",
+      R"({"type":"ParallelChannels","num_groups":2,"combination":"concat","child_layer":)"
+      R"({"type":"RGLRU","units":2,"num_heads":1}})",
+      bidirectional(kRglru),
+      bidirectional(serial(kDense + "," + kRglru)),
+      R"({"type":"ReverseSequence"})",
+  };
+  for (const std::string& config : models) {
+    INFO(config);
+    const cli::Layer layer = make_model(config, 4);
+    const Tensor y = cli::apply(layer.get(), {with_holes(0), {}});
+    for (const double filler : {static_cast<double>(kNan), 1e6, HUGE_VAL}) {
+      const cli::Input filled{with_holes(filler), {}};
+      CHECK(is_finite(cli::apply(layer.get(), filled)));
+      CHECK(cli::compare_bits(cli::apply(layer.get(), filled), y).reason == "");
+      if (cli::get(sl_layer_supports_step, layer.get()) == 0) continue;
+      const Tensor steps = cli::Stepper(layer.get(), filled).run_all();
+      CHECK(cli::compare_sequences(steps, y, {1e-2, 1e-2}).reason == "");
+    }
+  }
+}
+
+// What layers in between make of invalid steps is theirs, but must not last.
+TEST_CASE("fault 12: an RGLRU outlives what is infinite in an invalid step", "[f12]") {
+  for (const char* dtype : {"float32", "bfloat16", "float16"}) {
+    INFO(dtype);
+    const cli::Layer layer =
+        make_model(serial(R"({"type":"Abs"},{"type":"Log"},{"type":"Cast","dtype":")" +
+                          std::string(dtype) + R"("},)" + kRglru),
+                   4);
+    const cli::Input input{with_holes(0), {}};  // the logarithm of 0 is not finite
+    CHECK(is_finite(cli::apply(layer.get(), input)));
+    CHECK(is_finite(cli::Stepper(layer.get(), input).run_all()));
+  }
+}
+
+TEST_CASE("fault 12: constants of models that read invalid steps are masked too", "[f12]") {
+  const cli::Layer layer =
+      make_model(serial(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
+                        R"("combination":"add","streaming":true},)" +
+                        kRglru),
+                 4);
+  const auto input = [](double filler) {
+    Tensor c = with_holes(filler);
+    return cli::Input{with_holes(0), {{"c", std::move(c)}}};
+  };
+  const Tensor y = cli::apply(layer.get(), input(0));
+  CHECK(cli::compare_bits(cli::apply(layer.get(), input(kNan)), y).reason == "");
+  CHECK(cli::compare_sequences(cli::Stepper(layer.get(), input(kNan)).run_all(), y, {}).reason ==
+        "");
+}
+
+TEST_CASE("fault 12: masks of the checker begin with invalid steps and have holes", "[f12]") {
+  std::mt19937 rng(1);
+  const Tensor x = cli::random_sequence(SL_FLOAT32, {3, 20, 2}, rng);
+  const auto masked =
+      cli::masked_inputs({x, {}}, [](sl_dtype dtype) { return cli::poison(dtype); });
+  REQUIRE(masked);
+  const Tensor& holes = masked->zeros.x;
+  CHECK(holes.mask == masked->poisoned.x.mask);
+  bool begins_invalid = false;
+  for (int64_t b = 0; b < 3; ++b) {
+    int64_t changes = 0;
+    for (int64_t t = 1; t < 20; ++t) {
+      changes += holes.valid(b, t) != holes.valid(b, t - 1);
+      CHECK((x.valid(b, t) || !holes.valid(b, t)));
+    }
+    CHECK(changes >= 2);
+    begins_invalid = begins_invalid || !holes.valid(b, 0);
+    if (!holes.valid(b, 0)) CHECK(std::isnan(masked->poisoned.x.at(b * 40).real()));
+  }
+  CHECK(begins_invalid);
+}
+
+TEST_CASE("fault 12: the contract holds for masks with holes", "[f12]") {
+  const ToolRun run = run_tool(
+      {"golden", SL_GOLDEN_DIR, "--only", "RGLRU,Bidirectional,ReverseSequence,Lookahead,LSTM,S5"});
+  CHECK(run.status == 0);
+  CHECK_THAT(run.output, Catch::Matchers::Contains(" 0 failed"));
+}
+
+// Recorded from the reference, with masks that begin with invalid steps and have holes.
+TEST_CASE("fault 12: masks with holes give what the reference gives", "[f12]") {
+  const ToolRun run = run_tool({"golden", fault_input("golden"), "--only", "Holes"});
+  CHECK(run.status == 0);
+  CHECK_THAT(run.output, Catch::Matchers::Contains(" 0 failed"));
+}
+
+}  // namespace
+}  // namespace sl::testing

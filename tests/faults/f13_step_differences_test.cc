@@ -1,0 +1,245 @@
+// Fault 13: behind a layer with latency, layers that count or remember invalid steps gave other
+// values in steps than in whole runs, and nothing said so.
+#include <algorithm>
+#include <catch2/catch.hpp>
+
+#include "cli/contract.h"
+#include "cli/metadata.h"
+#include "contract/trees.h"
+#include "faults/faults.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+struct Expected {
+  const char* type;
+  const char* layer;
+  const char* part_of_reason;
+};
+
+std::vector<sl_step_difference> differences_of(const std::string& config, int64_t channels) {
+  return cli::step_differences(make_model(config, channels).get());
+}
+
+cli::Report verify(const cli::Layer& layer, const std::vector<int64_t>& channels) {
+  std::mt19937 rng(1);
+  std::vector<int64_t> dims = {3, 20};
+  dims.insert(dims.end(), channels.begin(), channels.end());
+  cli::Case c;
+  c.layer = layer.get();
+  c.input.x = cli::random_sequence(SL_FLOAT32, dims, rng);
+  c.tolerance = {1e-4, 1e-4};
+  return cli::check_contract(c);
+}
+
+const std::string kLate =
+    R"({"type":"Conv1D","filters":2,"kernel_size":3,"padding":"reverse_causal","name":"conv"})";
+const std::string kValidLate =
+    R"({"type":"Conv1D","filters":2,"kernel_size":3,"padding":"reverse_causal_valid","name":"valid"})";
+const std::string kDelay =
+    R"({"type":"Delay","length":2,"delay_layer_output":false,"name":"delay"})";
+const std::string kCounts = R"({"type":"SequenceDense","features":2,"num_steps":64,"name":"sd"})";
+const std::string kRglru = R"({"type":"RGLRU","units":2,"num_heads":1,"name":"rg"})";
+
+std::string serial(const std::string& layers) {
+  return R"({"type":"Serial","layers":[)" + layers + "]}";
+}
+
+// One difference, which steps show; everything else of the contract holds.
+void check_one(const cli::Layer& layer, const Expected& expected) {
+  const auto differences = cli::step_differences(layer.get());
+  REQUIRE(differences.size() == 1);
+  CHECK(std::string(differences[0].type) == expected.type);
+  CHECK(std::string(differences[0].layer) == expected.layer);
+  CHECK_THAT(differences[0].reason, Contains(expected.part_of_reason));
+  CHECK(std::string(differences[0].cure) != "");
+  CHECK(differences[0].condition == SL_DIFFERENCE_ALWAYS);
+  const cli::Report report = verify(layer, {2});
+  CHECK(report.failures() == "");
+  CHECK(report.has_expected());
+}
+
+void check_one(const std::string& config, const Expected& expected) {
+  INFO(config);
+  check_one(make_model(config, 2), expected);
+}
+
+// None, and steps give what whole runs give.
+void check_none(const std::string& config, const std::vector<int64_t>& channels = {2}) {
+  INFO(config);
+  const cli::Layer layer = make_model(config, 2);
+  for (const sl_step_difference& difference : cli::step_differences(layer.get()))
+    CHECK(difference.condition == SL_DIFFERENCE_HOLES);
+  const cli::Report report = verify(layer, channels);
+  CHECK(report.failures() == "");
+  for (const cli::Check& check : report.checks) {
+    if (check.name == "layer = step") CHECK_FALSE(check.is_expected());
+  }
+}
+
+TEST_CASE("fault 13: the tool expects what the library announces", "[f13]") {
+  for (const char* name : {"la_rglru", "la_seqdense", "frame_then_lstm"}) {
+    INFO(name);
+    const std::string model = fault_input(std::string("models/") + name);
+    const ToolRun verified = run_tool({"verify", model, "--time", "21"});
+    CHECK(verified.status == 0);
+    CHECK_THAT(verified.output, Contains("expected  layer = step"));
+    CHECK_THAT(verified.output, Contains("0 failed"));
+    CHECK_THAT(verified.output, Contains("steps of this model do not give what whole runs give"));
+    const ToolRun shown = run_tool({"info", model});
+    CHECK_THAT(shown.output, Contains("steps differ"));
+    CHECK_THAT(shown.output, Contains("cure: "));
+    CHECK_THAT(run_tool({"info", model, "--json"}).output, Contains("step_differences"));
+  }
+  const ToolRun shown = run_tool({"info", fault_input("models/frame_then_lstm")});
+  CHECK_THAT(shown.output, Contains("explicit_padding_is_same_like"));
+}
+
+TEST_CASE("fault 13: layer, reason and steps of what differs", "[f13]") {
+  check_one(serial(kLate + "," + kRglru), {"RGLRU", "rg", "advances on invalid steps"});
+  check_one(serial(kLate + "," + kCounts), {"SequenceDense", "sd", "late by 2 steps"});
+  check_one(serial(kDelay + R"(,{"type":"MaskedDense","features":2,"num_steps":64,"name":"md"})"),
+            {"MaskedDense", "md", "counts invalid steps"});
+  check_one(serial(kDelay + R"(,{"type":"AddTimingSignal","name":"signal",)"
+                            R"("only_advance_position_for_valid_timesteps":false})"),
+            {"AddTimingSignal", "signal", "counts invalid steps"});
+  check_one(serial(kDelay + R"(,{"type":"ConcatTimingSignal","name":"signal","channels":2})"),
+            {"ConcatTimingSignal", "signal", "counts invalid steps"});
+  check_one(
+      serial(
+          kLate +
+          R"(,{"type":"Conv1D","filters":2,"kernel_size":2,"padding":"causal_valid","name":"next"})"),
+      {"Conv1D", "next", "causal_valid"});
+  check_one(serial(kValidLate + R"(,{"type":"LSTM","units":2,"name":"lstm"})"),
+            {"LSTM", "lstm", "Conv1D \"valid\" makes valid"});
+  check_one(serial(R"({"type":"Delay","length":1},{"type":"Lookahead","length":2,"name":"look"})"),
+            {"Lookahead", "look", "drop"});
+}
+
+TEST_CASE("fault 13: latency adds up through combinators", "[f13]") {
+  const std::string late_rglru = kLate + "," + kRglru;
+  const auto residual = [](const std::string& body, const std::string& shortcut) {
+    return R"({"type":"Residual","name":"res","layers":[)" + body + R"(],"shortcut_layers":[)" +
+           shortcut + "]}";
+  };
+  check_one(residual(late_rglru, kDelay), {"RGLRU", "rg", "late by 2 steps"});
+  check_one(serial(residual(kLate, kDelay + "," + kCounts)),
+            {"SequenceDense", "res.sd", "late by 2 steps"});
+  check_one(serial(residual(kLate, kDelay) + "," + kRglru), {"RGLRU", "rg", "late by 2 steps"});
+  // The first repeat has no latency before it, but the next one has.
+  const std::string repeated = R"({"type":"Repeat","num_repeats":3,"name":"re","layer":)" +
+                               serial(kRglru + "," + kLate) + "}";
+  const Tree tree{repeated, {{"", {2, {3}, {}}}}, {2}};
+  check_one(make_tree_model(tree, 1), {"RGLRU", "child_layer.rg", "late by 2 steps"});
+  check_one(serial(R"({"type":"Parallel","combination":"add","name":"par","layers":[)" + kLate +
+                   "," + kDelay + "]}," + kCounts),
+            {"SequenceDense", "sd", "late by 2 steps"});
+  check_one(serial(kLate + R"(,{"type":"Blockwise","block_size":3,"name":"bw","child_layer":)" +
+                   kRglru + "}"),
+            {"RGLRU", "bw.rg", "late by 2 steps"});
+  // Valid only where all branches are: the delay's steps are not.
+  check_none(serial(residual(kValidLate, kDelay) + R"(,{"type":"LSTM","units":2})"));
+  check_none(serial(R"({"type":"Parallel","combination":"add","layers":[)" + kValidLate + "," +
+                    kDelay + R"(]},{"type":"LSTM","units":2})"));
+}
+
+TEST_CASE("fault 13: no false alarms", "[f13]") {
+  check_none(serial(kLate + R"(,{"type":"LSTM","units":2})"));
+  check_none(serial(kRglru + "," + kCounts + "," + kLate));
+  check_none(serial(kLate + R"(,{"type":"AddTimingSignal"})"));
+  check_none(
+      serial(kLate + R"(,{"type":"Conv1D","filters":2,"kernel_size":3,"padding":"causal"})"));
+  // The invalid steps of the first keep those of the second from being valid.
+  check_none(serial(kLate + "," + kValidLate + R"(,{"type":"LSTM","units":2})"));
+  check_none(serial(R"({"type":"Delay","length":2},)" + kRglru));
+  check_none(serial(kDelay + R"(,{"type":"Lookahead","length":1})"));
+  check_none(R"({"type":"Lookahead","length":1})");
+  check_none(R"({"type":"Bidirectional","forward":)" + serial(kLate + "," + kRglru) +
+             R"(,"backward":{"type":"LSTM","units":2}})");
+  check_none(
+      serial(
+          R"({"type":"Frame","frame_length":4,"frame_step":2,"padding":[1,2],"explicit_padding_is_same_like":true},)"
+          R"({"type":"Flatten"},{"type":"LSTM","units":4})"),
+      {});
+}
+
+// What a Bidirectional runs backwards begins with the padding of its input.
+TEST_CASE("fault 13: whole runs that depend on the padding say so", "[f13]") {
+  const auto backward = [](const std::string& layer) {
+    return R"({"type":"Bidirectional","combination":"concat","forward":{"type":"Relu"},"backward":)" +
+           layer + "}";
+  };
+  const std::pair<std::string, std::string> models[] = {
+      {backward(kRglru), "rg"},
+      {serial(kLate + "," + backward(serial(R"({"type":"Relu"},)" + kCounts))), "backward.sd"}};
+  for (const auto& [config, path] : models) {
+    INFO(config);
+    const cli::Layer layer = make_model(config, 2);
+    const auto differences = cli::step_differences(layer.get());
+    REQUIRE(differences.size() == 1);
+    CHECK(differences[0].condition == SL_DIFFERENCE_PADDING);
+    CHECK_THAT(differences[0].layer, Contains(path));
+    const cli::Report report = verify(layer, {2});
+    CHECK(report.failures() == "");
+    CHECK(report.has_expected());
+  }
+  check_none(backward(R"({"type":"LSTM","units":2})"));
+  check_none(R"({"type":"Bidirectional","forward":{"type":"Relu"},"backward":)" +
+             backward(R"({"type":"LSTM","units":2})") + R"(,"combination":"concat"})");
+}
+
+TEST_CASE("fault 13: attention behind a latency", "[f13]") {
+  const auto attention = [](const std::string& fields) {
+    return R"({"type":"DotProductSelfAttention","num_heads":1,"units_per_head":2,"max_past_horizon":3,)"
+           R"("max_future_horizon":0,"name":"attention")" +
+           fields + "}";
+  };
+  const auto turns = [](const char* network) {
+    return R"(,")" + std::string(network) +
+           R"(":{"type":"ApplyRotaryPositionalEncoding","max_wavelength":100,"only_advance_position_for_valid_timesteps":false})";
+  };
+  check_none(serial(kDelay + "," + attention("")));
+  check_none(serial(kDelay + "," + attention(turns("query_network") + turns("key_network"))));
+  check_one(serial(kDelay + "," + attention(turns("query_network"))),
+            {"ApplyRotaryPositionalEncoding", "attention.query_network", "counts invalid steps"});
+  check_one(
+      serial(
+          R"({"type":"Delay","length":1,"delay_layer_output":false},{"type":"BlockwiseDotProductSelfAttention",)"
+          R"("num_heads":1,"units_per_head":2,"block_size":2,"max_past_horizon_blocks":1,)"
+          R"("max_future_horizon_blocks":0,"name":"blocks"})"),
+      {"BlockwiseDotProductSelfAttention", "blocks", "blocks of 2 steps"});
+}
+
+TEST_CASE("fault 13: the invalid steps that a Lookahead does not drop are announced", "[f13]") {
+  const auto differences = differences_of(R"({"type":"Lookahead","length":2})", 2);
+  REQUIRE(differences.size() == 1);
+  CHECK(differences[0].condition == SL_DIFFERENCE_HOLES);
+}
+
+// Trees whose layers need not agree with the latency before them: whatever differs is announced,
+// and what is announced differs.
+TEST_CASE("fault 13: random trees differ where they say so", "[f13]") {
+  int64_t announced = 0;
+  for (uint32_t seed = 0; seed < 400; ++seed) {
+    const Tree tree = make_careless_tree(seed);
+    INFO("seed " << seed << ": " << tree.config);
+    const cli::Layer layer = make_tree_model(tree, seed);
+    int64_t latency = 0;
+    if (sl_layer_output_latency(layer.get(), &latency, nullptr) != SL_OK) continue;
+    const cli::Report report = verify(layer, tree.channels);
+    CHECK(report.failures() == "");
+    const auto differences = cli::step_differences(layer.get());
+    const bool is_certain = std::ranges::any_of(differences, [](const auto& difference) {
+      return difference.condition == SL_DIFFERENCE_ALWAYS;
+    });
+    announced += is_certain;
+    if (is_certain) CHECK(report.has_expected());
+  }
+  CHECK(announced > 10);
+}
+
+}  // namespace
+}  // namespace sl::testing
