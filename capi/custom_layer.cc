@@ -55,6 +55,10 @@ class CustomLayer final : public Layer {
     return Ratio(properties_.output_ratio_numerator, properties_.output_ratio_denominator);
   }
   bool supports_step() const override { return properties_.layer_wise_only == 0; }
+  std::string step_obstacle() const override {
+    return supports_step() ? ""
+                           : "its properties say layer_wise_only: unset it, and give it a step";
+  }
   int64_t input_latency() const override { return properties_.input_latency; }
   int64_t output_latency() const override {
     if (properties_.output_latency == 0) return Layer::output_latency();
@@ -116,13 +120,13 @@ class CustomLayer final : public Layer {
     for (int64_t* field : {&p.block_size, &p.output_ratio_numerator, &p.output_ratio_denominator})
       *field = or_default<int64_t>(*field, 1);
     if (p.block_size < 1 || p.output_ratio_numerator < 1 || p.output_ratio_denominator < 1 ||
-        p.input_latency < 0 ||
+        p.input_latency < 0 || p.receptive_field_start > p.receptive_field_end ||
         checked_product(p.block_size, p.output_ratio_numerator) % p.output_ratio_denominator != 0) {
       fail(Code::kCallback,
            "custom layer {}: properties are impossible: block size {}, output ratio {}/{}, input "
-           "latency {}",
+           "latency {}, receptive field [{}, {}]",
            type_name_, p.block_size, p.output_ratio_numerator, p.output_ratio_denominator,
-           p.input_latency);
+           p.input_latency, p.receptive_field_start, p.receptive_field_end);
     }
   }
 

@@ -1,6 +1,7 @@
 #include "core/text.h"
 #include "handles.h"
 #include "model/advance.h"
+#include "model/properties.h"
 
 namespace {
 
@@ -183,7 +184,7 @@ sl_status sl_layer_output_latency(const sl_layer* layer, int64_t* steps, sl_erro
 
 sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64_t* start,
                                    int64_t* end, sl_error* error) {
-  return guard(error, [&] { set_range(root(layer).receptive_field(), exists, start, end); });
+  return guard(error, [&] { set_range(sl::receptive_field_of(root(layer)), exists, start, end); });
 }
 
 sl_status sl_layer_receptive_field_count(const sl_layer* layer, int64_t* count, sl_error* error) {

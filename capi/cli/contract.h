@@ -28,6 +28,8 @@ struct Case {
   bool test_padding_invariance = true;
   bool test_batching = true;
   bool test_2x_step = true;
+  std::vector<int64_t> call_sizes = {
+      7};                              // blocks that streams take in one call, beside one and two
   bool probe_receptive_field = false;  // costs an apply for every probed step
   // Told of every check when it is done, and in the longest of them of the share that is.
   std::function<void(const Check&)> on_check;

@@ -168,7 +168,9 @@ void print_summary(const Model& model, const json& tree) {
   line("block size", latency_text(metadata["block_size"], rate));
   line("output ratio",
        ratio.is_array() ? ratio[0].dump() + "/" + ratio[1].dump() : value_text(ratio));
-  line("supports step", value_text(metadata["supports_step"]));
+  const std::string obstacle = tree.value("step_obstacle", "");
+  line("supports step",
+       value_text(metadata["supports_step"]) + (obstacle.empty() ? "" : ": ") + obstacle);
   line("input latency", latency_text(metadata["input_latency"], rate));
   line("output latency", latency_text(metadata["output_latency"], output_rate));
   line("receptive field", field_text(metadata["receptive_field"]));

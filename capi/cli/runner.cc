@@ -140,18 +140,18 @@ Stepper::Stepper(const sl_layer* layer, const Input& input, Options options)
 }
 
 void Stepper::make_state() {
-  // A streamed constant is as long as the block it comes with.
-  const Constants constants = constants_of(0, 1);
+  // A streamed constant is as long as the blocks it comes with.
+  const Constants constants = constants_of(0, options_.max_steps);
   const std::vector<sl_constant> constant_views = views(constants);
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.batch = input_.x.batch();
-  options.max_steps = block_;
+  options.max_steps = options_.max_steps * block_;
   options.input = channel_spec(input_.x);
   options.constants = constant_views.data();
   options.num_constants = static_cast<int64_t>(constant_views.size());
   const bool ends = options_.ends || get(sl_layer_supports_step, layer_) == 0;
   // At least a block, for a stream that is never fed.
-  if (ends) options.max_length = std::max(input_.x.time(), block_);
+  if (ends) options.max_length = round_up(std::max(input_.x.time(), block_), options.max_steps);
   if (!options_.own_memory) {
     state_ = make<sl_state>(
         [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer_, &options, out, e); });
@@ -194,29 +194,42 @@ void Stepper::trapped(Call&& call) {
   }
 }
 
+Tensor Stepper::call(int64_t begin, int64_t end) {
+  const Tensor x = slice_time(input_.x, begin * block_, end * block_);
+  const Constants constants = constants_of(begin, end);
+  const std::vector<sl_constant> constant_views = views(constants);
+  emits_.clear();
+  if (options_.with_emits) emits_ = make_emits(layer_, SL_STEP_WISE, x, constants, state_.get());
+  std::vector<sl_sequence> emit_views = views_of(emits_);
+  const sl_run_options options = run_options(constant_views, emit_views);
+  Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
+  const sl_sequence in = x.view();
+  sl_sequence out = y.view();
+  const auto start = std::chrono::steady_clock::now();
+  trapped([&](sl_error* e) { return sl_layer_step(layer_, state_.get(), &in, &out, &options, e); });
+  step_time_ += std::chrono::steady_clock::now() - start;
+  return y;
+}
+
+// What a call of no steps would give: nothing, of the right shape.
+Tensor Stepper::nothing() {
+  const Tensor x = slice_time(input_.x, 0, 0);
+  const Constants constants = constants_of(0, 0);
+  const std::vector<sl_constant> constant_views = views(constants);
+  emits_.clear();
+  if (options_.with_emits) emits_ = make_emits(layer_, SL_STEP_WISE, x, constants, state_.get());
+  std::vector<sl_sequence> none;
+  return make_output(layer_, SL_STEP_WISE, x, run_options(constant_views, none));
+}
+
 Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress) {
+  if (begin >= end) return nothing();
   std::vector<Tensor> outputs;
   std::vector<std::vector<Tensor>> emitted;
-  emits_.clear();
   for (int64_t i = begin; i < end; ++i) {
-    const Tensor x = slice_time(input_.x, i * block_, (i + 1) * block_);
-    const Constants constants = constants_of(i, i + 1);
-    const std::vector<sl_constant> constant_views = views(constants);
-    std::vector<NamedTensor> emits;
-    if (options_.with_emits) emits = make_emits(layer_, SL_STEP_WISE, x, constants, state_.get());
-    std::vector<sl_sequence> emit_views = views_of(emits);
-    const sl_run_options options = run_options(constant_views, emit_views);
-    Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
-    const sl_sequence in = x.view();
-    sl_sequence out = y.view();
-    const auto start = std::chrono::steady_clock::now();
-    trapped(
-        [&](sl_error* e) { return sl_layer_step(layer_, state_.get(), &in, &out, &options, e); });
-    step_time_ += std::chrono::steady_clock::now() - start;
-    outputs.push_back(std::move(y));
-    emitted.resize(emits.size());
-    if (emits_.empty()) emits_ = emits;
-    for (size_t k = 0; k < emits.size(); ++k) emitted[k].push_back(std::move(emits[k].value));
+    outputs.push_back(call(i, i + 1));
+    emitted.resize(emits_.size());
+    for (size_t k = 0; k < emits_.size(); ++k) emitted[k].push_back(std::move(emits_[k].value));
     if (progress) progress(i - begin + 1);
   }
   for (size_t k = 0; k < emitted.size(); ++k) {
@@ -224,7 +237,7 @@ Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t
     const bool joins = emitted[k][0].dims.size() > 1;
     emits_[k].value = joins ? concat_time(emitted[k]) : emitted[k].back();
   }
-  return outputs.empty() ? Tensor() : concat_time(outputs);
+  return concat_time(outputs);
 }
 
 Tensor Stepper::prefill(int64_t end, std::vector<NamedTensor>* emits) {

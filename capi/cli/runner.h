@@ -48,6 +48,7 @@ class Stepper {
  public:
   struct Options {
     int64_t blocks_per_step = 1;
+    int64_t max_steps = 1;    // of blocks_per_step each, that one call of `call` takes
     bool own_memory = false;  // the state lives in the stepper's memory, not the library's
     bool with_emits = false;
     bool ends = false;  // even if the layer does not need it
@@ -60,6 +61,8 @@ class Stepper {
   // Runs the blocks [begin, end) on the stream as it stands; returns their raw outputs, latency
   // included. `progress` is told the number of blocks done.
   Tensor run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress = nullptr);
+  // The same in one call.
+  Tensor call(int64_t begin, int64_t end);
   // The blocks [0, end) in one layer-wise call, after which the stream goes on: what run(0, end)
   // gives. Also the emits if a place for them is given.
   Tensor prefill(int64_t end, std::vector<NamedTensor>* emits = nullptr);
@@ -83,6 +86,7 @@ class Stepper {
 
  private:
   void make_state();
+  Tensor nothing();
   // What goes with the blocks [begin, end).
   Constants constants_of(int64_t begin, int64_t end) const;
   // Counts what call(sl_error*) allocates, and throws what it reports.

@@ -406,7 +406,8 @@ SL_API void sl_layer_free(sl_layer* layer);
 SL_API sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size, sl_error* error);
 SL_API sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator,
                                        int64_t* denominator, sl_error* error);
-/* Without a max_length: a layer that sees all of the past cannot step without an end. */
+/* Without a max_length: a layer that sees all of the past cannot step without an end. Why a model
+ * cannot step, and what to change, is in the error of sl_state_alloc. */
 SL_API sl_status sl_layer_supports_step(const sl_layer* layer, int32_t* supports_step,
                                         sl_error* error);
 /* Input steps before the step-wise output equals the layer-wise one. */
@@ -416,6 +417,8 @@ SL_API sl_status sl_layer_output_latency(const sl_layer* layer, int64_t* steps, 
 
 /* Input steps [start, end], relative to the input step of an output step, that can affect it;
  * `exists` is 0 if none does. The whole model's, and per output step (a cycle of `count` steps).
+ * Errors: UNSUPPORTED if a layer's own field starts after it ends, as that of an STFT whose window
+ * leaves nothing of a frame.
  * [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64_t* start,
                                           int64_t* end, sl_error* error);

@@ -57,6 +57,10 @@ class Bidirectional final : public Layer {
   std::vector<const Layer*> children() const override { return {forward_.get(), backward_.get()}; }
   Ratio output_ratio() const override { return forward_->output_ratio(); }
   bool supports_step() const override { return false; }
+  std::string step_obstacle() const override {
+    return "its backward layer begins with the last step, which a stream does not know: use "
+           "its forward layer alone";
+  }
   // Not stepping, it has no latency of its own, whatever its children's.
   int64_t input_latency() const override { return 0; }
   ReceptiveFields receptive_field_per_step() const override {

@@ -2,14 +2,22 @@
 
 #include <algorithm>
 #include <numeric>
-
-#include "core/status.h"
+#include <string>
 
 namespace sl {
 namespace {
 
 // More than any real model has, less than a hostile one can ask for.
 constexpr size_t kMaxCycle = size_t{1} << 20;
+
+std::string to_text(int64_t step) {
+  if (step == kInfinite) return "inf";
+  return step == -kInfinite ? "-inf" : std::to_string(step);
+}
+
+void check(const ReceptiveField& field) {
+  if (field && field->start > field->end) throw ImpossibleField(*field);
+}
 
 size_t checked_cycle(size_t steps) {
   if (steps <= kMaxCycle) return steps;
@@ -33,6 +41,7 @@ ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previ
   ReceptiveField seen;
   if (range.start == -kInfinite) seen = merge(seen, StepRange{-kInfinite, -kInfinite});
   if (range.end == kInfinite) seen = merge(seen, StepRange{kInfinite, kInfinite});
+  if (range.start == range.end && seen) return seen;  // no finite step
   const int64_t start = range.start == -kInfinite ? range.end : range.start;
   const int64_t end = range.end == kInfinite ? start : range.end;
   // Within a residue of the cycle, what is seen moves with the step: the range's first and last
@@ -64,6 +73,10 @@ void check_work(const ReceptiveFields& fields, const ReceptiveFields& previous) 
 
 }  // namespace
 
+ImpossibleField::ImpossibleField(const StepRange& range)
+    : Error(Code::kUnsupported, fmt::format("the receptive field [{}, {}] starts after it ends",
+                                            to_text(range.start), to_text(range.end))) {}
+
 size_t common_cycle(size_t a, size_t b) {
   // Checked one by one, the product of the two fits.
   return checked_cycle(std::lcm(checked_cycle(a), checked_cycle(b)));
@@ -74,6 +87,8 @@ ReceptiveFields repeated(const ReceptiveField& field, int64_t steps) {
 }
 
 ReceptiveField merge(const ReceptiveField& a, const ReceptiveField& b) {
+  check(a);
+  check(b);
   if (!a) return b;
   if (!b) return a;
   return StepRange{std::min(a->start, b->start), std::max(a->end, b->end)};
@@ -89,6 +104,7 @@ ReceptiveField receptive_field_at(const ReceptiveFields& fields, Ratio ratio, in
   const ReceptiveField& field =
       fields[static_cast<size_t>(floor_mod(output_step, static_cast<int64_t>(fields.size())))];
   if (!field) return field;
+  check(field);
   return shifted(*field, ratio.inverse().floor_times(output_step));
 }
 
@@ -101,6 +117,7 @@ ReceptiveFields precede(const ReceptiveFields& fields, Ratio ratio, const Recept
     const auto step = static_cast<int64_t>(i);
     ReceptiveField seen;
     if (fields[i]) {
+      check(fields[i]);
       seen = seen_through(shifted(*fields[i], ratio.inverse().floor_times(step)), previous,
                           previous_ratio);
     }

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "core/ratio.h"
+#include "core/status.h"
 
 namespace sl {
 
@@ -24,6 +25,12 @@ struct StepRange {
 using ReceptiveField = std::optional<StepRange>;
 // One entry for each output step of a cycle.
 using ReceptiveFields = std::vector<ReceptiveField>;
+
+// A field that starts after it ends, such as [inf, -inf]: whoever composes fields refuses it.
+class ImpossibleField : public Error {
+ public:
+  explicit ImpossibleField(const StepRange& range);
+};
 
 // The cycle's length for layers with cycles of these lengths. Fails if it is too long to be told
 // step by step.

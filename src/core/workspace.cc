@@ -33,6 +33,15 @@ std::byte* Stack::allocate_elsewhere(size_t size) {
   return memory_;
 }
 
+bool Stack::in_full_chunk(const Mark& mark, const std::byte* pointer) const {
+  for (size_t i = mark.chunk; i < chunk_; ++i) {
+    const std::byte* const data = chunks_[i].data();
+    const size_t begin = i == mark.chunk ? mark.used : 0;
+    if (pointer >= data + begin && pointer < data + chunks_[i].size()) return true;
+  }
+  return false;
+}
+
 void Stack::enter(size_t chunk) {
   chunk_ = chunk;
   memory_ = chunks_[chunk].data();

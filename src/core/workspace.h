@@ -28,8 +28,9 @@ class Stack {
   Stack(std::byte* memory, size_t size) : memory_(memory), room_(size) {}
 
   std::byte* allocate(size_t size) {
-    // Room comes in multiples of the alignment: what fits does so aligned. Even of nothing the
-    // place is not null.
+    // An allocation of no bytes takes room too, so that no two have the same address.
+    size = std::max(size, size_t{1});
+    // Room comes in multiples of the alignment: what fits does so aligned.
     if (size > room_ - used_ || !memory_) return allocate_elsewhere(size);
     std::byte* memory = memory_ + used_;
     used_ += (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -42,8 +43,10 @@ class Stack {
     used_ = mark.used;
     below_ = mark.below;
   }
-  // Whether it points into what was allocated since, for all that the chunk in use tells.
+  // Whether it points into what was allocated since. Exact whatever the chunks are: what a run does
+  // depends on the answer, and a rehearsal must do the same as a step, in other memory.
   bool made_since(const Mark& mark, const std::byte* pointer) const {
+    if (mark.chunk != chunk_ && in_full_chunk(mark, pointer)) return true;
     const size_t begin = mark.chunk == chunk_ ? mark.used : 0;
     return pointer >= memory_ + begin && pointer < memory_ + used_;
   }
@@ -53,6 +56,8 @@ class Stack {
  private:
   std::byte* allocate_elsewhere(size_t size);
   void enter(size_t chunk);
+  // Whether it points into the part since the mark of a chunk that is not the one in use.
+  bool in_full_chunk(const Mark& mark, const std::byte* pointer) const;
 
   const Allocator* allocator_ = nullptr;  // null: of fixed size
   const Stack* other_ = nullptr;

@@ -160,6 +160,9 @@ class Layer {
   virtual bool supports_step() const { return true; }
   // Whether it can in streams whose most length is given beforehand.
   virtual bool supports_finite_step() const { return supports_step(); }
+  // What in the layer itself, not in its children, keeps it from stepping even so, and what to
+  // change: "padding \"same\" does not step: use ...". Empty if nothing does.
+  virtual std::string step_obstacle() const { return {}; }
   virtual int64_t input_latency() const { return 0; }
   virtual int64_t output_latency() const { return output_ratio().floor_times(input_latency()); }
   // Latency of what follows (input) or goes before (output), with this layer's own.

@@ -7,6 +7,7 @@
 #include "core/status.h"
 #include "layers/state.h"
 #include "model/model.h"
+#include "model/properties.h"
 
 namespace sl {
 namespace {
@@ -125,10 +126,12 @@ void add_properties(const Layer& layer, Object* out) {
              return list(std::array{ratio.numerator(), ratio.denominator()});
            }));
   out->add("supports_step", value_or_error([&] { return to_json(layer.supports_step()); }));
+  if (const std::string obstacle = step_obstacle(layer); !obstacle.empty())
+    out->add("step_obstacle", json_string(obstacle));
   out->add("input_latency", value_or_error([&] { return std::to_string(layer.input_latency()); }));
   out->add("output_latency",
            value_or_error([&] { return std::to_string(layer.output_latency()); }));
-  out->add("receptive_field", value_or_error([&] { return to_json(layer.receptive_field()); }));
+  out->add("receptive_field", value_or_error([&] { return to_json(receptive_field_of(layer)); }));
   std::vector<std::string> names;
   for (const ConstantSpec& constant : layer.constants())
     names.push_back(json_string(constant.name));

@@ -7,6 +7,7 @@
 #include "core/ring.h"
 #include "core/status.h"
 #include "layers/state.h"
+#include "model/properties.h"
 
 namespace sl {
 namespace {
@@ -37,33 +38,6 @@ void zero_invalid(const Sequence& x) {
   for (int64_t i = 0; i < x.steps(); ++i) {
     if (!x.mask[i]) std::memset(x.frame(0, i), 0, x.frame_bytes());
   }
-}
-
-using CanStep = bool (Layer::*)() const;
-
-// The innermost layer that keeps the given one from stepping.
-const Layer& unsteppable(const Layer& layer, CanStep can_step) {
-  for (const Layer* child : layer.children()) {
-    if (!(child->*can_step)()) return unsteppable(*child, can_step);
-  }
-  return layer;
-}
-
-void check_steppable(const Layer& root, int64_t max_length) {
-  const bool finite = root.supports_finite_step();
-  if (max_length > 0 ? finite : root.supports_step()) return;
-  const Layer& cause =
-      unsteppable(root, finite ? &Layer::supports_step : &Layer::supports_finite_step);
-  const std::string its =
-      &cause == &root ? "it" : fmt::format("its {} \"{}\"", cause.type(), cause.name());
-  if (finite) {
-    fail(Code::kUnsupported,
-         "{} cannot run step-wise without options.max_length, the most steps of the stream: {} "
-         "keeps all of them",
-         root.type(), its);
-  }
-  fail(Code::kUnsupported, "{} cannot run step-wise{}", root.type(),
-       &cause == &root ? "" : fmt::format(": {} cannot", its));
 }
 
 // A stream's state is more than is allowed: most of it is some layer's.
@@ -103,7 +77,7 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
   rest.max_bytes -= data.size();
   Workspace workspace(rest);
   initialise(data.data());
-  rehearse(data.data(), workspace);
+  rehearse(data.data(), workspace, /*valid=*/false);
   for (size_t i = 0; i < 2; ++i) workspace_bytes_[i] = workspace.on(static_cast<Side>(i)).peak();
   if (bytes() > model.allocator().max_bytes) fail_too_large(bytes(), model.allocator().max_bytes);
 }
@@ -211,15 +185,17 @@ void StreamPlan::check_data(const std::byte* data) const {
   }
 }
 
-void StreamPlan::rehearse(std::byte* data, Workspace& workspace) const {
+void StreamPlan::rehearse(std::byte* data, Workspace& workspace, bool valid) const {
   // Small and large calls may take different ways through a layer, and so may valid and invalid
-  // steps, and first and later ones.
-  for (const int64_t time : {input_.time, block_size_}) {
-    for (const bool valid : {false, true}) {
-      restart(data, /*keeps_constants=*/valid);
-      rehearse_step(data, workspace, kOneThread, time, valid, zero_constants(time));
-    }
-  }
+  // steps, and first and later ones. What they allocate grows with the call, and does not depend on
+  // masks: of large calls, which take their time, one is enough.
+  const auto run = [&](int64_t time, bool all_valid) {
+    restart(data, /*keeps_constants=*/all_valid);
+    rehearse_step(data, workspace, kOneThread, time, all_valid, zero_constants(time));
+  };
+  if (input_.time > block_size_) run(input_.time, valid);
+  run(block_size_, false);
+  run(block_size_, true);
 }
 
 std::vector<View> StreamPlan::zero_constants(int64_t time) const {
@@ -374,7 +350,7 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
       imported_(plan_.constant_count()) {
   std::memset(memory, 0, plan_.bytes());  // touches every page
   reset();
-  plan_.rehearse(data_, workspace_);
+  plan_.rehearse(data_, workspace_, /*valid=*/true);
   reset();
 }
 

@@ -57,8 +57,9 @@ class StreamPlan {
   void initialise(std::byte* data) const;
   // Fails if bytes that are to be a state hold an index that no step leaves there.
   void check_data(const std::byte* data) const;
-  // Runs what steps can look like on a state and a workspace, which it leaves used.
-  void rehearse(std::byte* data, Workspace& workspace) const;
+  // Runs what steps can look like on a state and a workspace, which it leaves used; the longest
+  // call of valid or invalid steps.
+  void rehearse(std::byte* data, Workspace& workspace, bool valid) const;
   // Fails if the stream has had so many steps that `time` more are too many.
   void check_room(const std::byte* data, int64_t time) const;
   // Makes what streams keep of their constants, which are those of a step of one block. Allocates.

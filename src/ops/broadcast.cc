@@ -87,6 +87,7 @@ struct Periodic {
   size_t period;
 
   void operator()(const std::byte* x, std::byte* y, int64_t count) const {
+    if (count <= 0) return;  // then the parameter may have no value either
     const size_t element = size_of(dtype), row = period * element;
     if (period == 1 && takes_scalars(op, dtype)) {
       kernels::binary_scalar(kernel_of(op), reinterpret_cast<const float*>(x),

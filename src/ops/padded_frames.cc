@@ -80,10 +80,12 @@ ConvolutionInput pad_frames(Run& run, const FrameLayout& layout, const Sequence&
   const float* from = as_floats(run, x, dtype);
   ConvolutionInput in{from, x.batch, checked_product(frames, layout.size), layout.sizes};
   in.sizes[0] = frames;
-  const bool masked = masks && !x.all_valid();
-  if (!masked && !layout.is_padded() && frames == x.time) return in;
-
+  const bool pads = layout.is_padded() || frames != x.time;
+  if (!masks && !pads) return in;
+  // Taken even if not needed: what a step allocates must not depend on a mask.
   auto* out = run.scratch<float>(x.batch, in.batch_pitch);
+  const bool masked = masks && !x.all_valid();
+  if (!masked && !pads) return in;
   in.x = out;
   run.parallel().each(x.batch, [&](int64_t b) {
     float* item = out + b * in.batch_pitch;

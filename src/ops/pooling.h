@@ -22,6 +22,7 @@ class Pool {
   Pool(Pooling op, std::vector<Window> axes, bool masked);
 
   const Window& time() const { return axes_[0]; }
+  size_t rank() const { return axes_.size(); }
   // Fails if that cannot be pooled.
   ChannelSpec output_spec(const ChannelSpec& input) const;
 

@@ -1,5 +1,7 @@
 #include "ops/transposed_window.h"
 
+#include <fmt/format.h>
+
 #include <algorithm>
 #include <map>
 #include <numeric>
@@ -32,6 +34,28 @@ int64_t TransposedWindow::output_length(int64_t length) const {
   return length == 0
              ? 0
              : std::max<int64_t>(checked_sum(checked_product(length, stride), surplus()), 0);
+}
+
+std::string TransposedWindow::step_obstacle(std::string_view field) const {
+  const auto use_causal = [&](const char* own, const std::string& what) {
+    return fmt::format("{} \"{}\" does not step: use \"causal\"{}", field, own, what);
+  };
+  const std::string same = ", which is here the same";
+  switch (mode) {
+    case Padding::kCausal:
+      return {};
+    case Padding::kValid:
+      if (surplus() == 0) return use_causal("valid", same);
+      return use_causal("valid",
+                        fmt::format(", the same but for the last {} steps, which come after the "
+                                    "end",
+                                    surplus()));
+    case Padding::kSame:
+      if (crop() == 0) return use_causal("same", same);
+      return use_causal("same", fmt::format(", which makes the same steps {} later", crop()));
+    default:
+      return use_causal("semicausal_full", "");
+  }
 }
 
 ReceptiveFields TransposedWindow::receptive_field() const {

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
 #include <vector>
 
 #include "core/config.h"
@@ -25,6 +26,8 @@ struct TransposedWindow {
   int64_t output_length(int64_t length) const;
 
   bool supports_step() const { return mode == Padding::kCausal; }
+  // Why it does not and what to change, of a padding that goes by the name of `field`.
+  std::string step_obstacle(std::string_view field) const;
   // Input steps before its own that an output step reaches back to.
   int64_t history() const { return mode == Padding::kCausal ? (extent() - 1) / stride : 0; }
   ReceptiveFields receptive_field() const;

@@ -170,6 +170,42 @@ bool Window::supports_step() const {
   }
 }
 
+std::string Window::step_obstacle(std::string_view field) const {
+  if (supports_step()) return {};
+  const auto same_as_causal = [&](const char* mode) {
+    return fmt::format(
+        "{} \"{}\" does not step, not even with a kernel of 1: use \"causal\", which "
+        "is then the same",
+        field, mode);
+  };
+  switch (padding.mode) {
+    case Padding::kValid:
+      if (extent() == 1) return same_as_causal("valid");
+      return fmt::format(
+          "{} \"valid\" makes fewer steps than a stream must: use \"reverse_causal_valid\", which "
+          "makes the same ones {} steps later",
+          field, extent() - 1);
+    case Padding::kSame:
+      if (extent() == 1) return same_as_causal("same");
+      return fmt::format(
+          "{} \"same\" does not step: use \"causal\", which sees no step of the future, or "
+          "\"reverse_causal\", which waits for {}",
+          field, extent() - 1);
+    case Padding::kSemicausalFull:
+      return fmt::format(
+          "{} \"semicausal_full\" makes more steps than a stream can: use "
+          "\"semicausal\", the same without them",
+          field);
+    default:
+      return fmt::format("{} [{}, {}] does not step: use amounts that add up to {}", field,
+                         padding.amounts.before, padding.amounts.after, extent() - 1);
+  }
+}
+
+std::string only_causal_steps(std::string_view field) {
+  return fmt::format("of TensorFlow's {} only \"causal\" steps: use it", field);
+}
+
 int64_t Window::input_latency() const {
   switch (padding.mode) {
     case Padding::kReverseCausalValid:

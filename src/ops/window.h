@@ -3,6 +3,8 @@
 #pragma once
 
 #include <cstdint>
+#include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/config.h"
@@ -64,6 +66,8 @@ struct Window {
 
   // Streaming, where a step's windows reach `history` steps back from the first of its inputs.
   bool supports_step() const;
+  // Why it does not and what to change, of a padding that goes by the name of `field`.
+  std::string step_obstacle(std::string_view field) const;
   int64_t input_latency() const;
   int64_t output_latency() const;
   int64_t history() const;
@@ -81,6 +85,9 @@ struct Window {
  private:
   bool needs_all_inputs() const;
 };
+
+// What the padding `field` of TensorFlow's layers says where it is not "causal": no other steps.
+std::string only_causal_steps(std::string_view field);
 
 // A window for each of the paddings, from `kernel_field`, `strides` and `dilation_rate`.
 std::vector<Window> read_windows(Config& config, const char* kernel_field,

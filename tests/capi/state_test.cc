@@ -173,7 +173,7 @@ TEST_CASE("what cannot step has no state", "[state]") {
   const Failure failure =
       failure_of([&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &state, e); });
   CHECK(failure.status == SL_ERROR_UNSUPPORTED);
-  CHECK(failure.message == "Conv1D cannot run step-wise");
+  CHECK_THAT(failure.message, Contains("Conv1D cannot run step-wise: padding \"same\""));
 }
 
 TEST_CASE("bad steps leave the stream as it was", "[state]") {

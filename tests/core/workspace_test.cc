@@ -103,6 +103,29 @@ TEST_CASE("the peak is what a fixed stack needs", "[workspace]") {
   CHECK_THROWS_WITH(use(small), "a step outgrew its rehearsed workspace");
 }
 
+// Whether a layer works in place depends on it, and a step must do as its rehearsal did.
+TEST_CASE("a growing stack and a fixed one tell alike what was made since", "[workspace]") {
+  Memory memory;
+  const Allocator allocator = memory.allocator();
+  const Block block(size_t{1} << 20, allocator);
+  for (const size_t size : {size_t{0}, size_t{64}, size_t{1} << 16, size_t{1} << 17}) {
+    Stack growing(allocator), fixed(block.data(), block.size());
+    for (Stack* stack : {&growing, &fixed}) {
+      const std::byte* before = stack->allocate(size);
+      const Stack::Mark mark = stack->mark();
+      const std::byte* values = stack->allocate(size);
+      const std::byte* mask = stack->allocate(size);
+      const std::byte* more = stack->allocate(3 * size);
+      INFO(size);
+      CHECK(!stack->made_since(mark, before));
+      CHECK(stack->made_since(mark, values));
+      CHECK(stack->made_since(mark, mask));
+      CHECK(stack->made_since(mark, more));
+      CHECK(values != mask);
+    }
+  }
+}
+
 TEST_CASE("an empty allocator is an error that leaves nothing behind", "[workspace]") {
   Memory memory;
   const Allocator allocator = memory.allocator();

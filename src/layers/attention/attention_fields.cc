@@ -53,6 +53,7 @@ void AttentionFields::read_kv_heads(Config& config) {
 void AttentionFields::read_horizon(Config& config, const char* past, const char* future,
                                    int64_t least) {
   horizon.past = config.integer(past, least);
+  future_field = future;
   horizon.future = config.integer(future, std::min<int64_t>(least, 0), 0);
   const int64_t all = std::max<int64_t>(0, horizon.past) + std::max<int64_t>(0, horizon.future) + 1;
   constexpr int64_t kMost = int64_t{1} << 31;

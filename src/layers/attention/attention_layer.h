@@ -37,6 +37,7 @@ struct AttentionFields {
 
   ops::Heads heads;
   ops::Horizon horizon;
+  const char* future_field = "max_future_horizon";  // the horizon's, in the config
   InputProjection projection;
   bool use_bias = false;
   static constexpr const char* kNetworks[] = {"query_network", "key_network", "value_network"};

@@ -102,6 +102,12 @@ bool CrossAttention::supports_step() const {
   return std::ranges::all_of(networks_, steps);
 }
 
+std::string CrossAttention::step_obstacle() const {
+  if (!own_.streamed || !fields_.relative_position || fields_.horizon.future <= 0) return {};
+  return fmt::format("with relative positions it cannot wait for the future: set \"{}\" to 0",
+                     fields_.future_field);
+}
+
 // As the reference counts: of x alone, for constants are none of the input's steps.
 ReceptiveFields CrossAttention::receptive_field_per_step() const {
   if (networks_[0]) return networks_[0]->receptive_field_per_step();

@@ -35,6 +35,7 @@ class CrossAttention : public AttentionLayer {
                           const Constants& constants) const final;
   std::vector<ConstantSpec> constants() const final;
   bool supports_step() const final;
+  std::string step_obstacle() const final;
   int64_t input_latency() const final { return own_.delays_queries ? future_steps() : 0; }
   ReceptiveFields receptive_field_per_step() const final;
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const final;

@@ -49,6 +49,17 @@ bool SelfAttention::supports_finite_step() const {
       networks_, [](const auto& network) { return !network || network->supports_finite_step(); });
 }
 
+std::string SelfAttention::step_obstacle() const {
+  const int64_t future = fields_.horizon.future;
+  if (future < 0) {
+    return fmt::format("it sees all of the future: set \"{}\" to 0, or to what it may wait for",
+                       fields_.future_field);
+  }
+  if (!fields_.relative_position || future == 0) return {};
+  return fmt::format("with relative positions it cannot wait for the future: set \"{}\" to 0",
+                     fields_.future_field);
+}
+
 int64_t SelfAttention::input_latency() const { return future_steps(); }
 
 ReceptiveFields SelfAttention::receptive_field_per_step() const {

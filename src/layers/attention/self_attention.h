@@ -17,6 +17,7 @@ class SelfAttention : public AttentionLayer {
   std::vector<ConstantSpec> constants() const final;
   bool supports_step() const final;
   bool supports_finite_step() const final;
+  std::string step_obstacle() const final;
   int64_t input_latency() const final;
   ReceptiveFields receptive_field_per_step() const final;
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const final;

@@ -29,6 +29,9 @@ class ConvTransposeLayer : public Layer {
 
   Ratio output_ratio() const final { return Ratio(time().stride); }
   bool supports_step() const final { return time().supports_step(); }
+  std::string step_obstacle() const final {
+    return time().step_obstacle(windows_.size() > 1 ? "time_padding" : "padding");
+  }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const final;

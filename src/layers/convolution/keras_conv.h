@@ -36,6 +36,10 @@ class KerasConv : public Base {
   bool supports_step() const final {
     return this->axes()[0].padding.mode == ops::Padding::kCausalValid;
   }
+  std::string step_obstacle() const final {
+    if (supports_step()) return {};
+    return ops::only_causal_steps(this->axes().size() > 1 ? "time_padding" : "padding");
+  }
   int64_t input_latency() const final { return 0; }
   int64_t output_latency() const final { return 0; }
 

@@ -43,6 +43,9 @@ class SincFilter1DTranspose final : public Layer {
 
   Ratio output_ratio() const override { return Ratio(window_.stride); }
   bool supports_step() const override { return window_.supports_step(); }
+  std::string step_obstacle() const override {
+    return supports_step() ? std::string() : ops::only_causal_steps("padding");
+  }
   ReceptiveFields receptive_field_per_step() const override { return window_.receptive_field(); }
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 1 || input.dtype == DType::kComplex64) {

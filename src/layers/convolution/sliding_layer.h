@@ -20,6 +20,9 @@ class SlidingLayer : public Layer {
   int64_t block_size() const final { return time().stride; }
   Ratio output_ratio() const final { return Ratio(1, time().stride); }
   bool supports_step() const override { return time().supports_step(); }
+  std::string step_obstacle() const override {
+    return time().step_obstacle(axes_.size() > 1 ? "time_padding" : "padding");
+  }
   int64_t input_latency() const override { return time().input_latency(); }
   int64_t output_latency() const override { return time().output_latency(); }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }

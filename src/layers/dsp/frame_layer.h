@@ -14,6 +14,7 @@ class FrameLayer : public Layer {
   int64_t block_size() const override { return framing_.block_size(); }
   Ratio output_ratio() const override { return framing_.output_ratio(); }
   bool supports_step() const override { return framing_.supports_step(); }
+  std::string step_obstacle() const override { return framing_.window().step_obstacle("padding"); }
   int64_t input_latency() const override { return framing_.input_latency(); }
   int64_t output_latency() const override { return framing_.output_latency(); }
   ReceptiveFields receptive_field_per_step() const override {

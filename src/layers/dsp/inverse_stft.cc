@@ -50,6 +50,7 @@ class InverseSTFT final : public Layer {
 
   Ratio output_ratio() const override { return adding_.output_ratio(); }
   bool supports_step() const override { return adding_.supports_step(); }
+  std::string step_obstacle() const override { return adding_.step_obstacle("time_padding"); }
   ReceptiveFields receptive_field_per_step() const override { return receptive_field_; }
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {

@@ -17,6 +17,7 @@ class OverlapAdd final : public Layer {
 
   Ratio output_ratio() const override { return adding_.output_ratio(); }
   bool supports_step() const override { return adding_.supports_step(); }
+  std::string step_obstacle() const override { return adding_.step_obstacle("padding"); }
   ReceptiveFields receptive_field_per_step() const override {
     if (adding_.is_semicausal()) {
       return {StepRange{0, ceil_div(adding_.frame_length(), adding_.frame_step()) - 1}};

@@ -10,6 +10,7 @@
 #include "kernels/pointwise.h"
 #include "layers/layer.h"
 #include "ops/elementwise.h"
+#include "ops/transposed_window.h"
 #include "ops/window.h"
 
 namespace sl {
@@ -22,6 +23,9 @@ class OverlapAdding {
   int64_t frame_step() const { return step_; }
 
   bool supports_step() const { return padding_ == ops::Padding::kCausal; }
+  std::string step_obstacle(std::string_view field) const {
+    return ops::TransposedWindow{length_, step_, 1, padding_}.step_obstacle(field);
+  }
   Ratio output_ratio() const { return Ratio(step_); }
   int64_t output_length(int64_t time) const;
   // Frames that an output step is made of, of those of them for which contributes(value, frame)

@@ -18,6 +18,10 @@ class SqueezeTime final : public FrameLayer {
 
   SqueezeTime(Fields fields, const Init&) : FrameLayer(Framing(fields.window)) {}
 
+  std::string step_obstacle() const override {
+    return supports_step() ? std::string() : ops::only_causal_steps("padding");
+  }
+
  private:
   StepDifference step_difference(const EarlySteps& before) const override {
     StepDifference difference = FrameLayer::step_difference(before);

@@ -30,6 +30,9 @@ class StftLayer : public Layer {
   int64_t block_size() const final { return framing_.block_size(); }
   Ratio output_ratio() const final { return framing_.output_ratio(); }
   bool supports_step() const final { return framing_.supports_step(); }
+  std::string step_obstacle() const final {
+    return framing_.window().step_obstacle("time_padding");
+  }
   int64_t input_latency() const final { return framing_.input_latency(); }
   ReceptiveFields receptive_field_per_step() const final;
 

@@ -58,6 +58,11 @@ class GroupNormalization final : public PointwiseLayer {
   }
 
   bool supports_step() const override { return fields_.cumulative; }
+  std::string step_obstacle() const override {
+    return !fields_.cumulative
+               ? std::string("its statistics are those of all steps: set \"cumulative\": true")
+               : std::string();
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, fields_.cumulative ? 0 : kInfinite}};
   }

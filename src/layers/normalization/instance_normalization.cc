@@ -33,6 +33,11 @@ class InstanceNormalization final : public PointwiseLayer {
   }
 
   bool supports_step() const override { return false; }
+  std::string step_obstacle() const override {
+    return "its statistics are those of all steps: use GroupNormalization with \"cumulative\": "
+           "true, or "
+           "LayerNormalization";
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }

@@ -11,6 +11,12 @@ bool PoolingLayer::supports_step() const {
   return time().supports_step() && time().padding.mode != ops::Padding::kCausalValid;
 }
 
+std::string PoolingLayer::step_obstacle() const {
+  const char* field = pool_.rank() > 1 ? "time_padding" : "padding";
+  if (time().padding.mode != ops::Padding::kCausalValid) return time().step_obstacle(field);
+  return fmt::format("{} \"causal_valid\" of a pool does not step: use \"causal\"", field);
+}
+
 ChannelSpec PoolingLayer::output_spec(const ChannelSpec& input, const Constants&) const {
   return naming(*this, [&] { return pool_.output_spec(input); });
 }

@@ -18,6 +18,7 @@ class PoolingLayer : public Layer {
   int64_t block_size() const final { return time().stride; }
   Ratio output_ratio() const final { return Ratio(1, time().stride); }
   bool supports_step() const final;
+  std::string step_obstacle() const final;
   int64_t input_latency() const final { return supports_step() ? time().input_latency() : 0; }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 

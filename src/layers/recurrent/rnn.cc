@@ -83,6 +83,12 @@ class Rnn final : public Layer {
     return layer_ ? std::vector<const Layer*>{layer_.get()} : std::vector<const Layer*>{};
   }
   bool supports_step() const override { return !reverse_; }
+  std::string step_obstacle() const override {
+    return reverse_ ? std::string(
+                          "it begins with the last step, which a stream does not know: set "
+                          "\"reverse\": false")
+                    : std::string();
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return {reverse_ ? StepRange{0, kInfinite} : StepRange{-kInfinite, 0}};
   }
@@ -246,9 +252,10 @@ class Rnn final : public Layer {
   const float* gather(Run& run, const Sequence& x, const Packing& p) const {
     const DType compute = cell_->compute(x.dtype);
     const float* values = ops::as_floats(run, x, compute);
-    if (x.batch == 1 && p.rows() == x.time && !reverse_) return values;
     const int64_t frame = x.frame_size();
+    // Taken even if not needed: what a step allocates must not depend on its mask.
     float* rows = run.scratch<float>(x.steps(), frame);
+    if (x.batch == 1 && p.rows() == x.time && !reverse_) return values;
     for (int64_t r = 0; r < p.rows(); ++r)
       std::copy_n(values + p.sources[r] * frame, frame, rows + r * frame);
     return rows;

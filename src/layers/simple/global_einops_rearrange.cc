@@ -33,6 +33,9 @@ class GlobalEinopsRearrange final : public StatelessLayer {
   GlobalEinopsRearrange(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
   bool supports_step() const override { return false; }
+  std::string step_obstacle() const override {
+    return "it rearranges all steps at once: run it layer-wise, before or after the stream";
+  }
   // The reference says this of the whole, and {0, 0} of each step.
   ReceptiveField receptive_field() const override { return StepRange{-kInfinite, kInfinite}; }
 

@@ -25,6 +25,9 @@ class GlobalReshape final : public StatelessLayer {
   GlobalReshape(Fields fields, const Init&) : fields_(fields) {}
 
   bool supports_step() const override { return false; }
+  std::string step_obstacle() const override {
+    return "it rearranges all steps at once: run it layer-wise, before or after the stream";
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }

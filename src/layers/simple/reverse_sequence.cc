@@ -17,6 +17,9 @@ class ReverseSequence final : public PointwiseLayer {
   bool supports_step() const override { return false; }
   // Where a mask has holes.
   bool reads_invalid_steps() const override { return true; }
+  std::string step_obstacle() const override {
+    return "it begins with the last step, which a stream does not know: run it layer-wise";
+  }
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }

@@ -1,0 +1,173 @@
+// Fault 11: states of ordinary models were refused, as a step needed more workspace than its
+// rehearsal, where values filled a chunk of the rehearsal's memory.
+#include <algorithm>
+#include <catch2/catch.hpp>
+#include <cmath>
+
+#include "faults/faults.h"
+#include "faults/golden_cases.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+Tensor repeated_channels(const Tensor& x, int64_t times) {
+  std::vector<int64_t> dims = x.dims;
+  const int64_t size = dims.back();
+  dims.back() *= times;
+  Tensor out = x.is_array ? cli::make_array(x.dtype, dims) : cli::make_sequence(x.dtype, dims);
+  for (int64_t i = 0; i < out.size(); ++i)
+    out.set(i, x.at(i / dims.back() * size + i % dims.back() % size));
+  out.mask = x.mask;
+  return out;
+}
+
+cli::Tolerance tolerance_for(const Tensor& y) {
+  double largest = 1;
+  for (int64_t i = 0; i < y.size(); ++i) {
+    const double value = std::abs(y.at(i));
+    if (std::isfinite(value)) largest = std::max(largest, value);
+  }
+  const double relative = cli::is_half(y.dtype) ? 3e-2 : 1e-4;
+  return {relative, relative * largest};
+}
+
+// Streams for calls of so many blocks make in such calls what the layer makes.
+void check_calls(const sl_layer* layer, const cli::Input& input,
+                 std::initializer_list<int64_t> sizes) {
+  const Tensor y = cli::apply(layer, input);
+  for (const int64_t size : sizes) {
+    cli::Stepper::Options options;
+    options.max_steps = size;
+    cli::Stepper stepper(layer, input, options);
+    std::vector<Tensor> parts;
+    for (int64_t begin = 0; begin < stepper.num_steps(); begin += size)
+      parts.push_back(stepper.call(begin, begin + size));
+    const int64_t latency = cli::get(sl_layer_output_latency, layer);
+    const Tensor made = cli::drop_steps(cli::concat_time(parts), latency);
+    INFO("calls of " << size);
+    CHECK(cli::compare_sequences(made, y, tolerance_for(y)).reason == "");
+    CHECK(stepper.allocations() == 0);
+  }
+}
+
+cli::Input random_steps(int64_t batch, int64_t time, std::vector<int64_t> channels) {
+  std::mt19937 rng(3);
+  channels.insert(channels.begin(), {batch, time});
+  return {cli::random_sequence(SL_FLOAT32, channels, rng), {}};
+}
+
+// A model of one input channel, with layers "norm" and "norm2" of `channels` channels.
+cli::Layer make_normalized(const std::string& config, int64_t channels) {
+  std::mt19937 rng(1);
+  const WeightHints hints = {
+      {"", {1, {}, {}}}, {"norm", {channels, {}, {}}}, {"norm2", {channels, {}, {}}}};
+  return cli::create_layer(config, make_weights(config, hints, rng).get());
+}
+
+std::string serial(const std::string& layers) {
+  return R"({"type":"Serial","layers":[)" + layers + "]}";
+}
+
+TEST_CASE("fault 11: the recorded model has states", "[f11]") {
+  const ToolRun run =
+      run_tool({"verify", fault_input("models/rehearsal"), "--time", "1", "--batch", "1"});
+  INFO(run.output);
+  CHECK(run.status == 0);
+  CHECK_THAT(run.output, Catch::Matchers::Contains(", 0 failed"));
+}
+
+TEST_CASE("fault 11: convolutions of 512 steps have states", "[f11]") {
+  const cli::Layer layer = make_normalized(
+      serial(
+          R"({"type":"ExpandDims","axis":-1},{"type":"Conv1D","filters":64,"kernel_size":3,"padding":"causal"},)"
+          R"({"type":"Relu"},{"type":"BatchNormalization","name":"norm"})"),
+      64);
+  check_calls(layer.get(), random_steps(1, 512, {}), {1, 64, 512});
+}
+
+// Layers that are done in place, and such that are not, around values of every size about those of
+// the chunks in which a rehearsal's memory grows.
+TEST_CASE("fault 11: no size of values makes a difference", "[f11]") {
+  const char* kTails[] = {
+      R"({"type":"Relu"},{"type":"LayerNormalization","name":"norm"})",
+      R"({"type":"LayerNormalization","name":"norm"},{"type":"Tanh"},{"type":"Scale","scale":2.0},)"
+      R"({"type":"LayerNormalization","name":"norm2"},{"type":"Relu"})",
+      R"({"type":"Residual","layers":[{"type":"MaskInvalid"},{"type":"Abs"}]},{"type":"Relu"},)"
+      R"({"type":"Softmax"},{"type":"Flatten"},{"type":"Exp"})",
+      R"({"type":"Relu"},{"type":"Cast","dtype":"bfloat16"},{"type":"Tanh"},{"type":"Softmax"})",
+  };
+  const char* kConvolution = R"({"type":"Conv1D","filters":4,"kernel_size":2,)"
+                             R"("padding":"causal_valid"},)";
+  for (const char* tail : kTails) {
+    const cli::Layer layer = make_normalized(serial(std::string(kConvolution) + tail), 4);
+    for (const int64_t steps : {1, 3, 4095, 4096, 4097, 8191, 8192, 12288, 16384, 20000, 32768}) {
+      INFO(tail << " on " << steps << " steps");
+      check_calls(layer.get(), random_steps(1, steps, {1}), {steps});
+    }
+  }
+}
+
+// What a step allocates must not depend on masks, of constants neither.
+TEST_CASE("fault 11: invalid steps make no difference", "[f11]") {
+  const std::string upsampled =
+      serial(R"({"type":"Downsample1D","rate":2},{"type":"MaskInvalid"},)"
+             R"({"type":"RNN","cell":{"type":"SimpleCell","features":70}},{"type":"Relu"})");
+  const cli::Layer layer = make_model(upsampled, 64);
+  cli::Input input = random_steps(1, 64, {64});
+  for (size_t t = 0; t < 64; ++t) input.x.mask[t] = t % 2 == 0 || t % 10 == 0 ? 1 : 0;
+  check_calls(layer.get(), input, {1, 8, 32});
+  for (size_t t = 0; t < 64; ++t) input.x.mask[t] = t % 4 == 0 ? 1 : 0;
+  check_calls(layer.get(), input, {1, 8, 32});
+}
+
+TEST_CASE("fault 11: recorded cases run in calls of every size", "[f11]") {
+  int64_t cases = 0;
+  for_each_golden_case([&](const GoldenCase& golden) {
+    const cli::Layer layer = golden.layer();
+    if (cli::get(sl_layer_supports_step, layer.get()) == 0) return;
+    cli::Case c = golden.check(layer.get());
+    cli::Stepper::Options options;
+    options.max_steps = 12;
+    cli::Stepper stepper(layer.get(), c.input, options);
+    INFO(golden.name);
+    for (int64_t size = options.max_steps; size > 0; --size) {
+      INFO("a call of " << size);
+      CHECK_NOTHROW(stepper.call(0, size));
+      stepper.reset();
+    }
+    CHECK(stepper.allocations() == 0);
+    ++cases;
+  });
+  CHECK(cases > 900);
+}
+
+// Where weights of that size can be made and the layer takes the input.
+TEST_CASE("fault 11: recorded cases run with 100 times their channels", "[f11]") {
+  constexpr int64_t kTimes = 100;
+  int64_t cases = 0;
+  for_each_golden_case([&](const GoldenCase& golden) {
+    const cli::Case c = golden.check(nullptr);
+    if (c.input.x.dims.size() < 3) return;
+    cli::Input input = c.input;
+    input.x = repeated_channels(input.x, kTimes);
+    std::mt19937 rng(1);
+    cli::Layer layer;
+    try {
+      const cli::Weights weights =
+          make_weights(golden.config(), {{"", {input.x.dims.back(), {}, {}}}}, rng);
+      layer = cli::create_layer(golden.config(), weights.get());
+      cli::output_spec(layer.get(), input);
+    } catch (const cli::Error&) {
+      return;
+    }
+    if (cli::get(sl_layer_supports_step, layer.get()) == 0) return;
+    INFO(golden.name);
+    CHECK_NOTHROW(check_calls(layer.get(), input, {1, 16}));
+    ++cases;
+  });
+  CHECK(cases > 300);
+}
+
+}  // namespace
+}  // namespace sl::testing

@@ -1,0 +1,178 @@
+// Fault 14: an STFT that sees nothing of its input declared a receptive field of [inf, -inf], and
+// recorded cases without steps crashed the tool.
+#include <catch2/catch.hpp>
+#include <fstream>
+
+#include "faults/faults.h"
+#include "faults/golden_cases.h"
+#include "support/models.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+
+// Its transform takes the first number of a frame, where the Hann window is zero.
+const std::string kBlind =
+    R"({"type":"STFT","frame_length":4,"frame_step":2,"fft_length":1,"time_padding":"causal"})";
+
+struct Field {
+  int32_t exists = 0;
+  int64_t start = 0, end = 0;
+};
+
+Failure field_of(const std::string& config, Field* field) {
+  const cli::Layer layer = make_model(config);
+  return failure_of([&](sl_error* e) {
+    return sl_layer_receptive_field(layer.get(), &field->exists, &field->start, &field->end, e);
+  });
+}
+
+// What the reference raises, and where it does not.
+TEST_CASE("fault 14: an impossible receptive field is an error", "[f14]") {
+  const std::string kinds[] = {
+      kBlind,
+      R"({"type":"Serial","layers":[)" + kBlind + "]}",
+      R"({"type":"Serial","layers":[{"type":"Delay","length":1},)" + kBlind +
+          R"(,{"type":"Abs"}]})",
+      R"({"type":"Residual","layers":[)" + kBlind + R"(],"shortcut_layers":[)" + kBlind + "]}",
+      R"({"type":"Parallel","layers":[)" + kBlind + "," + kBlind + "]}",
+      R"({"type":"Bidirectional","forward":)" + kBlind + R"(,"backward":)" + kBlind + "}",
+      R"({"type":"Blockwise","block_size":4,"child_layer":)" + kBlind + "}",
+  };
+  for (const std::string& config : kinds) {
+    INFO(config);
+    Field field;
+    const Failure failure = field_of(config, &field);
+    CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+    CHECK_THAT(failure.message,
+               Contains("STFT \"") && Contains("[inf, -inf]") && Contains("no step of its input"));
+  }
+}
+
+TEST_CASE("fault 14: possible receptive fields stay", "[f14]") {
+  Field field;
+  // What sees all steps does so whatever lies before it, in the reference too.
+  REQUIRE(field_of(R"({"type":"Serial","layers":[)" + kBlind +
+                       R"(,{"type":"Abs"},{"type":"GroupNormalization","num_groups":1,)"
+                       R"("use_bias":false,"use_scale":false}]})",
+                   &field)
+              .status == SL_OK);
+  CHECK(field.exists == 1);
+  CHECK(field.start == -SL_INFINITE);
+  CHECK(field.end == SL_INFINITE);
+  std::string two = kBlind;
+  two.replace(two.find("\"fft_length\":1"), 14, "\"fft_length\":2");
+  REQUIRE(field_of(two, &field).status == SL_OK);
+  CHECK(field.start == -2);
+  CHECK(field.end == -2);
+}
+
+// That of a transposed convolution with gaps, followed by a layer that sees all of the past.
+TEST_CASE("fault 14: nothing finite is left of a field that falls into a gap", "[f14]") {
+  Field field;
+  REQUIRE(field_of(R"({"type":"Serial","layers":[{"type":"Conv1D","filters":1,"kernel_size":2,)"
+                   R"("padding":"causal"},{"type":"Conv1DTranspose","filters":1,"kernel_size":1,)"
+                   R"("strides":2,"padding":"causal"},{"type":"LSTM","units":1},)"
+                   R"({"type":"Delay","length":1}]})",
+                   &field)
+              .status == SL_OK);
+  CHECK(field.start == -SL_INFINITE);
+}
+
+TEST_CASE("fault 14: the tool works on a model without a receptive field", "[f14]") {
+  const std::string directory = scratch_directory();
+  std::ofstream(directory + "/config.json") << kBlind;
+  const ToolRun verify = run_tool({"verify", directory, "--input", "scalar"});
+  INFO(verify.output);
+  CHECK(verify.status == 0);
+  CHECK_THAT(verify.output, Contains("starts after it ends"));
+  CHECK_THAT(run_tool({"info", directory, "--input", "scalar"}).output,
+             Contains("receptive field  error: STFT"));
+}
+
+TEST_CASE("fault 14: a recorded case of no steps passes", "[f14]") {
+  const ToolRun run = run_tool({"golden", fault_input("golden"), "--only", "T0"});
+  INFO(run.output);
+  CHECK(run.status == 0);
+  CHECK_THAT(run.output, Contains("1 passed, 0 failed"));
+  const ToolRun prefix = run_tool({"golden", fault_input("golden"), "--only", "T0", "--prefix"});
+  INFO(prefix.output);
+  CHECK(prefix.status <= 1);
+  const ToolRun verify =
+      run_tool({"verify", fault_input("models/ident"), "--time", "0", "--input", "3"});
+  INFO(verify.output);
+  CHECK(verify.status == 0);
+}
+
+// Streamed constants are as long as the input.
+TEST_CASE("fault 14: every recorded model keeps the contract on no steps", "[f14]") {
+  for_each_golden_case([&](const GoldenCase& golden) {
+    const cli::Layer layer = golden.layer();
+    const cli::Case recorded = golden.check(layer.get());
+    cli::Case c;
+    c.layer = layer.get();
+    c.tolerance = recorded.tolerance;
+    c.input = recorded.input;
+    const int64_t time = c.input.x.time();
+    c.input.x = cli::slice_time(c.input.x, 0, 0);
+    for (cli::NamedTensor& constant : c.input.constants) {
+      if (!constant.value.is_array && constant.value.time() == time)
+        constant.value = cli::slice_time(constant.value, 0, 0);
+    }
+    Tensor y;
+    try {
+      y = cli::apply(layer.get(), c.input);
+    } catch (const cli::Error&) {
+      return;  // that takes no fewer steps, such as a GlobalReshape
+    }
+    c.output = cli::fill_invalid(y, 0);
+    INFO(golden.name);
+    CHECK(cli::check_contract(c).failures() == "");
+  });
+}
+
+Tensor without(const Tensor& x, size_t axis) {
+  std::vector<int64_t> dims = x.dims;
+  dims[axis] = 0;
+  return x.is_array ? cli::make_array(x.dtype, dims) : cli::make_sequence(x.dtype, dims);
+}
+
+// Runs that end, in an error or not.
+void try_runs(const sl_layer* layer, const cli::Input& input) {
+  try {
+    cli::apply(layer, input);
+  } catch (const cli::Error&) {
+  }
+  try {
+    cli::Stepper stepper(layer, input);
+    stepper.run_all();
+    stepper.prefill(1);
+  } catch (const cli::Error&) {
+  }
+}
+
+TEST_CASE("fault 14: no batch, no channels and constants of no steps end no process", "[f14]") {
+  int64_t cases = 0;
+  for_each_golden_case([&](const GoldenCase& golden) {
+    const cli::Layer layer = golden.layer();
+    const cli::Input recorded = golden.check(layer.get()).input;
+    INFO(golden.name);
+    for (size_t axis = 0; axis < recorded.x.dims.size(); ++axis) {
+      cli::Input input = recorded;
+      input.x = without(input.x, axis);
+      CHECK_NOTHROW(try_runs(layer.get(), input));
+      for (cli::NamedTensor& constant : input.constants) {
+        if (axis < constant.value.dims.size()) constant.value = without(constant.value, axis);
+      }
+      CHECK_NOTHROW(try_runs(layer.get(), input));
+      input.x = recorded.x;
+      CHECK_NOTHROW(try_runs(layer.get(), input));
+    }
+    ++cases;
+  });
+  CHECK(cases > 1000);
+}
+
+}  // namespace
+}  // namespace sl::testing
