@@ -35,6 +35,10 @@ class InputFile {
     const std::filesystem::file_status status = std::filesystem::status(path, error);
     if (!standard && !std::filesystem::exists(status)) fail(error ? error.value() : ENOENT);
     if (!standard && std::filesystem::is_directory(status)) fail(EISDIR);
+    if (!standard && std::filesystem::is_character_file(status)) {
+      throw std::runtime_error("cannot read " + name_ +
+                               ": it is a device, expected a file or pipe");
+    }
     if (standard || !std::filesystem::is_regular_file(status)) keep(standard);
     std::ifstream start(path_, std::ios::binary);
     if (!start) fail(errno);
