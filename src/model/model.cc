@@ -212,7 +212,8 @@ std::vector<StepDifference> differences_of(const Layer& root) {
   if (!root.supports_finite_step()) before.kind = EarlySteps::Kind::kNone;
   try {
     root.follow(before, differences);
-  } catch (const Error&) {
+  } catch (const Error& error) {
+    if (error.code() == Code::kOutOfMemory) throw;
     return {};
   }
   return differences.take();
