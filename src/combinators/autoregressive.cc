@@ -63,8 +63,14 @@ class Autoregressive final : public Layer {
           where, made, feedback_.output_ratio().numerator(), feedback_.output_ratio().denominator(),
           feedback_.block_size());
     }
+    // Each takes twice the stack of other layers, and real models have two at most.
+    constexpr int kMostNested = 4;
+    if (nested(body_.layers()) >= kMostNested || nested(feedback_.layers()) >= kMostNested) {
+      fail(Code::kConfig, "{}: at most {} Autoregressive nest within each other", where,
+           kMostNested);
+    }
     // Else each would ask what it holds twice, and that again.
-    if (!body_.implied_input() && holds_another(body_.layers())) {
+    if (!body_.implied_input() && nested(body_.layers()) > 0) {
       fail(Code::kConfig,
            "{}: its layers hold another Autoregressive: expected a first layer that tells what it "
            "takes",
@@ -220,10 +226,14 @@ class Autoregressive final : public Layer {
            std::ranges::any_of(layer.children(), [](const Layer* l) { return reads_stream(*l); });
   }
 
-  static bool holds_another(const std::vector<const Layer*>& layers) {
-    return std::ranges::any_of(layers, [](const Layer* layer) {
-      return layer->type() == "Autoregressive" || holds_another(layer->children());
-    });
+  // How many of this type are within each other, at most, in the layers.
+  static int nested(const std::vector<const Layer*>& layers) {
+    int most = 0;
+    for (const Layer* layer : layers) {
+      const int own = layer->type() == "Autoregressive" ? 1 : 0;
+      most = std::max(most, own + nested(layer->children()));
+    }
+    return most;
   }
 
   static void check(const std::string& where, const Chain& chain) {

@@ -166,6 +166,34 @@ TEST_CASE("fault 2: layers of every kind are made and run deep down", "[f02]") {
   }
 }
 
+TEST_CASE("fault 2: layers that run others block by block nest less deep", "[f02]") {
+  const Wrapper autoregressive = {
+      R"({"type":"Autoregressive","layer":[{"type":"Dense","features":1},)", "]}"};
+  const std::string config =
+      nested(kWrappers[1], kMaxDepth - 5, nested(autoregressive, 4, R"({"type":"Relu"})"));
+  std::mt19937 rng(1);
+  const cli::Weights weights = make_weights(config, {{"", {2, {}, {}}}}, rng);
+  Layer layer;
+  Failure failure;
+  on_stack(kCreation, [&] { failure = create(config, weights.get(), &layer); });
+  INFO(failure.message);
+  REQUIRE(failure.status == SL_OK);
+  sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
+  input.rank = 1;
+  input.dims[0] = 1;
+  std::vector<std::string> failures;
+  on_stack(kRuns, [&] { use(layer, SL_FLOAT32, input, &failures); });
+  CHECK(failures == std::vector<std::string>());
+
+  std::string message;
+  try {
+    make_weights(nested(autoregressive, 5, R"({"type":"Relu"})"), {{"", {2, {}, {}}}}, rng);
+  } catch (const std::exception& error) {
+    message = error.what();
+  }
+  CHECK_THAT(message, Contains("at most 4 Autoregressive"));
+}
+
 TEST_CASE("fault 2: deeper models are refused on any stack that can read them", "[f02]") {
   for (const Wrapper& wrapper : kWrappers) {
     for (const int levels : {kMaxDepth, 199, 5000}) {
