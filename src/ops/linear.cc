@@ -1,5 +1,6 @@
 #include "ops/linear.h"
 
+#include <algorithm>
 #include <atomic>
 #include <mutex>
 #include <vector>
@@ -14,9 +15,9 @@ namespace {
 // Multiply-adds that pay for waking a thread.
 constexpr int64_t kGrain = 1 << 18;
 
-// What pays for the making of a oneDNN primitive.
-constexpr int64_t kOneDnnRows = 32;
-constexpr int64_t kOneDnnWeights = 128 * 128;
+// Multiply-adds of a product that pay for loading oneDNN. Below, the own kernels are as fast, and
+// they outlive a lack of memory, which inside oneDNN ends the process.
+constexpr int64_t kOneDnnWork = int64_t{1} << 28;
 
 std::atomic<MatmulBackend> g_backend{MatmulBackend::kDefault};
 
@@ -61,7 +62,8 @@ bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t 
   if (run.mode() == Mode::kStep || x_stride != inputs_ || y_stride != outputs_) return false;
   const MatmulBackend backend = g_backend;
   if (backend != MatmulBackend::kDefault) return backend == MatmulBackend::kOneDnn;
-  return rows >= kOneDnnRows && inputs_ * outputs_ >= kOneDnnWeights && OneDnnMatmul::preferred();
+  return rows >= kOneDnnWork / std::max<int64_t>(inputs_ * outputs_, 1) &&
+         OneDnnMatmul::preferred();
 }
 
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
