@@ -21,7 +21,7 @@ inline std::string write_file(const std::string& name, const std::string& bytes)
 template <typename T>
 std::string bytes_of(std::vector<T> values, bool big_endian = false) {
   std::string bytes(values.size() * sizeof(T), '\0');
-  std::memcpy(bytes.data(), values.data(), bytes.size());
+  if (!bytes.empty()) std::memcpy(bytes.data(), values.data(), bytes.size());
   for (size_t i = 0; big_endian && i < bytes.size(); i += sizeof(T))
     std::reverse(bytes.data() + i, bytes.data() + i + sizeof(T));
   return bytes;
