@@ -1,6 +1,6 @@
 # sl_add_static_library(<name>): the library's objects as one archive. Its only member is one relocatable object: linkers
 # take a member of an archive only if something refers to it, and nothing refers to the file of a layer that registers
-# itself. What is hidden in the shared library becomes local here, so that it cannot clash with the program's own symbols.
+# itself. All but the C ABI becomes local, as in the shared library, so that it cannot clash with the program's own symbols.
 function(sl_add_static_library name)
   set(object ${PROJECT_BINARY_DIR}/${name}.o)
   set(list ${PROJECT_BINARY_DIR}/${name}.objects)
@@ -8,7 +8,7 @@ function(sl_add_static_library name)
   add_custom_command(
     OUTPUT ${object}
     COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} @${list}
-    COMMAND ${CMAKE_OBJCOPY} --localize-hidden ${object}
+    COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=sl_* ${object}
     DEPENDS sl_objects $<TARGET_OBJECTS:sl_objects>
     VERBATIM)
   add_library(${name} STATIC ${object})
