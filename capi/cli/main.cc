@@ -49,6 +49,11 @@ int run(int argc, char** argv) {
 }  // namespace
 }  // namespace sl::cli
 
+#ifdef SL_SANITIZE
+// Plots leave behind the fonts that fontconfig keeps until the process ends.
+extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfig"; }
+#endif
+
 int main(int argc, char** argv) {
   try {
     return sl::cli::run(argc, argv);
