@@ -51,7 +51,9 @@ int run(int argc, char** argv) {
 
 #ifdef SL_SANITIZE
 // Plots leave behind the fonts that fontconfig keeps until the process ends.
-extern "C" const char* __lsan_default_suppressions() { return "leak:libfontconfig"; }
+extern "C" [[gnu::visibility("default")]] const char* __lsan_default_suppressions() {
+  return "leak:libfontconfig";
+}
 #endif
 
 int main(int argc, char** argv) {
