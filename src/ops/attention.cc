@@ -305,9 +305,12 @@ class Worker {
 
   void write_context(int64_t row) const {
     float* const context = context_ + row * width_;
-    if (total_[row] != 0) {
+    if (!*y_.mask_at(b_, query_of(row))) {
+      // As in a block without a valid query: the output must not depend on the block's size.
+      std::fill_n(context, width_, 0.0f);
+    } else if (total_[row] != 0) {
       kernels::binary_scalar(Binary::kMultiply, context, 1 / total_[row], context, width_);
-    } else if (a_.nothing_seen == NothingSeen::kMeanOfValues && *y_.mask_at(b_, query_of(row))) {
+    } else if (a_.nothing_seen == NothingSeen::kMeanOfValues) {
       mean_of_values(query_of(row), context);
     }
     convert(context, DType::kFloat32, output(row), y_.dtype, a_.heads.units);

@@ -101,6 +101,20 @@ TEST_CASE("fault 12: constants of models that read invalid steps are masked too"
         "");
 }
 
+// A whole run attends for many queries at once, a step for one.
+TEST_CASE("fault 12: attention gives the same in invalid steps whatever the block", "[f12]") {
+  const cli::Layer layer =
+      make_model(serial(R"({"type":"DotProductAttention","source_name":"s","num_heads":2,)"
+                        R"("units_per_head":2},{"type":"Flatten"},)" +
+                        kRglru),
+                 4);
+  std::mt19937 rng(4);
+  const cli::Input input{with_holes(0), {{"s", cli::random_sequence(SL_FLOAT32, {2, 5, 4}, rng)}}};
+  const Tensor y = cli::apply(layer.get(), input);
+  const Tensor steps = cli::Stepper(layer.get(), input).run_all();
+  CHECK(cli::compare_sequences(steps, y, {1e-5, 1e-5}).reason == "");
+}
+
 TEST_CASE("fault 12: masks of the checker begin with invalid steps and have holes", "[f12]") {
   std::mt19937 rng(1);
   const Tensor x = cli::random_sequence(SL_FLOAT32, {3, 20, 2}, rng);
