@@ -29,7 +29,8 @@ sl_status sl_registry_add(sl_registry* registry, const char* type,
 
 namespace {
 
-// Of the built-in registry without one. Empty if there is no memory to make it.
+// Names of the types that a registry knows; a null registry stands for the built-in one. Empty if
+// there is no memory to make that.
 std::span<const std::string> types_of(const sl_registry* registry) noexcept {
   try {
     return (registry ? registry->registry : sl::built_in_registry()).types();

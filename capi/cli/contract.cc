@@ -242,7 +242,8 @@ std::string announced_of_steps(const sl_layer* layer, const Input& input) {
   });
 }
 
-// What is not of the spec is never expected.
+// Throws if dtype or channels differ: an announced difference excuses other values, never another
+// spec.
 Comparison compare_steps(const Tensor& got, const Tensor& want, Tolerance tolerance) {
   Comparison result = compare_sequences(got, want, tolerance);
   const bool same_spec = got.dtype == want.dtype && got.dims.size() == want.dims.size() &&

@@ -212,7 +212,7 @@ Header read_header(std::istream& file) {
   return HeaderParser(text).parse();
 }
 
-// Of all of the data; no size may wrap, not even that of all axes but an empty one.
+// Bytes of the array's data. No product of dimensions may wrap, even where another one is zero.
 size_t data_bytes(const Header& header) {
   size_t bytes = std::max(header.item(), sizeof(float));
   for (const int64_t dim : header.dims) {

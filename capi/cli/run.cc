@@ -36,7 +36,7 @@ struct Result {
   double seconds = 0;
 };
 
-// Of a stream that takes the whole input, and flushes it.
+// Blocks that a stream needs for the whole input and for the flush of its latency.
 int64_t blocks_in(const sl_layer* layer, const Input& input) {
   const int64_t block = get(sl_layer_block_size, layer);
   const int64_t time = input.x.time() + get(sl_layer_input_latency, layer);

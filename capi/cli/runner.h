@@ -61,7 +61,7 @@ class Stepper {
   // Runs the blocks [begin, end) on the stream as it stands; returns their raw outputs, latency
   // included. `progress` is told the number of blocks done.
   Tensor run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress = nullptr);
-  // The same in one call.
+  // Runs the blocks [begin, end) in one call of sl_layer_step; returns its raw output.
   Tensor call(int64_t begin, int64_t end);
   // The blocks [0, end) in one layer-wise call, after which the stream goes on: what run(0, end)
   // gives. Also the emits if a place for them is given.

@@ -21,7 +21,7 @@
 namespace sl::cli {
 namespace {
 
-// Of a pipe, which may have no end.
+// Most bytes read from a pipe, which may have no end.
 constexpr size_t kMaxPiped = size_t{1} << 30;
 
 // A file that can be read from its start any number of times: what comes through a pipe is kept in

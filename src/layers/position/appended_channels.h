@@ -15,6 +15,16 @@ inline Shape with_appended(Shape channels, int64_t count) {
   return channels;
 }
 
+// Spec of a layer's output with `count` channels appended; fails unless its input is of a float
+// dtype.
+inline ChannelSpec appended_spec(const Layer& layer, const ChannelSpec& input, int64_t count) {
+  if (!is_float(input.dtype)) {
+    fail(Code::kShape, "{} \"{}\": expected inputs of a float dtype, got {}", layer.type(),
+         layer.name(), name_of(input.dtype));
+  }
+  return {input.dtype, with_appended(input.shape, count)};
+}
+
 // y = each row of x's last axis, then the `count` floats that `added` has for its step.
 inline void append_to_rows(Run& run, const Sequence& x, const float* added, int64_t count,
                            const Sequence& y) {

@@ -30,11 +30,7 @@ class ConcatTimingSignal final : public Layer {
       : channels_(fields.channels), frequencies_(frequencies(fields)), counter_(false) {}
 
   ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (!is_float(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected inputs of a float dtype, got {}", type(), name(),
-           name_of(input.dtype));
-    }
-    return {input.dtype, with_appended(input.shape, channels_)};
+    return appended_spec(*this, input, channels_);
   }
   void declare(Declaration& declaration, const SequenceSpec& input) const override {
     counter_.declare(declaration, input);
