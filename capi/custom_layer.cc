@@ -13,12 +13,12 @@ namespace {
 [[noreturn]] void fail_in(const std::string& where, sl_status status, const sl_error& error,
                           const char* callback) {
   const char* message = error.message[0] ? error.message : sl_status_name(status);
-  fail(status == SL_ERROR_OUT_OF_MEMORY ? Code::kOutOfMemory : Code::kCallback, "{}: {} failed: {}",
-       where, callback, message);
+  fail(status == SL_STATUS_OUT_OF_MEMORY ? Code::kOutOfMemory : Code::kCallback,
+       "{}: {} failed: {}", where, callback, message);
 }
 
 void check(sl_status status, const sl_error& error, const std::string& type, const char* callback) {
-  if (status != SL_OK) fail_in("custom layer " + type, status, error, callback);
+  if (status != SL_STATUS_OK) fail_in("custom layer " + type, status, error, callback);
 }
 
 sl_sequence to_c(const Sequence& sequence) {
@@ -40,7 +40,7 @@ class CustomLayer final : public Layer {
     void* made = nullptr;
     const sl_status status =
         callbacks_.create(callbacks_.user_data, json.c_str(), &source, &made, &error);
-    if (status != SL_OK)
+    if (status != SL_STATUS_OK)
       fail_in(fmt::format("{} ({})", config.path(), type_name_), status, error, "create");
     // An owner of its own: the destructor does not run if what follows throws.
     const auto destroy = callbacks_.destroy;

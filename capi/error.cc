@@ -34,7 +34,7 @@ const char* sl_status_name(sl_status status) {
   return known ? kNames[status] : "unknown";
 }
 
-void sl_log_set(sl_log_callback callback, void* user_data, int32_t level) {
+void sl_log_set(sl_log_callback callback, void* user_data, sl_log_level level) {
   level = std::clamp(level, int32_t{SL_LOG_DEFAULT}, int32_t{SL_LOG_OFF});
   const auto known = sl::capi::or_default(level, int32_t{SL_LOG_WARNING});
   sl::set_log(callback, user_data, static_cast<sl::LogLevel>(known));

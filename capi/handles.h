@@ -54,7 +54,7 @@ template <typename Fn>
 sl_status guard(sl_error* error, Fn&& fn) noexcept {
   try {
     fn();
-    return SL_OK;
+    return SL_STATUS_OK;
   } catch (const Error& e) {
     return report(error, e.code(), e.what());
   } catch (const std::bad_alloc&) {
@@ -66,6 +66,14 @@ sl_status guard(sl_error* error, Fn&& fn) noexcept {
   } catch (...) {
     return report(error, Code::kInternal, "unknown exception");
   }
+}
+
+// Runs fn, the body of a call that returns a number: -1 after an error.
+template <typename Fn>
+int64_t guard_count(sl_error* error, Fn&& fn) noexcept {
+  int64_t count = -1;
+  guard(error, [&] { count = fn(); });
+  return count;
 }
 
 // Fails if an argument that must not be null is.

@@ -12,6 +12,7 @@ using sl::capi::check_output;
 using sl::capi::ConstantSpecs;
 using sl::capi::emit_count;
 using sl::capi::guard;
+using sl::capi::guard_count;
 using sl::capi::not_null;
 using sl::capi::or_default;
 using sl::capi::read_struct;
@@ -42,8 +43,8 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
 const sl::Model& model_of(const sl_layer* layer) { return *not_null(layer, "layer")->model; }
 const sl::Layer& root(const sl_layer* layer) { return model_of(layer).root(); }
 
-Mode to_mode(int32_t mode) {
-  if (mode != SL_LAYER_WISE && mode != SL_STEP_WISE)
+Mode to_mode(sl_mode mode) {
+  if (mode != SL_MODE_LAYER && mode != SL_MODE_STEP)
     sl::fail(Code::kInvalidArgument, "mode is {}", mode);
   return static_cast<Mode>(mode);
 }
@@ -187,10 +188,8 @@ sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64
   return guard(error, [&] { set_range(sl::receptive_field_of(root(layer)), exists, start, end); });
 }
 
-sl_status sl_layer_receptive_field_count(const sl_layer* layer, int64_t* count, sl_error* error) {
-  return guard(error, [&] {
-    *not_null(count, "count") = static_cast<int64_t>(root(layer).receptive_field_per_step().size());
-  });
+int64_t sl_layer_receptive_field_count(const sl_layer* layer, sl_error* error) {
+  return guard_count(error, [&] { return std::ssize(root(layer).receptive_field_per_step()); });
 }
 
 sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step, int32_t* exists,
@@ -233,8 +232,8 @@ int64_t sl_layer_constant_count(const sl_layer* layer) {
   return layer ? static_cast<int64_t>(layer->model->constants().all().size()) : 0;
 }
 
-sl_status sl_layer_constant_info(const sl_layer* layer, int64_t index, sl_constant_info* info,
-                                 sl_error* error) {
+sl_status sl_layer_constant(const sl_layer* layer, int64_t index, sl_constant_info* info,
+                            sl_error* error) {
   return guard(error, [&] {
     const auto& all = model_of(layer).constants().all();
     const auto count = static_cast<int64_t>(all.size());
@@ -278,7 +277,7 @@ sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
   });
 }
 
-sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, const sl_sequence* x,
+sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
                                 const sl_run_options* options, sl_sequence* y, sl_error* error) {
   return guard(error, [&] {
     const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
@@ -289,20 +288,18 @@ sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, const sl_se
   });
 }
 
-sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
-                              const sl_constant* constants, int64_t num_constants, int64_t* count,
-                              sl_error* error) {
-  return guard(error, [&] {
+int64_t sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
+                            const sl_constant* constants, int64_t num_constants, sl_error* error) {
+  return guard_count(error, [&] {
     const ConstantSpecs specs(constants, num_constants);
     // A batch of 0: the constants may be of any.
     const sl::SequenceSpec spec{sl::capi::to_spec(input, "input"), 0, root(layer).block_size(),
                                 Mode::kLayer};
-    const auto emits = model_of(layer).declare(spec, specs.all()).emits();
-    *not_null(count, "count") = static_cast<int64_t>(emits.size());
+    return std::ssize(model_of(layer).declare(spec, specs.all()).emits());
   });
 }
 
-sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequence* x,
+sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
                               const sl_run_options* options, int64_t index, char* path,
                               size_t capacity, sl_sequence* emit, sl_error* error) {
   return guard(error, [&] {

@@ -41,7 +41,9 @@ std::span<const std::string> types_of(const sl_registry* registry) noexcept {
 
 }  // namespace
 
-int64_t sl_registry_count(const sl_registry* registry) { return std::ssize(types_of(registry)); }
+int64_t sl_registry_type_count(const sl_registry* registry) {
+  return std::ssize(types_of(registry));
+}
 
 const char* sl_registry_type(const sl_registry* registry, int64_t index) {
   const std::span<const std::string> types = types_of(registry);

@@ -8,7 +8,7 @@
 namespace sl::capi {
 
 DType to_dtype(sl_dtype dtype, const char* name) {
-  if (dtype < SL_FLOAT32 || dtype > SL_INT8)
+  if (dtype < SL_DTYPE_FLOAT32 || dtype > SL_DTYPE_INT8)
     fail(Code::kInvalidArgument, "{}: unknown dtype {}", name, dtype);
   return static_cast<DType>(dtype);
 }
@@ -230,11 +230,14 @@ ConstantSpecs::ConstantSpecs(const sl_constant* constants, int64_t count)
 }  // namespace sl::capi
 
 size_t sl_dtype_size(sl_dtype dtype) {
-  return dtype < SL_FLOAT32 || dtype > SL_INT8 ? 0 : sl::size_of(static_cast<sl::DType>(dtype));
+  return dtype < SL_DTYPE_FLOAT32 || dtype > SL_DTYPE_INT8
+             ? 0
+             : sl::size_of(static_cast<sl::DType>(dtype));
 }
 
 const char* sl_dtype_name(sl_dtype dtype) {
   // The names are literals: they end in zero.
-  return dtype < SL_FLOAT32 || dtype > SL_INT8 ? nullptr
-                                               : sl::name_of(static_cast<sl::DType>(dtype)).data();
+  return dtype < SL_DTYPE_FLOAT32 || dtype > SL_DTYPE_INT8
+             ? nullptr
+             : sl::name_of(static_cast<sl::DType>(dtype)).data();
 }

@@ -78,8 +78,8 @@ sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, 
   });
 }
 
-sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, void* memory,
-                        size_t size, sl_state** out, sl_error* error) {
+sl_status sl_state_alloc_in(const sl_layer* layer, const sl_state_options* options, void* memory,
+                            size_t size, sl_state** out, sl_error* error) {
   return guard(error, [&] {
     not_null(out, "out");
     not_null(memory, "memory");

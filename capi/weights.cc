@@ -58,16 +58,16 @@ sl_status sl_weights_add(sl_weights* weights, const char* name, const sl_sequenc
   });
 }
 
-int64_t sl_weights_count(const sl_weights* weights) {
+int64_t sl_weights_tensor_count(const sl_weights* weights) {
   return weights ? static_cast<int64_t>(weights->store->size()) : 0;
 }
 
-sl_status sl_weights_get(const sl_weights* weights, int64_t index, const char** name,
-                         sl_sequence* tensor, sl_error* error) {
+sl_status sl_weights_tensor(const sl_weights* weights, int64_t index, const char** name,
+                            sl_sequence* tensor, sl_error* error) {
   return guard(error, [&] {
     not_null(weights, "weights");
-    if (index < 0 || index >= sl_weights_count(weights)) {
-      sl::fail(Code::kInvalidArgument, "tensor {} of {}", index, sl_weights_count(weights));
+    if (index < 0 || index >= sl_weights_tensor_count(weights)) {
+      sl::fail(Code::kInvalidArgument, "tensor {} of {}", index, sl_weights_tensor_count(weights));
     }
     const std::string& key = weights->store->name_at(static_cast<size_t>(index));
     if (name) *name = key.c_str();

@@ -2,6 +2,7 @@
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_API_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_API_H_
 
+#include <cstdint>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -24,7 +25,7 @@ template <typename Call>
 void check(Call&& call) {
   sl_error error = SL_ERROR_INIT;
   const sl_status status = call(&error);
-  if (status == SL_OK) return;
+  if (status == SL_STATUS_OK) return;
   throw Error(status, error.message[0] != '\0' ? error.message : sl_status_name(status));
 }
 
@@ -43,6 +44,17 @@ std::unique_ptr<T, Deleter> make(Call&& call) {
   T* out = nullptr;
   check([&](sl_error* e) { return call(&out, e); });
   return std::unique_ptr<T, Deleter>(out);
+}
+
+// Asks for a number with call(sl_error*), which returns -1 after an error.
+template <typename Call>
+int64_t count(Call&& call) {
+  int64_t out = 0;
+  check([&](sl_error* e) {
+    out = call(e);
+    return out < 0 ? e->code : SL_STATUS_OK;
+  });
+  return out;
 }
 
 // Asks for a property with call(layer, T* out, sl_error*).

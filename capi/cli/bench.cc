@@ -156,7 +156,7 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
   const sl_sequence x = input.x.view();
   sl_sequence shape = SL_SEQUENCE_INIT;
   check(
-      [&](sl_error* e) { return sl_layer_output_shape(layer, SL_STEP_WISE, &x, &run, &shape, e); });
+      [&](sl_error* e) { return sl_layer_output_shape(layer, SL_MODE_STEP, &x, &run, &shape, e); });
   const Tensor output = make_like(shape);
   sl_sequence y = output.view();
   int64_t heap_calls = 0;
@@ -193,7 +193,7 @@ void bench_layer(const sl_layer* layer, const BenchOptions& options,
   const sl_sequence x = input.x.view();
   sl_sequence shape = SL_SEQUENCE_INIT;
   check([&](sl_error* e) {
-    return sl_layer_output_shape(layer, SL_LAYER_WISE, &x, &run, &shape, e);
+    return sl_layer_output_shape(layer, SL_MODE_LAYER, &x, &run, &shape, e);
   });
   const Tensor output = make_like(shape);
   sl_sequence y = output.view();

@@ -10,7 +10,7 @@ namespace {
 
 std::string number_text(std::complex<double> value, sl_dtype dtype) {
   char text[80];
-  if (dtype == SL_COMPLEX64) {
+  if (dtype == SL_DTYPE_COMPLEX64) {
     std::snprintf(text, sizeof(text), "%.7g%+.7gi", value.real(), value.imag());
   } else {
     std::snprintf(text, sizeof(text), "%.7g", value.real());

@@ -152,7 +152,8 @@ void check_layer_wise(const Case& c, const Tensor& y, Checker& checker) {
           const int64_t steps = 4 * get(sl_layer_block_size, c.layer);
           return compare_padded(c, apply(c.layer, pad_with_poison(c, steps)), y);
         },
-        announced(c.layer, [](int32_t condition) { return condition == SL_DIFFERENCE_PADDING; }));
+        announced(c.layer,
+                  [](int32_t condition) { return condition == SL_STEP_DIFFERENCE_PADDING; }));
   }
   if (c.test_batching) {
     checker.run("layer batching invariance", [&] {
@@ -189,7 +190,7 @@ Comparison check_step_emits(const Case& c, const Tensor& y_step) {
   apply(c.layer, c.input, &layer_emits);
   const Input longer = pad_with_poison(c, get(sl_layer_block_size, c.layer));
   const std::vector<NamedTensor> longer_emits =
-      make_emits(c.layer, SL_LAYER_WISE, longer.x, longer.constants);
+      make_emits(c.layer, SL_MODE_LAYER, longer.x, longer.constants);
   for (size_t i = 0; i < layer_emits.size(); ++i) {
     const Tensor& want = layer_emits[i].value;
     const Tensor& got = stepper.emits().at(i).value;
@@ -238,7 +239,8 @@ bool has_holes(const Tensor& x) {
 std::string announced_of_steps(const sl_layer* layer, const Input& input) {
   const bool holes = has_holes(input.x);
   return announced(layer, [&](int32_t condition) {
-    return condition == SL_DIFFERENCE_ALWAYS || (condition == SL_DIFFERENCE_HOLES && holes);
+    return condition == SL_STEP_DIFFERENCE_ALWAYS ||
+           (condition == SL_STEP_DIFFERENCE_HOLES && holes);
   });
 }
 
@@ -286,7 +288,7 @@ void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
                 [&] { return run_and_compare(c, pad_with_garbage_items(c), y_step, true, 1); });
   }
   checker.run("layer-wise prefix, then steps", [&] { return check_prefix(c, (blocks + 1) / 2); });
-  const bool emits = !make_emits(c.layer, SL_LAYER_WISE, c.input.x, c.input.constants).empty();
+  const bool emits = !make_emits(c.layer, SL_MODE_LAYER, c.input.x, c.input.constants).empty();
   if (emits) checker.run("step emits", [&] { return check_step_emits(c, y_step); });
   for (const StateCheck& test : state_checks()) {
     checker.run(test.name, [&] { return test.run(c.layer, c.input); });
@@ -304,7 +306,7 @@ Comparison check_not_steppable(const Case& c) {
   sl_state* state = nullptr;
   const sl_status status = sl_state_alloc(c.layer, &options, &state, &error);
   sl_state_free(state);
-  if (status == SL_ERROR_UNSUPPORTED) return {};
+  if (status == SL_STATUS_UNSUPPORTED) return {};
   return {std::string("not steppable, but sl_state_alloc says ") + sl_status_name(status)};
 }
 
@@ -350,7 +352,7 @@ bool can_step(const Case& c) {
     Stepper(c.layer, c.input);
     return true;
   } catch (const Error& error) {
-    if (error.code() == SL_ERROR_UNSUPPORTED) return false;
+    if (error.code() == SL_STATUS_UNSUPPORTED) return false;
     throw;
   }
 }

@@ -51,7 +51,7 @@ Comparison check_bad_load(const sl_layer* layer, const Input& input) {
   if (!broken.empty()) broken[0] = static_cast<uint8_t>(broken[0] ^ 0xff);
   for (const std::vector<uint8_t>& bad : {cut, broken}) {
     sl_error error = SL_ERROR_INIT;
-    if (sl_state_load(stepper.state(), bad.data(), bad.size(), &error) == SL_OK) {
+    if (sl_state_load(stepper.state(), bad.data(), bad.size(), &error) == SL_STATUS_OK) {
       return {"broken bytes of a state were loaded"};
     }
   }
@@ -104,7 +104,7 @@ Comparison check_max_length(const sl_layer* layer, const Input& input) {
     stepper.run(0, 1);
     return {"a step past max_length is not refused"};
   } catch (const Error& error) {
-    if (error.code() != SL_ERROR_LENGTH)
+    if (error.code() != SL_STATUS_LENGTH)
       return {std::string("a step past max_length: ") + error.what()};
   }
   if (stepper.save() != before) return {"a step past max_length changes the state"};

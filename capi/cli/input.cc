@@ -25,8 +25,8 @@ const sl_constant_info* find_info(const std::vector<sl_constant_info>& infos,
 NamedTensor random_constant(const std::string& name, const sl_constant_info* info, int64_t batch,
                             std::vector<int64_t> dims, int max_int, std::mt19937& rng) {
   dims.insert(dims.begin(), batch);
-  const bool is_array = info && info->kind == SL_CONSTANT_ARRAY;
-  const sl_dtype dtype = info && info->dtype >= 0 ? info->dtype : SL_FLOAT32;
+  const bool is_array = info && info->kind == SL_CONSTANT_KIND_ARRAY;
+  const sl_dtype dtype = info && info->dtype >= 0 ? info->dtype : SL_DTYPE_FLOAT32;
   // An array of one axis is made as a sequence of single steps.
   const bool flat = is_array && dims.size() == 1;
   if (flat) dims.push_back(1);
@@ -54,8 +54,8 @@ NamedTensor described_constant(const std::string& text, const InputOptions& opti
 std::optional<std::vector<int64_t>> known_dims(const sl_constant_info& info, int64_t time) {
   if (info.rank < 0) return std::nullopt;
   std::vector<int64_t> dims(info.dims, info.dims + info.rank);
-  if (info.kind != SL_CONSTANT_ARRAY) dims.insert(dims.begin(), time);
-  if (info.kind == SL_CONSTANT_ARRAY && info.streamed != 0 && !dims.empty()) dims[0] = time;
+  if (info.kind != SL_CONSTANT_KIND_ARRAY) dims.insert(dims.begin(), time);
+  if (info.kind == SL_CONSTANT_KIND_ARRAY && info.streamed != 0 && !dims.empty()) dims[0] = time;
   if (std::ranges::find(dims, -1) != dims.end()) return std::nullopt;
   return dims;
 }
@@ -105,7 +105,7 @@ sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
     try {
       check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
     } catch (const Error& error) {
-      if (error.code() != SL_ERROR_UNSUPPORTED) throw;
+      if (error.code() != SL_STATUS_UNSUPPORTED) throw;
       throw Error(error.code(), std::string(error.what()) + " (say it with --input)");
     }
   } else {
@@ -127,7 +127,7 @@ std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const Inpu
     return input_spec(layer, options);
   } catch (const Error& error) {
     // Only where nothing is said of it: what is said and wrong is an error.
-    if (error.code() == SL_ERROR_UNSUPPORTED) return std::nullopt;
+    if (error.code() == SL_STATUS_UNSUPPORTED) return std::nullopt;
     throw;
   }
 }

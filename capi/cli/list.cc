@@ -11,7 +11,7 @@ namespace {
 
 int run_list(bool as_json) {
   ordered_json types = ordered_json::array();
-  const int64_t count = sl_registry_count(nullptr);
+  const int64_t count = sl_registry_type_count(nullptr);
   for (int64_t i = 0; i < count; ++i) types.push_back(sl_registry_type(nullptr, i));
   if (as_json) {
     print_json({{"types", types}});

@@ -37,7 +37,8 @@ json read_receptive_field(const sl_layer* layer) {
 
 json read_receptive_field_per_step(const sl_layer* layer) {
   json fields = json::object();
-  const auto count = get(sl_layer_receptive_field_count, layer);
+  const int64_t count =
+      cli::count([&](sl_error* e) { return sl_layer_receptive_field_count(layer, e); });
   for (int64_t i = 0; i < count; ++i) {
     int32_t exists = 0;
     int64_t start = 0, end = 0;
@@ -86,9 +87,9 @@ std::string step_difference_text(const sl_step_difference& difference) {
   std::string text = difference.type;
   if (difference.layer[0] != '\0') text += std::string(" \"") + difference.layer + "\"";
   text += std::string(": ") + difference.reason;
-  if (difference.condition == SL_DIFFERENCE_HOLES)
+  if (difference.condition == SL_STEP_DIFFERENCE_HOLES)
     text += " (where invalid steps come before valid ones)";
-  if (difference.condition == SL_DIFFERENCE_PADDING) text += " (of whole runs)";
+  if (difference.condition == SL_STEP_DIFFERENCE_PADDING) text += " (of whole runs)";
   return text + "; cure: " + difference.cure;
 }
 

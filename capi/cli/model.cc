@@ -23,10 +23,10 @@ std::string plain_name(std::string name) {
 
 // Pairs of float32 have the layout of complex numbers: only the description changes.
 Tensor as_complex(Tensor x) {
-  if (x.dtype != SL_FLOAT32 || x.dims.empty() || x.dims.back() != 2) {
+  if (x.dtype != SL_DTYPE_FLOAT32 || x.dims.empty() || x.dims.back() != 2) {
     throw std::runtime_error("a complex tensor is not stored as pairs of float32");
   }
-  x.dtype = SL_COMPLEX64;
+  x.dtype = SL_DTYPE_COMPLEX64;
   x.dims.pop_back();
   return x;
 }
@@ -37,7 +37,7 @@ struct Entry {
 
   Tensor tensor() const {
     Tensor x = copy_of(view);
-    const bool pairs = name.ends_with(kComplexSuffix) && x.dtype != SL_COMPLEX64;
+    const bool pairs = name.ends_with(kComplexSuffix) && x.dtype != SL_DTYPE_COMPLEX64;
     return pairs ? as_complex(std::move(x)) : x;
   }
 };
@@ -45,7 +45,7 @@ struct Entry {
 Entry entry_at(const sl_weights* weights, int64_t index) {
   Entry entry;
   const char* name = nullptr;
-  check([&](sl_error* e) { return sl_weights_get(weights, index, &name, &entry.view, e); });
+  check([&](sl_error* e) { return sl_weights_tensor(weights, index, &name, &entry.view, e); });
   entry.name = name;
   return entry;
 }
@@ -140,17 +140,18 @@ Weights open_weights(const std::string& path) {
 bool has_tensor(const sl_weights* weights, const std::string& name) {
   sl_sequence view = SL_SEQUENCE_INIT;
   sl_error error = SL_ERROR_INIT;
-  return sl_weights_find(weights, name.c_str(), &view, &error) == SL_OK ||
-         sl_weights_find(weights, (name + kComplexSuffix).c_str(), &view, &error) == SL_OK;
+  return sl_weights_find(weights, name.c_str(), &view, &error) == SL_STATUS_OK ||
+         sl_weights_find(weights, (name + kComplexSuffix).c_str(), &view, &error) == SL_STATUS_OK;
 }
 
 Tensor read_tensor(const sl_weights* weights, const std::string& name) {
   Entry entry{name};
   sl_error error = SL_ERROR_INIT;
-  if (sl_weights_find(weights, name.c_str(), &entry.view, &error) == SL_OK) return entry.tensor();
+  if (sl_weights_find(weights, name.c_str(), &entry.view, &error) == SL_STATUS_OK)
+    return entry.tensor();
   const std::string stored = name + kComplexSuffix;
   entry.name = stored;
-  if (sl_weights_find(weights, stored.c_str(), &entry.view, nullptr) == SL_OK) {
+  if (sl_weights_find(weights, stored.c_str(), &entry.view, nullptr) == SL_STATUS_OK) {
     return entry.tensor();
   }
   throw Error(error.code, error.message);
@@ -173,7 +174,7 @@ Tensor read_sequence(const sl_weights* weights, const std::string& name) {
 Weights select_weights(const sl_weights* weights, const std::string& prefix) {
   Weights out =
       make<sl_weights>([&](sl_weights** set, sl_error* e) { return sl_weights_create(set, e); });
-  const int64_t count = sl_weights_count(weights);
+  const int64_t count = sl_weights_tensor_count(weights);
   for (int64_t i = 0; i < count; ++i) {
     const Entry entry = entry_at(weights, i);
     if (!entry.name.starts_with(prefix)) continue;
@@ -186,7 +187,7 @@ Weights select_weights(const sl_weights* weights, const std::string& prefix) {
 }
 
 bool any_half_tensor(const sl_weights* weights) {
-  const int64_t count = sl_weights_count(weights);
+  const int64_t count = sl_weights_tensor_count(weights);
   for (int64_t i = 0; i < count; ++i) {
     if (is_half(entry_at(weights, i).view.dtype)) return true;
   }

@@ -30,13 +30,13 @@ struct Type {
   bool exact;  // the bytes are those of the ABI's dtype
 };
 constexpr Type kTypes[] = {
-    {"f4", "float32", SL_FLOAT32, true},  {"i4", "int32", SL_INT32, true},
-    {"b1", "bool", SL_BOOL, false},       {"c8", "complex64", SL_COMPLEX64, true},
-    {"f2", "float16", SL_FLOAT16, true},  {"i1", "int8", SL_INT8, true},
-    {"f8", "float64", SL_FLOAT32, false}, {"c16", "complex128", SL_COMPLEX64, false},
-    {"i2", "int16", SL_INT32, false},     {"i8", "int64", SL_INT32, false},
-    {"u1", "uint8", SL_INT32, false},     {"u2", "uint16", SL_INT32, false},
-    {"u4", "uint32", SL_INT32, false},    {"u8", "uint64", SL_INT32, false},
+    {"f4", "float32", SL_DTYPE_FLOAT32, true},  {"i4", "int32", SL_DTYPE_INT32, true},
+    {"b1", "bool", SL_DTYPE_BOOL, false},       {"c8", "complex64", SL_DTYPE_COMPLEX64, true},
+    {"f2", "float16", SL_DTYPE_FLOAT16, true},  {"i1", "int8", SL_DTYPE_INT8, true},
+    {"f8", "float64", SL_DTYPE_FLOAT32, false}, {"c16", "complex128", SL_DTYPE_COMPLEX64, false},
+    {"i2", "int16", SL_DTYPE_INT32, false},     {"i8", "int64", SL_DTYPE_INT32, false},
+    {"u1", "uint8", SL_DTYPE_INT32, false},     {"u2", "uint16", SL_DTYPE_INT32, false},
+    {"u4", "uint32", SL_DTYPE_INT32, false},    {"u8", "uint64", SL_DTYPE_INT32, false},
 };
 
 struct Header {
@@ -326,7 +326,7 @@ NpyArray parse(std::istream& file) {
 }
 
 Tensor widened(const Tensor& x) {
-  Tensor y = make_array(SL_FLOAT32, x.dims);
+  Tensor y = make_array(SL_DTYPE_FLOAT32, x.dims);
   for (int64_t i = 0; i < x.size(); ++i) y.set(i, x.at(i));
   return y;
 }
@@ -353,7 +353,7 @@ NpyArray read_npy_array(const std::string& path) {
 Tensor read_npy(const std::string& path) { return read_npy_array(path).values; }
 
 void write_npy(const std::string& path, const Tensor& x) {
-  if (x.dtype == SL_BFLOAT16) return write_npy(path, widened(x));
+  if (x.dtype == SL_DTYPE_BFLOAT16) return write_npy(path, widened(x));
   std::string shape;
   for (const int64_t dim : x.dims) shape += std::to_string(dim) + ", ";
   const Type* type = std::ranges::find(kTypes, x.dtype, &Type::dtype);  // the first is exact

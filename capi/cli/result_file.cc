@@ -46,7 +46,7 @@ int32_t sound_rate(const Model& model, const Source& source) {
 }
 
 void check_sound(sl_dtype dtype, const int64_t* dims, int32_t rank) {
-  if (!is_floating(dtype) || dtype == SL_COMPLEX64) {
+  if (!is_floating(dtype) || dtype == SL_DTYPE_COMPLEX64) {
     no_sound(std::string("it is ") + sl_dtype_name(dtype) + ", not real numbers");
   }
   const std::string shape = shape_text({dims, dims + rank});

@@ -77,13 +77,13 @@ std::vector<double> values_of(const Tensor& x) {
   int64_t time = x.time();
   while (time > 0 && !x.valid(0, time - 1)) --time;
   for (int64_t i = 0; i < time * x.step_size(); ++i) {
-    values.push_back(x.dtype == SL_COMPLEX64 ? std::abs(x.at(i)) : x.at(i).real());
+    values.push_back(x.dtype == SL_DTYPE_COMPLEX64 ? std::abs(x.at(i)) : x.at(i).real());
   }
   return values;
 }
 
 bool are_probabilities(const Tensor& y) {
-  if (y.step_size() != 1 || !is_floating(y.dtype) || y.dtype == SL_COMPLEX64) return false;
+  if (y.step_size() != 1 || !is_floating(y.dtype) || y.dtype == SL_DTYPE_COMPLEX64) return false;
   const std::vector<double> values = values_of(y);
   return !values.empty() &&
          std::all_of(values.begin(), values.end(), [](double v) { return v >= 0 && v <= 1; });

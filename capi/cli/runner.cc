@@ -28,7 +28,7 @@ sl_run_options run_options(const std::vector<sl_constant>& constants,
   return options;
 }
 
-Tensor make_output(const sl_layer* layer, int32_t mode, const Tensor& x,
+Tensor make_output(const sl_layer* layer, sl_mode mode, const Tensor& x,
                    const sl_run_options& options) {
   const sl_sequence in = x.view();
   sl_sequence shape = SL_SEQUENCE_INIT;
@@ -39,7 +39,7 @@ Tensor make_output(const sl_layer* layer, int32_t mode, const Tensor& x,
 bool is_streamed(const std::vector<sl_constant_info>& infos, const NamedTensor& constant) {
   for (const sl_constant_info& info : infos) {
     if (constant.name != info.name) continue;
-    return info.streamed != 0 && (!constant.value.is_array || info.kind == SL_CONSTANT_ARRAY);
+    return info.streamed != 0 && (!constant.value.is_array || info.kind == SL_CONSTANT_KIND_ARRAY);
   }
   return false;
 }
@@ -50,7 +50,7 @@ std::vector<sl_constant_info> constant_infos(const sl_layer* layer) {
   std::vector<sl_constant_info> infos;
   for (int64_t i = 0; i < sl_layer_constant_count(layer); ++i) {
     sl_constant_info info = SL_CONSTANT_INFO_INIT;
-    check([&](sl_error* e) { return sl_layer_constant_info(layer, i, &info, e); });
+    check([&](sl_error* e) { return sl_layer_constant(layer, i, &info, e); });
     infos.push_back(info);
   }
   return infos;
@@ -68,11 +68,11 @@ Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>
   const std::vector<sl_constant> constants = views(input.constants);
   std::vector<sl_sequence> emit_views;
   if (emits != nullptr) {
-    *emits = make_emits(layer, SL_LAYER_WISE, input.x, input.constants);
+    *emits = make_emits(layer, SL_MODE_LAYER, input.x, input.constants);
     emit_views = views_of(*emits);
   }
   const sl_run_options options = run_options(constants, emit_views);
-  Tensor y = make_output(layer, SL_LAYER_WISE, input.x, options);
+  Tensor y = make_output(layer, SL_MODE_LAYER, input.x, options);
   const sl_sequence in = input.x.view();
   sl_sequence out = y.view();
   check([&](sl_error* e) { return sl_layer_apply(layer, &in, &out, &options, e); });
@@ -86,7 +86,7 @@ sl_sequence output_shape(const sl_layer* layer, const Input& input) {
   const sl_sequence in = input.x.view();
   sl_sequence shape = SL_SEQUENCE_INIT;
   check([&](sl_error* e) {
-    return sl_layer_output_shape(layer, SL_LAYER_WISE, &in, &options, &shape, e);
+    return sl_layer_output_shape(layer, SL_MODE_LAYER, &in, &options, &shape, e);
   });
   return shape;
 }
@@ -102,7 +102,7 @@ sl_channel_spec output_spec(const sl_layer* layer, const Input& input) {
   return out;
 }
 
-std::vector<NamedTensor> make_emits(const sl_layer* layer, int32_t mode, const Tensor& x,
+std::vector<NamedTensor> make_emits(const sl_layer* layer, sl_mode mode, const Tensor& x,
                                     const Constants& constants, sl_state* state) {
   const sl_channel_spec in = channel_spec(x);
   const sl_sequence view = x.view();
@@ -110,9 +110,8 @@ std::vector<NamedTensor> make_emits(const sl_layer* layer, int32_t mode, const T
   std::vector<sl_sequence> none;
   sl_run_options options = run_options(constant_views, none);
   options.state = state;
-  int64_t count = 0;
-  check([&](sl_error* e) {
-    return sl_layer_emit_count(layer, &in, options.constants, options.num_constants, &count, e);
+  const int64_t count = cli::count([&](sl_error* e) {
+    return sl_layer_emit_count(layer, &in, options.constants, options.num_constants, e);
   });
   std::vector<NamedTensor> emits;
   for (int64_t i = 0; i < count; ++i) {
@@ -163,7 +162,7 @@ void Stepper::make_state() {
   const auto address = reinterpret_cast<uintptr_t>(memory_.data());
   uint8_t* aligned = memory_.data() + (alignment - address % alignment) % alignment;
   state_ = make<sl_state>([&](sl_state** out, sl_error* e) {
-    return sl_state_init(layer_, &options, aligned, size, out, e);
+    return sl_state_alloc_in(layer_, &options, aligned, size, out, e);
   });
 }
 
@@ -189,7 +188,7 @@ void Stepper::trapped(Call&& call) {
     allocations_ += trap.count();
   }
   // A failing call may take its time: only what succeeds is held to the promise.
-  if (status != SL_OK) {
+  if (status != SL_STATUS_OK) {
     throw Error(status, error.message[0] != '\0' ? error.message : sl_status_name(status));
   }
 }
@@ -199,10 +198,10 @@ Tensor Stepper::call(int64_t begin, int64_t end) {
   const Constants constants = constants_of(begin, end);
   const std::vector<sl_constant> constant_views = views(constants);
   emits_.clear();
-  if (options_.with_emits) emits_ = make_emits(layer_, SL_STEP_WISE, x, constants, state_.get());
+  if (options_.with_emits) emits_ = make_emits(layer_, SL_MODE_STEP, x, constants, state_.get());
   std::vector<sl_sequence> emit_views = views_of(emits_);
   const sl_run_options options = run_options(constant_views, emit_views);
-  Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
+  Tensor y = make_output(layer_, SL_MODE_STEP, x, options);
   const sl_sequence in = x.view();
   sl_sequence out = y.view();
   const auto start = std::chrono::steady_clock::now();
@@ -217,9 +216,9 @@ Tensor Stepper::nothing() {
   const Constants constants = constants_of(0, 0);
   const std::vector<sl_constant> constant_views = views(constants);
   emits_.clear();
-  if (options_.with_emits) emits_ = make_emits(layer_, SL_STEP_WISE, x, constants, state_.get());
+  if (options_.with_emits) emits_ = make_emits(layer_, SL_MODE_STEP, x, constants, state_.get());
   std::vector<sl_sequence> none;
-  return make_output(layer_, SL_STEP_WISE, x, run_options(constant_views, none));
+  return make_output(layer_, SL_MODE_STEP, x, run_options(constant_views, none));
 }
 
 Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress) {
@@ -246,11 +245,11 @@ Tensor Stepper::prefill(int64_t end, std::vector<NamedTensor>* emits) {
   const std::vector<sl_constant> constant_views = views(constants);
   std::vector<sl_sequence> emit_views;
   if (emits != nullptr) {
-    *emits = make_emits(layer_, SL_LAYER_WISE, x, constants, state_.get());
+    *emits = make_emits(layer_, SL_MODE_LAYER, x, constants, state_.get());
     emit_views = views_of(*emits);
   }
   sl_run_options options = run_options(constant_views, emit_views);
-  Tensor y = make_output(layer_, SL_STEP_WISE, x, options);
+  Tensor y = make_output(layer_, SL_MODE_STEP, x, options);
   options.state = state_.get();
   const sl_sequence in = x.view();
   sl_sequence out = y.view();

@@ -38,7 +38,7 @@ sl_channel_spec output_spec(const sl_layer* layer, const Input& input);
 
 // Zeroed emits with their paths and the shapes that they have for an x of these constants.
 // Those of a step are a stream's, if its state is given.
-std::vector<NamedTensor> make_emits(const sl_layer* layer, int32_t mode, const Tensor& x,
+std::vector<NamedTensor> make_emits(const sl_layer* layer, sl_mode mode, const Tensor& x,
                                     const Constants& constants, sl_state* state = nullptr);
 
 // A finite input cut into blocks, and a stream to run them through. The input is padded with

@@ -103,7 +103,7 @@ class InputFile {
 bool takes(const sl_layer* layer, const Tensor& x) {
   const sl_channel_spec in = channel_spec(x);
   sl_channel_spec out = SL_CHANNEL_SPEC_INIT;
-  return sl_layer_output_spec(layer, &in, nullptr, 0, &out, nullptr) == SL_OK;
+  return sl_layer_output_spec(layer, &in, nullptr, 0, &out, nullptr) == SL_STATUS_OK;
 }
 
 Source read_sound(const Model& model, const InputFile& file, const InputOptions& options) {
@@ -112,7 +112,7 @@ Source read_sound(const Model& model, const InputFile& file, const InputOptions&
   if (const auto rate = model.sample_rate()) audio = resample(std::move(audio), *rate);
   source.sample_rate = audio.sample_rate;
   const auto time = static_cast<int64_t>(audio.samples.size());
-  Tensor x = make_sequence(SL_FLOAT32, {1, time});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, time});
   std::memcpy(x.bytes.data(), audio.samples.data(), x.bytes.size());
   const auto spec = find_input_spec(model.layer.get(), options);
   const bool one_channel =
@@ -142,7 +142,7 @@ Tensor to_float(const NpyArray& array, const sl_channel_spec& spec, std::string*
   const bool is_signed = array.dtype == "int16", is_sound = takes_samples(spec);
   const double middle = is_sound && !is_signed ? 128 : 0;
   const double scale = is_sound ? (is_signed ? 32768 : 128) : 1;
-  Tensor y = make_array(SL_FLOAT32, array.values.dims);
+  Tensor y = make_array(SL_DTYPE_FLOAT32, array.values.dims);
   for (int64_t i = 0; i < y.size(); ++i) y.set(i, (array.values.at(i) - middle) / scale);
   *note = array.dtype + (is_sound ? " samples scaled to [-1, 1)" : " numbers taken as they are");
   return y;
@@ -153,7 +153,7 @@ Tensor read_values(const InputFile& file, const std::optional<sl_channel_spec>& 
   std::ifstream stream(file.path(), std::ios::binary);
   NpyArray array = read_npy_array(stream, file.name());
   const bool small = array.dtype == "int16" || array.dtype == "uint8";
-  if (small && spec && spec->dtype == SL_FLOAT32) return to_float(array, *spec, note);
+  if (small && spec && spec->dtype == SL_DTYPE_FLOAT32) return to_float(array, *spec, note);
   return std::move(array.values);
 }
 

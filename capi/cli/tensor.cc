@@ -121,19 +121,19 @@ bool Tensor::valid(int64_t b, int64_t t) const {
 
 std::complex<double> Tensor::at(int64_t index) const {
   switch (dtype) {
-    case SL_FLOAT32:
+    case SL_DTYPE_FLOAT32:
       return load<float>(*this, index);
-    case SL_INT32:
+    case SL_DTYPE_INT32:
       return load<int32_t>(*this, index);
-    case SL_COMPLEX64: {
+    case SL_DTYPE_COMPLEX64: {
       const auto value = load<std::complex<float>>(*this, index);
       return {value.real(), value.imag()};
     }
-    case SL_BFLOAT16:
+    case SL_DTYPE_BFLOAT16:
       return from_bfloat16(load<uint16_t>(*this, index));
-    case SL_FLOAT16:
+    case SL_DTYPE_FLOAT16:
       return from_float16(load<uint16_t>(*this, index));
-    case SL_INT8:
+    case SL_DTYPE_INT8:
       return load<int8_t>(*this, index);
     default:
       return load<uint8_t>(*this, index);
@@ -142,19 +142,19 @@ std::complex<double> Tensor::at(int64_t index) const {
 
 void Tensor::set(int64_t index, std::complex<double> value) {
   switch (dtype) {
-    case SL_FLOAT32:
+    case SL_DTYPE_FLOAT32:
       return store(*this, index, static_cast<float>(value.real()));
-    case SL_INT32:
+    case SL_DTYPE_INT32:
       return store(*this, index, saturate<int32_t>(value.real()));
-    case SL_COMPLEX64:
+    case SL_DTYPE_COMPLEX64:
       return store(
           *this, index,
           std::complex<float>(static_cast<float>(value.real()), static_cast<float>(value.imag())));
-    case SL_BFLOAT16:
+    case SL_DTYPE_BFLOAT16:
       return store(*this, index, to_bfloat16(static_cast<float>(value.real())));
-    case SL_FLOAT16:
+    case SL_DTYPE_FLOAT16:
       return store(*this, index, to_float16(value.real()));
-    case SL_INT8:
+    case SL_DTYPE_INT8:
       return store(*this, index, saturate<int8_t>(value.real()));
     default:
       return store<uint8_t>(*this, index, value.real() != 0);
@@ -173,10 +173,10 @@ sl_sequence Tensor::view() const {
 }
 
 bool is_floating(sl_dtype dtype) {
-  return dtype == SL_FLOAT32 || dtype == SL_COMPLEX64 || is_half(dtype);
+  return dtype == SL_DTYPE_FLOAT32 || dtype == SL_DTYPE_COMPLEX64 || is_half(dtype);
 }
 
-bool is_half(sl_dtype dtype) { return dtype == SL_BFLOAT16 || dtype == SL_FLOAT16; }
+bool is_half(sl_dtype dtype) { return dtype == SL_DTYPE_BFLOAT16 || dtype == SL_DTYPE_FLOAT16; }
 
 sl_dtype parse_dtype(const std::string& name) {
   std::string known;
@@ -247,11 +247,12 @@ sl_channel_spec channel_spec(const Tensor& x) {
 Tensor random_sequence(sl_dtype dtype, std::vector<int64_t> dims, std::mt19937& rng, int max_int) {
   Tensor x = make_sequence(dtype, std::move(dims));
   std::normal_distribution<double> normal;
-  std::uniform_int_distribution<int> integer(0, dtype == SL_BOOL ? 1 : std::max(1, max_int) - 1);
+  std::uniform_int_distribution<int> integer(0,
+                                             dtype == SL_DTYPE_BOOL ? 1 : std::max(1, max_int) - 1);
   for (int64_t i = 0; i < x.size(); ++i) {
     if (is_floating(dtype)) {
       const double real = normal(rng);
-      x.set(i, {real, dtype == SL_COMPLEX64 ? normal(rng) : 0.0});
+      x.set(i, {real, dtype == SL_DTYPE_COMPLEX64 ? normal(rng) : 0.0});
     } else {
       x.set(i, integer(rng));
     }
@@ -333,11 +334,11 @@ Tensor strip_batch(const Tensor& x) {
 
 double poison(sl_dtype dtype) {
   switch (dtype) {
-    case SL_BOOL:
+    case SL_DTYPE_BOOL:
       return 1;
-    case SL_INT8:
+    case SL_DTYPE_INT8:
       return std::numeric_limits<int8_t>::max();
-    case SL_INT32:
+    case SL_DTYPE_INT32:
       return std::numeric_limits<int32_t>::max();
     default:
       return std::numeric_limits<double>::quiet_NaN();

@@ -16,7 +16,7 @@ namespace sl::cli {
 // A sequence [batch, time, channels...] with a mask [batch, time], or an array of any shape without
 // one. Always contiguous, last axis fastest.
 struct Tensor {
-  sl_dtype dtype = SL_FLOAT32;
+  sl_dtype dtype = SL_DTYPE_FLOAT32;
   std::vector<int64_t> dims;
   std::vector<uint8_t> bytes;
   std::vector<uint8_t> mask;

@@ -29,7 +29,7 @@ int64_t default_time(const sl_layer* layer) {
   int32_t exists = 0;
   int64_t start = 0, end = 0;
   // A model without one, which is an error, has none to cover.
-  if (sl_layer_receptive_field(layer, &exists, &start, &end, nullptr) != SL_OK) exists = 0;
+  if (sl_layer_receptive_field(layer, &exists, &start, &end, nullptr) != SL_STATUS_OK) exists = 0;
   int64_t span = 16;
   if (exists != 0 && start != -SL_INFINITE) span -= std::min<int64_t>(0, start);
   if (exists != 0 && end != SL_INFINITE) span += std::max<int64_t>(0, end);

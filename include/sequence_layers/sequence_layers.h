@@ -43,19 +43,19 @@ extern "C" {
 
 typedef int32_t sl_status;
 enum {
-  SL_OK = 0,
-  SL_ERROR_INVALID_ARGUMENT = 1, /* a null pointer, a bad size, a call out of order */
-  SL_ERROR_CONFIG = 2,           /* the JSON config: names the JSON path and what was expected */
-  SL_ERROR_WEIGHTS =
-      3,              /* a missing, extra, misshapen or mistyped tensor, or a broken weights file */
-  SL_ERROR_SHAPE = 4, /* a channel shape, dtype or length that the layer cannot take */
-  SL_ERROR_UNSUPPORTED = 5, /* the layer cannot do this, e.g. step a non-causal convolution */
-  SL_ERROR_IO = 6,          /* a file that cannot be read */
-  SL_ERROR_OUT_OF_MEMORY = 7,
-  SL_ERROR_STATE = 8,     /* saved bytes that are not of this model and these options */
-  SL_ERROR_CALLBACK = 9,  /* a caller's callback reported failure */
-  SL_ERROR_INTERNAL = 10, /* a defect of the library */
-  SL_ERROR_LENGTH = 11    /* more steps than the max_length of a stream */
+  SL_STATUS_OK = 0,
+  SL_STATUS_INVALID_ARGUMENT = 1, /* a null pointer, a bad size, a call out of order */
+  SL_STATUS_CONFIG = 2,           /* the JSON config: names the JSON path and what was expected */
+  SL_STATUS_WEIGHTS =
+      3, /* a missing, extra, misshapen or mistyped tensor, or a broken weights file */
+  SL_STATUS_SHAPE = 4,       /* a channel shape, dtype or length that the layer cannot take */
+  SL_STATUS_UNSUPPORTED = 5, /* the layer cannot do this, e.g. step a non-causal convolution */
+  SL_STATUS_IO = 6,          /* a file that cannot be read */
+  SL_STATUS_OUT_OF_MEMORY = 7,
+  SL_STATUS_STATE = 8,     /* saved bytes that are not of this model and these options */
+  SL_STATUS_CALLBACK = 9,  /* a caller's callback reported failure */
+  SL_STATUS_INTERNAL = 10, /* a defect of the library */
+  SL_STATUS_LENGTH = 11    /* more steps than the max_length of a stream */
 };
 
 /* Filled by a failing call: code and a zero-terminated message, cut to fit. Untouched on success.
@@ -88,13 +88,13 @@ SL_API const char* sl_status_name(sl_status status);
 
 typedef int32_t sl_dtype;
 enum {
-  SL_FLOAT32 = 0,
-  SL_INT32 = 1,
-  SL_BOOL = 2,      /* one byte, 0 or 1 */
-  SL_COMPLEX64 = 3, /* two float32: real, imaginary */
-  SL_BFLOAT16 = 4,
-  SL_FLOAT16 = 5,
-  SL_INT8 = 6
+  SL_DTYPE_FLOAT32 = 0,
+  SL_DTYPE_INT32 = 1,
+  SL_DTYPE_BOOL = 2,      /* one byte, 0 or 1 */
+  SL_DTYPE_COMPLEX64 = 3, /* two float32: real, imaginary */
+  SL_DTYPE_BFLOAT16 = 4,
+  SL_DTYPE_FLOAT16 = 5,
+  SL_DTYPE_INT8 = 6
 };
 
 #define SL_MAX_RANK 10
@@ -118,9 +118,9 @@ typedef struct sl_channel_spec {
   int32_t reserved;
   int64_t dims[SL_MAX_CHANNEL_RANK];
 } sl_channel_spec;
-#define SL_CHANNEL_SPEC_INIT                                   \
-  {                                                            \
-    (uint32_t)sizeof(sl_channel_spec), SL_FLOAT32, 0, 0, { 0 } \
+#define SL_CHANNEL_SPEC_INIT                                         \
+  {                                                                  \
+    (uint32_t)sizeof(sl_channel_spec), SL_DTYPE_FLOAT32, 0, 0, { 0 } \
   }
 SL_API void sl_channel_spec_init(sl_channel_spec* out);
 
@@ -139,9 +139,9 @@ typedef struct sl_sequence {
   uint8_t* mask;
   int64_t mask_strides[2]; /* bytes; both zero: contiguous */
 } sl_sequence;
-#define SL_SEQUENCE_INIT                                                            \
-  {                                                                                 \
-    (uint32_t)sizeof(sl_sequence), SL_FLOAT32, 0, 0, {0}, {0}, NULL, NULL, { 0, 0 } \
+#define SL_SEQUENCE_INIT                                                                  \
+  {                                                                                       \
+    (uint32_t)sizeof(sl_sequence), SL_DTYPE_FLOAT32, 0, 0, {0}, {0}, NULL, NULL, { 0, 0 } \
   }
 SL_API void sl_sequence_init(sl_sequence* out);
 
@@ -151,16 +151,17 @@ typedef struct sl_constant {
   sl_sequence value;
 } sl_constant;
 
+typedef int32_t sl_constant_kind;
 enum {
-  SL_CONSTANT_ANY = 0, /* a sequence or an array */
-  SL_CONSTANT_SEQUENCE = 1,
-  SL_CONSTANT_ARRAY = 2
+  SL_CONSTANT_KIND_ANY = 0, /* a sequence or an array */
+  SL_CONSTANT_KIND_SEQUENCE = 1,
+  SL_CONSTANT_KIND_ARRAY = 2
 };
 
 /* What a model says of a constant that it reads. Its batch is that of x. */
 typedef struct sl_constant_info {
   uint32_t struct_size;
-  int32_t kind;
+  sl_constant_kind kind;
   const char* name;  /* of the constant, and path of the first layer that reads it: both live as */
   const char* layer; /* long as the model */
   int32_t required;  /* 0: the model can do without */
@@ -175,10 +176,11 @@ typedef struct sl_constant_info {
   }
 SL_API void sl_constant_info_init(sl_constant_info* out);
 
+typedef int32_t sl_step_difference_condition;
 enum {
-  SL_DIFFERENCE_ALWAYS = 0,
-  SL_DIFFERENCE_HOLES = 1,  /* if the input has invalid steps before valid ones */
-  SL_DIFFERENCE_PADDING = 2 /* not of steps, but of whole runs: how many invalid steps end the
+  SL_STEP_DIFFERENCE_ALWAYS = 0,
+  SL_STEP_DIFFERENCE_HOLES = 1,  /* if the input has invalid steps before valid ones */
+  SL_STEP_DIFFERENCE_PADDING = 2 /* not of steps, but of whole runs: how many invalid steps end the
                                input decides what comes of its valid ones */
 };
 
@@ -186,11 +188,11 @@ enum {
  * model. */
 typedef struct sl_step_difference {
   uint32_t struct_size;
-  int32_t condition;  /* when: SL_DIFFERENCE_... */
-  const char* layer;  /* its path; "" for the model itself */
-  const char* type;   /* its type */
-  const char* reason; /* English, for people */
-  const char* cure;   /* what to change in the config or the input */
+  sl_step_difference_condition condition; /* when */
+  const char* layer;                      /* its path; "" for the model itself */
+  const char* type;                       /* its type */
+  const char* reason;                     /* English, for people */
+  const char* cure;                       /* what to change in the config or the input */
 } sl_step_difference;
 #define SL_STEP_DIFFERENCE_INIT \
   { (uint32_t)sizeof(sl_step_difference), 0, NULL, NULL, NULL, NULL }
@@ -218,6 +220,7 @@ SL_API void sl_allocator_init(sl_allocator* out);
 typedef void (*sl_parallel_for)(void* user_data, int64_t count,
                                 void (*task)(void* context, int64_t i), void* context);
 
+typedef int32_t sl_log_level;
 enum {
   SL_LOG_DEFAULT = 0, /* of sl_log_set: SL_LOG_WARNING */
   SL_LOG_DEBUG = 1,
@@ -226,12 +229,12 @@ enum {
   SL_LOG_ERROR = 4,
   SL_LOG_OFF = 5
 };
-typedef void (*sl_log_callback)(void* user_data, int32_t level, const char* message);
+typedef void (*sl_log_callback)(void* user_data, sl_log_level level, const char* message);
 
 /* Sends log messages of at least `level` to `callback`; null sends them to stderr (spdlog). The
  * default is null with SL_LOG_WARNING. Steps never log. Not to be called while other threads are
  * inside the library. Since 1.0. */
-SL_API void sl_log_set(sl_log_callback callback, void* user_data, int32_t level);
+SL_API void sl_log_set(sl_log_callback callback, void* user_data, sl_log_level level);
 
 /* ---- Weights
  * ----------------------------------------------------------------------------------------------------
@@ -263,9 +266,9 @@ SL_API sl_status sl_weights_add(sl_weights* weights, const char* name, const sl_
 
 /* Number of tensors; name and view of the i-th, in order of names. Names and data live as long as
  * the set. [any-thread] Since 1.0. */
-SL_API int64_t sl_weights_count(const sl_weights* weights);
-SL_API sl_status sl_weights_get(const sl_weights* weights, int64_t index, const char** name,
-                                sl_sequence* tensor, sl_error* error);
+SL_API int64_t sl_weights_tensor_count(const sl_weights* weights);
+SL_API sl_status sl_weights_tensor(const sl_weights* weights, int64_t index, const char** name,
+                                   sl_sequence* tensor, sl_error* error);
 
 /* The tensor of that name. Errors: WEIGHTS if there is none. [any-thread] Since 1.0. */
 SL_API sl_status sl_weights_find(const sl_weights* weights, const char* name, sl_sequence* tensor,
@@ -310,10 +313,10 @@ typedef struct sl_layer_properties {
 SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
 /* A custom layer. `config` is its JSON object (with "type"). Callbacks other than `create` may be
- * called from several threads at once and get the instance that `create` made. They return SL_OK or
- * an error status, and may fill `error`: the call in which they run then fails with OUT_OF_MEMORY
- * if that was theirs, and else with CALLBACK. Input and output views are contiguous and have masks;
- * the output's mask holds the input's where the ratio is one. */
+ * called from several threads at once and get the instance that `create` made. They return
+ * SL_STATUS_OK or an error status, and may fill `error`: the call in which they run then fails with
+ * OUT_OF_MEMORY if that was theirs, and else with CALLBACK. Input and output views are contiguous
+ * and have masks; the output's mask holds the input's where the ratio is one. */
 typedef struct sl_layer_callbacks {
   uint32_t struct_size;
   void* user_data;
@@ -352,7 +355,7 @@ SL_API sl_status sl_registry_add(sl_registry* registry, const char* type,
 /* Number of layer types and name of the i-th, in order of names; null registry: the built-in ones.
  * Names live as long as the registry. 0 and null if there is no memory for the built-in registry,
  * which the first call makes. [any-thread] Since 1.0. */
-SL_API int64_t sl_registry_count(const sl_registry* registry);
+SL_API int64_t sl_registry_type_count(const sl_registry* registry);
 SL_API const char* sl_registry_type(const sl_registry* registry, int64_t index);
 
 /* Null is allowed. [any-thread] Since 1.0. */
@@ -416,14 +419,13 @@ SL_API sl_status sl_layer_input_latency(const sl_layer* layer, int64_t* steps, s
 SL_API sl_status sl_layer_output_latency(const sl_layer* layer, int64_t* steps, sl_error* error);
 
 /* Input steps [start, end], relative to the input step of an output step, that can affect it;
- * `exists` is 0 if none does. The whole model's, and per output step (a cycle of `count` steps).
- * Errors: UNSUPPORTED if a layer's own field starts after it ends, as that of an STFT whose window
- * leaves nothing of a frame.
- * [any-thread] Since 1.0. */
+ * `exists` is 0 if none does. The whole model's, and per output step: a cycle of as many as
+ * sl_layer_receptive_field_count returns, which is -1 after an error. Errors: UNSUPPORTED if a
+ * layer's own field starts after it ends, as that of an STFT whose window leaves nothing of a
+ * frame. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64_t* start,
                                           int64_t* end, sl_error* error);
-SL_API sl_status sl_layer_receptive_field_count(const sl_layer* layer, int64_t* count,
-                                                sl_error* error);
+SL_API int64_t sl_layer_receptive_field_count(const sl_layer* layer, sl_error* error);
 SL_API sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step, int32_t* exists,
                                              int64_t* start, int64_t* end, sl_error* error);
 
@@ -432,8 +434,8 @@ SL_API sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step
  * required; others that it is given it leaves alone. Errors there: INVALID_ARGUMENT if one is
  * missing, SHAPE if one is not what a layer reads. [any-thread] Since 1.0. */
 SL_API int64_t sl_layer_constant_count(const sl_layer* layer);
-SL_API sl_status sl_layer_constant_info(const sl_layer* layer, int64_t index,
-                                        sl_constant_info* info, sl_error* error);
+SL_API sl_status sl_layer_constant(const sl_layer* layer, int64_t index, sl_constant_info* info,
+                                   sl_error* error);
 
 /* Layers for which steps give other values than whole runs, as in the reference: behind layers with
  * latency, what counts or remembers invalid steps; and, in what a Bidirectional runs backwards,
@@ -471,7 +473,8 @@ SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec*
  * ----------------------------------------------------------------------------------------------------
  */
 
-enum { SL_LAYER_WISE = 0, SL_STEP_WISE = 1 };
+typedef int32_t sl_mode;
+enum { SL_MODE_LAYER = 0, SL_MODE_STEP = 1 };
 
 typedef struct sl_run_options {
   uint32_t struct_size;
@@ -489,18 +492,19 @@ SL_API void sl_run_options_init(sl_run_options* out);
 
 /* Sets dtype, rank and dims of `y` to what a run of `mode` makes of an x of those dtype and dims
  * (data is not read). Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_output_shape(const sl_layer* layer, int32_t mode, const sl_sequence* x,
+SL_API sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
                                        const sl_run_options* options, sl_sequence* y,
                                        sl_error* error);
 
-/* Auxiliary outputs: their number, and path ("attention.probabilities"), dtype, rank and dims of
- * the i-th for that x. `path` gets at most `capacity` bytes with a final zero. With options->state
- * they are those of a step of that stream, which may have more keys to attend to than a step of x
- * alone, or, layer-wise, of a run that goes on in it. [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
-                                     const sl_constant* constants, int64_t num_constants,
-                                     int64_t* count, sl_error* error);
-SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, int32_t mode, const sl_sequence* x,
+/* Auxiliary outputs: their number (-1 after an error), and path ("attention.probabilities"), dtype,
+ * rank and dims of the i-th for that x. `path` gets at most `capacity` bytes with a final zero.
+ * With options->state they are those of a step of that stream, which may have more keys to attend
+ * to than a step of x alone, or, layer-wise, of a run that goes on in it. [any-thread] Since 1.0.
+ */
+SL_API int64_t sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
+                                   const sl_constant* constants, int64_t num_constants,
+                                   sl_error* error);
+SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
                                      const sl_run_options* options, int64_t index, char* path,
                                      size_t capacity, sl_sequence* emit, sl_error* error);
 
@@ -556,8 +560,8 @@ SL_API sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* o
  * a state too and leaves the memory to the caller. [any-thread] Since 1.0. */
 SL_API sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, size_t* size,
                                size_t* alignment, sl_error* error);
-SL_API sl_status sl_state_init(const sl_layer* layer, const sl_state_options* options, void* memory,
-                               size_t size, sl_state** out, sl_error* error);
+SL_API sl_status sl_state_alloc_in(const sl_layer* layer, const sl_state_options* options,
+                                   void* memory, size_t size, sl_state** out, sl_error* error);
 
 /* Makes what steps keep of the constants: keys and values of a cross-attention's source, which it
  * then reads no more. The first step does so if this was not called before, and costs that much

@@ -31,7 +31,7 @@ namespace detail {
 template <typename Fn>
 void check(Fn&& fn) {
   sl_error error = SL_ERROR_INIT;
-  if (fn(&error) != SL_OK) throw Error(error);
+  if (fn(&error) != SL_STATUS_OK) throw Error(error);
 }
 
 struct Free {
@@ -49,7 +49,7 @@ using Handle = std::unique_ptr<T, Free>;
 
 // What one timestep holds: dtype and channel shape.
 inline sl_channel_spec channel_spec(std::initializer_list<int64_t> shape,
-                                    sl_dtype dtype = SL_FLOAT32) {
+                                    sl_dtype dtype = SL_DTYPE_FLOAT32) {
   sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
   if (shape.size() > SL_MAX_CHANNEL_RANK) throw std::length_error("too many channel dimensions");
   spec.dtype = dtype;
@@ -159,7 +159,7 @@ class Layer {
                                       sl_constant_info SL_CONSTANT_INFO_INIT);
     for (size_t i = 0; i < out.size(); ++i) {
       detail::check([&](sl_error* e) {
-        return sl_layer_constant_info(get(), static_cast<int64_t>(i), &out[i], e);
+        return sl_layer_constant(get(), static_cast<int64_t>(i), &out[i], e);
       });
     }
     return out;
@@ -185,7 +185,7 @@ class Layer {
     return out;
   }
   // x with the dims that a run of that mode gives y; data is not set.
-  sl_sequence output_shape(const sl_sequence& x, int32_t mode = SL_LAYER_WISE,
+  sl_sequence output_shape(const sl_sequence& x, sl_mode mode = SL_MODE_LAYER,
                            const sl_run_options* options = nullptr) const {
     sl_sequence y = SL_SEQUENCE_INIT;
     detail::check(

@@ -30,7 +30,7 @@ struct EarlySteps {
 };
 
 struct StepDifference {
-  // Values are those of SL_DIFFERENCE_*.
+  // Values are those of SL_STEP_DIFFERENCE_*.
   enum class Condition : int32_t { kAlways = 0, kHoles = 1, kPadding = 2 };
 
   Condition condition = Condition::kAlways;

@@ -42,7 +42,7 @@ static sl_layer* make_layer(void) {
   const sl_sequence kernel = array(kKernel, 3, kernel_dims), bias = array(kBias, 1, bias_dims);
   CHECK_OK(sl_weights_add(weights, "params.conv.kernel", &kernel, &error));
   CHECK_OK(sl_weights_add(weights, "params.conv.bias", &bias, &error));
-  CHECK(sl_weights_count(weights) == 2);
+  CHECK(sl_weights_tensor_count(weights) == 2);
   sl_layer* layer = NULL;
   CHECK_OK(sl_layer_create(kConfig, strlen(kConfig), weights, NULL, &layer, &error));
   sl_weights_free(weights);
@@ -63,9 +63,9 @@ static void check_properties(const sl_layer* layer) {
   CHECK(sl_layer_parameter_count(layer) == 7);
   sl_channel_spec input = SL_CHANNEL_SPEC_INIT, output = SL_CHANNEL_SPEC_INIT;
   CHECK_OK(sl_layer_input_spec(layer, &input, &error));
-  CHECK(input.dtype == SL_FLOAT32 && input.rank == 1 && input.dims[0] == 2);
+  CHECK(input.dtype == SL_DTYPE_FLOAT32 && input.rank == 1 && input.dims[0] == 2);
   CHECK_OK(sl_layer_output_spec(layer, &input, NULL, 0, &output, &error));
-  CHECK(output.dtype == SL_FLOAT32 && output.rank == 1 && output.dims[0] == 1);
+  CHECK(output.dtype == SL_DTYPE_FLOAT32 && output.rank == 1 && output.dims[0] == 1);
 }
 
 static void check_runs(const sl_layer* layer) {
@@ -74,7 +74,7 @@ static void check_runs(const sl_layer* layer) {
   const float expected[] = {3.5f, 32.5f, 0, 0};
   const sl_sequence in = sequence(x, 4, 2);
   sl_sequence out = SL_SEQUENCE_INIT;
-  CHECK_OK(sl_layer_output_shape(layer, SL_LAYER_WISE, &in, NULL, &out, &error));
+  CHECK_OK(sl_layer_output_shape(layer, SL_MODE_LAYER, &in, NULL, &out, &error));
   CHECK(out.rank == 3 && out.dims[0] == 1 && out.dims[1] == 4 && out.dims[2] == 1);
   out.data = y;
   uint8_t mask[4] = {9, 9, 9, 9};
@@ -103,14 +103,15 @@ static void check_errors(void) {
   sl_error small = SL_ERROR_INIT;
   sl_layer* layer = NULL;
   const char config[] = "{\"type\": \"Rellu\"}";
-  CHECK(sl_layer_create(config, strlen(config), NULL, NULL, &layer, &small) == SL_ERROR_CONFIG);
+  CHECK(sl_layer_create(config, strlen(config), NULL, NULL, &layer, &small) == SL_STATUS_CONFIG);
   CHECK(layer == NULL);
-  CHECK(small.code == SL_ERROR_CONFIG);
+  CHECK(small.code == SL_STATUS_CONFIG);
   CHECK(strcmp(small.message, "$.type: unknown layer type \"Rellu\"; did you mean \"Relu\"?") == 0);
   /* The error is optional. */
-  CHECK(sl_layer_create(config, strlen(config), NULL, NULL, &layer, NULL) == SL_ERROR_CONFIG);
+  CHECK(sl_layer_create(config, strlen(config), NULL, NULL, &layer, NULL) == SL_STATUS_CONFIG);
   /* The size of the config counts, not a final zero. */
-  CHECK(sl_layer_create("{\"type\": \"Relu\"}garbage", 16, NULL, NULL, &layer, NULL) == SL_OK);
+  CHECK(sl_layer_create("{\"type\": \"Relu\"}garbage", 16, NULL, NULL, &layer, NULL) ==
+        SL_STATUS_OK);
   sl_layer_free(layer);
   sl_layer_free(NULL);
   sl_state_free(NULL);
@@ -120,15 +121,15 @@ static void check_errors(void) {
 
 static void check_names(void) {
   CHECK(sl_version() == (SL_VERSION_MAJOR << 16 | SL_VERSION_MINOR << 8 | SL_VERSION_PATCH));
-  for (sl_status status = SL_OK; status <= SL_ERROR_LENGTH; ++status) {
+  for (sl_status status = SL_STATUS_OK; status <= SL_STATUS_LENGTH; ++status) {
     CHECK(strlen(sl_status_name(status)) > 0);
     CHECK(strcmp(sl_status_name(status), "unknown") != 0);
   }
   CHECK(strcmp(sl_status_name(-1), "unknown") == 0);
   CHECK(strcmp(sl_status_name(99), "unknown") == 0);
-  CHECK(strcmp(sl_dtype_name(SL_COMPLEX64), "complex64") == 0);
-  CHECK(sl_dtype_size(SL_COMPLEX64) == 8);
-  CHECK(sl_dtype_size(SL_BOOL) == 1);
+  CHECK(strcmp(sl_dtype_name(SL_DTYPE_COMPLEX64), "complex64") == 0);
+  CHECK(sl_dtype_size(SL_DTYPE_COMPLEX64) == 8);
+  CHECK(sl_dtype_size(SL_DTYPE_BOOL) == 1);
   CHECK(sl_dtype_name(-1) == NULL && sl_dtype_name(99) == NULL);
   CHECK(sl_dtype_size(-1) == 0 && sl_dtype_size(99) == 0);
 }

@@ -19,7 +19,7 @@ static int failures = 0;
 /* A call that must succeed; tells what it says if it does not. */
 #define CHECK_OK(call)                                                              \
   do {                                                                              \
-    if ((call) != SL_OK) {                                                          \
+    if ((call) != SL_STATUS_OK) {                                                   \
       fprintf(stderr, "%s:%d: %s: %s\n", __FILE__, __LINE__, #call, error.message); \
       ++failures;                                                                   \
     }                                                                               \

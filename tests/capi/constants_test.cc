@@ -35,7 +35,7 @@ cli::Layer make_projected(const std::string& config) {
   std::mt19937 rng(1);
   cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
   const auto add = [&](const char* name, std::vector<int64_t> dims) {
-    Tensor tensor = cli::random_sequence(SL_FLOAT32, {1, 1, 2, 3}, rng);
+    Tensor tensor = cli::random_sequence(SL_DTYPE_FLOAT32, {1, 1, 2, 3}, rng);
     tensor.is_array = true;
     tensor.mask.clear();
     tensor.dims = std::move(dims);
@@ -54,7 +54,7 @@ std::string inner(const std::string& layer) {
 }
 
 Tensor ramp(std::vector<int64_t> dims, double scale) {
-  Tensor x = cli::make_sequence(SL_FLOAT32, std::move(dims));
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, std::move(dims));
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, scale * static_cast<double>(i + 1));
   return x;
 }
@@ -97,10 +97,10 @@ TEST_CASE("a model tells its constants", "[constants]") {
   const cli::Layer layer = make_projected(inner(kProjected + "," + kWhole));
   REQUIRE(sl_layer_constant_count(layer.get()) == 1);  // two layers read the one
   sl_constant_info info = SL_CONSTANT_INFO_INIT;
-  REQUIRE(sl_layer_constant_info(layer.get(), 0, &info, nullptr) == SL_OK);
+  REQUIRE(sl_layer_constant(layer.get(), 0, &info, nullptr) == SL_STATUS_OK);
   CHECK(std::string(info.name) == "c");
   CHECK(std::string(info.layer) == "inner.projected");
-  CHECK(info.kind == SL_CONSTANT_ANY);
+  CHECK(info.kind == SL_CONSTANT_KIND_ANY);
   CHECK(info.required == 1);
   CHECK(info.streamed == 0);
   CHECK(info.dtype == -1);
@@ -109,21 +109,21 @@ TEST_CASE("a model tells its constants", "[constants]") {
 
   CHECK(sl_layer_constant_count(nullptr) == 0);
   for (const int64_t index : {-1, 1}) {
-    const Failure failure = failure_of(
-        [&](sl_error* e) { return sl_layer_constant_info(layer.get(), index, &info, e); });
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    const Failure failure =
+        failure_of([&](sl_error* e) { return sl_layer_constant(layer.get(), index, &info, e); });
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK(failure.message == "constant " + std::to_string(index) + " of 1");
   }
   // Only what struct_size covers is written.
   sl_constant_info old;
   std::memset(&old, 0x5a, sizeof(old));
   old.struct_size = offsetof(sl_constant_info, required);
-  REQUIRE(sl_layer_constant_info(layer.get(), 0, &old, nullptr) == SL_OK);
+  REQUIRE(sl_layer_constant(layer.get(), 0, &old, nullptr) == SL_STATUS_OK);
   CHECK(std::string(old.name) == "c");
   CHECK(old.required == 0x5a5a5a5a);
   CHECK(old.struct_size == offsetof(sl_constant_info, required));
   old.struct_size = 1;
-  CHECK(sl_layer_constant_info(layer.get(), 0, &old, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(sl_layer_constant(layer.get(), 0, &old, nullptr) == SL_STATUS_INVALID_ARGUMENT);
 }
 
 TEST_CASE("the C++ wrapper tells constants too", "[constants]") {
@@ -151,21 +151,21 @@ TEST_CASE("wrong constants are refused by name and layer", "[constants]") {
       CHECK(failure.message == message);
     }
   };
-  refused({}, SL_ERROR_INVALID_ARGUMENT,
+  refused({}, SL_STATUS_INVALID_ARGUMENT,
           "constant \"c\" is missing: Conditioning \"inner.projected\" reads it");
-  refused({{"C", c}}, SL_ERROR_INVALID_ARGUMENT,
+  refused({{"C", c}}, SL_STATUS_INVALID_ARGUMENT,
           "constant \"c\" is missing: Conditioning \"inner.projected\" reads it; \"C\" was given");
-  refused({{"c", c}, {"c", c}}, SL_ERROR_INVALID_ARGUMENT, "constant \"c\" is given twice");
+  refused({{"c", c}, {"c", c}}, SL_STATUS_INVALID_ARGUMENT, "constant \"c\" is given twice");
   const std::string expects = "Conditioning \"inner.projected\" expects ";
-  refused({{"c", ramp({2, 4, 5}, 1)}}, SL_ERROR_SHAPE,
+  refused({{"c", ramp({2, 4, 5}, 1)}}, SL_STATUS_SHAPE,
           "constant \"c\" has channels of [5]: " + expects + "[2]");
-  refused({{"c", ramp({3, 4, 2}, 1)}}, SL_ERROR_SHAPE,
+  refused({{"c", ramp({3, 4, 2}, 1)}}, SL_STATUS_SHAPE,
           "constant \"c\" has a batch of 3: " + expects + "2 or 1");
-  refused({{"c", as_array(ramp({2, 5}, 1))}}, SL_ERROR_SHAPE,
+  refused({{"c", as_array(ramp({2, 5}, 1))}}, SL_STATUS_SHAPE,
           "constant \"c\" has items of [5]: " + expects + "[2]");
   Tensor scalar = as_array(ramp({1, 1}, 1));
   scalar.dims.clear();
-  refused({{"c", scalar}}, SL_ERROR_SHAPE,
+  refused({{"c", scalar}}, SL_STATUS_SHAPE,
           "constant \"c\" is an array of rank 0: " + expects + "the batch as its first axis");
 
   CHECK_THAT(apply_failure(layer.get(), x, {{"c", ramp({2, 3, 2}, 1)}}).message,
@@ -178,8 +178,8 @@ TEST_CASE("constants come as sequences and as arrays, whole and streamed", "[con
     const cli::Layer layer = make_model(config);
     for (const bool array : {false, true}) {
       cli::Input input;
-      input.x = cli::random_sequence(SL_FLOAT32, {2, 9, 3}, rng);
-      const Tensor c = cli::random_sequence(SL_FLOAT32, {2, 9, 3}, rng);
+      input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 9, 3}, rng);
+      const Tensor c = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 9, 3}, rng);
       input.constants = {{"c", array ? as_array(cli::slice_time(c, 0, 1)) : c}};
       if (array) input.constants[0].value.dims = {2, 3};
       const Tensor y = cli::apply(layer.get(), input);
@@ -224,7 +224,7 @@ TEST_CASE("steps beyond the end of a whole constant are invalid", "[constants]")
 TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
   const cli::Layer layer = make_model(kStreamed);
   const Tensor x = ramp({1, 4, 3}, 1);
-  CHECK(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 4, 3}, 1)}}).status == SL_OK);
+  CHECK(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 4, 3}, 1)}}).status == SL_STATUS_OK);
   CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 8, 3}, 1)}}).message,
              Contains("constant \"c\" has 8 steps: expected 4, as x has"));
   CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 3, 3}, 1)}}).message,
@@ -252,16 +252,16 @@ TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
   CHECK(failure_of(step).message ==
         "constant \"c\" is float32 [1, 4, 3]: the stream was made for float32 [1, 2, 3]");
   constant.value.dims[1] = 2;
-  CHECK(failure_of(step).status == SL_OK);
+  CHECK(failure_of(step).status == SL_STATUS_OK);
   CHECK(y.at(0) == 2.0);
 }
 
 TEST_CASE("a constant is streamed or whole, not both", "[constants]") {
   const cli::Layer layer = make_model(serial(kStreamed + "," + kWhole));
   const Tensor x = ramp({1, 2, 1}, 1);
-  CHECK(apply_failure(layer.get(), x, {{"c", x}}).status == SL_OK);
+  CHECK(apply_failure(layer.get(), x, {{"c", x}}).status == SL_STATUS_OK);
   const Failure failure = alloc_failure(layer.get(), x, 2, {{"c", x}});
-  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
   CHECK(failure.message ==
         "constant \"c\" cannot be both streamed, as Conditioning \"streamed\" reads it, and whole, "
         "as Conditioning \"whole\" does");
@@ -275,8 +275,8 @@ TEST_CASE("every combinator hands constants on", "[constants]") {
   const cli::Layer layer = make_model(serial(R"({"type":"Delay","length":1},)" + repeated));
   REQUIRE(sl_layer_constant_count(layer.get()) == 1);
   cli::Input input;
-  input.x = cli::random_sequence(SL_FLOAT32, {2, 6, 3}, rng);
-  input.constants = {{"c", cli::random_sequence(SL_FLOAT32, {2, 7, 3}, rng)}};
+  input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 6, 3}, rng);
+  input.constants = {{"c", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 7, 3}, rng)}};
   const Tensor y = cli::apply(layer.get(), input);
   CHECK(compare_sequences(cli::Stepper(layer.get(), input).run_all(), y, {}).reason == "");
 }

@@ -19,19 +19,19 @@ static sl_status integrator_create(void* user_data, const char* config,
   (void)config; /* the layer's JSON object, for layers with fields of their own */
   sl_sequence decay = SL_SEQUENCE_INIT;
   const sl_status status = sl_weight_source_find(weights, NULL, "decay", &decay, error);
-  if (status != SL_OK) return status;
+  if (status != SL_STATUS_OK) return status;
 
   Integrator* integrator = malloc(sizeof(*integrator));
-  if (integrator == NULL) return SL_ERROR_OUT_OF_MEMORY;
+  if (integrator == NULL) return SL_STATUS_OUT_OF_MEMORY;
   integrator->decay = *(const float*)decay.data;
   if (fabsf(integrator->decay) >= 1) {
     snprintf(error->message, sizeof(error->message), "a decay of %g does not decay",
              (double)integrator->decay);
     free(integrator);
-    return SL_ERROR_WEIGHTS;
+    return SL_STATUS_WEIGHTS;
   }
   *instance = integrator;
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 
 /* One stream's state is the last output of every channel. */
@@ -39,12 +39,12 @@ static sl_status integrator_state_size(const void* instance, int64_t batch,
                                        const sl_channel_spec* input, size_t* bytes,
                                        sl_error* error) {
   (void)instance;
-  if (input->dtype != SL_FLOAT32 || input->rank != 1) {
+  if (input->dtype != SL_DTYPE_FLOAT32 || input->rank != 1) {
     snprintf(error->message, sizeof(error->message), "expected one axis of float32 channels");
-    return SL_ERROR_SHAPE;
+    return SL_STATUS_SHAPE;
   }
   *bytes = (size_t)(batch * input->dims[0]) * sizeof(float);
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 
 /* `last` is [batch, channels]. What is invalid counts as zero, for it may hold anything. */
@@ -70,10 +70,10 @@ static sl_status integrator_layer(const void* instance, const sl_sequence* x, sl
                                   sl_error* error) {
   (void)error;
   float* last = calloc((size_t)(x->dims[0] * x->dims[2]) + 1, sizeof(float));
-  if (last == NULL) return SL_ERROR_OUT_OF_MEMORY;
+  if (last == NULL) return SL_STATUS_OUT_OF_MEMORY;
   integrate(instance, last, x, y);
   free(last);
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 
 /* Real-time: all it touches has been there before. State starts out zeroed. */
@@ -81,13 +81,13 @@ static sl_status integrator_step(const void* instance, void* state, const sl_seq
                                  sl_sequence* y, sl_error* error) {
   (void)error;
   integrate(instance, state, x, y);
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 
 static sl_status integrator_properties(const void* instance, sl_layer_properties* properties) {
   (void)instance;
   properties->receptive_field_start = -SL_INFINITE;
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 
 static sl_layer_callbacks integrator_callbacks(void) {
@@ -225,7 +225,7 @@ int main(void) {
   float grows = 1.5f;
   sl_layer* layer = NULL;
   CHECK(make("{\"type\": \"LeakyIntegrator\"}", "params.decay", &grows, 0, &layer) ==
-        SL_ERROR_CALLBACK);
+        SL_STATUS_CALLBACK);
   CHECK(strcmp(error.message,
                "$ (LeakyIntegrator): create failed: a decay of 1.5 does not decay") == 0);
   return report("custom_layer");

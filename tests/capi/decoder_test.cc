@@ -32,10 +32,10 @@ sequence_layers::Layer make_layer(const char* config = kTransformer) {
   std::mt19937 rng(1);
   const cli::Weights made = make_weights(config, {{"", {8, {}, {}}}}, rng);
   sequence_layers::Weights weights;
-  for (int64_t i = 0; i < sl_weights_count(made.get()); ++i) {
+  for (int64_t i = 0; i < sl_weights_tensor_count(made.get()); ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_get(made.get(), i, &name, &tensor, e); });
+    cli::check([&](sl_error* e) { return sl_weights_tensor(made.get(), i, &name, &tensor, e); });
     weights.add(name, tensor);
   }
   return {config, weights};
@@ -59,8 +59,8 @@ struct Decoded {
   size_t size() const { return static_cast<size_t>(kBatch * time); }
   size_t at(int64_t b, int64_t t) const { return static_cast<size_t>(b * time + t); }
   sl_sequence token_view() {
-    return sequence_layers::sequence(sequence_layers::channel_spec({}, SL_INT32), kBatch, time,
-                                     tokens.data(), mask.data());
+    return sequence_layers::sequence(sequence_layers::channel_spec({}, SL_DTYPE_INT32), kBatch,
+                                     time, tokens.data(), mask.data());
   }
   sl_sequence log_prob_view() {
     return sequence_layers::sequence(sequence_layers::channel_spec({}), kBatch, time,
@@ -98,7 +98,7 @@ Decoded sample(Decoder& decoder, int64_t time) {
   float log_probs[kBatch];
   uint8_t mask[kBatch];
   for (int64_t t = 0; t < time; ++t) {
-    REQUIRE(decoder.sample(tokens, log_probs, mask) == SL_OK);
+    REQUIRE(decoder.sample(tokens, log_probs, mask) == SL_STATUS_OK);
     for (int64_t b = 0; b < kBatch; ++b) {
       out.tokens[out.at(b, t)] = tokens[b];
       out.log_probs[out.at(b, t)] = log_probs[b];
@@ -125,8 +125,8 @@ TEST_CASE("greedy choices are those of the layer's own logits", "[decoder]") {
       std::vector<float> logits(fed.size() * kTokens);
       sl_sequence y = sequence_layers::sequence(sequence_layers::channel_spec({kTokens}), 1, t + 1,
                                                 logits.data());
-      layer.apply(sequence_layers::sequence(sequence_layers::channel_spec({}, SL_INT32), 1, t + 1,
-                                            fed.data()),
+      layer.apply(sequence_layers::sequence(sequence_layers::channel_spec({}, SL_DTYPE_INT32), 1,
+                                            t + 1, fed.data()),
                   &y);
       const auto row = logits.end() - kTokens;
       const auto best = static_cast<int32_t>(std::max_element(row, logits.end()) - row);
@@ -167,13 +167,13 @@ TEST_CASE("a decoder that sees all of the past decodes to its max_length", "[dec
   int32_t tokens[kBatch];
   {
     cli::AllocationTrap trap;
-    CHECK(prefilled.sample(tokens) == SL_OK);
+    CHECK(prefilled.sample(tokens) == SL_STATUS_OK);
     CHECK(trap.count() == 0);
   }
   check_same(sample(prefilled, 9), got.after(21));
   for (Decoder* full : {&decoder, &prefilled}) {
     sl_error error = SL_ERROR_INIT;
-    CHECK(full->sample(tokens, nullptr, nullptr, nullptr, &error) == SL_ERROR_LENGTH);
+    CHECK(full->sample(tokens, nullptr, nullptr, nullptr, &error) == SL_STATUS_LENGTH);
     CHECK(std::string(error.message) ==
           "the stream has had 30 steps: 1 more are too many for its max_length of 30");
   }
@@ -215,7 +215,7 @@ TEST_CASE("random choices depend on seed, stream and step alone", "[decoder]") {
   Decoder alone(layer, options);
   for (int64_t t = 0; t < 30; ++t) {
     int32_t token = 0;
-    REQUIRE(alone.sample(&token) == SL_OK);
+    REQUIRE(alone.sample(&token) == SL_STATUS_OK);
     CHECK(token == first.tokens[first.at(0, t)]);
   }
 }
@@ -370,7 +370,7 @@ TEST_CASE("a decoder takes a streamed constant share by share", "[decoder]") {
     share(t, 1);
     int32_t tokens[kBatch];
     float log_probs[kBatch];
-    REQUIRE(decoder.sample(tokens, log_probs, nullptr, &run) == SL_OK);
+    REQUIRE(decoder.sample(tokens, log_probs, nullptr, &run) == SL_STATUS_OK);
     for (int64_t b = 0; b < kBatch; ++b) {
       given.tokens[given.at(b, t)] = tokens[b];
       given.log_probs[given.at(b, t)] = log_probs[b];
@@ -381,7 +381,7 @@ TEST_CASE("a decoder takes a streamed constant share by share", "[decoder]") {
   decoder.log_prob(given.token_view(), &out, &run);
   got.tokens = given.tokens;
   check_same(got.after(kPrompt), given.after(kPrompt));
-  CHECK(decoder.sample(given.tokens.data()) == SL_ERROR_INVALID_ARGUMENT);  // without it
+  CHECK(decoder.sample(given.tokens.data()) == SL_STATUS_INVALID_ARGUMENT);  // without it
 }
 
 TEST_CASE("steps of a decoder neither allocate nor lock", "[decoder]") {
@@ -393,7 +393,7 @@ TEST_CASE("steps of a decoder neither allocate nor lock", "[decoder]") {
   int32_t tokens[kBatch];
   float log_probs[kBatch];
   uint8_t mask[kBatch];
-  sl_status failed = SL_OK;
+  sl_status failed = SL_STATUS_OK;
   sl_error error = SL_ERROR_INIT;
   cli::AllocationTrap trap;
   for (int i = 0; i < 100; ++i) {
@@ -402,7 +402,7 @@ TEST_CASE("steps of a decoder neither allocate nor lock", "[decoder]") {
   }
   failed |= sl_decoder_reset(decoder.get(), &error);
   const int64_t count = trap.count();
-  CHECK(failed == SL_OK);
+  CHECK(failed == SL_STATUS_OK);
   CHECK(count == 0);
 }
 
@@ -419,7 +419,7 @@ TEST_CASE("what a decoder refuses", "[decoder]") {
     CHECK(made == nullptr);
   };
   using Options = sl_decoder_options;
-  constexpr sl_status kBad = SL_ERROR_INVALID_ARGUMENT;
+  constexpr sl_status kBad = SL_STATUS_INVALID_ARGUMENT;
   refused([](Options& o) { o.struct_size = 1; }, kBad, "struct_size is 1");
   refused([](Options& o) { o.batch = -1; }, kBad, "batch is -1");
   refused([](Options& o) { o.start_token = -1; }, kBad, "start_token is -1");

@@ -23,7 +23,7 @@ std::string model(const std::string& path) {
 Tensor logits(const std::string& config, const std::vector<std::string>& tables) {
   const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
   const auto add = [&](const std::string& name, std::vector<int64_t> dims) {
-    Tensor tensor = cli::make_array(SL_FLOAT32, std::move(dims));
+    Tensor tensor = cli::make_array(SL_DTYPE_FLOAT32, std::move(dims));
     for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, static_cast<double>(i % 5) - 1.5);
     const sl_sequence view = tensor.view();
     cli::check([&](sl_error* e) { return sl_weights_add(weights.get(), name.c_str(), &view, e); });
@@ -33,7 +33,7 @@ Tensor logits(const std::string& config, const std::vector<std::string>& tables)
   const cli::Layer layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
     return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
   });
-  Tensor x = cli::make_sequence(SL_INT32, {1, 3});
+  Tensor x = cli::make_sequence(SL_DTYPE_INT32, {1, 3});
   for (int64_t i = 0; i < 3; ++i) x.set(i, static_cast<double>(i));
   return cli::apply(layer.get(), {x, {}});
 }

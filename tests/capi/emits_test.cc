@@ -20,7 +20,7 @@ constexpr const char* kConfig =
 struct Model {
   Model() : layer(make_model(kConfig, 3)) {
     std::mt19937 rng(2);
-    input.x = cli::random_sequence(SL_FLOAT32, {2, 8, 3}, rng);
+    input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 8, 3}, rng);
   }
   cli::Layer layer;
   cli::Input input;
@@ -28,7 +28,7 @@ struct Model {
 
 TEST_CASE("emits have paths and shapes", "[emits]") {
   const Model model;
-  const auto emits = cli::make_emits(model.layer.get(), SL_LAYER_WISE, model.input.x, {});
+  const auto emits = cli::make_emits(model.layer.get(), SL_MODE_LAYER, model.input.x, {});
   REQUIRE(emits.size() == 2);
   CHECK(emits[0].name == "loud");
   CHECK(emits[0].value.dims == std::vector<int64_t>{2, 8, 3});
@@ -39,15 +39,15 @@ TEST_CASE("emits have paths and shapes", "[emits]") {
   sl_sequence shape = SL_SEQUENCE_INIT;
   for (const int64_t index : {-1, 2}) {
     const Failure failure = failure_of([&](sl_error* e) {
-      return sl_layer_emit_shape(model.layer.get(), SL_LAYER_WISE, &x, nullptr, index, nullptr, 0,
+      return sl_layer_emit_shape(model.layer.get(), SL_MODE_LAYER, &x, nullptr, index, nullptr, 0,
                                  &shape, e);
     });
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK(failure.message == "emit " + std::to_string(index) + " of 2");
   }
   char path[4] = "zzz";  // a path is cut to its buffer
-  CHECK(sl_layer_emit_shape(model.layer.get(), SL_LAYER_WISE, &x, nullptr, 0, path, 3, &shape,
-                            nullptr) == SL_OK);
+  CHECK(sl_layer_emit_shape(model.layer.get(), SL_MODE_LAYER, &x, nullptr, 0, path, 3, &shape,
+                            nullptr) == SL_STATUS_OK);
   CHECK(std::string(path) == "lo");
 }
 
@@ -77,7 +77,7 @@ TEST_CASE("layer-wise and step-wise emits are the same", "[emits]") {
 TEST_CASE("a run that goes on in a stream emits what its steps would", "[emits]") {
   const Model model;
   std::mt19937 rng(3);
-  const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 2200, 3}, rng), {}};
+  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 2200, 3}, rng), {}};
   cli::Stepper::Options options;
   options.with_emits = true;
   cli::Stepper steps(model.layer.get(), input, options), whole(model.layer.get(), input);
@@ -103,14 +103,14 @@ TEST_CASE("emits that are not wanted are left alone", "[emits]") {
   sl_run_options options = SL_RUN_OPTIONS_INIT;
   options.emits = emits;
   options.num_emits = 2;
-  CHECK(sl_layer_apply(model.layer.get(), &in, &out, &options, nullptr) == SL_OK);
+  CHECK(sl_layer_apply(model.layer.get(), &in, &out, &options, nullptr) == SL_STATUS_OK);
   CHECK(tap.bytes == wanted[1].value.bytes);
 }
 
 TEST_CASE("emits that do not fit", "[emits]") {
   const Model model;
-  Tensor loud = cli::make_sequence(SL_FLOAT32, {2, 8, 3}),
-         tap = cli::make_sequence(SL_FLOAT32, {2, 4, 2});
+  Tensor loud = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 8, 3}),
+         tap = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 4, 2});
   Tensor y = tap;
   const sl_sequence in = model.input.x.view();
   const auto message = [&](const std::vector<sl_sequence>& given, sl_status expected) {
@@ -124,28 +124,28 @@ TEST_CASE("emits that do not fit", "[emits]") {
     CHECK(failure.status == expected);
     return failure.message;
   };
-  CHECK(message({loud.view(), tap.view()}, SL_OK) == "");
-  CHECK(message({loud.view()}, SL_ERROR_INVALID_ARGUMENT) == "num_emits is 1: the model has 2");
-  CHECK(message({tap.view(), loud.view()}, SL_ERROR_SHAPE) ==
+  CHECK(message({loud.view(), tap.view()}, SL_STATUS_OK) == "");
+  CHECK(message({loud.view()}, SL_STATUS_INVALID_ARGUMENT) == "num_emits is 1: the model has 2");
+  CHECK(message({tap.view(), loud.view()}, SL_STATUS_SHAPE) ==
         "loud is float32 [2, 4, 2]: expected float32 [2, 8, 3]");
   sl_sequence strided = loud.view();
   strided.strides[0] = 12;
   strided.strides[1] = 24;
   strided.strides[2] = 4;
-  CHECK(message({strided, tap.view()}, SL_ERROR_INVALID_ARGUMENT) ==
+  CHECK(message({strided, tap.view()}, SL_STATUS_INVALID_ARGUMENT) ==
         "emit \"loud\" is not contiguous");
   sl_run_options negative = SL_RUN_OPTIONS_INIT;
   negative.num_emits = -1;
   sl_sequence out = y.view();
   CHECK(sl_layer_apply(model.layer.get(), &in, &out, &negative, nullptr) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
 }
 
 TEST_CASE("constants that a model does not read are no error", "[constants]") {
   const Model model;
   cli::Input input = model.input;
   std::mt19937 rng(4);
-  input.constants.push_back({"source", cli::random_sequence(SL_FLOAT32, {2, 5, 2}, rng)});
+  input.constants.push_back({"source", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 5, 2}, rng)});
   const Tensor want = cli::apply(model.layer.get(), model.input);
   CHECK(cli::compare_bits(cli::apply(model.layer.get(), input), want).reason == "");
   cli::Stepper stepper(model.layer.get(), input);
@@ -155,8 +155,8 @@ TEST_CASE("constants that a model does not read are no error", "[constants]") {
 
 TEST_CASE("a step's constants are those of its stream", "[constants]") {
   const cli::Layer layer = make_model(R"({"type":"Relu"})");
-  Tensor source = cli::make_sequence(SL_FLOAT32, {1, 5, 2});
-  const Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+  Tensor source = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 5, 2});
+  const Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
   Tensor y = x;
   sl_constant constant = {"source", source.view()};
   sl_state_options options = SL_STATE_OPTIONS_INIT;
@@ -174,7 +174,7 @@ TEST_CASE("a step's constants are those of its stream", "[constants]") {
     return failure_of(
         [&](sl_error* e) { return sl_layer_step(layer.get(), state.get(), &in, &out, &run, e); });
   };
-  CHECK(step(&constant, 1).status == SL_OK);
+  CHECK(step(&constant, 1).status == SL_STATUS_OK);
   CHECK(step(nullptr, 0).message == "num_constants is 0: the stream was made for 1");
   CHECK_THAT(step(nullptr, 1).message, Contains("constants is null"));
   CHECK_THAT(step(&constant, -1).message, Contains("num_constants is -1"));
@@ -188,13 +188,13 @@ TEST_CASE("a step's constants are those of its stream", "[constants]") {
   CHECK(step(&other, 1).message ==
         "constant \"source\" is float32 [1, 6, 2]: the stream was made for float32 [1, 5, 2]");
   other.value.dims[1] = 3;
-  CHECK(step(&other, 1).status == SL_ERROR_SHAPE);
+  CHECK(step(&other, 1).status == SL_STATUS_SHAPE);
   other = constant;
-  other.value.dtype = SL_INT32;
-  CHECK(step(&other, 1).status == SL_ERROR_SHAPE);
+  other.value.dtype = SL_DTYPE_INT32;
+  CHECK(step(&other, 1).status == SL_STATUS_SHAPE);
   other = constant;
   other.value.data = nullptr;
-  CHECK(step(&other, 1).status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(step(&other, 1).status == SL_STATUS_INVALID_ARGUMENT);
 }
 
 }  // namespace

@@ -24,9 +24,12 @@ test compares the page with what the library says today.
 
 std::string status_text(sl_status status) {
   static const char* const names[] = {
-      "SL_OK",          "SL_ERROR_INVALID_ARGUMENT", "SL_ERROR_CONFIG",   "SL_ERROR_WEIGHTS",
-      "SL_ERROR_SHAPE", "SL_ERROR_UNSUPPORTED",      "SL_ERROR_IO",       "SL_ERROR_OUT_OF_MEMORY",
-      "SL_ERROR_STATE", "SL_ERROR_CALLBACK",         "SL_ERROR_INTERNAL", "SL_ERROR_LENGTH",
+      "SL_STATUS_OK",       "SL_STATUS_INVALID_ARGUMENT",
+      "SL_STATUS_CONFIG",   "SL_STATUS_WEIGHTS",
+      "SL_STATUS_SHAPE",    "SL_STATUS_UNSUPPORTED",
+      "SL_STATUS_IO",       "SL_STATUS_OUT_OF_MEMORY",
+      "SL_STATUS_STATE",    "SL_STATUS_CALLBACK",
+      "SL_STATUS_INTERNAL", "SL_STATUS_LENGTH",
   };
   return names[status];
 }
@@ -42,7 +45,7 @@ class Page {
   void row(const std::string& mistake, const Failure& failure) {
     text_ << "| " << mistake << " | `" << status_text(failure.status) << "` | "
           << code(failure.message) << " |\n";
-    accepted_ += failure.status == SL_OK;
+    accepted_ += failure.status == SL_STATUS_OK;
     ++rows_;
   }
 
@@ -260,22 +263,24 @@ std::string image(const std::string& header, size_t data) {
 
 void add_weights(Page& page) {
   page.section("Weights");
-  const Entry kernel = {"params.kernel", SL_FLOAT32, {3, 2}},
-              bias = {"params.bias", SL_FLOAT32, {2}};
+  const Entry kernel = {"params.kernel", SL_DTYPE_FLOAT32, {3, 2}},
+              bias = {"params.bias", SL_DTYPE_FLOAT32, {2}};
   const std::string model = "For `" + std::string(kDense) + "`: ";
   page.row(model + "no weights at all", create(kDense));
   page.row(model + "no `params.bias`", create_dense({kernel}));
   page.row(model + "also `params.kernle`",
-           create_dense({kernel, bias, {"params.kernle", SL_FLOAT32, {3, 2}}}));
+           create_dense({kernel, bias, {"params.kernle", SL_DTYPE_FLOAT32, {3, 2}}}));
   page.row(model + "also `batch_stats.mean`",
-           create_dense({kernel, bias, {"batch_stats.mean", SL_FLOAT32, {2}}}));
+           create_dense({kernel, bias, {"batch_stats.mean", SL_DTYPE_FLOAT32, {2}}}));
   page.row(model + "a kernel of [3, 4]",
-           create_dense({{"params.kernel", SL_FLOAT32, {3, 4}}, bias}));
-  page.row(model + "a kernel of [2]", create_dense({{"params.kernel", SL_FLOAT32, {2}}, bias}));
-  page.row(model + "an int32 kernel", create_dense({{"params.kernel", SL_INT32, {3, 2}}, bias}));
+           create_dense({{"params.kernel", SL_DTYPE_FLOAT32, {3, 4}}, bias}));
+  page.row(model + "a kernel of [2]",
+           create_dense({{"params.kernel", SL_DTYPE_FLOAT32, {2}}, bias}));
+  page.row(model + "an int32 kernel",
+           create_dense({{"params.kernel", SL_DTYPE_INT32, {3, 2}}, bias}));
   {
     const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
-    const Tensor tensor = cli::make_array(SL_FLOAT32, {3, 4, 2});
+    const Tensor tensor = cli::make_array(SL_DTYPE_FLOAT32, {3, 4, 2});
     const sl_sequence view = tensor.view();
     cli::check([&](sl_error* e) {
       return sl_weights_add(weights.get(), "params.child_layer.kernel", &view, e);
@@ -333,7 +338,7 @@ void add_calls(Page& page) {
   page.section("Calls");
   const cli::Layer layer = make_model(
       R"({"type":"Conv1D","filters":3,"kernel_size":3,"strides":2,"padding":"causal"})", 4);
-  const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_FLOAT32) {
+  const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_DTYPE_FLOAT32) {
     return cli::make_sequence(dtype, std::move(dims));
   };
   const auto apply = [&](const char* mistake, const Tensor& x, const Tensor& y) {
@@ -345,9 +350,10 @@ void add_calls(Page& page) {
   };
   apply("x of 5 channels, the layer takes 4", sequence({1, 4, 5}), sequence({1, 2, 3}));
   apply("x without a channel axis", sequence({1, 4}), sequence({1, 2, 3}));
-  apply("x of complex64, y of float32", sequence({1, 4, 4}, SL_COMPLEX64), sequence({1, 2, 3}));
+  apply("x of complex64, y of float32", sequence({1, 4, 4}, SL_DTYPE_COMPLEX64),
+        sequence({1, 2, 3}));
   apply("y of the input's length", sequence({1, 4, 4}), sequence({1, 4, 3}));
-  apply("y of int32", sequence({1, 4, 4}), sequence({1, 2, 3}, SL_INT32));
+  apply("y of int32", sequence({1, 4, 4}), sequence({1, 2, 3}, SL_DTYPE_INT32));
   const Tensor x = sequence({1, 2, 4}), y = sequence({1, 1, 3});
   sl_sequence in = x.view(), out = y.view();
   const auto apply_views = [&](const char* mistake) {
@@ -377,7 +383,7 @@ void add_calls(Page& page) {
                return sl_layer_step(layer.get(), state.get(), &x_view, &y_view, nullptr, e);
              }));
   };
-  step("x of another spec", sequence({1, 2, 4}, SL_INT32), y);
+  step("x of another spec", sequence({1, 2, 4}, SL_DTYPE_INT32), y);
   step("x of another batch", sequence({2, 2, 4}), sequence({2, 1, 3}));
   step("3 steps for a block of 2", sequence({1, 3, 4}), y);
   step("more than `max_steps`", sequence({1, 4, 4}), sequence({1, 2, 3}));
@@ -405,9 +411,9 @@ void add_constants(Page& page) {
                       fields + "}");
   };
   const cli::Layer layer = make(R"(,"streaming":true)");
-  const Tensor x = cli::make_sequence(SL_FLOAT32, {2, 4, 3});
+  const Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 4, 3});
   const auto refused = [&](const char* mistake, const char* name, std::vector<int64_t> dims) {
-    const Tensor c = cli::make_sequence(SL_FLOAT32, std::move(dims));
+    const Tensor c = cli::make_sequence(SL_DTYPE_FLOAT32, std::move(dims));
     const sl_constant constant = {name, c.view()};
     sl_run_options run = SL_RUN_OPTIONS_INIT;
     run.constants = &constant;
@@ -422,7 +428,7 @@ void add_constants(Page& page) {
   refused("a constant of another batch", "c", {3, 4, 3});
   refused("a constant of another length", "c", {2, 5, 3});
   refused("a constant whose channels do not fit", "c", {2, 4, 2});
-  const Tensor c = cli::make_sequence(SL_FLOAT32, {1, 3, 3});
+  const Tensor c = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 3, 3});
   const sl_constant constant = {"c", c.view()};
   sl_state_options options = options_for({3});
   options.max_steps = 2;
@@ -434,7 +440,7 @@ void add_constants(Page& page) {
       failure_of([&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &none, e); }));
   options.max_steps = 3;
   const cli::State state = alloc(layer.get(), options);
-  const Tensor two = cli::make_sequence(SL_FLOAT32, {1, 2, 3});
+  const Tensor two = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2, 3});
   sl_run_options run = SL_RUN_OPTIONS_INIT;
   run.constants = &constant;
   run.num_constants = 1;
@@ -464,9 +470,9 @@ void add_max_length(Page& page) {
   refused("a `max_length` of 2, and 3 steps per call");
   options.max_steps = 0;
   const cli::State state = alloc(layer.get(), options);
-  const Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4});
+  const Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4});
   const sl_sequence in = x.view();
-  Tensor y = cli::make_sequence(SL_FLOAT32, {1, 1, 1, 4});
+  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 1, 4});
   sl_sequence out = y.view();
   const auto step = [&](sl_error* e) {
     return sl_layer_step(layer.get(), state.get(), &in, &out, nullptr, e);
@@ -508,8 +514,8 @@ void add_states(Page& page) {
   cli::check([&](sl_error* e) { return sl_state_size(layer.get(), &options, &size, nullptr, e); });
   std::vector<uint8_t> memory(size + 128);
   uint8_t* aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
-  page.row("`sl_state_init`: memory at an odd address", failure_of([&](sl_error* e) {
-             return sl_state_init(layer.get(), &options, aligned + 1, size, &none, e);
+  page.row("`sl_state_alloc_in`: memory at an odd address", failure_of([&](sl_error* e) {
+             return sl_state_alloc_in(layer.get(), &options, aligned + 1, size, &none, e);
            }));
   const cli::State state = alloc(layer.get(), options), stranger = alloc(other.get(), options);
   std::vector<uint8_t> saved(sl_state_save_size(state.get()));

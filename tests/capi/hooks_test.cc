@@ -115,7 +115,7 @@ TEST_CASE("a state may have an allocator of its own", "[allocator]") {
     bad.allocate = of_state.hook()->allocate;
     options.allocator = &bad;
     sl_state* none = nullptr;
-    CHECK(sl_state_alloc(layer.get(), &options, &none, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(sl_state_alloc(layer.get(), &options, &none, nullptr) == SL_STATUS_INVALID_ARGUMENT);
   }
   CHECK(of_layer.open() == 0);
   CHECK(of_state.open() == 0);
@@ -148,10 +148,10 @@ TEST_CASE("memory that runs out anywhere is an error, and no leak", "[allocator]
           [&](sl_error* e) { return sl_state_alloc(layer.get(), &state_options, &state, e); });
       sl_state_free(state);
       CHECK(accounts.open() == 0);
-      if (apply.status == SL_OK && alloc.status == SL_OK) break;
+      if (apply.status == SL_STATUS_OK && alloc.status == SL_STATUS_OK) break;
       for (const Failure& failure : {apply, alloc}) {
-        if (failure.status == SL_OK) continue;
-        CHECK(failure.status == SL_ERROR_OUT_OF_MEMORY);
+        if (failure.status == SL_STATUS_OK) continue;
+        CHECK(failure.status == SL_STATUS_OUT_OF_MEMORY);
         CHECK(failure.message != "");
         ++failed;
       }
@@ -193,7 +193,7 @@ cli::Input large_input(const Large& large) {
   std::vector<int64_t> dims = {3, 300};
   dims.insert(dims.end(), large.channels.begin(), large.channels.end());
   std::mt19937 rng(8);
-  return {cli::random_sequence(SL_FLOAT32, dims, rng), {}};
+  return {cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng), {}};
 }
 
 Layer make_large(const Large& large, const sl_layer_options& options) {
@@ -284,7 +284,7 @@ TEST_CASE("log messages go to the hook, from the level on that it asks for", "[l
   // Streams do not log.
   const size_t before = messages.all.size();
   std::mt19937 rng(1);
-  cli::Stepper stepper(layer.get(), {cli::random_sequence(SL_FLOAT32, {1, 4, 3}, rng), {}});
+  cli::Stepper stepper(layer.get(), {cli::random_sequence(SL_DTYPE_FLOAT32, {1, 4, 3}, rng), {}});
   const size_t made = messages.all.size();
   stepper.run_all();
   CHECK(messages.all.size() == made);

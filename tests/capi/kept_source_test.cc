@@ -48,9 +48,9 @@ constexpr Kept kKept[] = {
 cli::Input input_for(uint32_t seed) {
   std::mt19937 rng(seed);
   cli::Input input;
-  input.x = cli::random_sequence(SL_FLOAT32, {2, kTime, kChannels}, rng);
-  input.constants = {{"s", cli::random_sequence(SL_FLOAT32, {2, 5, kChannels}, rng)},
-                     {"t", cli::random_sequence(SL_FLOAT32, {2, 3, kChannels}, rng)}};
+  input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, kTime, kChannels}, rng);
+  input.constants = {{"s", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 5, kChannels}, rng)},
+                     {"t", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 3, kChannels}, rng)}};
   return input;
 }
 
@@ -83,7 +83,7 @@ class Stream {
       const sl_sequence in = x.view();
       sl_sequence shape = SL_SEQUENCE_INIT;
       cli::check([&](sl_error* e) {
-        return sl_layer_output_shape(layer_, SL_STEP_WISE, &in, &options, &shape, e);
+        return sl_layer_output_shape(layer_, SL_MODE_STEP, &in, &options, &shape, e);
       });
       outputs.push_back(cli::make_like(shape));
       sl_sequence out = outputs.back().view();
@@ -191,14 +191,14 @@ TEST_CASE("sl_state_prepare refuses what a step would", "[kept_source]") {
   const auto given = cli::views(wrong);
   Failure failure =
       failure_of([&](sl_error* e) { return sl_state_prepare(stream.get(), given.data(), 2, e); });
-  CHECK(failure.status == SL_ERROR_SHAPE);
+  CHECK(failure.status == SL_STATUS_SHAPE);
   CHECK_THAT(failure.message, Contains("the stream was made for"));
   failure =
       failure_of([&](sl_error* e) { return sl_state_prepare(stream.get(), given.data(), 1, e); });
   CHECK(failure.message == "num_constants is 1: the stream was made for 2");
   CHECK(failure_of([&](sl_error* e) {
           return sl_state_prepare(nullptr, given.data(), 2, e);
-        }).status == SL_ERROR_INVALID_ARGUMENT);
+        }).status == SL_STATUS_INVALID_ARGUMENT);
   CHECK(stream.save() == before);
 }
 

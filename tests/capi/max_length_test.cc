@@ -29,7 +29,7 @@ const std::string kTransformer =
 
 cli::Input input_for(std::vector<int64_t> dims, uint32_t seed = 1) {
   std::mt19937 rng(seed);
-  return {cli::random_sequence(SL_FLOAT32, std::move(dims), rng), {}};
+  return {cli::random_sequence(SL_DTYPE_FLOAT32, std::move(dims), rng), {}};
 }
 
 sl_state_options options_for(const cli::Input& input, int64_t max_length) {
@@ -66,7 +66,7 @@ Failure run(const sl_layer* layer, sl_state* state, const Tensor& x, int64_t beg
   const sl_sequence in = part.view();
   sl_sequence shape = SL_SEQUENCE_INIT;
   cli::check([&](sl_error* e) {
-    return sl_layer_output_shape(layer, SL_STEP_WISE, &in, nullptr, &shape, e);
+    return sl_layer_output_shape(layer, SL_MODE_STEP, &in, nullptr, &shape, e);
   });
   *y = cli::make_like(shape);
   sl_sequence out = y->view();
@@ -122,7 +122,7 @@ TEST_CASE("segments of a constant go along to the end", "[max_length]") {
   c.input = input_for({2, 12, 8});
   c.tolerance = {1e-5, 1e-5};
   for (const char* name : {"place", "segment"}) {
-    Tensor numbers = cli::make_sequence(SL_INT32, {2, 12});
+    Tensor numbers = cli::make_sequence(SL_DTYPE_INT32, {2, 12});
     for (int64_t i = 0; i < numbers.size(); ++i)
       numbers.set(i, static_cast<double>(name[0] == 'p' ? i % 12 : i / 5));
     numbers.is_array = true;
@@ -140,7 +140,7 @@ TEST_CASE("without an end, and with a bad one, it is said what is missing", "[ma
   const cli::Input input = input_for({1, 8, 8});
   const cli::Layer alone = make_model(kSelfAttention, 8), layer = make_model(kTransformer, 8);
   Failure failure = alloc_failure(alone.get(), options_for(input, 0));
-  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
   CHECK(failure.message ==
         "DotProductSelfAttention cannot run step-wise without options.max_length, the most steps "
         "of the stream: it keeps all of them");
@@ -149,13 +149,13 @@ TEST_CASE("without an end, and with a bad one, it is said what is missing", "[ma
                  Contains("its DotProductSelfAttention \"layers_1.self\" keeps all of them"));
   for (const int64_t bad : {int64_t{-1}, (int64_t{1} << 24) + 1, INT64_MAX}) {
     failure = alloc_failure(alone.get(), options_for(input, bad));
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK_THAT(failure.message, Contains("expected 0 to 2^24"));
   }
   sl_state_options options = options_for(input, 3);
   options.max_steps = 4;
   failure = alloc_failure(alone.get(), options);
-  CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
   CHECK(failure.message == "options.max_length is 3: expected at least the 4 of max_steps");
   // What sees the future as well cannot step, whatever the end.
   const cli::Layer both =
@@ -164,7 +164,7 @@ TEST_CASE("without an end, and with a bad one, it is said what is missing", "[ma
                  8);
   for (const int64_t length : {0, 8}) {
     failure = alloc_failure(both.get(), options_for(input, length));
-    CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+    CHECK(failure.status == SL_STATUS_UNSUPPORTED);
     CHECK_THAT(failure.message, Contains("cannot run step-wise: it sees all of the future"));
   }
 }
@@ -179,24 +179,24 @@ TEST_CASE("a stream ends at its max_length, and is then as it was", "[max_length
   const auto go = [&](int64_t begin, int64_t end, bool in_one_call) {
     return run(layer.get(), state.get(), input.x, begin, end, in_one_call, &y);
   };
-  CHECK(go(0, 6, true).status == SL_OK);
-  CHECK(go(6, 10, false).status == SL_OK);
+  CHECK(go(0, 6, true).status == SL_STATUS_OK);
+  CHECK(go(6, 10, false).status == SL_STATUS_OK);
   const std::vector<uint8_t> before = save(state.get());
   for (const bool in_one_call : {false, true}) {
     const Failure failure = go(10, 14, in_one_call);
-    CHECK(failure.status == SL_ERROR_LENGTH);
+    CHECK(failure.status == SL_STATUS_LENGTH);
     CHECK(failure.message ==
           "the stream has had 10 steps: 4 more are too many for its max_length of 12");
     CHECK(save(state.get()) == before);
   }
   // There is room for what fits.
-  CHECK(go(10, 12, false).status == SL_OK);
+  CHECK(go(10, 12, false).status == SL_STATUS_OK);
   const Tensor whole = cli::apply(layer.get(), {cli::slice_time(input.x, 0, 12), {}});
   CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
-  CHECK(go(12, 14, false).status == SL_ERROR_LENGTH);
+  CHECK(go(12, 14, false).status == SL_STATUS_LENGTH);
   // And again from the start.
   cli::check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
-  CHECK(go(0, 12, true).status == SL_OK);
+  CHECK(go(0, 12, true).status == SL_STATUS_OK);
   CHECK(cli::compare_sequences(y, whole, {1e-5, 1e-5}).reason == "");
 }
 
@@ -210,19 +210,19 @@ TEST_CASE("a stream goes on past its end in a larger state", "[max_length]") {
     return failure_of([&](sl_error* e) { return sl_state_copy(to, from, e); });
   };
   Tensor y;
-  REQUIRE(run(layer.get(), small.get(), input.x, 0, 8, true, &y).status == SL_OK);
-  REQUIRE(copy(large.get(), small.get()).status == SL_OK);
-  REQUIRE(run(layer.get(), large.get(), input.x, 8, 10, false, &y).status == SL_OK);
+  REQUIRE(run(layer.get(), small.get(), input.x, 0, 8, true, &y).status == SL_STATUS_OK);
+  REQUIRE(copy(large.get(), small.get()).status == SL_STATUS_OK);
+  REQUIRE(run(layer.get(), large.get(), input.x, 8, 10, false, &y).status == SL_STATUS_OK);
   const Tensor whole = cli::apply(layer.get(), input);
   CHECK(cli::compare_sequences(y, cli::slice_time(whole, 4, 5), {1e-5, 1e-5}).reason == "");
   const std::vector<uint8_t> before = save(small.get());
   const Failure failure = copy(small.get(), large.get());
-  CHECK(failure.status == SL_ERROR_LENGTH);
+  CHECK(failure.status == SL_STATUS_LENGTH);
   CHECK(failure.message == "the stream has had 10 steps: too many for a max_length of 8");
   CHECK(save(small.get()) == before);
   // And back to one that is smaller, but large enough.
-  REQUIRE(copy(between.get(), large.get()).status == SL_OK);
-  REQUIRE(run(layer.get(), between.get(), input.x, 10, 12, false, &y).status == SL_OK);
+  REQUIRE(copy(between.get(), large.get()).status == SL_STATUS_OK);
+  REQUIRE(run(layer.get(), between.get(), input.x, 10, 12, false, &y).status == SL_STATUS_OK);
   CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
 }
 
@@ -243,9 +243,9 @@ TEST_CASE("a stream that needs no end can have one", "[max_length]") {
   const cli::Input input = input_for({1, 4, 2});
   const cli::State state = alloc(layer.get(), options_for(input, 2));
   Tensor y;
-  CHECK(run(layer.get(), state.get(), input.x, 0, 1, false, &y).status == SL_OK);
-  CHECK(run(layer.get(), state.get(), input.x, 1, 2, false, &y).status == SL_OK);
-  CHECK(run(layer.get(), state.get(), input.x, 2, 3, false, &y).status == SL_ERROR_LENGTH);
+  CHECK(run(layer.get(), state.get(), input.x, 0, 1, false, &y).status == SL_STATUS_OK);
+  CHECK(run(layer.get(), state.get(), input.x, 1, 2, false, &y).status == SL_STATUS_OK);
+  CHECK(run(layer.get(), state.get(), input.x, 2, 3, false, &y).status == SL_STATUS_LENGTH);
 }
 
 // Its keys have columns of their own, in the order of the stream.
@@ -257,12 +257,12 @@ TEST_CASE("emits of a stream have a column for each step to come", "[max_length]
   cli::apply(layer.get(), input, &whole);
   for (int64_t t = 0; t < 6; ++t) {
     const Tensor x = cli::slice_time(input.x, t, t + 1);
-    auto emits = cli::make_emits(layer.get(), SL_STEP_WISE, x, {}, state.get());
+    auto emits = cli::make_emits(layer.get(), SL_MODE_STEP, x, {}, state.get());
     REQUIRE(emits.size() == 1);
     Tensor& got = emits[0].value;
     REQUIRE(got.dims == std::vector<int64_t>{1, 1, 2, 6});
     sl_sequence emit = got.view(), in = x.view();
-    Tensor y = cli::make_sequence(SL_FLOAT32, {1, 1, 2, 4});
+    Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 2, 4});
     sl_sequence out = y.view();
     sl_run_options options = SL_RUN_OPTIONS_INIT;
     options.emits = &emit;
@@ -276,9 +276,9 @@ TEST_CASE("emits of a stream have a column for each step to come", "[max_length]
   const sl_sequence x = input.x.view();
   sl_sequence emit = SL_SEQUENCE_INIT;
   CHECK(failure_of([&](sl_error* e) {
-          return sl_layer_emit_shape(layer.get(), SL_STEP_WISE, &x, nullptr, 0, nullptr, 0, &emit,
+          return sl_layer_emit_shape(layer.get(), SL_MODE_STEP, &x, nullptr, 0, nullptr, 0, &emit,
                                      e);
-        }).status == SL_ERROR_UNSUPPORTED);
+        }).status == SL_STATUS_UNSUPPORTED);
 }
 
 }  // namespace

@@ -17,29 +17,35 @@ TEST_CASE("normalization says what does not fit", "[normalization]") {
     const char* message;
   } cases[] = {
       {R"({"type":"LayerNormalization","axis":-3})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {1, 2, 3, 3},
        "axis -3 is not a channel axis"},
-      {R"({"type":"L2Normalize"})", SL_FLOAT32, {1, 2}, "axis -1 is not a channel axis"},
-      {R"({"type":"LayerNormalization"})", SL_FLOAT32, {1, 2, 4}, "scale is [3]"},
-      {R"({"type":"LayerNormalization","use_scale":false})", SL_FLOAT32, {1, 2, 4}, "bias is [3]"},
+      {R"({"type":"L2Normalize"})", SL_DTYPE_FLOAT32, {1, 2}, "axis -1 is not a channel axis"},
+      {R"({"type":"LayerNormalization"})", SL_DTYPE_FLOAT32, {1, 2, 4}, "scale is [3]"},
+      {R"({"type":"LayerNormalization","use_scale":false})",
+       SL_DTYPE_FLOAT32,
+       {1, 2, 4},
+       "bias is [3]"},
       {R"({"type":"RMSNormalization","guard_against_excess_precision":true})",
-       SL_COMPLEX64,
+       SL_DTYPE_COMPLEX64,
        {1, 2, 3},
        "takes floats, got complex64"},
-      {R"({"type":"BatchNormalization"})", SL_INT32, {1, 2, 3}, "expected floats, got int32"},
-      {R"({"type":"BatchNormalization"})", SL_FLOAT32, {1, 2, 4}, "mean is [3]"},
+      {R"({"type":"BatchNormalization"})", SL_DTYPE_INT32, {1, 2, 3}, "expected floats, got int32"},
+      {R"({"type":"BatchNormalization"})", SL_DTYPE_FLOAT32, {1, 2, 4}, "mean is [3]"},
       {R"({"type":"GroupNormalization","num_groups":2})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {1, 2, 3},
        "3 channels cannot be divided into 2 equal groups"},
       {R"({"type":"GroupNormalization","num_groups":1})",
-       SL_COMPLEX64,
+       SL_DTYPE_COMPLEX64,
        {1, 2, 3},
        "expected floats, got complex64"},
-      {R"({"type":"InstanceNormalization"})", SL_INT32, {1, 2, 3}, "expected floats, got int32"},
+      {R"({"type":"InstanceNormalization"})",
+       SL_DTYPE_INT32,
+       {1, 2, 3},
+       "expected floats, got int32"},
       {R"({"type":"InstanceNormalization","axis":[-1,2],"scale":false,"center":false})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {1, 2, 3},
        "an axis is given twice"},
   };
@@ -59,7 +65,7 @@ TEST_CASE("normalization of nothing is nothing", "[normalization]") {
         R"({"type":"InstanceNormalization"})"}) {
     INFO(config);
     const cli::Layer layer = make_model(config, 0);
-    const Tensor y = cli::apply(layer.get(), {cli::make_sequence(SL_FLOAT32, {2, 3, 0}), {}});
+    const Tensor y = cli::apply(layer.get(), {cli::make_sequence(SL_DTYPE_FLOAT32, {2, 3, 0}), {}});
     CHECK(y.dims == std::vector<int64_t>{2, 3, 0});
   }
 }
@@ -72,7 +78,7 @@ TEST_CASE("threads share the work and change nothing", "[normalization]") {
         R"({"type":"InstanceNormalization","axis":2})"}) {
     INFO(config);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 500, 14, 20}, rng), {}};
+    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {3, 500, 14, 20}, rng), {}};
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = 4;
     const Tensor alone = cli::apply(make_model(config, 14).get(), input);
@@ -87,7 +93,7 @@ TEST_CASE("cumulative sums keep their digits over long streams", "[normalization
       R"("use_bias":false})",
       1);
   constexpr int64_t kSteps = 1 << 20;
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, kSteps, 1});
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, kSteps, 1});
   for (int64_t t = 0; t < kSteps; ++t) x.set(t, t % 2 == 0 ? 1000.1 : 1000.3);
   const Tensor y = cli::apply(layer.get(), {x, {}});
   CHECK(y.at(kSteps - 2).real() == Approx(-1.0).epsilon(2e-3));

@@ -102,10 +102,10 @@ static void check_short_error(void) {
   const uint32_t struct_size = 32;
   memcpy(bytes, &struct_size, sizeof(struct_size));
   sl_layer* layer = NULL;
-  CHECK(sl_layer_create("{}", 2, NULL, NULL, &layer, small) == SL_ERROR_CONFIG);
-  sl_status code = SL_OK;
+  CHECK(sl_layer_create("{}", 2, NULL, NULL, &layer, small) == SL_STATUS_CONFIG);
+  sl_status code = SL_STATUS_OK;
   memcpy(&code, bytes + offsetof(sl_error, code), sizeof(code));
-  CHECK(code == SL_ERROR_CONFIG);
+  CHECK(code == SL_STATUS_CONFIG);
   CHECK(memcmp(bytes + offsetof(sl_error, message), "$: the object has no \"t", 24) == 0);
   CHECK(bytes[31] == 0);
   for (size_t i = 32; i < sizeof(bytes); ++i) CHECK(bytes[i] == 0xa5);

@@ -32,10 +32,10 @@ struct Script {
 };
 
 sl_status told(const Script* script, const char* callback, sl_error* error) {
-  if (std::strcmp(script->fails, callback) != 0) return SL_OK;
+  if (std::strcmp(script->fails, callback) != 0) return SL_STATUS_OK;
   if (error != nullptr)
     std::snprintf(error->message, sizeof(error->message), "%s", script->message);
-  return SL_ERROR_INTERNAL;
+  return SL_STATUS_INTERNAL;
 }
 
 const Script* script_of(const void* instance) { return static_cast<const Script*>(instance); }
@@ -44,10 +44,10 @@ sl_status create(void* user_data, const char* config, const sl_weight_source*, v
                  sl_error* error) {
   auto* script = static_cast<Script*>(user_data);
   script->config = config;
-  if (const sl_status status = told(script, "create", error); status != SL_OK) return status;
+  if (const sl_status status = told(script, "create", error); status != SL_STATUS_OK) return status;
   ++script->alive;
   *instance = script;
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 
 void destroy(void* instance) { --static_cast<Script*>(instance)->alive; }
@@ -151,7 +151,7 @@ TEST_CASE("registrations that cannot be", "[registry]") {
   const auto message = [&](const char* type, const sl_layer_callbacks* callbacks) {
     const Failure failure = failure_of(
         [&](sl_error* e) { return sl_registry_add(registry.get(), type, callbacks, e); });
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     return failure.message;
   };
   CHECK(message(nullptr, &good) == "type is null");
@@ -170,15 +170,15 @@ TEST_CASE("registrations that cannot be", "[registry]") {
   bad = good;
   bad.step = nullptr;
   CHECK_THAT(message("Mine", &bad), Contains("callbacks.step is null"));
-  CHECK(sl_registry_create(nullptr, nullptr) == SL_ERROR_INVALID_ARGUMENT);
-  CHECK(sl_registry_add(nullptr, "Mine", &good, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(sl_registry_create(nullptr, nullptr) == SL_STATUS_INVALID_ARGUMENT);
+  CHECK(sl_registry_add(nullptr, "Mine", &good, nullptr) == SL_STATUS_INVALID_ARGUMENT);
 
-  const int64_t built_in = sl_registry_count(nullptr);
-  CHECK(sl_registry_count(registry.get()) == built_in);
-  CHECK(sl_registry_add(registry.get(), "Mine", &good, nullptr) == SL_OK);
-  CHECK(sl_registry_count(registry.get()) == built_in + 1);
+  const int64_t built_in = sl_registry_type_count(nullptr);
+  CHECK(sl_registry_type_count(registry.get()) == built_in);
+  CHECK(sl_registry_add(registry.get(), "Mine", &good, nullptr) == SL_STATUS_OK);
+  CHECK(sl_registry_type_count(registry.get()) == built_in + 1);
   CHECK(message("Mine", &good) == "the layer type \"Mine\" is registered already");
-  CHECK(sl_registry_count(nullptr) == built_in);
+  CHECK(sl_registry_type_count(nullptr) == built_in);
 }
 
 TEST_CASE("a custom type is unknown to other registries, and suggested by its own", "[registry]") {
@@ -189,13 +189,13 @@ TEST_CASE("a custom type is unknown to other registries, and suggested by its ow
   const char* config = R"({"type":"Mine"})";
   sl_layer* none = nullptr;
   CHECK(sl_layer_create(config, std::strlen(config), nullptr, nullptr, &none, nullptr) ==
-        SL_ERROR_CONFIG);
+        SL_STATUS_CONFIG);
 }
 
 TEST_CASE("create gets the layer's JSON, and destroy every instance", "[registry]") {
   Script script;
   cli::Layer layer;
-  CHECK(make(&script, all_callbacks(&script), &layer).status == SL_OK);
+  CHECK(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
   CHECK(script.config == R"({"type":"Mine","rate":[1,{"a":null}]})");
   CHECK(script.alive == 1);
   layer.reset();
@@ -203,7 +203,7 @@ TEST_CASE("create gets the layer's JSON, and destroy every instance", "[registry
   // Of two, where the second fails, the first is destroyed too.
   CHECK(make(&script, all_callbacks(&script), &layer,
              R"({"type":"Serial","layers":[{"type":"Mine"},{"type":"Nothing"}]})")
-            .status == SL_ERROR_CONFIG);
+            .status == SL_STATUS_CONFIG);
   CHECK(script.alive == 0);
 }
 
@@ -214,7 +214,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   float y = 0;
   script.fails = "create";
   Failure failure = make(&script, all_callbacks(&script), &layer);
-  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.status == SL_STATUS_CALLBACK);
   CHECK(failure.message == "$ (Mine): create failed: as told");
   script.message = "";  // without a message, the status is told
   CHECK(make(&script, all_callbacks(&script), &layer).message ==
@@ -222,16 +222,16 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   script.message = "as told";
   script.fails = "properties";
   failure = make(&script, all_callbacks(&script), &layer);
-  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.status == SL_STATUS_CALLBACK);
   CHECK(failure.message == "custom layer Mine: properties failed: internal");
 
   for (const char* callback : {"output_spec", "state_size", "state_init", "step"}) {
     INFO(callback);
     script.fails = "";
-    REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_OK);
+    REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
     script.fails = callback;
     failure = alloc(layer.get(), &state);
-    CHECK(failure.status == SL_ERROR_CALLBACK);
+    CHECK(failure.status == SL_STATUS_CALLBACK);
     CHECK_THAT(failure.message,
                Contains(std::string("custom layer Mine: ") + callback + " failed"));
     CHECK(state == nullptr);
@@ -239,20 +239,20 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   }
 
   script.fails = "";
-  REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_OK);
-  REQUIRE(alloc(layer.get(), &state).status == SL_OK);
+  REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
+  REQUIRE(alloc(layer.get(), &state).status == SL_STATUS_OK);
   script.fails = "step";
   failure = step_once(layer.get(), state.get(), &y);
-  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.status == SL_STATUS_CALLBACK);
   CHECK(failure.message == "custom layer Mine: step failed: as told");
 
   script.fails = "layer";
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 2});
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2});
   const sl_sequence in = x.view();
   sl_sequence out = x.view();
   failure =
       failure_of([&](sl_error* e) { return sl_layer_apply(layer.get(), &in, &out, nullptr, e); });
-  CHECK(failure.status == SL_ERROR_CALLBACK);
+  CHECK(failure.status == SL_STATUS_CALLBACK);
   CHECK(failure.message == "custom layer Mine: layer failed: as told");
 }
 
@@ -262,7 +262,7 @@ TEST_CASE("properties that cannot be", "[registry]") {
     change(script.properties);
     cli::Layer layer;
     const Failure failure = make(&script, all_callbacks(&script), &layer);
-    CHECK(failure.status == SL_ERROR_CALLBACK);
+    CHECK(failure.status == SL_STATUS_CALLBACK);
     CHECK_THAT(failure.message, Contains("properties are impossible"));
   };
   refused([](sl_layer_properties& p) { p.block_size = -1; });
@@ -276,15 +276,15 @@ TEST_CASE("state starts where state_init puts it, also after a reset", "[registr
   Script script;
   cli::Layer layer;
   cli::State state;
-  REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_OK);
-  REQUIRE(alloc(layer.get(), &state).status == SL_OK);
+  REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
+  REQUIRE(alloc(layer.get(), &state).status == SL_STATUS_OK);
   float y = 0;
   for (int run = 0; run < 2; ++run) {
     for (int i = 0; i < 3; ++i) {
-      CHECK(step_once(layer.get(), state.get(), &y).status == SL_OK);
+      CHECK(step_once(layer.get(), state.get(), &y).status == SL_STATUS_OK);
       CHECK(y == 100 + static_cast<float>(i));
     }
-    CHECK(sl_state_reset(state.get(), nullptr) == SL_OK);
+    CHECK(sl_state_reset(state.get(), nullptr) == SL_STATUS_OK);
   }
 }
 
@@ -297,9 +297,9 @@ TEST_CASE("a custom layer may change the rate", "[registry]") {
   callbacks.state_init = nullptr;
   callbacks.step = nullptr;
   cli::Layer layer;
-  REQUIRE(make(&script, callbacks, &layer).status == SL_OK);
+  REQUIRE(make(&script, callbacks, &layer).status == SL_STATUS_OK);
   std::mt19937 rng(1);
-  const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, 8}, rng), {}};
+  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {1, 8}, rng), {}};
   const Tensor y = cli::apply(layer.get(), input);
   REQUIRE(y.dims == std::vector<int64_t>{1, 4});
   CHECK(y.at(1) == input.x.at(2));

@@ -67,14 +67,14 @@ TEST_CASE("a cell runs at every place of the axes before the last", "[rnn]") {
     const cli::Layer layer = make_model(
         std::string(R"({"type":"RNN","cell":{"features":2,"type":")") + cell + "\"}}", kChannels);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, kTime, kPlaces, kChannels}, rng),
-                           {}};
+    const cli::Input input{
+        cli::random_sequence(SL_DTYPE_FLOAT32, {1, kTime, kPlaces, kChannels}, rng), {}};
     const Tensor got = cli::apply(layer.get(), input);
     CHECK(got.dims == std::vector<int64_t>{1, kTime, kPlaces, 2});
     const Tensor stepped = cli::Stepper(layer.get(), input).run_all();
     CHECK(cli::compare_sequences(stepped, got, {}).reason == "");
     for (int64_t place = 0; place < kPlaces; ++place) {
-      cli::Input one{cli::random_sequence(SL_FLOAT32, {1, kTime, kChannels}, rng), {}};
+      cli::Input one{cli::random_sequence(SL_DTYPE_FLOAT32, {1, kTime, kChannels}, rng), {}};
       one.x.mask = input.x.mask;
       for (int64_t i = 0; i < kTime * kChannels; ++i) {
         const int64_t step = i / kChannels;
@@ -194,8 +194,8 @@ cli::Layer model_of(const std::string& config, const std::vector<Weight>& list) 
   const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
   for (const Weight& weight : list) {
     cli::Tensor tensor = cli::make_array(
-        SL_FLOAT32, weight.rows > 0 ? std::vector<int64_t>{weight.rows, weight.columns}
-                                    : std::vector<int64_t>{weight.columns});
+        SL_DTYPE_FLOAT32, weight.rows > 0 ? std::vector<int64_t>{weight.rows, weight.columns}
+                                          : std::vector<int64_t>{weight.columns});
     for (size_t i = 0; i < weight.values.size(); ++i)
       tensor.set(static_cast<int64_t>(i), weight.values[i]);
     const sl_sequence in = tensor.view();
@@ -490,13 +490,13 @@ TEST_CASE("a Bidirectional of RNNs merges two runs", "[rnn]") {
 sl_status sum_create(void*, const char*, const sl_weight_source*, void** instance, sl_error*) {
   static int one;
   *instance = &one;
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 void sum_destroy(void*) {}
 sl_status sum_state_size(const void*, int64_t batch, const sl_channel_spec*, size_t* bytes,
                          sl_error*) {
   *bytes = static_cast<size_t>(batch) * sizeof(float);
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 // The running sum of the valid steps: one channel.
 sl_status sum_step(const void*, void* state, const sl_sequence* x, sl_sequence* y, sl_error*) {
@@ -507,7 +507,7 @@ sl_status sum_step(const void*, void* state, const sl_sequence* x, sl_sequence* 
       static_cast<float*>(y->data)[t] = sum;
     }
   }
-  return SL_OK;
+  return SL_STATUS_OK;
 }
 sl_status sum_layer(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error) {
   std::vector<float> state(static_cast<size_t>(x->dims[0]));

@@ -100,7 +100,7 @@ const std::vector<Layout>& layouts() {
 
 Tensor random_x() {
   std::mt19937 rng(3);
-  return cli::random_sequence(SL_FLOAT32, {kBatch, kTime, kIn}, rng);
+  return cli::random_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kIn}, rng);
 }
 
 TEST_CASE("inputs and outputs of any strides, layer-wise", "[sequence]") {
@@ -115,7 +115,7 @@ TEST_CASE("inputs and outputs of any strides, layer-wise", "[sequence]") {
       x_buffer.view().mask = const_cast<uint8_t*>(x.mask.data());
       sl_error error = SL_ERROR_INIT;
       CHECK(sl_layer_apply(layer.get(), &x_buffer.view(), &y_buffer.view(), nullptr, &error) ==
-            SL_OK);
+            SL_STATUS_OK);
       CHECK(y_buffer.equals(want));
       CHECK(y_buffer.gaps_intact(want));
     }
@@ -147,7 +147,7 @@ TEST_CASE("inputs and outputs of any strides, step-wise", "[sequence]") {
         x_block.mask_strides[0] = kTime;
         x_block.mask_strides[1] = 1;
         CHECK(sl_layer_step(layer.get(), state.get(), &x_block, &y_block, nullptr, nullptr) ==
-              SL_OK);
+              SL_STATUS_OK);
       }
       CHECK(y_buffer.equals(want));
       CHECK(y_buffer.gaps_intact(want));
@@ -160,14 +160,14 @@ TEST_CASE("a null mask is all valid", "[sequence]") {
   Tensor x = random_x();
   x.mask.assign(x.mask.size(), 1);
   const Tensor want = cli::apply(layer.get(), {x, {}});
-  Tensor y = cli::make_sequence(SL_FLOAT32, {kBatch, kTime, kOut});
+  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.mask = nullptr;
-  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_OK);
+  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
   CHECK(cli::compare_bits(y, want).reason == "");
   // A caller who does not want the mask does not get it.
   out.mask = nullptr;
-  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_OK);
+  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
 }
 
 TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") {
@@ -181,13 +181,13 @@ TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") 
       in_mask[static_cast<size_t>(t * kBatch + b)] = x.valid(b, t) ? 200 : 0;
     }
   }
-  Tensor y = cli::make_sequence(SL_FLOAT32, {kBatch, kTime, kOut});
+  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.mask = in_mask.data();
   out.mask = out_mask.data();
   in.mask_strides[0] = out.mask_strides[0] = 1;
   in.mask_strides[1] = out.mask_strides[1] = kBatch;
-  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_OK);
+  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
   CHECK(y.bytes == want.bytes);
   for (int64_t b = 0; b < kBatch; ++b) {
     for (int64_t t = 0; t < kTime; ++t) {
@@ -198,16 +198,16 @@ TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") 
 
 TEST_CASE("one value may stand for a whole axis of the input", "[sequence]") {
   const cli::Layer layer = make_model(kConfig, kIn);
-  Tensor x = cli::make_sequence(SL_FLOAT32, {kBatch, kTime, kIn});
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kIn});
   float row[kIn] = {1, -2, 3, -4};
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, row[i % kIn]);
   const Tensor want = cli::apply(layer.get(), {x, {}});
-  Tensor y = cli::make_sequence(SL_FLOAT32, {kBatch, kTime, kOut});
+  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.data = row;
   in.mask = nullptr;
   in.strides[2] = sizeof(float);  // batch and time do not move
-  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_OK);
+  CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
   CHECK(y.bytes == want.bytes);
 }
 
@@ -222,11 +222,11 @@ TEST_CASE("inputs are only read", "[sequence]") {
     Tensor given = x;
     const sl_sequence in = given.view();
     sl_sequence out = SL_SEQUENCE_INIT;
-    REQUIRE(sl_layer_output_shape(layer.get(), SL_LAYER_WISE, &in, nullptr, &out, nullptr) ==
-            SL_OK);
+    REQUIRE(sl_layer_output_shape(layer.get(), SL_MODE_LAYER, &in, nullptr, &out, nullptr) ==
+            SL_STATUS_OK);
     Tensor y = cli::make_like(out);
     out = y.view();
-    CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_OK);
+    CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
     CHECK(given.bytes == x.bytes);
     CHECK(given.mask == x.mask);
   }

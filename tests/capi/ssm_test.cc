@@ -78,7 +78,7 @@ class Weights {
  public:
   Tensor add(const char* name, std::vector<int64_t> dims,
              const std::function<double(size_t)>& make) {
-    Tensor tensor = cli::make_array(SL_FLOAT32, std::move(dims));
+    Tensor tensor = cli::make_array(SL_DTYPE_FLOAT32, std::move(dims));
     for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, make(static_cast<size_t>(i)));
     const sl_sequence view = tensor.view();
     cli::check([&](sl_error* e) {
@@ -209,7 +209,7 @@ Tensor expected(const std::vector<System>& systems, const Tensor& x) {
 // Random, with steps that are not there and hold NaN.
 cli::Input input_of(int64_t batch, int64_t time) {
   std::mt19937 rng(3);
-  cli::Input input{cli::make_sequence(SL_FLOAT32, {batch, time, kChannels}), {}};
+  cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {batch, time, kChannels}), {}};
   std::normal_distribution<double> normal;
   for (int64_t i = 0; i < batch * time; ++i) {
     const bool valid = i % 97 != 60;
@@ -276,7 +276,7 @@ TEST_CASE("scans give the same on any number of threads", "[ssm]") {
         Case{R"({"type":"RGLRU","units":128,"num_heads":1,"only_real":false})", 128}}) {
     INFO(c.config);
     std::mt19937 rng(11);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 700, c.channels}, rng), {}};
+    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 700, c.channels}, rng), {}};
     const cli::Weights weights = make_weights(
         c.config, {{"", {c.channels, {}, {}}}, {"out_proj", {1, {}, {c.channels, 2 * c.channels}}}},
         rng);
@@ -363,7 +363,8 @@ TEST_CASE("scans that are cut in time agree with steps", "[ssm]") {
       });
     }
     std::mt19937 rng(12);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {1, c.time, c.channels}, rng), {}};
+    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {1, c.time, c.channels}, rng),
+                           {}};
     const cli::Layer layer = weights.layer(c.config, 7);
     cli::Stepper::Options blocks;
     blocks.blocks_per_step = 500;

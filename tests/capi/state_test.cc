@@ -34,7 +34,7 @@ State alloc(const sl_layer* layer, const sl_state_options& options) {
 
 cli::Input random_input(int64_t batch, int64_t time, int64_t channels, uint32_t seed = 1) {
   std::mt19937 rng(seed);
-  return {cli::random_sequence(SL_FLOAT32, {batch, time, channels}, rng), {}};
+  return {cli::random_sequence(SL_DTYPE_FLOAT32, {batch, time, channels}, rng), {}};
 }
 
 std::vector<uint8_t> save(const sl_state* state) {
@@ -68,7 +68,7 @@ TEST_CASE("steps of every sample equal the layer", "[state]") {
     std::mt19937 rng(5);
     const cli::Input input{cli::random_sequence(sample.dtype, dims, rng), {}};
     const Tensor want = cli::apply(layer.get(), input);
-    const double tolerance = sample.dtype == SL_BFLOAT16 ? 1e-2 : 1e-5;
+    const double tolerance = sample.dtype == SL_DTYPE_BFLOAT16 ? 1e-2 : 1e-5;
     const auto same = cli::compare_sequences(cli::Stepper(layer.get(), input).run_all(), want,
                                              {tolerance, tolerance});
     CHECK(same.reason == "");
@@ -84,14 +84,14 @@ TEST_CASE("null pointers are refused by every call on states", "[state]") {
   sl_state* made = nullptr;
   size_t size = 0, alignment = 0;
   alignas(64) uint8_t memory[64];
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}),
-         y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}),
+         y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
   const sl_sequence in = x.view();
   sl_sequence out = y.view(), tensor = SL_SEQUENCE_INIT;
   const auto refused = [](const char* name, auto&& call) {
     const Failure failure = failure_of(call);
     INFO(name << ": " << failure.message);
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK_THAT(failure.message, Contains("is null"));
   };
 #define REFUSED(...) refused(#__VA_ARGS__, [&](sl_error* e) { return __VA_ARGS__; })
@@ -101,10 +101,10 @@ TEST_CASE("null pointers are refused by every call on states", "[state]") {
   REFUSED(sl_state_size(nullptr, &options, &size, &alignment, e));
   REFUSED(sl_state_size(layer, nullptr, &size, &alignment, e));
   REFUSED(sl_state_size(layer, &options, nullptr, &alignment, e));
-  REFUSED(sl_state_init(nullptr, &options, memory, sizeof(memory), &made, e));
-  REFUSED(sl_state_init(layer, nullptr, memory, sizeof(memory), &made, e));
-  REFUSED(sl_state_init(layer, &options, nullptr, sizeof(memory), &made, e));
-  REFUSED(sl_state_init(layer, &options, memory, sizeof(memory), nullptr, e));
+  REFUSED(sl_state_alloc_in(nullptr, &options, memory, sizeof(memory), &made, e));
+  REFUSED(sl_state_alloc_in(layer, nullptr, memory, sizeof(memory), &made, e));
+  REFUSED(sl_state_alloc_in(layer, &options, nullptr, sizeof(memory), &made, e));
+  REFUSED(sl_state_alloc_in(layer, &options, memory, sizeof(memory), nullptr, e));
   REFUSED(sl_state_reset(nullptr, e));
   REFUSED(sl_state_copy(nullptr, state, e));
   REFUSED(sl_state_copy(state, nullptr, e));
@@ -137,31 +137,31 @@ TEST_CASE("bad options of a state", "[state]") {
   };
   sl_state_options options = options_for({4});
   options.struct_size = 1;
-  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.struct_size is 1"));
+  CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("options.struct_size is 1"));
   for (const int64_t batch : {int64_t{-1}, INT64_MAX}) {
     options = options_for({4}, batch);
-    CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.batch is"));
+    CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("options.batch is"));
   }
   for (const int64_t steps : {int64_t{-1}, INT64_MAX}) {
     options = options_for({4}, 1, steps);
-    CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.max_steps is"));
+    CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("options.max_steps is"));
   }
-  CHECK_THAT(message(options_for({5}), SL_ERROR_SHAPE), Contains("its kernel expects"));
-  CHECK_THAT(message(options_for({4, 1}), SL_ERROR_SHAPE), Contains("its kernel expects"));
-  CHECK_THAT(message(options_for({}), SL_ERROR_SHAPE), Contains("its kernel expects"));
+  CHECK_THAT(message(options_for({5}), SL_STATUS_SHAPE), Contains("its kernel expects"));
+  CHECK_THAT(message(options_for({4, 1}), SL_STATUS_SHAPE), Contains("its kernel expects"));
+  CHECK_THAT(message(options_for({}), SL_STATUS_SHAPE), Contains("its kernel expects"));
   options = options_for({4});
   options.input.rank = 9;
-  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("options.input.rank is 9"));
+  CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("options.input.rank is 9"));
   options = options_for({4});
   options.input.dtype = 42;
-  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("unknown dtype 42"));
+  CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("unknown dtype 42"));
   options = options_for({4});
   options.num_constants = -1;
-  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("num_constants is -1"));
+  CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("num_constants is -1"));
   options.num_constants = 1;
-  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("constants is null"));
+  CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("constants is null"));
   options.num_constants = 1000;
-  CHECK_THAT(message(options, SL_ERROR_INVALID_ARGUMENT), Contains("num_constants is 1000"));
+  CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("num_constants is 1000"));
 }
 
 TEST_CASE("what cannot step has no state", "[state]") {
@@ -172,7 +172,7 @@ TEST_CASE("what cannot step has no state", "[state]") {
   sl_state* state = nullptr;
   const Failure failure =
       failure_of([&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &state, e); });
-  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
   CHECK_THAT(failure.message, Contains("Conv1D cannot run step-wise: padding \"same\""));
 }
 
@@ -194,39 +194,39 @@ TEST_CASE("bad steps leave the stream as it was", "[state]") {
     CHECK(failure.status == expected);
     return failure.message;
   };
-  const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_FLOAT32) {
+  const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_DTYPE_FLOAT32) {
     return cli::make_sequence(dtype, std::move(dims));
   };
   const Tensor x = sequence({1, 2, 4}), y = sequence({1, 1, 3});
-  CHECK(message(sequence({1, 2, 5}), y, SL_ERROR_SHAPE) ==
+  CHECK(message(sequence({1, 2, 5}), y, SL_STATUS_SHAPE) ==
         "x is of float32[5]: the stream was made for float32[4]");
-  CHECK(message(sequence({1, 2, 4, 1}), y, SL_ERROR_SHAPE) ==
+  CHECK(message(sequence({1, 2, 4, 1}), y, SL_STATUS_SHAPE) ==
         "x is of float32[4, 1]: the stream was made for float32[4]");
-  CHECK(message(sequence({1, 2, 4}, SL_INT32), y, SL_ERROR_SHAPE) ==
+  CHECK(message(sequence({1, 2, 4}, SL_DTYPE_INT32), y, SL_STATUS_SHAPE) ==
         "x is of int32[4]: the stream was made for float32[4]");
-  CHECK(message(sequence({2, 2, 4}), y, SL_ERROR_SHAPE) ==
+  CHECK(message(sequence({2, 2, 4}), y, SL_STATUS_SHAPE) ==
         "x is of batch 2: the stream was made for 1");
-  CHECK(message(sequence({1, 1, 4}), y, SL_ERROR_SHAPE) ==
+  CHECK(message(sequence({1, 1, 4}), y, SL_STATUS_SHAPE) ==
         "x has 1 steps: expected a multiple of the block size 2, at most 2");
-  CHECK(message(sequence({1, 4, 4}), y, SL_ERROR_SHAPE) ==
+  CHECK(message(sequence({1, 4, 4}), y, SL_STATUS_SHAPE) ==
         "x has 4 steps: expected a multiple of the block size 2, at most 2");
-  CHECK(message(x, sequence({1, 2, 3}), SL_ERROR_SHAPE) ==
+  CHECK(message(x, sequence({1, 2, 3}), SL_STATUS_SHAPE) ==
         "y is float32 [1, 2, 3]: expected float32 [1, 1, 3]");
-  CHECK(message(x, sequence({1, 1, 4}), SL_ERROR_SHAPE) ==
+  CHECK(message(x, sequence({1, 1, 4}), SL_STATUS_SHAPE) ==
         "y is float32 [1, 1, 4]: expected float32 [1, 1, 3]");
-  CHECK(message(x, sequence({1, 1, 3}, SL_BFLOAT16), SL_ERROR_SHAPE) ==
+  CHECK(message(x, sequence({1, 1, 3}, SL_DTYPE_BFLOAT16), SL_STATUS_SHAPE) ==
         "y is bfloat16 [1, 1, 3]: expected float32 [1, 1, 3]");
   sl_run_options options = SL_RUN_OPTIONS_INIT;
   options.num_constants = 1;
-  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("num_constants is 1"));
+  CHECK_THAT(message(x, y, SL_STATUS_INVALID_ARGUMENT, &options), Contains("num_constants is 1"));
   options = SL_RUN_OPTIONS_INIT;
   options.num_emits = 1;
-  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("num_emits is 1"));
+  CHECK_THAT(message(x, y, SL_STATUS_INVALID_ARGUMENT, &options), Contains("num_emits is 1"));
   options = SL_RUN_OPTIONS_INIT;
   options.struct_size = 2;
-  CHECK_THAT(message(x, y, SL_ERROR_INVALID_ARGUMENT, &options), Contains("struct_size is 2"));
+  CHECK_THAT(message(x, y, SL_STATUS_INVALID_ARGUMENT, &options), Contains("struct_size is 2"));
   // No steps at all are none.
-  CHECK(message(sequence({1, 0, 4}), sequence({1, 0, 3}), SL_OK).empty());
+  CHECK(message(sequence({1, 0, 4}), sequence({1, 0, 3}), SL_STATUS_OK).empty());
 
   got.push_back(stepper.run(2, 4));
   CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
@@ -236,13 +236,13 @@ TEST_CASE("a state steps its own layer only", "[state]") {
   const Running running;
   const Layer other = make_model(kConfig, 4);
   const State state = alloc(running.layer.get(), options_for({4}));
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 4}),
-         y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}),
+         y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
   const sl_sequence in = x.view();
   sl_sequence out = y.view();
   const Failure failure = failure_of(
       [&](sl_error* e) { return sl_layer_step(other.get(), state.get(), &in, &out, nullptr, e); });
-  CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
   CHECK(failure.message == "the state is of another layer");
 }
 
@@ -264,7 +264,7 @@ TEST_CASE("calls of any number of blocks up to the most", "[state]") {
       const sl_sequence in = part.view();
       sl_sequence out = SL_SEQUENCE_INIT;
       cli::check([&](sl_error* e) {
-        return sl_layer_output_shape(layer.get(), SL_STEP_WISE, &in, nullptr, &out, e);
+        return sl_layer_output_shape(layer.get(), SL_MODE_STEP, &in, nullptr, &out, e);
       });
       Tensor y = cli::make_like(out);
       out = y.view();
@@ -278,7 +278,7 @@ TEST_CASE("calls of any number of blocks up to the most", "[state]") {
       uneven.push_back(run(state.get(), begin, end));
     }
     for (int64_t i = 0; i < 15; ++i) even.push_back(run(blockwise.get(), i, i + 1));
-    const double tolerance = sample.dtype == SL_BFLOAT16 ? 1e-2 : 1e-5;
+    const double tolerance = sample.dtype == SL_DTYPE_BFLOAT16 ? 1e-2 : 1e-5;
     CHECK(cli::compare_sequences(cli::concat_time(uneven), cli::concat_time(even),
                                  {tolerance, tolerance})
               .reason == "");
@@ -289,10 +289,10 @@ TEST_CASE("states in the caller's memory", "[state]") {
   const Layer layer = make_model(kConfig, 4);
   const sl_state_options options = options_for({4});
   size_t size = 0, alignment = 0;
-  REQUIRE(sl_state_size(layer.get(), &options, &size, &alignment, nullptr) == SL_OK);
+  REQUIRE(sl_state_size(layer.get(), &options, &size, &alignment, nullptr) == SL_STATUS_OK);
   CHECK(size > 0);
   REQUIRE((alignment > 0 && (alignment & (alignment - 1)) == 0));
-  CHECK(sl_state_size(layer.get(), &options, &size, nullptr, nullptr) == SL_OK);
+  CHECK(sl_state_size(layer.get(), &options, &size, nullptr, nullptr) == SL_STATUS_OK);
 
   constexpr size_t kGuard = 64;
   std::vector<uint8_t> storage(size + alignment + kGuard, 0x5a);
@@ -300,27 +300,28 @@ TEST_CASE("states in the caller's memory", "[state]") {
   uint8_t* memory = storage.data() + (alignment - address % alignment) % alignment;
   sl_state* state = nullptr;
   const auto init = [&](void* at, size_t bytes) {
-    return failure_of(
-        [&](sl_error* e) { return sl_state_init(layer.get(), &options, at, bytes, &state, e); });
+    return failure_of([&](sl_error* e) {
+      return sl_state_alloc_in(layer.get(), &options, at, bytes, &state, e);
+    });
   };
-  CHECK(init(memory, size - 1).status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(init(memory, size - 1).status == SL_STATUS_INVALID_ARGUMENT);
   CHECK_THAT(init(memory, size - 1).message, Contains("expected " + std::to_string(size)));
-  CHECK(init(memory, 0).status == SL_ERROR_INVALID_ARGUMENT);
-  CHECK(init(memory + 1, size + 63).status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(init(memory, 0).status == SL_STATUS_INVALID_ARGUMENT);
+  CHECK(init(memory + 1, size + 63).status == SL_STATUS_INVALID_ARGUMENT);
   CHECK_THAT(init(memory + 1, size + 63).message, Contains("aligned to"));
   CHECK(state == nullptr);
 
-  REQUIRE(init(memory, size).status == SL_OK);
+  REQUIRE(init(memory, size).status == SL_STATUS_OK);
   const State owner(state);
   const cli::Input input = random_input(1, 6, 4);
   const Tensor want = cli::Stepper(layer.get(), input).run(0, 6);
   std::vector<Tensor> got;
   for (int64_t t = 0; t < 6; ++t) {
     const Tensor x = cli::slice_time(input.x, t, t + 1);
-    Tensor y = cli::make_sequence(SL_FLOAT32, {1, 1, 3});
+    Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
     const sl_sequence in = x.view();
     sl_sequence out = y.view();
-    REQUIRE(sl_layer_step(layer.get(), state, &in, &out, nullptr, nullptr) == SL_OK);
+    REQUIRE(sl_layer_step(layer.get(), state, &in, &out, nullptr, nullptr) == SL_STATUS_OK);
     got.push_back(y);
   }
   CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
@@ -337,12 +338,12 @@ TEST_CASE("copies go on where their source stands", "[state]") {
   const State larger = alloc(running.layer.get(), options_for({4}, 2));
   CHECK(failure_of([&](sl_error* e) {
           return sl_state_copy(larger.get(), running.stepper.state(), e);
-        }).status == SL_ERROR_STATE);
+        }).status == SL_STATUS_STATE);
   const Layer other = make_model(R"({"type":"LSTM","units":3})", 4);
   const State stranger = alloc(other.get(), options_for({4}));
   CHECK(failure_of([&](sl_error* e) {
           return sl_state_copy(stranger.get(), running.stepper.state(), e);
-        }).status == SL_ERROR_STATE);
+        }).status == SL_STATUS_STATE);
 }
 
 // Longer than what the library takes at once, in a batch, where steps of an item are not together.
@@ -364,9 +365,9 @@ TEST_CASE("saving needs room", "[state]") {
   const auto save_into = [&](size_t bytes) {
     return sl_state_save(running.stepper.state(), buffer.data(), bytes, nullptr);
   };
-  CHECK(save_into(size - 1) == SL_ERROR_INVALID_ARGUMENT);
-  CHECK(save_into(0) == SL_ERROR_INVALID_ARGUMENT);
-  CHECK(save_into(size + 8) == SL_OK);
+  CHECK(save_into(size - 1) == SL_STATUS_INVALID_ARGUMENT);
+  CHECK(save_into(0) == SL_STATUS_INVALID_ARGUMENT);
+  CHECK(save_into(size + 8) == SL_STATUS_OK);
   CHECK(std::all_of(buffer.begin() + static_cast<int64_t>(size), buffer.end(),
                     [](uint8_t b) { return b == 0x5a; }));
 }
@@ -375,17 +376,17 @@ TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
   Running running;
   sl_state* state = running.stepper.state();
   const std::vector<uint8_t> good = save(state);
-  CHECK(load(state, good).status == SL_OK);
+  CHECK(load(state, good).status == SL_STATUS_OK);
   const std::vector<uint8_t> before = save(state);
 
   SECTION("cut, at any length") {
     for (size_t size = 0; size < good.size(); ++size) {
       const std::vector<uint8_t> cut(good.begin(), good.begin() + static_cast<int64_t>(size));
-      CHECK(sl_state_load(state, good.data(), size, nullptr) == SL_ERROR_STATE);
+      CHECK(sl_state_load(state, good.data(), size, nullptr) == SL_STATUS_STATE);
     }
     std::vector<uint8_t> longer = good;
     longer.push_back(0);
-    CHECK(load(state, longer).status == SL_ERROR_STATE);
+    CHECK(load(state, longer).status == SL_STATUS_STATE);
   }
   SECTION("with any bit flipped") {
     for (size_t i = 0; i < good.size(); ++i) {
@@ -394,7 +395,7 @@ TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
         flipped[i] = static_cast<uint8_t>(flipped[i] ^ (1 << bit));
         INFO("byte " << i << " bit " << bit);
         // Counted, not checked one by one: there are thousands.
-        if (load(state, flipped).status != SL_ERROR_STATE) FAIL_CHECK("it was loaded");
+        if (load(state, flipped).status != SL_STATUS_STATE) FAIL_CHECK("it was loaded");
       }
     }
   }
@@ -458,16 +459,16 @@ TEST_CASE("tensors of a state", "[state]") {
   for (int64_t i = 0; i < count; ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    REQUIRE(sl_state_tensor(state, i, &name, &tensor, nullptr) == SL_OK);
+    REQUIRE(sl_state_tensor(state, i, &name, &tensor, nullptr) == SL_STATUS_OK);
     CHECK(tensor.is_array == 1);
     CHECK(tensor.data != nullptr);
     lstm = lstm || std::string(name).find("layers_1") != std::string::npos;
   }
   CHECK(lstm);
-  CHECK(sl_state_tensor(state, 0, nullptr, nullptr, nullptr) == SL_OK);
+  CHECK(sl_state_tensor(state, 0, nullptr, nullptr, nullptr) == SL_STATUS_OK);
   sl_sequence tensor = SL_SEQUENCE_INIT;
   for (const int64_t i : {int64_t{-1}, count}) {
-    CHECK(sl_state_tensor(state, i, nullptr, &tensor, nullptr) == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(sl_state_tensor(state, i, nullptr, &tensor, nullptr) == SL_STATUS_INVALID_ARGUMENT);
   }
 }
 
@@ -518,9 +519,9 @@ TEST_CASE("a saved state whose indices lead out of its memory is refused", "[sta
         Forgery{"layers_2.dropped", 3}, Forgery{"layers_4.position", 4}}) {
     INFO(forgery.name << " = " << forgery.value);
     const State forged = alloc(layer.get(), options_for({4}));
-    CHECK(load(victim.get(), save(forged.get())).status == SL_OK);
+    CHECK(load(victim.get(), save(forged.get())).status == SL_STATUS_OK);
     const Failure failure = load(victim.get(), forge(forged.get(), forgery.name, forgery.value));
-    CHECK(failure.status == SL_ERROR_STATE);
+    CHECK(failure.status == SL_STATUS_STATE);
     CHECK_THAT(failure.message, Contains(forgery.name));
   }
 }

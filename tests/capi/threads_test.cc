@@ -17,7 +17,7 @@ constexpr const char* kConfig =
 
 cli::Input input_of(uint32_t seed) {
   std::mt19937 rng(seed);
-  return {cli::random_sequence(SL_FLOAT32, {1, 24, 6}, rng), {}};
+  return {cli::random_sequence(SL_DTYPE_FLOAT32, {1, 24, 6}, rng), {}};
 }
 
 // fn(thread) on each thread; what it returns is the number of its failures.

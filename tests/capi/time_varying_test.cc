@@ -33,12 +33,12 @@ TEST_CASE("steps after the last one are NaN", "[time_varying]") {
     bool layer_wise;
   } cases[] = {
       {R"({"type":"SequenceDense","features":2,"num_steps":5,"activation":"relu"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {2, 8, 3},
        true},
-      {R"({"type":"MaskedDense","features":2,"num_steps":5})", SL_FLOAT32, {2, 8, 3}, false},
+      {R"({"type":"MaskedDense","features":2,"num_steps":5})", SL_DTYPE_FLOAT32, {2, 8, 3}, false},
       {R"({"type":"SequenceEmbedding","dimension":2,"num_steps":5,"num_embeddings_per_step":3})",
-       SL_INT32,
+       SL_DTYPE_INT32,
        {2, 8},
        true},
   };
@@ -61,7 +61,7 @@ TEST_CASE("threads share the steps and change nothing", "[time_varying]") {
         R"({"features":70,"num_steps":40,"activation":"tanh","type":")" + std::string(type) + "\"}";
     INFO(config);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 40, 90}, rng), {}};
+    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {3, 40, 90}, rng), {}};
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = 4;
     const Tensor alone = cli::apply(make_model(config, 90).get(), input);
@@ -71,8 +71,8 @@ TEST_CASE("threads share the steps and change nothing", "[time_varying]") {
 
 TEST_CASE("a masked dense layer takes no more steps at once than it has", "[time_varying]") {
   const cli::Layer layer = make_model(R"({"type":"MaskedDense","features":2,"num_steps":5})", 3);
-  CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 5, 3}), {}}));
-  CHECK_THROWS_WITH(cli::apply(layer.get(), {ones(SL_FLOAT32, {1, 6, 3}), {}}),
+  CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_DTYPE_FLOAT32, {1, 5, 3}), {}}));
+  CHECK_THROWS_WITH(cli::apply(layer.get(), {ones(SL_DTYPE_FLOAT32, {1, 6, 3}), {}}),
                     Contains("6 steps are more than num_steps, 5"));
 }
 

@@ -47,10 +47,10 @@ cli::Layer create(const sl_weights* weights) {
 // The same tensors, one by one.
 Weights copy(const sl_weights* from) {
   Weights out = cli::make<sl_weights>(sl_weights_create);
-  for (int64_t i = 0; i < sl_weights_count(from); ++i) {
+  for (int64_t i = 0; i < sl_weights_tensor_count(from); ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_get(from, i, &name, &tensor, e); });
+    cli::check([&](sl_error* e) { return sl_weights_tensor(from, i, &name, &tensor, e); });
     cli::check([&](sl_error* e) { return sl_weights_add(out.get(), name, &tensor, e); });
   }
   return out;
@@ -69,7 +69,7 @@ TEST_CASE("weights from a file, from memory and one by one give the same model",
   const Weights copied = copy(opened.get());
 
   std::mt19937 rng(7);
-  const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 5, 3}, rng), {}};
+  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 5, 3}, rng), {}};
   const Tensor want = cli::apply(create(opened.get()).get(), input);
   CHECK(cli::compare_bits(cli::apply(create(from_memory.get()).get(), input), want).reason == "");
   CHECK(cli::compare_bits(cli::apply(create(copied.get()).get(), input), want).reason == "");
@@ -79,7 +79,7 @@ TEST_CASE("a layer keeps its weights alive", "[weights]") {
   Weights weights = read(dense_image());
   const cli::Layer layer = create(weights.get());
   weights.reset();
-  const cli::Input input{cli::make_sequence(SL_FLOAT32, {1, 1, 3}), {}};
+  const cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3}), {}};
   const Tensor y = cli::apply(layer.get(), input);
   CHECK(y.at(0).real() == 0.5);
   CHECK(y.at(1).real() == -1);
@@ -88,12 +88,12 @@ TEST_CASE("a layer keeps its weights alive", "[weights]") {
 
 TEST_CASE("what a set holds", "[weights]") {
   const Weights weights = read(dense_image());
-  REQUIRE(sl_weights_count(weights.get()) == 2);
+  REQUIRE(sl_weights_tensor_count(weights.get()) == 2);
   const char* name = nullptr;
   sl_sequence tensor = SL_SEQUENCE_INIT;
-  CHECK(sl_weights_get(weights.get(), 0, &name, &tensor, nullptr) == SL_OK);
+  CHECK(sl_weights_tensor(weights.get(), 0, &name, &tensor, nullptr) == SL_STATUS_OK);
   CHECK(std::string(name) == "params.bias");
-  CHECK(sl_weights_find(weights.get(), "params.kernel", &tensor, nullptr) == SL_OK);
+  CHECK(sl_weights_find(weights.get(), "params.kernel", &tensor, nullptr) == SL_STATUS_OK);
   CHECK(tensor.is_array == 1);
   CHECK(tensor.rank == 2);
   CHECK(tensor.dims[0] == 3);
@@ -103,7 +103,7 @@ TEST_CASE("what a set holds", "[weights]") {
   CHECK(sl_weights_metadata(weights.get(), "output") == nullptr);
   CHECK(sl_weights_metadata(weights.get(), nullptr) == nullptr);
   CHECK(sl_weights_metadata(nullptr, "input") == nullptr);
-  CHECK(sl_weights_count(nullptr) == 0);
+  CHECK(sl_weights_tensor_count(nullptr) == 0);
 }
 
 TEST_CASE("the recorded input spec", "[weights]") {
@@ -120,8 +120,9 @@ TEST_CASE("the recorded input spec", "[weights]") {
     return failure_of([&](sl_error* e) { return sl_layer_input_spec(layer.get(), spec, e); });
   };
   sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
-  CHECK(spec_with(R"("{\"channel_shape\":[3,4],\"dtype\":\"int32\"}")", &spec).status == SL_OK);
-  CHECK(spec.dtype == SL_INT32);
+  CHECK(spec_with(R"("{\"channel_shape\":[3,4],\"dtype\":\"int32\"}")", &spec).status ==
+        SL_STATUS_OK);
+  CHECK(spec.dtype == SL_DTYPE_INT32);
   CHECK(spec.rank == 2);
   CHECK(spec.dims[1] == 4);
   for (const char* bad : {R"("rubbish")", R"("[]")", R"("{}")", R"("{\"channel_shape\":7}")",
@@ -129,7 +130,7 @@ TEST_CASE("the recorded input spec", "[weights]") {
                           R"("{\"channel_shape\":[1,1,1,1,1,1,1,1,1]}")",
                           R"("{\"channel_shape\":[1],\"dtype\":\"float64\"}")"}) {
     INFO(bad);
-    CHECK(spec_with(bad, &spec).status == SL_ERROR_WEIGHTS);
+    CHECK(spec_with(bad, &spec).status == SL_STATUS_WEIGHTS);
   }
 }
 
@@ -137,77 +138,79 @@ TEST_CASE("calls on weights that cannot be", "[weights]") {
   const Weights weights = cli::make<sl_weights>(sl_weights_create);
   sl_weights* made = nullptr;
   const char* name = nullptr;
-  Tensor values = cli::make_array(SL_FLOAT32, {2, 2});
+  Tensor values = cli::make_array(SL_DTYPE_FLOAT32, {2, 2});
   sl_sequence tensor = values.view();
   const auto status = [](auto&& call) { return failure_of(call).status; };
   CHECK(status([&](sl_error* e) { return sl_weights_create(nullptr, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   CHECK(status([&](sl_error* e) { return sl_weights_open(nullptr, &made, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   CHECK(status([&](sl_error* e) { return sl_weights_open("x", nullptr, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   CHECK(status([&](sl_error* e) { return sl_weights_open("/nowhere/x", &made, e); }) ==
-        SL_ERROR_IO);
+        SL_STATUS_IO);
   CHECK(status([&](sl_error* e) { return sl_weights_read(nullptr, 0, &made, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
-  CHECK(status([&](sl_error* e) { return sl_weights_read("x", 1, &made, e); }) == SL_ERROR_WEIGHTS);
+        SL_STATUS_INVALID_ARGUMENT);
+  CHECK(status([&](sl_error* e) { return sl_weights_read("x", 1, &made, e); }) ==
+        SL_STATUS_WEIGHTS);
   CHECK(made == nullptr);
   CHECK(status([&](sl_error* e) { return sl_weights_add(nullptr, "w", &tensor, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   CHECK(status([&](sl_error* e) { return sl_weights_add(weights.get(), nullptr, &tensor, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   CHECK(status([&](sl_error* e) { return sl_weights_add(weights.get(), "w", nullptr, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   sl_sequence bad = tensor;
   bad.data = nullptr;
   CHECK(status([&](sl_error* e) { return sl_weights_add(weights.get(), "w", &bad, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   bad = tensor;
   bad.strides[0] = 4;
   bad.strides[1] = 8;
   CHECK(status([&](sl_error* e) { return sl_weights_add(weights.get(), "w", &bad, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
-  CHECK(sl_weights_count(weights.get()) == 0);
-  CHECK(sl_weights_add(weights.get(), "w", &tensor, nullptr) == SL_OK);
+        SL_STATUS_INVALID_ARGUMENT);
+  CHECK(sl_weights_tensor_count(weights.get()) == 0);
+  CHECK(sl_weights_add(weights.get(), "w", &tensor, nullptr) == SL_STATUS_OK);
   const Failure twice =
       failure_of([&](sl_error* e) { return sl_weights_add(weights.get(), "w", &tensor, e); });
-  CHECK(twice.status == SL_ERROR_INVALID_ARGUMENT);
+  CHECK(twice.status == SL_STATUS_INVALID_ARGUMENT);
   CHECK(twice.message == "there is a tensor \"w\" already");
   for (const int64_t index : {-1, 1}) {
     CHECK(status([&](sl_error* e) {
-            return sl_weights_get(weights.get(), index, &name, &tensor, e);
-          }) == SL_ERROR_INVALID_ARGUMENT);
+            return sl_weights_tensor(weights.get(), index, &name, &tensor, e);
+          }) == SL_STATUS_INVALID_ARGUMENT);
   }
-  CHECK(status([&](sl_error* e) { return sl_weights_get(nullptr, 0, &name, &tensor, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
-  CHECK(sl_weights_get(weights.get(), 0, nullptr, nullptr, nullptr) == SL_OK);
+  CHECK(status([&](sl_error* e) { return sl_weights_tensor(nullptr, 0, &name, &tensor, e); }) ==
+        SL_STATUS_INVALID_ARGUMENT);
+  CHECK(sl_weights_tensor(weights.get(), 0, nullptr, nullptr, nullptr) == SL_STATUS_OK);
   CHECK(status([&](sl_error* e) { return sl_weights_find(weights.get(), "v", &tensor, e); }) ==
-        SL_ERROR_WEIGHTS);
+        SL_STATUS_WEIGHTS);
   CHECK(status([&](sl_error* e) { return sl_weights_find(weights.get(), nullptr, &tensor, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
   CHECK(status([&](sl_error* e) { return sl_weights_find(nullptr, "w", &tensor, e); }) ==
-        SL_ERROR_INVALID_ARGUMENT);
+        SL_STATUS_INVALID_ARGUMENT);
 }
 
 TEST_CASE("empty tensors", "[weights]") {
   const Weights weights = cli::make<sl_weights>(sl_weights_create);
   sl_sequence tensor = SL_SEQUENCE_INIT;
   tensor.rank = 1;  // no elements, and no data
-  CHECK(sl_weights_add(weights.get(), "empty", &tensor, nullptr) == SL_OK);
-  CHECK(sl_weights_find(weights.get(), "empty", &tensor, nullptr) == SL_OK);
+  CHECK(sl_weights_add(weights.get(), "empty", &tensor, nullptr) == SL_STATUS_OK);
+  CHECK(sl_weights_find(weights.get(), "empty", &tensor, nullptr) == SL_STATUS_OK);
   CHECK(tensor.dims[0] == 0);
 }
 
 TEST_CASE("half precision weights are widened", "[weights]") {
-  Tensor kernel = cli::make_array(SL_BFLOAT16, {1, 2}), bias = cli::make_array(SL_FLOAT16, {2});
+  Tensor kernel = cli::make_array(SL_DTYPE_BFLOAT16, {1, 2}),
+         bias = cli::make_array(SL_DTYPE_FLOAT16, {2});
   kernel.set(0, 1.5);
   kernel.set(1, -2);
   bias.set(0, 0.25);
   const Weights weights = cli::make<sl_weights>(sl_weights_create);
   const sl_sequence kernel_view = kernel.view(), bias_view = bias.view();
-  CHECK(sl_weights_add(weights.get(), "params.kernel", &kernel_view, nullptr) == SL_OK);
-  CHECK(sl_weights_add(weights.get(), "params.bias", &bias_view, nullptr) == SL_OK);
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, 1, 1});
+  CHECK(sl_weights_add(weights.get(), "params.kernel", &kernel_view, nullptr) == SL_STATUS_OK);
+  CHECK(sl_weights_add(weights.get(), "params.bias", &bias_view, nullptr) == SL_STATUS_OK);
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 1});
   x.set(0, 2);
   const Tensor y = cli::apply(create(weights.get()).get(), {x, {}});
   CHECK(y.at(0).real() == 3.25);

@@ -18,7 +18,7 @@ cli::Report check_tree(const Tree& tree, uint32_t seed) {
   dims.insert(dims.end(), tree.channels.begin(), tree.channels.end());
   cli::Case c;
   c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_FLOAT32, dims, rng);
+  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng);
   c.tolerance = {1e-4, 1e-4};
   c.probe_receptive_field = seed % 4 == 0;
   return cli::check_contract(c);
@@ -62,7 +62,7 @@ TEST_CASE("the checker finds what breaks the contract", "[contract]") {
   std::mt19937 rng(1);
   cli::Case c;
   c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_FLOAT32, {2, 6, 3}, rng);
+  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 6, 3}, rng);
   CHECK(cli::check_contract(c).ok());
   c.metadata = {{"block_size", 2}};
   CHECK(cli::check_contract(c).failures().find("metadata") != std::string::npos);

@@ -230,10 +230,10 @@ std::string spec_text(sl_dtype dtype, const std::vector<int64_t>& dims) {
 
 std::string weights_text(const sl_weights* weights) {
   std::vector<std::string> out;
-  for (int64_t i = 0; i < sl_weights_count(weights); ++i) {
+  for (int64_t i = 0; i < sl_weights_tensor_count(weights); ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_get(weights, i, &name, &tensor, e); });
+    cli::check([&](sl_error* e) { return sl_weights_tensor(weights, i, &name, &tensor, e); });
     out.push_back(code(name) + " " +
                   spec_text(tensor.dtype, {tensor.dims, tensor.dims + tensor.rank}));
   }
@@ -285,7 +285,7 @@ std::string state_text(const Example& example, const Sampled& model) {
 
 std::string emits_text(const Sampled& model, const cli::Input& input) {
   std::vector<std::string> out;
-  const auto emits = cli::make_emits(model.layer.get(), SL_LAYER_WISE, input.x, input.constants);
+  const auto emits = cli::make_emits(model.layer.get(), SL_MODE_LAYER, input.x, input.constants);
   for (const cli::NamedTensor& emit : emits) {
     const std::vector<int64_t>& dims = emit.value.dims;
     out.push_back((emit.name.empty() ? "" : code(emit.name) + " ") +

@@ -16,7 +16,7 @@ TEST_CASE("the example of a layer keeps the contract", "[docs]") {
   std::mt19937 rng(1);
   cli::Case c;
   c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_FLOAT32, {3, 17, 3}, rng);
+  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {3, 17, 3}, rng);
   c.probe_receptive_field = true;
   const cli::Report report = cli::check_contract(c);
   CHECK(report.failures() == "");
@@ -28,7 +28,7 @@ TEST_CASE("the example of a layer refuses what it cannot take", "[docs]") {
                     Catch::Contains("$.decay (LeakyIntegrator): expected a number between"));
   const cli::Layer layer = make_model(R"({"type":"LeakyIntegrator","name":"leak"})", 3);
   cli::Input input;
-  input.x = cli::make_sequence(SL_FLOAT32, {1, 4, 2});
+  input.x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 4, 2});
   CHECK_THROWS_WITH(
       cli::apply(layer.get(), input),
       Catch::Contains("LeakyIntegrator \"leak\": expected float32[3], got float32[2]"));

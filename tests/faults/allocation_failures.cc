@@ -22,10 +22,10 @@ namespace {
 
 constexpr int64_t kBlocks = 40;
 
-#define SL_TRY(call)                  \
-  do {                                \
-    const sl_status tried = (call);   \
-    if (tried != SL_OK) return tried; \
+#define SL_TRY(call)                         \
+  do {                                       \
+    const sl_status tried = (call);          \
+    if (tried != SL_STATUS_OK) return tried; \
   } while (false)
 
 sl_status create(const std::string& directory, sl_layer** layer, sl_error* error) {
@@ -63,7 +63,7 @@ sl_status run(const sl_layer* layer, Buffers& buffers, sl_error* error) {
   SL_TRY(sl_layer_output_ratio(layer, &numerator, &denominator, error));
   sl_sequence x = Buffers::view(in, kBlocks * block, buffers.x, buffers.x_mask);
   sl_sequence y = Buffers::view(out, 0, buffers.y, buffers.y_mask);
-  SL_TRY(sl_layer_output_shape(layer, SL_LAYER_WISE, &x, nullptr, &y, error));
+  SL_TRY(sl_layer_output_shape(layer, SL_MODE_LAYER, &x, nullptr, &y, error));
   SL_TRY(sl_layer_apply(layer, &x, &y, nullptr, error));
 
   sl_state_options options = SL_STATE_OPTIONS_INIT;
@@ -87,10 +87,10 @@ sl_status use(const std::string& model, Buffers& buffers, sl_error* error) {
 
 // What a process found out.
 struct Outcome {
-  sl_status status = SL_OK;  // of the use with failures
-  bool failed = false;       // whether any allocation was made to fail
-  bool works = false;        // whether the same works afterwards
-  int64_t blocks = 0;        // in use at the end
+  sl_status status = SL_STATUS_OK;  // of the use with failures
+  bool failed = false;              // whether any allocation was made to fail
+  bool works = false;               // whether the same works afterwards
+  int64_t blocks = 0;               // in use at the end
   sl_error error = SL_ERROR_INIT;
 };
 
@@ -104,7 +104,8 @@ Outcome use_with_failures(const std::string& model, Buffers& buffers, Heap heap,
     outcome.failed = failures.any_failed();
   }
   sl_error error = SL_ERROR_INIT;
-  outcome.works = use(model, buffers, &error) == SL_OK && use(model, buffers, &error) == SL_OK;
+  outcome.works =
+      use(model, buffers, &error) == SL_STATUS_OK && use(model, buffers, &error) == SL_STATUS_OK;
   if (!outcome.works) outcome.error = error;
   outcome.blocks = live_blocks() - before;
   return outcome;
@@ -135,8 +136,9 @@ struct Counts {
 };
 
 void count(const Outcome& outcome, int64_t blocks, int64_t n, Counts* counts) {
-  const bool right = (outcome.status == SL_OK || outcome.status == SL_ERROR_OUT_OF_MEMORY) &&
-                     (outcome.status == SL_OK || outcome.error.message[0] != '\0') && outcome.works;
+  const bool right =
+      (outcome.status == SL_STATUS_OK || outcome.status == SL_STATUS_OUT_OF_MEMORY) &&
+      (outcome.status == SL_STATUS_OK || outcome.error.message[0] != '\0') && outcome.works;
   const bool leaked = outcome.blocks != blocks;
   if (!right || leaked) {
     std::printf("allocation %lld: %s: \"%s\"%s, %lld blocks more\n", static_cast<long long>(n),

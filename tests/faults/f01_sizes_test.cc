@@ -84,15 +84,15 @@ Failure state_failure(const Layer& layer, const sl_state_options& options) {
 TEST_CASE("fault 1: a sequence whose bytes wrap is refused with its layer", "[f01]") {
   const Layer layer = make(text_of(fault_input("trust/layer_size_wraps.json")));
   const Failure failure = apply_failure(layer, {1, 1, 1, 1}, {1, 1, 1, 1});
-  CHECK(failure.status == SL_ERROR_SHAPE);
+  CHECK(failure.status == SL_STATUS_SHAPE);
   CHECK_THAT(failure.message, Contains("Upsample2D \"layers_0\"") && Contains("64 bits"));
-  CHECK(state_failure(layer, state_options({1, 1})).status != SL_OK);
+  CHECK(state_failure(layer, state_options({1, 1})).status != SL_STATUS_OK);
 }
 
 TEST_CASE("fault 1: a state whose bytes wrap is refused", "[f01]") {
   const Layer layer = make(text_of(fault_input("trust/state_size_wraps.json")));
   const Failure failure = state_failure(layer, state_options({1, 1}));
-  CHECK(failure.status == SL_ERROR_SHAPE);
+  CHECK(failure.status == SL_STATUS_SHAPE);
   CHECK_THAT(failure.message, Contains("64 bits"));
 }
 
@@ -102,7 +102,7 @@ TEST_CASE("fault 1: a tensor whose bytes wrap is refused", "[f01]") {
   const Failure failure =
       failure_of([&](sl_error* e) { return sl_weights_open(path.c_str(), &weights, e); });
   CHECK(weights == nullptr);
-  CHECK(failure.status == SL_ERROR_WEIGHTS);
+  CHECK(failure.status == SL_STATUS_WEIGHTS);
   CHECK_THAT(failure.message, Contains("tensor \"w\""));
 }
 
@@ -117,19 +117,19 @@ TEST_CASE("fault 1: a table of one row is not one of many", "[f01]") {
   sl_weights* weights = nullptr;
   CHECK(failure_of([&](sl_error* e) {
           return sl_weights_read(image.data(), image.size(), &weights, e);
-        }).status == SL_ERROR_WEIGHTS);
+        }).status == SL_STATUS_WEIGHTS);
   CHECK(weights == nullptr);
   CHECK(create_failure(R"({"type":"Embedding","dimension":2147483648,"num_embeddings":2147483648})")
-            .status == SL_ERROR_WEIGHTS);
+            .status == SL_STATUS_WEIGHTS);
 }
 
 TEST_CASE("fault 1: layers whose sizes cannot be counted are the config's error", "[f01]") {
   const std::string down = R"({"type":"Downsample1D","rate":2147483648})";
   const std::string ar = R"({"type":"Upsample1D","rate":2147483648})";
   const Failure failure = create_failure(serial(serial(down + "," + down + "," + down)));
-  CHECK(failure.status == SL_ERROR_CONFIG);
+  CHECK(failure.status == SL_STATUS_CONFIG);
   CHECK_THAT(failure.message, Contains("$.layers[0] (Serial)") && Contains("64 bits"));
-  CHECK(create_failure(serial(ar + "," + ar + "," + ar)).status == SL_ERROR_CONFIG);
+  CHECK(create_failure(serial(ar + "," + ar + "," + ar)).status == SL_STATUS_CONFIG);
 }
 
 TEST_CASE("fault 1: every kind of growth is refused before there is memory for it", "[f01]") {
@@ -155,16 +155,16 @@ TEST_CASE("fault 1: every kind of growth is refused before there is memory for i
     const sl_sequence x = view_of(dims, from);
     sl_sequence y = SL_SEQUENCE_INIT;
     Failure failure = failure_of([&](sl_error* e) {
-      return sl_layer_output_shape(layer.get(), SL_LAYER_WISE, &x, nullptr, &y, e);
+      return sl_layer_output_shape(layer.get(), SL_MODE_LAYER, &x, nullptr, &y, e);
     });
-    if (failure.status == SL_OK) {
+    if (failure.status == SL_STATUS_OK) {
       y.data = to;
       failure =
           failure_of([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, nullptr, e); });
     }
     INFO(failure.message);
-    CHECK((failure.status == SL_ERROR_SHAPE || failure.status == SL_ERROR_OUT_OF_MEMORY ||
-           failure.status == SL_ERROR_INVALID_ARGUMENT));
+    CHECK((failure.status == SL_STATUS_SHAPE || failure.status == SL_STATUS_OUT_OF_MEMORY ||
+           failure.status == SL_STATUS_INVALID_ARGUMENT));
   }
 }
 
@@ -175,7 +175,7 @@ TEST_CASE("fault 1: views whose sizes or strides wrap are refused", "[f01]") {
     const Failure failure =
         failure_of([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, nullptr, e); });
     INFO(failure.message);
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
   };
   float data[4] = {};
   refused(view_of({kLarge, kLarge, 4}, data));
@@ -199,7 +199,7 @@ TEST_CASE("fault 1: views whose sizes or strides wrap are refused", "[f01]") {
   const sl_sequence tensor = view_of({kLarge, kLarge, 4}, data);
   CHECK(failure_of([&](sl_error* e) {
           return sl_weights_add(weights.get(), "w", &tensor, e);
-        }).status == SL_ERROR_INVALID_ARGUMENT);
+        }).status == SL_STATUS_INVALID_ARGUMENT);
 }
 
 TEST_CASE("fault 1: strides within bounds are read as before", "[f01]") {
@@ -233,12 +233,12 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
         return status;
       });
     };
-    CHECK(create(40000).status == SL_OK);
+    CHECK(create(40000).status == SL_STATUS_OK);
     const Failure failure = create(39999);
-    CHECK(failure.status == SL_ERROR_OUT_OF_MEMORY);
+    CHECK(failure.status == SL_STATUS_OUT_OF_MEMORY);
     CHECK_THAT(failure.message, Contains("$ (Dense)") && Contains("40000") && Contains("39999"));
-    CHECK(create(0).status == SL_OK);
-    CHECK(create(-1).status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(create(0).status == SL_STATUS_OK);
+    CHECK(create(-1).status == SL_STATUS_INVALID_ARGUMENT);
   }
 
   SECTION("a state takes what sl_state_size tells and no less") {
@@ -253,7 +253,7 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
     sl_state_free(made);
     options.max_bytes = 32000;  // the values alone, without their mask
     const Failure failure = state_failure(make(delay, &options), state);
-    CHECK(failure.status == SL_ERROR_OUT_OF_MEMORY);
+    CHECK(failure.status == SL_STATUS_OUT_OF_MEMORY);
     CHECK_THAT(failure.message, Contains("32000") && Contains("\"values\""));
   }
 
@@ -270,9 +270,9 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
       return failure_of(
           [&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, nullptr, e); });
     };
-    CHECK(run(100).status == SL_OK);
+    CHECK(run(100).status == SL_STATUS_OK);
     const Failure failure = run(512);
-    CHECK(failure.status == SL_ERROR_OUT_OF_MEMORY);
+    CHECK(failure.status == SL_STATUS_OUT_OF_MEMORY);
     CHECK_THAT(failure.message, Contains("Upsample1D") && Contains("1048576"));
   }
 }
@@ -282,36 +282,36 @@ TEST_CASE("fault 1: what is beyond the default limit is refused at once", "[f01]
   const Layer layer = make(serial(R"({"type":"Upsample1D","rate":2147483648},)"
                                   R"({"type":"Downsample1D","rate":2147483648})"));
   const Failure failure = apply_failure(layer, {1, 1, 32}, {1, 1, 32});
-  CHECK(failure.status == SL_ERROR_OUT_OF_MEMORY);
+  CHECK(failure.status == SL_STATUS_OUT_OF_MEMORY);
   CHECK_THAT(failure.message, Contains("68719476736"));
   sl_state_options options = state_options({32});
-  CHECK(state_failure(layer, options).status == SL_ERROR_OUT_OF_MEMORY);
+  CHECK(state_failure(layer, options).status == SL_STATUS_OUT_OF_MEMORY);
   options = state_options({1});
   options.batch = 1 << 24;
   options.max_steps = kLarge;
-  CHECK(state_failure(make(R"({"type":"Relu"})"), options).status == SL_ERROR_OUT_OF_MEMORY);
+  CHECK(state_failure(make(R"({"type":"Relu"})"), options).status == SL_STATUS_OUT_OF_MEMORY);
   options = state_options({kLarge, 1 << 17});
   options.batch = 1 << 24;
   options.max_steps = kLarge;
-  CHECK(state_failure(make(R"({"type":"Relu"})"), options).status == SL_ERROR_SHAPE);
+  CHECK(state_failure(make(R"({"type":"Relu"})"), options).status == SL_STATUS_SHAPE);
 }
 
 TEST_CASE("fault 1: a custom layer's state can be no more than there is", "[f01]") {
   static const auto huge = [](const void*, int64_t, const sl_channel_spec*, size_t* bytes,
                               sl_error*) -> sl_status {
     *bytes = SIZE_MAX - 7;
-    return SL_OK;
+    return SL_STATUS_OK;
   };
   sl_layer_callbacks callbacks = SL_LAYER_CALLBACKS_INIT;
   callbacks.create = [](void*, const char*, const sl_weight_source*, void**, sl_error*) {
-    return static_cast<sl_status>(SL_OK);
+    return static_cast<sl_status>(SL_STATUS_OK);
   };
   callbacks.state_size = huge;
   callbacks.layer = [](const void*, const sl_sequence*, sl_sequence*, sl_error*) {
-    return static_cast<sl_status>(SL_OK);
+    return static_cast<sl_status>(SL_STATUS_OK);
   };
   callbacks.step = [](const void*, void*, const sl_sequence*, sl_sequence*, sl_error*) {
-    return static_cast<sl_status>(SL_OK);
+    return static_cast<sl_status>(SL_STATUS_OK);
   };
   sl_registry* made = nullptr;
   cli::check([&](sl_error* e) { return sl_registry_create(&made, e); });
@@ -321,7 +321,7 @@ TEST_CASE("fault 1: a custom layer's state can be no more than there is", "[f01]
   options.registry = registry.get();
   const Layer layer = make(serial(R"({"type":"Huge"})"), &options);
   const Failure failure = state_failure(layer, state_options({1}));
-  CHECK(failure.status == SL_ERROR_SHAPE);
+  CHECK(failure.status == SL_STATUS_SHAPE);
   CHECK_THAT(failure.message, Contains("layers_0"));
 }
 

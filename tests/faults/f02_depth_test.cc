@@ -79,9 +79,9 @@ Failure create(const std::string& config, const sl_weights* weights, Layer* out)
 void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
          std::vector<std::string>* failures) {
   const auto note = [&](const Failure& failure) {
-    if (failure.status != SL_OK && failure.status != SL_ERROR_UNSUPPORTED)
+    if (failure.status != SL_STATUS_OK && failure.status != SL_STATUS_UNSUPPORTED)
       failures->push_back(failure.message);
-    return failure.status == SL_OK;
+    return failure.status == SL_STATUS_OK;
   };
   size_t needed = 0;
   int64_t a = 0, b = 0;
@@ -95,12 +95,12 @@ void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
       [&](sl_error* e) { return sl_layer_receptive_field(layer.get(), &exists, &a, &b, e); }));
   note(failure_of([&](sl_error* e) { return sl_layer_output_latency(layer.get(), &a, e); }));
   note(failure_of(
-      [&](sl_error* e) { return sl_layer_emit_count(layer.get(), &input, nullptr, 0, &a, e); }));
+      [&](sl_error* e) { return sl_layer_emit_count(layer.get(), &input, nullptr, 0, e); }));
   std::vector<int64_t> dims = {1, 2 * block};
   dims.insert(dims.end(), input.dims, input.dims + input.rank);
   const Tensor x = cli::make_sequence(dtype, dims);
   const sl_sequence in = x.view();
-  const auto run = [&](int32_t mode, auto&& call) {
+  const auto run = [&](sl_mode mode, auto&& call) {
     sl_sequence y = SL_SEQUENCE_INIT;
     if (!note(failure_of([&](sl_error* e) {
           return sl_layer_output_shape(layer.get(), mode, &in, nullptr, &y, e);
@@ -110,7 +110,7 @@ void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
     y = out.view();
     note(failure_of([&](sl_error* e) { return call(&y, e); }));
   };
-  run(SL_LAYER_WISE,
+  run(SL_MODE_LAYER,
       [&](sl_sequence* y, sl_error* e) { return sl_layer_apply(layer.get(), &in, y, nullptr, e); });
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.input = input;
@@ -119,7 +119,7 @@ void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
   if (!note(failure_of(
           [&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &state, e); })))
     return;
-  run(SL_STEP_WISE, [&](sl_sequence* y, sl_error* e) {
+  run(SL_MODE_STEP, [&](sl_sequence* y, sl_error* e) {
     return sl_layer_step(layer.get(), state, &in, y, nullptr, e);
   });
   sl_state_free(state);
@@ -139,10 +139,10 @@ TEST_CASE("fault 2: the deepest models are made on 128 KiB and run on 64 KiB", "
     Failure failure;
     on_stack(kCreation, [&] { failure = create(config, nullptr, &layer); });
     INFO(failure.message);
-    REQUIRE(failure.status == SL_OK);
+    REQUIRE(failure.status == SL_STATUS_OK);
     std::vector<std::string> failures;
     on_stack(kRuns, [&] {
-      use(layer, SL_FLOAT32, input, &failures);
+      use(layer, SL_DTYPE_FLOAT32, input, &failures);
       layer.reset();
     });
     CHECK(failures == std::vector<std::string>());
@@ -159,7 +159,7 @@ TEST_CASE("fault 2: layers of every kind are made and run deep down", "[f02]") {
     Failure failure;
     on_stack(kCreation, [&] { failure = create(config, weights.get(), &layer); });
     INFO(failure.message);
-    REQUIRE(failure.status == SL_OK);
+    REQUIRE(failure.status == SL_STATUS_OK);
     std::vector<std::string> failures;
     on_stack(kRuns, [&] { use(layer, sample.dtype, spec_of(sample), &failures); });
     CHECK(failures == std::vector<std::string>());
@@ -177,12 +177,12 @@ TEST_CASE("fault 2: layers that run others block by block nest less deep", "[f02
   Failure failure;
   on_stack(kCreation, [&] { failure = create(config, weights.get(), &layer); });
   INFO(failure.message);
-  REQUIRE(failure.status == SL_OK);
+  REQUIRE(failure.status == SL_STATUS_OK);
   sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
   input.rank = 1;
   input.dims[0] = 1;
   std::vector<std::string> failures;
-  on_stack(kRuns, [&] { use(layer, SL_FLOAT32, input, &failures); });
+  on_stack(kRuns, [&] { use(layer, SL_DTYPE_FLOAT32, input, &failures); });
   CHECK(failures == std::vector<std::string>());
 
   std::string message;
@@ -201,7 +201,7 @@ TEST_CASE("fault 2: deeper models are refused on any stack that can read them", 
       Layer layer;
       Failure failure;
       on_stack(kCreation, [&] { failure = create(config, nullptr, &layer); });
-      CHECK(failure.status == SL_ERROR_CONFIG);
+      CHECK(failure.status == SL_STATUS_CONFIG);
       CHECK_THAT(failure.message, Contains("deeper"));
     }
   }
@@ -217,7 +217,7 @@ TEST_CASE("fault 2: brackets in one field are refused on any stack", "[f02]") {
         Layer layer;
         Failure failure;
         on_stack(kCreation, [&] { failure = create(config, nullptr, &layer); });
-        CHECK(failure.status == SL_ERROR_CONFIG);
+        CHECK(failure.status == SL_STATUS_CONFIG);
         CHECK(failure.message.size() < 500);
       }
     }

@@ -67,7 +67,7 @@ TEST_CASE("fault 3: only regular files are read", "[f03]") {
       fs::remove(path);
       obstacle.make(path);
       const Failure failure = open_layer(directory);
-      CHECK(failure.status == SL_ERROR_IO);
+      CHECK(failure.status == SL_STATUS_IO);
       CHECK_THAT(failure.message, Contains(path) && Contains(obstacle.what));
     }
   }
@@ -77,7 +77,7 @@ TEST_CASE("fault 3: only regular files are read", "[f03]") {
     sl_weights* weights = nullptr;
     const Failure failure =
         failure_of([&](sl_error* e) { return sl_weights_open(path.c_str(), &weights, e); });
-    CHECK(failure.status == SL_ERROR_IO);
+    CHECK(failure.status == SL_STATUS_IO);
     CHECK_THAT(failure.message, Contains(path) && Contains(obstacle.what));
   }
 }
@@ -85,16 +85,16 @@ TEST_CASE("fault 3: only regular files are read", "[f03]") {
 TEST_CASE("fault 3: a link to a file is as good as the file", "[f03]") {
   const std::string model = copy_of_model("ident"), directory = scratch_directory();
   fs::create_symlink(model + "/config.json", directory + "/config.json");
-  CHECK(open_layer(directory).status == SL_OK);  // without weights
+  CHECK(open_layer(directory).status == SL_STATUS_OK);  // without weights
   fs::create_symlink(model + "/model.safetensors", directory + "/model.safetensors");
-  CHECK(open_layer(directory).status == SL_OK);
+  CHECK(open_layer(directory).status == SL_STATUS_OK);
 }
 
 TEST_CASE("fault 3: a config larger than any is refused unread", "[f03]") {
   const std::string directory = copy_of_model("ident");
   fs::resize_file(directory + "/config.json", uintmax_t{1} << 40);  // sparse
   const Failure failure = open_layer(directory);
-  CHECK(failure.status == SL_ERROR_IO);
+  CHECK(failure.status == SL_STATUS_IO);
   CHECK_THAT(failure.message, Contains("config.json: is larger than"));
 }
 
@@ -119,7 +119,7 @@ TEST_CASE("fault 3: weights that change before the layer is made", "[f03]") {
     const cli::Weights weights = open(path);
     fs::resize_file(path, 0);
     const Failure failure = create(weights.get());
-    CHECK(failure.status == SL_ERROR_IO);
+    CHECK(failure.status == SL_STATUS_IO);
     CHECK_THAT(failure.message, Contains(path) && Contains("was cut short after it was opened"));
     // Of the same size again, but of other bytes.
     fs::resize_file(path, size);
@@ -129,7 +129,7 @@ TEST_CASE("fault 3: weights that change before the layer is made", "[f03]") {
                 fs::copy_options::overwrite_existing);
   const cli::Weights weights = open(path);
   fs::remove(path);  // the file lives on without its name
-  CHECK(create(weights.get()).status == SL_OK);
+  CHECK(create(weights.get()).status == SL_STATUS_OK);
 }
 
 TEST_CASE("fault 3: the tool's own files", "[f03]") {

@@ -80,7 +80,7 @@ std::vector<float> apply(const sl_layer* layer) {
   sl_sequence out = in;
   in.data = x.data();
   out.data = y.data();
-  if (sl_layer_apply(layer, &in, &out, nullptr, nullptr) != SL_OK) y.clear();
+  if (sl_layer_apply(layer, &in, &out, nullptr, nullptr) != SL_STATUS_OK) y.clear();
   return y;
 }
 
@@ -159,7 +159,7 @@ TEST_CASE("fault 5: states and new layers work after a fork", "[f05]") {
     options.input.rank = 1;
     options.input.dims[0] = kChannels;
     sl_state* state = nullptr;
-    if (sl_state_alloc(layer.get(), &options, &state, nullptr) != SL_OK) return false;
+    if (sl_state_alloc(layer.get(), &options, &state, nullptr) != SL_STATUS_OK) return false;
     sl_state_free(state);
     return apply(make_threaded(3).get()) == apply(make_threaded(3).get());
   }));

@@ -77,7 +77,7 @@ TEST_CASE("fault 6: sequences of nothing are refused where there are too many", 
     sl_sequence y = x;
     const Failure failure = quick_failure_of(
         [&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, nullptr, e); });
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK_THAT(failure.message, Contains("2^24"));
   }
   sl_sequence x = SL_SEQUENCE_INIT;
@@ -88,29 +88,29 @@ TEST_CASE("fault 6: sequences of nothing are refused where there are too many", 
   y.dims[2] = 2;
   CHECK(quick_failure_of([&](sl_error* e) {
           return sl_layer_apply(layer.get(), &x, &y, nullptr, e);
-        }).status == SL_OK);
+        }).status == SL_STATUS_OK);
 }
 
 TEST_CASE("fault 6: configs of many or long words are refused in little time", "[f06]") {
   std::string fields;
   for (int i = 0; i < 200000; ++i) fields += ",\"field" + std::to_string(i) + "\":1";
-  CHECK(create(R"({"type":"Dense","features":1)" + fields + "}").status == SL_ERROR_CONFIG);
-  CHECK(create(R"({"type":"Dense")" + fields + "}").status == SL_ERROR_CONFIG);
+  CHECK(create(R"({"type":"Dense","features":1)" + fields + "}").status == SL_STATUS_CONFIG);
+  CHECK(create(R"({"type":"Dense")" + fields + "}").status == SL_STATUS_CONFIG);
 
   const std::string word(10 << 20, 'x');
-  CHECK(create(R"({"type":")" + word + "\"}").status == SL_ERROR_CONFIG);
-  CHECK(create(R"({"type":"Relu",")" + word + "\":1}").status == SL_ERROR_CONFIG);
-  CHECK(create(R"({"type":"Relu","name":")" + word + "\"}").status == SL_ERROR_CONFIG);
-  CHECK(create(R"({"type":"Cast","dtype":")" + word + "\"}").status == SL_ERROR_CONFIG);
+  CHECK(create(R"({"type":")" + word + "\"}").status == SL_STATUS_CONFIG);
+  CHECK(create(R"({"type":"Relu",")" + word + "\":1}").status == SL_STATUS_CONFIG);
+  CHECK(create(R"({"type":"Relu","name":")" + word + "\"}").status == SL_STATUS_CONFIG);
+  CHECK(create(R"({"type":"Cast","dtype":")" + word + "\"}").status == SL_STATUS_CONFIG);
   CHECK(
       create(R"({"type":"Conv1D","filters":1,"kernel_size":1,"padding":")" + word + "\"}").status ==
-      SL_ERROR_CONFIG);
-  CHECK(create(std::string(10 << 20, '[')).status == SL_ERROR_CONFIG);
+      SL_STATUS_CONFIG);
+  CHECK(create(std::string(10 << 20, '[')).status == SL_STATUS_CONFIG);
 
   std::string layers = R"({"type":"Relu"})";
   for (int i = 1; i < 300000; ++i) layers += R"(,{"type":"Relu"})";
   const Failure failure = create(R"({"type":"Serial","layers":[)" + layers + "]}");
-  CHECK(failure.status == SL_ERROR_CONFIG);
+  CHECK(failure.status == SL_STATUS_CONFIG);
   CHECK_THAT(failure.message, Contains("65536"));
 }
 
@@ -121,27 +121,27 @@ TEST_CASE("fault 6: models of many layers are made and described in linear time"
   sl_layer* made = nullptr;
   REQUIRE(quick_failure_of([&](sl_error* e) {
             return sl_layer_create(config.data(), config.size(), nullptr, nullptr, &made, e);
-          }).status == SL_OK);
+          }).status == SL_STATUS_OK);
   const Layer layer(made);
   sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
   size_t needed = 0;
   CHECK(quick_failure_of([&](sl_error* e) {
           return sl_layer_describe(layer.get(), &input, nullptr, 0, nullptr, 0, &needed, e);
-        }).status == SL_OK);
+        }).status == SL_STATUS_OK);
 }
 
 TEST_CASE("fault 6: headers of brackets and of many tensors are read in linear time", "[f06]") {
   const size_t kBytes = size_t{50} << 20;
-  CHECK(read_weights(std::string(kBytes, '[')).status == SL_ERROR_WEIGHTS);
-  CHECK(read_weights("{\"a\":" + std::string(kBytes, '[')).status == SL_ERROR_WEIGHTS);
+  CHECK(read_weights(std::string(kBytes, '[')).status == SL_STATUS_WEIGHTS);
+  CHECK(read_weights("{\"a\":" + std::string(kBytes, '[')).status == SL_STATUS_WEIGHTS);
   CHECK(read_weights(R"({"__metadata__":{"a":)" + std::string(kBytes, '{')).status ==
-        SL_ERROR_WEIGHTS);
+        SL_STATUS_WEIGHTS);
   std::string tensors;
   for (int i = 0; i < 200000; ++i) {
     if (i > 0) tensors += ',';
     tensors += "\"t" + std::to_string(i) + R"(":{"dtype":"F32","shape":[0],"data_offsets":[0,0]})";
   }
-  CHECK(read_weights("{" + tensors + "}").status == SL_OK);
+  CHECK(read_weights("{" + tensors + "}").status == SL_STATUS_OK);
 }
 
 TEST_CASE("fault 6: error texts end with a whole character", "[f06]") {
@@ -158,7 +158,7 @@ TEST_CASE("fault 6: error texts end with a whole character", "[f06]") {
       sl_layer* layer = nullptr;
       const sl_status status =
           sl_layer_create(text.data(), text.size(), nullptr, nullptr, &layer, error);
-      REQUIRE(status == SL_ERROR_CONFIG);
+      REQUIRE(status == SL_STATUS_CONFIG);
       const std::string message(error->message);
       REQUIRE(message.size() < size - offsetof(sl_error, message));
       REQUIRE(is_utf8(message));
@@ -188,9 +188,9 @@ TEST_CASE("fault 6: a recorded input of impossible channels is refused", "[f06]"
       return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, &layer, e);
     });
     const Layer owned(layer);
-    if (failure.status == SL_OK)
+    if (failure.status == SL_STATUS_OK)
       failure = failure_of([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
-    CHECK(failure.status == SL_ERROR_WEIGHTS);
+    CHECK(failure.status == SL_STATUS_WEIGHTS);
     CHECK_THAT(failure.message, Contains("\"input\""));
   }
 }

@@ -54,7 +54,7 @@ void check_calls(const sl_layer* layer, const cli::Input& input,
 cli::Input random_steps(int64_t batch, int64_t time, std::vector<int64_t> channels) {
   std::mt19937 rng(3);
   channels.insert(channels.begin(), {batch, time});
-  return {cli::random_sequence(SL_FLOAT32, channels, rng), {}};
+  return {cli::random_sequence(SL_DTYPE_FLOAT32, channels, rng), {}};
 }
 
 // A model of one input channel, with layers "norm" and "norm2" of `channels` channels.

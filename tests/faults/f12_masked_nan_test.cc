@@ -29,7 +29,7 @@ std::string bidirectional(const std::string& layer) {
 // 20 steps of which the item's first one and steps 7 and 8 are invalid, and hold `filler`.
 Tensor with_holes(double filler) {
   std::mt19937 rng(3);
-  Tensor x = cli::random_sequence(SL_FLOAT32, {2, 20, 4}, rng);
+  Tensor x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 20, 4}, rng);
   for (const int64_t t : {0, 7, 8}) x.mask[static_cast<size_t>(t)] = 0;
   return cli::fill_invalid(x, filler);
 }
@@ -109,7 +109,8 @@ TEST_CASE("fault 12: attention gives the same in invalid steps whatever the bloc
                         kRglru),
                  4);
   std::mt19937 rng(4);
-  const cli::Input input{with_holes(0), {{"s", cli::random_sequence(SL_FLOAT32, {2, 5, 4}, rng)}}};
+  const cli::Input input{with_holes(0),
+                         {{"s", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 5, 4}, rng)}}};
   const Tensor y = cli::apply(layer.get(), input);
   const Tensor steps = cli::Stepper(layer.get(), input).run_all();
   CHECK(cli::compare_sequences(steps, y, {1e-5, 1e-5}).reason == "");
@@ -117,7 +118,7 @@ TEST_CASE("fault 12: attention gives the same in invalid steps whatever the bloc
 
 TEST_CASE("fault 12: masks of the checker begin with invalid steps and have holes", "[f12]") {
   std::mt19937 rng(1);
-  const Tensor x = cli::random_sequence(SL_FLOAT32, {3, 20, 2}, rng);
+  const Tensor x = cli::random_sequence(SL_DTYPE_FLOAT32, {3, 20, 2}, rng);
   const auto masked =
       cli::masked_inputs({x, {}}, [](sl_dtype dtype) { return cli::poison(dtype); });
   REQUIRE(masked);

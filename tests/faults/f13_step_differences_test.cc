@@ -30,7 +30,7 @@ cli::Report verify(const cli::Layer& layer, const std::vector<int64_t>& channels
   dims.insert(dims.end(), channels.begin(), channels.end());
   cli::Case c;
   c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_FLOAT32, dims, rng);
+  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng);
   c.tolerance = {1e-4, 1e-4};
   return cli::check_contract(c);
 }
@@ -56,7 +56,7 @@ void check_one(const cli::Layer& layer, const Expected& expected) {
   CHECK(std::string(differences[0].layer) == expected.layer);
   CHECK_THAT(differences[0].reason, Contains(expected.part_of_reason));
   CHECK(std::string(differences[0].cure) != "");
-  CHECK(differences[0].condition == SL_DIFFERENCE_ALWAYS);
+  CHECK(differences[0].condition == SL_STEP_DIFFERENCE_ALWAYS);
   const cli::Report report = verify(layer, {2});
   CHECK(report.failures() == "");
   CHECK(report.has_expected());
@@ -72,7 +72,7 @@ void check_none(const std::string& config, const std::vector<int64_t>& channels 
   INFO(config);
   const cli::Layer layer = make_model(config, 2);
   for (const sl_step_difference& difference : cli::step_differences(layer.get()))
-    CHECK(difference.condition == SL_DIFFERENCE_HOLES);
+    CHECK(difference.condition == SL_STEP_DIFFERENCE_HOLES);
   const cli::Report report = verify(layer, channels);
   CHECK(report.failures() == "");
   for (const cli::Check& check : report.checks) {
@@ -180,7 +180,7 @@ TEST_CASE("fault 13: whole runs that depend on the padding say so", "[f13]") {
     const cli::Layer layer = make_model(config, 2);
     const auto differences = cli::step_differences(layer.get());
     REQUIRE(differences.size() == 1);
-    CHECK(differences[0].condition == SL_DIFFERENCE_PADDING);
+    CHECK(differences[0].condition == SL_STEP_DIFFERENCE_PADDING);
     CHECK_THAT(differences[0].layer, Contains(path));
     const cli::Report report = verify(layer, {2});
     CHECK(report.failures() == "");
@@ -216,7 +216,7 @@ TEST_CASE("fault 13: attention behind a latency", "[f13]") {
 TEST_CASE("fault 13: the invalid steps that a Lookahead does not drop are announced", "[f13]") {
   const auto differences = differences_of(R"({"type":"Lookahead","length":2})", 2);
   REQUIRE(differences.size() == 1);
-  CHECK(differences[0].condition == SL_DIFFERENCE_HOLES);
+  CHECK(differences[0].condition == SL_STEP_DIFFERENCE_HOLES);
 }
 
 // Trees whose layers need not agree with the latency before them: whatever differs is announced,
@@ -228,12 +228,12 @@ TEST_CASE("fault 13: random trees differ where they say so", "[f13]") {
     INFO("seed " << seed << ": " << tree.config);
     const cli::Layer layer = make_tree_model(tree, seed);
     int64_t latency = 0;
-    if (sl_layer_output_latency(layer.get(), &latency, nullptr) != SL_OK) continue;
+    if (sl_layer_output_latency(layer.get(), &latency, nullptr) != SL_STATUS_OK) continue;
     const cli::Report report = verify(layer, tree.channels);
     CHECK(report.failures() == "");
     const auto differences = cli::step_differences(layer.get());
     const bool is_certain = std::ranges::any_of(differences, [](const auto& difference) {
-      return difference.condition == SL_DIFFERENCE_ALWAYS;
+      return difference.condition == SL_STEP_DIFFERENCE_ALWAYS;
     });
     announced += is_certain;
     if (is_certain) CHECK(report.has_expected());

@@ -44,7 +44,7 @@ TEST_CASE("fault 14: an impossible receptive field is an error", "[f14]") {
     INFO(config);
     Field field;
     const Failure failure = field_of(config, &field);
-    CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+    CHECK(failure.status == SL_STATUS_UNSUPPORTED);
     CHECK_THAT(failure.message,
                Contains("STFT \"") && Contains("[inf, -inf]") && Contains("no step of its input"));
   }
@@ -57,13 +57,13 @@ TEST_CASE("fault 14: possible receptive fields stay", "[f14]") {
                        R"(,{"type":"Abs"},{"type":"GroupNormalization","num_groups":1,)"
                        R"("use_bias":false,"use_scale":false}]})",
                    &field)
-              .status == SL_OK);
+              .status == SL_STATUS_OK);
   CHECK(field.exists == 1);
   CHECK(field.start == -SL_INFINITE);
   CHECK(field.end == SL_INFINITE);
   std::string two = kBlind;
   two.replace(two.find("\"fft_length\":1"), 14, "\"fft_length\":2");
-  REQUIRE(field_of(two, &field).status == SL_OK);
+  REQUIRE(field_of(two, &field).status == SL_STATUS_OK);
   CHECK(field.start == -2);
   CHECK(field.end == -2);
 }
@@ -76,7 +76,7 @@ TEST_CASE("fault 14: nothing finite is left of a field that falls into a gap", "
                    R"("strides":2,"padding":"causal"},{"type":"LSTM","units":1},)"
                    R"({"type":"Delay","length":1}]})",
                    &field)
-              .status == SL_OK);
+              .status == SL_STATUS_OK);
   CHECK(field.start == -SL_INFINITE);
 }
 

@@ -23,7 +23,7 @@ Failure alloc_failure(const std::string& config, const std::vector<int64_t>& cha
   const cli::Layer layer = make_model(config, channels.empty() ? 1 : channels.back());
   CHECK(cli::get(sl_layer_supports_step, layer.get()) == 0);
   sl_state_options options = SL_STATE_OPTIONS_INIT;
-  options.input.dtype = SL_FLOAT32;
+  options.input.dtype = SL_DTYPE_FLOAT32;
   options.input.rank = static_cast<int32_t>(channels.size());
   std::copy(channels.begin(), channels.end(), options.input.dims);
   options.max_length = max_length;
@@ -69,7 +69,7 @@ TEST_CASE("fault 15: a convolution says why it does not step, and what does", "[
   for (const Sample& sample : samples) {
     INFO(sample.config);
     const Failure failure = alloc_failure(sample.config, sample.channels);
-    CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+    CHECK(failure.status == SL_STATUS_UNSUPPORTED);
     CHECK(failure.message == sample.message);
   }
 }
@@ -86,7 +86,7 @@ TEST_CASE("fault 15: the paddings that messages name give what they say", "[f15]
   const std::string transposed =
       R"({"type":"Conv1DTranspose","filters":2,"kernel_size":5,"strides":2,"padding":"PADDING"})";
   std::mt19937 rng(5);
-  const cli::Input input{cli::random_sequence(SL_FLOAT32, {3, 17, 4}, rng), {}};
+  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {3, 17, 4}, rng), {}};
   const auto run = [&](const std::string& config, const char* padding) {
     return cli::apply(make_model(padded(config, padding), 4).get(), input);
   };
@@ -142,7 +142,7 @@ TEST_CASE("fault 15: every layer that does not step says what to change", "[f15]
     for (const int64_t max_length : {0, 16}) {
       INFO(sample.config << " for " << max_length);
       const Failure failure = alloc_failure(sample.config, sample.channels, max_length);
-      CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+      CHECK(failure.status == SL_STATUS_UNSUPPORTED);
       CHECK_THAT(failure.message, Contains(" cannot run step-wise: ") && Contains(sample.message));
     }
   }

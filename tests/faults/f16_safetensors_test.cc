@@ -99,17 +99,17 @@ TEST_CASE("fault 16: weights files are read as strictly as safetensors does", "[
   for (const Case& c : kRefused) {
     INFO(c.header);
     const Failure failure = read(c.header);
-    CHECK(failure.status == SL_ERROR_WEIGHTS);
+    CHECK(failure.status == SL_STATUS_WEIGHTS);
     CHECK_THAT(failure.message, Contains(c.message));
   }
   const Failure nul = read(std::string("{" SL_W "}\0\0\0\0", sizeof("{" SL_W "}") + 3));
-  CHECK(nul.status == SL_ERROR_WEIGHTS);
+  CHECK(nul.status == SL_STATUS_WEIGHTS);
   CHECK_THAT(nul.message, Contains("not JSON") && Contains("a NUL byte"));
   for (const char* header : kAccepted) {
     INFO(header);
     CHECK(read(header).message == "");
   }
-  CHECK(read("{}", 0).status == SL_OK);
+  CHECK(read("{}", 0).status == SL_STATUS_OK);
 }
 
 TEST_CASE("fault 16: headers nest as deep as safetensors allows", "[f16]") {
@@ -117,7 +117,7 @@ TEST_CASE("fault 16: headers nest as deep as safetensors allows", "[f16]") {
     return R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8],"x":)" +
            std::string(depth, '[') + std::string(depth, ']') + "}}";
   };
-  CHECK(read(nested(125)).status == SL_OK);
+  CHECK(read(nested(125)).status == SL_STATUS_OK);
   CHECK_THAT(read(nested(126)).message, Contains("nests deeper than 127"));
 }
 
@@ -125,7 +125,7 @@ TEST_CASE("fault 16: no two tensors go by one name", "[f16]") {
   const Failure failure =
       read(R"({"w":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},)"
            R"("w@complex64":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})");
-  CHECK(failure.status == SL_ERROR_WEIGHTS);
+  CHECK(failure.status == SL_STATUS_WEIGHTS);
   CHECK_THAT(failure.message, Contains("there is a tensor \"w\" and also a \"w@complex64\""));
 }
 

@@ -22,7 +22,7 @@ Failure create(const std::string& config) {
 void check_refused(const std::string& config, const std::string& message) {
   INFO(config);
   const Failure failure = create(config);
-  CHECK(failure.status == SL_ERROR_CONFIG);
+  CHECK(failure.status == SL_STATUS_CONFIG);
   CHECK_THAT(failure.message, Contains(message));
 }
 
@@ -44,8 +44,8 @@ TEST_CASE("fault 17: a key that is there twice", "[f17]") {
 
 TEST_CASE("fault 17: anything after the config", "[f17]") {
   const std::string good = R"({"type":"Relu"})";
-  CHECK(create(good).status == SL_OK);
-  CHECK(create(" \n" + good + " \r\n\t").status == SL_OK);
+  CHECK(create(good).status == SL_STATUS_OK);
+  CHECK(create(" \n" + good + " \r\n\t").status == SL_STATUS_OK);
   check_refused(good + std::string("\0 garbage", 9), "$: not JSON: line 1, column 16: a NUL byte");
   check_refused(good + std::string(1, '\0'), "a NUL byte");
   check_refused(good + "x", "$: not JSON: line 1, column 16");

@@ -45,7 +45,7 @@ sl_decoder_options options_for(int32_t start, int64_t batch = 1) {
 }
 
 sl_sequence view_of(std::vector<int32_t>& tokens, int64_t batch = 1, uint8_t* mask = nullptr) {
-  return sequence_layers::sequence(sequence_layers::channel_spec({}, SL_INT32), batch,
+  return sequence_layers::sequence(sequence_layers::channel_spec({}, SL_DTYPE_INT32), batch,
                                    static_cast<int64_t>(tokens.size()) / batch, tokens.data(),
                                    mask);
 }
@@ -61,19 +61,19 @@ TEST_CASE("fault 18: tokens that the model does not have", "[f18]") {
   Decoder decoder(layer, options_for(0)), other(layer, options_for(0));
   for (const int32_t token : {50, 12, -1, INT32_MAX, INT32_MIN}) {
     const Failure failure = prefill(decoder, {3, token});
-    CHECK(failure.status == SL_ERROR_INVALID_ARGUMENT);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK(failure.message ==
           "tokens[0, 1] is " + std::to_string(token) + ": the model takes 12 tokens");
   }
   // As if it had not been tried.
-  CHECK(prefill(decoder, {3, 11}).status == SL_OK);
-  CHECK(prefill(other, {3, 11}).status == SL_OK);
+  CHECK(prefill(decoder, {3, 11}).status == SL_STATUS_OK);
+  CHECK(prefill(other, {3, 11}).status == SL_STATUS_OK);
   int32_t token = -1, same = -2;
-  CHECK(decoder.sample(&token) == SL_OK);
-  CHECK(other.sample(&same) == SL_OK);
+  CHECK(decoder.sample(&token) == SL_STATUS_OK);
+  CHECK(other.sample(&same) == SL_STATUS_OK);
   CHECK(token == same);
   uint8_t mask[] = {1, 0};
-  CHECK(prefill(decoder, {3, 50}, mask).status == SL_OK);  // which is not there
+  CHECK(prefill(decoder, {3, 50}, mask).status == SL_STATUS_OK);  // which is not there
 
   for (const int32_t start : {99, 12, INT32_MAX}) {
     CHECK_THROWS_WITH(
@@ -90,7 +90,7 @@ TEST_CASE("fault 18: inputs are told from outputs", "[f18]") {
     const auto layer = table_model(rows, 4, before);
     CHECK_THROWS_WITH(Decoder(layer, options_for(5)), Contains("the model takes 5 tokens"));
     Decoder decoder(layer, options_for(4));
-    CHECK(prefill(decoder, {4}).status == SL_OK);
+    CHECK(prefill(decoder, {4}).status == SL_STATUS_OK);
     CHECK_THAT(prefill(decoder, {5}).message, Contains("the model takes 5 tokens"));
     std::vector<int32_t> tokens = {4};
     std::vector<float> log_probs(1);
@@ -124,7 +124,7 @@ TEST_CASE("fault 18: logits that are NaN", "[f18]") {
       const Failure failure = failure_of([&](sl_error* e) {
         return sl_decoder_sample(decoder.get(), &token, &log_prob, &mask, nullptr, e);
       });
-      CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+      CHECK(failure.status == SL_STATUS_UNSUPPORTED);
       CHECK(failure.message == "the model's logits of stream 0 at step 0 are NaN");
       CHECK((token == 77 && log_prob == 77 && mask == 77));
     }
@@ -147,20 +147,21 @@ TEST_CASE("fault 18: an error of a step lasts until a reset or a copy", "[f18]")
   const auto layer = faulty_model();
   Decoder decoder(layer, options_for(0)), good(layer, options_for(0)), fork(layer, options_for(0));
   int32_t token = 0;
-  CHECK(prefill(decoder, {1}).status == SL_OK);
-  CHECK(decoder.sample(&token) == SL_ERROR_UNSUPPORTED);
-  CHECK(decoder.sample(&token) == SL_ERROR_UNSUPPORTED);
+  CHECK(prefill(decoder, {1}).status == SL_STATUS_OK);
+  CHECK(decoder.sample(&token) == SL_STATUS_UNSUPPORTED);
+  CHECK(decoder.sample(&token) == SL_STATUS_UNSUPPORTED);
   CHECK_THAT(prefill(decoder, {0}).message, Contains("logits of stream 0 at step 1 are NaN"));
   fork.copy_from(decoder);
-  CHECK(fork.sample(&token) == SL_ERROR_UNSUPPORTED);
+  CHECK(fork.sample(&token) == SL_STATUS_UNSUPPORTED);
   fork.copy_from(good);
-  CHECK(fork.sample(&token) == SL_OK);
+  CHECK(fork.sample(&token) == SL_STATUS_OK);
   CHECK(token == 3);
   decoder.reset();
-  CHECK(decoder.sample(&token) == SL_OK);
+  CHECK(decoder.sample(&token) == SL_STATUS_OK);
   CHECK(token == 3);
   float log_prob = 0;
-  CHECK(decoder.sample(&token, &log_prob) == SL_OK);  // an infinite one leaves no other a chance
+  CHECK(decoder.sample(&token, &log_prob) ==
+        SL_STATUS_OK);  // an infinite one leaves no other a chance
   CHECK(token == 1);
   CHECK(log_prob == 0);
 
@@ -168,7 +169,7 @@ TEST_CASE("fault 18: an error of a step lasts until a reset or a copy", "[f18]")
   const Failure failure = failure_of([&](sl_error* e) {
     return sl_decoder_sample(impossible.get(), &token, nullptr, nullptr, nullptr, e);
   });
-  CHECK(failure.status == SL_ERROR_UNSUPPORTED);
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
   CHECK_THAT(failure.message, Contains("are all minus infinity"));
 }
 
@@ -185,7 +186,7 @@ TEST_CASE("fault 18: one stream of many, and those that have ended", "[f18]") {
   });
   CHECK(failure.message == "the model's logits of stream 1 at step 1 are NaN");
   decoder.reset();
-  for (int i = 0; i < 3; ++i) CHECK(decoder.sample(tokens) == SL_OK);  // both stop at once
+  for (int i = 0; i < 3; ++i) CHECK(decoder.sample(tokens) == SL_STATUS_OK);  // both stop at once
 }
 
 TEST_CASE("fault 18: top_p keeps no token too many", "[f18]") {
@@ -198,7 +199,7 @@ TEST_CASE("fault 18: top_p keeps no token too many", "[f18]") {
     Decoder decoder(layer, options);
     for (int i = 0; i < 500; ++i) {
       int32_t token = 0;
-      REQUIRE(decoder.sample(&token) == SL_OK);
+      REQUIRE(decoder.sample(&token) == SL_STATUS_OK);
       ++count[static_cast<size_t>(token)];
     }
     return count;
@@ -218,7 +219,7 @@ TEST_CASE("fault 18: the check costs no step its promises", "[f18]") {
   cli::AllocationTrap trap;
   const sl_status status = decoder.sample(&token);
   const int64_t count = trap.count();
-  CHECK(status == SL_OK);
+  CHECK(status == SL_STATUS_OK);
   CHECK(count == 0);
 }
 

@@ -75,7 +75,7 @@ TEST_CASE("fault 19: an input that cannot be", "[f19]") {
     sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
     const Failure failure =
         failure_of([&](sl_error* e) { return sl_layer_input_spec(layer.get(), &spec, e); });
-    CHECK(failure.status == SL_ERROR_WEIGHTS);
+    CHECK(failure.status == SL_STATUS_WEIGHTS);
     CHECK_THAT(failure.message, Contains("metadata \"input\""));
     const ToolRun run = run_tool({"run", model, sound()});
     CHECK(run.status == 1);

@@ -47,30 +47,30 @@ void check_type(const std::string& code, sl_dtype dtype, const std::string& name
 }
 
 TEST_CASE("fault 20: every type of NumPy's numbers", "[f20]") {
-  check_type<float>("f4", SL_FLOAT32, "float32");
-  check_type<double>("f8", SL_FLOAT32, "float64");
-  check_type<int8_t>("i1", SL_INT8, "int8");
-  check_type<int16_t>("i2", SL_INT32, "int16");
-  check_type<int32_t>("i4", SL_INT32, "int32");
-  check_type<int64_t>("i8", SL_INT32, "int64");
-  check_type<uint8_t>("u1", SL_INT32, "uint8");
-  check_type<uint16_t>("u2", SL_INT32, "uint16");
-  check_type<uint32_t>("u4", SL_INT32, "uint32");
-  check_type<uint64_t>("u8", SL_INT32, "uint64");
+  check_type<float>("f4", SL_DTYPE_FLOAT32, "float32");
+  check_type<double>("f8", SL_DTYPE_FLOAT32, "float64");
+  check_type<int8_t>("i1", SL_DTYPE_INT8, "int8");
+  check_type<int16_t>("i2", SL_DTYPE_INT32, "int16");
+  check_type<int32_t>("i4", SL_DTYPE_INT32, "int32");
+  check_type<int64_t>("i8", SL_DTYPE_INT32, "int64");
+  check_type<uint8_t>("u1", SL_DTYPE_INT32, "uint8");
+  check_type<uint16_t>("u2", SL_DTYPE_INT32, "uint16");
+  check_type<uint32_t>("u4", SL_DTYPE_INT32, "uint32");
+  check_type<uint64_t>("u8", SL_DTYPE_INT32, "uint64");
   for (const bool big : {false, true}) {
     const std::string order = big ? ">" : "<";
     const auto half = bytes_of<uint16_t>({0x3c00, 0xc000, 0x0001}, big);  // 1, -2, 2^-24
     CHECK(values_of(read(npy(order + "f2", "(3,)", half)).values) ==
           std::vector<double>{1, -2, std::ldexp(1, -24)});
     const cli::Tensor c8 = read(npy(order + "c8", "(1,)", bytes_of<float>({1.5f, -2}, big))).values;
-    CHECK(c8.dtype == SL_COMPLEX64);
+    CHECK(c8.dtype == SL_DTYPE_COMPLEX64);
     CHECK(c8.at(0) == std::complex<double>(1.5, -2));
     const cli::Tensor c16 =
         read(npy(order + "c16", "(1,)", bytes_of<double>({0.5, 4}, big))).values;
     CHECK(c16.at(0) == std::complex<double>(0.5, 4));
   }
   const NpyArray flags = read(npy("|b1", "(3,)", std::string("\0\1\2", 3)));
-  CHECK(flags.values.dtype == SL_BOOL);
+  CHECK(flags.values.dtype == SL_DTYPE_BOOL);
   CHECK(flags.values.bytes == std::vector<uint8_t>{0, 1, 1});
   CHECK(values_of(read(npy("=i2", "(1,)", bytes_of<int16_t>({-7}))).values)[0] == -7);
 }

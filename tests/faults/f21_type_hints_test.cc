@@ -13,7 +13,7 @@ std::string error_of(const std::string& type) {
     sl_layer* layer = nullptr;
     return sl_layer_create(config.data(), config.size(), nullptr, nullptr, &layer, e);
   });
-  CHECK(failure.status == SL_ERROR_CONFIG);
+  CHECK(failure.status == SL_STATUS_CONFIG);
   return failure.message;
 }
 

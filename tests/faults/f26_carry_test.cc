@@ -24,7 +24,7 @@ std::string rnn(const std::string& fields) {
 // Two items, of which the second ends after `length` steps, and the same flipped within it.
 constexpr int64_t kTime = 5, kLength = 3;
 Tensor input(bool flipped) {
-  Tensor x = cli::make_sequence(SL_FLOAT32, {1, kTime, 2});
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, kTime, 2});
   for (int64_t t = 0; t < kTime; ++t) {
     const int64_t from = flipped && t < kLength ? kLength - 1 - t : t;
     for (int64_t c = 0; c < 2; ++c) x.set(2 * t + c, 0.3 * static_cast<double>(2 * from + c) - 1);
@@ -67,7 +67,7 @@ TEST_CASE("fault 26: streams emit the carries that whole runs do", "[f26]") {
   std::mt19937 rng(1);
   cli::Case c;
   c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_FLOAT32, {3, 17, 3}, rng);
+  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {3, 17, 3}, rng);
   CHECK(cli::check_contract(c).failures() == "");
 }
 

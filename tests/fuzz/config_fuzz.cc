@@ -12,7 +12,7 @@ namespace {
 constexpr int64_t kMaxElements = 1 << 16;
 
 void ask(const sl_layer* layer) {
-  int64_t a = 0, b = 0, count = 0;
+  int64_t a = 0, b = 0;
   int32_t flag = 0;
   sl_layer_block_size(layer, &a, nullptr);
   sl_layer_output_ratio(layer, &a, &b, nullptr);
@@ -20,7 +20,7 @@ void ask(const sl_layer* layer) {
   sl_layer_input_latency(layer, &a, nullptr);
   sl_layer_output_latency(layer, &a, nullptr);
   sl_layer_receptive_field(layer, &flag, &a, &b, nullptr);
-  sl_layer_receptive_field_count(layer, &count, nullptr);
+  const int64_t count = sl_layer_receptive_field_count(layer, nullptr);
   if (count > 0) sl_layer_receptive_field_at(layer, count - 1, &flag, &a, &b, nullptr);
 }
 
@@ -52,7 +52,7 @@ void run(const sl_layer* layer, const sl_channel_spec& spec, const sl_allocator*
   const std::vector<uint8_t> in = room_for(&x);
   sl_sequence y = SL_SEQUENCE_INIT;
   if (in.empty()) return;
-  if (sl_layer_output_shape(layer, SL_LAYER_WISE, &x, nullptr, &y, nullptr) == SL_OK) {
+  if (sl_layer_output_shape(layer, SL_MODE_LAYER, &x, nullptr, &y, nullptr) == SL_STATUS_OK) {
     const std::vector<uint8_t> out = room_for(&y);
     if (!out.empty()) sl_layer_apply(layer, &x, &y, nullptr, nullptr);
   }
@@ -62,8 +62,8 @@ void run(const sl_layer* layer, const sl_channel_spec& spec, const sl_allocator*
   options.input = spec;
   options.allocator = memory;
   sl_state* state = nullptr;
-  if (sl_state_alloc(layer, &options, &state, nullptr) != SL_OK) return;
-  if (sl_layer_output_shape(layer, SL_STEP_WISE, &x, nullptr, &y, nullptr) == SL_OK) {
+  if (sl_state_alloc(layer, &options, &state, nullptr) != SL_STATUS_OK) return;
+  if (sl_layer_output_shape(layer, SL_MODE_STEP, &x, nullptr, &y, nullptr) == SL_STATUS_OK) {
     const std::vector<uint8_t> out = room_for(&y);
     if (!out.empty()) sl_layer_step(layer, state, &x, &y, nullptr, nullptr);
   }
@@ -137,7 +137,7 @@ std::vector<std::string> dictionary() {
                                   "\xff",
                                   "{\"type\":\"Relu\"}",
                                   "{\"type\":\"Serial\",\"layers\":[]}"};
-  for (int64_t i = 0; i < sl_registry_count(nullptr); ++i) {
+  for (int64_t i = 0; i < sl_registry_type_count(nullptr); ++i) {
     all.push_back("{\"type\":\"" + std::string(sl_registry_type(nullptr, i)) + "\"}");
   }
   return all;
@@ -155,13 +155,13 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const char* text = reinterpret_cast<const char*>(data);
   const sl_status status =
       sl_layer_create(size > 0 ? text : "", size, nullptr, &options, &layer, &error);
-  if (status == SL_ERROR_INTERNAL || (status != SL_OK && error.message[0] == '\0')) {
+  if (status == SL_STATUS_INTERNAL || (status != SL_STATUS_OK && error.message[0] == '\0')) {
     std::abort();  // an error without a reason is a defect
   }
-  if (status != SL_OK) return 0;
+  if (status != SL_STATUS_OK) return 0;
   sl::fuzz::ask(layer);
-  for (const sl_channel_spec& input : {spec(SL_FLOAT32, {4}), spec(SL_FLOAT32, {2, 3}),
-                                       spec(SL_INT32, {}), spec(SL_COMPLEX64, {2})}) {
+  for (const sl_channel_spec& input : {spec(SL_DTYPE_FLOAT32, {4}), spec(SL_DTYPE_FLOAT32, {2, 3}),
+                                       spec(SL_DTYPE_INT32, {}), spec(SL_DTYPE_COMPLEX64, {2})}) {
     sl::fuzz::run(layer, input, memory.hook());
   }
   sl_layer_free(layer);

@@ -86,19 +86,20 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   sl_error error = SL_ERROR_INIT;
   const void* start = bytes.empty() ? static_cast<const void*>("") : bytes.data();
   const sl_status status = sl_weights_read(start, size, &weights, &error);
-  if (status != SL_OK) {
-    if (status != SL_ERROR_WEIGHTS || error.message[0] == '\0') std::abort();
+  if (status != SL_STATUS_OK) {
+    if (status != SL_STATUS_WEIGHTS || error.message[0] == '\0') std::abort();
     return 0;
   }
-  for (int64_t i = 0; i < sl_weights_count(weights); ++i) {
+  for (int64_t i = 0; i < sl_weights_tensor_count(weights); ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    if (sl_weights_get(weights, i, &name, &tensor, nullptr) != SL_OK) std::abort();
+    if (sl_weights_tensor(weights, i, &name, &tensor, nullptr) != SL_STATUS_OK) std::abort();
     sl::fuzz::kept = sl::fuzz::sum(tensor) + std::strlen(name);
   }
   static const char config[] = R"({"type":"Dense","features":2})";
   sl_layer* layer = nullptr;
-  if (sl_layer_create(config, sizeof(config) - 1, weights, nullptr, &layer, nullptr) == SL_OK) {
+  if (sl_layer_create(config, sizeof(config) - 1, weights, nullptr, &layer, nullptr) ==
+      SL_STATUS_OK) {
     sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
     sl_layer_input_spec(layer, &spec, nullptr);
   }

@@ -30,28 +30,31 @@ const testing::Sample kMore[] = {
     {"attention",
      R"({"type":"DotProductSelfAttention","num_heads":2,"units_per_head":2,"max_past_horizon":3,)"
      R"("max_future_horizon":1})",
-     SL_FLOAT32,
+     SL_DTYPE_FLOAT32,
      {4}},
-    {"rglru", R"({"type":"RGLRU","units":4,"num_heads":2})", SL_FLOAT32, {4}},
+    {"rglru", R"({"type":"RGLRU","units":4,"num_heads":2})", SL_DTYPE_FLOAT32, {4}},
     {"overlap add",
      R"({"type":"Serial","layers":[{"type":"STFT","frame_length":4,"frame_step":2,"fft_length":4,)"
      R"("time_padding":"causal"},{"type":"InverseSTFT","frame_length":4,"frame_step":2,)"
      R"("fft_length":4,"time_padding":"causal"}]})",
-     SL_FLOAT32,
+     SL_DTYPE_FLOAT32,
      {}},
     {"transposed convolution",
      R"({"type":"Conv1DTranspose","filters":2,"kernel_size":4,"strides":2,"padding":"causal"})",
-     SL_FLOAT32,
+     SL_DTYPE_FLOAT32,
      {2}},
     {"timing signal",
      R"({"type":"Serial","layers":[{"type":"AddTimingSignal"},{"type":"Downsample1D","rate":2}]})",
-     SL_FLOAT32,
+     SL_DTYPE_FLOAT32,
      {4}},
     {"pooling",
      R"({"type":"MaxPooling1D","pool_size":3,"strides":1,"padding":"reverse_causal"})",
-     SL_FLOAT32,
+     SL_DTYPE_FLOAT32,
      {2}},
-    {"recurrent cell", R"({"type":"RNN","cell":{"type":"GRUCell","features":3}})", SL_FLOAT32, {3}},
+    {"recurrent cell",
+     R"({"type":"RNN","cell":{"type":"GRUCell","features":3}})",
+     SL_DTYPE_FLOAT32,
+     {3}},
 };
 
 // A stream that has run for a while; saves of it are the corpus.
@@ -126,9 +129,9 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<uint8_t> before = stream.stepper->save();
   const sl_status status = sl_state_load(stream.stepper->state(),
                                          save.empty() ? &none : save.data(), save.size(), nullptr);
-  if (status == SL_OK) {
+  if (status == SL_STATUS_OK) {
     stream.stepper->run(0, stream.stepper->num_steps());
-  } else if (status != SL_ERROR_STATE || stream.stepper->save() != before) {
+  } else if (status != SL_STATUS_STATE || stream.stepper->save() != before) {
     std::abort();
   }
   return 0;

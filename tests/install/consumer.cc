@@ -9,12 +9,12 @@ int main() {
   sl::State state(layer, spec);
   float in = 3, out = 0;
   sl_sequence y = sl::sequence(spec, 1, 1, &out);
-  if (state.step(sl::sequence(spec, 1, 1, &in), &y) != SL_OK || out != 6) return 1;
+  if (state.step(sl::sequence(spec, 1, 1, &in), &y) != SL_STATUS_OK || out != 6) return 1;
   try {
     sl::Layer(R"({"type": "Scal"})", sl::Weights());
   } catch (const sl::Error& error) {
     std::printf("%s\n", error.what());
-    return error.status() == SL_ERROR_CONFIG ? 0 : 1;
+    return error.status() == SL_STATUS_CONFIG ? 0 : 1;
   }
   return 1;
 }

@@ -49,14 +49,14 @@ TEST_CASE("the trap notices heap calls and locks", "[trap]") {
 
 TEST_CASE("the trap sees into the library, and into its own thread alone", "[trap]") {
   const cli::Layer layer = make_model(R"({"type":"Dense","features":3})", 2);
-  const cli::Input input{cli::make_sequence(SL_FLOAT32, {1, 4, 2}), {}};
-  Tensor y = cli::make_sequence(SL_FLOAT32, {1, 4, 3});
+  const cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {1, 4, 2}), {}};
+  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 4, 3});
   const sl_sequence in = input.x.view();
   sl_sequence out = y.view();
-  sl_status status = SL_ERROR_INTERNAL;
+  sl_status status = SL_STATUS_INTERNAL;
   const int64_t calls =
       count_of([&] { status = sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr); });
-  CHECK(status == SL_OK);
+  CHECK(status == SL_STATUS_OK);
   CHECK((calls > 0) == AllocationTrap::available());  // layer-wise runs may allocate
   std::mutex ready;
   ready.lock();
@@ -116,7 +116,7 @@ TEST_CASE("steps of random trees neither allocate nor lock", "[realtime]") {
     std::mt19937 rng(seed);
     std::vector<int64_t> dims = {2, 14};
     dims.insert(dims.end(), tree.channels.begin(), tree.channels.end());
-    check(layer.get(), {cli::random_sequence(SL_FLOAT32, dims, rng), {}});
+    check(layer.get(), {cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng), {}});
   }
 }
 
@@ -130,7 +130,7 @@ TEST_CASE("steps of large layers stay on their thread", "[realtime]") {
     INFO(config);
     const cli::Layer layer = make_model(config, 256, &options);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_FLOAT32, {2, 64, 256}, rng), {}};
+    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 64, 256}, rng), {}};
     for (const int64_t blocks : {1, 32}) {
       CHECK(allocations_of(layer.get(), input, blocks, false) == 0);
     }
@@ -146,7 +146,7 @@ TEST_CASE("strided blocks are stepped without allocation", "[realtime]") {
   options.input.dims[0] = 2;
   const cli::State state = cli::make<sl_state>(
       [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
-  Tensor x = cli::make_sequence(SL_FLOAT32, {2, 3, 2}), y = x;
+  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 3, 2}), y = x;
   sl_sequence in = x.view(), out = y.view();
   for (sl_sequence* view : {&in, &out}) {  // time-major, channels backwards
     view->strides[0] = 8;
@@ -156,11 +156,11 @@ TEST_CASE("strided blocks are stepped without allocation", "[realtime]") {
     view->mask = nullptr;
   }
   for (int i = 0; i < 3; ++i) {
-    sl_status status = SL_ERROR_INTERNAL;
+    sl_status status = SL_STATUS_INTERNAL;
     CHECK(count_of([&] {
             status = sl_layer_step(layer.get(), state.get(), &in, &out, nullptr, nullptr);
           }) == 0);
-    CHECK(status == SL_OK);
+    CHECK(status == SL_STATUS_OK);
   }
 }
 

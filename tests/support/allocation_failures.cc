@@ -70,11 +70,11 @@ Sweep sweep_failures(const Use& use, Heap heap, Failing failing) {
   };
   sl_error error = SL_ERROR_INIT;
   // What is made once for the process is there afterwards.
-  for (int i = 0; i < 3; ++i) require(use(&error) == SL_OK, 0, "no use at all", error);
+  for (int i = 0; i < 3; ++i) require(use(&error) == SL_STATUS_OK, 0, "no use at all", error);
   for (int64_t n = 1; sweep.problem.empty(); ++n) {
     error = SL_ERROR_INIT;
     const int64_t before = live_blocks();
-    sl_status status = SL_OK;
+    sl_status status = SL_STATUS_OK;
     bool failed = false;
     {
       const AllocationFailures failures(heap, n, failing);
@@ -85,14 +85,14 @@ Sweep sweep_failures(const Use& use, Heap heap, Failing failing) {
     if (left != 0) ++sweep.leaks;
     require(left == 0, n, "leaks", error);
     if (!failed) {
-      require(status == SL_OK, n, "fails without a reason", error);
+      require(status == SL_STATUS_OK, n, "fails without a reason", error);
       break;
     }
     ++sweep.points;
-    if (status != SL_OK) ++sweep.errors;
-    require(status == SL_OK || status == SL_ERROR_OUT_OF_MEMORY, n, "other status", error);
-    require(status == SL_OK || error.message[0] != '\0', n, "no message", error);
-    require(use(&error) == SL_OK, n, "no use afterwards", error);
+    if (status != SL_STATUS_OK) ++sweep.errors;
+    require(status == SL_STATUS_OK || status == SL_STATUS_OUT_OF_MEMORY, n, "other status", error);
+    require(status == SL_STATUS_OK || error.message[0] != '\0', n, "no message", error);
+    require(use(&error) == SL_STATUS_OK, n, "no use afterwards", error);
   }
   return sweep;
 }

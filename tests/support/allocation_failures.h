@@ -38,7 +38,7 @@ sl_allocator failing_allocator();
 int64_t live_blocks();
 
 // A whole use of the library, from its first call to the last free: returns the first status that
-// is not SL_OK. It must not allocate itself, in ways that matter.
+// is not SL_STATUS_OK. It must not allocate itself, in ways that matter.
 using Use = std::function<sl_status(sl_error* error)>;
 
 struct Sweep {

@@ -12,7 +12,7 @@ namespace {
 
 struct Missing {
   std::string name;
-  sl_dtype dtype = SL_FLOAT32;
+  sl_dtype dtype = SL_DTYPE_FLOAT32;
   std::vector<int64_t> dims;  // -1: any
   bool open = false;          // of unknown rank
 };
@@ -84,7 +84,7 @@ cli::Weights make_weights(const std::string& config, const WeightHints& hints, s
       return sl_layer_create(config.data(), config.size(), weights.get(), &options, &layer, e);
     });
     sl_layer_free(layer);
-    if (failure.status == SL_OK) return weights;
+    if (failure.status == SL_STATUS_OK) return weights;
     const auto missing = parse_missing(failure.message);
     if (!missing) throw cli::Error(failure.status, failure.message + " in " + config);
     const Tensor tensor = random_weight(*missing, hint_of(missing->name, hints), rng);
@@ -98,10 +98,10 @@ cli::Weights make_weights(const std::string& config, const WeightHints& hints, s
 void write_model(const std::string& directory, const std::string& config,
                  const sl_weights* weights) {
   std::string header, data;
-  for (int64_t i = 0; i < sl_weights_count(weights); ++i) {
+  for (int64_t i = 0; i < sl_weights_tensor_count(weights); ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_get(weights, i, &name, &tensor, e); });
+    cli::check([&](sl_error* e) { return sl_weights_tensor(weights, i, &name, &tensor, e); });
     std::string shape;
     size_t bytes = sizeof(float);
     for (int32_t d = 0; d < tensor.rank; ++d) {
@@ -134,89 +134,92 @@ cli::Layer make_model(const std::string& config, int64_t channels,
 
 const std::vector<Sample>& samples() {
   static const std::vector<Sample> all = {
-      {"identity", R"({"type":"Identity"})", SL_FLOAT32, {3}},
+      {"identity", R"({"type":"Identity"})", SL_DTYPE_FLOAT32, {3}},
       {"pointwise",
        R"({"type":"Serial","layers":[{"type":"Tanh"},{"type":"Softmax"}]})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {5}},
-      {"dense", R"({"type":"Dense","features":7,"activation":"gelu"})", SL_FLOAT32, {4}},
-      {"wide dense", R"({"type":"Dense","features":130})", SL_FLOAT32, {70}},
+      {"dense", R"({"type":"Dense","features":7,"activation":"gelu"})", SL_DTYPE_FLOAT32, {4}},
+      {"wide dense", R"({"type":"Dense","features":130})", SL_DTYPE_FLOAT32, {70}},
       {"bfloat16 dense",
        R"({"type":"Dense","features":7,"compute_dtype":"bfloat16"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
       {"einsum",
        R"({"type":"EinsumDense","equation":"...a,abc->...bc","output_shape":[2,3],)"
        R"("bias_axes":"c"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
       {"causal convolution",
        R"({"type":"Conv1D","filters":3,"kernel_size":4,"dilation_rate":2,)"
        R"("padding":"causal_valid"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
       {"strided convolution",
        R"({"type":"Conv1D","filters":3,"kernel_size":5,"strides":3,"padding":"causal"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
       {"convolution with latency",
        R"({"type":"Conv1D","filters":3,"kernel_size":3,"padding":"reverse_causal_valid"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
       {"grouped convolution",
        R"({"type":"Conv1D","filters":4,"kernel_size":2,"groups":4,"padding":"causal_valid"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
       {"depthwise convolution",
        R"({"type":"DepthwiseConv1D","kernel_size":3,"padding":"causal_valid",)"
        R"("depth_multiplier":2})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
       {"2-D convolution",
        R"({"type":"Conv2D","filters":2,"kernel_size":3,"strides":[2,1],"time_padding":"causal",)"
        R"("spatial_padding":"same"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {6, 3}},
-      {"lstm", R"({"type":"LSTM","units":5})", SL_FLOAT32, {3}},
-      {"layer normalization", R"({"type":"LayerNormalization"})", SL_FLOAT32, {5}},
+      {"lstm", R"({"type":"LSTM","units":5})", SL_DTYPE_FLOAT32, {3}},
+      {"layer normalization", R"({"type":"LayerNormalization"})", SL_DTYPE_FLOAT32, {5}},
       {"cumulative group normalization",
        R"({"type":"GroupNormalization","num_groups":2,"cumulative":true})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {4}},
-      {"masked dense", R"({"type":"MaskedDense","features":3,"num_steps":64})", SL_FLOAT32, {4}},
+      {"masked dense",
+       R"({"type":"MaskedDense","features":3,"num_steps":64})",
+       SL_DTYPE_FLOAT32,
+       {4}},
       {"sequence embedding",
        R"({"type":"SequenceEmbedding","dimension":4,"num_embeddings_per_step":9,"num_steps":64})",
-       SL_INT32,
+       SL_DTYPE_INT32,
        {}},
-      {"delay", R"({"type":"Delay","length":3})", SL_FLOAT32, {2}},
-      {"lookahead", R"({"type":"Lookahead","length":2})", SL_FLOAT32, {2}},
+      {"delay", R"({"type":"Delay","length":3})", SL_DTYPE_FLOAT32, {2}},
+      {"lookahead", R"({"type":"Lookahead","length":2})", SL_DTYPE_FLOAT32, {2}},
       {"frame",
        R"({"type":"Frame","frame_length":4,"frame_step":2,"padding":"causal"})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {2}},
-      {"embedding", R"({"type":"Embedding","dimension":4,"num_embeddings":9})", SL_INT32, {}},
+      {"embedding", R"({"type":"Embedding","dimension":4,"num_embeddings":9})", SL_DTYPE_INT32, {}},
       {"upsample",
        R"({"type":"Serial","layers":[{"type":"Upsample1D","rate":3},{"type":"Exp"}]})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {2}},
       {"emit",
        R"({"type":"Serial","layers":[{"type":"Abs"},{"type":"Emit"},{"type":"Relu"}]})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {2}},
       {"residual",
        R"({"type":"Residual","layers":[{"type":"Conv1D","filters":3,"kernel_size":3,)"
        R"("padding":"causal_valid"},{"type":"Relu"}]})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {3}},
       {"parallel",
        R"({"type":"Parallel","combination":"concat","layers":[{"type":"Dense","features":3},)"
        R"({"type":"LSTM","units":2}]})",
-       SL_FLOAT32,
+       SL_DTYPE_FLOAT32,
        {3}},
-      {"complex", R"({"type":"Abs"})", SL_COMPLEX64, {3}},
+      {"complex", R"({"type":"Abs"})", SL_DTYPE_COMPLEX64, {3}},
       {"half",
        R"({"type":"Serial","layers":[{"type":"Tanh"},{"type":"Delay","length":1}]})",
-       SL_BFLOAT16,
+       SL_DTYPE_BFLOAT16,
        {3}},
   };
   return all;

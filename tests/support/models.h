@@ -7,6 +7,7 @@
 #include <map>
 #include <random>
 #include <string>
+#include <type_traits>
 #include <vector>
 
 #include "cli/api.h"
@@ -57,7 +58,7 @@ sl_channel_spec spec_of(const Sample& sample);
 
 // What a call says when it fails: its status and its message.
 struct Failure {
-  sl_status status = SL_OK;
+  sl_status status = SL_STATUS_OK;
   std::string message;
 };
 
@@ -65,7 +66,12 @@ template <typename Call>
 Failure failure_of(Call&& call) {
   sl_error error = SL_ERROR_INIT;
   Failure failure;
-  failure.status = call(&error);
+  const auto result = call(&error);
+  if constexpr (std::is_same_v<std::remove_const_t<decltype(result)>, int64_t>) {
+    failure.status = result < 0 ? error.code : SL_STATUS_OK;  // a count
+  } else {
+    failure.status = result;
+  }
   failure.message = error.message;
   return failure;
 }

@@ -176,9 +176,8 @@ _FUNCTIONS = {
     'sl_layer_output_shape': (
         _Handle, ctypes.c_int32, _P(_Sequence), _P(_RunOptions), _P(_Sequence),
     ),
-    'sl_layer_constant_info': (_Handle, _I64, _P(_ConstantInfo)),
+    'sl_layer_constant': (_Handle, _I64, _P(_ConstantInfo)),
     'sl_layer_step_difference': (_Handle, _I64, _P(_StepDifference)),
-    'sl_layer_emit_count': (_Handle, _P(_ChannelSpec), ctypes.c_void_p, _I64, _P(_I64)),
     'sl_layer_emit_shape': (
         _Handle, ctypes.c_int32, _P(_Sequence), _P(_RunOptions), _I64, ctypes.c_char_p,
         ctypes.c_size_t, _P(_Sequence),
@@ -200,6 +199,12 @@ _FUNCTIONS = {
 }  # fmt: skip
 
 
+# Likewise for functions that return a count, which is -1 after an error.
+_COUNTS = {
+    'sl_layer_emit_count': (_Handle, _P(_ChannelSpec), ctypes.c_void_p, _I64),
+}
+
+
 class SequenceLayersError(Exception):
     """A failed call: `code` is its sl_status, the text says what was wrong."""
 
@@ -216,6 +221,10 @@ def load() -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes = (*arguments, _P(_Error))
         function.restype = _Status
+    for name, arguments in _COUNTS.items():
+        function = getattr(library, name)
+        function.argtypes = (*arguments, _P(_Error))
+        function.restype = _I64
     for name in ('sl_layer_free', 'sl_state_free', 'sl_decoder_free'):
         getattr(library, name).argtypes = (_Handle,)
         getattr(library, name).restype = None
@@ -238,6 +247,14 @@ def _call(name: str, *arguments) -> None:
     status = getattr(load(), name)(*arguments, ctypes.byref(error))
     if status:
         raise SequenceLayersError(status, error.message.decode('utf-8', 'replace'))
+
+
+def _count(name: str, *arguments) -> int:
+    error = _sized(_Error)
+    count = getattr(load(), name)(*arguments, ctypes.byref(error))
+    if count < 0:
+        raise SequenceLayersError(error.code, error.message.decode('utf-8', 'replace'))
+    return count
 
 
 class _Resource:
@@ -430,7 +447,7 @@ class Layer:
         infos = []
         for index in range(load().sl_layer_constant_count(self._handle)):
             info = _sized(_ConstantInfo)
-            _call('sl_layer_constant_info', self._handle, index, ctypes.byref(info))
+            _call('sl_layer_constant', self._handle, index, ctypes.byref(info))
             infos.append(
                 ConstantInfo(
                     name=info.name.decode(),
@@ -484,15 +501,13 @@ class Layer:
         self, mode: int, x: _Sequence, options: _Options, state: ctypes.c_void_p | None
     ) -> dict[str, _Sequence]:
         spec = _channel_spec(tuple(x.dims[2 : x.rank]), arrays.DTYPES[x.dtype])
-        count, run = _I64(), _sized(_RunOptions)
+        run = _sized(_RunOptions)
         options.put(run)
         run.state = state
         constants = run.constants, run.num_constants
-        _call(
-            'sl_layer_emit_count', self._handle, ctypes.byref(spec), *constants, ctypes.byref(count)
-        )
+        count = _count('sl_layer_emit_count', self._handle, ctypes.byref(spec), *constants)
         shapes, path = {}, ctypes.create_string_buffer(_MAX_PATH)
-        for index in range(count.value):
+        for index in range(count):
             shape = _sized(_Sequence)
             _call(
                 'sl_layer_emit_shape',

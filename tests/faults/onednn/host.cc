@@ -51,7 +51,7 @@ class Library {
 };
 
 void check(sl_status status, const sl_error& error) {
-  if (status != SL_OK) give_up(error.message);
+  if (status != SL_STATUS_OK) give_up(error.message);
 }
 
 std::vector<float> numbers(int64_t count) {
