@@ -17,7 +17,8 @@
 #define SL_KERNELS_ATTENTION_SHARED
 namespace sl::kernels {
 
-// online_softmax where no score is a number above -inf: none is valid, or they are NaN.
+// The case of online_softmax in which the maximum is -inf: no score is valid, or valid ones are
+// -inf or NaN. A valid NaN makes the total NaN.
 inline float nothing_to_weigh(float* s, const uint8_t* valid, int64_t n, float* total) {
   for (int64_t j = 0; j < n; ++j) {
     if ((!valid || valid[j]) && std::isnan(s[j])) *total = s[j];
@@ -42,7 +43,7 @@ constexpr int kVectors = static_cast<int>(kHeadAlign) / kLanes;  // per kHeadAli
 constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 constexpr int kAccumulators = kManyRegisters ? 24 : 12;
 
-// Scores: tiles of queries by keys, each score a vector of partial sums.
+// Scores are computed in tiles of queries by keys; each score is a vector of partial sums.
 constexpr int kScoreRows = kAccumulators / 4;
 constexpr int keys_for_rows(int rows) { return rows == 1 ? 8 : 4; }
 
@@ -57,7 +58,7 @@ HWY_INLINE VF valid_scores(VF s, const uint8_t* valid) { return *valid ? s : con
 
 #else
 
-// The sums of halves and quarters, down to one vector of 128 bits.
+// Adds the upper half of a vector to the lower one until 128 bits are left.
 template <int kCount>
 HWY_INLINE hn::Vec<hn::FixedTag<float, 4> > fold(hn::Vec<hn::CappedTag<float, kCount> > v) {
   if constexpr (kCount == 4) {
@@ -68,7 +69,7 @@ HWY_INLINE hn::Vec<hn::FixedTag<float, 4> > fold(hn::Vec<hn::CappedTag<float, kC
   }
 }
 
-// The sums over the lanes of each of four vectors.
+// Stores the sum of the lanes of each of four vectors.
 HWY_INLINE void store_sums(V a, V b, V c, V e, float* sums) {
   const D d;
   const hn::Repartition<uint64_t, D> pairs;
@@ -80,7 +81,7 @@ HWY_INLINE void store_sums(V a, V b, V c, V e, float* sums) {
   hn::StoreU(fold<kLanes>(total), hn::FixedTag<float, 4>(), sums);
 }
 
-// Scores with those that are not valid as -inf.
+// Replaces scores that are not valid by -inf.
 HWY_INLINE VF valid_scores(VF s, const uint8_t* valid) {
   const DI di;
   const hn::Rebind<uint8_t, DI> bytes;
@@ -91,7 +92,8 @@ HWY_INLINE VF valid_scores(VF s, const uint8_t* valid) {
 
 #endif
 
-// kRows rows of q by kKeys of k, of which the first `keys` are wanted.
+// Scores of kRows queries and kKeys keys. If `keys` is smaller than kKeys, only the first `keys` of
+// each row are stored.
 template <int kRows, int kKeys>
 HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
                              const float* HWY_RESTRICT k, int64_t k_stride, int64_t keys,
@@ -103,7 +105,7 @@ HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
 #pragma GCC unroll 16
     for (int j = 0; j < kKeys; ++j) acc[r][j] = hn::Zero(d);
   }
-  // Beyond the last key, the last one again.
+  // A partial tile reads its last key several times, so that no read passes the end of k.
   const float* key[kKeys];
   for (int j = 0; j < kKeys; ++j) key[j] = k + HWY_MIN(j, keys - 1) * k_stride;
   for (int64_t p = 0; p < width; p += kLanes) {
@@ -145,7 +147,8 @@ HWY_INLINE void score_rows(int64_t rows, const float* q, int64_t q_stride, const
   }
 }
 
-// Values: tiles of rows by kHeadAlign columns, held in registers over the keys.
+// Outputs are computed in tiles of rows by kHeadAlign columns, held in registers while all keys are
+// added.
 constexpr int kValueRows = HWY_MAX(1, kAccumulators / kVectors / (kManyRegisters ? 2 : 1));
 constexpr int panels_for_rows(int rows) {
   int panels = 4;
@@ -205,10 +208,10 @@ HWY_INLINE void value_rows(int64_t rows, const float* p, int64_t p_stride, const
   }
 }
 
-// exp(x) for x <= 0; 0 below the least normal number.
+// exp(x) for x <= 0, with 0 in place of results below the smallest normal number.
 HWY_INLINE VF exp_or_zero(VF x) {
   const VF lowest = constant(-87.0f);
-  const auto vanishes = hn::Lt(x, lowest);  // not a NaN
+  const auto vanishes = hn::Lt(x, lowest);  // false for NaN
   const Reduced e = reduce_exp(hn::IfThenElse(vanishes, lowest, x));
   const VF y = hn::Mul(hn::Add(constant(1.0f), expm1_reduced(e.r)), power_of_two(e.n));
   return hn::IfThenZeroElse(vanishes, y);
@@ -242,15 +245,15 @@ float online_softmax_all(float* s, const uint8_t* valid, int64_t n, float* large
   } else {
     std::fill_n(last_valid, rest, uint8_t{1});
   }
-  VF most = constant(*largest);
+  VF maximum = constant(*largest);
   for (int64_t j = 0; j < whole; j += kFloatLanes) {
     VF x = hn::LoadU(d, s + j);
     if (valid) hn::StoreU(x = valid_scores(x, valid + j), d, s + j);
-    most = hn::Max(x, most);
+    maximum = hn::Max(x, maximum);
   }
   const VF last = valid_scores(load_some(s + whole, rest), last_valid);
-  most = hn::Max(last, most);
-  const float next = hn::GetLane(hn::MaxOfLanes(d, most));
+  maximum = hn::Max(last, maximum);
+  const float next = hn::GetLane(hn::MaxOfLanes(d, maximum));
   if (next == -HUGE_VALF) return kernels::nothing_to_weigh(s, valid, n, total);
   const VF shift = constant(next);
   VF sum = hn::Zero(d);

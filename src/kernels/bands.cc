@@ -16,7 +16,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Vectors of one block, or of one value where there is no more.
+// A vector holds kGroup inputs of one column; targets without vectors use the reference.
 using D = hn::CappedTag<float, Bands::kGroup>;
 constexpr int64_t kLanes = static_cast<int64_t>(hn::MaxLanes(D()));
 
@@ -31,7 +31,7 @@ HWY_INLINE void multiply_group(const float* x, const Bands::Group& group, const 
     c = hn::MulAdd(hn::LoadU(d, x + group.first[2] + i), hn::LoadU(d, weights + 2 * kLanes), c);
     e = hn::MulAdd(hn::LoadU(d, x + group.first[3] + i), hn::LoadU(d, weights + 3 * kLanes), e);
   }
-  // Transposed, the sums across lanes are sums of vectors.
+  // Transposes the four vectors, so that sums across lanes become sums of vectors.
   HWY_ALIGN float sums[4 * Bands::kGroup];
   hn::Store(a, d, sums);
   hn::Store(b, d, sums + Bands::kGroup);
@@ -94,7 +94,7 @@ Bands make_bands(const float* matrix, int64_t inputs, int64_t outputs) {
     group.blocks = (longest + kGroup - 1) / kGroup;
     out.within_row = out.within_row && kGroup * group.blocks <= inputs;
     for (size_t k = 0; k < kGroup; ++k) {
-      // Widened bands stay within the row where that is long enough.
+      // A widened band is moved back so that it ends within the row, if the row is long enough.
       group.first[k] = std::max<int64_t>(0, std::min(first[k], inputs - kGroup * group.blocks));
     }
     for (int64_t block = 0; block < group.blocks; ++block) {

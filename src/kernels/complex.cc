@@ -17,10 +17,10 @@ namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-using DWide = hn::CappedTag<float, 8>;  // as in transforms
+using DWide = hn::CappedTag<float, 8>;  // at most as wide as the vectors of fft.cc
 using DOne = hn::CappedTag<float, 1>;
 
-// Calls fn(D(), i) so that all of [0, n) is covered.
+// Calls fn(D(), i) for vectors of values from i on, which together cover [0, n).
 template <class Fn>
 HWY_INLINE void for_vectors(int64_t n, Fn&& fn) {
   int64_t i = 0;
@@ -28,7 +28,7 @@ HWY_INLINE void for_vectors(int64_t n, Fn&& fn) {
   for (; i < n; ++i) fn(DOne(), i);
 }
 
-// One vector of the results.
+// y = sum_i x_i * w_i for one vector of results.
 template <class D>
 HWY_INLINE void sum_products_at(const float* x, int64_t x_step, const float* w, int64_t w_step,
                                 int64_t count, float* y) {
@@ -47,9 +47,10 @@ HWY_INLINE hn::Vec<D> magnitude_of(Complex<D> v) {
   if (HWY_LIKELY(hn::AllTrue(d, plain))) return hn::Sqrt(square);
   // The squares may overflow or underflow.
   const auto a = hn::Abs(v.re), b = hn::Abs(v.im);
-  const auto most = hn::IfThenElse(hn::Gt(a, b), a, b), least = hn::IfThenElse(hn::Gt(a, b), b, a);
-  const auto ratio = hn::Div(least, most);
-  const auto y = hn::Mul(most, hn::Sqrt(hn::MulAdd(ratio, ratio, hn::Set(d, 1.0f))));
+  const auto larger = hn::IfThenElse(hn::Gt(a, b), a, b);
+  const auto smaller = hn::IfThenElse(hn::Gt(a, b), b, a);
+  const auto ratio = hn::Div(smaller, larger);
+  const auto y = hn::Mul(larger, hn::Sqrt(hn::MulAdd(ratio, ratio, hn::Set(d, 1.0f))));
   const auto infinity = hn::Set(d, HUGE_VALF);
   const auto infinite = hn::Or(hn::Eq(a, infinity), hn::Eq(b, infinity));
   const auto zero = hn::And(hn::Eq(a, hn::Zero(d)), hn::Eq(b, hn::Zero(d)));

@@ -18,8 +18,8 @@ namespace {
 using DWide = hn::ScalableTag<double>;
 using DOne = hn::CappedTag<double, 1>;
 
-// kRows rows of the result, of kVectors vectors each, held in registers. A begins at the first row,
-// B and the result at the first column.
+// Computes a tile of kRows rows by kVectors vectors of the result, held in registers. `a` points to
+// the tile's first row, `b` to its first column, `re` and `im` to its first element.
 template <class D, int kRows, int kVectors>
 HWY_INLINE void run_tile(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im) {
   const D d;

@@ -1,16 +1,17 @@
+// Y = A B for square complex matrices [n, n] in double precision; not in place.
 #pragma once
 
 #include <cstdint>
 
 namespace sl::kernels {
 
-// A row-major matrix of complex values in double precision, their parts apart.
+// A row-major complex matrix, with its real and imaginary parts in separate arrays.
 struct ComplexMatrix {
   const double* re;
   const double* im;
 };
 
-// Y = A B, square of n rows. The result must not overlap A or B.
+// re + i im = A B, for matrices [n, n]. The result must not overlap A or B.
 void multiply_matrices(ComplexMatrix a, ComplexMatrix b, int64_t n, double* re, double* im);
 
 namespace reference {

@@ -18,7 +18,7 @@ namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// A 16-bit value per 32-bit lane.
+// Each 32-bit lane holds one 16-bit value.
 using DU = hn::RebindToUnsigned<DF>;
 using VU = hn::Vec<DU>;
 using D16 = hn::Rebind<uint16_t, DU>;
@@ -39,8 +39,8 @@ struct Bf16 {
   }
 };
 
-// Integer and float arithmetic only, for targets without conversion instructions. The method is
-// that of the FP16 library of M. Dukhan.
+// Uses integer and float arithmetic only, for targets without conversion instructions, by the
+// method of M. Dukhan's FP16 library.
 struct F16 {
   static HWY_INLINE VF widen(VU x) {
     const VU sign = hn::ShiftLeft<16>(hn::And(x, word(0x8000)));
@@ -56,8 +56,8 @@ struct F16 {
   static HWY_INLINE VU narrow(VF x) {
     const VU sign = hn::And(hn::ShiftRight<16>(bits(x)), word(0x8000));
     const VF a = hn::Abs(x);
-    // The first product makes what overflows infinite. Adding a power of two that depends on the
-    // exponent then rounds to the 11 bits that remain.
+    // The first product turns values that overflow float16 into infinity. Adding a power of two
+    // that depends on the exponent then rounds to the 11 bits of float16's significand.
     const VF scaled = hn::Mul(hn::Mul(a, constant(0x1p+112f)), constant(0x1p-110f));
     const VU exponent = hn::Max(hn::And(bits(a), word(0x7F800000u)), word(0x38800000u));
     const VU b = bits(hn::Add(scaled, from_bits(hn::Add(exponent, word(0x07800000u)))));
@@ -157,8 +157,8 @@ double round_to_multiple(double x, int quantum_exponent) {
   return std::ldexp(std::nearbyint(std::ldexp(x, -quantum_exponent)), quantum_exponent);
 }
 
-// Widens, or narrows, a binary format of `fraction` fraction bits and this exponent bias, by way
-// of the value rather than the bits.
+// Converts from and to a 16-bit format with `fraction` fraction bits and the exponent bias `bias`.
+// It computes with values rather than bits, so that it shares no method with the kernels.
 float decode(uint16_t x, int fraction, int bias) {
   const int exponent = (x & 0x7FFF) >> fraction;
   const int mantissa = x & ((1 << fraction) - 1);

@@ -25,7 +25,8 @@ struct Frame {
   float* y;
 };
 
-// kVectors vectors of channels from c on, with multiplier 1. All taps are added in registers.
+// Computes kVectors vectors of channels from channel c on for multiplier 1. All taps are added in
+// registers.
 template <int kVectors>
 HWY_INLINE void single_vectors(const Frame& f, int64_t c) {
   const DF d;
@@ -64,7 +65,7 @@ HWY_INLINE void single(const Frame& f) {
   if (c < f.channels) single_tail(f, c, f.channels - c);
 }
 
-// One output, for the channels that do not fill a vector.
+// Computes output q alone, for channels that do not fill a vector.
 HWY_INLINE float multiple_output(const Frame& f, int64_t q) {
   const int64_t outputs = f.channels * f.multiplier;
   float total = f.bias != nullptr ? f.bias[q] : 0.0f;
@@ -74,8 +75,8 @@ HWY_INLINE float multiple_output(const Frame& f, int64_t q) {
   return total;
 }
 
-// Any multiplier M: a vector of channels gives M vectors of outputs. In the part-th of these, each
-// lane takes the input lane of its channel.
+// With any multiplier M, one vector of channels gives M vectors of outputs. In each of these M
+// parts, a table lookup gives every output lane the input of its channel.
 HWY_INLINE void multiple(const Frame& f) {
   const DF d;
   const int64_t outputs = f.channels * f.multiplier;

@@ -1,3 +1,4 @@
+// Which instruction set the kernels use on this CPU.
 #pragma once
 
 namespace sl::kernels {

@@ -43,7 +43,7 @@ HWY_INLINE Complex<D> plus_i(Complex<D> a, Complex<D> b) {
   return {hn::Sub(a.re, b.im), hn::Add(a.im, b.re)};
 }
 
-// Transforms of kRadix values, in place.
+// Discrete Fourier transforms of 2, 3, 4, 5 and 8 values, in place.
 template <class D>
 HWY_INLINE void transform(Complex<D> (&a)[2]) {
   const Complex<D> b = a[1];
@@ -53,7 +53,7 @@ HWY_INLINE void transform(Complex<D> (&a)[2]) {
 
 template <class D>
 HWY_INLINE void transform(Complex<D> (&a)[3]) {
-  constexpr float kSin = 0.866025403784438647f;  // of 2 pi / 3
+  constexpr float kSin = 0.866025403784438647f;  // sin(2 pi / 3)
   const Complex<D> sum = a[1] + a[2], difference = scaled(a[1] - a[2], kSin);
   const Complex<D> middle = add_scaled(a[0], sum, -0.5f);
   a[0] = a[0] + sum;
@@ -94,7 +94,7 @@ HWY_INLINE void transform(Complex<D> (&a)[8]) {
   Complex<D> even[4] = {a[0], a[2], a[4], a[6]}, odd[4] = {a[1], a[3], a[5], a[7]};
   transform(even);
   transform(odd);
-  // times exp(-i pi k / 4)
+  // odd[1] and odd[3] times exp(-i pi k / 4).
   const auto f = hn::Set(D(), kHalfRoot);
   const Complex<D> odd1 = {hn::Mul(hn::Add(odd[1].re, odd[1].im), f),
                            hn::Mul(hn::Sub(odd[1].im, odd[1].re), f)};
@@ -110,7 +110,7 @@ HWY_INLINE void transform(Complex<D> (&a)[8]) {
   a[7] = even[3] - odd3;
 }
 
-// Where a pass reads: split values, or for the first pass interleaved ones.
+// Sources of a pass: interleaved values for the first pass, split values for all later ones.
 struct FromSplit {
   Split x;
   template <class D>
@@ -128,7 +128,7 @@ struct FromInterleaved {
   }
 };
 
-// One twiddle for each value of the pass, or one for each of its groups.
+// Tables of twiddles: one for each value of a pass, or one for each group of `stride` values.
 struct TwiddlePerValue {
   const float* table;
   int64_t span;
@@ -156,8 +156,8 @@ struct Pass {
   int64_t groups() const { return span / stride; }
 };
 
-// Small transforms `value` to value + lanes - 1 of a pass, all of one group unless its stride is
-// short.
+// Runs the small transforms `value` to value + lanes - 1 of a pass and multiplies by the twiddles.
+// They belong to one group, except in short_groups.
 template <class D, int kRadix, class From, class Twiddle>
 HWY_INLINE void transform_values(const Pass& pass, const From& from, const Twiddle& twiddle,
                                  int64_t group, int64_t value, Complex<D> (&a)[kRadix]) {
@@ -169,7 +169,7 @@ HWY_INLINE void transform_values(const Pass& pass, const From& from, const Twidd
   }
 }
 
-// Groups that are at least a vector long.
+// Runs a pass whose groups, of `stride` values, are at least as long as a vector.
 template <class D, int kRadix, class From, class Twiddle>
 HWY_INLINE void long_groups(const Pass& pass, const From& from, const Twiddle& twiddle) {
   for (int64_t group = 0; group < pass.groups(); ++group) {
@@ -203,7 +203,7 @@ HWY_INLINE void store_single_groups(const Complex<DWide> (&a)[kRadix], Split y, 
 }
 
 HWY_INLINE void store_halves(hn::Vec<DWide> v, float* lower, float* upper) {
-#if HWY_TARGET == HWY_SCALAR  // has no halves, nor strides that need them
+#if HWY_TARGET == HWY_SCALAR  // vectors of one lane have no halves, and no stride needs them
   (void)v, (void)lower, (void)upper;
 #else
   const hn::Half<DWide> half;
@@ -212,7 +212,8 @@ HWY_INLINE void store_halves(hn::Vec<DWide> v, float* lower, float* upper) {
 #endif
 }
 
-// A vector holds values of several groups: of as many as it has lanes, or of two.
+// Runs a pass whose groups are shorter than a vector: with kSingle a vector holds one value each of
+// as many groups as it has lanes, without it half a vector each of two groups.
 template <int kRadix, bool kSingle, class From>
 HWY_INLINE void short_groups(const Pass& pass, const From& from, const TwiddlePerValue& twiddle) {
   constexpr int64_t kStep = kLanes<DWide>;
@@ -257,7 +258,7 @@ HWY_INLINE void run_pass(const Pass& pass, const From& from, const float* twiddl
   long_groups<DOne, kRadix>(pass, from, twiddle);
 }
 
-// Any radix, by the definition.
+// Runs a pass of any radix by the definition of the transform.
 template <class D, class From, class Twiddle>
 HWY_INLINE void run_general(const Pass& pass, const From& from, const Twiddle& twiddle,
                             const float* roots) {
@@ -304,7 +305,8 @@ HWY_NOINLINE void run_any_pass(const FftPass& fft_pass, int64_t n, const From& f
   }
 }
 
-// The last pass has one group and no twiddles: it can as well write the values where they belong.
+// The last pass has one group and no twiddles, so it can scale the results and write them
+// interleaved.
 template <class D, int kRadix, bool kSwapped>
 HWY_INLINE void last_values(Split x, int64_t stride, float factor, float* y) {
   for (int64_t i = 0; i < stride; i += kLanes<D>) {
@@ -331,7 +333,7 @@ HWY_INLINE void last_pass(Split x, int64_t stride, float factor, bool swapped, f
   }
 }
 
-// Whether it has done it.
+// Runs the last pass if its radix has a kernel, and returns whether it has.
 HWY_NOINLINE bool any_last_pass(int64_t radix, Split x, int64_t stride, float factor, bool swapped,
                                 float* y) {
   switch (radix) {
@@ -402,7 +404,7 @@ HWY_INLINE Complex<D> reversed(Complex<D> v) {
   return {hn::Reverse(D(), v.re), hn::Reverse(D(), v.im)};
 }
 
-// Values k to k + lanes - 1 and their counterparts at h - k, in 1 <= k <= h / 2.
+// Computes the results k to k + lanes - 1 and their counterparts at h - k, for 1 <= k <= h / 2.
 template <class D>
 HWY_INLINE void real_values(Split z, int64_t h, const float* twiddles, int64_t k, float* y) {
   const int64_t other = h - k - (kLanes<D> - 1);
@@ -410,7 +412,7 @@ HWY_INLINE void real_values(Split z, int64_t h, const float* twiddles, int64_t k
   const Complex<D> high = reversed(load<D>(z.re + other, z.im + other));
   const Complex<D> sum = {hn::Add(low.re, high.re), hn::Sub(low.im, high.im)};
   const Complex<D> difference = {hn::Sub(low.re, high.re), hn::Add(low.im, high.im)};
-  // -i exp(-i pi k / h) / 2 times the difference
+  // w is -i exp(-i pi k / h) / 2.
   const Complex<D> w = load<D>(twiddles + k, twiddles + h / 2 + 1 + k);
   const Complex<D> odd = difference * w;
   const auto half = hn::Set(D(), 0.5f);
@@ -428,7 +430,8 @@ HWY_INLINE void complex_values(const float* x, int64_t h, const float* twiddles,
   const Complex<D> high = reversed(load_interleaved<D>(x + 2 * other));
   const Complex<D> sum = {hn::Add(low.re, high.re), hn::Sub(low.im, high.im)};
   const Complex<D> difference = {hn::Sub(low.re, high.re), hn::Add(low.im, high.im)};
-  // i exp(i pi k / h) = conj(2 w) times the difference
+  // The factor is i exp(i pi k / h), the conjugate of twice the twiddle: half of it here, and
+  // `twice` below makes up for that.
   const float* re = twiddles + k;
   const Complex<D> w = {hn::LoadU(D(), re), hn::Neg(hn::LoadU(D(), re + h / 2 + 1))};
   const Complex<D> odd = difference * w;
@@ -441,7 +444,7 @@ HWY_INLINE void complex_values(const float* x, int64_t h, const float* twiddles,
   store_interleaved(first, z + 2 * k);
 }
 
-// Calls fn(D(), k) so that all of [1, h / 2] is covered.
+// Calls fn(D(), k) for vectors of values from k on, which together cover [1, h / 2].
 template <class Fn>
 HWY_INLINE void for_pairs(int64_t h, Fn&& fn) {
   constexpr int64_t kStep = kLanes<DWide>;

@@ -14,7 +14,7 @@ namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// kVectors vectors of outputs. All taps are added in registers.
+// Computes kVectors vectors of outputs. All taps are added in registers.
 template <int kVectors>
 HWY_INLINE void fir_vectors(const float* x, int64_t tap_stride, const float* w, int64_t taps,
                             float* y) {

@@ -16,7 +16,8 @@ namespace sl::kernels::gemm_detail {
 // 16 columns are one 64-byte cache line: 1 vector of AVX-512, 2 of AVX2, 4 of SSE.
 inline constexpr int64_t kPanel = 16;
 
-// A block of a panel this deep (16 KB) stays in L1 while all rows of a row block pass over it.
+// Rows of W per depth block: that part of a panel (16 KB) stays in L1 while it is multiplied with
+// all rows of a row block.
 inline constexpr int64_t kDepthBlock = 256;
 
 // Rows of x per row block: kRowBlock * kDepthBlock floats stay in L2.
@@ -34,7 +35,7 @@ struct Args {
   int64_t y_stride;
 };
 
-// A depth range [begin, begin + count) of W, for rows [row, row + rows).
+// A part of a product: rows [row, row + rows) of x and y, rows [begin, begin + count) of W.
 struct Block {
   int64_t row;
   int64_t rows;
@@ -64,8 +65,8 @@ constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 constexpr int kAccumulators = kManyRegisters ? 24 : 12;
 constexpr int kMaxRows = HWY_MAX(1, kManyRegisters ? 12 : kAccumulators / kVectors);
 
-// Panels per tile. All tiles add the products of one output in order of depth, so that the tile
-// shape, and with it m, does not affect the result.
+// Panels in a tile of so many rows. Every tile adds the products of one output in order of depth,
+// so that neither the tile's shape nor m affects the result.
 constexpr int panels_for_rows(int rows) {
   int panels = 8;
   while (panels > 1 && rows * panels * kVectors > kAccumulators) panels /= 2;
@@ -73,19 +74,19 @@ constexpr int panels_for_rows(int rows) {
 }
 constexpr int kGroup = panels_for_rows(1);
 
-// Fewer panels than a group cannot hide the latency of a single row's multiply-adds. Such panels,
-// at the right edge, use this many partial sums per output, whatever the number of rows.
+// The panels at the right edge that do not fill a group are too few to hide the latency of a single
+// row's multiply-adds. They use this many partial sums per output, whatever the number of rows.
 constexpr int kSplit = HWY_MAX(1, 4 / kVectors);
 constexpr int kSplitRows = HWY_MAX(1, kAccumulators / (kSplit * kVectors));
 
-// What one tile works on: pointers to its corner of x, W and y.
+// The arguments of one tile, with pointers to its first elements of x, W and y.
 struct Tile {
   const float* x;
   int64_t x_stride;
   const float* w;
   int64_t panel_stride;
   int64_t count;
-  const float* bias;  // of the tile's first column, or null
+  const float* bias;  // at the tile's first column, or null
   bool accumulate;
   float* y;
   int64_t y_stride;
@@ -97,7 +98,7 @@ HWY_INLINE V initial(const Tile& t, int64_t row, int64_t column) {
   return t.bias != nullptr ? hn::LoadU(d, t.bias + column) : hn::Zero(d);
 }
 
-// kRows rows by kPanels whole panels, held in registers over the depth.
+// Computes kRows rows by kPanels whole panels, held in registers over the depth.
 template <int kRows, int kPanels>
 HWY_NOINLINE void run_tile(const Tile& t) {
   const D d;
@@ -134,7 +135,7 @@ HWY_NOINLINE void run_tile(const Tile& t) {
   }
 }
 
-// kRows rows by one panel, with kSplit partial sums per output.
+// Computes kRows rows by one panel, with kSplit partial sums per output.
 template <int kRows>
 HWY_NOINLINE void run_split_tile(const Tile& t) {
   const D d;
@@ -188,7 +189,7 @@ HWY_NOINLINE void run_split_tile(const Tile& t) {
   }
 }
 
-// Calls the tile for `rows` in [1, kRows], with as many panels as suit that many rows.
+// Runs the tile for `rows` in [1, kRows], as many panels wide as suits that number of rows.
 template <int kRows>
 HWY_INLINE void run_rows(int64_t rows, const Tile& t) {
   if constexpr (kRows > 1) {
@@ -197,7 +198,7 @@ HWY_INLINE void run_rows(int64_t rows, const Tile& t) {
   run_tile<kRows, panels_for_rows(kRows)>(t);
 }
 
-// The same for tiles that are kPanels wide whatever the number of rows.
+// Runs the tile for `rows` in [1, kRows], kPanels wide whatever the number of rows.
 template <int kRows, int kPanels>
 HWY_INLINE void run_rows_of_width(int64_t rows, const Tile& t) {
   if constexpr (kRows > 1) {
@@ -227,7 +228,8 @@ HWY_INLINE Tile tile_at(const Args& g, const Block& b, int64_t panel) {
               .y_stride = g.y_stride};
 }
 
-// A tile whose panel is not full: works on a copy of y, so as to stay within its rows.
+// Runs a tile whose last panel has fewer than kPanel columns. It works on a copy of y, so that it
+// writes nothing past the end of a row.
 HWY_INLINE void run_edge_tile(int64_t rows, int64_t columns, Tile t) {
   HWY_ALIGN float copy[kSplitRows * kPanel] = {};
   float* const y = t.y;
@@ -247,7 +249,8 @@ HWY_INLINE void run_edge_tile(int64_t rows, int64_t columns, Tile t) {
   }
 }
 
-// The panels from `panel` on, at full depth: blocking the depth would change the partial sums.
+// Computes the panels from `panel` to the right edge at full depth, since splitting the depth into
+// blocks would change the partial sums.
 HWY_INLINE void run_right_edge(const Args& g, int64_t m, int64_t panel) {
   for (; panel * kPanel < g.n; ++panel) {
     const int64_t columns = HWY_MIN(kPanel, g.n - panel * kPanel);
@@ -263,7 +266,8 @@ HWY_INLINE void run_right_edge(const Args& g, int64_t m, int64_t panel) {
   }
 }
 
-// One row tile over panels [0, panels): the weights are read once.
+// Computes panels [0, panels) for at most kMaxRows rows in one tile of rows, so that the weights
+// are read once.
 HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
   const int64_t step = panels_for_rows(static_cast<int>(m));
   for (int64_t panel = 0; panel < panels; panel += step) {
@@ -271,7 +275,7 @@ HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
   }
 }
 
-// All rows of a block, in tiles of nearly equal height, over panels [0, panels).
+// Computes panels [0, panels) for all rows of a block, in tiles of nearly equal height.
 HWY_INLINE void run_row_block(const Args& g, const Block& block, int64_t panels) {
   constexpr int kPanels = panels_for_rows(kMaxRows);
   const int64_t tiles = (block.rows + kMaxRows - 1) / kMaxRows;
@@ -300,7 +304,7 @@ void gemm_all(const Args& g, int64_t m) {
     for (int64_t row = 0; row < m; row += kRowBlock) {
       const int64_t rows = HWY_MIN(kRowBlock, m - row);
       int64_t begin = 0;
-      do {  // at least once: k may be 0
+      do {  // runs also if k is 0, since y gets the bias
         const int64_t count = HWY_MIN(kDepthBlock, g.k - begin);
         run_row_block(g, Block{row, rows, begin, count}, grouped);
         begin += kDepthBlock;

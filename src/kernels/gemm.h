@@ -1,22 +1,25 @@
+// Y = X W + bias with packed float32 weights: X [m, k], W [k, n], bias [n], Y [m, n]; not in place.
 #pragma once
 
 #include <cstdint>
 
 namespace sl::kernels {
 
-// Packed weight matrix: W [k, n] stored in panels of panel_width() columns, each panel k rows
-// contiguous, zero padded columns. A 64-byte aligned base is expected for speed, not required.
-// The width is the same on every instruction set, so packed weights can be shared or stored.
+// Columns in a panel. Packed weights W [k, n] are stored as panels [k, panel_width()], one after
+// the other, the last one padded with zeros. A base aligned to 64 bytes makes them faster to read,
+// but is not required. The width is the same on every instruction set, so that packed weights can
+// be stored and shared.
 [[nodiscard]] int64_t panel_width();
 
 // Size of the packed form of W [k, n], in floats.
 [[nodiscard]] int64_t packed_size(int64_t k, int64_t n);
 
-// Columns [begin, end) of W, both multiples of this or end = n, can be computed on their own, from
-// packed + begin * k, with the same result to the bit.
+// Columns [begin, end) of W can be computed on their own, from packed + begin * k and bit for bit
+// as with all columns, if `begin` is a multiple of this and `end` is one or is n.
 [[nodiscard]] int64_t column_group();
 
-// Packs W[p, j] = w[p * row_stride + j * col_stride].
+// Packs the matrix W[p, j] = w[p * row_stride + j * col_stride], [k, n], into packed_size(k, n)
+// floats.
 void pack(const float* w, int64_t row_stride, int64_t col_stride, int64_t k, int64_t n,
           float* packed);
 
@@ -28,7 +31,7 @@ void gemm_packed(const float* x, int64_t x_stride, const float* packed, int64_t 
 
 namespace reference {
 
-// As above with w [k, n] row-major, unpacked; sums in double.
+// Like gemm_packed, but with row-major weights w [k, n] that are not packed; adds in double.
 void gemm(const float* x, int64_t x_stride, const float* w, int64_t m, int64_t k, int64_t n,
           const float* bias, bool accumulate, float* y, int64_t y_stride);
 

@@ -16,7 +16,7 @@ namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// One vector of units of what the input or the carry contributes.
+// Contributions of the input or of the state to the three gates of one vector of units.
 struct Gates {
   VF r;
   VF z;

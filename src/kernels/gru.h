@@ -1,12 +1,14 @@
+// One step of a GRU cell: gates [3, units], state h [units], in place or not.
 #pragma once
 
 #include <cstdint>
 
 namespace sl::kernels {
 
-// One GRU step that resets after the product, from what the input contributes, z = [r z n], and
-// what the carry does, u, the gates of both `stride` apart: n = tanh(zn + sigmoid(zr + ur) un);
-// next = (1 - k) n + k h with k = sigmoid(zz + uz). next may be h.
+// A GRU step that applies the reset gate after the recurrent product. z = [zr zz zn] are the
+// input's contributions to the gates, u = [ur uz un] the state's, each gate `units` floats and
+// `stride` from the next: n = tanh(zn + sigmoid(zr + ur) * un), k = sigmoid(zz + uz), next = (1 -
+// k) * n + k * h. next may be h.
 void gru_cell(const float* z, const float* u, int64_t stride, const float* h, float* next,
               int64_t units);
 

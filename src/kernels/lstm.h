@@ -1,10 +1,11 @@
+// One step of an LSTM cell: gates [4, units], state c and h [units], both in place.
 #pragma once
 
 #include <cstdint>
 
 namespace sl::kernels {
 
-// One LSTM step from the pre-activations z = [i f g o], `stride` apart:
+// From the gates' pre-activations z = [i f g o], each `units` floats and `stride` from the next:
 // c = sigmoid(f) * c + sigmoid(i) * tanh(g); h = sigmoid(o) * tanh(c).
 void lstm_cell(const float* z, int64_t stride, float* c, float* h, int64_t units);
 

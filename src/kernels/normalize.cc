@@ -17,7 +17,8 @@ namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Rounded once, as JAX has it: it shows where integers are truncated.
+// 1 / sqrt(x) rounded once, as in JAX. A second rounding would show where results are truncated to
+// integers.
 HWY_INLINE float inverse_root(float x) {
   return static_cast<float>(1.0 / std::sqrt(static_cast<double>(x)));
 }
@@ -33,7 +34,8 @@ HWY_INLINE void map(int64_t n, float* y, Fn fn, In... in) {
   if (i < n) store_some(fn(load_some(in + i, n - i)...), y + i, n - i);
 }
 
-// Rows shorter than a vector: what it takes to load a part of one costs more than their elements.
+// Rows shorter than a vector are processed element by element, since loading a partial vector costs
+// more than that.
 HWY_INLINE bool is_short(int64_t n) { return n < kFloatLanes; }
 
 HWY_INLINE float sum_of(const float* x, int64_t n) {
@@ -58,7 +60,7 @@ HWY_INLINE void apply_short(const float* x, float mean, float factor, int64_t n,
   }
 }
 
-// y = (x - mean) * factor * scale + bias of one row.
+// y = (x - mean) * factor * scale + bias for one row.
 HWY_INLINE void apply(const float* x, float mean, float factor, int64_t n, const float* scale,
                       const float* bias, float* y) {
   if (is_short(n)) return apply_short(x, mean, factor, n, scale, bias, y);
@@ -80,7 +82,7 @@ HWY_INLINE void apply(const float* x, float mean, float factor, int64_t n, const
   }
 }
 
-// Sums of differences from the means, squared, or just of the elements.
+// Adds (x - mean)^2 to the total with kSquares, x without it.
 template <bool kSquares>
 HWY_INLINE VF add_term(VF total, VF x, VF mean) {
   if constexpr (!kSquares) return hn::Add(total, x);
@@ -122,7 +124,8 @@ HWY_INLINE void sum_columns(const float* x, const float* means, int64_t rows, in
   const VF m = kSquares ? load_some(means + i, rest) : hn::Zero(d);
   VF total = hn::Zero(d);
   for (int64_t r = 0; r < rows; ++r) {
-    // Lanes past the row's end are not stored: all that matters is that there is memory.
+    // A whole vector may be loaded past the end of the row while it stays within x, since the lanes
+    // past the end are not stored.
     const float* row = x + r * length + i;
     const bool inside = (rows - r) * length - i >= kFloatLanes;
     total = add_term<kSquares>(total, inside ? hn::LoadU(d, row) : load_some(row, rest), m);
@@ -241,7 +244,7 @@ namespace {
 
 double deviation(double x, double mean) { return (x - mean) * (x - mean); }
 
-// One row's, with the mean and the factor in double.
+// y = (x - mean) * factor * scale + bias for one row, in double.
 void apply(const float* x, double mean, double factor, int64_t n, const float* scale,
            const float* bias, float* y) {
   for (int64_t i = 0; i < n; ++i) {

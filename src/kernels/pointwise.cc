@@ -20,7 +20,7 @@ namespace {
 
 HWY_INLINE VF zero() { return hn::Zero(DF()); }
 
-// Both zeros give +0, and NaN stays.
+// max(x, 0), where -0 gives +0 and NaN stays NaN.
 HWY_INLINE VF relu(VF x) { return hn::IfThenElse(hn::Le(x, zero()), zero(), x); }
 
 HWY_INLINE VF clamp(VF x, float low, float high) {
@@ -46,7 +46,7 @@ HWY_INLINE VF softplus(VF x) {
 // |v| in the result, so v is computed as a pair.
 HWY_INLINE VF gelu_tanh(VF x) {
   const VF one = constant(1.0f);
-  const VF t = hn::Min(hn::Abs(x), constant(12.0f));  // beyond, exp(-v) is 0
+  const VF t = hn::Min(hn::Abs(x), constant(12.0f));  // exp(-v) is 0 for larger values
   const Pair square = exact_product(t, t);
   const VF cubic = constant(0.044715f);
   Pair p = exact_product(square.hi, cubic);
@@ -69,7 +69,7 @@ HWY_INLINE VF gelu_erf(VF x) {
   const VF one = constant(1.0f);
   const VF half = constant(0.5f);
   const VF three = constant(3.0f);
-  const VF t = hn::Min(hn::Abs(x), constant(14.5f));  // beyond, Phi(-t) is 0
+  const VF t = hn::Min(hn::Abs(x), constant(14.5f));  // Phi(-t) is 0 for larger values
   const Pair square = exact_product(t, t);
   const VF e = exp_minus_abs(Pair{hn::Mul(square.hi, half), hn::Mul(square.lo, half)});
   const VF u = hn::Div(hn::Sub(t, three), hn::Add(t, three));
@@ -98,14 +98,14 @@ HWY_INLINE VF squareplus(VF x, VF b) {
   const VF a = hn::Abs(x);
   const VF exact_root = hn::Sqrt(hn::MulAdd(x, x, b));
   const VF root = hn::IfThenElse(hn::Gt(a, constant(1e10f)), a, exact_root);
-  // Halved before the sum, which may overflow otherwise.
+  // The terms are halved before they are added, since their sum may overflow.
   const VF s = hn::MulAdd(root, constant(0.5f), hn::Mul(a, constant(0.5f)));
   const VF y = hn::IfThenElse(hn::Lt(x, zero()), hn::Div(hn::Mul(b, constant(0.25f)), s), s);
   const VF infinity = constant(HUGE_VALF);
-  return hn::IfThenElse(hn::Eq(x, hn::Neg(infinity)), hn::NaN(DF()), y);  // as jax
+  return hn::IfThenElse(hn::Eq(x, hn::Neg(infinity)), hn::NaN(DF()), y);  // as in JAX
 }
 
-// 0 up to -1, x from 1 on, (x + 1)^2 / 4 between.
+// 0 for x <= -1, x for x >= 1, and (x + 1)^2 / 4 between.
 HWY_INLINE VF sparse_plus(VF x) {
   const VF one = constant(1.0f);
   const VF t = hn::Add(x, one);
@@ -202,7 +202,8 @@ struct Divide {
   HWY_INLINE VF operator()(VF a, VF b) const { return hn::Div(a, b); }
 };
 
-// Of equal operands, + 0 is the greater zero: the bits of both, or of either, give the right sign.
+// Equal operands may be zeros of different sign, of which +0 is the greater: the bitwise AND of
+// both gives the maximum, the OR the minimum. A NaN operand gives NaN.
 struct Maximum {
   HWY_INLINE VF operator()(VF a, VF b) const {
     const VF y = hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
@@ -350,7 +351,7 @@ void power(const float* x, float* y, int64_t n, float exponent) {
   for (int64_t i = 0; i < n; ++i) y[i] = std::pow(x[i], exponent);
 }
 
-// By the form that does not cancel.
+// log(1 - exp(-x)), by the one of two forms that does not cancel at x.
 float log1mexp(float x) {
   const double wide = x;
   const bool small = wide < 0.69314718055994530942;

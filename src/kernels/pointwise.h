@@ -1,3 +1,4 @@
+// Unary and binary functions of float32 arrays [n], element by element; in place or not.
 #pragma once
 
 #include <cstdint>
@@ -42,8 +43,9 @@ enum class Unary {
 
 enum class Binary { kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum };
 
-// y[i] = op(x[i]). y may be x. Within a relative error of 2e-6 of the double result, or within the
-// least normal float of it. NaN in gives NaN out. `a` is read only by the ops marked above.
+// y[i] = op(x[i]). y may be x. The error against the result in double is at most 2e-6 of that
+// result or the smallest normal float. NaN in gives NaN out. Only the functions marked above read
+// `a`.
 void unary(Unary op, const float* x, float* y, int64_t n, float a);
 
 // y[i] = op(a[i], b[i]). y may be a or b. Maximum and minimum propagate NaN.
@@ -55,7 +57,7 @@ void axpy(float a, const float* x, float* y, int64_t n);
 
 namespace reference {
 
-// The same in double precision, rounded once.
+// Scalar references: unary_value computes in double, and unary rounds its result once.
 [[nodiscard]] double unary_value(Unary op, double x, double a);
 void unary(Unary op, const float* x, float* y, int64_t n, float a);
 void binary(Binary op, const float* a, const float* b, float* y, int64_t n);

@@ -1,4 +1,4 @@
-// Scalar references for pointwise.h.
+// Scalar references of pointwise.h, in double.
 #include <cmath>
 #include <limits>
 
@@ -19,7 +19,7 @@ double softplus(double x) { return (x < 0.0 ? 0.0 : x) + std::log1p(std::exp(-st
 double elu(double x, double alpha) { return x > 0.0 ? x : alpha * std::expm1(x); }
 
 double gelu_tanh(double x) {
-  // 1 + tanh(u) as 2 sigmoid(2u), which does not cancel for u < 0.
+  // Computes 1 + tanh(u) as 2 sigmoid(2u), which does not cancel for u < 0.
   return x * sigmoid(1.5957691216057307 * (x + 0.044715 * x * x * x));
 }
 

@@ -30,7 +30,7 @@ HWY_INLINE float combine_lanes(Step step, VF v) {
   return lanes[0];
 }
 
-// Once NaN, the running value stays: no comparison with it holds.
+// Once the running value is NaN it stays NaN, since no comparison with NaN is true.
 struct MaxStep {
   static constexpr float kIdentity = -HUGE_VALF;
   HWY_INLINE float pad() const { return kIdentity; }
@@ -51,7 +51,7 @@ struct MinStep {
   }
 };
 
-// kVectors vectors of columns. All rows are combined in registers.
+// Folds kVectors vectors of columns. All rows are combined in registers.
 template <int kVectors, class Step>
 HWY_INLINE void fold_vectors(Step step, const float* x, int64_t pitch, int64_t rows, float* y) {
   const DF d;
@@ -67,7 +67,7 @@ HWY_INLINE void fold_vectors(Step step, const float* x, int64_t pitch, int64_t r
   for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[v], d, y + v * kFloatLanes);
 }
 
-// Forward, each column read before its result is written: y may be x.
+// Goes forward and reads each column before it writes the result, so that y may be x.
 template <class Step>
 HWY_INLINE void fold(Step step, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y) {
   int64_t i = 0;

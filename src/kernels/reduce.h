@@ -1,3 +1,4 @@
+// Sums, extremes and softmax of arrays [n], and folds of rows [rows, n] into one row [n].
 #pragma once
 
 #include <cstdint>
@@ -10,15 +11,16 @@ namespace sl::kernels {
 [[nodiscard]] float sum_squares(const float* x, int64_t n);
 [[nodiscard]] float dot(const float* a, const float* b, int64_t n);
 
-// NaN anywhere in x gives NaN. An empty x gives the identity, -inf for max and +inf for min.
+// The maximum and minimum of x. A NaN in x gives NaN. An empty x gives -inf for max, +inf for min.
 [[nodiscard]] float max(const float* x, int64_t n);
 [[nodiscard]] float min(const float* x, int64_t n);
 
-// y[i] = x[i] op x[i + pitch] op ... x[i + (rows - 1) * pitch] for i < n, with op one of add,
-// maximum and minimum, and at least one row. NaN in a column gives NaN.
+// y[i] = x[i] op x[i + pitch] op ... x[i + (rows - 1) * pitch] for i < n, with kAdd, kMaximum or
+// kMinimum as op and at least one row. A NaN in a column gives NaN. y may be x.
 void fold_rows(Binary op, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y);
 
-// y = exp(x - max(x)) / sum. y may be x. As in jax, a NaN, a +inf or all -inf gives NaN.
+// y[i] = exp(x[i] - max(x)) / sum_j exp(x[j] - max(x)). y may be x. As in JAX, the result is NaN if
+// x has a NaN or +inf, or only -inf.
 void softmax(const float* x, float* y, int64_t n);
 
 namespace reference {

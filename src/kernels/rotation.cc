@@ -17,10 +17,10 @@ namespace sl::kernels {
 namespace HWY_NAMESPACE {
 namespace {
 
-// Quarter turns up to 2^20 can be taken off exactly enough.
+// Largest angle, about 2^20 quarter turns, up to which the reduction below is accurate enough.
 constexpr float kLargestReduced = 1.6e6f;
 
-// x = n * pi / 2 + r with |r| hardly above pi / 4.
+// Finds x = n * pi / 2 + r with an integer n and |r| of at most about pi / 4.
 HWY_INLINE Reduced reduce_quarter_turns(VF x) {
   const VI n = hn::NearestInt(hn::Mul(x, constant(0.636619772f)));
   const VF nf = hn::ConvertTo(DF(), n);
@@ -38,7 +38,7 @@ struct SinCos {
   VF cosine;
 };
 
-// For finite x up to kLargestReduced. Polynomials of Cephes' sinf and cosf.
+// sin(x) and cos(x) for |x| <= kLargestReduced, with the polynomials of sinf and cosf from Cephes.
 HWY_INLINE SinCos sin_cos_vector(VF x) {
   const DF d;
   const DI di;
@@ -49,7 +49,8 @@ HWY_INLINE SinCos sin_cos_vector(VF x) {
   const VF tail = horner(z, 4.166664568298827e-2f, -1.388731625493765e-3f, 2.443315711809948e-5f);
   const VF cosine =
       hn::MulAdd(hn::Mul(z, z), tail, hn::NegMulAdd(constant(0.5f), z, constant(1.0f)));
-  // An odd number of quarter turns swaps the two, and bit 1 of n (of n + 1) turns the sign.
+  // An odd number of quarter turns swaps sine and cosine. Bit 1 of n gives the sign of the sine,
+  // bit 1 of n + 1 that of the cosine.
   const auto odd = hn::MaskFromVec(hn::BitCast(d, hn::Neg(hn::And(n, hn::Set(di, 1)))));
   const VI two = hn::Set(di, 2);
   const VF sine_sign = hn::BitCast(d, hn::ShiftLeft<30>(hn::And(n, two)));
@@ -59,7 +60,8 @@ HWY_INLINE SinCos sin_cos_vector(VF x) {
                 hn::Xor(hn::IfThenElse(odd, sine, cosine), cosine_sign)};
 }
 
-// Angles that are too large, or no numbers, are rare: the standard library does them.
+// One vector of angles. Angles that are too large for the reduction, or NaN, are rare and left to
+// the standard library.
 HWY_INLINE void sin_cos_block(const float* x, float* sine, float* cosine) {
   const DF d;
   const VF v = hn::LoadU(d, x);

@@ -1,15 +1,16 @@
-// Sines and cosines of many angles, and rotations by them: what position encodings are made of.
+// Sines and cosines of angles [n] and rotations of pairs (a, b) by them, for position encodings.
 #pragma once
 
 #include <cstdint>
 
 namespace sl::kernels {
 
-// Within 2e-7 of the double results, for angles of any size. Infinities and NaN give NaN. The
-// angles may be the sines' or the cosines' place.
+// sine[i] = sin(angles[i]), cosine[i] = cos(angles[i]), within 2e-7 of the results in double, for
+// angles of any size. Infinities and NaN give NaN. `sine` or `cosine` may be `angles`.
 void sin_cos(const float* angles, float* sine, float* cosine, int64_t n);
 
-// ya = a cos - b sin, yb = b cos + a sin. ya may be a, and yb b.
+// ya[i] = a[i] * cosine[i] - b[i] * sine[i], yb[i] = b[i] * cosine[i] + a[i] * sine[i]. ya may be
+// a, and yb may be b.
 void rotate(const float* a, const float* b, const float* sine, const float* cosine, float* ya,
             float* yb, int64_t n);
 

@@ -119,7 +119,7 @@ HWY_INLINE VF exp_of_reduced(Reduced x) {
   return scale_by_power(hn::Add(constant(1.0f), expm1_reduced(x.r)), x.n);
 }
 
-// To the range in which exp neither stays 0 nor stays infinite. NaN gives any value.
+// Clamps x to a range outside of which exp is 0 or infinite. NaN gives any value.
 HWY_INLINE VF clamp_exp(VF x) { return hn::Min(hn::Max(x, constant(-105.0f)), constant(90.0f)); }
 
 HWY_INLINE VF keep_nan(VF x, VF y) { return hn::IfThenElse(hn::IsNaN(x), x, y); }

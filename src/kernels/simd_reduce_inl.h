@@ -13,8 +13,9 @@ HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
 namespace HWY_NAMESPACE {
 
-// A step takes the next element of each array into a running value. `pad` stands for elements past
-// the end, which must not count; `combine` joins running values, `finish` the lanes of one.
+// A step of a reduction: operator() takes the next element of each array into a running value,
+// `combine` joins two running values, `finish` the lanes of one. Elements past the end of the
+// arrays are read as `pad`, which must leave the running value unchanged.
 struct SumStep {
   static constexpr float kIdentity = 0.0f;
   HWY_INLINE float pad() const { return 0.0f; }
@@ -24,7 +25,7 @@ struct SumStep {
   HWY_INLINE float finish(VF v) const { return hn::GetLane(hn::SumOfLanes(DF(), v)); }
 };
 
-// Sum of (x - mean)^2.
+// Sums (x - mean)^2.
 struct DeviationStep {
   static constexpr float kIdentity = 0.0f;
   float mean;
@@ -37,7 +38,8 @@ struct DeviationStep {
   HWY_INLINE float finish(VF v) const { return hn::GetLane(hn::SumOfLanes(DF(), v)); }
 };
 
-// Four running values hide the latency of a step. In... are the arrays read together.
+// Reduces n elements of the arrays `in`, which are read together. Four running values hide the
+// latency of a step.
 template <class Step, class... In>
 HWY_INLINE float reduce(Step step, int64_t n, In... in) {
   const DF d;

@@ -28,7 +28,8 @@ HWY_INLINE Complex<DBank> load_bank(const float* x) { return load<DBank>(x, x + 
 
 HWY_INLINE void store_bank(Complex<DBank> x, float* y) { store(x, y, y + kBankLanes); }
 
-// Adds products up, each kind of parts on its own: sums do not wait for each other.
+// A sum of complex products that keeps the four products of real and imaginary parts in separate
+// sums, so that their updates do not wait for each other.
 struct ProductSum {
   VBank re_re, im_im, re_im, im_re;
 
@@ -45,14 +46,14 @@ struct ProductSum {
   HWY_INLINE Complex<DBank> value() const { return {real(), hn::Add(re_im, im_re)}; }
 };
 
-// A sum that starts at a real value.
+// Starts a sum at a real value.
 HWY_INLINE ProductSum sum_from(VBank start) {
   const VBank zero = hn::Zero(DBank());
   return {start, zero, zero, zero};
 }
 
-// One vector of channels. kStates states stay in registers for all steps; u and y are
-// [steps, kBankLanes].
+// Runs kStates of the state values of one vector of channels, which stay in registers for all
+// steps, and adds their contributions to y. u and y are [steps, kBankLanes].
 template <int kStates>
 HWY_INLINE void diagonal_states(const float* row, const float* u, int64_t steps, float* state,
                                 float* y) {
@@ -78,7 +79,7 @@ HWY_INLINE void diagonal_states(const float* row, const float* u, int64_t steps,
 
 HWY_INLINE void diagonal_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
                                float* states, float* y) {
-  // As many as hide the latency of each other's updates.
+  // Two states at a time hide the latency of each other's updates.
   constexpr int64_t kStates = 2;
   int64_t i = 0;
   for (; i + kStates <= n; i += kStates) {
@@ -89,7 +90,8 @@ HWY_INLINE void diagonal_lanes(const float* rows, int64_t n, const float* u, int
   }
 }
 
-// The same of rank one: the next step's r . x is summed along with the output.
+// Runs recurrences of rank one for one vector of channels. The r . x that the next step needs is
+// summed along with the output.
 HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int64_t steps,
                                float* states, float* y) {
   const DBank d;
@@ -118,7 +120,8 @@ HWY_INLINE void rank_one_lanes(const float* rows, int64_t n, const float* u, int
   }
 }
 
-// Calls out(x, place) with each x = a x + v of the values from the i-th on that a vector has.
+// Runs x = a x + v for one vector of values, from value i on, and calls out(x, offset) for the x of
+// each step, where `offset` is its position in v.
 template <class D, class Out>
 HWY_INLINE void diagonal_column(const float* a, int64_t n, int64_t i, int64_t steps, const float* v,
                                 float* state, const Out& out) {
@@ -136,7 +139,7 @@ using DOne = hn::CappedTag<float, 1>;
 template <class Out>
 HWY_INLINE void diagonal_columns(const float* a, int64_t n, int64_t begin, int64_t end,
                                  int64_t steps, const float* v, float* state, const Out& out) {
-  // Columns share cache lines: few steps of all before the next ones.
+  // Neighbouring columns share cache lines, so all columns run kChunk steps before the next chunk.
   for (int64_t t = 0; t < steps; t += kChunk) {
     const int64_t size = std::min(kChunk, steps - t), row = t * 2 * n;
     int64_t i = begin;
@@ -151,7 +154,8 @@ HWY_INLINE void diagonal_columns(const float* a, int64_t n, int64_t begin, int64
   }
 }
 
-// Rows one after the other: a column of them would miss the cache at every step.
+// Calls `row` for the vectors of one row after the other. Going down a column first would miss the
+// cache at every step.
 template <class Row>
 HWY_INLINE void varying_rows(int64_t n, int64_t begin, int64_t end, int64_t steps, const Row& row) {
   for (int64_t t = 0; t < steps; ++t) {
@@ -161,12 +165,13 @@ HWY_INLINE void varying_rows(int64_t n, int64_t begin, int64_t end, int64_t step
   }
 }
 
-// Lines of rows far apart, which the hardware does not foresee.
+// Prefetches one cache line of each row. The rows are too far apart for the hardware's prefetcher.
 HWY_INLINE void fetch(const float* x, int64_t stride, int64_t rows) {
   for (int64_t i = 0; i < rows; ++i) hwy::Prefetch(x + i * stride);
 }
 
-// One step's inputs, of a whole group or of the channels that are left; and d times them.
+// Loads one step's inputs of a group, padded with zeros if the last group has fewer channels, and
+// starts the outputs at d times the inputs.
 HWY_INLINE void load_row(const float* u, int64_t count, const float* d, float* in, float* out) {
   if (count < kBankLanes) {
     std::fill(in, in + kBankLanes, 0.0f);

@@ -16,7 +16,7 @@ namespace {
 
 namespace hn = hwy::HWY_NAMESPACE;
 
-// Whole cache lines of both sides are worked on at a time.
+// Rows and columns of a tile: it covers whole cache lines of both x and y.
 constexpr int64_t kTile = 16;
 
 #if HWY_TARGET == HWY_SCALAR
@@ -49,7 +49,7 @@ HWY_INLINE void transpose_square(const float* x, int64_t x_stride, float* y, int
 }
 #endif
 
-// At most kTile rows and columns.
+// Transposes a tile of at most kTile rows and columns.
 HWY_INLINE void transpose_tile(const float* x, int64_t x_stride, int64_t rows, int64_t columns,
                                float* y, int64_t y_stride) {
   const int64_t whole_rows = rows - rows % kSquare, whole_columns = columns - columns % kSquare;

@@ -1,3 +1,4 @@
+// Y = X^T: X [rows, columns], Y [columns, rows], each with a row stride; not in place.
 #pragma once
 
 #include <cstdint>
