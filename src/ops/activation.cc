@@ -16,7 +16,7 @@ using kernels::Unary;
 struct NamedFunction {
   const char* name;
   Activation function;
-  const char* parameter_name = nullptr;  // null: none
+  const char* parameter_name = nullptr;  // null if the function has no parameter
 };
 
 constexpr NamedFunction row_function(const char* name, RowFunction function, float parameter = 0,
@@ -61,7 +61,7 @@ constexpr auto kFunctions = std::to_array<NamedFunction>({
     {"tanh", {Unary::kTanh}},
 });
 
-// Sets a parameter of a call; false if the function has none of that name or form.
+// Sets the parameter `key` of a function; false if it has none of that name or of that JSON type.
 bool set_parameter(const NamedFunction& named, const std::string& key, const Json& value,
                    Activation& out) {
   const auto number = to_number(value);
@@ -114,9 +114,9 @@ std::optional<Activation> read_activation(Config& config, const char* field) {
   return value ? std::optional(parse(config, *value, field)) : std::nullopt;
 }
 
-Activation read_activation(Config& config, const char* field, const char* otherwise) {
-  config.note(field, "function", fmt::format("\"{}\"", otherwise));
-  return read_activation(config, field).value_or(parse(config, Json(otherwise), field));
+Activation read_activation(Config& config, const char* field, const char* fallback) {
+  config.note(field, "function", fmt::format("\"{}\"", fallback));
+  return read_activation(config, field).value_or(parse(config, Json(fallback), field));
 }
 
 }  // namespace sl

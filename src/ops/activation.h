@@ -8,7 +8,7 @@
 
 namespace sl {
 
-// Functions of a whole row, the last axis of what they are applied to.
+// Functions of a whole row, which is the last axis of their input.
 enum class RowFunction {
   kNone,
   kSoftmax,
@@ -16,7 +16,7 @@ enum class RowFunction {
   kStandardize,  // to mean 0 and variance 1; the parameter is epsilon
 };
 
-// A function with its parameter: elementwise, unless it is a row's.
+// A function and its parameter. It is elementwise unless `over_row` names a function of rows.
 struct Activation {
   kernels::Unary op = kernels::Unary::kIdentity;
   float parameter = 0;
@@ -26,9 +26,9 @@ struct Activation {
   bool is_identity() const { return is_elementwise() && op == kernels::Unary::kIdentity; }
 };
 
-// A field that may be missing or null: no function.
+// Reads an optional field; a missing or null field gives no function.
 std::optional<Activation> read_activation(Config& config, const char* field);
-// A field that then is the function of the name `otherwise`.
-Activation read_activation(Config& config, const char* field, const char* otherwise);
+// Reads an optional field; a missing field gives the function named `fallback`.
+Activation read_activation(Config& config, const char* field, const char* fallback);
 
 }  // namespace sl

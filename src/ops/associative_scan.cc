@@ -8,13 +8,13 @@
 namespace sl::ops {
 namespace {
 
-// Lanes that stay together: whole vectors and cache lines.
+// Lanes are split at multiples of this many, so that each part has whole vectors and cache lines.
 constexpr int64_t kGroup = 16;
 
-// Numbers in a part of time that pay for going through it twice.
+// Minimum work of a part of time, in numbers computed, for which running it twice pays.
 constexpr int64_t kTimeWork = 32 * kThreadWork;
 
-// In how many parts an item is run.
+// The number of parts into which the lanes and the steps of an item are split.
 struct Cuts {
   bool on_threads = false;
   int64_t lanes = 1;
@@ -28,11 +28,11 @@ Cuts cuts_of(const Run& run, const ScanShape& shape) {
   Cuts cuts{true, 1, 1};
   cuts.lanes = std::min({ceil_div(shape.lanes, kGroup), ceil_div(2 * threads, shape.batch),
                          ceil_div(work, kThreadWork)});
-  // All parts of time but the first and the last are gone through twice: one part more than there
-  // are threads takes as long as two of them.
+  // All parts of time except the first and the last run twice, so splitting into one part more than
+  // there are threads takes the time of two parts.
   const int64_t free = threads / (shape.batch * cuts.lanes);
-  const int64_t most = work / cuts.lanes / kTimeWork;
-  if (shape.cuts_time && free >= 2 && most >= 3) cuts.time = std::min(free + 1, most);
+  const int64_t maximum = work / cuts.lanes / kTimeWork;
+  if (shape.cuts_time && free >= 2 && maximum >= 3) cuts.time = std::min(free + 1, maximum);
   return cuts;
 }
 
@@ -57,7 +57,7 @@ class Scan {
   }
 
   void run_cut(float* state) {
-    // States after each part of time but the last.
+    // The final states of all parts of time except the last.
     const int64_t ends = cuts_.time - 1, size = shape_.batch * item_size();
     auto* end = run_.scratch<float>(ends, size);
     auto* decay = run_.scratch<float>(ends, size);
@@ -86,14 +86,15 @@ class Scan {
 
   int64_t groups() const { return ceil_div(shape_.lanes, kGroup); }
   int64_t item_size() const { return shape_.planes * shape_.lanes; }
-  // Parts of time that run at once.
+  // Number of parts of time that run in parallel.
   int64_t at_once() const { return std::max<int64_t>(1, cuts_.time - 1); }
 
   float* state_of(float* states, int64_t part, int64_t item) const {
     return states + (part * shape_.batch + item) * item_size();
   }
 
-  // Calls fn(part, i, scratch) for the i-th parts of time, i in [from, to), of all lanes and items.
+  // Calls fn(part, i, scratch) for parts [from, to) of time, with i as the part's index, of all
+  // lanes and items.
   template <typename Fn>
   void each(int64_t from, int64_t to, Fn&& fn) const {
     const int64_t parts = to - from, count = shape_.batch * cuts_.lanes * parts;

@@ -1,7 +1,7 @@
-// Linear recurrences h_t = a_t h_{t-1} + b_t of many lanes that do not need one another, on a run's
-// threads. Each thread takes some of the lanes and, if these are too few for all threads, some of
-// the time: linear steps can be composed in any grouping (Blelloch 1990, "Prefix sums and their
-// applications").
+// Linear recurrences h_t = a_t h_{t-1} + b_t over [batch, time, lanes] on a run's threads. Lanes
+// are independent, so each thread takes some of them. If there are too few lanes for all threads,
+// time is split as well, since linear steps can be composed in any grouping (Blelloch 1990, "Prefix
+// sums and their applications").
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 namespace sl::ops {
 
-// The lanes [first, last) of one item, through the steps [begin, end).
+// A part of a scan: lanes [first, last) of one batch item through steps [begin, end).
 struct ScanPart {
   int64_t item;
   int64_t first;
@@ -24,13 +24,14 @@ struct ScanPart {
 
 class LinearRecurrence {
  public:
-  // Runs the part. `state` is its item's, [planes, lanes], before and after.
+  // Runs the recurrence over one part. `state` is the state [planes, lanes] of the part's item,
+  // updated in place.
   virtual void scan(const ScanPart& part, float* state, float* scratch) const = 0;
-  // What the part makes of a state of zeros, without output; `decay`, [planes, lanes] too, is by
-  // what it multiplies a state.
+  // Runs the recurrence over one part from a state of zeros, without outputs. `state` gets the
+  // final state, `decay` [planes, lanes] the factor by which the part multiplies an initial state.
   virtual void reduce(const ScanPart& part, float* state, float* decay, float* scratch) const = 0;
-  // state = decay state + end, and so is `end`; each is an item's, of `size` numbers. Of real ones
-  // unless overridden.
+  // state = decay * state + end, and `end` becomes the same values. Each array has the `size`
+  // values of one item. This default takes real values; complex recurrences override it.
   virtual void carry(const float* decay, int64_t size, float* end, float* state) const;
 
  protected:
@@ -41,13 +42,13 @@ struct ScanShape {
   int64_t batch;
   int64_t time;
   int64_t lanes;
-  int64_t planes = 1;     // of an item's state
+  int64_t planes = 1;     // values of state per lane: 2 for (re, im)
   int64_t cost = 1;       // numbers computed for each lane and step
-  int64_t scratch = 0;    // floats that a part needs for each of its lanes
-  bool cuts_time = true;  // if it may
+  int64_t scratch = 0;    // floats of scratch per lane of a part
+  bool cuts_time = true;  // whether time may be split among threads
 };
 
-// Runs all of it. `state` is [batch, planes, lanes].
+// Runs the recurrence over all lanes and steps. `state` is [batch, planes, lanes], in place.
 void associative_scan(Run& run, const ScanShape& shape, const LinearRecurrence& recurrence,
                       float* state);
 

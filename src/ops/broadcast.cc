@@ -74,12 +74,13 @@ void float_arithmetic(Arithmetic op, const float* a, const float* b, float* y, i
   for (int64_t i = 0; i < count; ++i) y[i] = mod(a[i], b[i]);
 }
 
-// Whether a kernel has one value for all.
+// Whether there is a kernel that takes one value for all elements.
 bool takes_scalars(Arithmetic op, DType dtype) {
   return dtype == DType::kFloat32 && op != Arithmetic::kMod;
 }
 
-// y[i] = op(x[i], p[i % period]) for `count`, a multiple of the period. Of halves, p is float32.
+// y[i] = op(x[i], p[i % period]) for `count` elements, a multiple of the period. If x is bfloat16
+// or float16, p is float32.
 struct Periodic {
   Arithmetic op;
   DType dtype;
@@ -87,7 +88,7 @@ struct Periodic {
   size_t period;
 
   void operator()(const std::byte* x, std::byte* y, int64_t count) const {
-    if (count <= 0) return;  // then the parameter may have no value either
+    if (count <= 0) return;  // an empty input may have an empty parameter
     const size_t element = size_of(dtype), row = period * element;
     if (period == 1 && takes_scalars(op, dtype)) {
       kernels::binary_scalar(kernel_of(op), reinterpret_cast<const float*>(x),
@@ -109,7 +110,8 @@ struct Periodic {
   }
 };
 
-// Whether `shape`, its leading ones aside, is how `whole` ends: then its elements recur in order.
+// Whether `shape` without its leading ones is a suffix of `whole`. If so, broadcasting repeats its
+// elements in order.
 bool is_suffix(const Shape& shape, const Shape& whole) {
   int leading = 0;
   while (leading < shape.rank() && shape[leading] == 1) ++leading;
@@ -117,10 +119,11 @@ bool is_suffix(const Shape& shape, const Shape& whole) {
                     whole.end());
 }
 
-// p so that it recurs with a period of at least some length, of at most `count` elements in all.
+// Repeats the parameter in scratch until its period is long enough for the kernels, or has `count`
+// elements.
 Periodic plan(Run& run, Arithmetic op, DType dtype, const BroadcastOperand& operand,
               const Shape& shape, const Shape& channels, int64_t count) {
-  constexpr int64_t kShort = 64, kLong = 256;  // shorter rows spend their time between kernel calls
+  constexpr int64_t kShort = 64, kLong = 256;  // shorter rows cost more in calls than in arithmetic
   Periodic out{op, dtype, operand.values(run, dtype), 1};
   int64_t period = shape.size();
   if (period == 1 && takes_scalars(op, dtype)) return out;

@@ -1,4 +1,5 @@
-// Arithmetic of a sequence with a constant, broadcast to its channels as in NumPy.
+// y = op(x, operand) for a sequence x and a constant operand that broadcasts to x's channels as in
+// NumPy.
 #pragma once
 
 #include <cstddef>
@@ -13,21 +14,23 @@ namespace sl::ops {
 
 enum class Arithmetic { kAdd, kMultiply, kMaximum, kMinimum, kMod };
 
-// y[i] = op(a[i], b[i]) in `dtype`; y may be a. Integers wrap, mod has the divisor's sign.
+// y[i] = op(a[i], b[i]) in `dtype`. y may be a. Integers wrap, and mod has the divisor's sign.
 void arithmetic(Arithmetic op, DType dtype, const std::byte* a, const std::byte* b, std::byte* y,
                 int64_t count);
 
-// The constant. It is cast to the dtype of what it meets, whose dtype stays.
+// A constant operand. It is cast to the dtype of the sequence, which does not change.
 class BroadcastOperand {
  public:
   explicit BroadcastOperand(const Array& array);
   explicit BroadcastOperand(const Tensor& tensor);
 
-  // Fails if the dtype or the shape cannot take part.
+  // Spec of the result. Fails if the operation does not take the input's dtype or the shapes do not
+  // broadcast.
   ChannelSpec output_spec(Arithmetic op, const ChannelSpec& input) const;
 
   const Shape& shape() const { return shape_; }
-  // As elements of that dtype; bfloat16 and float16 as rounded float32.
+  // The elements converted to `dtype`; those of bfloat16 and float16 are rounded, but held as
+  // float32.
   const std::byte* values(Run& run, DType dtype) const;
 
  private:
@@ -38,8 +41,8 @@ class BroadcastOperand {
 
 Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
                           const BroadcastOperand& operand);
-// Writes to x itself, which must be the layer's own output and of the operation's output shape. The
-// operand may be seen with another shape of equal size.
+// x = op(x, operand), in place. x must be the layer's own output and already have the shape of the
+// result. `shape` reads the operand with another shape of the same size.
 void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x,
                         const BroadcastOperand& operand);
 void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x, const BroadcastOperand& operand,

@@ -10,7 +10,7 @@
 namespace sl::ops {
 namespace {
 
-// Shape with ones before it.
+// `shape` with ones prepended up to `rank` dimensions.
 Shape padded(const Shape& shape, int rank) {
   Shape out = shape;
   while (out.rank() < rank) out.insert(0, 1);
@@ -20,7 +20,7 @@ Shape padded(const Shape& shape, int rank) {
 const ChannelSpec& spec_of(const ChannelSpec& spec) { return spec; }
 ChannelSpec spec_of(const Sequence& sequence) { return sequence.spec(); }
 
-// Of specs or sequences, without allocating.
+// Spec of the combination of specs or sequences. Allocates nothing, since steps call it.
 template <typename T>
 ChannelSpec combined(Combination combination, std::span<const T> inputs) {
   const bool concat = combination == Combination::kConcat;
@@ -73,7 +73,7 @@ std::array<int64_t, Shape::kMaxRank> strides_of(const Shape& shape) {
   return strides;
 }
 
-// x's values in `dtype`, in scratch unless they are so already.
+// x converted to `dtype` in scratch; x itself if it has that dtype.
 Sequence in_dtype(Run& run, const Sequence& x, DType dtype) {
   if (x.dtype == dtype) return x;
   Sequence out = x;
@@ -83,7 +83,7 @@ Sequence in_dtype(Run& run, const Sequence& x, DType dtype) {
   return out;
 }
 
-// Each frame of x, broadcast to `shape`, into y's frames at an offset in elements.
+// Writes each frame of x, broadcast to `shape`, into the frame of y at `offset`, in elements.
 void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64_t* strides,
            int64_t offset) {
   const Shape from = padded(x.channels, shape.rank());
@@ -101,7 +101,7 @@ void accumulate(bool product, const T* x, T* y, int64_t count) {
   }
 }
 
-// y (op)= x, of the same dtype and count.
+// y = y * x with `product`, y = y + x without, for x of y's dtype and size.
 void accumulate(Run& run, bool product, const std::byte* x, const Sequence& y) {
   const int64_t count = y.size();
   switch (y.dtype) {

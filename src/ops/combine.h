@@ -11,12 +11,13 @@ namespace sl::ops {
 
 enum class Combination { kStack, kConcat, kAdd, kMean, kProduct };
 
-// The field "combination".
+// Reads the config field "combination".
 Combination read_combination(Config& config);
 
 ChannelSpec combined_spec(Combination combination, std::span<const ChannelSpec> specs);
 
-// Valid where all inputs are. The inputs have the same batch and time.
+// Combines inputs of the same batch and time. A step of the result is valid if it is valid in all
+// inputs.
 Sequence combine(Run& run, Combination combination, std::span<const Sequence> inputs);
 
 }  // namespace sl::ops

@@ -10,14 +10,14 @@ namespace {
 using kernels::Unary;
 using Wide = std::complex<double>;
 
-// The order of comparisons is by real part, then by imaginary part.
+// Compares by real part, then by imaginary part.
 bool before(const Wide& a, const Wide& b) {
   return a.real() < b.real() || (a.real() == b.real() && a.imag() < b.imag());
 }
 Wide larger(const Wide& x, double bound) { return before(x, Wide(bound)) ? bound : x; }
 Wide smaller(const Wide& x, double bound) { return before(Wide(bound), x) ? bound : x; }
 
-// Not std::log, which may take a lock.
+// log(x) without std::log of a complex number, which may take a lock.
 Wide complex_log(const Wide& x) { return {std::log(std::abs(x)), std::arg(x)}; }
 
 Wide sigmoid(const Wide& x) { return 1.0 / (1.0 + std::exp(-x)); }
@@ -35,7 +35,7 @@ Wide elu(const Wide& x, double alpha) {
 
 Wide hard_sigmoid(const Wide& x) { return smaller(larger(x + 3.0, 0), 6) / 6.0; }
 
-// 1 + tanh(v) as 2 sigmoid(2 v).
+// Computes 1 + tanh(v) as 2 sigmoid(2 v).
 Wide gelu_tanh(const Wide& x) {
   return x * sigmoid(1.5957691216057308 * (x + 0.044715 * x * x * x));
 }
@@ -50,7 +50,7 @@ Wide log1mexp(const Wide& x) {
                                             : complex_log(1.0 - std::exp(-x));
 }
 
-// Not std::pow, which may take a lock.
+// x^a without std::pow of a complex number, which may take a lock.
 Wide power(const Wide& x, double a) {
   if (x == Wide()) return std::pow(0.0, a);
   return std::polar(std::pow(std::abs(x), a), std::arg(x) * a);

@@ -1,4 +1,4 @@
-// Elementwise functions of complex numbers, as jax.nn and jax.numpy define them.
+// y = f(x) for complex numbers x, as jax.nn and jax.numpy define f.
 #pragma once
 
 #include "core/dtype.h"
@@ -6,10 +6,10 @@
 
 namespace sl::ops {
 
-// Whether f has a value for complex numbers. That of kAbs is real.
+// Whether f is defined for complex numbers. The result of kAbs is real.
 bool takes_complex(kernels::Unary op);
 
-// f(x), of an f that takes complex numbers and is not kAbs.
+// f(x) for a function that takes complex numbers and is not kAbs; `a` is its parameter.
 complex64 complex_unary(kernels::Unary op, complex64 x, float a);
 
 }  // namespace sl::ops

@@ -10,15 +10,15 @@
 namespace sl::ops {
 namespace {
 
-// Shorter runs cost more to add up than to copy together.
+// Minimum length of a run of inputs for a product of its own. Shorter runs are copied together.
 constexpr int64_t kShortRun = 32;
-// Gathered inputs lie on the stack.
+// Floats of gathered inputs that are kept on the stack.
 constexpr int64_t kGatherFloats = 4096;
-// Rows per pass over the taps: their outputs stay in the L2 cache.
+// Rows per pass over the taps, so few that their outputs stay in the L2 cache.
 constexpr int64_t kRowsPerPass = 192;
-// A product of so many rows is fast; then those that are closest in memory are best.
+// A product of this many rows is fast. Among axes that have as many, the innermost one is best.
 constexpr int64_t kEnoughRows = 24;
-// Splitting less work than this among threads does not pay, nor do blocks of fewer rows.
+// Minimum work, in multiply-adds, and minimum rows of a block for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 19;
 constexpr int64_t kParallelRows = 48;
 
@@ -42,8 +42,7 @@ Convolution::Convolution(std::vector<Window> axes, int64_t groups, const Shape& 
       run_(group_channels_),
       bias_(std::move(bias)) {
   if (groups_ < 1) fail(Code::kWeights, "the kernel {} has no channels", to_string(kernel_shape));
-  // Undilated, the last dimension's taps are neighbours, unless the other groups' channels lie
-  // between them.
+  // Without dilation and groups, the inputs of the last dimension's taps are contiguous.
   int64_t inner = 1;
   if (groups_ == 1 && axes_.back().dilation == 1) inner = axes_.back().kernel;
   run_ *= inner;
@@ -87,9 +86,9 @@ void Convolution::pack(const std::vector<float>& kernel) {
   }
 }
 
-// Output positions, with the batch as the outermost dimension. Neighbouring dimensions through
-// which inputs and outputs lie evenly are one. Of those that remain, the innermost one with enough
-// positions, else the largest, makes the products' rows.
+// Plans the output positions, with the batch as the outermost dimension. Neighbouring dimensions
+// with evenly spaced inputs and outputs are merged. The innermost remaining dimension with enough
+// positions, or the largest if none has enough, provides the rows of the products.
 Convolution::Plan Convolution::plan(const ConvolutionInput& in, const ConvolutionOutput& to) const {
   Plan out;
   std::array<OutputAxis, kMaxConvolutionRank + 1> all;
@@ -155,7 +154,7 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
   const Plan plan = this->plan(in, out);
   const int64_t rows = plan.rows.count, all_rows = plan.other_count * rows;
   if (all_rows == 0) return;
-  // Units of work: blocks of rows, at each position on the other axes.
+  // A task is one block of rows at one position on the other axes.
   int64_t blocks = 1, tasks = 1;
   const int64_t threads = parallel.num_threads();
   if (threads > 1 && all_rows * kernel_positions_ * group_channels_ * filters_ >= kParallelWork) {
@@ -196,7 +195,7 @@ void Convolution::compute(const Plan& plan, const Rows& rows) const {
 
 void Convolution::compute_runs(const Plan& plan, const Rows& rows) const {
   const int64_t group_filters = filters_ / groups_;
-  // A single product blocks its rows itself.
+  // A single product needs no passes, since it splits its rows into blocks itself.
   const int64_t pass = taps() == 1 && groups_ == 1 ? rows.count : kRowsPerPass;
   for (int64_t first = 0; first < rows.count; first += pass) {
     const int64_t count = std::min(pass, rows.count - first);
@@ -240,7 +239,8 @@ void Convolution::compute_gathered(const Plan& plan, const Rows& rows) const {
 void Convolution::compute_depthwise(const Plan& plan, const Rows& rows) const {
   const auto* w = reinterpret_cast<const float*>(weights_.data());
   const int64_t multiplier = filters_ / groups_;
-  // A single dimension's taps lie evenly; those of more are copied together if there is room.
+  // The taps of a single dimension are evenly spaced. Those of several dimensions are copied
+  // together if there is room.
   const auto spread = [](const Window& axis) { return axis.kernel > 1; };
   const bool even = std::ranges::count_if(axes_, spread) <= 1;
   const int64_t tap_step = taps() > 1 ? tap_offset(plan, 1) : 0;

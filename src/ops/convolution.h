@@ -1,5 +1,5 @@
-// Convolution over frames that are padded already, in up to three dimensions: time first, channels
-// last.
+// Convolution of padded frames [batch, sizes..., channels] with a kernel
+// [kernel sizes..., channels / groups, filters], over time and up to two spatial dimensions.
 #pragma once
 
 #include <array>
@@ -23,7 +23,7 @@ struct ConvolutionInput {
   std::array<int64_t, kMaxConvolutionRank> sizes = {};  // time, then the padded spatial sizes
 };
 
-// Where outputs go: the positions of each axis, and the floats from one to the next.
+// The outputs to compute, `counts` positions on each axis, and the floats from one to the next.
 struct ConvolutionOutput {
   float* y = nullptr;
   int64_t batch_pitch = 0;
@@ -31,7 +31,7 @@ struct ConvolutionOutput {
   std::array<int64_t, kMaxConvolutionRank> pitches = {};
 };
 
-// Holds the weights, packed for the way in which they are multiplied.
+// A convolution with its weights packed for the method by which they are multiplied.
 class Convolution {
  public:
   // kernel [kernel sizes..., input channels / groups, filters], one window for each kernel size.
@@ -46,25 +46,25 @@ class Convolution {
   // false. Allocates nothing.
   void convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
                 float* y) const;
-  // The same with the first windows of each axis and outputs at any distances. The only place where
-  // convolutions are computed.
+  // Computes only the first out.counts windows of each axis and writes outputs at any pitch. Adds
+  // no bias if `with_bias` is false. Allocates nothing.
   void convolve(const ConvolutionInput& in, bool with_bias, const Parallel& parallel,
                 const ConvolutionOutput& out) const;
 
  private:
-  // How an output row, the filters of one output position, comes about.
+  // How the filters of one output position are computed.
   enum class Method {
-    kRuns,       // a product for each contiguous run of inputs, added up
-    kGathered,   // runs are short: they are copied together first
+    kRuns,       // one product for each contiguous run of inputs, added up
+    kGathered,   // short runs are copied together first, for one product
     kDepthwise,  // one input channel per group
   };
-  // Outputs of a dimension: how many, and the distances between them.
+  // The number of outputs of a dimension, and the floats between two in input and output.
   struct OutputAxis {
     int64_t count = 1;
     int64_t x_step = 0;
     int64_t y_step = 0;
   };
-  // `rows` are computed together, by one product, for each position on the other axes.
+  // One axis, `rows`, is computed by one product for each position on the other axes.
   struct Plan {
     OutputAxis rows;
     std::array<OutputAxis, kMaxConvolutionRank> others;
@@ -72,7 +72,7 @@ class Convolution {
     std::array<int64_t, kMaxConvolutionRank> pitches =
         {};  // floats from one input position to the next
   };
-  // A block of rows and where it starts.
+  // Output positions of one product, with pointers to the first one.
   struct Rows {
     const float* x;
     float* y;
@@ -98,12 +98,12 @@ class Convolution {
   int64_t filters_;
   int64_t kernel_positions_;
   Method method_ = Method::kRuns;
-  // A tap is a run of `run_` inputs that are contiguous; here is where in the kernel, dilated, it
-  // starts.
+  // A tap is a run of `run_` contiguous inputs. tap_indices_ has the position of each tap's first
+  // input within the dilated kernel.
   int64_t run_;
   std::vector<std::array<int64_t, kMaxConvolutionRank>> tap_indices_;
   Block weights_;
-  int64_t packed_size_ = 0;  // of one product's weights, in floats
+  int64_t packed_size_ = 0;  // floats of packed weights of one product
   std::vector<float> bias_;
 };
 

@@ -130,8 +130,8 @@ void Einops::read_lengths(Config& config) {
                                near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     }
     const Json& length = item.value();
-    constexpr int64_t kMost = int64_t{1} << 31;
-    if (!length.is_number_integer() || length.get<int64_t>() < 1 || length.get<int64_t>() > kMost) {
+    constexpr int64_t kMax = int64_t{1} << 31;
+    if (!length.is_number_integer() || length.get<int64_t>() < 1 || length.get<int64_t>() > kMax) {
       config.error("axes_lengths", fmt::format("\"{}\": expected an integer from 1 to 2^31, got {}",
                                                item.key(), excerpt(length)));
     }
@@ -139,7 +139,7 @@ void Einops::read_lengths(Config& config) {
   }
 }
 
-// The input tells at most one length of each group.
+// Checks that in each group at most one axis has a length that only the input determines.
 void Einops::check_lengths(const Config& config) const {
   for (const Group& group : input_) {
     const auto unknown = [&](int axis) {

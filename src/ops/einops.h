@@ -1,4 +1,4 @@
-// Patterns of einops.rearrange: "(h d) t -> t h d".
+// Patterns of einops.rearrange, such as "(h d) t -> t h d", as strided views of an array.
 #pragma once
 
 #include <array>
@@ -19,11 +19,12 @@ class Einops {
   // pattern does not show.
   Einops(Config& config, std::initializer_list<const char*> reserved);
 
-  // How an input of that shape and those strides (in elements) is rearranged; the result's shape to
-  // `output`. Fails with kShape if the input does not fit; allocates only to say so.
+  // The rearrangement of an input with the given shape and strides (in elements); `output` gets the
+  // shape of the result. Fails with kShape if the input does not fit the pattern, and allocates
+  // only in that case.
   StridedView view(const Shape& input, const Shape& strides, Shape* output) const;
 
-  // Number of dimensions of the result without those that "..." stands for.
+  // Number of dimensions of the result, without those that "..." stands for.
   int output_rank() const;
   // Product of the lengths given in the config.
   int64_t given_lengths() const;
@@ -31,13 +32,14 @@ class Einops {
  private:
   static constexpr int kEllipsis = -1;
 
-  // One dimension, or what "..." stands for if it is on its own.
+  // The axes of one dimension, or "..." outside of parentheses, which stands for several
+  // dimensions.
   struct Group {
     std::vector<int> axes;
     bool is_ellipsis() const { return axes.size() == 1 && axes[0] == kEllipsis && !parenthesized; }
     bool parenthesized = false;
   };
-  // Lengths and strides of the axes, and where "..." stands in the input.
+  // Lengths and strides of the axes, and the input dimensions that "..." stands for.
   struct Solution {
     std::array<int64_t, Shape::kMaxRank> lengths;
     std::array<int64_t, Shape::kMaxRank> strides;
@@ -55,7 +57,7 @@ class Einops {
 
   std::string pattern_;
   std::vector<std::string> names_;
-  std::vector<int64_t> given_;  // of each axis, 0 if the input tells
+  std::vector<int64_t> given_;  // length of each axis from the config, 0 if the input determines it
   std::vector<Group> input_;
   std::vector<Group> output_;
   std::vector<std::string> reserved_;

@@ -12,7 +12,7 @@ bool contains(std::string_view letters, char letter) {
   return letters.find(letter) != std::string_view::npos;
 }
 
-// Row-major strides, by letter.
+// Stride of the axis `letter` in a row-major array whose axes are `letters`; 0 if it has none.
 int64_t stride_of(std::string_view letters, const Shape& shape, char letter) {
   int64_t stride = 1;
   for (int i = shape.rank() - 1; i >= 0; --i) {
@@ -22,7 +22,7 @@ int64_t stride_of(std::string_view letters, const Shape& shape, char letter) {
   return 0;
 }
 
-// A view of an array whose axes are `letters`, with axes in the order of `wanted`.
+// A view with axes in the order of `wanted` of an array whose axes are `letters`.
 StridedView reordered(std::string_view letters, const Shape& shape, std::string_view wanted) {
   StridedView view;
   for (const char letter : wanted) {
@@ -38,7 +38,7 @@ int64_t size_of_axes(std::string_view letters, const Shape& shape, std::string_v
   return size;
 }
 
-// y += the view of b, over y's elements in order.
+// y[i] += element i of the view of b.
 void add_view(const StridedView& view, const float* b, float* y) {
   const Shape& dims = view.dims;
   const int64_t inner = dims.empty() ? 1 : dims.back();
@@ -82,15 +82,15 @@ void check(const EinsumSpec& spec) {
   }
 }
 
-// Sizes of one call: the input's axes and the output's.
+// Shapes, sizes and views of one call.
 struct Einsum::Axes {
   Shape input;
   Shape output;
   Shape arranged_output;  // batch, free, fresh
   int64_t batch = 1, contracted = 1, free = 1, fresh = 1;
-  StridedView to_arranged;    // of the input, summed over lone axes: batch, free, contracted
-  StridedView lone;           // offsets of what is summed
-  StridedView from_arranged;  // of the product: the output's order
+  StridedView to_arranged;    // view of the input in the order batch, free, contracted
+  StridedView lone;           // offsets of the elements to sum over lone axes
+  StridedView from_arranged;  // view of the product in the order of the output
 };
 
 Einsum::Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
@@ -111,7 +111,7 @@ Einsum::Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
   for (const char letter : spec_.output) {
     if (!contains(spec_.input, letter)) fresh_ += letter;
   }
-  // Halves compute on weights of their precision.
+  // A computation in bfloat16 or float16 takes weights that are rounded to that dtype.
   if (compute_dtype_) {
     round_to(*compute_dtype_, kernel.real.data(), static_cast<int64_t>(kernel.real.size()));
     round_to(*compute_dtype_, bias_.real.data(), static_cast<int64_t>(bias_.real.size()));
@@ -212,7 +212,7 @@ Einsum::Axes Einsum::axes_of(const Shape& input) const {
     axes.lone.push_back(input[static_cast<int>(spec_.input.find(letter))],
                         stride_of(spec_.input, input, letter));
   }
-  // Letters of the arranged output, with which its axes are found.
+  // The letters of the arranged output's axes, in their order.
   char letters[Shape::kMaxRank];
   size_t count = 0;
   for (const std::string* part : {&batch_, &free_, &fresh_}) {
@@ -224,8 +224,8 @@ Einsum::Axes Einsum::axes_of(const Shape& input) const {
   return axes;
 }
 
-// x with its axes in the products' order, lone ones summed: one after the other, as halves round at
-// every sum.
+// x with its axes in the order of the products and lone axes summed, one element after the other,
+// because bfloat16 and float16 round at every sum.
 const float* Einsum::arranged_input(Run& run, const Axes& axes, const float* x, int64_t steps,
                                     DType compute) const {
   const int64_t frame = axes.input.size();
@@ -260,7 +260,7 @@ void Einsum::add_bias(const Axes& axes, const std::vector<float>& bias, float* y
   for (int64_t t = 0; t < steps; ++t) add_view(view, bias.data(), y + t * axes.output.size());
 }
 
-// Bias and activation, rounding where a computation in `compute` does.
+// Adds the bias and applies the activation, rounding wherever a computation in `compute` does.
 void Einsum::finish(const Axes& axes, float* y, int64_t steps, DType compute,
                     bool bias_added) const {
   const int64_t size = steps * axes.output.size();
@@ -274,8 +274,8 @@ void Einsum::finish(const Axes& axes, float* y, int64_t steps, DType compute,
   activate_rows(y, size / row, row, *activation_, compute);
 }
 
-// y = the products of x, whose axes are in their order, in the output's. Only products of one item
-// whose columns are the output's can have a bias.
+// Multiplies x, whose axes are in the order of the products, and writes y in the order of the
+// output. `bias` may be given only if there is one product and its columns are those of the output.
 void Einsum::multiply(Run& run, const std::vector<Linear>& products, const Axes& axes,
                       const float* x, int64_t steps, const float* bias, float* y) const {
   const int64_t frame = axes.output.size();
@@ -306,7 +306,7 @@ void Einsum::apply_floats(Run& run, const Axes& axes, const Sequence& x, int64_t
   const float* in = arranged_input(run, axes, as_floats(run, x, y.dtype), steps, y.dtype);
   const bool direct = y.dtype == DType::kFloat32;
   float* out = direct ? y.floats() : run.scratch<float>(steps, frame);
-  // A bias of the product's own columns goes in with it.
+  // A bias that has one value per column of the product is added by the product.
   const bool bias_fits = direct && is_whole(axes.from_arranged, frame) &&
                          bias_.shape.rank() == static_cast<int>(fresh_.size()) &&
                          bias_.shape.size() == axes.fresh && axes.batch == 1 && !bias_.real.empty();
@@ -315,7 +315,8 @@ void Einsum::apply_floats(Run& run, const Axes& axes, const Sequence& x, int64_t
   if (!direct) convert(out, DType::kFloat32, y.values, y.dtype, steps * frame);
 }
 
-// Real and imaginary parts as steps of their own, as long as they meet real kernels.
+// Multiplies real and imaginary parts as if they were separate steps, since each product has a real
+// kernel.
 void Einsum::apply_complex(Run& run, const Axes& axes, const Sequence& x, int64_t steps,
                            const Sequence& y) const {
   const int64_t size = steps * axes.output.size();
@@ -346,7 +347,7 @@ Sequence Einsum::apply(Run& run, const Sequence& x) const {
   const ChannelSpec spec = output_spec(x.spec());
   const int leading = leading_rank(x.channels);
   const Axes axes = axes_of(x.channels.slice(leading, x.channels.rank()));
-  // Leading axes are as further steps.
+  // Leading axes are treated as further steps.
   const int64_t steps = checked_product(x.steps(), x.channels.slice(0, leading).size());
   const Sequence y = run.output_like(x, spec);
   if (spec.dtype == DType::kComplex64) {

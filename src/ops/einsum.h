@@ -1,5 +1,5 @@
-// Einsum of a sequence's channels with a constant kernel, as batched matrix products: what Dense,
-// DenseShaped and EinsumDense have in common.
+// y = einsum(x, kernel) + bias over a sequence's channel axes, as batched matrix products; shared
+// by Dense, DenseShaped and EinsumDense.
 #pragma once
 
 #include <optional>
@@ -20,7 +20,7 @@ struct EinsumSpec {
   std::string input;
   std::string kernel;
   std::string output;
-  bool leading_axes = false;  // the input may have more axes before these, which the output has too
+  bool leading_axes = false;  // input and output may have further axes before these
 };
 
 // Fails with a reason if a kernel axis is in neither input nor output, or an output axis in neither
@@ -29,14 +29,14 @@ void check(const EinsumSpec& spec);
 
 class Einsum {
  public:
-  // The kernel is row-major; the bias broadcasts to the output (without values: none).
+  // The kernel is row-major. The bias broadcasts to the output; one without values is no bias.
   Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
          std::optional<Activation> activation, DType param_dtype,
          std::optional<DType> compute_dtype);
 
   // Fails if the input's axes are not those of the kernel.
   ChannelSpec output_spec(const ChannelSpec& input) const;
-  // Channel shape of the input, where the kernel tells all of it (but leading axes).
+  // Channel shape of the input without leading axes, if the kernel determines all of it.
   std::optional<Shape> implied_input() const;
   Sequence apply(Run& run, const Sequence& x) const;
 
@@ -63,11 +63,12 @@ class Einsum {
 
   EinsumSpec spec_;
   Shape kernel_shape_;
-  // Axes by what they do: shared by all three (batch), summed over, free in the input, new from the
-  // kernel, and in the input alone (summed before the product).
+  // Letters of the axes by role: in input, kernel and output (batch), in input and kernel
+  // (contracted), in input and output (free), in kernel and output (fresh), and only in the input
+  // (lone, summed before the product).
   std::string batch_, contracted_, free_, fresh_, lone_;
   std::vector<Linear> products_;   // one for each item of the batch axes
-  std::vector<Linear> imaginary_;  // those of a complex kernel's imaginary part
+  std::vector<Linear> imaginary_;  // products with the imaginary part of a complex kernel
   TensorParts bias_;
   std::optional<Activation> activation_;
   DType param_dtype_;

@@ -17,7 +17,7 @@ using kernels::Unary;
 template <typename To>
 To saturate(float value) {
   if (std::isnan(value)) return 0;
-  // 2^31 and 2^7 are floats, the largest integers below them need not be.
+  // kEnd, 2^31 or 2^7, is exact in float32; the maximum integer, which is one less, may not be.
   constexpr float kEnd = -static_cast<float>(std::numeric_limits<To>::min());
   if (value >= kEnd) return std::numeric_limits<To>::max();
   if (value <= -kEnd) return std::numeric_limits<To>::min();
@@ -62,7 +62,7 @@ void floats_to_halves(const float* from, DType dtype, void* to, int64_t count) {
                             : kernels::f32_to_f16(from, y, count);
 }
 
-// From or to a half, the other being neither a half of that kind nor float32.
+// Converts from or to bfloat16 or float16 by way of float32.
 void convert_through_floats(const std::byte* from, DType from_dtype, std::byte* to, DType to_dtype,
                             int64_t count) {
   constexpr int64_t kChunk = 256;
@@ -85,11 +85,11 @@ void complex_range(Activation f, const complex64* x, std::byte* y, int64_t count
   }
 }
 
-// Abs or relu of integers.
+// y = abs(x) or relu(x) for integers.
 template <typename T>
 void integer_range(Unary op, const T* x, T* y, int64_t count) {
   for (int64_t i = 0; i < count; ++i) {
-    // The negative of the least integer is itself, as in JAX.
+    // The negative of the minimum integer is itself, as in JAX.
     const T negative = op == Unary::kAbs ? static_cast<T>(0u - static_cast<uint32_t>(x[i])) : T{0};
     y[i] = x[i] < T{0} ? negative : x[i];
   }
@@ -97,8 +97,8 @@ void integer_range(Unary op, const T* x, T* y, int64_t count) {
 
 bool keeps_integers(Unary op) { return op == Unary::kAbs || op == Unary::kRelu; }
 
-// Values of a chunk, which every operation rounds to halves: so does JAX, and it shows where
-// roundings add up or 1 + tanh nearly cancels.
+// Values of a chunk, rounded to bfloat16 or float16 after every operation. JAX does so too, and the
+// difference shows where roundings add up or 1 + tanh nearly cancels.
 struct RoundedChunk {
   float* y;
   int64_t n;
@@ -118,7 +118,7 @@ struct RoundedChunk {
   }
 };
 
-// x 0.5 (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3)))
+// y = 0.5 x (1 + tanh(sqrt(2 / pi) (x + 0.044715 x^3))), rounded after every operation.
 void gelu_in_halves(const float* x, const RoundedChunk& chunk) {
   using kernels::Binary;
   float coefficients[] = {0.044715f, 0.7978845608f};
@@ -134,7 +134,7 @@ void gelu_in_halves(const float* x, const RoundedChunk& chunk) {
   chunk.binary(Binary::kMultiply, x, chunk.y);
 }
 
-// 1 / (1 + e^-x), times x for swish
+// y = 1 / (1 + e^-x), times x with `swish`, rounded after every operation.
 void sigmoid_in_halves(const float* x, bool swish, const RoundedChunk& chunk) {
   using kernels::Binary;
   for (int64_t i = 0; i < chunk.n; ++i) chunk.y[i] = -x[i];
@@ -163,7 +163,7 @@ void activate_in_halves(Unary op, float* x, int64_t count, DType dtype) {
   }
 }
 
-// log(sum(e^x)) is taken off after the maximum, which keeps it from overflowing.
+// x = x - max(x) - log(sum(e^(x - max(x)))). Subtracting the maximum first avoids an overflow.
 void log_softmax(float* x, int64_t n) {
   constexpr int64_t kChunk = 256;
   float chunk[kChunk];
@@ -203,14 +203,14 @@ void activate_row(float* x, int64_t n, Activation activation) {
   }
 }
 
-// Softmax or its logarithm; the maximum is that of the order of complex numbers.
+// Softmax or log-softmax of a row of complex values. The maximum is by real, then imaginary part.
 void activate_row(complex64* x, int64_t n, RowFunction function) {
   using Wide = std::complex<double>;
   if (n == 0) return;
   const Wide largest(*std::max_element(x, x + n, less<complex64>));
   Wide sum;
   for (int64_t i = 0; i < n; ++i) sum += std::exp(Wide(x[i]) - largest);
-  // Not std::log of it, which may take a lock.
+  // std::log of a complex number may take a lock.
   const Wide log_sum(std::log(std::abs(sum)), std::arg(sum));
   for (int64_t i = 0; i < n; ++i) {
     const Wide shifted = Wide(x[i]) - largest;
@@ -260,7 +260,7 @@ std::optional<DType> unary_dtype(Unary op, DType x) {
 
 Sequence unary(Run& run, const Sequence& x, Activation activation) {
   const DType dtype = unary_dtype(activation.op, x.dtype).value_or(x.dtype);
-  // Of booleans both abs and relu only change the dtype.
+  // abs and relu of booleans only change the dtype.
   if (activation.op == Unary::kIdentity ||
       (x.dtype == DType::kBool && keeps_integers(activation.op))) {
     return cast(run, x, dtype);
@@ -373,8 +373,9 @@ const float* real_parts(Run& run, const Sequence& x) {
 
 namespace {
 
-// Room for x with other values in its invalid steps; x itself if there are none. It is taken even
-// if not needed: what a step allocates must not depend on its mask.
+// A sequence with scratch for a copy of x with other values in invalid steps; x itself if all steps
+// are valid. The scratch is taken in either case, so that what a step uses does not depend on its
+// mask.
 Sequence copy_if_invalid(Run& run, const Sequence& x) {
   Sequence y = x;
   y.values = run.scratch<std::byte>(static_cast<int64_t>(x.bytes()));
@@ -384,7 +385,7 @@ Sequence copy_if_invalid(Run& run, const Sequence& x) {
   return y;
 }
 
-// Zeros in place of numbers whose exponent has all its bits set.
+// Replaces infinities and NaN, whose exponent bits are all set, by zeros.
 template <typename T>
 void drop_not_finite(std::byte* values, int64_t count, T exponent) {
   for (int64_t i = 0; i < count; ++i) {

@@ -1,4 +1,5 @@
-// Elementwise functions on sequences, conversions between dtypes, and masking.
+// Elementwise functions of sequences, conversions between dtypes, masking, and loops over the
+// elements on a run's threads.
 #pragma once
 
 #include <algorithm>
@@ -15,20 +16,24 @@
 
 namespace sl::ops {
 
-// Dtype of f(x), as JAX has it: most functions take integers as float32. Empty if f does not take
-// that dtype.
+// Dtype of f(x), as in JAX: most functions convert integers to float32. Empty if f does not take
+// the dtype of x.
 std::optional<DType> unary_dtype(kernels::Unary op, DType x);
 
-// y = f(x), of dtype unary_dtype(f, x); reals other than integers' abs and relu in float32.
+// y = f(x) with dtype unary_dtype(f, x). Real values are computed in float32, except for abs and
+// relu of integers.
 Sequence unary(Run& run, const Sequence& x, Activation activation);
-// The same in x's own memory. False, with nothing done, if x is not of a float dtype.
+// x = f(x), in place. Returns false and does nothing if the dtype of x is not a float.
 bool unary_in_place(Run& run, const Sequence& x, Activation activation);
 
-// In place on float32 values, which are one row, rounding as a computation in `dtype` does.
+// Applies the activation in place to one row of `count` float32 values, rounding as a computation
+// in `dtype` does.
 void activate(float* values, int64_t count, Activation activation, DType dtype);
-// The same on rows of `length`.
+// Applies the activation in place to values [rows, length], rounding as a computation in `dtype`
+// does.
 void activate_rows(float* values, int64_t rows, int64_t length, Activation activation, DType dtype);
-// The same on a row of complex values, by a function that takes them and gives complex ones.
+// Whether `activate` below takes the activation: it must be defined for complex values and give
+// complex results, unlike kAbs. `activate` applies it in place to one row of complex values.
 bool takes_complex(Activation activation);
 void activate(complex64* values, int64_t count, Activation activation);
 
@@ -36,39 +41,40 @@ void activate(complex64* values, int64_t count, Activation activation);
 // the imaginary part, float to int truncates and saturates.
 void convert(const void* from, DType from_dtype, void* to, DType to_dtype, int64_t count);
 
-// The same of a sequence: y in the run's output.
+// x converted to `dtype`, in a new output of the run.
 Sequence cast(Run& run, const Sequence& x, DType dtype);
 
-// Rounds float32 values to what `dtype` can hold; nothing for float32.
+// Rounds float32 values in place to the nearest value that `dtype` can represent.
 void round_to(DType dtype, float* values, int64_t count);
 
-// x as float32 values in scratch, rounded to `compute`; x's own values if it is float32 and so is
-// `compute`.
+// x as float32 values in scratch, rounded to `compute`; x's own values if both dtypes are float32.
 const float* as_floats(Run& run, const Sequence& x, DType compute);
 
-// x as float32 values: of complex x all real parts, then all imaginary ones, in scratch.
+// x as float32 values. For a complex x these are all real parts, then all imaginary parts, in
+// scratch.
 const float* real_parts(Run& run, const Sequence& x);
 
-// x with invalid steps zeroed, in scratch: it lives until the layer returns. x itself if there are
-// none.
+// x with invalid steps set to zero, in scratch that lives until the layer returns; x itself if all
+// steps are valid.
 Sequence mask_invalid(Run& run, const Sequence& x);
 
-// x with zeros in place of what is not finite in invalid steps, in scratch as above.
+// x with infinities and NaN in invalid steps replaced by zeros, in scratch that lives until the
+// layer returns; x itself if all steps are valid.
 Sequence finite_where_invalid(Run& run, const Sequence& x);
 
-// Copies x's values to y of the same spec and length, invalid steps as zeros.
+// Copies x to y, which has the same spec and length, and sets invalid steps to zero.
 void copy_masked(const Sequence& x, const Sequence& y);
 
-// Numbers to compute that pay for waking a thread.
+// Minimum work of a thread, in numbers computed, that pays for waking it.
 constexpr int64_t kThreadWork = 16384;
 
-// How many parts a run makes of `count` pieces of work, each part of at least `grain`.
+// Number of parts into which a run splits `count` pieces of work, each part of at least `grain`.
 inline int64_t parts_of(const Run& run, int64_t count, int64_t grain) {
   if (run.parallel().num_threads() == 1 || count <= grain) return 1;
   return std::min<int64_t>(ceil_div(count, grain), int64_t{4} * run.parallel().num_threads());
 }
 
-// Calls fn(begin, end) for parts of [0, count) of at least `grain`, on the run's threads.
+// Calls fn(begin, end) on the run's threads for parts of [0, count), each of at least `grain`.
 template <typename Fn>
 void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
   const int64_t parts = parts_of(run, count, grain);
@@ -81,7 +87,8 @@ void for_ranges(const Run& run, int64_t count, int64_t grain, Fn&& fn) {
                       [&](int64_t i) { fn(i * part, std::min(count, (i + 1) * part)); });
 }
 
-// The same with fn(begin, end, scratch), which has `floats` of scratch for each part.
+// Calls fn(begin, end, scratch) on the run's threads for parts of [0, count), each of at least
+// `grain` and with its own `floats` floats of scratch.
 template <typename Fn>
 void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t floats, Fn&& fn) {
   const int64_t parts = parts_of(run, count, grain);
@@ -96,15 +103,16 @@ void for_ranges_with_scratch(Run& run, int64_t count, int64_t grain, int64_t flo
   });
 }
 
-// How many steps of `frame` numbers pay for waking a thread.
+// Minimum number of steps of `frame` numbers each that pays for waking a thread.
 inline int64_t steps_of_work(int64_t frame) {
   return std::max<int64_t>(1, kThreadWork / std::max<int64_t>(frame, 1));
 }
 
-// for_ranges over a sequence's steps, each of `frame` elements.
+// Calls fn(begin, end) on the run's threads for parts of a sequence's steps, of `frame` elements
+// each.
 template <typename Fn>
 void for_steps(const Run& run, int64_t steps, int64_t frame, Fn&& fn) {
-  if (run.parallel().num_threads() == 1) {  // saves a step the division
+  if (run.parallel().num_threads() == 1) {  // saves the division
     fn(int64_t{0}, steps);
     return;
   }
@@ -125,13 +133,13 @@ void map_as_floats(const std::byte* x, DType x_dtype, std::byte* y, DType y_dtyp
   }
 }
 
-// How elements lie in memory: bool as a byte of 0 or 1.
+// The C++ type of an element in memory; bool is a byte of 0 or 1.
 template <typename T>
 struct Element {
   using Type = T;
 };
 
-// Calls fn(Element<T>()) for a dtype that is not a half.
+// Calls fn(Element<T>()) with the type of a dtype that is not bfloat16 or float16.
 template <typename Fn>
 void with_element(DType dtype, Fn&& fn) {
   switch (dtype) {
@@ -148,7 +156,7 @@ void with_element(DType dtype, Fn&& fn) {
   }
 }
 
-// The order of max and min: of complex numbers by real part, then by imaginary part.
+// The order that max and min use. Complex numbers compare by real part, then by imaginary part.
 template <typename T>
 bool less(const T& a, const T& b) {
   if constexpr (std::is_same_v<T, complex64>) {

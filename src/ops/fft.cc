@@ -13,14 +13,14 @@ namespace {
 
 using kernels::Split;
 
-// Larger prime factors make Bluestein's method, with transforms of other lengths, the faster one.
+// For larger prime factors Bluestein's method, by transforms of another length, is faster.
 constexpr int64_t kMaxPrime = 61;
 constexpr int64_t kManyValues = 2048;
-// So that lengths, and the products of indices that make twiddles, stay small.
+// Maximum length, so that products of indices, which make the twiddles, do not overflow.
 constexpr int64_t kMaxLength = int64_t{1} << 24;
 
-// Arrays begin some way apart from each other, so that they do not compete for the same lines of
-// the cache.
+// Size of an array of n floats with padding, so that consecutive arrays do not compete for the same
+// cache lines.
 int64_t padded(int64_t n) { return round_up(n, 16) + 16; }
 
 Split split_at(float* scratch, int64_t n) { return {scratch, scratch + padded(n)}; }
@@ -40,8 +40,9 @@ std::vector<int64_t> odd_factors(int64_t n) {
   return out;
 }
 
-// Powers of two come first: they make strides of whole vectors. Fours are the fastest as long as
-// the values stay in the first cache, then eights, which need fewer passes.
+// The radices of the passes of n. Powers of two come first, so that later strides are whole
+// vectors. Radix 4 is the fastest while the values fit into the L1 cache; beyond that radix 8 is,
+// because it needs fewer passes.
 std::vector<int64_t> radices(int64_t n, const std::vector<int64_t>& odd) {
   int twos = 0;
   for (; ((n >> twos) & 1) == 0;) ++twos;
@@ -55,7 +56,7 @@ std::vector<int64_t> radices(int64_t n, const std::vector<int64_t>& odd) {
   return out;
 }
 
-// The least of 1, 3 or 5 times a power of two that is not less.
+// The smallest number that is at least n and 1, 3 or 5 times a power of two.
 int64_t round_up_to_fast(int64_t n) {
   int64_t best = 0;
   for (const int64_t odd : {1, 3, 5}) {
@@ -68,7 +69,7 @@ int64_t round_up_to_fast(int64_t n) {
 
 }  // namespace
 
-// A transform as a convolution with a chirp, made by transforms of a length that suits them.
+// A transform of n values as a convolution with a chirp, computed by transforms of a fast length.
 struct Fft::Bluestein {
   explicit Bluestein(int64_t n) : fft(round_up_to_fast(2 * n - 1)) {
     const auto size = static_cast<size_t>(n);

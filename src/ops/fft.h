@@ -1,5 +1,5 @@
-// Discrete Fourier transforms of any length. Plans are made once; running one only reads it, and
-// allocates nothing.
+// Discrete Fourier transforms of n complex or n real values for any n. The constructor makes the
+// plan; a transform only reads it and allocates nothing.
 #pragma once
 
 #include <cstdint>
@@ -11,7 +11,7 @@
 
 namespace sl::ops {
 
-// Of n complex values. Input and output may be the same array.
+// Transforms of n complex values. y may be x.
 class Fft {
  public:
   explicit Fft(int64_t n);
@@ -22,14 +22,15 @@ class Fft {
   // Floats of scratch that each call needs.
   int64_t scratch_size() const { return scratch_size_; }
   void forward(const complex64* x, complex64* y, float* scratch) const;
-  // With the factor 1 / n.
+  // The inverse transform, with the factor 1 / n.
   void inverse(const complex64* x, complex64* y, float* scratch) const;
 
  private:
   friend class RealFft;
   struct Bluestein;
 
-  // Without a factor; the inverse's result is swapped.
+  // The transform, or with `swapped` the inverse transform without its factor and with the real and
+  // imaginary parts of the result exchanged.
   kernels::Split run(const float* x, bool swapped, float* scratch) const;
   void run_interleaved(const float* x, bool inverse, float factor, float* scratch, float* y) const;
   kernels::Split run_bluestein(const float* x, bool swapped, float* scratch) const;
@@ -40,8 +41,8 @@ class Fft {
   std::unique_ptr<const Bluestein> bluestein_;  // for lengths with a large prime factor
 };
 
-// Of n real values, to and from the n / 2 + 1 values that are not conjugates of others. Input and
-// output must not overlap.
+// Transforms of n real values to the n / 2 + 1 complex values that are not conjugates of others,
+// and back. x and y must not overlap.
 class RealFft {
  public:
   explicit RealFft(int64_t n);
@@ -50,15 +51,16 @@ class RealFft {
   int64_t spectrum_size() const { return n_ / 2 + 1; }
   int64_t scratch_size() const { return scratch_size_; }
   void forward(const float* x, complex64* y, float* scratch) const;
-  // With the factor 1 / n; the imaginary part of what must be real is left alone.
+  // The inverse transform, with the factor 1 / n. Imaginary parts of values that must be real are
+  // ignored.
   void inverse(const complex64* x, float* y, float* scratch) const;
 
  private:
   bool is_even() const { return n_ % 2 == 0; }
 
   int64_t n_;
-  Fft complex_;                  // of half the length if that is a whole number
-  std::vector<float> twiddles_;  // then
+  Fft complex_;                  // of n / 2 values if n is even, of n if it is odd
+  std::vector<float> twiddles_;  // empty if n is odd
   int64_t scratch_size_;
 };
 

@@ -12,16 +12,17 @@
 namespace sl::ops {
 namespace {
 
-// Multiply-adds that pay for waking a thread.
+// Minimum multiply-adds of a thread that pay for waking it.
 constexpr int64_t kGrain = 1 << 18;
 
-// Multiply-adds of a product that pay for loading oneDNN. Below, the own kernels are as fast, and
-// they outlive a lack of memory, which inside oneDNN ends the process.
+// Minimum multiply-adds of a product that pay for loading oneDNN. For smaller products the
+// library's own kernels are as fast, and they survive a lack of memory, which ends the process
+// inside oneDNN.
 constexpr int64_t kOneDnnWork = int64_t{1} << 28;
 
 std::atomic<MatmulBackend> g_backend{MatmulBackend::kDefault};
 
-// Row-major weights from their packed form.
+// Restores row-major weights [inputs, outputs] from their packed form.
 std::vector<float> unpack(const float* packed, int64_t inputs, int64_t outputs) {
   const int64_t width = kernels::panel_width();
   std::vector<float> w(static_cast<size_t>(inputs * outputs));
@@ -58,7 +59,7 @@ Linear::Linear(Linear&&) noexcept = default;
 Linear::~Linear() = default;
 
 bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const {
-  // Never in a step: executing a primitive allocates.
+  // Steps must not use oneDNN, because executing a primitive allocates.
   if (run.mode() == Mode::kStep || x_stride != inputs_ || y_stride != outputs_) return false;
   const MatmulBackend backend = g_backend;
   if (backend != MatmulBackend::kDefault) return backend == MatmulBackend::kOneDnn;

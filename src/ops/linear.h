@@ -1,4 +1,4 @@
-// Products with a constant matrix, packed once.
+// Y = X W + bias with a constant W [inputs, outputs] that is packed once; X [rows, inputs].
 #pragma once
 
 #include <cstdint>
@@ -9,14 +9,14 @@
 
 namespace sl::ops {
 
-// Who does large layer-wise products. By default oneDNN on CPUs where it is expected to be faster;
-// tests and benchmarks set one.
+// The implementation of large layer-wise products. The default is oneDNN on CPUs where it is
+// expected to be faster; tests and benchmarks select one.
 enum class MatmulBackend { kDefault, kOwn, kOneDnn };
 void set_matmul_backend(MatmulBackend backend);
 
 class Linear {
  public:
-  // W[p, j] = w[p * row_stride + j * column_stride], of `inputs` rows and `outputs` columns.
+  // Packs W[p, j] = w[p * row_stride + j * column_stride], [inputs, outputs].
   Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs,
          int64_t outputs);
   Linear(Linear&&) noexcept;
@@ -25,17 +25,19 @@ class Linear {
   int64_t inputs() const { return inputs_; }
   int64_t outputs() const { return outputs_; }
 
-  // y[i] = x[i] W + (accumulate ? y[i] : bias, or zero), for `rows` rows of float32 at strides.
-  // Rows of x may overlap.
+  // y[i] = x[i] W + (accumulate ? y[i] : bias ? bias : 0) for `rows` rows of float32. Rows of x may
+  // overlap.
   void apply(const Run& run, const float* x, int64_t x_stride, int64_t rows, const float* bias,
              bool accumulate, float* y, int64_t y_stride) const;
-  // Outputs [begin, end) alone, with the same sums, on the calling thread. Both are multiples of
-  // kernels::column_group(), or end is outputs(). bias and y are those of output 0.
+  // Computes only outputs [begin, end), bit for bit as `apply` does, on the calling thread. `begin`
+  // must be a multiple of kernels::column_group(), `end` one or outputs(). bias and y point to
+  // output 0.
   void apply_columns(const float* x, int64_t x_stride, int64_t rows, int64_t begin, int64_t end,
                      const float* bias, bool accumulate, float* y, int64_t y_stride) const;
 
  private:
-  // oneDNN's copy of the weights, made by the first run that wants it; none if it cannot make one.
+  // oneDNN's copy of the weights, made by the first run that needs it. Empty if oneDNN cannot make
+  // one.
   struct OneDnn;
 
   const float* packed() const { return reinterpret_cast<const float*>(packed_.data()); }

@@ -9,7 +9,7 @@
 namespace sl::ops {
 namespace {
 
-// Channels that are brought together: those of a cache line.
+// Channels of a group, as many as one cache line holds.
 constexpr int64_t kGroup = 16;
 
 }  // namespace
@@ -33,7 +33,7 @@ LongConvolution::LongConvolution(Run& run, const float* kernel, int64_t length, 
   for_ranges_with_scratch(run, channels, 1, 2 * kBlock + fft_.scratch_size(), transform);
 }
 
-// Rows begin at other places in their cache lines' sets than the next ones.
+// Floats of a row. The 16 extra floats let neighbouring rows begin in different cache sets.
 int64_t LongConvolution::row_size(int64_t blocks) const { return (blocks + 1) * kBlock + 16; }
 
 int64_t LongConvolution::scratch_size(int64_t blocks) const {
@@ -58,7 +58,7 @@ void LongConvolution::apply(Run& run, const Sequence& x, const Sequence& y) cons
 
 void LongConvolution::convolve(const Group& group, float* scratch) const {
   const int64_t blocks = ceil_div(group.steps, kBlock), row = row_size(blocks);
-  // A block of zeros goes before the first one, and zeros fill up the last one.
+  // The first block of a row is zeros, and the last one is padded with zeros.
   for (int64_t j = 0; j < group.count; ++j) {
     float* to = scratch + j * row;
     std::fill(to, to + kBlock, 0.0f);
@@ -72,7 +72,7 @@ void LongConvolution::convolve(const Group& group, float* scratch) const {
   kernels::transpose(rows, row, group.count, group.steps, group.y, channels_);
 }
 
-// In place: the result takes the place of the blocks after the first one.
+// Convolves one channel in place: the result replaces the blocks after the first one.
 void LongConvolution::convolve_channel(int64_t channel, int64_t blocks, float* row,
                                        float* scratch) const {
   const int64_t size = spectrum_floats();
@@ -88,7 +88,7 @@ void LongConvolution::convolve_channel(int64_t channel, int64_t blocks, float* r
     kernels::sum_products_complex(spectra + i * size, -size, kernel, size, i + 1,
                                   fft_.spectrum_size(), sum);
     fft_.inverse(reinterpret_cast<const complex64*>(sum), out, fft_scratch);
-    // The first half wraps around.
+    // The first half of the result is discarded, since it wraps around.
     std::copy_n(out + kBlock, kBlock, row + (i + 1) * kBlock);
   }
 }

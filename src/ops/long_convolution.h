@@ -1,4 +1,5 @@
-// Causal convolution of every channel with a long kernel of its own, by Fourier transforms.
+// y[t, c] = sum_k kernel[k, c] * x[t - k, c] by Fourier transforms, for long kernels
+// [length, channels] and x, y [batch, time, channels].
 #pragma once
 
 #include <cstdint>
@@ -9,22 +10,22 @@
 
 namespace sl::ops {
 
-// The kernel is cut into blocks of which only the spectra are kept. So is the input; a block of the
-// output is the inverse transform of a sum of products.
+// The kernel is split into blocks of which only the spectra are kept, and the input is split
+// likewise. A block of the output is the inverse transform of a sum of products of spectra.
 class LongConvolution {
  public:
-  // Steps of a block: any length takes the time of whole blocks.
+  // Steps of a block. A sequence takes the time of its length rounded up to whole blocks.
   static constexpr int64_t kBlock = 1024;
 
   // `kernel` is [length, channels].
   LongConvolution(Run& run, const float* kernel, int64_t length, int64_t channels);
 
-  // The first x.time steps of the convolution, for at most as many as the kernel has: x and y are
+  // Computes y of the same length as x, which must not be longer than the kernel. x and y are
   // float32 [batch, time, channels].
   void apply(Run& run, const Sequence& x, const Sequence& y) const;
 
  private:
-  // One item's channels that lie together.
+  // A group of neighbouring channels of one batch item.
   struct Group {
     const float* x;
     float* y;

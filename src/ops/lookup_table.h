@@ -1,4 +1,4 @@
-// A table of vectors that are looked up by their index.
+// y = table[i] for a table of vectors [rows, dimension] and an index i.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,7 @@ namespace sl::ops {
 
 class LookupTable {
  public:
-  // A copy of `table` [rows, dimension]: a step must not wait for pages of a mapped file.
+  // Copies `table` [rows, dimension], since a step must not wait for pages of a mapped file.
   LookupTable(const Tensor& table, DType dtype)
       : rows_(table.shape[0]),
         row_bytes_(static_cast<size_t>(table.shape[1]) * size_of(dtype)),
@@ -28,7 +28,7 @@ class LookupTable {
   }
 
   int64_t rows() const { return rows_; }
-  // Row i, or NaN if there is none.
+  // Copies row i to `to`, or NaN if there is no such row.
   void copy_row(int64_t i, std::byte* to) const {
     if (i < 0 || i > rows_) i = rows_;
     std::memcpy(to, values_.data() + static_cast<size_t>(i) * row_bytes_, row_bytes_);
@@ -40,7 +40,7 @@ class LookupTable {
   std::vector<std::byte> values_;  // with a row of NaN at the end
 };
 
-// Element i of integers.
+// Element i of a sequence of int32 or int8.
 inline int64_t integer_at(const Sequence& x, int64_t i) {
   return x.dtype == DType::kInt32 ? x.as<int32_t>()[i] : x.as<int8_t>()[i];
 }

@@ -20,7 +20,7 @@ float rounded(DType dtype, float value) {
   return value;
 }
 
-// The sum of the rounded squares.
+// Sums the squares of x, each rounded to `dtype`.
 float sum_of_rounded_squares(const float* x, int64_t n, DType dtype) {
   constexpr int64_t kChunk = 256;
   float squares[kChunk];
@@ -34,7 +34,8 @@ float sum_of_rounded_squares(const float* x, int64_t n, DType dtype) {
   return sum;
 }
 
-// A row, with the result of every operation rounded to `dtype`. Means are taken in float32.
+// Normalizes one row and rounds the result of every operation to `dtype`. Means are computed in
+// float32.
 void normalize_rounded(const ChannelNorm& norm, DType dtype, const float* x, int64_t length,
                        float* y) {
   const auto n = static_cast<float>(length);
@@ -48,7 +49,7 @@ void normalize_rounded(const ChannelNorm& norm, DType dtype, const float* x, int
   round_to(dtype, y, length);
 }
 
-// Squares are those of complex numbers, not of their magnitudes: so has it JAX.
+// Normalizes one row of complex values. As in JAX, the square of x is x * x, not |x|^2.
 void normalize_complex(const ChannelNorm& norm, const complex64* x, int64_t length, complex64* y) {
   using Wide = std::complex<double>;
   const double n = norm.norm == Norm::kL2 ? 1.0 : static_cast<double>(length);
@@ -74,7 +75,7 @@ void normalize_floats(const ChannelNorm& norm, const float* x, int64_t rows, int
   }
 }
 
-// The axes whose bits are set, 1 for the others.
+// `channels` with 1 for all axes whose bits are not set.
 Shape shape_of_axes(const Shape& channels, uint32_t axes) {
   Shape out = channels;
   for (int i = 0; i < out.rank(); ++i) {
@@ -88,7 +89,8 @@ const float* floats_of(Run& run, const std::optional<BroadcastOperand>& paramete
   return reinterpret_cast<const float*>(parameter->values(run, DType::kFloat32));
 }
 
-// Frames of parameters repeated, so that short frames are worked on together.
+// How often the parameters of a frame are repeated, so that one kernel call covers several short
+// frames.
 int64_t repetitions(int64_t frame, int64_t steps) {
   constexpr int64_t kShort = 64, kLong = 256;
   if (frame >= kShort || frame == 0) return 1;
@@ -99,7 +101,7 @@ void repeat_frame(float* frame, int64_t size, int64_t times) {
   for (int64_t i = 1; i < times; ++i) std::copy_n(frame, size, frame + i * size);
 }
 
-// Parameters for the elements of `size` floats, after which they recur.
+// Shift, scale and bias of `size` elements each, which repeat over the data.
 struct FrameAffine {
   const float* shift;
   const float* scale;
@@ -111,7 +113,7 @@ struct FrameAffine {
       kernels::shift_and_scale(x + i, shift, scale, bias, std::min(size, count - i), y + i);
     }
   }
-  // The same of halves.
+  // Converts bfloat16 and float16 to float32 and back around the computation.
   void apply(DType dtype, const std::byte* x, int64_t count, std::byte* y) const {
     for (int64_t i = 0; i < count; i += size) {
       const size_t at = static_cast<size_t>(i) * size_of(dtype);
@@ -123,12 +125,12 @@ struct FrameAffine {
   }
 };
 
-// Mean and sum of squared deviations of what was seen so far.
+// Mean and sum of squared deviations of the values seen so far.
 struct Moments {
   double mean = 0;
   double squares = 0;
 
-  // Joins those of `more` values to those of `count` (Chan, Golub and LeVeque).
+  // Adds the moments of `more` values to these of `count` values (Chan, Golub and LeVeque).
   void join(double count, const Moments& other, double more) {
     const double difference = other.mean - mean, share = more / (count + more);
     mean += difference * share;
@@ -136,11 +138,11 @@ struct Moments {
   }
 };
 
-// What normalization over time needs for one item of the batch.
+// Scratch of a normalization over time for one batch item.
 struct TimeScratch {
-  Moments* moments;  // by group
+  Moments* moments;  // [groups]
   Moments* block;
-  float* shift;  // by element of a frame, repeated
+  float* shift;  // for each element of a frame, repeated
   float* factor;
   float* bias;
 };
@@ -165,7 +167,7 @@ class OverTime {
             run.scratch<float>(frame_, times_)};
   }
 
-  // Item b of x, whose values are at `in`, to `out`. scale and bias are of a frame.
+  // Normalizes item b of x from `in` to `out`. `scale` and `bias` have one value per frame element.
   void normalize(int64_t b, const float* in, double epsilon, const float* scale, const float* bias,
                  const TimeScratch& s, float* out) const {
     std::fill_n(s.moments, group_count_, Moments());
@@ -183,11 +185,11 @@ class OverTime {
   }
 
  private:
-  // Moments of all groups over the valid steps, in one pass: by blocks that stay in cache. Returns
-  // the number of those steps.
+  // Computes the moments of all groups over the valid steps in one pass, by blocks of steps that
+  // stay in cache. Returns the number of valid steps.
   int64_t moments_of(int64_t b, const float* in, const TimeScratch& s) const {
-    constexpr int64_t kBlockFloats = 4096, kMostSteps = 256;
-    const int64_t most = std::clamp<int64_t>(kBlockFloats / frame_, 1, kMostSteps);
+    constexpr int64_t kBlockFloats = 4096, kMaxSteps = 256;
+    const int64_t most = std::clamp<int64_t>(kBlockFloats / frame_, 1, kMaxSteps);
     const uint8_t* mask = x_.mask_at(b, 0);
     int64_t steps = 0;
     for (int64_t t = 0, end = 0; t < x_.time; t = std::max(end, t + 1)) {
@@ -226,7 +228,8 @@ class OverTime {
   int32_t* group_of_;
 };
 
-// Values of a channel axis for all elements of a frame, and for imaginary parts if it has them.
+// Expands the values of a channel axis to all elements of a frame, with their imaginary parts if
+// they are complex, and repeats the frame.
 float* expand_axis(Run& run, const std::vector<float>& values, const Shape& channels, int axis,
                    int64_t parts, bool imaginary, int64_t times) {
   const int64_t frame = channels.size();
@@ -288,13 +291,13 @@ Sequence normalize_channels(Run& run, const Sequence& x, uint32_t axes, const Ch
 }
 
 const float* expand_parameter(Run& run, const std::optional<BroadcastOperand>& parameter,
-                              const Shape& shape, const Shape& channels, float otherwise) {
+                              const Shape& shape, const Shape& channels, float fallback) {
   float* out = run.scratch<float>(channels.size());
   if (parameter) {
     gather(broadcast_view(shape, channels), parameter->values(run, DType::kFloat32), sizeof(float),
            reinterpret_cast<std::byte*>(out));
   } else {
-    std::fill_n(out, channels.size(), otherwise);
+    std::fill_n(out, channels.size(), fallback);
   }
   return out;
 }

@@ -1,4 +1,5 @@
-// Normalization: of the channels of each step, and of channels over all valid steps of a sequence.
+// y = (x - mean) / deviation * scale + bias, with statistics over channel axes of each step, or
+// over channels and all valid steps of a sequence [batch, time, channels...].
 #pragma once
 
 #include <cstdint>
@@ -10,7 +11,7 @@
 
 namespace sl::ops {
 
-// What a normalized value is multiplied with, and what is added to it.
+// The scale by which a normalized value is multiplied, and the bias that is added.
 struct NormParameters {
   std::optional<BroadcastOperand> scale;
   std::optional<BroadcastOperand> bias;
@@ -25,35 +26,37 @@ enum class Norm {
 struct ChannelNorm {
   Norm norm = Norm::kLayer;
   double epsilon = 0;
-  bool in_float32 = true;  // otherwise reductions of halves round after every operation
+  bool in_float32 = true;  // if false, bfloat16 and float16 round after every operation
 };
 
-// The dtype of a normalized input: its own, but for integers that are not normalized in float32 and
-// brought back.
+// The dtype of the result. It is that of the input; only integers that are not normalized in
+// float32 give a float dtype.
 DType normalized_dtype(const ChannelNorm& norm, DType input);
-// y = x normalized over the channel axes whose bits are set in `axes`; parameters have an element
-// for each element of those axes, and are cast to y's dtype, as in JAX.
+// y = x normalized over the channel axes whose bits are set in `axes`. Parameters have one element
+// for each element of those axes and are cast to y's dtype, as in JAX.
 Sequence normalize_channels(Run& run, const Sequence& x, uint32_t axes, const ChannelNorm& norm,
                             const NormParameters& parameters);
 
-// Channels seen as `shape`, in groups: one for each element of the axes whose bits are set.
+// Channels read with the shape `shape` and split into groups, one for each element of the axes
+// whose bits are set in `axes`.
 struct ChannelGroups {
   Shape shape;
   uint32_t axes = 0;
 };
 
-// y = x normalized over the valid steps and the channels of a group, in float32. Parameters
-// broadcast to the channels once they are seen as `parameter_shape`. Layer-wise only.
+// y = x normalized over all valid steps and the channels of each group, in float32. Parameters are
+// read with the shape `parameter_shape` and broadcast to the channels. Layer-wise runs only.
 Sequence normalize_over_time(Run& run, const Sequence& x, DType dtype, const ChannelGroups& groups,
                              double epsilon, const NormParameters& parameters,
                              const Shape& parameter_shape);
 
-// The parameter as float32 values for all elements of a frame; all `otherwise` if there is none.
+// The parameter as float32 values for all elements of a frame, or `fallback` for all of them if
+// there is no parameter.
 const float* expand_parameter(Run& run, const std::optional<BroadcastOperand>& parameter,
-                              const Shape& shape, const Shape& channels, float otherwise);
+                              const Shape& shape, const Shape& channels, float fallback);
 
-// y = (x - shift) scale + bias, each of one value per element of a channel axis, in float32 and
-// then cast to x's dtype, a float or complex.
+// y = (x - shift) * scale + bias with one value of each per element of a channel axis, computed in
+// float32 and cast to x's dtype, which is a float or complex dtype.
 struct AxisAffine {
   std::vector<float> shift, scale, bias;
 };

@@ -32,18 +32,18 @@ std::string own_directory() {
     return {};
   }
   std::filesystem::path path = map->l_name;
-  if (path.empty()) {  // the program
+  if (path.empty()) {  // the main program has no path here
     std::error_code error;
     path = std::filesystem::read_symlink("/proc/self/exe", error);
-  } else if (path.is_relative()) {  // to the working directory of the time when it was loaded
+  } else if (path.is_relative()) {  // relative to the working directory when it was loaded
     char origin[PATH_MAX];
     return dlinfo(map, RTLD_DI_ORIGIN, origin) == 0 ? origin : "";
   }
   return path.parent_path();
 }
 
-// Whether a library's own symbols can come before those of all others: sanitizers end a process
-// that asks for it.
+// Whether a library can be loaded with RTLD_DEEPBIND, so that its own symbols precede all others.
+// Sanitizers end a process that asks for it.
 bool can_bind_deeply() { return dlsym(RTLD_DEFAULT, "__sanitizer_print_stack_trace") == nullptr; }
 
 template <typename Fn>
@@ -52,9 +52,11 @@ bool find(void* library, const char* name, Fn** out) {
   return *out != nullptr;
 }
 
-// Why the library cannot serve; empty if it can, and then the table is filled.
+// Fills the table with the functions of a loaded library. Returns the reason if the library cannot
+// be used, or nothing.
 std::string bind(void* library, OneDnnFunctions* out) {
-  // Before all else: other versions have functions of these names with other arguments.
+  // The version is checked first, since other versions have functions of the same names with other
+  // arguments.
   if (!find(library, "dnnl_version", &out->dnnl_version)) return "it is not oneDNN";
   const dnnl_version_t version = *out->dnnl_version();
   if (version.major != DNNL_VERSION_MAJOR) {
@@ -69,7 +71,7 @@ std::string bind(void* library, OneDnnFunctions* out) {
   if (!missing.empty()) return missing;
   switch (version.cpu_runtime) {
     case DNNL_RUNTIME_SEQ:
-    case DNNL_RUNTIME_THREADPOOL:  // sequential without a pool
+    case DNNL_RUNTIME_THREADPOOL:  // runs on the calling thread if it is given no pool
       return {};
     case DNNL_RUNTIME_OMP:
       if (find(library, "omp_get_max_threads", &out->omp_get_max_threads) &&
@@ -84,7 +86,7 @@ std::string bind(void* library, OneDnnFunctions* out) {
 
 struct Candidates {
   std::vector<std::string> files;
-  bool asked_for = false;  // by the environment
+  bool asked_for = false;  // whether the environment variable names the file
 };
 
 Candidates candidates() {
@@ -99,7 +101,7 @@ Candidates candidates() {
   return out;
 }
 
-// Why the file cannot serve; empty if it can, and then the table is filled.
+// Loads the file and fills the table. Returns the reason if the file cannot be used, or nothing.
 std::string open(const std::string& file, OneDnnFunctions* out) {
   const bool deeply = can_bind_deeply();
   if (!deeply && dlsym(RTLD_DEFAULT, "dnnl_version"))
@@ -135,7 +137,7 @@ std::optional<OneDnnFunctions> load() {
 }  // namespace
 
 const OneDnnFunctions* onednn_functions() {
-  // Calls may come as late as from a program's own static destructors.
+  // The table needs no destructor, because calls may come from a program's own static destructors.
   static_assert(std::is_trivially_destructible_v<std::optional<OneDnnFunctions>>);
   static const std::optional<OneDnnFunctions> functions = load();
   return functions ? &*functions : nullptr;

@@ -1,12 +1,12 @@
-// oneDNN's C API, loaded at its first use. It is never a needed object of this library: its symbols
-// carry no versions, so that another oneDNN in the process would be called in its stead.
+// oneDNN's C API, loaded at its first use. The library is never linked with oneDNN: oneDNN's
+// symbols carry no versions, so that another oneDNN in the process could be called in its place.
 #pragma once
 
 #include <oneapi/dnnl/dnnl.h>
 
 namespace sl::ops {
 
-// Every function of oneDNN that is called.
+// The list of all oneDNN functions that are called.
 #define SL_ONEDNN_FUNCTIONS(X)                        \
   X(dnnl_version)                                     \
   X(dnnl_get_effective_cpu_isa)                       \
@@ -38,15 +38,15 @@ struct OneDnnFunctions {
 #define SL_ONEDNN_POINTER(name) decltype(&::name) name = nullptr;
   SL_ONEDNN_FUNCTIONS(SL_ONEDNN_POINTER)
 #undef SL_ONEDNN_POINTER
-  // Those of the OpenMP that oneDNN runs on; null if it runs on none.
+  // Functions of the OpenMP runtime that oneDNN uses; null if it uses none.
   int (*omp_get_max_threads)() = nullptr;
   void (*omp_set_num_threads)(int) = nullptr;
 };
 
-// The first oneDNN 3 among: the file that the environment variable SEQUENCE_LAYERS_ONEDNN names and
-// nothing else if it is set, libdnnl.so.3 beside this library, libdnnl.so.3 of the system's loader.
-// Null if there is none. The first call loads it, which allocates and may log; it stays loaded as
-// long as the process lives, as OpenMP's threads may.
+// The functions of oneDNN 3, or null if it is not found. If the environment variable
+// SEQUENCE_LAYERS_ONEDNN is set, only the file that it names is tried; if not, libdnnl.so.3 beside
+// this library, then libdnnl.so.3 by the system's search path. The first call loads the library,
+// which allocates and may log. It is never unloaded, since OpenMP's threads may still run.
 const OneDnnFunctions* onednn_functions();
 
 }  // namespace sl::ops

@@ -8,20 +8,20 @@
 namespace sl::ops {
 namespace {
 
-// The weights are packed once, for products of about this many rows.
+// The weights are packed once, in the layout that oneDNN prefers for this many rows.
 constexpr int64_t kTypicalRows = 256;
 
-// The table, which is there wherever oneDNN's objects are.
+// The table of functions. It exists whenever an object of oneDNN does.
 const OneDnnFunctions& onednn() { return *onednn_functions(); }
 
-// oneDNN cannot do it: the own kernels will.
+// Thrown when oneDNN refuses a call; the library's own kernels are used instead.
 struct Refused {};
 
 void check(dnnl_status_t status) {
   if (status != dnnl_success) throw Refused();
 }
 
-// An object of oneDNN. `destroy` is where the table has its destructor.
+// Owns an object of oneDNN. `destroy` is the table's member for the function that destroys it.
 template <typename T, auto destroy>
 class Owned {
  public:
@@ -30,7 +30,7 @@ class Owned {
   ~Owned() {
     if (object_) (onednn().*destroy)(object_);
   }
-  // Where a function of oneDNN puts a new one.
+  // The address to which a function of oneDNN writes a new object.
   T* out() { return &object_; }
   T get() const { return object_; }
 
@@ -53,8 +53,8 @@ Engine make_engine() {
   return engine;
 }
 
-// oneDNN's OpenMP team would stall whenever another process has a core: rows are spread over our
-// own threads instead.
+// Limits oneDNN's OpenMP to one thread while it exists. Its team of threads stalls whenever another
+// process uses a core, so rows are spread over the library's own threads instead.
 class OneOmpThread {
  public:
   OneOmpThread() {
@@ -99,7 +99,7 @@ Attributes sum_into_output() {
   return attributes;
 }
 
-// A null bias is none.
+// Describes a product; a null `bias` means that there is none.
 PrimitiveDesc describe_product(const Engine& engine, const MemoryDesc& x,
                                const_dnnl_memory_desc_t weights, const_dnnl_memory_desc_t bias,
                                const MemoryDesc& y, bool accumulate) {
@@ -111,7 +111,8 @@ PrimitiveDesc describe_product(const Engine& engine, const MemoryDesc& x,
   return desc;
 }
 
-// oneDNN keeps the primitives of recent shapes: making one again costs little.
+// Creates and executes a primitive. Creating one again costs little, since oneDNN caches the
+// primitives of recent shapes.
 void execute(const PrimitiveDesc& desc, const Engine& engine,
              std::initializer_list<dnnl_exec_arg_t> arguments) {
   Primitive primitive;
@@ -150,7 +151,7 @@ std::unique_ptr<OneDnnMatmul> OneDnnMatmul::create(const float* w, int64_t input
   const OneOmpThread one_thread;
   try {
     Engine engine = make_engine();
-    // oneDNN's weights are [outputs, inputs]: ours, transposed.
+    // oneDNN expects weights [outputs, inputs], the transpose of w.
     const MemoryDesc plain = describe({outputs, inputs}, dnnl_ba);
     const MemoryDesc any = describe({outputs, inputs}, dnnl_format_tag_any);
     const PrimitiveDesc product = describe_product(

@@ -1,5 +1,6 @@
-// Matrix products by oneDNN, with weights in the layout that it likes best. For layer-wise runs
-// alone: executing a primitive allocates.
+// Y = X W + bias by oneDNN, for X [rows, inputs], W [inputs, outputs], Y [rows, outputs], with
+// weights in the layout that oneDNN prefers. Only for layer-wise runs, because executing a
+// primitive allocates.
 #pragma once
 
 #include <cstdint>
@@ -9,17 +10,18 @@ namespace sl::ops {
 
 class OneDnnMatmul {
  public:
-  // W [inputs, outputs], row-major. Null if there is no oneDNN, or if it cannot do it.
+  // Packs W [inputs, outputs], row-major. Null if oneDNN is missing or does not support the
+  // product.
   static std::unique_ptr<OneDnnMatmul> create(const float* w, int64_t inputs, int64_t outputs);
   ~OneDnnMatmul();
 
-  // y[i] = x[i] W + (accumulate ? y[i] : bias, or zero). Rows of x and y are dense. Runs on the
-  // calling thread. False, with y as it was, if oneDNN cannot do it.
+  // y[i] = x[i] W + (accumulate ? y[i] : bias ? bias : 0) for contiguous x and y, on the calling
+  // thread. Returns false and leaves y unchanged if oneDNN cannot compute it.
   bool apply(const float* x, int64_t rows, const float* bias, bool accumulate,
              float* y) const noexcept;
 
-  // Whether this CPU has instructions for which oneDNN is expected to beat the own kernels, and
-  // oneDNN is there to use them.
+  // Whether oneDNN is available and expected to be faster on this CPU than the library's own
+  // kernels.
   static bool preferred();
 
  private:

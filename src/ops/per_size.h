@@ -1,4 +1,5 @@
-// What a layer makes for each size of its input that it meets: plans, windows, matrices.
+// A cache of what a layer computes once for each size of its input, such as plans, windows and
+// matrices.
 #pragma once
 
 #include <atomic>
@@ -7,8 +8,9 @@
 
 namespace sl::ops {
 
-// Values of T(key), made when first asked for and kept as long as this is. Any thread may ask; what
-// `declare` has asked for is found without locks or allocations in steps.
+// Values of type T by key, made at their first request and kept as long as this object. Any thread
+// may call `get`. A value that `declare` has requested is found in steps without locks or
+// allocations.
 template <typename T>
 class PerSize {
  public:
@@ -22,7 +24,7 @@ class PerSize {
   template <typename Make>
   const T& get(int64_t key, Make&& make) const {
     if (const T* found = find(key)) return *found;
-    // Two threads may both make it: then the second one's stays unused.
+    // If two threads make the value at the same time, that of the second one stays unused.
     Node* node = new Node{key, make(), first_.load()};
     while (!first_.compare_exchange_weak(node->next, node)) {
     }

@@ -11,13 +11,13 @@
 namespace sl::ops {
 namespace {
 
-// What a tile holds at least of input, in elements: enough work for a thread, little enough for
-// the nearest cache.
+// Minimum input of a tile, in elements: enough work for a thread, and it still fits into the L1
+// cache.
 constexpr int64_t kTileElements = 1 << 13;
 
-constexpr int64_t kMostElements = int64_t{1} << 48;
+constexpr int64_t kMaxElements = int64_t{1} << 48;
 
-// Towards minus infinity. By 0 as XLA divides and then rounds.
+// a / b rounded towards minus infinity. Division by 0 gives what XLA gives.
 int64_t floor_quotient(int64_t a, int64_t b) {
   if (b == 0) return a == 0 ? -1 : -2;
   const int64_t q = a / b;
@@ -44,7 +44,7 @@ ChannelSpec Pool::output_spec(const ChannelSpec& input) const {
   int64_t size = 1;
   for (int i = 0; i < out.shape.rank(); ++i) {
     if (i < spatial) out.shape[i] = axes_[static_cast<size_t>(i) + 1].output_length(out.shape[i]);
-    if (!fits_product(size, std::max<int64_t>(out.shape[i], 1), &size) || size > kMostElements) {
+    if (!fits_product(size, std::max<int64_t>(out.shape[i], 1), &size) || size > kMaxElements) {
       fail(Code::kShape, "outputs of {} per step are too large", to_string(out.shape));
     }
   }
@@ -75,7 +75,7 @@ void Pool::load(const Sequence& x, int64_t b, int64_t begin, int64_t count,
     std::memcpy(frames, x.frame(b, begin), static_cast<size_t>(count) * x.frame_bytes());
   }
   const uint8_t* mask = x.mask_at(b, begin);
-  // A window of one step covers nothing invalid where its output is valid.
+  // A window of one step needs no masking, since its output is valid only if its input is.
   if (time().kernel == 1 || !std::memchr(mask, 0, static_cast<size_t>(count))) return;
   with_element(spec.dtype, [&](auto element) {
     using T = typename decltype(element)::Type;
@@ -113,13 +113,13 @@ Pool::Passes Pool::passes(const ChannelSpec& input, int64_t frames, int64_t firs
   return out;
 }
 
-int64_t Pool::Passes::most_output() const {
+int64_t Pool::Passes::max_output() const {
   int64_t most = 0;
   for (size_t i = 0; i < count; ++i) most = std::max(most, all[i].output_size());
   return most;
 }
 
-int64_t Pool::Passes::most_scratch() const {
+int64_t Pool::Passes::max_scratch() const {
   int64_t most = 0;
   for (size_t i = 0; i < count; ++i) most = std::max(most, all[i].scratch_size());
   return most;
@@ -128,7 +128,7 @@ int64_t Pool::Passes::most_scratch() const {
 int64_t Pool::scratch_bytes(const ChannelSpec& input, int64_t frames, int64_t outputs) const {
   const Passes all = passes(input, frames, 0, outputs);
   const auto element = static_cast<int64_t>(size_of(frame_spec(input).dtype));
-  return checked_product(checked_sum(checked_product(2, all.most_output()), all.most_scratch()),
+  return checked_product(checked_sum(checked_product(2, all.max_output()), all.max_scratch()),
                          element);
 }
 
@@ -136,7 +136,7 @@ void Pool::pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, in
                 std::byte* scratch) const {
   const DType dtype = frame_spec(in.spec).dtype;
   const Passes all = passes(in.spec, in.count, in.first, count);
-  const auto room = static_cast<size_t>(all.most_output()) * size_of(dtype);
+  const auto room = static_cast<size_t>(all.max_output()) * size_of(dtype);
   std::byte* const buffers[] = {scratch, scratch + room};
   const std::byte* from = in.frames;
   std::byte* to = nullptr;
@@ -165,7 +165,8 @@ int64_t Pool::valid_steps(const Input& in, int64_t output) const {
   return count;
 }
 
-// The `size` sums of `count` steps, by how many inputs they are of. Halves round sum and quotient.
+// Divides the `size` sums of `count` steps by the number of their inputs. Sum and quotient are
+// rounded to bfloat16 and float16.
 void Pool::divide(const Input& in, DType dtype, std::byte* sums, int64_t count,
                   int64_t size) const {
   const int64_t rows = masked_ ? count : 1;
@@ -178,11 +179,12 @@ void Pool::divide(const Input& in, DType dtype, std::byte* sums, int64_t count,
       const int64_t steps = masked_ ? valid_steps(in, i) : time().kernel;
       const double inputs = static_cast<double>(steps) * static_cast<double>(inputs_per_step());
       if constexpr (std::is_same_v<T, float>) {
-        if (steps == 0) continue;  // the mean of nothing is 0
+        if (steps == 0) continue;  // the mean over no valid step is 0
         kernels::binary_scalar(kernels::Binary::kDivide, values, static_cast<float>(inputs), values,
                                row);
       } else if constexpr (!std::is_same_v<T, complex64>) {
-        // No sum of integers tells larger ones apart. What is counted wraps, as in JAX.
+        // No sum of integers is as large as 2^62, so capping the count there changes no quotient. The
+        // count wraps, as in JAX.
         const auto all = static_cast<int64_t>(std::min(inputs, 0x1p62));
         const int64_t divisor = masked_ ? static_cast<T>(all) : all;
         for (int64_t j = 0; j < row; ++j) {
@@ -197,7 +199,8 @@ Pool::Tiles Pool::tiles(const Sequence& x, const Sequence& y) const {
   const int64_t frame = std::max<int64_t>(1, frame_spec(x.spec()).shape[0]);
   const int64_t stride = time().stride, extent = time().extent();
   Tiles out;
-  // Frames that several windows cover are loaded anew for the next tile: that should be rare.
+  // Frames that windows of two tiles cover are loaded twice, so tiles are made long enough for that
+  // to be rare.
   const int64_t frames = std::max(kTileElements / frame, std::min(extent, x.time));
   out.outputs = std::clamp<int64_t>(frames / stride, 1, std::max<int64_t>(1, y.time));
   out.frames = std::min(x.time, (out.outputs - 1) * stride + extent);
@@ -211,7 +214,7 @@ bool Pool::is_loaded(const Sequence& x) const {
 
 void Pool::pool_tile(const Sequence& x, bool loaded, const Sequence& y, int64_t b, int64_t begin,
                      int64_t count, std::byte* scratch) const {
-  // Where its first window starts, and the steps that its windows cover.
+  // The step at which the tile's first window starts, and the steps that its windows cover.
   const int64_t start = begin * time().stride - time().pads().before;
   const int64_t end = start + (count - 1) * time().stride + time().extent();
   const int64_t from = std::clamp<int64_t>(start, 0, x.time);
@@ -230,8 +233,8 @@ void Pool::pool_all(Run& run, const Sequence& x, const Sequence& y) const {
   const ChannelSpec frame = frame_spec(x.spec());
   const int64_t frame_bytes =
       checked_product(frame.shape[0], static_cast<int64_t>(size_of(frame.dtype)));
-  // The room for loading is taken even if it is not needed: what a step takes must not depend on
-  // its mask.
+  // Scratch for loading is taken even if it is not needed, so that what a step uses does not depend
+  // on its mask.
   const int64_t bytes = checked_sum(scratch_bytes(x.spec(), tiles.frames, tiles.outputs),
                                     checked_product(tiles.frames, frame_bytes));
   const int64_t count = x.batch * tiles.per_item;

@@ -1,5 +1,6 @@
-// Pooling: the least, the greatest or the mean of what windows over time and up to two spatial
-// dimensions cover. In padding and in invalid steps they find nothing, or zeros if it is the mean.
+// Pooling: y is the minimum, maximum or mean of x over windows in time and up to two spatial
+// dimensions. Padding and invalid steps are left out of minimum and maximum, and are zeros in a
+// mean.
 #pragma once
 
 #include <array>
@@ -17,61 +18,63 @@ enum class Pooling { kMin, kMax, kAverage };
 
 class Pool {
  public:
-  // A window for time, then one for each spatial dimension. If `masked`, means are over valid
-  // steps.
+  // `axes` has the window over time, then one for each spatial dimension. With `masked`, means are
+  // over valid steps only.
   Pool(Pooling op, std::vector<Window> axes, bool masked);
 
   const Window& time() const { return axes_[0]; }
   size_t rank() const { return axes_.size(); }
-  // Fails if that cannot be pooled.
+  // Spec of the output. Fails if the input's dtype or shape cannot be pooled.
   ChannelSpec output_spec(const ChannelSpec& input) const;
 
-  // Frames as they are pooled: halves and complex numbers as float32.
+  // Spec of frames in the form in which they are pooled: bfloat16, float16 and complex numbers as
+  // float32.
   static ChannelSpec frame_spec(const ChannelSpec& input);
-  // What a frame holds that is not there.
+  // The value of padding and of invalid steps in a frame.
   double missing(DType frame_dtype) const;
-  // Steps [begin, begin + count) of item b as such frames.
+  // Writes steps [begin, begin + count) of item b to `frames`, in the form of frame_spec().
   void load(const Sequence& x, int64_t b, int64_t begin, int64_t count, std::byte* frames) const;
 
-  // Frames of one batch item, and where in them (before them, if negative) the first window
-  // starts.
+  // Frames of one batch item, and the frame at which the first window starts, negative if it starts
+  // in the padding before them.
   struct Input {
-    ChannelSpec spec;  // of what they were loaded from
+    ChannelSpec spec;  // spec of the sequence from which the frames were loaded
     const std::byte* frames;
     const uint8_t* mask;
     int64_t count;
     int64_t first;
   };
-  // Values of `count` steps of y's item b, from `begin` on.
+  // Computes steps [begin, begin + count) of item b of y.
   void pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, int64_t count,
             std::byte* scratch) const;
   int64_t scratch_bytes(const ChannelSpec& input, int64_t frames, int64_t outputs) const;
 
-  // All values of y, whose windows start where padding lets them.
+  // Computes all values of y, with the padding of the layer-wise run.
   void pool_all(Run& run, const Sequence& x, const Sequence& y) const;
 
  private:
   static constexpr size_t kMaxRank = 3;
 
-  // One after the other. Those of spatial dimensions that change nothing are left out.
+  // The reductions along each dimension, which run one after the other. Spatial dimensions with a
+  // window of one element are left out.
   struct Passes {
     std::array<Slide, kMaxRank> all;
     size_t count = 0;
 
-    int64_t most_output() const;
-    int64_t most_scratch() const;
+    int64_t max_output() const;
+    int64_t max_scratch() const;
   };
-  // How outputs are made that belong together.
+  // Outputs are computed in tiles of several steps.
   struct Tiles {
-    int64_t outputs;  // of one
-    int64_t frames;   // that one reads, at most
-    int64_t per_item;
+    int64_t outputs;   // output steps of a tile
+    int64_t frames;    // maximum number of frames that a tile reads
+    int64_t per_item;  // tiles of a batch item
   };
 
   Fold fold() const;
   Passes passes(const ChannelSpec& input, int64_t frames, int64_t first, int64_t outputs) const;
   Tiles tiles(const Sequence& x, const Sequence& y) const;
-  // Whether the values of x are frames already.
+  // Whether the values of x already have the form of frame_spec().
   bool is_loaded(const Sequence& x) const;
   void pool_tile(const Sequence& x, bool loaded, const Sequence& y, int64_t b, int64_t begin,
                  int64_t count, std::byte* scratch) const;

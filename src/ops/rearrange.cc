@@ -51,7 +51,7 @@ void gather_simplified(const StridedView& view, const std::byte* from, size_t by
       copy(from, stride, run, to);
     }
     to += run * size;
-    // On to the next index of the outer axes.
+    // Advances to the next index of the outer axes.
     for (axis = inner - 1; axis >= 0; --axis) {
       int64_t& i = index[static_cast<size_t>(axis)];
       from += view.strides[axis] * size;

@@ -1,4 +1,4 @@
-// Other orders of an array's elements: permutations, slices and repetitions, for elements of any
+// y[i] = x[view(i)]: permutations, slices and repetitions of an array's elements, of any element
 // size.
 #pragma once
 
@@ -10,8 +10,8 @@
 
 namespace sl::ops {
 
-// A selection of an array's elements, row-major over `dims`; in elements, not bytes. A stride of 0
-// repeats.
+// A selection of an array's elements, row-major over `dims`. Offset and strides are in elements; a
+// stride of 0 repeats an element.
 struct StridedView {
   int64_t offset = 0;
   Shape dims;
@@ -23,30 +23,31 @@ struct StridedView {
   }
 };
 
-// All of a contiguous array.
+// The view of all elements of a contiguous array.
 StridedView dense_view(const Shape& shape);
-// Axis i of the result is axis axes[i] of `view`.
+// A view whose axis i is axis axes[i] of `view`.
 StridedView permuted(const StridedView& view, std::span<const int> axes);
-// `shape` broadcast to `to`, with which it is compatible.
+// The view that broadcasts an array of shape `shape` to the compatible shape `to`.
 StridedView broadcast_view(const Shape& shape, const Shape& to);
-// The same selection over as few axes as it takes.
+// A view of the same elements with the minimum number of axes.
 StridedView simplified(const StridedView& view);
-// Whether the view is exactly an array of `size` elements in its own order.
+// Whether the view is all of an array of `size` elements in unchanged order.
 bool is_whole(const StridedView& view, int64_t size);
 
-// to[i] = the view's element i of `from`.
+// to[i] = element i of the view of `from`.
 void gather(const StridedView& view, const std::byte* from, size_t element_bytes, std::byte* to);
 
-// to[i] = from[steps - 1 - i], in frames of that many bytes.
+// to[i] = from[steps - 1 - i] for frames of `frame_bytes` bytes.
 void copy_reversed(const std::byte* from, size_t frame_bytes, int64_t steps, std::byte* to);
 
-// Each frame of `to` = the view of x's frame.
+// Writes the view of each frame of x to the corresponding frame of `to`.
 void gather_steps(const Run& run, const Sequence& x, const StridedView& view, std::byte* to);
 
-// y's frames are views of x's, seen as `channels`. x itself if nothing moves.
+// A sequence of channel shape `channels` whose frames are the view of x's frames; x itself, with
+// that shape, if the view changes nothing.
 Sequence rearrange(Run& run, const Sequence& x, const StridedView& view, const Shape& channels);
 
-// The same with each step `rate` times.
+// Like rearrange, with each step repeated `rate` times.
 Sequence repeat_steps(Run& run, const Sequence& x, const StridedView& view, const Shape& channels,
                       int64_t rate);
 

@@ -7,10 +7,10 @@
 namespace sl::ops {
 namespace {
 
-// Weights that a thread reads in some microseconds.
+// Minimum weights of a part, which a thread reads in a few microseconds.
 constexpr int64_t kGrain = 1 << 15;
 
-// Rows of a product that are worth its blocks.
+// Rows of an input product that are enough for its row blocks to be efficient.
 constexpr int64_t kRows = 96;
 
 }  // namespace
@@ -18,8 +18,8 @@ constexpr int64_t kRows = 96;
 int64_t unit_parts(const Run& run, int64_t units, int64_t weights) {
   const int64_t threads = run.parallel().num_threads(), group = kernels::column_group();
   if (threads == 1 || units % group != 0) return 1;
-  const int64_t most = std::min({threads, units / group, weights / kGrain, kMostLockstepParts});
-  return std::max<int64_t>(1, most);
+  const int64_t parts = std::min({threads, units / group, weights / kGrain, kMostLockstepParts});
+  return std::max<int64_t>(1, parts);
 }
 
 Units unit_part(int64_t units, int64_t parts, int64_t i) {

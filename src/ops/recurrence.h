@@ -1,5 +1,4 @@
-// How a recurrence of gates goes over time: on the run's threads, each of which has some of the
-// units.
+// Runs a gated recurrence over time on the run's threads, each of which computes some of the units.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +9,7 @@
 
 namespace sl::ops {
 
-// Units [begin, end).
+// The units [begin, end) of a layer.
 struct Units {
   int64_t begin;
   int64_t end;
@@ -18,17 +17,17 @@ struct Units {
   int64_t size() const { return end - begin; }
 };
 
-// In how many parts to compute `units` that share a product with that many weights: more than one
-// only if the run has threads, which a step has not, and the product pays for their meeting.
+// Number of parts into which `units` are split that share a product with `weights` weights. It is
+// more than one only if the run has threads and the product is worth synchronizing them.
 int64_t unit_parts(const Run& run, int64_t units, int64_t weights);
-// The i-th of those parts, of whole groups of columns.
+// Units of part i of unit_parts() parts. Each part has whole groups of columns.
 Units unit_part(int64_t units, int64_t parts, int64_t i);
 
-// For how many of the steps to make the inputs' part at once, of `rows` rows each: what is made
-// stays in the cache until it is used. All, if the product alone goes to threads.
+// Number of steps, of `rows` rows each, whose input products are computed at once, so few that the
+// results stay in cache until they are used. All steps if only this product runs on threads.
 int64_t steps_at_once(const Run& run, int64_t steps, int64_t rows, int64_t parts);
 
-// Calls fn(step, Units) for all steps, one after the other.
+// Calls fn(step, Units) for all steps in order, with the units of each part.
 template <typename Fn>
 void recur(const Run& run, int64_t steps, int64_t units, int64_t parts, Fn&& fn) {
   if (parts == 1) {
@@ -39,7 +38,8 @@ void recur(const Run& run, int64_t steps, int64_t units, int64_t parts, Fn&& fn)
               [&](int64_t t, int64_t i) { fn(t, unit_part(units, parts, i)); });
 }
 
-// linear.apply for those of the units alone: the outputs are gates side by side, of `units` each.
+// Like linear.apply, but only for the units `some`. The outputs are gates side by side, `units`
+// wide each.
 void apply_gates(const Run& run, const Linear& linear, int64_t units, Units some, const float* x,
                  int64_t x_stride, int64_t rows, const float* bias, bool accumulate, float* y,
                  int64_t y_stride);

@@ -10,7 +10,7 @@
 namespace sl::ops {
 namespace {
 
-// x as rows of the elements that are reduced together.
+// Rows [count, length] of elements, each of which is reduced to one value.
 struct Rows {
   const std::byte* values;
   int64_t count;
@@ -61,7 +61,7 @@ int32_t integer_sum(const T* x, int64_t n) {
   return static_cast<int32_t>(sum);
 }
 
-// One row, of a dtype whose result is not computed in float32.
+// Reduces one row of a dtype that is not reduced in float32.
 template <typename T>
 void reduce_row(Reduction op, const T* x, int64_t n, std::byte* y, int64_t row) {
   const bool total = op == Reduction::kSum || op == Reduction::kMean;
@@ -75,7 +75,7 @@ void reduce_row(Reduction op, const T* x, int64_t n, std::byte* y, int64_t row) 
   }
 }
 
-// Of halves and of integers whose mean it is, as float32.
+// The rows converted to float32, for bfloat16, float16 and means of integers.
 const float* row_floats(Run& run, const Rows& rows, DType dtype) {
   if (dtype == DType::kFloat32) return reinterpret_cast<const float*>(rows.values);
   const int64_t count = rows.count * rows.length;
@@ -88,7 +88,7 @@ template <typename T>
 int32_t argmax_row(const T* x, int64_t n) {
   int64_t best = 0;
   for (int64_t i = 1; i < n; ++i) {
-    // A best of NaN is unordered with itself.
+    // x[best] == x[best] is false for NaN, so that the first NaN stays the best.
     const bool better = x[best] == x[best] && !(x[i] <= x[best]);
     if (better) best = i;
   }

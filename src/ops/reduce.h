@@ -1,4 +1,4 @@
-// Reductions over channel axes.
+// y = sum, mean, maximum or minimum of x over channel axes, and argmax over the last axis.
 #pragma once
 
 #include <cstdint>
@@ -9,15 +9,14 @@ namespace sl::ops {
 
 enum class Reduction { kSum, kMean, kMax, kMin };
 
-// The dtype of the result, as JAX has it: sums of small integers are int32, means of integers
-// float32.
+// The dtype of the result, as in JAX: sums of small integers are int32, means of integers float32.
 DType reduced_dtype(Reduction op, DType dtype);
 
-// y of channels `channels`: x reduced over the channel axes whose bits are set in `axes`. Halves
-// are accumulated in float32.
+// x reduced over the channel axes whose bits are set in `axes`, with `channels` as the channel
+// shape of the result. bfloat16 and float16 are accumulated in float32.
 Sequence reduce(Run& run, Reduction op, const Sequence& x, uint32_t axes, const Shape& channels);
 
-// Index of the first largest element on the last axis, a NaN counting as largest: int32.
+// Index, as int32, of the first maximum on the last axis. NaN counts as the maximum.
 Sequence argmax(Run& run, const Sequence& x);
 
 }  // namespace sl::ops

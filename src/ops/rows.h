@@ -1,4 +1,4 @@
-// Frames seen as rows: some of their axes last, to be worked on together.
+// Frames as rows [count, length] of chosen channel axes, for operations on rows.
 #pragma once
 
 #include <cstddef>
@@ -10,17 +10,17 @@
 
 namespace sl::ops {
 
-// A frame with the axes whose bits are set last.
+// The views that move chosen axes of a frame to the end, and back.
 struct FrameRows {
   StridedView to_rows;
-  StridedView back;  // of the rows: the frame's own order
-  int64_t length;    // of a row
-  bool in_place;     // the frame is in that order already
+  StridedView back;  // view of the rows that restores the frame's order
+  int64_t length;    // elements of a row
+  bool in_place;     // whether the chosen axes are already the last ones
 };
 FrameRows rows_along(const Shape& channels, uint32_t axes);
 
-// y = fn(x) by rows, for the elements x and y of sequences like `like`, which is not empty:
-// fn(x, row count, y) may have to work in place.
+// y = fn(x) row by row, for elements x and y of sequences with the spec and length of `like`, which
+// is not empty. Calls fn(x, row count, y), where y may be x.
 template <typename T, typename Fn>
 void for_rows(Run& run, const Sequence& like, const FrameRows& rows, const T* x, T* y, Fn&& fn) {
   const int64_t frame = like.frame_size(), count = frame / rows.length;

@@ -49,7 +49,7 @@ void combine(Fold fold, const T* x, int64_t n, T* y) {
   }
 }
 
-// y = x op (x + pitch) op ... ; y may be x.
+// y[i] = x[i] op x[i + pitch] op ... over `rows` rows. y may be x.
 template <typename T>
 void fold_rows(Fold fold, const T* x, int64_t pitch, int64_t rows, int64_t n, T* y) {
   if constexpr (std::is_same_v<T, float>) {
@@ -60,13 +60,13 @@ void fold_rows(Fold fold, const T* x, int64_t pitch, int64_t rows, int64_t n, T*
   }
 }
 
-// Passes over the data when folding by doubled windows.
+// Number of passes over the data in fold_by_doubling.
 int64_t doubling_passes(int64_t taps) {
   return std::bit_width(static_cast<uint64_t>(taps)) + std::popcount(static_cast<uint64_t>(taps));
 }
 
-// Windows of 1, 2, 4... taps are made one from the other in `scratch`, of n + (taps - 1) * pitch
-// elements, and each result is put together from some of them.
+// Folds windows of 1, 2, 4, ... taps, each from the one before, and combines each result from some
+// of them. `scratch` has n + (taps - 1) * pitch elements.
 template <typename T>
 void fold_by_doubling(Fold fold, const T* x, int64_t pitch, int64_t taps, int64_t n, T* y,
                       T* scratch) {
@@ -84,7 +84,7 @@ void fold_by_doubling(Fold fold, const T* x, int64_t pitch, int64_t taps, int64_
   }
 }
 
-// y[i] = x[i] op x[i + pitch] op ..., of `taps` elements each.
+// y[i] = x[i] op x[i + pitch] op ... over `taps` elements.
 template <typename T>
 void fold_taps(Fold fold, const T* x, int64_t pitch, int64_t taps, int64_t n, T* y, T* scratch) {
   // A pass loads two values and stores one.
@@ -95,7 +95,7 @@ void fold_taps(Fold fold, const T* x, int64_t pitch, int64_t taps, int64_t n, T*
   }
 }
 
-// The least or the greatest value of T, bytes being bools.
+// The minimum or, if `greatest`, the maximum value of T; uint8_t stands for bool.
 template <typename T>
 double extreme(bool greatest) {
   if constexpr (std::is_same_v<T, float>) {
@@ -117,7 +117,7 @@ class Slider {
  public:
   Slider(Fold fold, const Slide& slide, T* scratch) : fold_(fold), s_(slide), scratch_(scratch) {}
 
-  // One of the `outer` rows.
+  // Folds one of the `outer` rows.
   void row(const T* x, T* y) const {
     const auto [begin, end] = whole_windows();
     for (int64_t i = 0; i < begin; ++i) cut_window(i, x, y);
@@ -134,7 +134,7 @@ class Slider {
   int64_t pitch() const { return s_.dilation * s_.inner; }
   int64_t start(int64_t i) const { return s_.first + i * s_.stride; }
 
-  // The outputs whose windows lie within the data.
+  // The range of outputs whose windows lie within the data.
   Range whole_windows() const {
     const int64_t last = s_.size - 1 - (s_.taps - 1) * s_.dilation - s_.first;
     const int64_t begin = s_.first < 0 ? ceil_div(-s_.first, s_.stride) : 0;
@@ -175,8 +175,8 @@ class Slider {
     }
   }
 
-  // Whether windows at all positions, of which every stride-th is taken, cost less: they share work
-  // if they are wide, and fill vectors where there are few channels.
+  // Whether it is faster to fold windows at all positions and take every stride-th result. Wide
+  // windows share work, and with few channels neighbouring positions fill the vectors.
   bool pays_to_make_all(int64_t count) const {
     constexpr int64_t kVector = 8;
     const int64_t each = count * s_.taps * std::max(s_.inner, kVector);

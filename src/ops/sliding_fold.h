@@ -1,5 +1,5 @@
-// The least, the greatest or the sum of what a window covers, as it slides along one dimension:
-// what poolings are made of.
+// Minimum, maximum or sum over a window that slides along one dimension, [outer, size, inner] to
+// [outer, count, inner]; the building block of pooling.
 #pragma once
 
 #include <cstddef>
@@ -12,10 +12,11 @@ namespace sl::ops {
 
 enum class Fold { kMin, kMax, kSum };
 
-// What changes no result: of float32, int32, int8 or bool, as all here.
+// The value that leaves any other unchanged, e.g. 0 for a sum. The dtype is float32, int32, int8 or
+// bool.
 double identity(Fold fold, DType dtype);
 
-// [outer, size, inner] to [outer, count, inner].
+// A fold from [outer, size, inner] to [outer, count, inner].
 struct Slide {
   int64_t outer = 1;
   int64_t size = 0;
@@ -23,15 +24,16 @@ struct Slide {
   int64_t taps = 1;
   int64_t stride = 1;
   int64_t dilation = 1;
-  int64_t first = 0;  // where the first window starts; what lies outside of the data is left out
+  int64_t first = 0;  // start of the first window; taps outside of the data are left out
   int64_t count = 0;
 
-  // Elements of its output, and of the scratch that it needs.
+  // Number of elements of the output, and of the scratch.
   int64_t output_size() const { return checked_product(outer, count, inner); }
   int64_t scratch_size() const { return checked_product(2, size, inner); }
 };
 
-// Sums of integers wrap. A window that covers nothing gives the identity.
+// Folds x into y, using slide.scratch_size() elements of scratch. Sums of integers wrap. A window
+// outside of the data gives the identity.
 void slide(Fold fold, DType dtype, const Slide& slide, const std::byte* x, std::byte* y,
            std::byte* scratch);
 

@@ -7,7 +7,8 @@
 
 namespace sl::ops {
 
-// log(1 + e^x) as the reference computes it of a parameter in `dtype`: each operation rounded.
+// log(1 + e^x) as the reference computes it for a parameter in `dtype`, with every operation
+// rounded.
 inline float softplus(float x, DType dtype) {
   const auto rounded = [dtype](float value) {
     round_to(dtype, &value, 1);

@@ -6,10 +6,10 @@
 namespace sl::ops {
 namespace {
 
-// What one thread fills at a time, in floats.
+// Floats that one task of a thread fills.
 constexpr int64_t kFillFloats = 1 << 14;
 
-// Steps back to the oldest input of a phase.
+// Number of steps from an output of a phase back to its oldest input.
 int64_t longest_lag(const TransposedWindow& axis, const TransposedWindow::Phase& phase) {
   return phase.lag + (phase.taps - 1) * axis.lag_step();
 }
@@ -24,7 +24,7 @@ TransposedConvolution::TransposedConvolution(std::vector<TransposedWindow> axes,
       channels_(kernel_shape[static_cast<int>(axes_.size())] * groups),
       filters_(kernel_shape.back()),
       bias_(std::move(bias)) {
-  // All phases of the axes before the last, combined.
+  // All combinations of phases of the axes before the last one.
   std::vector<std::array<Phase, kMaxConvolutionRank>> outer(1);
   for (size_t i = 0; i < rank(); ++i) {
     const std::vector<Phase> phases = axes_[i].phases();
@@ -51,7 +51,8 @@ TransposedConvolution::TransposedConvolution(std::vector<TransposedWindow> axes,
   }
 }
 
-// The filters of several groups do not lie together over more than one phase.
+// With several groups a run has only one phase, because the filters of one group are not contiguous
+// over several phases.
 std::vector<std::vector<TransposedWindow::Phase>> TransposedConvolution::runs(
     int64_t groups) const {
   std::vector<std::vector<Phase>> out;
@@ -90,7 +91,7 @@ TransposedConvolution::Part TransposedConvolution::make_part(
     phases[last] = run[static_cast<size_t>(column)];
     bias.insert(bias.end(), bias_.begin(), bias_.end());
     for (int64_t position = 0; position < positions; ++position) {
-      // Where the taps lie in the kernel as it is given, which is not flipped.
+      // The offset of the tap in the given kernel, which is not flipped.
       int64_t from = 0, pitch = 1, rest = position;
       for (size_t i = rank(); i-- > 0;) {
         const int64_t taps = phases[i].taps, tap = taps - 1 - rest % taps;
@@ -128,7 +129,7 @@ void TransposedConvolution::fill(int64_t rows, bool with_bias, const Parallel& p
 void TransposedConvolution::convolve(const ConvolutionInput& in,
                                      const std::array<int64_t, kMaxConvolutionRank>& lengths,
                                      bool with_bias, const Parallel& parallel, float* y) const {
-  // Floats from one position to the next, of the input and of y.
+  // Floats from one position to the next in the input and in y.
   std::array<int64_t, kMaxConvolutionRank> x_pitches = {}, y_pitches = {};
   int64_t x_pitch = channels_, y_pitch = filters_;
   for (size_t i = rank(); i-- > 0;) {

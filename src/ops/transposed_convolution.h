@@ -1,8 +1,10 @@
-// Transposed convolution over frames, in up to three dimensions: time first, channels last.
+// Transposed convolution of frames [batch, sizes..., channels] with a kernel
+// [kernel sizes..., channels / groups, filters], over time and up to two spatial dimensions.
 //
-// The outputs that lie a stride apart are an ordinary convolution of stride 1, whose kernel is
-// every stride-th tap. So there are no sums that overlap, no tap meets a zero between inputs, and
-// the last dimension's phases, next to each other in the output, are columns of one product.
+// Outputs that lie a stride apart, called a phase, are an ordinary convolution of stride 1 whose
+// kernel is every stride-th tap. No sums overlap and no tap is multiplied with a zero between
+// inputs. Phases of the last dimension are neighbours in the output, so they are columns of one
+// product.
 #pragma once
 
 #include <array>
@@ -24,17 +26,19 @@ class TransposedConvolution {
 
   int64_t channels() const { return channels_; }
   int64_t filters() const { return filters_; }
-  // Input positions that must lie before and after those of an axis.
+  // Padding of the input that the axis needs before and after.
   Pads pads(size_t axis) const { return pads_[axis]; }
 
-  // y [batch, output lengths of the axes..., filters], contiguous. `in` holds its padding:
-  // `lengths` are the input's without. Adds no bias if `with_bias` is false. Allocates nothing.
+  // Computes y [batch, output lengths of the axes..., filters], contiguous. `in` includes the
+  // padding, `lengths` are the sizes of the input without it. Adds no bias if `with_bias` is false.
+  // Allocates nothing.
   void convolve(const ConvolutionInput& in, const std::array<int64_t, kMaxConvolutionRank>& lengths,
                 bool with_bias, const Parallel& parallel, float* y) const;
 
  private:
   using Phase = TransposedWindow::Phase;
-  // The convolution for one phase of each axis; on the last axis, for a run of phases.
+  // The convolution for one phase of each axis, and for a run of neighbouring phases of the last
+  // axis.
   struct Part {
     std::array<Phase, kMaxConvolutionRank> at;
     Convolution convolution;
@@ -45,7 +49,7 @@ class TransposedConvolution {
   };
 
   size_t rank() const { return axes_.size(); }
-  // Phases on the last axis, each list made by one convolution.
+  // Runs of phases on the last axis. One convolution computes each run.
   std::vector<std::vector<Phase>> runs(int64_t groups) const;
   Part make_part(const std::array<Phase, kMaxConvolutionRank>& at, const std::vector<Phase>& run,
                  int64_t groups, const Kernel& kernel) const;
@@ -56,7 +60,7 @@ class TransposedConvolution {
   int64_t filters_;
   std::vector<float> bias_;
   std::array<Pads, kMaxConvolutionRank> pads_ = {};
-  bool has_gaps_ = false;  // some outputs get no tap
+  bool has_gaps_ = false;  // whether some outputs get no tap
   std::vector<Part> parts_;
 };
 

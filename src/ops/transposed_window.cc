@@ -59,7 +59,7 @@ std::string TransposedWindow::step_obstacle(std::string_view field) const {
 }
 
 ReceptiveFields TransposedWindow::receptive_field() const {
-  // Spread by the stride, the input has this many zeros before it.
+  // Number of zeros before the input once it is spread by the stride.
   const int64_t before = extent() - 1 - crop();
   ReceptiveFields out = repeated(std::nullopt, stride);
   for (int64_t i = 0; i < stride; ++i) {
@@ -79,7 +79,8 @@ void TransposedWindow::layer_mask(const uint8_t* mask, int64_t time, uint8_t* ou
     step_mask(mask, time, out);
     return;
   }
-  // Valid are the steps that no invalid one adds to, or (any) that a valid one adds to.
+  // An output step is valid if no invalid input step adds to it or, with `any`, if a valid one
+  // does.
   const int64_t length = output_length(time);
   std::fill_n(out, length, any ? 0 : 1);
   for (int64_t t = 0; t < time; ++t) {
@@ -110,11 +111,11 @@ std::vector<TransposedWindow::Phase> TransposedWindow::phases() const {
   return all;
 }
 
-Padding read_transposed_padding(Config& config, const char* field, Padding otherwise) {
+Padding read_transposed_padding(Config& config, const char* field, Padding fallback) {
   static const std::vector<std::string> names = {"valid", "same", "causal", "semicausal_full"};
   constexpr Padding kModes[] = {Padding::kValid, Padding::kSame, Padding::kCausal,
                                 Padding::kSemicausalFull};
-  const auto* const at = std::ranges::find(kModes, otherwise);
+  const auto* const at = std::ranges::find(kModes, fallback);
   return kModes[config.choice(field, names, static_cast<size_t>(at - kModes))];
 }
 

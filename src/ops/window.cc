@@ -10,7 +10,7 @@
 namespace sl::ops {
 namespace {
 
-constexpr int64_t kMostSteps = int64_t{1} << 31;
+constexpr int64_t kMaxSteps = int64_t{1} << 31;
 
 const std::vector<std::string>& mode_names() {
   static const std::vector<std::string> names = {
@@ -19,7 +19,7 @@ const std::vector<std::string>& mode_names() {
   return names;
 }
 
-// A mask that goes on with one value on both sides.
+// A mask that is continued with one value on both sides.
 struct PaddedMask {
   const uint8_t* mask;
   int64_t time;
@@ -28,12 +28,13 @@ struct PaddedMask {
   bool at(int64_t i) const { return (i < 0 || i >= time ? outside : mask[i]) != 0; }
 };
 
-// out[i]: whether all (or any) of the window's inputs are valid, the first window starting at
-// `start`.
+// out[i] = whether all inputs of window i, or with `any` one of them, are valid. The first window
+// starts at step `start`.
 void reduce_windows(const PaddedMask& mask, const Window& window, int64_t start, int64_t count,
                     bool any, uint8_t* out) {
   if (window.dilation == 1) {
-    // One pass: the latest position that decides a window by itself tells of all windows.
+    // One pass is enough, since the latest position that decides a window alone decides each
+    // window.
     int64_t next = start, latest = start - 1;
     for (int64_t i = 0; i < count; ++i) {
       const int64_t first = start + i * window.stride;
@@ -71,7 +72,7 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
                              near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
   }
   const auto is_amount = [](const Json& v) {
-    return v.is_number_integer() && v.get<int64_t>() >= 0 && v.get<int64_t>() < kMostSteps;
+    return v.is_number_integer() && v.get<int64_t>() >= 0 && v.get<int64_t>() < kMaxSteps;
   };
   if (allow_explicit && value.is_array() && value.size() == 2 && is_amount(value[0]) &&
       is_amount(value[1])) {
@@ -83,11 +84,10 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
                            excerpt(value)));
 }
 
-PaddingMode read_padding(Config& config, const char* field, Padding otherwise,
-                         bool allow_explicit) {
+PaddingMode read_padding(Config& config, const char* field, Padding fallback, bool allow_explicit) {
   config.note(field, allow_explicit ? "padding or [before, after]" : "padding",
-              fmt::format("\"{}\"", mode_names()[static_cast<size_t>(otherwise)]));
-  if (!config.has(field)) return {otherwise, {}};
+              fmt::format("\"{}\"", mode_names()[static_cast<size_t>(fallback)]));
+  if (!config.has(field)) return {fallback, {}};
   return to_padding(config, field, config.json()[field], allow_explicit);
 }
 
@@ -121,8 +121,8 @@ std::vector<Window> read_windows(Config& config, const char* kernel_field,
   const auto dilations = config.integers_of("dilation_rate", rank, 1, 1);
   std::vector<Window> out;
   for (size_t i = 0; i < rank; ++i) {
-    if (strides[i] > kMostSteps) config.error("strides", "is larger than 2^31");
-    if (kernels[i] > kMostSteps || dilations[i] > kMostSteps / kernels[i]) {
+    if (strides[i] > kMaxSteps) config.error("strides", "is larger than 2^31");
+    if (kernels[i] > kMaxSteps || dilations[i] > kMaxSteps / kernels[i]) {
       config.error(kernel_field, "covers, with its dilation, more than 2^31 steps");
     }
     out.push_back({kernels[i], strides[i], dilations[i], paddings[i]});
@@ -223,8 +223,8 @@ int64_t Window::output_latency() const {
   return padding.mode == Padding::kSemicausalFull ? 0 : input_latency() / stride;
 }
 
-// Windows start at multiples of the stride from where `layer`'s first one starts, so that no offset
-// needs to be kept.
+// In steps, windows start at multiples of the stride from the first window of `layer`, so that the
+// state needs no offset.
 int64_t Window::history() const {
   switch (padding.mode) {
     case Padding::kSemicausal:
@@ -253,7 +253,8 @@ bool Window::history_is_valid() const {
 
 bool Window::is_valid_early(int64_t early) const {
   if (!history_is_valid() || output_latency() == 0) return false;
-  // Windows without gaps that need all of their inputs hold an invalid one until the latency ends.
+  // Windows without gaps that need all inputs to be valid cover an invalid one until the latency
+  // ends.
   return !needs_all_inputs() || early == 0 || dilation > 1;
 }
 

@@ -1,4 +1,5 @@
-// Zoneout (Krueger et al. 2016; reference: KerasZoneoutWrapper): the expectation, as at inference.
+// next = (1 - p) * next + p * old: the expectation of zoneout (Krueger et al. 2016; reference:
+// KerasZoneoutWrapper), as at inference.
 #pragma once
 
 #include <cstdint>
@@ -7,10 +8,10 @@
 
 namespace sl::ops {
 
-// Reads "zoneout_probability": from 0 to 1, by default 0.
+// Reads the config field "zoneout_probability", from 0 to 1; the default is 0.
 float read_zoneout(Config& config);
 
-// next = (1 - p) next + p old, rounded as a computation in `dtype` is.
+// next = (1 - p) * next + p * old, in place, rounded as a computation in `dtype` is.
 void zone_out(float p, const float* old, float* next, int64_t count, DType dtype);
 
 }  // namespace sl::ops
