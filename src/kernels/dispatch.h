@@ -3,11 +3,16 @@
 
 namespace sl::kernels {
 
-// Selects the instruction set for every kernel. Call once before real-time work, so that no
-// kernel call pays for CPU detection.
+// Chooses the instruction set of every kernel: the best that the CPU has, but none better than the
+// environment variable SL_CPU_MAX names. The variable is read once, by the first call that
+// succeeds; an unknown name throws an Error that lists the known ones. Call this before real-time
+// work, so that no kernel pays for CPU detection.
 void warm_dispatch();
 
-// Name of the instruction set in use, e.g. "AVX2".
+// Name of the instruction set in use, one of those that SL_CPU_MAX takes, such as "avx2".
 [[nodiscard]] const char* active_target();
+
+// Whether the instruction set in use is AVX-512.
+[[nodiscard]] bool uses_avx512();
 
 }  // namespace sl::kernels

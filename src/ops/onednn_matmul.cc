@@ -3,6 +3,7 @@
 #include <initializer_list>
 #include <utility>
 
+#include "kernels/dispatch.h"
 #include "ops/onednn_library.h"
 
 namespace sl::ops {
@@ -124,15 +125,6 @@ void execute(const PrimitiveDesc& desc, const Engine& engine,
   check(onednn().dnnl_stream_wait(stream.get()));
 }
 
-bool cpu_has_avx512() {
-#if defined(__x86_64__)
-  return __builtin_cpu_supports("avx512f") && __builtin_cpu_supports("avx512bw") &&
-         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512dq");
-#else
-  return false;
-#endif
-}
-
 }  // namespace
 
 struct OneDnnMatmul::Weights {
@@ -201,7 +193,7 @@ bool OneDnnMatmul::apply(const float* x, int64_t rows, const float* bias, bool a
 
 bool OneDnnMatmul::preferred() {
   static const bool has_avx512 = [] {
-    if (!cpu_has_avx512() || !onednn_functions()) return false;
+    if (!kernels::uses_avx512() || !onednn_functions()) return false;
     return onednn().dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core;
   }();
   return has_avx512;

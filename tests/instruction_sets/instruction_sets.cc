@@ -1,0 +1,247 @@
+// instruction_sets: runs every recorded case under each instruction set that SL_CPU_MAX knows, on
+// one thread and on three, whole and in steps, and compares what comes out: it must agree within
+// 1e-6 of the tensor's largest value. Each run is a process of its own, for the library reads the
+// variable once. Prints the largest difference of each run from the first one, and every tensor
+// that differs by more than it may.
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "cli/model.h"
+#include "cli/runner.h"
+#include "faults/golden_cases.h"
+
+namespace sl::testing {
+namespace {
+
+using nlohmann::json;
+
+constexpr double kTolerance = 1e-6;
+// What is rounded to half precision may be rounded the other way: one unit of bfloat16.
+constexpr double kHalfTolerance = 1.0 / 128;
+
+// Models that amplify the rounding of their first operations: tanh beside its pole, and a whole
+// audio encoder.
+constexpr double kAmplifyingTolerance = 1e-5;
+constexpr std::string_view kAmplifying[] = {"Dtypes__Conv1D47", "Serial__gemma3n_audio_encoder__"};
+
+struct Setting {
+  const char* cpu_max;
+  int32_t threads;
+};
+
+// ---- One run, in a child process.
+
+double tolerance_of(const std::string& name, bool half) {
+  if (half) return kHalfTolerance;
+  const bool amplifies = std::ranges::any_of(
+      kAmplifying, [&](std::string_view prefix) { return name.starts_with(prefix); });
+  return amplifies ? kAmplifyingTolerance : kTolerance;
+}
+
+// Mask, valid values and tolerance of a tensor that a case gives.
+json result_of(const std::string& name, const cli::Tensor& x, bool half) {
+  const bool complex = x.dtype == SL_DTYPE_COMPLEX64;
+  const int64_t steps = x.is_array ? 1 : x.batch() * x.time();
+  const int64_t step_size = x.is_array ? x.size() : x.step_size();
+  json numbers = json::array();
+  for (int64_t step = 0; step < steps; ++step) {
+    const bool valid = x.is_array || x.valid(step / x.time(), step % x.time());
+    numbers.push_back(valid ? 1.0 : 0.0);
+    for (int64_t i = 0; valid && i < step_size; ++i) {
+      const std::complex<double> value = x.at(step * step_size + i);
+      numbers.push_back(value.real());
+      if (complex) numbers.push_back(value.imag());
+    }
+  }
+  const double tolerance = tolerance_of(name, half || cli::is_half(x.dtype));
+  return {{"name", name}, {"tolerance", tolerance}, {"numbers", std::move(numbers)}};
+}
+
+void run_case(const GoldenCase& golden, int32_t threads, json* results) {
+  const cli::Weights weights = cli::select_weights(golden.tensors, golden.name + "/weights/");
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+  options.num_threads = threads;
+  const std::string config = golden.config();
+  const cli::Layer layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), weights.get(), &options, out, e);
+  });
+  const cli::Case c = golden.check(layer.get());
+  const cli::Input& input = c.input;
+  const bool half =
+      cli::uses_half_precision(golden.recorded.at("config")) || cli::is_half(input.x.dtype);
+  std::vector<cli::NamedTensor> emits;
+  results->push_back(result_of(
+      golden.name, cli::apply(layer.get(), input, c.emits.empty() ? nullptr : &emits), half));
+  for (const cli::NamedTensor& emit : emits)
+    results->push_back(result_of(golden.name + " " + emit.name, emit.value, half));
+  if (!cli::get(sl_layer_supports_step, layer.get())) return;
+  const std::string name = golden.name + " in steps";
+  try {
+    results->push_back(result_of(name, cli::Stepper(layer.get(), input).run_all(), half));
+  } catch (const cli::Error& refused) {  // a block whose shape the model cannot give, in every run
+    results->push_back({{"name", name + ": " + refused.what()},
+                        {"tolerance", kTolerance},
+                        {"numbers", json::array()}});
+  }
+}
+
+// The last word of what the log says of a model's creation: the instruction set that it runs on.
+void keep_last_word(void* word, int32_t, const char* message) {
+  const std::string text = message;
+  *static_cast<std::string*>(word) = text.substr(text.rfind(' ') + 1);
+}
+
+// Writes the results of all cases to a file.
+void run_all_cases(int32_t threads, const std::string& path) {
+  std::string kernels;
+  sl_log_set(keep_last_word, &kernels, SL_LOG_INFO);
+  cli::create_layer(R"({"type":"Relu"})", nullptr);
+  sl_log_set(nullptr, nullptr, SL_LOG_OFF);
+  json results = json::array();
+  for_each_golden_case([&](const GoldenCase& golden) { run_case(golden, threads, &results); });
+  std::ofstream file(path, std::ios::binary);
+  json::to_msgpack({{"kernels", kernels}, {"tensors", std::move(results)}}, file);
+  file.close();
+  if (file.fail()) throw std::runtime_error("cannot write " + path);
+}
+
+// Runs fn in a process of its own under SL_CPU_MAX. Whether it threw nothing.
+template <typename Fn>
+bool in_child(const char* cpu_max, const Fn& fn) {
+  std::fflush(stdout);
+  const pid_t child = fork();
+  if (child == 0) {
+    setenv("SL_CPU_MAX", cpu_max, 1);
+    try {
+      fn();
+      _exit(0);
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "SL_CPU_MAX=%s: %s\n", cpu_max, error.what());
+      _exit(1);
+    }
+  }
+  int status = 0;
+  waitpid(child, &status, 0);
+  return status == 0;
+}
+
+// ---- Comparison.
+
+// The largest difference, as a part of the largest value; infinite where only one number is finite
+// or only one is there.
+double difference(const std::vector<double>& first, const std::vector<double>& other) {
+  if (first.size() != other.size()) return INFINITY;
+  double largest = 0, peak = 0;
+  for (size_t i = 0; i < first.size(); ++i) {
+    const double a = first[i], b = other[i];
+    if (std::isfinite(a)) peak = std::max(peak, std::abs(a));
+    if (a == b || (std::isnan(a) && std::isnan(b))) continue;
+    if (!std::isfinite(a) || !std::isfinite(b)) return INFINITY;
+    largest = std::max(largest, std::abs(a - b));
+  }
+  return peak > 0 ? largest / peak : largest;
+}
+
+// Prints what differs and returns whether nothing does by more than it may.
+bool compare(const json& first, const json& other, const Setting& setting) {
+  double largest = 0;
+  int64_t failed = 0;
+  for (size_t i = 0; i < first.size(); ++i) {
+    const auto name = first[i].at("name").get<std::string>();
+    const auto tolerance = first[i].at("tolerance").get<double>();
+    const double found = i < other.size() && other[i].at("name") == name
+                             ? difference(first[i].at("numbers"), other[i].at("numbers"))
+                             : INFINITY;
+    if (tolerance != kHalfTolerance) largest = std::max(largest, found);
+    if (found <= tolerance) continue;
+    ++failed;
+    std::printf("%s, %d threads: %s differs by %.3g\n", setting.cpu_max, setting.threads,
+                name.c_str(), found);
+  }
+  std::printf("%s, %d threads: %zu tensors compared, %lld differ, at most by %.3g in float32\n",
+              setting.cpu_max, setting.threads, first.size(), static_cast<long long>(failed),
+              largest);
+  return failed == 0 && !first.empty() && first.size() == other.size();
+}
+
+// ---- What is checked.
+
+// What a limit must come to on this CPU, in this build.
+std::string expected_kernels(const std::string& cpu_max) {
+#if defined(__x86_64__)
+#ifdef SL_SANITIZE  // which builds fewer kernels
+  const bool sse4 = false, avx512 = false;
+#else
+  const bool sse4 = __builtin_cpu_supports("sse4.2"), avx512 = __builtin_cpu_supports("avx512bw") &&
+                                                               __builtin_cpu_supports("avx512dq") &&
+                                                               __builtin_cpu_supports("avx512vl");
+#endif
+  const bool avx2 = __builtin_cpu_supports("avx2") && __builtin_cpu_supports("fma");
+  if (cpu_max == "avx512" && avx512) return "avx512";
+  if (cpu_max.starts_with("avx") && avx2) return "avx2";
+  if (cpu_max != "scalar" && sse4) return "sse4";
+#endif
+  return "scalar";
+}
+
+bool check_numbers(const std::string& scratch) {
+  const std::string path = scratch + "/results";
+  json first;
+  bool good = true;
+  for (const char* cpu_max : {"scalar", "sse4", "avx2", "avx512"}) {
+    for (const int32_t threads : {1, 3}) {
+      if (!in_child(cpu_max, [&] { run_all_cases(threads, path); })) return false;
+      std::ifstream file(path, std::ios::binary);
+      const json results = json::from_msgpack(file);
+      if (first.is_null()) first = results.at("tensors");
+      good = compare(first, results.at("tensors"), {cpu_max, threads}) && good;
+      const auto kernels = results.at("kernels").get<std::string>();
+      if (kernels == expected_kernels(cpu_max)) continue;
+      std::printf("SL_CPU_MAX=%s: ran on %s, expected %s\n", cpu_max, kernels.c_str(),
+                  expected_kernels(cpu_max).c_str());
+      good = false;
+    }
+  }
+  return good;
+}
+
+// An unknown limit fails each creation and names the known ones; an empty one is no limit.
+bool check_names() {
+  const auto refuses = [] {
+    for (int i = 0; i < 2; ++i) {
+      try {
+        cli::create_layer(R"({"type":"Relu"})", nullptr);
+      } catch (const cli::Error& error) {
+        const std::string text = error.what();
+        const bool told = text.find("SL_CPU_MAX is \"AVX\"") != std::string::npos &&
+                          text.find("avx2") != std::string::npos;
+        if (error.code() == SL_STATUS_INVALID_ARGUMENT && told) continue;
+        throw;
+      }
+      throw std::runtime_error("was taken");
+    }
+  };
+  const auto takes = [] { cli::create_layer(R"({"type":"Relu"})", nullptr); };
+  return in_child("AVX", refuses) && in_child("", takes);
+}
+
+}  // namespace
+}  // namespace sl::testing
+
+int main() {
+  std::string scratch = (std::filesystem::temp_directory_path() / "sl_sets_XXXXXX").string();
+  const bool good =
+      mkdtemp(scratch.data()) && sl::testing::check_names() && sl::testing::check_numbers(scratch);
+  std::filesystem::remove_all(scratch);
+  return good ? 0 : 1;
+}
