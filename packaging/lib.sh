@@ -8,19 +8,31 @@ readonly SILERO=.deps/silero
 
 step() { printf '\n== %s\n' "$*"; }
 
+# configure PRESET [CMAKE_ARGUMENT...]: CMake's own report is of use only if it fails.
+configure() {
+  local preset="$1" log="build/$1.configure.log"
+  shift
+  mkdir -p build
+  cmake --preset "${preset}" "$@" >"${log}" 2>&1 || {
+    cat "${log}"
+    return 1
+  }
+}
+
+# build_targets PRESET TARGET...
+build_targets() {
+  local preset="$1"
+  shift
+  configure "${preset}"
+  cmake --build --preset "${preset}" --target "$@"
+}
+
 # build PRESET TARGET [CMAKE_ARGUMENT...]: `sl` is the tool and the library that it runs on, `all` also
 # the tests. Both share the preset's folder: what one has built, the other does not build again.
 build() {
   local preset="$1" target="$2"
   shift 2
-  # CMake's own report is of use only if it fails.
-  local log
-  mkdir -p build
-  log="build/${preset}.configure.log"
-  cmake --preset "${preset}" "$@" >"${log}" 2>&1 || {
-    cat "${log}"
-    return 1
-  }
+  configure "${preset}" "$@"
   cmake --build --preset "${preset}" --target "${target}"
 }
 

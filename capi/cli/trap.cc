@@ -1,6 +1,6 @@
 #include "cli/trap.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__) || !defined(__GLIBC__)
+#if defined(SL_SANITIZE_ADDRESS) || defined(SL_SANITIZE_THREAD) || !defined(__GLIBC__)
 #define SL_TRAP_AVAILABLE 0
 #else
 #define SL_TRAP_AVAILABLE 1

@@ -26,7 +26,7 @@ std::atomic<uint64_t> g_forks = 0;
 const bool g_sees_forks =
     pthread_atfork(nullptr, nullptr, [] { g_forks.fetch_add(1, std::memory_order_relaxed); }) == 0;
 
-#ifdef __SANITIZE_THREAD__
+#ifdef SL_SANITIZE_THREAD
 // ThreadSanitizer ends the child of a fork that starts a thread.
 constexpr bool kStartsThreadsAfterFork = false;
 #else

@@ -21,7 +21,7 @@ constexpr size_t kRuns = size_t{64} << 10;
 
 // Runs fn on a thread of that stack size. Sanitizers put more on it.
 void on_stack(size_t bytes, const std::function<void()>& fn) {
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SL_SANITIZE_ADDRESS) || defined(SL_SANITIZE_THREAD)
   bytes *= 16;
 #endif
   pthread_attr_t attributes;

@@ -16,7 +16,7 @@
 
 #include "support/models.h"
 
-#if defined(__SANITIZE_ADDRESS__) || defined(__SANITIZE_THREAD__)
+#if defined(SL_SANITIZE_ADDRESS) || defined(SL_SANITIZE_THREAD)
 #define SL_OWNS_THREADS 0
 #else
 #define SL_OWNS_THREADS 1
@@ -165,7 +165,7 @@ TEST_CASE("fault 5: states and new layers work after a fork", "[f05]") {
   }));
 }
 
-#ifndef __SANITIZE_THREAD__  // which ends a child that starts threads
+#ifndef SL_SANITIZE_THREAD  // which ends a child that starts threads
 TEST_CASE("fault 5: several threads of a child use the layer", "[f05]") {
   cli::Layer layer = make_threaded(3);
   const std::vector<float> expected = apply(layer.get());
@@ -181,7 +181,7 @@ TEST_CASE("fault 5: several threads of a child use the layer", "[f05]") {
 }
 #endif
 
-#ifndef __SANITIZE_ADDRESS__  // whose heap the other thread may have locked at the fork
+#ifndef SL_SANITIZE_ADDRESS  // whose heap the other thread may have locked at the fork
 TEST_CASE("fault 5: a fork while another thread runs the layer", "[f05]") {
   cli::Layer layer = make_threaded(4);
   const std::vector<float> expected = apply(layer.get());

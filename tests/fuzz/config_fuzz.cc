@@ -1,8 +1,10 @@
 // Any text as a config: refused, or a layer that can be asked and run.
+#include <nlohmann/json.hpp>
 #include <vector>
 
 #include "fuzz/limited_memory.h"
 #include "fuzz/target.h"
+#include "fuzz/tree.h"
 #include "support/models.h"
 
 namespace sl::fuzz {
@@ -96,6 +98,14 @@ std::vector<std::string> corpus() {
       R"({"type":"GlobalReshape","output_shape":[2,-1]})",
   };
   for (const testing::Sample& sample : testing::samples()) all.emplace_back(sample.config);
+  for (const std::filesystem::path& path : tree_paths("golden", ".json")) {
+    const auto golden = nlohmann::ordered_json::parse(read_all(path));
+    for (const auto& recorded : golden.at("cases")) all.push_back(recorded.at("config").dump());
+  }
+  for (const char* directory : {"faults/inputs/models", "faults/inputs/trust"}) {
+    for (const std::filesystem::path& path : tree_paths(directory, ".json"))
+      all.push_back(read_all(path));
+  }
   return all;
 }
 

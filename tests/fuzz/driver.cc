@@ -1,5 +1,5 @@
 // Feeds a target a fixed number of seeded mutations of its corpus: no feedback from coverage, but
-// the same inputs every time and with any compiler. Or writes the corpus for a fuzzer that has such
+// the same inputs every time and with any compiler. Or writes the seeds for a fuzzer that has such
 // feedback. Usage: fuzz_<target> [iterations [seed]], or fuzz_<target> --seeds DIRECTORY
 #include <fmt/core.h>
 
@@ -11,13 +11,22 @@
 #include <random>
 
 #include "fuzz/target.h"
+#include "fuzz/tree.h"
 
 namespace sl::fuzz {
 namespace {
 
+// The target's corpus, and the inputs with which a fuzzer has found a fault in it.
+std::vector<std::string> seeds() {
+  std::vector<std::string> all = corpus();
+  for (const std::filesystem::path& path : tree_paths("fuzz/found/" SL_FUZZ_TARGET, ""))
+    all.push_back(read_all(path));
+  return all;
+}
+
 class Mutator {
  public:
-  explicit Mutator(uint32_t seed) : rng_(seed), corpus_(corpus()), dictionary_(dictionary()) {}
+  explicit Mutator(uint32_t seed) : rng_(seed), corpus_(seeds()), dictionary_(dictionary()) {}
 
   std::string next() {
     std::string input = one_of(corpus_);
@@ -68,7 +77,7 @@ class Mutator {
 };
 
 int run(long iterations, uint32_t seed) {
-  for (const std::string& input : corpus()) {
+  for (const std::string& input : seeds()) {
     LLVMFuzzerTestOneInput(reinterpret_cast<const uint8_t*>(input.data()), input.size());
   }
   Mutator mutator(seed);
@@ -87,11 +96,11 @@ int run(long iterations, uint32_t seed) {
   return 0;
 }
 
-// The corpus, a file for each input, and the dictionary in libFuzzer's form beside the directory.
+// The seeds, a file for each, and the dictionary in libFuzzer's form beside the directory.
 int write_seeds(const std::filesystem::path& directory) {
   std::filesystem::create_directories(directory);
   size_t count = 0;
-  for (const std::string& input : corpus())
+  for (const std::string& input : seeds())
     std::ofstream(directory / std::to_string(count++), std::ios::binary) << input;
   std::ofstream words(directory.string() + ".dict");
   for (const std::string& word : dictionary()) {

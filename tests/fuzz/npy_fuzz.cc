@@ -6,6 +6,7 @@
 #include "cli/npy.h"
 #include "fuzz/memory_file.h"
 #include "fuzz/target.h"
+#include "fuzz/tree.h"
 
 namespace sl::fuzz {
 namespace {
@@ -25,10 +26,13 @@ std::string npy(const std::string& type, bool fortran, const std::string& shape,
 }  // namespace
 
 std::vector<std::string> corpus() {
-  return {npy("<f4", false, "(2, 3)", 24), npy(">f4", true, "(2, 3)", 24),
-          npy("<f8", false, "(3,)", 24),   npy("<i8", false, "(2,)", 16),
-          npy("<i2", false, "(4,)", 8),    npy("|u1", false, "(4, 0, 2)", 0),
-          npy("<c8", false, "()", 8),      npy("|b1", false, "(1, 1)", 1)};
+  std::vector<std::string> all = {
+      npy("<f4", false, "(2, 3)", 24), npy(">f4", true, "(2, 3)", 24),
+      npy("<f8", false, "(3,)", 24),   npy("<i8", false, "(2,)", 16),
+      npy("<i2", false, "(4,)", 8),    npy("|u1", false, "(4, 0, 2)", 0),
+      npy("<c8", false, "()", 8),      npy("|b1", false, "(1, 1)", 1)};
+  append_tree_files(".npy", &all);
+  return all;
 }
 
 std::vector<std::string> dictionary() {

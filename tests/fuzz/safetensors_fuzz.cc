@@ -3,6 +3,7 @@
 #include <cstring>
 
 #include "fuzz/target.h"
+#include "fuzz/tree.h"
 #include "sequence_layers/sequence_layers.h"
 
 namespace sl::fuzz {
@@ -30,7 +31,7 @@ volatile uint64_t kept;
 }  // namespace
 
 std::vector<std::string> corpus() {
-  return {
+  std::vector<std::string> all = {
       image("{}", 0),
       image(R"({"params.kernel":{"dtype":"F32","shape":[3,2],"data_offsets":[8,32]},)"
             R"("params.bias":{"dtype":"F32","shape":[2],"data_offsets":[0,8]}})",
@@ -43,6 +44,8 @@ std::vector<std::string> corpus() {
             R"("m":{"dtype":"BOOL","shape":[0,4],"data_offsets":[16,16]}})",
             16),
   };
+  append_tree_files(".safetensors", &all);
+  return all;
 }
 
 std::vector<std::string> dictionary() {

@@ -11,7 +11,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace sl::fuzz {
 
-// Inputs that mutations start from: all of them good.
+// Inputs that mutations start from: good ones, and those with which faults were found.
 std::vector<std::string> corpus();
 
 // Pieces that mutations put in.

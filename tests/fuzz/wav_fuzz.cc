@@ -6,6 +6,7 @@
 #include "cli/audio.h"
 #include "fuzz/memory_file.h"
 #include "fuzz/target.h"
+#include "fuzz/tree.h"
 
 namespace sl::fuzz {
 namespace {
@@ -37,8 +38,11 @@ std::string wav(uint16_t format, uint16_t channels, uint16_t bits, uint32_t data
 }  // namespace
 
 std::vector<std::string> corpus() {
-  return {wav(1, 1, 16, 64), wav(1, 2, 16, 64), wav(1, 1, 24, 63),        wav(3, 1, 32, 64),
-          wav(1, 1, 8, 64),  wav(1, 1, 16, 0),  wav(1, 1, 16, 0xffffffff)};
+  std::vector<std::string> all = {wav(1, 1, 16, 64),        wav(1, 2, 16, 64), wav(1, 1, 24, 63),
+                                  wav(3, 1, 32, 64),        wav(1, 1, 8, 64),  wav(1, 1, 16, 0),
+                                  wav(1, 1, 16, 0xffffffff)};
+  append_tree_files(".wav", &all);
+  return all;
 }
 
 std::vector<std::string> dictionary() {
