@@ -12,8 +12,8 @@
 namespace sl {
 namespace {
 
-// A block of many pages in large ones where the system has them: weights that are read from end to
-// end each step reach beyond what the CPU remembers of small ones.
+// Allocates large blocks in huge pages if the system has them. Each step reads the weights from end
+// to end, and with small pages that exceeds the CPU's translation buffers.
 void* allocate(size_t size) {
 #ifdef __linux__
   constexpr size_t kLargePage = size_t{1} << 21;
@@ -29,10 +29,10 @@ void* allocate(size_t size) {
 
 }  // namespace
 
-void require_memory(size_t bytes, size_t most) {
-  // What is smaller does not make the difference, and asking the system takes a while.
+void require_memory(size_t bytes, size_t maximum) {
+  // The system is asked only for large sizes, since asking takes time.
   constexpr size_t kLarge = size_t{1} << 28;
-  if (bytes > most) fail_too_large(bytes, most);
+  if (bytes > maximum) fail_too_large(bytes, maximum);
   if (bytes < kLarge) return;
   const size_t available = available_memory();
   if (bytes > available) {

@@ -7,27 +7,27 @@
 
 namespace sl {
 
-// Beyond the largest models that are run on CPUs: 64 GiB.
+// Default limit: 64 GiB, more than the largest models that run on CPUs need.
 constexpr size_t kDefaultMaxBytes = size_t{1} << 36;
 
 struct Allocator {
   void* user_data = nullptr;
   void* (*allocate)(void* user_data, size_t size, size_t alignment) = nullptr;
   void (*deallocate)(void* user_data, void* memory, size_t size, size_t alignment) = nullptr;
-  // What one model, one state or one run's workspace may take.
+  // Maximum size of one model, one state or the workspace of one run.
   size_t max_bytes = kDefaultMaxBytes;
 };
 
-// Cache lines, and the widest vectors.
+// Alignment of all memory: that of a cache line and of the widest vectors.
 constexpr size_t kAlignment = 64;
 
 constexpr size_t align_up(size_t size, size_t alignment = kAlignment) {
   return checked_add(size, alignment - 1) / alignment * alignment;
 }
 
-// Fails if `bytes` are more than `most`, or than the system can give: where memory is overcommitted
-// a process is killed that writes to more than there is.
-void require_memory(size_t bytes, size_t most);
+// Fails if `bytes` exceeds `maximum` or the memory that the system can provide. A system that
+// overcommits memory would kill the process once it writes to more than is available.
+void require_memory(size_t bytes, size_t maximum);
 
 // Aligned memory of fixed size, owned; throws Error if there is none, or if it is more than the
 // allocator's max_bytes.

@@ -20,7 +20,7 @@ namespace sl {
 #ifdef __linux__
 namespace {
 
-// The start of a small file, without allocating; empty if it cannot be read.
+// Reads the start of a small file without allocating. The text is empty if it cannot be read.
 class SmallFile {
  public:
   explicit SmallFile(const char* path) {
@@ -59,7 +59,7 @@ size_t number_of(std::string_view text, std::string_view key) {
 // The names of one version of the cgroup interface.
 struct CgroupFiles {
   const char* root;
-  std::string_view controller;  // what stands before the path in /proc/self/cgroup
+  std::string_view controller;  // the text before the path in /proc/self/cgroup
   const char* limit;
   const char* usage;
   std::string_view cache;
@@ -72,7 +72,7 @@ constexpr CgroupFiles kCgroupVersions[] = {
 
 size_t left_in_cgroup(const CgroupFiles& files, const std::string& directory) {
   const auto text = [&](const char* name) { return SmallFile((directory + '/' + name).c_str()); };
-  // "max" is no number.
+  // An unlimited group has "max" in place of a number.
   const auto limit = leading_number(text(files.limit).text());
   const auto usage = leading_number(text(files.usage).text());
   if (!limit || !usage) return SIZE_MAX;
@@ -81,8 +81,8 @@ size_t left_in_cgroup(const CgroupFiles& files, const std::string& directory) {
   return *limit - std::min(held, *limit);
 }
 
-// The least of the process's own group and of all above it. In a container the path may be the
-// host's: then only the root of what is seen counts.
+// The minimum of the memory left in the process's group and in all groups above it. In a container
+// the path may be that of the host; only the visible root group is read in that case.
 size_t left_in_cgroups(const CgroupFiles& files) {
   const SmallFile groups("/proc/self/cgroup");
   const size_t at = groups.text().find(files.controller);

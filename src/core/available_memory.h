@@ -5,8 +5,8 @@
 
 namespace sl {
 
-// The least of what the machine and the process's memory cgroup have left, swap and the file cache
-// included. SIZE_MAX where the system does not tell.
+// The minimum of the memory left to the machine and to the process's memory cgroups, in bytes, swap
+// and the file cache included. SIZE_MAX if the system does not provide it.
 size_t available_memory();
 
 }  // namespace sl

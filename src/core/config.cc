@@ -15,25 +15,26 @@
 namespace sl {
 namespace {
 
-// Less than `limit`, or `limit`. Takes time by the longer name times the limit.
+// The edit distance of two names, or `limit` if it is not below. The time is proportional to the
+// longer name times the limit.
 size_t edit_distance(std::string_view a, std::string_view b, size_t limit) {
   if (std::max(a.size(), b.size()) - std::min(a.size(), b.size()) >= limit) return limit;
   std::vector<size_t> row(b.size() + 1);
   std::iota(row.begin(), row.end(), size_t{0});
   for (size_t i = 1; i <= a.size(); ++i) {
-    // Only what is near the diagonal can be less.
+    // Only entries near the diagonal can be below the limit.
     const size_t first = i > limit ? i - limit : 1, last = std::min(b.size(), i + limit);
     size_t diagonal = row[first - 1];
     row[first - 1] = first == 1 ? i : limit;
-    size_t least = row[first - 1];
+    size_t minimum = row[first - 1];
     for (size_t j = first; j <= last; ++j) {
       const size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
       diagonal = row[j];
       row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-      least = std::min(least, row[j]);
+      minimum = std::min(minimum, row[j]);
     }
     if (last < b.size()) row[last + 1] = limit;
-    if (least >= limit) return limit;
+    if (minimum >= limit) return limit;
   }
   return std::min(row.back(), limit);
 }
@@ -45,7 +46,7 @@ std::string lower(std::string_view text) {
   return out;
 }
 
-// Shape of nested lists, by their first items, as far as a shape goes.
+// Shape of nested lists by their first items, up to the maximum rank.
 Shape nested_shape(const Json& value) {
   Shape shape;
   for (const Json* v = &value; v->is_array() && shape.rank() < Shape::kMaxRank; v = &v->front()) {
@@ -55,15 +56,15 @@ Shape nested_shape(const Json& value) {
   return shape;
 }
 
-// In one list: as many as a model may have layers.
-constexpr size_t kMostConfigs = 1 << 16;
+// Maximum number of layers in one list.
+constexpr size_t kMaxConfigs = 1 << 16;
 
-std::string at_least(std::string_view form, int64_t least) {
-  return fmt::format("{}, at least {}", form, least);
+std::string at_least(std::string_view form, int64_t minimum) {
+  return fmt::format("{}, at least {}", form, minimum);
 }
 
-std::string integers_form(size_t count, int64_t least) {
-  return at_least(count == 1 ? "integer" : fmt::format("integer or list of {}", count), least);
+std::string integers_form(size_t count, int64_t minimum) {
+  return at_least(count == 1 ? "integer" : fmt::format("integer or list of {}", count), minimum);
 }
 
 bool collect(const Json& value, const Shape& shape, int depth, std::vector<complex64>* out) {
@@ -95,24 +96,24 @@ std::optional<double> to_number(const Json& value) {
 }
 
 std::string excerpt(const Json& value) {
-  constexpr size_t kMost = 60;
+  constexpr size_t kMax = 60;
   const std::string text = value.dump();
-  const std::string_view kept = cut_text(text, kMost);
+  const std::string_view kept = cut_text(text, kMax);
   return std::string(kept) + (kept.size() < text.size() ? "..." : "");
 }
 
 std::string nearest_name(std::string_view name, const std::vector<std::string>& names) {
-  // Names of people are short; what is longer is not worth the time.
-  constexpr size_t kLongest = 256, kMostChanges = 10;
+  // Names written by people are short; longer ones are not worth the time.
+  constexpr size_t kLongest = 256, kMaxChanges = 10;
   if (name.size() > kLongest) return "";
   const std::string wanted = lower(name);
   std::string best;
-  size_t least = std::clamp<size_t>(name.size() / 3, 2, kMostChanges) + 1;
+  size_t minimum = std::clamp<size_t>(name.size() / 3, 2, kMaxChanges) + 1;
   for (const std::string& candidate : names) {
     if (candidate.size() > kLongest) continue;
-    const size_t distance = edit_distance(wanted, lower(candidate), least);
-    if (distance < least) {
-      least = distance;
+    const size_t distance = edit_distance(wanted, lower(candidate), minimum);
+    if (distance < minimum) {
+      minimum = distance;
       best = candidate;
     }
   }
@@ -142,9 +143,9 @@ const Json* Config::find(const char* field) const {
   return it == value_->end() ? nullptr : &*it;
 }
 
-void Config::note(std::string_view field, std::string_view accepts, std::string_view otherwise) {
+void Config::note(std::string_view field, std::string_view accepts, std::string_view fallback) {
   if (!knows(field))
-    fields_.push_back({std::string(field), std::string(accepts), std::string(otherwise)});
+    fields_.push_back({std::string(field), std::string(accepts), std::string(fallback)});
 }
 
 bool Config::knows(std::string_view field) const {
@@ -163,35 +164,36 @@ const Json& Config::require(const char* field, std::string_view expected) const 
        expected, near.empty() ? "" : fmt::format("; \"{}\" is not a field of it", near));
 }
 
-int64_t Config::to_integer(const Json& value, std::string_view field, int64_t least) const {
-  // 2.0 is as good as 2; 2.5 is not.
+int64_t Config::to_integer(const Json& value, std::string_view field, int64_t minimum) const {
+  // A float such as 2.0 is accepted as an integer, 2.5 is not.
   const bool whole =
       value.is_number_integer() ||
       (value.is_number_float() && std::trunc(value.get<double>()) == value.get<double>() &&
        std::abs(value.get<double>()) < 1e15);
   if (!whole) error(field, fmt::format("expected an integer, got {}", excerpt(value)));
-  // What does not fit into 64 signed bits must not wrap around to something small.
+  // A value that does not fit into 64 signed bits must not wrap around to a small one.
   constexpr uint64_t kLargest = std::numeric_limits<int64_t>::max();
   if (value.is_number_unsigned() && value.get<uint64_t>() > kLargest) {
     error(field, fmt::format("expected at most 2^31, got {}", value.dump()));
   }
   const auto integer = value.get<int64_t>();
-  if (integer < least) error(field, fmt::format("expected at least {}, got {}", least, integer));
-  // Keeps every later product of sizes within 64 bits.
+  if (integer < minimum)
+    error(field, fmt::format("expected at least {}, got {}", minimum, integer));
+  // This limit keeps later products of sizes within 64 bits.
   if (integer > (int64_t{1} << 31))
     error(field, fmt::format("expected at most 2^31, got {}", integer));
   return integer;
 }
 
-int64_t Config::integer(const char* field, int64_t least) {
-  note(field, at_least("integer", least), "");
-  return to_integer(require(field, "integer"), field, least);
+int64_t Config::integer(const char* field, int64_t minimum) {
+  note(field, at_least("integer", minimum), "");
+  return to_integer(require(field, "integer"), field, minimum);
 }
 
-int64_t Config::integer(const char* field, int64_t least, int64_t otherwise) {
-  note(field, at_least("integer", least), std::to_string(otherwise));
+int64_t Config::integer(const char* field, int64_t minimum, int64_t fallback) {
+  note(field, at_least("integer", minimum), std::to_string(fallback));
   const Json* value = find(field);
-  return value ? to_integer(*value, field, least) : otherwise;
+  return value ? to_integer(*value, field, minimum) : fallback;
 }
 
 double Config::number(const char* field) {
@@ -202,9 +204,9 @@ double Config::number(const char* field) {
   return *number;
 }
 
-double Config::number(const char* field, double otherwise) {
-  note(field, "number", fmt::format("{}", otherwise));
-  return find(field) ? number(field) : otherwise;
+double Config::number(const char* field, double fallback) {
+  note(field, "number", fmt::format("{}", fallback));
+  return find(field) ? number(field) : fallback;
 }
 
 bool Config::boolean(const char* field) {
@@ -215,9 +217,9 @@ bool Config::boolean(const char* field) {
   return value.get<bool>();
 }
 
-bool Config::boolean(const char* field, bool otherwise) {
-  note(field, "true or false", otherwise ? "true" : "false");
-  return find(field) ? boolean(field) : otherwise;
+bool Config::boolean(const char* field, bool fallback) {
+  note(field, "true or false", fallback ? "true" : "false");
+  return find(field) ? boolean(field) : fallback;
 }
 
 std::string Config::string(const char* field) {
@@ -227,9 +229,9 @@ std::string Config::string(const char* field) {
   return value.get<std::string>();
 }
 
-std::string Config::string(const char* field, std::string_view otherwise) {
-  note(field, "string", fmt::format("\"{}\"", otherwise));
-  return find(field) ? string(field) : std::string(otherwise);
+std::string Config::string(const char* field, std::string_view fallback) {
+  note(field, "string", fmt::format("\"{}\"", fallback));
+  return find(field) ? string(field) : std::string(fallback);
 }
 
 DType Config::to_dtype(const Json& value, std::string_view field) const {
@@ -247,9 +249,9 @@ DType Config::dtype(const char* field) {
   return to_dtype(require(field, "dtype"), field);
 }
 
-DType Config::dtype(const char* field, DType otherwise) {
-  note(field, "dtype", fmt::format("\"{}\"", name_of(otherwise)));
-  return optional_dtype(field).value_or(otherwise);
+DType Config::dtype(const char* field, DType fallback) {
+  note(field, "dtype", fmt::format("\"{}\"", name_of(fallback)));
+  return optional_dtype(field).value_or(fallback);
 }
 
 std::optional<DType> Config::optional_dtype(const char* field) {
@@ -259,11 +261,11 @@ std::optional<DType> Config::optional_dtype(const char* field) {
   return to_dtype(*value, field);
 }
 
-size_t Config::choice(const char* field, const std::vector<std::string>& names, size_t otherwise) {
+size_t Config::choice(const char* field, const std::vector<std::string>& names, size_t fallback) {
   note(field, fmt::format("\"{}\"", fmt::join(names, "\", \"")),
-       fmt::format("\"{}\"", names[otherwise]));
+       fmt::format("\"{}\"", names[fallback]));
   const Json* value = find(field);
-  if (!value) return otherwise;
+  if (!value) return fallback;
   if (value->is_string()) {
     const auto it = std::ranges::find(names, value->get_ref<const std::string&>());
     if (it != names.end()) return static_cast<size_t>(it - names.begin());
@@ -295,21 +297,21 @@ std::optional<std::vector<int64_t>> Config::optional_integers(const char* field)
   return integers(field);
 }
 
-std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t least,
-                                         int64_t otherwise) {
-  note(field, integers_form(count, least), std::to_string(otherwise));
-  return find(field) ? integers_of(field, count, least) : std::vector<int64_t>(count, otherwise);
+std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t minimum,
+                                         int64_t fallback) {
+  note(field, integers_form(count, minimum), std::to_string(fallback));
+  return find(field) ? integers_of(field, count, minimum) : std::vector<int64_t>(count, fallback);
 }
 
-std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t least) {
-  note(field, integers_form(count, least), "");
+std::vector<int64_t> Config::integers_of(const char* field, size_t count, int64_t minimum) {
+  note(field, integers_form(count, minimum), "");
   require(field, "integer");
   std::vector<int64_t> out = integers(field);
   if (out.size() == 1 && !(*value_)[field].is_array()) out.resize(count, out[0]);
   if (out.size() != count)
     error(field, fmt::format("expected one integer or a list of {}, got {}", count, out.size()));
   for (int64_t v : out) {
-    if (v < least) error(field, fmt::format("expected at least {}, got {}", least, v));
+    if (v < minimum) error(field, fmt::format("expected at least {}, got {}", minimum, v));
   }
   return out;
 }
@@ -353,8 +355,8 @@ std::vector<Config> Config::list(const char* field) {
   if (!value.is_array()) {
     error(field, fmt::format("expected a list of layer configs, got {}", excerpt(value)));
   }
-  if (value.size() > kMostConfigs)
-    error(field, fmt::format("expected at most {} layers, got {}", kMostConfigs, value.size()));
+  if (value.size() > kMaxConfigs)
+    error(field, fmt::format("expected at most {} layers, got {}", kMaxConfigs, value.size()));
   std::vector<Config> out;
   for (size_t i = 0; i < value.size(); ++i)
     out.emplace_back(value[i], fmt::format("{}.{}[{}]", path_, field, i));

@@ -1,4 +1,4 @@
-// Data types of sequences and weights, and how they promote (as JAX does, with 64-bit types off).
+// Dtypes of sequences and weights, and their promotion, which is that of JAX without 64-bit types.
 #pragma once
 
 #include <complex>
@@ -9,7 +9,7 @@
 
 namespace sl {
 
-// Values are those of sl_dtype.
+// The values equal those of sl_dtype.
 enum class DType : int32_t {
   kFloat32 = 0,
   kInt32 = 1,
@@ -35,8 +35,7 @@ bool is_integer(DType dtype);
 bool is_inexact(DType dtype);
 
 DType promote(DType a, DType b);
-// `promote`, and at least float32 if neither is inexact: the dtype in which layers with weights
-// compute.
+// promote(a, b), or float32 if neither is inexact: the dtype in which layers with weights compute.
 DType promote_inexact(DType a, DType b);
 
 }  // namespace sl

@@ -39,8 +39,8 @@ bool same_time(const timespec& a, const timespec& b) {
 }  // namespace
 
 File::File(const std::string& path) : path_(path) {
-  // Asked before it is opened, for to open a device may do something; and again after, for the path
-  // may lead elsewhere by then. Without O_NONBLOCK a named pipe would wait for a writer.
+  // The kind is checked before opening, because opening a device may have effects, and again after
+  // it, because the path may have changed. Without O_NONBLOCK a named pipe would wait for a writer.
   if (stat(path.c_str(), &opened_) != 0) fail_errno(path, "cannot be opened");
   check_regular(path, opened_);
   fd_ = open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK | O_NOCTTY);
@@ -62,11 +62,11 @@ struct stat File::status() const {
   return now;
 }
 
-std::string File::read(size_t most) const {
+std::string File::read(size_t maximum) const {
   std::string text;
-  const auto fail_size = [&] { fail(Code::kIo, "{}: is larger than {} bytes", path_, most); };
-  if (size() > most) fail_size();
-  // By reading, not by the size: that may change, and is 0 for what the kernel makes up.
+  const auto fail_size = [&] { fail(Code::kIo, "{}: is larger than {} bytes", path_, maximum); };
+  if (size() > maximum) fail_size();
+  // Reads until the end, since the size may change, and is 0 for files that the kernel generates.
   for (size_t filled = 0;;) {
     text.resize(filled + std::max<size_t>(4096, size() + 1 - std::min(filled, size())));
     const ssize_t count =
@@ -74,7 +74,7 @@ std::string File::read(size_t most) const {
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) fail_errno(path_, "cannot be read");
     filled += static_cast<size_t>(count);
-    if (filled > most) fail_size();
+    if (filled > maximum) fail_size();
     if (count > 0) continue;
     text.resize(filled);
     return text;
@@ -102,7 +102,7 @@ void File::check_unchanged() const {
 bool path_exists(const std::string& path) {
   struct stat status {};
   if (lstat(path.c_str(), &status) == 0) return true;
-  // Anything but "there is none" is an error for whoever opens it.
+  // Any other error means that something exists, and is reported when it is opened.
   return errno != ENOENT && errno != ENOTDIR;
 }
 

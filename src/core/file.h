@@ -1,4 +1,4 @@
-// Files that come from outside: regular ones only, so that none can block or go on without end.
+// Files named by the caller. Only regular files are opened, so that none can block or be endless.
 #pragma once
 
 #include <sys/stat.h>
@@ -11,21 +11,21 @@ namespace sl {
 // A regular file open for reading.
 class File {
  public:
-  // Fails with kIo, naming the path and why: also at once where it is a directory, a named pipe, a
-  // device or a socket.
+  // Opens the file. Fails with kIo, the path and the reason, at once also if the path is a
+  // directory, a named pipe, a device or a socket.
   explicit File(const std::string& path);
   File(const File&) = delete;
   File& operator=(const File&) = delete;
   ~File();
 
-  // When it was opened.
+  // The size when the file was opened, in bytes.
   size_t size() const { return static_cast<size_t>(opened_.st_size); }
-  // All of it. Fails if there is more than `most` bytes.
-  std::string read(size_t most) const;
-  // Maps `size()` bytes for reading, null for none; the mapping is the caller's to unmap. Touching
-  // what another process has cut off since raises SIGBUS.
+  // Reads the whole file. Fails if it has more than `maximum` bytes.
+  std::string read(size_t maximum) const;
+  // Maps size() bytes for reading; null if the file is empty. The caller must unmap it. Reading a
+  // part that another process has cut off since then raises SIGBUS.
   void* map() const;
-  // Fails if it has been written to or cut short since it was opened.
+  // Fails if the file has been written to or shortened since it was opened.
   void check_unchanged() const;
 
  private:
@@ -36,7 +36,7 @@ class File {
   struct stat opened_ {};
 };
 
-// Whether there is anything of that name, of any kind, be it a link that leads nowhere.
+// Whether the path exists, as any kind of file, including a dangling link.
 bool path_exists(const std::string& path);
 
 }  // namespace sl

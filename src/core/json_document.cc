@@ -32,8 +32,8 @@ Json& JsonDocument::add_member(Json& object, const std::string& name, Json&& val
   return members.emplace_back(name, std::move(value)).second;
 }
 
-// From the leaves up. The way back is kept in the values themselves: the last item of one that is
-// being emptied is its parent.
+// Frees the values from the leaves up. The path back to the root is stored in the values
+// themselves: the last item of a value that is being emptied is its parent.
 void JsonDocument::dismantle() noexcept {
   Json parent, current = std::move(value_);
   while (true) {
@@ -45,7 +45,7 @@ void JsonDocument::dismantle() noexcept {
       continue;
     }
     current = Json();
-    while (has_items(parent) && parent.size() == 1) {  // nothing but its own parent is left in it
+    while (has_items(parent) && parent.size() == 1) {  // its only item is its own parent
       Json up = std::move(last_but(parent, 0));
       drop_last(parent);
       parent = std::move(up);

@@ -1,4 +1,4 @@
-// Parsed JSON texts that can be freed without memory.
+// Parsed JSON texts that can be freed without allocating.
 #pragma once
 
 #include <nlohmann/json.hpp>
@@ -9,9 +9,9 @@
 
 namespace sl {
 
-// Owns a JSON value. nlohmann's destructor allocates a list of what it has to free, and ends the
-// process if there is no memory for it: here nothing is left to list when it runs. Neither the size
-// of the value nor its depth needs memory or stack.
+// Owns a JSON value. The destructor of nlohmann::json allocates a list of the values to free, and
+// ends the process if there is no memory for it. This class frees them itself first, so that the
+// list is empty. That takes neither memory nor stack, whatever the size and depth of the value.
 class JsonDocument {
  public:
   JsonDocument() = default;
@@ -26,8 +26,8 @@ class JsonDocument {
   Json& value() { return value_; }
   const Json& value() const { return value_; }
 
-  // Adds a member to an object, not looking whether it has one of that name. The object's own ways
-  // to grow copy and free what it holds, for which there may be no memory.
+  // Adds a member to an object without searching for one of that name. The object's own functions
+  // copy and free its members when it grows, for which there may be no memory.
   static Json& add_member(Json& object, const std::string& name, Json&& value);
 
  private:

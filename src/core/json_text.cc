@@ -16,7 +16,7 @@ constexpr size_t kMaxMessage = 200;
 
 bool continues_character(char c) { return (c & 0xc0) == 0x80; }
 
-// Both cut between characters of UTF-8.
+// The start or the end of a text, in at most `size` bytes, cut between characters of UTF-8.
 std::string_view head_of(std::string_view text, size_t size) {
   if (text.size() <= size) return text;
   while (size > 0 && continues_character(text[size])) --size;
@@ -41,7 +41,7 @@ std::string member(std::string_view key) {
   return fmt::format("[\"{}{}\"]", head, head.size() < key.size() ? "..." : "");
 }
 
-// Line and column of a byte, from 1.
+// Line and column of a byte, both counted from 1.
 std::string place_of(std::string_view text, size_t position) {
   const std::string_view before = text.substr(0, position);
   const size_t line_start = before.rfind('\n') == before.npos ? 0 : before.rfind('\n') + 1;
@@ -49,8 +49,8 @@ std::string place_of(std::string_view text, size_t position) {
                      before.size() - line_start + 1);
 }
 
-// The parser's words without its own prefixes, and without the text that it was reading, which may
-// be long and need not be UTF-8.
+// The parser's message without its prefixes and without the text that it quotes, which may be long
+// and may not be UTF-8.
 std::string reason_of(std::string_view what) {
   const size_t bracket = what.find("] ");
   if (bracket != what.npos) what.remove_prefix(bracket + 2);
@@ -72,7 +72,7 @@ std::string_view number_hint(std::string_view text, size_t position) {
   return " (JSON has no such number: write \"nan\", \"inf\" or \"-inf\")";
 }
 
-// Builds the value as the parser reads it, and knows at each moment where that is.
+// Builds the value while the parser reads it, and keeps the JSON path of the current position.
 class Reader final : public nlohmann::json_sax<Json> {
  public:
   Reader(std::string_view text, int max_depth) : text_(text), max_depth_(max_depth) {}
@@ -85,7 +85,7 @@ class Reader final : public nlohmann::json_sax<Json> {
   bool number_unsigned(number_unsigned_t value) override { return put(Json(value)); }
   bool number_float(number_float_t value, const string_t&) override { return put(Json(value)); }
   bool string(string_t& value) override { return put(Json(std::move(value))); }
-  bool binary(binary_t&) override { return false; }  // never in a text
+  bool binary(binary_t&) override { return false; }  // JSON texts have no binary values
 
   bool start_object(size_t) override { return open(Json::object()); }
   bool start_array(size_t) override { return open(Json::array()); }
@@ -101,7 +101,7 @@ class Reader final : public nlohmann::json_sax<Json> {
 
   bool parse_error(size_t position, const std::string&,
                    const nlohmann::json::exception& error) override {
-    // The parser counts the byte that it cannot take.
+    // The parser's position includes the byte that it rejects.
     const size_t at = std::min(position > 0 ? position - 1 : 0, text_.size());
     throw JsonError(path(), fmt::format("not JSON: {}: {}{}", place_of(text_, at),
                                         reason_of(error.what()), number_hint(text_, at)));
@@ -110,7 +110,7 @@ class Reader final : public nlohmann::json_sax<Json> {
  private:
   struct Container {
     Json* value;
-    std::string key;  // of the member that is read now
+    std::string key;  // key of the member that is being read
   };
 
   Json* add(Json&& value) {
@@ -118,7 +118,7 @@ class Reader final : public nlohmann::json_sax<Json> {
     Json& container = *open_.back().value;
     if (container.is_array())
       return &container.get_ref<Json::array_t&>().emplace_back(std::move(value));
-    // Past the map's own search for the key, which would take quadratic time.
+    // The map's own insertion searches for the key, which would take quadratic time.
     return &JsonDocument::add_member(container, open_.back().key, std::move(value));
   }
 
@@ -139,7 +139,7 @@ class Reader final : public nlohmann::json_sax<Json> {
   }
 
   bool open(Json&& value) {
-    // Without the path: it is as long as the nesting is deep.
+    // The error omits the path, which is as long as the nesting is deep.
     if (static_cast<int>(open_.size()) == max_depth_) {
       throw JsonError("$", fmt::format("JSON nests deeper than {}", max_depth_));
     }
@@ -158,10 +158,10 @@ class Reader final : public nlohmann::json_sax<Json> {
     throw JsonError(path_to(open_.size() - 1) + member(*twice), "the key is there twice");
   }
 
-  // Of the innermost value that has begun.
+  // The path of the innermost value that has begun.
   std::string path() const { return path_to(open_.size()); }
 
-  // Through the first `count` of the open containers.
+  // The path through the first `count` of the open containers.
   std::string path_to(size_t count) const {
     std::string path = "$";
     for (size_t i = 0; i < count; ++i) {
@@ -170,7 +170,7 @@ class Reader final : public nlohmann::json_sax<Json> {
         if (!container.key.empty()) path += member(container.key);
       } else {
         const size_t begun = container.value->size();
-        // A container that is open is an item already, a number that cannot be read is not.
+        // An open container is already counted as an item, a number that cannot be parsed is not.
         path += fmt::format("[{}]", i + 1 < open_.size() ? begun - 1 : begun);
       }
     }
@@ -191,7 +191,7 @@ JsonDocument parse_json(std::string_view text, int max_depth) {
     throw JsonError("$",
                     "not JSON: it begins with a byte order mark: save it as UTF-8 without one");
   }
-  // The parser would take it for the end of the text.
+  // The parser would take a NUL byte for the end of the text.
   if (const size_t nul = text.find('\0'); nul != text.npos) {
     throw JsonError("$", fmt::format("not JSON: {}: a NUL byte", place_of(text, nul)));
   }

@@ -1,4 +1,4 @@
-// JSON texts from outside: read strictly, so that no two readers can see two things in one text.
+// A strict parser of JSON texts, so that no two readers can understand one text differently.
 #pragma once
 
 #include <exception>
@@ -10,7 +10,7 @@
 
 namespace sl {
 
-// What is wrong with a text, and the JSON path of the value that was being read.
+// An error in a text, with the JSON path of the value that was being read.
 class JsonError : public std::exception {
  public:
   JsonError(std::string path, std::string message)
@@ -23,9 +23,9 @@ class JsonError : public std::exception {
   std::string message_;
 };
 
-// The value of a text of valid UTF-8 without byte order mark, with nothing but white space after
-// the value, no key twice in an object, and at most `max_depth` arrays and objects within each
-// other. Takes time in proportion to the text. Throws JsonError.
+// Parses a text and throws JsonError if it is not strict JSON: valid UTF-8 without a byte order
+// mark, only white space after the value, no duplicate keys in an object, and at most `max_depth`
+// nested arrays and objects. The time is proportional to the length of the text.
 JsonDocument parse_json(std::string_view text, int max_depth);
 
 }  // namespace sl

@@ -10,10 +10,11 @@
 namespace sl {
 namespace {
 
-// Before the thread lets others have its CPU: one of them may be who it waits for.
+// Number of spins before the thread yields its CPU, which the awaited thread may need.
 constexpr int kSpins = 4096;
 
-// More than the parts of a step differ by: it may begin with the products of many steps.
+// Time after which a waiting thread takes another for late. It exceeds the difference between the
+// parts of a step, one of which may begin with the products of many steps.
 constexpr std::chrono::microseconds kPatience{3000};
 
 void pause() {

@@ -1,4 +1,5 @@
-// Steps of which each needs the one before, each in parts that do not need one another.
+// Runs consecutive steps on several threads, where each step needs the one before and its parts are
+// independent.
 #pragma once
 
 #include <atomic>
@@ -10,10 +11,10 @@ namespace sl {
 
 constexpr int64_t kMostLockstepParts = 64;
 
-// Which parts of which steps are taken and done. A thread takes its own part of a step, which it
-// finds in its cache, and then those that nobody has begun: so one thread alone gets everything
-// done, whether others come late, or one after the other, or never. One whose CPU was taken from it
-// in the midst of a part, so that others had to wait long, leaves the rest to them.
+// Keeps track of which parts of which steps have been taken and finished. A thread takes its own
+// part of a step, whose data it has in cache, and then parts that no thread has begun. So a single
+// thread finishes everything, even if the others start late or never. A thread that lost its CPU in
+// the middle of a part, so that others waited long, leaves the remaining steps to them.
 class Lockstep {
  public:
   explicit Lockstep(int64_t parts) : parts_(parts) {}
@@ -28,7 +29,7 @@ class Lockstep {
         try {
           fn(step, part);
         } catch (...) {
-          finished_.store(kAbandoned);  // nobody is to wait for this part
+          finished_.store(kAbandoned);  // no thread must wait for this part
           throw;
         }
         finished_.fetch_add(1, std::memory_order_acq_rel);
@@ -39,10 +40,10 @@ class Lockstep {
   }
 
  private:
-  // More parts than there are, and far from an overflow.
+  // More than any number of parts, and far from an overflow.
   static constexpr int64_t kAbandoned = int64_t{1} << 62;
 
-  // How many steps of a part have been taken, on a cache line of its own.
+  // The number of steps of a part that have been taken, on its own cache line.
   struct alignas(64) Taken {
     std::atomic<int64_t> steps{0};
   };
@@ -53,21 +54,21 @@ class Lockstep {
     return taken.load(std::memory_order_relaxed) == step &&
            taken.compare_exchange_strong(expected, step + 1, std::memory_order_acq_rel);
   }
-  // Spins: what it waits for has begun and takes microseconds.
+  // Spins, since the awaited parts have begun and take microseconds.
   void wait_for(int64_t finished);
-  // Whether the thread may go: the last one may not.
+  // Whether the thread may leave. The last working thread must stay.
   bool leave();
 
   int64_t parts_;
   alignas(64) std::atomic<int64_t> finished_{0};
-  std::atomic<bool> late_{false};  // somebody has waited too long
+  std::atomic<bool> late_{false};  // some thread has waited too long
   std::atomic<int64_t> working_{0};
   Taken taken_[kMostLockstepParts];
 };
 
-// Calls fn(step, part) for each of `parts` of each step, all parts of a step before any of the
-// next. Once one throws the others may find anything, and what it threw is thrown here. At most
-// kMostLockstepParts parts, best one a thread.
+// Calls fn(step, part) for each part of each step, all parts of a step before any of the next. If
+// one call throws, its exception is thrown here, and the results of other calls are undefined.
+// `parts` is at most kMostLockstepParts, best one for each thread.
 template <typename Fn>
 void in_lockstep(const Parallel& parallel, int64_t steps, int64_t parts, Fn&& fn) {
   Lockstep lockstep(parts);

@@ -29,8 +29,8 @@ spdlog::level::level_enum to_spdlog(LogLevel level) {
   }
 }
 
-// By a logger for this message alone: one that is kept has a lock, which might be held while
-// another thread forks, and then never opens in the child.
+// Uses a new logger for each message. A shared logger has a lock, which another thread might hold
+// during a fork, so that it would stay locked in the child.
 void write_to_stderr(LogLevel level, const std::string& message) {
   spdlog::logger logger("sequence_layers", std::make_shared<spdlog::sinks::stderr_color_sink_st>());
   logger.set_level(spdlog::level::trace);

@@ -1,5 +1,5 @@
-// Messages for people who run the library. Never called in steps. A message for which there is no
-// memory is lost: it is no reason for a call to fail.
+// Log messages for people who run the library. Steps never log. A message for which there is no
+// memory is dropped, so that no call fails because of it.
 #pragma once
 
 #include <fmt/core.h>
@@ -10,12 +10,12 @@
 
 namespace sl {
 
-// Values are those of SL_LOG_*.
+// The values equal those of SL_LOG_*.
 enum class LogLevel : int32_t { kDebug = 1, kInfo = 2, kWarning = 3, kError = 4, kOff = 5 };
 
 using LogCallback = void (*)(void* user_data, int32_t level, const char* message);
 
-// A null callback stands for spdlog on stderr.
+// Sets the callback that gets all messages of at least `level`; null means spdlog on stderr.
 void set_log(LogCallback callback, void* user_data, LogLevel level);
 void log_message(LogLevel level, const std::string& message) noexcept;
 

@@ -17,11 +17,12 @@ namespace {
 
 using Task = void (*)(void* context, int64_t i);
 
-// Set on threads that are running a task: a run within a run happens on the spot. In the memory
-// that each thread begins with: elsewhere its first use would allocate, with no way to fail.
+// Set on threads that are running a task, in which nested runs stay on the calling thread. It is in
+// the static storage of each thread, since the first use of any other would allocate, with no way
+// to report a failure.
 [[gnu::tls_model("initial-exec")]] thread_local bool t_in_task = false;
 
-// How many forks lie between the first process and this one.
+// Number of forks between the first process and this one.
 std::atomic<uint64_t> g_forks = 0;
 const bool g_sees_forks =
     pthread_atfork(nullptr, nullptr, [] { g_forks.fetch_add(1, std::memory_order_relaxed); }) == 0;
@@ -35,8 +36,8 @@ constexpr bool kStartsThreadsAfterFork = true;
 
 uint64_t forks() { return g_forks.load(std::memory_order_relaxed); }
 
-// A task whose exceptions wait for the one who asked for it: they must not reach a thread's end or
-// a caller's parallel_for.
+// A task that keeps its exception for the thread that requested the run. An exception must not
+// leave a worker thread or pass through a caller's parallel_for.
 class Guarded {
  public:
   Guarded(Task task, void* context) : task_(task), context_(context) {}
@@ -61,8 +62,8 @@ class Guarded {
   std::exception_ptr error_;
 };
 
-// Destroyed by whoever owns it, or not at all: in the child of a fork the threads that wait on a
-// condition variable are gone, and its destructor would wait for them.
+// A condition variable whose owner may leave it undestroyed. In the child of a fork the threads
+// that wait on it are gone, and its destructor would wait for them.
 union Condition {
   Condition() : variable() {}
   ~Condition() {}
@@ -71,11 +72,11 @@ union Condition {
 
 }  // namespace
 
-// Workers that sleep between runs. One run at a time: callers of several threads take turns.
+// Worker threads that sleep between runs. It has one run at a time; concurrent callers take turns.
 class ThreadPool {
  public:
-  // `before`, the pool of the process that this one was forked from, is kept until the end: other
-  // threads may be looking at it.
+  // `before` is the pool of the process from which this one was forked. It is kept until the end,
+  // since other threads may be reading it.
   ThreadPool(int workers, ThreadPool* before) : before_(before) {
     threads_.reserve(static_cast<size_t>(workers));
     int error = 0;
@@ -103,7 +104,7 @@ class ThreadPool {
     done_.variable.~condition_variable();
   }
 
-  // Those of another process have no threads here, and locks that nobody will open.
+  // A pool made before a fork has no threads in this process, and its locks may never be released.
   bool is_of_this_process() const { return forks_ == forks(); }
   ThreadPool* before() const { return before_; }
 
@@ -190,7 +191,7 @@ ThreadPool* Parallel::pool() const {
   if (!kStartsThreadsAfterFork) return nullptr;
   try {
     auto own = std::make_unique<ThreadPool>(num_threads_ - 1, pool);
-    // If another thread was faster, its pool is the one.
+    // If another thread has stored a pool first, that one is used.
     return pool_.compare_exchange_strong(pool, own.get(), std::memory_order_acq_rel) ? own.release()
                                                                                      : pool;
   } catch (const std::bad_alloc&) {

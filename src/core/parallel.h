@@ -1,4 +1,5 @@
-// How layer-wise runs spread over threads: the caller's parallel_for, or the library's own.
+// Runs parts of layer-wise work on several threads, by the caller's parallel_for or the library's
+// own thread pool.
 #pragma once
 
 #include <atomic>
@@ -16,9 +17,9 @@ class Parallel {
  public:
   // Runs everything on the calling thread.
   constexpr Parallel() = default;
-  // Threads that the system refuses to start are warned of in the log and done without. Neither
-  // they nor a fork, after which the child starts threads of its own, change a result: what is done
-  // in parts is cut up by num_threads().
+  // If the system refuses to start threads, a warning is logged and the run uses fewer. After a
+  // fork the child starts its own threads. Neither changes a result, because work is split by
+  // num_threads(), not by the number of running threads.
   Parallel(int num_threads, ParallelForHook hook, void* user_data);
   Parallel(const Parallel&) = delete;
   Parallel& operator=(const Parallel&) = delete;
@@ -26,8 +27,8 @@ class Parallel {
 
   int num_threads() const { return num_threads_; }
 
-  // Calls fn(i) for every i in [0, count), in any order. What one of them throws is thrown here
-  // once all have returned.
+  // Calls fn(i) for every i in [0, count), in any order. An exception of a call is thrown here once
+  // all calls have returned.
   template <typename Fn>
   void each(int64_t count, Fn&& fn) const {
     if (num_threads_ == 1 || count <= 1) {
@@ -42,7 +43,7 @@ class Parallel {
 
  private:
   void run(int64_t count, void (*task)(void*, int64_t), void* context) const;
-  // This process's own, null if there is no memory for one.
+  // The thread pool of this process; null if there is no memory for one.
   ThreadPool* pool() const;
 
   int num_threads_ = 1;

@@ -1,5 +1,5 @@
-// Random numbers by their place: Philox4x32-10 (Salmon et al., "Parallel random numbers: as easy as
-// 1, 2, 3", 2011). A pure function of key and counter, with the same bits on every platform.
+// Random numbers as a function of their position: Philox4x32-10 (Salmon et al., "Parallel random
+// numbers: as easy as 1, 2, 3", 2011). Key and counter give the same bits on every platform.
 #pragma once
 
 #include <array>
@@ -19,7 +19,7 @@ constexpr std::array<uint32_t, 4> philox(std::array<uint32_t, 4> counter,
   return counter;
 }
 
-// In [0, 1), of 53 random bits.
+// A random number in [0, 1) with 53 random bits.
 constexpr double uniform(uint64_t seed, uint64_t stream, uint64_t step) {
   const auto low = [](uint64_t v) { return static_cast<uint32_t>(v); };
   const auto high = [](uint64_t v) { return static_cast<uint32_t>(v >> 32); };

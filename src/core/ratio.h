@@ -1,4 +1,4 @@
-// Exact rational numbers: output ratios, and the arithmetic of time that needs them.
+// Exact rational numbers for output ratios, and the integer arithmetic of time that uses them.
 #pragma once
 
 #include <compare>
@@ -33,7 +33,7 @@ class Ratio {
   constexpr int64_t numerator() const { return numerator_; }
   constexpr int64_t denominator() const { return denominator_; }
   constexpr Ratio operator*(const Ratio& other) const {
-    // Reduced before, so that only what is too large in lowest terms overflows.
+    // Reducing first lets only products overflow that are too large in lowest terms.
     const Ratio a(numerator_, other.denominator_), b(other.numerator_, denominator_);
     return Ratio(checked_product(a.numerator_, b.numerator_),
                  checked_product(a.denominator_, b.denominator_));
@@ -41,7 +41,7 @@ class Ratio {
   constexpr Ratio inverse() const { return Ratio(denominator_, numerator_); }
   // steps * ratio, rounded down or up.
   constexpr int64_t floor_times(int64_t steps) const {
-    // steps = whole * denominator + rest, so that no product is larger than it must be.
+    // Splits steps = whole * denominator + rest, which keeps intermediate products small.
     const int64_t whole = floor_div(steps, denominator_), rest = floor_mod(steps, denominator_);
     return checked_sum(checked_product(whole, numerator_),
                        floor_div(checked_product(rest, numerator_), denominator_));

@@ -7,7 +7,7 @@
 namespace sl {
 namespace {
 
-// More than any real model has, less than a hostile one can ask for.
+// Maximum length of a cycle: more than any real model has, and a limit for hostile ones.
 constexpr size_t kMaxCycle = size_t{1} << 20;
 
 std::string to_text(int64_t step) {
@@ -25,7 +25,7 @@ size_t checked_cycle(size_t steps) {
        steps, kMaxCycle);
 }
 
-// Infinities stay where they are.
+// The step moved by `by`; an infinite step stays infinite.
 int64_t shifted(int64_t step, int64_t by) {
   return step == kInfinite || step == -kInfinite ? step : checked_sum(step, by);
 }
@@ -34,18 +34,17 @@ StepRange shifted(const StepRange& range, int64_t by) {
   return {shifted(range.start, by), shifted(range.end, by)};
 }
 
-// Everything of the previous layer that the steps [range] of its output see, in absolute input
-// steps.
+// The union of the fields of the previous layer's output steps in `range`, in absolute input steps.
 ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previous, Ratio ratio) {
   if (range.start == -kInfinite && range.end == kInfinite) return range;
   ReceptiveField seen;
   if (range.start == -kInfinite) seen = merge(seen, StepRange{-kInfinite, -kInfinite});
   if (range.end == kInfinite) seen = merge(seen, StepRange{kInfinite, kInfinite});
-  if (range.start == range.end && seen) return seen;  // no finite step
+  if (range.start == range.end && seen) return seen;  // the range has no finite step
   const int64_t start = range.start == -kInfinite ? range.end : range.start;
   const int64_t end = range.end == kInfinite ? start : range.end;
-  // Within a residue of the cycle, what is seen moves with the step: the range's first and last
-  // cycles hold every extreme.
+  // Steps at the same position of a cycle have fields that move with the step, so the first and the
+  // last cycle of the range contain every extreme.
   const auto cycle = static_cast<int64_t>(previous.size());
   for (int64_t step = start; step <= std::min(end, start + cycle - 1); ++step)
     seen = merge(seen, receptive_field_at(previous, ratio, step));
@@ -54,16 +53,16 @@ ReceptiveField seen_through(const StepRange& range, const ReceptiveFields& previ
   return seen;
 }
 
-// Each step of a cycle may see up to two cycles of the layer before.
+// Limits the work: each step of a cycle may see up to two cycles of the previous layer.
 void check_work(const ReceptiveFields& fields, const ReceptiveFields& previous) {
-  constexpr int64_t kMost = int64_t{1} << 26;
+  constexpr int64_t kMax = int64_t{1} << 26;
   int64_t work = 0;
   for (const ReceptiveField& field : fields) {
     if (!field || field->start == -kInfinite || field->end == kInfinite) continue;
     const auto cycles = static_cast<int64_t>(2 * previous.size());
     work += std::min(cycles, checked_sum(checked_sum(field->end, 1), -field->start));
   }
-  if (work > kMost) {
+  if (work > kMax) {
     fail(Code::kUnsupported,
          "the receptive field per step takes too long to tell: cycles of {} "
          "and {} steps",
@@ -78,7 +77,7 @@ ImpossibleField::ImpossibleField(const StepRange& range)
                                             to_text(range.start), to_text(range.end))) {}
 
 size_t common_cycle(size_t a, size_t b) {
-  // Checked one by one, the product of the two fits.
+  // The least common multiple fits into 64 bits, since both lengths are checked first.
   return checked_cycle(std::lcm(checked_cycle(a), checked_cycle(b)));
 }
 

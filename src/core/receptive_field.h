@@ -23,36 +23,37 @@ struct StepRange {
 };
 
 using ReceptiveField = std::optional<StepRange>;
-// One entry for each output step of a cycle.
+// One receptive field for each output step of a cycle, after which they repeat.
 using ReceptiveFields = std::vector<ReceptiveField>;
 
-// A field that starts after it ends, such as [inf, -inf]: whoever composes fields refuses it.
+// Thrown when fields are composed and one starts after it ends, such as [inf, -inf].
 class ImpossibleField : public Error {
  public:
   explicit ImpossibleField(const StepRange& range);
 };
 
-// The cycle's length for layers with cycles of these lengths. Fails if it is too long to be told
-// step by step.
+// The common cycle length of layers with cycles of these lengths. Fails if it is too long to list
+// every step.
 size_t common_cycle(size_t a, size_t b);
-// The field of a layer whose `steps` steps of a cycle all see the same. Fails as `common_cycle`.
+// The fields of a layer whose cycle has `steps` steps with the same field. Fails if the cycle is
+// too long, as common_cycle does.
 ReceptiveFields repeated(const ReceptiveField& field, int64_t steps);
 
 ReceptiveField merge(const ReceptiveField& a, const ReceptiveField& b);
 ReceptiveField merge_all(const ReceptiveFields& fields);
 
-// Field of any output step, as absolute input steps.
+// The field of one output step in absolute input steps.
 ReceptiveField receptive_field_at(const ReceptiveFields& fields, Ratio ratio, int64_t output_step);
 
-// Field of `previous` followed by a layer of `fields` and (accumulated) `ratio`.
+// The fields of `previous` followed by a layer with `fields` and the accumulated `ratio`.
 ReceptiveFields precede(const ReceptiveFields& fields, Ratio ratio, const ReceptiveFields& previous,
                         Ratio previous_ratio);
 
-// Union, step by step, of layers that run side by side on the same input; as the reference, cycles
-// are not aligned.
+// The union, step by step, of the fields of layers that run side by side on the same input. As in
+// the reference, cycles are not aligned.
 ReceptiveFields merge_steps(std::span<const ReceptiveFields> all);
 
-// Union of two layers of the same overall ratio, with cycles aligned and each at its own pace.
+// The union of the fields of two layers of the same overall ratio, with aligned cycles.
 ReceptiveFields merge_aligned(const ReceptiveFields& a, Ratio a_ratio, const ReceptiveFields& b,
                               Ratio b_ratio);
 

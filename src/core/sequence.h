@@ -11,15 +11,15 @@
 
 namespace sl {
 
-// Borrows its memory. Layers only read the sequences that they are given. Its sizes are checked, so
-// that places within it, which are not, cannot overflow.
+// A view that borrows its memory. Layers only read their input sequences. The sizes are checked, so
+// that offsets within a sequence, which are not, cannot overflow.
 struct Sequence {
   DType dtype = DType::kFloat32;
   Shape channels;
   int64_t batch = 0;
   int64_t time = 0;
   std::byte* values = nullptr;
-  uint8_t* mask = nullptr;  // 1: valid, 0: not
+  uint8_t* mask = nullptr;  // 1 for valid steps, 0 for invalid ones
 
   ChannelSpec spec() const { return {dtype, channels}; }
   int64_t steps() const { return checked_product(batch, time); }
@@ -50,30 +50,30 @@ struct Sequence {
 
 enum class Mode : int32_t { kLayer = 0, kStep = 1 };
 
-// Shape of a sequence on its way through a model. In step mode `time` is the most steps of one
-// call.
+// Shape of a sequence between layers of a model. In step mode `time` is the maximum number of steps
+// of one call.
 struct SequenceSpec {
   ChannelSpec channels;
   int64_t batch = 1;
   int64_t time = 0;
   Mode mode = Mode::kLayer;
-  int64_t max_length = 0;  // in step mode: the most steps of the whole stream. 0: it has no end
+  int64_t max_length = 0;  // in step mode, the maximum steps of the whole stream; 0 for no maximum
 
-  // Of the values.
+  // Bytes of the values.
   size_t bytes() const {
     return checked_bytes(checked_product(batch, time, channels.shape.size()),
                          size_of(channels.dtype));
   }
 };
 
-// A named input beside x. As a sequence it has a mask; as an array its whole shape is in `shape`.
+// A named input besides x: a sequence with a mask, or an array whose whole shape is in `shape`.
 struct Constant {
   std::string_view name;
   bool is_array = false;
   Sequence sequence;
   Shape shape;
 
-  // What is left of the shape without batch and, of a sequence, time.
+  // The shape without the batch and, for a sequence, without time.
   Shape channels() const { return is_array ? shape.slice(1, shape.rank()) : sequence.channels; }
   int64_t batch() const { return is_array ? shape[0] : sequence.batch; }
 };
@@ -82,14 +82,14 @@ class Constants {
  public:
   Constants() = default;
   explicit Constants(std::span<const Constant> all) : all_(all) {}
-  // Null if there is none of that name.
+  // The constant of that name; null if there is none.
   const Constant* find(std::string_view name) const {
     for (const Constant& c : all_) {
       if (c.name == name) return &c;
     }
     return nullptr;
   }
-  // One that must be there; that it is has been checked before a run.
+  // A required constant. A run starts only after checking that all of them are given.
   const Constant& get(std::string_view name) const {
     const Constant* constant = find(name);
     if (!constant) fail(Code::kInvalidArgument, "constant \"{}\" is missing", name);

@@ -1,4 +1,4 @@
-// Shapes with storage of their own, so that steps can handle them without allocating.
+// Shapes with inline storage, so that steps can use them without allocating.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace sl {
 
-// Any size at this dimension, in a shape that is expected.
+// In an expected shape, stands for any size of this dimension.
 constexpr int64_t kAnySize = -1;
 
 class Shape {
@@ -58,14 +58,14 @@ class Shape {
   Shape slice(int from, int to) const {
     return Shape(std::span(begin() + from, static_cast<size_t>(to - from)));
   }
-  // Number of elements: 1 for rank 0. Fails if 64 bits cannot count them.
+  // Number of elements, 1 for rank 0. Fails if it does not fit into 64 bits.
   int64_t size() const {
     int64_t size = 1;
     for (int64_t dim : *this) size = checked_product(size, dim);
     return size;
   }
   bool operator==(const Shape& other) const { return ends_with(other, 0); }
-  // Whether the dimensions from `from` on are those of the other.
+  // Whether the dimensions from `from` on equal all dimensions of the other shape.
   bool ends_with(const Shape& other, int from) const {
     if (rank_ - from != other.rank_) return false;
     for (int i = from; i < rank_; ++i) {
@@ -75,8 +75,8 @@ class Shape {
   }
 
  private:
-  // Steps copy shapes at every turn: few have more dimensions than these, so that the rest is only
-  // touched if there are more.
+  // Steps copy shapes often, and few have more dimensions than this. Copying reads further ones
+  // only if there are more.
   static constexpr int kUsualRank = 4;
 
   [[noreturn]] static void fail_rank() { fail(Code::kShape, "more than {} dimensions", kMaxRank); }
@@ -90,23 +90,23 @@ class Shape {
   int64_t dims_[kMaxRank];
 };
 
-// "[2, 16, any]".
+// Text such as "[2, 16, any]".
 std::string to_string(const Shape& shape);
 
-// Whether the two are equal where both know the size.
+// Whether two shapes have the same rank and equal sizes wherever neither is kAnySize.
 bool matches(const Shape& a, const Shape& b);
 
 // NumPy broadcasting, aligned at the last dimension.
 Shape broadcast(const Shape& a, const Shape& b);
 
-// What one timestep holds.
+// Dtype and channel shape of one timestep.
 struct ChannelSpec {
   DType dtype = DType::kFloat32;
   Shape shape;
   bool operator==(const ChannelSpec&) const = default;
 };
 
-// "float32[64, 2]".
+// Text such as "float32[64, 2]".
 std::string to_string(const ChannelSpec& spec);
 
 }  // namespace sl

@@ -1,5 +1,5 @@
-// Arithmetic of sizes, offsets and times that models, files and callers choose: every product and
-// sum of them that could pass 64 bits is made here.
+// Arithmetic of sizes, offsets and times that come from models, files and callers. Every product
+// and sum of them that could exceed 64 bits is computed here.
 #pragma once
 
 #include <cstddef>
@@ -10,19 +10,20 @@
 
 namespace sl {
 
-// A size or a time beyond what can be counted or what is allowed. Whoever knows the layer, the
-// tensor or the JSON path catches it and names it.
+// Thrown for a size or a time that is not representable or not allowed. Callers that know the
+// layer, the tensor or the JSON path catch it and add the name.
 class SizeError : public Error {
  public:
   using Error::Error;
 };
 
-// What 64 bits cannot count.
+// Fails because a size does not fit into 64 bits.
 [[noreturn]] void fail_overflow();
-// What needs more memory than it may take.
-[[noreturn]] void fail_too_large(size_t bytes, size_t most);
+// Fails because `bytes` of memory are needed and only `maximum` are allowed.
+[[noreturn]] void fail_too_large(size_t bytes, size_t maximum);
 
-// False if 64 bits cannot hold the result, which `out` then does not.
+// Computes the result into `out`. Returns false if it does not fit into 64 bits; `out` is then
+// meaningless.
 constexpr bool fits_product(int64_t a, int64_t b, int64_t* out) {
   return !__builtin_mul_overflow(a, b, out);
 }
@@ -56,7 +57,7 @@ constexpr size_t checked_add(size_t a, size_t b) {
   return out;
 }
 
-// Bytes of `count` elements, which fit 63 bits so that any part of them is counted by int64_t too.
+// Bytes of `count` elements. They fit into 63 bits, so that int64_t can count any part of them.
 constexpr size_t checked_bytes(int64_t count, size_t element) {
   const int64_t bytes = checked_product(count, static_cast<int64_t>(element));
   if (bytes < 0) fail_overflow();

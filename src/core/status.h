@@ -1,5 +1,5 @@
-// Errors inside the library: an exception with a code of the C ABI. It is thrown while models and
-// states are made and checked, never inside a step that runs.
+// Errors inside the library: an exception with a status code of the C ABI. It is thrown while
+// models and states are created and checked, never by a running step.
 #pragma once
 
 #include <fmt/core.h>
@@ -11,7 +11,7 @@
 
 namespace sl {
 
-// Values are those of sl_status.
+// The values equal those of sl_status.
 enum class Code : int32_t {
   kOk = 0,
   kInvalidArgument = 1,

@@ -1,4 +1,4 @@
-// Weight tensors, as views.
+// Views of weight tensors, and their values as float32.
 #pragma once
 
 #include <cstddef>
@@ -9,7 +9,7 @@
 
 namespace sl {
 
-// A view of a tensor in a file or in memory, contiguous.
+// A view of a contiguous tensor in a file or in memory.
 struct Tensor {
   DType dtype = DType::kFloat32;
   Shape shape;
@@ -18,7 +18,7 @@ struct Tensor {
   size_t bytes() const { return checked_bytes(shape.size(), size_of(dtype)); }
 };
 
-// A tensor's values as float32: the real parts, and of a complex tensor the imaginary ones.
+// A tensor's values as float32: the real parts and, for a complex tensor, the imaginary parts.
 struct TensorParts {
   Shape shape;
   std::vector<float> real, imaginary;

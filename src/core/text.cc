@@ -4,11 +4,11 @@
 
 namespace sl {
 
-std::string_view cut_text(std::string_view text, size_t most) {
-  if (text.size() <= most) return text;
-  // Back to where the character begins that does not fit; it has at most four bytes.
-  size_t size = most;
-  while (size > 0 && most - size < 3 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80)
+std::string_view cut_text(std::string_view text, size_t maximum) {
+  if (text.size() <= maximum) return text;
+  // Goes back to the start of the character that does not fit, which has at most four bytes.
+  size_t size = maximum;
+  while (size > 0 && maximum - size < 3 && (static_cast<unsigned char>(text[size]) & 0xc0) == 0x80)
     --size;
   return text.substr(0, size);
 }

@@ -1,4 +1,4 @@
-// Text that others wrote, cut to fit.
+// Cuts text to a maximum size.
 #pragma once
 
 #include <cstddef>
@@ -6,10 +6,10 @@
 
 namespace sl {
 
-// The first bytes of UTF-8 text, at most `most`, that end with a whole character.
-std::string_view cut_text(std::string_view text, size_t most);
+// The start of UTF-8 text, of at most `maximum` bytes, that ends with a whole character.
+std::string_view cut_text(std::string_view text, size_t maximum);
 
-// Copies what fits of `text` into `capacity` bytes, with a final zero.
+// Copies as much of `text` as fits into `capacity` bytes with a terminating zero.
 void copy_text(std::string_view text, char* buffer, size_t capacity);
 
 }  // namespace sl

@@ -23,7 +23,7 @@ void copy_strided(const std::byte* from, const int64_t* from_strides, std::byte*
 }
 
 bool aligned(const View& view) {
-  // Sizes are powers of two.
+  // Sizes of dtypes are powers of two.
   return (reinterpret_cast<uintptr_t>(view.data) & (size_of(view.dtype) - 1)) == 0;
 }
 
@@ -44,14 +44,15 @@ std::byte* import_values(Stack& stack, const View& view, bool copy) {
   return values;
 }
 
-// Constants come whole with every step: rows are kept simple enough for the compiler to vectorise.
+// Copies the mask. The loops are simple enough for the compiler to vectorise, since every step
+// imports whole constants.
 void import_mask(const View& view, const Sequence& out) {
   if (!view.mask) {
     std::memset(out.mask, 1, static_cast<size_t>(out.steps()));
     return;
   }
   const int64_t stride = view.mask_strides[1];
-  const int64_t steps = out.time;  // bytes may alias anything, a local cannot
+  const int64_t steps = out.time;  // a local, since writes of bytes may alias out.time
   for (int64_t b = 0; b < out.batch; ++b) {
     const uint8_t* from = view.mask + b * view.mask_strides[0];
     uint8_t* to = out.mask_at(b, 0);
@@ -124,7 +125,7 @@ Constant import_constant(Stack& stack, std::string_view name, const View& view, 
 
 void export_sequence(const Sequence& sequence, const View& view) {
   if (sequence.size() == 0) {
-    // Nothing to write, and the caller's data may be null.
+    // An empty sequence writes nothing, since the caller's data may be null.
   } else if (view.contiguous()) {
     std::memcpy(view.data, sequence.values, sequence.bytes());
   } else {

@@ -1,5 +1,5 @@
-// Sequences and arrays as callers lay them out: strided, with or without a mask. They come in and
-// go out here.
+// Sequences and arrays in the caller's layout, strided and with or without a mask, and their
+// conversion from and to contiguous sequences.
 #pragma once
 
 #include <array>
@@ -12,14 +12,14 @@ namespace sl {
 
 using Strides = std::array<int64_t, Shape::kMaxRank>;
 
-// Strides of contiguous data of that shape.
+// Byte strides of contiguous data of that shape.
 Strides contiguous_strides(const Shape& dims, DType dtype);
 
 struct View {
   DType dtype = DType::kFloat32;
   bool is_array = false;
   Shape dims;
-  // Bytes; of as many axes as dims. Of a packed view they follow from the dims and are not set.
+  // In bytes, one for each axis of dims. Not set for a packed view, whose dims determine them.
   Strides strides;
   std::byte* data = nullptr;
   uint8_t* mask = nullptr;
@@ -31,12 +31,12 @@ struct View {
     return dtype == spec.dtype && dims.ends_with(spec.shape, 2);
   }
   bool contiguous() const;
-  // Steps [first, first + count).
+  // The view of steps [first, first + count).
   View slice(int64_t first, int64_t count) const;
 };
 
-// The view as a contiguous sequence: its own values where they are so already and `copy` does not
-// insist, with a mask of zeros and ones.
+// The view as a contiguous sequence with a mask of zeros and ones. It uses the view's own values if
+// they are contiguous and `copy` is false.
 Sequence import_sequence(Stack& stack, const View& view, bool copy = false);
 Constant import_constant(Stack& stack, std::string_view name, const View& view, bool copy = false);
 

@@ -3,14 +3,16 @@
 namespace sl {
 namespace {
 
-// Small enough for models that need little, large enough that others need few.
+// Size of the first chunk: small for models that need little memory, and large enough that others
+// need few chunks.
 constexpr size_t kFirstChunk = size_t{1} << 16;
-// From there on chunks are as large as they must be, for much of a doubled one might go unused.
+// Chunks double up to this size. Larger ones have the required size, since much of a doubled chunk
+// might stay unused.
 constexpr size_t kLastDoubled = size_t{1} << 28;
 
 }  // namespace
 
-// In the next chunk, which is made if there is none or if it is too small.
+// Allocates from the next chunk, which is created if it does not exist or is too small.
 std::byte* Stack::allocate_elsewhere(size_t size) {
   if (!allocator_) fail(Code::kInternal, "a step outgrew its rehearsed workspace");
   size = align_up(size);

@@ -1,6 +1,5 @@
-// Memory of one run: two stacks. A layer's output goes on one, what it needs meanwhile on the
-// other, so that a chain of layers alternates between them and holds no more than two intermediate
-// results.
+// Memory of one run as two stacks. A layer's output is on one stack, its scratch on the other, so
+// that a chain of layers alternates between them and keeps at most two intermediate results.
 #pragma once
 
 #include <algorithm>
@@ -20,17 +19,17 @@ class Stack {
     size_t below = 0;
   };
 
-  // Grows on demand, by chunks that never move, to the allocator's max_bytes; together with
-  // `other`, if there is one.
+  // A stack that grows on demand by chunks that never move. Its size, together with that of `other`
+  // if given, is limited to the allocator's max_bytes.
   explicit Stack(const Allocator& allocator, const Stack* other = nullptr)
       : allocator_(&allocator), other_(other) {}
-  // Of fixed size, in memory of the caller: running out is an internal error.
+  // A stack of fixed size in the caller's memory. Running out of it is an internal error.
   Stack(std::byte* memory, size_t size) : memory_(memory), room_(size) {}
 
   std::byte* allocate(size_t size) {
-    // An allocation of no bytes takes room too, so that no two have the same address.
+    // An empty allocation takes one byte, so that no two allocations have the same address.
     size = std::max(size, size_t{1});
-    // Room comes in multiples of the alignment: what fits does so aligned.
+    // The room is a multiple of the alignment, so a size that fits also fits when it is aligned.
     if (size > room_ - used_ || !memory_) return allocate_elsewhere(size);
     std::byte* memory = memory_ + used_;
     used_ += (size + kAlignment - 1) / kAlignment * kAlignment;
@@ -43,33 +42,35 @@ class Stack {
     used_ = mark.used;
     below_ = mark.below;
   }
-  // Whether it points into what was allocated since. Exact whatever the chunks are: what a run does
-  // depends on the answer, and a rehearsal must do the same as a step, in other memory.
+  // Whether `pointer` points into memory allocated since the mark. The answer must not depend on
+  // how memory is split into chunks: a run acts on it, and a rehearsal must act as a step does.
   bool made_since(const Mark& mark, const std::byte* pointer) const {
     if (mark.chunk != chunk_ && in_full_chunk(mark, pointer)) return true;
     const size_t begin = mark.chunk == chunk_ ? mark.used : 0;
     return pointer >= memory_ + begin && pointer < memory_ + used_;
   }
-  // The most that was in use at once.
+  // The maximum number of bytes that were in use at the same time.
   size_t peak() const { return peak_; }
 
  private:
   std::byte* allocate_elsewhere(size_t size);
   void enter(size_t chunk);
-  // Whether it points into the part since the mark of a chunk that is not the one in use.
+  // Whether `pointer` points into memory allocated since the mark in a chunk before the current
+  // one.
   bool in_full_chunk(const Mark& mark, const std::byte* pointer) const;
 
-  const Allocator* allocator_ = nullptr;  // null: of fixed size
+  const Allocator* allocator_ = nullptr;  // null if the stack has a fixed size
   const Stack* other_ = nullptr;
   std::vector<Block> chunks_;
-  std::byte* memory_ = nullptr;  // of the chunk in use, and its size
-  size_t room_ = 0;
+  std::byte* memory_ = nullptr;  // memory of the current chunk
+  size_t room_ = 0;              // size of the current chunk
   size_t chunk_ = 0;
-  size_t used_ = 0;   // bytes of it
-  size_t below_ = 0;  // bytes used in the chunks before it
+  size_t used_ = 0;   // bytes used in the current chunk
+  size_t below_ = 0;  // bytes used in the chunks before the current one
   size_t peak_ = 0;
 };
 
+// One of the two stacks of a workspace.
 enum class Side : int32_t { kA = 0, kB = 1 };
 constexpr Side other(Side side) { return side == Side::kA ? Side::kB : Side::kA; }
 
