@@ -1,6 +1,6 @@
-// Fourier transforms of single arrays, as steps of a stream make them: own kernels, FFTW (planned
-// by measuring) and KissFFT in one run, on one thread. FFTW is a peer only: its licence keeps it
-// out of the library.
+// Fourier transforms of single arrays, as steps of a stream compute them, by the library's own
+// kernels, FFTW (planned by measuring) and KissFFT in one run, on one thread. FFTW's licence keeps
+// it out of the library, so it is only a peer.
 #include <benchmark/benchmark.h>
 #include <fftw3.h>
 #include <kiss_fft.h>
@@ -14,7 +14,7 @@
 
 namespace {
 
-// Room for n complex values on both sides.
+// Input and output arrays of n complex values.
 struct Problem {
   explicit Problem(const benchmark::State& state)
       : n(state.range(0)), x(fftwf_alloc_real(room())), y(fftwf_alloc_real(room())) {

@@ -118,8 +118,9 @@ void softmax(benchmark::State& state) {
 }
 BENCHMARK(softmax);
 
-// 8 heads of 64 units. Arguments: queries, keys they see of the past (-1: all), whether the keys
-// are as many as the queries (a whole sequence) or a window more (a step).
+// Attention of 8 heads with 64 units. Arguments: the number of queries; the number of past keys
+// that a query sees, or -1 for all; 1 for a step, which has a window of keys more than queries, 0
+// for a whole sequence, which has as many keys as queries.
 void attention(benchmark::State& state) {
   const ops::Heads heads{8, 1, 64};
   const int64_t queries = state.range(0), past = state.range(1);
@@ -166,7 +167,7 @@ BENCHMARK(attention)->Args({1000, -1, 0})->Args({1000, 64, 0})->Args({1000, 256,
 BENCHMARK(attention)->Args({1, 64, 1})->Args({4, 64, 1})->Args({1, 256, 1})->Args({1, 1024, 1});
 BENCHMARK(attention)->Args({512, 256, 1});
 
-// Of the blocks that attention works on: 48 queries by 64 keys.
+// Scores of one block of an attention layer: 48 queries by 64 keys.
 void attention_scores(benchmark::State& state) {
   const std::vector<float> q = ramp(48 * 64), k = ramp(64 * 64);
   std::vector<float> s(48 * 64);
@@ -227,7 +228,7 @@ void rms_normalization(benchmark::State& state) {
 }
 BENCHMARK(rms_normalization)->Arg(4)->Arg(64)->Arg(512);
 
-// As batch normalization, and as group normalization by its moments over time.
+// The affine function of each channel with which batch normalization and group normalization end.
 void channel_affine(benchmark::State& state) {
   const std::vector<float> x = ramp(kLength);
   std::vector<float> y(x.size());

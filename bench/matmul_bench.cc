@@ -1,5 +1,6 @@
-// Large products with a constant matrix, as layer-wise runs make them: own kernels, oneDNN and
-// OpenBLAS in one run, on one thread. What src/ops/linear.cc chooses by.
+// Large products with a constant matrix, as layer-wise runs compute them, by the library's own
+// kernels, oneDNN and OpenBLAS in one run, on one thread. The choice in src/ops/linear.cc rests on
+// it.
 #include <benchmark/benchmark.h>
 #include <cblas.h>
 
