@@ -40,7 +40,7 @@ struct Sequence {
   uint8_t* mask_at(int64_t b, int64_t t) const { return mask + b * time + t; }
 
   bool all_valid() const { return std::memchr(mask, 0, static_cast<size_t>(steps())) == nullptr; }
-  // The same values seen with another channel shape of equal size.
+  // A view of the values with another channel shape of equal size.
   Sequence with_channels(const Shape& shape) const {
     Sequence out = *this;
     out.channels = shape;
