@@ -9,16 +9,12 @@
 namespace sl::capi {
 namespace {
 
-// Throws what a callback reported.
-[[noreturn]] void fail_in(const std::string& where, sl_status status, const sl_error& error,
-                          const char* callback) {
+// Throws what a callback reported, if it failed.
+void check(sl_status status, const sl_error& error, const char* callback) {
+  if (status == SL_STATUS_OK) return;
   const char* message = error.message[0] ? error.message : sl_status_name(status);
-  fail(status == SL_STATUS_OUT_OF_MEMORY ? Code::kOutOfMemory : Code::kCallback,
-       "{}: {} failed: {}", where, callback, message);
-}
-
-void check(sl_status status, const sl_error& error, const std::string& type, const char* callback) {
-  if (status != SL_STATUS_OK) fail_in("custom layer " + type, status, error, callback);
+  fail(status == SL_STATUS_OUT_OF_MEMORY ? Code::kOutOfMemory : Code::kCallback, "{} failed: {}",
+       callback, message);
 }
 
 sl_sequence to_c(const Sequence& sequence) {
@@ -33,15 +29,13 @@ sl_sequence to_c(const Sequence& sequence) {
 class CustomLayer final : public Layer {
  public:
   CustomLayer(const sl_layer_callbacks& callbacks, const Config& config, const Init& init)
-      : callbacks_(callbacks), type_name_(config.type()) {
+      : callbacks_(callbacks) {
     const std::string json = config.json().dump();
     const sl_weight_source source{init.weights};
     sl_error error = SL_ERROR_INIT;
     void* made = nullptr;
-    const sl_status status =
-        callbacks_.create(callbacks_.user_data, json.c_str(), &source, &made, &error);
-    if (status != SL_STATUS_OK)
-      fail_in(fmt::format("{} ({})", config.path(), type_name_), status, error, "create");
+    check(callbacks_.create(callbacks_.user_data, json.c_str(), &source, &made, &error), error,
+          "create");
     // An owner of its own: the destructor does not run if what follows throws.
     const auto destroy = callbacks_.destroy;
     instance_ = std::shared_ptr<void>(made, [destroy](void* instance) {
@@ -69,37 +63,37 @@ class CustomLayer final : public Layer {
                     output_ratio().numerator());
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!callbacks_.output_spec) return input;
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT, out = SL_CHANNEL_SPEC_INIT;
     from_spec(input, &in, "input");
     sl_error error = SL_ERROR_INIT;
     const sl_status status = callbacks_.output_spec(instance_.get(), &in, &out, &error);
-    check(status, error, type_name_, "output_spec");
-    return to_spec(&out, type_name_.c_str());
+    check(status, error, "output_spec");
+    return to_spec(&out, "output");
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (!callbacks_.state_size || input.mode != Mode::kStep) return;
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT;
     from_spec(input.channels, &in, "input");
     size_t bytes = 0;
     sl_error error = SL_ERROR_INIT;
     check(callbacks_.state_size(instance_.get(), input.batch, &in, &bytes, &error), error,
-          type_name_, "state_size");
+          "state_size");
     if (bytes > INT64_MAX) fail_overflow();
     declaration.state("started", DType::kBool, {1});
     declaration.state("custom", DType::kInt8, {static_cast<int64_t>(bytes)});
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = make_output(run, x);
     call(callbacks_.layer, "layer", x, y);
     return y;
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
-    if (!callbacks_.step) return layer(run, x);
+  Sequence do_step(Run& run, const Sequence& x) const override {
+    if (!callbacks_.step) return do_layer(run, x);
     void* state = callbacks_.state_size ? started_state(run, x) : nullptr;
     const Sequence y = make_output(run, x);
     const auto with_state = [&](const void* instance, const sl_sequence* in, sl_sequence* out,
@@ -115,7 +109,7 @@ class CustomLayer final : public Layer {
     sl_layer_properties& p = properties_;
     if (callbacks_.properties) {
       const sl_status status = callbacks_.properties(instance_.get(), &p);
-      check(status, SL_ERROR_INIT, type_name_, "properties");
+      check(status, SL_ERROR_INIT, "properties");
     }
     for (int64_t* field : {&p.block_size, &p.output_ratio_numerator, &p.output_ratio_denominator})
       *field = or_default<int64_t>(*field, 1);
@@ -123,15 +117,15 @@ class CustomLayer final : public Layer {
         p.input_latency < 0 || p.receptive_field_start > p.receptive_field_end ||
         checked_product(p.block_size, p.output_ratio_numerator) % p.output_ratio_denominator != 0) {
       fail(Code::kCallback,
-           "custom layer {}: properties are impossible: block size {}, output ratio {}/{}, input "
-           "latency {}, receptive field [{}, {}]",
-           type_name_, p.block_size, p.output_ratio_numerator, p.output_ratio_denominator,
-           p.input_latency, p.receptive_field_start, p.receptive_field_end);
+           "properties are impossible: block size {}, output ratio {}/{}, input latency {}, "
+           "receptive field [{}, {}]",
+           p.block_size, p.output_ratio_numerator, p.output_ratio_denominator, p.input_latency,
+           p.receptive_field_start, p.receptive_field_end);
     }
   }
 
   Sequence make_output(Run& run, const Sequence& x) const {
-    const ChannelSpec spec = output_spec(x.spec(), run.constants());
+    const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
     if (output_ratio() == Ratio(1)) return run.output_like(x, spec);
     const Sequence y = run.output(spec, x.batch, output_ratio().floor_times(x.time));
     std::memset(y.mask, 1, static_cast<size_t>(y.steps()));
@@ -147,7 +141,7 @@ class CustomLayer final : public Layer {
       sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
       from_spec(x.spec(), &spec, "input");
       const sl_status status = callbacks_.state_init(instance_.get(), x.batch, &spec, state);
-      check(status, SL_ERROR_INIT, type_name_, "state_init");
+      check(status, SL_ERROR_INIT, "state_init");
     }
     *started = 1;
     return state;
@@ -158,11 +152,10 @@ class CustomLayer final : public Layer {
     const sl_sequence in = to_c(x);
     sl_sequence out = to_c(y);
     sl_error error = SL_ERROR_INIT;
-    check(fn(instance_.get(), &in, &out, &error), error, type_name_, callback);
+    check(fn(instance_.get(), &in, &out, &error), error, callback);
   }
 
   sl_layer_callbacks callbacks_;
-  std::string type_name_;
   std::shared_ptr<void> instance_;
   sl_layer_properties properties_ = SL_LAYER_PROPERTIES_INIT;
 };
@@ -176,7 +169,14 @@ TypeFactory custom_factory(const sl_layer_callbacks& callbacks) {
     fail(Code::kInvalidArgument, "callbacks.step is null though callbacks.state_size is not");
   }
   return [callbacks](Config& config, const Init& init) -> std::unique_ptr<Layer> {
-    return std::make_unique<CustomLayer>(callbacks, config, init);
+    try {
+      return std::make_unique<CustomLayer>(callbacks, config, init);
+    } catch (const SizeError&) {
+      throw;  // whoever builds the tree names the path of these
+    } catch (Error& error) {
+      error.locate(fmt::format("{} ({})", config.path(), config.type()));
+      throw;
+    }
   };
 }
 

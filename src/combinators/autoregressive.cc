@@ -108,15 +108,15 @@ class Autoregressive final : public Layer {
     differences.within("feedback_layer", [&] { feedback_.follow(after, differences); });
     return after;
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return specs(input, constants).output;
   }
   std::optional<ChannelSpec> implied_input() const override { return implied_input_; }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return checked_product(ceil_div(time, block_size()), made_of_block());
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     const Specs specs = this->specs(input.channels, declaration.constants());
     const Declaration block = declare_block(specs, input.batch, declaration.constants());
     declare_count(declaration, "tensors", block.states().size());
@@ -135,7 +135,7 @@ class Autoregressive final : public Layer {
     }
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Specs specs = this->specs(x.spec(), run.constants());
     if (x.time == 0) return run.output(specs.output, x.batch, 0);
     const Declaration block = declare_block(specs, x.batch, run.constants());
@@ -151,7 +151,7 @@ class Autoregressive final : public Layer {
     return unroll(run, x, specs, {state, layout.offsets, last, emits});
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     const Specs specs = this->specs(x.spec(), run.constants());
     const auto count = static_cast<size_t>(*run.state<int32_t>());
     auto* offsets = run.scratch<size_t>(static_cast<int64_t>(count));
@@ -273,11 +273,10 @@ class Autoregressive final : public Layer {
     const bool fits = specs.feedback.dtype == input.dtype && x.rank() > 0 && x.rank() == y.rank() &&
                       x.slice(1, x.rank()) == y.slice(1, y.rank());
     if (!fits) {
-      fail(
-          Code::kShape,
-          "Autoregressive \"{}\": it feeds {} back beside {}: expected the same dtype and, but for "
-          "the first channel axis, the same shape",
-          name(), to_string(specs.feedback), to_string(input));
+      fail(Code::kShape,
+           "it feeds {} back beside {}: expected the same dtype and, but for "
+           "the first channel axis, the same shape",
+           to_string(specs.feedback), to_string(input));
     }
     specs.joined = input;
     specs.joined.shape[0] = checked_sum(x[0], y[0]);
@@ -285,9 +284,9 @@ class Autoregressive final : public Layer {
     const ChannelSpec made = body_.output_spec(specs.joined, constants);
     if (made != specs.output) {
       fail(Code::kShape,
-           "Autoregressive \"{}\": its layers make {} of {}, and with that fed back {}: expected "
+           "its layers make {} of {}, and with that fed back {}: expected "
            "the same",
-           name(), to_string(specs.output), to_string(input), to_string(made));
+           to_string(specs.output), to_string(input), to_string(made));
     }
     return specs;
   }

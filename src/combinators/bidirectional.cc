@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "layers/builder.h"
-#include "layers/simple/naming.h"
 #include "ops/combine.h"
 #include "ops/rearrange.h"
 
@@ -88,35 +87,34 @@ class Bidirectional final : public Layer {
                        [&] { backward_->follow(is_backward ? none : padding, differences); });
     return before;
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec specs[2] = {forward_->output_spec(input, constants),
                                   backward_->output_spec(input, constants)};
-    return naming(*this, [&] { return ops::combined_spec(combination_, specs); });
+    return ops::combined_spec(combination_, specs);
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input,
-                        const Constants& constants) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                           const Constants& constants) const override {
     const int64_t forward = forward_->output_length(time, input, constants),
                   backward = backward_->output_length(time, input, constants);
     if (forward != backward) {
-      fail(Code::kShape, "Bidirectional \"{}\": of {} steps forward makes {} and backward {}",
-           name(), time, forward, backward);
+      fail(Code::kShape, "of {} steps forward makes {} and backward {}", time, forward, backward);
     }
     return forward;
   }
   std::optional<ChannelSpec> implied_input() const override { return forward_->implied_input(); }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.within(forward_->name(), "0", [&] { forward_->declare(declaration, input); });
     declaration.within(backward_->name(), "1", [&] { backward_->declare(declaration, input); });
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Side inner = other(run.side());
     const Sequence forward = call(run, *forward_, x, inner);
     const Sequence backward = call(run, *backward_, reversed(run, x), inner);
     const Sequence outputs[2] = {forward, reversed(run, backward)};
     return ops::combine(run, combination_, outputs);
   }
-  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+  Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
  private:
   std::unique_ptr<Layer> forward_;

@@ -21,10 +21,10 @@ class ChainLayer : public Layer {
   bool supports_finite_step() const override { return chain_.supports_finite_step(); }
   int64_t input_latency() const override { return chain_.accumulated_input_latency(0); }
   int64_t output_latency() const override { return chain_.accumulated_output_latency(0); }
-  int64_t accumulated_input_latency(int64_t latency) const override {
+  int64_t do_accumulated_input_latency(int64_t latency) const override {
     return chain_.accumulated_input_latency(latency);
   }
-  int64_t accumulated_output_latency(int64_t latency) const override {
+  int64_t do_accumulated_output_latency(int64_t latency) const override {
     return chain_.accumulated_output_latency(latency);
   }
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
@@ -33,17 +33,17 @@ class ChainLayer : public Layer {
   ReceptiveFields receptive_field_per_step() const override {
     return chain_.receptive_field_per_step();
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return chain_.output_spec(input, constants);
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input,
-                        const Constants& constants) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                           const Constants& constants) const override {
     return chain_.output_length(time, input, constants);
   }
   std::optional<ChannelSpec> implied_input() const override { return chain_.implied_input(); }
   bool returns_view() const override { return chain_.returns_view(); }
-  Sequence layer(Run& run, const Sequence& x) const override { return chain_.run(run, x); }
-  Sequence step(Run& run, const Sequence& x) const override { return chain_.run(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override { return chain_.run(run, x); }
+  Sequence do_step(Run& run, const Sequence& x) const override { return chain_.run(run, x); }
 
  protected:
   explicit ChainLayer(Layers layers) : chain_(std::move(layers)) {}

@@ -3,7 +3,6 @@
 #include <algorithm>
 
 #include "combinators/chain.h"
-#include "layers/simple/naming.h"
 #include "ops/combine.h"
 
 namespace sl {
@@ -73,11 +72,11 @@ class ParallelLayers final : public Layer {
   }
   int64_t input_latency() const override { return accumulated_input_latency(0); }
   int64_t output_latency() const override { return accumulated_output_latency(0); }
-  int64_t accumulated_input_latency(int64_t latency) const override {
+  int64_t do_accumulated_input_latency(int64_t latency) const override {
     return same("input", latency,
                 [&](const Layer& layer) { return layer.accumulated_input_latency(latency); });
   }
-  int64_t accumulated_output_latency(int64_t latency) const override {
+  int64_t do_accumulated_output_latency(int64_t latency) const override {
     return same("output", latency,
                 [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
   }
@@ -102,21 +101,21 @@ class ParallelLayers final : public Layer {
     for (const auto& layer : layers_) all.push_back(layer->receptive_field_per_step());
     return merge_steps(all);
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     if (layers_.empty()) return input;
     std::vector<ChannelSpec> specs;
     for (const auto& layer : layers_) specs.push_back(layer->output_spec(input, constants));
-    return naming(*this, [&] { return ops::combined_spec(combination_, specs); });
+    return ops::combined_spec(combination_, specs);
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input,
-                        const Constants& constants) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                           const Constants& constants) const override {
     if (layers_.empty()) return time;
     const int64_t length = layers_.front()->output_length(time, input, constants);
     for (size_t i = 1; i < layers_.size(); ++i) {
       const int64_t other = layers_[i]->output_length(time, input, constants);
       if (other != length) {
-        fail(Code::kShape, "Parallel \"{}\": of {} steps \"{}\" makes {} and \"{}\" {}", name(),
-             time, layers_.front()->name(), length, layers_[i]->name(), other);
+        fail(Code::kShape, "of {} steps \"{}\" makes {} and \"{}\" {}", time,
+             layers_.front()->name(), length, layers_[i]->name(), other);
       }
     }
     return length;
@@ -125,14 +124,14 @@ class ParallelLayers final : public Layer {
     return layers_.empty() ? std::nullopt : layers_.front()->implied_input();
   }
   bool returns_view() const override { return layers_.empty(); }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     for (size_t i = 0; i < layers_.size(); ++i) {
       declaration.within(layers_[i]->name(), keys_[i],
                          [&] { layers_[i]->declare(declaration, input); });
     }
   }
-  Sequence layer(Run& run, const Sequence& x) const override { return combine(run, x); }
-  Sequence step(Run& run, const Sequence& x) const override { return combine(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override { return combine(run, x); }
+  Sequence do_step(Run& run, const Sequence& x) const override { return combine(run, x); }
 
  private:
   template <typename Fn>
@@ -142,8 +141,7 @@ class ParallelLayers final : public Layer {
     for (size_t i = 1; i < layers_.size(); ++i) {
       const int64_t other = latency_of(*layers_[i]);
       if (other == latency) continue;
-      fail(Code::kUnsupported,
-           "Parallel \"{}\": \"{}\" has an accumulated {} latency of {} and \"{}\" of {}", name(),
+      fail(Code::kUnsupported, "\"{}\" has an accumulated {} latency of {} and \"{}\" of {}",
            layers_.front()->name(), which, latency, layers_[i]->name(), other);
     }
     return latency;

@@ -1,7 +1,6 @@
 // ParallelChannels: the same layer, with the same weights, on each of `num_groups` parts of the
 // last channel axis; the outputs broadcast and combined (reference: combinators.ParallelChannels).
 #include "combinators/wrapper.h"
-#include "layers/simple/naming.h"
 #include "ops/combine.h"
 #include "ops/rearrange.h"
 
@@ -33,13 +32,13 @@ class ParallelChannels final : public Wrapper {
   ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const override {
     return group_of(input);
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const std::vector<ChannelSpec> specs(static_cast<size_t>(num_groups_),
                                          child().output_spec(group_of(input), constants));
-    return naming(*this, [&] { return ops::combined_spec(combination_, specs); });
+    return ops::combined_spec(combination_, specs);
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input,
-                        const Constants& constants) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                           const Constants& constants) const override {
     return child().output_length(time, group_of(input), constants);
   }
   std::optional<ChannelSpec> implied_input() const override {
@@ -49,7 +48,7 @@ class ParallelChannels final : public Wrapper {
     return spec;
   }
   bool returns_view() const override { return false; }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     SequenceSpec group = input;
     group.channels = group_of(input.channels);
     for (int64_t i = 0; i < num_groups_; ++i) {
@@ -57,8 +56,8 @@ class ParallelChannels final : public Wrapper {
       declaration.within(key, key, [&] { child().declare(declaration, group); });
     }
   }
-  Sequence layer(Run& run, const Sequence& x) const override { return run_groups(run, x); }
-  Sequence step(Run& run, const Sequence& x) const override { return run_groups(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override { return run_groups(run, x); }
+  Sequence do_step(Run& run, const Sequence& x) const override { return run_groups(run, x); }
 
  private:
   static constexpr int64_t kMaxGroups = 1 << 16;
@@ -66,9 +65,9 @@ class ParallelChannels final : public Wrapper {
   ChannelSpec group_of(const ChannelSpec& input) const {
     if (input.shape.empty() || input.shape.back() % num_groups_ != 0) {
       fail(Code::kShape,
-           "ParallelChannels \"{}\": the input is {}: expected a last channel axis that is a "
+           "the input is {}: expected a last channel axis that is a "
            "multiple of num_groups, {}",
-           name(), to_string(input), num_groups_);
+           to_string(input), num_groups_);
     }
     ChannelSpec group = input;
     group.shape.back() /= num_groups_;

@@ -42,17 +42,16 @@ class Repeat final : public ChainLayer {
     for (size_t i = 1; i < repeats_.size(); ++i) fields = precede(fields, Ratio(1), each, Ratio(1));
     return fields;
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec output = first().output_spec(input, constants);
     if (output != input) {
-      fail(Code::kShape,
-           "Repeat \"{}\": a repeated layer gives what it is given: it makes {} of {}", name(),
+      fail(Code::kShape, "a repeated layer gives what it is given: it makes {} of {}",
            to_string(output), to_string(input));
     }
     return output;
   }
   // State and emits go by number: equal names would not tell the repeats apart.
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     SequenceSpec spec = input;
     for (size_t i = 0; i < repeats_.size(); ++i) {
       const std::string key = std::to_string(i);

@@ -36,17 +36,16 @@ class Residual final : public ShortcutLayer {
                            ? emit_keys(shortcut().layers())
                            : std::vector<std::string>(shortcut().layers().size())) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec body_spec = body().output_spec(input, constants);
     const ChannelSpec shortcut_spec = shortcut().output_spec(input, constants);
     if (body_spec.shape != shortcut_spec.shape) {
-      fail(Code::kShape,
-           "Residual \"{}\": layers make {} and the shortcut {}: expected the same shape", name(),
+      fail(Code::kShape, "layers make {} and the shortcut {}: expected the same shape",
            to_string(body_spec), to_string(shortcut_spec));
     }
     return {promote(body_spec.dtype, shortcut_spec.dtype), body_spec.shape};
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.within("", "0", [&] { body().declare(declaration, input, body_keys_); });
     declaration.within("shortcut_layer", "1",
                        [&] { shortcut().declare(declaration, input, shortcut_keys_); });

@@ -17,7 +17,7 @@ class Serial final : public ChainLayer {
       : ChainLayer(init.builder.build_list(fields.layers, init.weights, fields.share_scope)),
         keys_(emit_keys(children())) {}
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     chain().declare(declaration, input, keys_);
   }
 

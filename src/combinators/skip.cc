@@ -44,7 +44,7 @@ class Skip final : public ShortcutLayer {
         keys_(emit_keys(body().layers())),
         emit_scope_(fields.is_list ? "serial_without_name_scopes" : "") {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec made = body().output_spec(input, constants);
     const auto rest = [](const Shape& shape) { return shape.slice(1, shape.rank()); };
     const bool fits = made.dtype == input.dtype && !input.shape.empty() &&
@@ -52,15 +52,15 @@ class Skip final : public ShortcutLayer {
                       rest(made.shape) == rest(input.shape);
     if (!fits) {
       fail(Code::kShape,
-           "Skip \"{}\": its layers make {} of {}: expected the same dtype and, but for the first "
+           "its layers make {} of {}: expected the same dtype and, but for the first "
            "channel axis, the same shape",
-           name(), to_string(made), to_string(input));
+           to_string(made), to_string(input));
     }
     ChannelSpec out = made;
     out.shape[0] = checked_sum(out.shape[0], input.shape[0]);
     return out;
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.within("", emit_scope_, [&] { body().declare(declaration, input, keys_); });
   }
 

@@ -83,6 +83,9 @@ class Run {
     next_state_ = offsets.data();
   }
   void bind_emits(std::span<Sequence> emits) { emits_ = emits; }
+  // Whether it is no step of a real-time stream, so that debug builds can check all that they know.
+  bool may_allocate() const { return may_allocate_; }
+  void allow_allocation() { may_allocate_ = true; }
 
  private:
   Sequence sequence_on(Side side, const ChannelSpec& spec, int64_t batch, int64_t time) {
@@ -107,6 +110,7 @@ class Run {
   const size_t* next_state_ = nullptr;
   std::span<Sequence> emits_;
   size_t next_emit_ = 0;
+  bool may_allocate_ = false;
 };
 
 }  // namespace sl

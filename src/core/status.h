@@ -32,10 +32,18 @@ class Error : public std::exception {
   Error(Code code, std::string message) : code_(code), message_(std::move(message)) {}
   Code code() const { return code_; }
   const char* what() const noexcept override { return message_.c_str(); }
+  // Puts the place where it happened, such as a layer, before the message: once, so that the
+  // innermost place stays.
+  void locate(const std::string& place) {
+    if (located_) return;
+    message_ = place + ": " + message_;
+    located_ = true;
+  }
 
  private:
   Code code_;
   std::string message_;
+  bool located_ = false;
 };
 
 template <typename... Args>

@@ -37,12 +37,7 @@ void Declaration::state(StateTensor tensor) {
 void Declaration::check_count() {
   // Groups of groups can be more than anyone waits for.
   constexpr int64_t kMost = int64_t{1} << 20;
-  if (++count_ > kMost)
-    fail(Code::kUnsupported, "\"{}\": the model runs more than {} layers", state_path_, kMost);
-}
-
-void Declaration::fail_within(const SizeError& error) const {
-  fail(error.code(), "\"{}\": {}", state_path_, error.what());
+  if (++count_ > kMost) fail(Code::kUnsupported, "the model runs more than {} layers", kMost);
 }
 
 void Declaration::index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
@@ -70,22 +65,20 @@ std::vector<ChannelSpec> Layer::child_inputs(const ChannelSpec& input,
   return out;
 }
 
-int64_t Layer::accumulated_input_latency(int64_t input_latency) const {
+int64_t Layer::do_accumulated_input_latency(int64_t input_latency) const {
   return checked_sum(output_ratio().inverse().ceil_times(input_latency), this->input_latency());
 }
 
-int64_t Layer::accumulated_output_latency(int64_t output_latency) const {
+int64_t Layer::do_accumulated_output_latency(int64_t output_latency) const {
   const Ratio ratio = output_ratio();
   // -latency mod (1 / ratio), as a fraction of `numerator`.
   const int64_t missing =
       floor_mod(checked_product(-output_latency, ratio.numerator()), ratio.denominator());
   if (missing != 0) {
     fail(Code::kUnsupported,
-         "{} \"{}\": the step-wise output latency {} of the layers before it is not divisible by "
-         "its output ratio {}/{}: "
-         "insert a Delay of {}/{} steps before it",
-         type_, name_, output_latency, ratio.numerator(), ratio.denominator(), missing,
-         ratio.numerator());
+         "the step-wise output latency {} of the layers before it is not divisible by its output "
+         "ratio {}/{}: insert a Delay of {}/{} steps before it",
+         output_latency, ratio.numerator(), ratio.denominator(), missing, ratio.numerator());
   }
   return checked_sum(ratio.floor_times(output_latency), this->output_latency());
 }
@@ -141,26 +134,45 @@ EarlySteps Layer::follow(const EarlySteps& before, StepDifferences& differences)
   return after;
 }
 
-int64_t Layer::output_length(int64_t time, const ChannelSpec&, const Constants&) const {
+int64_t Layer::do_output_length(int64_t time, const ChannelSpec&, const Constants&) const {
   return output_ratio().floor_times(time);
 }
 
 SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants) const {
-  SequenceSpec out = input;
-  try {
-    out.channels = output_spec(input.channels, constants);
+  return naming_errors([&] {
+    SequenceSpec out = input;
+    out.channels = do_output_spec(input.channels, constants);
     out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
-                                         : output_length(input.time, input.channels, constants);
+                                         : do_output_length(input.time, input.channels, constants);
     out.max_length = output_ratio().floor_times(input.max_length);
     out.bytes();  // fails if they cannot be counted
-  } catch (const SizeError& error) {
-    fail_in(*this, error);
-  }
-  return out;
+    return out;
+  });
 }
 
-void fail_in(const Layer& layer, const SizeError& error) {
-  fail(error.code(), "{} \"{}\": {}", layer.type(), layer.name(), error.what());
+std::string Layer::label() const { return fmt::format("{} \"{}\"", type_, name_); }
+
+// A layer that is being made has no name yet, and its maker knows the path.
+void Layer::locate(Error& error) const {
+  if (!type_.empty()) error.locate(label());
+}
+
+void Layer::check_output(const Run& run, const Sequence& x, const Sequence& y) const {
+  const bool steps = run.mode() == Mode::kStep;
+  SequenceSpec announced{y.spec(), x.batch, y.time};
+  if (run.may_allocate()) announced.channels = output_spec(x.spec(), run.constants());
+  if (steps) {
+    announced.time = output_ratio().floor_times(x.time);
+  } else if (run.may_allocate()) {
+    announced.time = output_length(x.time, x.spec(), run.constants());
+  }
+  if (y.spec() != announced.channels || y.batch != announced.batch || y.time != announced.time) {
+    fail(Code::kInternal, "made {} steps of {} for a batch of {}: announced {} of {} for {}",
+         y.time, to_string(y.spec()), y.batch, announced.time, to_string(announced.channels),
+         announced.batch);
+  }
+  if (y.steps() > 0 && (!y.mask || (!y.values && y.bytes() > 0)))
+    fail(Code::kInternal, "made a sequence without values or mask");
 }
 
 }  // namespace sl

@@ -8,6 +8,7 @@
 #include <span>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -83,11 +84,7 @@ class Declaration {
     const std::string state_path = state_path_, emit_path = emit_path_;
     append(state_path_, name);
     append(emit_path_, emit_name);
-    try {
-      fn();
-    } catch (const SizeError& error) {
-      fail_within(error);
-    }
+    fn();
     state_path_ = state_path;
     emit_path_ = emit_path;
   }
@@ -121,7 +118,6 @@ class Declaration {
 
  private:
   static void append(std::string& path, std::string_view name);
-  [[noreturn]] void fail_within(const SizeError& error) const;
   void check_count();
 
   Constants constants_;
@@ -132,6 +128,10 @@ class Declaration {
 };
 
 // Immutable once made: parsed config, packed weights, metadata. All that changes is in the run.
+//
+// What callers use and a layer can fail in is not virtual. It calls the private virtual function
+// `do_<name>`, which the layer overrides: errors get the layer's type and name here, and debug
+// builds check what comes back.
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -140,6 +140,8 @@ class Layer {
 
   const std::string& type() const { return type_; }
   const std::string& name() const { return name_; }
+  // As errors name it: `Dense "projection"`.
+  std::string label() const;
   int64_t parameter_count() const { return parameter_count_; }
   virtual std::vector<const Layer*> children() const { return {}; }
   // What a child is given when the layer is given `input`.
@@ -166,8 +168,12 @@ class Layer {
   virtual int64_t input_latency() const { return 0; }
   virtual int64_t output_latency() const { return output_ratio().floor_times(input_latency()); }
   // Latency of what follows (input) or goes before (output), with this layer's own.
-  virtual int64_t accumulated_input_latency(int64_t input_latency) const;
-  virtual int64_t accumulated_output_latency(int64_t output_latency) const;
+  int64_t accumulated_input_latency(int64_t input_latency) const {
+    return naming_errors([&] { return do_accumulated_input_latency(input_latency); });
+  }
+  int64_t accumulated_output_latency(int64_t output_latency) const {
+    return naming_errors([&] { return do_accumulated_output_latency(output_latency); });
+  }
   // Follows what comes out of a stream before its first step, notes where it makes steps differ
   // from `layer`, and returns what comes out of this layer. The default follows each child from
   // the layer's own input on.
@@ -176,17 +182,22 @@ class Layer {
   virtual ReceptiveField receptive_field() const { return merge_all(receptive_field_per_step()); }
 
   // Shapes. Throws kShape if the layer cannot take the input. Constants may lack data here.
-  virtual ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const = 0;
+  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const {
+    return naming_errors([&] { return do_output_spec(input, constants); });
+  }
   // Steps that `layer` makes of `time` steps.
-  virtual int64_t output_length(int64_t time, const ChannelSpec& input,
-                                const Constants& constants) const;
+  int64_t output_length(int64_t time, const ChannelSpec& input, const Constants& constants) const {
+    return naming_errors([&] { return do_output_length(time, input, constants); });
+  }
   SequenceSpec output(const SequenceSpec& input, const Constants& constants) const;
   // The input spec that the weights or the config imply, if they do.
   virtual std::optional<ChannelSpec> implied_input() const { return std::nullopt; }
 
   // Declares state and emits for an input of that spec, in the order in which step and layer use
   // them.
-  virtual void declare(Declaration&, const SequenceSpec&) const {}
+  void declare(Declaration& declaration, const SequenceSpec& input) const {
+    naming_errors([&] { do_declare(declaration, input); });
+  }
   // Whether what valid steps of the output hold depends on what invalid steps of x do, as in the
   // reference: a model with such a layer takes zeros for those of its own input.
   virtual bool reads_invalid_steps() const { return false; }
@@ -197,11 +208,19 @@ class Layer {
   // Whether the layer, if it maps each element on its own, can do so in x's own memory; and that.
   // False if its output has another spec than x, which is then left as it was.
   virtual bool in_place() const { return false; }
-  virtual bool overwrite(Run&, const Sequence&) const { return false; }
+  bool overwrite(Run& run, const Sequence& x) const {
+    return naming_errors([&] { return do_overwrite(run, x); });
+  }
 
-  virtual Sequence layer(Run& run, const Sequence& x) const = 0;
+  Sequence layer(Run& run, const Sequence& x) const {
+    return naming_errors([&] { return checked(run, x, do_layer(run, x)); });
+  }
   // x.time is a multiple of the block size. Real-time: neither allocates nor throws.
-  virtual Sequence step(Run& run, const Sequence& x) const = 0;
+  Sequence step(Run& run, const Sequence& x) const {
+    return naming_errors([&] { return checked(run, x, do_step(run, x)); });
+  }
+  // Fails if y, which the layer made of x in that run, is not as the layer announced it.
+  void check_output(const Run& run, const Sequence& x, const Sequence& y) const;
 
   // Set once, by the builder.
   void identify(std::string type, std::string name, int64_t parameter_count) {
@@ -222,37 +241,59 @@ class Layer {
   bool looks_back() const;
 
  private:
+  virtual int64_t do_accumulated_input_latency(int64_t input_latency) const;
+  virtual int64_t do_accumulated_output_latency(int64_t output_latency) const;
+  virtual ChannelSpec do_output_spec(const ChannelSpec& input,
+                                     const Constants& constants) const = 0;
+  virtual int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                                   const Constants& constants) const;
+  virtual void do_declare(Declaration&, const SequenceSpec&) const {}
+  virtual bool do_overwrite(Run&, const Sequence&) const { return false; }
+  virtual Sequence do_layer(Run& run, const Sequence& x) const = 0;
+  virtual Sequence do_step(Run& run, const Sequence& x) const = 0;
+
+  template <typename Fn>
+  std::invoke_result_t<Fn> naming_errors(Fn&& fn) const {
+    try {
+      return fn();
+    } catch (Error& error) {
+      locate(error);
+      throw;
+    }
+  }
+  void locate(Error& error) const;
+  Sequence checked([[maybe_unused]] const Run& run, [[maybe_unused]] const Sequence& x,
+                   const Sequence& y) const {
+#ifndef NDEBUG
+    check_output(run, x, y);
+#endif
+    return y;
+  }
+
   std::string type_, name_;
   int64_t parameter_count_ = 0;
 };
 
 using Layers = std::vector<std::unique_ptr<Layer>>;
 
-// The error with the layer's name before it.
-[[noreturn]] void fail_in(const Layer& layer, const SizeError& error);
-
 // Runs a layer, in the run's mode. Its output lies on `side`, unless it is x itself or a view of
 // it; its scratch is gone when it returns.
 inline Sequence call(Run& run, const Layer& layer, const Sequence& x, Side side) {
-  try {
-    return run.on_side(side, [&] {
-      return run.mode() == Mode::kLayer ? layer.layer(run, x) : layer.step(run, x);
-    });
-  } catch (const SizeError& error) {
-    fail_in(layer, error);
-  }
+  return run.on_side(
+      side, [&] { return run.mode() == Mode::kLayer ? layer.layer(run, x) : layer.step(run, x); });
 }
 
 // A layer without state: a step is what `layer` does.
 class StatelessLayer : public Layer {
- public:
-  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+ private:
+  Sequence do_layer(Run& run, const Sequence& x) const override = 0;
+  Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 };
 
 // A stateless layer whose output has the spec of its input.
 class PointwiseLayer : public StatelessLayer {
- public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+ private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return input;
   }
 };

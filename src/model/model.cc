@@ -288,6 +288,7 @@ Sequence Model::run_layer(Workspace& workspace, const Sequence& x, std::span<Seq
                           const Constants& constants) const {
   Run run(Mode::kLayer, workspace, parallel_, constants);
   run.bind_emits(emits);
+  run.allow_allocation();
   return call(run, *root_, x, Side::kA);
 }
 

@@ -83,8 +83,8 @@ ReceptiveField receptive_field_of(const Layer& root) {
     return root.receptive_field();
   } catch (const ImpossibleField& error) {
     const Layer& cause = impossible(root);
-    fail(Code::kUnsupported, "{} \"{}\": {}: no step of its input reaches its output", cause.type(),
-         cause.name(), error.what());
+    fail(Code::kUnsupported, "{}: {}: no step of its input reaches its output", cause.label(),
+         error.what());
   }
 }
 

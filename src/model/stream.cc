@@ -246,6 +246,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
   }
   Run run(Mode::kStep, workspace, parallel, Constants(constants));
   run.bind_state(data, offsets_);
+  run.allow_allocation();
   const Stack::Mark output = workspace.on(Side::kA).mark();
   call(run, model_->root(), x, Side::kA);
   workspace.on(Side::kA).release(output);

@@ -10,6 +10,7 @@ namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
+using Catch::Matchers::StartsWith;
 
 struct RegistryDeleter {
   void operator()(sl_registry* registry) const { sl_registry_free(registry); }
@@ -223,7 +224,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   script.fails = "properties";
   failure = make(&script, all_callbacks(&script), &layer);
   CHECK(failure.status == SL_STATUS_CALLBACK);
-  CHECK(failure.message == "custom layer Mine: properties failed: internal");
+  CHECK(failure.message == "$ (Mine): properties failed: internal");
 
   for (const char* callback : {"output_spec", "state_size", "state_init", "step"}) {
     INFO(callback);
@@ -232,8 +233,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
     script.fails = callback;
     failure = alloc(layer.get(), &state);
     CHECK(failure.status == SL_STATUS_CALLBACK);
-    CHECK_THAT(failure.message,
-               Contains(std::string("custom layer Mine: ") + callback + " failed"));
+    CHECK_THAT(failure.message, StartsWith(std::string("Mine \"$\": ") + callback + " failed"));
     CHECK(state == nullptr);
     layer.reset();
   }
@@ -244,7 +244,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   script.fails = "step";
   failure = step_once(layer.get(), state.get(), &y);
   CHECK(failure.status == SL_STATUS_CALLBACK);
-  CHECK(failure.message == "custom layer Mine: step failed: as told");
+  CHECK(failure.message == "Mine \"$\": step failed: as told");
 
   script.fails = "layer";
   Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2});
@@ -253,7 +253,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   failure =
       failure_of([&](sl_error* e) { return sl_layer_apply(layer.get(), &in, &out, nullptr, e); });
   CHECK(failure.status == SL_STATUS_CALLBACK);
-  CHECK(failure.message == "custom layer Mine: layer failed: as told");
+  CHECK(failure.message == "Mine \"$\": layer failed: as told");
 }
 
 TEST_CASE("properties that cannot be", "[registry]") {

@@ -22,31 +22,31 @@ class LeakyIntegrator final : public Layer {
       : decay_(fields.decay), gain_(init.weights.floats("gain", {kAnySize})) {}
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (input != *implied_input()) {
-      fail(Code::kShape, "{} \"{}\": expected {}, got {}", type(), name(),
-           to_string(*implied_input()), to_string(input));
-    }
-    return input;
-  }
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, {channels()}};
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+
+ private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input != *implied_input()) {
+      fail(Code::kShape, "expected {}, got {}", to_string(*implied_input()), to_string(input));
+    }
+    return input;
+  }
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("last", DType::kFloat32, {input.batch, channels()});
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const int64_t size = x.batch * channels();
     auto* last = run.scratch<float>(size);
     std::fill(last, last + size, 0.0f);
     return integrate(run, x, last);
   }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     return integrate(run, x, run.state<float>());
   }
 
- private:
   int64_t channels() const { return static_cast<int64_t>(gain_.size()); }
 
   // `last` is [batch, channels], and holds the last step's output when it returns.

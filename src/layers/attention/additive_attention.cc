@@ -22,12 +22,12 @@ class AdditiveAttention final : public SourceAttention {
       : SourceAttention(fields.source, fields.heads, "probabilities"),
         scores_(fields.heads, fields.units, init.weights) {}
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declare_kept(declaration, input, scores_.width());
     declare_emit(declaration, input);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const int64_t width = scores_.width();
     const Source source =
         keyed_source(run, width, [&](const float* values, int64_t rows, float* keys) {
@@ -41,7 +41,7 @@ class AdditiveAttention final : public SourceAttention {
                     source.item_mask(b), source.time, hidden, weights);
     });
   }
-  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+  Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
  private:
   int64_t inputs() const override { return scores_.inputs(); }

@@ -123,21 +123,19 @@ ChannelSpec AttentionLayer::attended_spec(const ChannelSpec& input, int64_t chan
                                           const Constants& constants) const {
   const ops::Heads& heads = fields_.heads;
   if (input.shape != Shape{channels}) {
-    fail(Code::kShape, "{} \"{}\": expected channels [{}], got {}", type(), name(), channels,
-         to_string(input.shape));
+    fail(Code::kShape, "expected channels [{}], got {}", channels, to_string(input.shape));
   }
   const DType compute = compute_dtype(input.dtype);
   if (!is_float(compute)) {
-    fail(Code::kShape, "{} \"{}\": cannot compute on {} in {}", type(), name(),
-         name_of(input.dtype), name_of(compute));
+    fail(Code::kShape, "cannot compute on {} in {}", name_of(input.dtype), name_of(compute));
   }
   for (size_t i = 0; i < networks_.size(); ++i) {
     if (!networks_[i]) continue;
     const ChannelSpec given = child_input(*networks_[i], input, constants);
     const ChannelSpec made = networks_[i]->output_spec(given, constants);
     if (made.shape != given.shape || !is_float(made.dtype)) {
-      fail(Code::kShape, "{} \"{}\": its {} makes {}: expected floats of channels {}", type(),
-           name(), AttentionFields::kNetworks[i], to_string(made), to_string(given.shape));
+      fail(Code::kShape, "its {} makes {}: expected floats of channels {}",
+           AttentionFields::kNetworks[i], to_string(made), to_string(given.shape));
     }
   }
   return {compute, {heads.count(), heads.units}};
@@ -208,7 +206,7 @@ AttentionLayer::Stream AttentionLayer::through_network(Run& run, size_t index, c
   Run& own = mode == run.mode() ? run : whole;
   const Sequence out = own.without_emits([&] { return call(own, network, in, other(run.side())); });
   if (out.time != x.time) {
-    fail(Code::kShape, "{} \"{}\": its {} makes {} steps of {}: expected as many", type(), name(),
+    fail(Code::kShape, "its {} makes {} steps of {}: expected as many",
          AttentionFields::kNetworks[index], out.time, x.time);
   }
   return {ops::as_floats(run, out, compute), frame, x.time * frame, out.mask, x.time};

@@ -114,13 +114,12 @@ ReceptiveFields CrossAttention::receptive_field_per_step() const {
   return {StepRange{0, 0}};
 }
 
-ChannelSpec CrossAttention::output_spec(const ChannelSpec& input,
-                                        const Constants& constants) const {
+ChannelSpec CrossAttention::do_output_spec(const ChannelSpec& input,
+                                           const Constants& constants) const {
   for (const std::string& source : own_.sources) {
     const DType given = constants.get(source).sequence.dtype;
     if (given == DType::kComplex64 || !is_float(compute_dtype(given))) {
-      fail(Code::kShape, "{} \"{}\": cannot attend to constant \"{}\" of {}", type(), name(),
-           source, name_of(given));
+      fail(Code::kShape, "cannot attend to constant \"{}\" of {}", source, name_of(given));
     }
   }
   return attended_spec(input, query_dense_.inputs(), constants);
@@ -132,11 +131,11 @@ std::optional<ChannelSpec> CrossAttention::implied_input() const {
 
 void CrossAttention::check_time(const Constant& source, int64_t time) const {
   if (source.sequence.time == time) return;
-  fail(Code::kShape, "{} \"{}\": constant \"{}\" has {} steps: expected {}, as x has", type(),
-       name(), source.name, source.sequence.time, time);
+  fail(Code::kShape, "constant \"{}\" has {} steps: expected {}, as x has", source.name,
+       source.sequence.time, time);
 }
 
-void CrossAttention::declare(Declaration& declaration, const SequenceSpec& input) const {
+void CrossAttention::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   const bool steps = input.mode == Mode::kStep;
   const Constant& first = declaration.constants().get(own_.sources[0]);
   declare_network(declaration, 0, input);
@@ -254,8 +253,8 @@ void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& 
   attend(run, queries, {sources, count}, y, query_positions(run, x));
 }
 
-Sequence CrossAttention::layer(Run& run, const Sequence& x) const {
-  const ChannelSpec spec = output_spec(x.spec(), run.constants());
+Sequence CrossAttention::do_layer(Run& run, const Sequence& x) const {
+  const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
   if (own_.streamed && (fields_.window_block > 0 || fields_.relative_position))
     check_time(run.constants().get(own_.sources[0]), x.time);
   const Sequence y = run.output_like(x, spec);
@@ -265,7 +264,7 @@ Sequence CrossAttention::layer(Run& run, const Sequence& x) const {
   return y;
 }
 
-Sequence CrossAttention::step(Run& run, const Sequence& x) const {
+Sequence CrossAttention::do_step(Run& run, const Sequence& x) const {
   const DType compute = compute_dtype(x.dtype);
   const ops::Heads& heads = fields_.heads;
   const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);

@@ -38,11 +38,11 @@ class CrossAttention : public AttentionLayer {
   std::string step_obstacle() const final;
   int64_t input_latency() const final { return own_.delays_queries ? future_steps() : 0; }
   ReceptiveFields receptive_field_per_step() const final;
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const final;
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const final;
   std::optional<ChannelSpec> implied_input() const final;
-  void declare(Declaration& declaration, const SequenceSpec& input) const final;
-  Sequence layer(Run& run, const Sequence& x) const final;
-  Sequence step(Run& run, const Sequence& x) const final;
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
+  Sequence do_layer(Run& run, const Sequence& x) const final;
+  Sequence do_step(Run& run, const Sequence& x) const final;
 
  private:
   // What is the config's beside `fields_`.

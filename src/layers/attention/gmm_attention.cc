@@ -56,7 +56,7 @@ class GmmAttention final : public SourceAttention {
 
   // Means move on in invalid steps.
   bool reads_invalid_steps() const override { return fields_.monotonic; }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (fields_.monotonic && input.mode == Mode::kStep) {
       declaration.state("position", DType::kFloat32,
                         {input.batch, fields_.heads, fields_.components});
@@ -64,13 +64,13 @@ class GmmAttention final : public SourceAttention {
     declare_emit(declaration, input);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const int64_t count = fields_.monotonic ? x.batch * gaussians() : 0;
     auto* positions = run.scratch<float>(count);
     std::fill_n(positions, count, 0.0f);
     return attend(run, x, positions);
   }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     return attend(run, x, fields_.monotonic ? run.state<float>() : nullptr);
   }
 

@@ -2,7 +2,7 @@
 
 namespace sl {
 
-void LocationAttention::declare(Declaration& declaration, const SequenceSpec& input) const {
+void LocationAttention::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   if (input.mode == Mode::kStep) {
     const int64_t time = source_time(declaration.constants());
     declaration.state("location", DType::kFloat32, location_shape(input.batch, time));
@@ -18,7 +18,7 @@ void LocationAttention::start(float* location, int64_t batch, int64_t time) cons
     std::fill_n(location + i * time * features_, features_, 1.0f);
 }
 
-Sequence LocationAttention::layer(Run& run, const Sequence& x) const {
+Sequence LocationAttention::do_layer(Run& run, const Sequence& x) const {
   const int64_t time = source_time(run.constants());
   const int64_t size = location_shape(x.batch, time).size();
   auto* location = run.scratch<float>(size);
@@ -27,7 +27,7 @@ Sequence LocationAttention::layer(Run& run, const Sequence& x) const {
   return look(run, x, location);
 }
 
-Sequence LocationAttention::step(Run& run, const Sequence& x) const {
+Sequence LocationAttention::do_step(Run& run, const Sequence& x) const {
   const int64_t time = source_time(run.constants());
   auto* location = run.state<float>();
   auto* origin = run.state<float>();

@@ -9,9 +9,9 @@ namespace sl {
 class LocationAttention : public SourceAttention {
  public:
   ReceptiveFields receptive_field_per_step() const final { return {StepRange{-kInfinite, 0}}; }
-  void declare(Declaration& declaration, const SequenceSpec& input) const final;
-  Sequence layer(Run& run, const Sequence& x) const final;
-  Sequence step(Run& run, const Sequence& x) const final;
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
+  Sequence do_layer(Run& run, const Sequence& x) const final;
+  Sequence do_step(Run& run, const Sequence& x) const final;
 
  protected:
   // As for SourceAttention; a location has `features` numbers for each head and step.

@@ -73,7 +73,8 @@ ReceptiveFields SelfAttention::receptive_field_per_step() const {
   return fields;
 }
 
-ChannelSpec SelfAttention::output_spec(const ChannelSpec& input, const Constants& constants) const {
+ChannelSpec SelfAttention::do_output_spec(const ChannelSpec& input,
+                                          const Constants& constants) const {
   return attended_spec(input, dense_.inputs(), constants);
 }
 
@@ -81,14 +82,11 @@ std::optional<ChannelSpec> SelfAttention::implied_input() const {
   return ChannelSpec{DType::kFloat32, {dense_.inputs()}};
 }
 
-void SelfAttention::declare(Declaration& declaration, const SequenceSpec& input) const {
+void SelfAttention::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   for (size_t i = 0; i < networks_.size(); ++i) declare_network(declaration, i, input);
   if (input.mode == Mode::kStep) {
     if (sees_all_past() && input.max_length == 0) {
-      fail(Code::kUnsupported,
-           "{} \"{}\" sees all of the past: its steps are those of a state with "
-           "a max_length",
-           type(), name());
+      fail(Code::kUnsupported, "it sees all of the past: its steps need a state with a max_length");
     }
     declare_rings(declaration, input, future_steps() > 0);
     const RingSpec keys = key_ring();
@@ -143,8 +141,8 @@ void SelfAttention::attend_to(Run& run, const Stream& queries, ops::AttentionSou
   attend(run, queries, {&source, 1}, y);
 }
 
-Sequence SelfAttention::layer(Run& run, const Sequence& x) const {
-  const ChannelSpec spec = output_spec(x.spec(), run.constants());
+Sequence SelfAttention::do_layer(Run& run, const Sequence& x) const {
+  const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
   const Sequence y = run.output_like(x, spec);
   const auto [queries, keys, values] = project(run, x, spec.dtype);
   const uint8_t* combined = combined_mask(run, keys, values, x);
@@ -161,7 +159,7 @@ Sequence SelfAttention::layer(Run& run, const Sequence& x) const {
   return y;
 }
 
-Sequence SelfAttention::step(Run& run, const Sequence& x) const {
+Sequence SelfAttention::do_step(Run& run, const Sequence& x) const {
   const DType compute = compute_dtype(x.dtype);
   const ops::Heads& heads = fields_.heads;
   const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);

@@ -21,17 +21,15 @@ std::vector<ConstantSpec> SourceAttention::constants() const {
   return {spec};
 }
 
-ChannelSpec SourceAttention::output_spec(const ChannelSpec& input,
-                                         const Constants& constants) const {
+ChannelSpec SourceAttention::do_output_spec(const ChannelSpec& input,
+                                            const Constants& constants) const {
   if (input != *implied_input()) {
-    fail(Code::kShape, "{} \"{}\": expected {}, got {}", type(), name(),
-         to_string(*implied_input()), to_string(input));
+    fail(Code::kShape, "expected {}, got {}", to_string(*implied_input()), to_string(input));
   }
   const Sequence& source = constants.get(source_).sequence;
   if (source.channels.rank() != 1 || source.dtype == DType::kComplex64) {
-    fail(Code::kShape,
-         "{} \"{}\": constant \"{}\" is {}: expected real numbers of one channel axis", type(),
-         name(), source_, to_string(source.spec()));
+    fail(Code::kShape, "constant \"{}\" is {}: expected real numbers of one channel axis", source_,
+         to_string(source.spec()));
   }
   return {DType::kFloat32, {heads_, source.channels[0]}};
 }

@@ -18,7 +18,7 @@ std::string read_source_name(Config& config);
 class SourceAttention : public Layer {
  public:
   std::vector<ConstantSpec> constants() const final;
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const final;
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const final;
   std::optional<ChannelSpec> implied_input() const final;
 
  protected:

@@ -56,23 +56,18 @@ class StyleToken final : public StatelessLayer {
                     .data(),
                 fields.units, 1, fields.tokens, fields.units) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.dtype == DType::kComplex64) {
-      fail(Code::kShape, "{} \"{}\": expected real values, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected real values, got {}", name_of(input.dtype));
     }
-    try {
-      static_cast<void>(queries_.output_spec(input));
-    } catch (const Error& error) {
-      fail(error.code(), "{} \"{}\": {}", type(), name(), error.what());
-    }
+    static_cast<void>(queries_.output_spec(input));
     return {DType::kFloat32, {fields_.heads, fields_.units}};
   }
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, queries_.implied_input()};
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, {DType::kFloat32, {fields_.heads, fields_.units}});
     const Sequence queries = run.on_side(other(run.side()), [&] { return queries_.apply(run, x); });
     const float* values = ops::as_floats(run, queries, queries.dtype);

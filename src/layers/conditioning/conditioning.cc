@@ -36,29 +36,25 @@ class Conditioning final : public Layer {
     return {spec};
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const Constant& constant = constants.get(constant_);
-    try {
-      return mixing_.output_spec(input, {constant.sequence.dtype, constant.channels()});
-    } catch (const Error& error) {
-      fail(error.code(), "Conditioning \"{}\": {}", name(), error.what());
-    }
+    return mixing_.output_spec(input, {constant.sequence.dtype, constant.channels()});
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     const Constant& constant = declaration.constants().get(constant_);
     if (is_sliced(constant)) declare_position(declaration, {1});
     if (streaming_) check_time(constant, input.time);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Constant& constant = run.constants().get(constant_);
     check_time(constant, x.time);
     return mix(run, x, as_sequence(run, constant));
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     const Constant& constant = run.constants().get(constant_);
     return mix(
         run, x,
@@ -83,8 +79,8 @@ class Conditioning final : public Layer {
   void check_time(const Constant& constant, int64_t time) const {
     const int64_t given = constant.sequence.time;
     if (constant.is_array || given == time || given == 1) return;
-    fail(Code::kShape, "Conditioning \"{}\": constant \"{}\" has {} steps: expected {}, as x has",
-         name(), constant_, given, time);
+    fail(Code::kShape, "constant \"{}\" has {} steps: expected {}, as x has", constant_, given,
+         time);
   }
 
   // An array holds for all time, as a sequence of one valid step does.

@@ -38,7 +38,7 @@ class Mixing {
 
   // The constant, as far as the weights tell of it.
   ConstantSpec constant() const;
-  // Fails as Layer::output_spec, without naming the layer.
+  // Fails with kShape if the two do not fit.
   ChannelSpec output_spec(const ChannelSpec& x, const ChannelSpec& constant) const;
   // The constant as it is combined with an x of that spec.
   Sequence project(Run& run, const ChannelSpec& x, const Sequence& constant) const;

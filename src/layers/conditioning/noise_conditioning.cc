@@ -25,16 +25,12 @@ class NoiseConditioning final : public StatelessLayer {
   NoiseConditioning(Fields fields, const Init& init)
       : noise_(fields.noise), mixing_(std::move(fields.mixing), init.weights) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    try {
-      return mixing_.output_spec(input, {input.dtype, noise_});
-    } catch (const Error& error) {
-      fail(error.code(), "NoiseConditioning \"{}\": {}", name(), error.what());
-    }
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return mixing_.output_spec(input, {input.dtype, noise_});
   }
 
   // The noise is as valid as x, so that one step of it cannot stand for all.
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence noise = run.scratch_sequence({x.dtype, noise_}, x.batch, x.time);
     if (noise.bytes() > 0) std::memset(noise.values, 0, noise.bytes());
     std::copy_n(x.mask, x.steps(), noise.mask);

@@ -33,20 +33,16 @@ class UpsampleConditioning final : public Layer {
     return {spec};
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
-    try {
-      return mixing_.output_spec(input, constants.get(constant_).sequence.spec());
-    } catch (const Error& error) {
-      fail(error.code(), "UpsampleConditioning \"{}\": {}", name(), error.what());
-    }
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    return mixing_.output_spec(input, constants.get(constant_).sequence.spec());
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode == Mode::kStep) declare_position(declaration, {1});
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override { return mix(run, x, 0); }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override { return mix(run, x, 0); }
+  Sequence do_step(Run& run, const Sequence& x) const override {
     return mix(run, x, take_position(run, x.time));
   }
 

@@ -16,8 +16,8 @@ ChannelSpec ConvLayer::spec_of(const ChannelSpec& input) const {
   return {output_.dtype(input.dtype), output_shape(input.shape, convolution_.filters())};
 }
 
-ChannelSpec ConvLayer::output_spec(const ChannelSpec& input, const Constants&) const {
-  output_.check(*this, input, axes().size(), convolution_.channels(), true);
+ChannelSpec ConvLayer::do_output_spec(const ChannelSpec& input, const Constants&) const {
+  output_.check(input, axes().size(), convolution_.channels(), true);
   return spec_of(input);
 }
 

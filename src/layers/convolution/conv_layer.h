@@ -17,7 +17,7 @@ class ConvLayer : public SlidingLayer {
   ConvLayer(const ConvFields& fields, const Init& init)
       : ConvLayer(fields, read_conv_weights(fields, init)) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const final;
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
   std::optional<ChannelSpec> implied_input() const final;
 
  protected:

@@ -12,21 +12,19 @@ constexpr int64_t kChunk = 1 << 14;
 
 }  // namespace
 
-void ConvOutput::check(const Layer& layer, const ChannelSpec& input, size_t rank, int64_t channels,
+void ConvOutput::check(const ChannelSpec& input, size_t rank, int64_t channels,
                        bool takes_complex) const {
   if (static_cast<size_t>(input.shape.rank()) != rank || input.shape.back() != channels) {
     constexpr const char* kForms[] = {"[", "[width, ", "[height, width, "};
-    fail(Code::kShape, "{} \"{}\": its kernel expects input of {}{}] per step, got {}",
-         layer.type(), layer.name(), kForms[rank - 1], channels, to_string(input.shape));
+    fail(Code::kShape, "its kernel expects input of {}{}] per step, got {}", kForms[rank - 1],
+         channels, to_string(input.shape));
   }
   const bool is_complex = dtype(input.dtype) == DType::kComplex64;
   if ((is_complex || input.dtype == DType::kComplex64) && !takes_complex) {
-    fail(Code::kUnsupported, "{} \"{}\": convolution of {} is not supported", layer.type(),
-         layer.name(), name_of(input.dtype));
+    fail(Code::kUnsupported, "convolution of {} is not supported", name_of(input.dtype));
   }
   if (is_complex && activation_ && !ops::takes_complex(*activation_)) {
-    fail(Code::kShape, "{} \"{}\": the activation takes no complex numbers", layer.type(),
-         layer.name());
+    fail(Code::kShape, "the activation takes no complex numbers");
   }
 }
 

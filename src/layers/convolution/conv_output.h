@@ -24,7 +24,7 @@ class ConvOutput {
   }
   // Fails unless `input` has rank - 1 spatial dimensions, then `channels` of a dtype that can be
   // computed with. Complex numbers can only where the layer `takes_complex` ones.
-  void check(const Layer& layer, const ChannelSpec& input, size_t rank, int64_t channels,
+  void check(const ChannelSpec& input, size_t rank, int64_t channels,
              bool takes_complex = false) const;
 
   // y = activation(convolution + bias): convolve(with_bias, out) computes it but for the

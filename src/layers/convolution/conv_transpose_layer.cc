@@ -47,8 +47,8 @@ ChannelSpec ConvTransposeLayer::spec_of(const ChannelSpec& input) const {
   return out;
 }
 
-ChannelSpec ConvTransposeLayer::output_spec(const ChannelSpec& input, const Constants&) const {
-  output_.check(*this, input, windows_.size(), convolution_.channels(), true);
+ChannelSpec ConvTransposeLayer::do_output_spec(const ChannelSpec& input, const Constants&) const {
+  output_.check(input, windows_.size(), convolution_.channels(), true);
   return spec_of(input);
 }
 
@@ -69,7 +69,7 @@ RingSpec ConvTransposeLayer::ring_of(const ops::FrameLayout& layout) const {
   return out;
 }
 
-void ConvTransposeLayer::declare(Declaration& declaration, const SequenceSpec& input) const {
+void ConvTransposeLayer::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   if (!supports_step() || time().history() == 0) return;
   ops::declare_frames(declaration, ring_of(layout_of(input.channels.shape)), input,
                       spec_of(input.channels).dtype);
@@ -92,7 +92,7 @@ void ConvTransposeLayer::compute(Run& run, const ops::FrameParts& in, const Sequ
   });
 }
 
-Sequence ConvTransposeLayer::layer(Run& run, const Sequence& x) const {
+Sequence ConvTransposeLayer::do_layer(Run& run, const Sequence& x) const {
   const ChannelSpec spec = spec_of(x.spec());
   const Sequence y = run.output(spec, x.batch, time().output_length(x.time));
   for (int64_t b = 0; b < x.batch; ++b) {
@@ -104,7 +104,7 @@ Sequence ConvTransposeLayer::layer(Run& run, const Sequence& x) const {
   return y;
 }
 
-Sequence ConvTransposeLayer::step(Run& run, const Sequence& x) const {
+Sequence ConvTransposeLayer::do_step(Run& run, const Sequence& x) const {
   const ChannelSpec spec = spec_of(x.spec());
   const Sequence y = run.output(spec, x.batch, x.time * time().stride);
   for (int64_t b = 0; b < x.batch; ++b) {

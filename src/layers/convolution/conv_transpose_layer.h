@@ -34,15 +34,15 @@ class ConvTransposeLayer : public Layer {
   }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const final;
-  int64_t output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
+  int64_t do_output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
     return time().output_length(length);
   }
   std::optional<ChannelSpec> implied_input() const final;
-  void declare(Declaration& declaration, const SequenceSpec& input) const final;
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
 
-  Sequence layer(Run& run, const Sequence& x) const final;
-  Sequence step(Run& run, const Sequence& x) const final;
+  Sequence do_layer(Run& run, const Sequence& x) const final;
+  Sequence do_step(Run& run, const Sequence& x) const final;
 
  private:
   ConvTransposeLayer(const ConvTransposeFields& fields, const ConvWeights& weights);

@@ -40,14 +40,13 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
   NormalizedDepthwiseConv1D(const Fields& fields, const Init& init)
       : NormalizedDepthwiseConv1D(fields, read_weights(fields, init.weights)) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const int64_t heads = convolution_.channels();
     const int64_t channels = input.shape.empty() ? 0 : input.shape.back();
     if (!channels_ && channels % heads != 0) {
-      fail(Code::kShape, "{} \"{}\": {} channels cannot be divided among {} heads", type(), name(),
-           channels, heads);
+      fail(Code::kShape, "{} channels cannot be divided among {} heads", channels, heads);
     }
-    output_.check(*this, input, 1, channels_.value_or(channels));
+    output_.check(input, 1, channels_.value_or(channels));
     return spec_of(input);
   }
   std::optional<ChannelSpec> implied_input() const override {

@@ -40,8 +40,8 @@ ChannelSpec SeparableLayer::spec_of(const ChannelSpec& input) const {
   return {output_.dtype(input.dtype), output_shape(input.shape, pointwise_.outputs())};
 }
 
-ChannelSpec SeparableLayer::output_spec(const ChannelSpec& input, const Constants&) const {
-  output_.check(*this, input, axes().size(), depthwise_.channels());
+ChannelSpec SeparableLayer::do_output_spec(const ChannelSpec& input, const Constants&) const {
+  output_.check(input, axes().size(), depthwise_.channels());
   return spec_of(input);
 }
 

@@ -22,7 +22,7 @@ class SeparableLayer : public KerasConv<SlidingLayer> {
   SeparableLayer(const SeparableFields& fields, const Init& init)
       : SeparableLayer(fields, read_weights(fields, init.weights)) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const final;
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
   std::optional<ChannelSpec> implied_input() const final;
 
  private:

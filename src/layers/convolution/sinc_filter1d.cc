@@ -24,12 +24,11 @@ class SincFilter1D final : public KerasConv<SlidingLayer> {
   SincFilter1D(const Fields& fields, const Init&)
       : KerasConv(fields.axes), filter_(fields.filter.values()), output_(fields, {}) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 1) {
-      fail(Code::kShape, "{} \"{}\": expected input of [channels] per step, got {}", type(), name(),
-           to_string(input.shape));
+      fail(Code::kShape, "expected input of [channels] per step, got {}", to_string(input.shape));
     }
-    output_.check(*this, input, 1, input.shape.back());
+    output_.check(input, 1, input.shape.back());
     return spec_of(input);
   }
 

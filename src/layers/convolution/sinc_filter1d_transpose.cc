@@ -47,24 +47,23 @@ class SincFilter1DTranspose final : public Layer {
     return supports_step() ? std::string() : ops::only_causal_steps("padding");
   }
   ReceptiveFields receptive_field_per_step() const override { return window_.receptive_field(); }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 1 || input.dtype == DType::kComplex64) {
-      fail(Code::kShape, "{} \"{}\": expected real input of [channels] per step, got {}", type(),
-           name(), to_string(input));
+      fail(Code::kShape, "expected real input of [channels] per step, got {}", to_string(input));
     }
     return {promote_inexact(input.dtype, DType::kFloat32), input.shape};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return window_.output_length(time);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (!supports_step() || reach_ == 0) return;
     Ring::declare(declaration, ring_of(input.channels.shape), input.batch, input.time);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y =
-        run.output(output_spec(x.spec(), {}), x.batch, window_.output_length(x.time));
+        run.output(do_output_spec(x.spec(), {}), x.batch, window_.output_length(x.time));
     if (y.size() == 0) return y;
     const int64_t channels = y.frame_size();
     const int64_t last = (y.time - 1 + window_.crop()) / window_.stride;
@@ -87,8 +86,8 @@ class SincFilter1DTranspose final : public Layer {
     return y;
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output(output_spec(x.spec(), {}), x.batch, x.time * window_.stride);
+  Sequence do_step(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output(do_output_spec(x.spec(), {}), x.batch, x.time * window_.stride);
     const int64_t channels = y.frame_size(), frames = reach_ + x.time;
     const float* in = ops::as_floats(run, x, DType::kFloat32);
     if (reach_ == 0) {

@@ -25,7 +25,7 @@ RingSpec SlidingLayer::ring_of(const ops::FrameLayout& layout) const {
   return out;
 }
 
-void SlidingLayer::declare(Declaration& declaration, const SequenceSpec& input) const {
+void SlidingLayer::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   if (!supports_step() || time().history() == 0) return;
   ops::declare_frames(declaration, ring_of(layout_of(input.channels.shape)), input,
                       spec_of(input.channels).dtype);
@@ -39,7 +39,7 @@ void SlidingLayer::compute_any(Run& run, const ops::FrameParts& in, const Sequen
   }
 }
 
-Sequence SlidingLayer::layer(Run& run, const Sequence& x) const {
+Sequence SlidingLayer::do_layer(Run& run, const Sequence& x) const {
   const ChannelSpec spec = spec_of(x.spec());
   const Sequence y = run.output(spec, x.batch, time().output_length(x.time));
   for (int64_t b = 0; b < x.batch; ++b) {
@@ -51,7 +51,7 @@ Sequence SlidingLayer::layer(Run& run, const Sequence& x) const {
   return y;
 }
 
-Sequence SlidingLayer::step(Run& run, const Sequence& x) const {
+Sequence SlidingLayer::do_step(Run& run, const Sequence& x) const {
   const ChannelSpec spec = spec_of(x.spec());
   const Sequence y = run.output(spec, x.batch, x.time / time().stride);
   const ops::FrameLayout layout = layout_of(x.channels);

@@ -27,13 +27,13 @@ class SlidingLayer : public Layer {
   int64_t output_latency() const override { return time().output_latency(); }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
-  int64_t output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
+  int64_t do_output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
     return time().output_length(length);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const final;
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
 
-  Sequence layer(Run& run, const Sequence& x) const final;
-  Sequence step(Run& run, const Sequence& x) const final;
+  Sequence do_layer(Run& run, const Sequence& x) const final;
+  Sequence do_step(Run& run, const Sequence& x) const final;
 
  protected:
   explicit SlidingLayer(std::vector<ops::Window> axes);

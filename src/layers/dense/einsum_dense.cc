@@ -82,14 +82,13 @@ class EinsumDense final : public EinsumLayer {
         spec_(fields.spec),
         output_shape_(fields.output_shape) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
-    const ChannelSpec out = EinsumLayer::output_spec(input, constants);
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    const ChannelSpec out = EinsumLayer::do_output_spec(input, constants);
     for (int i = 0; i < out.shape.rank(); ++i) {
       const int64_t wanted = output_shape_[static_cast<size_t>(i)];
       if (wanted != kAnySize && wanted != out.shape[i]) {
-        fail(Code::kShape,
-             "EinsumDense \"{}\": the input makes axis '{}' of size {}, output_shape says {}",
-             name(), spec_.output[static_cast<size_t>(i)], out.shape[i], wanted);
+        fail(Code::kShape, "the input makes axis '{}' of size {}, output_shape says {}",
+             spec_.output[static_cast<size_t>(i)], out.shape[i], wanted);
       }
     }
     return out;

@@ -11,18 +11,14 @@ namespace sl {
 
 class EinsumLayer : public StatelessLayer {
  public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    try {
-      return einsum_.output_spec(input);
-    } catch (const Error& error) {
-      fail(error.code(), "{} \"{}\": {}", type(), name(), error.what());
-    }
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return einsum_.output_spec(input);
   }
   std::optional<ChannelSpec> implied_input() const override {
     const auto shape = einsum_.implied_input();
     return shape ? std::optional(ChannelSpec{DType::kFloat32, *shape}) : std::nullopt;
   }
-  Sequence layer(Run& run, const Sequence& x) const override { return einsum_.apply(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override { return einsum_.apply(run, x); }
 
  protected:
   explicit EinsumLayer(ops::Einsum einsum) : einsum_(std::move(einsum)) {}

@@ -41,7 +41,7 @@ class Delay final : public PointwiseLayer {
     const int64_t at = delays_layer_ ? -length_ : 0;
     return {StepRange{at, at}};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return delays_layer_ ? checked_sum(time, length_) : time;
   }
   bool returns_view() const override { return length_ == 0; }
@@ -51,7 +51,7 @@ class Delay final : public PointwiseLayer {
     return after;
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (length_ == 0 || input.mode != Mode::kStep) return;
     Shape shape = input.channels.shape;
     shape.insert(0, length_);
@@ -61,7 +61,7 @@ class Delay final : public PointwiseLayer {
     declaration.index("position", {}, 0, length_ - 1);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     if (length_ == 0 || !delays_layer_) return x;
     const Sequence y = run.output(x.spec(), x.batch, x.time + length_);
     for (int64_t b = 0; b < x.batch; ++b) {
@@ -73,7 +73,7 @@ class Delay final : public PointwiseLayer {
     return y;
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
     auto* values = run.state<std::byte>();
     auto* mask = run.state<uint8_t>();

@@ -7,7 +7,6 @@
 #include "layers/builder.h"
 #include "layers/dsp/fft_padding.h"
 #include "layers/simple/channel_axes.h"
-#include "layers/simple/naming.h"
 #include "ops/elementwise.h"
 #include "ops/fft.h"
 #include "ops/per_size.h"
@@ -51,25 +50,21 @@ class FftLayer final : public StatelessLayer {
   };
   FftLayer(Fields fields, const Init&) : fields_(fields) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     constexpr bool kReal = std::is_same_v<In, float>;
     if (kReal && !is_float(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected a float dtype, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected a float dtype, got {}", name_of(input.dtype));
     }
-    return naming(*this, [&] {
-      ChannelSpec out{std::is_same_v<Out, float> ? DType::kFloat32 : DType::kComplex64,
-                      input.shape};
-      out.shape[channel_axis(fields_.axis, input.shape)] = transform_of(input.shape).output_size();
-      return out;
-    });
+    ChannelSpec out{std::is_same_v<Out, float> ? DType::kFloat32 : DType::kComplex64, input.shape};
+    out.shape[channel_axis(fields_.axis, input.shape)] = transform_of(input.shape).output_size();
+    return out;
   }
-  void declare(Declaration&, const SequenceSpec& input) const override {
+  void do_declare(Declaration&, const SequenceSpec& input) const override {
     transform_of(input.channels.shape);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output_like(x, output_spec(x.spec(), {}));
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, do_output_spec(x.spec(), {}));
     const In* values = values_of(run, x);
     const Transform& transform = transform_of(x.channels);
     const int axis = channel_axis(fields_.axis, x.channels);

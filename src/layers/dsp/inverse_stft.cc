@@ -53,22 +53,22 @@ class InverseSTFT final : public Layer {
   std::string step_obstacle() const override { return adding_.step_obstacle("time_padding"); }
   ReceptiveFields receptive_field_per_step() const override { return receptive_field_; }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.dtype != DType::kComplex64 || input.shape.empty() || input.shape[0] == 0) {
-      fail(Code::kShape, "{} \"{}\": expected spectra, complex64[{}, ...], got {}", type(), name(),
-           fft_.spectrum_size(), to_string(input));
+      fail(Code::kShape, "expected spectra, complex64[{}, ...], got {}", fft_.spectrum_size(),
+           to_string(input));
     }
     return {DType::kFloat32, input.shape.slice(1, input.shape.rank())};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return adding_.output_length(time);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    adding_.declare(declaration, input, output_spec(input.channels, {}));
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
+    adding_.declare(declaration, input, do_output_spec(input.channels, {}));
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override;
-  Sequence step(Run& run, const Sequence& x) const override;
+  Sequence do_layer(Run& run, const Sequence& x) const override;
+  Sequence do_step(Run& run, const Sequence& x) const override;
 
  private:
   // What the transform needs; its input; its output.
@@ -120,13 +120,13 @@ class InverseSTFT final : public Layer {
   ReceptiveFields receptive_field_;
 };
 
-Sequence InverseSTFT::layer(Run& run, const Sequence& x) const {
-  const ChannelSpec out = output_spec(x.spec(), {});
+Sequence InverseSTFT::do_layer(Run& run, const Sequence& x) const {
+  const ChannelSpec out = do_output_spec(x.spec(), {});
   return adding_.layer<float>(run, x, out, scratch_size(), frames_of(x, out));
 }
 
-Sequence InverseSTFT::step(Run& run, const Sequence& x) const {
-  const ChannelSpec out = output_spec(x.spec(), {});
+Sequence InverseSTFT::do_step(Run& run, const Sequence& x) const {
+  const ChannelSpec out = do_output_spec(x.spec(), {});
   return adding_.step<float>(run, x, out, scratch_size(), frames_of(x, out));
 }
 

@@ -42,16 +42,15 @@ class LinearToMelSpectrogram final : public StatelessLayer {
 
   LinearToMelSpectrogram(Fields fields, const Init&) : fields_(fields) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty()) {
-      fail(Code::kShape, "{} \"{}\": expected channels of shape [..., bins], got {}", type(),
-           name(), to_string(input));
+      fail(Code::kShape, "expected channels of shape [..., bins], got {}", to_string(input));
     }
     ChannelSpec out = input;
     out.shape.back() = fields_.bins;
     return out;
   }
-  void declare(Declaration&, const SequenceSpec& input) const override {
+  void do_declare(Declaration&, const SequenceSpec& input) const override {
     const int64_t inputs = input.channels.shape.back();
     if (is_inexact(input.channels.dtype)) {
       bands(inputs, input.channels.dtype);
@@ -60,8 +59,8 @@ class LinearToMelSpectrogram final : public StatelessLayer {
     }
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output_like(x, output_spec(x.spec(), {}));
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, do_output_spec(x.spec(), {}));
     if (!is_inexact(x.dtype)) {
       multiply_integers(x, y);
       return y;

@@ -26,21 +26,21 @@ class Lookahead final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{length_, length_}};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return checked_sum(kept(time), preserves_length_ ? length_ : 0);
   }
   bool returns_view() const override { return length_ == 0; }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (length_ == 0 || input.mode != Mode::kStep) return;
     declaration.index("dropped", {input.batch}, 0, length_);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
     const int64_t count = kept(x.time);
     const Sequence y =
-        run.output(x.spec(), x.batch, output_length(x.time, x.spec(), run.constants()));
+        run.output(x.spec(), x.batch, do_output_length(x.time, x.spec(), run.constants()));
     std::memset(y.values, 0, y.bytes());
     std::memset(y.mask, 0, static_cast<size_t>(y.steps()));
     for (int64_t b = 0; count > 0 && b < x.batch; ++b) {
@@ -51,7 +51,7 @@ class Lookahead final : public PointwiseLayer {
   }
 
   // Drops the first valid steps, whenever they come.
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
     auto* dropped = run.state<int32_t>();
     const Sequence y = run.output_like(x, x.spec());

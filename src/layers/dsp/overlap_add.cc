@@ -25,35 +25,35 @@ class OverlapAdd final : public Layer {
     return adding_.receptive_field([](int64_t) { return true; });
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty() || input.shape[0] != adding_.frame_length()) {
-      fail(Code::kShape, "{} \"{}\": expected channels of shape [{}, ...], got {}", type(), name(),
-           adding_.frame_length(), to_string(input));
+      fail(Code::kShape, "expected channels of shape [{}, ...], got {}", adding_.frame_length(),
+           to_string(input));
     }
     if (input.dtype == DType::kBool) {
-      fail(Code::kShape, "{} \"{}\": booleans cannot be added", type(), name());
+      fail(Code::kShape, "booleans cannot be added");
     }
     return {input.dtype, input.shape.slice(1, input.shape.rank())};
   }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return adding_.output_length(time);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
-    ChannelSpec values = output_spec(input.channels, {});
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
+    ChannelSpec values = do_output_spec(input.channels, {});
     if (is_half(values.dtype)) values.dtype = DType::kFloat32;
     adding_.declare(declaration, input, values);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     return with_frames(run, x, [&](auto element, auto&& frame) {
       using T = typename decltype(element)::Type;
-      return adding_.layer<T>(run, x, output_spec(x.spec(), {}), 0, frame);
+      return adding_.layer<T>(run, x, do_output_spec(x.spec(), {}), 0, frame);
     });
   }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     return with_frames(run, x, [&](auto element, auto&& frame) {
       using T = typename decltype(element)::Type;
-      return adding_.step<T>(run, x, output_spec(x.spec(), {}), 0, frame);
+      return adding_.step<T>(run, x, do_output_spec(x.spec(), {}), 0, frame);
     });
   }
 

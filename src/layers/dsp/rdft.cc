@@ -26,18 +26,17 @@ class Rdft final : public StatelessLayer {
   Rdft(Fields fields, const Init&)
       : padding_(fields.padding), magnitude_(fields.magnitude), fft_(fields.length) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_float(input.dtype) || input.shape.empty()) {
-      fail(Code::kShape, "{} \"{}\": expected floats of channels [..., values], got {}", type(),
-           name(), to_string(input));
+      fail(Code::kShape, "expected floats of channels [..., values], got {}", to_string(input));
     }
     ChannelSpec out{magnitude_ ? DType::kFloat32 : DType::kComplex64, input.shape};
     out.shape.back() = fft_.spectrum_size();
     return out;
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output_like(x, output_spec(x.spec(), {}));
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, do_output_spec(x.spec(), {}));
     const float* in = ops::as_floats(run, x, DType::kFloat32);
     const int64_t size = x.channels.back(), bins = fft_.spectrum_size(), rows = y.size() / bins;
     const Fit fit(size, fft_.size(), padding_);

@@ -20,12 +20,11 @@ class Spectrogram final : public StftLayer {
 
   Spectrogram(const Fields& fields, const Init&) : StftLayer(fields) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     if (input.shape.rank() != 0) {
-      fail(Code::kShape, "{} \"{}\": expected one value a step (channel shape []), got {}", type(),
-           name(), to_string(input));
+      fail(Code::kShape, "expected one value a step (channel shape []), got {}", to_string(input));
     }
-    return StftLayer::output_spec(input, constants);
+    return StftLayer::do_output_spec(input, constants);
   }
 };
 

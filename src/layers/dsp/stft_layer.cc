@@ -44,10 +44,9 @@ ReceptiveFields StftLayer::receptive_field_per_step() const {
   return {StepRange{start + first, start + end - 1}};
 }
 
-ChannelSpec StftLayer::output_spec(const ChannelSpec& input, const Constants&) const {
+ChannelSpec StftLayer::do_output_spec(const ChannelSpec& input, const Constants&) const {
   if (!is_float(input.dtype)) {
-    fail(Code::kShape, "{} \"{}\": expected a float dtype, got {}", type(), name(),
-         name_of(input.dtype));
+    fail(Code::kShape, "expected a float dtype, got {}", name_of(input.dtype));
   }
   ChannelSpec out{magnitude_ ? DType::kFloat32 : DType::kComplex64, input.shape};
   out.shape.insert(0, fft_.spectrum_size());
@@ -112,9 +111,9 @@ void StftLayer::transform(const std::byte* frame, const ChannelSpec& input, std:
   }
 }
 
-Sequence StftLayer::layer(Run& run, const Sequence& x) const {
+Sequence StftLayer::do_layer(Run& run, const Sequence& x) const {
   const int64_t count = framing_.output_length(x.time);
-  const Sequence y = run.output(StftLayer::output_spec(x.spec(), {}), x.batch, count);
+  const Sequence y = run.output(StftLayer::do_output_spec(x.spec(), {}), x.batch, count);
   framing_.layer_mask(x, y);
   const int64_t frame_floats = static_cast<int64_t>(
       checked_bytes(framing_.window().kernel, x.frame_bytes()) / sizeof(float) + 1);
@@ -131,9 +130,9 @@ Sequence StftLayer::layer(Run& run, const Sequence& x) const {
   return y;
 }
 
-Sequence StftLayer::step(Run& run, const Sequence& x) const {
+Sequence StftLayer::do_step(Run& run, const Sequence& x) const {
   const Sequence y =
-      run.output(StftLayer::output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
+      run.output(StftLayer::do_output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
   const Framing::Frames frames = framing_.step(run, x, y);
   auto* scratch = run.scratch<float>(scratch_size());
   clear_padding(scratch);

@@ -36,16 +36,16 @@ class StftLayer : public Layer {
   int64_t input_latency() const final { return framing_.input_latency(); }
   ReceptiveFields receptive_field_per_step() const final;
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override;
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const final {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override;
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const final {
     return framing_.output_length(time);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const final {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const final {
     framing_.declare(declaration, input);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const final;
-  Sequence step(Run& run, const Sequence& x) const final;
+  Sequence do_layer(Run& run, const Sequence& x) const final;
+  Sequence do_step(Run& run, const Sequence& x) const final;
 
  private:
   StepDifference step_difference(const EarlySteps& before) const final {

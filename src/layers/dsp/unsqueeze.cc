@@ -20,15 +20,14 @@ class Unsqueeze final : public StatelessLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return repeated(StepRange{0, 0}, factor_);
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty() || input.shape[0] != factor_) {
-      fail(Code::kShape, "{} \"{}\": expected channels [{}, ...], got {}", type(), name(), factor_,
-           to_string(input.shape));
+      fail(Code::kShape, "expected channels [{}, ...], got {}", factor_, to_string(input.shape));
     }
     return {input.dtype, input.shape.slice(1, input.shape.rank())};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output(output_spec(x.spec(), {}), x.batch, x.time * factor_);
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output(do_output_spec(x.spec(), {}), x.batch, x.time * factor_);
     if (x.bytes() > 0) std::memcpy(y.values, x.values, x.bytes());
     for (int64_t i = 0; i < x.steps(); ++i) {
       std::memset(y.mask + i * factor_, x.mask[i], static_cast<size_t>(factor_));

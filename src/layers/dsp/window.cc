@@ -2,7 +2,6 @@
 #include "layers/builder.h"
 #include "layers/dsp/window_function.h"
 #include "layers/simple/channel_axes.h"
-#include "layers/simple/naming.h"
 #include "ops/broadcast.h"
 #include "ops/per_size.h"
 
@@ -23,16 +22,17 @@ class Window final : public PointwiseLayer {
 
   Window(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_inexact(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected a float or complex dtype, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected a float or complex dtype, got {}", name_of(input.dtype));
     }
-    naming(*this, [&] { return channel_axis(fields_.axis, input.shape); });
+    channel_axis(fields_.axis, input.shape);  // fails if there is no such axis
     return input;
   }
-  void declare(Declaration&, const SequenceSpec& input) const override { operand(input.channels); }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  void do_declare(Declaration&, const SequenceSpec& input) const override {
+    operand(input.channels);
+  }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::broadcast_binary(run, ops::Arithmetic::kMultiply, x, operand(x.spec()));
   }
 

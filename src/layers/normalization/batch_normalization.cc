@@ -5,7 +5,6 @@
 
 #include "layers/builder.h"
 #include "layers/normalization/axes.h"
-#include "layers/simple/naming.h"
 #include "ops/normalize.h"
 
 namespace sl {
@@ -47,19 +46,17 @@ class BatchNormalization final : public PointwiseLayer {
     affine_.bias.resize(affine_.shift.size());
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      if (guards_ ? !is_float(input.dtype) : !is_inexact(input.dtype)) {
-        fail(Code::kShape, "expected floats, got {}", name_of(input.dtype));
-      }
-      NormAxes::check("mean", {channels_}, input.shape, axis_.bits(input.shape));
-      return input;
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (guards_ ? !is_float(input.dtype) : !is_inexact(input.dtype)) {
+      fail(Code::kShape, "expected floats, got {}", name_of(input.dtype));
+    }
+    NormAxes::check("mean", {channels_}, input.shape, axis_.bits(input.shape));
+    return input;
   }
   std::optional<ChannelSpec> implied_input() const override {
     return axis_.implied_input({channels_});
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::shift_and_scale(run, x, axis_.index(x.channels), affine_);
   }
 

@@ -5,7 +5,6 @@
 
 #include "layers/builder.h"
 #include "layers/normalization/axes.h"
-#include "layers/simple/naming.h"
 #include "ops/normalize.h"
 
 namespace sl {
@@ -33,24 +32,22 @@ struct ChannelNormFields {
 
 class ChannelNormLayer : public PointwiseLayer {
  public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      check_dtype(input.dtype);
-      const uint32_t bits = fields_.axes.bits(input.shape);
-      if (parameters_.scale) {
-        NormAxes::check("scale", parameters_.scale->shape(), input.shape, bits);
-      }
-      if (parameters_.bias) {
-        NormAxes::check("bias", parameters_.bias->shape(), input.shape, bits);
-      }
-      return ChannelSpec{ops::normalized_dtype(fields_.rule, input.dtype), input.shape};
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    check_dtype(input.dtype);
+    const uint32_t bits = fields_.axes.bits(input.shape);
+    if (parameters_.scale) {
+      NormAxes::check("scale", parameters_.scale->shape(), input.shape, bits);
+    }
+    if (parameters_.bias) {
+      NormAxes::check("bias", parameters_.bias->shape(), input.shape, bits);
+    }
+    return ChannelSpec{ops::normalized_dtype(fields_.rule, input.dtype), input.shape};
   }
   std::optional<ChannelSpec> implied_input() const override {
     const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
     return parameter ? fields_.axes.implied_input(parameter->shape()) : std::nullopt;
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::normalize_channels(run, x, fields_.axes.bits(x.channels), fields_.rule,
                                    parameters_);
   }

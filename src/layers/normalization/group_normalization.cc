@@ -9,7 +9,6 @@
 #include "kernels/normalize.h"
 #include "layers/builder.h"
 #include "layers/normalization/axes.h"
-#include "layers/simple/naming.h"
 #include "ops/elementwise.h"
 #include "ops/normalize.h"
 
@@ -66,17 +65,15 @@ class GroupNormalization final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, fields_.cumulative ? 0 : kInfinite}};
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      check(input);
-      return input;
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    check(input);
+    return input;
   }
   std::optional<ChannelSpec> implied_input() const override {
     const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
     return parameter ? fields_.axis.implied_input(parameter->shape()) : std::nullopt;
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep || !fields_.cumulative) return;
     const bool empty = input.channels.shape.size() == 0;
     const Shape sums{input.batch, empty ? 0 : fields_.num_groups, 2};
@@ -85,7 +82,7 @@ class GroupNormalization final : public PointwiseLayer {
     declaration.index("count", {input.batch}, 0, std::numeric_limits<int32_t>::max());
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     if (!fields_.cumulative) {
       return ops::normalize_over_time(run, x, x.dtype, groups_of(x.channels), fields_.epsilon,
                                       parameters_, parameter_shape(x.channels));
@@ -98,7 +95,7 @@ class GroupNormalization final : public PointwiseLayer {
     std::fill_n(totals.count, x.batch, 0);
     return cumulate(run, x, totals);
   }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     auto* sum = run.state<Sum>();
     auto* squares = run.state<Sum>();
     return cumulate(run, x, {sum, squares, run.state<int32_t>()});

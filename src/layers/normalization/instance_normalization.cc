@@ -3,7 +3,6 @@
 // normalization.InstanceNormalization).
 #include "layers/builder.h"
 #include "layers/normalization/axes.h"
-#include "layers/simple/naming.h"
 #include "ops/normalize.h"
 
 namespace sl {
@@ -42,24 +41,22 @@ class InstanceNormalization final : public PointwiseLayer {
     return {StepRange{-kInfinite, kInfinite}};
   }
   // Halves become float32: Keras casts them before it computes.
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      if (!is_float(input.dtype)) {
-        fail(Code::kShape, "expected floats, got {}", name_of(input.dtype));
-      }
-      if (fields_.axes.has_duplicates(input.shape)) fail(Code::kShape, "an axis is given twice");
-      const Shape expected = parameter_shape(input.shape, /*with_batch=*/true);
-      if (parameters_.scale) check("gamma", parameters_.scale->shape(), input.shape, expected);
-      if (parameters_.bias) check("beta", parameters_.bias->shape(), input.shape, expected);
-      return ChannelSpec{DType::kFloat32, input.shape};
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (!is_float(input.dtype)) {
+      fail(Code::kShape, "expected floats, got {}", name_of(input.dtype));
+    }
+    if (fields_.axes.has_duplicates(input.shape)) fail(Code::kShape, "an axis is given twice");
+    const Shape expected = parameter_shape(input.shape, /*with_batch=*/true);
+    if (parameters_.scale) check("gamma", parameters_.scale->shape(), input.shape, expected);
+    if (parameters_.bias) check("beta", parameters_.bias->shape(), input.shape, expected);
+    return ChannelSpec{DType::kFloat32, input.shape};
   }
   std::optional<ChannelSpec> implied_input() const override {
     const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
     if (!parameter || fields_.axes.size() > 1) return std::nullopt;
     return fields_.axes.implied_input(parameter->shape());
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::normalize_over_time(run, x, DType::kFloat32,
                                     {x.channels, fields_.axes.bits(x.channels)}, fields_.epsilon,
                                     parameters_, parameter_shape(x.channels, false));

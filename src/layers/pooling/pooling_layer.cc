@@ -2,8 +2,6 @@
 
 #include <cstring>
 
-#include "layers/simple/naming.h"
-
 namespace sl {
 
 // Unlike a convolution's, a pool's "causal_valid" has no steps in the reference.
@@ -17,8 +15,8 @@ std::string PoolingLayer::step_obstacle() const {
   return fmt::format("{} \"causal_valid\" of a pool does not step: use \"causal\"", field);
 }
 
-ChannelSpec PoolingLayer::output_spec(const ChannelSpec& input, const Constants&) const {
-  return naming(*this, [&] { return pool_.output_spec(input); });
+ChannelSpec PoolingLayer::do_output_spec(const ChannelSpec& input, const Constants&) const {
+  return pool_.output_spec(input);
 }
 
 RingSpec PoolingLayer::ring_of(const ChannelSpec& input) const {
@@ -30,12 +28,12 @@ RingSpec PoolingLayer::ring_of(const ChannelSpec& input) const {
   return out;
 }
 
-void PoolingLayer::declare(Declaration& declaration, const SequenceSpec& input) const {
+void PoolingLayer::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   if (!supports_step() || time().history() == 0) return;
   Ring::declare(declaration, ring_of(input.channels), input.batch, input.time);
 }
 
-Sequence PoolingLayer::layer(Run& run, const Sequence& x) const {
+Sequence PoolingLayer::do_layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output(pool_.output_spec(x.spec()), x.batch, time().output_length(x.time));
   for (int64_t b = 0; b < x.batch; ++b) {
     time().layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
@@ -44,7 +42,7 @@ Sequence PoolingLayer::layer(Run& run, const Sequence& x) const {
   return y;
 }
 
-Sequence PoolingLayer::step(Run& run, const Sequence& x) const {
+Sequence PoolingLayer::do_step(Run& run, const Sequence& x) const {
   const Sequence y = run.output(pool_.output_spec(x.spec()), x.batch, x.time / time().stride);
   const int64_t history = time().history();
   if (history == 0) {

@@ -5,7 +5,6 @@
 
 #include "layers/builder.h"
 #include "layers/position/step_counter.h"
-#include "layers/simple/naming.h"
 #include "ops/elementwise.h"
 #include "ops/rearrange.h"
 #include "ops/timing_signal.h"
@@ -40,20 +39,18 @@ class AddTimingSignal final : public Layer {
   }
 
   ReceptiveFields receptive_field_per_step() const override { return counter_.receptive_field(); }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      if (!is_float(input.dtype)) {
-        fail(Code::kShape, "expected inputs of a float dtype, got {}", name_of(input.dtype));
-      }
-      signal_shape(input.shape);
-      return input;
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (!is_float(input.dtype)) {
+      fail(Code::kShape, "expected inputs of a float dtype, got {}", name_of(input.dtype));
+    }
+    signal_shape(input.shape);
+    return input;
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     counter_.declare(declaration, input);
   }
-  Sequence layer(Run& run, const Sequence& x) const override;
-  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override;
+  Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
  private:
   StepDifference step_difference(const EarlySteps& before) const override {
@@ -89,7 +86,7 @@ class AddTimingSignal final : public Layer {
   std::optional<float> scale_;
 };
 
-Sequence AddTimingSignal::layer(Run& run, const Sequence& x) const {
+Sequence AddTimingSignal::do_layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output_like(x, x.spec());
   const Positions positions = counter_.count(run, x);
   const Shape shape = signal_shape(x.channels);

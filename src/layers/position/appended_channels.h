@@ -17,10 +17,9 @@ inline Shape with_appended(Shape channels, int64_t count) {
 
 // Spec of a layer's output with `count` channels appended; fails unless its input is of a float
 // dtype.
-inline ChannelSpec appended_spec(const Layer& layer, const ChannelSpec& input, int64_t count) {
+inline ChannelSpec appended_spec(const ChannelSpec& input, int64_t count) {
   if (!is_float(input.dtype)) {
-    fail(Code::kShape, "{} \"{}\": expected inputs of a float dtype, got {}", layer.type(),
-         layer.name(), name_of(input.dtype));
+    fail(Code::kShape, "expected inputs of a float dtype, got {}", name_of(input.dtype));
   }
   return {input.dtype, with_appended(input.shape, count)};
 }

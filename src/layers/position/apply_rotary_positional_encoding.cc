@@ -9,7 +9,6 @@
 #include "layers/builder.h"
 #include "layers/position/step_counter.h"
 #include "layers/simple/channel_axes.h"
-#include "layers/simple/naming.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -58,12 +57,12 @@ class ApplyRotaryPositionalEncoding final : public Layer {
     return {positions};
   }
   ReceptiveFields receptive_field_per_step() const override { return counter_.receptive_field(); }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override;
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override;
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (fields_.positions_name.empty()) counter_.declare(declaration, input);
   }
-  Sequence layer(Run& run, const Sequence& x) const override;
-  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override;
+  Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
  private:
   StepDifference step_difference(const EarlySteps& before) const override {
@@ -110,21 +109,19 @@ void ApplyRotaryPositionalEncoding::check_positions(const Constant& constant) co
   }
 }
 
-ChannelSpec ApplyRotaryPositionalEncoding::output_spec(const ChannelSpec& input,
-                                                       const Constants& constants) const {
-  return naming(*this, [&] {
-    if (!is_float(input.dtype)) {
-      fail(Code::kShape, "expected inputs of a float dtype, got {}", name_of(input.dtype));
-    }
-    const int64_t size = input.shape[axis(input.shape)];
-    if (size % 2 != 0) {
-      fail(Code::kShape, "expected an even size of axis {}, got {} of channels {}", fields_.axis,
-           size, to_string(input.shape));
-    }
-    if (fields_.positions_name.empty()) return input;
-    check_positions(*constants.find(fields_.positions_name));
-    return input;
-  });
+ChannelSpec ApplyRotaryPositionalEncoding::do_output_spec(const ChannelSpec& input,
+                                                          const Constants& constants) const {
+  if (!is_float(input.dtype)) {
+    fail(Code::kShape, "expected inputs of a float dtype, got {}", name_of(input.dtype));
+  }
+  const int64_t size = input.shape[axis(input.shape)];
+  if (size % 2 != 0) {
+    fail(Code::kShape, "expected an even size of axis {}, got {} of channels {}", fields_.axis,
+         size, to_string(input.shape));
+  }
+  if (fields_.positions_name.empty()) return input;
+  check_positions(*constants.find(fields_.positions_name));
+  return input;
 }
 
 ApplyRotaryPositionalEncoding::Points ApplyRotaryPositionalEncoding::points_of(
@@ -141,8 +138,8 @@ Positions ApplyRotaryPositionalEncoding::given_positions(Run& run, const Constan
   const int64_t items = shape.rank() < 2 ? 1 : shape[0];
   if (run.mode() == Mode::kLayer &&
       ((times != 1 && times != x.time) || (items != 1 && items != x.batch))) {
-    fail(Code::kShape, "{} \"{}\": the positions \"{}\" are {}: expected [{}, {}]", type(), name(),
-         fields_.positions_name, to_string(shape), x.batch, x.time);
+    fail(Code::kShape, "the positions \"{}\" are {}: expected [{}, {}]", fields_.positions_name,
+         to_string(shape), x.batch, x.time);
   }
   const int64_t size = shape.size();
   auto* given = run.scratch<float>(size);
@@ -197,7 +194,7 @@ void turn(const float* sine, const float* cosine, const Sequence& x, const Seque
   ops::convert(second, DType::kFloat32, y.values + other, y.dtype, n);
 }
 
-Sequence ApplyRotaryPositionalEncoding::layer(Run& run, const Sequence& x) const {
+Sequence ApplyRotaryPositionalEncoding::do_layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output_like(x, x.spec());
   const std::string& given = fields_.positions_name;
   const Positions positions = given.empty() ? counter_.count(run, x)

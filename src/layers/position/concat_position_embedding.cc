@@ -27,13 +27,13 @@ class ConcatPositionEmbedding final : public Layer {
         embeddings_(init.weights.floats("embeddings", {fields.timesteps, fields.channels})),
         counter_(false) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return appended_spec(*this, input, channels_);
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return appended_spec(input, channels_);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     counter_.declare(declaration, input);
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, {x.dtype, with_appended(x.channels, channels_)});
     const Positions positions = counter_.count(run, x);
     auto* vectors = run.scratch<float>(x.time, channels_);
@@ -50,7 +50,7 @@ class ConcatPositionEmbedding final : public Layer {
     append_to_rows(run, x, vectors, channels_, y);
     return y;
   }
-  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+  Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
  private:
   StepDifference step_difference(const EarlySteps& before) const override {

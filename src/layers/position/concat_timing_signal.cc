@@ -29,14 +29,14 @@ class ConcatTimingSignal final : public Layer {
   ConcatTimingSignal(Fields fields, const Init&)
       : channels_(fields.channels), frequencies_(frequencies(fields)), counter_(false) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return appended_spec(*this, input, channels_);
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return appended_spec(input, channels_);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     counter_.declare(declaration, input);
   }
-  Sequence layer(Run& run, const Sequence& x) const override;
-  Sequence step(Run& run, const Sequence& x) const override { return layer(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override;
+  Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
  private:
   StepDifference step_difference(const EarlySteps& before) const override {
@@ -59,7 +59,7 @@ class ConcatTimingSignal final : public Layer {
   StepCounter counter_;
 };
 
-Sequence ConcatTimingSignal::layer(Run& run, const Sequence& x) const {
+Sequence ConcatTimingSignal::do_layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output_like(x, {x.dtype, with_appended(x.channels, channels_)});
   const Positions positions = counter_.count(run, x);
   auto* signal = run.scratch<float>(x.time, channels_);

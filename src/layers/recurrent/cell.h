@@ -13,8 +13,9 @@ class Cell {
  public:
   virtual ~Cell() = default;
 
-  // Of the output, which is that of each part of the carry too. Throws kShape, naming `layer`.
-  virtual ChannelSpec output_spec(const ChannelSpec& input, const std::string& layer) const = 0;
+  // The output's spec, which each part of the carry has too. Throws kShape if the cell cannot take
+  // the input.
+  virtual ChannelSpec output_spec(const ChannelSpec& input) const = 0;
   virtual std::optional<ChannelSpec> implied_input() const { return std::nullopt; }
   // Whether the carry is c and h, not h alone.
   virtual bool has_c() const = 0;

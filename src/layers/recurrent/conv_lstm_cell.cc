@@ -91,16 +91,16 @@ class ConvLstmCell final : public Cell {
         recurrent_bias_(bias("hh", weights)),
         offsets_(offsets()) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const std::string& layer) const override {
+  ChannelSpec output_spec(const ChannelSpec& input) const override {
     const size_t axes = fields_.kernel_size.size();
     if (static_cast<size_t>(input.shape.rank()) != axes + 1 ||
         input.shape[input.shape.rank() - 1] * taps() != input_.inputs()) {
-      fail(Code::kShape, "RNN \"{}\": expected {} axes and channels {}, got {}", layer, axes,
-           input_.inputs() / taps(), to_string(input.shape));
+      fail(Code::kShape, "expected {} axes and channels {}, got {}", axes, input_.inputs() / taps(),
+           to_string(input.shape));
     }
     const DType compute = fields_.compute(input.dtype);
     if (!is_float(compute) || input.dtype == DType::kComplex64)
-      fail(Code::kShape, "RNN \"{}\": cannot compute on {}", layer, name_of(input.dtype));
+      fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     Shape shape;
     for (size_t i = 0; i < axes; ++i) shape.push_back(input.shape[static_cast<int>(i)]);
     shape.push_back(fields_.features);

@@ -91,14 +91,13 @@ class DenseCell final : public Cell {
     }
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const std::string& layer) const override {
+  ChannelSpec output_spec(const ChannelSpec& input) const override {
     if (input.shape.rank() == 0 || input.shape.back() != input_.inputs()) {
-      fail(Code::kShape, "RNN \"{}\": expected channels [..., {}], got {}", layer, input_.inputs(),
+      fail(Code::kShape, "expected channels [..., {}], got {}", input_.inputs(),
            to_string(input.shape));
     }
     const DType compute = fields_.compute(input.dtype);
-    if (!is_float(compute))
-      fail(Code::kShape, "RNN \"{}\": cannot compute on {}", layer, name_of(input.dtype));
+    if (!is_float(compute)) fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     Shape shape = input.shape;
     shape.back() = fields_.features;
     return {promote_inexact(compute, fields_.param_dtype), shape};

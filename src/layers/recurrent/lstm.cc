@@ -51,15 +51,14 @@ class Lstm final : public Layer {
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != Shape{input_.inputs()}) {
-      fail(Code::kShape, "LSTM \"{}\": expected channels [{}], got {}", name(), input_.inputs(),
-           to_string(input.shape));
+      fail(Code::kShape, "expected channels [{}], got {}", input_.inputs(), to_string(input.shape));
     }
     const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
                                                 : promote_inexact(input.dtype, fields_.param_dtype);
     if (!is_float(compute)) {
-      fail(Code::kShape, "LSTM \"{}\": cannot compute on {}", name(), name_of(input.dtype));
+      fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     }
     return {compute, {fields_.units}};
   }
@@ -68,12 +67,12 @@ class Lstm final : public Layer {
     return ChannelSpec{DType::kFloat32, {input_.inputs()}};
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("c", DType::kFloat32, {input.batch, fields_.units});
     declaration.state("h", DType::kFloat32, {input.batch, fields_.units});
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     auto* c = run.scratch<float>(x.batch, fields_.units);
     auto* h = run.scratch<float>(x.batch, fields_.units);
     std::fill(c, c + x.batch * fields_.units, 0.0f);
@@ -81,7 +80,7 @@ class Lstm final : public Layer {
     return unroll(run, x, c, h);
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     auto* c = run.state<float>();
     auto* h = run.state<float>();
     return unroll(run, x, c, h);
@@ -99,7 +98,7 @@ class Lstm final : public Layer {
 
   // c and h are [batch, units], and hold the last valid step's when it returns.
   Sequence unroll(Run& run, const Sequence& x, float* c, float* h) const {
-    const ChannelSpec spec = output_spec(x.spec(), run.constants());
+    const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
     const DType compute = spec.dtype;
     const bool halves = compute != DType::kFloat32;
     const int64_t units = fields_.units, gates = 4 * units;

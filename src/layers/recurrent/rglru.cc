@@ -65,19 +65,17 @@ class Rglru final : public Layer {
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != Shape{fields_.units}) {
-      fail(Code::kShape, "RGLRU \"{}\": expected channels [{}], got {}", name(), fields_.units,
-           to_string(input.shape));
+      fail(Code::kShape, "expected channels [{}], got {}", fields_.units, to_string(input.shape));
     }
     const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
                                                 : promote_inexact(input.dtype, fields_.param_dtype);
     if (!is_float(compute) || input.dtype == DType::kComplex64) {
-      fail(Code::kShape, "RGLRU \"{}\": cannot compute on {}", name(), name_of(input.dtype));
+      fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     }
     if (is_half(compute) && !fields_.only_real) {
-      fail(Code::kShape, "RGLRU \"{}\": cannot compute complex units in {}", name(),
-           name_of(compute));
+      fail(Code::kShape, "cannot compute complex units in {}", name_of(compute));
     }
     return {compute, {fields_.units}};
   }
@@ -88,19 +86,19 @@ class Rglru final : public Layer {
 
   bool reads_invalid_steps() const override { return true; }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("h", DType::kFloat32, {input.batch, fields_.width()});
     declaration.state("started", DType::kBool, {1});
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     auto* h = run.scratch<float>(x.batch, fields_.width());
     std::fill(h, h + x.batch * fields_.width(), 0.0f);
     uint8_t started = 0;
     return scan(run, x, h, &started);
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     auto* h = run.state<float>();
     auto* started = run.state<uint8_t>();
     return scan(run, x, h, started);
@@ -185,7 +183,7 @@ class Rglru final : public Layer {
   // h is [batch, width] and holds the last step's when it returns.
   Sequence scan(Run& run, const Sequence& given, float* h, uint8_t* started) const {
     const Sequence x = ops::finite_where_invalid(run, given);
-    const ChannelSpec spec = output_spec(x.spec(), run.constants());
+    const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
     const int64_t width = fields_.width();
     const DType compute = spec.dtype;
     const Sequence y = run.output_like(x, spec);

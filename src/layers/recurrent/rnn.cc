@@ -92,21 +92,21 @@ class Rnn final : public Layer {
   ReceptiveFields receptive_field_per_step() const override {
     return {reverse_ ? StepRange{0, kInfinite} : StepRange{-kInfinite, 0}};
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
-    return cell_ ? cell_->output_spec(input, name()) : layer_->output_spec(input, constants);
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    return cell_ ? cell_->output_spec(input) : layer_->output_spec(input, constants);
   }
   std::optional<ChannelSpec> implied_input() const override {
     return cell_ ? cell_->implied_input() : layer_->implied_input();
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (layer_) {
       declaration.within(layer_->name(), layer_->name(),
                          [&] { layer_->declare(declaration, input); });
       return;
     }
     Shape shape{input.batch};
-    for (const int64_t size : output_spec(input.channels, declaration.constants()).shape)
+    for (const int64_t size : do_output_spec(input.channels, declaration.constants()).shape)
       shape.push_back(size);
     const double fill = cell_->first_carry();
     if (cell_->has_c()) declaration.state("carry.c", DType::kFloat32, shape, fill);
@@ -118,9 +118,9 @@ class Rnn final : public Layer {
     declaration.emit("carry.h", emit);
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     if (layer_) return over_layer(run, x);
-    const int64_t size = x.batch * output_spec(x.spec(), run.constants()).shape.size();
+    const int64_t size = x.batch * do_output_spec(x.spec(), run.constants()).shape.size();
     auto* c = cell_->has_c() ? run.scratch<float>(size) : nullptr;
     auto* h = run.scratch<float>(size);
     if (c) std::fill(c, c + size, cell_->first_carry());
@@ -128,7 +128,7 @@ class Rnn final : public Layer {
     return unroll(run, x, c, h);
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     if (layer_) return call(run, *layer_, x, run.side());
     auto* c = cell_->has_c() ? run.state<float>() : nullptr;
     auto* h = run.state<float>();
@@ -170,7 +170,7 @@ class Rnn final : public Layer {
 
   // c and h are [batch, ...], and hold the last valid step's when it returns; c may be null.
   Sequence unroll(Run& run, const Sequence& x, float* c, float* h) const {
-    const ChannelSpec input = x.spec(), spec = output_spec(input, run.constants());
+    const ChannelSpec input = x.spec(), spec = do_output_spec(input, run.constants());
     const int64_t size = spec.shape.size(), z_size = cell_->projection_size(input.shape);
     const Sequence y = run.output_like(x, spec);
     float* out = spec.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());

@@ -33,7 +33,7 @@ class AddNoise final : public PointwiseLayer {
   }
 
   bool returns_view() const override { return !noise_; }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     if (!noise_) return x;
     return ops::broadcast_binary(run, ops::Arithmetic::kAdd, x, *noise_);
   }

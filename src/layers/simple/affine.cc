@@ -3,7 +3,6 @@
 #include <vector>
 
 #include "layers/builder.h"
-#include "layers/simple/naming.h"
 #include "layers/simple/shape_field.h"
 #include "ops/broadcast.h"
 
@@ -37,18 +36,15 @@ class Affine final : public StatelessLayer {
     if (fields.use_bias) bias_.emplace(init.weights.get("bias", shape_, dtype));
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      if (scale_) return scale_->output_spec(Arithmetic::kMultiply, input);
-      if (bias_) return bias_->output_spec(Arithmetic::kAdd, input);
-      if (broadcast(input.shape, shape_) != input.shape) {
-        fail(Code::kShape, "shape {} does not fit the input {}", to_string(shape_),
-             to_string(input));
-      }
-      return input;
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (scale_) return scale_->output_spec(Arithmetic::kMultiply, input);
+    if (bias_) return bias_->output_spec(Arithmetic::kAdd, input);
+    if (broadcast(input.shape, shape_) != input.shape) {
+      fail(Code::kShape, "shape {} does not fit the input {}", to_string(shape_), to_string(input));
+    }
+    return input;
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     if (!scale_ && !bias_) return x;
     if (!scale_) return ops::broadcast_binary(run, Arithmetic::kAdd, x, *bias_);
     const Sequence y = ops::broadcast_binary(run, Arithmetic::kMultiply, x, *scale_);

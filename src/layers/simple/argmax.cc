@@ -11,16 +11,16 @@ class Argmax final : public StatelessLayer {
   using Fields = NoFields;
   Argmax(Fields, const Init&) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty() || input.shape.back() == 0 || input.dtype == DType::kComplex64) {
       fail(Code::kShape,
-           "{} \"{}\": expected real inputs with a channel axis that is not empty, "
+           "expected real inputs with a channel axis that is not empty, "
            "got {}",
-           type(), name(), to_string(input));
+           to_string(input));
     }
     return {DType::kInt32, input.shape.slice(0, input.shape.rank() - 1)};
   }
-  Sequence layer(Run& run, const Sequence& x) const override { return ops::argmax(run, x); }
+  Sequence do_layer(Run& run, const Sequence& x) const override { return ops::argmax(run, x); }
 };
 
 SL_REGISTER_LAYER(Argmax);

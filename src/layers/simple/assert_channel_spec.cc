@@ -22,12 +22,11 @@ class AssertChannelSpec final : public PointwiseLayer {
   AssertChannelSpec(Fields fields, const Init&) : fields_(fields) {}
 
   bool returns_view() const override { return true; }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const ChannelSpec expected{fields_.dtype.value_or(input.dtype),
                                fields_.shape.value_or(input.shape)};
     if (input != expected) {
-      fail(Code::kShape, "{} \"{}\": expected {}, got {}", type(), name(), to_string(expected),
-           to_string(input));
+      fail(Code::kShape, "expected {}, got {}", to_string(expected), to_string(input));
     }
     return input;
   }
@@ -35,7 +34,7 @@ class AssertChannelSpec final : public PointwiseLayer {
     if (!fields_.shape) return std::nullopt;
     return ChannelSpec{fields_.dtype.value_or(DType::kFloat32), *fields_.shape};
   }
-  Sequence layer(Run&, const Sequence& x) const override { return x; }
+  Sequence do_layer(Run&, const Sequence& x) const override { return x; }
 
  private:
   Fields fields_;

@@ -3,7 +3,6 @@
 #pragma once
 
 #include "layers/builder.h"
-#include "layers/simple/naming.h"
 #include "ops/broadcast.h"
 
 namespace sl {
@@ -34,18 +33,18 @@ class BroadcastLayer : public StatelessLayer {
 
   BroadcastLayer(Fields fields, const Init&) : operand_(fields.operand) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] { return operand_.output_spec(op, input); });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return operand_.output_spec(op, input);
   }
   bool in_place() const override { return true; }
-  bool overwrite(Run& run, const Sequence& x) const override {
+  bool do_overwrite(Run& run, const Sequence& x) const override {
     const bool fits =
         operand_.shape().empty() || broadcast(x.channels, operand_.shape()) == x.channels;
     if (!fits) return false;
     ops::broadcast_in_place(run, op, x, operand_);
     return true;
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::broadcast_binary(run, op, x, operand_);
   }
 

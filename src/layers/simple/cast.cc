@@ -32,10 +32,12 @@ class Cast final : public StatelessLayer {
 
   Cast(Fields fields, const Init&) : dtype_(fields.dtype) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return {dtype_, input.shape};
   }
-  Sequence layer(Run& run, const Sequence& x) const override { return ops::cast(run, x, dtype_); }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    return ops::cast(run, x, dtype_);
+  }
 
  private:
   DType dtype_;

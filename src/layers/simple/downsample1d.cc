@@ -18,10 +18,10 @@ class Downsample1D final : public PointwiseLayer {
   int64_t block_size() const override { return rate_; }
   Ratio output_ratio() const override { return Ratio(1, rate_); }
   int64_t input_latency() const override { return rate_ - 1; }
-  int64_t output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return ceil_div(time, rate_);
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output(x.spec(), x.batch, ceil_div(x.time, rate_));
     for (int64_t b = 0; b < y.batch; ++b) {
       for (int64_t t = 0; t < y.time; ++t) {

@@ -1,6 +1,5 @@
 // EinopsRearrange: einops.rearrange on the channels (reference: simple.EinopsRearrange).
 #include "layers/builder.h"
-#include "layers/simple/naming.h"
 #include "ops/einops.h"
 
 namespace sl {
@@ -15,12 +14,12 @@ class EinopsRearrange final : public StatelessLayer {
 
   EinopsRearrange(Fields fields, const Init&) : einops_(std::move(fields.einops)) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     Shape channels;
-    naming(*this, [&] { return view_of(input.shape, &channels); });
+    view_of(input.shape, &channels);
     return {input.dtype, channels};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     Shape channels;
     const ops::StridedView view = view_of(x.channels, &channels);
     return ops::rearrange(run, x, view, channels);

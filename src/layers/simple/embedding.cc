@@ -16,17 +16,16 @@ class Embedding final : public StatelessLayer, public TokenTable {
         dtype_(fields.compute_dtype.value_or(fields.param_dtype)),
         table_(init.weights.get(fields.param_name, fields.table_shape()), dtype_) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_integer(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected int32 or int8 inputs, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected int32 or int8 inputs, got {}", name_of(input.dtype));
     }
     ChannelSpec out{dtype_, input.shape};
     out.shape.push_back(dimension_);
     return out;
   }
   int64_t token_count() const override { return table_.rows(); }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     Shape channels = x.channels;
     channels.push_back(dimension_);
     const Sequence y = run.output_like(x, {dtype_, channels});

@@ -11,10 +11,10 @@ class Emit final : public PointwiseLayer {
   Emit(Fields, const Init&) {}
 
   bool returns_view() const override { return true; }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.emit("", input);
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     run.emit(x);
     return x;
   }

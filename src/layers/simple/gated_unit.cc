@@ -34,15 +34,13 @@ std::optional<DType> GatedUnitLayer::output_dtype(DType input) const {
   return DType::kFloat32;
 }
 
-ChannelSpec GatedUnitLayer::output_spec(const ChannelSpec& input, const Constants&) const {
+ChannelSpec GatedUnitLayer::do_output_spec(const ChannelSpec& input, const Constants&) const {
   const auto dtype = output_dtype(input.dtype);
   if (!dtype) {
-    fail(Code::kShape, "{} \"{}\": its activations do not take {}", type(), name(),
-         name_of(input.dtype));
+    fail(Code::kShape, "its activations do not take {}", name_of(input.dtype));
   }
   if (input.shape.empty() || input.shape.back() % 2 != 0) {
-    fail(Code::kShape, "{} \"{}\": expected an even last channel dimension, got {}", type(), name(),
-         to_string(input));
+    fail(Code::kShape, "expected an even last channel dimension, got {}", to_string(input));
   }
   ChannelSpec out{*dtype, input.shape};
   out.shape.back() /= 2;
@@ -89,7 +87,7 @@ void GatedUnitLayer::whole_row(const std::byte* x, DType dtype, std::byte* y, DT
   ops::convert(feature, DType::kFloat32, y, y_dtype, count);
 }
 
-Sequence GatedUnitLayer::layer(Run& run, const Sequence& x) const {
+Sequence GatedUnitLayer::do_layer(Run& run, const Sequence& x) const {
   Shape channels = x.channels;
   channels.back() /= 2;
   const Sequence y = run.output_like(x, {output_dtype(x.dtype).value_or(x.dtype), channels});

@@ -10,8 +10,8 @@ namespace sl {
 
 class GatedUnitLayer : public StatelessLayer {
  public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override;
-  Sequence layer(Run& run, const Sequence& x) const override;
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override;
+  Sequence do_layer(Run& run, const Sequence& x) const override;
 
  protected:
   GatedUnitLayer(Activation feature, Activation gate) : feature_(feature), gate_(gate) {}

@@ -5,7 +5,6 @@
 #include <cstring>
 
 #include "layers/builder.h"
-#include "layers/simple/naming.h"
 #include "ops/einops.h"
 #include "ops/elementwise.h"
 
@@ -41,21 +40,22 @@ class GlobalEinopsRearrange final : public StatelessLayer {
 
   // The channels must not depend on the time: as in the reference they are those of the shortest
   // time that the given lengths allow.
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const Shape out = output_shape(fields_.einops.given_lengths(), input.shape);
     return {input.dtype, out.slice(1, out.rank())};
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                           const Constants&) const override {
     const Shape out = output_shape(time, input.shape);
-    const Shape expected = output_spec(input, Constants()).shape;
+    const Shape expected = do_output_spec(input, Constants()).shape;
     if (out.slice(1, out.rank()) != expected) {
-      fail(Code::kShape, "{} \"{}\": {} steps give channels {}, expected {}", type(), name(), time,
+      fail(Code::kShape, "{} steps give channels {}, expected {}", time,
            to_string(out.slice(1, out.rank())), to_string(expected));
     }
     return out[0];
   }
 
-  Sequence layer(Run& run, const Sequence& input) const override {
+  Sequence do_layer(Run& run, const Sequence& input) const override {
     const Sequence x = ops::mask_invalid(run, input);
     const Shape dims = with_time(x.time, x.channels);
     Shape out;
@@ -72,8 +72,8 @@ class GlobalEinopsRearrange final : public StatelessLayer {
   Shape output_shape(int64_t time, const Shape& channels) const {
     const Shape dims = with_time(time, channels);
     Shape out;
-    naming(*this, [&] { return fields_.einops.view(dims, ops::dense_view(dims).strides, &out); });
-    if (out.empty()) fail(Code::kShape, "{} \"{}\": no time axis is left", type(), name());
+    fields_.einops.view(dims, ops::dense_view(dims).strides, &out);
+    if (out.empty()) fail(Code::kShape, "no time axis is left");
     return out;
   }
 

@@ -31,21 +31,22 @@ class GlobalReshape final : public StatelessLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return {input.dtype, fields_.channels};
   }
-  int64_t output_length(int64_t time, const ChannelSpec& input, const Constants&) const override {
+  int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                           const Constants&) const override {
     if (checked_product(time, input.shape.size()) !=
         checked_product(fields_.time, fields_.channels.size())) {
       fail(Code::kShape,
-           "{} \"{}\": an input of {} steps of {} does not have the {} elements of {} steps of {}",
-           type(), name(), time, to_string(input.shape), fields_.time * fields_.channels.size(),
-           fields_.time, to_string(fields_.channels));
+           "an input of {} steps of {} does not have the {} elements of {} steps of {}", time,
+           to_string(input.shape), fields_.time * fields_.channels.size(), fields_.time,
+           to_string(fields_.channels));
     }
     return fields_.time;
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output({x.dtype, fields_.channels}, x.batch, fields_.time);
     std::memcpy(y.values, x.values, x.bytes());
     const int64_t from = x.frame_size(), to = y.frame_size();

@@ -13,7 +13,7 @@ class IdentityLayer final : public PointwiseLayer {
   IdentityLayer(Fields, const Init&) {}
 
   bool returns_view() const override { return true; }
-  Sequence layer(Run&, const Sequence& x) const override { return x; }
+  Sequence do_layer(Run&, const Sequence& x) const override { return x; }
 };
 
 }  // namespace sl

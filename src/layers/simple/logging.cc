@@ -21,12 +21,12 @@ class Logging final : public PointwiseLayer {
   Logging(Fields fields, const Init&) : prefix_(std::move(fields.prefix)) {}
 
   bool returns_view() const override { return true; }
-  Sequence layer(Run&, const Sequence& x) const override {
+  Sequence do_layer(Run&, const Sequence& x) const override {
     log(LogLevel::kInfo, "{} layer(): x is {} of batch {} and {} steps", prefix_,
         to_string(x.spec()), x.batch, x.time);
     return x;
   }
-  Sequence step(Run&, const Sequence& x) const override { return x; }
+  Sequence do_step(Run&, const Sequence& x) const override { return x; }
 
  private:
   std::string prefix_;

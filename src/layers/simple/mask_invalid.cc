@@ -11,7 +11,7 @@ class MaskInvalid final : public PointwiseLayer {
   using Fields = NoFields;
   MaskInvalid(Fields, const Init&) {}
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, x.spec());
     ops::copy_masked(x, y);
     return y;

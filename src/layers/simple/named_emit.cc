@@ -16,10 +16,10 @@ class NamedEmit final : public PointwiseLayer {
   NamedEmit(Fields fields, const Init&) : emit_name_(std::move(fields.emit_name)) {}
 
   bool returns_view() const override { return true; }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.emit(emit_name_, input);
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     run.emit(x);
     return x;
   }

@@ -25,17 +25,16 @@ class OneHot final : public StatelessLayer, public TokenTable {
     ops::convert(&one, DType::kFloat32, one_.data(), dtype_, 1);
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_integer(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected int32 or int8 inputs, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected int32 or int8 inputs, got {}", name_of(input.dtype));
     }
     ChannelSpec out{dtype_, input.shape};
     out.shape.push_back(depth_);
     return out;
   }
   int64_t token_count() const override { return depth_; }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     Shape channels = x.channels;
     channels.push_back(depth_);
     const Sequence y = run.output_like(x, {dtype_, channels});

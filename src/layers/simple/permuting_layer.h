@@ -6,7 +6,6 @@
 
 #include "layers/builder.h"
 #include "layers/simple/channel_axes.h"
-#include "layers/simple/naming.h"
 #include "ops/rearrange.h"
 
 namespace sl {
@@ -16,10 +15,10 @@ class PermutingLayer : public StatelessLayer {
   // Output axis i is input axis [i], both counted among the channels.
   using Axes = std::array<int, Shape::kMaxRank>;
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return {input.dtype, naming(*this, [&] { return view_of(input.shape).dims; })};
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return {input.dtype, view_of(input.shape).dims};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const ops::StridedView view = view_of(x.channels);
     return ops::rearrange(run, x, view, view.dims);
   }

@@ -10,19 +10,18 @@ namespace sl {
 
 class PointwiseFunction : public StatelessLayer {
  public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const auto dtype = ops::unary_dtype(function_.op, input.dtype);
     if (!dtype) {
-      fail(Code::kShape, "{} \"{}\": does not take inputs of dtype {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "does not take inputs of dtype {}", name_of(input.dtype));
     }
     return {*dtype, input.shape};
   }
   bool in_place() const override { return true; }
-  bool overwrite(Run& run, const Sequence& x) const override {
+  bool do_overwrite(Run& run, const Sequence& x) const override {
     return ops::unary_in_place(run, x, function_);
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::unary(run, x, function_);
   }
 

@@ -20,16 +20,15 @@ class Power final : public PointwiseFunction {
   Power(Fields fields, const Init&)
       : PointwiseFunction({kernels::Unary::kPower, fields.power}), fields_(fields) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
-    if (!stays_integer(input.dtype)) return PointwiseFunction::output_spec(input, constants);
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    if (!stays_integer(input.dtype)) return PointwiseFunction::do_output_spec(input, constants);
     if (fields_.power < 0) {
-      fail(Code::kShape, "{} \"{}\": integers cannot be raised to the power {}", type(), name(),
-           fields_.power);
+      fail(Code::kShape, "integers cannot be raised to the power {}", fields_.power);
     }
     return {input.dtype == DType::kBool ? DType::kInt32 : input.dtype, input.shape};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
-    if (!stays_integer(x.dtype)) return PointwiseFunction::layer(run, x);
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    if (!stays_integer(x.dtype)) return PointwiseFunction::do_layer(run, x);
     const DType dtype = x.dtype == DType::kBool ? DType::kInt32 : x.dtype;
     const Sequence y = run.output_like(x, {dtype, x.channels});
     ops::convert(x.values, x.dtype, y.values, dtype, x.size());

@@ -14,13 +14,12 @@ class PRelu final : public PointwiseFunction {
       : PointwiseFunction(
             {kernels::Unary::kLeakyRelu, init.weights.floats("negative_slope", {})[0]}) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     // The reference would round the slope to an integer: nobody wants that.
     if (!is_float(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected a float dtype, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected a float dtype, got {}", name_of(input.dtype));
     }
-    return PointwiseFunction::output_spec(input, constants);
+    return PointwiseFunction::do_output_spec(input, constants);
   }
 };
 

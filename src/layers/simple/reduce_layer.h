@@ -6,7 +6,6 @@
 
 #include "layers/builder.h"
 #include "layers/simple/channel_axes.h"
-#include "layers/simple/naming.h"
 #include "ops/reduce.h"
 
 namespace sl {
@@ -29,14 +28,12 @@ class ReduceLayer final : public StatelessLayer {
 
   ReduceLayer(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      if (input.shape.size() == 0) fail(Code::kShape, "input {} is empty", to_string(input));
-      const Shape shape = reduced(input.shape, axes(input.shape));
-      return ChannelSpec{ops::reduced_dtype(op, input.dtype), shape};
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape.size() == 0) fail(Code::kShape, "input {} is empty", to_string(input));
+    const Shape shape = reduced(input.shape, axes(input.shape));
+    return ChannelSpec{ops::reduced_dtype(op, input.dtype), shape};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const uint32_t bits = axes(x.channels);
     return ops::reduce(run, op, x, bits, reduced(x.channels, bits));
   }

@@ -2,18 +2,17 @@
 #pragma once
 
 #include "layers/builder.h"
-#include "layers/simple/naming.h"
 #include "layers/simple/no_fields.h"
 
 namespace sl {
 
 class ReshapingLayer : public StatelessLayer {
  public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return {input.dtype, naming(*this, [&] { return reshaped(input.shape); })};
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return {input.dtype, reshaped(input.shape)};
   }
   bool returns_view() const override { return true; }
-  Sequence layer(Run&, const Sequence& x) const override {
+  Sequence do_layer(Run&, const Sequence& x) const override {
     return x.with_channels(reshaped(x.channels));
   }
 

@@ -7,7 +7,6 @@
 #include <vector>
 
 #include "layers/builder.h"
-#include "layers/simple/naming.h"
 #include "ops/rearrange.h"
 
 namespace sl {
@@ -80,16 +79,14 @@ class Slice final : public StatelessLayer {
     sliced_ = std::ranges::count_if(items_, [](const Item& i) { return i.range || i.index; });
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
-    return naming(*this, [&] {
-      if (input.shape.rank() != sliced_) {
-        fail(Code::kShape, "the slices are of {} dimensions, the input is {}", sliced_,
-             to_string(input));
-      }
-      return ChannelSpec{input.dtype, view_of(input.shape).dims};
-    });
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape.rank() != sliced_) {
+      fail(Code::kShape, "the slices are of {} dimensions, the input is {}", sliced_,
+           to_string(input));
+    }
+    return ChannelSpec{input.dtype, view_of(input.shape).dims};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const ops::StridedView view = view_of(x.channels);
     return ops::rearrange(run, x, view, view.dims);
   }

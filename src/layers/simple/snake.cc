@@ -34,14 +34,14 @@ class Snake final : public StatelessLayer {
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, shape_};
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != shape_ || input.dtype == DType::kComplex64) {
-      fail(Code::kShape, "{} \"{}\": expected real inputs with channels {}, got {}", type(), name(),
-           to_string(shape_), to_string(input));
+      fail(Code::kShape, "expected real inputs with channels {}, got {}", to_string(shape_),
+           to_string(input));
     }
     return {promote(input.dtype, param_dtype_), input.shape};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const DType dtype = promote(x.dtype, param_dtype_);
     const Sequence y = run.output_like(x, {dtype, x.channels});
     const size_t from = x.frame_bytes(), to = y.frame_bytes();

@@ -2,7 +2,6 @@
 #include "kernels/reduce.h"
 #include "layers/builder.h"
 #include "layers/simple/channel_axes.h"
-#include "layers/simple/naming.h"
 #include "ops/elementwise.h"
 #include "ops/rows.h"
 
@@ -20,15 +19,14 @@ class Softmax final : public StatelessLayer {
 
   Softmax(Fields fields, const Init&) : axis_(fields.axis) {}
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_float(input.dtype) && !is_integer(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected a float or integer dtype, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected a float or integer dtype, got {}", name_of(input.dtype));
     }
-    naming(*this, [&] { return channel_axis(axis_, input.shape); });
+    channel_axis(axis_, input.shape);  // fails if there is no such axis
     return {promote_inexact(input.dtype, input.dtype), input.shape};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, {promote_inexact(x.dtype, x.dtype), x.channels});
     const int axis = channel_axis(axis_, x.channels);
     const int64_t length = x.channels[axis];

@@ -24,14 +24,13 @@ class Upsample2D final : public StatelessLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return repeated(StepRange{0, 0}, fields_.time_rate);
   }
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 2) {
-      fail(Code::kShape, "{} \"{}\": expected channels [space, channels], got {}", type(), name(),
-           to_string(input));
+      fail(Code::kShape, "expected channels [space, channels], got {}", to_string(input));
     }
     return {input.dtype, output_shape(input.shape)};
   }
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     ops::StridedView view;
     view.push_back(x.channels[0], x.channels[1]);
     view.push_back(fields_.space_rate, 0);

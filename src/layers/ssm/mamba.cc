@@ -77,10 +77,10 @@ class Mamba final : public Layer {
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input != ChannelSpec{DType::kFloat32, {model_}}) {
-      fail(Code::kShape, "Mamba \"{}\": expected float32 channels [{}], got {} {}", name(), model_,
-           name_of(input.dtype), to_string(input.shape));
+      fail(Code::kShape, "expected float32 channels [{}], got {} {}", model_, name_of(input.dtype),
+           to_string(input.shape));
     }
     return input;
   }
@@ -89,13 +89,13 @@ class Mamba final : public Layer {
     return ChannelSpec{DType::kFloat32, {model_}};
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.within("conv", "conv",
                        [&] { Ring::declare(declaration, ring(), input.batch, input.time); });
     declaration.state("h", DType::kFloat32, {input.batch, fields_.d_state, inner_});
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const int64_t frames = before() + x.time,
                   size = checked_product(x.batch, fields_.d_state, inner_);
     auto* padded = run.scratch<float>(x.batch, frames, inner_);
@@ -111,7 +111,7 @@ class Mamba final : public Layer {
     });
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     Ring history(run, ring());
     auto* h = run.state<float>();
     return run_block(run, x, h, [&](const float* in) {

@@ -13,10 +13,10 @@ class StateSpaceLayer : public Layer {
  public:
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input != ChannelSpec{DType::kFloat32, {channels_}}) {
-      fail(Code::kShape, "{} \"{}\": expected float32 channels [{}], got {} {}", type(), name(),
-           channels_, name_of(input.dtype), to_string(input.shape));
+      fail(Code::kShape, "expected float32 channels [{}], got {} {}", channels_,
+           name_of(input.dtype), to_string(input.shape));
     }
     return input;
   }
@@ -25,17 +25,17 @@ class StateSpaceLayer : public Layer {
     return ChannelSpec{DType::kFloat32, {channels_}};
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("x", DType::kFloat32, state_shape(input.batch));
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, x.spec());
     whole(run, ops::mask_invalid(run, x), y);
     return y;
   }
 
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, x.spec());
     scan(run, ops::mask_invalid(run, x), run.state<float>(), y);
     return y;

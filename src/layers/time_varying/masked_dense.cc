@@ -32,21 +32,20 @@ class MaskedDense final : public TimeDenseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{1 - num_steps(), 0}};
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     declaration.state("inputs", DType::kFloat32, {input.batch, num_steps(), inputs()});
     declare_position(declaration, {}, num_steps());
   }
 
-  Sequence layer(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override {
     if (x.time > num_steps()) {
-      fail(Code::kShape, "MaskedDense \"{}\": {} steps are more than num_steps, {}", name(), x.time,
-           num_steps());
+      fail(Code::kShape, "{} steps are more than num_steps, {}", x.time, num_steps());
     }
     const float* values = ops::as_floats(run, ops::mask_invalid(run, x), compute_dtype(x.dtype));
     return apply(run, x, {values, x.time * inputs(), 0}, 0);
   }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_step(Run& run, const Sequence& x) const override {
     auto* history = run.state<float>();
     const int64_t first = take_position(run, x.time, num_steps());
     const int64_t taken = std::min(x.time, num_steps() - first), item = num_steps() * inputs();

@@ -19,11 +19,11 @@ class SequenceDense final : public TimeDenseLayer {
     for (int64_t t = 0; t < num_steps(); ++t) add_product(kernel.data() + t * size, inputs());
   }
 
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode == Mode::kStep) declare_position(declaration, {}, num_steps());
   }
-  Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
+  Sequence do_step(Run& run, const Sequence& x) const override {
     return steps_from(run, x, take_position(run, x.time, num_steps()));
   }
 

@@ -71,10 +71,9 @@ class SequenceEmbedding final : public Layer, public TokenTable {
     std::exclusive_scan(fields_.counts.begin(), fields_.counts.end(), starts_.begin(), int64_t{0});
   }
 
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_integer(input.dtype)) {
-      fail(Code::kShape, "{} \"{}\": expected int32 or int8 inputs, got {}", type(), name(),
-           name_of(input.dtype));
+      fail(Code::kShape, "expected int32 or int8 inputs, got {}", name_of(input.dtype));
     }
     ChannelSpec out{fields_.compute_dtype, input.shape};
     out.shape.push_back(fields_.dimension);
@@ -84,11 +83,11 @@ class SequenceEmbedding final : public Layer, public TokenTable {
   int64_t token_count() const override {
     return fields_.counts.empty() ? fields_.common_count : std::ranges::max(fields_.counts);
   }
-  void declare(Declaration& declaration, const SequenceSpec& input) const override {
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode == Mode::kStep) declare_position(declaration, {}, fields_.num_steps);
   }
-  Sequence layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
-  Sequence step(Run& run, const Sequence& x) const override {
+  Sequence do_layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
+  Sequence do_step(Run& run, const Sequence& x) const override {
     return steps_from(run, x, take_position(run, x.time, fields_.num_steps));
   }
 

@@ -26,14 +26,13 @@ struct TimeDenseFields {
 
 class TimeDenseLayer : public Layer {
  public:
-  ChannelSpec output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != Shape{inputs_}) {
-      fail(Code::kShape, "{} \"{}\": expected channels [{}], got {}", type(), name(), inputs_,
-           to_string(input.shape));
+      fail(Code::kShape, "expected channels [{}], got {}", inputs_, to_string(input.shape));
     }
     const DType dtype = compute_dtype(input.dtype);
     if (!is_float(dtype)) {
-      fail(Code::kShape, "{} \"{}\": cannot compute on {}", type(), name(), name_of(input.dtype));
+      fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     }
     return {dtype, {fields_.features}};
   }
