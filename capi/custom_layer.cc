@@ -79,11 +79,11 @@ class CustomLayer final : public Layer {
     from_spec(input.channels, &in, "input");
     size_t bytes = 0;
     sl_error error = SL_ERROR_INIT;
-    check(callbacks_.state_size(instance_.get(), input.batch, &in, &bytes, &error), error,
+    check(callbacks_.state_size(instance_.get(), &in, &bytes, &error), error,
           "state_size");
     if (bytes > INT64_MAX) fail_overflow();
-    declaration.state("started", DType::kBool, {1});
-    declaration.state("custom", DType::kInt8, {static_cast<int64_t>(bytes)});
+    declaration.state("started", DType::kBool, {input.batch});
+    declaration.state("custom", DType::kInt8, {input.batch, static_cast<int64_t>(bytes)});
   }
 
   Sequence do_layer(Run& run, const Sequence& x) const override {
@@ -135,16 +135,20 @@ class CustomLayer final : public Layer {
   // The caller initialises its state when a stream takes its first step: reset and rehearsal need
   // not know of it.
   void* started_state(Run& run, const Sequence& x) const {
-    auto* started = run.state<uint8_t>();
-    void* state = run.state<std::byte>();
-    if (*started == 0 && callbacks_.state_init) {
-      sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
-      from_spec(x.spec(), &spec, "input");
-      const sl_status status = callbacks_.state_init(instance_.get(), x.batch, &spec, state);
-      check(status, SL_ERROR_INIT, "state_init");
+    auto* started = run.state<uint8_t>("started");
+    const StateTensor state = run.state_tensor("custom");
+    for (int64_t b = 0; b < x.batch; ++b) {
+      if (started[b] == 0 && callbacks_.state_init) init_item(x, state.item(b));
+      started[b] = 1;
     }
-    *started = 1;
-    return state;
+    return state.data;
+  }
+
+  void init_item(const Sequence& x, std::byte* state) const {
+    sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+    from_spec(x.spec(), &spec, "input");
+    const sl_status status = callbacks_.state_init(instance_.get(), &spec, state);
+    check(status, SL_ERROR_INIT, "state_init");
   }
 
   template <typename Fn>

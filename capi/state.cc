@@ -7,8 +7,8 @@ void sl::capi::check_batch(int64_t batch) {
 }
 
 void sl::capi::check_max_length(int64_t max_length) {
-  if (max_length < 0 || max_length > (int64_t{1} << 24)) {
-    fail(Code::kInvalidArgument, "options.max_length is {}: expected 0 to 2^24", max_length);
+  if (max_length < 0 || max_length > INT32_MAX) {
+    fail(Code::kInvalidArgument, "options.max_length is {}: expected 0 to 2^31 - 1", max_length);
   }
 }
 
@@ -141,7 +141,7 @@ sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_err
 }
 
 int64_t sl_state_tensor_count(const sl_state* state) {
-  return state ? static_cast<int64_t>(state->stream->plan().tensors().size()) : 0;
+  return state ? static_cast<int64_t>(state->stream->plan().state().size()) : 0;
 }
 
 sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name,
@@ -153,10 +153,10 @@ sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** nam
                sl_state_tensor_count(state));
     }
     const auto i = static_cast<size_t>(index);
-    const sl::StateTensor& spec = state->stream->plan().tensors()[i];
+    const sl::StateSpec& spec = state->stream->plan().state()[i];
     if (name) *name = spec.name.c_str();
     if (!tensor) return;
-    sl::capi::set_tensor({spec.dtype, spec.shape, state->stream->tensor(i)}, tensor, "tensor");
+    sl::capi::set_tensor({spec.dtype, spec.shape, state->stream->tensor(i).data}, tensor, "tensor");
   });
 }
 

@@ -328,13 +328,15 @@ typedef struct sl_layer_callbacks {
   /* null: the output spec is the input spec. */
   sl_status (*output_spec)(const void* instance, const sl_channel_spec* input,
                            sl_channel_spec* output, sl_error* error);
-  /* Bytes of state for one stream of that batch and input; null: none. */
-  sl_status (*state_size)(const void* instance, int64_t batch, const sl_channel_spec* input,
-                          size_t* bytes, sl_error* error);
-  sl_status (*state_init)(const void* instance, int64_t batch, const sl_channel_spec* input,
-                          void* state);
+  /* Bytes of state that one batch item of a stream needs for that input, a multiple of its
+   * alignment; null: none. */
+  sl_status (*state_size)(const void* instance, const sl_channel_spec* input, size_t* bytes,
+                          sl_error* error);
+  /* Makes the state of one item what it is at the start of a stream. Null: zeros. */
+  sl_status (*state_init)(const void* instance, const sl_channel_spec* input, void* state);
   sl_status (*layer)(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error);
-  /* Must be real-time safe if streams of it are to be. Null: `layer`, for a stateless one. */
+  /* Must be real-time safe if streams of it are to be. The state of item b begins at `state` + b
+   * times what state_size told. Null: `layer`, for a stateless one. */
   sl_status (*step)(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,
                     sl_error* error);
 } sl_layer_callbacks;
@@ -542,8 +544,8 @@ typedef struct sl_state_options {
   int64_t num_constants;
   const sl_allocator* allocator; /* copied; null: the layer's */
   int64_t max_length; /* the most input steps of the whole stream, latency and padding included; 0:
-                         it has no end. To 2^24; rounded up to a multiple of the block size. What
-                         sees all of the past needs it, and keeps room for as much */
+                         it has no end. To 2^31 - 1; rounded up to a multiple of the block size.
+                         What sees all of the past needs it, and keeps room for as much */
 } sl_state_options;
 #define SL_STATE_OPTIONS_INIT \
   { (uint32_t)sizeof(sl_state_options), 0, 0, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL, 0 }

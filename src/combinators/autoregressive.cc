@@ -1,10 +1,11 @@
 // Autoregressive: layers whose input is x and, after it on the first channel axis, what they made
 // of the block before (reference: tensorflow.recurrent.Autoregressive).
 #include <algorithm>
+#include <memory>
 #include <nlohmann/json.hpp>
 
 #include "combinators/chain.h"
-#include "layers/state.h"
+#include "ops/initial_state.h"
 
 namespace sl {
 namespace {
@@ -47,9 +48,6 @@ class Autoregressive final : public Layer {
     check(fields.where + ".feedback_layer (Autoregressive)", feedback_);
     const std::string where = fields.where + " (Autoregressive)";
     const int64_t block = body_.block_size(), made = body_.output_ratio().floor_times(block);
-    // Layer-wise too it is memory.
-    if (block > int64_t{1} << 24)
-      fail(Code::kConfig, "{}: blocks of {} are too long", where, block);
     if (made < 1 || block % made != 0) {
       fail(Code::kConfig,
            "{}: expected layers that make one step, or one of each so many, they make {} of {}",
@@ -119,15 +117,14 @@ class Autoregressive final : public Layer {
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     const Specs specs = this->specs(input.channels, declaration.constants());
     const Declaration block = declare_block(specs, input.batch, declaration.constants());
-    declare_count(declaration, "tensors", block.states().size());
-    for (const StateTensor& tensor : block.states()) declaration.state(tensor);
+    declaration.plan(std::make_shared<const BlockPlan>(
+        BlockPlan{block.states().size(), block.plans().size(), block.emits()}));
+    for (const StepPlan& plan : block.plans()) declaration.plan(plan);
+    for (const StateSpec& spec : block.states()) declaration.state(spec);
     Shape last{input.batch, made_of_block()};
     for (const int64_t size : specs.feedback.shape) last.push_back(size);
     declaration.state("feedback", specs.feedback.dtype, last);
-    declare_count(declaration, "emits", block.emits().size());
     for (const EmitSpec& emit : block.emits()) {
-      declare_count(declaration, "emit_bytes", bytes_of_item(emit));
-      declare_count(declaration, "emit_steps", static_cast<size_t>(emit.sequence.time));
       SequenceSpec all = emit.sequence;
       all.time = checked_product(all.time, ceil_div(input.time, block_size()));
       all.mode = input.mode;
@@ -140,40 +137,27 @@ class Autoregressive final : public Layer {
     if (x.time == 0) return run.output(specs.output, x.batch, 0);
     const Declaration block = declare_block(specs, x.batch, run.constants());
     const StateLayout layout = layout_of(block.states());
-    auto* state = run.scratch<std::byte>(static_cast<int64_t>(layout.bytes));
-    for (size_t i = 0; i < layout.offsets.size(); ++i)
-      initialise(block.states()[i], state + layout.offsets[i]);
+    const StateTensors state{block.states(), layout.offsets,
+                             run.scratch<std::byte>(static_cast<int64_t>(layout.bytes))};
+    for (size_t i = 0; i < state.size(); ++i) ops::initialise(state[i], 0, x.batch);
     const Sequence last = run.scratch_sequence(specs.feedback, x.batch, made_of_block());
     std::fill_n(last.values, last.bytes(), std::byte{0});
-    std::vector<Emit> emits;
-    for (const EmitSpec& emit : block.emits())
-      emits.push_back(next_emit(run, x.batch, bytes_of_item(emit), emit.sequence.time));
-    return unroll(run, x, specs, {state, layout.offsets, last, emits});
+    return unroll(run, x, specs,
+                  {state, block.plans(), last, take_emits(run, x.batch, block.emits())});
   }
 
   Sequence do_step(Run& run, const Sequence& x) const override {
     const Specs specs = this->specs(x.spec(), run.constants());
-    const auto count = static_cast<size_t>(*run.state<int32_t>());
-    auto* offsets = run.scratch<size_t>(static_cast<int64_t>(count));
-    std::byte* state = nullptr;
-    for (size_t i = 0; i < count; ++i) {
-      auto* tensor = run.state<std::byte>();
-      if (i == 0) state = tensor;
-      offsets[i] = static_cast<size_t>(tensor - state);
-    }
+    const auto& block = run.plan<BlockPlan>();
+    const std::span<const StepPlan> plans = run.take_plans(block.plans);
+    const StateTensors state = run.take_states(block.states);
     Sequence last;
     last.dtype = specs.feedback.dtype;
     last.channels = specs.feedback.shape;
     last.batch = x.batch;
     last.time = made_of_block();
-    last.values = run.state<std::byte>();
-    const auto emit_count = static_cast<size_t>(*run.state<int32_t>());
-    auto* emits = run.scratch<Emit>(static_cast<int64_t>(emit_count));
-    for (size_t i = 0; i < emit_count; ++i) {
-      const auto bytes = static_cast<size_t>(*run.state<int32_t>());
-      emits[i] = next_emit(run, x.batch, bytes, *run.state<int32_t>());
-    }
-    return unroll(run, x, specs, {state, {offsets, count}, last, {emits, emit_count}});
+    last.values = run.state<std::byte>("feedback");
+    return unroll(run, x, specs, {state, plans, last, take_emits(run, x.batch, block.emits)});
   }
 
  private:
@@ -181,6 +165,13 @@ class Autoregressive final : public Layer {
     ChannelSpec joined;  // what the layers take
     ChannelSpec output;
     ChannelSpec feedback;
+  };
+
+  // State tensors and objects that the layers declare for a block, and what they emit in one.
+  struct BlockPlan {
+    size_t states;
+    size_t plans;
+    std::vector<EmitSpec> emits;
   };
 
   // What the layers emit: of all blocks, where that is wanted, and of one. An item has so many
@@ -194,8 +185,8 @@ class Autoregressive final : public Layer {
 
   // The layers' state, what they made of the last block, without a mask, and what they emit.
   struct Memory {
-    std::byte* state;
-    std::span<const size_t> offsets;
+    StateTensors state;
+    std::span<const StepPlan> plans;
     Sequence last;
     std::span<const Emit> emits;
   };
@@ -304,15 +295,6 @@ class Autoregressive final : public Layer {
     return declaration;
   }
 
-  // What a step cannot find out by itself. It takes the places of state and emits for each block.
-  static void declare_count(Declaration& declaration, const char* name, size_t count) {
-    // Initial values of state are float32.
-    if (count > size_t{1} << 24)
-      fail(Code::kUnsupported, "Autoregressive: {} {} a block are too many", count, name);
-    const auto value = static_cast<int64_t>(count);
-    declaration.index(name, {}, value, value, static_cast<double>(value));
-  }
-
   static size_t bytes_of_item(const EmitSpec& emit) {
     const ChannelSpec& frame = emit.sequence.channels;
     return checked_bytes(checked_product(emit.sequence.time, frame.shape.size()),
@@ -330,6 +312,16 @@ class Autoregressive final : public Layer {
     return emit;
   }
 
+  static std::span<const Emit> take_emits(Run& run, int64_t batch,
+                                          std::span<const EmitSpec> specs) {
+    auto* emits = run.scratch<Emit>(static_cast<int64_t>(specs.size()));
+    for (size_t i = 0; i < specs.size(); ++i) {
+      std::construct_at(emits + i,
+                        next_emit(run, batch, bytes_of_item(specs[i]), specs[i].sequence.time));
+    }
+    return {emits, specs.size()};
+  }
+
   // Steps through x, layer-wise too: a block needs what was made of the one before.
   Sequence unroll(Run& run, const Sequence& x, const Specs& specs, const Memory& memory) const {
     const int64_t block = block_size(), made = made_of_block(), blocks = ceil_div(x.time, block);
@@ -344,7 +336,7 @@ class Autoregressive final : public Layer {
     for (int64_t i = 0; i < blocks; ++i) {
       join(x, i * block, memory.last, joined);
       Run inner(Mode::kStep, run.workspace(), run.parallel(), run.constants());
-      inner.bind_state(memory.state, memory.offsets);
+      inner.bind_state(memory.state, memory.plans, run.checks_state());
       inner.bind_emits(emits);
       const Sequence out = inner.on_side(side, [&] { return body_.run(inner, joined); });
       put(out, y, i * made);

@@ -4,12 +4,28 @@
 #include <cstdint>
 #include <cstring>
 #include <span>
+#include <string_view>
+#include <type_traits>
+#include <typeinfo>
 
+#include "core/declaration.h"
 #include "core/parallel.h"
 #include "core/sequence.h"
+#include "core/state.h"
 #include "core/workspace.h"
 
 namespace sl {
+
+// Whether elements of the dtype can be read and written as T; std::byte stands for any.
+template <typename T>
+constexpr bool holds(DType dtype) {
+  if constexpr (std::is_same_v<T, std::byte>) return true;
+  if constexpr (std::is_same_v<T, float>) return dtype == DType::kFloat32;
+  if constexpr (std::is_same_v<T, complex64>) return dtype == DType::kComplex64;
+  if constexpr (std::is_same_v<T, uint8_t>) return dtype == DType::kBool;
+  if constexpr (std::is_same_v<T, int8_t>) return dtype == DType::kInt8;
+  return std::is_integral_v<T> && sizeof(T) == sizeof(int32_t) && dtype == DType::kInt32;
+}
 
 class Run {
  public:
@@ -53,14 +69,44 @@ class Run {
     scratch.release(mark);
     return result;
   }
+  // Runs fn, and takes back the scratch that it has taken.
+  template <typename Fn>
+  void with_scratch(Fn&& fn) {
+    Stack& scratch = workspace_.on(other(side_));
+    const Stack::Mark mark = scratch.mark();
+    fn();
+    scratch.release(mark);
+  }
   // Where the layer's own output goes. Children whose results are combined run on the other side.
   Side side() const { return side_; }
   Workspace& workspace() { return workspace_; }
 
-  // The next state tensor in the order in which the layers declared them. Step mode only.
+  // The next state tensor in the order in which the layers declared them, [batch, ...]; `name` is
+  // the one it was declared by. Step mode only.
   template <typename T>
-  T* state() {
-    return reinterpret_cast<T*>(state_data_ + *next_state_++);
+  T* state(std::string_view name) {
+    if (checks_state_) check_state(name, holds<T>(next_spec().dtype));
+    return reinterpret_cast<T*>(state_.data + state_.offsets[next_state_++]);
+  }
+  StateTensor state_tensor(std::string_view name) {
+    if (checks_state_) check_state(name, true);
+    return state_[next_state_++];
+  }
+  // The next `count` tensors, for a run of its own.
+  StateTensors take_states(size_t count) {
+    next_state_ += count;
+    return state_.slice(next_state_ - count, count);
+  }
+  // The next object that the layers declared for their steps.
+  template <typename T>
+  const T& plan() {
+    const StepPlan& next = plans_[next_plan_++];
+    if (checks_state_) check_plan(*next.type == typeid(T));
+    return *static_cast<const T*>(next.object.get());
+  }
+  std::span<const StepPlan> take_plans(size_t count) {
+    next_plan_ += count;
+    return plans_.subspan(next_plan_ - count, count);
   }
   // The next auxiliary output, in the order of declaration.
   void emit(const Sequence& sequence);
@@ -77,11 +123,12 @@ class Run {
     return y;
   }
 
-  // Where state tensors and wanted emits are: set by whoever starts the run.
-  void bind_state(std::byte* data, std::span<const size_t> offsets) {
-    state_data_ = data;
-    next_state_ = offsets.data();
-  }
+  // Where state tensors, the layers' objects and wanted emits are: set by whoever starts the run.
+  // With checks, state that a layer uses otherwise than it has declared it is an INTERNAL error.
+  void bind_state(const StateTensors& state, std::span<const StepPlan> plans, bool checks);
+  bool checks_state() const { return checks_state_; }
+  // Fails if the layers have not used all of it.
+  void check_all_used() const;
   void bind_emits(std::span<Sequence> emits) { emits_ = emits; }
   // Whether it is no step of a real-time stream, so that debug builds can check all that they know.
   bool may_allocate() const { return may_allocate_; }
@@ -101,13 +148,20 @@ class Run {
   }
   std::byte* scratch_bytes(size_t size) { return workspace_.on(other(side_)).allocate(size); }
 
+  const StateSpec& next_spec() const;
+  void check_state(std::string_view name, bool dtype_fits) const;
+  void check_plan(bool type_fits) const;
+
   Mode mode_;
   Workspace& workspace_;
   const Parallel& parallel_;
   Constants constants_;
   Side side_ = Side::kA;
-  std::byte* state_data_ = nullptr;
-  const size_t* next_state_ = nullptr;
+  bool checks_state_ = false;
+  StateTensors state_;
+  size_t next_state_ = 0;
+  std::span<const StepPlan> plans_;
+  size_t next_plan_ = 0;
   std::span<Sequence> emits_;
   size_t next_emit_ = 0;
   bool may_allocate_ = false;

@@ -39,6 +39,15 @@ struct Sequence {
   }
   uint8_t* mask_at(int64_t b, int64_t t) const { return mask + b * time + t; }
 
+  // Items [first, first + count).
+  Sequence items(int64_t first, int64_t count) const {
+    Sequence out = *this;
+    out.batch = count;
+    out.values = values + static_cast<size_t>(first * time) * frame_bytes();
+    if (mask) out.mask = mask + first * time;
+    return out;
+  }
+
   bool all_valid() const { return std::memchr(mask, 0, static_cast<size_t>(steps())) == nullptr; }
   // A view of the values with another channel shape of equal size.
   Sequence with_channels(const Shape& shape) const {
@@ -65,6 +74,17 @@ struct SequenceSpec {
                          size_of(channels.dtype));
   }
 };
+
+// Calls fn(first, count) for each range of batch items of which the flags are 0.
+template <typename Fn>
+void for_ranges_of_zero(const int32_t* flags, int64_t batch, Fn&& fn) {
+  for (int64_t first = 0; first < batch;) {
+    int64_t end = first;
+    while (end < batch && flags[end] == 0) ++end;
+    if (end > first) fn(first, end - first);
+    first = end + 1;
+  }
+}
 
 // A named input besides x: a sequence with a mask, or an array whose whole shape is in `shape`.
 struct Constant {

@@ -2,61 +2,7 @@
 
 #include <algorithm>
 
-#include "layers/state.h"
-
 namespace sl {
-
-void Declaration::append(std::string& path, std::string_view name) {
-  if (name.empty()) return;
-  if (!path.empty()) path += '.';
-  path += name;
-}
-
-void Declaration::state(std::string_view name, DType dtype, const Shape& shape, double fill) {
-  StateTensor tensor;
-  tensor.name = name;
-  tensor.dtype = dtype;
-  tensor.shape = shape;
-  tensor.fill = fill;
-  state(std::move(tensor));
-}
-
-void Declaration::state(StateTensor tensor) {
-  std::string path = state_path_;
-  append(path, tensor.name);
-  tensor.name = std::move(path);
-  try {
-    bytes_of(tensor);
-  } catch (const SizeError& error) {
-    fail(error.code(), "state \"{}\" of {}: {}", tensor.name, to_string(tensor.shape),
-         error.what());
-  }
-  states_.push_back(std::move(tensor));
-}
-
-void Declaration::check_count() {
-  // Groups of groups can be more than anyone waits for.
-  constexpr int64_t kMost = int64_t{1} << 20;
-  if (++count_ > kMost) fail(Code::kUnsupported, "the model runs more than {} layers", kMost);
-}
-
-void Declaration::index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
-                        double fill) {
-  state(name, DType::kInt32, shape, fill);
-  states_.back().least = least;
-  states_.back().most = most;
-}
-
-void Declaration::place(std::string_view name, int64_t least, int64_t most) {
-  index(name, {}, least, most, static_cast<double>(least));
-  states_.back().is_place = true;
-}
-
-void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
-  std::string path = emit_path_;
-  append(path, name);
-  emits_.push_back({std::move(path), sequence});
-}
 
 std::vector<ChannelSpec> Layer::child_inputs(const ChannelSpec& input,
                                              const Constants& constants) const {

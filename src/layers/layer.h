@@ -12,6 +12,7 @@
 #include <utility>
 #include <vector>
 
+#include "core/declaration.h"
 #include "core/ratio.h"
 #include "core/receptive_field.h"
 #include "core/run.h"
@@ -19,26 +20,6 @@
 #include "layers/step_difference.h"
 
 namespace sl {
-
-// A tensor of a stream's state. It starts out filled with `fill`.
-struct StateTensor {
-  std::string name;
-  DType dtype = DType::kFloat32;
-  Shape shape;
-  double fill = 0;
-  // What an int32 tensor's values can be.
-  int64_t least = std::numeric_limits<int32_t>::min();
-  int64_t most = std::numeric_limits<int32_t>::max();
-  bool is_place = false;      // moves from least to most as the stream does from start to end
-  bool of_constants = false;  // all that it depends on: a stream's first step sets it
-  bool begins_ring = false;   // is the first of a Ring's tensors
-};
-
-// An auxiliary output.
-struct EmitSpec {
-  std::string path;
-  SequenceSpec sequence;
-};
 
 // A constant that a layer reads.
 struct ConstantSpec {
@@ -57,74 +38,6 @@ struct ConstantSpec {
 
   // Whether a stream gets a share of it with each block.
   bool is_streamed(bool is_array) const { return streamed && (!is_array || kind == Kind::kArray); }
-};
-
-// Collects what the layers of a tree declare, each under its own path, in the order in which they
-// run.
-class Declaration {
- public:
-  explicit Declaration(Constants constants) : constants_(constants) {}
-
-  const Constants& constants() const { return constants_; }
-  void state(std::string_view name, DType dtype, const Shape& shape, double fill = 0);
-  // One of a declaration of its own.
-  void state(StateTensor tensor);
-  // int32 values of which steps rely on the range: a saved state with others is refused.
-  void index(std::string_view name, const Shape& shape, int64_t least, int64_t most,
-             double fill = 0);
-  // An index that moves on with the steps of a stream that has an end, where it is `most`.
-  void place(std::string_view name, int64_t least, int64_t most);
-  // `name` may be empty: the layer's own path.
-  void emit(std::string_view name, const SequenceSpec& sequence);
-
-  // Runs fn with `name` appended to the paths; emits can go by another name than state.
-  template <typename Fn>
-  void within(const std::string& name, const std::string& emit_name, Fn&& fn) {
-    check_count();
-    const std::string state_path = state_path_, emit_path = emit_path_;
-    append(state_path_, name);
-    append(emit_path_, emit_name);
-    fn();
-    state_path_ = state_path;
-    emit_path_ = emit_path;
-  }
-
-  // Runs fn, and forgets the emits that it declares: those of Run::without_emits.
-  template <typename Fn>
-  void without_emits(Fn&& fn) {
-    const auto count = static_cast<std::ptrdiff_t>(emits_.size());
-    fn();
-    emits_.erase(emits_.begin() + count, emits_.end());
-  }
-
-  // Runs fn, whose state is made of the constants alone, by the first step of a stream.
-  template <typename Fn>
-  void of_constants(Fn&& fn) {
-    const size_t count = states_.size();
-    fn();
-    for (size_t i = count; i < states_.size(); ++i) states_[i].of_constants = true;
-  }
-
-  // Runs fn, which declares the tensors of a Ring.
-  template <typename Fn>
-  void ring(Fn&& fn) {
-    const size_t first = states_.size();
-    fn();
-    states_[first].begins_ring = true;
-  }
-
-  const std::vector<StateTensor>& states() const { return states_; }
-  const std::vector<EmitSpec>& emits() const { return emits_; }
-
- private:
-  static void append(std::string& path, std::string_view name);
-  void check_count();
-
-  Constants constants_;
-  int64_t count_ = 0;
-  std::string state_path_, emit_path_;
-  std::vector<StateTensor> states_;
-  std::vector<EmitSpec> emits_;
 };
 
 // Immutable once made: parsed config, packed weights, metadata. All that changes is in the run.

@@ -1,4 +1,5 @@
-// Where a stream is, in its state: a number of steps that stays once it is at the most.
+// The position of each item of a stream, in its state: a number of steps that stays once it is at a
+// maximum.
 #pragma once
 
 #include <algorithm>
@@ -9,19 +10,47 @@
 
 namespace sl {
 
-constexpr int64_t kMostPosition = std::numeric_limits<int32_t>::max();
+constexpr int64_t kMaxPosition = std::numeric_limits<int32_t>::max();
 
-inline void declare_position(Declaration& declaration, const Shape& shape,
-                             int64_t most = kMostPosition) {
-  declaration.index("position", shape, 0, most);
+// Positions of a call's first steps, by batch item.
+class StreamPositions {
+ public:
+  // All items at the start of the stream.
+  StreamPositions() = default;
+  explicit StreamPositions(const int32_t* first) : first_(first) {}
+
+  int64_t of(int64_t b) const { return first_ ? first_[b] : 0; }
+  // Calls fn(first item, count) for each range of items at one position: all of them, unless some
+  // have been reset or loaded alone.
+  template <typename Fn>
+  void each_range(int64_t batch, Fn&& fn) const {
+    for (int64_t first = 0; first < batch;) {
+      int64_t end = first + 1;
+      while (end < batch && of(end) == of(first)) ++end;
+      fn(first, end - first);
+      first = end;
+    }
+  }
+
+ private:
+  const int32_t* first_ = nullptr;
+};
+
+inline void declare_positions(Declaration& declaration, int64_t batch,
+                              int64_t maximum = kMaxPosition) {
+  declaration.index("position", {batch}, 0, maximum);
 }
 
-// The position, which then moves on by `steps`.
-inline int64_t take_position(Run& run, int64_t steps, int64_t most = kMostPosition) {
-  auto* position = run.state<int32_t>();
-  const int64_t first = *position;
-  *position = static_cast<int32_t>(std::min(first + steps, most));
-  return first;
+// The positions, which then move on by `steps`.
+inline StreamPositions take_positions(Run& run, int64_t batch, int64_t steps,
+                                      int64_t maximum = kMaxPosition) {
+  auto* positions = run.state<int32_t>("position");
+  auto* first = run.scratch<int32_t>(batch);
+  for (int64_t b = 0; b < batch; ++b) {
+    first[b] = positions[b];
+    positions[b] = static_cast<int32_t>(std::min(first[b] + steps, maximum));
+  }
+  return StreamPositions(first);
 }
 
 }  // namespace sl

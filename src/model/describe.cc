@@ -5,7 +5,6 @@
 #include <nlohmann/json.hpp>
 
 #include "core/status.h"
-#include "layers/state.h"
 #include "model/model.h"
 #include "model/properties.h"
 
@@ -69,7 +68,7 @@ std::string to_json(const ChannelSpec& spec) {
   return out.text();
 }
 
-std::string to_json(const StateTensor& tensor) {
+std::string to_json(const StateSpec& tensor) {
   Object out;
   out.add("name", json_string(tensor.name));
   out.add("dtype", json_string(name_of(tensor.dtype)));
@@ -83,9 +82,9 @@ void add_state(const Layer& layer, const ChannelSpec& input, const Constants& co
   layer.declare(declaration, {input, 1, layer.block_size(), Mode::kStep});
   std::vector<std::string> tensors;
   size_t bytes = 0;
-  for (const StateTensor& tensor : declaration.states()) {
+  for (const StateSpec& tensor : declaration.states()) {
     tensors.push_back(to_json(tensor));
-    bytes = checked_add(bytes, bytes_of(tensor));
+    bytes = checked_add(bytes, tensor.bytes());
   }
   out->add("state", list(tensors));
   out->add("state_bytes", std::to_string(bytes));

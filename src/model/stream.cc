@@ -6,8 +6,8 @@
 
 #include "core/ring.h"
 #include "core/status.h"
-#include "layers/state.h"
 #include "model/properties.h"
+#include "ops/initial_state.h"
 
 namespace sl {
 namespace {
@@ -27,10 +27,9 @@ struct SaveHeader {
 
 const Parallel kOneThread;
 
-// An element of an int32 tensor.
-int64_t index_at(const std::byte* data) {
+int64_t index_at(const StateTensor& tensor, int64_t i) {
   int32_t value = 0;
-  std::memcpy(&value, data, sizeof(value));
+  std::memcpy(&value, tensor.data + static_cast<size_t>(i) * sizeof(value), sizeof(value));
   return value;
 }
 
@@ -41,16 +40,14 @@ void zero_invalid(const Sequence& x) {
 }
 
 // A stream's state is more than is allowed: most of it is some layer's.
-[[noreturn]] void fail_large_state(std::span<const StateTensor> tensors, size_t bytes,
-                                   size_t most) {
-  const auto largest = std::ranges::max_element(
-      tensors, {}, [](const StateTensor& tensor) { return bytes_of(tensor); });
+[[noreturn]] void fail_large_state(std::span<const StateSpec> specs, size_t bytes, size_t most) {
+  const auto largest = std::ranges::max_element(specs, {}, &StateSpec::bytes);
   fail(
       Code::kOutOfMemory,
       "a state of {} bytes: at most {} are allowed (max_bytes); its largest tensor is \"{}\" {} of "
       "{} bytes",
       bytes, most, largest->name, to_string(ChannelSpec{largest->dtype, largest->shape}),
-      bytes_of(*largest));
+      largest->bytes());
 }
 
 }  // namespace
@@ -114,22 +111,23 @@ void StreamPlan::declare() {
   output_ = model_->output_spec(input_.channels, all);
   Declaration declaration = model_->declare(input_, all);
   // Last, so that the layers find theirs where they declared them.
-  if (input_.max_length > 0) declaration.place("length", 0, input_.max_length);
-  tensors_ = declaration.states();
+  if (input_.max_length > 0) declaration.position("length", input_.batch, 0, input_.max_length);
+  specs_ = declaration.states();
+  plans_ = declaration.plans();
   emits_ = declaration.emits();
-  StateLayout layout = layout_of(tensors_);
+  StateLayout layout = layout_of(specs_);
   offsets_ = std::move(layout.offsets);
   data_bytes_ = layout.bytes;
   if (data_bytes_ > model_->allocator().max_bytes)
-    fail_large_state(tensors_, data_bytes_, model_->allocator().max_bytes);
+    fail_large_state(specs_, data_bytes_, model_->allocator().max_bytes);
 
   std::string options = fmt::format("{} {} {} {}", to_string(input_.channels), input_.batch,
                                     input_.time, input_.max_length);
   for (const PlannedConstant& c : constants_)
     options += fmt::format(" {} {}", c.name, to_string(ChannelSpec{c.view.dtype, c.view.dims}));
   fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
-  for (const StateTensor& tensor : tensors_) {
-    const std::string text = tensor.name + to_string(ChannelSpec{tensor.dtype, tensor.shape});
+  for (const StateSpec& spec : specs_) {
+    const std::string text = spec.name + to_string(ChannelSpec{spec.dtype, spec.shape});
     fingerprint_ = hash_bytes(text.data(), text.size(), fingerprint_);
   }
 }
@@ -155,31 +153,40 @@ Shape StreamPlan::constant_dims(size_t index, int64_t time) const {
 }
 
 void StreamPlan::initialise(std::byte* data) const {
-  for (size_t i = 0; i < tensors_.size(); ++i) sl::initialise(tensors_[i], data + offsets_[i]);
+  const StateTensors all = tensors(data);
+  for (size_t i = 0; i < all.size(); ++i) ops::initialise(all[i], 0, input_.batch);
+}
+
+void StreamPlan::initialise_item(std::byte* data, int64_t item) const {
+  const StateTensors all = tensors(data);
+  for (size_t i = 0; i < all.size(); ++i) ops::initialise(all[i], item, 1);
 }
 
 void StreamPlan::restart(std::byte* data, bool keeps_constants) const {
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const StateTensor& tensor = tensors_[i];
-    if (tensor.dtype != DType::kInt32 || (keeps_constants && tensor.of_constants)) continue;
-    sl::initialise(tensor, data + offsets_[i]);
+  const StateTensors all = tensors(data);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const StateSpec& spec = specs_[i];
+    if (!spec.is_index() || (keeps_constants && spec.of_constants)) continue;
+    ops::initialise(all[i], 0, input_.batch);
   }
 }
 
 void StreamPlan::check_data(const std::byte* data) const {
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const StateTensor& tensor = tensors_[i];
-    if (tensor.dtype != DType::kInt32) continue;
-    for (int64_t j = 0; j < tensor.shape.size(); ++j) {
-      const int64_t value = index_at(data + offsets_[i] + static_cast<size_t>(j) * sizeof(int32_t));
-      if (value < tensor.least || value > tensor.most) {
+  const StateTensors all = tensors(data);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const StateSpec& spec = specs_[i];
+    if (!spec.is_index()) continue;
+    for (int64_t j = 0; j < spec.shape.size(); ++j) {
+      const int64_t value = index_at(all[i], j);
+      if (value < spec.minimum || value > spec.maximum) {
         fail(Code::kState, "the saved state is damaged: its \"{}\" is {}: expected {} to {}",
-             tensor.name, value, tensor.least, tensor.most);
+             spec.name, value, spec.minimum, spec.maximum);
       }
-      const int64_t moved = (value - tensor.least) * input_.max_length;
-      if (tensor.is_place && moved != length(data) * (tensor.most - tensor.least)) {
-        fail(Code::kState, "the saved state is damaged: its \"{}\" is {} after {} steps",
-             tensor.name, value, length(data));
+      if (!spec.is_position) continue;
+      const int64_t moved = (value - spec.minimum) * input_.max_length;
+      if (const int64_t steps = length(data, j); moved != steps * (spec.maximum - spec.minimum)) {
+        fail(Code::kState, "the saved state is damaged: its \"{}\" is {} after {} steps", spec.name,
+             value, steps);
       }
     }
   }
@@ -207,20 +214,20 @@ std::vector<View> StreamPlan::zero_constants(int64_t time) const {
   return views;
 }
 
-// A step of nothing makes it as any step does; of that nothing else is kept.
+// A step of invalid input makes it as any step does; nothing else of that step is kept.
 void StreamPlan::prepare(std::byte* data, std::span<const View> constants) const {
-  if (std::ranges::none_of(tensors_, &StateTensor::of_constants)) return;
+  if (std::ranges::none_of(specs_, &StateSpec::of_constants)) return;
   const Block copy(data_bytes_, model_->allocator());
   std::copy_n(data, data_bytes_, copy.data());
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    if (tensors_[i].of_constants) sl::initialise(tensors_[i], copy.data() + offsets_[i]);
+  const StateTensors made = tensors(copy.data()), all = tensors(data);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (specs_[i].of_constants) ops::initialise(made[i], 0, input_.batch);
   }
   Workspace workspace(model_->allocator());
   rehearse_step(copy.data(), workspace, model_->parallel(), block_size_, /*valid=*/false,
                 constants);
-  for (size_t i = 0; i < tensors_.size(); ++i) {
-    const size_t at = offsets_[i];
-    if (tensors_[i].of_constants) std::copy_n(copy.data() + at, bytes_of(tensors_[i]), data + at);
+  for (size_t i = 0; i < all.size(); ++i) {
+    if (specs_[i].of_constants) std::copy_n(made[i].data, specs_[i].bytes(), all[i].data);
   }
 }
 
@@ -245,10 +252,11 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
       zero_invalid(constants.back().sequence);
   }
   Run run(Mode::kStep, workspace, parallel, Constants(constants));
-  run.bind_state(data, offsets_);
+  bind(run, data, /*checks=*/true);
   run.allow_allocation();
   const Stack::Mark output = workspace.on(Side::kA).mark();
   call(run, model_->root(), x, Side::kA);
+  run.check_all_used();
   workspace.on(Side::kA).release(output);
   stack.release(mark);
 }
@@ -260,8 +268,20 @@ SequenceSpec StreamPlan::emit(size_t index, int64_t time) const {
   return spec;
 }
 
+int64_t StreamPlan::length(const std::byte* data, int64_t item) const {
+  return input_.max_length > 0 ? index_at(tensors(data)[specs_.size() - 1], item) : 0;
+}
+
 int64_t StreamPlan::length(const std::byte* data) const {
-  return input_.max_length > 0 ? index_at(data + offsets_.back()) : 0;
+  int64_t maximum = 0;
+  for (int64_t b = 0; b < input_.batch; ++b) maximum = std::max(maximum, length(data, b));
+  return maximum;
+}
+
+void StreamPlan::bind(Run& run, std::byte* data, bool checks) const {
+  // The last tensor, the length, is not a layer's.
+  const size_t count = specs_.size() - (input_.max_length > 0 ? 1 : 0);
+  run.bind_state(tensors(data).slice(0, count), plans_, checks);
 }
 
 void StreamPlan::check_room(const std::byte* data, int64_t time) const {
@@ -285,33 +305,41 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
     if (masks && !imported[i].is_array) zero_invalid(imported[i].sequence);
   }
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
-  run.bind_state(data, offsets_);
+  bind(run, data, /*checks=*/false);
   run.bind_emits(emits);
   // Before they run: should a callback fail, what has run already has used up its room.
   if (input_.max_length > 0) {
-    const auto length = static_cast<int32_t>(this->length(data) + x.dims[1]);
-    std::memcpy(data + offsets_.back(), &length, sizeof(length));
+    auto* lengths = reinterpret_cast<int32_t*>(data + offsets_.back());
+    for (int64_t b = 0; b < input_.batch; ++b) lengths[b] += static_cast<int32_t>(x.dims[1]);
   }
   export_sequence(call(run, model_->root(), input, Side::kA), y);
 }
 
-void StreamPlan::check_rebase(const StreamPlan& source) const {
+void StreamPlan::check_rebase(const StreamPlan& source, int64_t had) const {
   bool same = source.model_->fingerprint() == model_->fingerprint() &&
-              source.input_.channels == input_.channels && source.input_.batch == input_.batch &&
+              source.input_.channels == input_.channels &&
               (source.input_.max_length > 0) == (input_.max_length > 0) &&
               source.constants_.size() == constants_.size();
   for (size_t i = 0; same && i < constants_.size(); ++i) {
     const PlannedConstant& a = constants_[i];
     const PlannedConstant& b = source.constants_[i];
+    Shape dims = constant_dims(i, block_size_), others = source.constant_dims(i, block_size_);
+    // One item takes the place of another whatever the batches are.
+    if (!dims.empty() && dims[0] == input_.batch && others[0] == source.input_.batch)
+      others[0] = dims[0];
     same = a.name == b.name && a.view.dtype == b.view.dtype && a.view.is_array == b.view.is_array &&
-           constant_dims(i, block_size_) == source.constant_dims(i, block_size_);
+           dims == others;
   }
   if (!same) fail(Code::kState, "the states are of different models or options");
-  for (size_t i = 0; i < tensors_.size();) {
-    const bool is_ring = tensors_[i].begins_ring;
-    if (!is_ring && tensors_[i].shape != source.tensors_[i].shape) {
+  if (had > input_.max_length) {
+    fail(Code::kLength, "the stream has had {} steps: too many for a max_length of {}", had,
+         input_.max_length);
+  }
+  for (size_t i = 0; i < specs_.size();) {
+    const bool is_ring = specs_[i].ring_parts > 0;
+    if (!is_ring && specs_[i].item_bytes() != source.specs_[i].item_bytes()) {
       fail(Code::kInternal, "state tensor \"{}\" depends on max_steps and is no ring",
-           tensors_[i].name);
+           specs_[i].name);
     }
     i += is_ring ? Ring::kTensors : 1;
   }
@@ -323,19 +351,31 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
     std::copy_n(source, data_bytes_, data);  // may be nothing, nowhere
     return;
   }
-  check_rebase(source_plan);
-  if (const int64_t had = source_plan.length(source); had > input_.max_length) {
-    fail(Code::kLength, "the stream has had {} steps: too many for a max_length of {}", had,
-         input_.max_length);
-  }
-  initialise(data);
-  for (size_t i = 0; i < tensors_.size();) {
-    if (tensors_[i].begins_ring) {
-      Ring::rebase(tensors_, data, offsets_, source_plan.tensors_, source, source_plan.offsets_, i);
+  if (source_plan.input_.batch != input_.batch)
+    fail(Code::kState, "the states are of different models or options");
+  check_rebase(source_plan, source_plan.length(source));
+  for (int64_t b = 0; b < input_.batch; ++b) copy_item(data, b, source_plan, source, b);
+}
+
+void StreamPlan::rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
+                             const std::byte* source, int64_t source_item) const {
+  check_rebase(source_plan, source_plan.length(source, source_item));
+  copy_item(data, item, source_plan, source, source_item);
+}
+
+void StreamPlan::copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
+                           const std::byte* source, int64_t source_item) const {
+  // Rings of another capacity keep their initial values where nothing is copied.
+  if (source_plan.fingerprint_ != fingerprint_) initialise_item(data, item);
+  const StateTensors to = tensors(data), from = source_plan.tensors(source);
+  for (size_t i = 0; i < to.size();) {
+    if (specs_[i].ring_parts > 0) {
+      Ring::copy_item(to.slice(i, Ring::kTensors), item, from.slice(i, Ring::kTensors),
+                      source_item);
       i += Ring::kTensors;
       continue;
     }
-    std::memcpy(data + offsets_[i], source + source_plan.offsets_[i], bytes_of(tensors_[i]));
+    std::memmove(to[i].item(item), from[i].item(source_item), specs_[i].item_bytes());
     ++i;
   }
 }
@@ -362,6 +402,10 @@ void Stream::step(const View& x, const View& y, bool with_emits) {
 }
 
 void Stream::copy_from(const Stream& source) { plan_.rebase(data_, source.plan_, source.data_); }
+
+void Stream::copy_item(int64_t item, const Stream& source, int64_t source_item) {
+  plan_.rebase_item(data_, item, source.plan_, source.data_, source_item);
+}
 
 size_t Stream::save_bytes() const { return sizeof(SaveHeader) + plan_.data_bytes(); }
 

@@ -36,8 +36,11 @@ class StreamPlan {
   int64_t output_time(int64_t time) const {
     return checked_product(time / block_size_, block_output_);
   }
-  const std::vector<StateTensor>& tensors() const { return tensors_; }
-  const std::vector<size_t>& offsets() const { return offsets_; }
+  const std::vector<StateSpec>& state() const { return specs_; }
+  // The tensors in a state's memory.
+  StateTensors tensors(const std::byte* data) const {
+    return {specs_, offsets_, const_cast<std::byte*>(data)};
+  }
   const std::vector<EmitSpec>& emits() const { return emits_; }
   // That of a call of `time` steps.
   SequenceSpec emit(size_t index, int64_t time) const;
@@ -53,8 +56,9 @@ class StreamPlan {
   // Of model, options and layout.
   uint64_t fingerprint() const { return fingerprint_; }
 
-  // The start of a stream.
+  // The start of a stream; of one item of its batch.
   void initialise(std::byte* data) const;
+  void initialise_item(std::byte* data, int64_t item) const;
   // Fails if bytes that are to be a state hold an index that no step leaves there.
   void check_data(const std::byte* data) const;
   // Runs what steps can look like on a state and a workspace, which it leaves used; the longest
@@ -72,6 +76,9 @@ class StreamPlan {
   // Makes `data` the state that `source`, of a plan that may differ in max_steps and max_length,
   // has come to. Fails before it writes if the plans differ in more.
   void rebase(std::byte* data, const StreamPlan& source_plan, const std::byte* source) const;
+  // The same for one item, which takes the place of another; the batches may differ too.
+  void rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
+                   const std::byte* source, int64_t source_item) const;
 
   // Steps that a call of `time` steps gives of a streamed constant, and the whole of any other.
   Shape constant_dims(size_t index, int64_t time) const;
@@ -79,12 +86,18 @@ class StreamPlan {
 
  private:
   void declare();
-  // Steps that a stream with an end has had.
+  // Steps that an item of a stream with an end has had, and the maximum of all items.
+  int64_t length(const std::byte* data, int64_t item) const;
   int64_t length(const std::byte* data) const;
+  // What the layers of a run use.
+  void bind(Run& run, std::byte* data, bool checks) const;
   // What decides which way a step takes is as at the start of a stream, but that what is kept of
   // constants can be there.
   void restart(std::byte* data, bool keeps_constants) const;
-  void check_rebase(const StreamPlan& source) const;
+  // Fails unless items of the source, which has had that many steps, can go on in this plan.
+  void check_rebase(const StreamPlan& source, int64_t had) const;
+  void copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
+                 const std::byte* source, int64_t source_item) const;
   // A step of zeros, of the given constants.
   void rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel, int64_t time,
                      bool valid, std::span<const View> constants) const;
@@ -110,8 +123,9 @@ class StreamPlan {
   ChannelSpec output_;
   std::vector<PlannedConstant> constants_;
   std::vector<std::byte> zeros_;
-  std::vector<StateTensor> tensors_;
+  std::vector<StateSpec> specs_;
   std::vector<size_t> offsets_;
+  std::vector<StepPlan> plans_;
   std::vector<EmitSpec> emits_;
   size_t data_bytes_ = 0;
   size_t workspace_bytes_[2] = {0, 0};
@@ -127,7 +141,7 @@ class Stream {
 
   const StreamPlan& plan() const { return plan_; }
   std::byte* data() { return data_; }
-  std::byte* tensor(size_t index) const { return data_ + plan_.offsets()[index]; }
+  StateTensor tensor(size_t index) const { return plan_.tensors(data_)[index]; }
 
   // Filled before a step: where its emits go (those without values are not wanted), and its
   // constants.
@@ -136,9 +150,11 @@ class Stream {
   // Real-time. Shapes were checked against the plan. Fails, before it begins, without room.
   void step(const View& x, const View& y, bool with_emits);
   void reset() { plan_.initialise(data_); }
+  void reset_item(int64_t item) { plan_.initialise_item(data_, item); }
   // As the plan does, with the stream's constants.
   void prepare() { plan_.prepare(data_, constants_); }
   void copy_from(const Stream& source);
+  void copy_item(int64_t item, const Stream& source, int64_t source_item);
   size_t save_bytes() const;
   void save(std::byte* out) const;
   void load(const std::byte* in, size_t size);

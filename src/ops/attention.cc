@@ -93,7 +93,8 @@ class Worker {
     std::fill_n(largest_, rows_, kLowest);
     std::fill_n(total_, rows_, 0.0f);
     if (a_.sinks) attend_to_sinks();
-    for (const AttentionSource& source : a_.sources) {
+    for (const AttentionSource& shared : a_.sources) {
+      const AttentionSource source = shared.of_item(b_);
       make_bias(source);
       each_key_block(source, [&](KeyRange keys) { attend(source, keys); });
     }
@@ -266,7 +267,7 @@ class Worker {
       return all ? nullptr : valid;
     }
     const PairVisibility& pairs = *source.pairs;
-    const int64_t first = b_ * source.count, query = first + own_key(source, row);
+    const int64_t first = b_ * pairs.pitch, query = first + own_key(source, row);
     const int64_t key = first + seen.begin;
     for (int64_t j = 0; j < count; ++j) {
       bool sees = valid[j] != 0;
@@ -321,10 +322,11 @@ class Worker {
     std::fill_n(context, width_, 0.0f);
     int64_t count = 0;
     for (const AttentionSource& source : a_.sources) {
-      const KeyRange keys = scored_keys(source, query);
+      const KeyRange keys = scored_keys(source.of_item(b_), query);
       count += keys.end - keys.begin;
     }
-    for (const AttentionSource& source : a_.sources) {
+    for (const AttentionSource& shared : a_.sources) {
+      const AttentionSource source = shared.of_item(b_);
       const float* v = source.values + item_ * source.pitch;
       const KeyRange keys = scored_keys(source, query);
       for (int64_t j = std::max<int64_t>(0, keys.begin); j < std::min(keys.end, source.count);
@@ -364,7 +366,8 @@ class Worker {
   }
 
   void emit() const {
-    for (const AttentionSource& source : a_.sources) {
+    for (const AttentionSource& shared : a_.sources) {
+      const AttentionSource source = shared.of_item(b_);
       const Probabilities& to = source.probabilities;
       if (!to.values) continue;
       clear(to);
@@ -460,6 +463,18 @@ KeyRange Horizon::of(int64_t query, int64_t keys) const {
   const int64_t begin = past < 0 ? 0 : own - past * block;
   const int64_t end = future < 0 ? keys : own + (future + 1) * block;
   return {std::clamp<int64_t>(begin, 0, keys), std::clamp<int64_t>(end, 0, keys)};
+}
+
+AttentionSource AttentionSource::of_item(int64_t b) const {
+  AttentionSource own = *this;
+  if (!windows) return own;
+  const KeyWindow& window = windows[b];
+  own.keys += window.start * stride;
+  own.values += window.start * stride;
+  own.valid += window.start;
+  own.count = window.count;
+  own.horizon.offset = window.offset;
+  return own;
 }
 
 void Attention::apply(Run& run, const Sequence& y) const {

@@ -42,9 +42,10 @@ struct Horizon {
   KeyRange of(int64_t query, int64_t keys) const;
 };
 
-// What else decides whether a query sees a key: numbers of the keys, [batch, keys]. A query has
-// those of the key at its own place.
+// What else decides whether a query sees a key: numbers of the keys, `pitch` from one batch item to
+// the next. A query has those of the key at its own position.
 struct PairVisibility {
+  int64_t pitch = 0;
   // Sees if least <= query's - key's <= most. Null: all.
   const double* positions = nullptr;
   double least = 0;
@@ -93,6 +94,13 @@ struct Probabilities {
   int64_t block = 0;
 };
 
+// The part of a source's keys that one batch item has.
+struct KeyWindow {
+  int64_t start = 0;   // row of its first key
+  int64_t count = 0;   // of keys
+  int64_t offset = 0;  // of the first query among the keys, as in Horizon
+};
+
 // Keys and values: of each head, rows of heads.width() floats, `stride` apart. Those of (batch item
 // b, head n) are at (b * heads.kv + n) * pitch.
 struct AttentionSource {
@@ -104,9 +112,15 @@ struct AttentionSource {
   int64_t valid_pitch = 0;
   int64_t count = 0;
   Horizon horizon;
+  // By batch item, where they differ: row of the first key, `count` and horizon.offset. `count` is
+  // then the maximum.
+  const KeyWindow* windows = nullptr;
   const PairVisibility* pairs = nullptr;
   const RelativeBias* bias = nullptr;
   Probabilities probabilities;  // without values: not wanted
+
+  // The source with what is item b's own.
+  AttentionSource of_item(int64_t b) const;
 };
 
 // What a query gets whose keys are all invalid or out of sight.

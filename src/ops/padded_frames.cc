@@ -109,32 +109,49 @@ FrameParts pad_parts(Run& run, const FrameLayout& layout, const Sequence& x, DTy
   return out;
 }
 
-FrameParts push_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
-                      const RingSpec& spec, Ring& ring) {
-  const Parts parts = parts_of(run, x, dtype);
-  FrameParts out;
-  out.parts[0] = push_frames(run, layout, parts.parts[0], parts.dtype, spec.history, ring);
-  if (parts.count == 1) return out;
-  Ring imaginary(run, spec);
-  out.parts[1] = push_frames(run, layout, parts.parts[1], parts.dtype, spec.history, imaginary);
-  out.count = 2;
-  return out;
+void FrameHistory::declare(Declaration& declaration, const RingSpec& ring,
+                           const SequenceSpec& input, DType dtype) {
+  Ring::declare(declaration, ring, input.batch, input.time);
+  if (dtype != DType::kComplex64 || input.channels.dtype != DType::kComplex64) return;
+  declaration.within("imaginary", "imaginary",
+                     [&] { Ring::declare(declaration, ring, input.batch, input.time); });
 }
 
-ConvolutionInput push_frames(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
-                             int64_t history, Ring& ring) {
+FrameHistory::FrameHistory(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
+                           const RingSpec& spec)
+    : layout_(layout),
+      batch_(x.batch),
+      frames_(spec.history + x.time),
+      first_(run, spec),
+      second_(first_) {
+  const Parts parts = parts_of(run, x, dtype);
+  count_ = parts.count;
+  push(run, parts.parts[0], parts.dtype, first_);
+  if (count_ == 1) return;
+  second_ = Ring(run, spec);
+  push(run, parts.parts[1], parts.dtype, second_);
+}
+
+void FrameHistory::push(Run& run, const Sequence& x, DType dtype, Ring& ring) const {
   const float* from = as_floats(run, x, dtype);
   for (int64_t b = 0; b < x.batch; ++b) {
     std::memcpy(ring.incoming_mask(b), x.mask_at(b, 0), static_cast<size_t>(x.time));
-    copy_frames(layout, from + b * x.time * x.frame_size(), x.mask_at(b, 0), x.time,
+    copy_frames(layout_, from + b * x.time * x.frame_size(), x.mask_at(b, 0), x.time,
                 reinterpret_cast<float*>(ring.incoming(b)));
   }
   ring.push(x.batch, x.time);
-  const int64_t frames = history + x.time;
-  ConvolutionInput in{reinterpret_cast<const float*>(ring.newest(0, frames)), x.batch,
-                      ring.batch_pitch() * layout.size, layout.sizes};
-  in.sizes[0] = frames;
-  return in;
+}
+
+FrameParts FrameHistory::frames(int64_t first, int64_t count) const {
+  FrameParts out;
+  out.count = count_;
+  for (size_t i = 0; i < count_; ++i) {
+    const Ring& ring = i == 0 ? first_ : second_;
+    out.parts[i] = {reinterpret_cast<const float*>(ring.newest(first, frames_)), count,
+                    ring.rows() * layout_.size, layout_.sizes};
+    out.parts[i].sizes[0] = frames_;
+  }
+  return out;
 }
 
 }  // namespace sl::ops

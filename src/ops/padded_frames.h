@@ -48,22 +48,36 @@ struct FrameParts {
 FrameParts pad_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype, Pads time,
                      bool masks);
 
-// The rings of a stream's frames, one for each part.
-template <typename Declaration>
-void declare_frames(Declaration& declaration, const RingSpec& ring, const SequenceSpec& input,
-                    DType dtype) {
-  Ring::declare(declaration, ring, input.batch, input.time);
-  if (dtype != DType::kComplex64 || input.channels.dtype != DType::kComplex64) return;
-  declaration.within("imaginary", "imaginary",
-                     [&] { Ring::declare(declaration, ring, input.batch, input.time); });
-}
-// Appends x's parts, masked, to these rings, of which `ring` is the first. The newest frames of
-// history and x.
-FrameParts push_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
-                      const RingSpec& spec, Ring& ring);
+// The history of a stream's frames: a ring for each part.
+class FrameHistory {
+ public:
+  static void declare(Declaration& declaration, const RingSpec& ring, const SequenceSpec& input,
+                      DType dtype);
 
-// Appends x, masked, to a ring of such frames. The newest `history` frames and x.
-ConvolutionInput push_frames(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
-                             int64_t history, Ring& ring);
+  // Appends x's parts, masked.
+  FrameHistory(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype,
+               const RingSpec& spec);
+
+  // Mask of history and x.
+  const uint8_t* mask(int64_t b) const { return first_.newest_mask(b, frames_); }
+  // Calls fn(parts, first, count) with the frames of history and x of items [first, first + count),
+  // as often as it takes for all items, which may stand at different positions. Scratch that fn
+  // takes is given back when it returns.
+  template <typename Fn>
+  void each_range(Run& run, Fn&& fn) const {
+    first_.each_range(batch_, [&](int64_t first, int64_t count) {
+      run.with_scratch([&] { fn(frames(first, count), first, count); });
+    });
+  }
+
+ private:
+  void push(Run& run, const Sequence& x, DType dtype, Ring& ring) const;
+  FrameParts frames(int64_t first, int64_t count) const;
+
+  const FrameLayout& layout_;
+  int64_t batch_, frames_;
+  size_t count_ = 1;  // of the parts
+  Ring first_, second_;
+};
 
 }  // namespace sl::ops

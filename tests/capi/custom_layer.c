@@ -34,16 +34,15 @@ static sl_status integrator_create(void* user_data, const char* config,
   return SL_STATUS_OK;
 }
 
-/* One stream's state is the last output of every channel. */
-static sl_status integrator_state_size(const void* instance, int64_t batch,
-                                       const sl_channel_spec* input, size_t* bytes,
-                                       sl_error* error) {
+/* The state of a batch item is the last output of every channel. */
+static sl_status integrator_state_size(const void* instance, const sl_channel_spec* input,
+                                       size_t* bytes, sl_error* error) {
   (void)instance;
   if (input->dtype != SL_DTYPE_FLOAT32 || input->rank != 1) {
     snprintf(error->message, sizeof(error->message), "expected one axis of float32 channels");
     return SL_STATUS_SHAPE;
   }
-  *bytes = (size_t)(batch * input->dims[0]) * sizeof(float);
+  *bytes = (size_t)input->dims[0] * sizeof(float);
   return SL_STATUS_OK;
 }
 

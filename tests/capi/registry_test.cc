@@ -64,13 +64,12 @@ sl_status output_spec(const void* instance, const sl_channel_spec* in, sl_channe
   return told(script_of(instance), "output_spec", error);
 }
 
-sl_status state_size(const void* instance, int64_t, const sl_channel_spec*, size_t* bytes,
-                     sl_error* error) {
+sl_status state_size(const void* instance, const sl_channel_spec*, size_t* bytes, sl_error* error) {
   *bytes = sizeof(int32_t);
   return told(script_of(instance), "state_size", error);
 }
 
-sl_status state_init(const void* instance, int64_t, const sl_channel_spec*, void* state) {
+sl_status state_init(const void* instance, const sl_channel_spec*, void* state) {
   *static_cast<int32_t*>(state) = 100;
   return told(script_of(instance), "state_init", nullptr);
 }

@@ -493,9 +493,8 @@ sl_status sum_create(void*, const char*, const sl_weight_source*, void** instanc
   return SL_STATUS_OK;
 }
 void sum_destroy(void*) {}
-sl_status sum_state_size(const void*, int64_t batch, const sl_channel_spec*, size_t* bytes,
-                         sl_error*) {
-  *bytes = static_cast<size_t>(batch) * sizeof(float);
+sl_status sum_state_size(const void*, const sl_channel_spec*, size_t* bytes, sl_error*) {
+  *bytes = sizeof(float);
   return SL_STATUS_OK;
 }
 // The running sum of the valid steps: one channel.

@@ -514,7 +514,6 @@ TEST_CASE("a saved state whose indices lead out of its memory is refused", "[sta
   };
   for (const Forgery& forgery :
        {Forgery{"layers_0.cursor", -1}, Forgery{"layers_0.cursor", 4},
-        Forgery{"layers_0.capacity", 0}, Forgery{"layers_0.capacity", 1 << 20},
         Forgery{"layers_1.position", 3}, Forgery{"layers_1.position", -1000000},
         Forgery{"layers_2.dropped", 3}, Forgery{"layers_4.position", 4}}) {
     INFO(forgery.name << " = " << forgery.value);

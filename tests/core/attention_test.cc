@@ -105,6 +105,7 @@ class Problem {
       positions_.push_back(position += static_cast<double>(pick(0, 2)));
       segments_.push_back(static_cast<double>(i / 7));
     }
+    pairs_.pitch = keys;
     if (pick(0, 1)) pairs_.positions = positions_.data();
     if (pick(0, 1)) pairs_.segments = segments_.data();
     pairs_.least = static_cast<double>(-pick(0, 5));

@@ -27,9 +27,8 @@ TEST_CASE("a generated part tells fields, specs, weights, time and state", "[doc
   CHECK_THAT(page.text, Contains("`params.bias` `float32[2]`, `params.kernel` `float32[3, 4, 2]`"));
   CHECK_THAT(page.text, Contains("block size 1, output ratio 1, input latency 0, output latency 0, "
                                  "receptive field [-2, 0]\n"));
-  CHECK_THAT(page.text,
-             Contains("`values` `float32[batch, 6, 4]`, `mask` `bool[batch, 6]`, "
-                      "`cursor` `int32[]`, `capacity` `int32[]`\n<!-- end -->\n\nThe rest.\n"));
+  CHECK_THAT(page.text, Contains("`values` `float32[batch, 6, 4]`, `mask` `bool[batch, 6]`, "
+                                 "`cursor` `int32[batch]`\n<!-- end -->\n\nThe rest.\n"));
   CHECK_THAT(page.text, !Contains("Something old"));
   CHECK(renew(page.text).text == page.text);
 }

@@ -44,7 +44,7 @@ class LeakyIntegrator final : public Layer {
     return integrate(run, x, last);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    return integrate(run, x, run.state<float>());
+    return integrate(run, x, run.state<float>("last"));
   }
 
   int64_t channels() const { return static_cast<int64_t>(gain_.size()); }

@@ -297,7 +297,7 @@ TEST_CASE("fault 1: what is beyond the default limit is refused at once", "[f01]
 }
 
 TEST_CASE("fault 1: a custom layer's state can be no more than there is", "[f01]") {
-  static const auto huge = [](const void*, int64_t, const sl_channel_spec*, size_t* bytes,
+  static const auto huge = [](const void*, const sl_channel_spec*, size_t* bytes,
                               sl_error*) -> sl_status {
     *bytes = SIZE_MAX - 7;
     return SL_STATUS_OK;

@@ -149,6 +149,7 @@ RingSpec AttentionLayer::key_ring() const {
   RingSpec ring{{DType::kFloat32, {fields_.heads.width()}},
                 checked_sum(past_steps(), future_steps())};
   ring.keeps_all = sees_all_past();
+  ring.parts = 2 * fields_.heads.kv;  // keys and values of each head
   return ring;
 }
 
@@ -172,8 +173,7 @@ void AttentionLayer::declare_network(Declaration& declaration, size_t index,
 void AttentionLayer::declare_rings(Declaration& declaration, const SequenceSpec& input,
                                    bool delays) const {
   declaration.within("keys_and_values", "", [&] {
-    Ring::declare(declaration, key_ring(), input.batch * fields_.heads.kv * 2, input.time,
-                  input.max_length);
+    Ring::declare(declaration, key_ring(), input.batch, input.time, input.max_length);
   });
   if (!delays) return;
   declaration.within("queries", "",
@@ -258,29 +258,36 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
                                                      DType compute) const {
   const ops::Heads& heads = fields_.heads;
   Ring ring(run, key_ring());
-  const int64_t count = ring.count(x.time);
-  const int64_t pitch = ring.batch_pitch() * heads.width(), items = x.batch * heads.kv * 2;
+  const int64_t pitch = ring.rows() * heads.width();
   const uint8_t* valid = combined_mask(run, keys, values, x);
-  arrange_keys_and_values(run, keys, values, x, compute, valid, values.mask,
-                          reinterpret_cast<float*>(ring.incoming(0)), pitch);
-  for (int64_t i = 0; i < items; ++i) {
-    std::memcpy(ring.incoming_mask(i), valid + i / (heads.kv * 2) * x.time,
-                static_cast<size_t>(x.time));
-  }
-  ring.push(items, x.time);
-
+  auto* windows = run.scratch<ops::KeyWindow>(x.batch);
+  ring.each_range(x.batch, [&](int64_t first, int64_t count) {
+    arrange_keys_and_values(run, keys.items(first), values.items(first), x.items(first, count),
+                            compute, valid + first * x.time, values.items(first).mask,
+                            reinterpret_cast<float*>(ring.incoming(first)), pitch);
+  });
   ops::AttentionSource source;
-  source.keys = reinterpret_cast<const float*>(ring.newest(0, count));
+  for (int64_t b = 0; b < x.batch; ++b) {
+    std::memcpy(ring.incoming_mask(b), valid + b * x.time, static_cast<size_t>(x.time));
+    const int64_t count = ring.count(b, x.time);
+    windows[b] = {0, count, count - x.time - future_steps()};
+    source.count = std::max(source.count, count);
+  }
+  ring.push(x.batch, x.time);
+  for (int64_t b = 0; b < x.batch; ++b) windows[b].start = ring.start_of(b, windows[b].count);
+
+  source.keys = reinterpret_cast<const float*>(ring.values());
   source.values = source.keys + pitch;
   source.stride = heads.width();
   source.pitch = 2 * pitch;
-  source.valid = ring.newest_mask(0, count);
-  source.valid_pitch = heads.kv * 2 * ring.batch_pitch();
-  source.count = count;
-  // Of as many keys as the longest step has: in a shorter one the first columns are zeros, or the
-  // last where keys have columns of their own.
-  const int64_t most = ring.capacity();
-  source.probabilities = {.columns = most, .first = sees_all_past() ? 0 : count - most};
+  source.valid = ring.mask();
+  source.valid_pitch = ring.rows();
+  source.windows = windows;
+  // As many columns as the longest step has keys: in a shorter one the first columns are zeros, or
+  // the last where keys have columns of their own.
+  const int64_t columns = ring.capacity();
+  source.probabilities = {.columns = columns,
+                          .first = sees_all_past() ? 0 : source.count - columns};
   return source;
 }
 
@@ -408,9 +415,14 @@ AttentionLayer::Stream AttentionLayer::delay(Run& run, const Stream& queries,
                 static_cast<size_t>(x.time));
   }
   ring.push(x.batch, x.time);
-  const int64_t count = spec.history + x.time;
-  return {reinterpret_cast<const float*>(ring.newest(0, count)), frame, ring.batch_pitch() * frame,
-          ring.newest_mask(0, count), ring.batch_pitch()};
+  auto* values = run.scratch<float>(x.steps(), frame);
+  auto* mask = run.scratch<uint8_t>(x.steps());
+  for (int64_t b = 0; b < x.batch; ++b) {
+    const auto* oldest = reinterpret_cast<const float*>(ring.newest(b, spec.history + x.time));
+    std::copy_n(oldest, x.time * frame, values + b * x.time * frame);
+    std::copy_n(ring.newest_mask(b, spec.history + x.time), x.time, mask + b * x.time);
+  }
+  return {values, frame, x.time * frame, mask, x.time};
 }
 
 }  // namespace sl

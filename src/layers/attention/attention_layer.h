@@ -80,6 +80,12 @@ class AttentionLayer : public Layer {
     int64_t batch_stride;
     const uint8_t* mask;
     int64_t mask_stride;
+
+    // Batch items from `first` on.
+    Stream items(int64_t first) const {
+      return {values + first * batch_stride, stride, batch_stride, mask + first * mask_stride,
+              mask_stride};
+    }
   };
   // How queries are wanted: scaled or as they are, plus an offset [heads, units] if there is one,
   // rounded to another dtype than they have.
@@ -124,7 +130,7 @@ class AttentionLayer : public Layer {
                                        const Sequence& x, DType compute) const;
   // The mask of queries becomes that of y.
   static void set_mask(const Sequence& y, const Stream& queries);
-  // The queries of future_steps() before.
+  // The queries of future_steps() before, in scratch.
   Stream delay(Run& run, const Stream& queries, const Sequence& x) const;
   // Layer-wise, of that many keys.
   ops::Probabilities layer_columns(int64_t time) const;

@@ -5,7 +5,6 @@
 #include <memory>
 #include <utility>
 
-#include "layers/stream_position.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -146,9 +145,10 @@ void CrossAttention::do_declare(Declaration& declaration, const SequenceSpec& in
     for (size_t i = 1; i < networks_.size(); ++i) declare_network(declaration, i, source);
     if (steps) declare_rings(declaration, input, input_latency() > 0);
   } else if (steps && counts_steps()) {
-    declare_position(declaration, {1});
+    declare_positions(declaration, input.batch);
   }
-  if (keeps_sources(input.mode)) declaration.of_constants([&] { declare_kept(declaration); });
+  if (keeps_sources(input.mode))
+    declaration.of_constants([&] { declare_kept(declaration, input.batch); });
   if (fields_.float32_scores) return;
   SequenceSpec emit = input, keys = input;
   keys.time = first.sequence.time;
@@ -159,14 +159,14 @@ void CrossAttention::do_declare(Declaration& declaration, const SequenceSpec& in
                      [&] { declaration.emit(own_.sources[0], emit); });
 }
 
-void CrossAttention::declare_kept(Declaration& declaration) const {
-  declaration.index("is_kept", {}, 0, 1);
+void CrossAttention::declare_kept(Declaration& declaration, int64_t batch) const {
+  declaration.index("is_kept", {batch}, 0, 1);
   for (const std::string& name : own_.sources) {
     const Sequence& source = declaration.constants().get(name).sequence;
     declaration.within(name, "", [&] {
       declaration.state(
           "keys_and_values", DType::kFloat32,
-          {checked_product(source.batch, fields_.heads.kv, 2), source.time, fields_.heads.width()});
+          {source.batch, checked_product(2, fields_.heads.kv), source.time, fields_.heads.width()});
       declaration.state("mask", DType::kBool, {source.batch, source.time});
     });
   }
@@ -194,9 +194,8 @@ CrossAttention::KeysAndValues CrossAttention::project_source(Run& run, size_t in
           through_network(run, 2, values, source, compute, mode)};
 }
 
-void CrossAttention::arrange_whole(Run& run, size_t index, float* keys_and_values,
-                                   uint8_t* valid) const {
-  const Sequence& source = run.constants().get(own_.sources[index]).sequence;
+void CrossAttention::arrange_whole(Run& run, size_t index, const Sequence& source,
+                                   float* keys_and_values, uint8_t* valid) const {
   const auto [keys, values] = project_source(run, index, source, Mode::kLayer);
   const uint8_t* combined = combined_mask(run, keys, values, source);
   const bool one_mask = fields_.float32_scores || fields_.window_block > 0;
@@ -206,17 +205,24 @@ void CrossAttention::arrange_whole(Run& run, size_t index, float* keys_and_value
                           source.time * fields_.heads.width());
 }
 
-ops::AttentionSource CrossAttention::whole(Run& run, size_t index, bool is_kept) const {
+ops::AttentionSource CrossAttention::whole(Run& run, size_t index, const int32_t* is_kept) const {
   const Sequence& source = run.constants().get(own_.sources[index]).sequence;
   const bool keeps = keeps_sources(run.mode());
-  auto* keys_and_values = keeps ? run.state<float>() : run.scratch<float>(whole_size(source));
-  auto* valid = keeps ? run.state<uint8_t>() : run.scratch<uint8_t>(source.steps());
-  if (!is_kept) {
-    // What it takes is given back before attention takes its own.
-    run.on_side(run.side(), [&] {
-      arrange_whole(run, index, keys_and_values, valid);
-      return source;
+  auto* keys_and_values =
+      keeps ? run.state<float>("keys_and_values") : run.scratch<float>(whole_size(source));
+  auto* valid = keeps ? run.state<uint8_t>("mask") : run.scratch<uint8_t>(source.steps());
+  const auto arrange = [&](int64_t first, int64_t count) {
+    const Sequence items = source.items(first, count);
+    const int64_t item_size = whole_size(source.items(first, 1));
+    run.with_scratch([&] {
+      arrange_whole(run, index, items, keys_and_values + first * item_size,
+                    valid + first * source.time);
     });
+  };
+  if (!is_kept) {
+    arrange(0, source.batch);
+  } else {
+    for_ranges_of_zero(is_kept, source.batch, arrange);
   }
   return whole_source(source, keys_and_values, valid);
 }
@@ -232,18 +238,20 @@ const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) cons
   return out;
 }
 
-// `first`: the place of x's first step among the keys.
+// `positions`: those of x's first steps among the keys.
 void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& queries,
-                                     int64_t first, const Sequence& y) const {
+                                     const StreamPositions& positions, const Sequence& y) const {
   const size_t count = own_.sources.size();
   auto* sources = run.scratch<ops::AttentionSource>(static_cast<int64_t>(count));
-  auto* is_kept = keeps_sources(run.mode()) ? run.state<int32_t>() : nullptr;
+  auto* windows = run.scratch<ops::KeyWindow>(static_cast<int64_t>(count), x.batch);
+  auto* is_kept = keeps_sources(run.mode()) ? run.state<int32_t>("is_kept") : nullptr;
   for (size_t i = 0; i < count; ++i) {
-    std::construct_at(sources + i, whole(run, i, is_kept && *is_kept != 0));
+    std::construct_at(sources + i, whole(run, i, is_kept));
     sources[i].horizon = fields_.horizon;
-    sources[i].horizon.offset = first;
+    sources[i].windows = windows;
+    for (int64_t b = 0; b < x.batch; ++b) *windows++ = {0, sources[i].count, positions.of(b)};
   }
-  if (is_kept) *is_kept = 1;
+  if (is_kept) std::fill_n(is_kept, x.batch, 1);
   if (!fields_.float32_scores) {
     sources[0].probabilities =
         emit(run, y,
@@ -260,7 +268,7 @@ Sequence CrossAttention::do_layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output_like(x, spec);
   const Stream queries = project_queries(run, x, spec.dtype);
   if (!own_.streamed) set_mask(y, queries);
-  attend_to_whole(run, x, queries, 0, y);
+  attend_to_whole(run, x, queries, StreamPositions(), y);
   return y;
 }
 
@@ -270,9 +278,10 @@ Sequence CrossAttention::do_step(Run& run, const Sequence& x) const {
   const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);
   Stream queries = project_queries(run, x, compute);
   if (!own_.streamed) {
-    const int64_t first = counts_steps() ? take_position(run, x.time) : 0;
+    const StreamPositions positions =
+        counts_steps() ? take_positions(run, x.batch, x.time) : StreamPositions();
     set_mask(y, queries);
-    attend_to_whole(run, x, queries, first, y);
+    attend_to_whole(run, x, queries, positions, y);
     return y;
   }
   const Sequence& given = run.constants().get(own_.sources[0]).sequence;
@@ -282,7 +291,6 @@ Sequence CrossAttention::do_step(Run& run, const Sequence& x) const {
   if (input_latency() > 0) queries = delay(run, queries, x);
   set_mask(y, queries);
   source.horizon = fields_.horizon;
-  source.horizon.offset = past_steps();
   source.probabilities = emit(run, y, source.probabilities);
   attend(run, queries, {&source, 1}, y);
   return y;

@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "layers/attention/attention_layer.h"
+#include "layers/stream_position.h"
 
 namespace sl {
 
@@ -78,16 +79,17 @@ class CrossAttention : public AttentionLayer {
     return source_denses_[source_denses_.size() == 1 ? 0 : source];
   }
   void check_time(const Constant& source, int64_t time) const;
-  void declare_kept(Declaration& declaration) const;
+  void declare_kept(Declaration& declaration, int64_t batch) const;
   Stream project_queries(Run& run, const Sequence& x, DType compute) const;
   KeysAndValues project_source(Run& run, size_t index, const Sequence& source, Mode mode) const;
-  void arrange_whole(Run& run, size_t index, float* keys_and_values, uint8_t* valid) const;
+  void arrange_whole(Run& run, size_t index, const Sequence& source, float* keys_and_values,
+                     uint8_t* valid) const;
   // Keys and values of a source, which are kept and there already if `is_kept`.
-  ops::AttentionSource whole(Run& run, size_t index, bool is_kept) const;
+  ops::AttentionSource whole(Run& run, size_t index, const int32_t* is_kept) const;
   // Places of x's steps among the keys, if a constant has them.
   const int32_t* query_positions(Run& run, const Sequence& x) const;
-  void attend_to_whole(Run& run, const Sequence& x, const Stream& queries, int64_t first,
-                       const Sequence& y) const;
+  void attend_to_whole(Run& run, const Sequence& x, const Stream& queries,
+                       const StreamPositions& positions, const Sequence& y) const;
 
   Own own_;
   StackedDense query_dense_;

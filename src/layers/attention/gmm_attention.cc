@@ -71,7 +71,7 @@ class GmmAttention final : public SourceAttention {
     return attend(run, x, positions);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    return attend(run, x, fields_.monotonic ? run.state<float>() : nullptr);
+    return attend(run, x, fields_.monotonic ? run.state<float>("position") : nullptr);
   }
 
  private:

@@ -34,6 +34,7 @@ void widen(const std::byte* from, DType dtype, int64_t count, double* out) {
 RingSpec KeyNumbers::ring(const Constant& constant, const RingSpec& keys) const {
   RingSpec ring = keys;
   ring.frame = {stored_dtype(constant), {}};
+  ring.parts = 0;
   return ring;
 }
 
@@ -73,8 +74,8 @@ void KeyNumbers::declare(Declaration& declaration, const SequenceSpec& input,
   Ring::declare(declaration, ring(constant, keys), input.batch, input.time, input.max_length);
 }
 
-const double* KeyNumbers::layer(Run& run, const Sequence& x) const {
-  if (name_.empty()) return nullptr;
+KeyNumbers::Rows KeyNumbers::layer(Run& run, const Sequence& x) const {
+  if (name_.empty()) return {};
   const Constant& constant = run.constants().get(name_);
   check(constant, x.time);
   const DType dtype = stored_dtype(constant);
@@ -85,25 +86,27 @@ const double* KeyNumbers::layer(Run& run, const Sequence& x) const {
     widen(stored, dtype, x.time, out + b * x.time);
   }
   finish(out, x.steps());
-  return out;
+  return {out, x.time};
 }
 
-const double* KeyNumbers::step(Run& run, const Sequence& x, const RingSpec& keys) const {
-  if (name_.empty()) return nullptr;
+KeyNumbers::Rows KeyNumbers::step(Run& run, const Sequence& x, const RingSpec& keys) const {
+  if (name_.empty()) return {};
   const Constant& constant = run.constants().get(name_);
   Ring kept(run, ring(constant, keys));
-  const int64_t count = kept.count(x.time);
+  auto* counts = run.scratch<int64_t>(x.batch);
   for (int64_t b = 0; b < x.batch; ++b) {
     read(constant, b, x.time, stored_dtype(constant), kept.incoming(b));
+    counts[b] = kept.count(b, x.time);
   }
   kept.push(x.batch, x.time);
-  // Of the most there can be, so that a rehearsal finds what a long stream needs.
+  // Room for the maximum, so that a rehearsal finds what a long stream needs.
   auto* out = run.scratch<double>(x.batch, kept.capacity());
   for (int64_t b = 0; b < x.batch; ++b) {
-    widen(kept.newest(b, count), stored_dtype(constant), count, out + b * count);
+    double* const own = out + b * kept.capacity();
+    widen(kept.newest(b, counts[b]), stored_dtype(constant), counts[b], own);
+    finish(own, counts[b]);
   }
-  finish(out, x.batch * count);
-  return out;
+  return {out, kept.capacity()};
 }
 
 }  // namespace sl

@@ -6,8 +6,7 @@ void LocationAttention::do_declare(Declaration& declaration, const SequenceSpec&
   if (input.mode == Mode::kStep) {
     const int64_t time = source_time(declaration.constants());
     declaration.state("location", DType::kFloat32, location_shape(input.batch, time));
-    // 1: the stream has not started.
-    declaration.state("origin", DType::kFloat32, {1}, 1);
+    declaration.state("is_at_start", DType::kBool, {input.batch}, 1);
   }
   declare_source(declaration, input);
   declare_emit(declaration, input);
@@ -29,11 +28,11 @@ Sequence LocationAttention::do_layer(Run& run, const Sequence& x) const {
 
 Sequence LocationAttention::do_step(Run& run, const Sequence& x) const {
   const int64_t time = source_time(run.constants());
-  auto* location = run.state<float>();
-  auto* origin = run.state<float>();
-  if (*origin != 0 && time > 0) {
-    start(location, x.batch, time);
-    *origin = 0;
+  auto* location = run.state<float>("location");
+  auto* is_at_start = run.state<uint8_t>("is_at_start");
+  for (int64_t b = 0; b < x.batch && time > 0; ++b) {
+    if (is_at_start[b]) start(location + b * location_shape(1, time).size(), 1, time);
+    is_at_start[b] = 0;
   }
   return look(run, x, location);
 }

@@ -124,8 +124,13 @@ ops::PairVisibility SelfAttention::pair_visibility(Run& run, const Sequence& y) 
   const auto& [past, future, block, offset] = fields_.horizon;
   const bool streams = run.mode() == Mode::kStep;
   ops::PairVisibility out;
-  out.positions = streams ? positions_.step(run, y, key_ring()) : positions_.layer(run, y);
-  out.segments = streams ? segments_.step(run, y, key_ring()) : segments_.layer(run, y);
+  const auto rows = [&](const KeyNumbers& numbers) {
+    return streams ? numbers.step(run, y, key_ring()) : numbers.layer(run, y);
+  };
+  const KeyNumbers::Rows positions = rows(positions_), segments = rows(segments_);
+  out.positions = positions.values;
+  out.segments = segments.values;
+  out.pitch = std::max(positions.pitch, segments.pitch);
   out.most = past < 0 ? HUGE_VAL : static_cast<double>(past);
   out.least = future < 0 ? -HUGE_VAL : -static_cast<double>(future);
   return out;
@@ -134,7 +139,6 @@ ops::PairVisibility SelfAttention::pair_visibility(Run& run, const Sequence& y) 
 void SelfAttention::attend_to(Run& run, const Stream& queries, ops::AttentionSource source,
                               const Sequence& y) const {
   source.horizon = fields_.horizon;
-  source.horizon.offset = run.mode() == Mode::kStep ? source.count - y.time - future_steps() : 0;
   const ops::PairVisibility pairs = pair_visibility(run, y);
   if (pairs.positions) source.horizon.past = source.horizon.future = -1;
   if (pairs.positions || pairs.segments) source.pairs = &pairs;

@@ -57,7 +57,7 @@ void SourceAttention::declare_kept(Declaration& declaration, const SequenceSpec&
   if (input.mode == Mode::kLayer) return;
   const Sequence& given = declaration.constants().get(source_).sequence;
   declaration.of_constants([&] {
-    declaration.index("is_kept", {}, 0, 1);
+    declaration.index("is_kept", {input.batch}, 0, 1);
     declaration.within(source_, "", [&] {
       declaration.state("values", DType::kFloat32, {given.batch, given.time, given.channels[0]});
       declaration.state("mask", DType::kBool, {given.batch, given.time});

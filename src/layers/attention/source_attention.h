@@ -54,25 +54,26 @@ class SourceAttention : public Layer {
   template <typename Fn>
   Source keyed_source(Run& run, int64_t width, Fn&& make) const {
     const Sequence& given = run.constants().get(source_).sequence;
-    const auto take = [&]<typename T>(T*& to, int64_t count) {
-      to = run.mode() == Mode::kStep ? run.state<T>() : run.scratch<T>(count);
+    const auto take = [&]<typename T>(const char* name, T*& to, int64_t count) {
+      to = run.mode() == Mode::kStep ? run.state<T>(name) : run.scratch<T>(count);
     };
     int32_t* is_kept = nullptr;
     float *values = nullptr, *keys = nullptr;
     uint8_t* mask = nullptr;
-    take(is_kept, 1);
-    take(values, given.size());
-    take(mask, given.steps());
-    take(keys, checked_product(given.steps(), width));
-    if (run.mode() == Mode::kLayer || *is_kept == 0) {
-      // What it takes is given back before the layer takes more.
-      run.on_side(run.side(), [&] {
-        copy_source(run, given, values, mask);
-        make(values, given.steps(), keys);
-        return given;
+    take("is_kept", is_kept, given.batch);
+    take("values", values, given.size());
+    take("mask", mask, given.steps());
+    take("keys", keys, checked_product(given.steps(), width));
+    if (run.mode() == Mode::kLayer) std::fill_n(is_kept, given.batch, 0);
+    for_ranges_of_zero(is_kept, given.batch, [&](int64_t first, int64_t count) {
+      const Sequence items = given.items(first, count);
+      const int64_t step = first * given.time;
+      run.with_scratch([&] {
+        copy_source(run, items, values + step * items.frame_size(), mask + step);
+        make(values + step * items.frame_size(), items.steps(), keys + step * width);
       });
-    }
-    *is_kept = 1;
+    });
+    std::fill_n(is_kept, given.batch, 1);
     return {values, mask, given.batch, given.time, given.channels[0], keys};
   }
   // x as float32, zeros where it is invalid: what state is made of must not be NaN.

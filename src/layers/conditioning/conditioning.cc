@@ -44,7 +44,7 @@ class Conditioning final : public Layer {
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     const Constant& constant = declaration.constants().get(constant_);
-    if (is_sliced(constant)) declare_position(declaration, {1});
+    if (is_sliced(constant)) declare_positions(declaration, input.batch);
     if (streaming_) check_time(constant, input.time);
   }
 
@@ -97,7 +97,8 @@ class Conditioning final : public Layer {
 
   // The next `time` steps.
   static Sequence slice(Run& run, const Sequence& whole, int64_t time) {
-    return take_steps(run, whole, take_position(run, time), time);
+    const StreamPositions positions = take_positions(run, whole.batch, time);
+    return take_steps(run, whole, time, [&](int64_t b) { return positions.of(b); });
   }
 
   Sequence mix(Run& run, const Sequence& x, const Sequence& constant) const {

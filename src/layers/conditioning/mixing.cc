@@ -189,21 +189,17 @@ Sequence Mixing::combine(Run& run, const Sequence& x, const Sequence& c) const {
   }
 }
 
-Sequence take_steps(Run& run, const Sequence& whole, int64_t begin, int64_t count) {
-  const Sequence out = run.scratch_sequence(whole.spec(), whole.batch, count);
+void copy_steps(const Sequence& whole, int64_t begin, const Sequence& out) {
   const int64_t first = std::min(begin, whole.time);
-  const int64_t there = std::min(count, whole.time - first);
+  const int64_t there = std::min(out.time, whole.time - first);
   const size_t bytes = static_cast<size_t>(there) * whole.frame_bytes();
-  for (int64_t b = 0; b < whole.batch; ++b) {
-    if (there > 0) {
-      std::memcpy(out.frame(b, 0), whole.frame(b, first), bytes);
-      std::memcpy(out.mask_at(b, 0), whole.mask_at(b, first), static_cast<size_t>(there));
-    }
-    const auto rest = static_cast<size_t>(count - there);
-    std::memset(out.frame(b, 0) + bytes, 0, rest * whole.frame_bytes());
-    std::memset(out.mask_at(b, 0) + there, 0, rest);
+  if (there > 0) {
+    std::memcpy(out.values, whole.frame(0, first), bytes);
+    std::memcpy(out.mask, whole.mask_at(0, first), static_cast<size_t>(there));
   }
-  return out;
+  const auto rest = static_cast<size_t>(out.time - there);
+  std::memset(out.values + bytes, 0, rest * whole.frame_bytes());
+  std::memset(out.mask + there, 0, rest);
 }
 
 }  // namespace sl

@@ -55,7 +55,17 @@ class Mixing {
   std::optional<ShapedDense> dense_;
 };
 
-// `count` steps of a sequence from `begin` on, in scratch; those after the end are invalid.
-Sequence take_steps(Run& run, const Sequence& whole, int64_t begin, int64_t count);
+// The steps of one item from `begin` on into another; those after the end are invalid.
+void copy_steps(const Sequence& whole, int64_t begin, const Sequence& out);
+
+// `count` steps of each item of a sequence from begin(item) on, in scratch; those after the end are
+// invalid.
+template <typename Begin>
+Sequence take_steps(Run& run, const Sequence& whole, int64_t count, Begin&& begin) {
+  const Sequence out = run.scratch_sequence(whole.spec(), whole.batch, count);
+  for (int64_t b = 0; b < whole.batch; ++b)
+    copy_steps(whole.items(b, 1), begin(b), out.items(b, 1));
+  return out;
+}
 
 }  // namespace sl

@@ -38,12 +38,14 @@ class UpsampleConditioning final : public Layer {
   }
 
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) declare_position(declaration, {1});
+    if (input.mode == Mode::kStep) declare_positions(declaration, input.batch);
   }
 
-  Sequence do_layer(Run& run, const Sequence& x) const override { return mix(run, x, 0); }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    return mix(run, x, StreamPositions());
+  }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    return mix(run, x, take_position(run, x.time));
+    return mix(run, x, take_positions(run, x.batch, x.time));
   }
 
  private:
@@ -51,16 +53,19 @@ class UpsampleConditioning final : public Layer {
     return minds_early_steps(before, "counts invalid steps too");
   }
 
-  // x from its step `position` on. Each step of the constant is projected once.
-  Sequence mix(Run& run, const Sequence& x, int64_t position) const {
+  // x, whose items begin at the positions. Each step of the constant is projected once.
+  Sequence mix(Run& run, const Sequence& x, const StreamPositions& positions) const {
     const Sequence& whole = run.constants().get(constant_).sequence;
-    const int64_t first = position / ratio_;
-    const int64_t count = ceil_div(position + x.time, ratio_) - first;
-    const Sequence slow = mixing_.project(run, x.spec(), take_steps(run, whole, first, count));
+    // As many as x can meet at any position, so that all calls of its length need equal scratch.
+    const int64_t count = x.time == 0 ? 0 : ceil_div(x.time - 1, ratio_) + 1;
+    const Sequence taken =
+        take_steps(run, whole, count, [&](int64_t b) { return positions.of(b) / ratio_; });
+    const Sequence slow = mixing_.project(run, x.spec(), taken);
     const Sequence c = run.scratch_sequence(slow.spec(), slow.batch, x.time);
     for (int64_t b = 0; b < c.batch; ++b) {
+      const int64_t offset = positions.of(b) % ratio_;
       for (int64_t t = 0; t < c.time; ++t) {
-        const int64_t from = (position + t) / ratio_ - first;
+        const int64_t from = (offset + t) / ratio_;
         std::memcpy(c.frame(b, t), slow.frame(b, from), c.frame_bytes());
         *c.mask_at(b, t) = *slow.mask_at(b, from);
       }

@@ -71,8 +71,8 @@ RingSpec ConvTransposeLayer::ring_of(const ops::FrameLayout& layout) const {
 
 void ConvTransposeLayer::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   if (!supports_step() || time().history() == 0) return;
-  ops::declare_frames(declaration, ring_of(layout_of(input.channels.shape)), input,
-                      spec_of(input.channels).dtype);
+  ops::FrameHistory::declare(declaration, ring_of(layout_of(input.channels.shape)), input,
+                             spec_of(input.channels).dtype);
 }
 
 void ConvTransposeLayer::compute(Run& run, const ops::FrameParts& in, const Sequence& x,
@@ -116,9 +116,10 @@ Sequence ConvTransposeLayer::do_step(Run& run, const Sequence& x) const {
     compute(run, ops::pad_parts(run, layout, x, spec.dtype, {0, 0}, masks_input()), x, y);
     return y;
   }
-  const RingSpec ring_spec = ring_of(layout);
-  Ring ring(run, ring_spec);
-  compute(run, ops::push_parts(run, layout, x, spec.dtype, ring_spec, ring), x, y);
+  const ops::FrameHistory frames(run, layout, x, spec.dtype, ring_of(layout));
+  frames.each_range(run, [&](const ops::FrameParts& in, int64_t first, int64_t count) {
+    compute(run, in, x.items(first, count), y.items(first, count));
+  });
   return y;
 }
 

@@ -106,8 +106,10 @@ class SincFilter1DTranspose final : public Layer {
       std::copy_n(x.mask_at(b, 0), x.time, ring.incoming_mask(b));
     }
     ring.push(x.batch, x.time);
-    filter(run, reinterpret_cast<const float*>(ring.newest(0, frames)), ring.newest_mask(0, frames),
-           ring.batch_pitch(), y);
+    ring.each_range(x.batch, [&](int64_t first, int64_t count) {
+      filter(run, reinterpret_cast<const float*>(ring.newest(first, frames)),
+             ring.newest_mask(first, frames), ring.rows(), y.items(first, count));
+    });
     return y;
   }
 

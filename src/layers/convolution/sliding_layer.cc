@@ -27,8 +27,8 @@ RingSpec SlidingLayer::ring_of(const ops::FrameLayout& layout) const {
 
 void SlidingLayer::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   if (!supports_step() || time().history() == 0) return;
-  ops::declare_frames(declaration, ring_of(layout_of(input.channels.shape)), input,
-                      spec_of(input.channels).dtype);
+  ops::FrameHistory::declare(declaration, ring_of(layout_of(input.channels.shape)), input,
+                             spec_of(input.channels).dtype);
 }
 
 void SlidingLayer::compute_any(Run& run, const ops::FrameParts& in, const Sequence& y) const {
@@ -64,14 +64,13 @@ Sequence SlidingLayer::do_step(Run& run, const Sequence& x) const {
     compute_any(run, ops::pad_parts(run, layout, x, spec.dtype, {0, 0}, masks), y);
     return y;
   }
-  const RingSpec ring_spec = ring_of(layout);
-  Ring ring(run, ring_spec);
-  const ops::FrameParts in = ops::push_parts(run, layout, x, spec.dtype, ring_spec, ring);
-  const int64_t frames = history + x.time;
+  const ops::FrameHistory frames(run, layout, x, spec.dtype, ring_of(layout));
   for (int64_t b = 0; b < x.batch; ++b) {
-    time().step_mask(ring.newest_mask(b, frames), frames, y.mask_at(b, 0));
+    time().step_mask(frames.mask(b), history + x.time, y.mask_at(b, 0));
   }
-  compute_any(run, in, y);
+  frames.each_range(run, [&](const ops::FrameParts& in, int64_t first, int64_t count) {
+    compute_any(run, in, y.items(first, count));
+  });
   return y;
 }
 

@@ -58,7 +58,7 @@ class Delay final : public PointwiseLayer {
     shape.insert(0, input.batch);
     declaration.state("values", input.channels.dtype, shape);
     declaration.state("mask", DType::kBool, {input.batch, length_});
-    declaration.index("position", {}, 0, length_ - 1);
+    declaration.index("position", {input.batch}, 0, length_ - 1);
   }
 
   Sequence do_layer(Run& run, const Sequence& x) const override {
@@ -75,16 +75,16 @@ class Delay final : public PointwiseLayer {
 
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
-    auto* values = run.state<std::byte>();
-    auto* mask = run.state<uint8_t>();
-    auto* position = run.state<int32_t>();
+    auto* values = run.state<std::byte>("values");
+    auto* mask = run.state<uint8_t>("mask");
+    auto* position = run.state<int32_t>("position");
     const Sequence y = run.output(x.spec(), x.batch, x.time);
     const size_t frame = x.frame_bytes();
     for (int64_t b = 0; b < x.batch; ++b) {
       const Steps ring = Steps{values, mask, frame}.at(b * length_);
-      step_item(ring, *position, steps(x, b), x.time, steps(y, b));
+      step_item(ring, position[b], steps(x, b), x.time, steps(y, b));
+      position[b] = static_cast<int32_t>((position[b] + std::min(x.time, length_)) % length_);
     }
-    *position = static_cast<int32_t>((*position + std::min(x.time, length_)) % length_);
     return y;
   }
 

@@ -68,22 +68,24 @@ const std::byte* Framing::frame(const Sequence& x, int64_t b, int64_t t, std::by
 Framing::Frames Framing::step(Run& run, const Sequence& x, const Sequence& y) const {
   const size_t frame_bytes = x.frame_bytes();
   const size_t stride_bytes = static_cast<size_t>(window_.stride) * frame_bytes;
+  auto* items = run.scratch<const std::byte*>(x.batch);
   const Sequence valid = window_.kernel == 1 ? x : ops::mask_invalid(run, x);
   if (window_.history() == 0) {
     // Frames lie within the call's own steps.
     for (int64_t b = 0; b < x.batch; ++b) {
       window_.step_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
+      items[b] = valid.frame(b, 0);
     }
-    return {valid.values, static_cast<size_t>(x.time) * frame_bytes, stride_bytes};
+    return {items, stride_bytes};
   }
   Ring ring(run, frame_bytes, window_.history());
   ring.push(valid);
   const int64_t frames = window_.history() + x.time;
   for (int64_t b = 0; b < x.batch; ++b) {
     window_.step_mask(ring.newest_mask(b, frames), frames, y.mask_at(b, 0));
+    items[b] = ring.newest(b, frames);
   }
-  return {ring.newest(0, frames), static_cast<size_t>(ring.batch_pitch()) * frame_bytes,
-          stride_bytes};
+  return {items, stride_bytes};
 }
 
 }  // namespace sl

@@ -35,11 +35,10 @@ class Framing {
 
   // A step's frames, contiguous, with invalid steps zeroed.
   struct Frames {
-    const std::byte* first;
-    size_t item_bytes;
-    size_t frame_bytes;  // from one frame's start to the next one's
+    const std::byte* const* items;  // the first frame of each batch item
+    size_t frame_bytes;             // from one frame's start to the next one's
     const std::byte* at(int64_t b, int64_t t) const {
-      return first + static_cast<size_t>(b) * item_bytes + static_cast<size_t>(t) * frame_bytes;
+      return items[b] + static_cast<size_t>(t) * frame_bytes;
     }
   };
   // Sets y's mask.

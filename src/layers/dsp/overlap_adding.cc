@@ -47,7 +47,7 @@ void OverlapAdding::declare(Declaration& declaration, const SequenceSpec& input,
   Shape pending{input.batch, length_};
   for (int64_t d : values.shape) pending.push_back(d);
   declaration.state("pending", values.dtype, pending);
-  declaration.index("position", {}, 0, length_ - 1);
+  declaration.index("position", {input.batch}, 0, length_ - 1);
 }
 
 }  // namespace sl

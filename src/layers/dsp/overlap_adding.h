@@ -124,17 +124,16 @@ Sequence OverlapAdding::step(Run& run, const Sequence& x, const ChannelSpec& out
                              Frame&& frame) const {
   const Sequence y = run.output(out, x.batch, x.time * step_);
   const int64_t values = out.shape.size();
-  auto* pending = run.state<T>();
-  auto* position = run.state<int32_t>();
+  auto* pending = run.state<T>("pending");
+  auto* position = run.state<int32_t>("position");
   auto* const scratch = run.scratch<float>(floats);
   T* const buffer = run.scratch<T>(length_, values);
   const bool direct = !is_half(out.dtype);
   T* const sums = direct ? y.as<T>() : run.scratch<T>(y.size());
-  int64_t next = *position;
   for (int64_t b = 0; b < x.batch; ++b) {
-    // What has been added up for output steps to come, in a ring that begins at `next`.
+    // Sums for output steps to come, in a ring that begins at `next`.
     T* const ring = pending + b * length_ * values;
-    next = *position;
+    int64_t next = position[b];
     for (int64_t t = 0; t < x.time; ++t) {
       const int64_t until_end = length_ - next;
       if (*x.mask_at(b, t)) {
@@ -153,8 +152,8 @@ Sequence OverlapAdding::step(Run& run, const Sequence& x, const ChannelSpec& out
       next = (next + step_) % length_;
       std::memset(y.mask_at(b, t * step_), *x.mask_at(b, t), static_cast<size_t>(step_));
     }
+    position[b] = static_cast<int32_t>(next);
   }
-  *position = static_cast<int32_t>(next);
   if (!direct) ops::convert(sums, DType::kFloat32, y.values, y.dtype, y.size());
   return y;
 }

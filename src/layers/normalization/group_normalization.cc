@@ -96,9 +96,9 @@ class GroupNormalization final : public PointwiseLayer {
     return cumulate(run, x, totals);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* sum = run.state<Sum>();
-    auto* squares = run.state<Sum>();
-    return cumulate(run, x, {sum, squares, run.state<int32_t>()});
+    auto* sum = reinterpret_cast<Sum*>(run.state<float>("sum"));
+    auto* squares = reinterpret_cast<Sum*>(run.state<float>("squares"));
+    return cumulate(run, x, {sum, squares, run.state<int32_t>("count")});
   }
 
  private:

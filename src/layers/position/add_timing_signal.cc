@@ -90,9 +90,12 @@ Sequence AddTimingSignal::do_layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output_like(x, x.spec());
   const Positions positions = counter_.count(run, x);
   const Shape shape = signal_shape(x.channels);
-  // One signal for all items, if their positions are the same.
-  const int64_t items = positions.item_pitch == 0 ? 1 : x.batch;
-  Sequence signal = run.scratch_sequence({DType::kFloat32, shape}, items, x.time);
+  const auto make = [&](const Shape& channels) {
+    Sequence out = run.scratch_sequence({DType::kFloat32, channels}, positions.max_items, x.time);
+    out.batch = positions.items;
+    return out;
+  };
+  Sequence signal = make(shape);
   auto* frequencies = run.scratch<float>(shape.size() / 2);
   ops::timing_frequencies(fields_.timescales, frequencies, shape.size() / 2);
   ops::timing_signal(run, frequencies, positions.values, signal.steps(), shape.size(),
@@ -101,7 +104,7 @@ Sequence AddTimingSignal::do_layer(Run& run, const Sequence& x) const {
     scale(signal.floats() + begin * shape.size(), (end - begin) * shape.size(), x.dtype);
   });
   if (shape != x.channels) {
-    const Sequence all = run.scratch_sequence({DType::kFloat32, x.channels}, items, x.time);
+    const Sequence all = make(x.channels);
     ops::gather_steps(run, signal, ops::broadcast_view(shape, x.channels), all.values);
     signal = all;
   }

@@ -4,6 +4,7 @@
 #include <cstring>
 
 #include "layers/layer.h"
+#include "layers/position/step_counter.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -24,12 +25,15 @@ inline ChannelSpec appended_spec(const ChannelSpec& input, int64_t count) {
   return {input.dtype, with_appended(input.shape, count)};
 }
 
-// y = each row of x's last axis, then the `count` floats that `added` has for its step.
-inline void append_to_rows(Run& run, const Sequence& x, const float* added, int64_t count,
-                           const Sequence& y) {
+// y = each row of x's last axis, then the `count` floats that `added`, [positions.items, time,
+// count], has for its step.
+inline void append_to_rows(Run& run, const Sequence& x, const Positions& positions,
+                           const float* added, int64_t count, const Sequence& y) {
   const size_t element = size_of(x.dtype);
-  auto* converted = run.scratch<std::byte>(x.time, count, static_cast<int64_t>(element));
-  ops::convert(added, DType::kFloat32, converted, x.dtype, x.time * count);
+  const int64_t steps = positions.items * x.time;
+  auto* converted =
+      run.scratch<std::byte>(positions.max_items, x.time, count, static_cast<int64_t>(element));
+  ops::convert(added, DType::kFloat32, converted, x.dtype, steps * count);
   const size_t added_bytes = static_cast<size_t>(count) * element;
   const size_t row_bytes = static_cast<size_t>(y.channels.back()) * element;
   const size_t own_bytes = row_bytes - added_bytes;
@@ -39,7 +43,7 @@ inline void append_to_rows(Run& run, const Sequence& x, const float* added, int6
       const auto at = static_cast<size_t>(i);
       std::byte* to = y.values + at * y.frame_bytes();
       const std::byte* from = x.values + at * x.frame_bytes();
-      const std::byte* behind = converted + static_cast<size_t>(i % x.time) * added_bytes;
+      const std::byte* behind = converted + static_cast<size_t>(i % steps) * added_bytes;
       for (size_t row = 0; row < rows; ++row, from += own_bytes, to += row_bytes) {
         std::memcpy(to, from, own_bytes);
         std::memcpy(to + own_bytes, behind, added_bytes);

@@ -151,7 +151,7 @@ Positions ApplyRotaryPositionalEncoding::given_positions(Run& run, const Constan
       out[b * x.time + t] = size == 0 ? 0 : given[i];
     }
   }
-  return {out, x.time};
+  return {out, x.time, x.batch, x.batch};
 }
 
 // Of the points of one run: max_wavelength^-(2 i / size). Exponent, power and reciprocal are

@@ -36,18 +36,18 @@ class ConcatPositionEmbedding final : public Layer {
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, {x.dtype, with_appended(x.channels, channels_)});
     const Positions positions = counter_.count(run, x);
-    auto* vectors = run.scratch<float>(x.time, channels_);
-    for (int64_t t = 0; t < x.time; ++t) {
+    auto* vectors = run.scratch<float>(positions.max_items, x.time, channels_);
+    for (int64_t i = 0; i < positions.items * x.time; ++i) {
       // A position that is too large for a float's integers is too large for the table.
-      const auto position = static_cast<int64_t>(positions.at(0, t));
-      float* to = vectors + t * channels_;
+      const auto position = static_cast<int64_t>(positions.values[i]);
+      float* to = vectors + i * channels_;
       if (position >= 0 && (position + 1) * channels_ <= size()) {
         std::copy_n(embeddings_.data() + position * channels_, channels_, to);
       } else {
         std::fill_n(to, channels_, std::numeric_limits<float>::quiet_NaN());
       }
     }
-    append_to_rows(run, x, vectors, channels_, y);
+    append_to_rows(run, x, positions, vectors, channels_, y);
     return y;
   }
   Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }

@@ -62,9 +62,10 @@ class ConcatTimingSignal final : public Layer {
 Sequence ConcatTimingSignal::do_layer(Run& run, const Sequence& x) const {
   const Sequence y = run.output_like(x, {x.dtype, with_appended(x.channels, channels_)});
   const Positions positions = counter_.count(run, x);
-  auto* signal = run.scratch<float>(x.time, channels_);
-  ops::timing_signal(run, frequencies_.data(), positions.values, x.time, channels_, signal);
-  append_to_rows(run, x, signal, channels_, y);
+  auto* signal = run.scratch<float>(positions.max_items, x.time, channels_);
+  ops::timing_signal(run, frequencies_.data(), positions.values, positions.items * x.time,
+                     channels_, signal);
+  append_to_rows(run, x, positions, signal, channels_, y);
   return y;
 }
 

@@ -10,10 +10,12 @@
 
 namespace sl {
 
-// Positions of the steps of a call. Those of all items may be the same.
+// Positions of the steps of a call, [items, time]. One item stands for all if theirs are equal.
 struct Positions {
   const float* values = nullptr;
   int64_t item_pitch = 0;
+  int64_t items = 1;
+  int64_t max_items = 1;  // the maximum of any call like it: room that scratch must have
 
   float at(int64_t b, int64_t t) const { return values[b * item_pitch + t]; }
 };
@@ -32,12 +34,16 @@ class StepCounter {
   ReceptiveFields receptive_field() const { return {StepRange{valid_only_ ? -kInfinite : 0, 0}}; }
   void declare(Declaration& declaration, const SequenceSpec& input) const {
     if (input.mode == Mode::kLayer) return;
-    declaration.state("position", DType::kInt32, {valid_only_ ? input.batch : 1});
+    declaration.state("position", DType::kInt32, {input.batch});
   }
   Positions count(Run& run, const Sequence& x) const {
-    const int64_t items = valid_only_ ? x.batch : 1;
-    auto* values = run.scratch<float>(items, x.time);
-    auto* next = run.mode() == Mode::kStep ? run.state<uint32_t>() : nullptr;
+    auto* next = run.mode() == Mode::kStep ? run.state<uint32_t>("position") : nullptr;
+    const int64_t max_items = valid_only_ || next ? x.batch : 1;
+    auto* values = run.scratch<float>(max_items, x.time);
+    const bool are_equal =
+        !valid_only_ &&
+        (!next || std::all_of(next, next + x.batch, [&](auto n) { return n == *next; }));
+    const int64_t items = are_equal ? 1 : x.batch;
     for (int64_t b = 0; b < items; ++b) {
       uint32_t position = next ? next[b] : 0;
       for (int64_t t = 0; t < x.time; ++t) {
@@ -46,7 +52,8 @@ class StepCounter {
       }
       if (next) next[b] = position;
     }
-    return {values, valid_only_ ? x.time : 0};
+    if (next && are_equal) std::fill_n(next, x.batch, *next);
+    return {values, are_equal ? 0 : x.time, items, max_items};
   }
 
  private:

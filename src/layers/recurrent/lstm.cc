@@ -81,8 +81,8 @@ class Lstm final : public Layer {
   }
 
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* c = run.state<float>();
-    auto* h = run.state<float>();
+    auto* c = run.state<float>("c");
+    auto* h = run.state<float>("h");
     return unroll(run, x, c, h);
   }
 

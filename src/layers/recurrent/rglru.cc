@@ -88,19 +88,20 @@ class Rglru final : public Layer {
 
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("h", DType::kFloat32, {input.batch, fields_.width()});
-    declaration.state("started", DType::kBool, {1});
+    declaration.state("started", DType::kBool, {input.batch});
   }
 
   Sequence do_layer(Run& run, const Sequence& x) const override {
     auto* h = run.scratch<float>(x.batch, fields_.width());
     std::fill(h, h + x.batch * fields_.width(), 0.0f);
-    uint8_t started = 0;
-    return scan(run, x, h, &started);
+    auto* started = run.scratch<uint8_t>(x.batch);
+    std::fill_n(started, x.batch, uint8_t{0});
+    return scan(run, x, h, started);
   }
 
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* h = run.state<float>();
-    auto* started = run.state<uint8_t>();
+    auto* h = run.state<float>("h");
+    auto* started = run.state<uint8_t>("started");
     return scan(run, x, h, started);
   }
 
@@ -180,7 +181,8 @@ class Rglru final : public Layer {
         .floats();
   }
 
-  // h is [batch, width] and holds the last step's when it returns.
+  // h is [batch, width] and holds the last step's when it returns; `started` tells which items have
+  // had a step before.
   Sequence scan(Run& run, const Sequence& given, float* h, uint8_t* started) const {
     const Sequence x = ops::finite_where_invalid(run, given);
     const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
@@ -193,7 +195,8 @@ class Rglru final : public Layer {
     ops::for_ranges_with_scratch(run, x.steps(), ops::steps_of_work(width), 2 * width,
                                  [&](int64_t begin, int64_t end, float* scratch) {
                                    for (int64_t step = begin; step < end; ++step) {
-                                     const bool first = step % x.time == 0 && *started == 0;
+                                     const bool first =
+                                         step % x.time == 0 && started[step / x.time] == 0;
                                      coefficients(compute, first, in + step * fields_.units,
                                                   scratch, v + step * width, a + step * width);
                                    }
@@ -203,7 +206,7 @@ class Rglru final : public Layer {
         run, {.batch = x.batch, .time = x.time, .lanes = width, .cuts_time = fields_.cuts_time},
         Units(width, x.time, a, v, direct ? y.floats() : v), h);
     if (!direct) put(run, v, y);
-    if (x.time > 0) *started = 1;
+    if (x.time > 0) std::fill_n(started, x.batch, uint8_t{1});
     return y;
   }
 

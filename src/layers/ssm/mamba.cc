@@ -100,20 +100,23 @@ class Mamba final : public Layer {
                   size = checked_product(x.batch, fields_.d_state, inner_);
     auto* padded = run.scratch<float>(x.batch, frames, inner_);
     auto* h = run.scratch<float>(size);
+    auto* items = run.scratch<const float*>(x.batch);
     std::fill(h, h + size, 0.0f);
     return run_block(run, x, h, [&](const float* in) {
       for (int64_t b = 0; b < x.batch; ++b) {
         float* to = padded + b * frames * inner_;
         std::fill(to, to + before() * inner_, 0.0f);
         copy_inner(in + b * x.time * 2 * inner_, x.time, to + before() * inner_);
+        items[b] = to;
       }
-      return Frames{padded, frames};
+      return items;
     });
   }
 
   Sequence do_step(Run& run, const Sequence& x) const override {
     Ring history(run, ring());
-    auto* h = run.state<float>();
+    auto* h = run.state<float>("h");
+    auto* items = run.scratch<const float*>(x.batch);
     return run_block(run, x, h, [&](const float* in) {
       for (int64_t b = 0; b < x.batch; ++b) {
         copy_inner(in + b * x.time * 2 * inner_, x.time,
@@ -121,19 +124,14 @@ class Mamba final : public Layer {
         std::fill_n(history.incoming_mask(b), x.time, uint8_t{1});
       }
       history.push(x.batch, x.time);
-      return Frames{reinterpret_cast<const float*>(history.newest(0, before() + x.time)),
-                    history.batch_pitch()};
+      for (int64_t b = 0; b < x.batch; ++b) {
+        items[b] = reinterpret_cast<const float*>(history.newest(b, before() + x.time));
+      }
+      return items;
     });
   }
 
  private:
-  // What is convolved: of each item the frames before, and then its own; `pitch` frames from one
-  // item to the next.
-  struct Frames {
-    const float* u;
-    int64_t pitch;
-  };
-
   static int64_t model_size(const WeightScope& weights) {
     const Tensor out = weights.child("out_proj").get_any("weight");
     return out.shape.rank() == 2 ? out.shape[0] : 1;  // another rank fails where it is read
@@ -165,12 +163,13 @@ class Mamba final : public Layer {
     for (int64_t t = 0; t < steps; ++t) std::copy_n(in + t * 2 * inner_, inner_, out + t * inner_);
   }
 
-  // u = silu(conv(u)), of all steps: [batch, time, inner].
-  const float* convolve(Run& run, const Sequence& x, const Frames& frames) const {
+  // u = silu(conv(u)) for all steps: [batch, time, inner]. `frames` are those of each item, with
+  // the ones before it first.
+  const float* convolve(Run& run, const Sequence& x, const float* const* frames) const {
     auto* u = run.scratch<float>(x.steps(), inner_);
     ops::for_steps(run, x.steps(), inner_, [&](int64_t begin, int64_t end) {
       for (int64_t step = begin; step < end; ++step) {
-        const float* from = frames.u + (step / x.time * frames.pitch + step % x.time) * inner_;
+        const float* from = frames[step / x.time] + step % x.time * inner_;
         kernels::depthwise(from, inner_, conv_.data(), data(conv_bias_), fields_.d_conv, inner_, 1,
                            u + step * inner_);
       }

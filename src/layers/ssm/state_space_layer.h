@@ -37,7 +37,7 @@ class StateSpaceLayer : public Layer {
 
   Sequence do_step(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, x.spec());
-    scan(run, ops::mask_invalid(run, x), run.state<float>(), y);
+    scan(run, ops::mask_invalid(run, x), run.state<float>("x"), y);
     return y;
   }
 

@@ -2,7 +2,6 @@
 // steps (reference: time_varying.MaskedDense).
 #include <algorithm>
 
-#include "layers/stream_position.h"
 #include "layers/time_varying/time_dense_layer.h"
 
 namespace sl {
@@ -35,7 +34,7 @@ class MaskedDense final : public TimeDenseLayer {
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     declaration.state("inputs", DType::kFloat32, {input.batch, num_steps(), inputs()});
-    declare_position(declaration, {}, num_steps());
+    declare_positions(declaration, input.batch, num_steps());
   }
 
   Sequence do_layer(Run& run, const Sequence& x) const override {
@@ -43,14 +42,15 @@ class MaskedDense final : public TimeDenseLayer {
       fail(Code::kShape, "{} steps are more than num_steps, {}", x.time, num_steps());
     }
     const float* values = ops::as_floats(run, ops::mask_invalid(run, x), compute_dtype(x.dtype));
-    return apply(run, x, {values, x.time * inputs(), 0}, 0);
+    return apply(run, x, {values, x.time * inputs(), 0}, StreamPositions());
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* history = run.state<float>();
-    const int64_t first = take_position(run, x.time, num_steps());
-    const int64_t taken = std::min(x.time, num_steps() - first), item = num_steps() * inputs();
+    auto* history = run.state<float>("inputs");
+    const StreamPositions positions = take_positions(run, x.batch, x.time, num_steps());
+    const int64_t item = num_steps() * inputs();
     const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
     for (int64_t b = 0; b < x.batch; ++b) {
+      const int64_t first = positions.of(b), taken = std::min(x.time, num_steps() - first);
       for (int64_t t = 0; t < taken; ++t) {
         float* to = history + b * item + (first + t) * inputs();
         if (*x.mask_at(b, t)) {
@@ -60,7 +60,7 @@ class MaskedDense final : public TimeDenseLayer {
         }
       }
     }
-    return apply(run, x, {history, item, 0}, first);
+    return apply(run, x, {history, item, 0}, positions);
   }
 
  private:

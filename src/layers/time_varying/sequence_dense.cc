@@ -1,6 +1,5 @@
 // SequenceDense: y[t] = activation(x[t] W[t] + b[t]), weights for each step (reference:
 // time_varying.SequenceDense).
-#include "layers/stream_position.h"
 #include "layers/time_varying/time_dense_layer.h"
 
 namespace sl {
@@ -20,20 +19,22 @@ class SequenceDense final : public TimeDenseLayer {
   }
 
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) declare_position(declaration, {}, num_steps());
+    if (input.mode == Mode::kStep) declare_positions(declaration, input.batch, num_steps());
   }
-  Sequence do_layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    return steps_from(run, x, StreamPositions());
+  }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    return steps_from(run, x, take_position(run, x.time, num_steps()));
+    return steps_from(run, x, take_positions(run, x.batch, x.time, num_steps()));
   }
 
  private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "counts invalid steps too");
   }
-  Sequence steps_from(Run& run, const Sequence& x, int64_t first) const {
+  Sequence steps_from(Run& run, const Sequence& x, const StreamPositions& positions) const {
     const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
-    return apply(run, x, {values, x.time * inputs(), inputs()}, first);
+    return apply(run, x, {values, x.time * inputs(), inputs()}, positions);
   }
 };
 

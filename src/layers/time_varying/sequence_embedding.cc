@@ -84,11 +84,13 @@ class SequenceEmbedding final : public Layer, public TokenTable {
     return fields_.counts.empty() ? fields_.common_count : std::ranges::max(fields_.counts);
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
-    if (input.mode == Mode::kStep) declare_position(declaration, {}, fields_.num_steps);
+    if (input.mode == Mode::kStep) declare_positions(declaration, input.batch, fields_.num_steps);
   }
-  Sequence do_layer(Run& run, const Sequence& x) const override { return steps_from(run, x, 0); }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    return steps_from(run, x, StreamPositions());
+  }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    return steps_from(run, x, take_position(run, x.time, fields_.num_steps));
+    return steps_from(run, x, take_positions(run, x.batch, x.time, fields_.num_steps));
   }
 
  private:
@@ -107,7 +109,7 @@ class SequenceEmbedding final : public Layer, public TokenTable {
     return {starts_[i], fields_.counts[i]};
   }
 
-  Sequence steps_from(Run& run, const Sequence& x, int64_t first) const {
+  Sequence steps_from(Run& run, const Sequence& x, const StreamPositions& positions) const {
     Shape channels = x.channels;
     channels.push_back(fields_.dimension);
     const Sequence y = run.output_like(x, {fields_.compute_dtype, channels});
@@ -116,7 +118,7 @@ class SequenceEmbedding final : public Layer, public TokenTable {
         static_cast<size_t>(fields_.dimension) * size_of(fields_.compute_dtype);
     ops::for_steps(run, x.steps(), y.frame_size(), [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) {
-        const Part part = part_of(first + i % x.time);
+        const Part part = part_of(positions.of(i / x.time) + i % x.time);
         for (int64_t k = i * frame; k < (i + 1) * frame; ++k) {
           const int64_t index = ops::integer_at(x, k);
           const bool valid = index >= 0 && index < part.count;

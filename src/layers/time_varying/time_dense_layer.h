@@ -7,6 +7,7 @@
 
 #include "layers/builder.h"
 #include "layers/dense/fields.h"
+#include "layers/stream_position.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 
@@ -71,23 +72,34 @@ class TimeDenseLayer : public Layer {
     return dtype ? *dtype : promote_inexact(input, fields_.dense.param_dtype);
   }
 
-  // The steps of x, the first of which is the layer's step `first`.
-  Sequence apply(Run& run, const Sequence& x, const Input& input, int64_t first) const {
+  // The steps of x, whose items begin at the layer's steps `positions`.
+  Sequence apply(Run& run, const Sequence& x, const Input& input,
+                 const StreamPositions& positions) const {
     const DType dtype = compute_dtype(x.dtype);
     const Sequence y = run.output_like(x, {dtype, {fields_.features}});
     const bool halves = dtype != DType::kFloat32;
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
+    positions.each_range(x.batch, [&](int64_t b, int64_t count) {
+      Input own = input;
+      own.values += b * input.item_stride;
+      apply_items(run, x.items(b, count), own, positions.of(b), dtype,
+                  out + b * x.time * fields_.features);
+    });
+    if (halves) ops::convert(out, DType::kFloat32, y.values, dtype, y.size());
+    return y;
+  }
+
+ private:
+  // Items whose first step is the layer's step `first`.
+  void apply_items(const Run& run, const Sequence& x, const Input& input, int64_t first,
+                   DType dtype, float* out) const {
     ops::for_steps(run, x.time, x.batch * inputs_ * fields_.features,
                    [&](int64_t begin, int64_t end) {
                      for (int64_t t = begin; t < end; ++t) {
                        apply_step(run, input, first, t, x, dtype, out + t * fields_.features);
                      }
                    });
-    if (halves) ops::convert(out, DType::kFloat32, y.values, dtype, y.size());
-    return y;
   }
-
- private:
   void apply_step(const Run& run, const Input& input, int64_t first, int64_t t, const Sequence& x,
                   DType dtype, float* y) const {
     const int64_t step = first + t, features = fields_.features, stride = x.time * features;

@@ -302,10 +302,9 @@ typedef struct sl_layer_callbacks {
   sl_status (*output_spec)(const void* instance, const sl_channel_spec* input,
                            sl_channel_spec* output, sl_error* error);
   /* Bytes of state for one stream of that batch and input; null: none. */
-  sl_status (*state_size)(const void* instance, int64_t batch, const sl_channel_spec* input,
-                          size_t* bytes, sl_error* error);
-  sl_status (*state_init)(const void* instance, int64_t batch, const sl_channel_spec* input,
-                          void* state);
+  sl_status (*state_size)(const void* instance, const sl_channel_spec* input, size_t* bytes,
+                          sl_error* error);
+  sl_status (*state_init)(const void* instance, const sl_channel_spec* input, void* state);
   sl_status (*layer)(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error);
   /* Must be real-time safe if streams of it are to be. Null: `layer`, for a stateless one. */
   sl_status (*step)(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,

@@ -1,0 +1,162 @@
+// State that knows what it is: steps that use it otherwise than declared, initial values, and items
+// of a batch that are reset or copied alone.
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <limits>
+#include <memory>
+#include <vector>
+
+#include "core/ring.h"
+#include "core/run.h"
+#include "core/status.h"
+#include "ops/initial_state.h"
+
+namespace {
+
+using namespace sl;
+
+// The memory of a declaration's state, at the start of a stream.
+class Memory {
+ public:
+  explicit Memory(const Declaration& declaration)
+      : specs_(declaration.states()),
+        layout_(layout_of(specs_)),
+        plans_(declaration.plans()),
+        bytes_(layout_.bytes) {
+    for (size_t i = 0; i < specs_.size(); ++i) ops::initialise(tensors()[i], 0, specs_[i].batch());
+  }
+  StateTensors tensors() { return {specs_, layout_.offsets, bytes_.data()}; }
+  Run run(bool checks = true) {
+    Run out(Mode::kStep, workspace_, parallel_, Constants());
+    out.bind_state(tensors(), plans_, checks);
+    return out;
+  }
+
+ private:
+  std::vector<StateSpec> specs_;
+  StateLayout layout_;
+  std::vector<StepPlan> plans_;
+  std::vector<std::byte> bytes_;
+  Allocator allocator_;
+  Workspace workspace_{allocator_};
+  Parallel parallel_;
+};
+
+// The message of the INTERNAL error that fn ends with, "" if it does not.
+template <typename Fn>
+std::string defect(Fn&& fn) {
+  try {
+    fn();
+  } catch (const Error& error) {
+    CHECK(error.code() == Code::kInternal);
+    return error.what();
+  }
+  return "";
+}
+
+Declaration carry() {
+  Declaration declaration{Constants()};
+  declaration.within("lstm", "", [&] {
+    declaration.state("c", DType::kFloat32, {2, 3});
+    declaration.state("h", DType::kFloat32, {2, 3});
+  });
+  return declaration;
+}
+
+TEST_CASE("a step that takes state in another order than declared is found out", "[state]") {
+  Memory memory(carry());
+  Run run = memory.run();
+  CHECK_THAT(defect([&] { run.state<float>("h"); }),
+             Catch::Contains("\"h\"") && Catch::Contains("\"lstm.c\""));
+  CHECK(defect([&] { run.state<float>("c"); }) == "");
+  CHECK_THAT(defect([&] { run.state<int32_t>("h"); }), Catch::Contains("another dtype"));
+}
+
+TEST_CASE("a step that takes less or more state than declared is found out", "[state]") {
+  Memory memory(carry());
+  Run run = memory.run();
+  run.state<float>("c");
+  CHECK_THAT(defect([&] { run.check_all_used(); }), Catch::Contains("1 tensors of state"));
+  run.state<float>("h");
+  CHECK(defect([&] { run.check_all_used(); }) == "");
+  CHECK_THAT(defect([&] { run.state<float>("c"); }), Catch::Contains("more than the 2"));
+}
+
+TEST_CASE("a step that takes another layer's object is found out", "[state]") {
+  Declaration declaration{Constants()};
+  declaration.plan(std::make_shared<const int>(7));
+  Memory memory(declaration);
+  CHECK(memory.run().plan<int>() == 7);
+  CHECK_THAT(defect([&] { memory.run().plan<float>(); }), Catch::Contains("another layer"));
+}
+
+TEST_CASE("state begins with exact values of any dtype", "[state]") {
+  constexpr int32_t kLarge = (1 << 24) + 1;  // more digits than a float32 has
+  Declaration declaration{Constants()};
+  declaration.index("count", {2}, 0, kLarge, kLarge);
+  declaration.state("lowest", DType::kBFloat16, {2, 3}, -std::numeric_limits<double>::infinity());
+  declaration.state("one", DType::kComplex64, {2}, 1);
+  Memory memory(declaration);
+  Run run = memory.run();
+  const auto* count = run.state<int32_t>("count");
+  const auto* lowest = reinterpret_cast<uint16_t*>(run.state<std::byte>("lowest"));
+  const auto* one = run.state<complex64>("one");
+  for (int i = 0; i < 2; ++i) {
+    CHECK(count[i] == kLarge);
+    CHECK(one[i] == complex64(1));
+  }
+  for (int i = 0; i < 6; ++i) CHECK(lowest[i] == 0xff80);
+}
+
+TEST_CASE("streams longer than an index counts are refused", "[state]") {
+  Declaration declaration{Constants()};
+  declaration.position("length", 1, 0, std::numeric_limits<int32_t>::max());
+  CHECK_THROWS_AS(declaration.position("length", 1, 0, int64_t{1} << 31), Error);
+}
+
+// A ring of one float a frame whose items are pushed numbers.
+struct Numbers {
+  RingSpec spec{{DType::kFloat32, {}}, 3};
+  Declaration declaration{Constants()};
+  std::unique_ptr<Memory> memory;
+
+  explicit Numbers(int64_t max_steps) {
+    Ring::declare(declaration, spec, 2, max_steps);
+    memory = std::make_unique<Memory>(declaration);
+  }
+  // One more frame of each item; what the history of each then is, the newest last.
+  std::vector<float> push(float first, float second) {
+    Run run = memory->run();
+    Ring ring(run, spec);
+    std::memcpy(ring.incoming(0), &first, sizeof(first));
+    std::memcpy(ring.incoming(1), &second, sizeof(second));
+    *ring.incoming_mask(0) = *ring.incoming_mask(1) = 1;
+    ring.push(2, 1);
+    std::vector<float> out(8);
+    for (int64_t b = 0; b < 2; ++b)
+      std::memcpy(&out[static_cast<size_t>(4 * b)], ring.newest(b, 4), 4 * sizeof(float));
+    return out;
+  }
+};
+
+TEST_CASE("items of a ring are reset alone", "[state]") {
+  Numbers numbers(1);
+  for (float i = 1; i <= 5; ++i) numbers.push(i, 10 * i);
+  const StateTensors tensors = numbers.memory->tensors();
+  for (size_t i = 0; i < tensors.size(); ++i) ops::initialise(tensors[i], 1, 1);
+  CHECK(numbers.push(6, 60) == std::vector<float>{3, 4, 5, 6, 0, 0, 0, 60});
+  CHECK(numbers.push(7, 70) == std::vector<float>{4, 5, 6, 7, 0, 0, 60, 70});
+}
+
+TEST_CASE("items of a ring are copied to others, of rings of other sizes too", "[state]") {
+  for (const int64_t max_steps : {1, 5}) {
+    Numbers from(1), to(max_steps);
+    for (float i = 1; i <= 6; ++i) from.push(i, 10 * i);
+    for (float i = 1; i <= 2; ++i) to.push(-i, -10 * i);
+    Ring::copy_item(to.memory->tensors(), 0, from.memory->tensors(), 1);
+    CHECK(to.push(7, -30) == std::vector<float>{40, 50, 60, 7, 0, -10, -20, -30});
+    CHECK(to.push(8, -40) == std::vector<float>{50, 60, 7, 8, -10, -20, -30, -40});
+  }
+}
+
+}  // namespace
