@@ -4,6 +4,7 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
+#include "convert.h"
 #include "handles.h"
 
 namespace sl::capi {
@@ -20,7 +21,7 @@ void check(sl_status status, const sl_error& error, const char* callback) {
 sl_sequence to_c(const Sequence& sequence) {
   sl_sequence out = SL_SEQUENCE_INIT;
   set_dims(&out, sequence.dtype,
-           dims_of({sequence.spec(), sequence.batch, sequence.time, Mode::kLayer}));
+           dims_of({sequence.spec(), sequence.batch, sequence.time, Mode::kLayer}), "sequence");
   out.data = sequence.values;
   out.mask = sequence.mask;
   return out;
@@ -79,8 +80,7 @@ class CustomLayer final : public Layer {
     from_spec(input.channels, &in, "input");
     size_t bytes = 0;
     sl_error error = SL_ERROR_INIT;
-    check(callbacks_.state_size(instance_.get(), &in, &bytes, &error), error,
-          "state_size");
+    check(callbacks_.state_size(instance_.get(), &in, &bytes, &error), error, "state_size");
     if (bytes > INT64_MAX) fail_overflow();
     declaration.state("started", DType::kBool, {input.batch});
     declaration.state("custom", DType::kInt8, {input.batch, static_cast<int64_t>(bytes)});
@@ -108,8 +108,8 @@ class CustomLayer final : public Layer {
   void read_properties() {
     sl_layer_properties& p = properties_;
     if (callbacks_.properties) {
-      const sl_status status = callbacks_.properties(instance_.get(), &p);
-      check(status, SL_ERROR_INIT, "properties");
+      sl_error error = SL_ERROR_INIT;
+      check(callbacks_.properties(instance_.get(), &p, &error), error, "properties");
     }
     for (int64_t* field : {&p.block_size, &p.output_ratio_numerator, &p.output_ratio_denominator})
       *field = or_default<int64_t>(*field, 1);
@@ -147,8 +147,8 @@ class CustomLayer final : public Layer {
   void init_item(const Sequence& x, std::byte* state) const {
     sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
     from_spec(x.spec(), &spec, "input");
-    const sl_status status = callbacks_.state_init(instance_.get(), &spec, state);
-    check(status, SL_ERROR_INIT, "state_init");
+    sl_error error = SL_ERROR_INIT;
+    check(callbacks_.state_init(instance_.get(), &spec, state, &error), error, "state_init");
   }
 
   template <typename Fn>

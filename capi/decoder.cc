@@ -1,5 +1,6 @@
 #include <cmath>
 
+#include "convert.h"
 #include "handles.h"
 
 namespace {
@@ -11,8 +12,7 @@ using sl::capi::not_null;
 constexpr sl::DType kToken = sl::DType::kInt32;
 
 sl_decoder_options read_decoder_options(const sl_decoder_options* options) {
-  auto out = sl::capi::read_struct(not_null(options, "options"),
-                                   sl_decoder_options SL_DECODER_OPTIONS_INIT, "options");
+  auto out = sl::capi::read_struct(not_null(options, "options"), "options");
   out.batch = sl::capi::or_default<int64_t>(out.batch, 1);
   out.top_p = sl::capi::or_default(out.top_p, 1.0f);
   return out;
@@ -58,7 +58,7 @@ sl::DecoderOptions to_options(const sl_decoder_options& given) {
 }
 
 sl_run_options read_run_options(const sl_run_options* options) {
-  const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
+  const auto run = sl::capi::read_struct(options, "options");
   if (run.num_emits != 0 || run.state) {
     sl::fail(Code::kUnsupported, "options: a decoder takes constants, but no emits and no state");
   }

@@ -3,6 +3,7 @@
 
 #include "core/log.h"
 #include "core/text.h"
+#include "convert.h"
 #include "handles.h"
 
 namespace sl::capi {

@@ -1,3 +1,4 @@
+#include "convert.h"
 #include "core/text.h"
 #include "handles.h"
 #include "model/advance.h"
@@ -16,10 +17,11 @@ using sl::capi::guard_count;
 using sl::capi::not_null;
 using sl::capi::or_default;
 using sl::capi::read_struct;
+using sl::capi::to_mode;
 using sl::capi::wanted_emit;
 
 sl::ModelOptions to_options(const sl_layer_options* given) {
-  sl_layer_options options = read_struct(given, sl_layer_options SL_LAYER_OPTIONS_INIT, "options");
+  sl_layer_options options = read_struct(given, "options");
   options.num_threads = or_default(options.num_threads, 1);
   if (options.num_threads < 1 || options.num_threads > 256) {
     sl::fail(Code::kInvalidArgument, "options.num_threads is {}: expected 1 to 256",
@@ -43,12 +45,6 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
 const sl::Model& model_of(const sl_layer* layer) { return *not_null(layer, "layer")->model; }
 const sl::Layer& root(const sl_layer* layer) { return model_of(layer).root(); }
 
-Mode to_mode(sl_mode mode) {
-  if (mode != SL_MODE_LAYER && mode != SL_MODE_STEP)
-    sl::fail(Code::kInvalidArgument, "mode is {}", mode);
-  return static_cast<Mode>(mode);
-}
-
 sl::SequenceSpec to_sequence_spec(const sl::View& view, Mode mode) {
   return {view.channels(), view.dims[0], view.dims[1], mode};
 }
@@ -60,7 +56,7 @@ void set_range(const sl::ReceptiveField& field, int32_t* exists, int64_t* start,
 }
 
 sl_run_options read_run_options(const sl_run_options* options) {
-  return read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
+  return read_struct(options, "options");
 }
 
 ConstantSpecs constants_of(const sl_run_options* options) {
@@ -95,7 +91,7 @@ sl::Stream& stream_of(sl_state& state, const sl_layer* layer) {
   return *state.stream;
 }
 
-// Those of a stream's step over x, or of a run of all of x in it.
+// Emits of a stream's step over x, or of a layer-wise run that continues the stream.
 std::vector<sl::EmitSpec> emits_of(sl_state& state, const sl_layer* layer, const sl::View& x,
                                    Mode mode) {
   const sl::StreamPlan& plan = stream_of(state, layer).plan();
@@ -224,6 +220,11 @@ sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* input, sl_
   });
 }
 
+const char* sl_layer_metadata(const sl_layer* layer, const char* key) {
+  const std::string* value = layer && key ? layer->model->metadata(key) : nullptr;
+  return value ? value->c_str() : nullptr;
+}
+
 int64_t sl_layer_parameter_count(const sl_layer* layer) {
   return layer ? layer->model->root().parameter_count() : 0;
 }
@@ -284,7 +285,7 @@ sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, const sl_se
     const ConstantSpecs specs = constants_of(options);
     const sl::SequenceSpec out =
         model_of(layer).output(to_sequence_spec(view, to_mode(mode)), specs.all());
-    sl::capi::set_dims(not_null(y, "y"), out.channels.dtype, sl::capi::dims_of(out));
+    sl::capi::set_dims(y, out.channels.dtype, sl::capi::dims_of(out), "y");
   });
 }
 
@@ -313,8 +314,8 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequ
     if (index < 0 || index >= count)
       sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);
     const sl::EmitSpec& spec = emits[static_cast<size_t>(index)];
-    sl::capi::set_dims(not_null(emit, "emit"), spec.sequence.channels.dtype,
-                       sl::capi::dims_of(spec.sequence));
+    sl::capi::set_dims(emit, spec.sequence.channels.dtype, sl::capi::dims_of(spec.sequence),
+                       "emit");
     write_text(spec.path, path, capacity);
   });
 }

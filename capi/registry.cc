@@ -1,5 +1,6 @@
 #include <span>
 
+#include "convert.h"
 #include "custom_layer.h"
 #include "handles.h"
 
@@ -21,8 +22,7 @@ sl_status sl_registry_add(sl_registry* registry, const char* type,
     not_null(callbacks, "callbacks");
     const std::string name = not_null(type, "type");
     if (name.empty()) sl::fail(Code::kInvalidArgument, "type is empty");
-    const auto table =
-        sl::capi::read_struct(callbacks, sl_layer_callbacks SL_LAYER_CALLBACKS_INIT, "callbacks");
+    const auto table = sl::capi::read_struct(callbacks, "callbacks");
     registry->registry.add(name, sl::capi::custom_factory(table));
   });
 }

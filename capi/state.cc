@@ -1,16 +1,5 @@
+#include "convert.h"
 #include "handles.h"
-
-void sl::capi::check_batch(int64_t batch) {
-  if (batch < 1 || batch > (int64_t{1} << 24)) {
-    fail(Code::kInvalidArgument, "options.batch is {}: expected 1 to 2^24", batch);
-  }
-}
-
-void sl::capi::check_max_length(int64_t max_length) {
-  if (max_length < 0 || max_length > INT32_MAX) {
-    fail(Code::kInvalidArgument, "options.max_length is {}: expected 0 to 2^31 - 1", max_length);
-  }
-}
 
 namespace {
 
@@ -24,8 +13,7 @@ struct StateOptions {
   sl::Allocator allocator;
 
   StateOptions(const sl_layer* layer, const sl_state_options* options)
-      : given(sl::capi::read_struct(not_null(options, "options"),
-                                    sl_state_options SL_STATE_OPTIONS_INIT, "options")),
+      : given(sl::capi::read_struct(not_null(options, "options"), "options")),
         constants(
             sl::capi::to_constants(given.constants, given.num_constants, /*needs_data=*/false)),
         allocator(

@@ -1,38 +1,5 @@
+#include "convert.h"
 #include "handles.h"
-
-void sl::capi::check_stream_input(const StreamPlan& plan, const View& x) {
-  const SequenceSpec& input = plan.input();
-  if (!x.has_channels(input.channels)) {
-    fail(Code::kShape, "x is of {}: the stream was made for {}", to_string(x.channels()),
-         to_string(input.channels));
-  }
-  if (x.dims[0] != input.batch) {
-    fail(Code::kShape, "x is of batch {}: the stream was made for {}", x.dims[0], input.batch);
-  }
-}
-
-void sl::capi::check_step_input(const StreamPlan& plan, const View& x) {
-  check_stream_input(plan, x);
-  const int64_t most = plan.input().time;
-  if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > most) {
-    fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}",
-         x.dims[1], plan.block_size(), most);
-  }
-}
-
-void sl::capi::set_constants(Stream& stream, const sl_run_options& options, int64_t time) {
-  const StreamPlan& plan = stream.plan();
-  if (options.num_constants != static_cast<int64_t>(plan.constant_count())) {
-    fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
-         options.num_constants, plan.constant_count());
-  }
-  for (size_t i = 0; i < plan.constant_count(); ++i) {
-    const sl_constant& constant = not_null(options.constants, "constants")[i];
-    const View view = to_view(&constant.value, "constant.value", /*needs_data=*/true);
-    plan.check_constant(i, not_null(constant.name, "constant.name"), view, time);
-    stream.constants()[i] = view;
-  }
-}
 
 namespace {
 
@@ -79,7 +46,7 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     sl::capi::check_step_input(plan, in);
     sl::capi::check_output(
         out, {plan.output(), in.dims[0], plan.output_time(in.dims[1]), sl::Mode::kStep}, "y");
-    const auto run = sl::capi::read_struct(options, sl_run_options SL_RUN_OPTIONS_INIT, "options");
+    const auto run = sl::capi::read_struct(options, "options");
     const bool with_emits = set_emits(stream, run, in.dims[1]);
     sl::capi::set_constants(stream, run, in.dims[1]);
     prefetch_next(in);

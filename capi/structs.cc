@@ -1,6 +1,15 @@
 #include "structs.h"
 
-#include <cstring>
+void sl::capi::check_unknown_part(const void* given, size_t known, size_t size, const char* name) {
+  const auto* bytes = static_cast<const unsigned char*>(given);
+  for (size_t i = known; i < size; ++i) {
+    if (bytes[i] == 0) continue;
+    fail(Code::kInvalidArgument,
+         "{}.struct_size is {}, of which this library knows {} bytes: byte {} is not zero, and so "
+         "asks for what a newer version has",
+         name, size, known, i);
+  }
+}
 
 namespace {
 

@@ -1,3 +1,4 @@
+#include "convert.h"
 #include "handles.h"
 
 namespace {
@@ -11,18 +12,6 @@ sl_weights* wrap(std::shared_ptr<sl::TensorStore> store) {
 }
 
 }  // namespace
-
-namespace sl::capi {
-
-void set_tensor(const Tensor& tensor, sl_sequence* out, const char* name) {
-  sl_sequence value = SL_SEQUENCE_INIT;
-  value.is_array = 1;
-  set_dims(&value, tensor.dtype, tensor.shape);
-  value.data = const_cast<std::byte*>(tensor.data);
-  write_struct(value, out, name);
-}
-
-}  // namespace sl::capi
 
 sl_status sl_weights_create(sl_weights** out, sl_error* error) {
   return guard(error, [&] {

@@ -352,7 +352,7 @@ bool can_step(const Case& c) {
     Stepper(c.layer, c.input);
     return true;
   } catch (const Error& error) {
-    if (error.code() == SL_STATUS_UNSUPPORTED) return false;
+    if (error.status() == SL_STATUS_UNSUPPORTED) return false;
     throw;
   }
 }

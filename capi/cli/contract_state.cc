@@ -104,7 +104,7 @@ Comparison check_max_length(const sl_layer* layer, const Input& input) {
     stepper.run(0, 1);
     return {"a step past max_length is not refused"};
   } catch (const Error& error) {
-    if (error.code() != SL_STATUS_LENGTH)
+    if (error.status() != SL_STATUS_LENGTH)
       return {std::string("a step past max_length: ") + error.what()};
   }
   if (stepper.save() != before) return {"a step past max_length changes the state"};

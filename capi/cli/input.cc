@@ -105,8 +105,8 @@ sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
     try {
       check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
     } catch (const Error& error) {
-      if (error.code() != SL_STATUS_UNSUPPORTED) throw;
-      throw Error(error.code(), std::string(error.what()) + " (say it with --input)");
+      if (error.status() != SL_STATUS_UNSUPPORTED) throw;
+      throw Error(error.status(), (std::string(error.what()) + " (say it with --input)").c_str());
     }
   } else {
     const std::vector<int64_t> dims = parse_shape(options.shape);
@@ -127,7 +127,7 @@ std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const Inpu
     return input_spec(layer, options);
   } catch (const Error& error) {
     // Only where nothing is said of it: what is said and wrong is an error.
-    if (error.code() == SL_STATUS_UNSUPPORTED) return std::nullopt;
+    if (error.status() == SL_STATUS_UNSUPPORTED) return std::nullopt;
     throw;
   }
 }

@@ -38,7 +38,7 @@ json read_receptive_field(const sl_layer* layer) {
 json read_receptive_field_per_step(const sl_layer* layer) {
   json fields = json::object();
   const int64_t count =
-      cli::count([&](sl_error* e) { return sl_layer_receptive_field_count(layer, e); });
+      check_count([&](sl_error* e) { return sl_layer_receptive_field_count(layer, e); });
   for (int64_t i = 0; i < count; ++i) {
     int32_t exists = 0;
     int64_t start = 0, end = 0;

@@ -85,8 +85,7 @@ void read_emits(const json& recorded, const sl_weights* tensors, const std::stri
 }  // namespace
 
 std::optional<double> Model::sample_rate() const {
-  if (weights == nullptr) return std::nullopt;
-  const char* text = sl_weights_metadata(weights.get(), "sample_rate");
+  const char* text = sl_layer_metadata(layer.get(), "sample_rate");
   if (text == nullptr) return std::nullopt;
   double rate = 0;
   const char* end = text + std::strlen(text);

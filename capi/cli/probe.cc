@@ -35,7 +35,7 @@ Field whole_field(const sl_layer* layer) {
 
 std::vector<Field> fields_per_step(const sl_layer* layer) {
   const int64_t count =
-      cli::count([&](sl_error* e) { return sl_layer_receptive_field_count(layer, e); });
+      check_count([&](sl_error* e) { return sl_layer_receptive_field_count(layer, e); });
   std::vector<Field> fields(static_cast<size_t>(count));
   for (size_t i = 0; i < fields.size(); ++i) {
     Field& f = fields[i];

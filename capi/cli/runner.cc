@@ -110,7 +110,7 @@ std::vector<NamedTensor> make_emits(const sl_layer* layer, sl_mode mode, const T
   std::vector<sl_sequence> none;
   sl_run_options options = run_options(constant_views, none);
   options.state = state;
-  const int64_t count = cli::count([&](sl_error* e) {
+  const int64_t count = check_count([&](sl_error* e) {
     return sl_layer_emit_count(layer, &in, options.constants, options.num_constants, e);
   });
   std::vector<NamedTensor> emits;

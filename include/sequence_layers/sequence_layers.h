@@ -1,22 +1,67 @@
 /* libsequence_layers: streamable sequence models from JSON configs, on CPUs.
  *
- * A model is an immutable `sl_layer`; a stream through it is an `sl_state`. The same model runs
- * layer-wise (a whole [batch, time, channels...] sequence, `sl_layer_apply`) and step-wise (block
- * by block, `sl_layer_step`), with the same result: pad the input at its end with `input_latency`
- * invalid steps, step, and drop the first `output_latency` outputs.
+ * A model (sl_layer) is read from a directory and never changes afterwards. It runs layer-wise, on
+ * a whole sequence at once (sl_layer_apply), or step-wise, on one block after another of a stream
+ * (sl_state, sl_layer_step), with the same result. This header is the manual. It goes from the
+ * simple to the special: errors and sequences, models and whole sequences, streams, decoding,
+ * weights and custom layers, hooks. A complete program, which filters samples:
  *
- * Every call that can fail returns an `sl_status` and takes a nullable, caller-owned `sl_error`
- * last. Nothing is thrown and no process exits. Handles are opaque; each comment states ownership,
- * threading class, errors and since-version:
+ *   #include <sequence_layers/sequence_layers.h>
+ *   #include <stdio.h>
  *
- *   [any-thread]            callable from any thread at any time, also concurrently on the same
- * handle [one-thread-per-state]  one thread at a time for a given state or builder; different ones
- * in parallel [realtime]              also allocates nothing, takes no lock, makes no system call
+ *   int main(int argc, char** argv) {
+ *     sl_error error = SL_ERROR_INIT;
+ *     sl_layer* model = NULL;
+ *     sl_state* stream = NULL;
+ *     sl_state_options options = SL_STATE_OPTIONS_INIT;
+ *     options.max_steps = 256;
+ *     float in[256], out[256];
+ *     sl_sequence x = SL_SEQUENCE_INIT, y = SL_SEQUENCE_INIT;
+ *     x.rank = y.rank = 2;
+ *     x.dims[0] = y.dims[0] = 1;
+ *     x.dims[1] = y.dims[1] = 256;
+ *     x.data = in;
+ *     y.data = out;
+ *     sl_status status = sl_layer_open(argc > 1 ? argv[1] : "model", NULL, &model, &error);
+ *     if (status == SL_STATUS_OK) status = sl_state_alloc(model, &options, &stream, &error);
+ *     while (status == SL_STATUS_OK && fread(in, sizeof(in), 1, stdin) == 1) {
+ *       status = sl_layer_step(model, stream, &x, &y, NULL, &error);
+ *       if (status == SL_STATUS_OK) fwrite(out, sizeof(out), 1, stdout);
+ *     }
+ *     if (status != SL_STATUS_OK) fprintf(stderr, "%s\n", error.message);
+ *     sl_state_free(stream);
+ *     sl_layer_free(model);
+ *     return status != SL_STATUS_OK;
+ *   }
  *
- * Structs begin with `struct_size`, and only the part that it covers is read and written; 0 stands
- * for the struct as version 1.0 has it. Zero is the default of every field. Start with zeroed
- * memory, with the struct's _INIT macro (zeros and this header's size) or its _init function: all
- * mean the same.
+ * Names: a function is sl_<noun>_<verb> or sl_<noun>_<thing>. Where a noun has several things,
+ * <thing> with an index gives one and <thing>_count their number; a count that can fail returns -1.
+ * Enum values begin with the name of their group, as SL_DTYPE_FLOAT32 does.
+ *
+ * Errors: every call that can fail returns an sl_status and takes an sl_error last, which belongs
+ * to the caller and may be null. Nothing is thrown, and the library ends no process. Each comment
+ * names the statuses, without SL_STATUS_, that say something particular. Besides these, any call
+ * can return INVALID_ARGUMENT for a null pointer, an index or size out of range or a struct_size
+ * that cannot be, OUT_OF_MEMORY if it is not [realtime], and INTERNAL.
+ *
+ * Ownership: handles are opaque and freed by the caller, with a function that allows null. All
+ * other memory stays with whoever has it: the library reads and writes the caller's buffers during
+ * a call only, and strings and views that it returns live as long as the handle that they are of.
+ *
+ * Threads: each function is of one of two classes, and may be real-time safe in addition:
+ *   [any-thread]            from any thread at any time, also at once on the same handle
+ *   [one-thread-per-state]  from one thread at a time for each handle that it may change
+ *   [realtime]              allocates nothing, takes no lock, makes no system call
+ *
+ * Structs: zero is the default of every field, so a struct may begin as zeroed memory, by its _INIT
+ * macro (zeros, and the size of this header's struct) or by its _init function (zeros, and the size
+ * in version 1.0), which all mean the same. A struct_size of 0 stands for the struct of version
+ * 1.0. Structs grow at their end in later versions, and any sizes work together. What a caller's
+ * struct lacks counts as zero. Where it has more than the library knows, an input must hold zeros
+ * there, or else the call fails with INVALID_ARGUMENT: the program asks for what this library
+ * cannot do. In an output these bytes are set to zero. Three structs are frozen, for they stand
+ * inside others or in arrays: sl_channel_spec, sl_sequence and sl_constant never grow, and their
+ * struct_size is 0 or their size. The _init functions are [any-thread] [realtime] and allow null.
  */
 #ifndef SEQUENCE_LAYERS_SEQUENCE_LAYERS_H_
 #define SEQUENCE_LAYERS_SEQUENCE_LAYERS_H_
@@ -38,31 +83,45 @@
 extern "C" {
 #endif
 
-/* ---- Status and errors
- * ------------------------------------------------------------------------------------------ */
+/* The library's version as (major << 16 | minor << 8 | patch). [any-thread] [realtime]
+ * Since 1.0. */
+SL_API uint32_t sl_version(void);
 
+/* Why a call failed. */
 typedef int32_t sl_status;
 enum {
   SL_STATUS_OK = 0,
-  SL_STATUS_INVALID_ARGUMENT = 1, /* a null pointer, a bad size, a call out of order */
-  SL_STATUS_CONFIG = 2,           /* the JSON config: names the JSON path and what was expected */
-  SL_STATUS_WEIGHTS =
-      3, /* a missing, extra, misshapen or mistyped tensor, or a broken weights file */
-  SL_STATUS_SHAPE = 4,       /* a channel shape, dtype or length that the layer cannot take */
-  SL_STATUS_UNSUPPORTED = 5, /* the layer cannot do this, e.g. step a non-causal convolution */
-  SL_STATUS_IO = 6,          /* a file that cannot be read */
+  /* a null pointer, a size that cannot be, a call out of order */
+  SL_STATUS_INVALID_ARGUMENT = 1,
+  /* the JSON config: the message names the JSON path and what was expected */
+  SL_STATUS_CONFIG = 2,
+  /* a missing, extra, misshapen or mistyped tensor, or a broken weights file */
+  SL_STATUS_WEIGHTS = 3,
+  /* a channel shape, dtype or length that the layer cannot take */
+  SL_STATUS_SHAPE = 4,
+  /* the layer cannot do this, such as step a convolution that is not causal */
+  SL_STATUS_UNSUPPORTED = 5,
+  /* a file that cannot be read */
+  SL_STATUS_IO = 6,
   SL_STATUS_OUT_OF_MEMORY = 7,
-  SL_STATUS_STATE = 8,     /* saved bytes that are not of this model and these options */
-  SL_STATUS_CALLBACK = 9,  /* a caller's callback reported failure */
-  SL_STATUS_INTERNAL = 10, /* a defect of the library */
-  SL_STATUS_LENGTH = 11    /* more steps than the max_length of a stream */
+  /* saved bytes of another model, other options or another version */
+  SL_STATUS_STATE = 8,
+  /* a callback of the caller's reported failure */
+  SL_STATUS_CALLBACK = 9,
+  /* a defect of the library */
+  SL_STATUS_INTERNAL = 10,
+  /* more steps than the max_length of a stream */
+  SL_STATUS_LENGTH = 11
 };
 
-/* Filled by a failing call: code and a zero-terminated message, cut to fit. Untouched on success.
- */
+/* A short English name of a status, never null. [any-thread] [realtime] Since 1.0. */
+SL_API const char* sl_status_name(sl_status status);
+
+/* Filled by a call that fails, untouched by one that succeeds. The message ends in zero and is cut
+ * to fit. A struct_size that is larger than the struct makes room for a longer message, which may
+ * use all bytes up to it. Since 1.0. */
 typedef struct sl_error {
-  uint32_t struct_size; /* 0, sizeof(sl_error) or larger: the message may use all the bytes up to
-                           struct_size */
+  uint32_t struct_size;
   sl_status code;
   char message[1016];
 } sl_error;
@@ -70,51 +129,40 @@ typedef struct sl_error {
   {                                      \
     (uint32_t)sizeof(sl_error), 0, { 0 } \
   }
-
-/* Each struct has a function like this one, for callers without macros: it sets the fields that the
- * struct has in version 1.0 to zero, and struct_size to their size. Null is allowed. [any-thread]
- * [realtime] Since 1.0. */
 SL_API void sl_error_init(sl_error* out);
 
-/* The library's version as (major << 16 | minor << 8 | patch). [any-thread] [realtime] Since 1.0.
- */
-SL_API uint32_t sl_version(void);
-
-/* A short English name of a status, never null. [any-thread] [realtime] Since 1.0. */
-SL_API const char* sl_status_name(sl_status status);
-
-/* ---- Data types, specs and sequences
- * ---------------------------------------------------------------------------- */
-
+/* Type of an element. */
 typedef int32_t sl_dtype;
 enum {
   SL_DTYPE_FLOAT32 = 0,
   SL_DTYPE_INT32 = 1,
-  SL_DTYPE_BOOL = 2,      /* one byte, 0 or 1 */
-  SL_DTYPE_COMPLEX64 = 3, /* two float32: real, imaginary */
+  /* one byte, 0 or 1 */
+  SL_DTYPE_BOOL = 2,
+  /* two float32: real, imaginary */
+  SL_DTYPE_COMPLEX64 = 3,
   SL_DTYPE_BFLOAT16 = 4,
   SL_DTYPE_FLOAT16 = 5,
   SL_DTYPE_INT8 = 6
 };
 
-#define SL_MAX_RANK 10
-#define SL_MAX_CHANNEL_RANK 8
-#define SL_INFINITE                                                             \
-  INT64_MAX /* an unbounded end of a receptive field; -SL_INFINITE at its start \
-             */
-
-/* Bytes of one element, 0 for an unknown dtype. [any-thread] [realtime] Since 1.0. */
+/* Bytes of one element; 0 for an unknown dtype. [any-thread] [realtime] Since 1.0. */
 SL_API size_t sl_dtype_size(sl_dtype dtype);
 
-/* Name of a dtype as configs spell it ("float32"), null for an unknown one. [any-thread] [realtime]
- * Since 1.0. */
+/* Name of a dtype as configs spell it, such as "float32"; null for an unknown dtype. [any-thread]
+ * [realtime] Since 1.0. */
 SL_API const char* sl_dtype_name(sl_dtype dtype);
 
-/* What one timestep holds: dtype and channel shape, without batch and time. */
+#define SL_MAX_RANK 10
+#define SL_MAX_CHANNEL_RANK 8
+/* An unbounded end of a receptive field; -SL_INFINITE is an unbounded start. */
+#define SL_INFINITE INT64_MAX
+
+/* What one timestep holds: dtype and channel shape, without batch and time. The rank is 0, for one
+ * scalar a timestep, to SL_MAX_CHANNEL_RANK. Frozen. Since 1.0. */
 typedef struct sl_channel_spec {
   uint32_t struct_size;
   sl_dtype dtype;
-  int32_t rank; /* 0 to SL_MAX_CHANNEL_RANK; 0 is one scalar a step */
+  int32_t rank;
   int32_t reserved;
   int64_t dims[SL_MAX_CHANNEL_RANK];
 } sl_channel_spec;
@@ -124,20 +172,24 @@ typedef struct sl_channel_spec {
   }
 SL_API void sl_channel_spec_init(sl_channel_spec* out);
 
-/* A borrowed view of a sequence: values [batch, time, channels...] and a mask [batch, time]
- * (non-zero: valid). As an input it is only read; a null mask means that every step is valid. As an
- * output the caller provides data and, where wanted, mask. A constant that is no sequence (an
- * array) has `is_array` set, any shape, and no mask. */
+/* A view of the caller's sequence: values [batch, time, channels...] and a mask [batch, time] that
+ * is not zero at valid timesteps. Values at invalid timesteps may be anything. An input is only
+ * read, and without a mask all its timesteps are valid. An output is written where the caller put
+ * data and, if wanted, a mask. An array, which is a tensor without time such as a weight, has
+ * is_array set, any shape and no mask. Strides are in bytes. Frozen. Since 1.0. */
 typedef struct sl_sequence {
   uint32_t struct_size;
   sl_dtype dtype;
-  int32_t rank; /* 2 + channel rank; for an array, its own rank */
+  /* 2 and the channels' rank; the rank itself of an array */
+  int32_t rank;
   int32_t is_array;
   int64_t dims[SL_MAX_RANK];
-  int64_t strides[SL_MAX_RANK]; /* bytes; all zero: contiguous, last axis fastest */
+  /* all zero: contiguous, the last axis fastest */
+  int64_t strides[SL_MAX_RANK];
   void* data;
   uint8_t* mask;
-  int64_t mask_strides[2]; /* bytes; both zero: contiguous */
+  /* both zero: contiguous */
+  int64_t mask_strides[2];
 } sl_sequence;
 #define SL_SEQUENCE_INIT                                                                  \
   {                                                                                       \
@@ -145,29 +197,234 @@ typedef struct sl_sequence {
   }
 SL_API void sl_sequence_init(sl_sequence* out);
 
-/* A named input that a layer reads beside x: a cross-attention source, conditioning, positions. */
+/* A named input that a layer reads beside x: the source of a cross-attention, a conditioning,
+ * positions. Frozen. Since 1.0. */
 typedef struct sl_constant {
   const char* name;
   sl_sequence value;
 } sl_constant;
 
+/* Handles: a model; a stream through it; streams of tokens that it chooses; named tensors; layer
+ * types. */
+typedef struct sl_layer sl_layer;
+typedef struct sl_state sl_state;
+typedef struct sl_decoder sl_decoder;
+typedef struct sl_weights sl_weights;
+typedef struct sl_registry sl_registry;
+
+/* Memory from the caller, described with the other hooks. */
+typedef struct sl_allocator sl_allocator;
+
+/* A hook that runs task(context, i) for every i in [0, count), in any order and on any threads, and
+ * returns when all are done. */
+typedef void (*sl_parallel_for)(void* user_data, int64_t count,
+                                void (*task)(void* context, int64_t i), void* context);
+
+/* How a model is made. Since 1.0. */
+typedef struct sl_layer_options {
+  uint32_t struct_size;
+  /* Threads of layer-wise runs: 1 to 256; 0: 1. Steps always run on the caller's thread. Where the
+   * system refuses to start threads, runs do without and log a warning. A process that forks finds
+   * none in its child, where the first run starts them anew. */
+  int32_t num_threads;
+  /* null: the built-in layers; must outlive the call only */
+  const sl_registry* registry;
+  /* memory of the layer and of its runs; copied; null: malloc */
+  const sl_allocator* allocator;
+  /* null: the library's own threads if num_threads is more than 1 */
+  sl_parallel_for parallel_for;
+  void* parallel_for_user_data;
+  /* Maximum of bytes for the layer's weights and tables together, for each of its states, and for
+   * the workspace of each run; 0: 2^36. What needs more is refused before it is allocated, with
+   * OUT_OF_MEMORY and both numbers. */
+  int64_t max_bytes;
+} sl_layer_options;
+#define SL_LAYER_OPTIONS_INIT \
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0 }
+SL_API void sl_layer_options_init(sl_layer_options* out);
+
+/* Makes the model of a directory that holds config.json and, if it has weights, model.safetensors,
+ * both regular files. `options` may be null. The caller frees the layer. Errors: CONFIG, WEIGHTS,
+ * UNSUPPORTED, IO. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_open(const char* directory, const sl_layer_options* options,
+                               sl_layer** out, sl_error* error);
+
+/* Frees a layer, of which no state and no decoder may be left. [any-thread] Since 1.0. */
+SL_API void sl_layer_free(sl_layer* layer);
+
+/* The input spec that is recorded with the model (metadata "input"), or else the one that its first
+ * layers imply. Errors: UNSUPPORTED if neither tells, WEIGHTS if the metadata cannot be.
+ * [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* input,
+                                     sl_error* error);
+
+/* An entry of the metadata of the model's weights, such as "sample_rate" (input steps a second);
+ * null if there is none of that key. The string lives as long as the layer. [any-thread] [realtime]
+ * Since 1.0. */
+SL_API const char* sl_layer_metadata(const sl_layer* layer, const char* key);
+
+/* How a model runs: a whole sequence, or steps of a stream. */
+typedef int32_t sl_mode;
+enum { SL_MODE_LAYER = 0, SL_MODE_STEP = 1 };
+
+/* What a run takes beside x, and gives beside y. Since 1.0. */
+typedef struct sl_run_options {
+  uint32_t struct_size;
+  int32_t reserved;
+  const sl_constant* constants;
+  int64_t num_constants;
+  /* auxiliary outputs in order of their index; those with null data are not wanted */
+  sl_sequence* emits;
+  /* 0, or all of them */
+  int64_t num_emits;
+  /* for sl_layer_apply: the stream that the sequence continues; may be null */
+  sl_state* state;
+} sl_run_options;
+#define SL_RUN_OPTIONS_INIT \
+  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL }
+SL_API void sl_run_options_init(sl_run_options* out);
+
+/* Sets dtype, rank and dims of `y` to what a run makes of an x of these dtype and dims, whose data
+ * is not read. `options`, for the constants, may be null. Errors: SHAPE, UNSUPPORTED. [any-thread]
+ * Since 1.0. */
+SL_API sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
+                                       const sl_run_options* options, sl_sequence* y,
+                                       sl_error* error);
+
+/* Runs a whole sequence. `y` has the shape that sl_layer_output_shape tells, and data; `options`
+ * may be null. With options->state the run continues that stream: it makes what steps over x would,
+ * in few large blocks, and leaves the state where they would. The time of x is then a multiple of
+ * the block size, y has the shape of a step-wise run, and streamed constants have the length that
+ * goes with x; an emit whose channels depend on the steps of one call, such as probabilities of an
+ * attention, is UNSUPPORTED. After an error the state is as before. Errors: SHAPE, LENGTH,
+ * UNSUPPORTED, CALLBACK. [any-thread], but with a state [one-thread-per-state] Since 1.0. */
+SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
+                                const sl_run_options* options, sl_error* error);
+
+/* What a stream is made for. Since 1.0. */
+typedef struct sl_state_options {
+  uint32_t struct_size;
+  int32_t reserved;
+  /* 0: 1 */
+  int64_t batch;
+  /* maximum of input steps in one call; 0: one block; rounded up to a multiple of the block size */
+  int64_t max_steps;
+  sl_channel_spec input;
+  /* Specs only: data is not read. A streamed constant has the length that goes with max_steps of x,
+   * any other sequence has all of its own. */
+  const sl_constant* constants;
+  int64_t num_constants;
+  /* copied; null: the layer's */
+  const sl_allocator* allocator;
+  /* Maximum of input steps of the whole stream, latency and padding included, up to 2^31 - 1; 0:
+   * the stream has no end. Rounded up to a multiple of the block size. A layer that sees all of the
+   * past needs it, and the state then has room for that much. */
+  int64_t max_length;
+} sl_state_options;
+#define SL_STATE_OPTIONS_INIT \
+  { (uint32_t)sizeof(sl_state_options), 0, 0, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL, 0 }
+SL_API void sl_state_options_init(sl_state_options* out);
+
+/* Makes a stream at its start. It plans, allocates, touches all its memory and rehearses a step, so
+ * that the first step costs what the thousandth does. The caller frees it, before the layer.
+ * Errors: SHAPE, UNSUPPORTED if the model cannot step, or only with a max_length: the message says
+ * why and what to change. [any-thread] Since 1.0. */
+SL_API sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
+                                sl_state** out, sl_error* error);
+
+/* Frees a state. [one-thread-per-state] Since 1.0. */
+SL_API void sl_state_free(sl_state* state);
+
+/* Runs the next block of a stream. x has the state's batch and input spec, and a time of at most
+ * max_steps that is a multiple of the block size. `options` may be null. Constants are those of the
+ * state's options in their order: the share of this block of a streamed one, all of any other.
+ * After an error other than CALLBACK the state is as before. Errors: SHAPE, LENGTH past the
+ * state's max_length, CALLBACK. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
+                               sl_sequence* y, const sl_run_options* options, sl_error* error);
+
+/* Sets a stream back to its start. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);
+
+/* Whether the model steps in a stream without a max_length: 1 or 0. If it cannot, the error of
+ * sl_state_alloc says why. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_supports_step(const sl_layer* layer, int32_t* supports_step,
+                                        sl_error* error);
+
+/* Input steps of which the time of a step is a multiple. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size, sl_error* error);
+
+/* Output steps for each input step, as a fraction in lowest terms. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator,
+                                       int64_t* denominator, sl_error* error);
+
+/* Latencies, which relate the two modes: append input_latency invalid steps to x, step over it, and
+ * drop the first output_latency steps of the output. What is left is the output of sl_layer_apply.
+ * Input latency is in input steps. Errors: UNSUPPORTED if it cannot be told, as where latencies do
+ * not divide. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_input_latency(const sl_layer* layer, int64_t* steps, sl_error* error);
+
+/* Latency in output steps: how many to drop from the start of the step-wise output. Errors:
+ * UNSUPPORTED, as sl_layer_input_latency. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_output_latency(const sl_layer* layer, int64_t* steps, sl_error* error);
+
+/* The input steps [start, end], relative to the input step of an output step, that can affect it;
+ * `exists` is 0 if none can. They may be infinite: SL_INFINITE. Errors: UNSUPPORTED if a layer's
+ * own field starts after it ends, as of an STFT whose window leaves nothing of a frame.
+ * [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64_t* start,
+                                          int64_t* end, sl_error* error);
+
+/* Receptive fields of single output steps, which repeat after this many; -1 after an error. Errors:
+ * UNSUPPORTED, as sl_layer_receptive_field, or if they are too many. [any-thread] Since 1.0. */
+SL_API int64_t sl_layer_receptive_field_count(const sl_layer* layer, sl_error* error);
+
+/* The receptive field of an output step, counted from 0, as sl_layer_receptive_field has it for all
+ * together. Errors: UNSUPPORTED, as sl_layer_receptive_field_count. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step, int32_t* exists,
+                                             int64_t* start, int64_t* end, sl_error* error);
+
+/* Channel spec that comes out for one that goes in. Only the specs of constants are read; null
+ * where the model needs none. Errors: SHAPE. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* input,
+                                      const sl_constant* constants, int64_t num_constants,
+                                      sl_channel_spec* output, sl_error* error);
+
+/* Number of scalars in the weights; 0 for null. [any-thread] [realtime] Since 1.0. */
+SL_API int64_t sl_layer_parameter_count(const sl_layer* layer);
+
+/* Describes the model as JSON: type, name, names of constants, input and output specs, parameters,
+ * state tensors of a stream of batch 1, block size, ratio, latencies, step differences, children.
+ * Writes at most `capacity` bytes with a final zero to `buffer`, which may be null, and the size of
+ * the whole text with its zero to `needed`. Errors: SHAPE. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
+                                   const sl_constant* constants, int64_t num_constants,
+                                   char* buffer, size_t capacity, size_t* needed, sl_error* error);
+
+/* What a constant may be. */
 typedef int32_t sl_constant_kind;
 enum {
-  SL_CONSTANT_KIND_ANY = 0, /* a sequence or an array */
+  /* a sequence or an array */
+  SL_CONSTANT_KIND_ANY = 0,
   SL_CONSTANT_KIND_SEQUENCE = 1,
   SL_CONSTANT_KIND_ARRAY = 2
 };
 
-/* What a model says of a constant that it reads. Its batch is that of x. */
+/* What a model says of a constant that it reads, whose batch is that of x. Since 1.0. */
 typedef struct sl_constant_info {
   uint32_t struct_size;
   sl_constant_kind kind;
-  const char* name;  /* of the constant, and path of the first layer that reads it: both live as */
-  const char* layer; /* long as the model */
-  int32_t required;  /* 0: the model can do without */
-  int32_t streamed;  /* a stream takes it block by block along with x; else whole in every step */
-  sl_dtype dtype;    /* -1: not known, as are rank and dims */
-  int32_t rank;      /* of what is left without batch and, of a sequence, time */
+  const char* name;
+  /* path of the first layer that reads it */
+  const char* layer;
+  /* 0: the model can do without */
+  int32_t required;
+  /* A stream takes it block by block along with x; otherwise it is whole in every step. */
+  int32_t streamed;
+  /* -1: not known, as are rank and dims */
+  sl_dtype dtype;
+  /* without batch and, for a sequence, time */
+  int32_t rank;
   int64_t dims[SL_MAX_CHANNEL_RANK];
 } sl_constant_info;
 #define SL_CONSTANT_INFO_INIT                                            \
@@ -176,167 +433,315 @@ typedef struct sl_constant_info {
   }
 SL_API void sl_constant_info_init(sl_constant_info* out);
 
+/* Number of constants that the model reads; 0 for null. [any-thread] [realtime] Since 1.0. */
+SL_API int64_t sl_layer_constant_count(const sl_layer* layer);
+
+/* Describes a constant that the model reads. Every call that takes constants wants those that are
+ * required, and ignores those that the model does not read. It fails with INVALID_ARGUMENT if one
+ * is missing, with SHAPE if one is not what a layer reads. Strings live as long as the layer.
+ * [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_constant(const sl_layer* layer, int64_t index, sl_constant_info* info,
+                                   sl_error* error);
+
+/* Number of auxiliary outputs, which layers emit beside y; -1 after an error. Errors: SHAPE.
+ * [any-thread] Since 1.0. */
+SL_API int64_t sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
+                                   const sl_constant* constants, int64_t num_constants,
+                                   sl_error* error);
+
+/* Path ("attention.probabilities"), dtype, rank and dims of an auxiliary output for such an x. At
+ * most `capacity` bytes with a final zero are written to `path`, which may be null. With
+ * options->state the shape is that of a step of the stream, which may have more keys to attend to
+ * than a step of x alone, or, layer-wise, that of a run that continues it. Errors: SHAPE,
+ * UNSUPPORTED. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
+                                     const sl_run_options* options, int64_t index, char* path,
+                                     size_t capacity, sl_sequence* emit, sl_error* error);
+
+/* When steps give other values than a whole run. */
 typedef int32_t sl_step_difference_condition;
 enum {
   SL_STEP_DIFFERENCE_ALWAYS = 0,
-  SL_STEP_DIFFERENCE_HOLES = 1,  /* if the input has invalid steps before valid ones */
-  SL_STEP_DIFFERENCE_PADDING = 2 /* not of steps, but of whole runs: how many invalid steps end the
-                               input decides what comes of its valid ones */
+  /* if the input has invalid steps before valid ones */
+  SL_STEP_DIFFERENCE_HOLES = 1,
+  /* Whole runs differ among themselves: the number of invalid steps that end the input decides what
+   * becomes of its valid ones. */
+  SL_STEP_DIFFERENCE_PADDING = 2
 };
 
-/* A layer for which steps give other values than whole runs. The strings live as long as the
- * model. */
+/* A layer for which steps give other values than whole runs. Since 1.0. */
 typedef struct sl_step_difference {
   uint32_t struct_size;
-  sl_step_difference_condition condition; /* when */
-  const char* layer;                      /* its path; "" for the model itself */
-  const char* type;                       /* its type */
-  const char* reason;                     /* English, for people */
-  const char* cure;                       /* what to change in the config or the input */
+  sl_step_difference_condition condition;
+  /* path of the layer; "" for the model itself */
+  const char* layer;
+  const char* type;
+  /* English, for people */
+  const char* reason;
+  /* what to change in the config or the input */
+  const char* cure;
 } sl_step_difference;
 #define SL_STEP_DIFFERENCE_INIT \
   { (uint32_t)sizeof(sl_step_difference), 0, NULL, NULL, NULL, NULL }
 SL_API void sl_step_difference_init(sl_step_difference* out);
 
-/* ---- Hooks
- * ------------------------------------------------------------------------------------------------------
- */
+/* Number of layers for which steps give other values than whole runs, as they do in the reference:
+ * layers that count or remember invalid steps, behind layers with latency; and layers that a
+ * Bidirectional runs backwards and for which longer padding changes the result. Most models have
+ * none. Creation logs a warning of those that do not depend on the input. 0 for null. [any-thread]
+ * [realtime] Since 1.0. */
+SL_API int64_t sl_layer_step_difference_count(const sl_layer* layer);
 
-/* Memory for layers, states and workspaces. `allocate` returns null on failure. Both are called
- * from any thread that creates, applies or frees, never from sl_layer_step. With neither the struct
- * is as good as none. */
-typedef struct sl_allocator {
+/* Describes such a layer. Strings live as long as the model. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_step_difference(const sl_layer* layer, int64_t index,
+                                          sl_step_difference* difference, sl_error* error);
+
+/* Computes what steps keep of the constants, such as keys and values of a cross-attention's source,
+ * which is then read no more. Without this call the first step does so, and costs that much more;
+ * a later call reads the constants anew. They are as in a step of one block. After an error the
+ * state is as before. Errors: SHAPE, CALLBACK. [one-thread-per-state] Since 1.0. */
+SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
+                                  int64_t num_constants, sl_error* error);
+
+/* Forks a stream: makes `target`, of the same layer and options, continue where `source` stands.
+ * The two may differ in max_steps, and with it in the length of streamed constants; and in
+ * max_length if both have one, so that a larger state takes a stream beyond the end of a smaller
+ * one. Errors: STATE, LENGTH if the source has had more steps than the target takes.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error);
+
+/* Bytes that a saved state takes; 0 for null. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API size_t sl_state_save_size(const sl_state* state);
+
+/* Saves a state to `buffer`, of at least sl_state_save_size bytes: versioned, with a fingerprint of
+ * the model. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_error* error);
+
+/* Makes a state continue where the saved one stood. Bytes of another model, other options or
+ * another version are refused, and leave the state as it was. Errors: STATE.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_error* error);
+
+/* Bytes and alignment of memory for sl_state_alloc_in; `alignment` may be null. Errors: as
+ * sl_state_alloc. [any-thread] Since 1.0. */
+SL_API sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, size_t* size,
+                               size_t* alignment, sl_error* error);
+
+/* Makes a stream as sl_state_alloc does, in the caller's memory. sl_state_free ends it and leaves
+ * the memory to the caller. Errors: as sl_state_alloc. [any-thread] Since 1.0. */
+SL_API sl_status sl_state_alloc_in(const sl_layer* layer, const sl_state_options* options,
+                                   void* memory, size_t size, sl_state** out, sl_error* error);
+
+/* Number of named tensors that make up the state; 0 for null. [one-thread-per-state] [realtime]
+ * Since 1.0. */
+SL_API int64_t sl_state_tensor_count(const sl_state* state);
+
+/* Name and view of a tensor of the state, to print and check it, and to read or set a carry between
+ * steps: the view is of the state itself. Integers of a state are indices, not to be changed.
+ * `name` and `tensor` may be null; what they get lives as long as the state.
+ * [one-thread-per-state] Since 1.0. */
+SL_API sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name,
+                                 sl_sequence* tensor, sl_error* error);
+
+/* How a decoder chooses. A decoder (sl_decoder) is a batch of streams of tokens in which the
+ * choices of a model are its next inputs. The model makes logits, float32 [batch, time,
+ * vocabulary], of tokens, int32 [batch, time], step by step: its block size and output ratio are 1,
+ * and it has no latency. Since 1.0. */
+typedef struct sl_decoder_options {
   uint32_t struct_size;
-  void* user_data;
-  void* (*allocate)(void* user_data, size_t size, size_t alignment);
-  void (*deallocate)(void* user_data, void* memory, size_t size, size_t alignment);
-} sl_allocator;
-#define SL_ALLOCATOR_INIT \
-  { (uint32_t)sizeof(sl_allocator), NULL, NULL, NULL }
-SL_API void sl_allocator_init(sl_allocator* out);
+  /* the first input: a token that the model's first layer knows */
+  int32_t start_token;
+  /* ends its stream, as its last token; 0 or -1: none (see stop_at_zero) */
+  int32_t stop_token;
+  /* what a stream that has ended gives: any number, never an input */
+  int32_t pad_token;
+  /* 0: 1 */
+  int64_t batch;
+  uint64_t seed;
+  /* 0: always the most likely token, the first of equals */
+  float temperature;
+  /* choose among the most likely tokens that together have this probability; 0: among all */
+  float top_p;
+  /* choose among this many of the most likely tokens; 0: among all */
+  int64_t top_k;
+  /* as in sl_state_options, for steps of one */
+  const sl_constant* constants;
+  int64_t num_constants;
+  /* of the state; copied; null: the layer's */
+  const sl_allocator* allocator;
+  /* as in sl_state_options: the maximum of tokens, prompts included */
+  int64_t max_length;
+  /* non-zero: token 0 is the stop token */
+  int32_t stop_at_zero;
+  int32_t reserved;
+} sl_decoder_options;
+#define SL_DECODER_OPTIONS_INIT \
+  { (uint32_t)sizeof(sl_decoder_options), 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, NULL, 0, NULL, 0, 0, 0 }
+SL_API void sl_decoder_options_init(sl_decoder_options* out);
 
-/* Runs task(context, i) for every i in [0, count), in any order, on any threads; returns when all
- * are done. */
-typedef void (*sl_parallel_for)(void* user_data, int64_t count,
-                                void (*task)(void* context, int64_t i), void* context);
+/* Makes a decoder at the start of its streams, and rehearses its step. The caller frees it, before
+ * the layer. Errors: SHAPE if the model does not make logits of tokens, UNSUPPORTED if it cannot
+ * step or has latency, INVALID_ARGUMENT also for a start or stop token that the model lacks.
+ * [any-thread] Since 1.0. */
+SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_options* options,
+                                   sl_decoder** out, sl_error* error);
 
-typedef int32_t sl_log_level;
-enum {
-  SL_LOG_DEFAULT = 0, /* of sl_log_set: SL_LOG_WARNING */
-  SL_LOG_DEBUG = 1,
-  SL_LOG_INFO = 2,
-  SL_LOG_WARNING = 3,
-  SL_LOG_ERROR = 4,
-  SL_LOG_OFF = 5
-};
-typedef void (*sl_log_callback)(void* user_data, sl_log_level level, const char* message);
+/* Frees a decoder. [one-thread-per-state] Since 1.0. */
+SL_API void sl_decoder_free(sl_decoder* decoder);
 
-/* Sends log messages of at least `level` to `callback`; null sends them to stderr (spdlog). The
- * default is null with SL_LOG_WARNING. Steps never log. Not to be called while other threads are
- * inside the library. Since 1.0. */
-SL_API void sl_log_set(sl_log_callback callback, void* user_data, sl_log_level level);
+/* Appends a prompt: continues as if `tokens`, int32 [batch, time], had been sampled, in few large
+ * blocks on the layer's threads. Invalid tokens count as absent. A stop token ends nothing here,
+ * and a stream that has ended continues at a valid token. `options`, for the constants, may be
+ * null; constants are those of the decoder's options in their order: the share of these steps of a
+ * streamed one. After an error the decoder is as before. Errors: SHAPE, INVALID_ARGUMENT also for a
+ * token that the model's first layer does not know, UNSUPPORTED after such an error of
+ * sl_decoder_sample, LENGTH, CALLBACK. [one-thread-per-state] Since 1.0. */
+SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
+                                    const sl_run_options* options, sl_error* error);
 
-/* ---- Weights
- * ----------------------------------------------------------------------------------------------------
- */
+/* Runs one step: writes the next token of each stream, its log probability (the model's own,
+ * whatever temperature, top_k and top_p are) and its mask, `batch` numbers each; the latter two may
+ * be null. A stream that has ended gives the pad token, 0 and 0. Choices depend on the seed, the
+ * index of the stream and the number of the step alone. Constants are as in sl_layer_step. After an
+ * error other than CALLBACK the decoder is as before. Errors: LENGTH past the max_length, CALLBACK,
+ * UNSUPPORTED if the logits of a stream hold a NaN or are all minus infinity: then nothing is
+ * chosen, and each further call fails until the decoder is reset or made to continue another one.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
+                                   uint8_t* mask, const sl_run_options* options, sl_error* error);
 
-/* A set of named tensors. Names are the reference's variable paths joined by dots, collection
- * first: "params.conv1d.kernel". A complex tensor is stored as "<name>@complex64" with a last axis
- * of (real, imaginary) and found under its plain name. */
-typedef struct sl_weights sl_weights;
+/* Log probabilities of given tokens, int32 [batch, time] of any batch, from the start of a
+ * sequence, into `log_probs`, float32 of the same shape, with a mask if wanted. The model runs
+ * layer-wise on the tokens shifted by the start token; the decoder gives its start and stop token,
+ * its streams are not touched. Invalid tokens and those after a stop token get 0 and a mask of 0.
+ * `options`, for the constants, whole as in sl_layer_apply, may be null. Errors: SHAPE,
+ * INVALID_ARGUMENT also for a token that the model lacks, UNSUPPORTED for logits as in
+ * sl_decoder_sample, CALLBACK. [any-thread] Since 1.0. */
+SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* tokens,
+                                     sl_sequence* log_probs, const sl_run_options* options,
+                                     sl_error* error);
 
-/* An empty set. The caller frees it. [any-thread] Since 1.0. */
+/* Forks all streams: makes `target`, of the same layer, batch and constants, continue where
+ * `source` stands. It keeps its own seed, tokens, way of choosing and max_length. Errors: as
+ * sl_state_copy. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error);
+
+/* Sets all streams back to their start. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_reset(sl_decoder* decoder, sl_error* error);
+
+/* Makes the model of a JSON config and its weights (null: it needs none). The config is one JSON
+ * object in UTF-8, of `config_size` bytes, that repeats no key within an object. Every tensor must
+ * be used, and every tensor that a layer needs must be there. The layer keeps what it needs of the
+ * weights alive. `options` may be null. The caller frees the layer. Errors: CONFIG, WEIGHTS,
+ * UNSUPPORTED, IO if the weights' file was written to after it was opened. [any-thread]
+ * Since 1.0. */
+SL_API sl_status sl_layer_create(const char* config, size_t config_size, const sl_weights* weights,
+                                 const sl_layer_options* options, sl_layer** out, sl_error* error);
+
+/* Makes an empty set of tensors (sl_weights). Tensors are named by the reference's variable paths,
+ * collection first and joined by dots: "params.conv1d.kernel". A complex tensor is stored as
+ * "<name>@complex64" with a last axis of (real, imaginary), and found by its plain name. The caller
+ * frees the set. [any-thread] Since 1.0. */
 SL_API sl_status sl_weights_create(sl_weights** out, sl_error* error);
 
-/* The tensors of a safetensors file, memory-mapped. It must be a regular file, as strictly in order
- * as the safetensors library (0.8) demands, and name nothing twice. It must stay as it is while the
- * set and the layers made from it live: to read what another process has cut off raises SIGBUS (a
- * file that is replaced by renaming another is safe). Errors: IO, WEIGHTS. [any-thread] Since 1.0.
- */
+/* Maps the tensors of a safetensors file, which must be a regular file that follows the format as
+ * strictly as the safetensors library (0.8) demands, and that names nothing twice. It must stay
+ * unchanged while the set and the layers made of it live: memory that another process has cut off
+ * raises SIGBUS when it is read. To replace a file by renaming another one is safe. The caller
+ * frees the set. Errors: IO, WEIGHTS. [any-thread] Since 1.0. */
 SL_API sl_status sl_weights_open(const char* path, sl_weights** out, sl_error* error);
 
-/* The tensors of a safetensors image in memory; the bytes are copied. Errors: WEIGHTS. [any-thread]
- * Since 1.0. */
+/* Copies the tensors of a safetensors image of `size` bytes in memory. The caller frees the set.
+ * Errors: WEIGHTS. [any-thread] Since 1.0. */
 SL_API sl_status sl_weights_read(const void* data, size_t size, sl_weights** out, sl_error* error);
 
-/* Adds one tensor (its data is copied; is_array is implied). Errors: a name already there.
- * [one-thread-per-state] Since 1.0. */
+/* Frees a set of tensors. Layers made of it live on. [any-thread] Since 1.0. */
+SL_API void sl_weights_free(sl_weights* weights);
+
+/* Adds a copy of a contiguous tensor, which counts as an array. Errors: INVALID_ARGUMENT also for a
+ * name that is taken. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_weights_add(sl_weights* weights, const char* name, const sl_sequence* tensor,
                                 sl_error* error);
 
-/* Number of tensors; name and view of the i-th, in order of names. Names and data live as long as
- * the set. [any-thread] Since 1.0. */
+/* Number of tensors; 0 for null. [any-thread] [realtime] Since 1.0. */
 SL_API int64_t sl_weights_tensor_count(const sl_weights* weights);
+
+/* Name and view of a tensor, in order of names. `name` and `tensor` may be null; what they get
+ * lives as long as the set. [any-thread] Since 1.0. */
 SL_API sl_status sl_weights_tensor(const sl_weights* weights, int64_t index, const char** name,
                                    sl_sequence* tensor, sl_error* error);
 
-/* The tensor of that name. Errors: WEIGHTS if there is none. [any-thread] Since 1.0. */
+/* View of the tensor of that name, which lives as long as the set. Errors: WEIGHTS if there is
+ * none. [any-thread] Since 1.0. */
 SL_API sl_status sl_weights_find(const sl_weights* weights, const char* name, sl_sequence* tensor,
                                  sl_error* error);
 
-/* The file's metadata entry of that key, null if there is none. Lives as long as the set.
- * [any-thread] Since 1.0. */
+/* An entry of the file's metadata; null if there is none of that key. The string lives as long as
+ * the set. [any-thread] [realtime] Since 1.0. */
 SL_API const char* sl_weights_metadata(const sl_weights* weights, const char* key);
 
-/* Layers made from the set keep what they need of it alive. Null is allowed. [any-thread]
- * Since 1.0. */
-SL_API void sl_weights_free(sl_weights* weights);
-
-/* ---- Registry and custom layers
- * --------------------------------------------------------------------------------- */
-
-/* A set of layer types: the built-in ones and the caller's. */
-typedef struct sl_registry sl_registry;
-
-/* Gives a custom layer its weights while it is being created: the tensor `name` (such as "kernel")
- * of collection `collection` (null: "params") under the layer's own path, sliced where the layer
- * stands inside a Repeat. The view lives as long as the layer. */
+/* Gives a custom layer the tensors that belong to it, while it is being created. */
 typedef struct sl_weight_source sl_weight_source;
+
+/* View of the tensor `name`, such as "kernel", of a collection (null: "params") under the custom
+ * layer's own path, sliced where the layer stands inside a Repeat. It lives as long as the layer.
+ * Errors: WEIGHTS. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_weight_source_find(const sl_weight_source* source, const char* collection,
                                        const char* name, sl_sequence* tensor, sl_error* error);
 
-/* Static properties of a custom layer. */
+/* Properties of a custom layer. Since 1.0. */
 typedef struct sl_layer_properties {
   uint32_t struct_size;
-  int32_t layer_wise_only;          /* non-zero: cannot step */
-  int64_t block_size;               /* 0: 1 */
-  int64_t output_ratio_numerator;   /* 0: 1 */
-  int64_t output_ratio_denominator; /* 0: 1 */
+  /* non-zero: it cannot step */
+  int32_t layer_wise_only;
+  /* 0: 1 */
+  int64_t block_size;
+  /* 0: 1 */
+  int64_t output_ratio_numerator;
+  /* 0: 1 */
+  int64_t output_ratio_denominator;
   int64_t input_latency;
-  int64_t output_latency; /* 0: input_latency * output_ratio, truncated; negative: none */
-  int64_t
-      receptive_field_start; /* input steps relative to the output's; -SL_INFINITE for unbounded */
+  /* 0: input_latency times the output ratio, rounded down; negative: none */
+  int64_t output_latency;
+  /* input steps relative to the output's; -SL_INFINITE: unbounded */
+  int64_t receptive_field_start;
   int64_t receptive_field_end;
 } sl_layer_properties;
 #define SL_LAYER_PROPERTIES_INIT \
   { (uint32_t)sizeof(sl_layer_properties), 0, 0, 0, 0, 0, 0, 0, 0 }
 SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
-/* A custom layer. `config` is its JSON object (with "type"). Callbacks other than `create` may be
- * called from several threads at once and get the instance that `create` made. They return
- * SL_STATUS_OK or an error status, and may fill `error`: the call in which they run then fails with
- * OUT_OF_MEMORY if that was theirs, and else with CALLBACK. Input and output views are contiguous
- * and have masks; the output's mask holds the input's where the ratio is one. */
+/* A custom layer. Each callback but `create` gets the instance that `create` made, and may be
+ * called from several threads at once. Callbacks return SL_STATUS_OK or an error status, and may
+ * fill `error`, which is never null: the call in which they run then fails with their message, and
+ * with OUT_OF_MEMORY if that is what they returned, otherwise with CALLBACK. They write output
+ * structs field by field, and no more bytes than struct_size says. Views are contiguous and have
+ * masks. Where the output ratio is one, y's mask is a copy of x's; otherwise all of it is 1. Both
+ * may be changed. Since 1.0. */
 typedef struct sl_layer_callbacks {
   uint32_t struct_size;
   void* user_data;
+  /* Makes an instance of the layer's JSON object (with "type"), which ends in zero. */
   sl_status (*create)(void* user_data, const char* config, const sl_weight_source* weights,
                       void** instance, sl_error* error);
-  void (*destroy)(void* instance); /* may be null */
-  sl_status (*properties)(const void* instance,
-                          sl_layer_properties* properties); /* null: a stateless pointwise layer */
-  /* null: the output spec is the input spec. */
+  /* Frees the instance; may be null. */
+  void (*destroy)(void* instance);
+  /* Sets what differs from zero; null: a pointwise layer without state. */
+  sl_status (*properties)(const void* instance, sl_layer_properties* properties, sl_error* error);
+  /* Sets the output's channel spec; null: that of the input. */
   sl_status (*output_spec)(const void* instance, const sl_channel_spec* input,
                            sl_channel_spec* output, sl_error* error);
-  /* Bytes of state that one batch item of a stream needs for that input, a multiple of its
-   * alignment; null: none. */
+  /* Sets the bytes of state that one item of a batch needs for that input, a multiple of their
+   * alignment; null: there is none. */
   sl_status (*state_size)(const void* instance, const sl_channel_spec* input, size_t* bytes,
                           sl_error* error);
-  /* Makes the state of one item what it is at the start of a stream. Null: zeros. */
-  sl_status (*state_init)(const void* instance, const sl_channel_spec* input, void* state);
+  /* Sets the state of one item to the start of a stream; null: zeros. */
+  sl_status (*state_init)(const void* instance, const sl_channel_spec* input, void* state,
+                          sl_error* error);
+  /* Runs a whole sequence. */
   sl_status (*layer)(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error);
-  /* Must be real-time safe if streams of it are to be. The state of item b begins at `state` + b
-   * times what state_size told. Null: `layer`, for a stateless one. */
+  /* Runs a block, and must be real-time safe if streams of it are to be. The state of item b begins
+   * at `state` + b times what state_size set. Null: `layer`, for a layer without state. */
   sl_status (*step)(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,
                     sl_error* error);
 } sl_layer_callbacks;
@@ -344,340 +749,60 @@ typedef struct sl_layer_callbacks {
   { (uint32_t)sizeof(sl_layer_callbacks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
 SL_API void sl_layer_callbacks_init(sl_layer_callbacks* out);
 
-/* A registry that knows the built-in layers. The caller frees it, after which layers made with it
- * live on. [any-thread] Since 1.0. */
+/* Makes a registry (sl_registry), which knows the built-in layers. The caller frees it.
+ * [any-thread] Since 1.0. */
 SL_API sl_status sl_registry_create(sl_registry** out, sl_error* error);
 
-/* Makes `type` usable in any config made with this registry. The table is copied; user_data must
- * outlive the layers. Errors: a name already taken, `create` or `layer` missing.
+/* Frees a registry. Layers made with it live on. [any-thread] Since 1.0. */
+SL_API void sl_registry_free(sl_registry* registry);
+
+/* Makes a custom layer usable as `type` in any config that is created with this registry, inside
+ * any combinator. `create` and `layer` must not be null. The table is copied; user_data must
+ * outlive the layers. Errors: INVALID_ARGUMENT also for a name that is taken.
  * [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_registry_add(sl_registry* registry, const char* type,
                                  const sl_layer_callbacks* callbacks, sl_error* error);
 
-/* Number of layer types and name of the i-th, in order of names; null registry: the built-in ones.
- * Names live as long as the registry. 0 and null if there is no memory for the built-in registry,
- * which the first call makes. [any-thread] Since 1.0. */
+/* Number of layer types; a null registry stands for the built-in layers, and gives 0 if there is no
+ * memory for their list, which the first call makes. [any-thread] Since 1.0. */
 SL_API int64_t sl_registry_type_count(const sl_registry* registry);
+
+/* Name of a layer type, in order of names; null if there is none of that index. The string lives as
+ * long as the registry. [any-thread] Since 1.0. */
 SL_API const char* sl_registry_type(const sl_registry* registry, int64_t index);
 
-/* Null is allowed. [any-thread] Since 1.0. */
-SL_API void sl_registry_free(sl_registry* registry);
-
-/* ---- Layers
- * -----------------------------------------------------------------------------------------------------
- */
-
-/* A model: immutable once created, shared by any number of states and threads. */
-typedef struct sl_layer sl_layer;
-
-/* One stream (of a fixed batch) through a layer: used by one thread at a time. */
-typedef struct sl_state sl_state;
-
-typedef struct sl_layer_options {
+/* Memory for layers, states and workspaces, from the caller. `allocate` returns null on failure.
+ * Both are called from any thread that creates, applies or frees, never from sl_layer_step. They
+ * are given together: a struct without them means the default. Since 1.0. */
+struct sl_allocator {
   uint32_t struct_size;
-  int32_t num_threads; /* for layer-wise runs: 1 to 256; 0: 1. Steps always run on the caller's
-                          thread. Threads that the system refuses to start are done without, with a
-                          warning in the log. The child of a fork starts its own in its first run */
-  const sl_registry* registry;   /* null: the built-in layers */
-  const sl_allocator* allocator; /* copied; null: malloc. Used for the layer's workspaces */
-  sl_parallel_for parallel_for;  /* null: the library's own threads when num_threads > 1 */
-  void* parallel_for_user_data;
-  int64_t max_bytes; /* limit on the memory of the layer's weights and tables together, of each of
-                        its states, and of the workspace of each run; 0: 2^36. What needs more is
-                        refused before it is allocated: OUT_OF_MEMORY, with both numbers */
-} sl_layer_options;
-#define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0 }
-SL_API void sl_layer_options_init(sl_layer_options* out);
+  void* user_data;
+  void* (*allocate)(void* user_data, size_t size, size_t alignment);
+  void (*deallocate)(void* user_data, void* memory, size_t size, size_t alignment);
+};
+#define SL_ALLOCATOR_INIT \
+  { (uint32_t)sizeof(sl_allocator), NULL, NULL, NULL }
+SL_API void sl_allocator_init(sl_allocator* out);
 
-/* Builds the model of a JSON config with its weights (null: none needed). Every tensor must be used
- * and every needed one be there. The config is one JSON object of UTF-8 without a key twice in an
- * object. The caller frees the layer. Errors: CONFIG, WEIGHTS, UNSUPPORTED, OUT_OF_MEMORY, IO (the
- * weights' file was written to after it was opened). [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_create(const char* config, size_t config_size, const sl_weights* weights,
-                                 const sl_layer_options* options, sl_layer** out, sl_error* error);
+/* Severity of a log message. */
+typedef int32_t sl_log_level;
+enum {
+  /* stands for SL_LOG_WARNING in sl_log_set */
+  SL_LOG_DEFAULT = 0,
+  SL_LOG_DEBUG = 1,
+  SL_LOG_INFO = 2,
+  SL_LOG_WARNING = 3,
+  SL_LOG_ERROR = 4,
+  SL_LOG_OFF = 5
+};
 
-/* Builds the model of a directory that holds config.json and model.safetensors (which may be
- * missing if the model has no weights), both regular files. Errors: as sl_layer_create, and IO.
- * [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_open(const char* directory, const sl_layer_options* options,
-                               sl_layer** out, sl_error* error);
+/* Gets a log message, which ends in zero and lives during the call. */
+typedef void (*sl_log_callback)(void* user_data, sl_log_level level, const char* message);
 
-/* States of the layer must have been freed before. Null is allowed. [any-thread] Since 1.0. */
-SL_API void sl_layer_free(sl_layer* layer);
-
-/* Properties, as the reference defines them. Some can be an error for some models (latencies that
- * do not divide): UNSUPPORTED with the reason. [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size, sl_error* error);
-SL_API sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator,
-                                       int64_t* denominator, sl_error* error);
-/* Without a max_length: a layer that sees all of the past cannot step without an end. Why a model
- * cannot step, and what to change, is in the error of sl_state_alloc. */
-SL_API sl_status sl_layer_supports_step(const sl_layer* layer, int32_t* supports_step,
-                                        sl_error* error);
-/* Input steps before the step-wise output equals the layer-wise one. */
-SL_API sl_status sl_layer_input_latency(const sl_layer* layer, int64_t* steps, sl_error* error);
-/* Output steps to drop from the start of the step-wise output. */
-SL_API sl_status sl_layer_output_latency(const sl_layer* layer, int64_t* steps, sl_error* error);
-
-/* Input steps [start, end], relative to the input step of an output step, that can affect it;
- * `exists` is 0 if none does. The whole model's, and per output step: a cycle of as many as
- * sl_layer_receptive_field_count returns, which is -1 after an error. Errors: UNSUPPORTED if a
- * layer's own field starts after it ends, as that of an STFT whose window leaves nothing of a
- * frame. [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_receptive_field(const sl_layer* layer, int32_t* exists, int64_t* start,
-                                          int64_t* end, sl_error* error);
-SL_API int64_t sl_layer_receptive_field_count(const sl_layer* layer, sl_error* error);
-SL_API sl_status sl_layer_receptive_field_at(const sl_layer* layer, int64_t step, int32_t* exists,
-                                             int64_t* start, int64_t* end, sl_error* error);
-
-/* Constants that the model reads: their number, and what is known of the i-th, into the part of
- * `info` that its struct_size covers. Every call that takes constants wants those that are
- * required; others that it is given it leaves alone. Errors there: INVALID_ARGUMENT if one is
- * missing, SHAPE if one is not what a layer reads. [any-thread] Since 1.0. */
-SL_API int64_t sl_layer_constant_count(const sl_layer* layer);
-SL_API sl_status sl_layer_constant(const sl_layer* layer, int64_t index, sl_constant_info* info,
-                                   sl_error* error);
-
-/* Layers for which steps give other values than whole runs, as in the reference: behind layers with
- * latency, what counts or remembers invalid steps; and, in what a Bidirectional runs backwards,
- * layers for which longer padding does. Their number, and the i-th, into the part of `difference`
- * that its struct_size covers. None for most models. Creation logs a warning of those that do not
- * depend on the input. [any-thread] Since 1.0. */
-SL_API int64_t sl_layer_step_difference_count(const sl_layer* layer);
-SL_API sl_status sl_layer_step_difference(const sl_layer* layer, int64_t index,
-                                          sl_step_difference* difference, sl_error* error);
-
-/* Channel spec that comes out for one that goes in. Of constants only the specs are read; null
- * where the model needs none. Errors: SHAPE. [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_spec* input,
-                                      const sl_constant* constants, int64_t num_constants,
-                                      sl_channel_spec* output, sl_error* error);
-
-/* The input spec recorded with the model (weights metadata "input"), else one that the first layers
- * imply. Errors: UNSUPPORTED if neither says, WEIGHTS if the metadata cannot be. [any-thread]
- * Since 1.0. */
-SL_API sl_status sl_layer_input_spec(const sl_layer* layer, sl_channel_spec* input,
-                                     sl_error* error);
-
-/* Number of weight scalars. [any-thread] [realtime] Since 1.0. */
-SL_API int64_t sl_layer_parameter_count(const sl_layer* layer);
-
-/* The tree as JSON text: type, name, names of constants, input and output specs, parameters, state
- * tensors of a stream of batch 1, block size, ratio, latencies, step differences, children. Writes
- * at most `capacity` bytes with a final zero, and the full size (zero included) to `needed`; a null
- * buffer only asks for it. [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
-                                   const sl_constant* constants, int64_t num_constants,
-                                   char* buffer, size_t capacity, size_t* needed, sl_error* error);
-
-/* ---- Running
- * ----------------------------------------------------------------------------------------------------
- */
-
-typedef int32_t sl_mode;
-enum { SL_MODE_LAYER = 0, SL_MODE_STEP = 1 };
-
-typedef struct sl_run_options {
-  uint32_t struct_size;
-  int32_t reserved;
-  const sl_constant* constants;
-  int64_t num_constants;
-  sl_sequence*
-      emits; /* auxiliary outputs in order of their index; those with null data are not wanted */
-  int64_t num_emits; /* 0, or all of them */
-  sl_state* state;   /* of sl_layer_apply: the stream in which the sequence goes on; may be null */
-} sl_run_options;
-#define SL_RUN_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL }
-SL_API void sl_run_options_init(sl_run_options* out);
-
-/* Sets dtype, rank and dims of `y` to what a run of `mode` makes of an x of those dtype and dims
- * (data is not read). Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
-SL_API sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
-                                       const sl_run_options* options, sl_sequence* y,
-                                       sl_error* error);
-
-/* Auxiliary outputs: their number (-1 after an error), and path ("attention.probabilities"), dtype,
- * rank and dims of the i-th for that x. `path` gets at most `capacity` bytes with a final zero.
- * With options->state they are those of a step of that stream, which may have more keys to attend
- * to than a step of x alone, or, layer-wise, of a run that goes on in it. [any-thread] Since 1.0.
- */
-SL_API int64_t sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
-                                   const sl_constant* constants, int64_t num_constants,
-                                   sl_error* error);
-SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
-                                     const sl_run_options* options, int64_t index, char* path,
-                                     size_t capacity, sl_sequence* emit, sl_error* error);
-
-/* Runs a whole sequence. `y` has the shape that sl_layer_output_shape tells, and data; `options`
- * may be null. With options->state it runs what steps over x would, in few large blocks: from where
- * the state stands, which then stands where those steps would have left it. x then has a time of a
- * multiple of the block size, y the shape of a step-wise run, streamed constants the length that
- * goes with x; emits whose channels depend on the steps of one call (probabilities of attention)
- * are UNSUPPORTED. After an error the state is as before. Errors: SHAPE, LENGTH, UNSUPPORTED,
- * OUT_OF_MEMORY, CALLBACK. [any-thread], with a state [one-thread-per-state] Since 1.0. */
-SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
-                                const sl_run_options* options, sl_error* error);
-
-/* Runs the next block of a stream: x has the state's batch and input spec, and a time of a multiple
- * of the block size, at most the state's max_steps. Constants are those of the state's options, in
- * their order: of a streamed one this block's share, any other whole. After an error other than
- * CALLBACK the state is as before. Errors: SHAPE, LENGTH (past the state's max_length), CALLBACK.
- * [one-thread-per-state] [realtime] Since 1.0. */
-SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
-                               sl_sequence* y, const sl_run_options* options, sl_error* error);
-
-/* ---- States
- * -----------------------------------------------------------------------------------------------------
- */
-
-typedef struct sl_state_options {
-  uint32_t struct_size;
-  int32_t reserved;
-  int64_t batch;     /* 0: 1 */
-  int64_t max_steps; /* the most input steps of one call; 0: one block. Rounded up to a multiple of
-                        the block size */
-  sl_channel_spec input;
-  const sl_constant* constants; /* specs only: data is not read. A streamed one has the length that
-                                   goes with max_steps of x, another sequence all of its own */
-  int64_t num_constants;
-  const sl_allocator* allocator; /* copied; null: the layer's */
-  int64_t max_length; /* the most input steps of the whole stream, latency and padding included; 0:
-                         it has no end. To 2^31 - 1; rounded up to a multiple of the block size.
-                         What sees all of the past needs it, and keeps room for as much */
-} sl_state_options;
-#define SL_STATE_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_state_options), 0, 0, 0, SL_CHANNEL_SPEC_INIT, NULL, 0, NULL, 0 }
-SL_API void sl_state_options_init(sl_state_options* out);
-
-/* A new stream at its start. It plans, allocates, touches its pages and rehearses, so that the
- * first step costs what the thousandth does. The caller frees it, before the layer. Errors: SHAPE,
- * UNSUPPORTED (not steppable, or not without a max_length), OUT_OF_MEMORY. [any-thread]
- * Since 1.0. */
-SL_API sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
-                                sl_state** out, sl_error* error);
-
-/* The same in the caller's memory: its size and alignment, then the making. sl_state_free ends such
- * a state too and leaves the memory to the caller. [any-thread] Since 1.0. */
-SL_API sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, size_t* size,
-                               size_t* alignment, sl_error* error);
-SL_API sl_status sl_state_alloc_in(const sl_layer* layer, const sl_state_options* options,
-                                   void* memory, size_t size, sl_state** out, sl_error* error);
-
-/* Makes what steps keep of the constants: keys and values of a cross-attention's source, which it
- * then reads no more. The first step does so if this was not called before, and costs that much
- * more; a later call reads the constants anew. They are those of a step of one block. After an
- * error the state is as before. Errors: SHAPE, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state]
- * Since 1.0. */
-SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
-                                  int64_t num_constants, sl_error* error);
-
-/* Back to the start of the stream. [one-thread-per-state] [realtime] Since 1.0. */
-SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);
-
-/* Makes `target`, of the same layer and options, continue where `source` stands: forks a stream.
- * Only max_steps may differ, and with it the length of streamed constants; and max_length, if both
- * have one: in a larger state a stream goes on past its end. Errors: STATE, LENGTH (it has had more
- * steps than the target takes). [one-thread-per-state] [realtime] Since 1.0. */
-SL_API sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error);
-
-/* Bytes of a saved state, versioned and with the model's fingerprint. Load refuses bytes of another
- * model, other options or another version, and then leaves the state as it was.
- * [one-thread-per-state] [realtime] Since 1.0. */
-SL_API size_t sl_state_save_size(const sl_state* state);
-SL_API sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_error* error);
-SL_API sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_error* error);
-
-/* The state's named tensors, to print and check them, and to read or set a carry between steps: the
- * view is of the state itself. Integers of a state are indices: leave them alone. Names and data
- * live as long as the state. [one-thread-per-state] Since 1.0. */
-SL_API int64_t sl_state_tensor_count(const sl_state* state);
-SL_API sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name,
-                                 sl_sequence* tensor, sl_error* error);
-
-/* Null is allowed. [one-thread-per-state] Since 1.0. */
-SL_API void sl_state_free(sl_state* state);
-
-/* ---- Decoding
- * -----------------------------------------------------------------------------------------------------
- */
-
-/* Streams of tokens in which a model's choices are its next inputs. The model makes logits, float32
- * [batch, time, vocabulary], of tokens, int32 [batch, time], step by step: block size 1, output
- * ratio 1, no latency. */
-typedef struct sl_decoder sl_decoder;
-
-typedef struct sl_decoder_options {
-  uint32_t struct_size;
-  int32_t start_token; /* the first input: one that the model's first layer knows */
-  int32_t stop_token;  /* ends its stream, as its last token; 0 or -1: none (see stop_at_zero) */
-  int32_t pad_token;   /* what a stream that has ended gives: any number, never an input */
-  int64_t batch;       /* 0: 1 */
-  uint64_t seed;
-  float temperature; /* 0: the most likely token, the first of equals */
-  float top_p;       /* of those, the most likely with this probability together; 0: all */
-  int64_t top_k;     /* as many of the most likely tokens; 0: all */
-  const sl_constant* constants; /* as in sl_state_options, for steps of one */
-  int64_t num_constants;
-  const sl_allocator* allocator; /* of the state; copied; null: the layer's */
-  int64_t max_length;            /* as in sl_state_options: the most tokens, prompts included */
-  int32_t stop_at_zero;          /* non-zero: token 0 is the stop token */
-  int32_t reserved;
-} sl_decoder_options;
-#define SL_DECODER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_decoder_options), 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, NULL, 0, NULL, 0, 0, 0 }
-SL_API void sl_decoder_options_init(sl_decoder_options* out);
-
-/* A decoder at the start of its streams; its step is rehearsed. The caller frees it, before the
- * layer. Errors: SHAPE (no tokens or no logits), UNSUPPORTED (not steppable, or with latency),
- * INVALID_ARGUMENT (also a start or stop token that the model does not have), OUT_OF_MEMORY.
- * [any-thread] Since 1.0. */
-SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_options* options,
-                                   sl_decoder** out, sl_error* error);
-
-/* Log probabilities of given tokens, int32 [batch, time] of any batch, from the start of a
- * sequence, into `log_probs`, float32 of that shape, with a mask if wanted. Runs the model
- * layer-wise on the tokens shifted by the start token; of the decoder's options it reads the start
- * and the stop token, of its streams nothing. Invalid tokens and those after a stop token give 0,
- * mask 0. `options` are for the constants, whole as in sl_layer_apply; may be null. Errors: SHAPE,
- * INVALID_ARGUMENT (no such token), UNSUPPORTED (logits as in sl_decoder_sample), OUT_OF_MEMORY,
- * CALLBACK. [any-thread] Since 1.0. */
-SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* tokens,
-                                     sl_sequence* log_probs, const sl_run_options* options,
-                                     sl_error* error);
-
-/* Goes on as if `tokens`, int32 [batch, time], had been sampled, in few large blocks on the layer's
- * threads. Invalid tokens are steps that are not there. A stop token is one like any other, and a
- * stream that has ended goes on at a valid token. Constants are those of the options, in their
- * order: of a streamed one the share of these steps. After an error the decoder is as before.
- * Errors: SHAPE, INVALID_ARGUMENT (no token that the model's first layer knows), UNSUPPORTED (after
- * such an error of sl_decoder_sample), LENGTH, OUT_OF_MEMORY, CALLBACK. [one-thread-per-state]
- * Since 1.0. */
-SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
-                                    const sl_run_options* options, sl_error* error);
-
-/* One step: the next token of each stream, its log probability (the model's own, whatever the
- * temperature, top_k and top_p) and mask, `batch` numbers each; the latter two may be null. A
- * stream that has ended gives the pad token, 0 and 0. Choices are random by seed, index of the
- * stream and number of the step alone. Constants as in sl_layer_step. After an error other than
- * CALLBACK the decoder is as before. Errors: LENGTH (past the max_length), CALLBACK, UNSUPPORTED
- * (a stream's logits hold a NaN, or are all minus infinity: nothing is chosen, and so it stays
- * until the decoder is reset or made to continue another). [one-thread-per-state] [realtime]
- * Since 1.0. */
-SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
-                                   uint8_t* mask, const sl_run_options* options, sl_error* error);
-
-/* Makes `target`, of the same layer, batch and constants, continue where `source` stands: forks all
- * its streams. It keeps its own seed, tokens and ways of choosing, and max_length, as in
- * sl_state_copy. [one-thread-per-state] [realtime] Since 1.0. */
-SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error);
-
-/* Back to the start of all streams. [one-thread-per-state] [realtime] Since 1.0. */
-SL_API sl_status sl_decoder_reset(sl_decoder* decoder, sl_error* error);
-
-/* Null is allowed. [one-thread-per-state] Since 1.0. */
-SL_API void sl_decoder_free(sl_decoder* decoder);
+/* Sends log messages of at least `level` to `callback`; null, the default, sends them to stderr.
+ * Steps never log. It must not run while other threads are inside the library:
+ * [one-thread-per-state] of all handles together. Since 1.0. */
+SL_API void sl_log_set(sl_log_callback callback, void* user_data, sl_log_level level);
 
 #ifdef __cplusplus
 } /* extern "C" */

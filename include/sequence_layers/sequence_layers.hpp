@@ -1,6 +1,7 @@
-// libsequence_layers for C++17: RAII over the C ABI alone, header-only. Failing calls throw
-// sequence_layers::Error, but State::step and Decoder::sample, which report by their return value:
-// real-time threads do not unwind. Threading classes are those of the C calls.
+// libsequence_layers for C++17: owners and exceptions over the C ABI alone, header-only. Every
+// function of the C ABI has its method here, named as in C without the noun; what a method does,
+// and on which threads, is told there. Calls that fail throw sequence_layers::Error, except
+// State::step and Decoder::sample, which return their status: real-time threads do not unwind.
 #ifndef SEQUENCE_LAYERS_SEQUENCE_LAYERS_HPP_
 #define SEQUENCE_LAYERS_SEQUENCE_LAYERS_HPP_
 
@@ -16,23 +17,36 @@
 
 namespace sequence_layers {
 
+// A call that failed: its status and message, or the status's name where there is no message.
 class Error : public std::runtime_error {
  public:
-  explicit Error(const sl_error& error) : std::runtime_error(error.message), status_(error.code) {}
+  Error(sl_status status, const char* message)
+      : std::runtime_error(message[0] != '\0' ? message : sl_status_name(status)),
+        status_(status) {}
   sl_status status() const { return status_; }
 
  private:
   sl_status status_;
 };
 
-namespace detail {
-
-// Calls fn(&error) and throws what it reports.
-template <typename Fn>
-void check(Fn&& fn) {
+// Calls call(sl_error*) and throws what it reports.
+template <typename Call>
+void check(Call&& call) {
   sl_error error = SL_ERROR_INIT;
-  if (fn(&error) != SL_STATUS_OK) throw Error(error);
+  const sl_status status = call(&error);
+  if (status != SL_STATUS_OK) throw Error(status, error.message);
 }
+
+// Calls call(sl_error*), which returns a count, or -1 after an error, which is thrown.
+template <typename Call>
+int64_t check_count(Call&& call) {
+  sl_error error = SL_ERROR_INIT;
+  const int64_t count = call(&error);
+  if (count < 0) throw Error(error.code, error.message);
+  return count;
+}
+
+namespace detail {
 
 struct Free {
   void operator()(sl_weights* p) const { sl_weights_free(p); }
@@ -42,12 +56,56 @@ struct Free {
   void operator()(sl_decoder* p) const { sl_decoder_free(p); }
 };
 
+}  // namespace detail
+
+// Owner of a C handle, for calls that no class below makes.
 template <typename T>
-using Handle = std::unique_ptr<T, Free>;
+using Handle = std::unique_ptr<T, detail::Free>;
+
+// Makes a handle with call(T** out, sl_error*).
+template <typename T, typename Call>
+Handle<T> make_handle(Call&& call) {
+  T* out = nullptr;
+  check([&](sl_error* e) { return call(&out, e); });
+  return Handle<T>(out);
+}
+
+namespace detail {
+
+// Calls fill(i, T* item, sl_error*) for each of `count` items.
+template <typename T, typename Fill>
+std::vector<T> list(int64_t count, const T& empty, Fill&& fill) {
+  std::vector<T> out(static_cast<size_t>(count), empty);
+  for (int64_t i = 0; i < count; ++i) {
+    check([&](sl_error* e) { return fill(i, &out[static_cast<size_t>(i)], e); });
+  }
+  return out;
+}
 
 }  // namespace detail
 
-// What one timestep holds: dtype and channel shape.
+inline uint32_t version() { return sl_version(); }
+inline const char* status_name(sl_status status) { return sl_status_name(status); }
+inline size_t dtype_size(sl_dtype dtype) { return sl_dtype_size(dtype); }
+inline const char* dtype_name(sl_dtype dtype) { return sl_dtype_name(dtype); }
+inline void set_log(sl_log_callback callback, void* user_data, sl_log_level level) {
+  sl_log_set(callback, user_data, level);
+}
+
+// A tensor among others; name and view live as long as what holds them.
+struct NamedTensor {
+  const char* name = nullptr;
+  sl_sequence view = SL_SEQUENCE_INIT;
+};
+
+// Input steps [start, end] that can affect an output step; `exists` is false if none can.
+struct ReceptiveField {
+  bool exists = false;
+  int64_t start = 0;
+  int64_t end = 0;
+};
+
+// Dtype and channel shape of one timestep.
 inline sl_channel_spec channel_spec(std::initializer_list<int64_t> shape,
                                     sl_dtype dtype = SL_DTYPE_FLOAT32) {
   sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
@@ -75,149 +133,254 @@ inline sl_sequence sequence(const sl_channel_spec& channels, int64_t batch, int6
 // A set of named tensors.
 class Weights {
  public:
-  Weights() {
-    sl_weights* p = nullptr;
-    detail::check([&](sl_error* e) { return sl_weights_create(&p, e); });
-    handle_.reset(p);
-  }
+  Weights() : handle_(make_handle<sl_weights>(sl_weights_create)) {}
+  // Takes ownership.
+  explicit Weights(sl_weights* handle) : handle_(handle) {}
   // The tensors of a safetensors file, memory-mapped.
   static Weights open(const std::string& path) {
-    sl_weights* p = nullptr;
-    detail::check([&](sl_error* e) { return sl_weights_open(path.c_str(), &p, e); });
-    return Weights(p);
+    return Weights(make_handle<sl_weights>(
+        [&](sl_weights** out, sl_error* e) { return sl_weights_open(path.c_str(), out, e); }));
   }
-  // Adds a tensor; its data is copied.
+  // The tensors of a safetensors image, which is copied.
+  static Weights read(const void* data, size_t size) {
+    return Weights(make_handle<sl_weights>(
+        [&](sl_weights** out, sl_error* e) { return sl_weights_read(data, size, out, e); }));
+  }
+  // Adds a copy of a tensor.
   void add(const std::string& name, const sl_sequence& tensor) {
-    detail::check([&](sl_error* e) { return sl_weights_add(get(), name.c_str(), &tensor, e); });
+    check([&](sl_error* e) { return sl_weights_add(get(), name.c_str(), &tensor, e); });
+  }
+  int64_t tensor_count() const { return sl_weights_tensor_count(get()); }
+  NamedTensor tensor(int64_t index) const {
+    NamedTensor out;
+    check([&](sl_error* e) { return sl_weights_tensor(get(), index, &out.name, &out.view, e); });
+    return out;
+  }
+  sl_sequence find(const std::string& name) const {
+    sl_sequence out = SL_SEQUENCE_INIT;
+    check([&](sl_error* e) { return sl_weights_find(get(), name.c_str(), &out, e); });
+    return out;
+  }
+  // Null if there is none of that key.
+  const char* metadata(const std::string& key) const {
+    return sl_weights_metadata(get(), key.c_str());
   }
   sl_weights* get() const { return handle_.get(); }
 
  private:
-  explicit Weights(sl_weights* p) : handle_(p) {}
-  detail::Handle<sl_weights> handle_;
+  explicit Weights(Handle<sl_weights> handle) : handle_(std::move(handle)) {}
+
+  Handle<sl_weights> handle_;
 };
 
 // Layer types: the built-in ones and the caller's.
 class Registry {
  public:
-  Registry() {
-    sl_registry* p = nullptr;
-    detail::check([&](sl_error* e) { return sl_registry_create(&p, e); });
-    handle_.reset(p);
-  }
+  Registry() : handle_(make_handle<sl_registry>(sl_registry_create)) {}
   void add(const std::string& type, const sl_layer_callbacks& callbacks) {
-    detail::check([&](sl_error* e) { return sl_registry_add(get(), type.c_str(), &callbacks, e); });
+    check([&](sl_error* e) { return sl_registry_add(get(), type.c_str(), &callbacks, e); });
   }
+  std::vector<std::string> types() const { return types_of(get()); }
+  static std::vector<std::string> built_in_types() { return types_of(nullptr); }
   sl_registry* get() const { return handle_.get(); }
 
  private:
-  detail::Handle<sl_registry> handle_;
+  static std::vector<std::string> types_of(const sl_registry* registry) {
+    std::vector<std::string> out;
+    const int64_t count = sl_registry_type_count(registry);
+    for (int64_t i = 0; i < count; ++i) out.emplace_back(sl_registry_type(registry, i));
+    return out;
+  }
+
+  Handle<sl_registry> handle_;
 };
+
+// View of a custom layer's own tensor, for its `create`; a null collection means "params".
+inline sl_sequence find_weight(const sl_weight_source* source, const std::string& name,
+                               const char* collection = nullptr) {
+  sl_sequence out = SL_SEQUENCE_INIT;
+  check([&](sl_error* e) {
+    return sl_weight_source_find(source, collection, name.c_str(), &out, e);
+  });
+  return out;
+}
 
 // A model: immutable, shared by any number of states and threads.
 class Layer {
  public:
-  // Of a directory with config.json and model.safetensors.
+  // Takes ownership.
+  explicit Layer(sl_layer* handle) : handle_(handle) {}
+  // The model of a directory with config.json and model.safetensors.
   static Layer open(const std::string& directory, const sl_layer_options* options = nullptr) {
-    sl_layer* p = nullptr;
-    detail::check([&](sl_error* e) { return sl_layer_open(directory.c_str(), options, &p, e); });
-    return Layer(p);
+    return Layer(make_handle<sl_layer>([&](sl_layer** out, sl_error* e) {
+      return sl_layer_open(directory.c_str(), options, out, e);
+    }));
   }
-  // Of a JSON config with its weights.
+  // The model of a JSON config that needs no weights.
+  explicit Layer(const std::string& config, const sl_layer_options* options = nullptr)
+      : Layer(create(config, nullptr, options)) {}
+  // The model of a JSON config with its weights.
   Layer(const std::string& config, const Weights& weights,
-        const sl_layer_options* options = nullptr) {
-    sl_layer* p = nullptr;
-    detail::check([&](sl_error* e) {
-      return sl_layer_create(config.data(), config.size(), weights.get(), options, &p, e);
-    });
-    handle_.reset(p);
-  }
+        const sl_layer_options* options = nullptr)
+      : Layer(create(config, weights.get(), options)) {}
 
   int64_t block_size() const { return integer(sl_layer_block_size); }
   int64_t input_latency() const { return integer(sl_layer_input_latency); }
   int64_t output_latency() const { return integer(sl_layer_output_latency); }
   bool supports_step() const {
     int32_t out = 0;
-    detail::check([&](sl_error* e) { return sl_layer_supports_step(get(), &out, e); });
+    check([&](sl_error* e) { return sl_layer_supports_step(get(), &out, e); });
     return out != 0;
   }
   // Numerator and denominator.
   std::pair<int64_t, int64_t> output_ratio() const {
     std::pair<int64_t, int64_t> out;
-    detail::check(
-        [&](sl_error* e) { return sl_layer_output_ratio(get(), &out.first, &out.second, e); });
+    check([&](sl_error* e) { return sl_layer_output_ratio(get(), &out.first, &out.second, e); });
     return out;
   }
+  ReceptiveField receptive_field() const {
+    return field([&](int32_t* exists, ReceptiveField* out, sl_error* e) {
+      return sl_layer_receptive_field(get(), exists, &out->start, &out->end, e);
+    });
+  }
+  // One for each output step of a cycle.
+  std::vector<ReceptiveField> receptive_field_per_step() const {
+    const int64_t count =
+        check_count([&](sl_error* e) { return sl_layer_receptive_field_count(get(), e); });
+    std::vector<ReceptiveField> out;
+    for (int64_t i = 0; i < count; ++i) {
+      out.push_back(field([&](int32_t* exists, ReceptiveField* range, sl_error* e) {
+        return sl_layer_receptive_field_at(get(), i, exists, &range->start, &range->end, e);
+      }));
+    }
+    return out;
+  }
+  // Null if there is none of that key.
+  const char* metadata(const std::string& key) const {
+    return sl_layer_metadata(get(), key.c_str());
+  }
+  int64_t parameter_count() const { return sl_layer_parameter_count(get()); }
   sl_channel_spec input_spec() const {
     sl_channel_spec out = SL_CHANNEL_SPEC_INIT;
-    detail::check([&](sl_error* e) { return sl_layer_input_spec(get(), &out, e); });
-    return out;
-  }
-  // What the model says of the constants that it reads; names live as long as the layer.
-  std::vector<sl_constant_info> constants() const {
-    std::vector<sl_constant_info> out(static_cast<size_t>(sl_layer_constant_count(get())),
-                                      sl_constant_info SL_CONSTANT_INFO_INIT);
-    for (size_t i = 0; i < out.size(); ++i) {
-      detail::check([&](sl_error* e) {
-        return sl_layer_constant(get(), static_cast<int64_t>(i), &out[i], e);
-      });
-    }
-    return out;
-  }
-  // Layers for which steps give other values than whole runs; strings live as long as the layer.
-  std::vector<sl_step_difference> step_differences() const {
-    std::vector<sl_step_difference> out(static_cast<size_t>(sl_layer_step_difference_count(get())),
-                                        sl_step_difference SL_STEP_DIFFERENCE_INIT);
-    for (size_t i = 0; i < out.size(); ++i) {
-      detail::check([&](sl_error* e) {
-        return sl_layer_step_difference(get(), static_cast<int64_t>(i), &out[i], e);
-      });
-    }
+    check([&](sl_error* e) { return sl_layer_input_spec(get(), &out, e); });
     return out;
   }
   sl_channel_spec output_spec(const sl_channel_spec& input,
                               const std::vector<sl_constant>& constants = {}) const {
     sl_channel_spec out = SL_CHANNEL_SPEC_INIT;
-    detail::check([&](sl_error* e) {
+    check([&](sl_error* e) {
       return sl_layer_output_spec(get(), &input, constants.data(),
                                   static_cast<int64_t>(constants.size()), &out, e);
     });
     return out;
   }
-  // x with the dims that a run of that mode gives y; data is not set.
+  // The model as JSON.
+  std::string describe(const sl_channel_spec& input,
+                       const std::vector<sl_constant>& constants = {}) const {
+    const auto write = [&](char* buffer, size_t capacity) {
+      size_t needed = 0;
+      check([&](sl_error* e) {
+        return sl_layer_describe(get(), &input, constants.data(),
+                                 static_cast<int64_t>(constants.size()), buffer, capacity, &needed,
+                                 e);
+      });
+      return needed;
+    };
+    std::string out(write(nullptr, 0), '\0');
+    write(out.data(), out.size());
+    out.pop_back();  // the final zero
+    return out;
+  }
+  // The constants that the model reads; names live as long as the layer.
+  std::vector<sl_constant_info> constants() const {
+    return detail::list<sl_constant_info>(sl_layer_constant_count(get()), SL_CONSTANT_INFO_INIT,
+                                          [&](int64_t i, sl_constant_info* out, sl_error* e) {
+                                            return sl_layer_constant(get(), i, out, e);
+                                          });
+  }
+  // Layers for which steps give other values than whole runs; strings live as long as the layer.
+  std::vector<sl_step_difference> step_differences() const {
+    return detail::list<sl_step_difference>(sl_layer_step_difference_count(get()),
+                                            SL_STEP_DIFFERENCE_INIT,
+                                            [&](int64_t i, sl_step_difference* out, sl_error* e) {
+                                              return sl_layer_step_difference(get(), i, out, e);
+                                            });
+  }
+  // Dtype, rank and dims of y for a run over x; data is not set.
   sl_sequence output_shape(const sl_sequence& x, sl_mode mode = SL_MODE_LAYER,
                            const sl_run_options* options = nullptr) const {
     sl_sequence y = SL_SEQUENCE_INIT;
-    detail::check(
-        [&](sl_error* e) { return sl_layer_output_shape(get(), mode, &x, options, &y, e); });
+    check([&](sl_error* e) { return sl_layer_output_shape(get(), mode, &x, options, &y, e); });
     return y;
+  }
+  int64_t emit_count(const sl_channel_spec& input,
+                     const std::vector<sl_constant>& constants = {}) const {
+    return check_count([&](sl_error* e) {
+      return sl_layer_emit_count(get(), &input, constants.data(),
+                                 static_cast<int64_t>(constants.size()), e);
+    });
+  }
+  // Path, dtype, rank and dims of an emit; paths longer than 1023 bytes are cut.
+  std::pair<std::string, sl_sequence> emit_shape(const sl_sequence& x, int64_t index,
+                                                 sl_mode mode = SL_MODE_LAYER,
+                                                 const sl_run_options* options = nullptr) const {
+    char path[1024] = "";
+    sl_sequence shape = SL_SEQUENCE_INIT;
+    check([&](sl_error* e) {
+      return sl_layer_emit_shape(get(), mode, &x, options, index, path, sizeof(path), &shape, e);
+    });
+    return {path, shape};
   }
   // Runs a whole sequence into the caller's y.
   void apply(const sl_sequence& x, sl_sequence* y, const sl_run_options* options = nullptr) const {
-    detail::check([&](sl_error* e) { return sl_layer_apply(get(), &x, y, options, e); });
+    check([&](sl_error* e) { return sl_layer_apply(get(), &x, y, options, e); });
+  }
+  // Bytes and alignment of memory for a State in memory of the caller's.
+  std::pair<size_t, size_t> state_size(const sl_state_options& options) const {
+    std::pair<size_t, size_t> out;
+    check([&](sl_error* e) { return sl_state_size(get(), &options, &out.first, &out.second, e); });
+    return out;
   }
   sl_layer* get() const { return handle_.get(); }
 
  private:
-  explicit Layer(sl_layer* p) : handle_(p) {}
+  explicit Layer(Handle<sl_layer> handle) : handle_(std::move(handle)) {}
 
+  static Handle<sl_layer> create(const std::string& config, const sl_weights* weights,
+                                 const sl_layer_options* options) {
+    return make_handle<sl_layer>([&](sl_layer** out, sl_error* e) {
+      return sl_layer_create(config.data(), config.size(), weights, options, out, e);
+    });
+  }
   int64_t integer(sl_status (*getter)(const sl_layer*, int64_t*, sl_error*)) const {
     int64_t out = 0;
-    detail::check([&](sl_error* e) { return getter(get(), &out, e); });
+    check([&](sl_error* e) { return getter(get(), &out, e); });
+    return out;
+  }
+  template <typename Call>
+  static ReceptiveField field(Call&& call) {
+    ReceptiveField out;
+    int32_t exists = 0;
+    check([&](sl_error* e) { return call(&exists, &out, e); });
+    out.exists = exists != 0;
     return out;
   }
 
-  detail::Handle<sl_layer> handle_;
+  Handle<sl_layer> handle_;
 };
 
 // One stream through a layer, which must outlive it.
 class State {
  public:
-  State(const Layer& layer, const sl_state_options& options) : layer_(layer.get()) {
-    sl_state* p = nullptr;
-    detail::check([&](sl_error* e) { return sl_state_alloc(layer_, &options, &p, e); });
-    handle_.reset(p);
-  }
+  State(const Layer& layer, const sl_state_options& options)
+      : layer_(layer.get()), handle_(make_handle<sl_state>([&](sl_state** out, sl_error* e) {
+          return sl_state_alloc(layer_, &options, out, e);
+        })) {}
+  // In the caller's memory, of Layer::state_size bytes, which must outlive the state.
+  State(const Layer& layer, const sl_state_options& options, void* memory, size_t size)
+      : layer_(layer.get()), handle_(make_handle<sl_state>([&](sl_state** out, sl_error* e) {
+          return sl_state_alloc_in(layer_, &options, memory, size, out, e);
+        })) {}
   State(const Layer& layer, const sl_channel_spec& input, int64_t batch = 1, int64_t max_steps = 0)
       : State(layer, make_options(input, batch, max_steps)) {}
 
@@ -226,7 +389,7 @@ class State {
                  sl_error* error = nullptr) noexcept {
     return sl_layer_step(layer_, get(), &x, y, options, error);
   }
-  // What steps over x would do, in one call: x may be longer than max_steps. Not real-time.
+  // Does what steps over x would, in one call: x may be longer than max_steps. Not real-time.
   void apply(const sl_sequence& x, sl_sequence* y, const sl_run_options* options = nullptr) {
     sl_run_options run = SL_RUN_OPTIONS_INIT;
     if (options != nullptr) {
@@ -236,27 +399,34 @@ class State {
       run.num_emits = options->num_emits;
     }
     run.state = get();
-    detail::check([&](sl_error* e) { return sl_layer_apply(layer_, &x, y, &run, e); });
+    check([&](sl_error* e) { return sl_layer_apply(layer_, &x, y, &run, e); });
   }
-  // Reads the constants that steps make something of once. Not real-time.
+  // Computes what steps keep of the constants. Not real-time.
   void prepare(const sl_constant* constants, int64_t num_constants) {
-    detail::check(
-        [&](sl_error* e) { return sl_state_prepare(get(), constants, num_constants, e); });
+    check([&](sl_error* e) { return sl_state_prepare(get(), constants, num_constants, e); });
   }
   void reset() {
-    detail::check([&](sl_error* e) { return sl_state_reset(get(), e); });
+    check([&](sl_error* e) { return sl_state_reset(get(), e); });
   }
   // Continues where `source` stands.
   void copy_from(const State& source) {
-    detail::check([&](sl_error* e) { return sl_state_copy(get(), source.get(), e); });
+    check([&](sl_error* e) { return sl_state_copy(get(), source.get(), e); });
   }
+  size_t save_size() const { return sl_state_save_size(get()); }
   std::vector<unsigned char> save() const {
-    std::vector<unsigned char> out(sl_state_save_size(get()));
-    detail::check([&](sl_error* e) { return sl_state_save(get(), out.data(), out.size(), e); });
+    std::vector<unsigned char> out(save_size());
+    check([&](sl_error* e) { return sl_state_save(get(), out.data(), out.size(), e); });
     return out;
   }
   void load(const std::vector<unsigned char>& saved) {
-    detail::check([&](sl_error* e) { return sl_state_load(get(), saved.data(), saved.size(), e); });
+    check([&](sl_error* e) { return sl_state_load(get(), saved.data(), saved.size(), e); });
+  }
+  int64_t tensor_count() const { return sl_state_tensor_count(get()); }
+  // The view is of the state itself.
+  NamedTensor tensor(int64_t index) const {
+    NamedTensor out;
+    check([&](sl_error* e) { return sl_state_tensor(get(), index, &out.name, &out.view, e); });
+    return out;
   }
   sl_state* get() const { return handle_.get(); }
 
@@ -271,27 +441,26 @@ class State {
   }
 
   const sl_layer* layer_;
-  detail::Handle<sl_state> handle_;
+  Handle<sl_state> handle_;
 };
 
 // Streams of tokens in which a layer's choices are its next inputs. The layer must outlive it.
 class Decoder {
  public:
-  Decoder(const Layer& layer, const sl_decoder_options& options) {
-    sl_decoder* p = nullptr;
-    detail::check([&](sl_error* e) { return sl_decoder_create(layer.get(), &options, &p, e); });
-    handle_.reset(p);
-  }
+  Decoder(const Layer& layer, const sl_decoder_options& options)
+      : handle_(make_handle<sl_decoder>([&](sl_decoder** out, sl_error* e) {
+          return sl_decoder_create(layer.get(), &options, out, e);
+        })) {}
 
-  // Of tokens from the start of a sequence, into the caller's float32 [batch, time].
+  // Log probabilities of tokens from the start of a sequence, into the caller's float32
+  // [batch, time].
   void log_prob(const sl_sequence& tokens, sl_sequence* log_probs,
                 const sl_run_options* options = nullptr) const {
-    detail::check(
-        [&](sl_error* e) { return sl_decoder_log_prob(get(), &tokens, log_probs, options, e); });
+    check([&](sl_error* e) { return sl_decoder_log_prob(get(), &tokens, log_probs, options, e); });
   }
   // Goes on as if `tokens` had been sampled. Not real-time.
   void prefill(const sl_sequence& tokens, const sl_run_options* options = nullptr) {
-    detail::check([&](sl_error* e) { return sl_decoder_prefill(get(), &tokens, options, e); });
+    check([&](sl_error* e) { return sl_decoder_prefill(get(), &tokens, options, e); });
   }
   // One step of all streams; does not throw. All but `tokens` may be null.
   sl_status sample(int32_t* tokens, float* log_probs = nullptr, uint8_t* mask = nullptr,
@@ -300,15 +469,15 @@ class Decoder {
   }
   // Continues where `source` stands.
   void copy_from(const Decoder& source) {
-    detail::check([&](sl_error* e) { return sl_decoder_copy(get(), source.get(), e); });
+    check([&](sl_error* e) { return sl_decoder_copy(get(), source.get(), e); });
   }
   void reset() {
-    detail::check([&](sl_error* e) { return sl_decoder_reset(get(), e); });
+    check([&](sl_error* e) { return sl_decoder_reset(get(), e); });
   }
   sl_decoder* get() const { return handle_.get(); }
 
  private:
-  detail::Handle<sl_decoder> handle_;
+  Handle<sl_decoder> handle_;
 };
 
 }  // namespace sequence_layers

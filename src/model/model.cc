@@ -267,8 +267,12 @@ std::unique_ptr<Model> Model::open(const std::string& directory, const ModelOpti
       config, path_exists(weights) ? TensorStore::open(weights) : nullptr, options);
 }
 
+const std::string* Model::metadata(std::string_view key) const {
+  return weights_ ? weights_->metadata(key) : nullptr;
+}
+
 std::optional<ChannelSpec> Model::input_spec() const {
-  const std::string* recorded = weights_ ? weights_->metadata("input") : nullptr;
+  const std::string* recorded = metadata("input");
   if (!recorded) return root_->implied_input();
   return parse_input_spec(*recorded);
 }

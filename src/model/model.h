@@ -38,7 +38,9 @@ class Model {
   uint64_t fingerprint() const { return fingerprint_; }
   // The spec recorded with the weights, else the one that the layers imply.
   std::optional<ChannelSpec> input_spec() const;
-  // Those that the layers read.
+  // An entry of the metadata of the weights' file; null if there is none of that key.
+  const std::string* metadata(std::string_view key) const;
+  // Constants that the layers read.
   const ConstantTable& constants() const { return constants_; }
   // Whether a layer reads invalid steps, so that those of input and constants count as zeros.
   bool masks_input() const { return masks_input_; }

@@ -142,8 +142,8 @@ Entry parse_entry(const std::string& name, const Json& value, const std::string&
   return entry;
 }
 
-std::map<std::string, std::string> parse_metadata(const Json& value, const std::string& source) {
-  std::map<std::string, std::string> metadata;
+TensorStore::Metadata parse_metadata(const Json& value, const std::string& source) {
+  TensorStore::Metadata metadata;
   if (value.is_null()) return metadata;
   if (!value.is_object()) {
     fail(Code::kWeights, "{}: \"__metadata__\": expected an object of strings, got {}", source,
@@ -282,7 +282,7 @@ Tensor TensorStore::copy(Tensor tensor) {
   return tensor;
 }
 
-const std::string* TensorStore::metadata(const std::string& key) const {
+const std::string* TensorStore::metadata(std::string_view key) const {
   const auto it = metadata_.find(key);
   return it == metadata_.end() ? nullptr : &it->second;
 }

@@ -1,6 +1,7 @@
 // Named tensors of safetensors files, memory images, or given one by one.
 #pragma once
 
+#include <functional>
 #include <map>
 #include <memory>
 #include <string>
@@ -15,6 +16,8 @@ class File;
 
 class TensorStore final : public TensorSet {
  public:
+  using Metadata = std::map<std::string, std::string, std::less<>>;
+
   // Memory-maps the file, which must be as strictly in order as the safetensors library demands,
   // and name no tensor or field twice.
   static std::shared_ptr<TensorStore> open(const std::string& path);
@@ -29,7 +32,7 @@ class TensorStore final : public TensorSet {
   // Copies the data. Fails if there is one of that name.
   void add(const std::string& name, DType dtype, const Shape& shape, const void* data);
   // Null if there is no such entry.
-  const std::string* metadata(const std::string& key) const;
+  const std::string* metadata(std::string_view key) const;
   // Of names, dtypes, shapes and data.
   uint64_t fingerprint() const;
   // Fails if the file was written to or cut short since it was opened. Does nothing for tensors in
@@ -48,7 +51,7 @@ class TensorStore final : public TensorSet {
 
   std::map<std::string, Tensor> tensors_;
   std::vector<const std::string*> order_;
-  std::map<std::string, std::string> metadata_;
+  Metadata metadata_;
   std::vector<std::shared_ptr<const void>> owners_;
   const File* file_ = nullptr;  // an owner's
 };

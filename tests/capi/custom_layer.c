@@ -83,8 +83,10 @@ static sl_status integrator_step(const void* instance, void* state, const sl_seq
   return SL_STATUS_OK;
 }
 
-static sl_status integrator_properties(const void* instance, sl_layer_properties* properties) {
+static sl_status integrator_properties(const void* instance, sl_layer_properties* properties,
+                                       sl_error* failure) {
   (void)instance;
+  (void)failure;
   properties->receptive_field_start = -SL_INFINITE;
   return SL_STATUS_OK;
 }

@@ -138,16 +138,6 @@ TEST_CASE("bad options of a layer", "[layer]") {
   CHECK_THAT(message(options), Contains("allocator.struct_size is 2"));
 }
 
-TEST_CASE("options of a later version are read as far as they are known", "[layer]") {
-  struct {
-    sl_layer_options known = SL_LAYER_OPTIONS_INIT;
-    uint8_t unknown[64] = {1};
-  } later;
-  later.known.struct_size = sizeof(later);
-  sl_error error = SL_ERROR_INIT;
-  CHECK(create(R"({"type":"Relu"})", &later.known, &error) == SL_STATUS_OK);
-}
-
 TEST_CASE("weights that do not fit the config", "[layer]") {
   sl_error error = SL_ERROR_INIT;
   CHECK(create(kDense, nullptr, &error) == SL_STATUS_WEIGHTS);
@@ -512,29 +502,6 @@ TEST_CASE("errors of the root name it", "[layer]") {
   });
   CHECK(failure.status == SL_STATUS_SHAPE);
   CHECK_THAT(failure.message, Contains(R"(ParallelChannels "$")"));
-}
-
-TEST_CASE("of an output struct only the part that the caller knows is written", "[layer]") {
-  const Layer layer = make_model(R"({"type":"Identity"})");
-  sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
-  input.rank = 2;
-  input.dims[0] = 3;
-  input.dims[1] = 5;
-  sl_channel_spec output = SL_CHANNEL_SPEC_INIT;
-  output.struct_size = static_cast<uint32_t>(offsetof(sl_channel_spec, dims) + sizeof(int64_t));
-  output.dims[1] = -7;
-  const auto ask = [&] {
-    return failure_of([&](sl_error* e) {
-      return sl_layer_output_spec(layer.get(), &input, nullptr, 0, &output, e);
-    });
-  };
-  CHECK(ask().status == SL_STATUS_OK);
-  CHECK(output.rank == 2);
-  CHECK(output.dims[0] == 3);
-  CHECK(output.dims[1] == -7);
-  CHECK(output.struct_size == offsetof(sl_channel_spec, dims) + sizeof(int64_t));
-  output.struct_size = 1;
-  CHECK(ask().status == SL_STATUS_INVALID_ARGUMENT);
 }
 
 }  // namespace

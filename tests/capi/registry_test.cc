@@ -53,9 +53,9 @@ sl_status create(void* user_data, const char* config, const sl_weight_source*, v
 
 void destroy(void* instance) { --static_cast<Script*>(instance)->alive; }
 
-sl_status properties(const void* instance, sl_layer_properties* out) {
+sl_status properties(const void* instance, sl_layer_properties* out, sl_error* error) {
   *out = script_of(instance)->properties;
-  return told(script_of(instance), "properties", nullptr);
+  return told(script_of(instance), "properties", error);
 }
 
 sl_status output_spec(const void* instance, const sl_channel_spec* in, sl_channel_spec* out,
@@ -69,9 +69,9 @@ sl_status state_size(const void* instance, const sl_channel_spec*, size_t* bytes
   return told(script_of(instance), "state_size", error);
 }
 
-sl_status state_init(const void* instance, const sl_channel_spec*, void* state) {
+sl_status state_init(const void* instance, const sl_channel_spec*, void* state, sl_error* error) {
   *static_cast<int32_t*>(state) = 100;
-  return told(script_of(instance), "state_init", nullptr);
+  return told(script_of(instance), "state_init", error);
 }
 
 // x, kept or thinned out to the ratio.
@@ -223,7 +223,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   script.fails = "properties";
   failure = make(&script, all_callbacks(&script), &layer);
   CHECK(failure.status == SL_STATUS_CALLBACK);
-  CHECK(failure.message == "$ (Mine): properties failed: internal");
+  CHECK(failure.message == "$ (Mine): properties failed: as told");
 
   for (const char* callback : {"output_spec", "state_size", "state_init", "step"}) {
     INFO(callback);
@@ -232,7 +232,8 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
     script.fails = callback;
     failure = alloc(layer.get(), &state);
     CHECK(failure.status == SL_STATUS_CALLBACK);
-    CHECK_THAT(failure.message, StartsWith(std::string("Mine \"$\": ") + callback + " failed"));
+    CHECK_THAT(failure.message,
+               StartsWith(std::string("Mine \"$\": ") + callback + " failed: as told"));
     CHECK(state == nullptr);
     layer.reset();
   }

@@ -106,6 +106,18 @@ TEST_CASE("what a set holds", "[weights]") {
   CHECK(sl_weights_tensor_count(nullptr) == 0);
 }
 
+TEST_CASE("a model tells the metadata of its weights", "[weights]") {
+  Weights weights = read(dense_image());
+  const cli::Layer layer = create(weights.get());
+  weights.reset();  // the layer keeps them
+  CHECK(std::string(sl_layer_metadata(layer.get(), "input")) ==
+        R"({"channel_shape":[3],"dtype":"float32"})");
+  CHECK(sl_layer_metadata(layer.get(), "sample_rate") == nullptr);
+  CHECK(sl_layer_metadata(layer.get(), nullptr) == nullptr);
+  CHECK(sl_layer_metadata(nullptr, "input") == nullptr);
+  CHECK(sl_layer_metadata(make_model(R"({"type":"Relu"})").get(), "input") == nullptr);
+}
+
 TEST_CASE("the recorded input spec", "[weights]") {
   const auto spec_with = [](const std::string& metadata, sl_channel_spec* spec) {
     const std::string header = R"({"__metadata__":{"input":)" + metadata + "}}";
@@ -215,18 +227,6 @@ TEST_CASE("half precision weights are widened", "[weights]") {
   const Tensor y = cli::apply(create(weights.get()).get(), {x, {}});
   CHECK(y.at(0).real() == 3.25);
   CHECK(y.at(1).real() == -4);
-}
-
-TEST_CASE("of a tensor's view only the part that the caller knows is written", "[weights]") {
-  const Weights weights = read(dense_image());
-  sl_sequence tensor = SL_SEQUENCE_INIT;
-  tensor.data = &tensor;
-  tensor.struct_size = static_cast<uint32_t>(offsetof(sl_sequence, data));
-  cli::check(
-      [&](sl_error* e) { return sl_weights_find(weights.get(), "params.bias", &tensor, e); });
-  CHECK(tensor.rank == 1);
-  CHECK(tensor.dims[0] == 2);
-  CHECK(tensor.data == &tensor);
 }
 
 }  // namespace

@@ -201,7 +201,7 @@ sl_status create(void*, const char*, const sl_weight_source*, void** instance, s
   return SL_STATUS_OK;
 }
 
-sl_status properties(const void*, sl_layer_properties* out) {
+sl_status properties(const void*, sl_layer_properties* out, sl_error*) {
   *out = g_properties;
   return SL_STATUS_OK;
 }

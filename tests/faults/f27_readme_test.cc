@@ -11,20 +11,38 @@ namespace {
 
 using Catch::Matchers::Contains;
 
+std::string text_of(const char* path) {
+  std::ostringstream text;
+  text << std::ifstream(path).rdbuf();
+  return text.str();
+}
+
+// The program in the comment that opens the header.
+std::string header_program() {
+  std::istringstream header(text_of(SL_INCLUDE "/sequence_layers/sequence_layers.h"));
+  const std::string indent = " *   ";
+  std::string program, line;
+  while (std::getline(header, line) && line != " */") {
+    const bool begins = program.empty() && line.starts_with(indent + "#include");
+    const bool continues = !program.empty() && (line.starts_with(indent) || line == " *");
+    if (begins || continues) program += line.substr(std::min(line.size(), indent.size())) + "\n";
+    if (line == indent + "}") break;
+  }
+  return program;
+}
+
 // The first block of C in the README.
 std::string readme_program() {
-  std::ostringstream text;
-  text << std::ifstream(SL_README).rdbuf();
-  const std::string readme = text.str(), start = "```c\n";
+  const std::string readme = text_of(SL_README), start = "```c\n";
   const size_t begin = readme.find(start);
   REQUIRE(begin != std::string::npos);
   return readme.substr(begin + start.size(), readme.find("```", begin + 1) - begin - start.size());
 }
 
 // A directory with the program, built as `stream`.
-std::string build_program() {
+std::string build_program(const std::string& program) {
   const std::string folder = scratch_directory();
-  std::ofstream(folder + "/stream.c") << readme_program();
+  std::ofstream(folder + "/stream.c") << program;
   const std::string library = std::filesystem::path(SL_LIBRARY).parent_path().string();
   std::vector<std::string> arguments = {"-std=c11",
                                         "-Wall",
@@ -55,7 +73,7 @@ ToolRun stream(const std::string& folder, const std::string& config) {
 }
 
 TEST_CASE("fault 27: the README's stream in C tells failures", "[f27]") {
-  const std::string folder = build_program();
+  const std::string folder = build_program(readme_program());
   const ToolRun missing = run_program("/bin/sh", {"-c", "cd " + folder + " && ./stream"});
   CHECK(missing.status == 1);
   CHECK_THAT(missing.output, Contains("build/demo/silero_vad"));
@@ -70,6 +88,17 @@ TEST_CASE("fault 27: the README's stream in C tells failures", "[f27]") {
       {"type": "Downsample1D", "rate": 512}, {"type": "ExpandDims", "axis": -1}]})");
   CHECK(good.output == "0.000\n0.000\n0.000\n");
   CHECK(good.status == 0);
+}
+
+TEST_CASE("the header's example filters samples", "[f27]") {
+  const std::string folder = build_program(header_program());
+  const auto run = [&] {
+    return run_program("/bin/sh", {"-c", "cd " + folder + " && head -c 2048 /dev/zero | ./stream " +
+                                             folder + " | wc -c"});
+  };
+  CHECK_THAT(run().output, Contains("config.json"));
+  std::ofstream(folder + "/config.json") << R"({"type": "Delay", "length": 3})";
+  CHECK(run().output == "2048\n");
 }
 
 }  // namespace

@@ -86,7 +86,7 @@ cli::Weights make_weights(const std::string& config, const WeightHints& hints, s
     sl_layer_free(layer);
     if (failure.status == SL_STATUS_OK) return weights;
     const auto missing = parse_missing(failure.message);
-    if (!missing) throw cli::Error(failure.status, failure.message + " in " + config);
+    if (!missing) throw cli::Error(failure.status, (failure.message + " in " + config).c_str());
     const Tensor tensor = random_weight(*missing, hint_of(missing->name, hints), rng);
     const sl_sequence view = tensor.view();
     cli::check([&](sl_error* e) {

@@ -225,6 +225,8 @@ def load() -> ctypes.CDLL:
         function = getattr(library, name)
         function.argtypes = (*arguments, _P(_Error))
         function.restype = _I64
+    library.sl_layer_metadata.argtypes = (_Handle, ctypes.c_char_p)
+    library.sl_layer_metadata.restype = ctypes.c_char_p
     for name in ('sl_layer_free', 'sl_state_free', 'sl_decoder_free'):
         getattr(library, name).argtypes = (_Handle,)
         getattr(library, name).restype = None
@@ -433,6 +435,17 @@ class Layer:
         value = ctypes.c_int32()
         _call('sl_layer_supports_step', self._handle, ctypes.byref(value))
         return value.value != 0
+
+    def metadata(self, key: str) -> str | None:
+        """An entry of the metadata of the model's weights, such as 'sample_rate'."""
+        value = load().sl_layer_metadata(self._handle, key.encode())
+        return None if value is None else value.decode()
+
+    @property
+    def sample_rate(self) -> float | None:
+        """Input steps a second, if the model says so."""
+        value = self.metadata('sample_rate')
+        return None if value is None else float(value)
 
     @property
     def input_spec(self) -> tuple[tuple[int, ...], str]:

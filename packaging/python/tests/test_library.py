@@ -7,7 +7,7 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import library, random_model
+from sequence_layers_tools import library, model_directory, random_model
 
 _MODELS = pathlib.Path(__file__).parents[3] / 'docs' / 'models'
 
@@ -20,6 +20,25 @@ def _open(name: str, seed: int = 0) -> library.Layer:
 
 def _random(*shape: int) -> np.ndarray:
     return np.random.default_rng(len(shape)).standard_normal(shape, np.float32)
+
+
+@unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
+class MetadataTest(unittest.TestCase):
+    def test_metadata_of_the_weights(self):
+        with tempfile.TemporaryDirectory() as folder:
+            weights = {'params.kernel': _random(3, 2)}
+            config = {'type': 'Dense', 'features': 2, 'use_bias': False}
+            metadata = {'sample_rate': '16000', 'source': 'a tést'}
+            model_directory.write(folder, config, weights, channel_shape=(3,), metadata=metadata)
+            layer = library.Layer.open(folder)
+        self.assertEqual(layer.sample_rate, 16000)
+        self.assertEqual(layer.metadata('source'), 'a tést')
+        self.assertIsNone(layer.metadata('sauce'))
+
+    def test_a_model_without_weights_has_none(self):
+        layer = library.Layer.open(_MODELS / 'stft_round_trip')
+        self.assertIsNone(layer.metadata('source'))
+        self.assertIsNone(layer.sample_rate)
 
 
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')

@@ -72,6 +72,7 @@ class LibraryTest(unittest.TestCase):
         self.assertEqual(self.layer.input_latency, 0)
         self.assertEqual(self.layer.output_latency, 0)
         self.assertEqual(self.layer.input_spec, ((), 'float32'))
+        self.assertEqual(self.layer.sample_rate, 16000)
 
     def test_steps_equal_layer(self):
         x = np.random.default_rng(0).standard_normal((2, 4 * 512)).astype(np.float32)

@@ -296,15 +296,16 @@ typedef struct sl_layer_callbacks {
   sl_status (*create)(void* user_data, const char* config, const sl_weight_source* weights,
                       void** instance, sl_error* error);
   void (*destroy)(void* instance); /* may be null */
-  sl_status (*properties)(const void* instance,
-                          sl_layer_properties* properties); /* null: a stateless pointwise layer */
+  sl_status (*properties)(const void* instance, sl_layer_properties* properties,
+                          sl_error* error); /* null: a stateless pointwise layer */
   /* null: the output spec is the input spec. */
   sl_status (*output_spec)(const void* instance, const sl_channel_spec* input,
                            sl_channel_spec* output, sl_error* error);
   /* Bytes of state for one stream of that batch and input; null: none. */
   sl_status (*state_size)(const void* instance, const sl_channel_spec* input, size_t* bytes,
                           sl_error* error);
-  sl_status (*state_init)(const void* instance, const sl_channel_spec* input, void* state);
+  sl_status (*state_init)(const void* instance, const sl_channel_spec* input, void* state,
+                          sl_error* error);
   sl_status (*layer)(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error);
   /* Must be real-time safe if streams of it are to be. Null: `layer`, for a stateless one. */
   sl_status (*step)(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,

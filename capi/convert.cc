@@ -1,9 +1,8 @@
-// Conversions between the C structs and the library's own types.
+#include "convert.h"
+
 #include <algorithm>
 #include <array>
 #include <span>
-
-#include "handles.h"
 
 namespace sl::capi {
 
@@ -15,17 +14,17 @@ DType to_dtype(sl_dtype dtype, const char* name) {
 
 namespace {
 
-// Of the elements of a view, and of the items of a batch, which layers go through one by one even
-// if they are empty.
-constexpr int64_t kMostElements = int64_t{1} << 48;
-constexpr int64_t kMostItems = int64_t{1} << 24;
+// Maximum number of elements in a view, and of items in a batch, which layers go through one by one
+// even if they are empty.
+constexpr int64_t kMaxElements = int64_t{1} << 48;
+constexpr int64_t kMaxItems = int64_t{1} << 24;
 
 // Keeps the number of elements, and with it every size in bytes, within 64 bits.
 void check_dim(int64_t dim, int32_t axis, const char* name, int64_t* elements) {
   // Neither factor is more than 2^48 where the product is made.
-  const bool fits = dim >= 0 && dim <= kMostElements &&
+  const bool fits = dim >= 0 && dim <= kMaxElements &&
                     fits_product(*elements, std::max<int64_t>(dim, 1), elements) &&
-                    *elements <= kMostElements;
+                    *elements <= kMaxElements;
   if (fits) return;
   fail(Code::kInvalidArgument, "{}.dims[{}] is {}: expected 0 or more, and 2^48 elements at most",
        name, axis, dim);
@@ -34,7 +33,7 @@ void check_dim(int64_t dim, int32_t axis, const char* name, int64_t* elements) {
 void check_items(const View& view, const char* name) {
   const int64_t batch = view.dims[0], steps = view.dims[1];
   const bool empty = std::ranges::find(view.dims, 0) != view.dims.end();
-  if (batch <= kMostItems && (!empty || std::max<int64_t>(batch, 1) * steps <= kMostItems)) return;
+  if (batch <= kMaxItems && (!empty || std::max<int64_t>(batch, 1) * steps <= kMaxItems)) return;
   fail(Code::kInvalidArgument,
        "{} has a batch of {} and {} steps: expected a batch of at most 2^24, and no more steps if "
        "they are empty",
@@ -58,7 +57,7 @@ void check_strides(const Shape& dims, const int64_t* strides, const char* name, 
 }  // namespace
 
 ChannelSpec to_spec(const sl_channel_spec* given, const char* name) {
-  const sl_channel_spec spec = read_struct(not_null(given, name), SL_CHANNEL_SPEC_INIT, name);
+  const sl_channel_spec spec = read_struct(not_null(given, name), name);
   if (spec.rank < 0 || spec.rank > SL_MAX_CHANNEL_RANK) {
     fail(Code::kInvalidArgument, "{}.rank is {}: expected 0 to {}", name, spec.rank,
          SL_MAX_CHANNEL_RANK);
@@ -86,17 +85,13 @@ void from_spec(const ChannelSpec& spec, sl_channel_spec* out, const char* name) 
 }
 
 View to_view(const sl_sequence* given, const char* name, bool needs_data) {
-  if (!given) fail(Code::kInvalidArgument, "{} is null", name);
-  if (size_of_struct(*given) < sizeof(sl_sequence)) {
-    fail(Code::kInvalidArgument, "{}.struct_size is {}: expected 0, or {} as SL_SEQUENCE_INIT sets",
-         name, given->struct_size, sizeof(sl_sequence));
-  }
+  checked_size(*not_null(given, name), name);
   View view;
   view.dtype = to_dtype(given->dtype, name);
   view.is_array = given->is_array != 0;
-  const int32_t least = view.is_array ? 0 : 2;
-  if (given->rank < least || given->rank > SL_MAX_RANK) {
-    fail(Code::kInvalidArgument, "{}.rank is {}: expected {} to {}", name, given->rank, least,
+  const int32_t min_rank = view.is_array ? 0 : 2;
+  if (given->rank < min_rank || given->rank > SL_MAX_RANK) {
+    fail(Code::kInvalidArgument, "{}.rank is {}: expected {} to {}", name, given->rank, min_rank,
          SL_MAX_RANK);
   }
   bool strided = false;
@@ -125,17 +120,18 @@ View to_view(const sl_sequence* given, const char* name, bool needs_data) {
 }
 
 View to_sequence_view(const sl_sequence* given, const char* name, bool needs_data) {
-  if (given && size_of_struct(*given) >= sizeof(sl_sequence) && given->is_array) {
+  const View view = to_view(given, name, needs_data);
+  if (view.is_array)
     fail(Code::kInvalidArgument, "{}.is_array is {}: expected a sequence", name, given->is_array);
-  }
-  return to_view(given, name, needs_data);
+  return view;
 }
 
 bool is_packed(const View& view) {
   return view.contiguous() && view.mask_strides[1] == 1 && view.mask_strides[0] == view.dims[1];
 }
 
-void set_dims(sl_sequence* out, DType dtype, const Shape& dims) {
+void set_dims(sl_sequence* out, DType dtype, const Shape& dims, const char* name) {
+  checked_size(*not_null(out, name), name);
   if (dims.rank() > SL_MAX_RANK)
     fail(Code::kShape, "{} has more than {} dimensions", to_string(dims), SL_MAX_RANK);
   out->dtype = static_cast<sl_dtype>(dtype);
@@ -177,7 +173,7 @@ View wanted_emit(const sl_sequence& given, const EmitSpec& spec, const SequenceS
 }
 
 Allocator to_allocator(const sl_allocator* given, const Allocator& fallback) {
-  const sl_allocator allocator = read_struct(given, SL_ALLOCATOR_INIT, "allocator");
+  const sl_allocator allocator = read_struct(given, "allocator");
   if (!allocator.allocate && !allocator.deallocate) return fallback;
   if (!allocator.allocate || !allocator.deallocate) {
     fail(Code::kInvalidArgument, "allocator: allocate and deallocate are both needed");
@@ -209,6 +205,66 @@ std::vector<Constant> import_constants(Stack& stack, const ConstantViews& given)
   return out;
 }
 
+void check_stream_input(const StreamPlan& plan, const View& x) {
+  const SequenceSpec& input = plan.input();
+  if (!x.has_channels(input.channels)) {
+    fail(Code::kShape, "x is of {}: the stream was made for {}", to_string(x.channels()),
+         to_string(input.channels));
+  }
+  if (x.dims[0] != input.batch) {
+    fail(Code::kShape, "x is of batch {}: the stream was made for {}", x.dims[0], input.batch);
+  }
+}
+
+void check_step_input(const StreamPlan& plan, const View& x) {
+  check_stream_input(plan, x);
+  const int64_t max_steps = plan.input().time;
+  if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > max_steps) {
+    fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}",
+         x.dims[1], plan.block_size(), max_steps);
+  }
+}
+
+void set_constants(Stream& stream, const sl_run_options& options, int64_t time) {
+  const StreamPlan& plan = stream.plan();
+  if (options.num_constants != static_cast<int64_t>(plan.constant_count())) {
+    fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
+         options.num_constants, plan.constant_count());
+  }
+  for (size_t i = 0; i < plan.constant_count(); ++i) {
+    const sl_constant& constant = not_null(options.constants, "constants")[i];
+    const View view = to_view(&constant.value, "constant.value", /*needs_data=*/true);
+    plan.check_constant(i, not_null(constant.name, "constant.name"), view, time);
+    stream.constants()[i] = view;
+  }
+}
+
+void check_batch(int64_t batch) {
+  if (batch < 1 || batch > (int64_t{1} << 24)) {
+    fail(Code::kInvalidArgument, "options.batch is {}: expected 1 to 2^24", batch);
+  }
+}
+
+void check_max_length(int64_t max_length) {
+  if (max_length < 0 || max_length > INT32_MAX) {
+    fail(Code::kInvalidArgument, "options.max_length is {}: expected 0 to 2^31 - 1", max_length);
+  }
+}
+
+void set_tensor(const Tensor& tensor, sl_sequence* out, const char* name) {
+  sl_sequence value = SL_SEQUENCE_INIT;
+  value.is_array = 1;
+  set_dims(&value, tensor.dtype, tensor.shape, name);
+  value.data = const_cast<std::byte*>(tensor.data);
+  write_struct(value, out, name);
+}
+
+Mode to_mode(sl_mode mode) {
+  if (mode != SL_MODE_LAYER && mode != SL_MODE_STEP)
+    fail(Code::kInvalidArgument, "mode is {}: expected SL_MODE_LAYER or SL_MODE_STEP", mode);
+  return static_cast<Mode>(mode);
+}
+
 ConstantSpecs::ConstantSpecs(const sl_constant* constants, int64_t count)
     : views_(to_constants(constants, count, /*needs_data=*/false)) {
   for (size_t i = 0; i < views_.views.size(); ++i) {
@@ -228,16 +284,3 @@ ConstantSpecs::ConstantSpecs(const sl_constant* constants, int64_t count)
 }
 
 }  // namespace sl::capi
-
-size_t sl_dtype_size(sl_dtype dtype) {
-  return dtype < SL_DTYPE_FLOAT32 || dtype > SL_DTYPE_INT8
-             ? 0
-             : sl::size_of(static_cast<sl::DType>(dtype));
-}
-
-const char* sl_dtype_name(sl_dtype dtype) {
-  // The names are literals: they end in zero.
-  return dtype < SL_DTYPE_FLOAT32 || dtype > SL_DTYPE_INT8
-             ? nullptr
-             : sl::name_of(static_cast<sl::DType>(dtype)).data();
-}

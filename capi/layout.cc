@@ -1,0 +1,130 @@
+// Checks of the binary interface at compile time: sizes and offsets of the structs that are
+// frozen, where those that grow end, and that the C enums have the values of the library's own.
+#include <type_traits>
+
+#include "core/dtype.h"
+#include "core/log.h"
+#include "core/sequence.h"
+#include "core/shape.h"
+#include "layers/layer.h"
+#include "layers/step_difference.h"
+#include "structs.h"
+
+namespace sl::capi {
+namespace {
+
+static_assert(sizeof(sl_channel_spec) == 80);
+static_assert(offsetof(sl_channel_spec, struct_size) == 0);
+static_assert(offsetof(sl_channel_spec, dtype) == 4);
+static_assert(offsetof(sl_channel_spec, rank) == 8);
+static_assert(offsetof(sl_channel_spec, reserved) == 12);
+static_assert(offsetof(sl_channel_spec, dims) == 16);
+static_assert(SL_MAX_CHANNEL_RANK == 8 && SL_MAX_RANK == SL_MAX_CHANNEL_RANK + 2);
+
+static_assert(offsetof(sl_sequence, struct_size) == 0);
+static_assert(offsetof(sl_sequence, dtype) == 4);
+static_assert(offsetof(sl_sequence, rank) == 8);
+static_assert(offsetof(sl_sequence, is_array) == 12);
+static_assert(offsetof(sl_sequence, dims) == 16);
+static_assert(offsetof(sl_sequence, strides) == 96);
+static_assert(offsetof(sl_sequence, data) == 176);
+static_assert(offsetof(sl_sequence, mask) == 176 + sizeof(void*));
+static_assert(offsetof(sl_sequence, mask_strides) == 176 + 2 * sizeof(void*));
+static_assert(sizeof(sl_sequence) == 192 + 2 * sizeof(void*));
+
+static_assert(offsetof(sl_constant, name) == 0);
+static_assert(offsetof(sl_constant, value) == 8);
+static_assert(sizeof(sl_constant) == 8 + sizeof(sl_sequence));
+
+// A frozen struct is what it was in version 1.0, and every struct can be copied byte by byte.
+#define SL_CHECK_FROZEN(type, init, last) static_assert(sizeof(type) == kFirstSize<type>);
+SL_FROZEN_STRUCTS(SL_CHECK_FROZEN)
+#undef SL_CHECK_FROZEN
+#define SL_CHECK_STRUCT(type, init, last)                                               \
+  static_assert(offsetof(type, struct_size) == 0 && sizeof(type::struct_size) == 4);    \
+  static_assert(std::is_trivially_copyable_v<type> && std::is_standard_layout_v<type>); \
+  static_assert(sizeof(type) <= kMaxStructSize);
+SL_SIZED_STRUCTS(SL_CHECK_STRUCT)
+#undef SL_CHECK_STRUCT
+
+#if SL_VERSION_MINOR == 0  // while the lists must name the last fields
+// Without padding at its end: a later field there would not make the struct larger.
+#define SL_CHECK_FIRST_SIZE(type, init, last) \
+  static_assert(sizeof(type) == kFirstSize<type>, #last " is not the last field, or padded");
+SL_GROWING_STRUCTS(SL_CHECK_FIRST_SIZE)
+#undef SL_CHECK_FIRST_SIZE
+#endif
+
+// Where the fields of version 1.0 end, on systems with pointers of 64 bits.
+template <typename T>
+constexpr bool ends_at(uint32_t size) {
+  return sizeof(void*) != 8 || kFirstSize<T> == size;
+}
+static_assert(ends_at<sl_error>(1024));
+static_assert(ends_at<sl_constant_info>(104));
+static_assert(ends_at<sl_step_difference>(40));
+static_assert(ends_at<sl_allocator>(32));
+static_assert(ends_at<sl_layer_properties>(64));
+static_assert(ends_at<sl_layer_callbacks>(80));
+static_assert(ends_at<sl_layer_options>(48));
+static_assert(ends_at<sl_run_options>(48));
+static_assert(ends_at<sl_state_options>(136));
+static_assert(ends_at<sl_decoder_options>(88));
+
+// Value of an enum of the library as the C ABI carries it.
+template <typename Enum>
+constexpr int32_t number(Enum value) {
+  static_assert(std::is_same_v<std::underlying_type_t<Enum>, int32_t>);
+  return static_cast<int32_t>(value);
+}
+
+static_assert(SL_STATUS_OK == 0 && SL_STATUS_OK == number(Code::kOk));
+static_assert(SL_STATUS_INVALID_ARGUMENT == 1 &&
+              SL_STATUS_INVALID_ARGUMENT == number(Code::kInvalidArgument));
+static_assert(SL_STATUS_CONFIG == 2 && SL_STATUS_CONFIG == number(Code::kConfig));
+static_assert(SL_STATUS_WEIGHTS == 3 && SL_STATUS_WEIGHTS == number(Code::kWeights));
+static_assert(SL_STATUS_SHAPE == 4 && SL_STATUS_SHAPE == number(Code::kShape));
+static_assert(SL_STATUS_UNSUPPORTED == 5 && SL_STATUS_UNSUPPORTED == number(Code::kUnsupported));
+static_assert(SL_STATUS_IO == 6 && SL_STATUS_IO == number(Code::kIo));
+static_assert(SL_STATUS_OUT_OF_MEMORY == 7 &&
+              SL_STATUS_OUT_OF_MEMORY == number(Code::kOutOfMemory));
+static_assert(SL_STATUS_STATE == 8 && SL_STATUS_STATE == number(Code::kState));
+static_assert(SL_STATUS_CALLBACK == 9 && SL_STATUS_CALLBACK == number(Code::kCallback));
+static_assert(SL_STATUS_INTERNAL == 10 && SL_STATUS_INTERNAL == number(Code::kInternal));
+static_assert(SL_STATUS_LENGTH == 11 && SL_STATUS_LENGTH == number(Code::kLength));
+
+static_assert(SL_DTYPE_FLOAT32 == 0 && SL_DTYPE_FLOAT32 == number(DType::kFloat32));
+static_assert(SL_DTYPE_INT32 == 1 && SL_DTYPE_INT32 == number(DType::kInt32));
+static_assert(SL_DTYPE_BOOL == 2 && SL_DTYPE_BOOL == number(DType::kBool));
+static_assert(SL_DTYPE_COMPLEX64 == 3 && SL_DTYPE_COMPLEX64 == number(DType::kComplex64));
+static_assert(SL_DTYPE_BFLOAT16 == 4 && SL_DTYPE_BFLOAT16 == number(DType::kBFloat16));
+static_assert(SL_DTYPE_FLOAT16 == 5 && SL_DTYPE_FLOAT16 == number(DType::kFloat16));
+static_assert(SL_DTYPE_INT8 == 6 && SL_DTYPE_INT8 == number(DType::kInt8));
+
+static_assert(SL_MODE_LAYER == 0 && SL_MODE_LAYER == number(Mode::kLayer));
+static_assert(SL_MODE_STEP == 1 && SL_MODE_STEP == number(Mode::kStep));
+
+using ConstantKind = ConstantSpec::Kind;
+static_assert(SL_CONSTANT_KIND_ANY == 0 && SL_CONSTANT_KIND_ANY == number(ConstantKind::kAny));
+static_assert(SL_CONSTANT_KIND_SEQUENCE == 1 &&
+              SL_CONSTANT_KIND_SEQUENCE == number(ConstantKind::kSequence));
+static_assert(SL_CONSTANT_KIND_ARRAY == 2 &&
+              SL_CONSTANT_KIND_ARRAY == number(ConstantKind::kArray));
+
+using Condition = StepDifference::Condition;
+static_assert(SL_STEP_DIFFERENCE_ALWAYS == 0 &&
+              SL_STEP_DIFFERENCE_ALWAYS == number(Condition::kAlways));
+static_assert(SL_STEP_DIFFERENCE_HOLES == 1 &&
+              SL_STEP_DIFFERENCE_HOLES == number(Condition::kHoles));
+static_assert(SL_STEP_DIFFERENCE_PADDING == 2 &&
+              SL_STEP_DIFFERENCE_PADDING == number(Condition::kPadding));
+
+static_assert(SL_LOG_DEFAULT == 0);
+static_assert(SL_LOG_DEBUG == 1 && SL_LOG_DEBUG == number(LogLevel::kDebug));
+static_assert(SL_LOG_INFO == 2 && SL_LOG_INFO == number(LogLevel::kInfo));
+static_assert(SL_LOG_WARNING == 3 && SL_LOG_WARNING == number(LogLevel::kWarning));
+static_assert(SL_LOG_ERROR == 4 && SL_LOG_ERROR == number(LogLevel::kError));
+static_assert(SL_LOG_OFF == 5 && SL_LOG_OFF == number(LogLevel::kOff));
+
+}  // namespace
+}  // namespace sl::capi

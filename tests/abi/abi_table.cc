@@ -1,0 +1,121 @@
+#include "abi/abi_table.h"
+
+#include <regex>
+#include <set>
+#include <sstream>
+
+namespace sl::testing {
+namespace {
+
+std::vector<std::string> split(const std::string& text, const std::string& separator) {
+  std::vector<std::string> parts;
+  size_t begin = 0;
+  for (size_t end; (end = text.find(separator, begin)) != std::string::npos;
+       begin = end + separator.size()) {
+    parts.push_back(text.substr(begin, end - begin));
+  }
+  parts.push_back(text.substr(begin));
+  return parts;
+}
+
+// The text as one line, without the stars that begin the lines of a comment.
+std::string joined(const std::string& text) {
+  static const std::regex kBreak(R"(\s*\n(\s*\*(?!/))?\s*)");
+  return std::regex_replace(text, kBreak, " ");
+}
+
+std::vector<std::string> matches(const std::string& text, const std::regex& pattern) {
+  std::vector<std::string> found;
+  for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it)
+    found.push_back((*it)[1]);
+  return found;
+}
+
+bool is_init(const std::string& name) { return name.ends_with("_init"); }
+
+Versions all_matches(const std::string& text, const std::regex& pattern) {
+  Versions versions;
+  for (std::sregex_iterator it(text.begin(), text.end(), pattern), end; it != end; ++it)
+    versions[(*it)[1]] = (*it)[2];
+  return versions;
+}
+
+}  // namespace
+
+Versions versions_in_header(const std::string& header, std::vector<std::string>* faults) {
+  static const std::regex kFunction(R"(SL_API [^;]*?\b(sl_[a-z0-9_]+)\()");
+  static const std::regex kSince(R"(Since (\d+\.\d+)\.(?!\d))");
+  static const std::regex kThreads(R"((\[any-thread\]|\[one-thread-per-state\]))");
+  Versions versions;
+  // A function's comment and declaration stand between blank lines; a struct's _init function is
+  // told of by the struct's comment.
+  for (const std::string& paragraph : split(header, "\n\n")) {
+    const std::string text = joined(paragraph);
+    for (const std::string& name : matches(text, kFunction)) {
+      const auto since = matches(text, kSince);
+      if (since.size() != 1) faults->push_back(name + ": expected one \"Since X.Y.\" above it");
+      if (!is_init(name) && matches(text, kThreads).empty())
+        faults->push_back(name + ": no threading class above it");
+      versions[name] = since.empty() ? "" : since.front();
+    }
+  }
+  return versions;
+}
+
+Versions versions_in_table(const std::string& table, std::vector<std::string>* faults) {
+  static const std::regex kLine(R"((sl_[a-z0-9_]+) (\d+\.\d+) (stable|unstable|deprecated))");
+  Versions versions;
+  std::string last;
+  for (const std::string& line : split(table, "\n")) {
+    if (line.empty() || line.starts_with("#")) continue;
+    std::smatch match;
+    if (!std::regex_match(line, match, kLine)) {
+      faults->push_back("symbols.txt: not \"name since lifecycle\": " + line);
+      continue;
+    }
+    if (match[1] <= last) faults->push_back("symbols.txt: not in order at " + line);
+    last = match[1];
+    versions[last] = match[2];
+  }
+  return versions;
+}
+
+Versions versions_in_nm(const std::string& nm) {
+  // Every name that is exported counts, one that should not be too.
+  static const std::regex kSymbol(R"(\s[TWVBDRiu] ([^\s@]+)(?:@@?SEQUENCE_LAYERS_(\S+))?)");
+  return all_matches(nm, kSymbol);
+}
+
+Versions versions_in_baseline(const std::string& baseline) {
+  static const std::regex kSymbol(
+      R"(<elf-symbol name='([^']+)' version='SEQUENCE_LAYERS_([^']+)')");
+  return all_matches(baseline, kSymbol);
+}
+
+std::vector<std::string> abi_faults(const AbiTexts& texts) {
+  std::vector<std::string> faults;
+  const std::map<std::string, Versions> sources = {
+      {"the header", versions_in_header(texts.header, &faults)},
+      {"symbols.txt", versions_in_table(texts.table, &faults)},
+      {"the library", versions_in_nm(texts.nm)},
+      {"the ABI baseline", versions_in_baseline(texts.baseline)}};
+  std::set<std::string> names;
+  for (const auto& [source, versions] : sources)
+    for (const auto& [name, version] : versions) names.insert(name);
+  for (const std::string& name : names) {
+    std::map<std::string, std::string> told;  // sources by what they say
+    for (const auto& [source, versions] : sources) {
+      const auto found = versions.find(name);
+      std::string& of = told[found == versions.end() ? "missing" : "since " + found->second];
+      of += (of.empty() ? "" : ", ") + source;
+    }
+    if (told.size() == 1) continue;
+    std::string fault = name + ":";
+    for (const auto& [what, where] : told) fault += " " + what + " in " + where + ";";
+    fault.pop_back();
+    faults.push_back(fault);
+  }
+  return faults;
+}
+
+}  // namespace sl::testing

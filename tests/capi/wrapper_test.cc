@@ -1,0 +1,109 @@
+// The C++ wrapper: calls that no other test makes through it.
+#include <catch2/catch.hpp>
+#include <cstring>
+#include <memory>
+
+#include "sequence_layers/sequence_layers.hpp"
+
+namespace sequence_layers {
+namespace {
+
+using Catch::Matchers::Contains;
+
+sl_sequence tensor(std::vector<int64_t> dims, void* data) {
+  sl_sequence out = SL_SEQUENCE_INIT;
+  out.is_array = 1;
+  for (const int64_t dim : dims) out.dims[out.rank++] = dim;
+  out.data = data;
+  return out;
+}
+
+TEST_CASE("weights through the wrapper", "[wrapper]") {
+  Weights weights;
+  float kernel[] = {1, 2, 3, 4}, bias[] = {5, 6};
+  weights.add("params.kernel", tensor({2, 2}, kernel));
+  weights.add("params.bias", tensor({2}, bias));
+  REQUIRE(weights.tensor_count() == 2);
+  CHECK(std::string(weights.tensor(0).name) == "params.bias");
+  CHECK(static_cast<const float*>(weights.tensor(0).view.data)[1] == 6);
+  CHECK(weights.find("params.kernel").dims[1] == 2);
+  CHECK(weights.metadata("sample_rate") == nullptr);
+  try {
+    weights.find("params.other");
+    FAIL("found");
+  } catch (const Error& e) {
+    CHECK(e.status() == SL_STATUS_WEIGHTS);
+    CHECK_THAT(e.what(), Contains("params.other"));
+  }
+  const Layer layer(R"({"type":"Dense","features":2})", weights);
+  CHECK(layer.parameter_count() == 6);
+  CHECK(layer.metadata("sample_rate") == nullptr);
+  CHECK_THROWS_AS(Weights::read("no safetensors", 14), Error);
+}
+
+TEST_CASE("properties through the wrapper", "[wrapper]") {
+  const Layer layer(R"({"type":"Upsample1D","rate":3})");
+  CHECK(layer.output_ratio() == std::pair<int64_t, int64_t>(3, 1));
+  const ReceptiveField field = layer.receptive_field();
+  CHECK(field.exists);
+  CHECK(field.start == 0);
+  CHECK(field.end == 0);
+  CHECK(layer.receptive_field_per_step().size() == 3);
+  const std::string text = layer.describe(channel_spec({2}));
+  CHECK(std::strlen(text.c_str()) == text.size());
+  CHECK_THAT(text, Contains("\"Upsample1D\""));
+  const Layer emitting(R"({"type":"Serial","layers":[{"type":"Emit","name":"seen"}]})");
+  CHECK(emitting.emit_count(channel_spec({2})) == 1);
+  const auto [path, shape] = emitting.emit_shape(sequence(channel_spec({2}), 1, 4, nullptr), 0);
+  CHECK(path == "seen");
+  CHECK(shape.dims[1] == 4);
+  // Without a message there is the status's name.
+  CHECK(std::string(Error(SL_STATUS_SHAPE, "").what()) == "shape");
+}
+
+TEST_CASE("states through the wrapper", "[wrapper]") {
+  const Layer layer(R"({"type":"Delay","length":1})");
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  const auto [size, alignment] = layer.state_size(options);
+  std::vector<unsigned char> memory(size + alignment);
+  void* at = memory.data();
+  size_t room = memory.size();
+  REQUIRE(std::align(alignment, size, at, room) != nullptr);
+  State inside(layer, options, at, size), outside(layer, options);
+  float in = 7, out = 9;
+  const sl_sequence x = sequence(channel_spec({}), 1, 1, &in);
+  sl_sequence y = sequence(channel_spec({}), 1, 1, &out);
+  REQUIRE(inside.step(x, &y) == SL_STATUS_OK);
+  CHECK(out == 0);
+  const std::vector<unsigned char> saved = inside.save();
+  CHECK(saved.size() == inside.save_size());
+  outside.load(saved);
+  REQUIRE(outside.step(x, &y) == SL_STATUS_OK);
+  CHECK(out == 7);
+  REQUIRE(outside.tensor_count() > 0);
+  CHECK(std::string(outside.tensor(0).name) != "");
+}
+
+TEST_CASE("registries through the wrapper", "[wrapper]") {
+  Registry registry;
+  sl_layer_callbacks callbacks = SL_LAYER_CALLBACKS_INIT;
+  callbacks.create = [](void*, const char*, const sl_weight_source* source, void**, sl_error*) {
+    return sl_status{find_weight(source, "gain").dims[0] == 1 ? SL_STATUS_OK : SL_STATUS_SHAPE};
+  };
+  callbacks.layer = [](const void*, const sl_sequence*, sl_sequence*, sl_error*) {
+    return sl_status{SL_STATUS_OK};
+  };
+  registry.add("Mine", callbacks);
+  CHECK(registry.types().size() == Registry::built_in_types().size() + 1);
+  Weights weights;
+  float gain = 2;
+  weights.add("params.gain", tensor({1}, &gain));
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+  options.registry = registry.get();
+  CHECK(Layer(R"({"type":"Mine"})", weights, &options).block_size() == 1);
+  CHECK(version() == sl_version());
+  CHECK(dtype_size(SL_DTYPE_COMPLEX64) == 8);
+}
+
+}  // namespace
+}  // namespace sequence_layers
