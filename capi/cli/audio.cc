@@ -37,7 +37,7 @@ void pad_segments(std::vector<Segment>& segments, double length) {
   }
 }
 
-// What libsndfile writes, in memory.
+// Memory that libsndfile writes a file to.
 struct MemoryFile {
   std::string bytes;
   sf_count_t position = 0;
@@ -108,15 +108,15 @@ void write_wav(const std::string& path, const Sound& sound) {
   info.samplerate = sound.sample_rate;
   info.channels = sound.channels;
   info.format = SF_FORMAT_WAV | SF_FORMAT_FLOAT;
-  // It is made in memory: its header, which comes first, is finished last, and a pipe cannot go
-  // back.
+  // The file is made in memory first: libsndfile updates the header at the end, which is impossible
+  // in a pipe.
   MemoryFile memory;
   const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(
       sf_open_virtual(MemoryFile::calls(), SFM_WRITE, &info, &memory), sf_close);
   if (file == nullptr) {
     throw std::runtime_error("cannot write " + path + ": " + sf_strerror(nullptr));
   }
-  // It holds the time of writing: the same sound would not give the same file.
+  // The PEAK chunk holds the time of writing: without it, equal sounds give equal files.
   sf_command(file.get(), SFC_SET_ADD_PEAK_CHUNK, nullptr, SF_FALSE);
   const auto frames =
       static_cast<sf_count_t>(sound.samples.size() / static_cast<size_t>(sound.channels));
@@ -156,7 +156,8 @@ std::vector<Segment> find_segments(const std::vector<double>& probabilities, dou
                                    double threshold) {
   const double length = static_cast<double>(probabilities.size()) * step_seconds;
   std::vector<Segment> segments;
-  double start = kNone, silence = kNone;  // of the speech, of the silence that may end it
+  // positions where the speech and the silence after it began
+  double start = kNone, silence = kNone;
   auto finish = [&](double end) {
     if (end - start > kMinSpeech) segments.push_back({start, end});
     start = silence = kNone;

@@ -1,4 +1,4 @@
-// Audio files in and out, speech segments.
+// Reads, writes and resamples audio, and finds speech in probabilities.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_AUDIO_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_AUDIO_H_
 
@@ -15,33 +15,35 @@ struct Audio {
   double seconds() const { return static_cast<double>(samples.size()) / sample_rate; }
 };
 
-// Channels are averaged. Of a WAV file of a data size of 0 that goes on, what follows is read.
-// Errors call the file `name`.
+// Averages the channels. If the header of a WAV file gives a data size of 0 but data follow, they
+// are read to the end of the file. Error messages call the file `name`.
 Audio read_audio(const std::string& path, const std::string& name);
 inline Audio read_audio(const std::string& path) { return read_audio(path, path); }
 
-// A sound as a float32 WAV file holds it.
+// A sound to be written as a float32 WAV file.
 struct Sound {
   std::vector<float> samples;  // [time, channels]
   int32_t channels = 1;
   int32_t sample_rate = 0;
 };
 constexpr int64_t kMaxSoundChannels = 1024;
-// What the sizes in a WAV file can count.
+// Limit of the 32-bit size fields of a WAV file, less room for its header.
 constexpr int64_t kMaxSoundBytes = (int64_t{1} << 32) - 4096;
 
 void write_wav(const std::string& path, const Sound& sound);
 
-// By libsamplerate's best sinc converter; the same audio if the rate is already that.
+// Resamples with libsamplerate's best sinc converter; returns the audio as it is if it already has
+// that rate.
 Audio resample(Audio audio, double sample_rate);
 
 struct Segment {
   double start = 0, end = 0;  // seconds
 };
 
-// Where probabilities say speech, one every `step_seconds`: it begins above the threshold, and ends
-// when they stay below threshold - 0.15 for 100 ms; under 250 ms is none; 30 ms are added around,
-// and the gap is shared where that is too much.
+// Finds speech in probabilities that are `step_seconds` apart. Speech begins when the probability
+// reaches the threshold and ends when it stays below threshold - 0.15 for 100 ms. Segments shorter
+// than 250 ms are dropped. The others are extended by 30 ms at both ends; neighbours that would
+// overlap share the gap between them.
 std::vector<Segment> find_segments(const std::vector<double>& probabilities, double step_seconds,
                                    double threshold);
 

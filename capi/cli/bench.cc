@@ -1,4 +1,4 @@
-// sl bench: what a step and a whole sequence cost.
+// sl bench: measures steps and whole sequences.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -36,12 +36,12 @@ double quantile(const std::vector<double>& sorted, double q) {
                          static_cast<size_t>(q * static_cast<double>(sorted.size())))];
 }
 
-// Runs call() until the time is up, three times at least, and after() unmeasured; returns
-// microseconds of each, sorted.
+// Runs call() until the time is up, at least three times, each followed by after(), which is not
+// measured. Returns the sorted times in microseconds.
 template <typename Call, typename After>
 std::vector<double> measure_with_clock(double seconds, Call&& call, After&& after) {
   std::vector<double> times;
-  times.reserve(1 << 22);  // so that recording does not disturb what is recorded
+  times.reserve(1 << 22);  // so that recording a time does not allocate
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
   while ((Clock::now() < end && times.size() < times.capacity()) || times.size() < 3) {
     const auto start = Clock::now();
@@ -53,7 +53,8 @@ std::vector<double> measure_with_clock(double seconds, Call&& call, After&& afte
   return times;
 }
 
-// The same without what reading the clock takes, which is not little beside a short step.
+// As measure_with_clock, less the time that reading the clock takes, which is considerable beside a
+// short step.
 template <typename Call, typename After>
 std::vector<double> measure(double seconds, Call&& call, After&& after) {
   const double clock = quantile(measure_with_clock(
@@ -69,7 +70,7 @@ std::vector<double> measure(double seconds, Call&& call) {
   return measure(seconds, call, [] {});
 }
 
-// What was measured, printed as it comes, or as JSON at the end.
+// The measurements, printed one by one, or as JSON at the end.
 class Findings {
  public:
   explicit Findings(bool as_json) : as_json_(as_json) {}
@@ -102,7 +103,7 @@ class Findings {
     std::printf("\n");
   }
 
-  // A line of text, where no JSON is wanted.
+  // Prints a line unless JSON is wanted.
   void say(const std::string& text) const {
     if (!as_json_) std::printf("%s\n", text.c_str());
   }
@@ -165,7 +166,7 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
     check([&](sl_error* e) { return sl_layer_step(layer, state.get(), &x, &y, &run, e); });
     heap_calls += trap.count();
   };
-  // At its end a stream begins anew.
+  // The stream is reset when it reaches its maximum length.
   int64_t length = 0;
   const auto go_on = [&] {
     length += steps;
@@ -220,11 +221,11 @@ int run_bench(const BenchOptions& options) {
     bench_steps(layer.get(), options, rate, findings);
   } else {
     findings.json()["step"] = nullptr;
-    findings.say("step           not supported by this model without --max-length, if at all");
+    findings.say("step           not supported, or only with --max-length");
   }
   bench_layer(layer.get(), options, rate, findings);
   findings.say("batch " + std::to_string(options.batch) + ", " + std::to_string(step) +
-               " input steps a step, " + std::to_string(time) + " layer-wise, " +
+               " input steps per step, " + std::to_string(time) + " layer-wise, " +
                std::to_string(options.threads) + " thread(s) layer-wise");
   findings.finish();
   return 0;
@@ -244,12 +245,12 @@ void add_bench(CLI::App& app, Action& action) {
   };
   add("--batch", options->batch, "Batch items");
   add("--blocks", options->blocks, "Blocks in one step");
-  add("--seconds", options->seconds, "How long each measurement takes");
+  add("--seconds", options->seconds, "Duration of each measurement");
   add("--time", options->time, "Input steps of the layer-wise run");
   add("--threads", options->threads, "Threads of the layer-wise run");
   command
       ->add_option("--max-length", options->max_length,
-                   "The most steps of a stream, which then begins anew")
+                   "Maximum steps of a stream, which is reset after them")
       ->check(positive());
   command->add_flag("--json", options->json, "Print what was measured as JSON");
   command->callback([options, &action] { action = [options] { return run_bench(*options); }; });

@@ -1,5 +1,5 @@
-// The subcommands of `sl`. Each adds itself to the application and, when it is chosen, leaves what
-// is to be done in `action`, which returns the exit code.
+// The subcommands of `sl`. Each adds itself to the application. The one that is chosen stores its
+// work in `action`, which returns the exit code.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_COMMANDS_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_COMMANDS_H_
 
@@ -10,7 +10,7 @@ namespace sl::cli {
 
 using Action = std::function<int()>;
 
-// Types of options' values, as --help prints them and as they are completed.
+// Types of option values: --help prints them, and shells complete values by them.
 constexpr char kFile[] = "FILE";
 constexpr char kDirectory[] = "DIR";
 constexpr char kDtype[] = "DTYPE";

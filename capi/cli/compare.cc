@@ -34,7 +34,8 @@ bool close(double got, double want, Tolerance tolerance) {
   return std::fabs(got - want) <= tolerance.absolute + tolerance.relative * std::fabs(want);
 }
 
-// Infinities and NaN in equal places are no difference; elsewhere they are an infinite one.
+// Equal infinities, or NaN on both sides, differ by 0; any other pair with one of them differs by
+// infinity.
 double difference(std::complex<double> got, std::complex<double> want) {
   auto part = [](double a, double b) {
     if (a == b || (std::isnan(a) && std::isnan(b))) return 0.0;
@@ -72,7 +73,7 @@ std::string compare_masks(const Tensor& got, const Tensor& want) {
   return "";
 }
 
-// Compares element i of got with element j of want and remembers the first that differs.
+// Compares element i of got with element j of want, and remembers the first difference.
 class Comparer {
  public:
   Comparer(const Tensor& got, const Tensor& want, Tolerance tolerance)

@@ -1,4 +1,4 @@
-// Comparisons of the contract: what differs first, and by how much at most.
+// Comparisons for the contract: the first difference, and the largest one.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_COMPARE_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_COMPARE_H_
 
@@ -14,21 +14,22 @@ struct Tolerance {
 };
 
 struct Comparison {
-  std::string reason;  // empty: equal
+  std::string reason;  // empty if both are equal
   double largest = 0;  // largest difference of two compared values
 
   bool ok() const { return reason.empty(); }
 };
 
-// Equal dtype and channel shape; both padded to the longer one with invalid steps: equal masks, and
-// values equal within the tolerance at valid steps. Integers and bools are compared exactly; NaN
-// equals NaN. `got` is finished at valid steps only, so invalid ones are not looked at.
+// Compares dtype, channel shape, masks, and values at valid steps within the tolerance. The shorter
+// sequence counts as padded with invalid steps. Integers and bools are compared exactly; NaN equals
+// NaN. Values at invalid steps are not compared: those of `got` may be unset.
 Comparison compare_sequences(const Tensor& got, const Tensor& want, Tolerance tolerance);
 
-// The same with equal lengths too; arrays are compared everywhere.
+// Compares as compare_sequences does, but lengths must be equal too. Tensors without a mask are
+// compared everywhere.
 Comparison compare_tensors(const Tensor& got, const Tensor& want, Tolerance tolerance);
 
-// Equal shapes, equal masks and the same bits at valid steps.
+// Requires equal shapes, equal masks and equal bits at valid steps.
 Comparison compare_bits(const Tensor& got, const Tensor& want);
 
 }  // namespace sl::cli

@@ -1,4 +1,4 @@
-// sl completion: shell scripts made from the commands themselves, so that none can be forgotten.
+// sl completion: shell scripts generated from the commands, so that no option is missing.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -12,9 +12,9 @@ namespace sl::cli {
 namespace {
 
 struct Argument {
-  std::string name;         // with its dashes, or of a positional argument
-  std::string description;  // one line
-  std::string values;       // "FILE", "DIR", the words it can be, or "NONE" for anything else
+  std::string name;         // with its dashes; empty for a positional argument
+  std::string description;  // a single line
+  std::string values;       // "FILE", "DIR", a list of allowed words, or "NONE"
   bool takes_value = true;
 };
 
@@ -31,10 +31,11 @@ std::string dtypes() {
   return words;
 }
 
-// What CLI11 prints as the type of an option's value says what completes it.
+// Derives the values to complete from the type that CLI11 prints for the option.
 std::string values_of(const CLI::Option& option) {
   const std::string type = option.get_type_name();
-  const std::string name = type.substr(0, type.find(':'));  // a check of the value follows
+  // the text after the colon describes a check
+  const std::string name = type.substr(0, type.find(':'));
   if (name == kFile || name == kDirectory) return name;
   if (name == kDtype) return dtypes();
   if (name == kShell) return "bash zsh fish";
@@ -77,7 +78,7 @@ std::string escaped(const std::string& text, const std::string& characters) {
   return out;
 }
 
-// Between single quotes, for bash and zsh.
+// The text between single quotes, for bash and zsh.
 std::string in_quotes(const std::string& text) {
   std::string out = "'";
   for (const char c : text) out += c == '\'' ? std::string("'\\''") : std::string(1, c);
@@ -152,7 +153,7 @@ std::string bash_script(const Command& app, const std::vector<Command>& commands
   return script + kBashEnd;
 }
 
-// ":name:action" of _arguments.
+// The suffix ":name:action" of an argument of zsh's _arguments.
 std::string zsh_action(const Argument& argument, const std::string& name) {
   std::string action = " ";
   if (argument.values == kFile)

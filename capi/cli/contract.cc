@@ -15,13 +15,13 @@ namespace {
 
 using nlohmann::json;
 
-// Collects checks; an exception inside one is its failure.
+// Collects the results of checks. An exception in a check is its failure.
 class Checker {
  public:
   Checker(const Case& c, Report& report) : case_(c), report_(report) {}
 
-  // Says whether it is kept. A difference, but no exception, is expected if the library announces
-  // it.
+  // Runs one check and returns whether it passed. If the library announces a difference, one is
+  // expected, but an exception is not.
   bool run(const std::string& name, const std::function<Comparison()>& test,
            const std::string& announced = "") {
     Check check{name, "", 0, ""};
@@ -52,7 +52,7 @@ Tensor pad_time(const Tensor& x, int64_t steps) { return slice_time(x, 0, x.time
 
 double pad_value_of(const Case& c, sl_dtype dtype) { return c.pad_value.value_or(poison(dtype)); }
 
-// Constants that run along with x have its length, and are extended with it.
+// Constants that run along with x have its length: they are extended with it.
 Input pad_with_poison(const Case& c, int64_t steps) {
   Input out = c.input;
   out.x = fill_invalid(pad_time(out.x, steps), pad_value_of(c, out.x.dtype));
@@ -65,8 +65,8 @@ Input pad_with_poison(const Case& c, int64_t steps) {
   return out;
 }
 
-// What a layer gives beyond its ratio, such as the end of the last frame that is overlap-added, is
-// there only because the sequence ends: invalid steps after it take it away.
+// Outputs beyond ratio x length, such as the end of the last overlap-added frame, exist only
+// because the sequence ends there: with invalid steps after it they are missing.
 Comparison compare_padded(const Case& c, const Tensor& got, const Tensor& y) {
   int64_t numerator = 0, denominator = 1;
   check([&](sl_error* e) { return sl_layer_output_ratio(c.layer, &numerator, &denominator, e); });
@@ -93,7 +93,7 @@ Comparison check_metadata(const Case& c) {
   return {reason};
 }
 
-// What comes out has the spec that was announced, with or without a golden case to say so.
+// The output must have the announced spec, whether or not a golden case records one.
 Comparison check_output_spec(const Case& c, const Tensor& y) {
   const json announced = read_output_spec(c.layer, c.input);
   const json shown = spec_json(channel_spec(y));
@@ -121,7 +121,7 @@ Comparison check_emits(const Case& c, const std::vector<NamedTensor>& emits) {
   return all;
 }
 
-// What the library says of differences of such conditions.
+// The announced step differences whose condition is selected by `is_meant`.
 std::string announced(const sl_layer* layer, const std::function<bool(int32_t)>& is_meant) {
   std::string text;
   for (const sl_step_difference& difference : step_differences(layer)) {
@@ -173,7 +173,7 @@ Comparison run_and_compare(const Case& c, const Input& input, const Tensor& want
   return compare_sequences(y, want, c.tolerance);
 }
 
-// Where nothing is delayed, what steps emit lines up with what the layer emits.
+// Without latency, the emits of steps and those of the layer-wise run have equal positions in time.
 Comparison check_step_emits(const Case& c, const Tensor& y_step) {
   Stepper::Options options;
   options.with_emits = true;
@@ -194,8 +194,8 @@ Comparison check_step_emits(const Case& c, const Tensor& y_step) {
   for (size_t i = 0; i < layer_emits.size(); ++i) {
     const Tensor& want = layer_emits[i].value;
     const Tensor& got = stepper.emits().at(i).value;
-    // Attention over a cache has other keys than over the whole sequence, whose number is that of
-    // the steps.
+    // The emits of an attention over a cache and over the whole sequence differ in the number of
+    // keys.
     const auto same_channels = [&](const Tensor& other) {
       return want.dims.size() == other.dims.size() &&
              std::equal(want.dims.begin() + 2, want.dims.end(), other.dims.begin() + 2);
@@ -210,8 +210,8 @@ Comparison check_step_emits(const Case& c, const Tensor& y_step) {
   return all;
 }
 
-// The first `blocks` of the input in one call, the rest in steps, of a stream that is saved and
-// loaded between.
+// Runs the first `blocks` of the input in one call, saves and loads the stream, and runs the rest
+// in steps.
 Comparison check_prefix(const Case& c, int64_t blocks) {
   Stepper whole(c.layer, c.input), stepper(c.layer, c.input);
   const int64_t end = whole.num_steps();
@@ -225,7 +225,7 @@ Comparison check_prefix(const Case& c, int64_t blocks) {
   return compare_sequences(loaded.run(blocks, end), whole.run(blocks, end), c.tolerance);
 }
 
-// Whether invalid steps come before valid ones.
+// Whether an item has invalid steps before valid ones.
 bool has_holes(const Tensor& x) {
   for (int64_t b = 0; b < x.batch(); ++b) {
     for (int64_t t = 1; t < x.time(); ++t) {
@@ -235,7 +235,8 @@ bool has_holes(const Tensor& x) {
   return false;
 }
 
-// What the library announces of why steps cannot give what the layer does; empty if they can.
+// The library's reason why steps differ from the layer-wise run for this input; empty if they do
+// not.
 std::string announced_of_steps(const sl_layer* layer, const Input& input) {
   const bool holes = has_holes(input.x);
   return announced(layer, [&](int32_t condition) {
@@ -244,8 +245,8 @@ std::string announced_of_steps(const sl_layer* layer, const Input& input) {
   });
 }
 
-// Throws if dtype or channels differ: an announced difference excuses other values, never another
-// spec.
+// Compares values as compare_sequences does, but throws if dtype or channels differ: an announced
+// difference allows other values, never another spec.
 Comparison compare_steps(const Tensor& got, const Tensor& want, Tolerance tolerance) {
   Comparison result = compare_sequences(got, want, tolerance);
   const bool same_spec = got.dtype == want.dtype && got.dims.size() == want.dims.size() &&
@@ -267,10 +268,11 @@ void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
         return compare_steps(y_step, y, c.tolerance);
       },
       why_not);
-  if (y_step.dims.empty()) return;  // steps do not run at all: said once
+  if (y_step.dims.empty()) return;  // steps cannot run, and an earlier check has said so
   if (c.test_2x_step) {
-    // Steps that cannot give what the layer does still give the same, whatever their blocks; but
-    // late queries may find that all streamed keys are over, and get a mean over those of a call.
+    // Steps that differ from the layer-wise run still agree with each other, whatever the size of
+    // their blocks. Late queries are an exception: past the end of all streamed keys, they get a
+    // mean over the keys of one call.
     checker.run(
         same ? "layer = step at 2x block" : "step at 2x block = step",
         [&] { return run_and_compare(c, c.input, same ? y : y_step, false, 2); },
@@ -310,7 +312,8 @@ Comparison check_not_steppable(const Case& c) {
   return {std::string("not steppable, but sl_state_alloc says ") + sl_status_name(status)};
 }
 
-// Masks with holes: what invalid steps hold changes nothing, and steps make what the layer makes.
+// Checks masks with holes: values of invalid steps change nothing, and steps agree with the
+// layer-wise run.
 void check_holes(const Case& c, bool steps, Checker& checker) {
   const auto masked =
       masked_inputs(c.input, [&](sl_dtype dtype) { return pad_value_of(c, dtype); });
@@ -345,7 +348,7 @@ void check_holes(const Case& c, bool steps, Checker& checker) {
   }
 }
 
-// Some layers step only in a stream whose most length is given beforehand.
+// Some layers step only in a stream that is created with a maximum length.
 bool can_step(const Case& c) {
   if (get(sl_layer_supports_step, c.layer) != 0) return true;
   try {
@@ -360,7 +363,7 @@ bool can_step(const Case& c) {
 void check_receptive_field(const Case& c, Checker& checker) {
   Check check{"receptive field", "", 0, ""};
   const json declared = read_metadata(c.layer)["receptive_field"];
-  if (declared.is_object()) {  // that there is none is the truth too
+  if (declared.is_object()) {  // the layer may also correctly declare none
     check.note = declared["error"];
     return checker.add(std::move(check));
   }
@@ -379,7 +382,7 @@ void check_all(const Case& c, Report& report, Checker& checker) {
   Tensor y;
   checker.run("layer runs", [&] {
     y = apply(c.layer, c.input);
-    return Comparison{};  // an output of no steps is one too
+    return Comparison{};  // an output without steps is correct too
   });
   if (!report.checks.back().ok()) return;
   check_layer_wise(c, y, checker);

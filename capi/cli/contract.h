@@ -1,4 +1,4 @@
-// The contract that every layer and every model keeps: one checker, through the C ABI alone.
+// The contract that every layer and every model keeps. It is checked here, through the C ABI alone.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
 
@@ -15,33 +15,32 @@ namespace sl::cli {
 
 struct Check;
 
-// What is checked, and what is known of the right answers. What is not known (no output, no
-// metadata) is checked for agreement of the layer with itself only.
+// A model with an input, and the right answers as far as they are known. Without a known output or
+// known metadata, the layer is only checked for agreement with itself.
 struct Case {
   const sl_layer* layer = nullptr;
   Input input;
-  nlohmann::json metadata;       // keys as in the golden cases; those left out are not compared
+  nlohmann::json metadata;       // keys as in the golden cases; missing keys are not compared
   std::optional<Tensor> output;  // layer-wise, invalid steps zeroed
   std::vector<NamedTensor> emits;
   Tolerance tolerance;
-  std::optional<double> pad_value;  // none: NaN, or what comes closest to it
+  std::optional<double> pad_value;  // default: NaN, or the closest that the dtype has
   bool test_padding_invariance = true;
   bool test_batching = true;
   bool test_2x_step = true;
-  std::vector<int64_t> call_sizes = {
-      7};                              // blocks that streams take in one call, beside one and two
-  bool probe_receptive_field = false;  // costs an apply for every probed step
-  // Told of every check when it is done, and in the longest of them of the share that is.
+  std::vector<int64_t> call_sizes = {7};  // numbers of blocks per call to try, besides one and two
+  bool probe_receptive_field = false;     // slow: runs the layer once per probed step
+  // Called after every check, and during the longest checks with the share that is done.
   std::function<void(const Check&)> on_check;
   std::function<void(double)> on_progress;
 };
 
 struct Check {
   std::string name;
-  std::string reason;  // empty: kept
+  std::string reason;  // empty if the check passed
   double largest = 0;  // largest difference of two values that should be equal
-  std::string note;    // what a reader of the whole list wants to know
-  // Why the library says that it cannot be kept, where it is not.
+  std::string note;    // additional information for the user
+  // The library's own reason why this check must fail for this layer; empty if there is none.
   std::string expected = "";
 
   bool ok() const { return reason.empty() || is_expected(); }
@@ -52,23 +51,23 @@ struct Report {
   std::vector<Check> checks;
 
   bool ok() const;
-  // Whether something is not kept that the library says cannot be.
+  // Whether a check failed that the library announces as impossible for this layer.
   bool has_expected() const;
-  // "check: reason" of every check that failed, one after the other.
+  // "check: reason" of every failed check, separated by " | ".
   std::string failures() const;
 };
 
-// Never throws: whatever a call reports is the failure of the check that made it.
+// Runs all checks. Never throws: an error of a call is a failure of the check that made the call.
 Report check_contract(const Case& c);
 
-// The same of prefixes alone, of every length: run layer-wise and followed by steps, they give what
-// steps give. No checks if the layer cannot step.
+// Checks only prefixes, of every length: each prefix is run layer-wise and continued with steps,
+// and must give what steps alone give. Makes no check if the layer cannot step.
 Report check_prefixes(const Case& c);
 
-// The tolerance of a case of these recorded values, looser where half precision is in play.
+// The tolerance for recorded values: the given one, or a looser one if half precision is used.
 Tolerance case_tolerance(double relative, double absolute, bool half_precision);
 
-// Whether the config computes or keeps parameters in half precision anywhere.
+// Whether any layer of the config computes or stores parameters in half precision.
 bool uses_half_precision(const nlohmann::json& config);
 
 }  // namespace sl::cli

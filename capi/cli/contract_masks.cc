@@ -6,9 +6,9 @@
 namespace sl::cli {
 namespace {
 
-constexpr int64_t kShortest = 2;  // steps with room for a hole
+constexpr int64_t kShortest = 2;  // the minimum number of steps that can have a hole
 
-// Items differ in how they begin: with one, two or no invalid steps.
+// Items begin with zero, one or two invalid steps.
 void punch_item(uint8_t* mask, int64_t time, int64_t item, std::mt19937& rng) {
   const auto last_valid = std::find(std::make_reverse_iterator(mask + time),
                                     std::make_reverse_iterator(mask), uint8_t{1});

@@ -9,16 +9,16 @@
 
 namespace sl::cli {
 
-// One input twice, with different values in its invalid steps.
+// Two copies of one input that differ only in the values of invalid steps.
 struct MaskedInputs {
   Input zeros;
   Input poisoned;
 };
 
-// The input, and the sequences among its constants, with first steps, single steps and a stretch
-// in the middle made invalid, differently for each batch item, which keeps a valid step if it had
-// one. Invalid steps hold zeros, or what `pad_value` gives for the dtype. Nothing if the input is
-// too short for holes.
+// Makes first steps, single steps and a range in the middle of the input invalid, and of the
+// sequences among its constants. Each batch item gets different ones and keeps at least one valid
+// step if it had one. Invalid steps hold zeros in one copy and `pad_value` for the dtype in the
+// other. Returns nothing if the input is too short for holes.
 std::optional<MaskedInputs> masked_inputs(const Input& input,
                                           const std::function<double(sl_dtype)>& pad_value);
 

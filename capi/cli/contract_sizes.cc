@@ -6,8 +6,8 @@
 namespace sl::cli {
 namespace {
 
-// Longer calls are made without emits, of which those of attention are of steps by keys, and of one
-// item of the batch.
+// Calls of more blocks than this run without emits: those of an attention hold steps x keys values
+// per batch item.
 constexpr int64_t kMostWhole = 7;
 
 Tensor first_item(Tensor x, int64_t batch) {
@@ -26,7 +26,7 @@ Input first_item(const Input& input) {
   return out;
 }
 
-// The whole input on a stream from its start, in calls of so many blocks.
+// Runs the whole input from the start of the stream, in calls of `blocks` blocks.
 Tensor run_in_calls(Stepper& stepper, const sl_layer* layer, int64_t blocks) {
   std::vector<Tensor> outputs;
   for (int64_t begin = 0; begin < stepper.num_steps(); begin += blocks)

@@ -1,4 +1,4 @@
-// The part of the contract that concerns how many blocks one call takes.
+// Checks of the contract that vary the number of blocks per call.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_SIZES_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_SIZES_H_
 
@@ -6,8 +6,8 @@
 
 namespace sl::cli {
 
-// Streams made for calls of so many blocks, each of the case's sizes, give y in calls of as many
-// and of one.
+// For each number of blocks that the case lists: a stream created for calls of that many blocks
+// gives y, in calls of that many blocks and in calls of one.
 Comparison check_call_sizes(const Case& c, const Tensor& y);
 
 }  // namespace sl::cli

@@ -21,8 +21,8 @@ Comparison check_reset(const sl_layer* layer, const Input& input) {
   return compare_bits(stepper.run(0, stepper.num_steps()), first);
 }
 
-// Saved at half of the stream; then that state is lost, and found again in the same stream and in
-// another.
+// Saves the state in the middle of the stream, overwrites it, and loads it into the same stream and
+// into another one.
 Comparison check_save_load(const sl_layer* layer, const Input& input) {
   Stepper stepper(layer, input);
   const int64_t end = stepper.num_steps(), half = end / 2;
@@ -38,7 +38,7 @@ Comparison check_save_load(const sl_layer* layer, const Input& input) {
   return compare_bits(other.run(half, end), want);
 }
 
-// Bytes that are not a whole saved state are refused, and leave the stream as it was.
+// Loading bytes that are not a whole saved state fails and leaves the stream unchanged.
 Comparison check_bad_load(const sl_layer* layer, const Input& input) {
   Stepper stepper(layer, input);
   const int64_t end = stepper.num_steps(), half = end / 2;
@@ -52,7 +52,7 @@ Comparison check_bad_load(const sl_layer* layer, const Input& input) {
   for (const std::vector<uint8_t>& bad : {cut, broken}) {
     sl_error error = SL_ERROR_INIT;
     if (sl_state_load(stepper.state(), bad.data(), bad.size(), &error) == SL_STATUS_OK) {
-      return {"broken bytes of a state were loaded"};
+      return {"an invalid saved state was loaded"};
     }
   }
   return compare_bits(stepper.run(half, end), want);
@@ -63,7 +63,7 @@ Comparison check_fork(const sl_layer* layer, const Input& input) {
   const int64_t end = stepper.num_steps(), half = end / 2;
   stepper.run(0, half);
   Stepper fork(layer, input);
-  fork.run(0, end);  // something to overwrite
+  fork.run(0, end);  // leaves values that the fork must overwrite
   const int64_t before = fork.allocations();
   fork.copy_from(stepper);
   if (fork.allocations() != before) return {"sl_state_copy allocates or locks"};
@@ -80,7 +80,7 @@ Comparison check_own_memory(const sl_layer* layer, const Input& input) {
   return compare_bits(placed.run(0, placed.num_steps()), want);
 }
 
-// What the first step makes of constants can be made before.
+// sl_state_prepare computes what the first step would compute from constants.
 Comparison check_prepare(const sl_layer* layer, const Input& input) {
   Stepper stepper(layer, input), prepared(layer, input);
   prepared.prepare();
@@ -88,10 +88,10 @@ Comparison check_prepare(const sl_layer* layer, const Input& input) {
   if (Comparison same = compare_bits(prepared.run(0, prepared.num_steps()), want); !same.ok())
     return same;
   if (stepper.num_steps() == 0 || prepared.save() == stepper.save()) return {};
-  return {"a prepared stream comes to another state"};
+  return {"sl_state_prepare changes the state that steps lead to"};
 }
 
-// A stream takes as many steps as were said, and then refuses without a change.
+// A stream accepts as many steps as its maximum length, and refuses more without changing.
 Comparison check_max_length(const sl_layer* layer, const Input& input) {
   Stepper::Options options;
   options.ends = true;

@@ -1,4 +1,4 @@
-// What the contract says of states: they start over, are saved, forked, placed, and never allocate.
+// Checks of the contract for states: reset, save and load, fork, caller's memory, no allocation.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_STATE_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_STATE_H_
 
@@ -13,7 +13,7 @@ namespace sl::cli {
 struct StateCheck {
   std::string name;
   Comparison (*run)(const sl_layer* layer, const Input& input);
-  bool with_holes = false;  // whether it is worth another run on masks with holes
+  bool with_holes = false;  // whether to run the check again on masks with holes
 };
 
 const std::vector<StateCheck>& state_checks();

@@ -1,4 +1,4 @@
-// sl golden: every case of a directory of recorded cases.
+// sl golden: checks all recorded cases of a directory.
 #include <algorithm>
 #include <cstdio>
 #include <filesystem>
@@ -27,7 +27,7 @@ struct GoldenOptions {
   bool json = false;
 };
 
-// What became of the cases, printed as it comes, or as JSON at the end.
+// The outcomes of the cases, printed one by one, or as JSON at the end.
 class Tally {
  public:
   explicit Tally(bool as_json) : as_json_(as_json) {}
@@ -43,14 +43,14 @@ class Tally {
     }
   }
 
-  // `expected`: with a difference that the library announces.
+  // `expected`: the case passed with a difference that the library announces.
   void pass(const std::string& name, bool expected) {
     ++passed_;
     if (expected) ++expected_;
     cases_.push_back({{"name", name}, {"outcome", expected ? "passed as announced" : "passed"}});
   }
 
-  // Neither, as there are no steps to check.
+  // Counts a case that neither passes nor fails, as its layer cannot step.
   void skip(const std::string& name) {
     ++stepless_;
     cases_.push_back({{"name", name}, {"outcome", "without steps"}});
@@ -66,7 +66,7 @@ class Tally {
     std::fflush(stdout);
   }
 
-  // `share` of all cases is done.
+  // Shows the share of all cases that is done.
   void progress(double share) { progress_.show(share); }
 
   void finish(bool prefix) {
@@ -96,7 +96,7 @@ class Tally {
   ProgressBar progress_;
 };
 
-// Names of the types of a directory: its *.json files, sorted.
+// The types recorded in a directory: the sorted names of its *.json files.
 std::vector<std::string> types_of(const std::string& directory) {
   if (!std::filesystem::is_directory(directory)) {
     throw std::runtime_error("there is no directory " + directory);
@@ -124,7 +124,7 @@ Report check_case(const ordered_json& written, const sl_weights* tensors, bool p
 void run_case(const ordered_json& recorded, const sl_weights* tensors, const GoldenOptions& options,
               Tally& tally) {
   const std::string name = recorded.value("name", "unnamed case");
-  // Said before the case runs, so that a crash has a name.
+  // The name is printed before the case runs, so that it is known after a crash.
   if (options.verbose) std::fprintf(stderr, "%s\n", name.c_str());
   try {
     const Report report = check_case(recorded, tensors, options.prefix);
@@ -140,7 +140,7 @@ void run_case(const ordered_json& recorded, const sl_weights* tensors, const Gol
   }
 }
 
-// `place` and `share` are of the whole directory: where the type's cases begin, how many they are.
+// `place` and `share` are parts of the whole progress: where this type begins and how much it adds.
 void run_type(const std::string& type, const GoldenOptions& options, double place, double share,
               Tally& tally) {
   const std::filesystem::path base = std::filesystem::path(options.directory) / type;
@@ -201,7 +201,7 @@ void add_golden(CLI::App& app, Action& action) {
       ->delimiter(',');
   command->add_flag("--prefix", options->prefix,
                     "Check only that every layer-wise prefix, followed by steps, equals steps");
-  command->add_flag("--list", options->list, "Print the cases' names, run nothing");
+  command->add_flag("--list", options->list, "Print the cases' names without running them");
   command->add_flag("--verbose", options->verbose, "Name each case on stderr before it runs");
   command->add_flag("--json", options->json, "Print the outcomes as JSON");
   command->callback([options, &action] { action = [options] { return run_golden(*options); }; });

@@ -1,4 +1,4 @@
-// sl info: the tree of a model and what it costs.
+// sl info: prints a model's tree of layers, latency and memory.
 #include <algorithm>
 #include <cstdio>
 #include <memory>
@@ -25,7 +25,7 @@ struct Row {
   std::string layer, output, parameters, state;
 };
 
-// Digits in groups of three, for eyes.
+// The number with its digits in groups of three.
 std::string grouped(int64_t value) {
   std::string digits = std::to_string(value);
   for (auto at = static_cast<int64_t>(digits.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3) {
@@ -50,7 +50,7 @@ bool is_error(const json& value) { return value.is_object() && value.contains("e
 
 std::string spec_text(const json& spec) {
   if (is_error(spec)) return "error";
-  if (!spec.is_object()) return "";  // not known inside this combinator
+  if (!spec.is_object()) return "";  // a combinator above does not tell its children's specs
   std::string text = spec.value("dtype", "?") + "[";
   const json shape = spec.value("channel_shape", json::array());
   for (size_t i = 0; i < shape.size(); ++i) text += (i != 0 ? ", " : "") + shape[i].dump();
@@ -70,7 +70,7 @@ std::string label(const json& node) {
   return type + "  " + node["name"].get<std::string>();
 }
 
-// `lead` stands before this node, `indent` before its children.
+// `lead` is printed before this node, `indent` before its children.
 void add_rows(const json& node, const std::string& lead, const std::string& indent,
               std::vector<Row>& rows) {
   rows.push_back({lead + label(node), spec_text(node.value("output", json())),
@@ -83,7 +83,7 @@ void add_rows(const json& node, const std::string& lead, const std::string& inde
   }
 }
 
-// Characters, not bytes, of UTF-8.
+// The number of characters of UTF-8 text.
 size_t width(const std::string& text) {
   return static_cast<size_t>(
       std::count_if(text.begin(), text.end(), [](char c) { return (c & 0xc0) != 0x80; }));
@@ -113,7 +113,7 @@ std::string value_text(const json& value) {
   return is_error(value) ? "error: " + value["error"].get<std::string>() : value.dump();
 }
 
-// Steps of a stream, and how long they take where a rate is known.
+// "12 steps", and their duration if the sample rate is known.
 std::string latency_text(const json& steps, std::optional<double> rate) {
   if (!steps.is_number()) return value_text(steps);
   std::string text = std::to_string(steps.get<int64_t>()) + " steps";
@@ -132,7 +132,7 @@ std::string field_text(const json& field) {
   return "[" + bound(field[0]) + ", " + bound(field[1]) + "] input steps";
 }
 
-// "source: sequence [any, 6], streamed, for decoder.attention".
+// For example: "source: sequence [any, 6], streamed, for decoder.attention".
 std::string constant_text(const sl_constant_info& info) {
   const char* kinds[] = {"sequence or array", "sequence", "array"};
   std::string text = std::string(info.name) + ": " + kinds[info.kind];
@@ -179,11 +179,11 @@ void print_summary(const Model& model, const json& tree) {
   line("parameters", grouped(sl_layer_parameter_count(model.layer.get())));
   if (tree.contains("state_bytes")) {
     const std::string state = count_text(tree, "state_bytes", bytes_text);
-    line("state", state == "-" ? "none" : state + " a stream");
+    line("state", state == "-" ? "none" : state + " per stream");
   }
 }
 
-// Name of a constant that must be there and cannot be made up.
+// The name of a required constant whose shape is unknown; empty if there is none.
 std::string missing_constant(const sl_layer* layer, const InputOptions& options) {
   const Constants known = random_constants(layer, options, 1, 1);
   for (const sl_constant_info& info : constant_infos(layer)) {
@@ -220,7 +220,7 @@ void print_tree(const json& tree) {
 
 int run_info(const InfoOptions& options) {
   const Model model = open_model(options.model);
-  model.sample_rate();  // if it cannot be right, that comes first
+  model.sample_rate();  // fails early if the metadata is invalid
   if (options.json) {
     const sl_channel_spec input = input_spec(model.layer.get(), options.input);
     const json tree = describe(model.layer.get(), input, options.input);
@@ -229,11 +229,11 @@ int run_info(const InfoOptions& options) {
   }
   json tree = json::object();
   if (const auto spec = find_input_spec(model.layer.get(), options.input); !spec) {
-    std::printf("The model does not say what its input is: give --input to see its tree.\n\n");
+    std::printf("The model does not state its input: give --input to see its tree.\n\n");
   } else if (const std::string missing = missing_constant(model.layer.get(), options.input);
              !missing.empty()) {
     std::printf(
-        "The model does not say of what shape its constant \"%s\" is: give --constant to see its "
+        "The model does not state the shape of its constant \"%s\": give --constant to see its "
         "tree.\n\n",
         missing.c_str());
   } else {

@@ -21,13 +21,13 @@ const sl_constant_info* find_info(const std::vector<sl_constant_info>& infos,
   return it == infos.end() ? nullptr : &*it;
 }
 
-// `dims` without the batch. The model may tell kind and dtype.
+// `dims` exclude the batch. Kind and dtype come from `info` if it is not null.
 NamedTensor random_constant(const std::string& name, const sl_constant_info* info, int64_t batch,
                             std::vector<int64_t> dims, int max_int, std::mt19937& rng) {
   dims.insert(dims.begin(), batch);
   const bool is_array = info && info->kind == SL_CONSTANT_KIND_ARRAY;
   const sl_dtype dtype = info && info->dtype >= 0 ? info->dtype : SL_DTYPE_FLOAT32;
-  // An array of one axis is made as a sequence of single steps.
+  // An array with one axis is created as a sequence of single steps.
   const bool flat = is_array && dims.size() == 1;
   if (flat) dims.push_back(1);
   NamedTensor constant{name, random_sequence(dtype, dims, rng, max_int)};
@@ -50,7 +50,7 @@ NamedTensor described_constant(const std::string& text, const InputOptions& opti
   return random_constant(name, find_info(infos, name), batch, dims, options.max_int, rng);
 }
 
-// Without the batch; nothing if the model does not know it.
+// The dims without the batch; nothing if the model does not state all of them.
 std::optional<std::vector<int64_t>> known_dims(const sl_constant_info& info, int64_t time) {
   if (info.rank < 0) return std::nullopt;
   std::vector<int64_t> dims(info.dims, info.dims + info.rank);
@@ -96,7 +96,8 @@ void InputOptions::add_to(CLI::App& command, bool runs) {
   command.add_option("--dtype", dtype, "Dtype of the input, such as float32")->type_name(kDtype);
   command.add_option("--constant", constants, "A random constant: name=time,channels...");
   if (!runs) return;
-  command.add_option("--max-int", max_int, "Random integers are below this")->capture_default_str();
+  command.add_option("--max-int", max_int, "Upper limit of random integers, exclusive")
+      ->capture_default_str();
 }
 
 sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
@@ -106,7 +107,7 @@ sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
       check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
     } catch (const Error& error) {
       if (error.status() != SL_STATUS_UNSUPPORTED) throw;
-      throw Error(error.status(), (std::string(error.what()) + " (say it with --input)").c_str());
+      throw Error(error.status(), (std::string(error.what()) + " (give it with --input)").c_str());
     }
   } else {
     const std::vector<int64_t> dims = parse_shape(options.shape);
@@ -126,7 +127,7 @@ std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const Inpu
   try {
     return input_spec(layer, options);
   } catch (const Error& error) {
-    // Only where nothing is said of it: what is said and wrong is an error.
+    // Only a missing spec is accepted; an invalid one is an error.
     if (error.status() == SL_STATUS_UNSUPPORTED) return std::nullopt;
     throw;
   }

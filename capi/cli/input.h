@@ -1,4 +1,4 @@
-// The made-up input of a model: options that describe it, and its making.
+// Generated inputs of a model, and the options that describe them.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_INPUT_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_INPUT_H_
 
@@ -12,34 +12,34 @@
 namespace sl::cli {
 
 struct InputOptions {
-  std::string shape;  // "16,8"; "scalar" for rank 0; empty: the model's own
-  std::string dtype;  // empty: the model's own, float32 with a given shape
-  // "source=11,6": of a sequence time, then channels; of an array the sizes after its batch.
+  std::string shape;  // "16,8"; "scalar" for rank 0; empty for the model's own shape
+  std::string dtype;  // empty for the model's own dtype, or float32 if a shape is given
+  // "source=11,6": time and channels of a sequence, or the dims of an array after the batch.
   std::vector<std::string> constants;
   int max_int = 4;
 
-  // Adds --input, --dtype, --constant, and where the command runs the model also --max-int.
+  // Adds --input, --dtype and --constant, and also --max-int if the command runs the model.
   void add_to(CLI::App& command, bool runs);
 };
 
-// The given spec, else the one that the model tells.
+// The spec given by options, or else the one that the model states.
 sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options);
 
-// The same, but nothing if neither tells.
+// As input_spec, but returns nothing if neither options nor model give a spec.
 std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const InputOptions& options);
 
-// Random values (fixed seed), masked at the end of all batch items but the first.
+// Random values from a fixed seed. All batch items but the first end with invalid steps.
 Input random_input(const sl_layer* layer, const InputOptions& options, int64_t batch, int64_t time);
 
-// Random constants as --constant describes them, and those that the model needs beside them, if it
-// says of what shape: of `time` steps.
+// Random constants as --constant describes them, and also the other constants that the model
+// requires, if it states their shapes. Sequences have `time` steps.
 Constants random_constants(const sl_layer* layer, const InputOptions& options, int64_t batch,
                            int64_t time);
 
-// For options that are counts or durations.
+// Accepts positive numbers, for counts and durations.
 CLI::Validator positive();
 
-// "16,8" to numbers; throws if it is anything else.
+// Converts "16,8" to numbers; throws for any other format.
 std::vector<int64_t> parse_shape(const std::string& text);
 
 }  // namespace sl::cli

@@ -1,4 +1,4 @@
-// sl list: the layer types that configs may name.
+// sl list: prints the layer types that configs can use.
 #include <cstdio>
 #include <memory>
 

@@ -10,7 +10,7 @@ namespace sl::cli {
 namespace {
 
 constexpr int64_t kFirstChunk = 12;
-// More than any recorder writes, few enough to walk through.
+// Limits the search: no recorder writes that many chunks.
 constexpr int kMaxChunks = 1000;
 constexpr uint64_t kUnknown = 0xffffffff;
 
@@ -24,7 +24,7 @@ std::string riff_number(uint64_t value, size_t size, bool big_endian) {
 }  // namespace
 
 std::optional<LiveWav> LiveWav::find(const std::string& path) {
-  std::error_code ignored;  // whoever opens it will say what is wrong
+  std::error_code ignored;  // opening the file will report the error
   if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;
   LiveWav file(path);
   std::optional<Patch> patch = file.find_patch();
@@ -41,7 +41,7 @@ LiveWav::LiveWav(const std::string& path)
 
 std::optional<LiveWav::Patch> LiveWav::find_patch() {
   if (id_ != "RIFF" && id_ != "RIFX" && id_ != "RF64") return std::nullopt;
-  int64_t long_size = 0;  // where RF64 has the size of its data
+  int64_t long_size = 0;  // position of the data size in RF64
   int64_t at = kFirstChunk;
   for (int i = 0; i < kMaxChunks && at + 8 <= size_; ++i, at = next_chunk(at)) {
     const std::string id = text_at(at, 4);

@@ -1,4 +1,4 @@
-// WAV files whose recorder was cut off, or wrote to a pipe: it gave sizes before it knew them.
+// Reads WAV files whose header has wrong sizes, because the recorder was killed or wrote to a pipe.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_LIVE_WAV_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_LIVE_WAV_H_
 
@@ -11,17 +11,17 @@
 
 namespace sl::cli {
 
-// Such a file, read as if it said how much data it has.
+// A WAV file without the right sizes, read as if its header had them.
 class LiveWav {
  public:
-  // Nothing for files that libsndfile reads as they are.
+  // Returns nothing for files that libsndfile can read directly.
   static std::optional<LiveWav> find(const std::string& path);
 
-  // Reads from this object, which must outlive the handle and stay where it is.
+  // The handle reads from this object, which must outlive it and must not move.
   SNDFILE* open(SF_INFO* info);
 
  private:
-  // Bytes to be read in place of those of the file.
+  // Bytes that replace those of the file when it is read.
   struct Patch {
     int64_t at = 0;
     std::string bytes;
@@ -37,9 +37,9 @@ class LiveWav {
   int64_t read_at(int64_t at, void* out, int64_t count);
   std::string text_at(int64_t at, int64_t count);
   uint64_t number_at(int64_t at, int64_t count);
-  // The chunk after that, with its padding.
+  // Position of the chunk after the one at `at` and its padding.
   int64_t next_chunk(int64_t at);
-  // Whether all from there on are chunks, of which the last ends with the file.
+  // Whether the rest of the file consists of chunks, the last of which ends with the file.
   bool is_chunks(int64_t at);
 
   std::ifstream file_;

@@ -38,7 +38,7 @@ int run(int argc, char** argv) {
   try {
     app.parse(argc, argv);
   } catch (const CLI::ParseError& error) {
-    // Asking for help or the version is no mistake.
+    // --help and --version end the parser with an exception but without an error.
     if (error.get_exit_code() == 0) return app.exit(error);
     std::fprintf(stderr, "sl: %s\n", error.what());
     return kUsage;
@@ -50,7 +50,7 @@ int run(int argc, char** argv) {
 }  // namespace sl::cli
 
 #ifdef SL_SANITIZE
-// Plots leave behind the fonts that fontconfig keeps until the process ends.
+// fontconfig caches fonts until the process ends: plots would be reported as leaks.
 extern "C" [[gnu::visibility("default")]] const char* __lsan_default_suppressions() {
   return "leak:libfontconfig";
 }

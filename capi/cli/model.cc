@@ -21,7 +21,7 @@ std::string plain_name(std::string name) {
   return name;
 }
 
-// Pairs of float32 have the layout of complex numbers: only the description changes.
+// Pairs of float32 have the memory layout of complex64: only dtype and dims change.
 Tensor as_complex(Tensor x) {
   if (x.dtype != SL_DTYPE_FLOAT32 || x.dims.empty() || x.dims.back() != 2) {
     throw std::runtime_error("a complex tensor is not stored as pairs of float32");
@@ -90,7 +90,7 @@ std::optional<double> Model::sample_rate() const {
   double rate = 0;
   const char* end = text + std::strlen(text);
   const auto [rest, error] = std::from_chars(text, end, rate);
-  // Written so that NaN is refused too.
+  // The comparison is written so that NaN fails it.
   if (error == std::errc() && rest == end && rate >= kMinRate && rate <= kMaxRate) return rate;
   throw std::runtime_error(directory + ": metadata \"sample_rate\" is \"" + text +
                            "\": expected input steps a second, a number from 0.001 to 1e9");
@@ -117,7 +117,7 @@ Model open_model(const std::string& directory) {
 }
 
 std::string read_file(const std::string& path) {
-  // Nothing that could block or never end.
+  // Refuses pipes and devices, which could block or never end.
   const auto status = std::filesystem::status(path);
   if (std::filesystem::exists(status) && !std::filesystem::is_regular_file(status)) {
     const bool directory = std::filesystem::is_directory(status);
@@ -211,7 +211,7 @@ Case read_case(const json& recorded, const sl_weights* tensors, const std::strin
         {name, kind == "sequence" ? read_sequence(tensors, path) : read_tensor(tensors, path)});
   }
   c.output = read_sequence(tensors, prefix + "output");
-  // Where the reference reports its input's dtype and gives values of another, these count.
+  // The reference can report its input's dtype and return another one: the values decide.
   json& spec = c.metadata["output"];
   if (spec.is_object() && spec.contains("dtype")) spec["dtype"] = sl_dtype_name(c.output->dtype);
   read_emits(recorded, tensors, prefix, c);

@@ -17,32 +17,33 @@ struct Model {
   Weights weights;  // null if the directory has none
   Layer layer;
 
-  // Steps of the input per second, where the model's metadata tells. Throws if that cannot be.
+  // Input steps per second from the model's metadata, if it states them. Throws if the value is
+  // invalid.
   std::optional<double> sample_rate() const;
-  // Whether its numbers are only good to half precision.
+  // Whether results are only accurate to half precision.
   bool half_precision() const;
 };
 
 Model open_model(const std::string& directory);
 
-// All of a regular file.
+// Reads a whole regular file.
 std::string read_file(const std::string& path);
 Weights open_weights(const std::string& path);
 
-// A tensor by its plain name; complex ones may be stored as pairs.
+// Finds a tensor by its plain name; complex tensors may be stored as pairs of floats.
 bool has_tensor(const sl_weights* weights, const std::string& name);
 Tensor read_tensor(const sl_weights* weights, const std::string& name);
-// values and mask in one.
+// Reads the tensors `name`.values and `name`.mask as one sequence.
 Tensor read_sequence(const sl_weights* weights, const std::string& name);
 
-// The set of the tensors whose names begin with the prefix, under the rest of their names.
+// The tensors whose names begin with the prefix, with the prefix removed.
 Weights select_weights(const sl_weights* weights, const std::string& prefix);
 bool any_half_tensor(const sl_weights* weights);
 
 Layer create_layer(const std::string& config, const sl_weights* weights);
 
-// Fills a contract case from its JSON and its tensors, whose names begin with the prefix. `config`
-// and weights are the caller's business.
+// Reads a contract case from its JSON and from the tensors whose names begin with the prefix. The
+// caller handles `config` and the weights.
 Case read_case(const nlohmann::json& recorded, const sl_weights* tensors, const std::string& prefix,
                bool half_precision);
 

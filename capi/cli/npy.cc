@@ -22,12 +22,12 @@ constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr size_t kMaxHeader = size_t{1} << 20;
 constexpr size_t kChunk = size_t{1} << 20;
 
-// A dtype as files spell it after the byte order, and what it becomes.
+// A type code, without byte order, and the dtype that it is converted to.
 struct Type {
   std::string_view code;
   const char* name;
   sl_dtype dtype;
-  bool exact;  // the bytes are those of the ABI's dtype
+  bool exact;  // the file's bytes are already those of the dtype
 };
 constexpr Type kTypes[] = {
     {"f4", "float32", SL_DTYPE_FLOAT32, true},  {"i4", "int32", SL_DTYPE_INT32, true},
@@ -46,13 +46,13 @@ struct Header {
   std::vector<int64_t> dims;
 
   size_t item() const { return std::stoul(std::string(type->code.substr(1))); }
-  // Bytes of a number: complex ones are two.
+  // Bytes of one real number: a complex element has two.
   size_t unit() const { return type->code[0] == 'c' ? item() / 2 : item(); }
 };
 
 [[noreturn]] void refuse(const std::string& what) { throw std::runtime_error(what); }
 
-// Reads the Python dictionary of a header, which has exactly three keys.
+// Parses the Python dictionary of a header, which has exactly three keys.
 class HeaderParser {
  public:
   explicit HeaderParser(std::string_view text) : rest_(text) {}
@@ -89,7 +89,7 @@ class HeaderParser {
     there = true;
   }
 
-  // The next character that is no space, zero at the end.
+  // The next character that is no space, or zero at the end.
   char peek() {
     const size_t at = rest_.find_first_not_of(" \t\r\n");
     rest_.remove_prefix(std::min(at, rest_.size()));
@@ -169,7 +169,8 @@ class HeaderParser {
     if (error != std::errc()) refuse("its shape is not as NumPy writes it");
     if (value < 0) refuse("its shape has a negative size, " + std::to_string(value));
     rest_.remove_prefix(static_cast<size_t>(end - rest_.data()));
-    if (!rest_.empty() && rest_.front() == 'L') rest_.remove_prefix(1);  // of Python 2
+    // Python 2 writes sizes as long integers
+    if (!rest_.empty() && rest_.front() == 'L') rest_.remove_prefix(1);
     return value;
   }
 
@@ -178,7 +179,8 @@ class HeaderParser {
   bool has_descr_ = false, has_order_ = false, has_shape_ = false;
 };
 
-// As many bytes as there are, up to `size`: memory grows with the file, not with what it claims.
+// Reads up to `size` bytes. Memory grows with the contents of the file, not with the size that it
+// claims.
 std::string read_some(std::istream& file, size_t size) {
   std::string bytes;
   while (bytes.size() < size && file) {
@@ -212,7 +214,7 @@ Header read_header(std::istream& file) {
   return HeaderParser(text).parse();
 }
 
-// Bytes of the array's data. No product of dimensions may wrap, even where another one is zero.
+// Size of the data. No partial product may overflow, even if another dimension is zero.
 size_t data_bytes(const Header& header) {
   size_t bytes = std::max(header.item(), sizeof(float));
   for (const int64_t dim : header.dims) {
@@ -226,7 +228,7 @@ size_t data_bytes(const Header& header) {
   return count * header.item();
 }
 
-// Walks the positions of a C-ordered array as the items of a file come.
+// Positions in a C-ordered array, in the order in which the file stores the elements.
 class Order {
  public:
   Order(const std::vector<int64_t>& dims, bool fortran)
@@ -282,7 +284,7 @@ double to_float32(double value) {
   return value;
 }
 
-// The number at `bytes`, which are in the machine's order.
+// The number stored in `bytes`, which are in native byte order.
 std::complex<double> number(const Type& type, const char* bytes) {
   if (type.code == "b1") return *bytes != 0;
   if (type.code == "i2") return to_int32<int16_t>(bytes);
@@ -356,7 +358,8 @@ void write_npy(const std::string& path, const Tensor& x) {
   if (x.dtype == SL_DTYPE_BFLOAT16) return write_npy(path, widened(x));
   std::string shape;
   for (const int64_t dim : x.dims) shape += std::to_string(dim) + ", ";
-  const Type* type = std::ranges::find(kTypes, x.dtype, &Type::dtype);  // the first is exact
+  // the first match needs no conversion
+  const Type* type = std::ranges::find(kTypes, x.dtype, &Type::dtype);
   const bool one_byte = sl_dtype_size(x.dtype) == 1;
   std::string header = std::string("{'descr': '") + (one_byte ? "|" : "<") +
                        std::string(type->code) + "', 'fortran_order': False, 'shape': (" + shape +

@@ -1,4 +1,4 @@
-// NumPy's .npy files.
+// Reads and writes NumPy's .npy files.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_NPY_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_NPY_H_
 
@@ -14,14 +14,14 @@ struct NpyArray {
   std::string dtype;  // in the file, as NumPy spells it: "int16"
 };
 
-// An array of bool, integers, floats or complex numbers, of any byte order and axis order. What the
-// ABI has no dtype for becomes int32, float32 or complex64: an error if a value does not fit.
+// Reads bool, integer, float or complex arrays in any byte order and axis order. Types without a
+// dtype in the ABI become int32, float32 or complex64; a value that does not fit is an error.
 NpyArray read_npy_array(const std::string& path);
-// From a stream, which `name` names in errors. No more is read than the array takes.
+// Reads from a stream, and no further than the array's end. Error messages call it `name`.
 NpyArray read_npy_array(std::istream& file, const std::string& name);
 Tensor read_npy(const std::string& path);
 
-// bfloat16, which NumPy lacks, is widened to float32. The mask is not written.
+// Writes the values without the mask. bfloat16, which NumPy lacks, is widened to float32.
 void write_npy(const std::string& path, const Tensor& x);
 
 }  // namespace sl::cli

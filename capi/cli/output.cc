@@ -21,7 +21,7 @@ namespace fs = std::filesystem;
   throw std::runtime_error("cannot write " + path + ": " + reason);
 }
 
-// A new file beside another one, removed unless it was given the other's name.
+// A temporary file beside the target, removed unless it is renamed to it.
 class Draft {
  public:
   Draft(const std::string& path, const std::string& target) : name_(path), target_(target) {
@@ -48,7 +48,7 @@ class Draft {
 
   void publish() {
     struct stat old {};
-    // A file that is replaced keeps its mode.
+    // The new file gets the mode of the one that it replaces.
     if (stat(target_.c_str(), &old) == 0) chmod(draft_.c_str(), old.st_mode & 07777);
     if (rename(draft_.c_str(), target_.c_str()) != 0) refuse(name_, std::strerror(errno));
     draft_.clear();

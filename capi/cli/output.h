@@ -1,4 +1,4 @@
-// Files that a command writes at its end, known to be writable at its start.
+// Files that a command writes at its end but checks for writability at its start.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_OUTPUT_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_OUTPUT_H_
 
@@ -7,25 +7,24 @@
 
 namespace sl::cli {
 
-// A file that is there whole or as it was before. What is no regular file (a pipe, /dev/null) is
-// written to as it stands.
+// A file that is replaced as a whole or not at all. A pipe or device is written to directly.
 class OutputFile {
  public:
-  // Throws if it cannot be written. Leaves nothing.
+  // Throws if the file cannot be written. Leaves no file behind.
   explicit OutputFile(std::string path);
 
-  // Calls write(path of another file) and gives that file its name.
+  // Calls write(path) with the path of a temporary file, and then renames that file.
   void write(const std::function<void(const std::string&)>& write) const;
 
   bool is_special() const { return special_; }
 
  private:
-  std::string path_;    // as given, for errors
-  std::string target_;  // what it is a link to
+  std::string path_;    // as given by the user, for error messages
+  std::string target_;  // the path that links resolve to
   bool special_ = false;
 };
 
-// Lower case, with its dot: ".npy".
+// The extension in lower case with its dot, such as ".npy".
 std::string extension(const std::string& path);
 
 }  // namespace sl::cli

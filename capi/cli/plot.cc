@@ -27,7 +27,7 @@ constexpr Color kCurve{0.12, 0.36, 0.60};
 constexpr Color kShade{0.95, 0.62, 0.18, 0.22};
 constexpr Color kThreshold{0.70, 0.20, 0.17};
 
-// Perceptually even from dark to light, readable in grey too.
+// A color map of even perceived steps from dark to light, which stays readable in grey.
 constexpr std::array<Color, 6> kMap = {{{0.05, 0.03, 0.15},
                                         {0.32, 0.07, 0.43},
                                         {0.61, 0.16, 0.39},
@@ -70,7 +70,7 @@ Range range_of(const Panel& panel) {
   return {panel.low.value_or(low - margin), panel.high.value_or(high + margin)};
 }
 
-// 1, 2 or 5 times a power of ten, so that about `count` of them fill the range.
+// The distance between ticks: 1, 2 or 5 times a power of ten, for about `count` ticks.
 double tick_step(Range range, int count) {
   const double rough = (range.high - range.low) / count;
   const double power = std::pow(10.0, std::floor(std::log10(rough)));
@@ -141,7 +141,7 @@ class Canvas {
     cairo_stroke(get());
   }
 
-  // (x, y) is the point of the text's box at these shares of its width and height.
+  // (x, y) is the anchor: the point of the text's box at these shares of its width and height.
   void text(const std::string& words, double x, double y, double share_x, double share_y,
             double size = kFontSize, bool upright = false) const {
     color(kInk);
@@ -175,13 +175,13 @@ class Canvas {
  private:
   std::string path_;
   PlotFormat format_;
-  std::ofstream file_;  // outlives the surface, which writes to it
+  std::ofstream file_;  // must outlive the surface that writes to it
   std::unique_ptr<cairo_surface_t, void (*)(cairo_surface_t*)> surface_;
   std::unique_ptr<cairo_t, void (*)(cairo_t*)> cairo_;
 };
 
-// More values than pixels: every pixel column spans its lowest and highest value, so that no peak
-// is lost; fewer: a line through them.
+// If there are more values than pixels, every pixel column spans its minimum and maximum, so that
+// no peak is lost. If there are fewer, they are joined by a line.
 void draw_curve(const Canvas& canvas, const Panel& panel, const Box& box, Range x, Range y) {
   cairo_t* cr = canvas.get();
   cairo_save(cr);
@@ -204,7 +204,7 @@ void draw_curve(const Canvas& canvas, const Panel& panel, const Box& box, Range 
       pen_down = false;
       continue;
     }
-    // A value stands for its whole step: it is drawn at the middle.
+    // A value holds for its whole step and is drawn at the middle of it.
     const double at = px(static_cast<double>(i) + 0.5 * static_cast<double>(stride));
     if (pen_down) {
       cairo_line_to(cr, at, py(*low));

@@ -10,14 +10,14 @@
 
 namespace sl::cli {
 
-// A curve if there is one channel, else a heat map with channel 0 at the bottom.
+// A curve for one channel, or else a heat map with channel 0 at the bottom.
 struct Panel {
   std::string label;
   std::vector<double> values;  // [time, channels]
   int64_t channels = 1;
-  double step = 1;                  // how far apart the values are on the time axis
-  std::optional<double> low, high;  // limits of the value axis; else those of the values
-  std::optional<double> threshold;  // a dashed line
+  double step = 1;                  // distance between values on the time axis
+  std::optional<double> low, high;  // limits of the value axis; default: those of the values
+  std::optional<double> threshold;  // drawn as a dashed line
 
   int64_t time() const { return static_cast<int64_t>(values.size()) / channels; }
 };
@@ -25,8 +25,8 @@ struct Panel {
 struct Plot {
   std::string title;
   std::string time_label;
-  std::vector<Panel> panels;      // one above the other, over the same time axis
-  std::vector<Segment> segments;  // shaded, on the same axis
+  std::vector<Panel> panels;      // stacked, with a common time axis
+  std::vector<Segment> segments;  // shaded ranges of the time axis
 };
 
 enum class PlotFormat { kPng, kSvg };

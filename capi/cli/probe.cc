@@ -49,7 +49,7 @@ std::vector<Field> fields_per_step(const sl_layer* layer) {
   return fields;
 }
 
-// Long enough to see both ends, if they are near enough.
+// An input length that shows both ends of the field, unless they are too far away.
 int64_t probe_time(const Field& field, int64_t time, int64_t block) {
   int64_t length = 1;
   if (field.exists && field.start != -SL_INFINITE) length -= std::min<int64_t>(0, field.start);
@@ -58,7 +58,7 @@ int64_t probe_time(const Field& field, int64_t time, int64_t block) {
   return (wanted + block - 1) / block * block;
 }
 
-// An input like the given one, with batch 1, every step valid, and constants of fitting length.
+// An input like the given one, but with batch 1, all steps valid, and constants of matching length.
 Input probe_input(const Input& like, int64_t time, std::mt19937& rng) {
   auto valid = [&](const Tensor& x, int64_t steps) {
     std::vector<int64_t> dims = x.dims;
@@ -80,7 +80,7 @@ Input probe_input(const Input& like, int64_t time, std::mt19937& rng) {
   return out;
 }
 
-// Outputs that differ by more than rounding, which FFTs and blocked sums spread everywhere.
+// Whether step t differs by more than rounding, which FFTs and blocked sums spread to all steps.
 bool changed(const Tensor& a, const Tensor& b, int64_t t, double threshold) {
   const int64_t n = a.step_size();
   for (int64_t i = t * n; i < (t + 1) * n; ++i) {
@@ -107,7 +107,7 @@ class Prober {
     threshold_ = relative * (1 + largest_magnitude(before_));
   }
 
-  // Changes input step i; returns what moved that should not have.
+  // Changes input step i. Returns an error text if an output outside its field changed.
   std::string probe(int64_t i, std::mt19937& rng) {
     Input moved = input_;
     std::normal_distribution<double> normal;
@@ -154,7 +154,8 @@ Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance
   std::mt19937 rng(1);
   Prober prober(layer, probe_input(input, time, rng), std::max(1e-4, tolerance.relative));
   Probe probe;
-  // Where not all steps fit: an odd stride, for an even one would miss phases of the block.
+  // If there are too many steps to probe, the stride is odd: an even one would miss phases of the
+  // block.
   const int64_t stride = time <= kMaxProbes ? 1 : (time / kMaxProbes) | 1;
   for (int64_t i = 0; i < time && probe.reason.empty(); i += stride) {
     if (progress) progress(static_cast<double>(i) / static_cast<double>(time));

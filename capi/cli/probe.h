@@ -1,4 +1,4 @@
-// The receptive field that execution shows: inputs are changed, one step at a time.
+// Measures the receptive field: changes input steps one by one and finds the outputs that change.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_PROBE_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_PROBE_H_
 
@@ -11,13 +11,13 @@
 namespace sl::cli {
 
 struct Probe {
-  std::string reason;  // an output step that changed with an input step outside its field
-  std::string note;    // declared and observed field
+  std::string reason;  // names an output step that changed with an input step outside its field
+  std::string note;    // the declared and the observed field
 };
 
-// Only for floating-point inputs. Uses a random, fully valid input of the input's channel spec that
-// is long enough to see both ends of the field, up to a limit.
-// `progress` is told the share of it that is done.
+// Works for floating-point inputs only. Runs the layer on random valid inputs with the channel spec
+// of `input`, long enough for both ends of the field, up to a limit. Calls `progress` with the
+// share that is done.
 Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance tolerance,
                             const std::function<void(double)>& progress = nullptr);
 

@@ -1,4 +1,4 @@
-// How far a long run is.
+// A progress bar for long runs.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_PROGRESS_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_PROGRESS_H_
 
@@ -6,7 +6,7 @@
 
 namespace sl::cli {
 
-// On stderr, only where somebody watches, and only if it takes a while.
+// Prints to stderr, only if it is a terminal and only once the run has taken some time.
 class ProgressBar {
  public:
   ProgressBar();
@@ -14,14 +14,14 @@ class ProgressBar {
   ProgressBar(const ProgressBar&) = delete;
   ProgressBar& operator=(const ProgressBar&) = delete;
 
-  // `share` of the whole is done.
+  // Shows the share of the work that is done.
   void show(double share);
-  // Leaves an empty line, for what is printed next.
+  // Clears the line for other output.
   void clear();
 
  private:
   bool watched_;
-  int percent_ = -1;  // drawn; none if negative
+  int percent_ = -1;  // percentage drawn last; negative if none
   std::chrono::steady_clock::time_point start_ = std::chrono::steady_clock::now();
 };
 

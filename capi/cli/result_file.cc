@@ -10,7 +10,7 @@
 namespace sl::cli {
 namespace {
 
-// Which of two extensions the path has.
+// Whether the path has the second of two allowed extensions.
 bool is_second(const std::string& option, const std::string& path, const std::string& first,
                const std::string& second) {
   const std::string found = extension(path);
@@ -35,7 +35,7 @@ PlotFormat plot_format(const std::string& path) {
   throw std::runtime_error("the output cannot be written as sound: " + reason);
 }
 
-// Samples a second of a WAV file, which has no fractions.
+// The sample rate of the output, which a WAV file stores as an integer.
 int32_t sound_rate(const Model& model, const Source& source) {
   if (!source.sample_rate) no_sound("the model's metadata has no sample_rate");
   const double rate = output_rate(model, *source.sample_rate), whole = std::round(rate);
@@ -54,7 +54,7 @@ void check_sound(sl_dtype dtype, const int64_t* dims, int32_t rank) {
   if (rank > 3) no_sound("its steps have several axes, " + shape);
   const int64_t channels = rank == 3 ? dims[2] : 1;
   if (channels < 1 || channels > kMaxSoundChannels) {
-    no_sound("it has not 1 to " + std::to_string(kMaxSoundChannels) + " channels, " + shape);
+    no_sound("it does not have 1 to " + std::to_string(kMaxSoundChannels) + " channels, " + shape);
   }
   if (dims[1] > kMaxSoundBytes / 4 / channels) no_sound("it takes more than 4 GiB, " + shape);
 }

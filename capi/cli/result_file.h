@@ -10,13 +10,13 @@
 
 namespace sl::cli {
 
-// The output of a model as .npy or as .wav. A file that is no regular one is given .npy.
+// A model's output as .npy or .wav. A pipe or device gets .npy.
 class ResultFile {
  public:
-  // Throws std::invalid_argument for another extension, and if it cannot be written.
+  // Throws std::invalid_argument for any other extension. Throws if the file cannot be written.
   explicit ResultFile(const std::string& path);
 
-  // Throws if what the model makes of it is no sound, though one is to be written.
+  // Throws if the output is to be written as .wav but is no sound.
   void check(const Model& model, const Source& source) const;
   void write(const Model& model, const Source& source, Tensor y) const;
 
@@ -27,7 +27,7 @@ class ResultFile {
 
 class PlotFile {
  public:
-  // Throws as ResultFile does.
+  // Throws std::invalid_argument for a wrong extension. Throws if the file cannot be written.
   explicit PlotFile(const std::string& path);
   void write(const Plot& plot) const;
 
@@ -36,7 +36,7 @@ class PlotFile {
   OutputFile file_;
 };
 
-// Output steps a second for that many of the input.
+// Converts a rate of input steps per second to output steps per second.
 double output_rate(const Model& model, double input_rate);
 
 }  // namespace sl::cli

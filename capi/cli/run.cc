@@ -1,4 +1,4 @@
-// sl run: a model on a sound or an array.
+// sl run: runs a model on a sound or an array.
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -36,7 +36,7 @@ struct Result {
   double seconds = 0;
 };
 
-// Blocks that a stream needs for the whole input and for the flush of its latency.
+// Blocks that the stream needs for the whole input and to flush its latency.
 int64_t blocks_in(const sl_layer* layer, const Input& input) {
   const int64_t block = get(sl_layer_block_size, layer);
   const int64_t time = input.x.time() + get(sl_layer_input_latency, layer);
@@ -53,7 +53,8 @@ Result run_model(const Model& model, const Source& source, const RunOptions& opt
     ProgressBar bar;
     const auto total = static_cast<double>(stepper.num_steps());
     result.y = stepper.run_all([&](int64_t done) { bar.show(static_cast<double>(done) / total); });
-    // Without what the padding to whole blocks gave, and with what it did not reach.
+    // Cuts outputs that only padding to whole blocks has made, and adds missing steps as invalid
+    // ones.
     result.y = slice_time(result.y, 0, output_shape(layer, source.input).dims[1]);
     result.seconds = std::chrono::duration<double>(stepper.step_time()).count();
   } else {
@@ -66,12 +67,12 @@ Result run_model(const Model& model, const Source& source, const RunOptions& opt
   return result;
 }
 
-// Seconds, or where no rate is known input steps, from one output step to the next.
+// Distance between output steps, in seconds, or in input steps if the rate is unknown.
 double output_step(const Model& model, const Source& source) {
   return 1 / output_rate(model, source.sample_rate.value_or(1));
 }
 
-// The first batch item's valid steps, as real numbers: magnitudes of complex ones.
+// The valid steps of the first batch item as real numbers; complex ones give their magnitude.
 std::vector<double> values_of(const Tensor& x) {
   std::vector<double> values;
   int64_t time = x.time();
@@ -112,7 +113,7 @@ void print_segments(const std::vector<Segment>& segments) {
 Plot make_plot(const Model& model, const Source& source, const Tensor& y,
                const std::vector<Segment>& segments, const RunOptions& options) {
   const std::filesystem::path folder(options.model);
-  const bool bare = folder.filename().empty();  // a trailing slash
+  const bool bare = folder.filename().empty();  // the path ends with a slash
   const double step = output_step(model, source);
   const bool probabilities = are_probabilities(y);
   Panel in{"input",
@@ -147,7 +148,7 @@ std::optional<File> open_file(const std::string& path) {
 }
 
 int run_run(const RunOptions& options) {
-  // First, so that no run is for nothing.
+  // The output is opened first, so that a wrong path fails before a long run.
   const auto output = open_file<ResultFile>(options.output);
   const auto figure = open_file<PlotFile>(options.plot);
   const Model model = open_model(options.model);
@@ -189,7 +190,7 @@ void add_run(CLI::App& app, Action& action) {
       ->type_name(kFile);
   command->add_option("--plot", options->plot, "Draw input and output to this .png or .svg")
       ->type_name(kFile);
-  command->add_option("--threshold", options->threshold, "Probability above which it is speech")
+  command->add_option("--threshold", options->threshold, "Minimum probability of speech")
       ->check(CLI::Range(0.0, 1.0))
       ->capture_default_str();
   command->callback([options, &action] { action = [options] { return run_run(*options); }; });

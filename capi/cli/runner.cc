@@ -139,7 +139,7 @@ Stepper::Stepper(const sl_layer* layer, const Input& input, Options options)
 }
 
 void Stepper::make_state() {
-  // A streamed constant is as long as the blocks it comes with.
+  // A streamed constant has the length of the blocks that it comes with.
   const Constants constants = constants_of(0, options_.max_steps);
   const std::vector<sl_constant> constant_views = views(constants);
   sl_state_options options = SL_STATE_OPTIONS_INIT;
@@ -149,7 +149,7 @@ void Stepper::make_state() {
   options.constants = constant_views.data();
   options.num_constants = static_cast<int64_t>(constant_views.size());
   const bool ends = options_.ends || get(sl_layer_supports_step, layer_) == 0;
-  // At least a block, for a stream that is never fed.
+  // The maximum length must be positive even if the input is empty.
   if (ends) options.max_length = round_up(std::max(input_.x.time(), block_), options.max_steps);
   if (!options_.own_memory) {
     state_ = make<sl_state>(
@@ -187,7 +187,7 @@ void Stepper::trapped(Call&& call) {
     status = call(&error);
     allocations_ += trap.count();
   }
-  // A failing call may take its time: only what succeeds is held to the promise.
+  // Only successful calls must not allocate: a failing one may.
   if (status != SL_STATUS_OK) {
     throw Error(status, error.message[0] != '\0' ? error.message : sl_status_name(status));
   }
@@ -210,7 +210,7 @@ Tensor Stepper::call(int64_t begin, int64_t end) {
   return y;
 }
 
-// What a call of no steps would give: nothing, of the right shape.
+// The output of a call without steps: an empty tensor of the right shape.
 Tensor Stepper::nothing() {
   const Tensor x = slice_time(input_.x, 0, 0);
   const Constants constants = constants_of(0, 0);
@@ -232,7 +232,7 @@ Tensor Stepper::run(int64_t begin, int64_t end, const std::function<void(int64_t
     if (progress) progress(i - begin + 1);
   }
   for (size_t k = 0; k < emitted.size(); ++k) {
-    // An emit without a time axis cannot be joined: the last one stands.
+    // Emits without a time axis cannot be concatenated: the last one is kept.
     const bool joins = emitted[k][0].dims.size() > 1;
     emits_[k].value = joins ? concat_time(emitted[k]) : emitted[k].back();
   }

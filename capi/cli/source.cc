@@ -21,11 +21,10 @@
 namespace sl::cli {
 namespace {
 
-// Most bytes read from a pipe, which may have no end.
+// Limit for data from a pipe, which may never end.
 constexpr size_t kMaxPiped = size_t{1} << 30;
 
-// A file that can be read from its start any number of times: what comes through a pipe is kept in
-// memory.
+// An input that can be read repeatedly: data from a pipe is copied to memory.
 class InputFile {
  public:
   explicit InputFile(const std::string& path) : path_(path), name_(path) {
@@ -75,7 +74,7 @@ class InputFile {
       if (got == 0) break;
       total += static_cast<size_t>(got);
       if (total > kMaxPiped) {
-        throw std::runtime_error("cannot read " + name_ + ": it goes on after 1 GiB");
+        throw std::runtime_error("cannot read " + name_ + ": it is larger than 1 GiB");
       }
       if (!write_all(block.data(), static_cast<size_t>(got))) fail(errno);
     }
@@ -136,8 +135,8 @@ bool takes_samples(const sl_channel_spec& spec) {
   return spec.rank == 0 || (spec.rank == 1 && spec.dims[0] == 1);
 }
 
-// Small integers for a model of float32: samples of sound, as in a WAV file, if it takes single
-// numbers, else those numbers. Says which.
+// Converts small integers for a model that takes float32. If the model takes one number per step
+// they are sound samples and are scaled, otherwise their values are kept. `note` tells which.
 Tensor to_float(const NpyArray& array, const sl_channel_spec& spec, std::string* note) {
   const bool is_signed = array.dtype == "int16", is_sound = takes_samples(spec);
   const double middle = is_sound && !is_signed ? 128 : 0;

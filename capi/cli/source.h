@@ -1,4 +1,4 @@
-// What a model is run on: a sound or an array, from a file or a pipe.
+// The input of `sl run`: a sound or an array, from a file or a pipe.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_SOURCE_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_SOURCE_H_
 
@@ -10,16 +10,17 @@
 
 namespace sl::cli {
 
-// What was read, in the model's terms.
+// The contents of the file, converted to the model's input.
 struct Source {
-  std::string name;  // of the file, for readers
-  std::string note;  // what was done to its values, if anything
+  std::string name;  // the file's name for titles and messages
+  std::string note;  // conversions of its values that the user should know of
   Input input;
-  bool has_batch = true;              // else the file was one sequence without a batch axis
-  std::optional<double> sample_rate;  // input steps a second
+  bool has_batch = true;              // false if the file held one sequence without a batch axis
+  std::optional<double> sample_rate;  // input steps per second
 };
 
-// "-" is standard input. What begins as an .npy file does is one, whatever its name; else a sound.
+// Reads a file, or standard input for "-". Contents that begin as an .npy file does are read as
+// one, whatever the file's name; all others are read as a sound.
 Source read_source(const Model& model, const std::string& file, const InputOptions& options);
 
 }  // namespace sl::cli

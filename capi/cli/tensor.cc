@@ -26,7 +26,7 @@ uint16_t to_bfloat16(float value) {
   uint32_t bits;
   std::memcpy(&bits, &value, sizeof(bits));
   if (std::isnan(value)) return 0x7fc0;
-  bits += 0x7fff + ((bits >> 16) & 1);  // nearest, ties to even
+  bits += 0x7fff + ((bits >> 16) & 1);  // rounds to nearest, ties to even
   return static_cast<uint16_t>(bits >> 16);
 }
 
@@ -47,8 +47,8 @@ uint16_t to_float16(double value) {
   const double magnitude = std::fabs(value);
   if (std::isnan(value)) return 0x7e00;
   if (magnitude >= 65520.0) return static_cast<uint16_t>(sign | 0x7c00);
-  // Units of the last place: 2^-24 among the subnormals, 2^(e-10) above. nearbyint ties to even,
-  // and a carry into the exponent comes out right by itself.
+  // The unit in the last place is 2^-24 for subnormals and 2^(e-10) above. nearbyint rounds ties to
+  // even, and a carry into the exponent gives the right value.
   const int exponent = std::max(-14, magnitude == 0 ? -14 : std::ilogb(magnitude));
   const double units = std::nearbyint(std::ldexp(magnitude, 10 - exponent));
   const int biased = exponent + 14;
@@ -87,7 +87,7 @@ std::vector<int64_t> with_dim(std::vector<int64_t> dims, size_t axis, int64_t va
   return dims;
 }
 
-// Copies step `from` of x to step `to` of y, whose steps have the same size.
+// Copies step `from` of x to step `to` of y. Their steps have equal sizes.
 void copy_step(const Tensor& x, int64_t from, Tensor& y, int64_t to) {
   const size_t n = x.step_bytes();
   std::copy_n(x.bytes.begin() + from * static_cast<int64_t>(n), n,
@@ -201,7 +201,7 @@ Tensor make_sequence(sl_dtype dtype, std::vector<int64_t> dims) {
                                 shape_text(dims));
   }
   Tensor x = zeros(dtype, std::move(dims));
-  // One byte at least, so that an empty sequence still has a mask to point to.
+  // At least one byte, so that the mask pointer of an empty sequence is not null.
   x.mask.reserve(1);
   x.mask.assign(static_cast<size_t>(x.batch() * x.time()), 1);
   return x;
@@ -303,7 +303,7 @@ Tensor fill_invalid(const Tensor& x, double value) {
   const int64_t n = y.step_size();
   for (int64_t step = 0; step < y.batch() * y.time(); ++step) {
     if (y.mask[static_cast<size_t>(step)] != 0) continue;
-    // Both parts of a complex number must be poisoned to show a leak of either.
+    // Both parts of a complex number are poisoned, so that a leak of either is seen.
     const std::complex<double> filler(value, std::isnan(value) ? value : 0.0);
     for (int64_t i = 0; i < n; ++i) y.set(step * n + i, filler);
   }

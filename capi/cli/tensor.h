@@ -1,5 +1,4 @@
-// Host tensors of the tool: owned values with an optional mask, and what the contract needs of
-// them.
+// Host tensors of the tool, with an optional mask, and operations on them that the contract needs.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_TENSOR_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_TENSOR_H_
 
@@ -30,11 +29,12 @@ struct Tensor {
   size_t step_bytes() const;
 
   bool valid(int64_t b, int64_t t) const;
-  // Any dtype widened; the imaginary part of a real one is zero.
+  // The element widened from any dtype. The imaginary part of a real one is zero.
   std::complex<double> at(int64_t index) const;
   void set(int64_t index, std::complex<double> value);
 
-  // A borrowed view for the C ABI: const_cast inside, for the ABI has one struct for both ways.
+  // A borrowed view for the C ABI. It casts const away, as the ABI has one struct for inputs and
+  // outputs.
   sl_sequence view() const;
 };
 
@@ -49,29 +49,30 @@ bool is_half(sl_dtype dtype);
 sl_dtype parse_dtype(const std::string& name);
 std::string shape_text(const std::vector<int64_t>& dims);
 
-// Zeros, all steps valid.
+// A zero-filled sequence with all steps valid.
 Tensor make_sequence(sl_dtype dtype, std::vector<int64_t> dims);
 Tensor make_array(sl_dtype dtype, std::vector<int64_t> dims);
-// Zeros of the dtype and dims that the ABI reported.
+// A zero-filled tensor with the dtype and dims of a shape that the ABI reported.
 Tensor make_like(const sl_sequence& shape);
 // A copy of a borrowed view.
 Tensor copy_of(const sl_sequence& view);
 sl_channel_spec channel_spec(const Tensor& x);
 
-// Normal values (integers below max_int), each batch item some steps shorter than the one before.
+// Normally distributed values, or integers below max_int. Each batch item has fewer valid steps
+// than the one before.
 Tensor random_sequence(sl_dtype dtype, std::vector<int64_t> dims, std::mt19937& rng,
                        int max_int = 4);
 
-// Steps [begin, end); those past the tensor's end are invalid.
+// The steps [begin, end). Steps past the tensor's end are invalid.
 Tensor slice_time(const Tensor& x, int64_t begin, int64_t end);
 Tensor concat_time(const std::vector<Tensor>& parts);
-// Invalid steps replaced by the value.
+// A copy with all invalid steps set to the value.
 Tensor fill_invalid(const Tensor& x, double value);
-// One item of garbage before and after, all of whose steps are valid.
+// A copy with one more batch item at each end, whose steps hold garbage and are valid.
 Tensor pad_batch_with_garbage(const Tensor& x);
 Tensor strip_batch(const Tensor& x);
 
-// The value that must not leak: NaN where the dtype has one, else the largest integer, or true.
+// A value that must not reach valid outputs: NaN, or else the largest integer, or true.
 double poison(sl_dtype dtype);
 
 }  // namespace sl::cli

@@ -18,7 +18,7 @@
 namespace sl::cli {
 namespace {
 
-// Plain data of the executable: reaching them never allocates.
+// Plain thread-local data of the executable: access never allocates.
 thread_local bool armed = false;
 thread_local int64_t calls = 0;
 std::atomic<const HeapWatch*> heap_watch = nullptr;
@@ -45,7 +45,7 @@ void note() {
   if (armed) ++calls;
 }
 
-// Whether an allocation may go on.
+// Whether this allocation may proceed.
 bool allowed() {
   note();
   const HeapWatch* watch = heap_watch.load(std::memory_order_acquire);
@@ -71,7 +71,7 @@ MutexLock real_mutex_lock() {
 
 MutexLock mutex_lock = nullptr;
 
-// Before main, so that no armed thread ever resolves a symbol.
+// Runs before main, so that no armed thread has to resolve the symbol.
 __attribute__((constructor)) void resolve_mutex_lock() { mutex_lock = real_mutex_lock(); }
 
 }  // namespace
@@ -80,8 +80,8 @@ __attribute__((constructor)) void resolve_mutex_lock() { mutex_lock = real_mutex
 }  // namespace sl::cli
 
 #if SL_TRAP_AVAILABLE
-// Definitions in the executable win over glibc's for every shared library of the process. They
-// forward to glibc's own entries.
+// Definitions in the executable take precedence over glibc's in all shared libraries of the
+// process. They forward to glibc's own entry points.
 #define SL_INTERPOSE extern "C" __attribute__((visibility("default")))
 
 extern "C" {
@@ -104,7 +104,7 @@ SL_INTERPOSE void* realloc(void* memory, size_t size) noexcept {
   if (!sl::cli::allowed()) return nullptr;
   void* grown = __libc_realloc(memory, size);
   if (!memory) return sl::cli::counted(grown);
-  if (!grown && size == 0) sl::cli::changed(-1);  // it was a call of free
+  if (!grown && size == 0) sl::cli::changed(-1);  // realloc to size 0 frees the block
   return grown;
 }
 
@@ -135,7 +135,7 @@ SL_INTERPOSE int posix_memalign(void** out, size_t alignment, size_t size) noexc
 
 SL_INTERPOSE int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
   sl::cli::note();
-  // Constructors of other objects may lock before ours has run.
+  // Constructors of other objects may lock a mutex before ours has run.
   const auto lock =
       sl::cli::mutex_lock != nullptr ? sl::cli::mutex_lock : sl::cli::real_mutex_lock();
   return lock(mutex);

@@ -1,4 +1,4 @@
-// Counts what a real-time call must not do: heap calls and mutex locks of the calling thread.
+// Counts calls that a real-time thread must not make: heap functions and mutex locks.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_TRAP_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_TRAP_H_
 
@@ -6,7 +6,7 @@
 
 namespace sl::cli {
 
-// Armed while it lives. Traps of one thread do not nest.
+// Counts calls of the current thread while this object exists. Traps of one thread do not nest.
 class AllocationTrap {
  public:
   AllocationTrap();
@@ -14,19 +14,21 @@ class AllocationTrap {
   AllocationTrap(const AllocationTrap&) = delete;
   AllocationTrap& operator=(const AllocationTrap&) = delete;
 
-  // Calls since it was armed.
+  // Calls since this object was created.
   int64_t count() const;
 
-  // False where a sanitizer owns the heap functions: count() is then always 0.
+  // False if a sanitizer replaces the heap functions: count() is then always 0.
   static bool available();
 };
 
-// What tests put before the heap, for all threads of the process.
+// Callbacks that tests install for the heap functions, for all threads of the process.
 struct HeapWatch {
-  bool (*may_allocate)();           // asked before each allocation; false makes it fail
-  void (*changed)(int64_t blocks);  // 1 more block is in use, or with -1 one less
+  // called before each allocation, which fails if it returns false
+  bool (*may_allocate)();
+  // called with the change in the number of allocated blocks: 1 or -1
+  void (*changed)(int64_t blocks);
 };
-// Null: nothing. The watch must stay where it is.
+// Installs a watch, which must stay valid, or removes it if null.
 void watch_heap(const HeapWatch* watch);
 
 }  // namespace sl::cli

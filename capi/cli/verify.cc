@@ -1,4 +1,4 @@
-// sl verify: the whole contract on one model.
+// sl verify: checks the whole contract on one model.
 #include <cstdio>
 #include <filesystem>
 #include <memory>
@@ -23,12 +23,13 @@ struct VerifyOptions {
   bool json = false;
 };
 
-// Some blocks more than latency and receptive field take, so that every buffer wraps; but bounded.
+// A few blocks more than latency and receptive field, so that every buffer wraps; limited for large
+// fields.
 int64_t default_time(const sl_layer* layer) {
   const int64_t block = get(sl_layer_block_size, layer);
   int32_t exists = 0;
   int64_t start = 0, end = 0;
-  // A model without one, which is an error, has none to cover.
+  // If the receptive field is an error, there is none to cover here; a check will report it.
   if (sl_layer_receptive_field(layer, &exists, &start, &end, nullptr) != SL_STATUS_OK) exists = 0;
   int64_t span = 16;
   if (exists != 0 && start != -SL_INFINITE) span -= std::min<int64_t>(0, start);
@@ -37,7 +38,7 @@ int64_t default_time(const sl_layer* layer) {
   return std::min(blocks, std::max<int64_t>(5, 2048 / block)) * block;
 }
 
-// A recorded case beside the model has the right answers; random input only shows agreement.
+// A recorded case beside the model has known outputs; a random input can only show agreement.
 Case make_case(const Model& model, const VerifyOptions& options, bool* is_recorded) {
   const std::filesystem::path folder(options.model);
   const bool recorded = std::filesystem::exists(folder / "case.json") &&
@@ -141,7 +142,7 @@ int run_verify(const VerifyOptions& options) {
 }  // namespace
 
 void add_verify(CLI::App& app, Action& action) {
-  CLI::App* command = app.add_subcommand("verify", "Check the whole contract on a model");
+  CLI::App* command = app.add_subcommand("verify", "Check a model against the whole contract");
   auto options = std::make_shared<VerifyOptions>();
   command->add_option("model", options->model, "Model directory")
       ->required()
