@@ -76,29 +76,20 @@ void unary(benchmark::State& state, Unary op) {
   }
   state.SetItemsProcessed(state.iterations() * kLength);
 }
-BENCHMARK_CAPTURE(unary, exp, Unary::kExp);
-BENCHMARK_CAPTURE(unary, log, Unary::kLog);
-BENCHMARK_CAPTURE(unary, tanh, Unary::kTanh);
-BENCHMARK_CAPTURE(unary, sigmoid, Unary::kSigmoid);
-BENCHMARK_CAPTURE(unary, relu, Unary::kRelu);
-BENCHMARK_CAPTURE(unary, elu, Unary::kElu);
-BENCHMARK_CAPTURE(unary, gelu_tanh, Unary::kGeluTanh);
-BENCHMARK_CAPTURE(unary, gelu_erf, Unary::kGeluErf);
-BENCHMARK_CAPTURE(unary, swish, Unary::kSwish);
-BENCHMARK_CAPTURE(unary, softplus, Unary::kSoftplus);
-BENCHMARK_CAPTURE(unary, mish, Unary::kMish);
-BENCHMARK_CAPTURE(unary, sin, Unary::kSin);
+#define SL_UNARY(Name, ...) BENCHMARK_CAPTURE(unary, Name, Unary::k##Name);
+#include "kernels/unary_functions.inc"
 
-void binary_multiply(benchmark::State& state) {
+void binary(benchmark::State& state, Binary op) {
   const std::vector<float> x = ramp(kLength);
   std::vector<float> y(x.size());
   for (auto _ : state) {
-    binary(Binary::kMultiply, x.data(), x.data(), y.data(), kLength);
+    kernels::binary(op, x.data(), x.data(), y.data(), kLength);
     benchmark::ClobberMemory();
   }
   state.SetItemsProcessed(state.iterations() * kLength);
 }
-BENCHMARK(binary_multiply);
+#define SL_BINARY(Name, ...) BENCHMARK_CAPTURE(binary, Name, Binary::k##Name);
+#include "kernels/binary_functions.inc"
 
 void dot_product(benchmark::State& state) {
   const std::vector<float> x = ramp(kLength);

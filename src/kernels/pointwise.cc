@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstring>
 
 #include "kernels/simd_targets.h"
 
@@ -114,61 +113,34 @@ HWY_INLINE VF sparse_plus(VF x) {
   return hn::IfThenElse(hn::Le(x, constant(-1.0f)), zero(), y);
 }
 
-#define SL_UNARY(Name, expression)                              \
+HWY_INLINE VF hard_sigmoid(VF x) {
+  return hn::Div(clamp(hn::Add(x, constant(3.0f)), 0.0f, 6.0f), constant(6.0f));
+}
+
+// Equal operands may be zeros of different sign, of which +0 is the greater: the bitwise AND of
+// both gives the maximum, the OR the minimum. A NaN operand gives NaN.
+HWY_INLINE VF maximum(VF a, VF b) {
+  const VF y = hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
+  return hn::IfThenElse(hn::Eq(a, b), hn::And(a, b), y);
+}
+HWY_INLINE VF minimum(VF a, VF b) {
+  const VF y = hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
+  return hn::IfThenElse(hn::Eq(a, b), hn::Or(a, b), y);
+}
+
+#define SL_UNARY(Name, function, layer, parameter, vector, ...) \
   struct Name {                                                 \
-    HWY_INLINE VF operator()(VF x) const { return expression; } \
+    VF a;                                                       \
+    HWY_INLINE VF operator()(VF x) const { return vector; }     \
   };
+#define SL_UNARY_SCALAR(...)
+#include "kernels/unary_functions.inc"
 
-SL_UNARY(Abs, hn::Abs(x))
-SL_UNARY(Exp, exp_vector(x))
-SL_UNARY(Log, log_vector(x))
-SL_UNARY(Tanh, tanh_vector(x))
-SL_UNARY(Sigmoid, sigmoid_vector(x))
-SL_UNARY(Relu, relu(x))
-SL_UNARY(Relu6, clamp(x, 0.0f, 6.0f))
-SL_UNARY(Selu, hn::Mul(constant(1.05070098735548049f), elu(x, constant(1.67326324235437728f))))
-SL_UNARY(GeluTanh, gelu_tanh(x))
-SL_UNARY(GeluErf, gelu_erf(x))
-SL_UNARY(Swish, hn::Mul(x, sigmoid_from_exp(exp_vector(hn::Neg(hn::Abs(x))), x)))
-SL_UNARY(Softplus, softplus(x))
-SL_UNARY(SoftSign, hn::Div(x, hn::Add(hn::Abs(x), constant(1.0f))))
-SL_UNARY(LogSigmoid, hn::Neg(softplus(hn::Neg(x))))
-SL_UNARY(HardTanh, clamp(x, -1.0f, 1.0f))
-SL_UNARY(HardSigmoid, hn::Div(clamp(hn::Add(x, constant(3.0f)), 0.0f, 6.0f), constant(6.0f)))
-SL_UNARY(HardSwish, hn::Mul(x, HardSigmoid()(x)))
-SL_UNARY(Square, hn::Mul(x, x))
-SL_UNARY(Sqrt, hn::Sqrt(x))
-SL_UNARY(Mish, mish(x))
-SL_UNARY(SquaredRelu, Square()(relu(x)))
-SL_UNARY(SparsePlus, sparse_plus(x))
-SL_UNARY(SparseSigmoid, hn::Mul(constant(0.5f), clamp(hn::Add(x, constant(1.0f)), 0.0f, 2.0f)))
-
-#undef SL_UNARY
-
-struct LeakyRelu {
-  VF slope;
-  HWY_INLINE VF operator()(VF x) const {
-    return hn::IfThenElse(hn::Ge(x, zero()), x, hn::Mul(slope, x));
-  }
-};
-
-struct Elu {
-  VF alpha;
-  HWY_INLINE VF operator()(VF x) const { return elu(x, alpha); }
-};
-
-struct Squareplus {
-  VF b;
-  HWY_INLINE VF operator()(VF x) const { return squareplus(x, b); }
-};
-
-struct Celu {
-  VF alpha;
-  HWY_INLINE VF operator()(VF x) const {
-    const VF negative = hn::Mul(alpha, expm1_negative(hn::Div(x, alpha)));
-    return hn::IfThenElse(hn::Gt(x, zero()), x, negative);
-  }
-};
+#define SL_BINARY(Name, vector, scalar)                           \
+  struct Name {                                                   \
+    HWY_INLINE VF operator()(VF a, VF b) const { return vector; } \
+  };
+#include "kernels/binary_functions.inc"
 
 // The tail runs the same vector code, so an element's result does not depend on its position.
 template <class Op>
@@ -189,33 +161,6 @@ void transform(const Op op, const float* a, const float* b, float* y, int64_t n)
   if (i < n) store_some(op(load_some(a + i, n - i), load_some(b + i, n - i)), y + i, n - i);
 }
 
-struct Add {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Add(a, b); }
-};
-struct Subtract {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Sub(a, b); }
-};
-struct Multiply {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Mul(a, b); }
-};
-struct Divide {
-  HWY_INLINE VF operator()(VF a, VF b) const { return hn::Div(a, b); }
-};
-
-// Equal operands may be zeros of different sign, of which +0 is the greater: the bitwise AND of
-// both gives the maximum, the OR the minimum. A NaN operand gives NaN.
-struct Maximum {
-  HWY_INLINE VF operator()(VF a, VF b) const {
-    const VF y = hn::IfThenElse(hn::Or(hn::Gt(a, b), hn::IsNaN(a)), a, b);
-    return hn::IfThenElse(hn::Eq(a, b), hn::And(a, b), y);
-  }
-};
-struct Minimum {
-  HWY_INLINE VF operator()(VF a, VF b) const {
-    const VF y = hn::IfThenElse(hn::Or(hn::Lt(a, b), hn::IsNaN(a)), a, b);
-    return hn::IfThenElse(hn::Eq(a, b), hn::Or(a, b), y);
-  }
-};
 struct MultiplyAdd {
   VF a;
   HWY_INLINE VF operator()(VF x, VF y) const { return hn::MulAdd(a, x, y); }
@@ -230,102 +175,34 @@ struct WithScalar {
 }  // namespace
 
 void unary_all(Unary op, const float* x, float* y, int64_t n, float a) {
+  const VF va = constant(a);
   switch (op) {
-    case Unary::kAbs:
-      return transform(Abs(), x, y, n);
-    case Unary::kExp:
-      return transform(Exp(), x, y, n);
-    case Unary::kLog:
-      return transform(Log(), x, y, n);
-    case Unary::kTanh:
-      return transform(Tanh(), x, y, n);
-    case Unary::kSigmoid:
-      return transform(Sigmoid(), x, y, n);
-    case Unary::kRelu:
-      return transform(Relu(), x, y, n);
-    case Unary::kRelu6:
-      return transform(Relu6(), x, y, n);
-    case Unary::kLeakyRelu:
-      return transform(LeakyRelu{constant(a)}, x, y, n);
-    case Unary::kElu:
-      return transform(Elu{constant(a)}, x, y, n);
-    case Unary::kSelu:
-      return transform(Selu(), x, y, n);
-    case Unary::kCelu:
-      return transform(Celu{constant(a)}, x, y, n);
-    case Unary::kGeluTanh:
-      return transform(GeluTanh(), x, y, n);
-    case Unary::kGeluErf:
-      return transform(GeluErf(), x, y, n);
-    case Unary::kSwish:
-      return transform(Swish(), x, y, n);
-    case Unary::kSoftplus:
-      return transform(Softplus(), x, y, n);
-    case Unary::kSoftSign:
-      return transform(SoftSign(), x, y, n);
-    case Unary::kLogSigmoid:
-      return transform(LogSigmoid(), x, y, n);
-    case Unary::kHardTanh:
-      return transform(HardTanh(), x, y, n);
-    case Unary::kHardSigmoid:
-      return transform(HardSigmoid(), x, y, n);
-    case Unary::kHardSwish:
-      return transform(HardSwish(), x, y, n);
-    case Unary::kSquare:
-      return transform(Square(), x, y, n);
-    case Unary::kSqrt:
-      return transform(Sqrt(), x, y, n);
-    case Unary::kMish:
-      return transform(Mish(), x, y, n);
-    case Unary::kSquareplus:
-      return transform(Squareplus{constant(a)}, x, y, n);
-    case Unary::kSquaredRelu:
-      return transform(SquaredRelu(), x, y, n);
-    case Unary::kSparsePlus:
-      return transform(SparsePlus(), x, y, n);
-    case Unary::kSparseSigmoid:
-      return transform(SparseSigmoid(), x, y, n);
-    case Unary::kIdentity:
-    case Unary::kSin:
-    case Unary::kCos:
-    case Unary::kPower:
-    case Unary::kLog1mExp:
-      return;  // not vectorised: the caller handles them
+#define SL_UNARY(Name, ...) \
+  case Unary::k##Name:      \
+    return transform(Name{va}, x, y, n);
+#define SL_UNARY_SCALAR(Name, ...) \
+  case Unary::k##Name:             \
+    return;  // not vectorised: the caller handles it
+#include "kernels/unary_functions.inc"
   }
 }
 
 void binary_all(Binary op, const float* a, const float* b, float* y, int64_t n) {
   switch (op) {
-    case Binary::kAdd:
-      return transform(Add(), a, b, y, n);
-    case Binary::kSubtract:
-      return transform(Subtract(), a, b, y, n);
-    case Binary::kMultiply:
-      return transform(Multiply(), a, b, y, n);
-    case Binary::kDivide:
-      return transform(Divide(), a, b, y, n);
-    case Binary::kMaximum:
-      return transform(Maximum(), a, b, y, n);
-    case Binary::kMinimum:
-      return transform(Minimum(), a, b, y, n);
+#define SL_BINARY(Name, ...) \
+  case Binary::k##Name:      \
+    return transform(Name(), a, b, y, n);
+#include "kernels/binary_functions.inc"
   }
 }
 
 void binary_scalar_all(Binary op, const float* a, float b, float* y, int64_t n) {
   const VF vb = constant(b);
   switch (op) {
-    case Binary::kAdd:
-      return transform(WithScalar<Add>{vb}, a, y, n);
-    case Binary::kSubtract:
-      return transform(WithScalar<Subtract>{vb}, a, y, n);
-    case Binary::kMultiply:
-      return transform(WithScalar<Multiply>{vb}, a, y, n);
-    case Binary::kDivide:
-      return transform(WithScalar<Divide>{vb}, a, y, n);
-    case Binary::kMaximum:
-      return transform(WithScalar<Maximum>{vb}, a, y, n);
-    case Binary::kMinimum:
-      return transform(WithScalar<Minimum>{vb}, a, y, n);
+#define SL_BINARY(Name, ...) \
+  case Binary::k##Name:      \
+    return transform(WithScalar<Name>{vb}, a, y, n);
+#include "kernels/binary_functions.inc"
   }
 }
 
@@ -347,10 +224,6 @@ HWY_EXPORT(axpy_all);
 
 namespace {
 
-void power(const float* x, float* y, int64_t n, float exponent) {
-  for (int64_t i = 0; i < n; ++i) y[i] = std::pow(x[i], exponent);
-}
-
 // log(1 - exp(-x)), by the one of two forms that does not cancel at x.
 float log1mexp(float x) {
   const double wide = x;
@@ -358,29 +231,38 @@ float log1mexp(float x) {
   return static_cast<float>(small ? std::log(-std::expm1(-wide)) : std::log1p(-std::exp(-wide)));
 }
 
+// Functions that are not vectorised.
+namespace one_by_one {
+#define SL_UNARY(...)
+#define SL_UNARY_SCALAR(Name, function, layer, parameter, scalar, ...)            \
+  void Name(const float* values, float* y, int64_t n, [[maybe_unused]] float a) { \
+    for (int64_t i = 0; i < n; ++i) {                                             \
+      const float x = values[i];                                                  \
+      y[i] = scalar;                                                              \
+    }                                                                             \
+  }
+#include "kernels/unary_functions.inc"
+}  // namespace one_by_one
+
+// An exponent that a faster function computes.
+Unary faster(Unary op, float a) {
+  if (op != Unary::kPower) return op;
+  if (a == 2.0f) return Unary::kSquare;
+  if (a == 0.5f) return Unary::kSqrt;
+  return a == 1.0f ? Unary::kIdentity : op;
+}
+
 }  // namespace
 
 void unary(Unary op, const float* x, float* y, int64_t n, float a) {
   if (n <= 0) return;
-  if (op == Unary::kPower) {
-    if (a == 2.0f) return unary(Unary::kSquare, x, y, n, a);
-    if (a == 0.5f) return unary(Unary::kSqrt, x, y, n, a);
-    if (a == 1.0f) return unary(Unary::kIdentity, x, y, n, a);
-    return power(x, y, n, a);
-  }
+  op = faster(op, a);
   switch (op) {
-    case Unary::kIdentity:
-      if (x != y) std::memmove(y, x, static_cast<size_t>(n) * sizeof(float));
-      return;
-    case Unary::kSin:
-      for (int64_t i = 0; i < n; ++i) y[i] = std::sin(x[i]);
-      return;
-    case Unary::kCos:
-      for (int64_t i = 0; i < n; ++i) y[i] = std::cos(x[i]);
-      return;
-    case Unary::kLog1mExp:
-      for (int64_t i = 0; i < n; ++i) y[i] = log1mexp(x[i]);
-      return;
+#define SL_UNARY(...)
+#define SL_UNARY_SCALAR(Name, ...) \
+  case Unary::k##Name:             \
+    return one_by_one::Name(x, y, n, a);
+#include "kernels/unary_functions.inc"
     default:
       return HWY_DYNAMIC_DISPATCH(unary_all)(op, x, y, n, a);
   }

@@ -7,44 +7,17 @@ namespace sl::kernels {
 
 // Functions of one float32, with the semantics of jax.nn.<name> or jnp.<name>.
 enum class Unary {
-  kIdentity,
-  kAbs,
-  kExp,
-  kLog,
-  kTanh,
-  kSigmoid,
-  kRelu,
-  kRelu6,
-  kLeakyRelu,  // a: negative_slope
-  kElu,        // a: alpha
-  kSelu,
-  kCelu,  // a: alpha
-  kGeluTanh,
-  kGeluErf,
-  kSwish,
-  kSoftplus,
-  kSoftSign,
-  kLogSigmoid,
-  kHardTanh,
-  kHardSigmoid,
-  kHardSwish,
-  kSquare,
-  kSqrt,
-  kSin,
-  kCos,
-  kPower,  // a: exponent
-  kMish,
-  kSquareplus,   // a: b
-  kSquaredRelu,  // relu(x)^2
-  kSparsePlus,
-  kSparseSigmoid,
-  kLog1mExp,
+#define SL_UNARY(Name, ...) k##Name,
+#include "kernels/unary_functions.inc"
 };
 
-enum class Binary { kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum };
+enum class Binary {
+#define SL_BINARY(Name, ...) k##Name,
+#include "kernels/binary_functions.inc"
+};
 
 // y[i] = op(x[i]). y may be x. The error against the result in double is at most 2e-6 of that
-// result or the smallest normal float. NaN in gives NaN out. Only the functions marked above read
+// result or the smallest normal float. NaN in gives NaN out. Only functions with a parameter read
 // `a`.
 void unary(Unary op, const float* x, float* y, int64_t n, float a);
 

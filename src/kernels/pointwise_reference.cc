@@ -12,6 +12,8 @@ double clamp(double x, double low, double high) {
   return x > high ? high : x;  // NaN falls through
 }
 
+double relu(double x) { return x <= 0.0 ? 0.0 : x; }
+
 double sigmoid(double x) { return 1.0 / (1.0 + std::exp(-x)); }
 
 double softplus(double x) { return (x < 0.0 ? 0.0 : x) + std::log1p(std::exp(-std::abs(x))); }
@@ -29,6 +31,8 @@ double squareplus(double x, double b) {
   return x < 0.0 ? b / 2.0 / (root - x) : (x + root) / 2.0;
 }
 
+double hard_sigmoid(double x) { return clamp(x + 3.0, 0.0, 6.0) / 6.0; }
+
 double sparse_plus(double x) {
   if (x <= -1.0) return 0.0;
   return x >= 1.0 ? x : (x + 1.0) * (x + 1.0) / 4.0;
@@ -38,22 +42,22 @@ double log1mexp(double x) {
   return x < 0.69314718055994530942 ? std::log(-std::expm1(-x)) : std::log1p(-std::exp(-x));
 }
 
+float maximum(float a, float b) {
+  if (std::isnan(a)) return a;
+  return a > b || (a == b && std::signbit(b)) ? a : b;
+}
+
+float minimum(float a, float b) {
+  if (std::isnan(a)) return a;
+  return a < b || (a == b && std::signbit(a)) ? a : b;
+}
+
 float binary_value(Binary op, float a, float b) {
   switch (op) {
-    case Binary::kAdd:
-      return a + b;
-    case Binary::kSubtract:
-      return a - b;
-    case Binary::kMultiply:
-      return a * b;
-    case Binary::kDivide:
-      return a / b;
-    case Binary::kMaximum:
-      if (std::isnan(a)) return a;
-      return a > b || (a == b && std::signbit(b)) ? a : b;
-    case Binary::kMinimum:
-      if (std::isnan(a)) return a;
-      return a < b || (a == b && std::signbit(a)) ? a : b;
+#define SL_BINARY(Name, vector, scalar) \
+  case Binary::k##Name:                 \
+    return scalar;
+#include "kernels/binary_functions.inc"
   }
   return 0.0f;
 }
@@ -62,70 +66,10 @@ float binary_value(Binary op, float a, float b) {
 
 double unary_value(Unary op, double x, double a) {
   switch (op) {
-    case Unary::kIdentity:
-      return x;
-    case Unary::kAbs:
-      return std::abs(x);
-    case Unary::kExp:
-      return std::exp(x);
-    case Unary::kLog:
-      return std::log(x);
-    case Unary::kTanh:
-      return std::tanh(x);
-    case Unary::kSigmoid:
-      return sigmoid(x);
-    case Unary::kRelu:
-      return x <= 0.0 ? 0.0 : x;
-    case Unary::kRelu6:
-      return clamp(x, 0.0, 6.0);
-    case Unary::kLeakyRelu:
-      return x >= 0.0 ? x : a * x;
-    case Unary::kElu:
-      return elu(x, a);
-    case Unary::kSelu:
-      return 1.0507009873554804934 * elu(x, 1.6732632423543772848);
-    case Unary::kCelu:
-      return x > 0.0 ? x : a * std::expm1(x / a);
-    case Unary::kGeluTanh:
-      return gelu_tanh(x);
-    case Unary::kGeluErf:
-      return 0.5 * x * std::erfc(-x * 0.70710678118654752440);
-    case Unary::kSwish:
-      return x * sigmoid(x);
-    case Unary::kSoftplus:
-      return softplus(x);
-    case Unary::kSoftSign:
-      return x / (1.0 + std::abs(x));
-    case Unary::kLogSigmoid:
-      return -softplus(-x);
-    case Unary::kHardTanh:
-      return clamp(x, -1.0, 1.0);
-    case Unary::kHardSigmoid:
-      return clamp(x + 3.0, 0.0, 6.0) / 6.0;
-    case Unary::kHardSwish:
-      return x * clamp(x + 3.0, 0.0, 6.0) / 6.0;
-    case Unary::kSquare:
-      return x * x;
-    case Unary::kSqrt:
-      return std::sqrt(x);
-    case Unary::kSin:
-      return std::sin(x);
-    case Unary::kCos:
-      return std::cos(x);
-    case Unary::kPower:
-      return std::pow(x, a);
-    case Unary::kMish:
-      return x * std::tanh(softplus(x));
-    case Unary::kSquareplus:
-      return squareplus(x, a);
-    case Unary::kSquaredRelu:
-      return x <= 0.0 ? 0.0 : x * x;
-    case Unary::kSparsePlus:
-      return sparse_plus(x);
-    case Unary::kSparseSigmoid:
-      return 0.5 * clamp(x + 1.0, 0.0, 2.0);
-    case Unary::kLog1mExp:
-      return log1mexp(x);
+#define SL_UNARY(Name, function, layer, parameter, vector, wide, complex) \
+  case Unary::k##Name:                                                    \
+    return wide;
+#include "kernels/unary_functions.inc"
   }
   return 0.0;
 }

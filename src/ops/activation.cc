@@ -3,10 +3,11 @@
 #include <fmt/format.h>
 
 #include <algorithm>
-#include <array>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
+
+#include "kernels/unary_functions.h"
 
 namespace sl {
 namespace {
@@ -14,63 +15,55 @@ namespace {
 using kernels::Unary;
 
 struct NamedFunction {
-  const char* name;
-  Activation function;
-  const char* parameter_name = nullptr;  // null if the function has no parameter
+  std::string_view name;
+  Activation function;  // with the parameter's default
+  std::string_view parameter_name;
 };
 
-constexpr NamedFunction row_function(const char* name, RowFunction function, float parameter = 0,
-                                     const char* parameter_name = nullptr) {
+constexpr NamedFunction row_function(std::string_view name, RowFunction function,
+                                     float parameter = 0, std::string_view parameter_name = {}) {
   return {name, {Unary::kIdentity, parameter, function}, parameter_name};
 }
 
-// The functions of jax.nn and jax.numpy that configs name, with their defaults.
-constexpr auto kFunctions = std::to_array<NamedFunction>({
-    {"abs", {Unary::kAbs}},
-    {"celu", {Unary::kCelu, 1}, "alpha"},
-    {"cos", {Unary::kCos}},
-    {"elu", {Unary::kElu, 1}, "alpha"},
-    {"exp", {Unary::kExp}},
-    {"gelu", {Unary::kGeluTanh}},
-    {"hard_sigmoid", {Unary::kHardSigmoid}},
-    {"hard_silu", {Unary::kHardSwish}},
-    {"hard_swish", {Unary::kHardSwish}},
-    {"hard_tanh", {Unary::kHardTanh}},
-    {"identity", {Unary::kIdentity}},
-    {"leaky_relu", {Unary::kLeakyRelu, 0.01f}, "negative_slope"},
-    {"log", {Unary::kLog}},
-    {"log1mexp", {Unary::kLog1mExp}},
-    {"log_sigmoid", {Unary::kLogSigmoid}},
-    row_function("log_softmax", RowFunction::kLogSoftmax),
-    {"mish", {Unary::kMish}},
-    {"relu", {Unary::kRelu}},
-    {"relu6", {Unary::kRelu6}},
-    {"selu", {Unary::kSelu}},
-    {"sigmoid", {Unary::kSigmoid}},
-    {"silu", {Unary::kSwish}},
-    {"sin", {Unary::kSin}},
-    {"soft_sign", {Unary::kSoftSign}},
-    row_function("softmax", RowFunction::kSoftmax),
-    {"softplus", {Unary::kSoftplus}},
-    {"sparse_plus", {Unary::kSparsePlus}},
-    {"sparse_sigmoid", {Unary::kSparseSigmoid}},
-    {"square", {Unary::kSquare}},
-    {"squareplus", {Unary::kSquareplus, 4}, "b"},
-    row_function("standardize", RowFunction::kStandardize, 1e-5f, "epsilon"),
-    {"swish", {Unary::kSwish}},
-    {"tanh", {Unary::kTanh}},
-});
+constexpr NamedFunction elementwise(std::string_view name, Unary op) {
+  const kernels::UnaryParameter& parameter = kernels::description(op).parameter;
+  return {name, {op, static_cast<float>(parameter.default_value)}, parameter.name};
+}
+
+std::vector<NamedFunction> make_functions() {
+  std::vector<NamedFunction> all = {
+      row_function("log_softmax", RowFunction::kLogSoftmax),
+      row_function("softmax", RowFunction::kSoftmax),
+      row_function("standardize", RowFunction::kStandardize, 1e-5f, "epsilon"),
+  };
+  for (const kernels::UnaryFunction& f : kernels::kUnaryFunctions) {
+    if (!f.function.empty()) all.push_back(elementwise(f.function, f.op));
+  }
+  for (const kernels::UnaryFunction& f : kernels::kUnaryAliases)
+    all.push_back(elementwise(f.function, f.op));
+  std::ranges::sort(all, {}, &NamedFunction::name);
+  return all;
+}
+
+// The functions of jax.nn and jax.numpy that configs name, in the order of their names.
+const std::vector<NamedFunction>& functions() {
+  static const std::vector<NamedFunction> all = make_functions();
+  return all;
+}
+
+// The boolean parameter by which "gelu" is one of two functions.
+constexpr std::string_view kApproximate = "approximate";
 
 // Sets the parameter `key` of a function; false if it has none of that name or of that JSON type.
 bool set_parameter(const NamedFunction& named, const std::string& key, const Json& value,
                    Activation& out) {
   const auto number = to_number(value);
-  if (named.parameter_name && key == named.parameter_name && number) {
+  if (!named.parameter_name.empty() && key == named.parameter_name && number) {
     out.parameter = static_cast<float>(*number);
     return true;
   }
   if (!out.is_elementwise() && key == "axis") return number && *number == -1;
-  if (out.op == Unary::kGeluTanh && key == "approximate" && value.is_boolean()) {
+  if (out.op == Unary::kGeluTanh && key == kApproximate && value.is_boolean()) {
     out.op = value.get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
     return true;
   }
@@ -86,10 +79,10 @@ Activation parse(const Config& config, const Json& value, const char* field) {
                            excerpt(value)));
   }
   const auto name = is_call ? value["function"].get<std::string>() : value.get<std::string>();
-  const auto it = std::ranges::find(kFunctions, name, &NamedFunction::name);
-  if (it == kFunctions.end()) {
+  const auto it = std::ranges::find(functions(), name, &NamedFunction::name);
+  if (it == functions().end()) {
     std::vector<std::string> names;
-    for (const NamedFunction& f : kFunctions) names.emplace_back(f.name);
+    for (const NamedFunction& f : functions()) names.emplace_back(f.name);
     const std::string near = nearest_name(name, names);
     config.error(field,
                  fmt::format("unknown function \"{}\"{}", name,
@@ -107,6 +100,15 @@ Activation parse(const Config& config, const Json& value, const char* field) {
 }
 
 }  // namespace
+
+std::vector<FunctionName> function_names() {
+  std::vector<FunctionName> out;
+  for (const NamedFunction& f : functions()) {
+    const bool has_two_forms = f.function.op == Unary::kGeluTanh;
+    out.push_back({f.name, has_two_forms ? kApproximate : f.parameter_name});
+  }
+  return out;
+}
 
 std::optional<Activation> read_activation(Config& config, const char* field) {
   config.note(field, "function or null", "null");

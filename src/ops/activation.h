@@ -2,6 +2,8 @@
 #pragma once
 
 #include <optional>
+#include <string_view>
+#include <vector>
 
 #include "core/config.h"
 #include "kernels/pointwise.h"
@@ -25,6 +27,13 @@ struct Activation {
   bool is_elementwise() const { return over_row == RowFunction::kNone; }
   bool is_identity() const { return is_elementwise() && op == kernels::Unary::kIdentity; }
 };
+
+// A function as configs name it, and its parameter, if it has one.
+struct FunctionName {
+  std::string_view name;
+  std::string_view parameter;
+};
+std::vector<FunctionName> function_names();
 
 // Reads an optional field; a missing or null field gives no function.
 std::optional<Activation> read_activation(Config& config, const char* field);

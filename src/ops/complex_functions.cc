@@ -3,6 +3,7 @@
 #include <cmath>
 #include <complex>
 #include <numbers>
+#include <type_traits>
 
 namespace sl::ops {
 namespace {
@@ -56,76 +57,42 @@ Wide power(const Wide& x, double a) {
   return std::polar(std::pow(std::abs(x), a), std::arg(x) * a);
 }
 
+// In the place of the value of a function that has none.
+struct NoComplex {
+  operator Wide() const { return {}; }
+};
+constexpr NoComplex no_complex() { return {}; }
+
+// f(x), of the type NoComplex if there is no such value.
+namespace forms {
+#define SL_UNARY(Name, function, layer, parameter, vector, wide, complex)                   \
+  auto Name([[maybe_unused]] const Wide& x, [[maybe_unused]] double a)->decltype(complex) { \
+    return complex;                                                                         \
+  }
+#include "kernels/unary_functions.inc"
+}  // namespace forms
+
 Wide value(Unary op, const Wide& x, double a) {
   switch (op) {
-    case Unary::kExp:
-      return std::exp(x);
-    case Unary::kLog:
-      return complex_log(x);
-    case Unary::kTanh:
-      return std::tanh(x);
-    case Unary::kSigmoid:
-      return sigmoid(x);
-    case Unary::kRelu:
-      return larger(x, 0);
-    case Unary::kRelu6:
-      return smaller(larger(x, 0), 6);
-    case Unary::kLeakyRelu:
-      return before(x, Wide()) ? a * x : x;
-    case Unary::kElu:
-      return elu(x, a);
-    case Unary::kSelu:
-      return 1.0507009873554804934 * elu(x, 1.6732632423543772848);
-    case Unary::kCelu:
-      return larger(x, 0) + a * (std::exp(smaller(x, 0) / a) - 1.0);
-    case Unary::kGeluTanh:
-      return gelu_tanh(x);
-    case Unary::kSwish:
-      return x * sigmoid(x);
-    case Unary::kSoftplus:
-      return softplus(x);
-    case Unary::kSoftSign:
-      return x / (1.0 + std::abs(x));
-    case Unary::kLogSigmoid:
-      return -softplus(-x);
-    case Unary::kHardTanh:
-      return before(Wide(1), x) ? 1 : before(x, Wide(-1)) ? -1 : x;
-    case Unary::kHardSigmoid:
-      return hard_sigmoid(x);
-    case Unary::kHardSwish:
-      return x * hard_sigmoid(x);
-    case Unary::kSquare:
-      return x * x;
-    case Unary::kSqrt:
-      return std::sqrt(x);
-    case Unary::kSin:
-      return std::sin(x);
-    case Unary::kCos:
-      return std::cos(x);
-    case Unary::kPower:
-      return power(x, a);
-    case Unary::kMish:
-      return x * std::tanh(softplus(x));
-    case Unary::kSquareplus:
-      return (x + std::sqrt(x * x + a)) / 2.0;
-    case Unary::kSquaredRelu:
-      return larger(x, 0) * larger(x, 0);
-    case Unary::kSparsePlus:
-      return sparse_plus(x);
-    case Unary::kLog1mExp:
-      return log1mexp(x);
-    case Unary::kIdentity:
-    case Unary::kAbs:
-    case Unary::kGeluErf:
-    case Unary::kSparseSigmoid:
-      break;
+#define SL_UNARY(Name, ...) \
+  case Unary::k##Name:      \
+    return forms::Name(x, a);
+#include "kernels/unary_functions.inc"
   }
   return x;
 }
 
 }  // namespace
 
-bool takes_complex(Unary op) { return op != Unary::kGeluErf && op != Unary::kSparseSigmoid; }
+bool takes_complex(Unary op) {
+  switch (op) {
+#define SL_UNARY(Name, ...) \
+  case Unary::k##Name:      \
+    return !std::is_same_v<decltype(forms::Name(Wide(), 0)), NoComplex>;
+#include "kernels/unary_functions.inc"
+  }
+  return false;
+}
 
 complex64 complex_unary(Unary op, complex64 x, float a) {
   return static_cast<complex64>(value(op, Wide(x), static_cast<double>(a)));

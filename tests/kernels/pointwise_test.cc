@@ -4,6 +4,7 @@
 #include <limits>
 
 #include "kernel_testing.h"
+#include "kernels/unary_functions.h"
 
 namespace sl::kernels {
 namespace {
@@ -18,25 +19,13 @@ using testing::sizes;
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
 
-constexpr int kUnaryOps = static_cast<int>(Unary::kLog1mExp) + 1;
+constexpr std::pair<Binary, const char*> kBinaryFunctions[] = {
+#define SL_BINARY(Name, ...) {Binary::k##Name, #Name},
+#include "kernels/binary_functions.inc"
+};
 
-// The parameter to test an op with.
-float parameter(Unary op) {
-  switch (op) {
-    case Unary::kLeakyRelu:
-      return 0.01f;
-    case Unary::kElu:
-      return 1.3f;
-    case Unary::kCelu:
-      return 0.7f;
-    case Unary::kPower:
-      return 3.0f;
-    case Unary::kSquareplus:
-      return 2.5f;
-    default:
-      return 0.0f;
-  }
-}
+// The parameter to test a function with.
+float parameter(Unary op) { return description(op).parameter.tested; }
 
 // Both signs, from subnormal to huge, dense where the functions bend.
 std::vector<float> arguments() {
@@ -67,8 +56,7 @@ TEST_CASE("unary ops are within 2e-6 of double precision", "[kernels][pointwise]
   const std::vector<float> x = arguments();
   std::vector<float> y(x.size());
   for_each_target([&](const std::string& target) {
-    for (int i = 0; i < kUnaryOps; ++i) {
-      const Unary op = static_cast<Unary>(i);
+    for (const auto& [op, name, function, tested] : kUnaryFunctions) {
       const float a = parameter(op);
       unary(op, x.data(), y.data(), static_cast<int64_t>(x.size()), a);
       double worst = 0.0;
@@ -87,7 +75,7 @@ TEST_CASE("unary ops are within 2e-6 of double precision", "[kernels][pointwise]
           worst_x = x[j];
         }
       }
-      INFO(target << " op " << i << " x=" << worst_x << " error " << worst);
+      INFO(target << " " << name << " x=" << worst_x << " error " << worst);
       CHECK(worst <= 2e-6);
     }
   });
@@ -145,7 +133,7 @@ TEST_CASE("unary ops give the jax result at special values", "[kernels][pointwis
     for (const Case& c : cases) {
       float y = 0.0f;
       unary(c.op, &c.x, &y, 1, parameter(c.op));
-      INFO(target << " op " << static_cast<int>(c.op) << " x=" << c.x << " y=" << y);
+      INFO(target << " " << description(c.op).name << " x=" << c.x << " y=" << y);
       CHECK(close(y, c.want, 0.0, 0.0));
     }
     float y = -1.0f;
@@ -157,9 +145,8 @@ TEST_CASE("unary ops give the jax result at special values", "[kernels][pointwis
 
 TEST_CASE("unary ops do not depend on position, size or aliasing", "[kernels][pointwise]") {
   for_each_target([](const std::string& target) {
-    for (int i = 0; i < kUnaryOps; ++i) {
-      const Unary op = static_cast<Unary>(i);
-      INFO(target << " op " << i);
+    for (const auto& [op, name, function, tested] : kUnaryFunctions) {
+      INFO(target << " " << name);
       for (const int64_t n : sizes()) {
         const int64_t offset = n % 5;
         const std::vector<float> x = random_floats(n, 0.1f, 4.0f);
@@ -183,9 +170,8 @@ TEST_CASE("unary ops do not depend on position, size or aliasing", "[kernels][po
 
 TEST_CASE("unary ops pass NaN on, and to no other element", "[kernels][pointwise]") {
   for_each_target([](const std::string& target) {
-    for (int i = 0; i < kUnaryOps; ++i) {
-      const Unary op = static_cast<Unary>(i);
-      INFO(target << " op " << i);
+    for (const auto& [op, name, function, tested] : kUnaryFunctions) {
+      INFO(target << " " << name);
       for (const int64_t position : {0, 5, 18}) {
         std::vector<float> x(19, 0.5f);
         x[static_cast<size_t>(position)] = position == 5 ? -kNan : kNan;
@@ -214,9 +200,8 @@ TEST_CASE("power has exact special cases", "[kernels][pointwise]") {
 TEST_CASE("binary ops agree with the reference bit for bit", "[kernels][pointwise]") {
   const std::vector<float> special = {0.0f, -0.0f, 1.0f, -2.0f, kInf, -kInf, kNan, 1e-40f, 3e38f};
   for_each_target([&](const std::string& target) {
-    for (int i = 0; i <= static_cast<int>(Binary::kMinimum); ++i) {
-      const Binary op = static_cast<Binary>(i);
-      INFO(target << " op " << i);
+    for (const auto& [op, name] : kBinaryFunctions) {
+      INFO(target << " " << name);
       for (const int64_t n : sizes()) {
         std::vector<float> a = random_floats(n, -3.0f, 3.0f, 1);
         std::vector<float> b = random_floats(n, -3.0f, 3.0f, 2);

@@ -211,8 +211,8 @@ class Reader {
   WindowFunction named(const std::string& name, bool periodic, Parameters parameters = {}) const {
     const auto it = std::ranges::find(windows(), name, &NamedWindow::name);
     if (it == windows().end()) {
-      std::vector<std::string> names = {"get", "inverse_stft"};
-      for (const NamedWindow& w : windows()) names.emplace_back(w.name);
+      std::vector<std::string> names = window_names();
+      names.insert(names.begin(), {"get", "inverse_stft"});
       const std::string near = nearest_name(name, names);
       error(fmt::format("unknown window \"{}\"{}", name,
                         near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
@@ -264,6 +264,12 @@ class Reader {
 };
 
 }  // namespace
+
+std::vector<std::string> window_names() {
+  std::vector<std::string> names;
+  for (const NamedWindow& window : windows()) names.emplace_back(window.name);
+  return names;
+}
 
 WindowFunction read_window(Config& config, const char* field, bool allow_none) {
   config.note(field, allow_none ? "window or null" : "window", "\"hann\"");

@@ -1,8 +1,8 @@
 // Layers that apply one function to each element.
 #pragma once
 
+#include "kernels/unary_functions.h"
 #include "layers/builder.h"
-#include "layers/simple/no_fields.h"
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 
@@ -32,12 +32,21 @@ class PointwiseFunction : public StatelessLayer {
   Activation function_;
 };
 
-// A function without a parameter.
+// A function of kernels/unary_functions.inc. Its parameter, if it has one, is a field.
 template <kernels::Unary op>
-class FixedFunction final : public PointwiseFunction {
+class UnaryLayer final : public PointwiseFunction {
  public:
-  using Fields = NoFields;
-  FixedFunction(Fields, const Init&) : PointwiseFunction({op, 0}) {}
+  struct Fields {
+    explicit Fields(Config& config) {
+      constexpr kernels::UnaryParameter kParameter = kernels::description(op).parameter;
+      if constexpr (!kParameter.name.empty()) {
+        const double value = config.number(kParameter.name.data(), kParameter.default_value);
+        parameter = static_cast<float>(value);
+      }
+    }
+    float parameter = 0;
+  };
+  UnaryLayer(Fields fields, const Init&) : PointwiseFunction({op, fields.parameter}) {}
 };
 
 }  // namespace sl

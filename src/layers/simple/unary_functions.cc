@@ -1,0 +1,14 @@
+// Layers that are one function of kernels/unary_functions.inc, which says which of them are layers:
+// Abs, Exp, Log, Tanh and their like (reference: simple.<Name>).
+#include "layers/simple/pointwise_function.h"
+
+namespace sl {
+namespace {
+
+#define SL_REGISTER_Layer(Name) SL_REGISTER_LAYER_AS(Name, UnaryLayer<kernels::Unary::k##Name>);
+#define SL_REGISTER_NoLayer(Name)
+#define SL_UNARY(Name, function, layer, ...) SL_REGISTER_##layer(Name)
+#include "kernels/unary_functions.inc"
+
+}  // namespace
+}  // namespace sl
