@@ -7,8 +7,7 @@
 namespace sl::capi {
 
 DType to_dtype(sl_dtype dtype, const char* name) {
-  if (dtype < SL_DTYPE_FLOAT32 || dtype > SL_DTYPE_INT8)
-    fail(Code::kInvalidArgument, "{}: unknown dtype {}", name, dtype);
+  if (!is_dtype(dtype)) fail(Code::kInvalidArgument, "{}: unknown dtype {}", name, dtype);
   return static_cast<DType>(dtype);
 }
 

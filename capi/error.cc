@@ -1,9 +1,9 @@
 #include <algorithm>
 #include <cstddef>
 
+#include "convert.h"
 #include "core/log.h"
 #include "core/text.h"
-#include "convert.h"
 #include "handles.h"
 
 namespace sl::capi {
@@ -28,11 +28,8 @@ uint32_t sl_version(void) {
 }
 
 const char* sl_status_name(sl_status status) {
-  static constexpr const char* kNames[] = {
-      "ok",           "invalid argument", "config", "weights",  "shape",    "unsupported",
-      "input/output", "out of memory",    "state",  "callback", "internal", "length"};
-  const bool known = status >= 0 && status < static_cast<sl_status>(std::size(kNames));
-  return known ? kNames[status] : "unknown";
+  const bool known = status >= 0 && status < static_cast<sl_status>(std::size(sl::kStatusNames));
+  return known ? sl::kStatusNames[status] : "unknown";
 }
 
 void sl_log_set(sl_log_callback callback, void* user_data, sl_log_level level) {

@@ -78,28 +78,13 @@ constexpr int32_t number(Enum value) {
   return static_cast<int32_t>(value);
 }
 
-static_assert(SL_STATUS_OK == 0 && SL_STATUS_OK == number(Code::kOk));
-static_assert(SL_STATUS_INVALID_ARGUMENT == 1 &&
-              SL_STATUS_INVALID_ARGUMENT == number(Code::kInvalidArgument));
-static_assert(SL_STATUS_CONFIG == 2 && SL_STATUS_CONFIG == number(Code::kConfig));
-static_assert(SL_STATUS_WEIGHTS == 3 && SL_STATUS_WEIGHTS == number(Code::kWeights));
-static_assert(SL_STATUS_SHAPE == 4 && SL_STATUS_SHAPE == number(Code::kShape));
-static_assert(SL_STATUS_UNSUPPORTED == 5 && SL_STATUS_UNSUPPORTED == number(Code::kUnsupported));
-static_assert(SL_STATUS_IO == 6 && SL_STATUS_IO == number(Code::kIo));
-static_assert(SL_STATUS_OUT_OF_MEMORY == 7 &&
-              SL_STATUS_OUT_OF_MEMORY == number(Code::kOutOfMemory));
-static_assert(SL_STATUS_STATE == 8 && SL_STATUS_STATE == number(Code::kState));
-static_assert(SL_STATUS_CALLBACK == 9 && SL_STATUS_CALLBACK == number(Code::kCallback));
-static_assert(SL_STATUS_INTERNAL == 10 && SL_STATUS_INTERNAL == number(Code::kInternal));
-static_assert(SL_STATUS_LENGTH == 11 && SL_STATUS_LENGTH == number(Code::kLength));
+#define SL_STATUS(Name, C_NAME, value, ...) \
+  static_assert(SL_STATUS_##C_NAME == value && SL_STATUS_##C_NAME == number(Code::k##Name));
+#include "core/statuses.inc"
 
-static_assert(SL_DTYPE_FLOAT32 == 0 && SL_DTYPE_FLOAT32 == number(DType::kFloat32));
-static_assert(SL_DTYPE_INT32 == 1 && SL_DTYPE_INT32 == number(DType::kInt32));
-static_assert(SL_DTYPE_BOOL == 2 && SL_DTYPE_BOOL == number(DType::kBool));
-static_assert(SL_DTYPE_COMPLEX64 == 3 && SL_DTYPE_COMPLEX64 == number(DType::kComplex64));
-static_assert(SL_DTYPE_BFLOAT16 == 4 && SL_DTYPE_BFLOAT16 == number(DType::kBFloat16));
-static_assert(SL_DTYPE_FLOAT16 == 5 && SL_DTYPE_FLOAT16 == number(DType::kFloat16));
-static_assert(SL_DTYPE_INT8 == 6 && SL_DTYPE_INT8 == number(DType::kInt8));
+#define SL_DTYPE(Name, C_NAME, value, ...) \
+  static_assert(SL_DTYPE_##C_NAME == value && SL_DTYPE_##C_NAME == number(DType::k##Name));
+#include "core/dtypes.inc"
 
 static_assert(SL_MODE_LAYER == 0 && SL_MODE_LAYER == number(Mode::kLayer));
 static_assert(SL_MODE_STEP == 1 && SL_MODE_STEP == number(Mode::kStep));

@@ -4,26 +4,46 @@
 #include <complex>
 #include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <string_view>
 
 namespace sl {
 
-// The values equal those of sl_dtype.
-enum class DType : int32_t {
-  kFloat32 = 0,
-  kInt32 = 1,
-  kBool = 2,
-  kComplex64 = 3,
-  kBFloat16 = 4,
-  kFloat16 = 5,
-  kInt8 = 6,
-};
-
 using complex64 = std::complex<float>;
 
-inline constexpr uint8_t kDTypeSizes[] = {4, 4, 1, 8, 2, 2, 1};
+// The values equal those of sl_dtype.
+enum class DType : int32_t {
+#define SL_DTYPE(Name, C_NAME, value, ...) k##Name = value,
+#include "core/dtypes.inc"
+};
+
+enum class DTypeKind : uint8_t { kBool, kInteger, kHalf, kFloat, kComplex };
+
+struct DTypeInfo {
+  DType dtype;
+  std::string_view name;
+  DTypeKind kind;
+  int rank;                 // of promotion
+  std::string_view stored;  // in safetensors files; empty if they have no such type
+};
+
+// Indexed by the dtype.
+inline constexpr DTypeInfo kDTypes[] = {
+#define SL_DTYPE(Name, C_NAME, value, name, Type, kind, rank, stored) \
+  {DType::k##Name, name, DTypeKind::kind, rank, stored},
+#include "core/dtypes.inc"
+};
+inline constexpr uint8_t kDTypeSizes[] = {
+#define SL_DTYPE(Name, C_NAME, value, name, Type, ...) sizeof(Type),
+#include "core/dtypes.inc"
+};
+// Whether a number, from outside, is that of a dtype.
+constexpr bool is_dtype(int32_t value) {
+  return value >= 0 && value < static_cast<int32_t>(std::size(kDTypes));
+}
 constexpr size_t size_of(DType dtype) { return kDTypeSizes[static_cast<size_t>(dtype)]; }
+constexpr DTypeInfo info_of(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
 std::string_view name_of(DType dtype);
 std::optional<DType> dtype_named(std::string_view name);
 

@@ -13,18 +13,14 @@ namespace sl {
 
 // The values equal those of sl_status.
 enum class Code : int32_t {
-  kOk = 0,
-  kInvalidArgument = 1,
-  kConfig = 2,
-  kWeights = 3,
-  kShape = 4,
-  kUnsupported = 5,
-  kIo = 6,
-  kOutOfMemory = 7,
-  kState = 8,
-  kCallback = 9,
-  kInternal = 10,
-  kLength = 11,
+#define SL_STATUS(Name, C_NAME, value, name) k##Name = value,
+#include "core/statuses.inc"
+};
+
+// Indexed by the code.
+inline constexpr const char* kStatusNames[] = {
+#define SL_STATUS(Name, C_NAME, value, name) name,
+#include "core/statuses.inc"
 };
 
 class Error : public std::exception {

@@ -1,5 +1,6 @@
 #include "model/tensor_store.h"
 
+#include <fmt/format.h>
 #include <sys/mman.h>
 
 #include <algorithm>
@@ -19,16 +20,6 @@ constexpr std::string_view kComplexSuffix = "@complex64";
 // Those of the safetensors library.
 constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr int kMaxHeaderDepth = 127;
-
-struct StoredType {
-  std::string_view name;
-  DType dtype;
-};
-
-constexpr StoredType kStoredTypes[] = {
-    {"F32", DType::kFloat32}, {"F16", DType::kFloat16}, {"BF16", DType::kBFloat16},
-    {"I32", DType::kInt32},   {"I8", DType::kInt8},     {"BOOL", DType::kBool},
-};
 
 }  // namespace
 
@@ -99,16 +90,27 @@ struct Entry {
   size_t end = 0;
 };
 
-const StoredType& parse_dtype(const Json& dtype, const std::string& where) {
-  const auto* stored = std::ranges::find_if(kStoredTypes, [&](const StoredType& t) {
-    return dtype.is_string() && dtype.get_ref<const std::string&>() == t.name;
-  });
-  if (stored == std::end(kStoredTypes)) {
-    // Only what does not nest is quoted: hostile nesting must not exhaust the stack.
-    fail(Code::kWeights, "{}: dtype {} is not read: expected F32, F16, BF16, I32, I8 or BOOL",
-         where, dtype.is_structured() ? dtype.type_name() : dtype.dump());
+// "F32, F16 or I8"
+std::string stored_names() {
+  std::vector<std::string_view> names;
+  for (const DTypeInfo& info : kDTypes) {
+    if (!info.stored.empty()) names.push_back(info.stored);
   }
-  return *stored;
+  const std::string_view last = names.back();
+  names.pop_back();
+  return fmt::format("{} or {}", fmt::join(names, ", "), last);
+}
+
+DType parse_dtype(const Json& dtype, const std::string& where) {
+  const auto name = dtype.is_string() ? std::string_view(dtype.get_ref<const std::string&>())
+                                      : std::string_view();
+  const auto* stored = std::ranges::find(kDTypes, name, &DTypeInfo::stored);
+  if (name.empty() || stored == std::end(kDTypes)) {
+    // Only what does not nest is quoted: hostile nesting must not exhaust the stack.
+    fail(Code::kWeights, "{}: dtype {} is not read: expected {}", where,
+         dtype.is_structured() ? dtype.type_name() : dtype.dump(), stored_names());
+  }
+  return stored->dtype;
 }
 
 // Unknown fields are left alone, as by the safetensors library.
@@ -120,9 +122,9 @@ Entry parse_entry(const std::string& name, const Json& value, const std::string&
       !value.contains("data_offsets")) {
     fail(Code::kWeights, "{}: needs \"dtype\", \"shape\" and \"data_offsets\"", where);
   }
-  const StoredType& stored = parse_dtype(value["dtype"], where);
-  entry.tensor.dtype = stored.dtype;
-  entry.tensor.shape = parse_shape(value["shape"], stored.dtype, where);
+  const DType dtype = parse_dtype(value["dtype"], where);
+  entry.tensor.dtype = dtype;
+  entry.tensor.shape = parse_shape(value["shape"], dtype, where);
   const auto& offsets = value["data_offsets"];
   if (!offsets.is_array() || offsets.size() != 2 || !offsets[0].is_number_unsigned() ||
       !offsets[1].is_number_unsigned()) {
@@ -136,8 +138,9 @@ Entry parse_entry(const std::string& name, const Json& value, const std::string&
          entry.begin, entry.end, data_size);
   }
   if (entry.end - entry.begin != entry.tensor.bytes()) {
-    fail(Code::kWeights, "{}: {} {} takes {} bytes, its data_offsets hold {}", where, stored.name,
-         to_string(entry.tensor.shape), entry.tensor.bytes(), entry.end - entry.begin);
+    fail(Code::kWeights, "{}: {} {} takes {} bytes, its data_offsets hold {}", where,
+         info_of(dtype).stored, to_string(entry.tensor.shape), entry.tensor.bytes(),
+         entry.end - entry.begin);
   }
   return entry;
 }

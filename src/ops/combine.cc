@@ -5,6 +5,7 @@
 
 #include "core/status.h"
 #include "kernels/pointwise.h"
+#include "ops/broadcast.h"
 #include "ops/elementwise.h"
 
 namespace sl::ops {
@@ -94,47 +95,10 @@ void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64
   }
 }
 
-template <typename T>
-void accumulate(bool product, const T* x, T* y, int64_t count) {
-  for (int64_t i = 0; i < count; ++i) {
-    y[i] = static_cast<T>(product ? y[i] * x[i] : y[i] + x[i]);
-  }
-}
-
 // y = y * x with `product`, y = y + x without, for x of y's dtype and size.
-void accumulate(Run& run, bool product, const std::byte* x, const Sequence& y) {
-  const int64_t count = y.size();
-  switch (y.dtype) {
-    case DType::kFloat32:
-      kernels::binary(product ? kernels::Binary::kMultiply : kernels::Binary::kAdd, y.floats(),
-                      reinterpret_cast<const float*>(x), y.floats(), count);
-      return;
-    case DType::kInt32:
-      accumulate(product, reinterpret_cast<const uint32_t*>(x), y.as<uint32_t>(), count);
-      return;
-    case DType::kInt8:
-      accumulate(product, reinterpret_cast<const int8_t*>(x), y.as<int8_t>(), count);
-      return;
-    case DType::kBool:
-      for (int64_t i = 0; i < count; ++i) {
-        const bool a = y.as<uint8_t>()[i] != 0, b = reinterpret_cast<const uint8_t*>(x)[i] != 0;
-        y.as<uint8_t>()[i] = (product ? a && b : a || b) ? 1 : 0;
-      }
-      return;
-    case DType::kComplex64:
-      accumulate(product, reinterpret_cast<const complex64*>(x), y.as<complex64>(), count);
-      return;
-    case DType::kBFloat16:
-    case DType::kFloat16: {
-      float* a = run.scratch<float>(count);
-      float* b = run.scratch<float>(count);
-      convert(y.values, y.dtype, a, DType::kFloat32, count);
-      convert(x, y.dtype, b, DType::kFloat32, count);
-      kernels::binary(product ? kernels::Binary::kMultiply : kernels::Binary::kAdd, a, b, a, count);
-      convert(a, DType::kFloat32, y.values, y.dtype, count);
-      return;
-    }
-  }
+void accumulate(bool product, const std::byte* x, const Sequence& y) {
+  const Arithmetic op = product ? Arithmetic::kMultiply : Arithmetic::kAdd;
+  arithmetic(op, y.dtype, y.values, x, y.values, y.size());
 }
 
 void divide(Run& run, const Sequence& y, float divisor) {
@@ -185,12 +149,12 @@ Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
     if (i == 0) {
       place(values, spec.shape, y, strides.data(), 0);
     } else if (inputs[i].channels.size() == spec.shape.size()) {
-      accumulate(run, combination == Combination::kProduct, values.values, y);
+      accumulate(combination == Combination::kProduct, values.values, y);
     } else {
       Sequence full = y;
       full.values = run.scratch<std::byte>(static_cast<int64_t>(y.bytes()));
       place(values, spec.shape, full, strides.data(), 0);
-      accumulate(run, combination == Combination::kProduct, full.values, y);
+      accumulate(combination == Combination::kProduct, full.values, y);
     }
   }
   if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));

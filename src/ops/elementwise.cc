@@ -223,10 +223,12 @@ void unary_range(Activation f, const std::byte* x, DType x_dtype, std::byte* y, 
                  int64_t count) {
   if (x_dtype == DType::kComplex64) {
     complex_range(f, reinterpret_cast<const complex64*>(x), y, count);
-  } else if (x_dtype == DType::kInt32 && y_dtype == x_dtype) {
-    integer_range(f.op, reinterpret_cast<const int32_t*>(x), reinterpret_cast<int32_t*>(y), count);
-  } else if (x_dtype == DType::kInt8 && y_dtype == x_dtype) {
-    integer_range(f.op, reinterpret_cast<const int8_t*>(x), reinterpret_cast<int8_t*>(y), count);
+  } else if (is_integer(x_dtype) && y_dtype == x_dtype) {
+    with_element(x_dtype, [&](auto element) {
+      using T = typename decltype(element)::Type;
+      if constexpr (std::is_integral_v<T>)
+        integer_range(f.op, reinterpret_cast<const T*>(x), reinterpret_cast<T*>(y), count);
+    });
   } else if (x_dtype == DType::kFloat32) {
     kernels::unary(f.op, reinterpret_cast<const float*>(x), reinterpret_cast<float*>(y), count,
                    f.parameter);

@@ -139,20 +139,15 @@ struct Element {
   using Type = T;
 };
 
-// Calls fn(Element<T>()) with the type of a dtype that is not bfloat16 or float16.
+// Calls fn(Element<T>()) with the type of a dtype: float for bfloat16 and float16, which are
+// computed as float32.
 template <typename Fn>
 void with_element(DType dtype, Fn&& fn) {
   switch (dtype) {
-    case DType::kInt32:
-      return fn(Element<int32_t>());
-    case DType::kInt8:
-      return fn(Element<int8_t>());
-    case DType::kBool:
-      return fn(Element<uint8_t>());
-    case DType::kComplex64:
-      return fn(Element<complex64>());
-    default:
-      return fn(Element<float>());
+#define SL_DTYPE(Name, C_NAME, value, name, Type, kind, ...) \
+  case DType::k##Name:                                       \
+    return fn(Element<std::conditional_t<DTypeKind::kind == DTypeKind::kHalf, float, Type>>());
+#include "core/dtypes.inc"
   }
 }
 

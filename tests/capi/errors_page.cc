@@ -24,12 +24,8 @@ test compares the page with what the library says today.
 
 std::string status_text(sl_status status) {
   static const char* const names[] = {
-      "SL_STATUS_OK",       "SL_STATUS_INVALID_ARGUMENT",
-      "SL_STATUS_CONFIG",   "SL_STATUS_WEIGHTS",
-      "SL_STATUS_SHAPE",    "SL_STATUS_UNSUPPORTED",
-      "SL_STATUS_IO",       "SL_STATUS_OUT_OF_MEMORY",
-      "SL_STATUS_STATE",    "SL_STATUS_CALLBACK",
-      "SL_STATUS_INTERNAL", "SL_STATUS_LENGTH",
+#define SL_STATUS(Name, C_NAME, ...) "SL_STATUS_" #C_NAME,
+#include "core/statuses.inc"
   };
   return names[status];
 }

@@ -7,12 +7,13 @@
 namespace sl {
 namespace {
 
-constexpr auto kAll =
-    std::to_array<DType>({DType::kFloat32, DType::kInt32, DType::kBool, DType::kComplex64,
-                          DType::kBFloat16, DType::kFloat16, DType::kInt8});
+constexpr auto kAll = std::to_array<DType>({
+#define SL_DTYPE(Name, ...) DType::k##Name,
+#include "core/dtypes.inc"
+});
 
 // jax.numpy.promote_types(row, column), recorded from JAX in the order of kAll.
-constexpr std::string_view kPromoted[7][7] = {
+constexpr std::string_view kPromoted[kAll.size()][kAll.size()] = {
     {"float32", "float32", "float32", "complex64", "float32", "float32", "float32"},
     {"float32", "int32", "int32", "complex64", "bfloat16", "float16", "int32"},
     {"float32", "int32", "bool", "complex64", "bfloat16", "float16", "int8"},

@@ -11,9 +11,12 @@
 
 #include "cli/contract.h"
 #include "cli/metadata.h"
+#include "core/dtype.h"
 #include "core/ratio.h"
 #include "core/status.h"
+#include "layers/dsp/window_function.h"
 #include "model/registry.h"
+#include "ops/activation.h"
 #include "support/models.h"
 
 namespace sl::testing {
@@ -393,6 +396,41 @@ std::string broken_contract(const Example& example) {
 constexpr const char* kBegin = "<!-- generated -->";
 constexpr const char* kEnd = "<!-- end -->";
 
+std::string in_line(const std::vector<std::string>& items) {
+  std::string out;
+  for (const std::string& item : items) out += (out.empty() ? "" : ", ") + item;
+  return out + ".\n";
+}
+
+std::string dtypes() {
+  std::vector<std::string> items;
+  for (const DTypeInfo& info : kDTypes) items.push_back("`\"" + std::string(info.name) + "\"`");
+  return in_line(items);
+}
+
+std::string functions() {
+  std::vector<std::string> items;
+  for (const FunctionName& function : function_names()) {
+    items.push_back(code(std::string(function.name)));
+    if (!function.parameter.empty())
+      items.back() += " (" + code(std::string(function.parameter)) + ")";
+  }
+  return in_line(items);
+}
+
+std::string windows() {
+  std::vector<std::string> items;
+  for (const std::string& name : window_names()) items.push_back(code(name));
+  return in_line(items);
+}
+
+// What stands between such a line and kEnd is a list that the library has.
+const std::map<std::string, std::string (*)()> kLists = {
+    {"<!-- dtypes -->", dtypes},
+    {"<!-- functions -->", functions},
+    {"<!-- windows -->", windows},
+};
+
 class Renewal {
  public:
   // What a generated part says of the example before it.
@@ -431,6 +469,9 @@ class Renewal {
       const Example example = *std::exchange(example_, std::nullopt);
       page_.types.insert(type_of(example));
       out_ << tell_(example);
+    } else if (const auto list = kLists.find(text); !in_code_ && list != kLists.end()) {
+      generated_ = true;
+      out_ << list->second();
     }
   }
 

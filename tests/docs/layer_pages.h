@@ -16,7 +16,8 @@ struct RenewedPage {
 };
 
 // Between the lines "<!-- generated -->" and "<!-- end -->" stands what is told of the last block
-// of JSON before them.
+// of JSON before them; between "<!-- dtypes -->", "<!-- functions -->" or "<!-- windows -->" and the
+// end stand their names.
 RenewedPage renew(const std::string& page);
 
 // Runs the examples that generated parts follow through the contract: "line 3: <type>: <what it

@@ -32,11 +32,10 @@ class Power final : public PointwiseFunction {
     const DType dtype = x.dtype == DType::kBool ? DType::kInt32 : x.dtype;
     const Sequence y = run.output_like(x, {dtype, x.channels});
     ops::convert(x.values, x.dtype, y.values, dtype, x.size());
-    if (dtype == DType::kInt8) {
-      raise(y.as<int8_t>(), y.size());
-    } else {
-      raise(y.as<int32_t>(), y.size());
-    }
+    ops::with_element(dtype, [&](auto element) {
+      using T = typename decltype(element)::Type;
+      if constexpr (std::is_integral_v<T>) raise(y.as<T>(), y.size());
+    });
     return y;
   }
 
