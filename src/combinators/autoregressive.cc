@@ -1,5 +1,5 @@
-// Autoregressive: layers whose input is x and, after it on the first channel axis, what they made
-// of the block before (reference: tensorflow.recurrent.Autoregressive).
+// Autoregressive: y[i] = layers(concat(x[i], feedback_layer(y[i - 1]))) for each block i, joined on
+// the first channel axis; y[-1] is zero (reference: tensorflow.recurrent.Autoregressive).
 #include <algorithm>
 #include <memory>
 #include <nlohmann/json.hpp>
@@ -10,10 +10,10 @@
 namespace sl {
 namespace {
 
-// One layer, a list of them, or none.
+// A field whose value is one layer, a list of layers, or null.
 struct ChainFields {
-  ChainFields(Config& config, const char* field, const char* accepts, const char* otherwise) {
-    config.note(field, accepts, otherwise);
+  ChainFields(Config& config, const char* field, const char* accepts, const char* fallback) {
+    config.note(field, accepts, fallback);
     const Json* value = config.raw(field);
     is_list = value && value->is_array();
     if (is_list) {
@@ -50,28 +50,28 @@ class Autoregressive final : public Layer {
     const int64_t block = body_.block_size(), made = body_.output_ratio().floor_times(block);
     if (made < 1 || block % made != 0) {
       fail(Code::kConfig,
-           "{}: expected layers that make one step, or one of each so many, they make {} of {}",
+           "{}: expected layers that make one output step from each n input steps, they make {} "
+           "from {}",
            where, made, block);
     }
     if (feedback_.output_ratio() != Ratio(1) || made % feedback_.block_size() != 0) {
-      fail(
-          Code::kConfig,
-          "{}: expected a feedback layer of output ratio 1 that takes blocks of {}, it is of {}/{} "
-          "and takes blocks of {}",
-          where, made, feedback_.output_ratio().numerator(), feedback_.output_ratio().denominator(),
-          feedback_.block_size());
+      fail(Code::kConfig,
+           "{}: expected a feedback layer of output ratio 1 that takes blocks of {}, got an output "
+           "ratio of {}/{} and a block size of {}",
+           where, made, feedback_.output_ratio().numerator(),
+           feedback_.output_ratio().denominator(), feedback_.block_size());
     }
-    // Each takes twice the stack of other layers, and real models have two at most.
-    constexpr int kMostNested = 4;
-    if (nested(body_.layers()) >= kMostNested || nested(feedback_.layers()) >= kMostNested) {
-      fail(Code::kConfig, "{}: at most {} Autoregressive nest within each other", where,
-           kMostNested);
+    // Each Autoregressive takes twice the stack of other layers, and real models nest two at most.
+    constexpr int kMaxNested = 4;
+    if (nested(body_.layers()) >= kMaxNested || nested(feedback_.layers()) >= kMaxNested) {
+      fail(Code::kConfig, "{}: at most {} Autoregressive layers may be nested", where, kMaxNested);
     }
-    // Else each would ask what it holds twice, and that again.
+    // Without an implied input, specs() asks the layers for their output twice, and each nested
+    // Autoregressive would double that again.
     if (!body_.implied_input() && nested(body_.layers()) > 0) {
       fail(Code::kConfig,
-           "{}: its layers hold another Autoregressive: expected a first layer that tells what it "
-           "takes",
+           "{}: its layers hold another Autoregressive: expected a first layer that implies "
+           "its input",
            where);
     }
     implied_input_ = without_feedback();
@@ -98,8 +98,8 @@ class Autoregressive final : public Layer {
     }
     return fields;
   }
-  // What is fed back of an invalid step is zero, as before the first: only where blocks begin, and
-  // steps that are valid, tell.
+  // An invalid step feeds back zeros, as the start of a stream does, so invalid early steps change
+  // nothing: only early steps that are valid, or that shift where blocks begin, make a difference.
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
     differences.add(step_difference(before), type());
     const EarlySteps after = body_.follow(before, differences);
@@ -162,20 +162,20 @@ class Autoregressive final : public Layer {
 
  private:
   struct Specs {
-    ChannelSpec joined;  // what the layers take
+    ChannelSpec joined;  // the input of the layers: x and the feedback
     ChannelSpec output;
     ChannelSpec feedback;
   };
 
-  // State tensors and objects that the layers declare for a block, and what they emit in one.
+  // How many state tensors and plans the layers declare for one block, and what they emit in it.
   struct BlockPlan {
     size_t states;
     size_t plans;
     std::vector<EmitSpec> emits;
   };
 
-  // What the layers emit: of all blocks, where that is wanted, and of one. An item has so many
-  // bytes and steps of a block.
+  // An emit of the layers: over all blocks, without values if it is not wanted, and of one block.
+  // `bytes` and `steps` are the size of one batch item's part in a block.
   struct Emit {
     Sequence all;
     Sequence block;
@@ -183,7 +183,8 @@ class Autoregressive final : public Layer {
     size_t steps;
   };
 
-  // The layers' state, what they made of the last block, without a mask, and what they emit.
+  // What blocks pass on: the layers' state, the feedback of the last block (without a mask), and
+  // the emits.
   struct Memory {
     StateTensors state;
     std::span<const StepPlan> plans;
@@ -203,7 +204,8 @@ class Autoregressive final : public Layer {
     return Chain(std::move(layers));
   }
 
-  // As of a Residual's shortcut: one layer stands in the place of that name, a list below it.
+  // A single layer has the weights "feedback_layer" itself, the layers of a list have theirs below
+  // that name, as a Residual's shortcut has them.
   static Chain build_feedback(const Fields& fields, const Init& init) {
     if (!fields.feedback.is_list)
       return build(fields.feedback, "feedback_layer", init.weights, init);
@@ -217,14 +219,14 @@ class Autoregressive final : public Layer {
            std::ranges::any_of(layer.children(), [](const Layer* l) { return reads_stream(*l); });
   }
 
-  // How many of this type are within each other, at most, in the layers.
+  // The maximum depth to which layers of this type are nested in `layers`.
   static int nested(const std::vector<const Layer*>& layers) {
-    int most = 0;
+    int maximum = 0;
     for (const Layer* layer : layers) {
       const int own = layer->type() == "Autoregressive" ? 1 : 0;
-      most = std::max(most, own + nested(layer->children()));
+      maximum = std::max(maximum, own + nested(layer->children()));
     }
-    return most;
+    return maximum;
   }
 
   static void check(const std::string& where, const Chain& chain) {
@@ -239,7 +241,8 @@ class Autoregressive final : public Layer {
     }
   }
 
-  // What the layers take, less what is fed back. Where that depends on constants, nothing is known.
+  // The implied input of the layers without the channels of the feedback. It is unknown where the
+  // feedback depends on constants.
   std::optional<ChannelSpec> without_feedback() const {
     std::optional<ChannelSpec> input = body_.implied_input();
     if (!input || input->shape.empty()) return std::nullopt;
@@ -257,7 +260,8 @@ class Autoregressive final : public Layer {
 
   Specs specs(const ChannelSpec& input, const Constants& constants) const {
     Specs specs;
-    // What is fed back must be known before the layers' input is: their output cannot depend on it.
+    // The feedback is part of the layers' input, so its spec must be known first. It is computed
+    // from x alone, and the check below makes sure that the joined input gives the same output.
     specs.output = body_.output_spec(body_.implied_input().value_or(input), constants);
     specs.feedback = feedback_.output_spec(specs.output, constants);
     const Shape &x = input.shape, &y = specs.feedback.shape;
@@ -275,14 +279,14 @@ class Autoregressive final : public Layer {
     const ChannelSpec made = body_.output_spec(specs.joined, constants);
     if (made != specs.output) {
       fail(Code::kShape,
-           "its layers make {} of {}, and with that fed back {}: expected "
-           "the same",
+           "its layers make {} of {}, but {} once that is fed back: expected "
+           "the same output",
            to_string(specs.output), to_string(input), to_string(made));
     }
     return specs;
   }
 
-  // State and emits of the layers, which run a block at a time.
+  // Declares the state and emits of the layers for one block, since they run block by block.
   Declaration declare_block(const Specs& specs, int64_t batch, const Constants& constants) const {
     Declaration declaration(constants);
     body_.declare(declaration, {specs.joined, batch, block_size(), Mode::kStep}, body_keys_);
@@ -303,7 +307,7 @@ class Autoregressive final : public Layer {
 
   static Emit next_emit(Run& run, int64_t batch, size_t bytes, int64_t steps) {
     Emit emit{run.next_emit(), {}, bytes, static_cast<size_t>(steps)};
-    // In scratch whether or not it is wanted, so that all steps need as much.
+    // Scratch is taken even for an emit that is not wanted, so that all steps need the same amount.
     auto* values = run.scratch<std::byte>(batch, static_cast<int64_t>(bytes));
     auto* mask = run.scratch<uint8_t>(batch, steps);
     if (!emit.all.values) return emit;
@@ -322,7 +326,8 @@ class Autoregressive final : public Layer {
     return {emits, specs.size()};
   }
 
-  // Steps through x, layer-wise too: a block needs what was made of the one before.
+  // Runs x block by block, in layer-wise runs too, because each block needs the output of the
+  // previous one.
   Sequence unroll(Run& run, const Sequence& x, const Specs& specs, const Memory& memory) const {
     const int64_t block = block_size(), made = made_of_block(), blocks = ceil_div(x.time, block);
     const Sequence y = run.output(specs.output, x.batch, checked_product(blocks, made));
@@ -347,8 +352,9 @@ class Autoregressive final : public Layer {
     return y;
   }
 
-  // Steps of x from `begin` on, those past its end invalid, each with the step fed back: the last
-  // block's in turn.
+  // Makes the input of one block: the steps of x from `begin` on, each followed on the first
+  // channel axis by a feedback step of the last block. Steps past the end of x are invalid. If the
+  // feedback has fewer steps than the block, they repeat.
   static void join(const Sequence& x, int64_t begin, const Sequence& last, const Sequence& joined) {
     const size_t own = x.frame_bytes(), fed = last.frame_bytes();
     for (int64_t b = 0; b < x.batch; ++b) {
@@ -374,7 +380,7 @@ class Autoregressive final : public Layer {
     }
   }
 
-  // Block i of `blocks`.
+  // Copies the emit of block i into the emit over all `blocks`.
   static void put(const Emit& emit, int64_t batch, int64_t i, int64_t blocks) {
     if (!emit.all.values) return;
     for (int64_t b = 0; b < batch; ++b) {
@@ -386,7 +392,7 @@ class Autoregressive final : public Layer {
     }
   }
 
-  // Zeros where it is invalid: what is fed back must not be NaN.
+  // Keeps the feedback for the next block, with zeros in invalid steps: it must not be NaN there.
   static void keep(const Sequence& from, const Sequence& last) {
     for (int64_t i = 0; i < from.steps(); ++i) {
       std::byte* frame = last.frame(0, i);

@@ -1,5 +1,5 @@
-// Bidirectional: one layer on the sequence, another on the sequence reversed, whose output is
-// reversed again; the two broadcast and combined (reference: combinators.Bidirectional).
+// Bidirectional: y = combine(forward(x), reverse(backward(reverse(x)))), with broadcasting
+// (reference: combinators.Bidirectional).
 #include <algorithm>
 
 #include "layers/builder.h"
@@ -9,7 +9,7 @@
 namespace sl {
 namespace {
 
-// Steps and mask from the last to the first, whichever of them are valid; in scratch.
+// A copy of x in scratch with all of its steps and mask, valid or not, in reverse order.
 Sequence reversed(Run& run, const Sequence& x) {
   const Sequence y = run.scratch_sequence(x.spec(), x.batch, x.time);
   for (int64_t b = 0; b < x.batch; ++b) {
@@ -19,7 +19,7 @@ Sequence reversed(Run& run, const Sequence& x) {
   return y;
 }
 
-// What a layer sees of its input when that is reversed.
+// The receptive field of a layer that runs on the reversed input.
 ReceptiveField mirrored(const ReceptiveField& field) {
   if (!field) return field;
   return StepRange{-field->end, -field->start};
@@ -60,7 +60,7 @@ class Bidirectional final : public Layer {
     return "its backward layer begins with the last step, which a stream does not know: use "
            "its forward layer alone";
   }
-  // Not stepping, it has no latency of its own, whatever its children's.
+  // A layer that cannot step has no latency, even if its children have some.
   int64_t input_latency() const override { return 0; }
   ReceptiveFields receptive_field_per_step() const override {
     const ReceptiveFields forward = forward_->receptive_field_per_step();
@@ -73,7 +73,8 @@ class Bidirectional final : public Layer {
     }
     return fields;
   }
-  // It runs over whole inputs alone: what is backward begins with what ends them.
+  // The layer runs over whole inputs only. Its backward layer begins with the padding at their end;
+  // where the inputs are themselves reversed, its forward layer does.
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
     using Kind = EarlySteps::Kind;
     EarlySteps none, padding;
@@ -97,7 +98,7 @@ class Bidirectional final : public Layer {
     const int64_t forward = forward_->output_length(time, input, constants),
                   backward = backward_->output_length(time, input, constants);
     if (forward != backward) {
-      fail(Code::kShape, "of {} steps forward makes {} and backward {}", time, forward, backward);
+      fail(Code::kShape, "from {} steps forward makes {} and backward {}", time, forward, backward);
     }
     return forward;
   }

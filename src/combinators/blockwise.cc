@@ -1,4 +1,4 @@
-// Blockwise: its child, in steps of larger blocks (reference: combinators.Blockwise).
+// Blockwise: runs its child with a larger block size (reference: combinators.Blockwise).
 #include "combinators/wrapper.h"
 #include "core/status.h"
 

@@ -24,7 +24,7 @@ std::vector<bool> read_share_scope(Config& config, size_t count) {
 std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
   std::vector<std::string> keys;
   std::unordered_set<std::string> taken;
-  std::unordered_map<std::string, int> numbers;  // the last one of each name
+  std::unordered_map<std::string, int> numbers;  // the last number given to each name
   for (const Layer* layer : layers) {
     std::string key = layer->name();
     while (!taken.insert(key).second)
@@ -38,7 +38,7 @@ Chain::Chain(Layers layers) : layers_(std::move(layers)) {
   for (const auto& layer : layers_) {
     output_ratio_ = output_ratio_ * layer->output_ratio();
     const Link link{layer.get(), layer->returns_view(), layer->in_place()};
-    // The chain's own input is not to be written over.
+    // A layer that works in place still needs an output of its own if its input is the chain's.
     const bool stays = link.returns_view || (link.in_place && working_layers_ > 0);
     if (!stays) ++working_layers_;
     links_.push_back(link);
@@ -52,8 +52,9 @@ std::vector<const Layer*> Chain::layers() const {
 }
 
 int64_t Chain::block_size() const {
-  // Where a layer without blocks changes the rate (it cannot step), a block of what follows comes
-  // out of a part of a step: the multiple of both as fractions is always a whole number.
+  // A layer of block size 1 that changes the rate (and so cannot step) can make a later layer's
+  // block correspond to a fraction of an input step. Ratios keep that exact, and the common
+  // multiple taken here is a whole number of steps.
   int64_t block = 1;
   Ratio ratio;
   for (const auto& layer : layers_) {
@@ -94,9 +95,10 @@ EarlySteps Chain::follow(const EarlySteps& before, StepDifferences& differences)
 }
 
 ReceptiveFields Chain::receptive_field_per_step() const {
-  // Extra steps do no harm: the least common multiple of all cycles covers the chain's.
+  // The chain's cycle divides the least common multiple of its layers' cycles, so that many entries
+  // describe it; repeated ones do no harm.
   size_t cycle = 1;
-  std::vector<ReceptiveFields> each;  // asked for once: layers nest
+  std::vector<ReceptiveFields> each;  // asked for once, or deep nesting would multiply the calls
   for (const auto& layer : layers_) {
     each.push_back(layer->receptive_field_per_step());
     cycle = common_cycle(cycle, each.back().size());
@@ -152,7 +154,7 @@ void Chain::declare(Declaration& declaration, const SequenceSpec& input,
   }
 }
 
-// True if the layer has done its work on x, which lies on `side`, in place.
+// Lets the layer work in place on x, which lies on `side`; false if it cannot on this x.
 bool Chain::overwrite(Run& run, const Layer& layer, const Sequence& x, Side side) {
   return run.on_side(side, [&] { return layer.overwrite(run, x); });
 }
@@ -161,12 +163,13 @@ Sequence Chain::run(Run& run, const Sequence& x) const {
   const Side last = run.side();
   Sequence current = x;
   bool owned = false;     // whether `current` lies in the workspace, on `side` from `base` on
-  bool writable = false;  // whether its values do, and nobody else's view of them
+  bool writable = false;  // whether its values lie there too and are not a view of the input
   Side side = last;
   Stack::Mark base;
   size_t remaining = working_layers_;
   for (const Link& link : links_) {
-    // Alternating sides, begun such that the last result lies where the chain's output goes.
+    // Layers write to alternating sides, beginning so that the last one writes to the side of the
+    // chain's output.
     const Side target = owned ? other(side) : (remaining % 2 == 1 ? last : other(last));
     if (writable && link.in_place && overwrite(run, *link.layer, current, side)) continue;
     const Stack::Mark mark = run.workspace().on(target).mark();
@@ -185,7 +188,8 @@ Sequence Chain::run(Run& run, const Sequence& x) const {
     base = mark;
   }
   if (!owned || side == last) return current;
-  // A layer passed its input through though it need not have: one copy puts the result in place.
+  // A layer returned its input although it may make a new sequence, so the result lies on the other
+  // side and is copied.
   const Sequence out = run.output_like(current, current.spec());
   std::memcpy(out.values, current.values, current.bytes());
   return out;

@@ -1,4 +1,4 @@
-// Layers one after the other: what Serial, Residual and Repeat share.
+// A chain runs layers one after the other. Serial, Residual and others are made of chains.
 #pragma once
 
 #include <string>
@@ -8,10 +8,10 @@
 
 namespace sl {
 
-// "share_scope": one boolean for all, or one for each layer.
+// Reads the field "share_scope": one boolean for all `count` layers, or a list with one for each.
 std::vector<bool> read_share_scope(Config& config, size_t count);
 
-// Keys under which the emits of children go: their names, numbered where several are equal.
+// The path parts of the layers' emits: the layers' names, numbered where several are equal.
 std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers);
 
 class Chain {
@@ -29,19 +29,21 @@ class Chain {
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const;
   ReceptiveFields receptive_field_per_step() const;
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const;
-  // What each layer gets when the chain gets `input`.
+  // The input spec of each layer when the chain gets `input`.
   std::vector<ChannelSpec> inputs(const ChannelSpec& input, const Constants& constants) const;
   int64_t output_length(int64_t time, const ChannelSpec& input, const Constants& constants) const;
   std::optional<ChannelSpec> implied_input() const;
   bool returns_view() const;
-  // State goes by the children's names; emits by `keys`, of as many entries.
+  // The paths of state tensors contain the layers' names, those of emits contain `keys`, one for
+  // each layer.
   void declare(Declaration& declaration, const SequenceSpec& input,
                const std::vector<std::string>& keys) const;
-  // The result lies on the run's side, or is x or a view of it.
+  // Runs the layers in the mode of the run. The result lies on the run's side, or is x or a view of
+  // it.
   Sequence run(Run& run, const Sequence& x) const;
 
  private:
-  // What a run asks of a layer, asked once.
+  // Properties of a layer that every run needs, asked for once.
   struct Link {
     const Layer* layer;
     bool returns_view;
@@ -53,7 +55,7 @@ class Chain {
   Layers layers_;
   std::vector<Link> links_;
   Ratio output_ratio_;
-  size_t working_layers_ = 0;  // those that make a new sequence
+  size_t working_layers_ = 0;  // the number of layers that make a new sequence
 };
 
 }  // namespace sl

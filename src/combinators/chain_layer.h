@@ -1,4 +1,4 @@
-// A layer that is a chain of others in every way; classes of it change what they need.
+// Base of layers that are a chain of other layers; a derived class overrides what differs.
 #pragma once
 
 #include <utility>

@@ -1,4 +1,4 @@
-// CheckpointGradient: its child; gradients are not for inference (reference:
+// CheckpointGradient: runs its child unchanged, since inference computes no gradients (reference:
 // combinators.CheckpointGradient).
 #include "combinators/wrapper.h"
 

@@ -1,4 +1,4 @@
-// Parallel: layers side by side on the same input, their outputs broadcast and combined (reference:
+// Parallel: y = combine(layer_0(x), layer_1(x), ...), with broadcasting (reference:
 // combinators.Parallel).
 #include <algorithm>
 
@@ -80,7 +80,7 @@ class ParallelLayers final : public Layer {
     return same("output", latency,
                 [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
   }
-  // What comes out is valid only where all are.
+  // An output step is valid only where the outputs of all layers are.
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
     if (layers_.empty()) return before;
     std::vector<EarlySteps> each;
@@ -114,7 +114,7 @@ class ParallelLayers final : public Layer {
     for (size_t i = 1; i < layers_.size(); ++i) {
       const int64_t other = layers_[i]->output_length(time, input, constants);
       if (other != length) {
-        fail(Code::kShape, "of {} steps \"{}\" makes {} and \"{}\" {}", time,
+        fail(Code::kShape, "from {} steps \"{}\" makes {} and \"{}\" {}", time,
              layers_.front()->name(), length, layers_[i]->name(), other);
       }
     }
@@ -135,8 +135,8 @@ class ParallelLayers final : public Layer {
 
  private:
   template <typename Fn>
-  int64_t same(const char* which, int64_t otherwise, Fn&& latency_of) const {
-    if (layers_.empty()) return otherwise;
+  int64_t same(const char* which, int64_t fallback, Fn&& latency_of) const {
+    if (layers_.empty()) return fallback;
     const int64_t latency = latency_of(*layers_.front());
     for (size_t i = 1; i < layers_.size(); ++i) {
       const int64_t other = latency_of(*layers_[i]);

@@ -1,5 +1,6 @@
-// ParallelChannels: the same layer, with the same weights, on each of `num_groups` parts of the
-// last channel axis; the outputs broadcast and combined (reference: combinators.ParallelChannels).
+// ParallelChannels: splits the last channel axis into `num_groups` parts, runs one layer with the
+// same weights on each, and combines the outputs, with broadcasting (reference:
+// combinators.ParallelChannels).
 #include "combinators/wrapper.h"
 #include "ops/combine.h"
 #include "ops/rearrange.h"
@@ -74,7 +75,7 @@ class ParallelChannels final : public Wrapper {
     return group;
   }
 
-  // Group i of x, with x's mask, in scratch.
+  // Copies group i of the channels of x to scratch; the mask is that of x.
   Sequence group(Run& run, const Sequence& x, int64_t i) const {
     Sequence out = x;
     out.channels = group_of(x.spec()).shape;

@@ -1,5 +1,5 @@
-// Repeat: the same layer `num_repeats` times, each with its own slice of weights that are stacked
-// on their first axis (reference: combinators.Repeat).
+// Repeat: runs a layer `num_repeats` times in a row, each time with its own slice of the weights,
+// which are stacked on their first axis (reference: combinators.Repeat).
 #include "combinators/chain_layer.h"
 
 namespace sl {
@@ -34,7 +34,7 @@ class Repeat final : public ChainLayer {
     }
   }
 
-  // One stands for all.
+  // All repeats have the same properties, so only the first is a child.
   std::vector<const Layer*> children() const override { return {&first()}; }
   ReceptiveFields receptive_field_per_step() const override {
     const ReceptiveFields each = first().receptive_field_per_step();
@@ -45,12 +45,13 @@ class Repeat final : public ChainLayer {
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec output = first().output_spec(input, constants);
     if (output != input) {
-      fail(Code::kShape, "a repeated layer gives what it is given: it makes {} of {}",
+      fail(Code::kShape, "a repeated layer must have the same output as input: it makes {} of {}",
            to_string(output), to_string(input));
     }
     return output;
   }
-  // State and emits go by number: equal names would not tell the repeats apart.
+  // The paths of state and emits contain the number of the repeat, because all repeats have the
+  // same name.
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     SequenceSpec spec = input;
     for (size_t i = 0; i < repeats_.size(); ++i) {

@@ -1,5 +1,5 @@
-// Residual: y = layers(x) + shortcut_layers(x), the shortcut being x itself by default (reference:
-// combinators.Residual).
+// Residual: y = layers(x) + shortcut_layers(x); without shortcut layers the shortcut is x
+// (reference: combinators.Residual).
 #include <nlohmann/json.hpp>
 
 #include "combinators/shortcut_layer.h"
@@ -52,8 +52,8 @@ class Residual final : public ShortcutLayer {
   }
 
  private:
-  // Without shortcut layers an empty chain: the identity. One layer stands in the shortcut's place,
-  // a list of them makes a Serial there.
+  // Without shortcut layers the shortcut is an empty chain, the identity. A single layer has the
+  // weights "shortcut_layer" itself; a list of layers acts as a Serial of that name.
   static Chain build_shortcut(const Fields& fields, const Init& init) {
     Layers layers;
     if (fields.shortcut_layers && !fields.shortcut_is_list) {
@@ -61,7 +61,7 @@ class Residual final : public ShortcutLayer {
           init.builder.build(fields.shortcut_layers->front(), init.weights, "shortcut_layer"));
       return Chain(std::move(layers));
     }
-    // The name is taken even if no layer is there.
+    // The name is reserved even if there are no shortcut layers.
     init.weights.reserve("shortcut_layer", fields.path + ".shortcut_layers");
     if (fields.shortcut_layers) {
       const WeightScope scope = init.weights.child("shortcut_layer");

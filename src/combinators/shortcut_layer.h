@@ -1,4 +1,5 @@
-// Layers and a shortcut around them, whose outputs are put together; classes of it say how.
+// Base of layers that run a chain of layers and a shortcut on the same input; a derived class says
+// how their outputs are combined.
 #pragma once
 
 #include <string>
@@ -40,7 +41,7 @@ class ShortcutLayer : public Layer {
     return same("output", body_.accumulated_output_latency(latency),
                 shortcut_.accumulated_output_latency(latency));
   }
-  // What comes out is valid only where both are.
+  // An output step is valid only where the outputs of both chains are.
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
     EarlySteps body = body_.follow(before, differences);
     const EarlySteps shortcut = shortcut_.follow(before, differences);
@@ -57,7 +58,7 @@ class ShortcutLayer : public Layer {
     const int64_t body = body_.output_length(time, input, constants),
                   shortcut = shortcut_.output_length(time, input, constants);
     if (body != shortcut) {
-      fail(Code::kShape, "of {} steps the layers make {} and the shortcut {}", time, body,
+      fail(Code::kShape, "from {} steps the layers make {} and the shortcut {}", time, body,
            shortcut);
     }
     return body;
@@ -91,7 +92,7 @@ class ShortcutLayer : public Layer {
   const Chain& body() const { return body_; }
   const Chain& shortcut() const { return shortcut_; }
 
-  // The layer's output, from what the two make of the same input.
+  // Combines the outputs of the layers and of the shortcut.
   virtual Sequence combine(Run& run, const Sequence& body, const Sequence& shortcut) const = 0;
 
  private:
@@ -107,7 +108,7 @@ class ShortcutLayer : public Layer {
     return combine(run, body, run_chain(run, shortcut_, x));
   }
 
-  // Both results wait on the other side until they are combined.
+  // The results of both chains are kept on the other side of the workspace until they are combined.
   static Sequence run_chain(Run& run, const Chain& chain, const Sequence& x) {
     return run.on_side(other(run.side()), [&] { return chain.run(run, x); });
   }

@@ -1,5 +1,5 @@
-// Skip: its input, and after it on the first channel axis what its layers make of it (reference:
-// tensorflow.combinators.Skip). Valid where the input is.
+// Skip: y = concat(x, layers(x)) on the first channel axis, valid where x is (reference:
+// tensorflow.combinators.Skip).
 #include <cctype>
 #include <map>
 #include <nlohmann/json.hpp>
@@ -10,8 +10,8 @@
 namespace sl {
 namespace {
 
-// The name that TensorFlow gives a layer without one: `DenseShaped` is `dense_shaped`, `Conv1D`
-// `conv1d`.
+// The name that TensorFlow gives a layer whose config has none: `dense_shaped` for `DenseShaped`,
+// `conv1d` for `Conv1D`.
 std::string default_name(const std::string& type) {
   const auto is_lower = [&](size_t i) { return i < type.size() && std::islower(type[i]) != 0; };
   const auto is_upper = [&](size_t i) { return i < type.size() && std::isupper(type[i]) != 0; };
@@ -65,7 +65,7 @@ class Skip final : public ShortcutLayer {
   }
 
  private:
-  // In TensorFlow variables go by the names of the layers that hold them, not of those around.
+  // TensorFlow names variables by the layer that holds them, not by the layers around it.
   static Chain build_body(const std::vector<Config>& configs, const Init& init) {
     Layers layers;
     std::map<std::string, int> counts;
@@ -78,7 +78,7 @@ class Skip final : public ShortcutLayer {
     return Chain(std::move(layers));
   }
 
-  // The two may be valid at different steps.
+  // The output has the mask of x, with zeros where x is valid and the output of the layers is not.
   Sequence combine(Run& run, const Sequence& made, const Sequence& x) const override {
     ChannelSpec spec = made.spec();
     spec.shape[0] += x.channels[0];

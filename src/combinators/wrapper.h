@@ -1,5 +1,5 @@
-// A layer that is its child in every way; classes of it change what they need (reference:
-// combinators.WrapperMixin).
+// Base of layers that delegate everything to one child; a derived class overrides what differs
+// (reference: combinators.WrapperMixin).
 #pragma once
 
 #include <memory>

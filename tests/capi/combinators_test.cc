@@ -130,7 +130,7 @@ TEST_CASE("an Autoregressive takes what it can feed back", "[combinators]") {
   CHECK_THAT(message("null"), Contains("layer"));
   CHECK_THAT(message(R"({"type":"Lookahead","length":1})"), Contains("without latency"));
   CHECK_THAT(message(R"({"type":"ReverseSequence"})"), Contains("step-wise"));
-  CHECK_THAT(message(R"({"type":"Upsample1D","rate":2})"), Contains("they make 2 of 1"));
+  CHECK_THAT(message(R"({"type":"Upsample1D","rate":2})"), Contains("they make 2 from 1"));
   CHECK_THAT(message(R"({"type":"Relu"},"feedback_layer":{"type":"Upsample1D","rate":2})"),
              Contains("a feedback layer of output ratio 1"));
   CHECK_THAT(message(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
