@@ -1,3 +1,3 @@
-// Catch2's own main takes long to compile: once for all tests.
+// Catch2's main takes long to compile, so all tests share this one.
 #define CATCH_CONFIG_MAIN
 #include <catch2/catch.hpp>

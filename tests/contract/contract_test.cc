@@ -1,4 +1,5 @@
-// The contract (layer = step, padding, batching, states) on random trees of layers.
+// Checks the contract (steps equal layer-wise runs, padding, batches, states) on random trees of
+// layers.
 #include "cli/contract.h"
 
 #include <catch2/catch.hpp>
@@ -35,8 +36,9 @@ TEST_CASE("random trees keep the contract", "[contract]") {
   }
 }
 
-// The generator is only worth something if what it makes differs.
-TEST_CASE("random trees cover what they are to cover", "[contract]") {
+// Without this variety, the test of random trees would show little.
+TEST_CASE("random trees cover the layers and properties that they are meant to cover",
+          "[contract]") {
   std::set<std::string> configs;
   std::string all;
   int64_t steppable = 0;
@@ -57,7 +59,7 @@ TEST_CASE("random trees cover what they are to cover", "[contract]") {
   }
 }
 
-TEST_CASE("the checker finds what breaks the contract", "[contract]") {
+TEST_CASE("the checker finds violations of the contract", "[contract]") {
   const cli::Layer layer = make_model(R"({"type":"Relu"})");
   std::mt19937 rng(1);
   cli::Case c;
@@ -67,7 +69,7 @@ TEST_CASE("the checker finds what breaks the contract", "[contract]") {
   c.metadata = {{"block_size", 2}};
   CHECK(cli::check_contract(c).failures().find("metadata") != std::string::npos);
   c.metadata = nullptr;
-  c.output = c.input.x;  // not what Relu makes of it
+  c.output = c.input.x;  // differs from the output of Relu
   CHECK(cli::check_contract(c).failures().find("layer output") != std::string::npos);
 }
 

@@ -7,10 +7,10 @@ using nlohmann::json;
 
 constexpr int kMaxDepth = 4;
 
-// What the place in the tree asks of a layer.
+// Constraints on a layer from its position in the tree.
 struct Place {
-  bool keep_spec = false;  // the output spec is the input spec
-  bool keep_time = false;  // one step out for one step in, at once
+  bool keep_spec = false;  // the output spec must equal the input spec
+  bool keep_time = false;  // one output step per input step, without latency
   int depth = 0;
 
   Place deeper() const { return {keep_spec, keep_time, depth + 1}; }
@@ -37,10 +37,10 @@ class TreeMaker {
   int64_t pick(const std::vector<int64_t>& values) {
     return values[std::uniform_int_distribution<size_t>(0, values.size() - 1)(rng_)];
   }
-  // Once in n.
+  // True once in n calls on average.
   bool chance(int64_t n) { return std::uniform_int_distribution<int64_t>(1, n)(rng_) == 1; }
 
-  // A name of its own, under which the weights' hint is found.
+  // A new name, for which the hint for the weights is recorded.
   std::string name(int64_t any) {
     std::string name = "layer_" + std::to_string(count_++);
     hints_[name] = {any, stack_, {}};
@@ -80,8 +80,8 @@ class TreeMaker {
     return {{"type", "Serial"}, {"layers", layers}};
   }
 
-  // Around layers that keep spec and time, around a projection on both sides, or around a latency
-  // that the shortcut makes up for.
+  // A Residual around layers that keep spec and time, around layers with a projection on the
+  // shortcut, or around a latency that a Delay on the shortcut compensates.
   json residual(const Place& place) {
     json out = {{"type", "Residual"}};
     if (!place.keep_time && channels_.size() == 1 && !latency_ && chance(3)) {
@@ -130,8 +130,8 @@ class TreeMaker {
     return {{"type", "Repeat"}, {"num_repeats", count}, {"layer", inside}};
   }
 
-  // A child that shares its parent's scope: its weights lie under the parent's name, and it has one
-  // of its own.
+  // A child that shares its parent's scope: its weights are found under the parent's name, not its
+  // own.
   json sharing(json parent, json child) {
     const std::string name = "layer_" + std::to_string(count_++);
     parent["name"] = name;
@@ -170,8 +170,9 @@ class TreeMaker {
     return sharing(out, child);
   }
 
-  // Backwards, a padding that counts as valid meets the invalid steps at the end: as in the
-  // reference, the last valid steps then depend on whether there are any.
+  // If a layer that runs backwards treats padding as valid, the padding meets the invalid steps at
+  // the end first. The last valid steps then depend on whether there are invalid ones, in the
+  // reference too.
   json bidirectional(const Place& place) {
     const Place inside = {true, true, place.depth};
     const bool around = mirrored_;
@@ -219,7 +220,7 @@ class TreeMaker {
             {"groups", groups},      {"name", name(inputs / groups)}};
   }
 
-  // Over time, and over width too if there is one.
+  // Pools over time, and over width if there is such an axis.
   json pooling(const char* padding, int64_t strides = 1) {
     static const std::vector<std::string> kinds = {"Min", "Max", "Average"};
     const std::string kind = kinds[static_cast<size_t>(pick({0, 1, 2}))];
@@ -242,9 +243,9 @@ class TreeMaker {
     return out;
   }
 
-  // Layers that mix channels, or a layer's past with its present. Behind a latency, the steps
-  // before the first are no padding: as in the reference, only what masks its input keeps the
-  // contract there, and nothing that looks back does where those steps are valid.
+  // Layers that mix channels, or the present with the past. Behind a latency, the steps before the
+  // first one are not zero as padding is. As in the reference, only layers that mask their input
+  // keep the contract there, and if those steps are valid, no layer that reads past steps does.
   json mixing(const Place& place) {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 3, 4, 6});
     const char* padding = latency_ || mirrored_ || chance(2) ? "causal" : "causal_valid";
@@ -271,7 +272,7 @@ class TreeMaker {
     }
   }
 
-  // Layers that count or remember invalid steps.
+  // Layers that count invalid steps or keep them in their state.
   json counting() {
     const int64_t channels = channels_.back();
     switch (pick({0, 1, 2})) {
@@ -287,7 +288,7 @@ class TreeMaker {
     }
   }
 
-  // For channels of two axes.
+  // Layers for inputs with two channel axes.
   json spatial(const Place& place) {
     if (!place.keep_spec && chance(3)) {
       channels_ = {channels_[0] * channels_[1]};
@@ -307,12 +308,14 @@ class TreeMaker {
             {"spatial_padding", "same"}, {"name", name(inputs)}};
   }
 
-  // Layers that change the rate or look ahead. A stride behind a latency would have to divide it.
+  // Layers that change the rate or look ahead. Behind a latency, strides are left out: the latency
+  // would have to be a multiple of them.
   json timed(const Place& place) {
     const int64_t out = place.keep_spec ? channels_.back() : pick({1, 2, 4});
     switch (pick({0, 1, 2, 3, 4, 5})) {
       case 0:
-        // Of two in a row the reference, and so the library, tells too small a receptive field.
+        // For two upsamplings in a row the reference, and so the library, reports too small a
+        // receptive field.
         if (upsampled_) return pointwise();
         upsampled_ = true;
         return {{"type", "Upsample1D"}, {"rate", 2}};
@@ -320,13 +323,14 @@ class TreeMaker {
         delayed_ = careful_;
         return {{"type", "Delay"}, {"length", pick({1, 2, 3})}};
       case 2:
-        // Its steps drop the first valid inputs, as in the reference: not those of a delay.
+        // As in the reference, steps of a Lookahead drop the first valid inputs, which after a
+        // Delay are not the delayed ones.
         if (delayed_) return pointwise();
         latency_ = careful_;
         return {{"type", "Lookahead"}, {"length", pick({1, 2})}};
       case 3:
         if (channels_.size() != 1) return pointwise();
-        if (chance(3)) return convolution(out, pick({2, 3}), "same");  // not steppable
+        if (chance(3)) return convolution(out, pick({2, 3}), "same");  // cannot step
         latency_ = warm_up_ = careful_;
         return convolution(out, pick({2, 3}),
                            chance(2) ? "reverse_causal" : "reverse_causal_valid");
@@ -339,16 +343,16 @@ class TreeMaker {
 
   std::mt19937 rng_;
   bool careful_;
-  Channels channels_;  // of what comes out of the layers so far
+  Channels channels_;  // output channels of the layers so far
   WeightHints hints_;
   std::vector<int64_t> stack_;
   int64_t count_ = 0;
-  int64_t block_ = 0;      // of the Blockwise around: those within divide it
-  bool mirrored_ = false;  // within a Bidirectional
+  int64_t block_ = 0;      // block size of the enclosing Blockwise, which those inside must divide
+  bool mirrored_ = false;  // inside a Bidirectional
   bool upsampled_ = false;
   bool delayed_ = false;
-  bool latency_ = false;  // outputs are late
-  bool warm_up_ = false;  // and the steps before them are valid
+  bool latency_ = false;  // outputs have latency
+  bool warm_up_ = false;  // outputs before the latency has passed are valid
 };
 
 }  // namespace

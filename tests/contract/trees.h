@@ -15,12 +15,13 @@ namespace sl::testing {
 struct Tree {
   std::string config;
   WeightHints hints;
-  std::vector<int64_t> channels;  // of its float32 input
+  std::vector<int64_t> channels;  // channel shape of its float32 input
 };
 
-// The same tree for the same seed.
+// A random tree for which the contract must hold. Equal seeds give equal trees.
 Tree make_tree(uint32_t seed);
-// One whose layers need not agree with latencies before them: steps may differ from whole runs.
+// A random tree whose layers may ignore the latency of layers before them, so that steps may differ
+// from whole runs.
 Tree make_careless_tree(uint32_t seed);
 
 cli::Layer make_tree_model(const Tree& tree, uint32_t seed);

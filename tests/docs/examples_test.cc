@@ -1,4 +1,4 @@
-// Every example of docs/layers keeps the contract.
+// Checks that every example in docs/layers keeps the contract.
 #include <catch2/catch.hpp>
 #include <filesystem>
 

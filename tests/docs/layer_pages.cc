@@ -24,11 +24,11 @@ namespace {
 
 // ---- Examples
 
-// A block of JSON. Words after "json" tell what the config does not: input=float32[8], any=8 (the
-// size that weights have where only the input decides), stack=2 (counts of the Repeats around
-// them), shape=3,8 (all of a shape of which even the rank is open), constant.<name>=float32[8] (a
-// sequence) and array.<name>=float32[4,8]. any.<layer>=, stack.<layer>= and shape.<layer>= are for
-// the layers of that name.
+// An example: a block of JSON. Words after "json" give what the config does not determine:
+// input=float32[8]; any=8, the size of weights that only the input determines; stack=2, the counts
+// of the enclosing Repeats; shape=3,8, the whole shape of a weight of unknown rank;
+// constant.<name>=float32[8] for a sequence and array.<name>=float32[4,8] for an array.
+// any.<layer>=, stack.<layer>= and shape.<layer>= apply to the layers of that name only.
 struct Example {
   std::string config;
   std::map<std::string, std::string> words;
@@ -43,7 +43,7 @@ std::vector<int64_t> parse_dims(std::string text) {
   return dims;
 }
 
-// "float32[4,8]"
+// Parses a spec such as "float32[4,8]".
 Tensor parse_spec(const std::string& text) {
   const size_t open = text.find('[');
   if (open == std::string::npos || text.back() != ']') {
@@ -71,7 +71,7 @@ std::map<std::string, std::string> parse_words(const std::string& info) {
   return out;
 }
 
-// Calls fn(name, value) for the words "<key>" (an empty name) and "<key>.<name>".
+// Calls fn(name, value) for each word "<key>.<name>", and with an empty name for "<key>".
 template <typename Fn>
 void each_word(const Example& example, const std::string& key, Fn&& fn) {
   for (const auto& [word, value] : example.words) {
@@ -97,11 +97,11 @@ WeightHints hints_of(const Example& example, int64_t any) {
 
 // ---- Models
 
-// The example's model with made-up weights, and an input that it takes.
+// The example's model with random weights, and the spec of its input.
 struct Sampled {
   cli::Weights weights;
   cli::Layer layer;
-  Tensor spec;  // dtype and channels
+  Tensor spec;  // dtype and channel shape
   cli::Constants constants;
 };
 
@@ -150,7 +150,7 @@ Sampled make_sampled(const Example& example, int64_t any) {
   return out;
 }
 
-// Where weights ask for any size it is mostly that of the last axis, or a small multiple of it.
+// Open sizes of weights are mostly that of the input's last axis, or a small multiple of it.
 Sampled sample(const Example& example) {
   const auto word = example.words.find("input");
   int64_t last = 1;
@@ -169,7 +169,7 @@ Sampled sample(const Example& example) {
   throw std::runtime_error(reason);
 }
 
-// ---- What is told of them
+// ---- Facts about the models
 
 class NoBuilder final : public Builder {
  public:
@@ -179,8 +179,8 @@ class NoBuilder final : public Builder {
   }
 };
 
-// Required ones first. A layer reads all its fields before it looks at children and weights, of
-// which it gets none here.
+// The fields of a layer, required ones first. A layer reads all of its fields before its children
+// and weights, which are missing here.
 std::vector<Field> fields_of(const std::string& config) {
   const Json json = Json::parse(config);
   Config reader(json, "$");
@@ -265,7 +265,7 @@ std::vector<cli::NamedTensor> state_of(const Example& example, const Sampled& mo
   return out;
 }
 
-// A dimension that is proportional to the batch goes by that name.
+// The size of a dimension, for batches of 2 and 3: "batch" if it is proportional to them.
 std::string dim_text(int64_t of_two, int64_t of_three) {
   const int64_t factor = of_three - of_two;
   if (factor == 0 || of_two != 2 * factor) return std::to_string(of_two);
@@ -362,18 +362,19 @@ std::string type_of(const Example& example) {
 
 // ---- The contract
 
-// Fills a sequence's or an array's values, in place of the zeros of the parsed specs.
+// Fills a tensor with random values: parsed specs hold zeros.
 void randomize(Tensor& x, std::mt19937& rng) {
   const Tensor random = cli::random_sequence(x.dtype, {1, x.size()}, rng);
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, random.at(i));
 }
 
-// What of the contract the example's model breaks; empty if it keeps it.
+// The part of the contract that the example's model violates; empty if there is none.
 std::string broken_contract(const Example& example) {
-  // These take so many steps, no more.
+  // These layers take exactly as many steps as their config says.
   static const std::set<std::string> kOneLength = {"GlobalReshape", "GlobalEinopsRearrange",
                                                    "MaskedDense"};
-  // Of negative numbers these make NaN, by which the probe finds what an output depends on.
+  // These layers give NaN for negative numbers. The probe uses NaN to find which inputs an output
+  // depends on.
   static const std::set<std::string> kUnprobed = {"Log", "Power"};
   const bool one_length = kOneLength.contains(type_of(example));
   const Sampled model = sample(example);
@@ -382,7 +383,7 @@ std::string broken_contract(const Example& example) {
   std::mt19937 rng(1);
   cli::Case c;
   c.layer = model.layer.get();
-  // Integers may be tokens or classes of which there are few.
+  // Integers can be tokens or classes, of which there may be few.
   c.input.x = cli::random_sequence(model.spec.dtype, with_steps(model.spec, batch, time), rng, 4);
   c.input.constants = constants_of(example, batch, time);
   for (cli::NamedTensor& constant : c.input.constants) randomize(constant.value, rng);
@@ -433,7 +434,7 @@ const std::map<std::string, std::string (*)()> kLists = {
 
 class Renewal {
  public:
-  // What a generated part says of the example before it.
+  // Generates the text below an example.
   using Tell = std::function<std::string(const Example&)>;
   explicit Renewal(Tell tell) : tell_(std::move(tell)) {}
 

@@ -1,4 +1,5 @@
-// What renews the pages of docs/layers, and what it says of pages that it cannot renew.
+// Tests the generator of the pages of docs/layers, and its errors for pages that cannot be
+// generated.
 #include "docs/layer_pages.h"
 
 #include <algorithm>
@@ -15,7 +16,7 @@ std::string page_of(const std::string& info, const std::string& config,
          "<!-- end -->\n\nThe rest.\n";
 }
 
-TEST_CASE("a generated part tells fields, specs, weights, time and state", "[docs]") {
+TEST_CASE("a generated part describes fields, specs, weights, time and state", "[docs]") {
   const std::string config =
       R"({"type": "Conv1D", "filters": 2, "kernel_size": 3, "padding": "causal"})";
   const RenewedPage page = renew(page_of(" input=float32[4]", config, "Something old.\n"));
@@ -33,7 +34,7 @@ TEST_CASE("a generated part tells fields, specs, weights, time and state", "[doc
   CHECK(renew(page.text).text == page.text);
 }
 
-TEST_CASE("a generated part uses what the example's words tell", "[docs]") {
+TEST_CASE("a generated part uses the words after the example's JSON marker", "[docs]") {
   CHECK_THAT(renew(page_of(" input=float32[3] any.child_layer=3 stack.child_layer=2",
                            R"({"type": "Repeat", "num_repeats": 2,
                                "layer": {"type": "Dense", "features": 3}})"))
@@ -51,13 +52,13 @@ TEST_CASE("a generated part uses what the example's words tell", "[docs]") {
       Contains("- State: layer-wise only, no steps\n"));
 }
 
-TEST_CASE("what stands in other blocks of code is no example and no marker", "[docs]") {
+TEST_CASE("other blocks of code contain neither examples nor markers", "[docs]") {
   const std::string page = "```text\n<!-- generated -->\n{\"type\": \"Relu\"}\n```\n";
   CHECK(renew(page).text == page);
   CHECK(renew(page).types.empty());
 }
 
-TEST_CASE("a page that cannot be renewed says where and why", "[docs]") {
+TEST_CASE("a page that cannot be generated gives an error with line and reason", "[docs]") {
   const auto error_of = [](const std::string& page) {
     const auto errors = renew(page).errors;
     return errors.empty() ? "none" : errors[0];
@@ -75,12 +76,12 @@ TEST_CASE("a page that cannot be renewed says where and why", "[docs]") {
   CHECK_THAT(error_of(page_of(" input=float32[a]", R"({"type": "Relu"})")),
              Contains("is not a list of sizes"));
   CHECK_THAT(error_of(page_of(" input=float31[1]", R"({"type": "Relu"})")), Contains("float31"));
-  // Nothing tells the input of a layer that takes any.
+  // A Relu takes any input, so its spec must be given.
   CHECK_THAT(error_of(page_of("", R"({"type": "Relu"})")), Contains("line 7: "));
   CHECK_THAT(error_of(page_of(" input=int32[4]", R"({"type": "Sigmoid"})")), Contains("Sigmoid"));
 }
 
-TEST_CASE("one bad example does not hide the others", "[docs]") {
+TEST_CASE("all bad examples of a page are reported", "[docs]") {
   const RenewedPage page = renew(page_of("", R"({"type": "Relux"})") +
                                  page_of(" input=float32[2]", R"({"type": "Abs"})"));
   CHECK(page.errors.size() == 1);

@@ -1,6 +1,6 @@
-// Renews the generated parts of the pages of a directory, or checks that they are true. In either
-// case every layer type must have its section, and the README a link to every page.
-// Usage: layers_page (--write | --check) docs/layers
+// Generates parts of the pages in a directory, or checks that they are up to date. In both modes
+// every layer type must have a section, and the README a link to every page. Usage: layers_page
+// (--write | --check) docs/layers
 #include <cstdio>
 #include <exception>
 #include <filesystem>

@@ -49,14 +49,14 @@ class LeakyIntegrator final : public Layer {
 
   int64_t channels() const { return static_cast<int64_t>(gain_.size()); }
 
-  // `last` is [batch, channels], and holds the last step's output when it returns.
+  // `last` [batch, channels] is the output of the step before x, and then of the last step of x.
   Sequence integrate(Run& run, const Sequence& x, float* last) const {
     const Sequence y = run.output_like(x, x.spec());
     const float* in = x.floats();
     float* out = y.floats();
     for (int64_t b = 0; b < x.batch; ++b, last += channels()) {
       for (int64_t t = 0; t < x.time; ++t) {
-        const bool valid = *x.mask_at(b, t) != 0;  // what is invalid may be NaN
+        const bool valid = *x.mask_at(b, t) != 0;  // invalid steps may hold NaN
         for (int64_t c = 0; c < channels(); ++c) {
           last[c] = decay_ * last[c] + (valid ? gain_[static_cast<size_t>(c)] * *in : 0);
           *out++ = last[c];

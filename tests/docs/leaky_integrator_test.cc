@@ -1,4 +1,5 @@
-// The example of docs/adding-a-layer.md keeps the contract, and the page shows it as it is.
+// Checks that the example in docs/adding-a-layer.md keeps the contract, and that the page shows the
+// current code.
 #include <catch2/catch.hpp>
 
 #include "cli/contract.h"
@@ -23,7 +24,7 @@ TEST_CASE("the example of a layer keeps the contract", "[docs]") {
   CHECK(report.checks.size() >= 5);
 }
 
-TEST_CASE("the example of a layer refuses what it cannot take", "[docs]") {
+TEST_CASE("the example of a layer refuses invalid configs and inputs", "[docs]") {
   CHECK_THROWS_WITH(make_model(R"({"type":"LeakyIntegrator","decay":1})"),
                     Catch::Contains("$.decay (LeakyIntegrator): expected a number between"));
   const cli::Layer layer = make_model(R"({"type":"LeakyIntegrator","name":"leak"})", 3);
@@ -34,7 +35,7 @@ TEST_CASE("the example of a layer refuses what it cannot take", "[docs]") {
       Catch::Contains("LeakyIntegrator \"leak\": expected float32[3], got float32[2]"));
 }
 
-TEST_CASE("docs/adding-a-layer.md shows the example of a layer as it is", "[docs]") {
+TEST_CASE("docs/adding-a-layer.md shows the current code of the example", "[docs]") {
   const std::string source = cli::read_file(SL_SOURCE_DIR "/tests/docs/leaky_integrator.cc");
   const std::string page = cli::read_file(SL_SOURCE_DIR "/docs/adding-a-layer.md");
   CHECK(page.find("```cpp\n" + source + "```\n") != std::string::npos);

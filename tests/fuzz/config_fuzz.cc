@@ -1,4 +1,5 @@
-// Any text as a config: refused, or a layer that can be asked and run.
+// Reads arbitrary text as a config: it must be refused, or give a layer that can be queried and
+// run.
 #include <nlohmann/json.hpp>
 #include <vector>
 
@@ -10,7 +11,7 @@
 namespace sl::fuzz {
 namespace {
 
-// Larger outputs take time and show nothing more.
+// Limits outputs, as larger ones take time and find no more faults.
 constexpr int64_t kMaxElements = 1 << 16;
 
 void ask(const sl_layer* layer) {
@@ -26,7 +27,7 @@ void ask(const sl_layer* layer) {
   if (count > 0) sl_layer_receptive_field_at(layer, count - 1, &flag, &a, &b, nullptr);
 }
 
-// A sequence of that shape in memory of its own; empty if it is too large.
+// Memory for a sequence of that shape, of exact size; empty if it is too large.
 std::vector<uint8_t> room_for(sl_sequence* sequence) {
   auto size = static_cast<int64_t>(sl_dtype_size(sequence->dtype));
   for (int32_t i = 0; i < sequence->rank; ++i) {
@@ -166,7 +167,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const sl_status status =
       sl_layer_create(size > 0 ? text : "", size, nullptr, &options, &layer, &error);
   if (status == SL_STATUS_INTERNAL || (status != SL_STATUS_OK && error.message[0] == '\0')) {
-    std::abort();  // an error without a reason is a defect
+    std::abort();  // every error must state its reason
   }
   if (status != SL_STATUS_OK) return 0;
   sl::fuzz::ask(layer);

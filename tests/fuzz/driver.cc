@@ -1,6 +1,7 @@
-// Feeds a target a fixed number of seeded mutations of its corpus: no feedback from coverage, but
-// the same inputs every time and with any compiler. Or writes the seeds for a fuzzer that has such
-// feedback. Usage: fuzz_<target> [iterations [seed]], or fuzz_<target> --seeds DIRECTORY
+// Feeds a target a fixed number of seeded mutations of its corpus. There is no feedback from
+// coverage, but the inputs are the same every time and with any compiler. Can also write the corpus
+// as seeds for a fuzzer with feedback. Usage: fuzz_<target> [iterations [seed]], or fuzz_<target>
+// --seeds DIRECTORY
 #include <fmt/core.h>
 
 #include <cstdio>
@@ -16,7 +17,7 @@
 namespace sl::fuzz {
 namespace {
 
-// The target's corpus, and the inputs with which a fuzzer has found a fault in it.
+// The target's corpus, with the inputs for which a fuzzer found faults in the past.
 std::vector<std::string> seeds() {
   std::vector<std::string> all = corpus();
   for (const std::filesystem::path& path : tree_paths("fuzz/found/" SL_FUZZ_TARGET, ""))
@@ -43,16 +44,16 @@ class Mutator {
     const size_t at = below(input->size());
     const size_t length = 1 + below(std::min<size_t>(input->size() - at, 16));
     switch (below(8)) {
-      case 0:  // one bit
+      case 0:  // flips one bit
         (*input)[at] = static_cast<char>((*input)[at] ^ (1 << below(8)));
         return;
-      case 1:  // one byte
+      case 1:  // changes one byte
         (*input)[at] = static_cast<char>(below(256));
         return;
       case 2:
         input->erase(at, length);
         return;
-      case 3:  // a piece again
+      case 3:  // repeats a piece
         input->insert(at, input->substr(below(input->size()), length));
         return;
       case 4:
@@ -61,10 +62,10 @@ class Mutator {
       case 5:
         input->replace(at, length, one_of(dictionary_));
         return;
-      case 6:  // cut
+      case 6:  // truncates
         input->resize(at);
         return;
-      default: {  // crossed with another
+      default: {  // crosses with another seed
         const std::string& other = one_of(corpus_);
         *input = input->substr(0, at) + other.substr(below(other.size()));
       }
@@ -83,7 +84,8 @@ int run(long iterations, uint32_t seed) {
   Mutator mutator(seed);
   for (long i = 0; i < iterations; ++i) {
     const std::string input = mutator.next();
-    // SL_FUZZ_TRACE names the input that a crash leaves behind.
+    // SL_FUZZ_TRACE names a file to which each input is written first, so that it is known after a
+    // crash.
     if (const char* trace = std::getenv("SL_FUZZ_TRACE")) {
       if (FILE* file = std::fopen(trace, "wb")) {
         std::fwrite(input.data(), 1, input.size(), file);
@@ -96,7 +98,7 @@ int run(long iterations, uint32_t seed) {
   return 0;
 }
 
-// The seeds, a file for each, and the dictionary in libFuzzer's form beside the directory.
+// Writes each seed to a file, and the dictionary in libFuzzer's format beside the directory.
 int write_seeds(const std::filesystem::path& directory) {
   std::filesystem::create_directories(directory);
   size_t count = 0;

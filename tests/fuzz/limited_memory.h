@@ -1,4 +1,4 @@
-// An allocator with a limit: an input that asks for much is to be refused, not served.
+// An allocator with a limit: inputs that would need much memory must be refused.
 #ifndef SEQUENCE_LAYERS_TESTS_FUZZ_LIMITED_MEMORY_H_
 #define SEQUENCE_LAYERS_TESTS_FUZZ_LIMITED_MEMORY_H_
 

@@ -1,4 +1,4 @@
-// A file in memory with a path, for readers that take nothing else.
+// A file in memory with a path, for readers that only take paths.
 #ifndef SEQUENCE_LAYERS_TESTS_FUZZ_MEMORY_FILE_H_
 #define SEQUENCE_LAYERS_TESTS_FUZZ_MEMORY_FILE_H_
 

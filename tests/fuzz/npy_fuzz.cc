@@ -1,4 +1,5 @@
-// Any bytes as an .npy file: refused with a reason, or an array as large as its shape says.
+// Reads arbitrary bytes as an .npy file: they must be refused with a reason, or give an array of
+// the size that its shape implies.
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>

@@ -1,4 +1,5 @@
-// Any bytes as a weights file: refused, or tensors whose every byte can be read.
+// Reads arbitrary bytes as a weights file: they must be refused, or give tensors of which every
+// byte can be read.
 #include <cstdlib>
 #include <cstring>
 
@@ -16,7 +17,7 @@ std::string image(const std::string& header, size_t data) {
   return out + header + std::string(data, '\x3f');
 }
 
-// Reads everything that a tensor says it has.
+// Reads all elements of a tensor.
 uint64_t sum(const sl_sequence& tensor) {
   auto bytes = static_cast<int64_t>(sl_dtype_size(tensor.dtype));
   for (int32_t i = 0; i < tensor.rank; ++i) bytes *= tensor.dims[i];
@@ -83,7 +84,7 @@ std::vector<std::string> dictionary() {
 }  // namespace sl::fuzz
 
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
-  // A copy of the exact size, so that a sanitizer sees every byte read beyond it.
+  // A copy of exact size, so that a sanitizer detects reads beyond the end.
   const std::vector<uint8_t> bytes(data, data + size);
   sl_weights* weights = nullptr;
   sl_error error = SL_ERROR_INIT;

@@ -1,7 +1,9 @@
-// Any bytes as a saved state: refused, and the stream left as it was; or loaded, and stepped.
+// Loads arbitrary bytes as a saved state: they must be refused without changing the stream, or give
+// a state that can be stepped.
 //
-// An input is the index of a model, a kind, and bytes: of kind 0 the state's data behind a header
-// whose checksum is put right, so that what the data say is read; of any other kind a whole save.
+// An input is the index of a model, a kind, and bytes. For kind 0 the bytes are the state's data,
+// to which a valid header and checksum are added, so that the data are read. For any other kind
+// they are a whole saved state.
 #include <algorithm>
 #include <cstdlib>
 #include <cstring>
@@ -25,7 +27,7 @@ uint64_t fnv1a(const uint8_t* data, size_t size) {
   return hash;
 }
 
-// Kinds of state that the samples lack.
+// Models with kinds of state that the samples do not have.
 const testing::Sample kMore[] = {
     {"attention",
      R"({"type":"DotProductSelfAttention","num_heads":2,"units_per_head":2,"max_past_horizon":3,)"
@@ -57,7 +59,7 @@ const testing::Sample kMore[] = {
      {3}},
 };
 
-// A stream that has run for a while; saves of it are the corpus.
+// A stream that has run for some steps. Its saved states are the corpus.
 struct Stream {
   explicit Stream(const testing::Sample& sample) : layer(testing::make_sample(sample)) {
     std::mt19937 rng(1);
@@ -85,9 +87,9 @@ std::vector<std::unique_ptr<Stream>>& streams() {
   return all;
 }
 
-// The save that an input stands for.
+// The saved state that a fuzzer's input describes.
 std::vector<uint8_t> save_of(const Stream& stream, const uint8_t* data, size_t size, bool whole) {
-  // The exact size, so that a sanitizer sees every byte read beyond it.
+  // A copy of exact size, so that a sanitizer detects reads beyond the end.
   if (whole) return {data, data + size};
   std::vector<uint8_t> save = stream.saves.back();
   std::copy_n(data, std::min(size, save.size() - kHeaderBytes), save.data() + kHeaderBytes);

@@ -1,4 +1,4 @@
-// What the driver needs of a target beside LLVMFuzzerTestOneInput.
+// Functions that a target defines for the driver, besides LLVMFuzzerTestOneInput.
 #ifndef SEQUENCE_LAYERS_TESTS_FUZZ_TARGET_H_
 #define SEQUENCE_LAYERS_TESTS_FUZZ_TARGET_H_
 
@@ -11,10 +11,10 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size);
 
 namespace sl::fuzz {
 
-// Inputs that mutations start from: good ones, and those with which faults were found.
+// Inputs to mutate: valid ones, and those for which faults were found.
 std::vector<std::string> corpus();
 
-// Pieces that mutations put in.
+// Pieces of text that mutations insert.
 std::vector<std::string> dictionary();
 
 }  // namespace sl::fuzz

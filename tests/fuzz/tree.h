@@ -1,4 +1,4 @@
-// Files of the source tree that mutations start from.
+// Finds files of the source tree for the corpus of a target.
 #ifndef SEQUENCE_LAYERS_TESTS_FUZZ_TREE_H_
 #define SEQUENCE_LAYERS_TESTS_FUZZ_TREE_H_
 
@@ -16,8 +16,8 @@ inline std::string read_all(const std::filesystem::path& path) {
   return {std::istreambuf_iterator<char>(file), {}};
 }
 
-// Files below a directory of tests/, sorted; all of them if the extension is empty. None if there
-// is no such directory.
+// The sorted files below a directory of tests/; all files if the extension is empty. Returns none
+// if there is no such directory.
 inline std::vector<std::filesystem::path> tree_paths(const std::string& directory,
                                                      const std::string& extension) {
   const std::filesystem::path root = std::filesystem::path(SL_TESTS_DIR) / directory;
@@ -31,8 +31,8 @@ inline std::vector<std::filesystem::path> tree_paths(const std::string& director
   return paths;
 }
 
-// Appends the recorded cases and the inputs of faults of that extension: the small ones, for a
-// mutation of a large file seldom hits what matters.
+// Appends the recorded cases and the inputs of past faults with that extension. Large files are
+// left out, as a mutation of one rarely hits an important byte.
 inline void append_tree_files(const std::string& extension, std::vector<std::string>* all) {
   constexpr uintmax_t kMaxBytes = 4096;
   for (const char* directory : {"golden", "faults/inputs"}) {

@@ -1,4 +1,5 @@
-// Any bytes as a sound file: refused with a reason, or samples at a sensible rate.
+// Reads arbitrary bytes as a sound file: they must be refused with a reason, or give samples at a
+// plausible rate.
 #include <cstdlib>
 #include <cstring>
 #include <stdexcept>
@@ -16,7 +17,7 @@ void put(std::string* out, T value) {
   out->append(reinterpret_cast<const char*>(&value), sizeof(value));
 }
 
-// `data_size` is what the header says, which a live recorder leaves at 0.
+// `data_size` is the size in the header, which a recorder leaves at 0 while it records.
 std::string wav(uint16_t format, uint16_t channels, uint16_t bits, uint32_t data_size) {
   constexpr uint32_t kRate = 16000, kBytes = 64;
   const auto frame = static_cast<uint16_t>(channels * bits / 8);

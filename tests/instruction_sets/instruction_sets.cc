@@ -1,8 +1,8 @@
-// instruction_sets: runs every recorded case under each instruction set that SL_CPU_MAX knows, on
-// one thread and on three, whole and in steps, and compares what comes out: it must agree within
-// 1e-6 of the tensor's largest value. Each run is a process of its own, for the library reads the
-// variable once. Prints the largest difference of each run from the first one, and every tensor
-// that differs by more than it may.
+// instruction_sets: runs every recorded case with each instruction set that SL_CPU_MAX can select,
+// with one and with three threads, layer-wise and in steps. All outputs must agree within 1e-6 of
+// the largest value of the tensor. Each run is a process of its own, as the library reads the
+// variable only once. Prints the largest difference of each run from the first one, and every
+// tensor that exceeds its tolerance.
 #include <sys/wait.h>
 #include <unistd.h>
 
@@ -26,11 +26,11 @@ namespace {
 using nlohmann::json;
 
 constexpr double kTolerance = 1e-6;
-// What is rounded to half precision may be rounded the other way: one unit of bfloat16.
+// Values rounded to half precision may differ by one unit of bfloat16 in the last place.
 constexpr double kHalfTolerance = 1.0 / 128;
 
-// Models that amplify the rounding of their first operations: tanh beside its pole, and a whole
-// audio encoder.
+// Tolerance for models that amplify the rounding of their first operations: tanh near its pole, and
+// a whole audio encoder.
 constexpr double kAmplifyingTolerance = 1e-5;
 constexpr std::string_view kAmplifying[] = {"Dtypes__Conv1D47", "Serial__gemma3n_audio_encoder__"};
 
@@ -48,7 +48,7 @@ double tolerance_of(const std::string& name, bool half) {
   return amplifies ? kAmplifyingTolerance : kTolerance;
 }
 
-// Mask, valid values and tolerance of a tensor that a case gives.
+// The mask, valid values and tolerance of one tensor of a case.
 json result_of(const std::string& name, const cli::Tensor& x, bool half) {
   const bool complex = x.dtype == SL_DTYPE_COMPLEX64;
   const int64_t steps = x.is_array ? 1 : x.batch() * x.time();
@@ -88,20 +88,20 @@ void run_case(const GoldenCase& golden, int32_t threads, json* results) {
   const std::string name = golden.name + " in steps";
   try {
     results->push_back(result_of(name, cli::Stepper(layer.get(), input).run_all(), half));
-  } catch (const cli::Error& refused) {  // a block whose shape the model cannot give, in every run
+  } catch (const cli::Error& refused) {  // the model cannot give the shape of a block, in any run
     results->push_back({{"name", name + ": " + refused.what()},
                         {"tolerance", kTolerance},
                         {"numbers", json::array()}});
   }
 }
 
-// The last word of what the log says of a model's creation: the instruction set that it runs on.
+// The last word of the log message at a model's creation names its instruction set.
 void keep_last_word(void* word, int32_t, const char* message) {
   const std::string text = message;
   *static_cast<std::string*>(word) = text.substr(text.rfind(' ') + 1);
 }
 
-// Writes the results of all cases to a file.
+// Writes the outputs of all cases to a file.
 void run_all_cases(int32_t threads, const std::string& path) {
   std::string kernels;
   sl_log_set(keep_last_word, &kernels, SL_LOG_INFO);
@@ -115,7 +115,7 @@ void run_all_cases(int32_t threads, const std::string& path) {
   if (file.fail()) throw std::runtime_error("cannot write " + path);
 }
 
-// Runs fn in a process of its own under SL_CPU_MAX. Whether it threw nothing.
+// Runs fn in a child process with this value of SL_CPU_MAX. Returns whether it threw no exception.
 template <typename Fn>
 bool in_child(const char* cpu_max, const Fn& fn) {
   std::fflush(stdout);
@@ -137,8 +137,8 @@ bool in_child(const char* cpu_max, const Fn& fn) {
 
 // ---- Comparison.
 
-// The largest difference, as a part of the largest value; infinite where only one number is finite
-// or only one is there.
+// The largest difference relative to the largest value. Infinite if only one of the numbers is
+// finite, or if sizes differ.
 double difference(const std::vector<double>& first, const std::vector<double>& other) {
   if (first.size() != other.size()) return INFINITY;
   double largest = 0, peak = 0;
@@ -152,7 +152,7 @@ double difference(const std::vector<double>& first, const std::vector<double>& o
   return peak > 0 ? largest / peak : largest;
 }
 
-// Prints what differs and returns whether nothing does by more than it may.
+// Prints all differences, and returns whether all are within the tolerance.
 bool compare(const json& first, const json& other, const Setting& setting) {
   double largest = 0;
   int64_t failed = 0;
@@ -174,12 +174,13 @@ bool compare(const json& first, const json& other, const Setting& setting) {
   return failed == 0 && !first.empty() && first.size() == other.size();
 }
 
-// ---- What is checked.
+// ---- Checks.
 
-// What a limit must come to on this CPU, in this build.
+// The instruction set that the library must choose on this CPU, in this build, for a value of
+// SL_CPU_MAX.
 std::string expected_kernels(const std::string& cpu_max) {
 #if defined(__x86_64__)
-#ifdef SL_SANITIZE  // which builds fewer kernels
+#ifdef SL_SANITIZE  // sanitizer builds have fewer kernels
   const bool sse4 = false, avx512 = false;
 #else
   const bool sse4 = __builtin_cpu_supports("sse4.2"), avx512 = __builtin_cpu_supports("avx512bw") &&
@@ -215,7 +216,8 @@ bool check_numbers(const std::string& scratch) {
   return good;
 }
 
-// An unknown limit fails each creation and names the known ones; an empty one is no limit.
+// An unknown value of SL_CPU_MAX makes every creation fail with the known ones named; an empty one
+// sets no limit.
 bool check_names() {
   const auto refuses = [] {
     for (int i = 0; i < 2; ++i) {

@@ -1,4 +1,4 @@
-// No step allocates or locks, from the first on; and the trap that says so would notice.
+// Checks that no step allocates or locks, from the first one on, and that the trap would detect it.
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <mutex>
@@ -14,7 +14,7 @@ namespace {
 
 using cli::AllocationTrap;
 
-// Keeps the compiler from leaving out calls whose result nobody uses.
+// Prevents the compiler from removing calls whose result is not used.
 void* volatile kept;
 
 template <typename Fn>
@@ -26,7 +26,7 @@ int64_t count_of(Fn&& fn) {
 
 TEST_CASE("the trap notices heap calls and locks", "[trap]") {
   if (!AllocationTrap::available()) {
-    // A sanitizer owns the heap: the trap must say that it sees nothing.
+    // If a sanitizer replaces the heap functions, the trap must count nothing.
     CHECK(count_of([] { kept = std::malloc(8); }) == 0);
     std::free(kept);
     return;
@@ -47,7 +47,7 @@ TEST_CASE("the trap notices heap calls and locks", "[trap]") {
   CHECK(count_of([&] { const std::lock_guard lock(mutex); }) == 1);
 }
 
-TEST_CASE("the trap sees into the library, and into its own thread alone", "[trap]") {
+TEST_CASE("the trap counts calls within the library, on its own thread only", "[trap]") {
   const cli::Layer layer = make_model(R"({"type":"Dense","features":3})", 2);
   const cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {1, 4, 2}), {}};
   Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 4, 3});
@@ -70,7 +70,7 @@ TEST_CASE("the trap sees into the library, and into its own thread alone", "[tra
   CHECK(count_of([] {}) == 0);
 }
 
-// Everything that is real-time on a stream, from its first step on.
+// Allocations in all real-time calls on a stream, from its first step on.
 int64_t allocations_of(const sl_layer* layer, const cli::Input& input, int64_t blocks_per_step,
                        bool with_emits) {
   cli::Stepper::Options options;
@@ -121,7 +121,7 @@ TEST_CASE("steps of random trees neither allocate nor lock", "[realtime]") {
 }
 
 TEST_CASE("steps of large layers stay on their thread", "[realtime]") {
-  // With threads for layer-wise runs: steps must not wake them.
+  // Threads are for layer-wise runs only: steps must not wake them.
   sl_layer_options options = SL_LAYER_OPTIONS_INIT;
   options.num_threads = 2;
   for (const char* config :
@@ -148,7 +148,7 @@ TEST_CASE("strided blocks are stepped without allocation", "[realtime]") {
       [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
   Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 3, 2}), y = x;
   sl_sequence in = x.view(), out = y.view();
-  for (sl_sequence* view : {&in, &out}) {  // time-major, channels backwards
+  for (sl_sequence* view : {&in, &out}) {  // time-major, with channels in reverse order
     view->strides[0] = 8;
     view->strides[1] = 16;
     view->strides[2] = -4;

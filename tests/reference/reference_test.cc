@@ -1,5 +1,6 @@
-// Every layer of the reference, and every field of its config, can be named in ours. What the
-// reference has is recorded in config_classes.json (packaging/python: config_classes.py).
+// Checks that the library knows every layer of the reference and every field of its config.
+// config_classes.json holds the reference's layers and fields (packaging/python:
+// config_classes.py).
 #include <catch2/catch.hpp>
 #include <filesystem>
 #include <map>
@@ -15,12 +16,12 @@ namespace {
 
 using nlohmann::json;
 
-// Those that no JSON can describe.
+// Layers of the reference that JSON cannot describe.
 const std::map<std::string, std::string> kNotInJson = {
     {"Lambda", "it runs a Python function"},
 };
 
-// Configs of the types that have required fields and no recorded case.
+// Configs of types that have required fields but no recorded case.
 const std::map<std::string, const char*> kExamples = {
     {"SwapAxes", R"({"axis1":2,"axis2":3})"},
 };
@@ -39,7 +40,7 @@ std::set<std::string> registered_types() {
   return types;
 }
 
-// The first config of each type, at any depth.
+// Finds the first config of each type, at any depth.
 void collect_examples(const json& value, std::map<std::string, json>& examples) {
   if (!value.is_structured()) return;
   if (value.is_object() && value.contains("type") && value["type"].is_string())
@@ -47,7 +48,7 @@ void collect_examples(const json& value, std::map<std::string, json>& examples) 
   for (const json& child : value) collect_examples(child, examples);
 }
 
-// Those of a directory of recorded cases.
+// Adds the configs of a directory of recorded cases.
 void collect_recorded(const char* directory, std::map<std::string, json>& examples) {
   for (const auto& file : std::filesystem::directory_iterator(directory)) {
     if (file.path().extension() != ".json") continue;
@@ -56,7 +57,7 @@ void collect_recorded(const char* directory, std::map<std::string, json>& exampl
   }
 }
 
-// A config with every field of the reference: its default where the example has none.
+// The example with all fields of the reference added, at their defaults.
 json full_config(const json& layer, json config) {
   config["type"] = layer.at("type");
   for (const json& field : layer.at("fields")) {
@@ -110,7 +111,7 @@ TEST_CASE("every field of the reference is known", "[reference]") {
       return sl_layer_create(text.data(), text.size(), nullptr, nullptr, &made, e);
     });
     sl_layer_free(made);
-    // Fields are checked before children are made and weights looked for.
+    // Fields are checked first, before children are built and weights are looked up.
     const bool known = failure.status != SL_STATUS_CONFIG ||
                        failure.message.find("unknown layer type") != std::string::npos;
     INFO(type << ": " << failure.message);

@@ -9,7 +9,7 @@ namespace sl::testing {
 namespace {
 
 struct Failures {
-  std::atomic<int64_t> first = 0;  // the allocation that fails; 0: none
+  std::atomic<int64_t> first = 0;  // number of the allocation that fails; 0 for none
   std::atomic<bool> go_on = false;
   std::atomic<int64_t> seen = 0;
 
@@ -69,7 +69,7 @@ Sweep sweep_failures(const Use& use, Heap heap, Failing failing) {
     if (!good && sweep.problem.empty()) sweep.problem = described(n, what, error);
   };
   sl_error error = SL_ERROR_INIT;
-  // What is made once for the process is there afterwards.
+  // Objects that live as long as the process are allocated now and are no leaks later.
   for (int i = 0; i < 3; ++i) require(use(&error) == SL_STATUS_OK, 0, "no use at all", error);
   for (int64_t n = 1; sweep.problem.empty(); ++n) {
     error = SL_ERROR_INIT;

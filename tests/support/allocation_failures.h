@@ -1,4 +1,5 @@
-// Allocations that fail, of any thread: malloc and its kin, or those of an sl_allocator.
+// Makes allocations fail, on all threads: those of malloc and related functions, or of an
+// sl_allocator.
 #ifndef SEQUENCE_LAYERS_TESTS_SUPPORT_ALLOCATION_FAILURES_H_
 #define SEQUENCE_LAYERS_TESTS_SUPPORT_ALLOCATION_FAILURES_H_
 
@@ -13,8 +14,8 @@ namespace sl::testing {
 enum class Heap { kMalloc, kHook };
 enum class Failing { kOne, kFromThere };
 
-// While it lives, the n-th allocation (from 1) of that heap fails, and with kFromThere each that
-// follows.
+// While this object exists, the n-th allocation (counted from 1) on that heap fails. With
+// kFromThere, all later ones fail too.
 class AllocationFailures {
  public:
   AllocationFailures(Heap heap, int64_t n, Failing failing);
@@ -23,7 +24,7 @@ class AllocationFailures {
   AllocationFailures& operator=(const AllocationFailures&) = delete;
 
   bool any_failed() const;
-  // False where a sanitizer owns the heap: nothing fails then.
+  // False if a sanitizer replaces the heap functions: then no allocation fails.
   static bool available();
 
  private:
@@ -31,24 +32,25 @@ class AllocationFailures {
   int64_t first_;
 };
 
-// Allocator whose allocations are those of Heap::kHook.
+// An allocator whose allocations count as those of Heap::kHook.
 sl_allocator failing_allocator();
 
-// Blocks in use of both heaps, counted from the first call on.
+// The number of allocated blocks on both heaps since the first call.
 int64_t live_blocks();
 
-// A whole use of the library, from its first call to the last free: returns the first status that
-// is not SL_STATUS_OK. It must not allocate itself, in ways that matter.
+// One use of the library, from its first call to the last free. Returns the first status that is
+// not SL_STATUS_OK. It should allocate nothing itself.
 using Use = std::function<sl_status(sl_error* error)>;
 
 struct Sweep {
-  int64_t points = 0;   // allocations that failed
+  int64_t points = 0;   // allocations that were made to fail
   int64_t errors = 0;   // uses that ended with an error
-  int64_t leaks = 0;    // uses that left other blocks behind than they found
-  std::string problem;  // the first thing that was not as it must be
+  int64_t leaks = 0;    // uses that changed the number of allocated blocks
+  std::string problem;  // the first problem found; empty if there is none
 };
 
-// Runs `use` with each of its allocations failing in turn, and after each again with none.
+// Runs `use` with each of its allocations failing in turn, and after each once more without
+// failures.
 Sweep sweep_failures(const Use& use, Heap heap, Failing failing);
 
 }  // namespace sl::testing

@@ -13,10 +13,11 @@ namespace {
 struct Missing {
   std::string name;
   sl_dtype dtype = SL_DTYPE_FLOAT32;
-  std::vector<int64_t> dims;  // -1: any
-  bool open = false;          // of unknown rank
+  std::vector<int64_t> dims;  // -1: any size
+  bool open = false;          // the rank is unknown too
 };
 
+// Parses messages such as
 // tensor "params.dense.kernel" is missing: expected float32 [any, 8]
 // tensor "params.dense_shaped.kernel" is missing
 std::optional<Missing> parse_missing(const std::string& message) {
@@ -44,7 +45,7 @@ std::optional<Missing> parse_missing(const std::string& message) {
   return missing;
 }
 
-// Of the innermost layer on the tensor's path that has one.
+// The hint for the innermost layer on the tensor's path that has one.
 WeightHint hint_of(const std::string& tensor, const WeightHints& hints) {
   for (size_t end = tensor.rfind('.'); end != std::string::npos && end > 0;) {
     const size_t dot = tensor.rfind('.', end - 1);
@@ -62,7 +63,7 @@ Tensor random_weight(const Missing& missing, const WeightHint& hint, std::mt1993
   for (const int64_t d : missing.dims) dims.push_back(d < 0 ? hint.any : d);
   Tensor tensor = cli::make_array(missing.dtype, std::move(dims));
   std::uniform_real_distribution<double> value(-0.5, 0.5);
-  // Variances are positive.
+  // Variances must be positive.
   const bool positive = missing.name.ends_with(".var");
   for (int64_t i = 0; i < tensor.size(); ++i) {
     const auto weight = value(rng);
@@ -226,7 +227,8 @@ const std::vector<Sample>& samples() {
 }
 
 int64_t any_size(const Sample& sample) {
-  // What decides a size is the last axis; depthwise and grouped kernels see one channel of a group.
+  // The last axis of the input decides the size; depthwise and grouped kernels see one channel per
+  // group.
   const bool grouped = std::string(sample.config).find("\"groups\"") != std::string::npos;
   const int64_t last = sample.channels.empty() ? 1 : sample.channels.back();
   const bool multiplied = std::string(sample.config).find("multiplier") != std::string::npos;

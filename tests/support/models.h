@@ -1,5 +1,4 @@
-// Models with random weights, for tests that care what a model does and not what it was trained
-// for.
+// Models with random weights, for tests that do not need a trained model.
 #ifndef SEQUENCE_LAYERS_TESTS_SUPPORT_MODELS_H_
 #define SEQUENCE_LAYERS_TESTS_SUPPORT_MODELS_H_
 
@@ -17,33 +16,34 @@ namespace sl::testing {
 
 using cli::Tensor;
 
-// What the library cannot know of a layer's weights before it has them.
+// Sizes of a layer's weights that neither its config nor the library determines.
 struct WeightHint {
-  int64_t any = 1;  // a size that only the input decides
-  // Counts of the Repeats around it, outermost first.
+  int64_t any = 1;  // a size that depends on the input only
+  // Counts of the enclosing Repeats, outermost first.
   std::vector<int64_t> stack;
-  // All of it, where even the rank is open.
+  // The whole shape, for weights of unknown rank.
   std::vector<int64_t> shape;
 };
 
-// By the layer's name, a part of its tensors' paths; the empty name stands for all others.
+// Hints by the layer's name, which is a part of its tensors' paths. The empty name is the default
+// for all other layers.
 using WeightHints = std::map<std::string, WeightHint>;
 
-// Asks the library for the weights that it misses, until it misses none. Weights are random and
-// small enough that layers in a row do not blow up.
+// Adds each weight that the library reports as missing, until none is. The random values are small,
+// so that outputs of stacked layers stay bounded.
 cli::Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
                           const sl_registry* registry = nullptr);
 
-// Writes a model of float32 weights as a directory that is there.
+// Writes a model with float32 weights into an existing directory.
 void write_model(const std::string& directory, const std::string& config,
                  const sl_weights* weights);
 
-// A model whose layers all take `channels` where they ask for any size.
+// A model with random weights; sizes that its layers leave open become `channels`.
 cli::Layer make_model(const std::string& config, int64_t channels = 1,
                       const sl_layer_options* options = nullptr);
 
-// Of every kind of layer, each with the spec of an input that it takes: small models that cover the
-// ways in which steps can be made.
+// Small models that cover the ways in which steps can be computed, with at least one of each kind
+// of layer, each with the spec of its input.
 struct Sample {
   const char* name;
   const char* config;
@@ -51,12 +51,12 @@ struct Sample {
   std::vector<int64_t> channels;
 };
 const std::vector<Sample>& samples();
-// What its layers take where they ask for any size.
+// The size that weights get where the sample's layers leave it open.
 int64_t any_size(const Sample& sample);
 cli::Layer make_sample(const Sample& sample, const sl_layer_options* options = nullptr);
 sl_channel_spec spec_of(const Sample& sample);
 
-// What a call says when it fails: its status and its message.
+// The status and the message of a failed call.
 struct Failure {
   sl_status status = SL_STATUS_OK;
   std::string message;
@@ -68,7 +68,7 @@ Failure failure_of(Call&& call) {
   Failure failure;
   const auto result = call(&error);
   if constexpr (std::is_same_v<std::remove_const_t<decltype(result)>, int64_t>) {
-    failure.status = result < 0 ? error.code : SL_STATUS_OK;  // a count
+    failure.status = result < 0 ? error.code : SL_STATUS_OK;  // a call that returns a count
   } else {
     failure.status = result;
   }

@@ -1,4 +1,4 @@
-// Pages of documentation that a program writes and a test compares with what it would write.
+// Compares generated pages of documentation with the files in the repository.
 #ifndef SEQUENCE_LAYERS_TESTS_SUPPORT_PAGE_H_
 #define SEQUENCE_LAYERS_TESTS_SUPPORT_PAGE_H_
 
@@ -6,7 +6,7 @@
 
 namespace sl::testing {
 
-// Where the page and the truth part, as "line 3\n  page: ...\n  now:  ...\n"; empty if they do not.
+// The first difference, as "line 3\n  page: ...\n  now:  ...\n"; empty if there is none.
 std::string difference(const std::string& page, const std::string& truth);
 
 }  // namespace sl::testing

@@ -1,4 +1,4 @@
-// Values that tests compute with.
+// Random values for tests.
 #pragma once
 
 #include <cstdint>
