@@ -5,9 +5,10 @@
 namespace sl {
 namespace {
 
-// Enough that the cost of a call is small in that of its steps; fewer where steps are large.
-constexpr int64_t kMostSteps = 1024;
-constexpr int64_t kMostBytes = int64_t{1} << 24;
+// Maximum size of a block: enough steps that the overhead of a call is small compared with their
+// cost, and fewer where frames are large.
+constexpr int64_t kMaxSteps = 1024;
+constexpr int64_t kMaxBytes = int64_t{1} << 24;
 
 int64_t steps_per_block(const StreamPlan& plan, int64_t time) {
   const auto frame_bytes = [](const ChannelSpec& spec) {
@@ -15,12 +16,11 @@ int64_t steps_per_block(const StreamPlan& plan, int64_t time) {
   };
   const int64_t bytes = checked_product(
       plan.input().batch, std::max(frame_bytes(plan.input().channels), frame_bytes(plan.output())));
-  const int64_t steps =
-      std::clamp<int64_t>(kMostBytes / std::max<int64_t>(bytes, 1), 1, kMostSteps);
+  const int64_t steps = std::clamp<int64_t>(kMaxBytes / std::max<int64_t>(bytes, 1), 1, kMaxSteps);
   return std::min(time, round_up(steps, plan.block_size()));
 }
 
-// The plan of a stream like that of `plan`, of other max_steps.
+// The plan of the same stream as `plan`, but with another max_steps.
 StreamPlan plan_like(const StreamPlan& plan, int64_t max_steps, std::span<const View> constants) {
   std::vector<View> specs(constants.begin(), constants.end());
   std::vector<std::string> names;
@@ -33,7 +33,7 @@ StreamPlan plan_like(const StreamPlan& plan, int64_t max_steps, std::span<const 
                                    /*rehearse=*/false, input.max_length});
 }
 
-// The emits of one call, which go where they belong in those of all.
+// Holds the emits of one call and copies them to their position in the emits of the whole sequence.
 class EmitParts {
  public:
   EmitParts(const StreamPlan& plan, const StreamPlan& of_steps, std::span<const View> all)
@@ -62,7 +62,7 @@ class EmitParts {
     for (size_t i = 0; i < parts_.size(); ++i) parts_[i].time = plan_.emit(i, time).time;
     return parts_;
   }
-  // After a call at step t.
+  // Copies the emits of a call that began at step t.
   void put(int64_t t) const {
     for (size_t i = 0; i < parts_.size(); ++i) {
       if (parts_[i].values)

@@ -1,4 +1,4 @@
-// A whole sequence in a stream, at the cost of a layer-wise run.
+// Runs a whole sequence through a stream at about the cost of a layer-wise run, as prefill does.
 #pragma once
 
 #include <span>
@@ -7,9 +7,10 @@
 
 namespace sl {
 
-// Does what steps of `stream` over x would do, in few large blocks; allocates. Shapes were checked
-// against the plan: a streamed constant has its share for all of x. `emits` are none or all that
-// the plan has; those without data are not wanted. If it fails, the stream is as before.
+// Has the same effect as stepping `stream` over x, but runs few large blocks. Allocates. The caller
+// has checked shapes against the plan; a streamed constant has the steps for all of x. `emits` is
+// empty or has all emits of the plan, without data where they are not wanted. If it fails, the
+// stream does not change.
 void advance(Stream& stream, const View& x, const View& y, std::span<const View> constants,
              std::span<const View> emits = {});
 

@@ -12,14 +12,14 @@ using Kind = ConstantSpec::Kind;
 
 const char* kind_text(Kind kind) { return kind == Kind::kArray ? "an array" : "a sequence"; }
 
-// The sizes that either knows, of shapes that match.
+// Merges two shapes that match: a size that one of them leaves open is taken from the other.
 Shape known_sizes(const Shape& a, const Shape& b) {
   Shape out = a;
   for (int i = 0; i < a.rank(); ++i) out[i] = a[i] == kAnySize ? b[i] : a[i];
   return out;
 }
 
-// What a layer has against the given constant, if anything.
+// Why the given constant does not fit what a layer reads, for a message; empty if it fits.
 std::string objection(const Constant& given, const ConstantUse& use, int64_t batch) {
   const ConstantSpec& spec = use.spec;
   const Kind kind = given.is_array ? Kind::kArray : Kind::kSequence;
@@ -43,7 +43,7 @@ std::string objection(const Constant& given, const ConstantUse& use, int64_t bat
                  fmt::format("{}{}", batch, spec.broadcasts ? " or 1" : ""));
 }
 
-// The given constant that may have been meant.
+// Names the given constant with the most similar name, which the caller may have meant.
 std::string near_miss(const Constants& given, const std::string& name) {
   std::vector<std::string> names;
   for (const Constant& constant : given) names.emplace_back(constant.name);

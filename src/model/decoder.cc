@@ -38,7 +38,7 @@ StreamPlan make_plan(const Model& model, int64_t batch, int64_t max_length,
   return plan;
 }
 
-// How many tokens the layer knows that looks the input up, if one does.
+// The size of the input vocabulary, if the first layer that computes something is a token table.
 std::optional<int64_t> tokens_into(const Layer& layer) {
   if (const auto* table = dynamic_cast<const TokenTable*>(&layer)) return table->token_count();
   for (const Layer* child : layer.children()) {
@@ -48,7 +48,7 @@ std::optional<int64_t> tokens_into(const Layer& layer) {
   return std::nullopt;
 }
 
-// [batch, time] or [batch, time, channels] of contiguous values.
+// A view of contiguous values [batch, time] or [batch, time, channels].
 View packed(DType dtype, const Shape& dims, void* data, uint8_t* mask) {
   View view;
   view.dtype = dtype;
@@ -61,8 +61,9 @@ View packed(DType dtype, const Shape& dims, void* data, uint8_t* mask) {
   return view;
 }
 
-// What goes in so that `tokens` come out: at each valid step the valid token before it. `last` is
-// that before the first step, and then that of the last.
+// Makes the model's inputs whose outputs predict `tokens`: the input of a step is the valid token
+// before it. `last` holds the token before the first step of each item, and on return the last
+// valid token.
 void shift(const Sequence& tokens, std::span<int32_t> last, int32_t* out) {
   for (int64_t i = 0; i < tokens.steps(); ++i) {
     int32_t& before = last[static_cast<size_t>(i / tokens.time)];
@@ -71,7 +72,7 @@ void shift(const Sequence& tokens, std::span<int32_t> last, int32_t* out) {
   }
 }
 
-// What comes after the first stop token is not there.
+// Makes all steps after the first stop token invalid.
 void end_at(const Sequence& tokens, int32_t stop) {
   for (int64_t b = 0; b < tokens.batch; ++b) {
     bool stopped = false;
@@ -83,7 +84,7 @@ void end_at(const Sequence& tokens, int32_t stop) {
   }
 }
 
-// `where` is a format of item and time.
+// Fails if no token can be drawn from the logits. `where` formats their item and time.
 void check_row(std::span<const float> logits, fmt::format_string<int64_t&, int64_t&> where,
                int64_t item, int64_t time) {
   const Logits verdict = check_logits(logits);
@@ -193,7 +194,7 @@ void Decoder::prefill(const View& view) {
   std::vector<int32_t> last = last_;
   shift(tokens, last, inputs);
   const View x = packed(DType::kInt32, {tokens.batch, tokens.time}, inputs, tokens.mask);
-  // No logits are wanted: those of all steps go to one place.
+  // The logits of a prompt are not wanted: with a time stride of 0 all steps write to the same row.
   View y = packed(DType::kFloat32, {tokens.batch, 1, vocabulary_}, logits_.data(), nullptr);
   y.dims[1] = tokens.time;
   y.strides[1] = 0;

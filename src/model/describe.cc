@@ -1,5 +1,5 @@
-// The layer tree as JSON, for people and tools. It is written as text from the start: a tree of
-// JSON values could not be freed without memory (core/json_document.h).
+// Describes the layer tree as JSON, for people and tools. The text is written directly, because a
+// tree of JSON values cannot be freed when memory is short (core/json_document.h).
 #include <fmt/format.h>
 
 #include <nlohmann/json.hpp>
@@ -13,7 +13,7 @@ namespace {
 
 std::string json_string(std::string_view text) { return Json(text).dump(); }
 
-// {"key":value,...} of values that are JSON already.
+// Writes a JSON object whose values are given as JSON text.
 class Object {
  public:
   void add(std::string_view key, std::string_view value) {
@@ -31,7 +31,7 @@ std::string error_object(const Error& error) {
   return out.text();
 }
 
-// A value, or the reason why there is none.
+// The JSON that fn() returns or, if it fails, the error as JSON.
 template <typename Fn>
 std::string value_or_error(Fn&& fn) {
   try {
@@ -42,7 +42,7 @@ std::string value_or_error(Fn&& fn) {
   }
 }
 
-// [item,...] of items that are JSON already or numbers.
+// Writes a JSON list of numbers or of items that are given as JSON text.
 template <typename Items>
 std::string list(const Items& items) {
   return fmt::format("[{}]", fmt::join(items, ","));
@@ -104,7 +104,7 @@ const char* name_of(StepDifference::Condition condition) {
 std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>& input,
                            const Constants& constants);
 
-// Children get the specs that pass between them where they run one after the other.
+// Describes each child for the input spec that its parent gives it.
 std::string describe_children(const Layer& layer, const std::optional<ChannelSpec>& input,
                               const Constants& constants) {
   std::vector<std::string> children;

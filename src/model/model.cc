@@ -14,12 +14,13 @@
 namespace sl {
 namespace {
 
-// Deep enough for any real model. A debug build takes 2.5 KiB of stack for each level while a model
-// is made, and 1.6 KiB while it runs: with what the innermost layer needs, creation fits 128 KiB
-// and runs 64 KiB.
+// Maximum nesting of layers, deep enough for any real model. A debug build takes 2.5 KiB of stack
+// per level to create a model and 1.6 KiB to run it. With the needs of the innermost layer,
+// creation fits into 128 KiB of stack and a run into 64 KiB.
 constexpr int kMaxDepth = 32;
 
-// Enough for any real model; a Repeat in a small config can ask for more than memory holds.
+// Maximum number of layers, enough for any real model. Without it, nested Repeat layers in a small
+// config could ask for more than memory holds.
 constexpr int kMaxLayers = 1 << 16;
 
 class TreeBuilder final : public Builder {
@@ -33,7 +34,7 @@ class TreeBuilder final : public Builder {
     return build_in(share_scope ? scope : scope.child(name), std::move(config), name);
   }
 
-  // The root's variables have no name of their own before them; errors name it by its path.
+  // The names of the root's weights have no prefix; without a name, errors call the root "$".
   std::unique_ptr<Layer> build_root(const Config& config, const WeightScope& scope) const {
     return build_in(scope, config, name_of(config, "$"));
   }
@@ -58,7 +59,7 @@ class TreeBuilder final : public Builder {
     return layer;
   }
 
-  // Sizes and times that overflow are the config's error, told where they arise.
+  // Sizes and times that overflow are errors of the config, reported at the layer that causes them.
   static std::unique_ptr<Layer> make(const TypeFactory& factory, Config& config, const Init& init) {
     try {
       std::unique_ptr<Layer> layer = factory(config, init);
@@ -79,13 +80,13 @@ class TreeBuilder final : public Builder {
     } catch (const SizeError&) {
       throw;
     } catch (const Error&) {
-      // Other errors are for those who ask for the property.
+      // Any other error is reported when a caller asks for the property.
     }
   }
 
   struct Depth {
     explicit Depth(const TreeBuilder* builder) : builder(builder) {
-      // Without the path: it is as long as the nesting is deep.
+      // The message leaves out the path, which grows with the depth.
       if (++builder->depth_ > kMaxDepth) {
         fail(Code::kConfig, "$: layers nest deeper than {}", kMaxDepth);
       }
@@ -102,10 +103,10 @@ class TreeBuilder final : public Builder {
     if (!it->is_string())
       config.error("name", fmt::format("expected a string, got {}", excerpt(*it)));
     std::string name = it->get<std::string>();
-    // It is part of the names of all that is below.
-    constexpr size_t kLongestName = 1024;
-    if (name.size() > kLongestName) {
-      config.error("name", fmt::format("expected at most {} bytes, got {}: {}", kLongestName,
+    // The name is a part of every path below the layer, so its length is limited.
+    constexpr size_t kMaxNameBytes = 1024;
+    if (name.size() > kMaxNameBytes) {
+      config.error("name", fmt::format("expected at most {} bytes, got {}: {}", kMaxNameBytes,
                                        name.size(), excerpt(*it)));
     }
     return name.empty() ? default_name : name;
@@ -116,10 +117,12 @@ class TreeBuilder final : public Builder {
   mutable int count_ = 0;
 };
 
-// A layer within another is an object in a list; the innermost one has fields of nested lists.
+// Each nested layer adds an object and a list around it; fields of the innermost layer may nest
+// lists further.
 constexpr int kMaxJsonDepth = 2 * kMaxDepth + 16;
 
-// More than any config needs whose weights are where they belong.
+// Maximum size of a config file, far more than a config needs when its weights are in their own
+// file.
 constexpr size_t kMaxConfigBytes = size_t{1} << 27;
 
 JsonDocument parse_config_text(std::string_view text) {
@@ -130,7 +133,7 @@ JsonDocument parse_config_text(std::string_view text) {
   }
 }
 
-// Every tensor must have been used.
+// Fails if the weights contain a tensor that no layer has read.
 void check_all_used(const TensorStore& weights, const WeightUse& use) {
   const std::vector<std::string> used(use.names.begin(), use.names.end());
   for (const std::string& name : weights.names()) {
@@ -142,7 +145,7 @@ void check_all_used(const TensorStore& weights, const WeightUse& use) {
   }
 }
 
-// Limits on what metadata "input" says: the rank is that of the C ABI.
+// Limits for the metadata "input"; the maximum rank is that of the C ABI.
 constexpr int kMaxSpecDepth = 16;
 constexpr size_t kMaxChannelRank = 8;
 constexpr int64_t kMaxChannels = int64_t{1} << 40;
@@ -196,7 +199,7 @@ bool reads_invalid_steps(const Layer& layer) {
                              [](const Layer* child) { return reads_invalid_steps(*child); });
 }
 
-// A copy of x with zeros in invalid steps, if there are any.
+// Returns x, or a copy with zeros in its invalid steps if it has any.
 Sequence masked(Stack& stack, const Sequence& x) {
   if (x.all_valid()) return x;
   Sequence y = x;
@@ -205,7 +208,8 @@ Sequence masked(Stack& stack, const Sequence& x) {
   return y;
 }
 
-// None where there is no latency that steps could have.
+// Finds where steps differ from layer-wise runs. A tree whose latency is an error has no steps, and
+// so no differences.
 std::vector<StepDifference> differences_of(const Layer& root) {
   StepDifferences differences;
   EarlySteps before;
@@ -220,17 +224,18 @@ std::vector<StepDifference> differences_of(const Layer& root) {
 }
 
 void warn_of(const std::vector<StepDifference>& differences) {
-  constexpr size_t kMost = 4;
+  constexpr size_t kMaxListed = 4;
   std::string text;
   size_t count = 0;
   for (const StepDifference& difference : differences) {
-    if (difference.condition != StepDifference::Condition::kAlways || ++count > kMost) continue;
+    if (difference.condition != StepDifference::Condition::kAlways || ++count > kMaxListed)
+      continue;
     text += fmt::format("{}{}: {} ({})", text.empty() ? "" : "; ", difference.where(),
                         difference.reason, difference.cure);
   }
   if (count == 0) return;
   log(LogLevel::kWarning, "steps of this model do not give what whole runs give: {}{}", text,
-      count > kMost ? fmt::format("; and {} more", count - kMost) : "");
+      count > kMaxListed ? fmt::format("; and {} more", count - kMaxListed) : "");
 }
 
 }  // namespace
@@ -307,7 +312,7 @@ SequenceSpec Model::output(const SequenceSpec& input, const Constants& constants
 }
 
 Declaration Model::declare(const SequenceSpec& input, const Constants& constants) const {
-  output(input, constants);  // checks the input
+  output(input, constants);  // fails if the input does not fit
   Declaration declaration(constants);
   root_->declare(declaration, input);
   return declaration;

@@ -1,4 +1,4 @@
-// A model: the layer tree of a JSON config with its weights, and what is needed to run it.
+// A model: the layer tree of a JSON config with its weights, allocator and threads.
 #pragma once
 
 #include <memory>
@@ -17,7 +17,7 @@
 namespace sl {
 
 struct ModelOptions {
-  const Registry* registry = nullptr;  // null: the built-in one
+  const Registry* registry = nullptr;  // null: the registry of built-in types
   Allocator allocator;
   int num_threads = 1;
   ParallelForHook parallel_for = nullptr;
@@ -28,43 +28,44 @@ class Model {
  public:
   Model(std::string_view config, std::shared_ptr<const TensorStore> weights,
         const ModelOptions& options);
-  // Of a directory with config.json and model.safetensors.
+  // Opens a directory with config.json and, unless the model has no weights, model.safetensors.
   static std::unique_ptr<Model> open(const std::string& directory, const ModelOptions& options);
 
   const Layer& root() const { return *root_; }
   const Allocator& allocator() const { return allocator_; }
   const Parallel& parallel() const { return parallel_; }
-  // Of config and weights: tells the saved states of one model from those of another.
+  // A hash of config and weights, which tells the saved states of different models apart.
   uint64_t fingerprint() const { return fingerprint_; }
-  // The spec recorded with the weights, else the one that the layers imply.
+  // The input spec that the weights record or, by default, the one that the layers imply.
   std::optional<ChannelSpec> input_spec() const;
   // An entry of the metadata of the weights' file; null if there is none of that key.
   const std::string* metadata(std::string_view key) const;
   // Constants that the layers read.
   const ConstantTable& constants() const { return constants_; }
-  // Whether a layer reads invalid steps, so that those of input and constants count as zeros.
+  // Whether a layer reads invalid steps. The model then sets those of its input and constants to
+  // zero.
   bool masks_input() const { return masks_input_; }
-  // Where steps differ from whole runs, whatever the input is or if its mask has holes.
+  // Where steps differ from layer-wise runs, each with the condition under which they do.
   const std::vector<StepDifference>& step_differences() const { return step_differences_; }
 
-  // The specs of what comes out, with the constants checked. These may lack data.
+  // The spec of the output. Checks the constants, which need no data.
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const;
   SequenceSpec output(const SequenceSpec& input, const Constants& constants) const;
 
-  // Runs a whole sequence. The result lies in the workspace, or is x itself. Wanted emits have the
-  // right shape.
+  // Runs a whole sequence layer-wise. The result lies in the workspace, or is x itself. The caller
+  // has checked the shapes of the emits.
   Sequence apply(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
                  const Constants& constants) const;
-  // Everything that the layers declare for an input.
+  // The state, emits and plans that the layers declare for an input.
   Declaration declare(const SequenceSpec& input, const Constants& constants) const;
-  // The tree as JSON.
+  // The layer tree as JSON, with the properties of each layer.
   std::string describe(const ChannelSpec& input, const Constants& constants) const;
 
  private:
   Sequence run_layer(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
                      const Constants& constants) const;
 
-  std::shared_ptr<const TensorStore> weights_;  // layers may point into it
+  std::shared_ptr<const TensorStore> weights_;  // kept alive because layers may point into it
   Allocator allocator_;
   Parallel parallel_;
   std::unique_ptr<Layer> root_;

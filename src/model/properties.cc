@@ -7,13 +7,14 @@ namespace {
 
 using CanStep = bool (Layer::*)() const;
 
-// A layer with the path of names that leads to it from the root, which is empty for the root.
+// A layer with its path from the root; the path of the root is empty.
 struct Found {
   const Layer& layer;
   std::string path;
 };
 
-// The layer that keeps the given one from stepping: the outermost one that has a reason of its own.
+// The layer that keeps the given one from stepping: the outermost one that names an obstacle of its
+// own.
 Found unsteppable(const Layer& layer, CanStep can_step, const std::string& path) {
   if (!layer.step_obstacle().empty()) return {layer, path};
   for (const Layer* child : layer.children()) {
@@ -23,7 +24,7 @@ Found unsteppable(const Layer& layer, CanStep can_step, const std::string& path)
   return {layer, path};
 }
 
-// "its Conv2D "encoder.conv"", or "it" for the root.
+// How messages name a layer: `its Conv2D "encoder.conv"`, or `it` for the root.
 std::string named(const Found& found) {
   if (found.path.empty()) return "it";
   return fmt::format("its {} \"{}\"", found.layer.type(), found.path);
@@ -48,7 +49,7 @@ bool is_possible(const Layer& layer) {
   }
 }
 
-// The innermost layer that has an impossible field.
+// The innermost layer whose receptive field is impossible.
 const Layer& impossible(const Layer& layer) {
   for (const Layer* child : layer.children()) {
     if (!is_possible(*child)) return impossible(*child);
@@ -61,7 +62,7 @@ const Layer& impossible(const Layer& layer) {
 std::string step_obstacle(const Layer& root) {
   if (root.supports_step()) return {};
   if (root.supports_finite_step())
-    return "it needs max_length, the most steps of the stream: " + keeps_all(root);
+    return "it needs max_length, the maximum number of steps of the stream: " + keeps_all(root);
   return obstacle_of(unsteppable(root, &Layer::supports_finite_step, ""));
 }
 
@@ -70,7 +71,8 @@ void check_steppable(const Layer& root, int64_t max_length) {
   if (max_length > 0 ? finite : root.supports_step()) return;
   if (finite) {
     fail(Code::kUnsupported,
-         "{} cannot run step-wise without options.max_length, the most steps of the stream: {}",
+         "{} cannot run step-wise without options.max_length, the maximum number of steps of the "
+         "stream: {}",
          root.type(), keeps_all(root));
   }
   const std::string reason = step_obstacle(root);

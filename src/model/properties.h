@@ -1,4 +1,4 @@
-// What layers say of themselves, with the reason where they say no.
+// Queries of a layer tree that name the layer which is the reason for a negative answer.
 #pragma once
 
 #include <cstdint>
@@ -8,14 +8,15 @@
 
 namespace sl {
 
-// Why the layer cannot run step-wise, for all that it may be given, and what to change: "its Conv2D
-// \"encoder.conv\" cannot: ...". Empty if it can.
+// Why the layer cannot run step-wise without options, and what to change, such as: its Conv2D
+// "encoder.conv" cannot: ... Empty if it can.
 std::string step_obstacle(const Layer& root);
 
-// Fails, with the reason, if streams of at most `max_length` steps (0: without an end) cannot be.
+// Fails, with the reason, if the layer cannot run in streams of at most `max_length` steps (0:
+// without an end).
 void check_steppable(const Layer& root, int64_t max_length);
 
-// The layer's receptive field. An impossible one is an error that names the layer that has it.
+// The layer's receptive field. Fails and names the layer if no input step reaches the output.
 ReceptiveField receptive_field_of(const Layer& root);
 
 }  // namespace sl

@@ -12,7 +12,7 @@ Registry::Registry() {
 
 void Registry::add(const std::string& type, TypeFactory factory) {
   std::string name = type;
-  types_.reserve(types_.size() + 1);  // from here on only one thing can fail, and changes nothing
+  types_.reserve(types_.size() + 1);  // so that only `emplace` can fail, which then changes nothing
   if (!factories_.emplace(type, std::move(factory)).second) {
     fail(Code::kInvalidArgument, "the layer type \"{}\" is registered already", type);
   }

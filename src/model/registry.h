@@ -1,4 +1,5 @@
-// The layer types that configs can name: the built-in ones, and those that the library's user adds.
+// The layer types that configs can name: the built-in types and those that a user of the library
+// adds.
 #pragma once
 
 #include <functional>
@@ -15,11 +16,11 @@ using TypeFactory = std::function<std::unique_ptr<Layer>(Config& config, const I
 
 class Registry {
  public:
-  // Knows the built-in types.
+  // Begins with the built-in types.
   Registry();
 
   void add(const std::string& type, TypeFactory factory);
-  // Null if there is none.
+  // Null if the type is unknown.
   const TypeFactory* find(const std::string& type) const;
   const std::vector<std::string>& types() const { return types_; }
 
@@ -28,7 +29,7 @@ class Registry {
   std::vector<std::string> types_;
 };
 
-// The one of the built-in types alone.
+// The registry that has only the built-in types.
 const Registry& built_in_registry();
 
 }  // namespace sl

@@ -7,20 +7,23 @@
 namespace sl {
 namespace {
 
-// Of float32 logits, and of top_p itself: what is short of it by no more meets it.
+// Tolerance for the rounding of float32 logits and of top_p: a probability that is smaller than
+// top_p by no more than this counts as reaching it.
 constexpr double kRounding = 1e-6;
 
-// Relative to that of the most likely token, which is 1 even where logits are infinite.
-double weight_of(float logit, float most, double temperature) {
-  if (logit == most) return 1;
-  return std::exp((static_cast<double>(logit) - static_cast<double>(most)) / temperature);
+// The probability of a token relative to that of the most likely token. The latter has weight 1
+// even if its logit is infinite.
+double weight_of(float logit, float maximum, double temperature) {
+  if (logit == maximum) return 1;
+  return std::exp((static_cast<double>(logit) - static_cast<double>(maximum)) / temperature);
 }
 
 bool before(const Candidate& a, const Candidate& b) {
   return a.logit > b.logit || (a.logit == b.logit && a.token < b.token);
 }
 
-// The first candidate at which the weights so far are enough, or else the last.
+// The index of the first candidate at which enough(sum of the weights up to it) holds; by default
+// the index of the last.
 template <typename Enough>
 size_t find_weight(std::span<const Candidate> candidates, Enough&& enough) {
   double sum = 0;
@@ -37,7 +40,7 @@ double sum_of(std::span<const Candidate> candidates) {
   return sum;
 }
 
-// The fewest of sorted candidates that have a probability of `top_p` together.
+// The shortest prefix of the sorted candidates whose probabilities add up to `top_p`.
 std::span<Candidate> keep_top_p(std::span<Candidate> sorted, float top_p) {
   const double target = static_cast<double>(top_p) * sum_of(sorted) * (1 - kRounding);
   return sorted.first(find_weight(sorted, [&](double sum) { return sum >= target; }) + 1);
@@ -64,9 +67,9 @@ int32_t most_likely(std::span<const float> logits) {
 
 int32_t draw(std::span<const float> logits, const Sampling& sampling, double uniform,
              std::span<Candidate> candidates) {
-  const auto most = static_cast<size_t>(most_likely(logits));
-  if (sampling.temperature == 0) return static_cast<int32_t>(most);
-  const float highest = logits[most];
+  const int32_t best = most_likely(logits);
+  if (sampling.temperature == 0) return best;
+  const float highest = logits[static_cast<size_t>(best)];
   for (size_t i = 0; i < logits.size(); ++i) {
     const float logit = logits[i];
     candidates[i] = {static_cast<int32_t>(i), logit,

@@ -1,4 +1,4 @@
-// How one token is chosen by its logits.
+// Samples a token from logits.
 #pragma once
 
 #include <cstdint>
@@ -7,36 +7,38 @@
 namespace sl {
 
 struct Sampling {
-  float temperature = 0;  // 0: the most likely token
+  float temperature = 0;  // 0: always the most likely token
   float top_p = 1;
-  int64_t top_k = 0;  // 0: all
+  int64_t top_k = 0;  // number of most likely tokens to sample from; 0: all
 };
 
-// A token that may be drawn.
+// A token that may be sampled.
 struct Candidate {
   int32_t token = 0;
   float logit = 0;
   double weight = 0;
 };
 
-// Whether logits say how likely each token is.
+// Whether logits define probabilities.
 enum class Logits {
   kGood,
-  kNaN,         // at least one is
-  kNoneLikely,  // all are minus infinity
+  kNaN,         // at least one logit is NaN
+  kNoneLikely,  // all logits are minus infinity
 };
 Logits check_logits(std::span<const float> logits);
 
-// The rest is for good logits alone. A logit of plus infinity leaves no probability to finite ones.
+// The functions below require logits that are Logits::kGood. If a logit is plus infinity, all
+// tokens with finite logits have probability 0.
 
-// Of equal logits the first token comes first.
+// The token with the maximum logit; the first of several.
 int32_t most_likely(std::span<const float> logits);
-// The `top_k` most likely, then of those, at that temperature, the fewest that have a probability
-// of `top_p` together, up to rounding, then the one at `uniform` in [0, 1). `candidates` is room
+// Samples a token: keeps the `top_k` most likely tokens, then the fewest of these whose
+// probabilities at the given temperature add up to `top_p`, up to rounding, and takes the one at
+// which their cumulative probability passes `uniform` in [0, 1). `candidates` is scratch with room
 // for all tokens.
 int32_t draw(std::span<const float> logits, const Sampling& sampling, double uniform,
              std::span<Candidate> candidates);
-// Of the softmax of the logits.
+// The log probability of the token by the softmax of the logits.
 float log_prob(std::span<const float> logits, int32_t token);
 
 }  // namespace sl

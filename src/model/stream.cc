@@ -15,7 +15,7 @@ namespace {
 constexpr char kMagic[8] = {'S', 'L', 'S', 'T', 'A', 'T', 'E', '\0'};
 constexpr uint32_t kSaveVersion = 1;
 
-// Saved states begin with this.
+// The header of a saved state.
 struct SaveHeader {
   char magic[8];
   uint32_t version;
@@ -39,14 +39,15 @@ void zero_invalid(const Sequence& x) {
   }
 }
 
-// A stream's state is more than is allowed: most of it is some layer's.
-[[noreturn]] void fail_large_state(std::span<const StateSpec> specs, size_t bytes, size_t most) {
+// Reports that the state exceeds max_bytes, and names its largest tensor, which shows the layer
+// that needs most of it.
+[[noreturn]] void fail_large_state(std::span<const StateSpec> specs, size_t bytes, size_t maximum) {
   const auto largest = std::ranges::max_element(specs, {}, &StateSpec::bytes);
   fail(
       Code::kOutOfMemory,
       "a state of {} bytes: at most {} are allowed (max_bytes); its largest tensor is \"{}\" {} of "
       "{} bytes",
-      bytes, most, largest->name, to_string(ChannelSpec{largest->dtype, largest->shape}),
+      bytes, maximum, largest->name, to_string(ChannelSpec{largest->dtype, largest->shape}),
       largest->bytes());
 }
 
@@ -81,11 +82,11 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
 
 void StreamPlan::plan_constants(const StreamOptions& options) {
   model_->constants().check_streaming();
-  size_t most = 0;
+  size_t maximum = 0;
   for (const View& view : options.constants)
-    most = std::max(most, checked_bytes(view.dims.size(), size_of(view.dtype)));
-  require_memory(most, model_->allocator().max_bytes);
-  zeros_.resize(most);
+    maximum = std::max(maximum, checked_bytes(view.dims.size(), size_of(view.dtype)));
+  require_memory(maximum, model_->allocator().max_bytes);
+  zeros_.resize(maximum);
   for (size_t i = 0; i < options.constants.size(); ++i) {
     PlannedConstant constant{options.constant_names[i], options.constants[i]};
     View& view = constant.view;
@@ -95,7 +96,8 @@ void StreamPlan::plan_constants(const StreamOptions& options) {
     const ConstantSpec* spec = model_->constants().find(constant.name);
     constant.streamed = spec && view.dims.rank() > 1 && spec->is_streamed(view.is_array);
     if (constant.streamed && checked_product(view.dims[1], block_size_) % input_.time != 0) {
-      fail(Code::kShape, "constant \"{}\" has {} steps for {} of x: each block of {} needs as many",
+      fail(Code::kShape,
+           "constant \"{}\" has {} steps for {} of x: each block of {} needs the same number",
            constant.name, view.dims[1], input_.time, block_size_);
     }
     constants_.push_back(std::move(constant));
@@ -110,7 +112,7 @@ void StreamPlan::declare() {
   const Constants all(constants);
   output_ = model_->output_spec(input_.channels, all);
   Declaration declaration = model_->declare(input_, all);
-  // Last, so that the layers find theirs where they declared them.
+  // The length is the last tensor, so that the layers find theirs in the order of declaration.
   if (input_.max_length > 0) declaration.position("length", input_.batch, 0, input_.max_length);
   specs_ = declaration.states();
   plans_ = declaration.plans();
@@ -193,9 +195,9 @@ void StreamPlan::check_data(const std::byte* data) const {
 }
 
 void StreamPlan::rehearse(std::byte* data, Workspace& workspace, bool valid) const {
-  // Small and large calls may take different ways through a layer, and so may valid and invalid
-  // steps, and first and later ones. What they allocate grows with the call, and does not depend on
-  // masks: of large calls, which take their time, one is enough.
+  // Small and large calls may take different paths through a layer, and so may valid and invalid
+  // steps, and first and later steps. Allocations grow with the length of the call and do not
+  // depend on masks, so one large call, which is slow, is enough.
   const auto run = [&](int64_t time, bool all_valid) {
     restart(data, /*keeps_constants=*/all_valid);
     rehearse_step(data, workspace, kOneThread, time, all_valid, zero_constants(time));
@@ -214,7 +216,8 @@ std::vector<View> StreamPlan::zero_constants(int64_t time) const {
   return views;
 }
 
-// A step of invalid input makes it as any step does; nothing else of that step is kept.
+// A step on a copy of the state, with invalid input, makes what the stream keeps of its constants;
+// only that is copied back.
 void StreamPlan::prepare(std::byte* data, std::span<const View> constants) const {
   if (std::ranges::none_of(specs_, &StateSpec::of_constants)) return;
   const Block copy(data_bytes_, model_->allocator());
@@ -239,7 +242,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
   view.dtype = input_.channels.dtype;
   view.dims = {input_.batch, time};
   for (int64_t dim : input_.channels.shape) view.dims.push_back(dim);
-  view.strides.fill(0);  // one zero stands for all
+  view.strides.fill(0);  // all elements are the same zero
   std::array<std::byte, sizeof(complex64)> zero{};
   uint8_t mask = valid ? 1 : 0;
   view.data = zero.data();
@@ -263,7 +266,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
 
 SequenceSpec StreamPlan::emit(size_t index, int64_t time) const {
   SequenceSpec spec = emits_[index].sequence;
-  // Declared for the most steps of one call: this call has its share.
+  // The emit was declared for the maximum number of steps of a call; scale it to this call.
   spec.time = checked_product(spec.time, time) / input_.time;
   return spec;
 }
@@ -279,7 +282,7 @@ int64_t StreamPlan::length(const std::byte* data) const {
 }
 
 void StreamPlan::bind(Run& run, std::byte* data, bool checks) const {
-  // The last tensor, the length, is not a layer's.
+  // The last tensor of a stream with an end is its length, which no layer takes.
   const size_t count = specs_.size() - (input_.max_length > 0 ? 1 : 0);
   run.bind_state(tensors(data).slice(0, count), plans_, checks);
 }
@@ -293,7 +296,7 @@ void StreamPlan::check_room(const std::byte* data, int64_t time) const {
 void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& parallel,
                       const View& x, const View& y, std::span<const View> constants,
                       std::span<Constant> imported, std::span<Sequence> emits) const {
-  // From the start, whatever a failed step may have left.
+  // Release the whole workspace, since a failed step may have left something there.
   workspace.on(Side::kA).release({});
   workspace.on(Side::kB).release({});
   Stack& stack = workspace.on(Side::kB);
@@ -307,7 +310,8 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
   bind(run, data, /*checks=*/false);
   run.bind_emits(emits);
-  // Before they run: should a callback fail, what has run already has used up its room.
+  // Count the steps before the layers run. If a custom layer fails, the layers before it have
+  // already taken the steps.
   if (input_.max_length > 0) {
     auto* lengths = reinterpret_cast<int32_t*>(data + offsets_.back());
     for (int64_t b = 0; b < input_.batch; ++b) lengths[b] += static_cast<int32_t>(x.dims[1]);
@@ -324,7 +328,7 @@ void StreamPlan::check_rebase(const StreamPlan& source, int64_t had) const {
     const PlannedConstant& a = constants_[i];
     const PlannedConstant& b = source.constants_[i];
     Shape dims = constant_dims(i, block_size_), others = source.constant_dims(i, block_size_);
-    // One item takes the place of another whatever the batches are.
+    // Batches may differ, since states are copied item by item.
     if (!dims.empty() && dims[0] == input_.batch && others[0] == source.input_.batch)
       others[0] = dims[0];
     same = a.name == b.name && a.view.dtype == b.view.dtype && a.view.is_array == b.view.is_array &&
@@ -348,7 +352,8 @@ void StreamPlan::check_rebase(const StreamPlan& source, int64_t had) const {
 void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
                         const std::byte* source) const {
   if (source_plan.fingerprint_ == fingerprint_) {
-    std::copy_n(source, data_bytes_, data);  // may be nothing, nowhere
+    // copy_n, because both pointers may be null if the model has no state.
+    std::copy_n(source, data_bytes_, data);
     return;
   }
   if (source_plan.input_.batch != input_.batch)
@@ -365,7 +370,7 @@ void StreamPlan::rebase_item(std::byte* data, int64_t item, const StreamPlan& so
 
 void StreamPlan::copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                            const std::byte* source, int64_t source_item) const {
-  // Rings of another capacity keep their initial values where nothing is copied.
+  // A ring of larger capacity keeps its initial values where the source has no frames.
   if (source_plan.fingerprint_ != fingerprint_) initialise_item(data, item);
   const StateTensors to = tensors(data), from = source_plan.tensors(source);
   for (size_t i = 0; i < to.size();) {
@@ -389,7 +394,8 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
       emits_(plan_.emits().size()),
       constants_(plan_.constant_count()),
       imported_(plan_.constant_count()) {
-  std::memset(memory, 0, plan_.bytes());  // touches every page
+  // Touch every page now, so that no step has a page fault.
+  std::memset(memory, 0, plan_.bytes());
   reset();
   plan_.rehearse(data_, workspace_, /*valid=*/true);
   reset();

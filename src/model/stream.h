@@ -1,4 +1,4 @@
-// Streams: the state of one run step by step, in one contiguous block of memory.
+// Streams: step-wise runs of a model, with all of their memory in one contiguous allocation.
 #pragma once
 
 #include <cstdint>
@@ -13,17 +13,17 @@ namespace sl {
 
 struct StreamOptions {
   int64_t batch = 1;
-  int64_t max_steps = 0;  // 0: one block
+  int64_t max_steps = 0;  // maximum number of steps of one call; 0: one block
   ChannelSpec input;
-  // Specs only.
+  // Specs of the constants, without data.
   std::span<const View> constants;
   std::span<const std::string> constant_names;
-  // Whether to find out what workspace steps need.
+  // Whether to find out by a rehearsal how much workspace steps need.
   bool rehearse = true;
-  int64_t max_length = 0;  // the most steps of the stream; 0: it has no end
+  int64_t max_length = 0;  // maximum number of steps of the stream; 0: it has no end
 };
 
-// What a stream needs, found out by declaring and rehearsing.
+// The layout of a stream and its memory, found out by declaring and rehearsing. Runs only read it.
 class StreamPlan {
  public:
   StreamPlan(const Model& model, const StreamOptions& options);
@@ -32,7 +32,7 @@ class StreamPlan {
   const SequenceSpec& input() const { return input_; }
   int64_t block_size() const { return block_size_; }
   const ChannelSpec& output() const { return output_; }
-  // Of whole blocks.
+  // The number of output steps for `time` input steps, which are whole blocks.
   int64_t output_time(int64_t time) const {
     return checked_product(time / block_size_, block_output_);
   }
@@ -42,76 +42,79 @@ class StreamPlan {
     return {specs_, offsets_, const_cast<std::byte*>(data)};
   }
   const std::vector<EmitSpec>& emits() const { return emits_; }
-  // That of a call of `time` steps.
+  // The spec of an emit for a call of `time` steps.
   SequenceSpec emit(size_t index, int64_t time) const;
   size_t constant_count() const { return constants_.size(); }
   std::string_view constant_name(size_t index) const { return constants_[index].name; }
-  // Fails if a step's constant is not of the name and shape that the stream was made for. A
-  // streamed one has its share for a call of `time` steps.
+  // Fails if a constant of a step has another name or shape than the stream was made for. A
+  // streamed constant has the steps that belong to a call of `time` steps.
   void check_constant(size_t index, std::string_view name, const View& view, int64_t time) const;
   size_t data_bytes() const { return data_bytes_; }
   size_t workspace_bytes(Side side) const { return workspace_bytes_[static_cast<size_t>(side)]; }
-  // All of a stream's memory.
+  // The size of a stream's memory: state and workspace.
   size_t bytes() const { return data_bytes_ + workspace_bytes_[0] + workspace_bytes_[1]; }
-  // Of model, options and layout.
+  // A hash of the model, the options and the layout, which saved states are checked with.
   uint64_t fingerprint() const { return fingerprint_; }
 
-  // The start of a stream; of one item of its batch.
+  // Set the state, or one batch item of it, to the start of a stream.
   void initialise(std::byte* data) const;
   void initialise_item(std::byte* data, int64_t item) const;
-  // Fails if bytes that are to be a state hold an index that no step leaves there.
+  // Fails if the bytes of a saved state contain an index that no step can have left there.
   void check_data(const std::byte* data) const;
-  // Runs what steps can look like on a state and a workspace, which it leaves used; the longest
-  // call of valid or invalid steps.
+  // Runs each kind of step once on a state and a workspace, whose contents it overwrites. The
+  // longest call has valid steps if `valid`.
   void rehearse(std::byte* data, Workspace& workspace, bool valid) const;
-  // Fails if the stream has had so many steps that `time` more are too many.
+  // Fails if `time` more steps would exceed max_length.
   void check_room(const std::byte* data, int64_t time) const;
-  // Makes what streams keep of their constants, which are those of a step of one block. Allocates.
+  // Computes what a stream keeps of its constants, which are given as for a step of one block.
+  // Allocates.
   void prepare(std::byte* data, std::span<const View> constants) const;
-  // One step on a state, for which there is room. `imported` is room for the constants; without
-  // emits none are wanted.
+  // Runs one step on a state; check_room was called before. `imported` is scratch for the
+  // constants. `emits` is empty if none are wanted.
   void step(std::byte* data, Workspace& workspace, const Parallel& parallel, const View& x,
             const View& y, std::span<const View> constants, std::span<Constant> imported,
             std::span<Sequence> emits) const;
-  // Makes `data` the state that `source`, of a plan that may differ in max_steps and max_length,
-  // has come to. Fails before it writes if the plans differ in more.
+  // Copies the state `source` to `data`. The plans may differ in max_steps and max_length; if they
+  // differ in more, it fails before it writes.
   void rebase(std::byte* data, const StreamPlan& source_plan, const std::byte* source) const;
-  // The same for one item, which takes the place of another; the batches may differ too.
+  // Like rebase, but copies one batch item over another. The plans may also differ in batch.
   void rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                    const std::byte* source, int64_t source_item) const;
 
-  // Steps that a call of `time` steps gives of a streamed constant, and the whole of any other.
+  // The shape of a constant in a call of `time` steps: a streamed constant has the steps that
+  // belong to the call, any other constant is whole.
   Shape constant_dims(size_t index, int64_t time) const;
   bool is_streamed(size_t index) const { return constants_[index].streamed; }
 
  private:
   void declare();
-  // Steps that an item of a stream with an end has had, and the maximum of all items.
+  // The number of steps that an item of a stream with an end has had, and the maximum of all items.
   int64_t length(const std::byte* data, int64_t item) const;
   int64_t length(const std::byte* data) const;
-  // What the layers of a run use.
+  // Gives a run the state tensors and plans for its layers.
   void bind(Run& run, std::byte* data, bool checks) const;
-  // What decides which way a step takes is as at the start of a stream, but that what is kept of
-  // constants can be there.
+  // Sets all indices to the start of a stream, since they decide which path a step takes. With
+  // `keeps_constants`, those of what is kept of constants stay, so that a step takes the later
+  // path.
   void restart(std::byte* data, bool keeps_constants) const;
-  // Fails unless items of the source, which has had that many steps, can go on in this plan.
+  // Fails unless an item of `source` that has had `had` steps can continue in this plan.
   void check_rebase(const StreamPlan& source, int64_t had) const;
   void copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                  const std::byte* source, int64_t source_item) const;
-  // A step of zeros, of the given constants.
+  // Runs a step of zeros with the given constants.
   void rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel, int64_t time,
                      bool valid, std::span<const View> constants) const;
-  // Zeros for a call of `time` steps.
+  // Constants of zeros for a call of `time` steps.
   std::vector<View> zero_constants(int64_t time) const;
 
   struct PlannedConstant {
     std::string name;
-    View view;  // of zeros
+    View view;  // dtype and shape; its data are zeros
     bool streamed = false;
   };
 
   void plan_constants(const StreamOptions& options);
-  // Steps of a streamed constant in a call of `time` steps.
+  // The number of steps of a streamed constant that belong to a call of `time` steps.
   int64_t share_of(const PlannedConstant& constant, int64_t time) const {
     return checked_product(constant.view.dims[1], time) / input_.time;
   }
@@ -119,7 +122,7 @@ class StreamPlan {
   const Model* model_;
   SequenceSpec input_;
   int64_t block_size_ = 1;
-  int64_t block_output_ = 1;  // steps that a block of input makes
+  int64_t block_output_ = 1;  // number of output steps for a block of input
   ChannelSpec output_;
   std::vector<PlannedConstant> constants_;
   std::vector<std::byte> zeros_;
@@ -143,15 +146,16 @@ class Stream {
   std::byte* data() { return data_; }
   StateTensor tensor(size_t index) const { return plan_.tensors(data_)[index]; }
 
-  // Filled before a step: where its emits go (those without values are not wanted), and its
-  // constants.
+  // The caller fills these before a step: the memory for its emits (without values if an emit is
+  // not wanted) and its constants.
   std::span<Sequence> emits() { return emits_; }
   std::span<View> constants() { return constants_; }
-  // Real-time. Shapes were checked against the plan. Fails, before it begins, without room.
+  // Real-time. The caller has checked shapes against the plan. Fails before it changes anything if
+  // the step would exceed max_length.
   void step(const View& x, const View& y, bool with_emits);
   void reset() { plan_.initialise(data_); }
   void reset_item(int64_t item) { plan_.initialise_item(data_, item); }
-  // As the plan does, with the stream's constants.
+  // Computes what the stream keeps of its constants. Allocates.
   void prepare() { plan_.prepare(data_, constants_); }
   void copy_from(const Stream& source);
   void copy_item(int64_t item, const Stream& source, int64_t source_item);
@@ -165,7 +169,7 @@ class Stream {
   StreamPlan plan_;
   std::byte* data_;
   Workspace workspace_;
-  // Of fixed sizes, so that steps do not allocate.
+  // These vectors keep their sizes, so that steps do not allocate.
   std::vector<Sequence> emits_;
   std::vector<View> constants_;
   std::vector<Constant> imported_;

@@ -17,7 +17,7 @@ namespace sl {
 namespace {
 
 constexpr std::string_view kComplexSuffix = "@complex64";
-// Those of the safetensors library.
+// The limits of the safetensors library.
 constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr int kMaxHeaderDepth = 127;
 
@@ -28,7 +28,7 @@ struct TensorStore::Image {
   const std::byte* data = nullptr;
   size_t size = 0;
   void* mapping = nullptr;
-  std::optional<File> file;  // that is mapped
+  std::optional<File> file;  // the mapped file, if the bytes come from one
   std::vector<std::byte> copy;
 
   Image() = default;
@@ -64,7 +64,7 @@ std::shared_ptr<TensorStore> TensorStore::read(const void* data, size_t size) {
 
 namespace {
 
-// No product of the sizes, be it of all but a zero, overflows.
+// Fails unless the product of the sizes fits, even without those that are zero.
 Shape parse_shape(const Json& value, DType dtype, const std::string& where) {
   Shape shape;
   if (!value.is_array() || value.size() > Shape::kMaxRank)
@@ -84,8 +84,8 @@ Shape parse_shape(const Json& value, DType dtype, const std::string& where) {
 
 struct Entry {
   std::string name;
-  std::string where;  // for messages
-  Tensor tensor;      // data not set
+  std::string where;  // names the tensor in messages
+  Tensor tensor;      // without data
   size_t begin = 0;
   size_t end = 0;
 };
@@ -106,14 +106,14 @@ DType parse_dtype(const Json& dtype, const std::string& where) {
                                       : std::string_view();
   const auto* stored = std::ranges::find(kDTypes, name, &DTypeInfo::stored);
   if (name.empty() || stored == std::end(kDTypes)) {
-    // Only what does not nest is quoted: hostile nesting must not exhaust the stack.
+    // Quote only values that do not nest, because deep nesting could exhaust the stack.
     fail(Code::kWeights, "{}: dtype {} is not read: expected {}", where,
          dtype.is_structured() ? dtype.type_name() : dtype.dump(), stored_names());
   }
   return stored->dtype;
 }
 
-// Unknown fields are left alone, as by the safetensors library.
+// Ignores unknown fields, as the safetensors library does.
 Entry parse_entry(const std::string& name, const Json& value, const std::string& source,
                   size_t data_size) {
   Entry entry{.name = name, .where = fmt::format("{}: tensor \"{}\"", source, name), .tensor = {}};
@@ -162,7 +162,7 @@ TensorStore::Metadata parse_metadata(const Json& value, const std::string& sourc
   return metadata;
 }
 
-// The data of the tensors, one after another, is all that follows the header.
+// Fails unless the data of the tensors fills the file after the header without gaps or overlaps.
 void check_layout(std::vector<Entry>& entries, const std::string& source, size_t data_size) {
   std::ranges::sort(entries, {}, [](const Entry& e) { return std::pair(e.begin, e.end); });
   size_t end = 0;
@@ -179,7 +179,7 @@ void check_layout(std::vector<Entry>& entries, const std::string& source, size_t
   }
 }
 
-// The text of the header; the data follows it.
+// The text of the header, which the data follows.
 std::string_view header_of(const std::byte* data, size_t size, const std::string& source) {
   uint64_t header_size = 0;
   if (size < sizeof(header_size))
@@ -188,7 +188,7 @@ std::string_view header_of(const std::byte* data, size_t size, const std::string
   if (header_size > kMaxHeader || header_size > size - sizeof(header_size)) {
     fail(Code::kWeights, "{}: not a safetensors file: its header would have {} bytes{}", source,
          header_size,
-         header_size > kMaxHeader ? fmt::format(", and may have {}", kMaxHeader)
+         header_size > kMaxHeader ? fmt::format(", at most {} are allowed", kMaxHeader)
                                   : fmt::format(" of the file's {}", size));
   }
   return {reinterpret_cast<const char*>(data) + sizeof(header_size),
@@ -244,7 +244,7 @@ void TensorStore::insert(std::string name, Tensor tensor, const std::string& whe
   }
   const bool aligned =
       reinterpret_cast<uintptr_t>(tensor.data) % 4 == 0 || size_of(tensor.dtype) == 1;
-  // A header of odd length leaves the data misaligned.
+  // The data of a file is misaligned if the length of its header is odd.
   tensors_.emplace(std::move(name), aligned ? tensor : copy(tensor));
 }
 
@@ -268,15 +268,15 @@ const std::string& TensorStore::name_at(size_t index) const { return *order_[ind
 void TensorStore::add(const std::string& name, DType dtype, const Shape& shape, const void* data) {
   if (tensors_.contains(name))
     fail(Code::kInvalidArgument, "there is a tensor \"{}\" already", name);
-  order_.reserve(order_.size() + 1);  // so that the tensor is in both, or in neither
-  const auto place = std::ranges::lower_bound(
+  order_.reserve(order_.size() + 1);  // so that a failure leaves the tensor in neither container
+  const auto position = std::ranges::lower_bound(
       order_, name, {}, [](const std::string* key) -> const std::string& { return *key; });
   const auto at = tensors_.emplace(name, copy({dtype, shape, static_cast<const std::byte*>(data)}));
-  order_.insert(place, &at.first->first);
+  order_.insert(position, &at.first->first);
 }
 
 Tensor TensorStore::copy(Tensor tensor) {
-  // shared_ptr<T[]> of max_align_t keeps any dtype aligned.
+  // An array of max_align_t is aligned for every dtype.
   const size_t units = tensor.bytes() / sizeof(std::max_align_t) + 1;
   const std::shared_ptr<std::max_align_t[]> copy(new std::max_align_t[units]);
   if (tensor.bytes() > 0) std::memcpy(copy.get(), tensor.data, tensor.bytes());
@@ -292,14 +292,15 @@ const std::string* TensorStore::metadata(std::string_view key) const {
 
 namespace {
 
-// As hash_bytes, eight bytes at a time: weights are large.
+// Like hash_bytes, but eight bytes at a time, because weights are large.
 uint64_t hash_words(const std::byte* data, size_t size, uint64_t seed) {
   const size_t words = size / sizeof(uint64_t);
   for (size_t i = 0; i < words; ++i) {
     uint64_t word;
     std::memcpy(&word, data + i * sizeof(word), sizeof(word));
     seed = (seed ^ word) * 1099511628211u;
-    seed ^= seed >> 32;  // a product's low bits know nothing of a word's high ones
+    // A product does not mix the high bits of a word into the low ones.
+    seed ^= seed >> 32;
   }
   return hash_bytes(data + words * sizeof(uint64_t), size % sizeof(uint64_t), seed);
 }

@@ -1,4 +1,4 @@
-// Named tensors of safetensors files, memory images, or given one by one.
+// Named tensors, read from a safetensors file or a memory image, or added one by one.
 #pragma once
 
 #include <functional>
@@ -18,22 +18,22 @@ class TensorStore final : public TensorSet {
  public:
   using Metadata = std::map<std::string, std::string, std::less<>>;
 
-  // Memory-maps the file, which must be as strictly in order as the safetensors library demands,
-  // and name no tensor or field twice.
+  // Memory-maps the file. Its header must meet the strict rules of the safetensors library and name
+  // no tensor or field twice.
   static std::shared_ptr<TensorStore> open(const std::string& path);
-  // Copies the image.
+  // Copies the image of a file in memory.
   static std::shared_ptr<TensorStore> read(const void* data, size_t size);
 
   const Tensor* find(const std::string& name) const override;
   std::vector<std::string> names() const override;
   size_t size() const { return tensors_.size(); }
-  // In order of names.
+  // The name at an index in alphabetical order.
   const std::string& name_at(size_t index) const;
-  // Copies the data. Fails if there is one of that name.
+  // Copies the data. Fails if there is a tensor of that name already.
   void add(const std::string& name, DType dtype, const Shape& shape, const void* data);
-  // Null if there is no such entry.
+  // The value of a metadata entry; null if there is none.
   const std::string* metadata(std::string_view key) const;
-  // Of names, dtypes, shapes and data.
+  // A hash of names, dtypes, shapes and data.
   uint64_t fingerprint() const;
   // Fails if the file was written to or cut short since it was opened. Does nothing for tensors in
   // memory.
@@ -44,19 +44,19 @@ class TensorStore final : public TensorSet {
 
   // `source` names the file or the memory in messages.
   void parse(std::shared_ptr<const Image> image, const std::string& source);
-  // A tensor of an image under its plain name.
+  // Adds a tensor of an image under its name, without the suffix of complex tensors.
   void insert(std::string name, Tensor tensor, const std::string& where);
-  // One whose data is the store's own.
+  // Returns the tensor with its data copied to memory that the store owns.
   Tensor copy(Tensor tensor);
 
   std::map<std::string, Tensor> tensors_;
   std::vector<const std::string*> order_;
   Metadata metadata_;
   std::vector<std::shared_ptr<const void>> owners_;
-  const File* file_ = nullptr;  // an owner's
+  const File* file_ = nullptr;  // the mapped file, which one of `owners_` holds
 };
 
-// FNV-1a.
+// FNV-1a hash.
 uint64_t hash_bytes(const void* data, size_t size, uint64_t seed = 14695981039346656037u);
 
 }  // namespace sl

@@ -229,7 +229,7 @@ constexpr TypeHint kHints[] = {
      R"({"type": "DepthwiseConv1D", "kernel_size": 3, "padding": "causal"})", nullptr},
 };
 
-// What is left of a name when spelling differs: "torch.nn.Batch_Norm1d" is "batchnorm1d".
+// Normalizes the spelling of a type name: "torch.nn.Batch_Norm1d" becomes "batchnorm1d".
 std::string plain(std::string_view name) {
   std::string out;
   for (const char c : name.substr(name.find_last_of("./:") + 1)) {
