@@ -1,4 +1,4 @@
-/* The ABI from plain C11: what a C program does from beginning to end. */
+/* Uses the ABI from plain C11, as a C program would, from beginning to end. */
 #include <sequence_layers/sequence_layers.h>
 #include <stdlib.h>
 
@@ -6,7 +6,7 @@
 
 static sl_error error = SL_ERROR_INIT;
 
-/* y = relu(3-tap causal convolution of x): 2 channels in, 1 out. */
+/* y = relu(causal convolution of x with 3 taps), from 2 channels to 1. */
 static const char kConfig[] =
     "{\"type\": \"Serial\", \"layers\": ["
     " {\"type\": \"Conv1D\", \"name\": \"conv\", \"filters\": 1, \"kernel_size\": 3,"
@@ -70,7 +70,7 @@ static void check_properties(const sl_layer* layer) {
 
 static void check_runs(const sl_layer* layer) {
   float x[] = {1, 0, 0, 1, -1, -1, 0.5f, 0}, y[4];
-  /* By hand: taps (newest last) 1, 2, 3 of channel 0, and 10, 20, 30 of channel 1. */
+  /* Computed by hand: taps (newest last) 1, 2, 3 for channel 0, and 10, 20, 30 for channel 1. */
   const float expected[] = {3.5f, 32.5f, 0, 0};
   const sl_sequence in = sequence(x, 4, 2);
   sl_sequence out = SL_SEQUENCE_INIT;
@@ -107,9 +107,9 @@ static void check_errors(void) {
   CHECK(layer == NULL);
   CHECK(small.code == SL_STATUS_CONFIG);
   CHECK(strcmp(small.message, "$.type: unknown layer type \"Rellu\"; did you mean \"Relu\"?") == 0);
-  /* The error is optional. */
+  /* The pointer to the error may be null. */
   CHECK(sl_layer_create(config, strlen(config), NULL, NULL, &layer, NULL) == SL_STATUS_CONFIG);
-  /* The size of the config counts, not a final zero. */
+  /* The given size of the config ends it, not a zero byte. */
   CHECK(sl_layer_create("{\"type\": \"Relu\"}garbage", 16, NULL, NULL, &layer, NULL) ==
         SL_STATUS_OK);
   sl_layer_free(layer);

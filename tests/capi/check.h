@@ -1,4 +1,4 @@
-/* The least that a test in plain C needs. */
+/* Minimal assertions for tests in plain C. */
 #ifndef SEQUENCE_LAYERS_TESTS_CAPI_CHECK_H_
 #define SEQUENCE_LAYERS_TESTS_CAPI_CHECK_H_
 
@@ -7,7 +7,7 @@
 
 static int failures = 0;
 
-/* Reports and goes on, so that one run shows all that is wrong. */
+/* Reports a failure and continues, so that one run shows all failures. */
 #define CHECK(condition)                                                      \
   do {                                                                        \
     if (!(condition)) {                                                       \
@@ -16,7 +16,7 @@ static int failures = 0;
     }                                                                         \
   } while (0)
 
-/* A call that must succeed; tells what it says if it does not. */
+/* Checks that a call succeeds, and prints its error if it does not. */
 #define CHECK_OK(call)                                                              \
   do {                                                                              \
     if ((call) != SL_STATUS_OK) {                                                   \

@@ -1,4 +1,4 @@
-// Combinators where recorded cases do not reach: many children, deep nesting, metadata of what
+// Tests combinators beyond the recorded cases: many children, deep nesting, metadata of models that
 // cannot step.
 #include <catch2/catch.hpp>
 
@@ -41,7 +41,7 @@ TEST_CASE("any number of outputs can be combined", "[combinators]") {
   }
 }
 
-TEST_CASE("deep trees are asked for their properties once", "[combinators]") {
+TEST_CASE("deep trees compute each property once per layer", "[combinators]") {
   for (const char* type : {"Parallel", "Serial", "Residual"}) {
     INFO(type);
     std::string config = R"({"type":"Relu"})";
@@ -60,7 +60,8 @@ TEST_CASE("deep trees are asked for their properties once", "[combinators]") {
   }
 }
 
-TEST_CASE("a rate that changes without blocks makes blocks of what follows", "[combinators]") {
+TEST_CASE("a Bidirectional that halves the rate gives the model a block size of 2",
+          "[combinators]") {
   const std::string strided =
       R"({"type":"Conv1D","filters":2,"kernel_size":2,"strides":2,"padding":"causal"})";
   const Layer layer =
@@ -72,7 +73,7 @@ TEST_CASE("a rate that changes without blocks makes blocks of what follows", "[c
   CHECK(block == 2);
 }
 
-TEST_CASE("a layer in a Bidirectional keeps it from stepping, and is named", "[combinators]") {
+TEST_CASE("a layer in a Bidirectional that keeps it from stepping is named", "[combinators]") {
   const Layer layer =
       make_model(R"({"type":"Serial","layers":[{"type":"Bidirectional","name":"both",)"
                  R"("forward":{"type":"Relu"},"backward":{"type":"Tanh"}}]})");
@@ -88,7 +89,7 @@ TEST_CASE("a layer in a Bidirectional keeps it from stepping, and is named", "[c
   CHECK_THAT(failure.message, Contains(R"(Bidirectional "both")"));
 }
 
-TEST_CASE("what a combinator cannot take is said of its input", "[combinators]") {
+TEST_CASE("a combinator's errors about its input name the combinator", "[combinators]") {
   const auto message = [](const std::string& config, std::vector<int64_t> dims) {
     const Layer layer = make_model(config);
     sl_channel_spec input = SL_CHANNEL_SPEC_INIT, output = SL_CHANNEL_SPEC_INIT;
@@ -116,7 +117,7 @@ TEST_CASE("what a combinator cannot take is said of its input", "[combinators]")
              Contains("it feeds float32[2] back beside float32[2, 3]"));
 }
 
-TEST_CASE("an Autoregressive takes what it can feed back", "[combinators]") {
+TEST_CASE("an Autoregressive accepts only layers whose output can be fed back", "[combinators]") {
   const auto message = [](const std::string& rest) {
     sl_layer* layer = nullptr;
     const std::string config = R"({"type":"Autoregressive","layer":)" + rest + "}";
@@ -136,13 +137,13 @@ TEST_CASE("an Autoregressive takes what it can feed back", "[combinators]") {
   CHECK_THAT(message(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
                      R"("combination":"add","streaming":true})"),
              Contains("streamed"));
-  // Each of these would ask the next one twice.
+  // Each Autoregressive would compute the properties of the next one twice.
   std::string deep = R"({"type":"Mean","axis":-1})";
   for (int i = 0; i < 30; ++i) deep = R"({"type":"Autoregressive","layer":)" + deep + "}";
   CHECK_THAT(message(deep), Contains("another Autoregressive"));
 }
 
-TEST_CASE("Autoregressive layers in each other, and of several blocks", "[combinators]") {
+TEST_CASE("Autoregressive layers can be nested, and run in several blocks", "[combinators]") {
   const std::string dense = R"({"type":"Dense","features":1})";
   const Layer nested = make_model(
       R"({"type":"Autoregressive","layer":{"type":"Autoregressive","layer":)" + dense + "}}", 5);

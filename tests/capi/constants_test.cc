@@ -1,4 +1,4 @@
-// What a model says of its constants, and what it makes of those that it is given.
+// Tests what a model reports about its constants, and how it uses those that it is given.
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -23,10 +23,10 @@ std::string serial(const std::string& layers) {
   return R"({"type":"Serial","layers":[)" + layers + "]}";
 }
 
-// y = x + c with c whole, and the same with c streamed.
+// y = x + c: with the whole constant c, and with c streamed.
 const std::string kWhole = conditioning(kAdd + R"(,"name":"whole")");
 const std::string kStreamed = conditioning(kAdd + R"(,"streaming":true,"name":"streamed")");
-// A projection to [3] of channels [2].
+// Projects a constant with channels [2] to channels [3].
 const std::string kProjected =
     conditioning(R"("projection":"linear","combination":"add","projection_channel_shape":[3],)"
                  R"("name":"projected")");
@@ -93,9 +93,9 @@ Failure alloc_failure(const sl_layer* layer, const Tensor& x, int64_t max_steps,
   });
 }
 
-TEST_CASE("a model tells its constants", "[constants]") {
+TEST_CASE("a model lists its constants", "[constants]") {
   const cli::Layer layer = make_projected(inner(kProjected + "," + kWhole));
-  REQUIRE(sl_layer_constant_count(layer.get()) == 1);  // two layers read the one
+  REQUIRE(sl_layer_constant_count(layer.get()) == 1);  // two layers read the same constant
   sl_constant_info info = SL_CONSTANT_INFO_INIT;
   REQUIRE(sl_layer_constant(layer.get(), 0, &info, nullptr) == SL_STATUS_OK);
   CHECK(std::string(info.name) == "c");
@@ -114,7 +114,7 @@ TEST_CASE("a model tells its constants", "[constants]") {
     CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK(failure.message == "constant " + std::to_string(index) + " of 1");
   }
-  // Only what struct_size covers is written.
+  // Only the part of the struct that struct_size covers is written.
   sl_constant_info old;
   std::memset(&old, 0x5a, sizeof(old));
   old.struct_size = offsetof(sl_constant_info, required);
@@ -126,7 +126,7 @@ TEST_CASE("a model tells its constants", "[constants]") {
   CHECK(sl_layer_constant(layer.get(), 0, &old, nullptr) == SL_STATUS_INVALID_ARGUMENT);
 }
 
-TEST_CASE("the C++ wrapper tells constants too", "[constants]") {
+TEST_CASE("the C++ wrapper lists constants too", "[constants]") {
   const sequence_layers::Layer layer(kStreamed, sequence_layers::Weights());
   const auto constants = layer.constants();
   REQUIRE(constants.size() == 1);
@@ -140,7 +140,7 @@ TEST_CASE("the C++ wrapper tells constants too", "[constants]") {
   CHECK(out.dims[0] == 4);
 }
 
-TEST_CASE("wrong constants are refused by name and layer", "[constants]") {
+TEST_CASE("errors about constants name the constant and the layer", "[constants]") {
   const cli::Layer layer = make_projected(inner(kProjected));
   const Tensor x = ramp({2, 4, 3}, 1), c = ramp({2, 4, 2}, 1);
   const auto refused = [&](const cli::Constants& constants, sl_status status,
@@ -201,7 +201,7 @@ TEST_CASE("constants come as sequences and as arrays, whole and streamed", "[con
   }
 }
 
-TEST_CASE("one batch item and one step of a constant serve all", "[constants]") {
+TEST_CASE("a constant with one batch item or one step is broadcast", "[constants]") {
   const cli::Layer layer = make_model(kWhole);
   cli::Input input{ramp({2, 4, 1}, 1), {{"c", ramp({1, 1, 1}, 10)}}};
   const Tensor y = cli::apply(layer.get(), input);
@@ -230,7 +230,7 @@ TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
   CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 3, 3}, 1)}}).message,
              Contains("constant \"c\" has 3 steps for 4 of x: each block of 1 needs the same number"));
 
-  // A shorter step takes its share, and no other length.
+  // A shorter step takes its share of the constant; any other length is an error.
   const Tensor c = ramp({1, 4, 3}, 1), half = cli::slice_time(x, 0, 2);
   sl_constant constant = {"c", c.view()};
   sl_state_options options = SL_STATE_OPTIONS_INIT;
@@ -267,7 +267,7 @@ TEST_CASE("a constant is streamed or whole, not both", "[constants]") {
         "as Conditioning \"whole\" does");
 }
 
-TEST_CASE("every combinator hands constants on", "[constants]") {
+TEST_CASE("every combinator passes constants to its children", "[constants]") {
   std::mt19937 rng(5);
   const std::string both = R"({"type":"Parallel","combination":"add","layers":[)" + kWhole +
                            R"(,{"type":"Residual","layers":[)" + kWhole + "]}]}";
@@ -281,7 +281,7 @@ TEST_CASE("every combinator hands constants on", "[constants]") {
   CHECK(compare_sequences(cli::Stepper(layer.get(), input).run_all(), y, {}).reason == "");
 }
 
-TEST_CASE("states of different constants do not mix", "[constants]") {
+TEST_CASE("a stream refuses the saved state of one with constants of other shapes", "[constants]") {
   const cli::Layer layer = make_model(kWhole);
   const Tensor x = ramp({1, 2, 1}, 1);
   cli::Stepper longer(layer.get(), {x, {{"c", ramp({1, 3, 1}, 1)}}});

@@ -1,5 +1,5 @@
-/* A layer of your own: a leaky integrator, y[t] = decay * y[t - 1] + x[t], whose `decay` is a
- * weight. Four callbacks make it; main shows it alone, within Serial and within Repeat. */
+/* An example of a custom layer: a leaky integrator, y[t] = decay * y[t - 1] + x[t], whose `decay`
+ * is a weight. It consists of four callbacks. main runs it alone, in Serial and in Repeat. */
 #include <math.h>
 #include <sequence_layers/sequence_layers.h>
 #include <stdlib.h>
@@ -46,7 +46,7 @@ static sl_status integrator_state_size(const void* instance, const sl_channel_sp
   return SL_STATUS_OK;
 }
 
-/* `last` is [batch, channels]. What is invalid counts as zero, for it may hold anything. */
+/* `last` is [batch, channels]. Invalid steps count as zero, as their values may be anything. */
 static void integrate(const Integrator* integrator, float* last, const sl_sequence* x,
                       sl_sequence* y) {
   const int64_t time = x->dims[1], channels = x->dims[2];
@@ -75,7 +75,7 @@ static sl_status integrator_layer(const void* instance, const sl_sequence* x, sl
   return SL_STATUS_OK;
 }
 
-/* Real-time: all it touches has been there before. State starts out zeroed. */
+/* Real-time: it only uses memory that exists already. The state is zero at the start. */
 static sl_status integrator_step(const void* instance, void* state, const sl_sequence* x,
                                  sl_sequence* y, sl_error* error) {
   (void)error;
@@ -102,7 +102,7 @@ static sl_layer_callbacks integrator_callbacks(void) {
   return callbacks;
 }
 
-/* ---- Its use ---- */
+/* ---- Use of the layer ---- */
 
 enum { kBatch = 2, kTime = 6, kChannels = 3, kSize = kBatch * kTime * kChannels };
 
@@ -118,7 +118,8 @@ static sl_sequence sequence(float* data, int64_t time) {
   return out;
 }
 
-/* Steps [begin, end) of a sequence of kTime steps: its batch items stay kTime steps apart. */
+/* Views the steps [begin, end) of a sequence of kTime steps, whose batch items are kTime steps
+ * apart. */
 static sl_sequence part(float* data, int64_t begin, int64_t end) {
   sl_sequence out = sequence(data + begin * kChannels, end - begin);
   out.strides[0] = kTime * kChannels * (int64_t)sizeof(float);
@@ -136,7 +137,7 @@ static void run_steps(const sl_layer* layer, sl_state* state, float* x, float* y
   }
 }
 
-/* `decays` are the weight's values: one, or one for each repeat. */
+/* `decays` holds the weight: one value, or one for each repeat. */
 static sl_status make(const char* config, const char* name, float* decays, int32_t repeats,
                       sl_layer** layer) {
   sl_registry* registry = NULL;
@@ -162,8 +163,8 @@ static sl_status make(const char* config, const char* name, float* decays, int32
   return status;
 }
 
-/* A model is right if it equals `expected`, layer-wise and step by step, also when its stream is
- * saved and loaded midway. */
+/* Checks that the model gives `expected`, layer-wise and in steps, and also if its stream is saved
+ * and loaded midway. */
 static void check_model(const char* config, const char* name, float* decays, int32_t repeats,
                         float* x, const float* expected) {
   sl_layer* layer = NULL;
@@ -222,7 +223,7 @@ int main(void) {
       " {\"type\": \"Abs\"}]}",
       "params.leak.decay", decays, 0, x, expected);
 
-  /* What a callback complains of reaches the caller, with the layer's place in the config. */
+  /* A callback's error reaches the caller, with the layer's path in the config. */
   float grows = 1.5f;
   sl_layer* layer = NULL;
   CHECK(make("{\"type\": \"LeakyIntegrator\"}", "params.decay", &grows, 0, &layer) ==

@@ -1,4 +1,4 @@
-// Decoders: what they choose, say of it, refuse, and that a step of them is real-time.
+// Tests decoders: sampled tokens, log probabilities, errors, and that steps are real-time.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -17,7 +17,7 @@ using sequence_layers::Decoder;
 constexpr int64_t kBatch = 3, kTokens = 7;
 constexpr int32_t kPad = 6;
 
-// Local attention over tokens, with weights large enough that choices matter.
+// Local attention over tokens, with weights large enough that logits differ clearly.
 constexpr const char* kTransformer =
     R"({"type":"Serial","layers":[)"
     R"({"type":"Embedding","dimension":8,"num_embeddings":7},)"
@@ -51,7 +51,7 @@ sl_decoder_options options_for(float temperature = 0, uint64_t seed = 1) {
   return options;
 }
 
-// Tokens [batch, time] with what goes with each.
+// Tokens [batch, time] with the log probability and mask of each.
 struct Decoded {
   explicit Decoded(int64_t time)
       : time(time), tokens(size()), log_probs(size()), mask(size(), uint8_t{1}) {}
@@ -66,7 +66,7 @@ struct Decoded {
     return sequence_layers::sequence(sequence_layers::channel_spec({}), kBatch, time,
                                      log_probs.data(), mask.data());
   }
-  // Steps [from, time).
+  // The steps [from, time).
   Decoded after(int64_t from) const {
     Decoded out(time - from);
     for (int64_t b = 0; b < kBatch; ++b) {
@@ -141,7 +141,7 @@ TEST_CASE("greedy choices are those of the layer's own logits", "[decoder]") {
   }
 }
 
-TEST_CASE("a decoder that sees all of the past decodes to its max_length", "[decoder]") {
+TEST_CASE("a decoder with unlimited attention to the past decodes up to max_length", "[decoder]") {
   std::string config = kTransformer;
   const std::string local = R"("LocalDotProductSelfAttention","num_heads":2,"units_per_head":4,)"
                             R"("block_size":4,"max_past_horizon":5)";
@@ -181,14 +181,14 @@ TEST_CASE("a decoder that sees all of the past decodes to its max_length", "[dec
   CHECK(sample(decoder, 30).tokens == got.tokens);
 }
 
-TEST_CASE("log probabilities of samples are those of the tokens", "[decoder]") {
+TEST_CASE("log probabilities of sampled tokens equal those computed from the tokens", "[decoder]") {
   const auto layer = make_layer();
   auto options = options_for(8);
   options.stop_token = 2;
   Decoder decoder(layer, options);
   Decoded got = sample(decoder, 20);
   CHECK(std::ranges::count(got.mask, 0) > 0);
-  // Whatever stands after the end.
+  // Tokens after the end are ignored, even if the mask says that they are valid.
   Decoded given = got;
   std::ranges::fill(given.mask, uint8_t{1});
   Decoded scored(got.time);
@@ -208,8 +208,8 @@ TEST_CASE("random choices depend on seed, stream and step alone", "[decoder]") {
   one.reset();
   CHECK(sample(one, 30).tokens == first.tokens);
   const auto begin = first.tokens.begin();
-  CHECK_FALSE(std::equal(begin, begin + 30, begin + 30));  // the streams differ
-  // A smaller batch is the same streams.
+  CHECK_FALSE(std::equal(begin, begin + 30, begin + 30));  // streams of one batch differ
+  // A smaller batch has the same streams.
   auto options = options_for(8, 5);
   options.batch = 1;
   Decoder alone(layer, options);
@@ -234,8 +234,8 @@ TEST_CASE("top_k and top_p keep the most likely tokens", "[decoder]") {
   CHECK(sample(likely, 15).tokens == want.tokens);
 }
 
-// Logits that are the same at every step, by a bias alone.
-TEST_CASE("tokens are drawn as often as they are likely", "[decoder]") {
+// A model whose logits are the same at every step, as they come from a bias alone.
+TEST_CASE("tokens are drawn as often as their probabilities say", "[decoder]") {
   const float bias[4] = {std::log(0.1f), std::log(0.4f), std::log(0.2f), std::log(0.3f)};
   const std::vector<float> zeros(8, 0.0f);
   sequence_layers::Weights weights;
@@ -267,16 +267,16 @@ TEST_CASE("tokens are drawn as often as they are likely", "[decoder]") {
     for (size_t i = 0; i < 4; ++i) CHECK(got[i] == Approx(want[i]).margin(want[i] > 0 ? 0.02 : 0));
   };
   check_shares(options_for(1), {0.1, 0.4, 0.2, 0.3});
-  // Probabilities to the power of 2, made to add up to 1.
+  // Squared probabilities, normalized to a sum of 1.
   check_shares(options_for(0.5f), {0.01 / 0.3, 0.16 / 0.3, 0.04 / 0.3, 0.09 / 0.3});
   auto options = options_for(1);
   options.top_k = 3;
   check_shares(options, {0, 0.4 / 0.9, 0.2 / 0.9, 0.3 / 0.9});
-  options.top_p = 0.7f;  // of what top_k has left: 0.44 and 0.33
+  options.top_p = 0.7f;  // applied to the two that top_k leaves: 0.44 and 0.33
   check_shares(options, {0, 0.4 / 0.7, 0, 0.3 / 0.7});
 }
 
-TEST_CASE("a stream that has stopped gives pads and moves no other", "[decoder]") {
+TEST_CASE("a stopped stream returns pad tokens and does not affect other streams", "[decoder]") {
   const auto layer = make_layer();
   Decoder endless(layer, options_for(8));
   const Decoded free = sample(endless, 40);
@@ -299,7 +299,7 @@ TEST_CASE("a stream that has stopped gives pads and moves no other", "[decoder]"
   CHECK(ends.size() > 1);
 }
 
-TEST_CASE("a fork goes on as the source does", "[decoder]") {
+TEST_CASE("a fork continues as its source does", "[decoder]") {
   const auto layer = make_layer();
   auto options = options_for(8);
   options.stop_token = 3;
@@ -324,7 +324,7 @@ TEST_CASE("a prompt in one call equals its tokens in steps", "[decoder]") {
     prefilled.prefill(head.token_view());
     check_same(sample(prefilled, 40 - prompt), all.after(prompt));
   }
-  // In two calls, and with steps between.
+  // The prompt can also come in two calls, with sampled steps between them.
   prefilled.reset();
   Decoded head = all.before(4), next = all.after(6).before(9);
   prefilled.prefill(head.token_view());
@@ -333,12 +333,12 @@ TEST_CASE("a prompt in one call equals its tokens in steps", "[decoder]") {
   check_same(sample(prefilled, 25), all.after(15));
 }
 
-TEST_CASE("a decoder takes a streamed constant share by share", "[decoder]") {
+TEST_CASE("a decoder takes a streamed constant in shares per step", "[decoder]") {
   const auto layer = make_layer(
       R"({"type":"Serial","layers":[{"type":"Embedding","dimension":7,"num_embeddings":7},)"
       R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
       R"("combination":"add","streaming":true}]})");
-  // Each step favours another token, so that a share out of place would show.
+  // Each step favors another token, so that a share at the wrong step would be detected.
   constexpr int64_t kTime = 9, kPrompt = 4;
   std::vector<float> values(kBatch * kTime * kTokens);
   for (size_t i = 0; i < values.size(); ++i) values[i] = static_cast<float>(i * i % 11);
@@ -381,7 +381,8 @@ TEST_CASE("a decoder takes a streamed constant share by share", "[decoder]") {
   decoder.log_prob(given.token_view(), &out, &run);
   got.tokens = given.tokens;
   check_same(got.after(kPrompt), given.after(kPrompt));
-  CHECK(decoder.sample(given.tokens.data()) == SL_STATUS_INVALID_ARGUMENT);  // without it
+  // without its share of the constant
+  CHECK(decoder.sample(given.tokens.data()) == SL_STATUS_INVALID_ARGUMENT);
 }
 
 TEST_CASE("steps of a decoder neither allocate nor lock", "[decoder]") {
@@ -406,7 +407,7 @@ TEST_CASE("steps of a decoder neither allocate nor lock", "[decoder]") {
   CHECK(count == 0);
 }
 
-TEST_CASE("what a decoder refuses", "[decoder]") {
+TEST_CASE("a decoder refuses invalid options, tokens and layers", "[decoder]") {
   const auto layer = make_layer();
   const auto refused = [&](auto&& change, sl_status status, const char* message) {
     auto options = options_for();

@@ -1,4 +1,5 @@
-// An EmbeddingTranspose with a table of its own, and with that of an Embedding elsewhere.
+// Tests an EmbeddingTranspose with its own table, and with the table of an Embedding elsewhere in
+// the model.
 #include <catch2/catch.hpp>
 
 #include "cli/compare.h"
@@ -19,7 +20,7 @@ std::string model(const std::string& path) {
          path + R"("embedding":)" + kTable + "}]}";
 }
 
-// Tables of 3 x 4, all of the same numbers, and a bias.
+// Runs the config with 3 x 4 tables of the same numbers, and a bias.
 Tensor logits(const std::string& config, const std::vector<std::string>& tables) {
   const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
   const auto add = [&](const std::string& name, std::vector<int64_t> dims) {
@@ -44,7 +45,7 @@ TEST_CASE("an EmbeddingTranspose shares the table at a path", "[embedding]") {
   const Tensor shared =
       logits(model(R"("embedding_path":"in.tokens",)"), {"params.in.tokens.embedding"});
   CHECK(own.dims == std::vector<int64_t>{1, 3, 3});
-  // |row 0|^2 of (-1.5, -0.5, 0.5, 1.5), and its bias.
+  // |row 0|^2 for the row (-1.5, -0.5, 0.5, 1.5), plus its bias.
   CHECK(own.at(0).real() == Approx(5 - 1.5));
   CHECK(cli::compare_bits(shared, own).reason == "");
   CHECK_THROWS_WITH(logits(model(R"("embedding_path":"tokens",)"), {"params.in.tokens.embedding"}),

@@ -1,4 +1,4 @@
-// Auxiliary outputs and constants.
+// Tests auxiliary outputs (emits) and constants.
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -11,7 +11,8 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// Two emits: |x| under the layer's name, and its half-rate convolution under another.
+// A model with two emits: |x| under the layer's name, and its half-rate convolution under another
+// name.
 constexpr const char* kConfig =
     R"({"type":"Serial","layers":[{"type":"Abs"},{"type":"Emit","name":"loud"},)"
     R"({"type":"Conv1D","filters":2,"kernel_size":2,"strides":2,"padding":"causal_valid"},)"
@@ -45,7 +46,7 @@ TEST_CASE("emits have paths and shapes", "[emits]") {
     CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK(failure.message == "emit " + std::to_string(index) + " of 2");
   }
-  char path[4] = "zzz";  // a path is cut to its buffer
+  char path[4] = "zzz";  // a path is truncated to the buffer
   CHECK(sl_layer_emit_shape(model.layer.get(), SL_MODE_LAYER, &x, nullptr, 0, path, 3, &shape,
                             nullptr) == SL_STATUS_OK);
   CHECK(std::string(path) == "lo");
@@ -73,8 +74,8 @@ TEST_CASE("layer-wise and step-wise emits are the same", "[emits]") {
   }
 }
 
-// Of a run in more than one part.
-TEST_CASE("a run that goes on in a stream emits what its steps would", "[emits]") {
+// A layer-wise run on a stream can be longer than what the library processes in one part.
+TEST_CASE("a layer-wise run on a stream emits what its steps would emit", "[emits]") {
   const Model model;
   std::mt19937 rng(3);
   const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 2200, 3}, rng), {}};
@@ -90,7 +91,7 @@ TEST_CASE("a run that goes on in a stream emits what its steps would", "[emits]"
   }
 }
 
-TEST_CASE("emits that are not wanted are left alone", "[emits]") {
+TEST_CASE("emits that the caller does not request are not written", "[emits]") {
   const Model model;
   std::vector<cli::NamedTensor> wanted;
   const Tensor want = cli::apply(model.layer.get(), model.input, &wanted);
@@ -107,7 +108,7 @@ TEST_CASE("emits that are not wanted are left alone", "[emits]") {
   CHECK(tap.bytes == wanted[1].value.bytes);
 }
 
-TEST_CASE("emits that do not fit", "[emits]") {
+TEST_CASE("emits of a wrong shape, layout or number are errors", "[emits]") {
   const Model model;
   Tensor loud = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 8, 3}),
          tap = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 4, 2});
@@ -153,7 +154,8 @@ TEST_CASE("constants that a model does not read are no error", "[constants]") {
   CHECK(stepper.allocations() == 0);
 }
 
-TEST_CASE("a step's constants are those of its stream", "[constants]") {
+TEST_CASE("a step must have constants of the shapes that its stream was created with",
+          "[constants]") {
   const cli::Layer layer = make_model(R"({"type":"Relu"})");
   Tensor source = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 5, 2});
   const Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});

@@ -1,5 +1,5 @@
-// Writes docs/errors.md, wrong input and what the library says of it, or checks that it is true.
-// Usage: errors_page (--write | --check) docs/errors.md
+// Writes docs/errors.md, which lists wrong inputs and the library's messages, or checks that it is
+// up to date. Usage: errors_page (--write | --check) docs/errors.md
 #include <cstdio>
 #include <cstring>
 #include <fstream>
@@ -231,7 +231,7 @@ struct Entry {
   std::vector<int64_t> dims;
 };
 
-// What a Dense of two features says of these tensors.
+// The error of a Dense with two features that gets these tensors as weights.
 Failure create_dense(const std::vector<Entry>& entries) {
   const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
   for (const Entry& entry : entries) {
@@ -329,7 +329,7 @@ cli::State alloc(const sl_layer* layer, const sl_state_options& options) {
       [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
 }
 
-// Calls on a convolution of stride 2 from 4 channels to 3.
+// Adds calls on a convolution with stride 2 from 4 channels to 3.
 void add_calls(Page& page) {
   page.section("Calls");
   const cli::Layer layer = make_model(
@@ -398,7 +398,7 @@ void add_calls(Page& page) {
            }));
 }
 
-// Calls on a layer that adds the constant "c" to x, of which a stream takes blocks.
+// Adds calls on a layer that adds the constant "c" to x; a stream takes c in blocks.
 void add_constants(Page& page) {
   page.section("Constants");
   const auto make = [](const std::string& fields) {

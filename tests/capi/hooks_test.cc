@@ -1,4 +1,4 @@
-// The caller's hooks: allocator, parallel_for, log.
+// Tests the caller's hooks: allocator, parallel_for and log.
 #include <unistd.h>
 
 #include <atomic>
@@ -20,7 +20,7 @@ namespace {
 using Catch::Matchers::Contains;
 using cli::Layer;
 
-// Counts what is allocated, checks what is freed, and fails on demand.
+// An allocator that counts allocations, checks what is freed, and fails on demand.
 class Accounts {
  public:
   Accounts() {
@@ -36,7 +36,7 @@ class Accounts {
   const sl_allocator* hook() const { return &hook_; }
   int64_t calls() const { return calls_; }
   size_t open() const { return open_.size(); }
-  // The call after `n` more fails, and every later one; -1: none.
+  // Makes the call after the next `n` and all later ones fail; -1 for none.
   void fail_after(int64_t n) { left_ = n; }
   int64_t mistakes() const { return mistakes_; }
 
@@ -51,7 +51,7 @@ class Accounts {
     return memory;
   }
 
-  // What is freed was allocated here, and is described as it was then.
+  // Freed memory must come from this allocator, with the same size and alignment.
   void deallocate(void* memory, size_t size, size_t alignment) {
     const std::lock_guard lock(mutex_);
     const auto it = open_.find(memory);
@@ -91,14 +91,14 @@ TEST_CASE("all memory from the hook goes back to it", "[allocator]") {
       const int64_t before = accounts.calls();
       CHECK(accounts.open() > idle);
       stepper.run_all();
-      CHECK(accounts.calls() == before);  // steps ask for nothing
+      CHECK(accounts.calls() == before);  // steps allocate nothing
     }
     CHECK(accounts.open() == 0);
     CHECK(accounts.mistakes() == 0);
   }
 }
 
-TEST_CASE("a state may have an allocator of its own", "[allocator]") {
+TEST_CASE("a state can have its own allocator", "[allocator]") {
   Accounts of_layer, of_state;
   {
     sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
@@ -122,7 +122,7 @@ TEST_CASE("a state may have an allocator of its own", "[allocator]") {
   CHECK(of_layer.mistakes() + of_state.mistakes() == 0);
 }
 
-TEST_CASE("memory that runs out anywhere is an error, and no leak", "[allocator]") {
+TEST_CASE("a failed allocation at any point is an error and leaks nothing", "[allocator]") {
   for (const Sample& sample : samples()) {
     INFO(sample.name);
     Accounts accounts;
@@ -164,7 +164,7 @@ TEST_CASE("memory that runs out anywhere is an error, and no leak", "[allocator]
   }
 }
 
-// Large enough that there is something to share out.
+// A model large enough for its work to be divided between threads.
 struct Large {
   const char* config;
   std::vector<int64_t> channels;
@@ -220,7 +220,7 @@ TEST_CASE("any number of threads gives the same bits", "[parallel]") {
   }
 }
 
-// Runs the tasks on two threads, last ones first.
+// Runs the tasks on two threads, in reverse order.
 struct Workers {
   std::atomic<int64_t> calls{0};
   std::atomic<int64_t> tasks{0};
@@ -270,7 +270,7 @@ struct Messages {
   }
 };
 
-TEST_CASE("log messages go to the hook, from the level on that it asks for", "[log]") {
+TEST_CASE("the hook gets log messages of at least the requested level", "[log]") {
   Messages messages;
   sl_log_set(&Messages::add, &messages, SL_LOG_DEBUG);
   const Layer layer = make_model(R"({"type":"LSTM","units":2})", 3);
@@ -281,7 +281,7 @@ TEST_CASE("log messages go to the hook, from the level on that it asks for", "[l
   }
   CHECK(messages.all.back().second.find("LSTM") != std::string::npos);
 
-  // Streams do not log.
+  // Steps of a stream do not log.
   const size_t before = messages.all.size();
   std::mt19937 rng(1);
   cli::Stepper stepper(layer.get(), {cli::random_sequence(SL_DTYPE_FLOAT32, {1, 4, 3}, rng), {}});
@@ -302,7 +302,7 @@ TEST_CASE("log messages go to the hook, from the level on that it asks for", "[l
   CHECK(messages.all.empty());
 }
 
-// What fn leads the library to write to stderr.
+// Returns what the library writes to stderr during fn.
 template <typename Fn>
 std::string stderr_of(Fn&& fn) {
   std::fflush(stderr);
@@ -320,7 +320,7 @@ std::string stderr_of(Fn&& fn) {
   return text;
 }
 
-TEST_CASE("without a hook the log goes to stderr, from the level on that was asked for", "[log]") {
+TEST_CASE("without a hook, messages of at least the requested level go to stderr", "[log]") {
   const auto written = [](int32_t level) {
     return stderr_of([&] {
       sl_log_set(nullptr, nullptr, level);

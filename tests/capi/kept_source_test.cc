@@ -1,4 +1,5 @@
-// The source of cross-attention: a stream reads it at its start, and keeps what it makes of it.
+// Tests cross-attention in streams: the first step reads the source, and the state keeps the keys
+// and values computed from it.
 #include <catch2/catch.hpp>
 
 #include "cli/compare.h"
@@ -18,7 +19,7 @@ constexpr int64_t kChannels = 6, kTime = 6;
 struct Kept {
   const char* name;
   const char* config;
-  bool remembers = false;  // in its output, what it saw of a source before
+  bool remembers = false;  // whether later outputs also depend on sources read before
 };
 
 constexpr Kept kKept[] = {
@@ -44,7 +45,7 @@ constexpr Kept kKept[] = {
      true},
 };
 
-// x, and sources of other lengths.
+// x and two sources of different lengths.
 cli::Input input_for(uint32_t seed) {
   std::mt19937 rng(seed);
   cli::Input input;
@@ -54,7 +55,7 @@ cli::Input input_for(uint32_t seed) {
   return input;
 }
 
-// A stream and what its calls are given.
+// A stream with its input.
 class Stream {
  public:
   Stream(const sl_layer* layer, const cli::Input& input) : layer_(layer), input_(input) {
@@ -68,7 +69,8 @@ class Stream {
         [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
   }
 
-  // Steps [begin, end), one by one or in one call, of other sources than those it was made with.
+  // Runs the steps [begin, end), one by one or in one call, with `constants` in place of those that
+  // the stream was created with.
   Tensor run(int64_t begin, int64_t end, const cli::Constants& constants,
              bool in_one_call = false) {
     std::vector<Tensor> outputs;
@@ -124,7 +126,7 @@ class Stream {
   int64_t allocations_ = 0;
 };
 
-TEST_CASE("a stream reads its source in its first step alone", "[kept_source]") {
+TEST_CASE("only the first step of a stream reads the source", "[kept_source]") {
   const cli::Input input = input_for(1);
   const cli::Constants others = input_for(2).constants;
   for (const Kept& kept : kKept) {
@@ -134,14 +136,15 @@ TEST_CASE("a stream reads its source in its first step alone", "[kept_source]") 
     const Tensor want = same.run(0, kTime, input.constants);
     CHECK(compare_bits(other.run(0, 1, input.constants), cli::slice_time(want, 0, 1)).ok());
     CHECK(compare_bits(other.run(1, kTime, others), cli::slice_time(want, 1, kTime)).ok());
-    // From the start it is read again.
+    // After a reset the first step reads the source again.
     cli::check([&](sl_error* e) { return sl_state_reset(other.get(), e); });
     CHECK_FALSE(compare_bits(other.run(0, kTime, others), want).ok());
     CHECK(same.allocations() + other.allocations() == 0);
   }
 }
 
-TEST_CASE("what is kept of a source goes with the state", "[kept_source]") {
+TEST_CASE("keys and values of a source are copied, saved and loaded with the state",
+          "[kept_source]") {
   const cli::Input input = input_for(1);
   const cli::Constants others = input_for(2).constants;
   for (const Kept& kept : kKept) {
@@ -160,7 +163,8 @@ TEST_CASE("what is kept of a source goes with the state", "[kept_source]") {
   }
 }
 
-TEST_CASE("a source can be read before the first step, and anew", "[kept_source]") {
+TEST_CASE("sl_state_prepare reads a source before the first step, or again later",
+          "[kept_source]") {
   const cli::Input input = input_for(1);
   const cli::Constants others = input_for(2).constants;
   for (const Kept& kept : kKept) {
@@ -171,7 +175,7 @@ TEST_CASE("a source can be read before the first step, and anew", "[kept_source]
     prepared.prepare(input.constants);
     CHECK(compare_bits(prepared.run(0, kTime, others), want).ok());
     CHECK(prepared.save() == stream.save());
-    // Anew, in the middle of a stream, the rest of whose state stays.
+    // In the middle of a stream, a new source can be read without changing the rest of the state.
     cli::check([&](sl_error* e) { return sl_state_reset(prepared.get(), e); });
     const Tensor first = prepared.run(0, 3, others);
     prepared.prepare(input.constants);
@@ -181,7 +185,7 @@ TEST_CASE("a source can be read before the first step, and anew", "[kept_source]
   }
 }
 
-TEST_CASE("sl_state_prepare refuses what a step would", "[kept_source]") {
+TEST_CASE("sl_state_prepare refuses the constants that a step would refuse", "[kept_source]") {
   const cli::Input input = input_for(1);
   const cli::Layer layer = make_model(kKept[0].config, kChannels);
   Stream stream(layer.get(), input);
@@ -202,7 +206,7 @@ TEST_CASE("sl_state_prepare refuses what a step would", "[kept_source]") {
   CHECK(stream.save() == before);
 }
 
-TEST_CASE("recompute_kv_per_step reads the source of each step", "[kept_source]") {
+TEST_CASE("with recompute_kv_per_step, each step reads its source", "[kept_source]") {
   const cli::Input input = input_for(1), other = input_for(2);
   const cli::Layer layer = make_model(
       R"({"type":"DotProductAttention","source_name":"s","num_heads":2,"units_per_head":3,)"

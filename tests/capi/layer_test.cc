@@ -1,4 +1,4 @@
-// Layers: making, properties, describing, applying.
+// Tests layers: creation, properties, descriptions, layer-wise runs.
 #include <catch2/catch.hpp>
 #include <cstddef>
 #include <filesystem>
@@ -152,7 +152,7 @@ TEST_CASE("errors are cut to the caller's buffer", "[error]") {
   CHECK(create(config, nullptr, &error) == SL_STATUS_CONFIG);
   CHECK(std::string(error.message).size() == sizeof(error.message) - 1);
 
-  // A larger buffer gets more.
+  // A larger buffer gets a longer message.
   struct {
     sl_error base = SL_ERROR_INIT;
     char more[4000];
@@ -162,7 +162,7 @@ TEST_CASE("errors are cut to the caller's buffer", "[error]") {
   const char* message = reinterpret_cast<const char*>(&large) + offsetof(sl_error, message);
   CHECK(std::string(message).size() > 2000);
 
-  // None at all gets none: no room for a message.
+  // A struct without room for a message gets none.
   sl_error none = SL_ERROR_INIT;
   none.struct_size = 8;
   none.message[0] = 'z';
@@ -283,7 +283,7 @@ TEST_CASE("bad sequences", "[layer]") {
     bad.dims[1] = dim;
     CHECK_THAT(message(bad, good_out, SL_STATUS_INVALID_ARGUMENT), Contains("x.dims[1] is"));
   }
-  bad = good;  // a product beyond 64 bits
+  bad = good;  // the product exceeds 64 bits
   bad.dims[0] = bad.dims[1] = bad.dims[2] = int64_t{1} << 30;
   CHECK_THAT(message(bad, good_out, SL_STATUS_INVALID_ARGUMENT), Contains("x.dims["));
   bad = good;
@@ -306,7 +306,7 @@ TEST_CASE("bad sequences", "[layer]") {
   bad = good_out;
   bad.rank = 2;
   CHECK(message(good, bad, SL_STATUS_SHAPE) == "y is float32 [1, 2]: expected float32 [1, 2, 3]");
-  bad = good;  // an array is no sequence
+  bad = good;  // an array without time is no sequence
   bad.is_array = 1;
   bad.rank = 1;
   CHECK(message(bad, good_out, SL_STATUS_INVALID_ARGUMENT) != "");
@@ -400,7 +400,7 @@ TEST_CASE("models on disk", "[layer]") {
   CHECK_THAT(failure.message, Contains("config.json: cannot be opened"));
 
   std::ofstream(directory / "config.json") << R"({"type":"Relu"})";
-  CHECK(open(nullptr) == SL_STATUS_OK);  // no weights needed: no weights file needed
+  CHECK(open(nullptr) == SL_STATUS_OK);  // a model without weights needs no file of weights
 
   std::ofstream(directory / "config.json") << kDense;
   failure = failure_of(open);
@@ -443,7 +443,7 @@ TEST_CASE("times that 64 bits cannot count are an error of the config", "[layer]
   CHECK_THAT(failure.message, Contains("$.layers[1] (Serial): "));
   CHECK_THAT(failure.message, Contains("must fit 64 bits"));
 
-  // A rate that is large but fits: only its receptive field per step cannot be told.
+  // This rate fits into 64 bits: only the receptive field per step does not.
   const Layer up = make_model(R"({"type":"Upsample1D","rate":2147483648})");
   const Failure field =
       failure_of([&](sl_error* e) { return sl_layer_receptive_field_count(up.get(), e); });
@@ -472,7 +472,7 @@ TEST_CASE("layers of one scope need different names", "[layer]") {
       Contains(R"($.backward: the name "r")"));
   CHECK_THAT(message(R"({"type":"Residual","layers":[{"type":"Relu","name":"shortcut_layer"}]})"),
              Contains(R"("shortcut_layer" is taken)"));
-  // A child that shares the scope still has its name there.
+  // A child that shares its parent's scope still needs a name that is free there.
   CHECK_THAT(message(R"({"type":"Blockwise","block_size":4,"child_layer":)"
                      R"({"type":"Blockwise","block_size":2,"child_layer":{"type":"Relu"}}})"),
              Contains(R"("child_layer" is taken by $.child_layer)"));

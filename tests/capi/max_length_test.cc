@@ -1,4 +1,5 @@
-// Streams with an end: what sees all of the past steps in them, and no further than that.
+// Tests streams with a maximum length: layers that see all of the past can step in them, but no
+// further.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cstring>
@@ -20,7 +21,8 @@ std::string serial(const std::string& layers) {
   return R"({"type":"Serial","layers":[)" + layers + "]}";
 }
 
-// A block of a transformer behind a convolution of stride 2: blocks of 2, half as many keys.
+// A transformer block behind a convolution with stride 2: the stream takes blocks of 2 steps, and
+// has half as many keys.
 const std::string kTransformer =
     serial(R"({"type":"Conv1D","filters":8,"kernel_size":3,"strides":2,"padding":"causal"},)"
            R"({"type":"Residual","layers":[)" +
@@ -59,7 +61,7 @@ std::vector<uint8_t> save(const sl_state* state) {
   return bytes;
 }
 
-// A run of steps [begin, end) of x in the stream, by one step or by a layer-wise run.
+// Runs the steps [begin, end) of x on the stream, in one step or in one layer-wise run.
 Failure run(const sl_layer* layer, sl_state* state, const Tensor& x, int64_t begin, int64_t end,
             bool in_one_call, Tensor* y) {
   const Tensor part = cli::slice_time(x, begin, end);
@@ -78,7 +80,8 @@ Failure run(const sl_layer* layer, sl_state* state, const Tensor& x, int64_t beg
   });
 }
 
-TEST_CASE("what sees all of the past keeps the contract in streams with an end", "[max_length]") {
+TEST_CASE("layers that see all of the past keep the contract in streams with max_length",
+          "[max_length]") {
   const std::string with_fields =
       std::string(kSelfAttention).substr(0, std::strlen(kSelfAttention) - 1);
   const std::string rotary = R"({"type":"ApplyRotaryPositionalEncoding","max_wavelength":100})";
@@ -112,7 +115,7 @@ TEST_CASE("what sees all of the past keeps the contract in streams with an end",
   }
 }
 
-TEST_CASE("segments of a constant go along to the end", "[max_length]") {
+TEST_CASE("segment ids in a constant work in streams with max_length", "[max_length]") {
   const cli::Layer layer =
       make_model(R"({"type":"DotProductSelfAttentionV2","num_heads":2,"units_per_head":4,)"
                  R"("max_past_horizon":-1,"position_name":"place","segment_ids_name":"segment"})",
@@ -129,14 +132,14 @@ TEST_CASE("segments of a constant go along to the end", "[max_length]") {
     numbers.mask.clear();
     c.input.constants.push_back({name, numbers});
   }
-  c.test_padding_invariance = false;  // what comes after the input has no numbers
+  c.test_padding_invariance = false;  // steps of padding after the input have no segment ids
   c.test_batching = false;
   const cli::Report report = cli::check_contract(c);
   CHECK(report.failures() == "");
   CHECK(std::ranges::count(report.checks, "layer = step", &cli::Check::name) == 1);
 }
 
-TEST_CASE("without an end, and with a bad one, it is said what is missing", "[max_length]") {
+TEST_CASE("a missing or invalid max_length is an error that says what to set", "[max_length]") {
   const cli::Input input = input_for({1, 8, 8});
   const cli::Layer alone = make_model(kSelfAttention, 8), layer = make_model(kTransformer, 8);
   Failure failure = alloc_failure(alone.get(), options_for(input, 0));
@@ -157,7 +160,7 @@ TEST_CASE("without an end, and with a bad one, it is said what is missing", "[ma
   failure = alloc_failure(alone.get(), options);
   CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
   CHECK(failure.message == "options.max_length is 3: expected at least the 4 of max_steps");
-  // What sees the future as well cannot step, whatever the end.
+  // A layer that also sees the future cannot step, with any max_length.
   const cli::Layer both =
       make_model(R"({"type":"DotProductSelfAttention","num_heads":1,"units_per_head":4,)"
                  R"("max_past_horizon":-1,"max_future_horizon":-1})",
@@ -169,7 +172,7 @@ TEST_CASE("without an end, and with a bad one, it is said what is missing", "[ma
   }
 }
 
-TEST_CASE("a stream ends at its max_length, and is then as it was", "[max_length]") {
+TEST_CASE("a step past max_length fails and leaves the stream unchanged", "[max_length]") {
   const cli::Layer layer = make_model(kTransformer, 8);
   const cli::Input input = input_for({2, 20, 8});
   sl_state_options options = options_for(input, 11);  // rounded up to whole blocks: 12
@@ -189,18 +192,18 @@ TEST_CASE("a stream ends at its max_length, and is then as it was", "[max_length
           "the stream has had 10 steps: 4 more are too many for its max_length of 12");
     CHECK(save(state.get()) == before);
   }
-  // There is room for what fits.
+  // The remaining steps still fit.
   CHECK(go(10, 12, false).status == SL_STATUS_OK);
   const Tensor whole = cli::apply(layer.get(), {cli::slice_time(input.x, 0, 12), {}});
   CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
   CHECK(go(12, 14, false).status == SL_STATUS_LENGTH);
-  // And again from the start.
+  // After a reset, the stream can run again.
   cli::check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
   CHECK(go(0, 12, true).status == SL_STATUS_OK);
   CHECK(cli::compare_sequences(y, whole, {1e-5, 1e-5}).reason == "");
 }
 
-TEST_CASE("a stream goes on past its end in a larger state", "[max_length]") {
+TEST_CASE("a stream copied to a larger state continues past its max_length", "[max_length]") {
   const cli::Layer layer = make_model(kTransformer, 8);
   const cli::Input input = input_for({2, 16, 8});
   const cli::State small = alloc(layer.get(), options_for(input, 8)),
@@ -220,13 +223,13 @@ TEST_CASE("a stream goes on past its end in a larger state", "[max_length]") {
   CHECK(failure.status == SL_STATUS_LENGTH);
   CHECK(failure.message == "the stream has had 10 steps: too many for a max_length of 8");
   CHECK(save(small.get()) == before);
-  // And back to one that is smaller, but large enough.
+  // A copy to a smaller state works too, if the stream fits.
   REQUIRE(copy(between.get(), large.get()).status == SL_STATUS_OK);
   REQUIRE(run(layer.get(), between.get(), input.x, 10, 12, false, &y).status == SL_STATUS_OK);
   CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
 }
 
-TEST_CASE("saved bytes are of one max_length", "[max_length]") {
+TEST_CASE("a saved state can be loaded only with the same max_length", "[max_length]") {
   const cli::Layer layer = make_model(kTransformer, 8);
   const cli::Input input = input_for({1, 8, 8});
   const cli::State a = alloc(layer.get(), options_for(input, 8)),
@@ -238,7 +241,7 @@ TEST_CASE("saved bytes are of one max_length", "[max_length]") {
              Contains("max_steps, max_length, input spec or constants"));
 }
 
-TEST_CASE("a stream that needs no end can have one", "[max_length]") {
+TEST_CASE("a layer that does not need max_length accepts it", "[max_length]") {
   const cli::Layer layer = make_model(R"({"type":"Delay","length":1})");
   const cli::Input input = input_for({1, 4, 2});
   const cli::State state = alloc(layer.get(), options_for(input, 2));
@@ -248,8 +251,8 @@ TEST_CASE("a stream that needs no end can have one", "[max_length]") {
   CHECK(run(layer.get(), state.get(), input.x, 2, 3, false, &y).status == SL_STATUS_LENGTH);
 }
 
-// Its keys have columns of their own, in the order of the stream.
-TEST_CASE("emits of a stream have a column for each step to come", "[max_length]") {
+// The columns of an attention's emits are keys, in the order of the stream.
+TEST_CASE("emits of an attention have a column for each step up to max_length", "[max_length]") {
   const cli::Layer layer = make_model(kSelfAttention, 8);
   const cli::Input input = input_for({1, 6, 8});
   const cli::State state = alloc(layer.get(), options_for(input, 6));

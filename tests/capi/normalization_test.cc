@@ -1,4 +1,4 @@
-// Normalization: inputs that do not fit, and sums over long streams.
+// Tests normalization: invalid inputs, and sums over long streams.
 #include <catch2/catch.hpp>
 
 #include "cli/runner.h"
@@ -9,7 +9,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-TEST_CASE("normalization says what does not fit", "[normalization]") {
+TEST_CASE("normalization refuses inputs that do not fit its config", "[normalization]") {
   const struct {
     const char* config;
     sl_dtype dtype;
@@ -57,7 +57,7 @@ TEST_CASE("normalization says what does not fit", "[normalization]") {
   }
 }
 
-TEST_CASE("normalization of nothing is nothing", "[normalization]") {
+TEST_CASE("normalization accepts empty sequences", "[normalization]") {
   for (const char* config :
        {R"({"type":"LayerNormalization"})", R"({"type":"L2Normalize"})",
         R"({"type":"BatchNormalization"})", R"({"type":"GroupNormalization","num_groups":1000000})",
@@ -86,8 +86,8 @@ TEST_CASE("threads share the work and change nothing", "[normalization]") {
   }
 }
 
-// A single float would hold the sum, 10^9, to the nearest 64.
-TEST_CASE("cumulative sums keep their digits over long streams", "[normalization]") {
+// A single float could hold the sum, 10^9, only to a multiple of 64.
+TEST_CASE("cumulative sums keep their precision over long streams", "[normalization]") {
   const cli::Layer layer = make_model(
       R"({"type":"GroupNormalization","num_groups":1,"cumulative":true,"use_scale":false,)"
       R"("use_bias":false})",

@@ -1,5 +1,5 @@
-/* A program that was built when the library was at 1.0, with the header of that time. It must run
- * unchanged with every later 1.x, and with callers whose structs were smaller still. */
+/* A program built with the header of version 1.0. It must run unchanged with every later 1.x, also
+ * if its structs are shorter still. */
 #include <sequence_layers/sequence_layers.h>
 #include <stdlib.h>
 
@@ -53,8 +53,8 @@ static void check_stream(const sl_layer* layer, const sl_state_options* options)
   sl_state_free(state);
 }
 
-/* A struct that ends after `size` bytes, as an older header would have it: what lies behind it is
- * no pointer, so that reading it shows. */
+/* A struct that ends after `size` bytes, as in an older header. The memory behind it holds no valid
+ * pointer, so that reading it is detected. */
 static void* shortened(const void* options, size_t size, size_t full) {
   unsigned char* memory = malloc(full);
   memset(memory, 0xa5, full);
@@ -65,7 +65,7 @@ static void* shortened(const void* options, size_t size, size_t full) {
 }
 
 static void check_short_structs(void) {
-  /* Layer options of struct_size and num_threads alone. */
+  /* Layer options that end after struct_size and num_threads. */
   const sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
   void* short_options =
       shortened(&layer_options, offsetof(sl_layer_options, registry), sizeof(layer_options));
@@ -74,7 +74,7 @@ static void check_short_structs(void) {
   if (layer == NULL) return;
   check_layer(layer);
 
-  /* State options without constants and allocator. */
+  /* State options that end before constants and allocator. */
   sl_state_options state_options = SL_STATE_OPTIONS_INIT;
   state_options.input.rank = 1;
   state_options.input.dims[0] = 2;
@@ -83,7 +83,7 @@ static void check_short_structs(void) {
   check_stream(layer, short_options);
   free(short_options);
 
-  /* Run options without emits. */
+  /* Run options that end before emits. */
   const sl_run_options run_options = SL_RUN_OPTIONS_INIT;
   short_options = shortened(&run_options, offsetof(sl_run_options, emits), sizeof(run_options));
   float x[2] = {1, 2}, y[4];
@@ -94,7 +94,7 @@ static void check_short_structs(void) {
   sl_layer_free(layer);
 }
 
-/* Nothing is written behind an error that is smaller, or between its end and the caller's. */
+/* Checks that nothing is written beyond the end of a shorter error. */
 static void check_short_error(void) {
   unsigned char bytes[64];
   memset(bytes, 0xa5, sizeof(bytes));

@@ -1,4 +1,4 @@
-// Registries and custom layers: what custom_layer.c, the worked example, leaves out.
+// Tests registries and custom layers beyond custom_layer.c, which is the worked example.
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -23,12 +23,12 @@ Registry make_registry() {
   return Registry(registry);
 }
 
-// What the test tells a custom layer to do, and what it saw.
+// Tells a custom layer how to behave, and records its calls.
 struct Script {
   int64_t alive = 0;
   std::string config;
   sl_layer_properties properties = SL_LAYER_PROPERTIES_INIT;
-  const char* fails = "";  // the callback that reports failure
+  const char* fails = "";  // name of the callback that reports failure
   const char* message = "as told";
 };
 
@@ -74,7 +74,7 @@ sl_status state_init(const void* instance, const sl_channel_spec*, void* state, 
   return told(script_of(instance), "state_init", error);
 }
 
-// x, kept or thinned out to the ratio.
+// Gives x, or every n-th step of x for a ratio of 1/n.
 sl_status layer(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error) {
   const int64_t n = x->dims[1] / std::max<int64_t>(y->dims[1], 1);
   for (int64_t t = 0; t < y->dims[1]; ++t) {
@@ -83,7 +83,7 @@ sl_status layer(const void* instance, const sl_sequence* x, sl_sequence* y, sl_e
   return told(script_of(instance), "layer", error);
 }
 
-// The number of steps so far, from 100 on.
+// Gives the number of the step, counted from 100.
 sl_status step(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,
                sl_error* error) {
   auto* count = static_cast<int32_t*>(state);
@@ -122,7 +122,7 @@ Failure make(Script* script, const sl_layer_callbacks& callbacks, cli::Layer* ou
   return failure;
 }
 
-// A stream of scalars through it.
+// Creates a stream of scalars for the layer.
 Failure alloc(const sl_layer* layer, cli::State* out) {
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   sl_state* state = nullptr;
@@ -144,7 +144,7 @@ Failure step_once(const sl_layer* layer, sl_state* state, float* y) {
       [&](sl_error* e) { return sl_layer_step(layer, state, &in, &out, nullptr, e); });
 }
 
-TEST_CASE("registrations that cannot be", "[registry]") {
+TEST_CASE("invalid registrations are refused", "[registry]") {
   Script script;
   const Registry registry = make_registry();
   const sl_layer_callbacks good = all_callbacks(&script);
@@ -181,7 +181,7 @@ TEST_CASE("registrations that cannot be", "[registry]") {
   CHECK(sl_registry_type_count(nullptr) == built_in);
 }
 
-TEST_CASE("a custom type is unknown to other registries, and suggested by its own", "[registry]") {
+TEST_CASE("a custom type is known, and suggested, only by its own registry", "[registry]") {
   Script script;
   cli::Layer layer;
   CHECK_THAT(make(&script, all_callbacks(&script), &layer, R"({"type":"Minee"})").message,
@@ -200,7 +200,7 @@ TEST_CASE("create gets the layer's JSON, and destroy every instance", "[registry
   CHECK(script.alive == 1);
   layer.reset();
   CHECK(script.alive == 0);
-  // Of two, where the second fails, the first is destroyed too.
+  // If the second of two instances fails, the first is destroyed.
   CHECK(make(&script, all_callbacks(&script), &layer,
              R"({"type":"Serial","layers":[{"type":"Mine"},{"type":"Nothing"}]})")
             .status == SL_STATUS_CONFIG);
@@ -216,7 +216,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   Failure failure = make(&script, all_callbacks(&script), &layer);
   CHECK(failure.status == SL_STATUS_CALLBACK);
   CHECK(failure.message == "$ (Mine): create failed: as told");
-  script.message = "";  // without a message, the status is told
+  script.message = "";  // the status is reported if there is no message
   CHECK(make(&script, all_callbacks(&script), &layer).message ==
         "$ (Mine): create failed: internal");
   script.message = "as told";
@@ -256,7 +256,7 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   CHECK(failure.message == "Mine \"$\": layer failed: as told");
 }
 
-TEST_CASE("properties that cannot be", "[registry]") {
+TEST_CASE("invalid properties are refused", "[registry]") {
   const auto refused = [](auto&& change) {
     Script script;
     change(script.properties);
@@ -268,7 +268,8 @@ TEST_CASE("properties that cannot be", "[registry]") {
   refused([](sl_layer_properties& p) { p.block_size = -1; });
   refused([](sl_layer_properties& p) { p.output_ratio_numerator = -1; });
   refused([](sl_layer_properties& p) { p.output_ratio_denominator = -1; });
-  refused([](sl_layer_properties& p) { p.output_ratio_denominator = 2; });  // of a block of 1
+  // does not fit a block size of 1
+  refused([](sl_layer_properties& p) { p.output_ratio_denominator = 2; });
   refused([](sl_layer_properties& p) { p.input_latency = -1; });
 }
 

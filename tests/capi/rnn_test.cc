@@ -1,5 +1,5 @@
-// RNN beyond the recorded cases: carries by name, invalid steps, time-major arrays, layers as
-// cells.
+// Tests RNNs beyond the recorded cases: carries by name, invalid steps, time-major arrays, layers
+// as cells.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -37,7 +37,7 @@ void run_layer(const sl_layer* layer, const sl_sequence& x, sl_sequence* y) {
   cli::check([&](sl_error* e) { return sl_layer_apply(layer, &x, y, nullptr, e); });
 }
 
-TEST_CASE("invalid steps leave an RNN's carry alone, wherever they are", "[rnn]") {
+TEST_CASE("invalid steps at any position do not change an RNN's carry", "[rnn]") {
   for (const char* cell : {"SimpleCell", "LSTMCell", "OptimizedLSTMCell", "GRUCell", "MGUCell"}) {
     INFO(cell);
     const cli::Layer layer = make_model(
@@ -60,7 +60,7 @@ TEST_CASE("invalid steps leave an RNN's carry alone, wherever they are", "[rnn]"
   }
 }
 
-TEST_CASE("a cell runs at every place of the axes before the last", "[rnn]") {
+TEST_CASE("a cell runs separately at each index of the axes before the last", "[rnn]") {
   constexpr int64_t kTime = 7, kPlaces = 3, kChannels = 4;
   for (const char* cell : {"SimpleCell", "LSTMCell", "GRUCell", "MGUCell"}) {
     INFO(cell);
@@ -122,7 +122,7 @@ struct Carry {
   int64_t size = 0;
 };
 
-// The state's tensor whose name ends so.
+// The state tensor whose name has this end.
 Carry carry_of(const sl_state* state, const std::string& end) {
   for (int64_t i = 0; i < sl_state_tensor_count(state); ++i) {
     const char* name = nullptr;
@@ -145,7 +145,7 @@ cli::State alloc_state(const sl_layer* layer, int64_t channels) {
       [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
 }
 
-// Steps a stream of one item on its own, step after step.
+// Runs a stream with one batch item, step by step.
 std::vector<float> stream(const sl_layer* layer, sl_state* state, std::vector<float> x,
                           int64_t channels, int64_t units) {
   const auto time = static_cast<int64_t>(x.size()) / channels;
@@ -183,7 +183,7 @@ TEST_CASE("an RNN's carry is set and read through the state's tensors", "[rnn]")
   }
 }
 
-// A model of given weights, each [rows, columns] or, of no rows, [columns].
+// A named weight of shape [rows, columns], or [columns] if rows is 0.
 struct Weight {
   std::string name;
   int64_t rows, columns;
@@ -219,7 +219,7 @@ std::vector<float> random_floats(size_t count, std::mt19937& rng) {
   return out;
 }
 
-// Of a [rows, gates * kUnits] array, the columns of one gate.
+// The columns of one gate in an array of [rows, gates * kUnits].
 std::vector<float> gate_of(const std::vector<float>& all, size_t gates, size_t gate) {
   std::vector<float> out;
   for (size_t row = 0; row < all.size() / (gates * kUnits); ++row) {
@@ -234,7 +234,8 @@ double dot(const std::vector<double>& x, const std::vector<float>& w, size_t col
   return sum;
 }
 
-// Keras' GRU: gates [z, r, h] side by side, bias [2, 3 units] or without reset_after [3 units].
+// Keras' GRU: gates [z, r, h] side by side, and a bias [2, 3 units], or [3 units] without
+// reset_after.
 struct KerasGru {
   std::vector<float> kernel, recurrent, bias;
 
@@ -264,13 +265,13 @@ struct KerasGru {
     return out;
   }
 
-  // As docs/layers/recurrent.md says.
+  // Converts the weights as docs/layers/recurrent.md describes.
   cli::Layer model(bool reset_after, double zoneout) const {
     std::vector<Weight> weights;
     const char* names[] = {"z", "r", "n"};
     for (size_t gate = 0; gate < 3; ++gate) {
       const std::string name = names[gate];
-      std::vector<float> b = gate_of(bias, 3, gate);  // both rows'
+      std::vector<float> b = gate_of(bias, 3, gate);  // both rows of the bias
       const std::vector<float> second(b.begin() + kUnits, b.end());
       b.resize(kUnits);
       for (size_t j = 0; j < kUnits && reset_after && gate < 2; ++j) b[j] += second[j];
@@ -364,7 +365,7 @@ std::vector<float> applied(const sl_layer* layer, std::vector<float> x, int64_t 
   return out;
 }
 
-// Wide enough for threads to share the units.
+// Wide enough for threads to divide the units.
 TEST_CASE("a recurrence is the same on any number of threads, and in steps", "[rnn]") {
   constexpr int64_t kBatch = 2, kTime = 15, kWide = 256;  // too few rows for oneDNN
   const std::vector<float> x = ramp(kBatch * kTime * kWide);
@@ -407,7 +408,7 @@ TEST_CASE("a recurrence is the same on any number of threads, and in steps", "[r
   }
 }
 
-// A GRU's weights of units 3 under `prefix`, the same for the same seed.
+// Random weights of a GRU with 3 units under `prefix`; equal seeds give equal weights.
 std::vector<Weight> gru_weights(const std::string& prefix, int64_t inputs, uint32_t seed) {
   std::mt19937 rng(seed);
   std::vector<Weight> weights;
@@ -429,7 +430,7 @@ std::vector<Weight> joined(std::vector<Weight> a, const std::vector<Weight>& b) 
   return a;
 }
 
-TEST_CASE("stacked RNNs are one after the other, each with its own carry", "[rnn]") {
+TEST_CASE("stacked RNNs run one after the other, each with its own carry", "[rnn]") {
   const std::vector<float> x = ramp(9 * kIn);
   const cli::Layer one = model_of(kGru, gru_weights("", kIn, 1));
   const cli::Layer two = model_of(kGru, gru_weights("", kUnits, 2));
@@ -497,7 +498,7 @@ sl_status sum_state_size(const void*, const sl_channel_spec*, size_t* bytes, sl_
   *bytes = sizeof(float);
   return SL_STATUS_OK;
 }
-// The running sum of the valid steps: one channel.
+// Gives the running sum of the valid steps, for one channel.
 sl_status sum_step(const void*, void* state, const sl_sequence* x, sl_sequence* y, sl_error*) {
   for (int64_t b = 0; b < x->dims[0]; ++b) {
     float& sum = static_cast<float*>(state)[b];
@@ -540,7 +541,7 @@ TEST_CASE("a custom layer is an RNN's cell", "[rnn]") {
   sl_registry_free(registry);
 }
 
-TEST_CASE("what cannot be an RNN is refused", "[rnn]") {
+TEST_CASE("invalid RNN configs are refused", "[rnn]") {
   const auto refused = [](const char* config) {
     return failure_of([&](sl_error* e) {
              sl_layer* layer = nullptr;
@@ -549,7 +550,7 @@ TEST_CASE("what cannot be an RNN is refused", "[rnn]") {
         .message;
   };
   CHECK_THAT(refused(R"({"type":"RNN","cell":{"type":"GRUCell"}})"), Contains("features"));
-  // The error names the place.
+  // The error names the position in the config.
   for (const char* layer :
        {R"({"type":"GRUCell","features":2,"extra":1})",
         R"({"type":"OverlapAdd","frame_length":4,"frame_step":2})", R"({"type":"Nothing"})"}) {

@@ -1,4 +1,4 @@
-// How callers lay out sequences: strides of all kinds, masks, alignment.
+// Tests layouts of the caller's sequences: strides of all kinds, masks, alignment.
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -13,13 +13,13 @@ constexpr int64_t kBatch = 2, kTime = 6, kIn = 4, kOut = 3;
 constexpr const char* kConfig =
     R"({"type":"Conv1D","filters":3,"kernel_size":3,"padding":"causal_valid"})";
 
-// A sequence of float32 within a buffer of the caller's, in a layout of the caller's.
+// A float32 sequence in the caller's buffer and layout.
 struct Layout {
   const char* name;
   bool time_major = false;
-  bool reversed = false;    // time runs backwards through memory
-  int64_t channel_gap = 1;  // elements from one channel to the next
-  size_t offset = 0;        // bytes
+  bool reversed = false;    // later steps lie at lower addresses
+  int64_t channel_gap = 1;  // distance between channels, in elements
+  size_t offset = 0;        // in bytes
 };
 
 class Buffer {
@@ -59,7 +59,7 @@ class Buffer {
     });
     return same;
   }
-  // Bytes that belong to no element still are what they were.
+  // Whether bytes that belong to no element are unchanged.
   bool gaps_intact(const Tensor& x) {
     std::vector<uint8_t> left = bytes_;
     const uint8_t* begin = bytes_.data();
@@ -155,7 +155,7 @@ TEST_CASE("inputs and outputs of any strides, step-wise", "[sequence]") {
   }
 }
 
-TEST_CASE("a null mask is all valid", "[sequence]") {
+TEST_CASE("a null mask means that all steps are valid", "[sequence]") {
   const cli::Layer layer = make_model(kConfig, kIn);
   Tensor x = random_x();
   x.mask.assign(x.mask.size(), 1);
@@ -165,7 +165,7 @@ TEST_CASE("a null mask is all valid", "[sequence]") {
   in.mask = nullptr;
   CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
   CHECK(cli::compare_bits(y, want).reason == "");
-  // A caller who does not want the mask does not get it.
+  // An output without a mask pointer gets no mask.
   out.mask = nullptr;
   CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
 }
@@ -174,7 +174,7 @@ TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") 
   const cli::Layer layer = make_model(kConfig, kIn);
   const Tensor x = random_x();
   const Tensor want = cli::apply(layer.get(), {x, {}});
-  // Time-major masks, on both sides.
+  // Both masks are time-major.
   std::vector<uint8_t> in_mask(kBatch * kTime), out_mask(kBatch * kTime, 9);
   for (int64_t b = 0; b < kBatch; ++b) {
     for (int64_t t = 0; t < kTime; ++t) {
@@ -196,7 +196,7 @@ TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") 
   }
 }
 
-TEST_CASE("one value may stand for a whole axis of the input", "[sequence]") {
+TEST_CASE("a stride of 0 repeats one value along an axis of the input", "[sequence]") {
   const cli::Layer layer = make_model(kConfig, kIn);
   Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kIn});
   float row[kIn] = {1, -2, 3, -4};
@@ -206,7 +206,7 @@ TEST_CASE("one value may stand for a whole axis of the input", "[sequence]") {
   sl_sequence in = x.view(), out = y.view();
   in.data = row;
   in.mask = nullptr;
-  in.strides[2] = sizeof(float);  // batch and time do not move
+  in.strides[2] = sizeof(float);  // strides of batch and time are 0
   CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
   CHECK(y.bytes == want.bytes);
 }

@@ -1,5 +1,5 @@
-// State-space layers beyond the recorded cases: sequences far longer than the kernels that are made
-// of them, against the recurrence in double precision.
+// Tests state-space layers beyond the recorded cases: sequences much longer than their convolution
+// kernels, compared with the recurrence in double precision.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <complex>
@@ -21,12 +21,12 @@ using Values = std::vector<Value>;
 using Square = std::vector<Values>;
 
 constexpr int64_t kChannels = 3;
-constexpr size_t kStates = 24;  // stored ones
+constexpr size_t kStates = 24;  // stored states
 
-// That of the recorded cases of S4.
+// The tolerance of the recorded cases of S4.
 constexpr cli::Tolerance kTolerance{2e-4, 2e-4};
 
-// One channel: x = a x + b u, y = Re(c . x) + d u.
+// The system of one channel: x = a x + b u, y = Re(c . x) + d u.
 struct System {
   Square a;
   Values b, c;
@@ -51,7 +51,7 @@ Square product(const Square& a, const Square& b) {
   return y;
 }
 
-// By Gauss and Jordan, of matrices that need no pivots.
+// Inverse by Gauss-Jordan elimination, for matrices that need no pivoting.
 Square inverse(Square m) {
   Square y(m.size(), Values(m.size()));
   for (size_t i = 0; i < m.size(); ++i) y[i][i] = 1;
@@ -73,7 +73,7 @@ Square inverse(Square m) {
   return y;
 }
 
-// Weights of a trained model's kind, as the recorded cases have them.
+// Weights as a trained model and the recorded cases have them.
 class Weights {
  public:
   Tensor add(const char* name, std::vector<int64_t> dims,
@@ -122,7 +122,7 @@ std::vector<System> add_s4(Weights& weights, int64_t kernel_length) {
                                 [&](size_t) { return -0.5 + weights.normal(0.01); });
   const Tensor im = weights.add("lambda_im", {kChannels, kN},
                                 [&](size_t i) { return frequency(i) + weights.normal(0.01); });
-  // Where p is zero a state has no feedback; the last channel has none at all.
+  // A state with a zero in p has no feedback; the last channel has none at all.
   const Tensor p = weights.add("p", {kChannels, kN, 2}, [&](size_t i) {
     return i / 2 % kStates == 2 || i / 2 / kStates == 2 ? 0 : weights.normal(0.7);
   });
@@ -206,7 +206,7 @@ Tensor expected(const std::vector<System>& systems, const Tensor& x) {
   return y;
 }
 
-// Random, with steps that are not there and hold NaN.
+// Random input with invalid steps that hold NaN.
 cli::Input input_of(int64_t batch, int64_t time) {
   std::mt19937 rng(3);
   cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {batch, time, kChannels}), {}};
@@ -239,7 +239,8 @@ void check_steps(const cli::Layer& layer, const std::vector<System>& systems, in
             .reason == "");
 }
 
-TEST_CASE("S4 goes on past its kernel, however it is run", "[ssm]") {
+TEST_CASE("S4 agrees with its recurrence beyond the length of its kernel, in all ways to run it",
+          "[ssm]") {
   constexpr int64_t kKernel = 2500;
   const std::string config = R"({"type":"S4","state_size":24,"kernel_length":2500})";
   Weights weights;
@@ -247,7 +248,8 @@ TEST_CASE("S4 goes on past its kernel, however it is run", "[ssm]") {
   for (const int threads : {1, 2}) {
     INFO(threads << " threads");
     const cli::Layer layer = weights.layer(config, threads);
-    // Scanned, one block of a transform, some of them, the whole kernel, past it, and far past it.
+    // Lengths that are scanned, that take one transform block, several, the whole kernel, a little
+    // more, and much more.
     for (const int64_t time : {40, 700, 1024, 2300, 2500, 6000}) {
       check_layer(layer, systems, 2, time);
     }
@@ -256,7 +258,7 @@ TEST_CASE("S4 goes on past its kernel, however it is run", "[ssm]") {
   check_steps(weights.layer(config, 1), systems, 100000);
 }
 
-TEST_CASE("S4D goes on and on, however it is run", "[ssm]") {
+TEST_CASE("S4D agrees with its recurrence over long sequences, in all ways to run it", "[ssm]") {
   Weights weights;
   const std::vector<System> systems = add_s4d(weights);
   const cli::Layer layer = weights.layer(R"({"type":"S4D","state_size":48})", 2);
@@ -300,10 +302,12 @@ struct LongMemory {
   int64_t channels;
   int64_t time;
   std::vector<std::pair<const char*, std::vector<int64_t>>> weights;
-  std::vector<std::pair<const char*, double>> constants;  // weights of one value
+  // weights whose elements all have one value
+  std::vector<std::pair<const char*, double>> constants;
 };
 
-// Of too few channels for the threads; what they hold on to goes far beyond a part of the time.
+// Layers with fewer channels than threads, so that scans are cut in time; their memory is much
+// longer than one part.
 const LongMemory kLongMemories[] = {
     {R"({"type":"LRU","state_size":20})",
      3,

@@ -1,4 +1,4 @@
-// Streams: made, stepped, reset, forked, saved, loaded, and refused.
+// Tests streams: create, step, reset, fork, save and load, and errors.
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -48,7 +48,7 @@ Failure load(sl_state* state, const std::vector<uint8_t>& bytes) {
       [&](sl_error* e) { return sl_state_load(state, bytes.data(), bytes.size(), e); });
 }
 
-// A stream of kConfig that has run for a while.
+// A stream of kConfig that has run for some steps.
 struct Running {
   Running()
       : layer(make_model(kConfig, 4)), input(random_input(1, 8, 4)), stepper(layer.get(), input) {
@@ -164,7 +164,7 @@ TEST_CASE("bad options of a state", "[state]") {
   CHECK_THAT(message(options, SL_STATUS_INVALID_ARGUMENT), Contains("num_constants is 1000"));
 }
 
-TEST_CASE("what cannot step has no state", "[state]") {
+TEST_CASE("a layer that cannot step has no state", "[state]") {
   const Layer layer =
       make_model(R"({"type":"Conv1D","filters":2,"kernel_size":3,"padding":"same"})", 4);
   CHECK(cli::get(sl_layer_supports_step, layer.get()) == 0);
@@ -176,7 +176,7 @@ TEST_CASE("what cannot step has no state", "[state]") {
   CHECK_THAT(failure.message, Contains("Conv1D cannot run step-wise: padding \"same\""));
 }
 
-TEST_CASE("bad steps leave the stream as it was", "[state]") {
+TEST_CASE("failed steps leave the stream unchanged", "[state]") {
   const Layer layer = make_model(
       R"({"type":"Conv1D","filters":3,"kernel_size":3,"strides":2,"padding":"causal"})", 4);
   const cli::Input input = random_input(1, 8, 4);
@@ -225,14 +225,14 @@ TEST_CASE("bad steps leave the stream as it was", "[state]") {
   options = SL_RUN_OPTIONS_INIT;
   options.struct_size = 2;
   CHECK_THAT(message(x, y, SL_STATUS_INVALID_ARGUMENT, &options), Contains("struct_size is 2"));
-  // No steps at all are none.
+  // A step on an empty sequence gives an empty sequence.
   CHECK(message(sequence({1, 0, 4}), sequence({1, 0, 3}), SL_STATUS_OK).empty());
 
   got.push_back(stepper.run(2, 4));
   CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
 }
 
-TEST_CASE("a state steps its own layer only", "[state]") {
+TEST_CASE("a state can be used only with the layer that it was created for", "[state]") {
   const Running running;
   const Layer other = make_model(kConfig, 4);
   const State state = alloc(running.layer.get(), options_for({4}));
@@ -246,7 +246,7 @@ TEST_CASE("a state steps its own layer only", "[state]") {
   CHECK(failure.message == "the state is of another layer");
 }
 
-TEST_CASE("calls of any number of blocks up to the most", "[state]") {
+TEST_CASE("calls can have any number of blocks up to the maximum", "[state]") {
   for (const Sample& sample : samples()) {
     INFO(sample.name);
     const Layer layer = make_sample(sample);
@@ -328,7 +328,7 @@ TEST_CASE("states in the caller's memory", "[state]") {
   CHECK(std::all_of(memory + size, memory + size + kGuard, [](uint8_t b) { return b == 0x5a; }));
 }
 
-TEST_CASE("copies go on where their source stands", "[state]") {
+TEST_CASE("copies continue from their source's position", "[state]") {
   Running running;
   cli::Stepper fork(running.layer.get(), running.input);
   fork.copy_from(running.stepper);
@@ -346,8 +346,9 @@ TEST_CASE("copies go on where their source stands", "[state]") {
         }).status == SL_STATUS_STATE);
 }
 
-// Longer than what the library takes at once, in a batch, where steps of an item are not together.
-TEST_CASE("a long prefix of a batch goes on in steps", "[state]") {
+// Longer than what the library processes in one part, with batch items whose steps are not adjacent
+// in memory.
+TEST_CASE("a long prefix of a batch can be continued in steps", "[state]") {
   const Layer layer = make_model(kConfig, 4);
   const cli::Input input = random_input(2, 2600, 4);
   cli::Stepper steps(layer.get(), input), stepper(layer.get(), input);
@@ -358,7 +359,7 @@ TEST_CASE("a long prefix of a batch goes on in steps", "[state]") {
   CHECK(cli::compare_sequences(stepper.run(2500, 2600), rest, tolerance).reason == "");
 }
 
-TEST_CASE("saving needs room", "[state]") {
+TEST_CASE("saving into a buffer that is too small is an error", "[state]") {
   Running running;
   const size_t size = sl_state_save_size(running.stepper.state());
   std::vector<uint8_t> buffer(size + 8, 0x5a);
@@ -372,7 +373,7 @@ TEST_CASE("saving needs room", "[state]") {
                     [](uint8_t b) { return b == 0x5a; }));
 }
 
-TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
+TEST_CASE("bytes that are not a saved state of such a stream are refused", "[state]") {
   Running running;
   sl_state* state = running.stepper.state();
   const std::vector<uint8_t> good = save(state);
@@ -394,7 +395,7 @@ TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
         std::vector<uint8_t> flipped = good;
         flipped[i] = static_cast<uint8_t>(flipped[i] ^ (1 << bit));
         INFO("byte " << i << " bit " << bit);
-        // Counted, not checked one by one: there are thousands.
+        // Only failures are reported, as there are thousands of cases.
         if (load(state, flipped).status != SL_STATUS_STATE) FAIL_CHECK("it was loaded");
       }
     }
@@ -432,18 +433,18 @@ TEST_CASE("what is not the saved state of this stream is refused", "[state]") {
   CHECK(cli::compare_bits(running.stepper.run(4, 8), cli::slice_time(want, 4, 8)).reason == "");
 }
 
-TEST_CASE("a saved state goes on in another process's layer", "[state]") {
+TEST_CASE("a saved state continues in another layer of the same model", "[state]") {
   Running running;
   const std::vector<uint8_t> bytes = save(running.stepper.state());
   const Tensor want = running.stepper.run(4, 8);
-  // The same model, made anew.
+  // A second layer of the same model, as another process would create.
   const Layer again = make_model(kConfig, 4);
   cli::Stepper stepper(again.get(), running.input);
   stepper.load(bytes);
   CHECK(cli::compare_bits(stepper.run(4, 8), want).reason == "");
 }
 
-TEST_CASE("reset starts over", "[state]") {
+TEST_CASE("reset returns to the start of the stream", "[state]") {
   Running running;
   const Tensor want = cli::Stepper(running.layer.get(), running.input).run(0, 8);
   running.stepper.reset();
@@ -489,7 +490,7 @@ TEST_CASE("many states from one layer do not disturb each other", "[state]") {
   }
 }
 
-// Sets the int32 state tensor of that name, wherever it is, and saves: the checksum is right.
+// Sets the int32 state tensor of that name in the saved bytes, and corrects the checksum.
 std::vector<uint8_t> forge(sl_state* state, const std::string& name, int32_t value) {
   for (int64_t i = 0; i < sl_state_tensor_count(state); ++i) {
     const char* found = nullptr;
@@ -500,7 +501,7 @@ std::vector<uint8_t> forge(sl_state* state, const std::string& name, int32_t val
   return save(state);
 }
 
-TEST_CASE("a saved state whose indices lead out of its memory is refused", "[state]") {
+TEST_CASE("a saved state with indices outside its memory is refused", "[state]") {
   const Layer layer = make_model(
       R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
       R"("padding":"causal"},{"type":"Delay","length":3},{"type":"Lookahead","length":2},)"

@@ -1,4 +1,4 @@
-// One layer, many threads.
+// Tests the use of one layer by many threads.
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <thread>
@@ -20,7 +20,7 @@ cli::Input input_of(uint32_t seed) {
   return {cli::random_sequence(SL_DTYPE_FLOAT32, {1, 24, 6}, rng), {}};
 }
 
-// fn(thread) on each thread; what it returns is the number of its failures.
+// Runs fn(thread) on each thread. Its result is the number of failures.
 template <typename Fn>
 int64_t run_on_threads(Fn&& fn) {
   std::atomic<int64_t> failed{0};
@@ -41,7 +41,7 @@ TEST_CASE("a hundred streams of one layer, stepped from four threads", "[threads
     streams.push_back(std::make_unique<cli::Stepper>(layer.get(), input));
   }
   const int64_t failed = run_on_threads([&](int thread) {
-    // Streams take turns, so that one thread's are at different places.
+    // Each thread steps its streams in turn, so that they are at different positions.
     std::vector<std::vector<Tensor>> outputs(kStreams);
     for (int64_t t = 0; t < 24; ++t) {
       for (size_t i = static_cast<size_t>(thread); i < kStreams; i += kThreads) {
@@ -91,7 +91,7 @@ TEST_CASE("four threads apply one layer at once", "[threads]") {
   }
 }
 
-TEST_CASE("layers and states are made and freed on any thread", "[threads]") {
+TEST_CASE("layers and states can be created and freed on any thread", "[threads]") {
   const cli::Layer shared = make_model(kConfig, 6);
   const int64_t failed = run_on_threads([&](int thread) {
     int64_t wrong = 0;

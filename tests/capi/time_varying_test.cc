@@ -1,4 +1,4 @@
-// Layers with weights for each step, at and beyond their last step.
+// Tests layers that have weights for each step, up to their last step and beyond.
 #include <catch2/catch.hpp>
 #include <cmath>
 
@@ -16,7 +16,7 @@ Tensor ones(sl_dtype dtype, std::vector<int64_t> dims) {
   return x;
 }
 
-// Whether the steps [0, limit) are numbers and those from it on NaN.
+// Checks that the steps [0, limit) are numbers and all later ones NaN.
 void check_numbers(const Tensor& y, int64_t limit) {
   for (int64_t i = 0; i < y.size(); ++i) {
     const int64_t t = i / y.step_size() % y.time();
@@ -69,7 +69,8 @@ TEST_CASE("threads share the steps and change nothing", "[time_varying]") {
   }
 }
 
-TEST_CASE("a masked dense layer takes no more steps at once than it has", "[time_varying]") {
+TEST_CASE("a layer-wise run of a masked dense layer refuses more steps than it has weights for",
+          "[time_varying]") {
   const cli::Layer layer = make_model(R"({"type":"MaskedDense","features":2,"num_steps":5})", 3);
   CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_DTYPE_FLOAT32, {1, 5, 3}), {}}));
   CHECK_THROWS_WITH(cli::apply(layer.get(), {ones(SL_DTYPE_FLOAT32, {1, 6, 3}), {}}),

@@ -1,4 +1,4 @@
-// Sets of weights: read, opened, given one by one.
+// Tests sets of weights: from memory, from files, and built tensor by tensor.
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <cstring>
@@ -17,7 +17,7 @@ using cli::Weights;
 
 constexpr const char* kConfig = R"({"type":"Dense","features":2})";
 
-// A safetensors image of the kernel [3, 2] and bias [2] of kConfig.
+// A safetensors image with the kernel [3, 2] and bias [2] of kConfig.
 std::string dense_image() {
   const std::string header =
       R"({"__metadata__":{"input":"{\"channel_shape\":[3],\"dtype\":\"float32\"}"},)"
@@ -44,7 +44,7 @@ cli::Layer create(const sl_weights* weights) {
   });
 }
 
-// The same tensors, one by one.
+// A new set, to which all tensors of the given one are added one by one.
 Weights copy(const sl_weights* from) {
   Weights out = cli::make<sl_weights>(sl_weights_create);
   for (int64_t i = 0; i < sl_weights_tensor_count(from); ++i) {
@@ -64,8 +64,8 @@ TEST_CASE("weights from a file, from memory and one by one give the same model",
   const Weights opened = cli::make<sl_weights>(
       [&](sl_weights** out, sl_error* e) { return sl_weights_open(path.c_str(), out, e); });
   const Weights from_memory = read(image);
-  std::fill(image.begin(), image.end(), 'x');  // the bytes were copied
-  std::remove(path.c_str());                   // the mapping stays
+  std::fill(image.begin(), image.end(), 'x');  // the set has copied the bytes
+  std::remove(path.c_str());                   // the set keeps the file mapped
   const Weights copied = copy(opened.get());
 
   std::mt19937 rng(7);
@@ -86,7 +86,7 @@ TEST_CASE("a layer keeps its weights alive", "[weights]") {
   CHECK(sl_layer_parameter_count(layer.get()) == 8);
 }
 
-TEST_CASE("what a set holds", "[weights]") {
+TEST_CASE("a set of weights lists its tensors", "[weights]") {
   const Weights weights = read(dense_image());
   REQUIRE(sl_weights_tensor_count(weights.get()) == 2);
   const char* name = nullptr;
@@ -106,10 +106,10 @@ TEST_CASE("what a set holds", "[weights]") {
   CHECK(sl_weights_tensor_count(nullptr) == 0);
 }
 
-TEST_CASE("a model tells the metadata of its weights", "[weights]") {
+TEST_CASE("a layer gives access to the metadata of its weights", "[weights]") {
   Weights weights = read(dense_image());
   const cli::Layer layer = create(weights.get());
-  weights.reset();  // the layer keeps them
+  weights.reset();  // the layer keeps the weights alive
   CHECK(std::string(sl_layer_metadata(layer.get(), "input")) ==
         R"({"channel_shape":[3],"dtype":"float32"})");
   CHECK(sl_layer_metadata(layer.get(), "sample_rate") == nullptr);
@@ -146,7 +146,7 @@ TEST_CASE("the recorded input spec", "[weights]") {
   }
 }
 
-TEST_CASE("calls on weights that cannot be", "[weights]") {
+TEST_CASE("invalid calls on weights are refused", "[weights]") {
   const Weights weights = cli::make<sl_weights>(sl_weights_create);
   sl_weights* made = nullptr;
   const char* name = nullptr;
@@ -206,7 +206,7 @@ TEST_CASE("calls on weights that cannot be", "[weights]") {
 TEST_CASE("empty tensors", "[weights]") {
   const Weights weights = cli::make<sl_weights>(sl_weights_create);
   sl_sequence tensor = SL_SEQUENCE_INIT;
-  tensor.rank = 1;  // no elements, and no data
+  tensor.rank = 1;  // without elements, data may be null
   CHECK(sl_weights_add(weights.get(), "empty", &tensor, nullptr) == SL_STATUS_OK);
   CHECK(sl_weights_find(weights.get(), "empty", &tensor, nullptr) == SL_STATUS_OK);
   CHECK(tensor.dims[0] == 0);

@@ -1,4 +1,4 @@
-// The C++ wrapper: calls that no other test makes through it.
+// Tests functions of the C++ wrapper that no other test calls.
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <memory>
@@ -57,7 +57,7 @@ TEST_CASE("properties through the wrapper", "[wrapper]") {
   const auto [path, shape] = emitting.emit_shape(sequence(channel_spec({2}), 1, 4, nullptr), 0);
   CHECK(path == "seen");
   CHECK(shape.dims[1] == 4);
-  // Without a message there is the status's name.
+  // An error without a message has the name of its status.
   CHECK(std::string(Error(SL_STATUS_SHAPE, "").what()) == "shape");
 }
 

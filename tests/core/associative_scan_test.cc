@@ -26,14 +26,14 @@ std::vector<float> random_integers(int64_t count, int least, int most, unsigned 
   return out;
 }
 
-// Of integers, which floats hold exactly: a is -1, 0 or 1.
+// A recurrence of integers, which floats represent exactly: a is -1, 0 or 1.
 class Integers final : public LinearRecurrence {
  public:
   explicit Integers(const Sizes& sizes)
       : sizes_(sizes),
         a_(random_integers(sizes.batch * sizes.time * sizes.row(), -1, 1, 1)),
         h_(random_integers(sizes.batch * sizes.time * sizes.row(), -9, 9, 2)) {
-    // Few zeros, so that much is carried far.
+    // Zeros are rare, so that values are carried over many steps.
     for (size_t i = 0; i < a_.size(); ++i) a_[i] = a_[i] == 0 && i % 97 != 0 ? 1 : a_[i];
   }
 
@@ -72,7 +72,7 @@ class Integers final : public LinearRecurrence {
       }
     }
   }
-  // Another part in the same scratch would show.
+  // Detects if another part uses the same scratch memory at the same time.
   void use(const ScanPart& part, float* scratch) const {
     std::fill_n(scratch, 2 * part.lanes(), static_cast<float>(part.begin));
     std::this_thread::yield();
@@ -106,7 +106,8 @@ Result run_scan(const Sizes& sizes, int threads, bool cuts_time = true) {
                         .time = sizes.time,
                         .lanes = sizes.lanes,
                         .planes = sizes.planes,
-                        .cost = 100 * sizes.planes,  // so that little time is worth a part
+                        // a high cost, so that short parts are worth a thread
+                        .cost = 100 * sizes.planes,
                         .scratch = 2,
                         .cuts_time = cuts_time};
   associative_scan(run, shape, integers, state.data());
@@ -114,7 +115,7 @@ Result run_scan(const Sizes& sizes, int threads, bool cuts_time = true) {
   return {integers.output(), state, integers.reduced()};
 }
 
-TEST_CASE("an associative scan is the same in any parts", "[associative_scan]") {
+TEST_CASE("an associative scan gives the same result however it is divided", "[associative_scan]") {
   for (const auto& s :
        {Sizes{1, 0, 3, 1}, Sizes{1, 9, 3, 1}, Sizes{1, 11000, 1, 1}, Sizes{1, 1301, 5, 2},
         Sizes{3, 500, 16, 1}, Sizes{2, 300, 70, 2}, Sizes{1, 50, 33, 3}}) {
@@ -130,14 +131,14 @@ TEST_CASE("an associative scan is the same in any parts", "[associative_scan]") 
   }
 }
 
-TEST_CASE("a scan cuts time if its lanes are too few for the threads", "[associative_scan]") {
+TEST_CASE("a scan divides time if there are fewer lanes than threads need", "[associative_scan]") {
   CHECK(run_scan({1, 1000, 16, 1}, 2).reduced == 1);
   CHECK(run_scan({1, 2000, 16, 1}, 4).reduced == 3);
   CHECK(run_scan({1, 1000, 32, 1}, 4).reduced == 2);
   CHECK(run_scan({1, 2000, 16, 1}, 4, /*cuts_time=*/false).reduced == 0);
-  CHECK(run_scan({1, 1000, 64, 1}, 4).reduced == 0);  // each thread has lanes
-  CHECK(run_scan({4, 1000, 16, 1}, 4).reduced == 0);  // or items
-  CHECK(run_scan({1, 100, 16, 1}, 4).reduced == 0);   // not worth it
+  CHECK(run_scan({1, 1000, 64, 1}, 4).reduced == 0);  // each thread gets lanes
+  CHECK(run_scan({4, 1000, 16, 1}, 4).reduced == 0);  // each thread gets batch items
+  CHECK(run_scan({1, 100, 16, 1}, 4).reduced == 0);   // too little work to divide
 }
 
 }  // namespace

@@ -10,7 +10,7 @@
 namespace sl::ops {
 namespace {
 
-// One random problem, and what softmax(mask(q k^T + bias)) v is by its definition.
+// A random problem, and its result by definition: softmax(mask(q k^T + bias)) v.
 class Problem {
  public:
   explicit Problem(uint32_t seed) : rng_(seed) {
@@ -48,7 +48,7 @@ class Problem {
   int64_t sinks() const { return attention.sinks ? attention.sinks->count : 0; }
   int64_t columns() const { return sinks() + keys; }
 
-  // Context of (b, t, head (n, g)), and its probabilities.
+  // The context of (b, t, head (n, g)), and its probabilities.
   std::vector<double> context(int64_t b, int64_t t, int64_t n, int64_t g,
                               std::vector<double>* probabilities) const {
     std::vector<double> p(static_cast<size_t>(columns()), -HUGE_VAL);
@@ -233,7 +233,7 @@ void check(Problem& p, Mode mode, const Parallel& parallel) {
   CHECK(probability_error < 1e-5);
 }
 
-TEST_CASE("attention is what its definition says", "[attention]") {
+TEST_CASE("attention agrees with its definition", "[attention]") {
   const Parallel one, three(3, nullptr, nullptr);
   for (uint32_t seed = 0; seed < 150; ++seed) {
     INFO("seed " << seed);
@@ -242,7 +242,7 @@ TEST_CASE("attention is what its definition says", "[attention]") {
   }
 }
 
-TEST_CASE("attention over two sources is attention over both together", "[attention]") {
+TEST_CASE("attention over two sources equals attention over their concatenation", "[attention]") {
   const Parallel one;
   const Allocator allocator;
   Workspace workspace(allocator);
@@ -270,7 +270,7 @@ TEST_CASE("attention over two sources is attention over both together", "[attent
   }
 }
 
-TEST_CASE("a query that sees nothing takes the mean of its block's window", "[attention]") {
+TEST_CASE("a query that sees no key gets the mean of its block's window", "[attention]") {
   const Parallel one;
   const Allocator allocator;
   Workspace workspace(allocator);
@@ -290,8 +290,8 @@ TEST_CASE("a query that sees nothing takes the mean of its block's window", "[at
   source.pitch = source.stride * kSteps;
   source.valid = valid.data();
   source.valid_pitch = source.count = kSteps;
-  source.horizon = {0, 0, 1, 0};  // each query sees the key at its own place
-  // The windows of blocks of 2 steps, with the step before and the step after.
+  source.horizon = {0, 0, 1, 0};  // each query sees only the key at its own position
+  // Windows are blocks of 2 steps, extended by one step before and one after.
   source.probabilities = {nullptr, DType::kFloat32, 4, -1, 2};
   Attention attention;
   attention.heads = heads;
@@ -301,7 +301,8 @@ TEST_CASE("a query that sees nothing takes the mean of its block's window", "[at
   const Sequence y = run.output({DType::kFloat32, {1, 1}}, 1, kSteps);
   std::fill_n(y.mask, kSteps, uint8_t{1});
   attention.apply(run, y);
-  CHECK(y.floats()[0] == Approx((1 + 2 + 3) / 4.0));  // a place before the source counts as zero
+  // the position before the source counts as zero
+  CHECK(y.floats()[0] == Approx((1 + 2 + 3) / 4.0));
   for (int t = 1; t < 4; ++t) CHECK(y.floats()[t] == Approx(t + 1));
   for (int t = 4; t < 6; ++t) CHECK(y.floats()[t] == Approx((4 + 5 + 6) / 4.0));
 }

@@ -11,7 +11,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// A config of these fields, whose JSON lives as long as it.
+// A config with these fields. It owns its JSON.
 struct Fields {
   explicit Fields(const std::string& fields)
       : json(Json::parse("{\"type\":\"T\"" + (fields.empty() ? "" : "," + fields) + "}")),
@@ -37,7 +37,7 @@ std::string array_message(const std::string& value) {
   return message_of("\"a\":" + value, [](Config& c) { c.array("a"); });
 }
 
-TEST_CASE("the nearest name", "[config]") {
+TEST_CASE("the nearest name is found if it is near enough", "[config]") {
   const std::vector<std::string> names = {"Conv1D", "Conv2D", "Dense", "Softmax"};
   CHECK(nearest_name("conv1d", names) == "Conv1D");
   CHECK(nearest_name("Conv1", names) == "Conv1D");
@@ -48,7 +48,7 @@ TEST_CASE("the nearest name", "[config]") {
   CHECK(nearest_name("x", {}).empty());
 }
 
-TEST_CASE("what is no config", "[config]") {
+TEST_CASE("invalid configs are refused", "[config]") {
   const auto message = [](const std::string& text) {
     const Json json = Json::parse(text);
     try {
@@ -78,7 +78,7 @@ TEST_CASE("integers", "[config]") {
   CHECK(message("0") == "$.layers[2].n (T): expected at least 1, got 0");
   CHECK(message("1e300") == "$.layers[2].n (T): expected an integer, got 1e+300");
   CHECK(message("99999999999") == "$.layers[2].n (T): expected at most 2^31, got 99999999999");
-  // Beyond int64_t, where a careless cast makes -1 of it.
+  // Above the range of int64_t: an unchecked cast would give -1.
   CHECK(message("18446744073709551615") ==
         "$.layers[2].n (T): expected at most 2^31, got 18446744073709551615");
 }
@@ -209,7 +209,7 @@ TEST_CASE("long values are cut in messages", "[config]") {
   CHECK(message_of("\"n\":" + value, [](Config& c) { c.integer("n", 1); }).size() < 150);
 }
 
-TEST_CASE("a config knows what it was asked for", "[config]") {
+TEST_CASE("a config records which fields were read", "[config]") {
   Fields given(R"("units":4,"sizes":[1,2])");
   Config& config = given.config;
   config.integer("units", 1);

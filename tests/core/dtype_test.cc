@@ -12,7 +12,7 @@ constexpr auto kAll = std::to_array<DType>({
 #include "core/dtypes.inc"
 });
 
-// jax.numpy.promote_types(row, column), recorded from JAX in the order of kAll.
+// jax.numpy.promote_types(row, column), recorded from JAX for the dtypes in the order of kAll.
 constexpr std::string_view kPromoted[kAll.size()][kAll.size()] = {
     {"float32", "float32", "float32", "complex64", "float32", "float32", "float32"},
     {"float32", "int32", "int32", "complex64", "bfloat16", "float16", "int32"},
@@ -32,7 +32,7 @@ TEST_CASE("dtypes promote as in JAX", "[dtype]") {
   }
 }
 
-TEST_CASE("layers with weights compute in a float dtype at least", "[dtype]") {
+TEST_CASE("layers with weights compute in a floating-point dtype", "[dtype]") {
   CHECK(promote_inexact(DType::kInt32, DType::kBool) == DType::kFloat32);
   CHECK(promote_inexact(DType::kInt8, DType::kInt8) == DType::kFloat32);
   CHECK(promote_inexact(DType::kInt32, DType::kBFloat16) == DType::kBFloat16);

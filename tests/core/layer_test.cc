@@ -1,5 +1,5 @@
-// The boundary at which layers are called: it names the layer in errors, once, and notices outputs
-// that are not as announced.
+// Tests the boundary at which layers are called: errors name the layer, once, and outputs that
+// differ from the announced spec are detected.
 #include "layers/layer.h"
 
 #include <catch2/catch.hpp>
@@ -10,7 +10,7 @@ namespace {
 
 using Catch::Matchers::Equals;
 
-// Passes its input on, and deceives or fails as told.
+// Passes its input on, or breaks its promises or fails as told.
 class Scripted final : public Layer {
  public:
   explicit Scripted(const char* name) { identify("Scripted", name, 0); }
@@ -67,7 +67,7 @@ struct Fixture {
   Sequence x;
 };
 
-// Runs fn, each call of which fails.
+// The message of the error that fn throws, or "no error".
 template <typename Fn>
 std::string message_of(Fn&& fn) {
   try {
@@ -98,7 +98,7 @@ TEST_CASE("errors of every function get the layer's type and name", "[boundary]"
   for (const auto& call : calls) CHECK_THAT(message_of(call), Equals("Scripted \"one\": as told"));
 }
 
-TEST_CASE("an error names the innermost layer alone", "[boundary]") {
+TEST_CASE("an error names only the innermost layer", "[boundary]") {
   Fixture f;
   Scripted inner("inner"), outer("outer");
   outer.failure = [&] { inner.layer(f.run, f.x); };
@@ -106,7 +106,7 @@ TEST_CASE("an error names the innermost layer alone", "[boundary]") {
   CHECK_THAT(message_of([&] { outer.layer(f.run, f.x); }), Equals("Scripted \"inner\": as told"));
 }
 
-TEST_CASE("a named error is still of its class and code", "[boundary]") {
+TEST_CASE("an error with a layer's name keeps its class and code", "[boundary]") {
   Scripted layer("one");
   layer.failure = [] { throw SizeError(Code::kOutOfMemory, "too much"); };
   try {
@@ -118,7 +118,7 @@ TEST_CASE("a named error is still of its class and code", "[boundary]") {
   }
 }
 
-TEST_CASE("a layer that is being made names nothing", "[boundary]") {
+TEST_CASE("a layer that has no type yet adds no prefix to errors", "[boundary]") {
   Scripted layer("");
   layer.identify("", "", 0);
   layer.failure = [] { fail(Code::kShape, "as told"); };
@@ -157,7 +157,7 @@ TEST_CASE("outputs are checked against what the layer announced", "[boundary]") 
   }
 }
 
-TEST_CASE("steps of a stream are checked without a new spec, which may allocate", "[boundary]") {
+TEST_CASE("checks in steps of a stream do not compute a spec, which could allocate", "[boundary]") {
   Fixture f(Mode::kStep);
   Scripted layer("one");
   layer.ratio = Ratio(1, 2);

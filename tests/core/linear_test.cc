@@ -1,4 +1,5 @@
-// Products with a constant matrix: every backend against double sums, on every CPU.
+// Tests products with a constant matrix: every backend and instruction set, compared with sums in
+// double precision.
 #include "ops/linear.h"
 
 #include <catch2/catch.hpp>
@@ -38,7 +39,7 @@ struct Problem {
   std::vector<float> x, w, bias, start;
 };
 
-// The largest error of a layer-wise run, relative to the size of the sums.
+// The largest error of a layer-wise run, relative to the magnitude of the sums.
 double worst_error(const Problem& p, MatmulBackend backend, int threads, bool with_bias,
                    bool accumulate) {
   ops::set_matmul_backend(backend);
@@ -62,7 +63,7 @@ double worst_error(const Problem& p, MatmulBackend backend, int threads, bool wi
   return worst / std::sqrt(static_cast<double>(p.inputs));
 }
 
-TEST_CASE("every backend multiplies alike", "[linear]") {
+TEST_CASE("all backends give the same products", "[linear]") {
   kernels::warm_dispatch();
   const auto backend =
       GENERATE(MatmulBackend::kDefault, MatmulBackend::kOwn, MatmulBackend::kOneDnn);
@@ -75,7 +76,7 @@ TEST_CASE("every backend multiplies alike", "[linear]") {
   }
 }
 
-TEST_CASE("groups of columns have the same sums on their own", "[linear]") {
+TEST_CASE("a group of columns multiplied alone gives the same sums", "[linear]") {
   kernels::warm_dispatch();
   const int64_t group = kernels::column_group();
   const Problem p(3, 300, 3 * group + 21);
@@ -97,7 +98,7 @@ TEST_CASE("groups of columns have the same sums on their own", "[linear]") {
   }
 }
 
-TEST_CASE("oneDNN serves layer-wise runs alone", "[linear]") {
+TEST_CASE("oneDNN is used only for layer-wise runs", "[linear]") {
   const Problem p(64, 128, 128);
   const Allocator allocator;
   Workspace workspace(allocator);
@@ -111,7 +112,7 @@ TEST_CASE("oneDNN serves layer-wise runs alone", "[linear]") {
   linear.apply(Run(Mode::kStep, workspace, parallel, Constants()), p.x.data(), p.inputs, p.rows,
                nullptr, false, step.data(), p.outputs);
   ops::set_matmul_backend(MatmulBackend::kDefault);
-  CHECK(own == step);  // to the last bit: the same kernel
+  CHECK(own == step);  // equal bits: it is the same kernel
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-// Steps in parts: each once, in order, whoever does them.
+// Tests steps that are divided into parts: each part runs once, in order, on any thread.
 #include "core/lockstep.h"
 
 #include <catch2/catch.hpp>
@@ -9,7 +9,7 @@ namespace {
 
 constexpr int64_t kSteps = 500, kParts = 3;
 
-// How often a part was not done once, or before the step that it needs.
+// Counts parts that did not run exactly once, or ran before the step that they depend on.
 int64_t mistakes(const Parallel& parallel) {
   std::vector<std::atomic<int64_t>> done(kSteps * kParts);
   std::atomic<int64_t> early{0};

@@ -17,7 +17,7 @@ struct Sizes {
   int64_t batch, time, length, channels;
 };
 
-// The largest error, relative to the size of the sums.
+// The largest error, relative to the magnitude of the sums.
 double worst_error(const Sizes& s, int threads) {
   const Parallel parallel(threads, nullptr, nullptr);
   const Allocator allocator;
@@ -47,7 +47,7 @@ double worst_error(const Sizes& s, int threads) {
   return worst / std::sqrt(static_cast<double>(s.time));
 }
 
-TEST_CASE("long convolutions agree with sums", "[long_convolution]") {
+TEST_CASE("long convolutions agree with direct sums", "[long_convolution]") {
   kernels::warm_dispatch();
   for (const auto& s : {Sizes{1, 1, 1, 1}, Sizes{2, 5, 100, 3}, Sizes{1, 1024, 1024, 16},
                         Sizes{2, 1025, 3000, 18}, Sizes{1, 3000, 3000, 2}}) {

@@ -50,12 +50,12 @@ TEST_CASE("steps times a ratio, rounded down and up", "[ratio]") {
   CHECK(Ratio(1, 2).ceil_times(-1) == 0);
 }
 
-TEST_CASE("what 64 bits cannot count is an error", "[ratio]") {
+TEST_CASE("results beyond 64 bits are errors", "[ratio]") {
   constexpr int64_t kLarge = int64_t{1} << 31;
   const Ratio half = Ratio(1, kLarge) * Ratio(1, kLarge);
   CHECK(half.denominator() == int64_t{1} << 62);
   CHECK_THROWS_AS(half * Ratio(1, kLarge), SizeError);
-  // Only in lowest terms.
+  // The product fits into 64 bits only in lowest terms.
   CHECK(half * Ratio(kLarge) == Ratio(1, kLarge));
   CHECK(Ratio(3, 4).floor_times(int64_t{1} << 62) == 3 * (int64_t{1} << 60));
   CHECK(Ratio(1, 3).ceil_times((int64_t{1} << 62) - 1) == (int64_t{1} << 62) / 3);

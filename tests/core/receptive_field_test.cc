@@ -10,7 +10,7 @@ namespace {
 
 ReceptiveFields always(int64_t start, int64_t end) { return {StepRange{start, end}}; }
 
-TEST_CASE("merging takes the hull", "[receptive field]") {
+TEST_CASE("merging gives the smallest range that contains both", "[receptive field]") {
   const ReceptiveField none, a = StepRange{-3, 0}, b = StepRange{1, 2};
   CHECK(merge(none, none) == none);
   CHECK(merge(a, none) == a);
@@ -27,25 +27,25 @@ TEST_CASE("a field of an output step, in absolute input steps", "[receptive fiel
   CHECK(receptive_field_at(up, Ratio(2), 1) == StepRange{0, 0});
   CHECK(receptive_field_at(up, Ratio(2), 5) == StepRange{2, 2});
   CHECK(receptive_field_at(up, Ratio(2), -1) == StepRange{-1, -1});
-  // Downsampling by three.
+  // Downsampling by three: output step 2 sees the input steps 4 to 6.
   CHECK(receptive_field_at(always(-2, 0), Ratio(1, 3), 2) == StepRange{4, 6});
-  // Nothing at all, and everything.
+  // An empty field, and an unbounded one.
   CHECK(receptive_field_at({ReceptiveField{}}, Ratio(1), 7) == ReceptiveField{});
   CHECK(receptive_field_at(always(-kInfinite, 0), Ratio(1), 7) == StepRange{-kInfinite, 7});
 }
 
-TEST_CASE("causal convolutions in a row add up", "[receptive field]") {
+TEST_CASE("fields of causal convolutions in a row add up", "[receptive field]") {
   const ReceptiveFields both = precede(always(-2, 0), Ratio(1), always(-4, 0), Ratio(1));
   CHECK(both == always(-6, 0));
 }
 
-TEST_CASE("behind a stride, steps count for more", "[receptive field]") {
-  // A causal kernel of 3 over the outputs of a stride of 2 with a kernel of 2.
+TEST_CASE("behind a stride, a step covers several input steps", "[receptive field]") {
+  // A causal kernel of 3 after a causal kernel of 2 with stride 2.
   const ReceptiveFields both = precede(always(-2, 0), Ratio(1), always(-1, 0), Ratio(1, 2));
   CHECK(both == always(-5, 0));
 }
 
-TEST_CASE("behind an upsampling, steps count for less", "[receptive field]") {
+TEST_CASE("behind an upsampling, several steps share an input step", "[receptive field]") {
   const ReceptiveFields up = {StepRange{0, 0}, StepRange{0, 0}};
   const ReceptiveFields two = precede({StepRange{-1, 0}, StepRange{-1, 0}}, Ratio(1), up, Ratio(2));
   REQUIRE(two.size() == 2);
@@ -60,23 +60,23 @@ TEST_CASE("infinities pass through", "[receptive field]") {
         always(-kInfinite, kInfinite));
 }
 
-TEST_CASE("a step that sees nothing, behind or before", "[receptive field]") {
+TEST_CASE("a layer with an empty field makes the whole field empty", "[receptive field]") {
   const ReceptiveFields blind = {ReceptiveField{}};
   CHECK(precede(blind, Ratio(1), always(0, 0), Ratio(1)) == blind);
   CHECK(precede(always(-1, 0), Ratio(1), blind, Ratio(1)) == blind);
 }
 
-TEST_CASE("layers side by side", "[receptive field]") {
+TEST_CASE("fields of parallel layers are merged per step of their cycles", "[receptive field]") {
   const std::array<ReceptiveFields, 2> layers = {always(-3, 0), always(0, 2)};
   CHECK(merge_steps(layers) == always(-3, 2));
   CHECK(merge_aligned(always(-3, 0), Ratio(1), always(0, 2), Ratio(1)) == always(-3, 2));
-  // Cycles of two and three steps meet after six.
+  // Cycles of two and three steps repeat together after six.
   const ReceptiveFields two = {StepRange{0, 0}, StepRange{-1, 0}};
   const ReceptiveFields three = {StepRange{0, 0}, StepRange{0, 0}, StepRange{0, 4}};
   CHECK(merge_aligned(two, Ratio(1), three, Ratio(1)).size() == 6);
 }
 
-// Step by step, as `precede` is defined.
+// The definition of `precede`, evaluated step by step.
 ReceptiveFields precede_slowly(const ReceptiveFields& fields, Ratio ratio,
                                const ReceptiveFields& previous, Ratio previous_ratio) {
   ReceptiveFields out;
@@ -93,7 +93,7 @@ ReceptiveFields precede_slowly(const ReceptiveFields& fields, Ratio ratio,
   return out;
 }
 
-TEST_CASE("the first and last cycles of a range hold its extremes", "[receptive field]") {
+TEST_CASE("the first and last cycles of a range determine its bounds", "[receptive field]") {
   const ReceptiveFields previous = {StepRange{-9, 1}, ReceptiveField{}, StepRange{0, 12}};
   for (int64_t start = -7; start <= 2; ++start) {
     for (int64_t length = 0; length <= 12; ++length) {
@@ -104,12 +104,12 @@ TEST_CASE("the first and last cycles of a range hold its extremes", "[receptive 
       }
     }
   }
-  // Fast, however far a layer sees.
+  // The time does not depend on how far a layer sees.
   constexpr int64_t kFar = int64_t{1} << 40;
   CHECK(precede(always(-kFar, 0), Ratio(1), always(-kFar, 0), Ratio(1)) == always(-2 * kFar, 0));
 }
 
-TEST_CASE("cycles that are too long to be told are an error", "[receptive field]") {
+TEST_CASE("cycles that are too long to list are an error", "[receptive field]") {
   CHECK(common_cycle(4, 6) == 12);
   CHECK(repeated(StepRange{0, 0}, 3) == ReceptiveFields(3, StepRange{0, 0}));
   CHECK_THROWS_AS(repeated(StepRange{0, 0}, int64_t{1} << 31), Error);

@@ -1,4 +1,4 @@
-// Random numbers with the bits of their definition, and choices among logits that are no numbers.
+// Tests the random generator against its definition, and sampling from logits that are not finite.
 #include "model/sampling.h"
 
 #include <catch2/catch.hpp>
@@ -10,8 +10,8 @@
 namespace sl {
 namespace {
 
-// The known answers that come with the generator's definition.
-TEST_CASE("Philox4x32-10", "[philox]") {
+// Known answers published with the definition of the generator.
+TEST_CASE("Philox4x32-10 gives the known answers", "[philox]") {
   using Counter = std::array<uint32_t, 4>;
   CHECK(philox({0, 0, 0, 0}, {0, 0}) == Counter{0x6627e8d5, 0xe169c58d, 0xbc57ac4c, 0x9b00dbd8});
   CHECK(philox({~0u, ~0u, ~0u, ~0u}, {~0u, ~0u}) ==
@@ -25,7 +25,7 @@ int32_t pick(const std::vector<float>& logits, const Sampling& sampling, double 
   return draw(logits, sampling, uniform, room);
 }
 
-TEST_CASE("logits that say nothing", "[sampling]") {
+TEST_CASE("logits with NaN, or without a possible token, are detected", "[sampling]") {
   const auto verdict = [](const std::vector<float>& logits) { return check_logits(logits); };
   CHECK(verdict({0, -INFINITY, INFINITY}) == Logits::kGood);
   CHECK(verdict({0, 1, NAN}) == Logits::kNaN);
@@ -34,7 +34,7 @@ TEST_CASE("logits that say nothing", "[sampling]") {
   CHECK(verdict({-INFINITY, -INFINITY}) == Logits::kNoneLikely);
 }
 
-TEST_CASE("top_p keeps the fewest tokens that meet it", "[sampling]") {
+TEST_CASE("top_p keeps the smallest set of tokens that reaches it", "[sampling]") {
   constexpr double kLast = 1 - 0x1p-53;
   const auto kept = [&](const std::vector<float>& logits, float top_p) {
     return pick(logits, {1, top_p, 0}, kLast) + 1;
@@ -51,7 +51,7 @@ TEST_CASE("top_p keeps the fewest tokens that meet it", "[sampling]") {
   CHECK(kept(halves, 0.876f) == 4);
 }
 
-TEST_CASE("infinite logits", "[sampling]") {
+TEST_CASE("infinite logits are handled", "[sampling]") {
   constexpr double kLast = 1 - 0x1p-53;
   for (const Sampling sampling : {Sampling{1, 1, 0}, Sampling{1, 0.9f, 0}, Sampling{1, 1, 3}}) {
     for (const double uniform : {0.0, 0.5, kLast}) {

@@ -9,7 +9,7 @@
 namespace sl::ops {
 namespace {
 
-// What `slide` is to give, window by window.
+// The expected result of `slide`, computed separately for each window.
 template <typename T>
 std::vector<T> expected(Fold fold, DType dtype, const Slide& s, const std::vector<T>& x) {
   std::vector<T> y;
@@ -66,12 +66,12 @@ void check(DType dtype, double largest, double tolerance) {
   }
 }
 
-TEST_CASE("windows that slide give what each gives by itself", "[ops][pooling]") {
+TEST_CASE("sliding windows agree with separately computed ones", "[ops][pooling]") {
   check<float>(DType::kFloat32, 3.0, 1e-4);
   check<int32_t>(DType::kInt32, 1000.0, 0.0);
 }
 
-TEST_CASE("sums of small integers wrap", "[ops][pooling]") {
+TEST_CASE("sums of small integers wrap around", "[ops][pooling]") {
   const std::vector<int8_t> x(200, 100);
   std::vector<int8_t> y(101), scratch(400);
   const Slide s{1, 200, 1, 100, 1, 1, 0, 101};

@@ -1,5 +1,5 @@
-// State that knows what it is: steps that use it otherwise than declared, initial values, and items
-// of a batch that are reset or copied alone.
+// Tests that state is checked against its declaration, has exact initial values, and that items of
+// a batch can be reset or copied alone.
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <limits>
@@ -15,7 +15,7 @@ namespace {
 
 using namespace sl;
 
-// The memory of a declaration's state, at the start of a stream.
+// The memory of a declared state, at the start of a stream.
 class Memory {
  public:
   explicit Memory(const Declaration& declaration)
@@ -42,7 +42,7 @@ class Memory {
   Parallel parallel_;
 };
 
-// The message of the INTERNAL error that fn ends with, "" if it does not.
+// The message of the INTERNAL error that fn throws, or "" if it throws none.
 template <typename Fn>
 std::string defect(Fn&& fn) {
   try {
@@ -63,7 +63,7 @@ Declaration carry() {
   return declaration;
 }
 
-TEST_CASE("a step that takes state in another order than declared is found out", "[state]") {
+TEST_CASE("a step that takes state in another order than declared is an error", "[state]") {
   Memory memory(carry());
   Run run = memory.run();
   CHECK_THAT(defect([&] { run.state<float>("h"); }),
@@ -72,7 +72,7 @@ TEST_CASE("a step that takes state in another order than declared is found out",
   CHECK_THAT(defect([&] { run.state<int32_t>("h"); }), Catch::Contains("another dtype"));
 }
 
-TEST_CASE("a step that takes less or more state than declared is found out", "[state]") {
+TEST_CASE("a step that takes less or more state than declared is an error", "[state]") {
   Memory memory(carry());
   Run run = memory.run();
   run.state<float>("c");
@@ -82,7 +82,7 @@ TEST_CASE("a step that takes less or more state than declared is found out", "[s
   CHECK_THAT(defect([&] { run.state<float>("c"); }), Catch::Contains("more than the 2"));
 }
 
-TEST_CASE("a step that takes another layer's object is found out", "[state]") {
+TEST_CASE("a step that takes another layer's plan is an error", "[state]") {
   Declaration declaration{Constants()};
   declaration.plan(std::make_shared<const int>(7));
   Memory memory(declaration);
@@ -91,7 +91,7 @@ TEST_CASE("a step that takes another layer's object is found out", "[state]") {
 }
 
 TEST_CASE("state begins with exact values of any dtype", "[state]") {
-  constexpr int32_t kLarge = (1 << 24) + 1;  // more digits than a float32 has
+  constexpr int32_t kLarge = (1 << 24) + 1;  // not exact in float32
   Declaration declaration{Constants()};
   declaration.index("count", {2}, 0, kLarge, kLarge);
   declaration.state("lowest", DType::kBFloat16, {2, 3}, -std::numeric_limits<double>::infinity());
@@ -108,13 +108,13 @@ TEST_CASE("state begins with exact values of any dtype", "[state]") {
   for (int i = 0; i < 6; ++i) CHECK(lowest[i] == 0xff80);
 }
 
-TEST_CASE("streams longer than an index counts are refused", "[state]") {
+TEST_CASE("streams longer than the range of an index are refused", "[state]") {
   Declaration declaration{Constants()};
   declaration.position("length", 1, 0, std::numeric_limits<int32_t>::max());
   CHECK_THROWS_AS(declaration.position("length", 1, 0, int64_t{1} << 31), Error);
 }
 
-// A ring of one float a frame whose items are pushed numbers.
+// A ring with one float per frame, to which numbers are pushed.
 struct Numbers {
   RingSpec spec{{DType::kFloat32, {}}, 3};
   Declaration declaration{Constants()};
@@ -124,7 +124,7 @@ struct Numbers {
     Ring::declare(declaration, spec, 2, max_steps);
     memory = std::make_unique<Memory>(declaration);
   }
-  // One more frame of each item; what the history of each then is, the newest last.
+  // Pushes one frame for each of two items, and returns the history of both, newest last.
   std::vector<float> push(float first, float second) {
     Run run = memory->run();
     Ring ring(run, spec);
@@ -139,7 +139,7 @@ struct Numbers {
   }
 };
 
-TEST_CASE("items of a ring are reset alone", "[state]") {
+TEST_CASE("one item of a ring can be reset alone", "[state]") {
   Numbers numbers(1);
   for (float i = 1; i <= 5; ++i) numbers.push(i, 10 * i);
   const StateTensors tensors = numbers.memory->tensors();
@@ -148,7 +148,7 @@ TEST_CASE("items of a ring are reset alone", "[state]") {
   CHECK(numbers.push(7, 70) == std::vector<float>{4, 5, 6, 7, 0, 0, 60, 70});
 }
 
-TEST_CASE("items of a ring are copied to others, of rings of other sizes too", "[state]") {
+TEST_CASE("an item can be copied to another ring, also of another size", "[state]") {
   for (const int64_t max_steps : {1, 5}) {
     Numbers from(1), to(max_steps);
     for (float i = 1; i <= 6; ++i) from.push(i, 10 * i);

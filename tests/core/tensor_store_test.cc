@@ -42,7 +42,7 @@ std::string message_of(const std::string& image) {
   return "no error";
 }
 
-// Of one tensor "w" with these entries, and 8 bytes of data.
+// The error for an image with one tensor "w" described by `entry`, and 8 bytes of data.
 std::string entry_message(const std::string& entry) {
   return message_of(image_of("{\"w\":" + entry + "}", floats({1, 2})));
 }
@@ -50,7 +50,7 @@ std::string entry_message(const std::string& entry) {
 constexpr const char* kGood =
     R"({"w":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"__metadata__":{"rate":"16000"}})";
 
-TEST_CASE("a well-formed image", "[weights]") {
+TEST_CASE("a well-formed image is read", "[weights]") {
   const auto store = read(image_of(kGood, floats({1.5f, -2})));
   REQUIRE(store->size() == 1);
   CHECK(store->name_at(0) == "w");
@@ -65,7 +65,7 @@ TEST_CASE("a well-formed image", "[weights]") {
   CHECK_FALSE(store->find("v"));
 }
 
-TEST_CASE("a header of any length: data need not be aligned", "[weights]") {
+TEST_CASE("a header can have any length: data need not be aligned", "[weights]") {
   for (int padding = 0; padding < 8; ++padding) {
     const std::string header = kGood + std::string(static_cast<size_t>(padding), ' ');
     const auto store = read(image_of(header, floats({1.5f, -2})));
@@ -75,7 +75,7 @@ TEST_CASE("a header of any length: data need not be aligned", "[weights]") {
   }
 }
 
-TEST_CASE("every stored dtype", "[weights]") {
+TEST_CASE("every stored dtype is read", "[weights]") {
   const std::string header = R"({"a":{"dtype":"F16","shape":[1],"data_offsets":[0,2]},)"
                              R"("b":{"dtype":"BF16","shape":[1],"data_offsets":[2,4]},)"
                              R"("c":{"dtype":"I32","shape":[],"data_offsets":[4,8]},)"
@@ -112,7 +112,7 @@ TEST_CASE("complex tensors are pairs of floats", "[weights]") {
   CHECK_THAT(message_of(image_of(entry("F16", "[2,2]"), floats({1, 2}))), expected);
 }
 
-TEST_CASE("images that are no safetensors", "[weights]") {
+TEST_CASE("images that are not safetensors are refused", "[weights]") {
   const auto expected = Contains("weights in memory: not a safetensors file");
   CHECK_THAT(message_of(""), expected);
   CHECK_THAT(message_of("1234567"), expected);
@@ -131,7 +131,7 @@ TEST_CASE("images that are no safetensors", "[weights]") {
   CHECK_THAT(message_of(image), Contains("would have 100000001 bytes, at most 100000000 are allowed"));
 }
 
-TEST_CASE("every cut of a good image is refused", "[weights]") {
+TEST_CASE("every truncation of a valid image is refused", "[weights]") {
   const std::string image = image_of(kGood, floats({1, 2}));
   for (size_t size = 0; size < image.size(); ++size) {
     INFO(size << " of " << image.size() << " bytes");
@@ -139,7 +139,7 @@ TEST_CASE("every cut of a good image is refused", "[weights]") {
   }
 }
 
-TEST_CASE("entries that cannot be", "[weights]") {
+TEST_CASE("invalid entries are refused", "[weights]") {
   CHECK_THAT(entry_message("7"), Contains("tensor \"w\": needs \"dtype\""));
   CHECK_THAT(entry_message("{}"), Contains("needs \"dtype\", \"shape\" and \"data_offsets\""));
   CHECK_THAT(entry_message(R"({"dtype":"F64","shape":[1],"data_offsets":[0,8]})"),
@@ -168,7 +168,7 @@ TEST_CASE("entries that cannot be", "[weights]") {
   }
   CHECK_THAT(entry_message(R"({"dtype":"F32","shape":[3],"data_offsets":[0,8]})"),
              Contains("F32 [3] takes 12 bytes, its data_offsets hold 8"));
-  // The product of all but the zero must not overflow either.
+  // The product of the other dimensions must not overflow, even if one dimension is zero.
   CHECK_THAT(entry_message(
                  R"({"dtype":"F32","shape":[1099511627776,0,1099511627776],"data_offsets":[0,0]})"),
              Contains("bad \"shape\""));
@@ -181,7 +181,7 @@ TEST_CASE("deep nesting in a header does not exhaust the stack", "[weights]") {
         "no error");
 }
 
-TEST_CASE("metadata is text", "[weights]") {
+TEST_CASE("metadata must be strings", "[weights]") {
   CHECK_NOTHROW(read(image_of(R"({"__metadata__":null})")));
   CHECK_THAT(message_of(image_of(R"({"__metadata__":{"a":1,"b":"x"}})")),
              Contains("metadata \"a\": expected a string, got 1"));
@@ -189,7 +189,7 @@ TEST_CASE("metadata is text", "[weights]") {
              Contains("\"__metadata__\": expected an object of strings, got number"));
 }
 
-TEST_CASE("tensors one by one", "[weights]") {
+TEST_CASE("tensors are added one by one", "[weights]") {
   TensorStore store;
   std::vector<float> values = {1, 2, 3};
   store.add("b", DType::kFloat32, {3}, values.data());
@@ -202,7 +202,7 @@ TEST_CASE("tensors one by one", "[weights]") {
                     "there is a tensor \"a\" already");
 }
 
-TEST_CASE("fingerprints tell sets apart", "[weights]") {
+TEST_CASE("different sets have different fingerprints", "[weights]") {
   const auto fingerprint = [](const char* name, const Shape& shape, std::vector<float> values) {
     TensorStore store;
     store.add(name, DType::kFloat32, shape, values.data());
@@ -213,19 +213,19 @@ TEST_CASE("fingerprints tell sets apart", "[weights]") {
   CHECK(fingerprint("v", {2}, {1, 2}) != one);
   CHECK(fingerprint("w", {1, 2}, {1, 2}) != one);
   CHECK(fingerprint("w", {2}, {1, 3}) != one);
-  // A change anywhere counts, in large tensors too.
+  // A change of any element counts, in large tensors too.
   std::vector<float> large(1000, 0.5f);
   const uint64_t before = fingerprint("w", {1000}, large);
   large[500] = 0.25f;
   CHECK(fingerprint("w", {1000}, large) != before);
 }
 
-TEST_CASE("files", "[weights]") {
+TEST_CASE("weights are read from files", "[weights]") {
   const std::filesystem::path directory = std::filesystem::temp_directory_path();
   const std::string path = directory / "sl_tensor_store_test.safetensors";
   std::ofstream(path, std::ios::binary) << image_of(kGood, floats({3, 4}));
   const auto store = TensorStore::open(path);
-  // The mapping outlives the name.
+  // The mapping stays valid after the file is deleted.
   std::remove(path.c_str());
   CHECK(to_floats(*store->find("w")) == std::vector<float>{3, 4});
   CHECK_THROWS_WITH(TensorStore::open(path), Contains("cannot be opened: No such file"));

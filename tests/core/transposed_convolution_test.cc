@@ -1,4 +1,5 @@
-// Transposed convolution against its definition: every tap of every input added where it belongs.
+// Tests transposed convolution against its definition: every tap of every input is added to its
+// output.
 #include "ops/transposed_convolution.h"
 
 #include <catch2/catch.hpp>
@@ -14,10 +15,10 @@ using ops::Padding;
 using ops::TransposedWindow;
 using testing::normal_floats;
 
-// Time and one spatial dimension, of two batch items.
+// A problem with time and one spatial dimension, and two batch items.
 struct Problem {
   TransposedWindow time, space;
-  int64_t groups = 1, depth = 2, filters = 3;  // of a group
+  int64_t groups = 1, depth = 2, filters = 3;  // per group
 
   static constexpr int64_t kBatch = 2, kTime = 5, kWidth = 4;
   int64_t channels() const { return groups * depth; }
@@ -98,7 +99,7 @@ void check(const Problem& p) {
   double worst = 0;
   for (size_t i = 0; i < got.size(); ++i) {
     const double error = std::abs(got[i] - want[i]);
-    if (!(error <= worst)) worst = error;  // a NaN stays
+    if (!(error <= worst)) worst = error;  // also keeps NaN
   }
   CHECK(worst < 1e-5);
 }

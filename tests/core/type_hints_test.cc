@@ -1,4 +1,4 @@
-// The hints for layer types of other frameworks: all that they name exists here.
+// Tests the hints for layer types of other frameworks: everything that they name must exist here.
 #include "model/type_hints.h"
 
 #include <catch2/catch.hpp>
@@ -37,14 +37,14 @@ TEST_CASE("configs of hints are configs of this library", "[type_hints]") {
     INFO(hint.names);
     CHECK((hint.config || hint.note));
     if (!hint.config) continue;
-    // All that may be missing is weights.
+    // The config must be valid except for missing weights.
     const std::string error = error_of(hint.config);
     CHECK((error.empty() || error.find("is missing") != std::string::npos));
     CHECK_THAT(error, !Contains("field"));
   }
 }
 
-TEST_CASE("every name of a hint gets it, however it is written", "[type_hints]") {
+TEST_CASE("every spelling of a hint's names finds the hint", "[type_hints]") {
   std::set<std::string> seen;
   for (const TypeHint& hint : type_hints()) {
     for (const std::string& name : names_of(hint)) {
@@ -62,7 +62,7 @@ TEST_CASE("every name of a hint gets it, however it is written", "[type_hints]")
   }
 }
 
-TEST_CASE("hints say what to use", "[type_hints]") {
+TEST_CASE("hints name the layer to use", "[type_hints]") {
   CHECK(error_of_type("GRU") == R"($.layers[0].type: unknown layer type "GRU"; use "RNN", as in )"
                                 R"({"type": "RNN", "cell": {"type": "GRUCell", "features": 64}})");
   CHECK_THAT(error_of_type("Linear"), Contains(R"(use "Dense")"));
@@ -71,12 +71,12 @@ TEST_CASE("hints say what to use", "[type_hints]") {
   CHECK_THAT(error_of_type("tf.keras.layers.Lambda"), Contains("custom layer"));
 }
 
-TEST_CASE("other names get the nearest type, or none", "[type_hints]") {
+TEST_CASE("unknown names get the nearest type, or no hint", "[type_hints]") {
   CHECK_THAT(error_of_type("Rellu"), Contains(R"(did you mean "Relu"?)"));
   CHECK_THAT(error_of_type("conv1d_transpose"), Contains(R"(did you mean "Conv1DTranspose"?)"));
   CHECK_THAT(error_of_type("nn.ReLU"), Contains(R"(did you mean "Relu"?)"));
   CHECK_THAT(error_of_type("Zzzzzzzzzzzz"), !Contains(";"));
-  // What a registry adds is found by its spelling before a hint is.
+  // A similar name in the registry takes precedence over a hint.
   CHECK(advice_for_type("linear", {"Linear"}) == R"(did you mean "Linear"?)");
 }
 

@@ -10,7 +10,7 @@
 namespace sl {
 namespace {
 
-// An allocator that counts, and that can be told to fail.
+// An allocator that counts, and that can be made to fail.
 struct Memory {
   int64_t blocks = 0;
   int64_t bytes = 0;
@@ -62,7 +62,7 @@ TEST_CASE("a stack grows by chunks that never move", "[workspace]") {
   CHECK(memory.bytes == 0);
 }
 
-TEST_CASE("released memory serves again", "[workspace]") {
+TEST_CASE("released memory is used again", "[workspace]") {
   Memory memory;
   const Allocator allocator = memory.allocator();
   Stack stack(allocator);
@@ -80,7 +80,7 @@ TEST_CASE("released memory serves again", "[workspace]") {
   CHECK(memory.blocks == blocks);
 }
 
-TEST_CASE("the peak is what a fixed stack needs", "[workspace]") {
+TEST_CASE("a fixed stack of the peak size is sufficient", "[workspace]") {
   Memory memory;
   const Allocator allocator = memory.allocator();
   const auto use = [](Stack& stack) {
@@ -103,8 +103,9 @@ TEST_CASE("the peak is what a fixed stack needs", "[workspace]") {
   CHECK_THROWS_WITH(use(small), "a step outgrew its rehearsed workspace");
 }
 
-// Whether a layer works in place depends on it, and a step must do as its rehearsal did.
-TEST_CASE("a growing stack and a fixed one tell alike what was made since", "[workspace]") {
+// Layers decide by this whether to work in place, and a step must decide as its rehearsal did.
+TEST_CASE("a growing stack and a fixed one agree on what was allocated since a mark",
+          "[workspace]") {
   Memory memory;
   const Allocator allocator = memory.allocator();
   const Block block(size_t{1} << 20, allocator);
@@ -143,7 +144,7 @@ TEST_CASE("an empty allocator is an error that leaves nothing behind", "[workspa
   CHECK(memory.blocks == 0);
 }
 
-TEST_CASE("the two sides are apart", "[workspace]") {
+TEST_CASE("the two sides have separate memory", "[workspace]") {
   Memory memory;
   const Allocator allocator = memory.allocator();
   Workspace workspace(allocator);
@@ -154,7 +155,7 @@ TEST_CASE("the two sides are apart", "[workspace]") {
   CHECK(workspace.on(Side::kB).peak() == 64);
 }
 
-TEST_CASE("blocks move and free once", "[workspace]") {
+TEST_CASE("blocks can be moved, and free their memory once", "[workspace]") {
   Memory memory;
   {
     Block a(100, memory.allocator());

@@ -77,7 +77,7 @@ TEST_CASE("online_softmax agrees with the reference over parts", "[kernels][atte
           for (uint32_t part = 0; part < 3; ++part) {
             std::vector<float> want = random_floats(n, -range, range, part);
             std::vector<uint8_t> valid(want.size());
-            // The first part has none that is valid.
+            // The first part has no valid score.
             for (size_t j = 0; j < valid.size(); ++j) valid[j] = part > 0 && j % 3 != part;
             Guarded<float> got(n, n % 3);
             std::copy(want.begin(), want.end(), got.data());
@@ -99,7 +99,7 @@ TEST_CASE("online_softmax agrees with the reference over parts", "[kernels][atte
   });
 }
 
-TEST_CASE("online_softmax does not look at invalid scores, and shows NaN", "[kernels][attention]") {
+TEST_CASE("online_softmax ignores invalid scores, and passes NaN on", "[kernels][attention]") {
   for_each_target([](const std::string& target) {
     for (int64_t bad = 0; bad < 19; ++bad) {
       INFO(target << " bad=" << bad);

@@ -13,7 +13,7 @@ using testing::for_each_target;
 using testing::Guarded;
 using testing::random_floats;
 
-// Bands of growing length, as mel filters have, some of them empty.
+// A matrix of bands of increasing length, as mel filters have, some of them empty.
 std::vector<float> band_matrix(int64_t inputs, int64_t outputs) {
   std::vector<float> out(static_cast<size_t>(inputs * outputs));
   const std::vector<float> values = random_floats(inputs * outputs, 0.1f, 1.0f);

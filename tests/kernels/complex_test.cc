@@ -45,7 +45,7 @@ TEST_CASE("sums of complex products agree with the reference", "[kernels][comple
         const std::vector<float> w = random_floats(5 * step, -1.0f, 1.0f, 2);
         std::vector<float> want(static_cast<size_t>(2 * n));
         Guarded<float> y(2 * n, 1);
-        // The first factors from the last on.
+        // The first factors are read in reverse order.
         const float* last = x.data() + std::max<int64_t>(count - 1, 0) * step;
         sum_products_complex(last, -step, w.data(), step, count, n, y.data());
         reference::sum_products_complex(last, -step, w.data(), step, count, n, want.data());

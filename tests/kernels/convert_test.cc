@@ -13,7 +13,8 @@ using testing::Guarded;
 using testing::same_bits;
 using testing::sizes;
 
-// Floats of every exponent, with the fractions at which rounding to 7 or 10 bits turns.
+// Floats of every exponent, with fractions around the points where rounding to 7 or 10 bits
+// changes.
 std::vector<float> arguments() {
   std::vector<float> x;
   for (uint32_t exponent = 0; exponent < 512; ++exponent) {
@@ -29,7 +30,7 @@ std::vector<float> arguments() {
         }
       }
     }
-    for (uint32_t shift = 0; shift < 23; ++shift) {  // turns of subnormal results
+    for (uint32_t shift = 0; shift < 23; ++shift) {  // rounding points of subnormal results
       const uint32_t bits = exponent << 23 | (0x2AAAAAu << shift & 0x7FFFFFu);
       float value;
       std::memcpy(&value, &bits, sizeof value);
@@ -73,7 +74,7 @@ TEST_CASE("widening is exact for every 16-bit value", "[kernels][convert]") {
         good = good && same_or_nan(y[i], format.reference_widen(x[i]));
       }
       CHECK(good);
-      // And narrowing is its inverse.
+      // Narrowing the widened values gives the original ones.
       std::vector<uint16_t> back(x.size());
       format.narrow(y.data(), back.data(), 65536);
       for (size_t i = 0; i < x.size(); ++i) good = good && (back[i] == x[i] || std::isnan(y[i]));
@@ -112,8 +113,8 @@ TEST_CASE("known float16 and bfloat16 codes", "[kernels][convert]") {
   CHECK(reference::f32_to_f16(0x1p-25f) == 0x0000);
   CHECK(reference::f32_to_f16(-1.0f) == 0xBC00);
   CHECK(reference::f32_to_bf16(1.0f) == 0x3F80);
-  CHECK(reference::f32_to_bf16(1.00390625f) == 0x3F80);  // tie
-  CHECK(reference::f32_to_bf16(1.01171875f) == 0x3F82);  // tie
+  CHECK(reference::f32_to_bf16(1.00390625f) == 0x3F80);  // a tie, rounded to even
+  CHECK(reference::f32_to_bf16(1.01171875f) == 0x3F82);  // a tie, rounded to even
   CHECK(reference::f32_to_bf16(3.4e38f) == 0x7F80);
 }
 

@@ -15,7 +15,7 @@ using testing::for_each_target;
 using testing::Guarded;
 using testing::random_floats;
 
-// Powers of two, products of all small radices, primes, and primes that are too large for a pass.
+// Powers of two, products of all small radices, primes, and primes too large for a pass.
 const std::vector<int64_t>& lengths() {
   static const std::vector<int64_t> list = {
       1,  2,  3,  4,  5,  6,  7,  8,   9,   10,  12,  15,  16,  20,  24,  25,  31,  32,  33,
@@ -33,7 +33,7 @@ double largest_difference(const float* a, const float* b, int64_t n) {
   return largest;
 }
 
-// Errors grow with the transform's own size, not with its largest value.
+// The error grows with the norm of the transform, not with its largest value.
 double bound(int64_t n) { return 4e-7 * std::sqrt(static_cast<double>(n)) * 4; }
 
 TEST_CASE("complex transforms agree with the definition", "[kernels][fft]") {
@@ -51,7 +51,7 @@ TEST_CASE("complex transforms agree with the definition", "[kernels][fft]") {
       CHECK(y.intact());
       fft.inverse(out, complexes(back), scratch.data());
       CHECK(largest_difference(back.data(), x.data(), 2 * n) < 4e-6);
-      // In place.
+      // Input and output may be the same memory.
       fft.forward(complexes(x), complexes(x), scratch.data());
       CHECK(largest_difference(y.data(), x.data(), 2 * n) == 0);
     }
@@ -80,7 +80,7 @@ TEST_CASE("real transforms agree with the definition", "[kernels][fft]") {
   });
 }
 
-TEST_CASE("an inverse real transform leaves alone what must be real", "[kernels][fft]") {
+TEST_CASE("an inverse real transform ignores imaginary parts that must be zero", "[kernels][fft]") {
   for (const int64_t n : {1, 2, 7, 16}) {
     const ops::RealFft fft(n);
     std::vector<float> scratch(static_cast<size_t>(fft.scratch_size()));

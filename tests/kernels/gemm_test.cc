@@ -33,8 +33,8 @@ std::vector<float> packed_weights(const std::vector<float>& w, int64_t k, int64_
   return packed;
 }
 
-// Extent of x: the last row ends after k floats, so that reading further is an error that a
-// sanitizer can see.
+// Number of floats in x. The last row ends after k floats, so that a sanitizer detects reads beyond
+// it.
 int64_t x_size(const Problem& p) { return p.m > 0 ? (p.m - 1) * p.x_stride + p.k : 0; }
 
 void check(const Problem& p, Start start) {
@@ -56,7 +56,7 @@ void check(const Problem& p, Start start) {
   bool good = true;
   for (int64_t i = 0; i < p.m * p.y_stride; ++i) {
     const float want = expected[static_cast<size_t>(i)];
-    // Between the rows, y must be untouched.
+    // The gaps between rows of y must not change.
     const bool inside = i % p.y_stride < p.n;
     good = good && (inside ? close(y[i], want, 1e-5, 1e-6 * (1.0 + std::sqrt(p.k)))
                            : same_bits(y[i], want));
@@ -86,7 +86,7 @@ TEST_CASE("gemm_packed handles strides, offsets and every start value", "[kernel
         for (const int64_t n : {3, 16, 40, 150, 256}) {
           check({m, 24, n, 24, n, 1}, start);
           check({m, 24, n, 8, n + 5, 3}, start);  // overlapping windows
-          check({m, 24, n, 0, n, 7}, start);      // one row, repeated
+          check({m, 24, n, 0, n, 7}, start);      // one row, repeated by a stride of 0
           check({m, 24, n, 31, n + 1, 2}, start);
         }
       }

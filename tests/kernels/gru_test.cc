@@ -25,7 +25,7 @@ TEST_CASE("gru_cell agrees with the reference", "[kernels][gru]") {
         std::copy(h.begin(), h.end(), actual.data());
         reference::gru_cell(z.data(), u.data(), units, h.data(), h.data(), units);
         gru_cell(z.data(), u.data(), units, actual.data(), actual.data(), units);
-        // Of float32 sums of that range.
+        // The rounding error of float32 sums over values of this range.
         const double slack = 1e-6 + 1e-7 * static_cast<double>(range);
         for (int64_t j = 0; j < units; ++j)
           CHECK(close(actual[j], h[static_cast<size_t>(j)], slack, slack));

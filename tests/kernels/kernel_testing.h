@@ -25,7 +25,7 @@ void for_each_target(const Body& body) {
   warm_dispatch();
 }
 
-// An output array with guard values on both sides, at an offset from vector alignment.
+// An output array between guard values, at a given offset from vector alignment.
 template <class T>
 class Guarded {
  public:
@@ -70,7 +70,8 @@ inline const std::vector<int64_t>& sizes() {
 
 inline bool same_bits(float a, float b) { return std::memcmp(&a, &b, sizeof(float)) == 0; }
 
-// Equal up to a relative and an absolute error; infinities equal; NaN equals NaN.
+// Whether two values are equal within a relative or absolute error. Equal infinities are equal, and
+// so are two NaN.
 inline bool close(double actual, double expected, double relative, double absolute) {
   if (std::isnan(expected)) return std::isnan(actual);
   if (std::isinf(expected) || std::isinf(actual)) return actual == expected;

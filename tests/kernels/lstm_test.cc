@@ -38,7 +38,7 @@ TEST_CASE("lstm_cell agrees with the reference", "[kernels][lstm]") {
   });
 }
 
-TEST_CASE("gates far off are wholly open or wholly closed", "[kernels][lstm]") {
+TEST_CASE("gates with large inputs are exactly open or exactly closed", "[kernels][lstm]") {
   for_each_target([](const std::string& target) {
     INFO(target);
     const float far[] = {20.0f, 3e8f, std::numeric_limits<float>::infinity()};

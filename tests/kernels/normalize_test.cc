@@ -16,7 +16,7 @@ using testing::sizes;
 
 constexpr int64_t kRows = 3;
 
-// Calls body(rows, length) for row counts and lengths, none of them zero.
+// Calls body(rows, length) for several row counts and lengths, all positive.
 template <class Body>
 void for_each_shape(const Body& body) {
   for_each_target([&](const std::string& target) {
@@ -28,7 +28,7 @@ void for_each_shape(const Body& body) {
   });
 }
 
-// Runs fn(y) for the kernel and the reference, which agree, and leaves what is around y alone.
+// Checks that fn(y) gives the same for the kernel and the reference, and writes nothing around y.
 template <class Fn, class Reference>
 void check_same(int64_t size, double relative, double absolute, const Fn& fn,
                 const Reference& reference) {
@@ -63,7 +63,7 @@ TEST_CASE("normalized rows agree with the reference", "[kernels][normalize]") {
   });
 }
 
-TEST_CASE("a large mean does not spoil the variance", "[kernels][normalize]") {
+TEST_CASE("a large mean does not make the variance inaccurate", "[kernels][normalize]") {
   for_each_target([](const std::string& target) {
     INFO(target);
     std::vector<float> x(64), y(x.size());
@@ -73,7 +73,7 @@ TEST_CASE("a large mean does not spoil the variance", "[kernels][normalize]") {
   });
 }
 
-TEST_CASE("rows are normalized in place, and one NaN spoils its own row only",
+TEST_CASE("rows are normalized in place, and a NaN changes its own row only",
           "[kernels][normalize]") {
   for_each_target([](const std::string& target) {
     INFO(target);

@@ -24,10 +24,10 @@ constexpr std::pair<Binary, const char*> kBinaryFunctions[] = {
 #include "kernels/binary_functions.inc"
 };
 
-// The parameter to test a function with.
+// The parameter with which a function is tested.
 float parameter(Unary op) { return description(op).parameter.tested; }
 
-// Both signs, from subnormal to huge, dense where the functions bend.
+// Arguments of both signs, from subnormal to huge, dense where the functions are curved.
 std::vector<float> arguments() {
   std::vector<float> x;
   for (float v = -20.0f; v <= 20.0f; v += 0.00137f) x.push_back(v);
@@ -46,7 +46,7 @@ std::vector<float> arguments() {
   return x;
 }
 
-// 0 for errors below the least normal float.
+// Returns 0 for absolute errors below the smallest normal float.
 double relative_error(float actual, double expected) {
   const double error = std::abs(actual - expected);
   return error <= std::numeric_limits<float>::min() ? 0.0 : error / std::abs(expected);

@@ -54,7 +54,7 @@ TEST_CASE("folded rows agree with the reference", "[kernels][reduce]") {
             CHECK(y.intact());
             const auto same = [&](float a, float b) { return close(a, b, 1e-6, 1e-6); };
             CHECK(std::equal(want.begin(), want.end(), y.data(), same));
-            // In place: two rows that overlap.
+            // In place: y may be the first row of x, for up to two rows.
             if (rows > 2) continue;
             fold_rows(op, x.data(), pitch, rows, n, x.data());
             CHECK(std::equal(want.begin(), want.end(), x.data(), same));
@@ -102,7 +102,8 @@ TEST_CASE("softmax agrees with the reference", "[kernels][reduce]") {
         Guarded<float> y(n, n % 3);
         softmax(x.data(), y.data(), n);
         for (int64_t i = 0; i < n; ++i) {
-          // Rounding x - max(x), up to 60, to float costs up to 4e-6.
+          // Rounding x - max(x), which can reach 60, to float causes a relative error of up to
+          // 4e-6.
           CHECK(close(y[i], expected[static_cast<size_t>(i)], 5e-6, 1e-37));
         }
         CHECK(y.intact());
@@ -113,7 +114,7 @@ TEST_CASE("softmax agrees with the reference", "[kernels][reduce]") {
   });
 }
 
-TEST_CASE("softmax of infinities is that of jax", "[kernels][reduce]") {
+TEST_CASE("softmax of infinities agrees with JAX", "[kernels][reduce]") {
   for_each_target([](const std::string& target) {
     INFO(target);
     std::vector<float> y(2);

@@ -21,7 +21,7 @@ TEST_CASE("transpose agrees with the reference", "[kernels][transpose]") {
         Guarded<float> y(columns * y_stride, 1), want(columns * y_stride, 1);
         transpose(x.data(), x_stride, rows, columns, y.data(), y_stride);
         reference::transpose(x.data(), x_stride, rows, columns, want.data(), y_stride);
-        // What lies between the rows of y is left alone too.
+        // The gaps between the rows of y must not change either.
         CHECK(std::memcmp(y.data(), want.data(),
                           static_cast<size_t>(columns * y_stride) * sizeof(float)) == 0);
         CHECK(y.intact());
