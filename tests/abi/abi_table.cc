@@ -18,7 +18,7 @@ std::vector<std::string> split(const std::string& text, const std::string& separ
   return parts;
 }
 
-// The text as one line, without the stars that begin the lines of a comment.
+// Joins the lines of a comment, without the stars that begin them.
 std::string joined(const std::string& text) {
   static const std::regex kBreak(R"(\s*\n(\s*\*(?!/))?\s*)");
   return std::regex_replace(text, kBreak, " ");
@@ -47,8 +47,8 @@ Versions versions_in_header(const std::string& header, std::vector<std::string>*
   static const std::regex kSince(R"(Since (\d+\.\d+)\.(?!\d))");
   static const std::regex kThreads(R"((\[any-thread\]|\[one-thread-per-state\]))");
   Versions versions;
-  // A function's comment and declaration stand between blank lines; a struct's _init function is
-  // told of by the struct's comment.
+  // Blank lines separate functions with their comments. An _init function is documented by its
+  // struct's comment.
   for (const std::string& paragraph : split(header, "\n\n")) {
     const std::string text = joined(paragraph);
     for (const std::string& name : matches(text, kFunction)) {
@@ -81,7 +81,7 @@ Versions versions_in_table(const std::string& table, std::vector<std::string>* f
 }
 
 Versions versions_in_nm(const std::string& nm) {
-  // Every name that is exported counts, one that should not be too.
+  // Matches all exported names, so that one that should not be exported is found too.
   static const std::regex kSymbol(R"(\s[TWVBDRiu] ([^\s@]+)(?:@@?SEQUENCE_LAYERS_(\S+))?)");
   return all_matches(nm, kSymbol);
 }
@@ -103,7 +103,7 @@ std::vector<std::string> abi_faults(const AbiTexts& texts) {
   for (const auto& [source, versions] : sources)
     for (const auto& [name, version] : versions) names.insert(name);
   for (const std::string& name : names) {
-    std::map<std::string, std::string> told;  // sources by what they say
+    std::map<std::string, std::string> told;  // texts by the version that they give
     for (const auto& [source, versions] : sources) {
       const auto found = versions.find(name);
       std::string& of = told[found == versions.end() ? "missing" : "since " + found->second];

@@ -1,4 +1,4 @@
-// The C ABI as four texts tell it: the header, the table of symbols, what nm says of the built
+// Reads the C ABI from four texts: the header, the table of symbols, the output of nm for the built
 // library, and the recorded ABI baseline.
 #ifndef SEQUENCE_LAYERS_TESTS_ABI_ABI_TABLE_H_
 #define SEQUENCE_LAYERS_TESTS_ABI_ABI_TABLE_H_
@@ -9,7 +9,7 @@
 
 namespace sl::testing {
 
-// Version of each function; empty where the text gives none.
+// Version of each function; empty if the text does not give it.
 using Versions = std::map<std::string, std::string>;
 
 struct AbiTexts {
@@ -19,13 +19,13 @@ struct AbiTexts {
   std::string baseline;  // packaging/*.abi
 };
 
-// Each says what is wrong with the text itself in `faults`.
+// These functions also add errors in the text itself to `faults`.
 Versions versions_in_header(const std::string& header, std::vector<std::string>* faults);
 Versions versions_in_table(const std::string& table, std::vector<std::string>* faults);
 Versions versions_in_nm(const std::string& nm);
 Versions versions_in_baseline(const std::string& baseline);
 
-// What the four do not agree on, and what is wrong with one of them; empty if all is well.
+// Disagreements between the four texts, and errors in each; empty if there are none.
 std::vector<std::string> abi_faults(const AbiTexts& texts);
 
 }  // namespace sl::testing

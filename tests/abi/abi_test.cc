@@ -1,4 +1,4 @@
-// The header, the table of symbols, the built library and the recorded ABI agree.
+// Checks that the header, the table of symbols, the built library and the recorded ABI agree.
 #include <catch2/catch.hpp>
 #include <cstdio>
 #include <fstream>
@@ -34,7 +34,7 @@ const AbiTexts& texts() {
   return kTexts;
 }
 
-// The text without the first line that holds `part`.
+// The text without the first line that contains `part`.
 std::string without_line(std::string text, const std::string& part) {
   const size_t at = text.find(part);
   REQUIRE(at != std::string::npos);
@@ -42,7 +42,7 @@ std::string without_line(std::string text, const std::string& part) {
   return text.erase(begin, text.find('\n', at) + 1 - begin);
 }
 
-// The text with its last `from` replaced: what is declared there may be named in examples before.
+// The text with the last occurrence of `from` replaced: earlier ones may be in examples.
 std::string replaced(std::string text, const std::string& from, const std::string& to) {
   const size_t at = text.rfind(from);
   REQUIRE(at != std::string::npos);
@@ -57,7 +57,7 @@ TEST_CASE("header, table, library and baseline name the same functions and versi
   CHECK(table.at("sl_layer_create") == "1.0");
 }
 
-TEST_CASE("a function that one of the four lacks is found", "[abi]") {
+TEST_CASE("a function that is missing in one of the four texts is found", "[abi]") {
   const std::string version = "1.0";
   for (const std::string name : {"sl_allocator_init", "sl_layer_step", "sl_weights_tensor"}) {
     INFO(name);
@@ -82,7 +82,7 @@ TEST_CASE("a function that one of the four lacks is found", "[abi]") {
   }
 }
 
-TEST_CASE("a version that one of the four tells otherwise is found", "[abi]") {
+TEST_CASE("a version that differs in one of the four texts is found", "[abi]") {
   const std::string name = "sl_state_alloc_in";
   AbiTexts other = texts();
   other.table = replaced(other.table, name + " 1.0", name + " 1.1");
@@ -107,7 +107,7 @@ TEST_CASE("the C++ wrapper reaches every function", "[abi]") {
   std::vector<std::string> faults;
   for (const auto& [name, version] : versions_in_table(texts().table, &faults)) {
     INFO(name);
-    const bool fills_struct = name.ends_with("_init");  // an _INIT macro does so in C++
+    const bool fills_struct = name.ends_with("_init");  // in C++, an _INIT macro does the same
     CHECK((fills_struct || std::regex_search(wrapper, std::regex("\\b" + name + "\\b"))));
   }
 }
@@ -118,7 +118,7 @@ TEST_CASE("a symbol that should not be exported is found", "[abi]") {
   CHECK(abi_faults(other).size() == 1);
 }
 
-TEST_CASE("a line of the table that is none is found", "[abi]") {
+TEST_CASE("an invalid line of the table is found", "[abi]") {
   std::vector<std::string> faults;
   versions_in_table("sl_b 1.0 stable\nsl_a 1.0 stable\nsl_c\nsl_d 1.0 new\n", &faults);
   CHECK(faults == std::vector<std::string>{"symbols.txt: not in order at sl_a 1.0 stable",

@@ -1,5 +1,5 @@
-// Programs with older headers have shorter structs, those with newer headers longer ones: every
-// call that takes a struct that can grow takes all of them.
+// Programs built with older headers have shorter structs, and those with newer headers longer ones.
+// Every call that takes a struct that can grow must accept all of them.
 #include <catch2/catch.hpp>
 #include <cstring>
 #include <filesystem>
@@ -16,8 +16,8 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// A caller's struct of `size` bytes in memory that is poisoned behind it: what is read there is no
-// pointer, and what is written shows.
+// A caller's struct of `size` bytes. The memory behind it is poisoned, so that reads give invalid
+// pointers and writes are detected.
 template <typename T>
 class Sized {
  public:
@@ -76,7 +76,7 @@ void check_input(const char* call, const T& value, size_t least, const Use<T>& u
   }
 }
 
-// A call that writes a struct: the part that its caller has, and zeros to the part that only the
+// A call that writes a struct: it fills the part that the caller has, and zeros what only the
 // caller knows.
 template <typename T>
 void check_output(const char* call, const std::function<sl_status(T* out, sl_error* error)>& use) {
@@ -116,7 +116,7 @@ cli::Layer layer_of(const std::string& config, const sl_layer_options* options =
   });
 }
 
-// Frees what a call made, and passes its status on.
+// Frees the handle that a call created, and returns the status of the call.
 template <typename T>
 sl_status freed(sl_status status, T* made, void (*free)(T*)) {
   free(made);
@@ -289,7 +289,7 @@ TEST_CASE("tables of callbacks of any size", "[struct_size]") {
                                   });
 }
 
-TEST_CASE("structs that are written, of any size", "[struct_size]") {
+TEST_CASE("output structs of any size", "[struct_size]") {
   const cli::Layer conditioned =
       layer_of(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
                R"("combination":"add"})");
@@ -359,8 +359,8 @@ TEST_CASE("frozen structs have no other size", "[struct_size]") {
   }
 }
 
-// The list that the cases above must cover.
-TEST_CASE("no call that takes a struct is forgotten", "[struct_size]") {
+// The calls that the cases above must cover.
+TEST_CASE("every call that takes a struct is in this test", "[struct_size]") {
   std::ifstream file(SL_HEADER);
   const std::string header{std::istreambuf_iterator<char>(file), {}};
   static const std::regex kCall(R"(SL_API sl_status (sl_\w+)\(([^;]*?)\);)");

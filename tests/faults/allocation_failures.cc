@@ -1,7 +1,7 @@
-// allocation_failures MODEL...: creates, runs and frees each model (a directory, or a config whose
-// weights are made) with each of its allocations failing in turn, singly and from there on, every
-// time in a process of its own that has not used the library before. Prints how many allocations
-// there were, how many processes died and how many leaked.
+// allocation_failures MODEL...: creates, runs and frees each model, which is a directory, or a
+// config for which random weights are made. Each of its allocations fails in turn, alone and
+// together with all later ones, every time in a new process that has not used the library before.
+// Prints how many allocations there were, how many processes died and how many leaked.
 #include "support/allocation_failures.h"
 
 #include <sys/wait.h>
@@ -36,7 +36,7 @@ sl_status create(const std::string& directory, sl_layer** layer, sl_error* error
   return sl_layer_open(directory.c_str(), &options, layer, error);
 }
 
-// Memory for a run's input and output, which is there before anything fails.
+// Input and output of a run, allocated before any allocation fails.
 struct Buffers {
   std::vector<float> x = std::vector<float>(1 << 20), y = x;
   std::vector<uint8_t> x_mask = std::vector<uint8_t>(1 << 16, 1), y_mask = x_mask;
@@ -85,12 +85,12 @@ sl_status use(const std::string& model, Buffers& buffers, sl_error* error) {
   return status;
 }
 
-// What a process found out.
+// The result of one process.
 struct Outcome {
-  sl_status status = SL_STATUS_OK;  // of the use with failures
-  bool failed = false;              // whether any allocation was made to fail
-  bool works = false;               // whether the same works afterwards
-  int64_t blocks = 0;               // in use at the end
+  sl_status status = SL_STATUS_OK;  // result of the use in which allocations fail
+  bool failed = false;              // whether an allocation was made to fail
+  bool works = false;               // whether the same use succeeds afterwards
+  int64_t blocks = 0;               // allocated blocks at the end
   sl_error error = SL_ERROR_INIT;
 };
 
@@ -111,7 +111,7 @@ Outcome use_with_failures(const std::string& model, Buffers& buffers, Heap heap,
   return outcome;
 }
 
-// In a process of its own. False if that process died.
+// Runs fn in a child process. Returns false if that process died.
 template <typename Fn>
 bool in_child(Fn&& fn, Outcome* outcome) {
   int ends[2];
@@ -173,7 +173,7 @@ Counts sweep(const std::string& model, Buffers& buffers, Heap heap, Failing fail
   }
 }
 
-// The model as a directory. Weights are made in a process of their own, for that uses the library.
+// The model as a directory. Random weights are made in a child process, as that uses the library.
 std::string directory_of(const std::string& path, const std::string& scratch) {
   if (std::filesystem::is_directory(path)) return path;
   Outcome outcome;
@@ -218,7 +218,7 @@ int main(int argc, char** argv) {
     std::printf("a sanitizer owns the heap: nothing can be made to fail\n");
     return 0;
   }
-  // What the C library keeps once a message has been printed is no leak.
+  // Printing a message would make the C library keep memory, which would count as a leak.
   sl_log_set([](void*, int32_t, const char*) {}, nullptr, SL_LOG_WARNING);
   std::string scratch = (std::filesystem::temp_directory_path() / "sl_failures_XXXXXX").string();
   bool good = argc > 1 && mkdtemp(scratch.data()) != nullptr;

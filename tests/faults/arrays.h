@@ -1,4 +1,4 @@
-// Files that tests make: models with metadata, arrays and sounds.
+// Writes files for tests: models with metadata, arrays and sounds.
 #ifndef SEQUENCE_LAYERS_TESTS_FAULTS_ARRAYS_H_
 #define SEQUENCE_LAYERS_TESTS_FAULTS_ARRAYS_H_
 
@@ -27,7 +27,8 @@ std::string bytes_of(std::vector<T> values, bool big_endian = false) {
   return bytes;
 }
 
-// `fields` as in "'descr': '<f4', 'fortran_order': False, 'shape': (3,), ".
+// An .npy file. `fields` is the contents of the header's dictionary, such as "'descr': '<f4',
+// 'fortran_order': False, 'shape': (3,), ".
 inline std::string npy(const std::string& fields, const std::string& data, int version = 1) {
   const std::string header = "{" + fields + "}\n";
   std::string image = "\x93NUMPY";
@@ -43,7 +44,7 @@ inline std::string npy(const std::string& descr, const std::string& shape,
   return npy("'descr': '" + descr + "', 'fortran_order': False, 'shape': " + shape + ", ", data);
 }
 
-// A model directory. `metadata` is JSON; empty for none.
+// Writes a model directory. `metadata` is JSON; it is empty for a model without.
 inline std::string make_model(const std::string& config, const std::string& metadata) {
   const std::string directory = scratch_directory();
   std::ofstream(directory + "/config.json") << config;
@@ -61,7 +62,7 @@ struct WavSizes {
   uint32_t data;
 };
 
-// A mono WAV file of 16 bits at 16 kHz that gives these sizes; `more` follows the samples.
+// A mono WAV file with 16 bits at 16 kHz whose header has these sizes. `more` follows the samples.
 inline std::string wav(const WavSizes& sizes, const std::vector<int16_t>& samples,
                        const std::string& more = "", bool big_endian = false) {
   const auto number = [&](auto value) { return bytes_of(std::vector{value}, big_endian); };

@@ -1,4 +1,4 @@
-// Fault 1: sizes that wrap at 2^64 became small ones, and the process wrote where it had no memory.
+// Fault 1: sizes wrapped at 2^64 and became small, and the process wrote outside its memory.
 #include <catch2/catch.hpp>
 #include <cstdint>
 #include <fstream>
@@ -42,7 +42,7 @@ Failure create_failure(const std::string& config, const sl_layer_options* option
   });
 }
 
-// A view of zeros of which one element stands for all that it may hold.
+// A view of dims in which all elements share one value in memory.
 sl_sequence view_of(const std::vector<int64_t>& dims, void* data) {
   sl_sequence view = SL_SEQUENCE_INIT;
   view.rank = static_cast<int32_t>(dims.size());
@@ -106,8 +106,9 @@ TEST_CASE("fault 1: a tensor whose bytes wrap is refused", "[f01]") {
   CHECK_THAT(failure.message, Contains("tensor \"w\""));
 }
 
-// 2^33 + 1 rows of 2^31 numbers are 2^66 + 2^33 bytes: as many, modulo 2^64, as one row has.
-TEST_CASE("fault 1: a table of one row is not one of many", "[f01]") {
+// 2^33 + 1 rows of 2^31 numbers take 2^66 + 2^33 bytes, which equals the size of one row modulo
+// 2^64.
+TEST_CASE("fault 1: a table of one row does not pass as one of 2^33 + 1 rows", "[f01]") {
   std::string header =
       R"({"params.embedding":{"dtype":"F32","shape":[8589934593,2147483648],"data_offsets":[0,0]}})";
   while (header.size() % 8 != 0) header += ' ';
@@ -123,7 +124,7 @@ TEST_CASE("fault 1: a table of one row is not one of many", "[f01]") {
             .status == SL_STATUS_WEIGHTS);
 }
 
-TEST_CASE("fault 1: layers whose sizes cannot be counted are the config's error", "[f01]") {
+TEST_CASE("fault 1: layers whose sizes exceed 64 bits are an error of the config", "[f01]") {
   const std::string down = R"({"type":"Downsample1D","rate":2147483648})";
   const std::string ar = R"({"type":"Upsample1D","rate":2147483648})";
   const Failure failure = create_failure(serial(serial(down + "," + down + "," + down)));
@@ -208,7 +209,7 @@ TEST_CASE("fault 1: strides within bounds are read as before", "[f01]") {
   float out[4] = {};
   sl_sequence x = view_of({1, 4, 1}, const_cast<float*>(data + 3));
   x.strides[0] = 16;
-  x.strides[1] = -4;  // backwards
+  x.strides[1] = -4;  // steps run backwards in memory
   x.strides[2] = 4;
   sl_sequence y = view_of({1, 4, 1}, out);
   cli::check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, nullptr, e); });
@@ -251,7 +252,7 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
     sl_state* made = nullptr;
     cli::check([&](sl_error* e) { return sl_state_alloc(enough.get(), &state, &made, e); });
     sl_state_free(made);
-    options.max_bytes = 32000;  // the values alone, without their mask
+    options.max_bytes = 32000;  // enough for the values, but not for their mask
     const Failure failure = state_failure(make(delay, &options), state);
     CHECK(failure.status == SL_STATUS_OUT_OF_MEMORY);
     CHECK_THAT(failure.message, Contains("32000") && Contains("\"values\""));
@@ -277,8 +278,8 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
   }
 }
 
-TEST_CASE("fault 1: what is beyond the default limit is refused at once", "[f01]") {
-  // 2^38 bytes each.
+TEST_CASE("fault 1: sizes beyond the default limit are refused at once", "[f01]") {
+  // Each layer needs 2^38 bytes.
   const Layer layer = make(serial(R"({"type":"Upsample1D","rate":2147483648},)"
                                   R"({"type":"Downsample1D","rate":2147483648})"));
   const Failure failure = apply_failure(layer, {1, 1, 32}, {1, 1, 32});
@@ -296,7 +297,7 @@ TEST_CASE("fault 1: what is beyond the default limit is refused at once", "[f01]
   CHECK(state_failure(make(R"({"type":"Relu"})"), options).status == SL_STATUS_SHAPE);
 }
 
-TEST_CASE("fault 1: a custom layer's state can be no more than there is", "[f01]") {
+TEST_CASE("fault 1: a custom layer's state cannot exceed the available memory", "[f01]") {
   static const auto huge = [](const void*, const sl_channel_spec*, size_t* bytes,
                               sl_error*) -> sl_status {
     *bytes = SIZE_MAX - 7;

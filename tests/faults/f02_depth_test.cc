@@ -1,4 +1,4 @@
-// Fault 2: nested configs overflowed the stack of the thread that read or ran them.
+// Fault 2: reading or running nested configs overflowed the thread's stack.
 #include <pthread.h>
 
 #include <catch2/catch.hpp>
@@ -15,11 +15,11 @@ namespace {
 using Catch::Matchers::Contains;
 using cli::Layer;
 
-constexpr int kMaxDepth = 32;  // docs/model-format.md
+constexpr int kMaxDepth = 32;  // as documented in docs/model-format.md
 constexpr size_t kCreation = size_t{128} << 10;
 constexpr size_t kRuns = size_t{64} << 10;
 
-// Runs fn on a thread of that stack size. Sanitizers put more on it.
+// Runs fn on a thread with that stack size. Sanitizers need more, and get it.
 void on_stack(size_t bytes, const std::function<void()>& fn) {
 #if defined(SL_SANITIZE_ADDRESS) || defined(SL_SANITIZE_THREAD)
   bytes *= 16;
@@ -39,7 +39,7 @@ void on_stack(size_t bytes, const std::function<void()>& fn) {
   pthread_attr_destroy(&attributes);
 }
 
-// How a layer holds another: what stands before and after it.
+// The text of a layer's config before and after its child.
 struct Wrapper {
   const char* before;
   const char* after;
@@ -74,8 +74,8 @@ Failure create(const std::string& config, const sl_weights* weights, Layer* out)
   });
 }
 
-// Everything that a model can be asked and be made to do. Notes failures rather than throwing them
-// through the thread.
+// Calls every function on a model. Returns failures as text, as an exception could not leave the
+// thread.
 void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
          std::vector<std::string>* failures) {
   const auto note = [&](const Failure& failure) {
@@ -130,7 +130,7 @@ TEST_CASE("fault 2: the deepest models are made on 128 KiB and run on 64 KiB", "
   input.rank = 1;
   input.dims[0] = 2;
   for (const Wrapper& wrapper : kWrappers) {
-    // Repeats multiply.
+    // Nested Repeats multiply their counts.
     const bool repeats = std::string(wrapper.before).find("Repeat") != std::string::npos;
     std::string config = nested(wrapper, repeats ? 12 : kMaxDepth - 1, R"({"type":"Relu"})");
     if (repeats) config = nested(kWrappers[1], kMaxDepth - 13, config);
@@ -149,7 +149,7 @@ TEST_CASE("fault 2: the deepest models are made on 128 KiB and run on 64 KiB", "
   }
 }
 
-TEST_CASE("fault 2: layers of every kind are made and run deep down", "[f02]") {
+TEST_CASE("fault 2: layers of every kind are made and run at the maximum depth", "[f02]") {
   for (const Sample& sample : samples()) {
     const std::string config = nested(kWrappers[0], kMaxDepth - 5, sample.config);
     INFO(sample.name);
@@ -166,7 +166,7 @@ TEST_CASE("fault 2: layers of every kind are made and run deep down", "[f02]") {
   }
 }
 
-TEST_CASE("fault 2: layers that run others block by block nest less deep", "[f02]") {
+TEST_CASE("fault 2: layers that run others block by block have a lower maximum depth", "[f02]") {
   const Wrapper autoregressive = {
       R"({"type":"Autoregressive","layer":[{"type":"Dense","features":1},)", "]}"};
   const std::string config =

@@ -1,5 +1,6 @@
-// Fault 3: a named pipe in place of a model's file hung, a device ate memory, a directory was an
-// internal error; weights cut short between opening and creation ended the process.
+// Fault 3: a named pipe in place of a model's file blocked, a device used up memory, and a
+// directory gave an internal error. Weights that were cut short between opening and creation ended
+// the process.
 #include <sys/socket.h>
 #include <sys/stat.h>
 #include <sys/un.h>
@@ -19,7 +20,7 @@ namespace {
 using Catch::Matchers::Contains;
 namespace fs = std::filesystem;
 
-// Puts something at a path, and what an error calls it.
+// An object that is no regular file: what errors call it, and how to create it at a path.
 struct Obstacle {
   const char* what;
   void (*make)(const std::string& path);
@@ -51,7 +52,7 @@ Failure open_layer(const std::string& directory) {
   return failure;
 }
 
-// A copy of a model that can be changed.
+// A copy of a model, for tests that change its files.
 std::string copy_of_model(const char* name) {
   const std::string directory = scratch_directory();
   for (const char* file : {"/config.json", "/model.safetensors"})
@@ -82,23 +83,23 @@ TEST_CASE("fault 3: only regular files are read", "[f03]") {
   }
 }
 
-TEST_CASE("fault 3: a link to a file is as good as the file", "[f03]") {
+TEST_CASE("fault 3: a link to a file is read as the file", "[f03]") {
   const std::string model = copy_of_model("ident"), directory = scratch_directory();
   fs::create_symlink(model + "/config.json", directory + "/config.json");
-  CHECK(open_layer(directory).status == SL_STATUS_OK);  // without weights
+  CHECK(open_layer(directory).status == SL_STATUS_OK);  // the model has no weights
   fs::create_symlink(model + "/model.safetensors", directory + "/model.safetensors");
   CHECK(open_layer(directory).status == SL_STATUS_OK);
 }
 
-TEST_CASE("fault 3: a config larger than any is refused unread", "[f03]") {
+TEST_CASE("fault 3: a config larger than the limit is refused without reading it", "[f03]") {
   const std::string directory = copy_of_model("ident");
-  fs::resize_file(directory + "/config.json", uintmax_t{1} << 40);  // sparse
+  fs::resize_file(directory + "/config.json", uintmax_t{1} << 40);  // a sparse file
   const Failure failure = open_layer(directory);
   CHECK(failure.status == SL_STATUS_IO);
   CHECK_THAT(failure.message, Contains("config.json: is larger than"));
 }
 
-TEST_CASE("fault 3: weights that change before the layer is made", "[f03]") {
+TEST_CASE("fault 3: weights that change before the layer is created are refused", "[f03]") {
   const std::string config =
       R"({"type":"Embedding","dimension":12,"num_embeddings":12,"name":"e"})";
   const auto create = [&](const sl_weights* weights) {
@@ -121,18 +122,18 @@ TEST_CASE("fault 3: weights that change before the layer is made", "[f03]") {
     const Failure failure = create(weights.get());
     CHECK(failure.status == SL_STATUS_IO);
     CHECK_THAT(failure.message, Contains(path) && Contains("was cut short after it was opened"));
-    // Of the same size again, but of other bytes.
+    // The file has its old size again, but other contents.
     fs::resize_file(path, size);
     CHECK_THAT(create(weights.get()).message, Contains("was written to after it was opened"));
   }
   fs::copy_file(fault_input("models/tokens/model.safetensors"), path,
                 fs::copy_options::overwrite_existing);
   const cli::Weights weights = open(path);
-  fs::remove(path);  // the file lives on without its name
+  fs::remove(path);  // the mapped file stays valid without its name
   CHECK(create(weights.get()).status == SL_STATUS_OK);
 }
 
-TEST_CASE("fault 3: the tool's own files", "[f03]") {
+TEST_CASE("fault 3: the tool refuses files that are not regular", "[f03]") {
   const std::string directory = scratch_directory();
   REQUIRE(mkfifo((directory + "/Case.json").c_str(), 0600) == 0);
   std::ofstream(directory + "/Case.safetensors") << "";

@@ -1,5 +1,5 @@
-// Fault 4: with an allocation failing, exceptions left functions that must not throw, and the
-// process ended; handles leaked, and threads stayed joinable.
+// Fault 4: when an allocation failed, exceptions left functions that must not throw, and the
+// process ended. Handles leaked, and threads stayed joinable.
 #include <catch2/catch.hpp>
 #include <cstdlib>
 #include <cstring>
@@ -21,7 +21,7 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
-// A model of every kind of allocation, its weights, and where it stands as a directory.
+// A model that makes every kind of allocation, with its weights, in memory and as a directory.
 struct Mixed {
   std::string config = read_file(fault_input("trust/out_of_memory_model.json"));
   cli::Weights weights;
@@ -46,7 +46,7 @@ const Mixed& mixed() {
   return model;
 }
 
-// Packed float32 sequences of one batch item with all steps valid, in memory of their own.
+// Packed float32 sequences with one batch item and all steps valid. They own their memory.
 struct Signal {
   explicit Signal(int64_t steps, int64_t channels)
       : values(static_cast<size_t>(steps * channels)), mask(static_cast<size_t>(steps), 1) {
@@ -91,7 +91,7 @@ using WeightsHandle = Handle<sl_weights, sl_weights_free>;
 using RegistryHandle = Handle<sl_registry, sl_registry_free>;
 using DecoderHandle = Handle<sl_decoder, sl_decoder_free>;
 
-// Fails each allocation of both heaps, singly and from there on.
+// Makes each allocation on both heaps fail, alone and together with all later ones.
 void check_use(const char* name, const Use& use) {
   if (!AllocationFailures::available()) return;
   for (const Heap heap : {Heap::kMalloc, Heap::kHook}) {
@@ -116,7 +116,7 @@ sl_layer_options options_of(const sl_allocator* allocator, int32_t threads = 1) 
 
 const sl_allocator kAllocator = failing_allocator();
 
-TEST_CASE("fault 4: creating without memory", "[f04]") {
+TEST_CASE("fault 4: failed allocations while a layer is created", "[f04]") {
   const Mixed& m = mixed();
   const int32_t threads = GENERATE(1, 4);
   const sl_layer_options options = options_of(&kAllocator, threads);
@@ -131,7 +131,7 @@ TEST_CASE("fault 4: creating without memory", "[f04]") {
   });
 }
 
-TEST_CASE("fault 4: weights without memory", "[f04]") {
+TEST_CASE("fault 4: failed allocations in sets of weights", "[f04]") {
   const Mixed& m = mixed();
   const std::string path = m.directory + "/model.safetensors", image = read_file(path);
   const Signal tensor(3, 4);
@@ -144,7 +144,7 @@ TEST_CASE("fault 4: weights without memory", "[f04]") {
       const int64_t count = sl_weights_tensor_count(made.get);
       const sl_status added = sl_weights_add(made.get, name, &tensor.view, error);
       if (added == SL_STATUS_OK) continue;
-      // All of it or nothing: what is counted is there.
+      // All tensors that are counted must exist, or none.
       if (sl_weights_tensor_count(made.get) != count) return sl_status{SL_STATUS_INTERNAL};
       for (int64_t i = 0; i < count; ++i) {
         const char* found = nullptr;
@@ -158,7 +158,7 @@ TEST_CASE("fault 4: weights without memory", "[f04]") {
   });
 }
 
-TEST_CASE("fault 4: asking without memory", "[f04]") {
+TEST_CASE("fault 4: failed allocations in queries of a layer", "[f04]") {
   const cli::Layer layer = mixed().layer(options_of(&kAllocator));
   const sl_channel_spec input = channels_of(SL_DTYPE_FLOAT32, {mixed().channels});
   check_use("describe", [&](sl_error* error) {
@@ -175,7 +175,7 @@ TEST_CASE("fault 4: asking without memory", "[f04]") {
   });
 }
 
-TEST_CASE("fault 4: states without memory", "[f04]") {
+TEST_CASE("fault 4: failed allocations in states", "[f04]") {
   const Mixed& m = mixed();
   const cli::Layer layer = m.layer(options_of(&kAllocator));
   sl_state_options options = SL_STATE_OPTIONS_INIT;
@@ -205,12 +205,12 @@ TEST_CASE("fault 4: states without memory", "[f04]") {
   std::free(memory);
 }
 
-// A caller's parallel_for that is no more than a loop.
+// A caller's parallel_for that runs the tasks in a plain loop.
 void loop_for(void*, int64_t count, void (*task)(void*, int64_t), void* context) {
   for (int64_t i = 0; i < count; ++i) task(context, i);
 }
 
-TEST_CASE("fault 4: running without memory", "[f04]") {
+TEST_CASE("fault 4: failed allocations in runs", "[f04]") {
   const Mixed& m = mixed();
   constexpr int64_t kSteps = 600, kDelay = 2;
   sl_layer_options options = options_of(&kAllocator, 4);
@@ -229,7 +229,7 @@ TEST_CASE("fault 4: running without memory", "[f04]") {
 
   sl_state_options state_options = SL_STATE_OPTIONS_INIT;
   state_options.input = channels_of(SL_DTYPE_FLOAT32, {m.channels});
-  y.view.dims[1] = kSteps;  // what is delayed stays in the state
+  y.view.dims[1] = kSteps;  // delayed steps remain in the state
   StateHandle state;
   REQUIRE(sl_state_alloc(layer.get(), &state_options, &state.get, nullptr) == SL_STATUS_OK);
   sl_run_options run = SL_RUN_OPTIONS_INIT;
@@ -240,12 +240,12 @@ TEST_CASE("fault 4: running without memory", "[f04]") {
     sl_state_save(state.get, before.data(), before.size(), nullptr);
     const sl_status status = sl_layer_apply(layer.get(), &x.view, &y.view, &run, error);
     sl_state_save(state.get, after.data(), after.size(), nullptr);
-    // A run that failed has not touched the state.
+    // A failed run must not change the state.
     return sl_status{(status == SL_STATUS_OK) != (before == after) ? status : SL_STATUS_INTERNAL};
   });
 }
 
-TEST_CASE("fault 4: decoding without memory", "[f04]") {
+TEST_CASE("fault 4: failed allocations in decoders", "[f04]") {
   const char* config =
       R"({"type":"Serial","layers":[{"type":"Embedding","dimension":4,"num_embeddings":9},)"
       R"({"type":"LSTM","units":4},{"type":"Dense","features":9}]})";
@@ -275,7 +275,7 @@ TEST_CASE("fault 4: decoding without memory", "[f04]") {
   });
 }
 
-// A custom layer that adds its bias, and keeps a copy of it on the heap.
+// A custom layer that adds its bias, of which it keeps a copy on the heap.
 struct Bias {
   std::vector<float> values;
 };
@@ -303,7 +303,7 @@ sl_status add_bias(const void* instance, const sl_sequence* x, sl_sequence* y, s
   return SL_STATUS_OK;
 }
 
-TEST_CASE("fault 4: custom layers without memory", "[f04]") {
+TEST_CASE("fault 4: failed allocations in custom layers", "[f04]") {
   const std::string config =
       R"({"type":"Serial","layers":[{"type":"MyBias","name":"b"},{"type":"Relu"}]})";
   const Signal bias(1, 4), x(5, 4);
@@ -326,7 +326,7 @@ TEST_CASE("fault 4: custom layers without memory", "[f04]") {
     const int64_t count = sl_registry_type_count(registry.get);
     if (const sl_status status = sl_registry_add(registry.get, "MyBias", &callbacks, error)) {
       const bool as_before = sl_registry_type_count(registry.get) == count;
-      // Nothing of it was kept: the name is free.
+      // After a failed registration, the name must still be free.
       return as_before && status == SL_STATUS_OUT_OF_MEMORY ? status
                                                             : sl_status{SL_STATUS_INTERNAL};
     }

@@ -1,4 +1,4 @@
-// Fault 5: a thread that could not be started ended the process, and in the child of a fork a layer
+// Fault 5: a thread that could not be started ended the process. In the child of a fork, a layer
 // with threads hung when it ran and when it was freed.
 #include <dlfcn.h>
 #include <errno.h>
@@ -25,7 +25,7 @@
 namespace sl::testing {
 namespace {
 
-// How many threads the system starts before it refuses; negative: all.
+// Number of threads that can still be started before the system refuses; negative for no limit.
 std::atomic<int> g_threads_left = -1;
 
 using Start = int (*)(pthread_t*, const pthread_attr_t*, void* (*)(void*), void*);
@@ -43,7 +43,7 @@ bool refuses_thread() {
 }  // namespace sl::testing
 
 #if SL_OWNS_THREADS
-// The executable's definition is the one that the library calls.
+// The library calls the executable's definition of this function.
 extern "C" __attribute__((visibility("default"))) int pthread_create(
     pthread_t* thread, const pthread_attr_t* attributes, void* (*routine)(void*),
     void* argument) noexcept {
@@ -68,7 +68,7 @@ cli::Layer make_threaded(int32_t threads) {
       kChannels, &options);
 }
 
-// Runs the layer over always the same input, in memory of its own.
+// Runs the layer on a fixed input and returns its output.
 std::vector<float> apply(const sl_layer* layer) {
   std::vector<float> x(kSteps * kChannels), y(x.size());
   for (size_t i = 0; i < x.size(); ++i) x[i] = static_cast<float>(i % 11) * 0.1f - 0.5f;
@@ -89,7 +89,7 @@ int64_t running_threads() {
   return std::distance(begin(tasks), end(tasks));
 }
 
-// Whether fn returns true in the child of a fork, within a minute.
+// Whether fn returns true in a child process, within a minute.
 template <typename Fn>
 bool holds_in_child(Fn&& fn) {
   const pid_t child = fork();
@@ -112,7 +112,7 @@ struct Log {
   std::vector<std::string> messages;
 };
 
-TEST_CASE("fault 5: threads that cannot be started are done without", "[f05]") {
+TEST_CASE("fault 5: a layer works without threads that cannot be started", "[f05]") {
   const std::vector<float> expected = apply(make_threaded(4).get());
   REQUIRE(expected.size() == kSteps * kChannels);
 #if SL_OWNS_THREADS
@@ -134,7 +134,7 @@ TEST_CASE("fault 5: a layer with threads runs and ends after a fork", "[f05]") {
   const std::vector<float> expected = apply(layer.get());
   const auto runs_and_ends = [&] {
     if (running_threads() != 1 || apply(layer.get()) != expected) return false;
-    // On threads of its own.
+    // The child process starts its own threads.
     if (SL_OWNS_THREADS && running_threads() != 4) return false;
     layer.reset();
     return true;
@@ -144,7 +144,7 @@ TEST_CASE("fault 5: a layer with threads runs and ends after a fork", "[f05]") {
     layer.reset();
     return true;
   }));
-  // The child of a child, which has or has not run the layer.
+  // A grandchild works too, whether or not its parent has run the layer.
   CHECK(holds_in_child([&] { return holds_in_child(runs_and_ends) && runs_and_ends(); }));
   CHECK(holds_in_child(
       [&] { return apply(layer.get()) == expected && holds_in_child(runs_and_ends); }));
@@ -165,7 +165,7 @@ TEST_CASE("fault 5: states and new layers work after a fork", "[f05]") {
   }));
 }
 
-#ifndef SL_SANITIZE_THREAD  // which ends a child that starts threads
+#ifndef SL_SANITIZE_THREAD  // ThreadSanitizer ends a child process that starts threads
 TEST_CASE("fault 5: several threads of a child use the layer", "[f05]") {
   cli::Layer layer = make_threaded(3);
   const std::vector<float> expected = apply(layer.get());
@@ -181,7 +181,7 @@ TEST_CASE("fault 5: several threads of a child use the layer", "[f05]") {
 }
 #endif
 
-#ifndef SL_SANITIZE_ADDRESS  // whose heap the other thread may have locked at the fork
+#ifndef SL_SANITIZE_ADDRESS  // the other thread may have locked the sanitizer's heap at the fork
 TEST_CASE("fault 5: a fork while another thread runs the layer", "[f05]") {
   cli::Layer layer = make_threaded(4);
   const std::vector<float> expected = apply(layer.get());

@@ -1,5 +1,5 @@
-// Fault 6: small calls and broken files took a minute, error texts ended within a character, and a
-// channel size of 2^64 - 1 became -1.
+// Fault 6: small calls and broken files took a minute, error texts ended in the middle of a
+// character, and a channel size of 2^64 - 1 became -1.
 #include <catch2/catch.hpp>
 #include <chrono>
 #include <cstddef>
@@ -16,7 +16,8 @@ namespace {
 using Catch::Matchers::Contains;
 using cli::Layer;
 
-// What takes quadratic time takes minutes here; a busy machine with sanitizers, some seconds.
+// Algorithms that take quadratic time would need minutes here. A busy machine with sanitizers needs
+// some seconds.
 constexpr double kFewSeconds = 20;
 
 template <typename Call>
@@ -51,7 +52,7 @@ Failure read_weights(const std::string& header) {
   });
 }
 
-// nlohmann writes no text that is not UTF-8.
+// nlohmann refuses to write text that is not UTF-8.
 bool is_utf8(const std::string& text) {
   try {
     return !nlohmann::json(text).dump().empty();
@@ -60,7 +61,7 @@ bool is_utf8(const std::string& text) {
   }
 }
 
-TEST_CASE("fault 6: sequences of nothing are refused where there are too many", "[f06]") {
+TEST_CASE("fault 6: too many sequences without elements are refused", "[f06]") {
   const Layer layer = make_model(R"({"type":"Conv1D","filters":2,"kernel_size":3})");
   float data = 0;
   for (const auto& [batch, steps, channels] :
@@ -91,7 +92,7 @@ TEST_CASE("fault 6: sequences of nothing are refused where there are too many", 
         }).status == SL_STATUS_OK);
 }
 
-TEST_CASE("fault 6: configs of many or long words are refused in little time", "[f06]") {
+TEST_CASE("fault 6: invalid configs with many or long words are refused in linear time", "[f06]") {
   std::string fields;
   for (int i = 0; i < 200000; ++i) fields += ",\"field" + std::to_string(i) + "\":1";
   CHECK(create(R"({"type":"Dense","features":1)" + fields + "}").status == SL_STATUS_CONFIG);
@@ -130,7 +131,7 @@ TEST_CASE("fault 6: models of many layers are made and described in linear time"
         }).status == SL_STATUS_OK);
 }
 
-TEST_CASE("fault 6: headers of brackets and of many tensors are read in linear time", "[f06]") {
+TEST_CASE("fault 6: headers with many brackets or tensors are read in linear time", "[f06]") {
   const size_t kBytes = size_t{50} << 20;
   CHECK(read_weights(std::string(kBytes, '[')).status == SL_STATUS_WEIGHTS);
   CHECK(read_weights("{\"a\":" + std::string(kBytes, '[')).status == SL_STATUS_WEIGHTS);
@@ -165,13 +166,13 @@ TEST_CASE("fault 6: error texts end with a whole character", "[f06]") {
       REQUIRE(memory[size] == std::byte{0x7f});
     }
   }
-  // What is quoted is cut too, long before the end of the buffer.
+  // A quoted name is truncated too, long before the end of the buffer.
   const Failure failure = create(config);
   CHECK(failure.message.size() < 200);
   CHECK_THAT(failure.message, Contains("expected an integer") && Contains("..."));
 }
 
-TEST_CASE("fault 6: a recorded input of impossible channels is refused", "[f06]") {
+TEST_CASE("fault 6: a recorded input spec with invalid channels is refused", "[f06]") {
   for (const char* size : {"18446744073709551615", "9223372036854775808", "-1"}) {
     const std::string header = std::string(R"({"__metadata__":{"input":"{\"channel_shape\":[)") +
                                size + R"(],\"dtype\":\"float32\"}"}})";

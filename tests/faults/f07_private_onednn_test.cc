@@ -1,5 +1,5 @@
-// Fault 7: oneDNN was a needed object of the library, and with another version of it in the
-// process's global scope a large product called functions of either.
+// Fault 7: the library depended on oneDNN as a shared object. With another version of oneDNN in the
+// process's global scope, a large product called functions of both.
 #include <catch2/catch.hpp>
 
 #include "faults/faults.h"
@@ -9,7 +9,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// The library as it is installed, and one that has oneDNN do all large products on any CPU.
+// The library as installed, and one that always uses oneDNN for large products.
 constexpr const char* kLibraries[] = {SL_LIBRARY, SL_ONEDNN_MODULE};
 
 ToolRun run_host(const std::vector<std::string>& arguments,
@@ -58,7 +58,7 @@ TEST_CASE("fault 7: two versions of oneDNN in one process, in either order", "[f
       CHECK_THAT(run_host({order, library, SL_OTHER_ONEDNN}).output, Contains("product right"));
     }
   }
-#ifndef SL_SANITIZE  // whose loading comes first, and which does not allow private symbols
+#ifndef SL_SANITIZE  // a sanitizer must be loaded first, and does not allow private symbols
   for (const char* library : kLibraries) {
     const std::vector<std::string> preload = {"LD_PRELOAD=" SL_OTHER_ONEDNN};
     CHECK_THAT(run_host({"product", library}, preload).output, Contains("product right"));
@@ -75,7 +75,7 @@ TEST_CASE("fault 7: two versions of oneDNN in one process, in either order", "[f
 }
 
 TEST_CASE("fault 7: the library is loaded and unloaded a thousand times", "[f07]") {
-#ifdef SL_SANITIZE  // which makes it slow
+#ifdef SL_SANITIZE  // sanitizers make it slow
   const std::string count = "50";
 #else
   const std::string count = "1000";
@@ -86,7 +86,7 @@ TEST_CASE("fault 7: the library is loaded and unloaded a thousand times", "[f07]
     CHECK_THAT(run.output, Contains("product right"));
     const size_t at = run.output.find("grew by ");
     REQUIRE(at != std::string::npos);
-#ifndef SL_SANITIZE  // which keeps what is freed
+#ifndef SL_SANITIZE  // sanitizers keep freed memory
     CHECK(std::stol(run.output.substr(at + 8)) < 2048);
 #endif
   }

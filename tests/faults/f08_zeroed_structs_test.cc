@@ -1,5 +1,5 @@
-// Fault 8: languages without the _INIT macros start from zeroed structs, which calls refused or
-// took for something else than the defaults.
+// Fault 8: languages without the _INIT macros start from zeroed structs. Calls refused them, or
+// took the zeros for something else than the defaults.
 #include <sequence_layers/sequence_layers.h>
 
 #include <catch2/catch.hpp>
@@ -55,7 +55,7 @@ TEST_CASE("fault 8: a zeroed error gets code and message", "[f08]") {
   CHECK(create_nothing(&error) == SL_STATUS_CONFIG);
   CHECK(error.code == SL_STATUS_CONFIG);
   CHECK_THAT(error.message, Contains("has no \"type\""));
-  // Room for the code alone.
+  // This struct has space for the code, but not for a message.
   error = zeroed<sl_error>();
   error.struct_size = offsetof(sl_error, message);
   CHECK(create_nothing(&error) == SL_STATUS_CONFIG);
@@ -63,7 +63,7 @@ TEST_CASE("fault 8: a zeroed error gets code and message", "[f08]") {
   CHECK(error.message[0] == '\0');
 }
 
-TEST_CASE("fault 8: a model and its stream from zeroed structs", "[f08]") {
+TEST_CASE("fault 8: a model and its stream can be created from zeroed structs", "[f08]") {
   const sl_allocator allocator = zeroed<sl_allocator>();
   sl_layer_options layer_options = zeroed<sl_layer_options>();
   layer_options.allocator = &allocator;
@@ -73,7 +73,7 @@ TEST_CASE("fault 8: a model and its stream from zeroed structs", "[f08]") {
   options.allocator = &allocator;
   const cli::State state = stream_of(layer.get(), options);
   float in = -1, out = 9;
-  const sl_sequence x = view({1, 1}, &in);  // of batch 1, one block, one float32
+  const sl_sequence x = view({1, 1}, &in);  // batch 1, one block, one float32
   sl_sequence y = view({1, 1}, &out);
   const sl_run_options run = zeroed<sl_run_options>();
   sl_error error = zeroed<sl_error>();
@@ -90,7 +90,7 @@ TEST_CASE("fault 8: a model and its stream from zeroed structs", "[f08]") {
   CHECK(zeroed_size == size);
 }
 
-TEST_CASE("fault 8: specs, shapes and tensors into zeroed structs", "[f08]") {
+TEST_CASE("fault 8: specs, shapes and tensors can be read into zeroed structs", "[f08]") {
   const cli::Layer layer = make(R"({"type":"Delay","length":2})");
   sl_error error = zeroed<sl_error>();
   sl_channel_spec in = zeroed<sl_channel_spec>(), out = zeroed<sl_channel_spec>();
@@ -117,7 +117,7 @@ TEST_CASE("fault 8: specs, shapes and tensors into zeroed structs", "[f08]") {
   CHECK(tensor.data != nullptr);
 }
 
-TEST_CASE("fault 8: constants in zeroed structs", "[f08]") {
+TEST_CASE("fault 8: zeroed structs can hold constants", "[f08]") {
   const cli::Layer layer =
       make(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
            R"("combination":"add"})");
@@ -142,7 +142,7 @@ TEST_CASE("fault 8: constants in zeroed structs", "[f08]") {
   CHECK(out == 3);
 }
 
-// Tokens 0 to 2, each of which has the next one (after 2, 0) as its most likely successor.
+// A model of the tokens 0 to 2 whose most likely next token is the following one, and 0 after 2.
 cli::Layer token_model() {
   float logits[] = {0, 5, 0, 0, 0, 5, 5, 0, 0};
   const auto weights = cli::make<sl_weights>(sl_weights_create);
@@ -184,7 +184,7 @@ TEST_CASE("fault 8: a zeroed decoder takes the most likely tokens and never stop
   options.stop_token = 0;
   options.stop_at_zero = 1;
   CHECK(decode(options, 5) == Tokens{1, 2, 0, 1, 1});
-  // A top_p of 0 is one of 1.
+  // A top_p of 0 means 1.
   options = zeroed<sl_decoder_options>();
   options.temperature = 8;
   const Tokens all = decode(options, 50);
@@ -192,8 +192,8 @@ TEST_CASE("fault 8: a zeroed decoder takes the most likely tokens and never stop
   CHECK(decode(options, 50) == all);
 }
 
-// Custom layers whose callbacks overwrite what they are given with zeroed structs, as they do in
-// languages that return structs by value.
+// Custom layers whose callbacks overwrite output structs with zeroed ones, as languages do that
+// return structs by value.
 sl_layer_properties g_properties;
 
 sl_status create(void*, const char*, const sl_weight_source*, void** instance, sl_error*) {
@@ -234,7 +234,7 @@ cli::Layer make_custom(const sl_layer_properties& given) {
   return layer;
 }
 
-TEST_CASE("fault 8: a custom layer with zeroed properties is a pointwise one", "[f08]") {
+TEST_CASE("fault 8: a custom layer with zeroed properties is pointwise", "[f08]") {
   const cli::Layer layer = make_custom(zeroed<sl_layer_properties>());
   CHECK(cli::get(sl_layer_block_size, layer.get()) == 1);
   CHECK(cli::get(sl_layer_supports_step, layer.get()) == 1);
@@ -251,7 +251,7 @@ TEST_CASE("fault 8: a custom layer with zeroed properties is a pointwise one", "
   CHECK(out == -2);
 }
 
-TEST_CASE("fault 8: what differs from the default properties is said by other values", "[f08]") {
+TEST_CASE("fault 8: properties other than the default can still be expressed", "[f08]") {
   sl_layer_properties given = zeroed<sl_layer_properties>();
   given.layer_wise_only = 1;
   CHECK(cli::get(sl_layer_supports_step, make_custom(given).get()) == 0);
@@ -279,7 +279,7 @@ TEST_CASE("fault 8: level 0 of the log is the default", "[f08]") {
   sl_log_set(nullptr, nullptr, 0);
 }
 
-// Whether all fields are equal. Between struct_size and a pointer there is padding.
+// Compares field by field, as there is padding between struct_size and a pointer.
 template <typename T>
 bool same_fields(const T& a, const T& b) {
   constexpr size_t kFrom = requires { a.user_data; }
@@ -290,7 +290,7 @@ bool same_fields(const T& a, const T& b) {
          std::memcmp(of_a + kFrom, of_b + kFrom, sizeof(T) - kFrom) == 0;
 }
 
-// That `init` makes what the macro makes, and writes nothing behind it.
+// Checks that `init` sets what the macro sets, and writes nothing behind the struct.
 template <typename T>
 void check_init(void (*init)(T*), const T& macro) {
   struct {
@@ -308,7 +308,7 @@ void check_init(void (*init)(T*), const T& macro) {
   init(nullptr);
 }
 
-TEST_CASE("fault 8: every macro and every init function makes zeros with a size", "[f08]") {
+TEST_CASE("fault 8: every macro and init function sets struct_size and zeros", "[f08]") {
   check_init<sl_error>(sl_error_init, SL_ERROR_INIT);
   check_init<sl_channel_spec>(sl_channel_spec_init, SL_CHANNEL_SPEC_INIT);
   check_init<sl_sequence>(sl_sequence_init, SL_SEQUENCE_INIT);

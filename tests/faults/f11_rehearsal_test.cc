@@ -1,5 +1,5 @@
-// Fault 11: states of ordinary models were refused, as a step needed more workspace than its
-// rehearsal, where values filled a chunk of the rehearsal's memory.
+// Fault 11: states of ordinary models could not be created. A step needed more workspace than its
+// rehearsal if values exactly filled a chunk of the rehearsal's memory.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -32,7 +32,8 @@ cli::Tolerance tolerance_for(const Tensor& y) {
   return {relative, relative * largest};
 }
 
-// Streams for calls of so many blocks make in such calls what the layer makes.
+// Checks that streams created for calls of these numbers of blocks give what the layer-wise run
+// gives.
 void check_calls(const sl_layer* layer, const cli::Input& input,
                  std::initializer_list<int64_t> sizes) {
   const Tensor y = cli::apply(layer, input);
@@ -57,7 +58,7 @@ cli::Input random_steps(int64_t batch, int64_t time, std::vector<int64_t> channe
   return {cli::random_sequence(SL_DTYPE_FLOAT32, channels, rng), {}};
 }
 
-// A model of one input channel, with layers "norm" and "norm2" of `channels` channels.
+// A model with one input channel, and with layers "norm" and "norm2" of `channels` channels.
 cli::Layer make_normalized(const std::string& config, int64_t channels) {
   std::mt19937 rng(1);
   const WeightHints hints = {
@@ -86,9 +87,9 @@ TEST_CASE("fault 11: convolutions of 512 steps have states", "[f11]") {
   check_calls(layer.get(), random_steps(1, 512, {}), {1, 64, 512});
 }
 
-// Layers that are done in place, and such that are not, around values of every size about those of
-// the chunks in which a rehearsal's memory grows.
-TEST_CASE("fault 11: no size of values makes a difference", "[f11]") {
+// Layers that work in place, and layers that do not, with values of sizes around those of the
+// chunks by which a rehearsal's memory grows.
+TEST_CASE("fault 11: states can be created for values of any size", "[f11]") {
   const char* kTails[] = {
       R"({"type":"Relu"},{"type":"LayerNormalization","name":"norm"})",
       R"({"type":"LayerNormalization","name":"norm"},{"type":"Tanh"},{"type":"Scale","scale":2.0},)"
@@ -108,8 +109,8 @@ TEST_CASE("fault 11: no size of values makes a difference", "[f11]") {
   }
 }
 
-// What a step allocates must not depend on masks, of constants neither.
-TEST_CASE("fault 11: invalid steps make no difference", "[f11]") {
+// Memory that a step allocates must not depend on masks, including those of constants.
+TEST_CASE("fault 11: states can be created for inputs with invalid steps", "[f11]") {
   const std::string upsampled =
       serial(R"({"type":"Downsample1D","rate":2},{"type":"MaskInvalid"},)"
              R"({"type":"RNN","cell":{"type":"SimpleCell","features":70}},{"type":"Relu"})");
@@ -142,7 +143,8 @@ TEST_CASE("fault 11: recorded cases run in calls of every size", "[f11]") {
   CHECK(cases > 900);
 }
 
-// Where weights of that size can be made and the layer takes the input.
+// Cases are left out if weights of that size cannot be made, or if the layer does not accept the
+// input.
 TEST_CASE("fault 11: recorded cases run with 100 times their channels", "[f11]") {
   constexpr int64_t kTimes = 100;
   int64_t cases = 0;

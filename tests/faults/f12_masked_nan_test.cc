@@ -1,5 +1,5 @@
-// Fault 12: one masked NaN frame ruined an RGLRU's stream for good, and masks with holes were not
-// checked at all.
+// Fault 12: one masked NaN frame made all later output of an RGLRU's stream NaN, and masks with
+// holes were not checked at all.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <limits>
@@ -26,7 +26,7 @@ std::string bidirectional(const std::string& layer) {
          R"(,"backward":)" + layer + "}";
 }
 
-// 20 steps of which the item's first one and steps 7 and 8 are invalid, and hold `filler`.
+// An input of 20 steps. The steps 0, 7 and 8 of the first item are invalid and hold `filler`.
 Tensor with_holes(double filler) {
   std::mt19937 rng(3);
   Tensor x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 20, 4}, rng);
@@ -42,7 +42,7 @@ bool is_finite(const Tensor& y) {
   return true;
 }
 
-TEST_CASE("fault 12: what invalid steps hold changes nothing", "[f12]") {
+TEST_CASE("fault 12: values of invalid steps change no output", "[f12]") {
   const std::string models[] = {
       kRglru,
       serial(kDense + "," + kRglru),
@@ -71,15 +71,16 @@ TEST_CASE("fault 12: what invalid steps hold changes nothing", "[f12]") {
   }
 }
 
-// What layers in between make of invalid steps is theirs, but must not last.
-TEST_CASE("fault 12: an RGLRU outlives what is infinite in an invalid step", "[f12]") {
+// Layers before the RGLRU may turn invalid steps into infinities, which must not remain in its
+// state.
+TEST_CASE("fault 12: an RGLRU recovers from infinities in an invalid step", "[f12]") {
   for (const char* dtype : {"float32", "bfloat16", "float16"}) {
     INFO(dtype);
     const cli::Layer layer =
         make_model(serial(R"({"type":"Abs"},{"type":"Log"},{"type":"Cast","dtype":")" +
                           std::string(dtype) + R"("},)" + kRglru),
                    4);
-    const cli::Input input{with_holes(0), {}};  // the logarithm of 0 is not finite
+    const cli::Input input{with_holes(0), {}};  // the logarithm of zero is infinite
     CHECK(is_finite(cli::apply(layer.get(), input)));
     CHECK(is_finite(cli::Stepper(layer.get(), input).run_all()));
   }
@@ -101,8 +102,9 @@ TEST_CASE("fault 12: constants of models that read invalid steps are masked too"
         "");
 }
 
-// A whole run attends for many queries at once, a step for one.
-TEST_CASE("fault 12: attention gives the same in invalid steps whatever the block", "[f12]") {
+// A whole run computes many queries at once, a step computes one.
+TEST_CASE("fault 12: outputs of attention at invalid steps do not depend on the block size",
+          "[f12]") {
   const cli::Layer layer =
       make_model(serial(R"({"type":"DotProductAttention","source_name":"s","num_heads":2,)"
                         R"("units_per_head":2},{"type":"Flatten"},)" +
@@ -145,7 +147,8 @@ TEST_CASE("fault 12: the contract holds for masks with holes", "[f12]") {
   CHECK_THAT(run.output, Catch::Matchers::Contains(" 0 failed"));
 }
 
-// Recorded from the reference, with masks that begin with invalid steps and have holes.
+// These cases were recorded from the reference, with masks that begin with invalid steps and have
+// holes.
 TEST_CASE("fault 12: masks with holes give what the reference gives", "[f12]") {
   const ToolRun run = run_tool({"golden", fault_input("golden"), "--only", "Holes"});
   CHECK(run.status == 0);

@@ -1,5 +1,5 @@
 // Fault 13: behind a layer with latency, layers that count or remember invalid steps gave other
-// values in steps than in whole runs, and nothing said so.
+// values in steps than in whole runs, and no function reported it.
 #include <algorithm>
 #include <catch2/catch.hpp>
 
@@ -48,7 +48,8 @@ std::string serial(const std::string& layers) {
   return R"({"type":"Serial","layers":[)" + layers + "]}";
 }
 
-// One difference, which steps show; everything else of the contract holds.
+// Checks that exactly one difference is announced, that steps show it, and that the rest of the
+// contract holds.
 void check_one(const cli::Layer& layer, const Expected& expected) {
   const auto differences = cli::step_differences(layer.get());
   REQUIRE(differences.size() == 1);
@@ -67,7 +68,7 @@ void check_one(const std::string& config, const Expected& expected) {
   check_one(make_model(config, 2), expected);
 }
 
-// None, and steps give what whole runs give.
+// Checks that no difference is announced and that steps give what whole runs give.
 void check_none(const std::string& config, const std::vector<int64_t>& channels = {2}) {
   INFO(config);
   const cli::Layer layer = make_model(config, 2);
@@ -98,7 +99,7 @@ TEST_CASE("fault 13: the tool expects what the library announces", "[f13]") {
   CHECK_THAT(shown.output, Contains("explicit_padding_is_same_like"));
 }
 
-TEST_CASE("fault 13: layer, reason and steps of what differs", "[f13]") {
+TEST_CASE("fault 13: a difference has a layer, a reason and a number of steps", "[f13]") {
   check_one(serial(kLate + "," + kRglru), {"RGLRU", "rg", "advances on invalid steps"});
   check_one(serial(kLate + "," + kCounts), {"SequenceDense", "sd", "late by 2 steps"});
   check_one(serial(kDelay + R"(,{"type":"MaskedDense","features":2,"num_steps":64,"name":"md"})"),
@@ -129,7 +130,7 @@ TEST_CASE("fault 13: latency adds up through combinators", "[f13]") {
   check_one(serial(residual(kLate, kDelay + "," + kCounts)),
             {"SequenceDense", "res.sd", "late by 2 steps"});
   check_one(serial(residual(kLate, kDelay) + "," + kRglru), {"RGLRU", "rg", "late by 2 steps"});
-  // The first repeat has no latency before it, but the next one has.
+  // The first repeat has no latency before it, but the second one has.
   const std::string repeated = R"({"type":"Repeat","num_repeats":3,"name":"re","layer":)" +
                                serial(kRglru + "," + kLate) + "}";
   const Tree tree{repeated, {{"", {2, {3}, {}}}}, {2}};
@@ -140,7 +141,7 @@ TEST_CASE("fault 13: latency adds up through combinators", "[f13]") {
   check_one(serial(kLate + R"(,{"type":"Blockwise","block_size":3,"name":"bw","child_layer":)" +
                    kRglru + "}"),
             {"RGLRU", "bw.rg", "late by 2 steps"});
-  // Valid only where all branches are: the delay's steps are not.
+  // A step is valid only if it is valid in all branches, and those of the delay are not.
   check_none(serial(residual(kValidLate, kDelay) + R"(,{"type":"LSTM","units":2})"));
   check_none(serial(R"({"type":"Parallel","combination":"add","layers":[)" + kValidLate + "," +
                     kDelay + R"(]},{"type":"LSTM","units":2})"));
@@ -152,7 +153,7 @@ TEST_CASE("fault 13: no false alarms", "[f13]") {
   check_none(serial(kLate + R"(,{"type":"AddTimingSignal"})"));
   check_none(
       serial(kLate + R"(,{"type":"Conv1D","filters":2,"kernel_size":3,"padding":"causal"})"));
-  // The invalid steps of the first keep those of the second from being valid.
+  // Invalid steps from the first layer keep the early steps of the second one invalid.
   check_none(serial(kLate + "," + kValidLate + R"(,{"type":"LSTM","units":2})"));
   check_none(serial(R"({"type":"Delay","length":2},)" + kRglru));
   check_none(serial(kDelay + R"(,{"type":"Lookahead","length":1})"));
@@ -166,8 +167,8 @@ TEST_CASE("fault 13: no false alarms", "[f13]") {
       {});
 }
 
-// What a Bidirectional runs backwards begins with the padding of its input.
-TEST_CASE("fault 13: whole runs that depend on the padding say so", "[f13]") {
+// The backward layer of a Bidirectional runs over the padding of its input first.
+TEST_CASE("fault 13: whole runs that depend on the padding are announced", "[f13]") {
   const auto backward = [](const std::string& layer) {
     return R"({"type":"Bidirectional","combination":"concat","forward":{"type":"Relu"},"backward":)" +
            layer + "}";
@@ -219,9 +220,9 @@ TEST_CASE("fault 13: the invalid steps that a Lookahead does not drop are announ
   CHECK(differences[0].condition == SL_STEP_DIFFERENCE_HOLES);
 }
 
-// Trees whose layers need not agree with the latency before them: whatever differs is announced,
-// and what is announced differs.
-TEST_CASE("fault 13: random trees differ where they say so", "[f13]") {
+// In these trees, layers need not fit the latency before them. All differences must be announced,
+// and all announced differences must exist.
+TEST_CASE("fault 13: random trees differ exactly where they announce it", "[f13]") {
   int64_t announced = 0;
   for (uint32_t seed = 0; seed < 400; ++seed) {
     const Tree tree = make_careless_tree(seed);

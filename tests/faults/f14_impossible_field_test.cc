@@ -1,5 +1,5 @@
-// Fault 14: an STFT that sees nothing of its input declared a receptive field of [inf, -inf], and
-// recorded cases without steps crashed the tool.
+// Fault 14: an STFT whose output does not depend on its input declared a receptive field of [inf,
+// -inf], and recorded cases without steps crashed the tool.
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -12,7 +12,7 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// Its transform takes the first number of a frame, where the Hann window is zero.
+// This transform uses only the first sample of each frame, where the Hann window is zero.
 const std::string kBlind =
     R"({"type":"STFT","frame_length":4,"frame_step":2,"fft_length":1,"time_padding":"causal"})";
 
@@ -28,7 +28,7 @@ Failure field_of(const std::string& config, Field* field) {
   });
 }
 
-// What the reference raises, and where it does not.
+// The reference raises an error for these configs too.
 TEST_CASE("fault 14: an impossible receptive field is an error", "[f14]") {
   const std::string kinds[] = {
       kBlind,
@@ -50,9 +50,10 @@ TEST_CASE("fault 14: an impossible receptive field is an error", "[f14]") {
   }
 }
 
-TEST_CASE("fault 14: possible receptive fields stay", "[f14]") {
+TEST_CASE("fault 14: possible receptive fields are still given", "[f14]") {
   Field field;
-  // What sees all steps does so whatever lies before it, in the reference too.
+  // A layer that sees all steps has an unbounded field, whatever comes before it; the reference
+  // agrees.
   REQUIRE(field_of(R"({"type":"Serial","layers":[)" + kBlind +
                        R"(,{"type":"Abs"},{"type":"GroupNormalization","num_groups":1,)"
                        R"("use_bias":false,"use_scale":false}]})",
@@ -68,8 +69,8 @@ TEST_CASE("fault 14: possible receptive fields stay", "[f14]") {
   CHECK(field.end == -2);
 }
 
-// That of a transposed convolution with gaps, followed by a layer that sees all of the past.
-TEST_CASE("fault 14: nothing finite is left of a field that falls into a gap", "[f14]") {
+// A transposed convolution with gaps in its output, followed by a layer that sees all of the past.
+TEST_CASE("fault 14: a field that begins in a gap extends to the start of the stream", "[f14]") {
   Field field;
   REQUIRE(field_of(R"({"type":"Serial","layers":[{"type":"Conv1D","filters":1,"kernel_size":2,)"
                    R"("padding":"causal"},{"type":"Conv1DTranspose","filters":1,"kernel_size":1,)"
@@ -91,7 +92,7 @@ TEST_CASE("fault 14: the tool works on a model without a receptive field", "[f14
              Contains("receptive field  error: STFT"));
 }
 
-TEST_CASE("fault 14: a recorded case of no steps passes", "[f14]") {
+TEST_CASE("fault 14: a recorded case without steps passes", "[f14]") {
   const ToolRun run = run_tool({"golden", fault_input("golden"), "--only", "T0"});
   INFO(run.output);
   CHECK(run.status == 0);
@@ -105,8 +106,8 @@ TEST_CASE("fault 14: a recorded case of no steps passes", "[f14]") {
   CHECK(verify.status == 0);
 }
 
-// Streamed constants are as long as the input.
-TEST_CASE("fault 14: every recorded model keeps the contract on no steps", "[f14]") {
+// Streamed constants have the length of the input.
+TEST_CASE("fault 14: every recorded model keeps the contract on empty sequences", "[f14]") {
   for_each_golden_case([&](const GoldenCase& golden) {
     const cli::Layer layer = golden.layer();
     const cli::Case recorded = golden.check(layer.get());
@@ -124,7 +125,7 @@ TEST_CASE("fault 14: every recorded model keeps the contract on no steps", "[f14
     try {
       y = cli::apply(layer.get(), c.input);
     } catch (const cli::Error&) {
-      return;  // that takes no fewer steps, such as a GlobalReshape
+      return;  // the layer takes a fixed number of steps, as a GlobalReshape does
     }
     c.output = cli::fill_invalid(y, 0);
     INFO(golden.name);
@@ -138,7 +139,7 @@ Tensor without(const Tensor& x, size_t axis) {
   return x.is_array ? cli::make_array(x.dtype, dims) : cli::make_sequence(x.dtype, dims);
 }
 
-// Runs that end, in an error or not.
+// Runs the layer layer-wise and in steps; errors are allowed, crashes are not.
 void try_runs(const sl_layer* layer, const cli::Input& input) {
   try {
     cli::apply(layer, input);
@@ -152,7 +153,7 @@ void try_runs(const sl_layer* layer, const cli::Input& input) {
   }
 }
 
-TEST_CASE("fault 14: no batch, no channels and constants of no steps end no process", "[f14]") {
+TEST_CASE("fault 14: empty batches, channels and constants do not crash", "[f14]") {
   int64_t cases = 0;
   for_each_golden_case([&](const GoldenCase& golden) {
     const cli::Layer layer = golden.layer();

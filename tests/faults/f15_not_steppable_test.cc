@@ -1,4 +1,4 @@
-// Fault 15: a model that cannot run step-wise did not say why, nor what to change.
+// Fault 15: a model that cannot run step-wise did not say why, or what to change.
 #include <catch2/catch.hpp>
 #include <fstream>
 
@@ -41,7 +41,7 @@ std::string in_serial(const std::string& layer, const char* name) {
          inner + "]}]}";
 }
 
-TEST_CASE("fault 15: a convolution says why it does not step, and what does", "[f15]") {
+TEST_CASE("fault 15: a convolution says why it cannot step, and which padding can", "[f15]") {
   const Sample samples[] = {
       {convolution(R"("kernel_size":3,"padding":"valid")"),
        {4},
@@ -74,8 +74,8 @@ TEST_CASE("fault 15: a convolution says why it does not step, and what does", "[
   }
 }
 
-// What is named as the same is the same.
-TEST_CASE("fault 15: the paddings that messages name give what they say", "[f15]") {
+// The error texts name paddings that give equal outputs.
+TEST_CASE("fault 15: paddings that messages call equal give equal outputs", "[f15]") {
   const auto padded = [](const std::string& config, const char* padding) {
     std::string out = config;
     const size_t at = out.find("PADDING");

@@ -1,5 +1,5 @@
-// Fault 16: weights files were accepted that the safetensors library (0.8) refuses, one of them
-// with wrong numbers.
+// Fault 16: the library read files of weights that the safetensors library (0.8) refuses, one of
+// them with wrong numbers.
 #include <catch2/catch.hpp>
 #include <cstring>
 
@@ -39,7 +39,7 @@ constexpr Case kRefused[] = {
     {R"({"w":{"dtype":"F32","dtype":"I32","shape":[2],"data_offsets":[0,8]}})", "$.w.dtype"},
     {R"({"__metadata__":{"a":"1","a":"2"},)" SL_W "}", "$.__metadata__.a"},
     {R"({"__metadata__":{},"__metadata__":{},)" SL_W "}", "twice"},
-    // Every byte of data is of one tensor.
+    // Every byte of the data must belong to exactly one tensor.
     {"{" SL_W "," SL_V("[2]", "[0,8]") "}",
      "begins at 0, but that of the tensor before it ends at 8"},
     {"{" SL_W "," SL_V("[1]", "[4,8]") "}", "begins at 4"},
@@ -48,7 +48,7 @@ constexpr Case kRefused[] = {
     {"{" SL_V("[1]", "[0,4]") "}", "4 bytes that belong to no tensor follow"},
     {"{}", "8 bytes that belong to no tensor follow"},
     {"{" SL_W "," SL_V("[0]", "[16,16]") "}", "is it cut short?"},
-    // The header is one JSON object, of UTF-8.
+    // The header must be one JSON object in UTF-8.
     {"{" SL_W "}{}", "not JSON"},
     {"{" SL_W "} x", "not JSON"},
     {"\xef\xbb\xbf{" SL_W "}", "byte order mark"},
@@ -59,7 +59,7 @@ constexpr Case kRefused[] = {
     {"[]", "not a JSON object"},
     {"null", "not a JSON object"},
     {"", "not JSON"},
-    // Numbers are integers from 0 that need not be rounded.
+    // Numbers must be non-negative integers that are exactly representable.
     {"{" SL_V("[2.0]", "[0,8]") "}", "bad \"shape\""},
     {"{" SL_V("[2e0]", "[0,8]") "}", "bad \"shape\""},
     {"{" SL_V("[2,-0]", "[0,0]") "," SL_W "}", "bad \"shape\""},
@@ -69,12 +69,12 @@ constexpr Case kRefused[] = {
     {"{" SL_V("[18446744073709551616,0]", "[8,8]") "," SL_W "}", "bad \"shape\""},
     {"{" SL_V("[4294967296,4294967296]", "[8,8]") "," SL_W "}", "bad \"shape\""},
     {"{" SL_V("[4611686018427387904]", "[8,8]") "," SL_W "}", "bad \"shape\""},
-    // Metadata are strings.
+    // Metadata values must be strings.
     {R"({"__metadata__":{"a":1},)" SL_W "}", "metadata \"a\": expected a string, got 1"},
     {R"({"__metadata__":{"a":null},)" SL_W "}", "metadata \"a\": expected a string, got null"},
     {R"({"__metadata__":[],)" SL_W "}", "expected an object of strings"},
     {R"({"__metadata__":7,)" SL_W "}", "expected an object of strings"},
-    // Types are those that the format has.
+    // Dtypes must be those of the format, in its spelling.
     {R"({"w":{"dtype":"f32","shape":[2],"data_offsets":[0,8]}})", "dtype \"f32\" is not read"},
     {R"({"w":{"dtype":0,"shape":[2],"data_offsets":[0,8]}})", "dtype 0 is not read"},
     {R"({"w":null})", "needs \"dtype\""},
@@ -121,7 +121,7 @@ TEST_CASE("fault 16: headers nest as deep as safetensors allows", "[f16]") {
   CHECK_THAT(read(nested(126)).message, Contains("nests deeper than 127"));
 }
 
-TEST_CASE("fault 16: no two tensors go by one name", "[f16]") {
+TEST_CASE("fault 16: two tensors cannot have the same name", "[f16]") {
   const Failure failure =
       read(R"({"w":{"dtype":"F32","shape":[0],"data_offsets":[0,0]},)"
            R"("w@complex64":{"dtype":"F32","shape":[1,2],"data_offsets":[0,8]}})");
@@ -129,7 +129,7 @@ TEST_CASE("fault 16: no two tensors go by one name", "[f16]") {
   CHECK_THAT(failure.message, Contains("there is a tensor \"w\" and also a \"w@complex64\""));
 }
 
-TEST_CASE("fault 16: the files that were found", "[f16]") {
+TEST_CASE("fault 16: the reported files are refused", "[f16]") {
   const std::pair<const char*, const char*> models[] = {
       {"st_dup_key", "$[\"params.bias\"]: the key is there twice"},
       {"st_hole", "tensor \"params.bias\""},

@@ -1,4 +1,4 @@
-// Fault 17: a config.json was accepted that says two things, or more than one config.
+// Fault 17: the library read a config.json with duplicate keys, or with text after the config.
 #include <catch2/catch.hpp>
 #include <chrono>
 
@@ -26,7 +26,7 @@ void check_refused(const std::string& config, const std::string& message) {
   CHECK_THAT(failure.message, Contains(message));
 }
 
-TEST_CASE("fault 17: a key that is there twice", "[f17]") {
+TEST_CASE("fault 17: duplicate keys are refused", "[f17]") {
   check_refused(R"({"type":"Relu","type":"Dense","features":2})", "$.type: the key is there twice");
   check_refused(R"({"type":"Relu","name":"a","name":"a"})", "$.name: the key is there twice");
   check_refused(R"({"type":"Relu","\u0074ype":"Relu"})", "$.type: the key is there twice");
@@ -36,13 +36,13 @@ TEST_CASE("fault 17: a key that is there twice", "[f17]") {
   check_refused(
       R"({"type":"Serial","layers":[{"type":"Residual","layers":[{"type":"Relu","name":"a","name":"b"}]}]})",
       "$.layers[0].layers[0].name: the key is there twice");
-  // In what is ignored too.
+  // Duplicates in ignored fields are refused too.
   check_refused(R"({"type":"Dropout","rate":0,"precision":{"a":{"b":1,"b":2}}})",
                 "$.precision.a.b: the key is there twice");
   check_refused(R"({"type":"Relu","":1,"":2})", "$[\"\"]: the key is there twice");
 }
 
-TEST_CASE("fault 17: anything after the config", "[f17]") {
+TEST_CASE("fault 17: text after the config is refused", "[f17]") {
   const std::string good = R"({"type":"Relu"})";
   CHECK(create(good).status == SL_STATUS_OK);
   CHECK(create(" \n" + good + " \r\n\t").status == SL_STATUS_OK);
@@ -54,12 +54,12 @@ TEST_CASE("fault 17: anything after the config", "[f17]") {
   check_refused(good + "// comment", "$: not JSON");
 }
 
-TEST_CASE("fault 17: what is no JSON, with its place", "[f17]") {
+TEST_CASE("fault 17: invalid JSON is refused, with its position", "[f17]") {
   check_refused("", "$: not JSON: line 1, column 1");
   check_refused("\xef\xbb\xbf{\"type\":\"Relu\"}", "begins with a byte order mark");
   check_refused("\xff\xfe{\0", "$: not JSON");
   check_refused("{\"type\":\"Re\xc3lu\"}", "$.type: not JSON: line 1");
-  check_refused("{\"type\":\"\xed\xa0\x80\"}", "$.type: not JSON");  // a surrogate
+  check_refused("{\"type\":\"\xed\xa0\x80\"}", "$.type: not JSON");  // an encoded surrogate
   check_refused("{\"type\":\"Re\nlu\"}", "$.type: not JSON");
   check_refused(R"({"type":"Scale","scale":NaN})",
                 "$.scale: not JSON: line 1, column 25: syntax error while parsing value - invalid "
@@ -72,7 +72,7 @@ TEST_CASE("fault 17: what is no JSON, with its place", "[f17]") {
   check_refused(R"({"type":"Relu")", "$: not JSON");
 }
 
-// A place far down is told from its end, whole characters of it.
+// A long path is cut at its start, at a whole character.
 TEST_CASE("fault 17: paths and messages are bounded", "[f17]") {
   std::string config;
   const std::string name(20, 'n');
@@ -84,16 +84,16 @@ TEST_CASE("fault 17: paths and messages are bounded", "[f17]") {
   CHECK(longest.message.size() < 300);
 }
 
-TEST_CASE("fault 17: a text is read in time that goes with its size", "[f17]") {
+TEST_CASE("fault 17: a text is read in linear time", "[f17]") {
   std::string config = R"({"type":"Relu")";
   for (int i = 0; i < 200000; ++i) config += ",\"f" + std::to_string(i) + "\":0";
   const auto start = std::chrono::steady_clock::now();
   check_refused(config + ",\"f7\":1}", "$.f7: the key is there twice");
   const auto elapsed = std::chrono::steady_clock::now() - start;
-  CHECK(elapsed < std::chrono::seconds(10));  // not the minutes of a search for each
+  CHECK(elapsed < std::chrono::seconds(10));  // a search per key would take minutes
 }
 
-TEST_CASE("fault 17: the files that were found", "[f17]") {
+TEST_CASE("fault 17: the reported files are refused", "[f17]") {
   const auto output = [](const char* model) {
     const ToolRun run =
         run_tool({"info", fault_input(std::string("models/") + model), "--input", "3"});

@@ -1,5 +1,5 @@
-// Fault 18: a decoder took tokens that its model does not have and logits that are NaN, and made
-// plausible tokens of them; top_p kept a token too many.
+// Fault 18: a decoder accepted tokens that its model does not have, and logits that are NaN, and
+// sampled plausible tokens from them. top_p kept one token too many.
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <vector>
@@ -19,7 +19,7 @@ sequence_layers::Layer open_model(const char* name) {
   return sequence_layers::Layer::open(fault_input(std::string("models/") + name).c_str());
 }
 
-// Logits that are rows of a table, by the token before.
+// A model whose logits are a row of a table, chosen by the previous token.
 sequence_layers::Layer table_model(const std::vector<float>& rows, int64_t tokens,
                                    const char* layers = R"({"type":"Identity"})") {
   sequence_layers::Weights weights;
@@ -56,7 +56,7 @@ Failure prefill(Decoder& decoder, std::vector<int32_t> tokens, uint8_t* mask = n
       [&](sl_error* e) { return sl_decoder_prefill(decoder.get(), &view, nullptr, e); });
 }
 
-TEST_CASE("fault 18: tokens that the model does not have", "[f18]") {
+TEST_CASE("fault 18: tokens that the model does not have are refused", "[f18]") {
   const auto layer = open_model("tokens");
   Decoder decoder(layer, options_for(0)), other(layer, options_for(0));
   for (const int32_t token : {50, 12, -1, INT32_MAX, INT32_MIN}) {
@@ -65,7 +65,7 @@ TEST_CASE("fault 18: tokens that the model does not have", "[f18]") {
     CHECK(failure.message ==
           "tokens[0, 1] is " + std::to_string(token) + ": the model takes 12 tokens");
   }
-  // As if it had not been tried.
+  // The decoder continues as if the failed call had not been made.
   CHECK(prefill(decoder, {3, 11}).status == SL_STATUS_OK);
   CHECK(prefill(other, {3, 11}).status == SL_STATUS_OK);
   int32_t token = -1, same = -2;
@@ -73,7 +73,7 @@ TEST_CASE("fault 18: tokens that the model does not have", "[f18]") {
   CHECK(other.sample(&same) == SL_STATUS_OK);
   CHECK(token == same);
   uint8_t mask[] = {1, 0};
-  CHECK(prefill(decoder, {3, 50}, mask).status == SL_STATUS_OK);  // which is not there
+  CHECK(prefill(decoder, {3, 50}, mask).status == SL_STATUS_OK);  // a masked token is ignored
 
   for (const int32_t start : {99, 12, INT32_MAX}) {
     CHECK_THROWS_WITH(
@@ -83,8 +83,8 @@ TEST_CASE("fault 18: tokens that the model does not have", "[f18]") {
   CHECK_NOTHROW(Decoder(layer, options_for(11)));
 }
 
-// A start token often has a row of its own, which no logit stands for.
-TEST_CASE("fault 18: inputs are told from outputs", "[f18]") {
+// The start token often has its own row of the table, to which no logit corresponds.
+TEST_CASE("fault 18: a model can have input tokens that are not outputs", "[f18]") {
   const std::vector<float> rows(5 * 4, 0.5f);
   for (const char* before : {R"({"type":"Identity"})", R"({"type":"Dropout","rate":0.1})"}) {
     const auto layer = table_model(rows, 4, before);
@@ -102,7 +102,7 @@ TEST_CASE("fault 18: inputs are told from outputs", "[f18]") {
     options.stop_token = 4;
     CHECK_THROWS_WITH(Decoder(layer, options), Contains("options.stop_token is 4"));
     options.stop_token = 3;
-    options.pad_token = -100;  // never an input
+    options.pad_token = -100;  // pad tokens are never an input
     CHECK_NOTHROW(Decoder(layer, options));
   }
   const sequence_layers::Weights none;
@@ -111,7 +111,7 @@ TEST_CASE("fault 18: inputs are told from outputs", "[f18]") {
   CHECK_THROWS_WITH(Decoder(one_hot, options_for(6)), Contains("the model takes 6 tokens"));
 }
 
-TEST_CASE("fault 18: logits that are NaN", "[f18]") {
+TEST_CASE("fault 18: logits that are NaN are an error", "[f18]") {
   for (const float temperature : {0.0f, 1.0f}) {
     const auto layer = open_model("nan");
     sl_decoder_options options = options_for(0);
@@ -120,7 +120,7 @@ TEST_CASE("fault 18: logits that are NaN", "[f18]") {
     int32_t token = 77;
     float log_prob = 77;
     uint8_t mask = 77;
-    for (int i = 0; i < 2; ++i) {  // also when asked again
+    for (int i = 0; i < 2; ++i) {  // the error remains if sample is called again
       const Failure failure = failure_of([&](sl_error* e) {
         return sl_decoder_sample(decoder.get(), &token, &log_prob, &mask, nullptr, e);
       });
@@ -137,7 +137,8 @@ TEST_CASE("fault 18: logits that are NaN", "[f18]") {
   }
 }
 
-// After token 1 one logit is NaN, after token 2 none is possible, after 3 the best is infinite.
+// After token 1 one logit is NaN, after token 2 no token is possible, after token 3 the best logit
+// is infinite.
 sequence_layers::Layer faulty_model() {
   constexpr float kInf = INFINITY;
   return table_model({0, 0, 0, 1, 5, NAN, 0, 0, -kInf, -kInf, -kInf, -kInf, 0, kInf, 0, -kInf}, 4);
@@ -161,7 +162,7 @@ TEST_CASE("fault 18: an error of a step lasts until a reset or a copy", "[f18]")
   CHECK(token == 3);
   float log_prob = 0;
   CHECK(decoder.sample(&token, &log_prob) ==
-        SL_STATUS_OK);  // an infinite one leaves no other a chance
+        SL_STATUS_OK);  // an infinite logit leaves all others without a chance
   CHECK(token == 1);
   CHECK(log_prob == 0);
 
@@ -173,7 +174,7 @@ TEST_CASE("fault 18: an error of a step lasts until a reset or a copy", "[f18]")
   CHECK_THAT(failure.message, Contains("are all minus infinity"));
 }
 
-TEST_CASE("fault 18: one stream of many, and those that have ended", "[f18]") {
+TEST_CASE("fault 18: one bad stream of a batch is an error, unless it has ended", "[f18]") {
   const auto layer = faulty_model();
   sl_decoder_options options = options_for(0, 2);
   options.stop_token = 3;
@@ -186,10 +187,11 @@ TEST_CASE("fault 18: one stream of many, and those that have ended", "[f18]") {
   });
   CHECK(failure.message == "the model's logits of stream 1 at step 1 are NaN");
   decoder.reset();
-  for (int i = 0; i < 3; ++i) CHECK(decoder.sample(tokens) == SL_STATUS_OK);  // both stop at once
+  // both streams stop at once
+  for (int i = 0; i < 3; ++i) CHECK(decoder.sample(tokens) == SL_STATUS_OK);
 }
 
-TEST_CASE("fault 18: top_p keeps no token too many", "[f18]") {
+TEST_CASE("fault 18: top_p keeps no more tokens than it needs", "[f18]") {
   const auto layer = open_model("top_p");
   const auto drawn = [&](float top_p) {
     std::vector<int> count(3);
@@ -204,7 +206,7 @@ TEST_CASE("fault 18: top_p keeps no token too many", "[f18]") {
     }
     return count;
   };
-  // Probabilities are 0.5, 0.25 and 0.25.
+  // The probabilities are 0.5, 0.25 and 0.25.
   CHECK(drawn(0.5f) == std::vector<int>{500, 0, 0});
   CHECK(drawn(0.75f)[2] == 0);
   CHECK(drawn(0.75f)[1] > 100);
@@ -212,7 +214,7 @@ TEST_CASE("fault 18: top_p keeps no token too many", "[f18]") {
   CHECK(drawn(1)[2] > 50);
 }
 
-TEST_CASE("fault 18: the check costs no step its promises", "[f18]") {
+TEST_CASE("fault 18: steps with the check are still real-time", "[f18]") {
   const auto layer = table_model(std::vector<float>(5 * 4, 0.5f), 4);
   Decoder decoder(layer, options_for(0));
   int32_t token = 0;

@@ -1,4 +1,4 @@
-// Fault 19: a sample rate or an input spec among the metadata that cannot be right was ignored.
+// Fault 19: an invalid sample rate or input spec in the metadata was ignored.
 #include <catch2/catch.hpp>
 
 #include "faults/arrays.h"
@@ -11,7 +11,7 @@ using Catch::Matchers::Contains;
 
 constexpr const char* kIdentity = R"({"type":"Identity","name":"i"})";
 
-// A string in a JSON string.
+// The text as a quoted JSON string.
 std::string quoted(const std::string& text) {
   std::string out = "\"";
   for (const char c : text)
@@ -21,7 +21,7 @@ std::string quoted(const std::string& text) {
 
 std::string sound() { return write_file("s.wav", wav({0, 8}, {100, -200, 300, -400})); }
 
-TEST_CASE("fault 19: a sample rate that cannot be", "[f19]") {
+TEST_CASE("fault 19: invalid sample rates are errors", "[f19]") {
   for (const char* rate : {"fast", "", "0", "-16000", "inf", "nan", "1e300", "1e-300", "16 kHz",
                            "16000 ", " 16000", "0x3e80", "16000,5", "[16000]", "1e400"}) {
     const std::string model = make_model(kIdentity, "{\"sample_rate\":" + quoted(rate) + "}");
@@ -44,7 +44,7 @@ TEST_CASE("fault 19: a sample rate that cannot be", "[f19]") {
   CHECK_THAT(run.output, Contains("metadata \"sample_rate\": expected a string, got 16000"));
 }
 
-TEST_CASE("fault 19: sample rates that can be", "[f19]") {
+TEST_CASE("fault 19: valid sample rates are used", "[f19]") {
   for (const char* rate : {"16000", "16000.0", "1.6e4"}) {
     const std::string model = make_model(kIdentity, "{\"sample_rate\":" + quoted(rate) + "}");
     const ToolRun run = run_tool({"run", model, sound()});
@@ -53,13 +53,13 @@ TEST_CASE("fault 19: sample rates that can be", "[f19]") {
     CHECK_THAT(run.output, Contains("at 16000 Hz"));
   }
   CHECK(run_tool({"run", fault_input("models/rate_text"), sound()}).status == 0);
-  // One that is far from the sound's is that of no sound.
+  // Resampling to a rate that differs too much is an error.
   const ToolRun run = run_tool({"run", make_model(kIdentity, R"({"sample_rate":"0.5"})"), sound()});
   CHECK(run.status == 1);
   CHECK_THAT(run.output, Contains("cannot resample 16000"));
 }
 
-TEST_CASE("fault 19: an input that cannot be", "[f19]") {
+TEST_CASE("fault 19: invalid input specs are errors", "[f19]") {
   for (const char* input :
        {R"({"channel_shape":[3)", R"({"channel_shape":[3]} x)", R"([3])", R"({})", "", "float32[3]",
         R"({"channel_shape":3,"dtype":"float32"})", R"({"channel_shape":[-3]})",
@@ -91,7 +91,7 @@ TEST_CASE("fault 19: an input that cannot be", "[f19]") {
   }
 }
 
-TEST_CASE("fault 19: inputs that can be", "[f19]") {
+TEST_CASE("fault 19: valid input specs are used", "[f19]") {
   const std::string model =
       make_model(kIdentity, "{\"input\":" + quoted(R"({"channel_shape":[3]})") + "}");
   CHECK(run_tool({"run", model, fault_input("npy/x3.npy")}).status == 0);

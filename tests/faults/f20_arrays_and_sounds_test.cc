@@ -1,5 +1,5 @@
-// Fault 20: arrays were misread or refused that NumPy writes; a WAV file of a live recorder had no
-// samples.
+// Fault 20: arrays as NumPy writes them were misread or refused, and a WAV file that was still
+// being recorded had no samples.
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
@@ -31,7 +31,7 @@ std::string message_of(const std::string& image) {
   return "no error";
 }
 
-// Values 0, 1, 2 and so on of any type, in either byte order.
+// The values 0, 1, 2 and so on, in any type and byte order.
 template <typename T>
 void check_type(const std::string& code, sl_dtype dtype, const std::string& name) {
   const std::vector<T> values = {T(0), T(1), T(2), T(100)};
@@ -46,7 +46,7 @@ void check_type(const std::string& code, sl_dtype dtype, const std::string& name
   }
 }
 
-TEST_CASE("fault 20: every type of NumPy's numbers", "[f20]") {
+TEST_CASE("fault 20: every numeric type of NumPy is read", "[f20]") {
   check_type<float>("f4", SL_DTYPE_FLOAT32, "float32");
   check_type<double>("f8", SL_DTYPE_FLOAT32, "float64");
   check_type<int8_t>("i1", SL_DTYPE_INT8, "int8");
@@ -75,7 +75,7 @@ TEST_CASE("fault 20: every type of NumPy's numbers", "[f20]") {
   CHECK(values_of(read(npy("=i2", "(1,)", bytes_of<int16_t>({-7}))).values)[0] == -7);
 }
 
-TEST_CASE("fault 20: numbers that do not fit", "[f20]") {
+TEST_CASE("fault 20: numbers that do not fit are errors", "[f20]") {
   const auto message = [](const char* descr, const std::string& data) {
     return message_of(npy(descr, "(1,)", data));
   };
@@ -92,7 +92,7 @@ TEST_CASE("fault 20: numbers that do not fit", "[f20]") {
   CHECK(message("<f8", bytes_of<double>({NAN})) == "no error");
 }
 
-TEST_CASE("fault 20: Fortran order", "[f20]") {
+TEST_CASE("fault 20: arrays in Fortran order are read", "[f20]") {
   const auto fortran = [](const std::string& shape, const std::vector<float>& data) {
     return read(
                npy("'shape': " + shape + ", 'fortran_order': True, 'descr': '<f4'", bytes_of(data)))
@@ -105,7 +105,7 @@ TEST_CASE("fault 20: Fortran order", "[f20]") {
   CHECK(values_of(fortran("()", {7})) == std::vector<double>{7});
 }
 
-TEST_CASE("fault 20: headers", "[f20]") {
+TEST_CASE("fault 20: headers are read as NumPy reads them", "[f20]") {
   const std::string data = bytes_of<float>({1, 2, 3});
   const std::string good = "'descr': '<f4', 'fortran_order': False, 'shape': (3,), ";
   for (const int version : {1, 2, 3}) CHECK(message_of(npy(good, data, version)) == "no error");
@@ -149,7 +149,7 @@ TEST_CASE("fault 20: headers", "[f20]") {
   }
 }
 
-TEST_CASE("fault 20: the arrays that were found", "[f20]") {
+TEST_CASE("fault 20: the reported arrays are read or refused", "[f20]") {
   const auto run = [](const char* file, const std::string& out = scratch_directory() + "/o.npy") {
     return run_tool({"run", fault_input("models/ident"), fault_input(std::string("npy/") + file),
                      "--output", out});
@@ -169,12 +169,12 @@ TEST_CASE("fault 20: the arrays that were found", "[f20]") {
   }
   const auto fortran = values_of(cli::read_npy(fault_input("npy/f4_fortran.npy")));
   const auto integers = values_of(cli::read_npy(fault_input("npy/i2.npy")));
-  // The same numbers, in thousandths.
+  // The integers are the float values times 1000.
   for (size_t i = 0; i < fortran.size(); ++i)
     CHECK(integers[i] == Approx(1000 * fortran[i]).margin(1));
 }
 
-TEST_CASE("fault 20: arrays of sound are scaled as sound is", "[f20]") {
+TEST_CASE("fault 20: arrays of sound samples are scaled like sound files", "[f20]") {
   const std::vector<int16_t> samples = {0, 16384, -32768, 32767};
   const std::string array = write_file("s.npy", npy("<i2", "(4,)", bytes_of(samples)));
   const auto output = [&](const std::string& file, const char* shape,
@@ -193,12 +193,13 @@ TEST_CASE("fault 20: arrays of sound are scaled as sound is", "[f20]") {
   CHECK(output(column, "1") == scaled);
   CHECK(output(array, "scalar", "int32") == std::vector<double>{0, 16384, -32768, 32767});
   const std::string rows = write_file("s.npy", npy("<i2", "(2, 2)", bytes_of(samples)));
-  CHECK(output(rows, "2") == std::vector<double>{0, 16384, -32768, 32767});  // no sound
+  // not sound: each step has two numbers
+  CHECK(output(rows, "2") == std::vector<double>{0, 16384, -32768, 32767});
   const std::string bytes = write_file("s.npy", npy("|u1", "(3,)", std::string("\x80\0\xc0", 3)));
   CHECK(output(bytes, "scalar") == std::vector<double>{0, -1, 0.5});
 }
 
-TEST_CASE("fault 20: WAV files of recorders that were cut off", "[f20]") {
+TEST_CASE("fault 20: unfinished WAV files are read to their end", "[f20]") {
   const std::vector<int16_t> samples = {100, -200, 300, -400, 500};
   const auto read_wav = [](const std::string& image) {
     std::vector<int> out;
@@ -214,16 +215,16 @@ TEST_CASE("fault 20: WAV files of recorders that were cut off", "[f20]") {
     INFO(sizes.riff << " " << sizes.data);
     CHECK(read_wav(wav(sizes, samples)) == wanted);
   }
-  CHECK(read_wav(wav({0, 0}, samples, "\x01")) == wanted);  // half a sample more
+  CHECK(read_wav(wav({0, 0}, samples, "\x01")) == wanted);  // the file ends within a sample
   CHECK(read_wav(wav({0, 0}, samples, "", /*big_endian=*/true)) == wanted);
-  // Chunks that follow are no samples.
+  // Chunks after the data are not samples.
   const std::string list = std::string("LIST\4\0\0\0INFO", 12);
   CHECK(read_wav(wav({58, 10}, samples, list)) == wanted);
   CHECK_THROWS_WITH(read_wav(wav({48, 0}, {}, list)), Contains("has no samples"));
   CHECK_THROWS_WITH(read_wav(wav({36, 0}, {})), Contains("has no samples"));
 }
 
-TEST_CASE("fault 20: RF64 files without sizes", "[f20]") {
+TEST_CASE("fault 20: RF64 files without sizes are read to their end", "[f20]") {
   const std::vector<int16_t> samples = {100, -200, 300};
   const std::string plain = wav({0, UINT32_MAX}, samples);
   for (const uint64_t size : {uint64_t{6}, uint64_t{0}}) {
@@ -234,7 +235,7 @@ TEST_CASE("fault 20: RF64 files without sizes", "[f20]") {
   }
 }
 
-TEST_CASE("fault 20: the sound that was found", "[f20]") {
+TEST_CASE("fault 20: the reported sound is read", "[f20]") {
   const std::string out = scratch_directory() + "/o.npy";
   const ToolRun run = run_tool(
       {"run", fault_input("models/ident"), fault_input("wav/size_zero.wav"), "--output", out});

@@ -1,5 +1,5 @@
-// Fault 21: the layer types of other frameworks got no hint, or the name of another layer that is
-// only spelled alike.
+// Fault 21: for layer types of other frameworks there was no hint, or the hint named another layer
+// that is merely spelled alike.
 #include <catch2/catch.hpp>
 
 #include "support/models.h"

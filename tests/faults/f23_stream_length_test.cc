@@ -1,4 +1,5 @@
-// Fault 23: a stream of blocks that do not divide the input gave the steps of the padding too.
+// Fault 23: if the blocks of a stream did not divide the input, the output also had the steps of
+// the padding.
 #include <catch2/catch.hpp>
 
 #include "cli/npy.h"
@@ -24,12 +25,12 @@ cli::Tensor run_model(const std::string& model, const std::string& input,
   return cli::read_npy(out);
 }
 
-TEST_CASE("fault 23: a stream gives the steps of a whole run", "[f23]") {
+TEST_CASE("fault 23: a stream gives as many steps as a whole run", "[f23]") {
   const std::pair<const char*, int64_t> models[] = {
       {R"({"type":"Identity"})", 101},
       {R"({"type":"Delay","length":3})", 104},
       {R"({"type":"Lookahead","length":5})", 96},
-      // Fewer steps, more steps, and a latency with them.
+      // Layers that give fewer steps or more steps than their input, and one with latency.
       {R"({"type":"Downsample1D","rate":4})", 26},
       {R"({"type":"Upsample1D","rate":3})", 303},
       {R"({"type":"Serial","layers":[{"type":"Lookahead","length":2},{"type":"Upsample1D","rate":2}]})",
@@ -51,7 +52,7 @@ TEST_CASE("fault 23: a stream gives the steps of a whole run", "[f23]") {
   }
 }
 
-TEST_CASE("fault 23: an input shorter than the model's block", "[f23]") {
+TEST_CASE("fault 23: an input can be shorter than the model's block", "[f23]") {
   const std::string model = make_model(R"({"type":"Downsample1D","rate":8})", "");
   const std::string input = input_of(3);
   const cli::Tensor whole = run_model(model, input, {});

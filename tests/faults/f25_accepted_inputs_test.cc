@@ -1,5 +1,5 @@
-// Fault 25: inputs and configs that the reference runs were refused: complex numbers, integers
-// where floats come out, functions over an axis.
+// Fault 25: inputs and configs that the reference accepts were refused: complex numbers, integers
+// for layers with float outputs, functions over an axis.
 #include <catch2/catch.hpp>
 
 #include "faults/faults.h"

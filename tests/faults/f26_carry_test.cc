@@ -1,5 +1,5 @@
-// Fault 26: the final carry of a reversed RNN, which has no stream whose state holds it, and of the
-// RNNs of a Bidirectional could not be had.
+// Fault 26: there was no way to get the final carry of a reversed RNN, for which no stream has a
+// state, or those of the RNNs in a Bidirectional.
 #include <catch2/catch.hpp>
 
 #include "cli/contract.h"
@@ -21,7 +21,8 @@ std::string rnn(const std::string& fields) {
          "}";
 }
 
-// Two items, of which the second ends after `length` steps, and the same flipped within it.
+// An input of which only the first kLength steps are valid, and the same with these steps in
+// reverse order.
 constexpr int64_t kTime = 5, kLength = 3;
 Tensor input(bool flipped) {
   Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, kTime, 2});

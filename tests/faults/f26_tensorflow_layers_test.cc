@@ -9,7 +9,7 @@
 namespace sl::testing {
 namespace {
 
-TEST_CASE("fault 26: TensorFlow's recorded cases pass", "[f26]") {
+TEST_CASE("fault 26: the cases recorded from TensorFlow pass", "[f26]") {
   const ToolRun run =
       run_tool({"golden", SL_GOLDEN_DIR, "--only",
                 "SqueezeTime,Unsqueeze,RDFT,SincFilter1DTranspose,ConcatPositionEmbedding,"

@@ -1,4 +1,4 @@
-// Fault 27: no shell knew the commands of `sl`.
+// Fault 27: shells could not complete the commands of `sl`.
 #include <unistd.h>
 
 #include <catch2/catch.hpp>
@@ -15,7 +15,7 @@ std::string script_of(const std::string& shell) {
   return write_file(shell, run.output);
 }
 
-// What bash offers for the last of these words.
+// The completions that bash offers for the last of these words.
 std::string offered(const std::string& script, const std::string& words,
                     const std::string& folder = "/") {
   const ToolRun run = run_program(
@@ -35,7 +35,7 @@ TEST_CASE("fault 27: bash completes commands, options and files", "[f27]") {
   CHECK(offered(script, "sl completion z") == "zsh\n");
   CHECK(offered(script, "sl run --dtype = bf") == "bfloat16\n");
   CHECK(offered(script, "sl bench m --batch 1") == "\n");
-  // Models are directories; what they run on is any file.
+  // A model is a directory, its input can be any file.
   const std::string folder = scratch_directory();
   REQUIRE(run_program("/bin/mkdir", {folder + "/model"}).status == 0);
   REQUIRE(run_program("/bin/touch", {folder + "/mono.wav"}).status == 0);
@@ -44,7 +44,7 @@ TEST_CASE("fault 27: bash completes commands, options and files", "[f27]") {
   CHECK(offered(script, "sl run model x --plot mon", folder) == "mono.wav\n");
 }
 
-TEST_CASE("fault 27: zsh and fish read their scripts", "[f27]") {
+TEST_CASE("fault 27: zsh and fish accept their scripts", "[f27]") {
   for (const std::string shell : {"zsh", "fish"}) {
     const std::string script = script_of(shell), program = "/usr/bin/" + shell;
     if (access(program.c_str(), X_OK) != 0) continue;

@@ -1,5 +1,6 @@
-// Fault 27: `sl run` wrote PNG into any file that a plot was to go to and arrays into any other,
-// found out at its end that it could not write, and read no pipes; other commands had no JSON.
+// Fault 27: `sl run` wrote PNG for any file name of a plot and .npy for any file name of an output.
+// It noticed only at its end that it could not write, and read no pipes. Other commands had no
+// JSON.
 #include <sys/stat.h>
 
 #include <algorithm>
@@ -34,7 +35,7 @@ std::string sound_file() {
   return write_file("sound.wav", wav({36 + 8, 8}, {16384, -8192, 0, 8192}));
 }
 
-// The JSON on stdout alone.
+// Parses the JSON on stdout, without stderr.
 json json_of(const std::string& arguments) {
   const std::string out = scratch_directory() + "/out.json";
   run_shell(std::string(SL_TOOL) + " " + arguments + " > " + out);
@@ -59,12 +60,12 @@ TEST_CASE("fault 27: sound has the channels and the rate of the output", "[f27]"
   INFO(run.output);
   REQUIRE(run.status == 0);
   const std::string bytes = read_bytes(out);
-  CHECK(bytes.substr(20, 4) == bytes_of<uint16_t>({3, 2}));  // floats, two channels
+  CHECK(bytes.substr(20, 4) == bytes_of<uint16_t>({3, 2}));  // format 3 (float), two channels
   CHECK(bytes.substr(24, 4) == bytes_of<uint32_t>({8000}));
   CHECK(bytes.ends_with(bytes_of<float>({0.5F, -0.25F, 0, 0.25F})));
 }
 
-TEST_CASE("fault 27: what is no sound is refused before the run", "[f27]") {
+TEST_CASE("fault 27: output that is no sound is refused before the run", "[f27]") {
   struct Refused {
     std::string config, rate, file, input, reason;
   };
@@ -91,11 +92,11 @@ TEST_CASE("fault 27: what is no sound is refused before the run", "[f27]") {
   }
 }
 
-TEST_CASE("fault 27: a plot is what its name says", "[f27]") {
+TEST_CASE("fault 27: a plot has the format of its extension", "[f27]") {
   const std::string model = make_model(kIdentity, ""), folder = scratch_directory();
   const std::string sound = sound_file(), frames = folder + "/frames.npy";
   std::ofstream(frames, std::ios::binary)
-      << npy("<f4", "(2, 2)", bytes_of<float>({1, 2, 3, 4}));  // drawn as a heat map
+      << npy("<f4", "(2, 2)", bytes_of<float>({1, 2, 3, 4}));  // this input is drawn as a heat map
   for (const auto& [file, input] : {std::pair{sound, "scalar"}, {frames, "2"}}) {
     const std::string svg = folder + "/x.svg", png = folder + "/x.png";
     REQUIRE(run_tool({"run", model, file, "--input", input, "--plot", svg}).status == 0);
@@ -106,7 +107,7 @@ TEST_CASE("fault 27: a plot is what its name says", "[f27]") {
   }
 }
 
-TEST_CASE("fault 27: what cannot be written fails before the run", "[f27]") {
+TEST_CASE("fault 27: files that cannot be written are an error before the run", "[f27]") {
   const std::string model = make_model(kIdentity, ""), sound = sound_file();
   const std::string folder = scratch_directory();
   std::filesystem::create_directory(folder + "/folder.npy");
@@ -131,14 +132,14 @@ TEST_CASE("fault 27: what cannot be written fails before the run", "[f27]") {
   CHECK(std::distance(left, std::filesystem::directory_iterator()) == 1);
 }
 
-TEST_CASE("fault 27: a failed run leaves files as they were", "[f27]") {
+TEST_CASE("fault 27: a failed run leaves existing files unchanged", "[f27]") {
   const std::string model = make_model(R"({"type": "Dense", "features": 2})", "");
   const std::string out = write_file("out.npy", "before");
   CHECK(run_tool({"run", model, sound_file(), "--output", out}).status == 1);
   CHECK(read_bytes(out) == "before");
   const auto folder = std::filesystem::path(out).parent_path();
   CHECK(std::distance(std::filesystem::directory_iterator(folder), {}) == 1);
-  // What replaces a file keeps its mode, and a link stays one.
+  // A replaced file keeps its mode, and a link remains a link.
   chmod(out.c_str(), 0640);
   const std::string link = folder.string() + "/link.npy";
   std::filesystem::create_symlink("out.npy", link);
@@ -152,7 +153,7 @@ TEST_CASE("fault 27: a failed run leaves files as they were", "[f27]") {
   CHECK((now.st_mode & 0777) == 0640);
 }
 
-TEST_CASE("fault 27: a disk that is full is a failure", "[f27]") {
+TEST_CASE("fault 27: a full disk is an error", "[f27]") {
   const std::string model = make_model(kIdentity, "");
   const ToolRun run =
       run_tool({"run", model, sound_file(), "--input", "scalar", "--output", "/dev/full"});
@@ -163,7 +164,7 @@ TEST_CASE("fault 27: a disk that is full is a failure", "[f27]") {
 TEST_CASE("fault 27: input comes from a pipe", "[f27]") {
   const std::string model = make_model(kIdentity, ""), out = scratch_directory() + "/out.npy";
   const std::string array = write_file("x", npy("<f4", "(2,)", bytes_of<float>({1, 2})));
-  // As recorders write to a pipe: sizes that were not known.
+  // A recorder that writes to a pipe does not know the sizes in the header.
   const std::string live = write_file("x", wav({0xffffffff, 0}, {16384, 0, 0}));
   const std::string run = std::string(SL_TOOL) + " run " + model + " ";
   const std::string rest = " --input scalar --output " + out;
@@ -186,7 +187,8 @@ TEST_CASE("fault 27: progress is for terminals", "[f27]") {
   const std::string model = make_model(kIdentity, "");
   const std::string verify = " verify " + model + " --input 300 --time 512 --batch 20";
   CHECK_THAT(run_shell(SL_TOOL + verify).output, !Contains("\r"));
-  // On a terminal it may be done before anything is shown; what is shown is taken away.
+  // On a terminal the run may end before the progress bar is shown; a bar that is shown must be
+  // cleared.
   const ToolRun watched =
       run_program("/usr/bin/script", {"-qec", SL_TOOL + verify + " > /dev/null", "/dev/null"});
   if (watched.status == 127) return;
@@ -235,7 +237,7 @@ TEST_CASE("fault 27: JSON is valid when checks fail", "[f27]") {
 
   const std::string model = make_model(kIdentity, "");
   std::ofstream(model + "/case.json") << cases[0];
-  // No tensor of the case is there under that name, so that it cannot be read: no JSON, an error.
+  // The tensors of the case have other names, so that reading it fails: an error, not JSON.
   std::filesystem::copy_file(identity + ".safetensors", model + "/case.safetensors");
   CHECK(run_tool({"verify", model, "--json"}).status == 1);
 }

@@ -1,5 +1,5 @@
-// Fault 28: one recorded case of a Repeat contradicted its own steps, so that checking all golden
-// data, as the README says to, ended with status 1.
+// Fault 28: one recorded case of a Repeat contradicted its own steps. So the check of all golden
+// data, which the README recommends, ended with status 1.
 #include <catch2/catch.hpp>
 
 #include "faults/faults.h"

@@ -26,7 +26,7 @@ struct ScratchRoot {
   int count = 0;
 };
 
-// Replaces the child process of a fork by the program, with both outputs in `pipe_end`.
+// Replaces the child process by the program, with stdout and stderr going to `pipe_end`.
 [[noreturn]] void exec_program(const std::string& program,
                                const std::vector<std::string>& arguments,
                                const std::vector<std::string>& variables, int pipe_end) {

@@ -1,4 +1,4 @@
-// Faults that users found: their inputs, and the sl tool run on them as a user would.
+// Inputs of faults that users found, and the sl tool run as a user would run it.
 #ifndef SEQUENCE_LAYERS_TESTS_FAULTS_FAULTS_H_
 #define SEQUENCE_LAYERS_TESTS_FAULTS_FAULTS_H_
 
@@ -7,10 +7,10 @@
 
 namespace sl::testing {
 
-// Path of a file or directory below tests/faults/inputs.
+// Path of a file or directory in tests/faults/inputs.
 std::string fault_input(const std::string& name);
 
-// A new empty directory that is removed at the end of the test program.
+// A new empty directory, removed at the end of the test program.
 std::string scratch_directory();
 
 struct ToolRun {
@@ -18,8 +18,7 @@ struct ToolRun {
   std::string output;  // stdout and stderr together
 };
 
-// Runs a program in a process of its own, with an empty stdin and these variables ("NAME=value")
-// beside those of the environment.
+// Runs a program with an empty stdin. `variables` ("NAME=value") are added to its environment.
 ToolRun run_program(const std::string& program, const std::vector<std::string>& arguments,
                     const std::vector<std::string>& variables = {});
 

@@ -1,4 +1,4 @@
-// The recorded cases of the reference, one by one.
+// Iterates over the recorded cases of the reference.
 #ifndef SEQUENCE_LAYERS_TESTS_FAULTS_GOLDEN_CASES_H_
 #define SEQUENCE_LAYERS_TESTS_FAULTS_GOLDEN_CASES_H_
 
@@ -17,7 +17,7 @@ struct GoldenCase {
   const sl_weights* tensors;
 
   std::string config() const { return recorded.at("config").dump(); }
-  // The recorded model, and what is known of it, with the layer set.
+  // The layer of the case, with its recorded weights.
   cli::Layer layer() const;
   cli::Case check(const sl_layer* layer) const;
 };

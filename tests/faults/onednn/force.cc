@@ -1,4 +1,5 @@
-// Beside the library's objects in a module: has oneDNN do every large product, on any CPU.
+// Linked with the library's objects into a module in which oneDNN computes every large product, on
+// any CPU.
 #include "ops/linear.h"
 
 extern "C" __attribute__((visibility("default"))) void force_onednn() {

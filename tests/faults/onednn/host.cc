@@ -1,9 +1,9 @@
-// A program that loads the library as plugins are loaded, and may have another oneDNN beside it:
+// A program that loads the library as a plugin host does, also beside another oneDNN:
 //
-//   onednn_host small LIBRARY           a small model must map neither oneDNN nor OpenMP
+//   onednn_host small LIBRARY           a small model must load neither oneDNN nor OpenMP
 //   onednn_host product LIBRARY         a large product
-//   onednn_host before LIBRARY OTHER    OTHER in the global scope, then a large product
-//   onednn_host after LIBRARY OTHER     the same the other way round, then another product
+//   onednn_host before LIBRARY OTHER    loads OTHER into the global scope, then a large product
+//   onednn_host after LIBRARY OTHER     a large product before and after OTHER is loaded
 //   onednn_host reload LIBRARY COUNT    loads, multiplies, unloads; prints how memory grew
 //
 // Every mode prints whether results are right. If the library has a function force_onednn, it is
@@ -27,7 +27,7 @@ namespace {
   std::exit(1);
 }
 
-// The library, as far as it is used here.
+// The functions of the library that are used here.
 class Library {
  public:
   explicit Library(const char* path) : handle_(dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
@@ -79,7 +79,7 @@ double worst_error(const std::vector<float>& x, const std::vector<float>& w,
   return worst;
 }
 
-// Largest error of a Dense layer on that many steps.
+// The largest error of a Dense layer on that many steps.
 double product(const Library& library, int64_t time, int64_t inputs, int64_t outputs) {
   sl_error error = SL_ERROR_INIT;
   sl_weights* weights = nullptr;
@@ -107,7 +107,7 @@ void print_product(const Library& library, int64_t outputs) {
   std::printf("product %s\n", error < 1e-4 ? "right" : "wrong");
 }
 
-// Steps of a small model.
+// Runs steps of a small model.
 void print_small(const Library& library) {
   sl_error error = SL_ERROR_INIT;
   sl_layer* layer = nullptr;
@@ -133,7 +133,7 @@ bool mapped(const std::string& name) {
   return false;
 }
 
-// KiB of memory that this process alone holds.
+// Memory in KiB that belongs to this process alone.
 long anonymous_memory() {
   std::ifstream status("/proc/self/status");
   for (std::string line; std::getline(status, line);) {
