@@ -12,8 +12,8 @@ namespace sl {
 std::string_view name_of(DType dtype) { return info_of(dtype).name; }
 
 std::optional<DType> dtype_named(std::string_view name) {
-  const auto* found = std::ranges::find(kDTypes, name, &DTypeInfo::name);
-  return found == std::end(kDTypes) ? std::nullopt : std::optional(found->dtype);
+  const auto* found = std::ranges::find(kDTypeInfos, name, &DTypeInfo::name);
+  return found == std::end(kDTypeInfos) ? std::nullopt : std::optional(found->dtype);
 }
 
 bool is_half(DType dtype) { return info_of(dtype).kind == DTypeKind::kHalf; }

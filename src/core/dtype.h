@@ -29,7 +29,7 @@ struct DTypeInfo {
 };
 
 // Indexed by the dtype.
-inline constexpr DTypeInfo kDTypes[] = {
+inline constexpr DTypeInfo kDTypeInfos[] = {
 #define SL_DTYPE(Name, C_NAME, value, name, Type, kind, rank, stored) \
   {DType::k##Name, name, DTypeKind::kind, rank, stored},
 #include "core/dtypes.inc"
@@ -40,10 +40,10 @@ inline constexpr uint8_t kDTypeSizes[] = {
 };
 // Whether a number, from outside, is that of a dtype.
 constexpr bool is_dtype(int32_t value) {
-  return value >= 0 && value < static_cast<int32_t>(std::size(kDTypes));
+  return value >= 0 && value < static_cast<int32_t>(std::size(kDTypeInfos));
 }
 constexpr size_t size_of(DType dtype) { return kDTypeSizes[static_cast<size_t>(dtype)]; }
-constexpr DTypeInfo info_of(DType dtype) { return kDTypes[static_cast<size_t>(dtype)]; }
+constexpr DTypeInfo info_of(DType dtype) { return kDTypeInfos[static_cast<size_t>(dtype)]; }
 std::string_view name_of(DType dtype);
 std::optional<DType> dtype_named(std::string_view name);
 

@@ -93,7 +93,7 @@ struct Entry {
 // "F32, F16 or I8"
 std::string stored_names() {
   std::vector<std::string_view> names;
-  for (const DTypeInfo& info : kDTypes) {
+  for (const DTypeInfo& info : kDTypeInfos) {
     if (!info.stored.empty()) names.push_back(info.stored);
   }
   const std::string_view last = names.back();
@@ -104,8 +104,8 @@ std::string stored_names() {
 DType parse_dtype(const Json& dtype, const std::string& where) {
   const auto name = dtype.is_string() ? std::string_view(dtype.get_ref<const std::string&>())
                                       : std::string_view();
-  const auto* stored = std::ranges::find(kDTypes, name, &DTypeInfo::stored);
-  if (name.empty() || stored == std::end(kDTypes)) {
+  const auto* stored = std::ranges::find(kDTypeInfos, name, &DTypeInfo::stored);
+  if (name.empty() || stored == std::end(kDTypeInfos)) {
     // Quote only values that do not nest, because deep nesting could exhaust the stack.
     fail(Code::kWeights, "{}: dtype {} is not read: expected {}", where,
          dtype.is_structured() ? dtype.type_name() : dtype.dump(), stored_names());

@@ -405,7 +405,7 @@ std::string in_line(const std::vector<std::string>& items) {
 
 std::string dtypes() {
   std::vector<std::string> items;
-  for (const DTypeInfo& info : kDTypes) items.push_back("`\"" + std::string(info.name) + "\"`");
+  for (const DTypeInfo& info : kDTypeInfos) items.push_back("`\"" + std::string(info.name) + "\"`");
   return in_line(items);
 }
 
