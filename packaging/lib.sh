@@ -1,5 +1,5 @@
-# Steps that packaging/demo and packaging/test share. Sourced, with the repository as the working
-# directory.
+# Shell functions that packaging/demo and packaging/test share. They expect the repository as the
+# working directory.
 
 readonly DEMO=build/demo
 readonly VAD_MODEL="${DEMO}/silero_vad"
@@ -8,7 +8,7 @@ readonly SILERO=.deps/silero
 
 step() { printf '\n== %s\n' "$*"; }
 
-# configure PRESET [CMAKE_ARGUMENT...]: CMake's own report is of use only if it fails.
+# configure PRESET [CMAKE_ARGUMENT...]: shows CMake's output only if it fails.
 configure() {
   local preset="$1" log="build/$1.configure.log"
   shift
@@ -27,8 +27,8 @@ build_targets() {
   cmake --build --preset "${preset}" --target "$@"
 }
 
-# build PRESET TARGET [CMAKE_ARGUMENT...]: `sl` is the tool and the library that it runs on, `all` also
-# the tests. Both share the preset's folder: what one has built, the other does not build again.
+# build PRESET TARGET [CMAKE_ARGUMENT...]: TARGET `sl` builds the tool with its library, `all` also
+# the tests. Both use the preset's folder, so that nothing is built twice.
 build() {
   local preset="$1" target="$2"
   shift 2
@@ -36,7 +36,8 @@ build() {
   cmake --build --preset "${preset}" --target "${target}"
 }
 
-# Runs a module, or python options, with the tools and the built library in reach.
+# Runs a Python module, or python with other options, with the tools and the built library in its
+# paths.
 tools() {
   PYTHONPATH=packaging/python SEQUENCE_LAYERS_LIBRARY=build/release/libsequence_layers.so \
     .deps/venv/bin/python "$@"

@@ -12,7 +12,7 @@ readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly DEPS="${ROOT}/.deps"
 readonly PINS="${ROOT}/packaging/python"
 
-# Debian 12's versions are the pin; other releases may do, but are not tested.
+# The versions of Debian 12 are used. Other releases may work, but are not tested.
 readonly APT_PACKAGES=(
   cmake ninja-build pkg-config g++ python3-venv python3-pip libopenblas-dev nlohmann-json3-dev
   catch2 libdnnl2 libspdlog-dev libfmt-dev libhwy-dev libbenchmark-dev libfftw3-dev libkissfft-dev libcli11-dev
@@ -22,7 +22,7 @@ readonly APT_PACKAGES=(
 say() { echo "setup: $*" >&2; }
 fail() { say "$*"; exit 1; }
 
-# The apt packages of the list that are not installed.
+# Prints the apt packages of the list that are not installed.
 missing_apt_packages() {
   local installed
   installed="$(dpkg-query -W -f '${db:Status-Abbrev} ${Package}\n' "${APT_PACKAGES[@]}" 2>/dev/null |
@@ -52,7 +52,7 @@ install_apt_packages() {
     apt-get install -y -qq --no-install-recommends "${missing[@]}" >/dev/null
 }
 
-# Runs "$2..." unless the stamp of $1 says that it ran with the very same pins before.
+# Runs "$2..." unless the stamp file $1 says that it has run with the same pinned versions.
 once() {
   local name="$1" pins="$2" key
   shift 2
@@ -65,7 +65,8 @@ once() {
   echo "${key}" >"${stamp}"
 }
 
-# The system Python: another one in PATH may lack venv or be of a version that the pins do not suit.
+# The system's Python: another one in PATH may lack venv or have a version that does not match the
+# pins.
 system_python() {
   if [[ -x /usr/bin/python3 ]]; then echo /usr/bin/python3; else command -v python3; fi
 }
@@ -95,7 +96,7 @@ unpack_wheels() {
   rm -rf "${wheels}"
 }
 
-# True if the system has oneDNN 3, which is then preferred.
+# True if the system has oneDNN 3, which then takes precedence.
 system_has_onednn() {
   local major
   major="$(printf '#include <oneapi/dnnl/dnnl_version.h>\nDNNL_VERSION_MAJOR\n' |
@@ -113,7 +114,7 @@ install_onednn() {
   unpack_wheels onednn.txt "${raw}"
   mkdir -p "${onednn}/lib"
   mv "${raw}"/onednn_devel_*.data/data/include "${onednn}/include"
-  # The wheel holds three copies of the library under its three names.
+  # The wheel contains the library three times, under its three names.
   mv "${raw}"/onednn_cpu_*.data/data/lib/libdnnl.so.3 "${onednn}/lib/libdnnl.so.3"
   ln -s libdnnl.so.3 "${onednn}/lib/libdnnl.so"
   mv "${raw}"/onednn_cpu_*.data/data/share/doc/onednn/{LICENSE,THIRD-PARTY-PROGRAMS} "${onednn}/"

@@ -13,6 +13,6 @@ function(sl_add_static_library name)
     VERBATIM)
   add_library(${name} STATIC ${object})
   set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
-  # The C++ library by name: a program in C links an archive as C.
+  # The C++ library is named, as a C program links the archive without it.
   target_link_libraries(${name} PRIVATE PkgConfig::HWY Threads::Threads ${CMAKE_DL_LIBS} stdc++ m)
 endfunction()

@@ -1,6 +1,7 @@
-# sl_write_version_script(<symbols> <script>): the linker's version script for a table of lines "name since lifecycle". Each
-# version is a node that builds on the one before it; what no line names stays local. The script changes only with its
-# content, so that the library is linked again just when it must be.
+# sl_write_version_script(<symbols> <script>): writes the linker's version script for a table with
+# lines "name since lifecycle". Each version is a node that extends the previous one; symbols
+# without a line stay local. The script is only rewritten if it changes, so that the library is not
+# linked again needlessly.
 function(sl_write_version_script symbols script)
   file(STRINGS ${symbols} lines REGEX "^[^#]")
   foreach(line ${lines})

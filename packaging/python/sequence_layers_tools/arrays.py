@@ -1,4 +1,4 @@
-"""What of numpy's arrays the library can read where they lie, and copies of what it cannot.
+"""Passes numpy arrays to the library in place, and copies those that it cannot read.
 
 Every array that is given to the library passes `readable` or `readable_mask`.
 """
@@ -10,19 +10,19 @@ from typing import Any
 import numpy as np
 
 MAX_RANK = 10
-# In order of the values of sl_dtype.
+# Names in the order of the enum sl_dtype.
 DTYPES = ('float32', 'int32', 'bool', 'complex64', 'bfloat16', 'float16', 'int8')
 
 
 @dataclasses.dataclass(frozen=True)
 class Array:
-    """A constant that is no sequence: [batch, ...]."""
+    """A constant without a time axis: [batch, ...]."""
 
     values: np.ndarray
 
 
 def dtype_index(dtype: Any) -> int:
-    """The sl_dtype of a numpy dtype, whatever its byte order, or of a name."""
+    """The sl_dtype of a numpy dtype, in any byte order, or of a name."""
     name = dtype if isinstance(dtype, str) and dtype in DTYPES else np.dtype(dtype).name
     if name in DTYPES:
         return DTYPES.index(name)
@@ -36,7 +36,7 @@ def numpy_dtype(index: int) -> np.dtype:
     if DTYPES[index] != 'bfloat16':
         return np.dtype(DTYPES[index])
     try:
-        import ml_dtypes  # what gives numpy a bfloat16; needed for nothing else
+        import ml_dtypes  # gives numpy a bfloat16 and is needed for nothing else
     except ImportError as error:
         raise TypeError('numpy has no bfloat16 without the package ml_dtypes') from error
     return np.dtype(ml_dtypes.bfloat16)
@@ -56,7 +56,7 @@ def _array(values: Any, what: str) -> np.ndarray:
 
 
 def _readable_layout(array: np.ndarray) -> bool:
-    """Whether every element is aligned, and no stride looks like the ABI's "contiguous": zero."""
+    """Whether all elements are aligned and no stride is zero, which the ABI reads as "contiguous"."""
     apart = all(
         stride > 0 or size <= 1
         for stride, size in zip(array.strides, array.shape, strict=True)
@@ -68,7 +68,7 @@ def readable(values: Any, what: str = 'the input') -> np.ndarray:
     """`values`, or a contiguous copy in the machine's byte order if the library needs one.
 
     Raises:
-      TypeError: They are no array, or of no dtype that the library has; nothing is rounded unasked.
+      TypeError: They are no array, or the library lacks their dtype; values are never rounded silently.
     """
     array = _array(values, what)
     dtype_index(array.dtype)
@@ -80,7 +80,7 @@ def readable(values: Any, what: str = 'the input') -> np.ndarray:
 
 
 def readable_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
-    """A mask of values of that shape, as the library reads it: one byte a step."""
+    """The mask for values of that shape, as the library reads it: one byte per step."""
     array = _array(mask, 'the mask')
     if array.dtype.name not in ('bool', 'int8', 'uint8') or array.shape != shape[:2]:
         raise TypeError(f'a mask is a bool array {shape[:2]}, not {array.dtype} {array.shape}')
@@ -90,7 +90,7 @@ def readable_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
 def at_address(
     address: int, dtype: int, shape: tuple[int, ...], strides: tuple[int, ...], owner: Any
 ) -> np.ndarray:
-    """An array of memory that is the library's; it and all views of it keep `owner` alive."""
+    """An array in memory of the library. It and all views of it keep `owner` alive."""
     element = numpy_dtype(dtype)
     if not any(strides):
         strides = np.empty(shape, np.dtype((np.void, element.itemsize))).strides

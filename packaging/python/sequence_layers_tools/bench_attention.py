@@ -152,7 +152,8 @@ class Jax:
         self._step, self._apply = jax.jit(step, donate_argnums=1), jax.jit(apply)
         spec = sl.ChannelSpec(x.shape[2:], x.dtype)
         state = layer.apply(variables, 1, spec, training=False, method='get_initial_state')
-        self._state = jax.tree.map(jnp.array, state)  # no array twice: each is donated
+        # copies, as each array is donated and none may be passed twice
+        self._state = jax.tree.map(jnp.array, state)
 
     def step(self, x: np.ndarray) -> np.ndarray:
         y, self._state = self._step(x, self._state)
@@ -204,7 +205,7 @@ def _time(call, *arguments) -> float:
 
 
 def _bench_steps(what: str, runners: dict[str, Any], x: np.ndarray, first: int, args) -> None:
-    """`x` is [steps, 1, 1, ...]; of these the first fill the caches."""
+    """Times steps on `x` [steps, 1, 1, ...]; the first of them fill the caches."""
     results = {}
     for name, runner in runners.items():
         results[name] = np.stack([runner.step(x[t]).copy() for t in range(first)])
@@ -233,7 +234,7 @@ def _heap_calls(directory: pathlib.Path, sl: str) -> None:
 
 
 def _memory(size: int) -> None:
-    """A plain pass over as much memory as a step's weights take."""
+    """Times a plain pass over as much memory as the weights that a step reads."""
     parts = np.ones(size // 64 * 16, np.float32).reshape(16, -1)
     seconds = min(_time(lambda: [part.max() for part in parts]) for _ in range(10))
     print(
@@ -243,7 +244,7 @@ def _memory(size: int) -> None:
 
 
 def _weight_bytes(weights: dict[str, np.ndarray]) -> int:
-    """Those of products, which each step reads once."""
+    """Bytes of the weights of products, each of which a step reads once."""
     return sum(a.nbytes for name, a in weights.items() if name.endswith('.kernel'))
 
 

@@ -37,7 +37,7 @@ class _Layer:
 
 
 class _Stream:
-    """Steps as `sl bench` takes them: calls from Python would take longer than the steps."""
+    """Steps measured by `sl bench`: calls from Python would take longer than the steps."""
 
     name = 'libsequence_layers, streamed'
     _BLOCK = 160
@@ -81,7 +81,7 @@ class _Torch:
     def run(self) -> np.ndarray:
         torch, fields = self._torch, self._fields
         with torch.inference_mode():
-            # A transform pads its frame on both sides: so does the sound have to be.
+            # The transform pads its frame on both sides, so the sound needs that padding too.
             padded = torch.nn.functional.pad(self._samples, (self._before, fields.size))
             spectrum = torch.stft(
                 padded,
@@ -141,7 +141,7 @@ def _seconds(runner) -> float:
 
 
 def _check(runners: list) -> None:
-    """Those that compute the very same thing agree."""
+    """Checks that all runners that compute the same features agree."""
     results = {r.name: r.run() for r in runners if not isinstance(r, _Stream | _Kaldi)}
     want = results[_Layer.name]
     for name, got in results.items():

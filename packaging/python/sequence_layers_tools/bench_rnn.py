@@ -29,11 +29,11 @@ import numpy as np
 
 _GATES = {'LSTM': 'ifgo', 'GRU': 'rzn'}
 _ONNX_GATES = {'LSTM': 'iofg', 'GRU': 'zrn'}
-_PAUSE = 0.01  # seconds, for the last one's threads to stop spinning
+_PAUSE = 0.01  # seconds, until the threads of the previous library stop spinning
 
 
 class Problem:
-    """A recurrent layer as wide as its input, and a sequence for it."""
+    """A recurrent layer whose width is that of its input, and an input sequence."""
 
     def __init__(self, kind: str, units: int, steps: int):
         self.kind, self.units = kind, units
@@ -43,7 +43,7 @@ class Problem:
             return (rng.standard_normal(shape) / np.sqrt(units)).astype(np.float32)
 
         self.gates = _GATES[kind]
-        # By gate; a kernel is [in, out].
+        # Weights by gate; a kernel is [in, out].
         self.kernel = {g: draw(units, units) for g in self.gates}
         self.recurrent = {g: draw(units, units) for g in self.gates}
         self.bias = {g: draw(units) for g in self.gates}
@@ -53,7 +53,7 @@ class Problem:
         self.x = rng.standard_normal((steps, units)).astype(np.float32)
 
     def joined(self, parts: dict[str, np.ndarray], gates: str) -> np.ndarray:
-        """[gates * units, ...], outputs first."""
+        """All gates in one array [gates * units, ...], outputs first."""
         return np.concatenate([parts[g].T for g in gates])
 
 
@@ -132,7 +132,7 @@ class _OnnxRuntime:
         self._bind(self._binding.bind_ortvalue_input, 'x', self._x[:, np.newaxis])
         self._bind(self._binding.bind_ortvalue_output, 'y', self._output)
 
-        # Steps go from one buffer of the carry to the other and back.
+        # The carry alternates between two buffers from step to step.
         self._step_session = self._make(problem, whole=False)
         self._in = np.zeros((1, 1, units), np.float32)
         self._buffers = [{n: np.zeros((1, 1, units), np.float32) for n in self._carry} for _ in 'ab']
@@ -147,7 +147,7 @@ class _OnnxRuntime:
         return binding
 
     def _bind(self, bind: Callable, name: str, array: np.ndarray) -> None:
-        """Borrows the array's memory."""
+        """Binds the array's memory without copying it."""
         value = self._ort.OrtValue.ortvalue_from_numpy(array)
         if value.data_ptr() != array.ctypes.data:
             raise RuntimeError('ONNX Runtime took a copy')
@@ -208,7 +208,8 @@ class _OnnxRuntime:
             first, second = second, first
 
     def last(self) -> np.ndarray:
-        return self._buffers[0]['h'].ravel()  # after an even number of steps
+        # this buffer has the result after an even number of steps
+        return self._buffers[0]['h'].ravel()
 
 
 class _Torch:
@@ -290,7 +291,7 @@ class _TorchPadded:
 
 
 def _batch(problem: Problem, lengths: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """The problem's sequence for each length, zero after it, and the mask."""
+    """The problem's sequence cut to each length, with zeros after it, and the mask."""
     mask = np.arange(len(problem.x)) < lengths[:, np.newaxis]
     return problem.x * mask[..., np.newaxis].astype(np.float32), mask
 
@@ -377,7 +378,7 @@ def _measure(kind: str, units: int, args: argparse.Namespace) -> None:
 
 
 def _report(case: str, times: dict[str, list[float]], steps: int) -> None:
-    """A row: microseconds of a step, best (median), and the fastest peer's in ours."""
+    """Prints a row: microseconds per step, best (median), and the ratio to the fastest peer."""
     best = {name: 1e6 * min(t) / steps for name, t in times.items()}
     cells = [f'{best[n]:.2f} ({1e6 * statistics.median(t) / steps:.2f})' for n, t in times.items()]
     peers = [t for n, t in best.items() if n != _Ours.name]
@@ -386,7 +387,7 @@ def _report(case: str, times: dict[str, list[float]], steps: int) -> None:
 
 
 def _empty_call() -> float:
-    """Microseconds of a call by ctypes that does nothing, of as many arguments as a step."""
+    """Microseconds of a ctypes call that does nothing, with as many arguments as a step."""
     from sequence_layers_tools import library
 
     free, count = library.load().sl_state_free, 10000

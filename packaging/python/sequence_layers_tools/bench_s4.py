@@ -33,7 +33,7 @@ def _complex(pairs: np.ndarray) -> np.ndarray:
 
 
 class _System:
-    """x = A x + b u, y = Re(c x) + d u of all channels; A dense, and as diag(a) + q r^T."""
+    """x = A x + b u, y = Re(c x) + d u for all channels, with A dense and as diag(a) + q r^T."""
 
     def __init__(self, weights: dict, length: int):
         w = {k.removeprefix('params.'): v for k, v in weights.items()}
@@ -57,7 +57,7 @@ class _System:
         return x, (self.c * x).sum(-1).real + self.d * u
 
     def kernel(self) -> np.ndarray:
-        """The first values of the response to a one, and d with them: [time, channels]."""
+        """The first values of the impulse response, d included: [time, channels]."""
         x, u, out = np.zeros_like(self.b), np.ones(len(self.d)), []
         for _ in range(_TIME):
             x, y = self.step(x, u)
@@ -208,7 +208,7 @@ class _Torch:
 
 
 def _make_model(directory: pathlib.Path) -> None:
-    """Weights about those that S4 starts training with."""
+    """Writes a model with random weights near the initial values of S4."""
     from sequence_layers_tools import model_directory
 
     rng = np.random.default_rng(0)

@@ -13,7 +13,7 @@ import numpy as np
 from sequence_layers_tools import arrays, library
 from sequence_layers_tools import python_311  # noqa: F401
 
-# After what makes the reference importable on Python 3.11.
+# Imported after python_311, which makes the reference importable on Python 3.11.
 from sequence_layers import jax as sl  # isort: skip
 
 TOLERANCE = 1e-4
@@ -23,12 +23,12 @@ _CONSTANT_TIME = 6
 
 
 class CheckError(Exception):
-    """What was written is not the model that it should be, or cannot be compared with it."""
+    """The written model is not the expected one, or cannot be compared with it."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Report:
-    """Largest differences, relative to the largest value: from the reference, and of steps."""
+    """Largest differences relative to the largest value: to the reference, and of steps."""
 
     layer_wise: float
     step_wise: float | None
@@ -45,7 +45,7 @@ class Report:
 
 
 def constant_specs(constants: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
-    """Sequences without values, for the reference to trace, of shapes [time, ...]."""
+    """Sequences without values, of shapes [time, ...], for the reference to trace."""
     return {
         name: sl.Sequence(
             jax.ShapeDtypeStruct((1, *shape), np.float32),
@@ -56,7 +56,7 @@ def constant_specs(constants: Mapping[str, tuple[int, ...]]) -> dict[str, Any]:
 
 
 def _fields(config: Any, *names: str) -> Iterator[Any]:
-    """Values of all fields of these names in a config."""
+    """Values of all fields with these names in a config, at any depth."""
     if isinstance(config, list):
         for item in config:
             yield from _fields(item, *names)
@@ -86,7 +86,7 @@ def _constants(
     below: int,
     rng: np.random.Generator,
 ) -> dict[str, Any]:
-    """Random constants of all that the model needs, or that shapes are given of."""
+    """Random constants: those that the model needs, and those with a given shape."""
     constants = {}
     for info in layer.constants:
         if info.name not in given and not info.required:
@@ -134,7 +134,7 @@ def _reference_run(
 def _difference(
     got: tuple[np.ndarray, np.ndarray], want: tuple[np.ndarray, np.ndarray], what: str
 ) -> float:
-    """The largest difference of valid steps, relative to the largest value."""
+    """The largest difference at valid steps, relative to the largest value."""
     (got, got_mask), (want, want_mask) = got, want
     if got.shape != want.shape or got.dtype != want.dtype:
         raise CheckError(
@@ -151,7 +151,7 @@ def _difference(
         difference = np.where(same, 0, np.abs(got - want)).max(initial=0)
     if not difference:
         return 0.0
-    # Not a number where one is not finite and the other is.
+    # If only one of the values is finite, the difference is not a number.
     return float(difference / largest) if largest and np.isfinite(difference) else float('inf')
 
 
@@ -174,7 +174,7 @@ def _open(directory: pathlib.Path) -> library.Layer:
 def _input(
     layer: library.Layer, config: Mapping[str, Any], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
-    """Values, a mask of several lengths, and below what integers are."""
+    """Random values, a mask with several lengths, and the upper limit of integers."""
     channel_shape, dtype = layer.input_spec
     tables = [v for v in _fields(config, 'num_embeddings', 'depth') if isinstance(v, int)]
     below = min(tables, default=16)
@@ -214,7 +214,7 @@ def check(
         tolerance = max(tolerance, _HALF_TOLERANCE)
     try:
         got = layer.apply(x, mask, constants=given)
-        # Written so that a NaN fails too.
+        # The comparison is written so that a NaN fails too.
         whole = _difference(got, want, 'the converted model gives')
         if not whole <= tolerance:
             raise CheckError(

@@ -121,7 +121,7 @@ def main() -> int:
     difference = np.abs(got - want).max()
     print(f'{len(got)} chunks of {silero_vad.CHUNK} samples, {np.sum(want > 0.5)} with speech')
     print(f'largest difference from onnxruntime: {difference:.2e} (tolerance {args.tolerance:.0e})')
-    # Written so that a NaN fails too.
+    # The comparison is written so that a NaN fails too.
     return 0 if difference <= args.tolerance else 1
 
 

@@ -43,7 +43,7 @@ def main() -> int:
         ('layer-wise and streamed', whole, streamed),
     ):
         largest = difference(got, other)
-        # Written so that a NaN fails too.
+        # The comparison is written so that a NaN fails too.
         if not largest <= args.tolerance:
             result = 1
         print(f'largest difference, {name}: {largest:.2e} (tolerance {args.tolerance:.0e})')

@@ -39,7 +39,7 @@ def random_input(recorded: dict, steps: int) -> np.ndarray:
 
 def _reference(source: pathlib.Path, out: pathlib.Path, steps: int) -> None:
     """Runs and converts the reference: writes its output and a model directory."""
-    # In a process of its own, whose memory is the reference's alone.
+    # Runs in its own process, so that the peak memory is that of the reference alone.
     import jax
     import jax.numpy as jnp
     from sequence_layers import jax as sl
@@ -55,7 +55,7 @@ def _reference(source: pathlib.Path, out: pathlib.Path, steps: int) -> None:
         out,
         channel_shape=tuple(recorded['input']['channel_shape']),
         dtype=recorded['input']['dtype'],
-        verify=False,  # which follows, in a process of its own
+        verify=False,  # the comparison follows in another process
     )
     layer = config.make()
 
@@ -84,13 +84,13 @@ def compare(source: pathlib.Path, model: pathlib.Path, steps: int, tolerance: fl
         got = run()[:, : want.shape[1]]
         seconds = time.perf_counter() - start
         largest = np.abs(got - want).max() / np.abs(want).max()
-        # At once, as the next run may take minutes.
+        # Printed at once, as the next run can take minutes.
         print(
             f'{name}: {largest:.2e} of the largest value {np.abs(want).max():.3g} (tolerance'
             f' {tolerance:.0e}), {seconds:.1f} s, peak memory {_peak()}',
             flush=True,
         )
-        # Written so that a NaN fails too.
+        # The comparison is written so that a NaN fails too.
         if not (got.shape == want.shape and largest <= tolerance):
             result = 1
     return result

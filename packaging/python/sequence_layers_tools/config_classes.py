@@ -17,12 +17,12 @@ import pkgutil
 from sequence_layers_tools import python_311  # noqa: F401
 
 _PACKAGE = 'sequence_layers.jax'
-# A folder without an __init__.py, which a walk does not find.
+# This folder has no __init__.py, so a walk over packages does not find it.
 _EXAMPLES = ('examples.gemma3n_audio_encoder', 'examples.global_style_token')
 
 
 def _modules():
-    """Modules of the package, but tests and those whose own needs are not installed."""
+    """Modules of the package, without tests and modules whose dependencies are not installed."""
     package = importlib.import_module(_PACKAGE)
     walk = pkgutil.walk_packages(package.__path__, _PACKAGE + '.')
     names = [info.name for info in walk] + [f'{_PACKAGE}.{name}' for name in _EXAMPLES]
@@ -36,7 +36,7 @@ def _modules():
 
 
 def _layers():
-    """Layer classes with a config of their own, by module and name."""
+    """Layer classes that have their own config, by module and name."""
     layer = importlib.import_module(_PACKAGE + '.types').SequenceLayer
     for module in _modules():
         for name, cls in inspect.getmembers(module, inspect.isclass):
@@ -47,7 +47,7 @@ def _layers():
 
 
 def _to_json(value):
-    """The default as a config file has it; null stands for what only Python can say."""
+    """The default as in a config file; null for values that only Python can express."""
     if value is None or isinstance(value, bool | int | float | str):
         return value
     if isinstance(value, enum.Enum):

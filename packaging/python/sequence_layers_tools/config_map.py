@@ -1,4 +1,4 @@
-"""What users say of functions and layers of their own: which config stands for them.
+"""Maps users' own functions and layers to the configs that replace them.
 
 Keys are `module:name` of a function, of a layer's class or its config's, or the path of a field in the
 config, such as `$.layers[2].fn`. Values are configs, in which "$field" is a field of the user's own
@@ -16,7 +16,7 @@ NOTHING = object()
 
 
 class MapError(ValueError):
-    """A mapping that cannot be read, or that maps nothing."""
+    """The mapping cannot be read, or an entry matches nothing in the config."""
 
 
 def key_of(thing: Any) -> str:
@@ -26,18 +26,18 @@ def key_of(thing: Any) -> str:
 
 
 def _found(key: str) -> Any:
-    """What `module:name` names; the key itself if it is a path, or names nothing that can be got."""
+    """The object that `module:name` names. The key itself if it is a path or cannot be imported."""
     module, _, name = key.partition(':')
     if key.startswith('$') or not name:
         return key
     try:
         return functools.reduce(getattr, name.split('.'), importlib.import_module(module))
-    except Exception:  # importing runs a user's code; a nested function is found by its name alone
+    except Exception:  # importing runs user code; a nested function is matched by name only
         return key
 
 
 class ConfigMap:
-    """Configs by key."""
+    """A mapping from keys to configs."""
 
     def __init__(self, entries: Mapping[str, Any]):
         self._entries = dict(entries)
@@ -46,7 +46,7 @@ class ConfigMap:
 
     @classmethod
     def parse(cls, arguments: list[str]) -> 'ConfigMap':
-        """Of command line arguments: KEY=JSON, or JSON files of an object of such entries."""
+        """Parses command line arguments: KEY=JSON, or names of JSON files with such entries."""
         entries = {}
         for argument in arguments:
             key, equals, text = argument.partition('=')
@@ -62,7 +62,7 @@ class ConfigMap:
         return cls(entries)
 
     def find(self, thing: Any, path: str) -> Any:
-        """What a function, or a config, at that path is mapped to, else NOTHING."""
+        """The entry for a function or a config at that path, or NOTHING."""
         if not self._entries:
             return NOTHING
         for key, mapped in self._entries.items():
@@ -87,5 +87,5 @@ class ConfigMap:
 def _makes(config: Any, cls: type) -> bool:
     try:
         return type(config.make()) is cls
-    except Exception:  # of a user's code, which may raise anything
+    except Exception:  # user code may raise anything
         return False

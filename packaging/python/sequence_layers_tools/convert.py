@@ -44,12 +44,12 @@ from sequence_layers_tools import (
     traced_specs,
 )
 
-# After what makes the reference importable on Python 3.11.
+# Imported after python_311, which makes the reference importable on Python 3.11.
 from sequence_layers import jax as sl  # isort: skip
 
 
 class ConvertError(Exception):
-    """What keeps a model from being converted, and what to do."""
+    """The reason why a model cannot be converted, and what to do."""
 
 
 def _by_path(variables: Mapping[str, Any]) -> dict[str, Any]:
@@ -58,7 +58,7 @@ def _by_path(variables: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def flatten(variables: Mapping[str, Any]) -> dict[str, np.ndarray]:
-    """Variable collections as arrays by dotted path, collection first."""
+    """Variable collections as arrays by dotted path that begins with the collection."""
     return {path: np.asarray(value) for path, value in _by_path(variables).items()}
 
 
@@ -73,7 +73,7 @@ def unflatten(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
 
 
 def _stored(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Complex arrays become pairs of (real, imaginary), marked in their names."""
+    """Stores complex arrays as pairs of (real, imaginary) and marks them in their names."""
     stored = {}
     for name, array in weights.items():
         if np.iscomplexobj(array):
@@ -158,7 +158,7 @@ def read_variables(path: str | pathlib.Path) -> Mapping[str, Any]:
             variables = flax.serialization.msgpack_restore(path.read_bytes())
         else:
             variables = unflatten(load_file(path))
-    except Exception as error:  # of readers that raise types of their own
+    except Exception as error:  # readers raise exceptions of their own types
         kind = 'flax' if path.suffix == '.msgpack' else 'safetensors'
         raise ConvertError(f'{path} is not a {kind} file of variables: {_line(error)}') from error
     if not isinstance(variables, Mapping):
@@ -167,7 +167,7 @@ def read_variables(path: str | pathlib.Path) -> Mapping[str, Any]:
 
 
 def _line(error: BaseException) -> str:
-    """What an exception says, in one line."""
+    """The text of an exception in one line."""
     text = str(error).strip() or type(error).__name__
     return ' '.join(text.split())
 
@@ -180,13 +180,13 @@ def _import(module: str) -> Any:
         if error.name and (module == error.name or module.startswith(f'{error.name}.')):
             raise ConvertError(f'there is no module {error.name!r} here or in PYTHONPATH') from error
         raise ConvertError(f'{module} cannot be imported: {_line(error)}') from error
-    except (Exception, SystemExit) as error:  # a user's code may raise anything
+    except (Exception, SystemExit) as error:  # user code may raise anything
         kind = type(error).__name__
         raise ConvertError(f'{module} cannot be imported: {kind}: {_line(error)}') from error
 
 
 def find_config(name: str) -> Any:
-    """The config, or layer, that `module:attribute` is or returns."""
+    """The config or layer that `module:attribute` is, or returns if it is a function."""
     module, _, attribute = name.partition(':')
     if not module or not attribute:
         raise ConvertError(f'{name!r} is not module:attribute')
@@ -199,7 +199,7 @@ def find_config(name: str) -> Any:
         label += '()'
         try:
             found = found()
-        except (Exception, SystemExit) as error:  # a user's code may raise anything
+        except (Exception, SystemExit) as error:  # user code may raise anything
             raise ConvertError(f'{label} fails: {type(error).__name__}: {_line(error)}') from error
     if isinstance(found, type) or not isinstance(found, sl.SequenceLayerConfig | sl.SequenceLayer):
         what = f'the class {found.__qualname__}' if isinstance(found, type) else _described(found)

@@ -24,12 +24,12 @@ _PAGE = resource.getpagesize()
 
 
 def _resident() -> float:
-    """Megabytes that this process holds in memory."""
+    """Megabytes of this process that are resident in memory."""
     return int(pathlib.Path('/proc/self/statm').read_text().split()[1]) * _PAGE / 1e6
 
 
 def run(model: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
-    """Milliseconds of each step, and the resident megabytes after each."""
+    """Milliseconds of each step, and resident megabytes after each step."""
     decoder = library.Layer.open(model).new_decoder(temperature=1.0)
     times, memory = np.zeros(steps), np.zeros(steps)
     for t in range(steps):

@@ -20,13 +20,13 @@ import numpy as np
 
 from sequence_layers_tools import functions
 
-# Before the reference, which `functions` makes importable on Python 3.11.
+# Imported after `functions`, which makes the reference importable on Python 3.11.
 from sequence_layers import jax as sl  # isort: skip
 
 Config = dict[str, Any]
-# Batch and time of the traces: what depends on either differs between them.
+# Batch and time of two traces: values that depend on either differ between them.
 _TRACES = ((2, 5), (3, 7))
-# The most parts that a copy or a choice of channels may become.
+# The maximum number of layers that one copy or choice of channels may become.
 _MAX_PARTS = 64
 
 _POINTWISE = {
@@ -47,7 +47,7 @@ _NOTHING = ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier', 'reduce_p
 _CALLS = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_jvp_call', 'custom_vjp_call', 'remat',
           'remat2', 'checkpoint')  # fmt: skip
 _REDUCTIONS = {'reduce_sum': 'Sum', 'reduce_max': 'Max', 'reduce_min': 'Min'}
-# Layers that are a named function.
+# Layer types that apply one named function.
 _FUNCTION_TYPES = {
     'elu': 'Elu', 'gelu': 'Gelu', 'leaky_relu': 'LeakyRelu', 'relu': 'Relu', 'sigmoid': 'Sigmoid',
     'silu': 'Swish', 'softplus': 'Softplus', 'swish': 'Swish', 'tanh': 'Tanh', 'abs': 'Abs',
@@ -56,7 +56,7 @@ _FUNCTION_TYPES = {
 
 
 class NotLayersError(ValueError):
-    """Why a function is nothing that ordinary layers do."""
+    """The reason why ordinary layers cannot compute a function."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -80,25 +80,25 @@ class _Value:
 
 
 class _Mask:
-    """The mask of a function of sequences, however broadcast."""
+    """The mask of a function of sequences, possibly broadcast."""
 
 
 def function_layer(function: str | Config) -> list[Config]:
-    """Layers that apply a function that has a name; for channel shapes of at least one dimension."""
+    """Layers that apply a named function to channels of at least one dimension."""
     call = function if isinstance(function, dict) else {'function': function}
     name = call['function']
     if name == 'square':
         return [{'type': 'Power', 'power': 2}]
     if has_type(function):
         return [{'type': _FUNCTION_TYPES[name]} | {k: v for k, v in call.items() if k != 'function'}]
-    # f(x) times one: no layer but gates applies any function.
+    # f(x) times one, as only gates can apply any named function.
     one = _serial([{'type': 'Minimum', 'minimum': 1}, {'type': 'Maximum', 'maximum': 1}])
     both = {'type': 'Parallel', 'combination': 'concat', 'layers': [{'type': 'Identity'}, one]}
     return [both, {'type': 'GatedUnit', 'feature_activation': function, 'gate_activation': None}]
 
 
 def has_type(function: str | Config) -> bool:
-    """Whether a layer of its own applies the function."""
+    """Whether there is a layer type that applies only this function."""
     name = function['function'] if isinstance(function, dict) else function
     return name == 'square' or name in _FUNCTION_TYPES
 
@@ -110,7 +110,7 @@ def _serial(layers: Sequence[Config]) -> Config:
 
 
 def _number(value: np.ndarray) -> Any:
-    """A constant as configs have it; numbers of float32 as the shortest decimals."""
+    """A constant in a config; float32 numbers become the shortest decimals."""
     if value.size and (value == value.flat[0]).all():
         value = value.flat[0]
     if np.iscomplexobj(value):
@@ -126,7 +126,7 @@ def _decimal(value: np.float32) -> float | str:
 
 
 class _Trace:
-    """The values of one trace, by its variables."""
+    """The values of one trace by their variables."""
 
     def __init__(self, batch: int, time: int):
         self._steps = (batch, time)
@@ -176,7 +176,7 @@ class _Trace:
         return _Trace(*self._steps).run(inner, given)
 
     def _masked(self, name: str, given: list[Any]) -> Any:
-        """What is made with the mask: it may be broadcast, and choose between values and zero."""
+        """An operation on the mask: it may be broadcast, and may select between values and zero."""
         if name in ('broadcast_in_dim', 'reshape', 'copy'):
             return given[0]
         if name == 'select_n' and isinstance(given[0], _Mask):
@@ -186,13 +186,13 @@ class _Trace:
         raise NotLayersError(f'"{name}" of the mask is no layer')
 
     def _channels(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The channels of an array of the trace, which must keep batch and time."""
+        """The channels of an array in the trace, which must keep batch and time."""
         if tuple(shape[:2]) != self._steps:
             raise NotLayersError(f'it gives {list(shape)} of batch and time {list(self._steps)}')
         return tuple(shape[2:])
 
     def _constant(self, array: np.ndarray, value: _Value) -> Any:
-        """A constant to combine with the value, which its channels are broadcast to."""
+        """A constant to be combined with the value, broadcast to the value's channels."""
         if array.ndim > len(value.channels):
             lead, channels = array.shape[: array.ndim - len(value.channels)], value.channels
             flat = array.reshape(-1, *array.shape[len(lead) :])
@@ -283,7 +283,7 @@ class _Trace:
         return value.then({'type': kind, field: constant})
 
     def _whole(self, variable: Any, value: _Value) -> _Value:
-        """The value in the trace's own shape."""
+        """The value broadcast to its shape in the trace."""
         return _broadcast(value, self._channels(variable.aval.shape))
 
     def _shape_reshape(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
@@ -391,7 +391,7 @@ class _Trace:
         return _concatenated(whole, axis, channels)
 
     def _choice(self, equation: Any, given: list[Any], value: _Value) -> _Value:
-        """What only chooses channels, such as `jnp.take`: told by what it does with their indices."""
+        """An operation that only selects channels, such as `jnp.take`: it is run on indices."""
         size = math.prod(value.channels)
         indices = np.arange(size, dtype=np.float32).reshape(1, 1, *value.channels)
         indices = np.broadcast_to(indices, (*self._steps, *value.channels))
@@ -401,7 +401,7 @@ class _Trace:
         inputs = [indices if isinstance(v, _Value) else v for v in given]
         chosen = np.asarray(equation.primitive.bind(*map(jnp.asarray, inputs), **equation.params))
         self._channels(chosen.shape)
-        if not (chosen == chosen[:1, :1]).all():  # also where one is NaN: out of bounds
+        if not (chosen == chosen[:1, :1]).all():  # also if one is NaN, for an index out of bounds
             raise NotLayersError(f'"{name}" mixes steps or leaves the channels')
         return _chosen(value, chosen[0, 0].astype(np.int64))
 
@@ -428,7 +428,7 @@ def _sliced(
 
 
 def _of_two(name: str, a: _Value, b: _Value) -> _Value:
-    """Sum or product of two results: what they have in common runs once."""
+    """The sum or product of two results; layers that both share run once."""
     if name == 'sub':
         name, b = 'add', b.then({'type': 'Scale', 'scale': -1})
     elif name == 'div':
@@ -479,7 +479,7 @@ def _padded(value: _Value, axis: int, before: int, after: int, constant: Any) ->
     ranges = [(0, size, 1) for size in value.channels]
     ranges[axis] = (0, 1, 1)
     ones = (*value.channels[:axis], 1, *value.channels[axis + 1 :])
-    # Any channel, made the constant: no layer makes something of nothing.
+    # Any channel, replaced by the constant: no layer makes output without input.
     pad = _sliced(value, ranges, ones).then(
         {'type': 'Minimum', 'minimum': constant}, {'type': 'Maximum', 'maximum': constant}
     )
@@ -489,7 +489,7 @@ def _padded(value: _Value, axis: int, before: int, after: int, constant: Any) ->
 
 
 def _broadcast(value: _Value, channels: tuple[int, ...]) -> _Value:
-    """The value with every channel there, where it has only been treated as if it had."""
+    """The value with all channels present that were so far only assumed by broadcasting."""
     value = value.reshaped((1,) * (len(channels) - len(value.channels)) + value.channels)
     for axis, size in enumerate(channels):
         if value.channels[axis] != size:
@@ -499,7 +499,7 @@ def _broadcast(value: _Value, channels: tuple[int, ...]) -> _Value:
 
 
 def _chosen(value: _Value, indices: np.ndarray) -> _Value:
-    """The channels of these flat indices, on one axis others than the value's own."""
+    """The channels of the value with these flat indices."""
     own = np.arange(math.prod(value.channels)).reshape(value.channels)
     for axis, size in enumerate(value.channels):
         if indices.ndim != own.ndim:
@@ -544,7 +544,7 @@ def _traced(
             closed = jax.make_jaxpr(function)(x)
     except NotLayersError:
         raise
-    except Exception as error:  # a function of a user's, which may raise anything
+    except Exception as error:  # user code may raise anything
         reason = str(error).strip().partition('\n')[0]
         raise NotLayersError(f'it fails for {list(x.shape)}: {reason}') from error
     if len(closed.out_avals) != 1 + sequence_input:
@@ -606,7 +606,7 @@ def _softmax_axis(function: Callable, channel_shape: tuple[int, ...]) -> int | N
     x = np.random.default_rng(0).standard_normal((1, 3, *channel_shape), np.float32)
     try:
         got = np.asarray(function(jnp.asarray(x)))
-    except Exception:  # a function of a user's, which may raise anything
+    except Exception:  # user code may raise anything
         return None
     for axis in range(2, x.ndim):
         if x.shape[axis] > 1 and got.shape == x.shape:

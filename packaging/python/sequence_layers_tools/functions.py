@@ -14,7 +14,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# After what makes the reference importable on Python 3.11.
+# Imported after python_311, which makes the reference importable on Python 3.11.
 from sequence_layers_tools import python_311  # noqa: F401 # isort: skip
 from sequence_layers.jax import signal  # isort: skip
 
@@ -31,7 +31,7 @@ _WINDOWS = {
     for name, function in inspect.getmembers(signal, callable)
     if name.endswith('_window') and not name.startswith(('_', 'get_'))
 }
-# Their parameters, and how each shows in what a function f gives.
+# Parameters of functions, and how to find each from values of the function.
 _PARAMETERS = {
     'leaky_relu': ('negative_slope', lambda f: -f(-1.0)),
     'elu': ('alpha', lambda f: -f(-80.0)),
@@ -41,7 +41,7 @@ _PARAMETERS = {
 
 
 def known() -> list[str]:
-    """The names that configs have for functions and windows."""
+    """The names of functions and windows in configs."""
     return sorted(_FUNCTIONS | _WINDOWS)
 
 
@@ -54,7 +54,7 @@ def window(name: str) -> Callable:
 
 
 def from_call(call: Mapping[str, Any]) -> Callable:
-    """The function of `{"function": name, parameter: value}`."""
+    """The function that `{"function": name, parameter: value}` describes."""
     target = _FUNCTIONS.get(call['function']) or _WINDOWS[call['function']]
     return functools.partial(target, **{k: v for k, v in call.items() if k != 'function'})
 
@@ -67,7 +67,7 @@ def _name(function: Callable) -> str | None:
 
 
 def named(function: Callable) -> str | dict[str, Any] | None:
-    """The name of a function, or a call with parameters of one that has a name; None: no name."""
+    """The name of a function, or a call of a named function with parameters, or None."""
     if not isinstance(function, functools.partial):
         return _name(function)
     name = _name(function.func)
@@ -82,7 +82,7 @@ _SHAPE = (4, 5, 39)
 
 
 def _samples() -> np.ndarray:
-    """Numbers of every size at which elementwise functions differ."""
+    """Numbers of all magnitudes at which elementwise functions differ."""
     small = np.linspace(-9, 9, 719)
     large = np.geomspace(10, 1e4, 20)
     tiny = np.geomspace(1e-4, 0.02, 10)
@@ -90,10 +90,10 @@ def _samples() -> np.ndarray:
 
 
 def _given(function: Callable, x: np.ndarray) -> np.ndarray | None:
-    """What it gives for each number; None if it cannot be an elementwise function."""
+    """The function's value for each number; None if it cannot be elementwise."""
     try:
         y = np.asarray(function(jnp.asarray(x).reshape(_SHAPE)))
-    except Exception:  # a function of a user's, which may raise anything for such a shape
+    except Exception:  # user code may raise anything for such a shape
         return None
     return y.ravel() if y.shape == _SHAPE and y.dtype == np.float32 else None
 
@@ -105,7 +105,7 @@ def _agree(got: np.ndarray | None, want: np.ndarray) -> bool:
 
 
 def recognized(function: Callable) -> str | dict[str, Any] | None:
-    """The name of a function that gives what the given one does, or a call of it; None: none does."""
+    """The name, or the call, of a function that gives the same values; None if there is none."""
     x = _samples()
     want = _given(function, x)
     if want is None:
@@ -122,7 +122,7 @@ def recognized(function: Callable) -> str | dict[str, Any] | None:
         return math.nan if y is None else float(y[0])
 
     for name, (parameter, estimate) in _PARAMETERS.items():
-        # Rounded, as a parameter of a few digits shows with a float32's rounding error.
+        # Rounded, as a parameter with few digits is found with the rounding error of float32.
         value = float(f'{estimate(at):.6g}')
         call = {'function': name, parameter: value}
         if math.isfinite(value) and value != 0 and _agree(_given(from_call(call), x), want):

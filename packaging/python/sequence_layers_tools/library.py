@@ -164,7 +164,7 @@ class _DecoderOptions(ctypes.Structure):
 
 _P = ctypes.POINTER
 _I64 = ctypes.c_int64
-# Name: argument types before the sl_error.
+# Functions by name, with the types of their arguments before the sl_error.
 _FUNCTIONS = {
     'sl_layer_open': (ctypes.c_char_p, _P(_LayerOptions), _P(_Handle)),
     'sl_layer_block_size': (_Handle, _P(_I64)),
@@ -199,7 +199,7 @@ _FUNCTIONS = {
 }  # fmt: skip
 
 
-# Likewise for functions that return a count, which is -1 after an error.
+# Functions that return a count, or -1 after an error, with the types of their arguments.
 _COUNTS = {
     'sl_layer_emit_count': (_Handle, _P(_ChannelSpec), ctypes.c_void_p, _I64),
 }
@@ -215,7 +215,7 @@ class SequenceLayersError(Exception):
 
 @functools.cache
 def load() -> ctypes.CDLL:
-    """The library, its functions declared."""
+    """The library with its functions declared."""
     library = ctypes.CDLL(os.environ.get('SEQUENCE_LAYERS_LIBRARY', 'libsequence_layers.so.1'))
     for name, arguments in _FUNCTIONS.items():
         function = getattr(library, name)
@@ -266,7 +266,7 @@ class _Resource:
     layer may come before its states. The counting function is kept, as modules are gone at exit.
     """
 
-    # One for all, as a collection may run a release within another.
+    # One lock for all resources, as a garbage collection can run one release inside another.
     _lock = threading.RLock()
 
     def __init__(
@@ -294,14 +294,14 @@ class _Resource:
 
 
 def _view(values: Any, mask: Any = None, *, what: str = 'the input') -> _Sequence:
-    """A view for the library to read, which keeps the arrays in `arrays`: them or copies."""
+    """A view for the library to read. It keeps the arrays, or their copies, in `arrays`."""
     values = arrays.readable(values, what)
     mask = None if mask is None else arrays.readable_mask(mask, values.shape)
     return _borrow(values, mask)
 
 
 def _borrow(values: np.ndarray, mask: np.ndarray | None) -> _Sequence:
-    """A view of arrays that the library can read, or write, where they lie."""
+    """A view of arrays that the library can read and write in place."""
     sequence = _sized(_Sequence)
     sequence.arrays = values, mask
     sequence.dtype = arrays.dtype_index(values.dtype)
@@ -316,7 +316,7 @@ def _borrow(values: np.ndarray, mask: np.ndarray | None) -> _Sequence:
 
 
 def _new_output(shape: _Sequence) -> _Sequence:
-    """Room for an output of that dtype and those dims, with a mask."""
+    """A new output array of that dtype and those dims, with a mask."""
     values = np.empty(shape.dims[: shape.rank], arrays.numpy_dtype(shape.dtype))
     return _borrow(values, np.empty(values.shape[:2], np.bool_))
 
@@ -345,7 +345,7 @@ def _constant_view(name: str, value: Any) -> _Sequence:
 
 
 class _Options:
-    """What calls take constants by: it keeps the arrays that it borrows."""
+    """The options of a call with constants. It keeps the arrays that it borrows."""
 
     def __init__(self, constants: Constants | None, state: ctypes.c_void_p | None = None):
         self.constants = constants or {}
@@ -368,22 +368,22 @@ Emits = dict[str, tuple[np.ndarray, np.ndarray]]
 
 @dataclasses.dataclass(frozen=True)
 class ConstantInfo:
-    """A constant that a model reads: what is not known is None, or -1 in a shape."""
+    """A constant that a model reads; unknown properties are None, unknown sizes -1."""
 
     name: str
     layer: str  # the path of the first layer that reads it
-    kind: str  # 'sequence', 'array', or 'any' of them
+    kind: str  # 'sequence', 'array', or 'any' for either
     required: bool
-    streamed: bool  # a stream takes it block by block along with x
+    streamed: bool  # streams take it block by block along with x
     dtype: str | None
-    shape: tuple[int, ...] | None  # without batch and, of a sequence, time
+    shape: tuple[int, ...] | None  # without the batch and, for a sequence, without time
 
 
 @dataclasses.dataclass(frozen=True)
 class StepDifference:
     """A layer for which steps give other values than whole runs."""
 
-    layer: str  # its path, '' for the model itself
+    layer: str  # its path; '' for the model itself
     type: str
     condition: str  # 'always'; 'holes': invalid steps before valid ones; 'padding': of whole runs
     reason: str
@@ -437,19 +437,19 @@ class Layer:
         return value.value != 0
 
     def metadata(self, key: str) -> str | None:
-        """An entry of the metadata of the model's weights, such as 'sample_rate'."""
+        """The metadata entry of the model's weights with that name, such as 'sample_rate'."""
         value = load().sl_layer_metadata(self._handle, key.encode())
         return None if value is None else value.decode()
 
     @property
     def sample_rate(self) -> float | None:
-        """Input steps a second, if the model says so."""
+        """Input steps per second, if the model states it."""
         value = self.metadata('sample_rate')
         return None if value is None else float(value)
 
     @property
     def input_spec(self) -> tuple[tuple[int, ...], str]:
-        """Channel shape and dtype that the model says it takes."""
+        """Channel shape and dtype of the model's input, if the model states them."""
         spec = _sized(_ChannelSpec)
         _call('sl_layer_input_spec', self._handle, ctypes.byref(spec))
         return tuple(spec.dims[: spec.rank]), arrays.DTYPES[spec.dtype]
@@ -476,7 +476,7 @@ class Layer:
 
     @property
     def step_differences(self) -> list[StepDifference]:
-        """Where steps cannot give what whole runs give, and what to do about it."""
+        """Layers whose steps cannot give what whole runs give, with reason and cure."""
         differences = []
         for index in range(load().sl_layer_step_difference_count(self._handle)):
             found = _sized(_StepDifference)
@@ -507,7 +507,7 @@ class Layer:
     def output_shape(
         self, values: np.ndarray, *, constants: Constants | None = None
     ) -> tuple[int, ...]:
-        """The shape [batch, time, ...] of what `apply` makes of such an input."""
+        """The shape [batch, time, ...] of the output of `apply` for such an input."""
         return self._output_like(_LAYER_WISE, _view(values), _Options(constants)).arrays[0].shape
 
     def _emit_shapes(
@@ -559,7 +559,7 @@ class Layer:
     def _put_emits(
         self, mode: int, x: _Sequence, options: _Options, state: ctypes.c_void_p | None
     ) -> Emits:
-        """Has the next call with these options write the emits into the arrays returned."""
+        """Sets the options so that the next call writes emits into the returned arrays."""
         shapes = self._emit_shapes(mode, x, options, state)
         sequences = [_new_output(shape) for shape in shapes.values()]
         options.emits = (_Sequence * len(sequences))(*sequences)
@@ -577,7 +577,7 @@ class Layer:
     ) -> tuple[np.ndarray, np.ndarray]:
         """Runs a whole sequence [batch, time, ...]; no mask means that every step is valid.
 
-        With a state the sequence, of a multiple of the block size, goes on in that stream: it gives
+        With a state, the sequence, a multiple of the block size, continues that stream: it gives
         what steps would, and leaves the state where they would.
         """
         y, _ = self._apply(values, mask, constants, state, with_emits=False)
@@ -591,7 +591,7 @@ class Layer:
         constants: Constants | None = None,
         state: 'State | None' = None,
     ) -> tuple[np.ndarray, np.ndarray, Emits]:
-        """As `apply`; also the auxiliary outputs, values and mask by path."""
+        """Like `apply`, and also returns the auxiliary outputs: values and mask by path."""
         y, emits = self._apply(values, mask, constants, state, with_emits=True)
         return *y, emits
 
@@ -617,7 +617,7 @@ class Layer:
         return y.arrays, emits
 
     def applier(self, values: np.ndarray, mask: np.ndarray | None = None) -> 'Applier':
-        """A way to run those same arrays again and again without making anything."""
+        """An Applier, which runs these arrays repeatedly without allocating anything."""
         return Applier(self, values, mask)
 
     def new_state(
@@ -630,13 +630,13 @@ class Layer:
         dtype: str = 'float32',
         constants: Constants | None = None,
     ) -> 'State':
-        """A stream at its start; without a `channel_shape` it takes the model's own input spec."""
+        """A new stream; without `channel_shape` it takes the model's own input spec."""
         if channel_shape is None:
             channel_shape, dtype = self.input_spec
         return State(self, batch, max_steps, max_length, channel_shape, dtype, constants)
 
     def new_decoder(self, batch: int = 1, **options: Any) -> 'Decoder':
-        """Streams of tokens at their start; `options` as of `Decoder`."""
+        """New streams of tokens; for `options` see `Decoder`."""
         return Decoder(self, batch, **options)
 
     def stream(
@@ -647,7 +647,7 @@ class Layer:
         steps: int = 0,
         constants: Constants | None = None,
     ) -> Any:
-        """What `apply` makes of a whole sequence, made step by step.
+        """Runs a whole sequence step by step; the result is that of `apply`.
 
         Blocks of `steps` input steps (0: one block of the model) run through a new stream; invalid
         steps fill the last one and bring out what the latency holds back, and the latency is dropped.
@@ -671,12 +671,12 @@ class Layer:
 
 
 class Applier:
-    """Runs a layer on an array that stays where it is: `output` holds the last run's result."""
+    """Runs a layer on fixed arrays; `output` holds the result of the last run."""
 
     def __init__(self, layer: Layer, values: np.ndarray, mask: np.ndarray | None = None):
         self._layer = layer
         self._x = _view(values, mask)
-        # What the library cannot read where it lies is copied before each run.
+        # Arrays that the library cannot read in place are copied before each run.
         pairs = zip(self._x.arrays, (values, mask), strict=True)
         self._copies = [pair for pair in pairs if pair[0] is not pair[1]]
         self._y = layer._output_like(_LAYER_WISE, self._x, _Options(None))
@@ -744,11 +744,11 @@ class State:
         return found
 
     def reset(self) -> None:
-        """Back to the start of the stream."""
+        """Returns to the start of the stream."""
         _call('sl_state_reset', self._handle)
 
     def copy_from(self, source: 'State') -> None:
-        """Goes on where `source`, of the same layer and options but max_steps, stands."""
+        """Continues from the position of `source`, of the same layer and options except max_steps."""
         _call('sl_state_copy', self._handle, source._handle)
 
     def step(
@@ -769,7 +769,7 @@ class State:
         *,
         constants: Constants | None = None,
     ) -> tuple[np.ndarray, np.ndarray, Emits]:
-        """As `step`; also the auxiliary outputs of the block, values and mask by path."""
+        """Like `step`, and also returns the auxiliary outputs of the block: values and mask by path."""
         y, emits = self._step(values, mask, constants, with_emits=True)
         return *y, emits
 
@@ -798,7 +798,7 @@ class State:
         return y.arrays, emits
 
     def stepper(self, steps: int) -> 'Stepper':
-        """A way to run many blocks of `steps` steps, all valid, without making anything in each."""
+        """A Stepper, which runs blocks of `steps` valid steps without allocating anything per block."""
         return Stepper(self, steps)
 
 
@@ -871,11 +871,11 @@ class Decoder:
         return self._options if constants is None else _Options(constants)
 
     def reset(self) -> None:
-        """Back to the start of all streams."""
+        """Returns to the start of all streams."""
         _call('sl_decoder_reset', self._handle)
 
     def copy_from(self, source: 'Decoder') -> None:
-        """Goes on where `source`, of the same layer, batch and constants, stands."""
+        """Continues from the position of `source`, of the same layer, batch and constants."""
         _call('sl_decoder_copy', self._handle, source._handle)
 
     def prefill(
@@ -885,7 +885,7 @@ class Decoder:
         *,
         constants: Constants | None = None,
     ) -> None:
-        """Goes on as if int32 tokens [batch, time] had been sampled."""
+        """Continues as if the int32 tokens [batch, time] had been sampled."""
         x = _view(tokens, mask, what='tokens')
         options = self._options_of(constants)
         _call('sl_decoder_prefill', self._handle, ctypes.byref(x), ctypes.byref(options.run))
@@ -893,7 +893,7 @@ class Decoder:
     def sample(
         self, *, constants: Constants | None = None
     ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        """The next token of each stream, its log probability and its mask: [batch] each."""
+        """Samples the next token of each stream; returns tokens, log probabilities and mask [batch]."""
         tokens = np.empty(self._batch, np.int32)
         log_probs = np.empty(self._batch, np.float32)
         mask = np.empty(self._batch, np.bool_)
@@ -909,7 +909,7 @@ class Decoder:
         *,
         constants: Constants | None = None,
     ) -> tuple[np.ndarray, np.ndarray]:
-        """Log probabilities of int32 tokens [batch, time] from the start on, and their mask."""
+        """Log probabilities of int32 tokens [batch, time] from the start token on, and their mask."""
         x = _view(tokens, mask, what='tokens')
         shape = x.arrays[0].shape
         y = _borrow(np.empty(shape, np.float32), np.empty(shape, np.bool_))

@@ -1,4 +1,4 @@
-"""The log-mel front end in NumPy, and what its config says of it."""
+"""The log-mel front end in NumPy, with the values of its config."""
 
 import json
 import pathlib
@@ -34,7 +34,7 @@ class Fields:
         return matrix
 
     def features(self, samples: np.ndarray) -> np.ndarray:
-        """What the model makes of the samples, in double precision."""
+        """The output of the model for these samples, in double precision."""
         padded = np.pad(samples.astype(np.float64), (self.length - 1, 0))
         starts = self.step * np.arange(len(samples) // self.step)
         frames = padded[starts[:, np.newaxis] + np.arange(self.length)]

@@ -48,7 +48,7 @@ def _check(settings: Mapping[str, Any]) -> None:
 
 
 def config(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The layer tree of the original's config.json: token numbers in, one embedding out."""
+    """The layer tree for the original's config.json, from token numbers to one embedding."""
     _check(settings)
     width, heads = settings['hidden_size'], settings['num_attention_heads']
     positions = settings['max_position_embeddings']
@@ -68,7 +68,7 @@ def config(settings: Mapping[str, Any]) -> dict[str, Any]:
             },
             _serial(
                 'positions',
-                # Whatever the token, the one row of its step.
+                # For any token, gives the one row of its step.
                 {'type': 'Minimum', 'minimum': 0},
                 {
                     'type': 'SequenceEmbedding',
@@ -116,7 +116,7 @@ def config(settings: Mapping[str, Any]) -> dict[str, Any]:
             ),
             'name': 'blocks',
         },
-        # One window over all there can be, and its valid steps' mean.
+        # One pooling window over the maximum length, of which the valid steps are averaged.
         {
             'type': 'AveragePooling1D',
             'pool_size': positions,
@@ -134,12 +134,12 @@ def weights(
     """The layers' variables from the original's parameters."""
     heads = settings['num_attention_heads']
 
-    def stack(name: str) -> np.ndarray:  # one slice for each block
+    def stack(name: str) -> np.ndarray:  # stacks the weights of all blocks
         layers = range(settings['num_hidden_layers'])
         return np.stack([original[f'encoder.layer.{i}.{name}'] for i in layers])
 
     def by_head(kind: str, axis: int) -> np.ndarray:
-        """Queries, keys and values side by side, their features split by heads."""
+        """Queries, keys and values side by side, with features split by heads."""
         parts = [stack(f'attention.self.{which}.{kind}') for which in ('query', 'key', 'value')]
         if kind == 'weight':
             parts = [part.swapaxes(-1, -2) for part in parts]
@@ -151,7 +151,7 @@ def weights(
     positions = original['embeddings.position_embeddings.weight']
     return {
         f'{embeddings}.tokens.embedding': original['embeddings.word_embeddings.weight'],
-        # Every token is of the first type, whose embedding is then one with the position's.
+        # All tokens have the first type, so its embedding is added to those of the positions.
         f'{embeddings}.positions.embedding.embedding': (
             positions + original['embeddings.token_type_embeddings.weight'][0]
         ),
@@ -188,7 +188,7 @@ def embed(layer: library.Layer, tokens: np.ndarray, mask: np.ndarray) -> np.ndar
 
 def tokenize(source: pathlib.Path, sentences: Sequence[str]) -> tuple[np.ndarray, np.ndarray]:
     """Token numbers, padded to the longest sentence, and which of them are valid."""
-    import tokenizers  # not a dependency of what only converts
+    import tokenizers  # needed only for comparisons, not for conversion
 
     tokenizer = tokenizers.Tokenizer.from_file(str(source / 'tokenizer.json'))
     limit = json.loads((source / 'sentence_bert_config.json').read_text())['max_seq_length']
@@ -200,7 +200,7 @@ def tokenize(source: pathlib.Path, sentences: Sequence[str]) -> tuple[np.ndarray
 
 
 def compare(source: pathlib.Path, model: pathlib.Path, tolerance: float) -> int:
-    """Prints the pairs' similarities by the library and by the original."""
+    """Prints the similarities of the pairs, computed by the library and by the original."""
     from sequence_layers_tools import reference_bert
 
     tokens, mask = tokenize(source, [sentence for pair in PAIRS for sentence in pair])
@@ -215,7 +215,7 @@ def compare(source: pathlib.Path, model: pathlib.Path, tolerance: float) -> int:
         f'{len(tokens)} sentences in one batch of {tokens.shape[1]} steps: embeddings differ by at'
         f' most {largest:.1e} (tolerance {tolerance:.0e})'
     )
-    # Written so that a NaN fails too.
+    # The comparison is written so that a NaN fails too.
     return 0 if largest <= tolerance else 1
 
 

@@ -14,11 +14,11 @@ from safetensors.numpy import save_file
 
 
 class WriteError(Exception):
-    """Weights that a safetensors file cannot hold."""
+    """The weights cannot be stored in a safetensors file."""
 
 
 def shape(text: str) -> tuple[int, ...]:
-    """A channel shape on a command line: `3,80`, or `scalar`."""
+    """Parses a channel shape on a command line: `3,80`, or `scalar`."""
     return () if text == 'scalar' else tuple(int(size) for size in text.split(','))
 
 
@@ -27,14 +27,14 @@ def write_tensors(
     tensors: Mapping[str, np.ndarray],
     metadata: Mapping[str, str] | None = None,
 ) -> None:
-    """Writes a safetensors file, with the mode of any other new file; never a part of one."""
+    """Writes a whole safetensors file or none, with the mode that new files have."""
     path = pathlib.Path(path)
     with _folder_in(path.absolute().parent) as folder:
         part = folder / path.name
-        # Takes its mode from the umask, which the writer below narrows to 0600.
+        # Creates the file with the mode of the umask; the writer below would create it with 0600.
         part.touch()
         mode = part.stat().st_mode
-        # safetensors writes an array's memory as it lies: a transposed view would come out wrong.
+        # safetensors writes memory as it is, so a transposed view would be written wrongly.
         laid_out = {name: _plain(array) for name, array in tensors.items()}
         try:
             save_file(laid_out, part, None if metadata is None else dict(metadata))
@@ -52,7 +52,7 @@ def _plain(array: np.ndarray) -> np.ndarray:
 
 @contextlib.contextmanager
 def _folder_in(directory: pathlib.Path) -> Iterator[pathlib.Path]:
-    """A folder that goes again, in the file system into which its files are to move at once."""
+    """A temporary folder in the file system of its files' destination, to move them at once."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix='.writing-', dir=directory))
     try:
         yield folder

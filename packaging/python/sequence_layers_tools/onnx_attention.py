@@ -17,7 +17,7 @@ _FLOAT, _INT32, _INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
 
 
 class _Graph:
-    """Nodes in the order in which they are added; results are named by number."""
+    """A graph to which nodes are added in order; results are named by number."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]):
         self._weights = weights
@@ -35,12 +35,12 @@ class _Graph:
         return name
 
     def array(self, ending: str, repeat: int | None = None) -> np.ndarray:
-        """The weight whose name ends so, of a layer that repeats the one of that number."""
+        """The weight whose name ends with `ending`, or its slice for one block of a Repeat."""
         (name,) = (n for n in self._weights if n.endswith('.' + ending))
         return self._weights[name] if repeat is None else self._weights[name][repeat]
 
     def weight(self, ending: str, repeat: int | None = None, rows: int = 0) -> str:
-        """The same as a constant, of that many rows if they are given."""
+        """The weight as a constant of the graph, reshaped to `rows` rows if given."""
         array = self.array(ending, repeat)
         return self.constant(array.reshape(rows, -1) if rows else array)
 
@@ -49,7 +49,7 @@ class _Graph:
         return name
 
     def output(self, name: str, value: str, shape: list[int]) -> None:
-        """Renames the value: an output that copied it would cost time."""
+        """Renames the value instead of copying it to an output, which would take time."""
         for node in self._nodes:
             for i, output in enumerate(node.output):
                 if output == value:
@@ -81,7 +81,7 @@ def _rotation(units: int) -> tuple[np.ndarray, np.ndarray]:
 
 
 class _Ring:
-    """Where a step at `position` goes in caches of `slots` steps, and which slots hold any."""
+    """The place of the step at `position` in caches of `slots` steps, and which slots are filled."""
 
     def __init__(self, graph: _Graph, position: str, slots: int):
         self._graph, self._slots = graph, slots
@@ -91,7 +91,7 @@ class _Ring:
         )
 
     def append(self, name: str, value: str, heads: int, units: int) -> str:
-        """The cache with the value [1, heads, 1, units] in its place."""
+        """The cache with the value [1, heads, 1, units] written to the current slot."""
         shape = [1, heads, self._slots, units]
         past = self._graph.input(f'past_{name}', _FLOAT, shape)
         present = self._graph('TensorScatter', past, value, self._at, axis=-2, mode='circular')
@@ -161,7 +161,7 @@ def decoder_step(
 
 
 class _Conformer:
-    """Blocks of docs/models/causal_conformer; how they attend and convolve depends on the mode."""
+    """Blocks of docs/models/causal_conformer; attention and convolution depend on the mode."""
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray]):
         layers = config['layer']['layers']
@@ -193,7 +193,7 @@ class _Conformer:
         return self.graph('Add', x, self.graph('Mul', h, half))
 
     def _folded(self, i: int) -> tuple[np.ndarray, np.ndarray]:
-        """Kernel [taps, width] and bias of the convolution with the normalization after it."""
+        """Kernel [taps, width] and bias of the convolution, with the next normalization folded in."""
         find = self.graph.array
         norm = 'lconv.layers_4.BatchNorm_0.'
         scale = find(norm + 'scale', i) / np.sqrt(find(norm + 'var', i) + 1e-3)
@@ -257,7 +257,7 @@ class _ConformerStep(_Conformer):
 
 
 class _ConformerLayer(_Conformer):
-    """Each block of `past` queries sees its own and the previous block of keys."""
+    """A whole sequence: each block of `past` queries sees its own and the previous block of keys."""
 
     def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], time: int):
         super().__init__(config, weights)
@@ -308,6 +308,6 @@ def conformer_step(config: Mapping[str, Any], weights: Mapping[str, np.ndarray])
 def conformer_layer(
     config: Mapping[str, Any], weights: Mapping[str, np.ndarray], time: int
 ) -> bytes:
-    """The same of a whole sequence; its attention is local, by blocks."""
+    """A whole sequence through the blocks of docs/models/causal_conformer, with local attention."""
     layer = _ConformerLayer(config, weights, time)
     return layer.model(layer.x, time)

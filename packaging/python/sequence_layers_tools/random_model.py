@@ -24,7 +24,7 @@ from sequence_layers_tools import model_directory
 
 def record(directory: pathlib.Path, channel_shape: tuple[int, ...], dtype: str) -> None:
     """Asks the reference which weights the config has and writes weights.json."""
-    # The one function here that needs JAX; the next one needs TensorFlow.
+    # Only this function needs JAX, and only the next one TensorFlow.
     import jax
     from sequence_layers import jax as sl
 
@@ -48,7 +48,7 @@ def record_tensorflow(
     dtype: str,
     constants: dict[str, tuple[int, ...]],
 ) -> None:
-    """The same of the TensorFlow version, which must run the model: a step for each of x."""
+    """As record, for the TensorFlow version, which must run the model on one step of each input."""
     import sequence_layers.tensorflow as sl
     import tensorflow as tf
 
@@ -75,20 +75,20 @@ def _write(
 ) -> None:
     lines = [f'  {json.dumps(name)}: {json.dumps(spec)}' for name, spec in sorted(shapes.items())]
     spec = json.dumps({'channel_shape': list(channel_shape), 'dtype': dtype})
-    # Time and channels of each.
+    # Time and channels of each constant.
     read = f' "constants": {json.dumps(constants)},\n' if constants else ''
     text = f'{{"input": {spec},\n{read} "weights": {{\n' + ',\n'.join(lines) + '}}\n'
     (directory / 'weights.json').write_text(text)
 
 
 def weights(shapes: dict[str, Any], seed: int = 0) -> dict[str, np.ndarray]:
-    """Random arrays of the names and [dtype, shape] given, none at a trivial value."""
+    """Random arrays with the given names, dtypes and shapes, without trivial values."""
     rng = np.random.default_rng(seed)
     result = {}
     for name, (dtype, shape) in shapes.items():
         noise = rng.standard_normal(shape, np.float32)
         leaf = name.rpartition('.')[2]
-        if leaf in ('scale', 'var'):  # around one, a variance above zero
+        if leaf in ('scale', 'var'):  # around one, as scales are, and positive, as variances are
             array = np.exp(0.1 * noise)
         elif leaf in ('bias', 'mean'):
             array = 0.1 * noise

@@ -22,7 +22,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Before the reference, which it makes importable on Python 3.11.
+# Imported before the reference, which it makes importable on Python 3.11.
 from sequence_layers_tools import model_directory, reference_config  # isort: skip
 from sequence_layers import jax as sl
 
@@ -37,7 +37,7 @@ _CONSTANT_CHANNELS, _SOURCE_CHANNELS, _SOURCE_TIME = 3, 4, 5
 
 
 class Generator:
-    """Makes configs of layers for sequences of vectors; each returns the config and the output's size."""
+    """Makes random layer configs for sequences of vectors, with the size of their outputs."""
 
     def __init__(self, seed: int, depth: int):
         self._random = random.Random(seed)
@@ -61,7 +61,7 @@ class Generator:
         return self._leaf(channels, keeps)
 
     def _chain(self, channels: int, depth: int, keeps: bool) -> list[Json]:
-        """One to three layers whose output has the input's size if it is to be kept."""
+        """One to three layers. If `keeps` is true, the output has the size of the input."""
         layers, size = [], channels
         for _ in range(self._random.randint(1, 3)):
             config, size = self._layer(size, depth, keeps)
@@ -196,7 +196,7 @@ class Generator:
         if size % 2:
             makers.pop('attention')
         if keeps or self._depth > 2 and pick.random() < 0.7:
-            # Rates that change seldom fit the branch beside them.
+            # Layers that change the rate rarely match the branch beside them.
             makers.pop('strided'), makers.pop('transposed')
         config, size = makers[pick.choice(sorted(makers))]()
         return self._named(config), size
@@ -234,7 +234,7 @@ def _field(field: Any) -> list | None:
 
 
 def _metadata(layer: sl.SequenceLayer) -> Json:
-    """What the reference says of time; what it cannot say is an error."""
+    """The reference's metadata of time; an entry is an error if the reference raises one."""
     readers = {
         'block_size': lambda: int(layer.block_size),
         'output_ratio': lambda: [layer.output_ratio.numerator, layer.output_ratio.denominator],
@@ -256,7 +256,7 @@ def _metadata(layer: sl.SequenceLayer) -> Json:
 
 
 def _flat_emits(emits: Any, path: str = '') -> dict[str, np.ndarray]:
-    """Arrays of nested emits by path."""
+    """The arrays of nested emits by path."""
     if isinstance(emits, sl.Sequence):
         masked = emits.mask_invalid()
         return {f'{path}.values': np.asarray(masked.values), f'{path}.mask': np.asarray(masked.mask)}
@@ -279,7 +279,7 @@ def _random_sequence(rng: np.random.Generator, time: int, channels: int) -> sl.S
 
 
 def _variables(layer: sl.SequenceLayer, rng: np.random.Generator, x: sl.Sequence, constants) -> Json:
-    """Initial ones, of which no value stays trivial."""
+    """Initialized variables, changed so that no value stays trivial."""
     made = layer.init(jax.random.key(0), x, training=False, constants=constants)
     flat = flax.traverse_util.flatten_dict(flax.core.unfreeze(flax.core.meta.unbox(made)))
     for path, value in flat.items():
@@ -290,7 +290,7 @@ def _variables(layer: sl.SequenceLayer, rng: np.random.Generator, x: sl.Sequence
 
 
 def record(seed: int, depth: int) -> tuple[Json, dict[str, np.ndarray]]:
-    """One case and its tensors; raises what the reference raises."""
+    """Records one case and its tensors; raises what the reference raises."""
     generator, rng = Generator(seed, depth), np.random.default_rng(seed)
     channels = rng.choice((3, 4, 6)).item()
     config = generator.tree(channels)

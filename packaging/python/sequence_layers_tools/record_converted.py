@@ -13,7 +13,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Before the reference, which it makes importable on Python 3.11.
+# Imported before the reference, which it makes importable on Python 3.11.
 from sequence_layers_tools import convert, model_directory, random_model  # isort: skip
 from sequence_layers import jax as sl
 
@@ -21,7 +21,7 @@ CHANNELS = 5
 
 
 def config() -> sl.Serial.Config:
-    """Convolution, recurrence and attention, with functions, nesting and repeated layers."""
+    """A model with convolution, recurrence and attention, functions, nesting and repeated layers."""
     attention = sl.LocalDotProductSelfAttention.Config(
         num_heads=2, units_per_head=4, block_size=3, max_past_horizon=4, max_future_horizon=0
     )
@@ -52,7 +52,7 @@ def config() -> sl.Serial.Config:
 
 
 def variables() -> dict:
-    """Random ones, the same each time."""
+    """Random variables from a fixed seed."""
     layer = config().make()
     x = sl.Sequence.from_values(jnp.zeros((1, 2, CHANNELS)))
     made = jax.eval_shape(lambda: layer.init(jax.random.key(0), x, training=False))
@@ -60,7 +60,7 @@ def variables() -> dict:
 
 
 def case() -> dict[str, np.ndarray]:
-    """A batch of different lengths, and what the reference makes of it."""
+    """A batch of sequences with different lengths, and the reference's output for it."""
     values = np.random.default_rng(1).standard_normal((3, 24, CHANNELS), np.float32)
     mask = np.arange(24) < np.array([[24], [17], [4]])
     values *= mask[..., np.newaxis]

@@ -23,13 +23,13 @@ import sys
 import numpy as np
 import safetensors.numpy
 
-# Before TensorFlow, which it sets up.
+# Imported before TensorFlow, which it sets up.
 from sequence_layers_tools import tensorflow_model  # isort: skip
 import sequence_layers.tensorflow as sl
 import tensorflow as tf
 
 _TOLERANCE = 1e-5
-# How far inputs are looked at on both sides of an output step.
+# Number of input steps that are examined on both sides of an output step.
 _REACH = 24
 
 
@@ -43,7 +43,7 @@ def _sequence(values: np.ndarray, mask: np.ndarray) -> sl.Sequence:
 def _run(
     layer: sl.SequenceLayer, values: np.ndarray, mask: np.ndarray, constants: Constants
 ) -> tuple[sl.Sequence, dict[str, sl.Sequence]]:
-    """The output, and emits by name."""
+    """The layer's output, and its emits by name."""
     x = _sequence(values, mask)
     y, emits = layer.layer_with_emits(x, training=False, constants=constants)
     named = emits._asdict() if hasattr(emits, '_asdict') else {}
@@ -51,7 +51,7 @@ def _run(
 
 
 def _lengthened(constant: sl.Sequence, time: int) -> sl.Sequence:
-    """One item of so many steps, valid all."""
+    """The first item of the constant repeated to that many steps, all valid."""
     values = np.resize(constant.values[:1].numpy(), (1, time, *constant.values.shape[2:]))
     return _sequence(values, np.ones((1, time), bool))
 
@@ -77,7 +77,7 @@ def _receptive_fields(
     other = np.nan if x.dtype == np.float32 else 1
     values = np.zeros((1, 2 * middle, *x.shape[2:]), x.dtype)
 
-    @tf.function  # so many runs of one shape
+    @tf.function  # compiled, as many runs have one shape
     def run(values):
         x = sl.Sequence(values, tf.constant(mask.astype(np.float32)))
         return layer.layer(x, training=False, constants=constants).values
@@ -91,7 +91,7 @@ def _receptive_fields(
         for i in range(cycle):
             if (y != plain)[:, _REACH * cycle + i].any():
                 read[i].append(step - middle)
-    # What a token changes fades below rounding.
+    # Effects of a changed token fade below rounding after some steps.
     far = -_REACH if x.dtype == np.float32 else -_REACH // 2
     return {
         i: ['-inf' if min(t) <= far else min(t), max(t)] if t else None for i, t in read.items()
@@ -113,7 +113,7 @@ def _metadata(
         'block_size': layer.block_size,
         'output_ratio': [layer.output_ratio.numerator, layer.output_ratio.denominator],
         'supports_step': steps() if callable(steps) else steps,
-        # TensorFlow's layers have none: their steps give what their layers give, at once.
+        # TensorFlow's layers have no latency: their steps give what whole runs give, at once.
         'input_latency': 0,
         'output_latency': 0,
         'receptive_field': whole,
@@ -138,7 +138,7 @@ def _check_steps(
     constants: Constants,
     want: sl.Sequence,
 ):
-    """TensorFlow's own steps agree, so that the latencies above are right."""
+    """Checks that TensorFlow's own steps agree, so that the latencies above are right."""
     x = _sequence(values, mask)
     state = layer.get_initial_state(x, constants)
     got, _, _ = sl.utils.step_by_step_dynamic(layer, x, False, state, constants=constants)
@@ -150,7 +150,7 @@ def _check_steps(
 def _random(
     rng: np.random.Generator, shape: list[int], tokens: int = 0
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values and mask of a sequence whose items end one after the other."""
+    """Random values, and a mask by which each item is shorter than the one before."""
     if tokens:
         values = rng.integers(0, tokens, shape, np.int32)
     else:
@@ -168,7 +168,7 @@ def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.nda
     values, mask = _random(rng, request['input'], request.get('tokens', 0))
     given = {k: _random(rng, v) for k, v in request.get('constants', {}).items()}
     constants = {k: _sequence(*v) for k, v in given.items()}
-    _run(layer, values, mask, constants)  # makes the weights
+    _run(layer, values, mask, constants)  # creates the weights
     for variable in layer.variables:
         noise = 0.1 * rng.standard_normal(variable.shape).astype(np.float32)
         variable.assign(variable + noise)
@@ -197,14 +197,14 @@ def _record(request: dict, name: str, seed: int) -> tuple[dict, dict[str, np.nda
 
 
 def _pack(name: str, array: np.ndarray) -> tuple[str, np.ndarray]:
-    """Complex numbers have their parts on a last axis, and a mark in their name."""
+    """Stores complex numbers as parts on a last axis, marked in the name."""
     if np.iscomplexobj(array):
         name, array = f'{name}@complex64', np.stack([array.real, array.imag], -1)
     return name, np.ascontiguousarray(array)
 
 
 def _place(request: dict, folder: pathlib.Path) -> tuple[str, str]:
-    """The type of a request and the name that its case has, if any; a config's file is read."""
+    """The type of a request and its case's name, if any. Reads the config if it is a path."""
     if not isinstance(request['config'], str):
         return request['config']['type'], ''
     path = (folder / request['config']).resolve()

@@ -1,4 +1,4 @@
-"""BERT in numpy, in float64: what a converted model is compared with."""
+"""BERT in numpy with float64, to compare a converted model with."""
 
 import math
 from collections.abc import Mapping
@@ -19,7 +19,7 @@ def _gelu(x: np.ndarray) -> np.ndarray:
 
 
 class Bert:
-    """An encoder with the parameters' original names, and the mean of what it gives."""
+    """An encoder that uses the parameters' original names, and the mean of its outputs."""
 
     def __init__(self, settings: Mapping[str, Any], parameters: Mapping[str, np.ndarray]):
         """`settings` is the original's config.json."""
@@ -51,7 +51,7 @@ class Bert:
         return y.transpose(0, 2, 1, 3).reshape(batch, time, width)
 
     def encode(self, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Tokens [batch, time] of the first type become [batch, time, width]."""
+        """Encodes tokens [batch, time], all of the first type, to [batch, time, width]."""
         x = self._get('embeddings.word_embeddings.weight')[tokens]
         x = x + self._get('embeddings.position_embeddings.weight')[: tokens.shape[1]]
         x = x + self._get('embeddings.token_type_embeddings.weight')[0]
@@ -67,6 +67,6 @@ class Bert:
         return x
 
     def embed(self, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
-        """Means over the valid steps, of length one: [batch, width]."""
+        """Means over the valid steps, normalized to length one: [batch, width]."""
         y = np.sum(self.encode(tokens, mask) * mask[..., None], axis=1) / mask.sum(1, keepdims=True)
         return y / np.linalg.norm(y, axis=-1, keepdims=True)

@@ -16,7 +16,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Before the reference, which `functions` makes importable on Python 3.11.
+# Imported before the reference, which `functions` makes importable on Python 3.11.
 from sequence_layers_tools import config_map, function_layers, functions  # isort: skip
 from sequence_layers import jax as sl
 from sequence_layers.jax import combinators, utils
@@ -25,7 +25,7 @@ from sequence_layers.jax.attention import common as attention
 _FUNCTION_FIELDS = ('activation', 'recurrent_activation', 'feature_activation', 'gate_activation')
 TRAINING_SUFFIXES = ('_init', '_sharding', 'precision')
 _EXAMPLES = 'sequence_layers.jax.examples.global_style_token'
-# Layers that end with their `activation`, which may therefore be a layer of its own.
+# Layers whose last operation is their `activation`, which can be a layer after them instead.
 _ACTIVATED = (
     'Conv1D Conv1DTranspose Conv2D Conv2DTranspose Conv3D Dense DenseShaped DepthwiseConv1D '
     'EinsumDense MaskedDense SequenceDense'
@@ -33,12 +33,12 @@ _ACTIVATED = (
 
 
 class ConfigError(ValueError):
-    """What no config file can say, and at which field."""
+    """A value that no config file can express, with its field."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Spec:
-    """Channel shape and dtype of what a function is given."""
+    """Channel shape and dtype of a function's input."""
 
     channel_shape: tuple[int, ...]
     dtype: Any
@@ -46,14 +46,14 @@ class Spec:
 
 @dataclasses.dataclass(frozen=True)
 class Specs:
-    """What functions are given, by path, as far as a run of the model got."""
+    """The inputs of functions by path, as far as a run of the model reached them."""
 
     by_path: Mapping[str, Spec] = dataclasses.field(default_factory=dict)
     failure: str = 'it has not been run'
 
 
 class _Layers(list):
-    """Layers that do what a function does, for which there is no name."""
+    """Layers that compute a function that has no name."""
 
 
 def _way_forward(path: str, what: Any) -> str:
@@ -133,7 +133,7 @@ def ordinary(config: Any, path: str = '$') -> tuple[Any, type]:
         )
     try:
         layer = config.make()
-    except Exception as error:  # of a user's code, which may raise anything
+    except Exception as error:  # user code may raise anything
         raise ConfigError(f'{path}: {cls.__qualname__}.make() fails: {error}') from error
     made = config_of(layer, path)
     if type(made) is not cls:
@@ -151,7 +151,7 @@ def _number_to_json(value: float) -> float | str:
 
 
 class _Writer:
-    """Writes configs as JSON; knows what users map, and what functions are given."""
+    """Writes configs as JSON, with users' mappings and the specs of functions' inputs."""
 
     def __init__(self, mapping: config_map.ConfigMap, specs: Specs):
         self._mapping, self._specs = mapping, specs
@@ -169,7 +169,7 @@ class _Writer:
             return {'slice': [value.start, value.stop, value.step]}
         if isinstance(value, np.ndarray | np.generic | jax.Array):
             return self.value(np.asarray(value).tolist(), path)
-        if type(value).__name__ == 'HashableArray':  # an array field's own box
+        if type(value).__name__ == 'HashableArray':  # the wrapper of an array field
             return self.value(value.data, path)
         if _is_layer(value):
             return self.value(config_of(value, path), path)
@@ -217,7 +217,7 @@ class _Writer:
         return _followed(result, after)
 
     def _substituted(self, mapped: Any, config: Any, path: str) -> dict[str, Any]:
-        """A mapped config in which "$field" is that field of the user's."""
+        """The mapped config, with "$field" replaced by the user's field of that name."""
         if not isinstance(mapped, dict) or not isinstance(mapped.get('type'), str):
             raise ConfigError(f'{path}: --map gives {mapped!r}, not an object with a "type"')
 
@@ -252,7 +252,7 @@ class _Writer:
         return result if config.name is None else result | {'name': config.name}
 
     def _function(self, function: Callable, path: str) -> Any:
-        """The name of a function, a call of one that has a name, or layers that do the same."""
+        """The name of a function, a call of a named function, or layers that compute the same."""
         mapped = self._mapping.find(function, path)
         if mapped is not config_map.NOTHING:
             has_type = isinstance(mapped, dict) and 'type' in mapped
@@ -306,7 +306,7 @@ def _layers_of(
 
 
 def _followed(layer: dict[str, Any], after: list[dict[str, Any]]) -> dict[str, Any]:
-    """The layer and others after it, with its name, and its weights where they were."""
+    """A Serial of the layer and others after it, under the layer's name, with its weights in place."""
     if not after:
         return layer
     name = {'name': layer['name']} if 'name' in layer else {}
@@ -347,7 +347,7 @@ def _config_class(name: str, path: str) -> type:
 
 
 def _enum_of(cls: type, field: dataclasses.Field) -> type[enum.Enum] | None:
-    """The enum that a field takes: its default's, its annotation's or the one of its name."""
+    """The enum of a field: from its default, its annotation, or its name."""
     if isinstance(field.default, enum.Enum):
         return type(field.default)
     if isinstance(field.type, type) and issubclass(field.type, enum.Enum):
@@ -395,7 +395,7 @@ def _value(value: Any, cls: type, field: dataclasses.Field, path: str) -> Any:
 
 
 def from_json(config: Mapping[str, Any], path: str = '$') -> Any:
-    """The reference's config of a config file's object."""
+    """The reference's config for an object of a config file."""
     cls = _config_class(config['type'], path)
     fields = {field.name: field for field in dataclasses.fields(cls)}
     given = {}

@@ -7,13 +7,13 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-# Before the reference, which it makes importable on Python 3.11.
+# Imported before the reference, which it makes importable on Python 3.11.
 from sequence_layers_tools import reference_config  # isort: skip
 from sequence_layers import jax as sl
 
 
 class Model:
-    """A model, compiled for each length of input."""
+    """A model in the reference, compiled for each length of input."""
 
     def __init__(self, directory: str | pathlib.Path):
         config = json.loads((pathlib.Path(directory) / 'config.json').read_text())
@@ -23,5 +23,5 @@ class Model:
         )
 
     def apply(self, values: np.ndarray) -> np.ndarray:
-        """The output for a whole sequence [batch, time, ...], every step valid."""
+        """The output for a whole sequence [batch, time, ...] with all steps valid."""
         return np.asarray(self._apply(jnp.asarray(values)))

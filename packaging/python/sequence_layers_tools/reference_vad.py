@@ -12,7 +12,7 @@ import onnxruntime
 from sequence_layers_tools import silero_vad, wav
 
 
-# Files of the package that run the same 16 kHz model step by step, first the one it uses itself.
+# ONNX files that run the same 16 kHz model in steps; the package itself uses the first one.
 STEP_MODELS = (
     'silero_vad',
     'silero_vad_16k_op15',
@@ -28,11 +28,12 @@ class Stream:
     """
 
     def __init__(self, path: str | pathlib.Path, *, io_binding: bool = False):
-        """`io_binding`: inputs and outputs stay in buffers bound once; else they are passed."""
+        """With `io_binding`, inputs and outputs stay in buffers that are bound once."""
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        options.log_severity_level = 3  # some of the files hold unused weights: a warning each
+        # some files hold unused weights, each of which gives a warning
+        options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=['CPUExecutionProvider']
         )
@@ -47,7 +48,7 @@ class Stream:
             self.step = self._step_bound
 
     def _bind(self) -> None:
-        # Two buffers take turns as the state's input and output, so that nothing is copied.
+        # Two buffers alternate as input and output of the state, so that nothing is copied.
         self._states = (self._feeds['state'], np.zeros_like(self._feeds['state']))
         self._output = np.zeros((1, 1), np.float32)
         self._turn = 0
@@ -65,14 +66,14 @@ class Stream:
         return 'cpu', 0, array.dtype, array.shape, array.ctypes.data
 
     def reset(self) -> None:
-        """Back to the start of the stream."""
+        """Returns to the start of the stream."""
         self._feeds['state'] = np.zeros((2, 1, 128), np.float32)
         if hasattr(self, '_bindings'):
             self._turn = 0
             self._states[0][:] = 0
 
     def step(self, frame: np.ndarray) -> float:
-        """The probability of speech in one of `frames`."""
+        """The probability of speech in one of the `frames`."""
         feeds = self._feeds
         feeds['input'] = frame
         output, feeds['state'] = self._session.run(('output', 'stateN'), feeds)
@@ -86,7 +87,7 @@ class Stream:
 
 
 def frames(samples: np.ndarray) -> np.ndarray:
-    """Chunks of 512 samples with the 64 before each, [number, 1, 576]; zeros at both ends."""
+    """Chunks of 512 samples with the 64 samples before them, [number, 1, 576], zero-padded."""
     samples = np.pad(samples, (silero_vad.CONTEXT, -len(samples) % silero_vad.CHUNK))
     windows = np.lib.stride_tricks.sliding_window_view(
         samples, silero_vad.CONTEXT + silero_vad.CHUNK

@@ -17,7 +17,7 @@ from sequence_layers_tools import library, wav
 
 
 def delay_of(model: str) -> int:
-    """Samples by which the copy is late: what frames have beyond their step."""
+    """The delay of the copy in samples: the frame's length minus its step."""
     config = json.loads((pathlib.Path(model) / 'config.json').read_text())
     stft = config['layers'][0]
     return stft['frame_length'] - stft['frame_step']

@@ -30,13 +30,13 @@ _FFT = 256
 _HOP = 128
 _PAD = 64
 _BINS = _FFT // 2 + 1
-# STFT frames within a chunk: those that touch no reflected sample, and one that does.
+# STFT frames within a chunk: those without reflected samples, and the one with them.
 _PLAIN_FRAMES = (_FRAME - _FFT) // _HOP + 1
 _FRAMES = _PLAIN_FRAMES + 1
-# The samples that the last frame sees, before the reflected ones.
+# Number of samples that the last frame sees before the reflected ones.
 _TAIL = _FFT - _PAD
 
-# Name, filters, and stride over the frames within the chunk.
+# Name, number of filters, and stride over the frames in the chunk.
 _CONVOLUTIONS = (('conv1', 128, 1), ('conv2', 64, 2), ('conv3', 64, 2), ('conv4', 128, 1))
 
 
@@ -51,7 +51,7 @@ def _convolution(name: str, filters: int, stride: int) -> dict[str, Any]:
         'kernel_size': [1, 3],
         'strides': [1, stride],
         'time_padding': 'causal_valid',
-        # Not 'same', which pads a strided convolution at its end only.
+        # Explicit, as 'same' pads a strided convolution at its end only.
         'spatial_padding': [1, 1],
         'activation': 'relu',
         'name': name,
@@ -59,7 +59,7 @@ def _convolution(name: str, filters: int, stride: int) -> dict[str, Any]:
 
 
 def config() -> dict[str, Any]:
-    """The layer tree: samples in, one probability for each chunk of 512 out."""
+    """The layer tree, from samples to one probability for each chunk of 512."""
     plain_frames = _serial(
         'plain_frames',
         {'type': 'Reshape', 'output_shape': [_FRAME, 1]},
@@ -86,7 +86,7 @@ def config() -> dict[str, Any]:
             'type': 'Frame',
             'frame_length': _FRAME,
             'frame_step': CHUNK,
-            # Zeros stand for the context of the first chunk, as in the original.
+            # The context of the first chunk is zero, as in the original.
             'padding': 'semicausal',
             'name': 'chunk',
         },
@@ -139,12 +139,12 @@ def weights(original: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
 
 
 def onnx_path(source: str | pathlib.Path, name: str = 'silero_vad') -> pathlib.Path:
-    """One of the package's ONNX files; the default is the one that the package itself runs."""
+    """Path of one of the package's ONNX files; the default is the one that the package runs."""
     return pathlib.Path(source) / 'silero_vad' / 'data' / f'{name}.onnx'
 
 
 def read_parameters(path: str | pathlib.Path) -> dict[str, np.ndarray]:
-    """The 16 kHz model's parameters in an ONNX file of the package, without their `model.`."""
+    """Parameters of the 16 kHz model in an ONNX file of the package, without the prefix `model.`."""
     return {
         tensor.name.removeprefix('model.'): onnx.numpy_helper.to_array(tensor)
         for tensor in onnx.load(path).graph.initializer
@@ -157,7 +157,7 @@ def convert(source: str | pathlib.Path, out: str | pathlib.Path) -> None:
     source = pathlib.Path(source)
     found = importlib.metadata.distributions(name='silero-vad', path=[str(source)])
     version = next(iter(found)).version
-    # Of the files with the same weights, the one that holds the 16 kHz model alone, names intact.
+    # Several files have the same weights; this one holds only the 16 kHz model, with intact names.
     file = onnx_path(source, 'silero_vad_16k_op15')
     model_directory.write(
         out,

@@ -15,15 +15,15 @@ from scipy import signal
 from sequence_layers_tools import wav
 
 RATE = 16000
-# The recording fills whole chunks of the detector.
+# The recording has a whole number of the detector's chunks.
 CHUNK = 512
 
 _VOICES = (
     'Front_Left', 'Front_Center', 'Front_Right', 'Side_Left',
     'Side_Right', 'Rear_Left', 'Rear_Center', 'Rear_Right',
 )  # fmt: skip
-_PAUSES = (1.0, 0.3, 2.0, 0.6, 1.5, 0.1, 0.8, 1.2)  # seconds, before each voice
-_NOISE_AFTER = 4  # voices, before the burst of noise
+_PAUSES = (1.0, 0.3, 2.0, 0.6, 1.5, 0.1, 0.8, 1.2)  # seconds of silence before each voice
+_NOISE_AFTER = 4  # number of voices before the burst of noise
 _SPEECH_PEAK = 0.5
 _BURST_LEVEL = 0.02
 _FLOOR_LEVEL = 0.0005  # RMS, -66 dBFS

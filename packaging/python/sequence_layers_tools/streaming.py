@@ -9,7 +9,7 @@ from sequence_layers_tools import arrays
 
 
 def _padded(array: np.ndarray, time: int) -> np.ndarray:
-    """The array with zeros, or false, up to that many steps."""
+    """The array padded to that many steps with zeros or false."""
     widths = [(0, 0)] * array.ndim
     widths[1] = (0, time - array.shape[1])
     return np.pad(array, widths)
@@ -25,7 +25,7 @@ def _sequence(values: Any, mask: Any, what: str) -> tuple[np.ndarray, np.ndarray
 
 
 class _StreamedConstant:
-    """A constant of which each block of x comes with a share."""
+    """A constant of which each block of x gets its share."""
 
     def __init__(self, name: str, value: Any, time: int, block: int, num_blocks: int):
         what = f'the constant {name!r}'
@@ -33,7 +33,7 @@ class _StreamedConstant:
         if self._is_array:
             value = value.values
         values, mask = _sequence(*(value if isinstance(value, tuple) else (value, None)), what)
-        # As many steps for each block as go with it in the whole.
+        # A block gets as many steps of the constant as it has in proportion to the whole.
         self._share = max(1, round(values.shape[1] * block / max(time, 1)))
         length = max(num_blocks * self._share, values.shape[1])
         self._values, self._mask = _padded(values, length), _padded(mask, length)
@@ -61,10 +61,10 @@ def _blocks_of_constants(
 def run(
     layer: Any, values: np.ndarray, mask: Any, block: int, constants: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values and mask of the steps that a whole run gives."""
+    """Values and mask of all steps that a whole run gives."""
     values, mask = _sequence(values, mask, 'the input')
     time = values.shape[1]
-    # An empty sequence has a block too, which tells dtype and channels of the output.
+    # An empty sequence also runs one block, which determines dtype and channels of the output.
     num_blocks = max(1, -(-(time + layer.input_latency) // block))
     x, x_mask = _padded(values, num_blocks * block), _padded(mask, num_blocks * block)
     state, out = None, []
@@ -84,5 +84,5 @@ def run(
     length = layer.output_shape(values, constants=constants)[1]
     y, y_mask = (np.concatenate(parts, axis=1) for parts in zip(*out, strict=True))
     y, y_mask = (array[:, layer.output_latency :][:, :length] for array in (y, y_mask))
-    # A whole run may end with invalid steps that no step gives.
+    # A whole run may end with invalid steps that a stream does not give.
     return _padded(y, length), _padded(y_mask, length)

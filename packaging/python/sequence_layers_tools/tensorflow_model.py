@@ -19,7 +19,7 @@ import sequence_layers.tensorflow as sl  # noqa: E402
 import tensorflow as tf  # noqa: E402
 
 Weights = dict[str, np.ndarray]
-# Configs name functions as JAX does.
+# Functions by the names that JAX and configs use.
 _FUNCTIONS = {
     'gelu': lambda x: tf.nn.gelu(x, approximate=True),
     'relu': tf.nn.relu,
@@ -33,15 +33,15 @@ _FUNCTIONS = {
 
 @dataclasses.dataclass
 class Node:
-    """A layer of TensorFlow's."""
+    """A layer of the TensorFlow version, with its weights."""
 
     layer: sl.SequenceLayer
-    # Once the layer has run: its weights, as the library names and lays them out.
+    # Returns the weights in the library's names and layouts; call it after the layer has run.
     weights: Callable[[], Weights]
 
 
 def _own_weights(layer: sl.SequenceLayer) -> Weights:
-    """TensorFlow's names, as paths that begin below the layer."""
+    """Weights by TensorFlow's names, as paths below the layer."""
     weights = {}
     for variable in layer.variables:
         parts = variable.name.removesuffix(':0').split('/')
@@ -52,7 +52,7 @@ def _own_weights(layer: sl.SequenceLayer) -> Weights:
 
 
 def _leaf_weights(layer: sl.SequenceLayer) -> Weights:
-    """The same without any scope."""
+    """Weights by the last part of their names."""
     return {name.rpartition('.')[2]: array for name, array in _own_weights(layer).items()}
 
 
@@ -65,7 +65,7 @@ def _named(config: dict, default: str) -> str:
 
 
 def _children(configs: list[dict]) -> tuple[list, Callable[[], Weights]]:
-    """Layers side by side in a scope, where those without a name go by their number."""
+    """Layers in one scope; those without a name are named by their number."""
     nodes = [build(config) for config in configs]
     names = [_named(config, f'layers_{i}') for i, config in enumerate(configs)]
 
@@ -211,7 +211,7 @@ def _upsample_conditioning(config: dict) -> Node:
 
 
 class _NoNoise(sl.NoiseSampler):
-    """The noise of inference: none."""
+    """Noise for inference: zero."""
 
     def sample(self, sample_spec):
         return tf.zeros(sample_spec.shape, sample_spec.dtype)
@@ -230,7 +230,7 @@ def _noise_conditioning(config: dict) -> Node:
 
 
 def _mixing_weights(layer: sl.SequenceLayer, config: dict) -> Callable[[], Weights]:
-    """The projection's, which TensorFlow has as a matrix."""
+    """The weights of the projection, which TensorFlow stores as a matrix."""
 
     def weights():
         if config['projection'] == 'identity':
@@ -265,7 +265,7 @@ _BUILDERS = {
 
 
 def build(config: dict) -> Node:
-    """A new layer of a config's object."""
+    """Builds the layer of a config's object."""
     if make := _BUILDERS.get(config['type']):
         return make(config)
     arguments = {k: v for k, v in config.items() if k != 'type'}

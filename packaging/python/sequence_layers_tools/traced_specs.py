@@ -1,4 +1,4 @@
-"""Finds out what the functions in a config are given, by a run of the reference that computes nothing."""
+"""Finds the specs of functions' inputs in a config, by tracing the reference without computing."""
 
 import dataclasses
 from collections.abc import Callable, Mapping
@@ -9,7 +9,7 @@ import numpy as np
 
 from sequence_layers_tools import functions, reference_config
 
-# After what makes the reference importable on Python 3.11.
+# Imported after python_311, which makes the reference importable on Python 3.11.
 from sequence_layers import jax as sl  # isort: skip
 
 
@@ -24,7 +24,7 @@ def _noting(function: Callable, path: str, specs: dict[str, Any]) -> Callable:
 
 
 def _with_notes(value: Any, path: str, specs: dict[str, Any]) -> Any:
-    """The config with functions in it that note what they are given."""
+    """The config with its functions replaced by ones that record their inputs."""
     if isinstance(value, tuple | list):
         noting = [_with_notes(v, f'{path}[{i}]', specs) for i, v in enumerate(value)]
         return tuple(noting) if any(a is not b for a, b in zip(noting, value, strict=True)) else value
@@ -38,10 +38,10 @@ def _with_notes(value: Any, path: str, specs: dict[str, Any]) -> Any:
 def _config_with_notes(config: Any, path: str, specs: dict[str, Any]) -> Any:
     try:
         config, cls = reference_config.ordinary(config, path)
-    except reference_config.ConfigError:  # a layer of the user's: as it is
+    except reference_config.ConfigError:  # a layer of the user's stays as it is
         return config
     changed = {}
-    if cls is sl.Lambda.Config:  # the layers of a function with a name depend on its input too
+    if cls is sl.Lambda.Config:  # the layers of a named function also depend on its input
         changed['fn'] = _noting(config.fn, f'{path}.fn', specs)
     for field in dataclasses.fields(config):
         value = getattr(config, field.name)
@@ -59,7 +59,7 @@ def record(
     dtype: Any,
     constants: Mapping[str, Any],
 ) -> reference_config.Specs:
-    """What each function is given, of those that need it to become layers; or why a run fails."""
+    """The inputs of all functions that must become layers, or the reason why a run fails."""
     specs: dict[str, reference_config.Spec] = {}
     noting = _with_notes(config, '$', specs)
     if noting is config:

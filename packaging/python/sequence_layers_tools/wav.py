@@ -7,7 +7,7 @@ import numpy as np
 
 
 def read(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
-    """Samples (channels averaged) and sample rate."""
+    """Reads samples, with channels averaged, and the sample rate."""
     with wave.open(str(path), 'rb') as file:
         if file.getsampwidth() != 2:
             raise ValueError(f'{path}: expected 16-bit samples, got {8 * file.getsampwidth()}-bit')
@@ -17,7 +17,7 @@ def read(path: str | pathlib.Path) -> tuple[np.ndarray, int]:
 
 
 def write(path: str | pathlib.Path, samples: np.ndarray, rate: int) -> None:
-    """Rounds to 16 bits, clipping."""
+    """Writes samples rounded and clipped to 16 bits."""
     data = np.clip(np.round(samples * 32768), -32768, 32767).astype('<i2')
     with wave.open(str(path), 'wb') as file:
         file.setnchannels(1)

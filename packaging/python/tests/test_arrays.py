@@ -1,4 +1,4 @@
-"""Tests of what arrays the binding takes, what it copies and what it refuses."""
+"""Tests which arrays the binding reads in place, which it copies and which it refuses."""
 
 import json
 import os
@@ -31,7 +31,7 @@ def _unaligned(array: np.ndarray) -> np.ndarray:
 
 
 def _layouts(array: np.ndarray) -> dict[str, np.ndarray]:
-    """Arrays [2, 4, 3] equal to the one given, which lie in other ways."""
+    """Arrays [2, 4, 3] equal to the given one, with other layouts in memory."""
     record = np.zeros(array.shape, [('a', 'i1'), ('b', array.dtype)])
     record['b'] = array
     aligned = np.zeros(array.shape, np.dtype([('a', array.dtype), ('b', array.dtype)], align=True))
@@ -62,7 +62,7 @@ class ArraysTest(unittest.TestCase):
         self.x = np.random.default_rng(0).standard_normal((2, 4, 3), np.float32)
 
     def runs(self, x: np.ndarray, mask: np.ndarray | None = None):
-        """What each way to run gives of an input."""
+        """Yields the output of each way to run the layer on an input."""
         yield self.layer.apply(x, mask)
         state = self.layer.new_state(2, channel_shape=(3,), max_steps=4, dtype=x.dtype)
         yield state.step(x, mask)

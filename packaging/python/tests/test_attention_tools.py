@@ -11,7 +11,7 @@ import numpy as np
 from sequence_layers_tools import bench_attention, decode, onnx_attention, random_model
 
 _SMALL = pathlib.Path(__file__).parents[3] / 'docs/models/transformer_decoder/small'
-_STEPS = 40  # more than the window
+_STEPS = 40  # exceeds the window
 
 
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')

@@ -7,9 +7,9 @@ import tempfile
 import unittest
 
 _GOLDEN = pathlib.Path(__file__).parents[3] / 'tests' / 'golden'
-# Their recurrences are not in the reference's package.
+# Layers whose recurrences are not in the reference's package.
 _WITHOUT_REFERENCE = {'RNN', 'S4', 'S4D', 'S5', 'LRU'}
-# Fields of a newer revision than the package's.
+# Fields that only a newer revision of the reference has.
 _NEWER = ('recompute_kv_per_step', 'use_separate_kv_projections')
 
 

@@ -1,4 +1,4 @@
-"""Tests of what the converter makes of functions, recipes and layers of users, and of what it refuses."""
+"""Tests how the converter handles users' functions, recipes and layers, and what it refuses."""
 
 import contextlib
 import dataclasses
@@ -32,13 +32,13 @@ if _HAS_REFERENCE:
         reference_config,
     )
 
-    # After what makes the reference importable on Python 3.11.
+    # Imported after python_311, which makes the reference importable on Python 3.11.
     from sequence_layers import jax as sl  # isort: skip
     from sequence_layers.jax import combinators  # isort: skip
 
     @dataclasses.dataclass(frozen=True)
     class Recipe(sl.SequenceLayerConfig):
-        """Makes ordinary layers."""
+        """A config that makes ordinary layers."""
 
         width: int = 4
         name: str | None = None
@@ -50,7 +50,7 @@ if _HAS_REFERENCE:
     class Wide(sl.Dense):
         @dataclasses.dataclass(frozen=True)
         class Config(sl.Dense.Config):
-            """The reference's layer with defaults of its own."""
+            """The reference's config with other defaults."""
 
             features: int = 4
             use_bias: bool = False
@@ -63,7 +63,7 @@ if _HAS_REFERENCE:
             return Block(self, name=self.name)
 
     class Block(combinators.SerialCombinatorMixin, sl.Emitting):
-        """Runs layers of its own one after the other."""
+        """A layer that runs its own layers one after the other."""
 
         config: BlockConfig
 
@@ -73,7 +73,7 @@ if _HAS_REFERENCE:
             self.layers = [self.up, self.down]
 
     class Halve(sl.Stateless):
-        """What no ordinary layer's config says."""
+        """A layer that no config of an ordinary layer describes."""
 
         @dataclasses.dataclass(frozen=True)
         class Config(sl.SequenceLayerConfig):
@@ -280,7 +280,7 @@ class ConvertTest(unittest.TestCase):
         tanh = {'type': 'Tanh'}
         mapping = config_map.ConfigMap({f'{__name__}:Halve': half})
         self.refused(config, r'\$\.layers\[2\]\.fn: the function squash .*"sign".*--map', mapping=mapping)
-        # Mapped to what it is not.
+        # These functions are mapped to layers that compute something else.
         entries = {f'{__name__}:Halve': half, '$.layers[2].fn': tanh}
         mapping = config_map.ConfigMap(entries)
         self.refused(config, 'other numbers', check_converted.CheckError, mapping=mapping)
@@ -317,7 +317,7 @@ class ConvertTest(unittest.TestCase):
 @unittest.skipUnless(_HAS_REFERENCE, 'the reference is not installed')
 class CommandTest(unittest.TestCase):
     def run_main(self, *arguments: str):
-        """Exit message, and what is left behind, of the command in a folder of its own."""
+        """Runs the command in a new folder; returns its exit message and the files left behind."""
         with tempfile.TemporaryDirectory() as folder, contextlib.chdir(folder):
             pathlib.Path('bad.safetensors').write_bytes(b'no tensors')
             pathlib.Path('bad.msgpack').write_bytes(b'\xc1\xc1')

@@ -73,7 +73,7 @@ class ConvertedTest(unittest.TestCase):
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
 class CommandTest(unittest.TestCase):
     def run_with(self, source: str, *arguments: str) -> subprocess.CompletedProcess:
-        """Runs `convert` on a module with that source, where its variables are `v.msgpack`."""
+        """Runs `convert` in a folder with a module of that source and the variables `v.msgpack`."""
         import flax
 
         with tempfile.TemporaryDirectory() as folder:

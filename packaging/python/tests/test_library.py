@@ -91,7 +91,7 @@ class StateTest(unittest.TestCase):
         np.testing.assert_allclose(got, want, atol=1e-5)
 
     def test_frames_fed_back(self):
-        # What it makes of two frames are the next two.
+        # The output for two frames is the next two frames.
         frames = np.zeros((2, 2, 3), np.float32)
         given, made = [], []
         for _ in range(8):

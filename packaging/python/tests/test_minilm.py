@@ -54,7 +54,7 @@ class MiniLmTest(unittest.TestCase):
     def test_embeddings_are_those_of_numpy(self):
         parameters = _parameters()
         rng = np.random.default_rng(1)
-        # The last sentence has as many tokens as there are positions.
+        # The last sentence has the maximum number of tokens, one for each position.
         lengths = np.array([1, 4, _SETTINGS['max_position_embeddings']])
         mask = np.arange(lengths.max()) < lengths[:, None]
         tokens = rng.integers(0, _SETTINGS['vocab_size'], mask.shape, np.int32)

@@ -1,4 +1,4 @@
-"""Tests of how model directories are written: modes, layouts, and nothing of a failed attempt."""
+"""Tests how model directories are written: modes, layouts, and that failures leave nothing."""
 
 import json
 import os

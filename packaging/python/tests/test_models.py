@@ -10,12 +10,12 @@ import unittest
 from sequence_layers_tools import library, random_model
 
 _MODELS = pathlib.Path(__file__).parents[3] / 'docs' / 'models'
-# Each is a model's own config with smaller sizes.
+# Each of these is a model's own config with smaller sizes.
 _SMALL = sorted(path.parent for path in _MODELS.glob('*/small/weights.json'))
 
 
 def _constants(source: pathlib.Path) -> list[str]:
-    """What to tell the tool of the constants that a model reads."""
+    """Arguments that describe to the tool the constants that a model reads."""
     recorded = json.loads((source / 'weights.json').read_text())
     return [
         f'--constant={name}={",".join(map(str, shape))}'

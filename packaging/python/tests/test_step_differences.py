@@ -1,4 +1,4 @@
-"""Tests of what the binding tells of steps that differ from whole runs."""
+"""Tests what the binding reports about steps that differ from whole runs."""
 
 import os
 import tempfile

@@ -39,7 +39,7 @@ def _random(*shape: int) -> np.ndarray:
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
 class StreamTest(unittest.TestCase):
     def same(self, layer, x, mask=None, *, constants=None, steps=(0,)):
-        """`stream` gives what `apply` gives, in blocks of each of these sizes."""
+        """Checks that `stream` gives what `apply` gives, in blocks of each of these sizes."""
         want, want_mask = layer.apply(x, mask, constants=constants)
         for block in steps:
             got, got_mask = layer.stream(x, mask, steps=block, constants=constants)
@@ -247,7 +247,7 @@ class TensorsTest(unittest.TestCase):
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
 class ExitTest(unittest.TestCase):
     def run_code(self, code: str) -> None:
-        """Runs it after a prelude that makes one of each handle; it must end without a word."""
+        """Runs the code after creating one of each handle; the process must end without output."""
         with tempfile.TemporaryDirectory() as folder:
             random_model.make(_MODELS / 'wavernn' / 'small', folder)
             prelude = f"""

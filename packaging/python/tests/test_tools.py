@@ -1,4 +1,4 @@
-"""Tests of what the tools compute by themselves, and of the binding if SL_TEST_MODEL is set."""
+"""Tests what the tools compute themselves, and the binding if SL_TEST_MODEL is set."""
 
 import os
 import pathlib
