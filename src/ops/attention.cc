@@ -110,12 +110,12 @@ class Worker {
   static int64_t visible_floats() { return kMostBlockKeys / int64_t{sizeof(float)}; }
   static int64_t sinks(const Attention& a) { return a.sinks ? a.sinks->count : 0; }
   static int64_t most_distances(const Attention& a) {
-    int64_t most = 0;
+    int64_t maximum = 0;
     for (const AttentionSource& source : a.sources) {
       if (source.bias && !uses_table(a, *source.bias))
-        most = std::max(most, source.bias->distances());
+        maximum = std::max(maximum, source.bias->distances());
     }
-    return most;
+    return maximum;
   }
 
   int64_t query_of(int64_t row) const { return first_ + row / a_.heads.group; }
@@ -213,16 +213,17 @@ class Worker {
     const float* by_distance =
         uses_table(a_, bias) ? table_of(bias, row) : bias_ + row * bias.distances();
     const int64_t own = own_key(source, row);
-    // Keys at the least distance or below, those up to the most, and the rest.
-    const int64_t low = std::clamp(own + bias.least, keys.begin, keys.end);
-    const int64_t high = std::clamp(own + bias.most + 1, low, keys.end);
+    // Three parts of the keys: at most at the minimum distance, between minimum and maximum, and
+    // beyond.
+    const int64_t low = std::clamp(own + bias.minimum, keys.begin, keys.end);
+    const int64_t high = std::clamp(own + bias.maximum + 1, low, keys.end);
     const auto add_to_all = [&](int64_t begin, int64_t end, float value) {
       float* at = scores + (begin - keys.begin);
       kernels::binary_scalar(Binary::kAdd, at, value, at, end - begin);
     };
     add_to_all(keys.begin, low, by_distance[0]);
     float* const middle = scores + (low - keys.begin);
-    kernels::binary(Binary::kAdd, middle, by_distance + (low - own - bias.least), middle,
+    kernels::binary(Binary::kAdd, middle, by_distance + (low - own - bias.minimum), middle,
                     high - low);
     add_to_all(high, keys.end, by_distance[bias.distances() - 1]);
   }
@@ -273,7 +274,7 @@ class Worker {
       bool sees = valid[j] != 0;
       if (pairs.positions) {
         const double distance = pairs.positions[query] - pairs.positions[key + j];
-        sees = sees && distance >= pairs.least && distance <= pairs.most;
+        sees = sees && distance >= pairs.minimum && distance <= pairs.maximum;
       }
       if (pairs.segments) sees = sees && pairs.segments[query] == pairs.segments[key + j];
       visible_[j] = sees ? 1 : 0;

@@ -46,18 +46,18 @@ struct Horizon {
 // the next. A query has those of the key at its own position.
 struct PairVisibility {
   int64_t pitch = 0;
-  // Sees if least <= query's - key's <= most. Null: all.
+  // Sees if minimum <= query's - key's <= maximum. Null: all.
   const double* positions = nullptr;
-  double least = 0;
-  double most = 0;
+  double minimum = 0;
+  double maximum = 0;
   // Sees if equal. Null: all.
   const double* segments = nullptr;
 };
 
-// What is added to scores by the distance from query to key, clipped to [least, most].
+// What is added to scores by the distance from query to key, clipped to [minimum, maximum].
 struct RelativeBias {
-  int64_t least = 0;
-  int64_t most = 0;
+  int64_t minimum = 0;
+  int64_t maximum = 0;
   // By distance, for each of `table_heads` query heads (1: for all).
   const float* table = nullptr;
   int64_t table_heads = 0;
@@ -69,7 +69,7 @@ struct RelativeBias {
   const int32_t* query_positions = nullptr;
   DType dtype = DType::kFloat32;  // products are rounded to it
 
-  int64_t distances() const { return most - least + 1; }
+  int64_t distances() const { return maximum - minimum + 1; }
 };
 
 // Further keys that every query sees. Scores with them have no bias.

@@ -108,13 +108,13 @@ class Problem {
     pairs_.pitch = keys;
     if (pick(0, 1)) pairs_.positions = positions_.data();
     if (pick(0, 1)) pairs_.segments = segments_.data();
-    pairs_.least = static_cast<double>(-pick(0, 5));
-    pairs_.most = static_cast<double>(pick(0, 30));
+    pairs_.minimum = static_cast<double>(-pick(0, 5));
+    pairs_.maximum = static_cast<double>(pick(0, 30));
     source.pairs = &pairs_;
   }
   void add_bias() {
-    bias_.least = -pick(0, 20);
-    bias_.most = pick(0, 10);
+    bias_.minimum = -pick(0, 20);
+    bias_.maximum = pick(0, 10);
     if (pick(0, 1)) {
       bias_.table_heads = pick(0, 1) ? heads.count() : 1;
       table_ = floats(bias_.table_heads * bias_.distances());
@@ -168,7 +168,7 @@ class Problem {
     const double product = dot(query(b, t, n, g), k);
     if (!source.bias) return product;
     const int64_t distance =
-        std::clamp(j - source.horizon.offset - t, bias_.least, bias_.most) - bias_.least;
+        std::clamp(j - source.horizon.offset - t, bias_.minimum, bias_.maximum) - bias_.minimum;
     const int64_t head = heads.query_head(n, g);
     if (bias_.table)
       return product + bias_.table[head % bias_.table_heads * bias_.distances() + distance];
@@ -184,7 +184,7 @@ class Problem {
     const auto other = static_cast<size_t>(b * keys + j);
     if (source.pairs && pairs_.positions) {
       const double distance = positions_[own] - positions_[other];
-      if (distance < pairs_.least || distance > pairs_.most) return false;
+      if (distance < pairs_.minimum || distance > pairs_.maximum) return false;
     }
     return !source.pairs || !pairs_.segments || segments_[own] == segments_[other];
   }

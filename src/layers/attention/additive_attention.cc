@@ -1,5 +1,5 @@
-// AdditiveAttention: looks at a source by scores v . tanh(W x + U source) (reference, of the
-// TensorFlow version: attention.AdditiveAttention).
+// AdditiveAttention: y[t] = sum over j of softmax_j(v . tanh(W x[t] + U source[j])) source[j]
+// (reference: tensorflow attention.AdditiveAttention).
 #include "layers/attention/additive_scores.h"
 #include "layers/attention/source_attention.h"
 

@@ -6,7 +6,8 @@
 namespace sl {
 namespace {
 
-// What an invalid key scores: nothing beside a valid one, the same for all where there is none.
+// The score of an invalid key: its weight is 0 beside any valid key. If no key is valid, all
+// weights are equal.
 constexpr float kInvalidScore = -1e9f;
 
 ops::Linear read_projection(const WeightScope& weights, const char* name, const Shape& v) {

@@ -1,5 +1,5 @@
 // Scores of additive attention: v . tanh(query + key) for each head (Bahdanau et al. 2015). The
-// query is made of x, the key of a step of the source and whatever else the layer adds to it.
+// query is a projection of x, the key a projection of a source step to which a layer may add.
 #pragma once
 
 #include <cstdint>
@@ -12,19 +12,19 @@ namespace sl {
 
 class AdditiveScores {
  public:
-  // Takes "v", "query_projection" and "source_projection".
+  // Reads the weights "v", "query_projection" and "source_projection".
   AdditiveScores(int64_t heads, int64_t units, const WeightScope& weights);
 
   int64_t inputs() const { return query_.inputs(); }
   int64_t source_channels() const { return source_.inputs(); }
   int64_t width() const { return heads_ * units_; }
-  // [rows, width()] in scratch.
+  // Projects x to queries [rows, width()] in scratch.
   const float* queries(Run& run, const float* x, int64_t rows) const;
-  // To [rows, width()].
+  // Projects steps of the source to keys [rows, width()].
   void make_keys(Run& run, const float* source, int64_t rows, float* keys) const;
 
-  // Softmax over `time` keys [time, width()] that `mask` lets pass, into weights [heads, time].
-  // `hidden` is scratch for [width()].
+  // Computes weights [heads, time]: the softmax of the scores over the keys [time, width()] that
+  // are valid in `mask`. `hidden` is scratch [width()].
   void weigh(const float* query, const float* keys, const uint8_t* mask, int64_t time,
              float* hidden, float* weights) const;
 

@@ -1,4 +1,4 @@
-// What the configs of attention have in common.
+// Reads the fields that the configs of attention layers share.
 #include <algorithm>
 
 #include "layers/attention/attention_layer.h"
@@ -14,10 +14,11 @@ AttentionFields::AttentionFields(Config& config, bool is_cross)
       float32_logits(config.boolean("experimental_accumulate_logits_in_float32", false)) {
   heads.group = config.integer("num_heads", 1);
   heads.units = config.integer("units_per_head", 1);
-  constexpr int64_t kMost = int64_t{1} << 31;
-  if (heads.group * heads.units > kMost) {
-    config.error("num_heads", fmt::format("expected at most 2^31 units in all, got {} heads of {}",
-                                          heads.group, heads.units));
+  constexpr int64_t kMax = int64_t{1} << 31;
+  if (heads.group * heads.units > kMax) {
+    config.error("num_heads",
+                 fmt::format("expected at most 2^31 units in total, got {} heads of {}",
+                             heads.group, heads.units));
   }
   std::swap(heads.kv, heads.group);
   for (size_t i = 0; i < networks.size(); ++i) networks[i] = config.nested(kNetworks[i]);
@@ -51,15 +52,15 @@ void AttentionFields::read_kv_heads(Config& config) {
 }
 
 void AttentionFields::read_horizon(Config& config, const char* past, const char* future,
-                                   int64_t least) {
-  horizon.past = config.integer(past, least);
+                                   int64_t minimum) {
+  horizon.past = config.integer(past, minimum);
   future_field = future;
-  horizon.future = config.integer(future, std::min<int64_t>(least, 0), 0);
+  horizon.future = config.integer(future, std::min<int64_t>(minimum, 0), 0);
   const int64_t all = std::max<int64_t>(0, horizon.past) + std::max<int64_t>(0, horizon.future) + 1;
-  constexpr int64_t kMost = int64_t{1} << 31;
-  if (all * horizon.block > kMost) {
-    config.error(past,
-                 fmt::format("expected at most 2^31 steps in sight, got {}", all * horizon.block));
+  constexpr int64_t kMax = int64_t{1} << 31;
+  if (all * horizon.block > kMax) {
+    config.error(
+        past, fmt::format("expected a window of at most 2^31 steps, got {}", all * horizon.block));
   }
 }
 
@@ -73,9 +74,9 @@ void AttentionFields::read_score_fields(Config& config) {
   config.boolean("broadcast_dropout_across_queries", false);
   config.ignore({"sink_embeddings_init", "sink_embeddings_sharding", "sink_scalars_init"});
   if (sink_embeddings > 0 && sink_scalars)
-    config.error("use_sink_scalars", "cannot be together with num_sink_embeddings");
+    config.error("use_sink_scalars", "cannot be combined with num_sink_embeddings");
   if (sinks() > 0 && zero_fully_masked)
-    config.error("zero_fully_masked", "cannot be together with sinks");
+    config.error("zero_fully_masked", "cannot be combined with sinks");
 }
 
 void AttentionFields::read_window_fields(Config& config) {
@@ -88,7 +89,7 @@ void AttentionFields::read_window_fields(Config& config) {
   const bool plain = sinks() == 0 && !relative_position;
   if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
     config.error("use_kv_cache_ringbuffer",
-                 "cannot be together with sinks or relative_position_embedding");
+                 "cannot be combined with sinks or relative_position_embedding");
   }
 }
 

@@ -11,8 +11,8 @@ namespace sl {
 namespace {
 
 HeadScale query_scale(const AttentionFields& fields, const WeightScope& weights) {
-  const double otherwise = 1 / std::sqrt(static_cast<double>(fields.heads.units));
-  return HeadScale(fields.query_scale.value_or(otherwise),
+  const double fallback = 1 / std::sqrt(static_cast<double>(fields.heads.units));
+  return HeadScale(fields.query_scale.value_or(fallback),
                    fields.per_dim_scale ? "per_dim_scale" : "", fields.heads.units, weights);
 }
 
@@ -96,7 +96,8 @@ void AttentionLayer::follow_network(const Layer& network, const EarlySteps& give
   });
 }
 
-// Whether queries and keys are turned alike, in products that a number alone scales.
+// True if queries and keys are both turned by their positions with the same maximum wavelength, and
+// scores are plain products of the two, scaled by a number: a shift of positions changes no score.
 bool AttentionLayer::sees_only_distances(std::span<const StepDifference> queries,
                                          std::span<const StepDifference> keys) const {
   if (queries.size() != 1 || keys.size() != 1) return false;
@@ -143,8 +144,8 @@ ChannelSpec AttentionLayer::attended_spec(const ChannelSpec& input, int64_t chan
 
 ops::Heads AttentionLayer::kv_heads() const { return of_keys(fields_.heads); }
 
-// Two items for each batch item and head: keys, and values. Where all keys are kept, the history
-// before the first stands for the queries that wait until then.
+// The ring of keys and values, which has two parts for each head of a batch item. If all keys are
+// kept, its history is only future_steps(), by which queries are delayed.
 RingSpec AttentionLayer::key_ring() const {
   RingSpec ring{{DType::kFloat32, {fields_.heads.width()}},
                 checked_sum(past_steps(), future_steps())};
@@ -153,7 +154,7 @@ RingSpec AttentionLayer::key_ring() const {
   return ring;
 }
 
-// Queries wait until what they see of the future is there.
+// The ring that delays queries until the future steps that they see have come.
 RingSpec AttentionLayer::query_ring() const {
   return {{DType::kFloat32, {checked_product(fields_.heads.count(), fields_.heads.units)}},
           future_steps()};
@@ -206,7 +207,7 @@ AttentionLayer::Stream AttentionLayer::through_network(Run& run, size_t index, c
   Run& own = mode == run.mode() ? run : whole;
   const Sequence out = own.without_emits([&] { return call(own, network, in, other(run.side())); });
   if (out.time != x.time) {
-    fail(Code::kShape, "its {} makes {} steps of {}: expected as many",
+    fail(Code::kShape, "its {} makes {} steps from {}: expected the same number",
          AttentionFields::kNetworks[index], out.time, x.time);
   }
   return {ops::as_floats(run, out, compute), frame, x.time * frame, out.mask, x.time};
@@ -220,7 +221,8 @@ const uint8_t* AttentionLayer::combined_mask(Run& run, const Stream& keys, const
   return both;
 }
 
-// Keys of each batch item and head, `pitch` floats for all steps there may be, and then values.
+// Writes keys and values to `to`. Each batch item and head has `pitch` floats of keys, then as much
+// of values.
 void AttentionLayer::arrange_keys_and_values(Run& run, const Stream& keys, const Stream& values,
                                              const Sequence& x, DType compute,
                                              const uint8_t* keys_valid, const uint8_t* values_valid,
@@ -283,8 +285,8 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
   source.valid = ring.mask();
   source.valid_pitch = ring.rows();
   source.windows = windows;
-  // As many columns as the longest step has keys: in a shorter one the first columns are zeros, or
-  // the last where keys have columns of their own.
+  // There are as many columns as a step can have keys. With fewer keys the first columns are zeros,
+  // or the last ones if all keys are kept, where each key has its own column.
   const int64_t columns = ring.capacity();
   source.probabilities = {.columns = columns,
                           .first = sees_all_past() ? 0 : source.count - columns};
@@ -328,8 +330,8 @@ ops::Sinks AttentionLayer::sinks(Run& run, const Stream& queries, const Sequence
 ops::RelativeBias AttentionLayer::relative_bias(Run& run, const Stream& queries,
                                                 const Sequence& y) const {
   ops::RelativeBias out;
-  out.least = relative_->least;
-  out.most = relative_->most;
+  out.minimum = relative_->minimum;
+  out.maximum = relative_->maximum;
   out.dtype = relative_->result_dtype.value_or(y.dtype);
   if (relative_->embeddings.empty()) {
     out.table = relative_->table.data();
@@ -388,7 +390,8 @@ ops::Probabilities AttentionLayer::layer_columns(int64_t time) const {
           .block = block};
 }
 
-// Where probabilities go, if they are wanted: `where`, with its columns those of keys alone.
+// Adds the memory of the emit, if it is wanted, and the columns of sinks to `where`, which has the
+// columns of keys.
 ops::Probabilities AttentionLayer::emit(Run& run, const Sequence& y,
                                         ops::Probabilities where) const {
   if (fields_.float32_scores) return {};

@@ -1,5 +1,5 @@
-// What all layers of dot-product attention share, wherever keys and values come from: y =
-// softmax(mask(q k^T)) v.
+// Base of all layers of dot-product attention: y = softmax(mask(q k^T)) v. Derived classes say
+// where queries, keys and values come from.
 #pragma once
 
 #include <array>
@@ -20,24 +20,25 @@
 namespace sl {
 
 struct AttentionFields {
-  // Reads what all layers have. In cross-attention keys and values are not made of x.
+  // Reads the fields of all attention layers. `is_cross`: keys and values are not projections of x.
   explicit AttentionFields(Config& config, bool is_cross = false);
-  // Those of a layer that has grouped queries, of blocks and of which steps they see.
+  // Reads "num_kv_heads", for layers with grouped queries.
   void read_kv_heads(Config& config);
-  // Fields `past` and `future`: as many steps, or blocks, or -1 for all.
-  void read_horizon(Config& config, const char* past, const char* future, int64_t least);
-  // Sinks, relative positions and what else is not in layers with `read_pair_fields`.
+  // Reads the fields `past` and `future`: how many steps or blocks are seen, each at least
+  // `minimum`; -1 stands for all.
+  void read_horizon(Config& config, const char* past, const char* future, int64_t minimum);
+  // Reads sinks, relative positions and other fields that layers with `read_pair_fields` lack.
   void read_score_fields(Config& config);
-  // The same of layers with a window of fixed size.
+  // Like read_score_fields, for layers with a window of fixed size.
   void read_window_fields(Config& config);
-  // Constants that say who sees whom.
+  // Reads the names of the constants that decide which pairs of steps see each other.
   void read_pair_fields(Config& config);
-  // Once all is read.
+  // Checks the fields together after all are read.
   void check(const Config& config) const;
 
   ops::Heads heads;
   ops::Horizon horizon;
-  const char* future_field = "max_future_horizon";  // the horizon's, in the config
+  const char* future_field = "max_future_horizon";  // name of the config field, for messages
   InputProjection projection;
   bool use_bias = false;
   static constexpr const char* kNetworks[] = {"query_network", "key_network", "value_network"};
@@ -55,11 +56,11 @@ struct AttentionFields {
   std::unique_ptr<RelativePositionFields> relative_position;
   std::string position_name, segment_ids_name;
 
-  // How the types differ.
-  bool float32_scores = false;       // from the products on, and probabilities are not emitted
-  bool keys_valid_as_input = false;  // layer-wise, whatever networks make of the mask
-  int64_t window_block = 0;  // probabilities are emitted over the window of blocks this long, not
-                             // over all keys
+  // Differences between the layer types, which are no fields of the config.
+  bool float32_scores = false;       // scores are float32, and probabilities are not emitted
+  bool keys_valid_as_input = false;  // a layer-wise run masks keys by x, not by the key network
+  // Block size for emitted probabilities, which then cover the window of a block; 0: all keys.
+  int64_t window_block = 0;
 
   int64_t sinks() const { return sink_scalars ? 1 : sink_embeddings; }
 };
@@ -73,7 +74,7 @@ class AttentionLayer : public Layer {
   int64_t block_size() const final { return fields_.horizon.block; }
 
  protected:
-  // Queries, keys or values: steps of [heads, units].
+  // Queries, keys or values: steps of shape [heads, units] with their mask.
   struct Stream {
     const float* values;
     int64_t stride;
@@ -81,14 +82,14 @@ class AttentionLayer : public Layer {
     const uint8_t* mask;
     int64_t mask_stride;
 
-    // Batch items from `first` on.
+    // The batch items from `first` on.
     Stream items(int64_t first) const {
       return {values + first * batch_stride, stride, batch_stride, mask + first * mask_stride,
               mask_stride};
     }
   };
-  // How queries are wanted: scaled or as they are, plus an offset [heads, units] if there is one,
-  // rounded to another dtype than they have.
+  // The form of arranged queries: scaled or not, plus an offset [heads, units] unless it is empty,
+  // and rounded to a dtype if one is given.
   struct QueryForm {
     bool scaled = true;
     std::span<const float> offset = {};
@@ -96,24 +97,25 @@ class AttentionLayer : public Layer {
   };
 
   DType compute_dtype(DType input) const;
-  // Whether a network runs in steps, and what comes in before the first then.
+  // The early steps at the input of a network; empty if the network does not run in steps.
   virtual std::optional<EarlySteps> network_input(size_t, const EarlySteps& before) const {
     return before;
   }
-  // Of the past as of a window: none where all of it is seen.
+  // Number of past steps in the window; 0 if all of the past is seen.
   int64_t past_steps() const;
   int64_t future_steps() const;
   bool sees_all_past() const { return fields_.horizon.past < 0; }
   ops::Heads kv_heads() const;
   RingSpec key_ring() const;
   RingSpec query_ring() const;
-  // Output for x of `channels` channels, if networks can take what is made of it.
+  // The output spec for x with `channels` channels. Fails if x or the networks do not fit.
   ChannelSpec attended_spec(const ChannelSpec& input, int64_t channels,
                             const Constants& constants) const;
 
   void declare_network(Declaration& declaration, size_t index, const SequenceSpec& input) const;
   void declare_rings(Declaration& declaration, const SequenceSpec& input, bool delays) const;
-  // Steps after their network, if there is one; it takes [heads, units]. `mode` is how it runs.
+  // Runs the network of this index in `mode` on steps of [heads, units]; without a network, returns
+  // them unchanged.
   Stream through_network(Run& run, size_t index, const Stream& stream, const Sequence& x,
                          DType compute, Mode mode) const;
   const uint8_t* combined_mask(Run& run, const Stream& keys, const Stream& values,
@@ -121,35 +123,37 @@ class AttentionLayer : public Layer {
   void arrange_keys_and_values(Run& run, const Stream& keys, const Stream& values,
                                const Sequence& x, DType compute, const uint8_t* keys_valid,
                                const uint8_t* values_valid, float* to, int64_t pitch) const;
-  // Keys and values of whole x: floats of them all, and how attention finds them there.
+  // Number of floats of the keys and values of a whole x, and the source that describes them.
   int64_t whole_size(const Sequence& x) const;
   ops::AttentionSource whole_source(const Sequence& x, const float* keys_and_values,
                                     const uint8_t* valid) const;
-  // Those of a stream, with its history.
+  // Adds keys and values to the rings of a stream, and returns the source with their history.
   ops::AttentionSource streamed_source(Run& run, const Stream& keys, const Stream& values,
                                        const Sequence& x, DType compute) const;
-  // The mask of queries becomes that of y.
+  // Copies the mask of the queries to y.
   static void set_mask(const Sequence& y, const Stream& queries);
-  // The queries of future_steps() before, in scratch.
+  // Delays queries by future_steps(); the result lies in scratch.
   Stream delay(Run& run, const Stream& queries, const Sequence& x) const;
-  // Layer-wise, of that many keys.
+  // The columns of emitted probabilities in a layer-wise run with `time` keys.
   ops::Probabilities layer_columns(int64_t time) const;
   ops::Probabilities emit(Run& run, const Sequence& y, ops::Probabilities where) const;
   int64_t emitted_columns(const SequenceSpec& input) const;
   const float* arrange_queries(Run& run, const Stream& queries, const Sequence& y,
                                const QueryForm& form) const;
-  // Attends to sources, whose biases, if there are any, are those of `queries` at `positions`.
+  // Attends to sources and writes y. `positions` of the queries among the keys are for relative
+  // biases; if null, they follow from the horizon.
   void attend(Run& run, const Stream& queries, std::span<ops::AttentionSource> sources,
               const Sequence& y, const int32_t* positions = nullptr) const;
 
   AttentionFields fields_;
-  static constexpr size_t kNetworks = 3;  // of queries, keys and values
+  static constexpr size_t kNetworks = 3;  // one each for queries, keys and values
   std::array<std::unique_ptr<Layer>, kNetworks> networks_;
 
  private:
   static void follow_network(const Layer& network, const EarlySteps& given,
                              StepDifferences& differences);
-  // Whether only distances between positions matter where its networks differ by these.
+  // Whether scores depend only on distances between positions, so that the given differences of the
+  // query and key networks cancel.
   bool sees_only_distances(std::span<const StepDifference> queries,
                            std::span<const StepDifference> keys) const;
   ops::Sinks sinks(Run& run, const Stream& queries, const Sequence& y) const;
@@ -157,7 +161,7 @@ class AttentionLayer : public Layer {
 
   HeadScale query_scale_;
   std::optional<HeadScale> key_scale_;
-  std::vector<float> sink_keys_, sink_values_;  // by head, padded
+  std::vector<float> sink_keys_, sink_values_;  // ordered by head, units padded
   std::vector<float> sink_scores_;
   std::optional<RelativePosition> relative_;
 };

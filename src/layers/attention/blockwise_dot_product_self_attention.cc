@@ -1,5 +1,5 @@
-// BlockwiseDotProductSelfAttention: the steps of a block see each other, and so many blocks of past
-// and future, or all (reference: attention.BlockwiseDotProductSelfAttention).
+// BlockwiseDotProductSelfAttention: each step sees its own block, and a given number of past and
+// future blocks, or all (reference: attention.BlockwiseDotProductSelfAttention).
 #include "layers/attention/self_attention.h"
 
 namespace sl {
@@ -10,11 +10,11 @@ class BlockwiseDotProductSelfAttention final : public SelfAttention {
   struct Fields : AttentionFields {
     explicit Fields(Config& config) : AttentionFields(config) {
       horizon.block = config.integer("block_size", 1);
-      // The receptive field has an entry for each step.
-      constexpr int64_t kMost = 1 << 20;
-      if (horizon.block > kMost)
-        config.error("block_size",
-                     fmt::format("expected at most {}, got {}", kMost, horizon.block));
+      // The block size is limited because the receptive field has an entry for each step of a
+      // block.
+      constexpr int64_t kMax = 1 << 20;
+      if (horizon.block > kMax)
+        config.error("block_size", fmt::format("expected at most {}, got {}", kMax, horizon.block));
       read_kv_heads(config);
       read_horizon(config, "max_past_horizon_blocks", "max_future_horizon_blocks", -1);
       read_pair_fields(config);

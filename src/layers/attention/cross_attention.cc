@@ -10,7 +10,7 @@
 namespace sl {
 namespace {
 
-// One for all sources, or one for each.
+// The projections to keys and values: a separate one for each source, or one for all.
 std::vector<StackedDense> source_denses(const AttentionFields& fields,
                                         const std::vector<std::string>& sources, bool separate,
                                         const WeightScope& weights) {
@@ -40,14 +40,15 @@ void CrossAttentionFields::read_streamed(Config& config) {
   read_source(config);
   horizon.past = config.integer("max_past_horizon", 1);
   horizon.future = config.integer("max_future_horizon", 0, 0);
-  constexpr int64_t kMost = int64_t{1} << 30;
-  if (horizon.past > kMost || horizon.future > kMost)
-    config.error("max_past_horizon", "expected at most 2^30 steps in sight");
+  constexpr int64_t kMax = int64_t{1} << 30;
+  if (horizon.past > kMax || horizon.future > kMax)
+    config.error("max_past_horizon", "expected at most 2^30 steps");
   delays_queries = config.boolean("use_query_delay_buffer", true);
   read_window_fields(config);
 }
 
-// The base takes what is AttentionFields' of `fields`: all of that is read from `fields_` below.
+// The base moves the AttentionFields part out of `fields`, which is read from `fields_` from then
+// on.
 CrossAttention::CrossAttention(CrossAttentionFields fields, const Init& init)
     : AttentionLayer(std::move(static_cast<AttentionFields&>(fields)), init),
       own_{std::move(fields.sources),
@@ -107,7 +108,8 @@ std::string CrossAttention::step_obstacle() const {
                      fields_.future_field);
 }
 
-// As the reference counts: of x alone, for constants are none of the input's steps.
+// As in the reference, the receptive field counts steps of x only, since constants are not the
+// input.
 ReceptiveFields CrossAttention::receptive_field_per_step() const {
   if (networks_[0]) return networks_[0]->receptive_field_per_step();
   return {StepRange{0, 0}};
@@ -238,7 +240,7 @@ const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) cons
   return out;
 }
 
-// `positions`: those of x's first steps among the keys.
+// Attends to whole sources. `positions`: for each item, where its first step lies among the keys.
 void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& queries,
                                      const StreamPositions& positions, const Sequence& y) const {
   const size_t count = own_.sources.size();

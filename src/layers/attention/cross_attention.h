@@ -1,4 +1,5 @@
-// What all layers of cross-attention share: queries are made of x, keys and values of constants.
+// Base of all layers of cross-attention: queries are projections of x, keys and values of
+// constants.
 #pragma once
 
 #include <string>
@@ -11,19 +12,19 @@ namespace sl {
 
 struct CrossAttentionFields : AttentionFields {
   explicit CrossAttentionFields(Config& config) : AttentionFields(config, /*is_cross=*/true) {}
-  // Field source_name.
+  // Reads the field "source_name".
   void read_source(Config& config);
-  // Those of layers whose source comes block by block along with x.
+  // Reads the fields of layers whose source is a streamed constant.
   void read_streamed(Config& config);
 
   std::vector<std::string> sources;
-  bool separate_projections = false;  // of each source its own
+  bool separate_projections = false;  // one projection for each source
   bool streamed = false;
-  bool delays_queries = false;  // until what they see of the future is there
-  bool recomputes = false;      // a whole source is read at every step, not at a stream's first
+  bool delays_queries = false;  // until the future steps that they see have come
+  bool recomputes = false;  // each step projects the source again, not only a stream's first step
   std::string query_positions_name;
-  // Constants that have to be there though nothing is computed with them: the places of x's steps,
-  // and those of the sources'.
+  // Constants that are required though nothing is computed with them: the positions of the steps of
+  // x and of the sources.
   bool wants_query_positions = false;
   std::vector<std::string> source_positions;
 };
@@ -46,13 +47,13 @@ class CrossAttention : public AttentionLayer {
   Sequence do_step(Run& run, const Sequence& x) const final;
 
  private:
-  // What is the config's beside `fields_`.
+  // The fields of the config that are not in `fields_`.
   struct Own {
     std::vector<std::string> sources;
     bool streamed;
     bool delays_queries;
     bool recomputes;
-    std::string query_positions_name;  // empty if none are wanted
+    std::string query_positions_name;  // empty: no positions
     std::vector<std::string> source_positions;
   };
   struct KeysAndValues {
@@ -63,7 +64,8 @@ class CrossAttention : public AttentionLayer {
     if (!counts_steps()) return AttentionLayer::step_difference(before);
     return minds_early_steps(before, "counts invalid steps too");
   }
-  // Those of sources run over whole ones, or along with a streamed one, which is not late.
+  // The networks of keys and values see no early steps: they run over whole sources, or on a
+  // streamed source, which has no latency.
   std::optional<EarlySteps> network_input(size_t index, const EarlySteps& before) const final {
     if (index == 0) return before;
     return own_.streamed ? std::optional(EarlySteps()) : std::nullopt;
@@ -71,7 +73,7 @@ class CrossAttention : public AttentionLayer {
   bool counts_steps() const {
     return !own_.streamed && fields_.relative_position && own_.query_positions_name.empty();
   }
-  // Whether a stream keeps what its first step makes of the sources.
+  // Whether a stream keeps the keys and values that its first step computes from the sources.
   bool keeps_sources(Mode mode) const {
     return mode == Mode::kStep && !own_.streamed && !own_.recomputes;
   }
@@ -84,9 +86,10 @@ class CrossAttention : public AttentionLayer {
   KeysAndValues project_source(Run& run, size_t index, const Sequence& source, Mode mode) const;
   void arrange_whole(Run& run, size_t index, const Sequence& source, float* keys_and_values,
                      uint8_t* valid) const;
-  // Keys and values of a source, which are kept and there already if `is_kept`.
+  // The keys and values of a source. They are computed unless `is_kept` says, by item, that the
+  // state has them already; null: compute them.
   ops::AttentionSource whole(Run& run, size_t index, const int32_t* is_kept) const;
-  // Places of x's steps among the keys, if a constant has them.
+  // The positions of the steps of x among the keys, from a constant; null if there is none.
   const int32_t* query_positions(Run& run, const Sequence& x) const;
   void attend_to_whole(Run& run, const Sequence& x, const Stream& queries,
                        const StreamPositions& positions, const Sequence& y) const;

@@ -1,4 +1,4 @@
-// DotProductAttention: x attends to all of a constant sequence (reference:
+// DotProductAttention: each step of x attends to a whole constant sequence (reference:
 // attention.DotProductAttention).
 #include "layers/attention/cross_attention.h"
 

@@ -1,5 +1,5 @@
-// DotProductSelfAttention: each step sees so many steps of past and future, or all (reference:
-// attention.DotProductSelfAttention).
+// DotProductSelfAttention: each step attends to a given number of past and future steps, or to all
+// (reference: attention.DotProductSelfAttention).
 #include "layers/attention/self_attention.h"
 
 namespace sl {
@@ -21,7 +21,7 @@ class DotProductSelfAttention final : public SelfAttention {
       const bool plain = heads.group == 1 && sinks() == 0 && !relative_position;
       if (config.boolean("use_kv_cache_ringbuffer", false) && !plain) {
         config.error("use_kv_cache_ringbuffer",
-                     "cannot be together with num_kv_heads, sinks or relative_position_embedding");
+                     "cannot be combined with num_kv_heads, sinks or relative_position_embedding");
       }
       check(config);
     }

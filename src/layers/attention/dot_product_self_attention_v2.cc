@@ -1,5 +1,6 @@
-// DotProductSelfAttentionV2: as DotProductSelfAttention, where constants may also say which steps
-// see each other, by position and segment (reference: attention.DotProductSelfAttentionV2).
+// DotProductSelfAttentionV2: like DotProductSelfAttention, but constants may give each step a
+// position and a segment that decide which steps see each other (reference:
+// attention.DotProductSelfAttentionV2).
 #include "layers/attention/self_attention.h"
 
 namespace sl {
@@ -14,7 +15,7 @@ class DotProductSelfAttentionV2 final : public SelfAttention {
       read_pair_fields(config);
       config.ignore({"experimental_remat_outer", "experimental_remat_inner"});
       if (config.boolean("use_kv_cache_ringbuffer", false) && heads.group != 1)
-        config.error("use_kv_cache_ringbuffer", "cannot be together with num_kv_heads");
+        config.error("use_kv_cache_ringbuffer", "cannot be combined with num_kv_heads");
       check(config);
     }
   };

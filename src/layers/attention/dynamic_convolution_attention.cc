@@ -1,6 +1,6 @@
-// DynamicConvolutionAttention: looks at a source by where it looked at the step before, filtered by
-// constant filters, by some made of x and by a prior that only moves on (Battenberg et al. 2020;
-// reference, of the TensorFlow version: attention.DynamicConvolutionAttention).
+// DynamicConvolutionAttention: attends to a source by the weights of the previous step, convolved
+// with static filters, with filters computed from x, and with a prior that only moves forward
+// (Battenberg et al. 2020; reference: tensorflow attention.DynamicConvolutionAttention).
 #include <cmath>
 
 #include "kernels/pointwise.h"
@@ -11,19 +11,19 @@
 namespace sl {
 namespace {
 
-// What an invalid step scores, and the logarithm of a prior of zero.
-constexpr float kLeastScore = -1e6f;
-// Below it logarithms would not be those of a normal number.
-constexpr float kLeastPrior = 1.775e-38f;
-// Filters of more taps than any source has steps.
-constexpr int64_t kMostForward = int64_t{1} << 20;
+// The score of an invalid step, and the logarithm of a prior below kMinPrior.
+constexpr float kMinScore = -1e6f;
+// The minimum prior whose logarithm is computed: smaller ones are not normal float32 numbers.
+constexpr float kMinPrior = 1.775e-38f;
+// Maximum of max_forward_step, more than any source has steps.
+constexpr int64_t kMaxForward = int64_t{1} << 20;
 
 ops::Linear read_dense(const std::vector<float>& kernel, int64_t inputs, int64_t outputs) {
   return ops::Linear(kernel.data(), outputs, 1, inputs, outputs);
 }
 
-// The beta-binomial distribution of 0 ... n, backwards: a filter reads the weights `n` steps before
-// first.
+// The beta-binomial distribution of 0 ... n in reverse order, since the first tap of a filter reads
+// the weight n steps before.
 std::vector<float> prior_filter(int64_t n, double alpha, double beta) {
   const auto log_beta = [](double a, double b) {
     return std::lgamma(a) + std::lgamma(b) - std::lgamma(a + b);
@@ -50,8 +50,8 @@ class DynamicConvolutionAttention final : public LocationAttention {
           static_filters(config.integer("num_static_filters", 1)),
           dynamic_filters(config.integer("num_dynamic_filters", 1)),
           hidden(config.integer("dynamic_filter_hidden_dim", 1)) {
-      if (forward > kMostForward)
-        config.error("max_forward_step", fmt::format("expected at most {}", kMostForward));
+      if (forward > kMaxForward)
+        config.error("max_forward_step", fmt::format("expected at most {}", kMaxForward));
       if (!(alpha > 0) || !std::isfinite(alpha))
         config.error("prior_alpha", "expected a number above 0");
       if (!(beta > 0) || !std::isfinite(beta))
@@ -105,7 +105,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
                       fields_.hidden, rows * fields_.dynamic_filters);
   }
 
-  // The bias and then the taps of the filters that each step makes: [steps, taps + 1, filters].
+  // The dynamic filters of each step, the bias before the taps: [steps, taps + 1, filters].
   const float* filters(Run& run, const Sequence& x) const {
     auto* hidden = run.scratch<float>(x.steps(), fields_.hidden);
     hidden_.apply(run, masked(run, x), inputs(), x.steps(), hidden_bias_.data(), false, hidden,
@@ -117,7 +117,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
     return out;
   }
 
-  // What one step of the source scores; `window` are the weights around it.
+  // The score of one step of the source. `window` has the previous weights around it.
   float score(const float* window, const float* filters, float* features) const {
     const int64_t count = fields_.dynamic_filters;
     std::copy_n(filters, count, features);
@@ -126,7 +126,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
     const auto all = static_cast<int64_t>(v_.size());
     kernels::unary(kernels::Unary::kTanh, features, features, all, 0);
     const float prior = kernels::dot(window, prior_.data(), fields_.forward + 1);
-    const float log_prior = prior < kLeastPrior ? kLeastScore : std::log(prior);
+    const float log_prior = prior < kMinPrior ? kMinScore : std::log(prior);
     return kernels::dot(features, v_.data(), all) + v_bias_ + log_prior;
   }
 
@@ -137,7 +137,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
     const int64_t padded_time = time + 2 * fields_.forward;
     auto* padded = run.scratch<float>(padded_time);
     std::fill_n(padded, padded_time, 0.0f);
-    // Of each step of the source, dynamic features and then static ones.
+    // Features of each step of the source, the dynamic ones before the static ones.
     const auto width = static_cast<int64_t>(v_.size());
     auto* features = run.scratch<float>(time, width);
     return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
@@ -147,7 +147,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
       const float* made = all_filters + (b * x.time + t) * dynamic_.outputs();
       const uint8_t* mask = source.item_mask(b);
       for (int64_t j = 0; j < time; ++j)
-        weights[j] = mask[j] ? score(padded + j, made, features + j * width) : kLeastScore;
+        weights[j] = mask[j] ? score(padded + j, made, features + j * width) : kMinScore;
       if (time > 0) kernels::softmax(weights, weights, time);
       std::copy_n(weights, time, location + b * time);
     });
@@ -161,7 +161,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
   std::vector<float> hidden_bias_;
   ops::Linear dynamic_;
   std::vector<float> dynamic_bias_;
-  std::vector<float> v_;  // of dynamic features, then of static ones
+  std::vector<float> v_;  // for the dynamic features, then for the static ones
   float v_bias_;
 };
 

@@ -1,5 +1,6 @@
-// GmmAttention: looks at a source where a mixture of Gaussians over its steps says, made of x,
-// whose means may only move on (reference: attention.GmmAttention).
+// GmmAttention: attends to a source with weights from a mixture of Gaussians over its steps, whose
+// parameters are computed from x. If monotonic, the means only move forward (reference:
+// attention.GmmAttention).
 #include <cmath>
 #include <numbers>
 
@@ -36,7 +37,7 @@ class GmmAttention final : public SourceAttention {
     int64_t heads, units, components;
     bool monotonic, use_bias;
     float offset_bias, scale_bias;
-    float max_offset;  // 0 or less: none
+    float max_offset;  // 0 or less: no maximum
   };
 
   GmmAttention(Fields fields, const Init& init)
@@ -54,7 +55,7 @@ class GmmAttention final : public SourceAttention {
     return {StepRange{fields_.monotonic ? -kInfinite : 0, 0}};
   }
 
-  // Means move on in invalid steps.
+  // The means of a monotonic layer move in invalid steps too.
   bool reads_invalid_steps() const override { return fields_.monotonic; }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (fields_.monotonic && input.mode == Mode::kStep) {
@@ -80,7 +81,7 @@ class GmmAttention final : public SourceAttention {
     return minds_early_steps(before, "advances on invalid steps too");
   }
 
-  // Prior, offset and scale of a Gaussian.
+  // The number of logits of a Gaussian: prior, offset and scale.
   static constexpr int64_t kLogits = 3;
 
   int64_t inputs() const override { return hidden_.inputs(); }
@@ -105,7 +106,7 @@ class GmmAttention final : public SourceAttention {
     return out;
   }
 
-  // [steps, heads, components, kLogits]
+  // Computes the logits [steps, heads, components, kLogits] from x.
   const float* logits(Run& run, const Sequence& x) const {
     const int64_t width = hidden_.outputs(), outputs = fields_.components * kLogits;
     const float* values = ops::as_floats(run, ops::finite_where_invalid(run, x), DType::kFloat32);
@@ -124,11 +125,11 @@ class GmmAttention final : public SourceAttention {
   float offset(float logit) const {
     const float x = logit + fields_.offset_bias;
     if (!(fields_.max_offset > 0)) return softplus(x);
-    // Nearly x between 0 and the most, and no more than either.
+    // A soft version of x clamped to [0, max_offset].
     return softplus(x) - softplus(x - fields_.max_offset);
   }
 
-  // Adds what a Gaussian weighs at steps 0, 1, ...; `row` is scratch.
+  // Adds the values of a Gaussian at steps 0, 1, ... to `weights`; `row` is scratch.
   void add_gaussian(float prior, float mean, float scale_logit, float* row, float* weights,
                     int64_t time) const {
     const float scale = softplus(scale_logit + fields_.scale_bias);
@@ -142,8 +143,8 @@ class GmmAttention final : public SourceAttention {
     kernels::axpy(peak, row, weights, time);
   }
 
-  // `positions` are the means before, [batch, heads, components], and the last ones on return. Null
-  // or unused where means do not move on.
+  // `positions` are the means [batch, heads, components] of the previous step, and on return those
+  // of the last step. Unused, and perhaps null, unless monotonic.
   Sequence attend(Run& run, const Sequence& x, float* positions) const {
     const Source source = this->source(run);
     const float* all_logits = logits(run, x);
@@ -172,7 +173,7 @@ class GmmAttention final : public SourceAttention {
 
   Fields fields_;
   ops::Linear hidden_;
-  std::vector<ops::Linear> output_;  // by head
+  std::vector<ops::Linear> output_;  // one for each head
   std::vector<float> bias_;
 };
 

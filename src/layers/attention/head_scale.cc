@@ -8,7 +8,7 @@ namespace sl {
 namespace {
 
 constexpr DType kDTypes[] = {DType::kFloat32, DType::kBFloat16, DType::kFloat16};
-// 1 / softplus(0), in as many digits as the reference has.
+// 1 / softplus(0), with as many digits as in the reference.
 constexpr double kInverseSoftplusOfZero = 1.442695041;
 
 }  // namespace

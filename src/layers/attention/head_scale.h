@@ -1,4 +1,4 @@
-// What queries or keys are multiplied by before their products.
+// The scale of the units of queries or keys, applied before their products.
 #pragma once
 
 #include <array>
@@ -13,10 +13,11 @@ namespace sl {
 
 class HeadScale {
  public:
-  // `factor` for all units, or, with weights of that name (not empty), factor softplus(w) / ln 2.
+  // Every unit has the scale `factor`. If `weight` is not empty, it names weights w, one for each
+  // unit, and the scale is factor softplus(w) / ln 2.
   HeadScale(double factor, const char* weight, int64_t units, const WeightScope& weights);
 
-  // [units], as a computation in that dtype has it.
+  // The scale [units], rounded as a computation in `dtype` rounds it.
   const float* of(DType dtype) const;
 
  private:

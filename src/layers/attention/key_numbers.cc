@@ -8,12 +8,13 @@
 namespace sl {
 namespace {
 
-// The dtype that holds what the constant does: a segment's number may be a hash of all 32 bits.
+// The dtype that holds all values of the constant. Integers stay int32, since a segment number may
+// be a hash of all 32 bits.
 DType stored_dtype(const Constant& constant) {
   return is_inexact(constant.sequence.dtype) ? DType::kFloat32 : DType::kInt32;
 }
 
-// `time` numbers of item b as `dtype`. A batch of one serves every item.
+// Reads the `time` numbers of item b as `dtype`. A constant with a batch of 1 serves every item.
 void read(const Constant& constant, int64_t b, int64_t time, DType dtype, std::byte* out) {
   const int64_t item = constant.shape[0] == 1 ? 0 : b;
   const DType given = constant.sequence.dtype;
@@ -55,8 +56,8 @@ void KeyNumbers::check(const Constant& constant, int64_t time) const {
     return;
   }
   fail(Code::kShape,
-       "constant \"{}\" is {} {}: expected real numbers [batch or 1, {}], as x has steps", name_,
-       name_of(constant.sequence.dtype), to_string(constant.shape), time);
+       "constant \"{}\" is {} {}: expected real numbers [batch or 1, {}], one for each step of x",
+       name_, name_of(constant.sequence.dtype), to_string(constant.shape), time);
 }
 
 void KeyNumbers::finish(double* numbers, int64_t count) const {
@@ -99,7 +100,7 @@ KeyNumbers::Rows KeyNumbers::step(Run& run, const Sequence& x, const RingSpec& k
     counts[b] = kept.count(b, x.time);
   }
   kept.push(x.batch, x.time);
-  // Room for the maximum, so that a rehearsal finds what a long stream needs.
+  // Scratch for the maximum count, so that a rehearsal finds out how much a long stream needs.
   auto* out = run.scratch<double>(x.batch, kept.capacity());
   for (int64_t b = 0; b < x.batch; ++b) {
     double* const own = out + b * kept.capacity();

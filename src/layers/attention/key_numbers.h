@@ -1,4 +1,5 @@
-// A number for each step, from a constant: positions or segments, which decide who sees whom.
+// A number for each step, read from a constant: positions or segments, which decide which steps see
+// each other.
 #pragma once
 
 #include <cstdint>
@@ -13,21 +14,22 @@ namespace sl {
 
 class KeyNumbers {
  public:
-  // Numbers of each batch item's keys, `pitch` apart. Null if there are none.
+  // The numbers of the keys of all batch items, whose rows are `pitch` apart. Null if there are
+  // none.
   struct Rows {
     const double* values = nullptr;
     int64_t pitch = 0;
   };
 
-  // Without a name there are none. Numbers are divided by `divisor` and rounded down, if it is not
-  // 1.
+  // An empty name stands for no constant. Numbers are divided by `divisor` and rounded down.
   KeyNumbers(std::string name, int64_t divisor) : name_(std::move(name)), divisor_(divisor) {}
 
-  // The constant, if there is one.
+  // The spec of the constant, if there is one.
   std::vector<ConstantSpec> constants() const;
-  // In a stream they are kept for as long as the ring `keys` keeps its frames.
+  // Declares the state of a stream, which keeps the numbers as long as the ring `keys` keeps keys.
   void declare(Declaration& declaration, const SequenceSpec& input, const RingSpec& keys) const;
-  // In scratch: those of x's steps or, in a stream, those of the kept steps and x's.
+  // The numbers in scratch: `layer` returns those of the steps of x, `step` those of the kept steps
+  // and of x.
   Rows layer(Run& run, const Sequence& x) const;
   Rows step(Run& run, const Sequence& x, const RingSpec& keys) const;
 

@@ -1,4 +1,4 @@
-// LocalDotProductSelfAttention: each step sees a window of fixed size (reference:
+// LocalDotProductSelfAttention: each step attends to a window of fixed size (reference:
 // attention.LocalDotProductSelfAttention).
 #include "layers/attention/self_attention.h"
 

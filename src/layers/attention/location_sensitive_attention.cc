@@ -1,5 +1,5 @@
-// LocationSensitiveAttention: additive attention whose scores also depend on where it looked, at
-// the step before and in all (Chorowski et al. 2015; reference, of the TensorFlow version:
+// LocationSensitiveAttention: additive attention whose scores also depend on the weights of the
+// previous step and on their sum over all steps (Chorowski et al. 2015; reference: tensorflow
 // attention.LocationSensitiveAttention).
 #include "layers/attention/additive_scores.h"
 #include "layers/attention/location_attention.h"
@@ -7,7 +7,8 @@
 namespace sl {
 namespace {
 
-// The weights of the step before and their sum over all steps.
+// The number of features of a location: the weights of the previous step, and their sum over all
+// steps.
 constexpr int64_t kFeatures = 2;
 
 class LocationSensitiveAttention final : public LocationAttention {
@@ -49,7 +50,8 @@ class LocationSensitiveAttention final : public LocationAttention {
                                          });
   }
 
-  // For each head, filters and projection as one product with a window of [filter_size, kFeatures].
+  // Merges filters and projection into one product for each head, on windows of shape
+  // [filter_size, kFeatures].
   std::vector<ops::Linear> read_location(const WeightScope& weights) const {
     const auto& [source, heads, units, filters, size, same] = fields_;
     const std::vector<float> kernel =
@@ -76,7 +78,7 @@ class LocationSensitiveAttention final : public LocationAttention {
     return out;
   }
 
-  // Adds to keys [time, heads, units] what the features around them make. `padded` is scratch.
+  // Adds the filtered and projected location to the keys [time, heads, units]. `padded` is scratch.
   void add_location(const Run& run, const float* location, int64_t time, float* padded,
                     float* keys) const {
     const int64_t reach = fields_.filter_size - 1;
@@ -114,7 +116,7 @@ class LocationSensitiveAttention final : public LocationAttention {
 
   Fields fields_;
   AdditiveScores scores_;
-  std::vector<ops::Linear> location_;  // by head
+  std::vector<ops::Linear> location_;  // one for each head
 };
 
 SL_REGISTER_LAYER(LocationSensitiveAttention);

@@ -1,5 +1,5 @@
-// MultiSourceDotProductAttention: x attends to all of several constant sequences at once
-// (reference: attention.MultiSourceDotProductAttention).
+// MultiSourceDotProductAttention: each step of x attends to several whole constant sequences at
+// once (reference: attention.MultiSourceDotProductAttention).
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -19,8 +19,8 @@ class MultiSourceDotProductAttention final : public CrossAttention {
       float32_scores = true;
       heads.interleaved = true;
       separate_projections = config.boolean("use_separate_kv_projections", false);
-      // The reference computes with segments nowhere, and with positions for segments alone: these
-      // have to be there, no more.
+      // The reference uses positions only together with segments, which it never applies. So
+      // position constants are required but have no effect.
       wants_query_positions = true;
       config.note("query_positions_name", "string or null", "null");
       if (config.raw("query_positions_name"))
@@ -33,14 +33,14 @@ class MultiSourceDotProductAttention final : public CrossAttention {
       config.ignore({"flash_attention_query_block_size", "flash_attention_source_block_sizes"});
     }
 
-    // One name for all sources, or a list of each one's, or null for those that have none.
+    // Reads one name for all sources, a list with one for each, or null for no positions.
     void read_source_positions(Config& config) {
       const char* field = "source_position_names";
       config.note(field, "string, list of strings, or null", "null");
       const Json* raw = config.raw(field);
       if (!raw) return;
       if (raw->is_array() && raw->size() != sources.size()) {
-        config.error(field, fmt::format("expected as many as source_names has, {}, got {}",
+        config.error(field, fmt::format("expected one for each of the {} source_names, got {}",
                                         sources.size(), raw->size()));
       }
       const auto add = [&](const Json& name) {
@@ -57,7 +57,7 @@ class MultiSourceDotProductAttention final : public CrossAttention {
       }
     }
 
-    // One name or a list of them.
+    // Reads one name or a list of names.
     static std::vector<std::string> names(Config& config, const char* field) {
       config.note(field, "string or list of strings", "");
       const Json* raw = config.raw(field);

@@ -1,4 +1,4 @@
-// How attention makes queries, keys and values of its input.
+// The projections of attention layers to queries, keys and values.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 
 namespace sl {
 
-// Dense layers from one input, as one product: their outputs lie side by side.
+// Several dense layers on the same input, computed as one product with their outputs side by side.
 class StackedDense {
  public:
   struct Part {
@@ -25,7 +25,7 @@ class StackedDense {
 
   int64_t inputs() const { return linear_.inputs(); }
   int64_t outputs() const { return linear_.outputs(); }
-  // [steps, outputs], rounded to `compute`, in scratch.
+  // Returns the outputs [steps, outputs], rounded to `compute`, in scratch.
   const float* apply(Run& run, const Sequence& x, DType compute) const;
 
  private:
@@ -42,21 +42,21 @@ class StackedDense {
   std::vector<float> bias_;
 };
 
-// Field `input_projection` (reference: common.QueryKeyValueProjectionConfig).
+// The field "input_projection" (reference: common.QueryKeyValueProjectionConfig).
 struct InputProjection {
   enum class Kind { kCombined, kSeparate, kQueryAndKeyValue, kQueryAndSharedKeyValue };
 
-  // Cross-attention cannot have all combined.
+  // Cross-attention does not accept the combined projection.
   explicit InputProjection(Config& config, bool is_cross = false);
 
-  // The dense layers that make queries, and those that make keys and then values. Combined, the
-  // former make all.
+  // The dense layers for queries, and those for keys and values. A combined projection has all
+  // three in `queries`.
   std::vector<StackedDense::Part> queries(const ops::Heads& heads) const;
   std::vector<StackedDense::Part> keys_and_values(const ops::Heads& heads) const;
   bool is_combined() const { return kind == Kind::kCombined; }
 
   Kind kind = Kind::kCombined;
-  bool shares_keys_and_values = false;  // values are the keys
+  bool shares_keys_and_values = false;  // values are the same as keys
 };
 
 }  // namespace sl

@@ -35,7 +35,7 @@ std::vector<ConstantSpec> SelfAttention::constants() const {
   return out;
 }
 
-// Of all of the past there is no end where a stream has none.
+// A stream without an end would need endless memory to see all of the past.
 bool SelfAttention::supports_step() const {
   if (sees_all_past() || !supports_finite_step()) return false;
   return std::ranges::all_of(
@@ -131,8 +131,8 @@ ops::PairVisibility SelfAttention::pair_visibility(Run& run, const Sequence& y) 
   out.positions = positions.values;
   out.segments = segments.values;
   out.pitch = std::max(positions.pitch, segments.pitch);
-  out.most = past < 0 ? HUGE_VAL : static_cast<double>(past);
-  out.least = future < 0 ? -HUGE_VAL : -static_cast<double>(future);
+  out.maximum = past < 0 ? HUGE_VAL : static_cast<double>(past);
+  out.minimum = future < 0 ? -HUGE_VAL : -static_cast<double>(future);
   return out;
 }
 

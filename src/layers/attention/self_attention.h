@@ -1,4 +1,4 @@
-// What all layers of self-attention share: queries, keys and values are all made of x.
+// Base of all layers of self-attention: queries, keys and values are all projections of x.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,4 @@
-// ShawRelativePositionEmbedding: a score gains query . embedding(distance), the distance clipped
+// ShawRelativePositionEmbedding: score += query . embedding(distance), with the distance clipped
 // (Shaw, Uszkoreit, Vaswani 2018; reference: shaw_relative_position_embedding).
 #include "layers/attention/relative_position.h"
 #include "ops/elementwise.h"
@@ -27,8 +27,8 @@ class Shaw final : public RelativePositionFields {
       ops::round_to(*compute_dtype_, embedding.data(), static_cast<int64_t>(embedding.size()));
     }
     RelativePosition out;
-    out.least = -max_backward_;
-    out.most = max_forward_;
+    out.minimum = -max_backward_;
+    out.maximum = max_forward_;
     out.embeddings = by_head(embedding, distances, heads);
     out.query_dtype = out.result_dtype = compute_dtype_;
     return out;

@@ -1,5 +1,5 @@
-// Attention to a constant sequence, with weights for all of its steps: y[t, head] = sum over j of
-// weight[t, head, j] source[j].
+// Base of attention to a whole constant sequence: y[t, head] = sum over j of weight[t, head, j]
+// source[j].
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@
 
 namespace sl {
 
-// The source's name, a field that all have.
+// Reads the field "source_name", which all of these layers have.
 std::string read_source_name(Config& config);
 
 class SourceAttention : public Layer {
@@ -22,14 +22,14 @@ class SourceAttention : public Layer {
   std::optional<ChannelSpec> implied_input() const final;
 
  protected:
-  // The source, as the run's scratch has it: float32, zeros where it is invalid.
+  // The source as float32 in scratch or state, with zeros in invalid steps.
   struct Source {
     const float* values;
     const uint8_t* mask;
     int64_t batch;
     int64_t time;
     int64_t channels;
-    const float* keys = nullptr;  // what the layer makes of each step, if anything
+    const float* keys = nullptr;  // keys computed from each step, or null
 
     const float* item(int64_t b) const { return values + b * time * channels; }
     const uint8_t* item_mask(int64_t b) const { return mask + b * time; }
@@ -39,17 +39,17 @@ class SourceAttention : public Layer {
       : source_(std::move(source)), emit_(std::move(emit)), heads_(heads) {}
 
   int64_t heads() const { return heads_; }
-  // Channels of x.
+  // The number of channels of x.
   virtual int64_t inputs() const = 0;
-  // And of the source, where the weights tell.
+  // The number of channels of the source, if the weights imply it.
   virtual int64_t source_channels() const { return kAnySize; }
 
-  // Steps of the source.
+  // The number of steps of the source.
   int64_t source_time(const Constants& constants) const;
   void declare_emit(Declaration& declaration, const SequenceSpec& input) const;
   Source source(Run& run) const;
-  // The same with `width` floats of each step that make(values, rows, keys) makes. A stream keeps
-  // both from its first step on.
+  // The source with keys: make(values, rows, keys) computes `width` floats for each step. A stream
+  // keeps source and keys from its first step on.
   void declare_kept(Declaration& declaration, const SequenceSpec& input, int64_t width) const;
   template <typename Fn>
   Source keyed_source(Run& run, int64_t width, Fn&& make) const {
@@ -76,11 +76,11 @@ class SourceAttention : public Layer {
     std::fill_n(is_kept, given.batch, 1);
     return {values, mask, given.batch, given.time, given.channels[0], keys};
   }
-  // x as float32, zeros where it is invalid: what state is made of must not be NaN.
+  // Returns x as float32 with zeros in invalid steps, because NaN there must not reach the state.
   static const float* masked(Run& run, const Sequence& x);
 
-  // weigh(b, t, weights) makes the weights [heads, source time] of a step, in the order of steps,
-  // valid or not.
+  // Computes y, where weigh(b, t, weights) computes the weights [heads, source time] of a step. It
+  // is called for all steps in order, valid or not.
   template <typename Fn>
   Sequence attend(Run& run, const Sequence& x, const Source& source, Fn&& weigh) const {
     const Sequence y = run.output_like(x, {DType::kFloat32, {heads_, source.channels}});

@@ -1,4 +1,4 @@
-// StreamingDotProductAttention: x attends to a window of a constant that comes along with it
+// StreamingDotProductAttention: each step of x attends to a window of a streamed constant
 // (reference: attention.StreamingDotProductAttention).
 #include "layers/attention/cross_attention.h"
 

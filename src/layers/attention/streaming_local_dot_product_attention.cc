@@ -1,4 +1,4 @@
-// StreamingLocalDotProductAttention: as StreamingDotProductAttention, in blocks (reference:
+// StreamingLocalDotProductAttention: like StreamingDotProductAttention, in blocks (reference:
 // attention.StreamingLocalDotProductAttention).
 #include "layers/attention/cross_attention.h"
 
@@ -10,8 +10,8 @@ class StreamingLocalDotProductAttention final : public CrossAttention {
   struct Fields : CrossAttentionFields {
     explicit Fields(Config& config) : CrossAttentionFields(config) {
       window_block = config.integer("block_size", 1);
-      constexpr int64_t kMost = int64_t{1} << 30;
-      if (window_block > kMost) config.error("block_size", "expected at most 2^30");
+      constexpr int64_t kMax = int64_t{1} << 30;
+      if (window_block > kMax) config.error("block_size", "expected at most 2^30");
       read_streamed(config);
     }
   };

@@ -1,4 +1,4 @@
-// StyleToken: each step attends, by heads and with additive scores, to a bank of learned vectors
+// StyleToken: each step attends to a bank of learned vectors with additive scores, by head
 // (reference: examples.global_style_token.StyleToken).
 #include <algorithm>
 #include <optional>
@@ -27,13 +27,13 @@ class StyleToken final : public StatelessLayer {
       for (const auto& [field, size] :
            {std::pair("num_style_tokens", tokens), std::pair("num_heads", heads),
             std::pair("units_per_head", units)}) {
-        if (size > kMost) config.error(field, "expected at most 2^20");
+        if (size > kMax) config.error(field, "expected at most 2^20");
       }
       config.ignore({"style_tokens_init", "style_token_keys_init", "precision"});
     }
-    // That of the logits' weights as they enter the computation.
+    // The dtype of the weights of the logits in the computation.
     DType logit_param_dtype() const { return compute_dtype.value_or(param_dtype); }
-    static constexpr int64_t kMost = int64_t{1} << 20;  // their product is a number of elements
+    static constexpr int64_t kMax = int64_t{1} << 20;  // so that a product of sizes fits 64 bits
     int64_t tokens;
     int64_t heads;
     int64_t units;
@@ -88,14 +88,14 @@ class StyleToken final : public StatelessLayer {
   }
 
  private:
-  static constexpr int64_t kGrain = 16384;  // enough elements to pay for waking a thread
+  static constexpr int64_t kGrain = 16384;  // enough elements to be worth waking a thread
 
   DType hidden_dtype(DType queries) const { return promote(queries, fields_.param_dtype); }
   DType logit_dtype(DType queries) const {
     return fields_.compute_dtype.value_or(hidden_dtype(queries));
   }
 
-  // What a head's query takes of each token. `hidden` has room for tokens * units.
+  // The weight of each token for the query of one head. `hidden` is scratch for tokens * units.
   void share(const float* query, DType queries, int64_t head, float* hidden, float* shares) const {
     const int64_t units = fields_.units, tokens = fields_.tokens;
     const float* keys = keys_.data() + head * tokens * units;

@@ -1,5 +1,5 @@
-// T5RelativePositionEmbedding: a score gains what its head has for the bucket of the distance;
-// buckets grow with it (Raffel et al. 2020; reference: t5_relative_position_embedding).
+// T5RelativePositionEmbedding: score += table[head, bucket(distance)], where buckets grow with the
+// distance (Raffel et al. 2020; reference: t5_relative_position_embedding).
 #include <algorithm>
 #include <cmath>
 #include <limits>
@@ -20,18 +20,18 @@ class T5 final : public RelativePositionFields {
         compute_dtype_(config.optional_dtype("compute_dtype")) {
     config.dtype("param_dtype", DType::kFloat32);
     config.ignore({"bias_matrix_init", "bias_matrix_sharding"});
-    // One for all heads is what grouped queries alone can take.
+    // Only grouped queries can share one table among all heads.
     if (num_heads_ != heads.count() && (num_heads_ != 1 || heads.group == 1)) {
       config.error("num_heads", fmt::format("expected {}, as the layer has", heads.count()));
     }
     if (exact() == 0) {
       config.error("num_buckets", fmt::format("expected at least {}", bidirectional_ ? 4 : 2));
     }
-    constexpr int64_t kMost = 1 << 20;
-    if (max_distance_ <= exact() || max_distance_ > kMost) {
+    constexpr int64_t kMax = 1 << 20;
+    if (max_distance_ <= exact() || max_distance_ > kMax) {
       config.error("max_distance", fmt::format("expected more than {}, half of a direction's "
                                                "buckets, and at most {}",
-                                               exact(), kMost));
+                                               exact(), kMax));
     }
   }
 
@@ -43,12 +43,13 @@ class T5 final : public RelativePositionFields {
     }
     weights.reserve_memory(checked_product(num_heads_, 2 * max_distance_ + 3));
     RelativePosition out;
-    // Distances beyond the largest have the last bucket; itself may lack it, by rounding.
-    out.least = -max_distance_ - 1;
-    out.most = bidirectional_ ? max_distance_ + 1 : 0;
+    // All distances beyond max_distance are in the last bucket. max_distance itself may not be,
+    // because of rounding, so the range ends one beyond it.
+    out.minimum = -max_distance_ - 1;
+    out.maximum = bidirectional_ ? max_distance_ + 1 : 0;
     out.table_heads = num_heads_;
     for (int64_t h = 0; h < num_heads_; ++h) {
-      for (int64_t distance = out.least; distance <= out.most; ++distance) {
+      for (int64_t distance = out.minimum; distance <= out.maximum; ++distance) {
         out.table.push_back(biases[static_cast<size_t>(bucket(distance) * num_heads_ + h)]);
       }
     }
@@ -57,11 +58,11 @@ class T5 final : public RelativePositionFields {
 
  private:
   int64_t buckets_of_direction() const { return bidirectional_ ? num_buckets_ / 2 : num_buckets_; }
-  // Distances with a bucket of their own.
+  // The number of distances that have a bucket of their own.
   int64_t exact() const { return buckets_of_direction() / 2; }
 
-  // In float32, as the reference, whose division by a constant is a product with its inverse: it
-  // decides at the buckets' edges.
+  // Computes in float32 like the reference, including its product with an inverse in place of a
+  // division, because rounding decides at the edges of buckets.
   int64_t bucket(int64_t distance) const {
     const int64_t first = distance > 0 && bidirectional_ ? buckets_of_direction() : 0;
     const int64_t n = bidirectional_ ? std::abs(distance) : std::max<int64_t>(0, -distance);

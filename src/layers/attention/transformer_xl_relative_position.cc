@@ -1,5 +1,5 @@
-// TransformerXLRelativePositionEmbedding: scores are (query + u) . key + (query + v) . W s, with s
-// the sinusoids of the distance (Dai et al. 2019; reference:
+// TransformerXLRelativePositionEmbedding: score = (query + u) . key + (query + v) . W s, where s
+// are the sinusoids of the distance (Dai et al. 2019; reference:
 // transformer_xl_relative_position_embedding).
 #include "layers/attention/relative_position.h"
 #include "ops/timing_signal.h"
@@ -24,9 +24,9 @@ class TransformerXl final : public RelativePositionFields {
 
   RelativePosition make(const ops::Heads& heads, const ops::Horizon& horizon,
                         const WeightScope& weights) const override {
-    constexpr int64_t kMost = 1 << 24;
-    if (max_backward_ + max_forward_ > kMost) {
-      fail(Code::kConfig, "{}: expected at most {} distances, got {}", path_, kMost,
+    constexpr int64_t kMax = 1 << 24;
+    if (max_backward_ + max_forward_ > kMax) {
+      fail(Code::kConfig, "{}: expected at most {} distances, got {}", path_, kMax,
            max_backward_ + max_forward_);
     }
     if (max_backward_ + max_forward_ != horizon.past + horizon.future) {
@@ -41,9 +41,9 @@ class TransformerXl final : public RelativePositionFields {
     const int64_t distances = max_backward_ + max_forward_ + 1;
     weights.reserve_memory(checked_product(2, distances, heads.count(), heads.width()));
     RelativePosition out;
-    out.least = -horizon.past;
-    out.most = horizon.future;
-    out.embeddings = by_head(project(kernel, heads), out.most - out.least + 1, heads);
+    out.minimum = -horizon.past;
+    out.maximum = horizon.future;
+    out.embeddings = by_head(project(kernel, heads), out.maximum - out.minimum + 1, heads);
     out.takes_scaled_queries = true;
     if (use_bias_) {
       out.query_offset = weights.floats("u", {heads.count(), heads.units});
@@ -53,7 +53,8 @@ class TransformerXl final : public RelativePositionFields {
   }
 
  private:
-  // Of positions from max_backward down to -max_forward: [positions, heads, units].
+  // Projects the sinusoids of the positions from max_backward down to -max_forward to
+  // [positions, heads, units].
   std::vector<float> project(const std::vector<float>& kernel, const ops::Heads& heads) const {
     const int64_t positions = max_backward_ + max_forward_ + 1;
     const int64_t columns = heads.count() * heads.units;
