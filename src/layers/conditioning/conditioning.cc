@@ -1,5 +1,5 @@
-// Conditioning: combines x with a constant that runs along with it, or that holds for all of it,
-// projected before if wanted (reference: conditioning.Conditioning).
+// Conditioning: y[t] = combine(x[t], project(c[t])) for a constant sequence c as long as x, or one
+// step that serves all of x; the projection is optional (reference: conditioning.Conditioning).
 #include <cstring>
 
 #include "layers/conditioning/mixing.h"
@@ -70,8 +70,8 @@ class Conditioning final : public Layer {
                             constant_));
   }
 
-  // Whether a stream takes the steps of x's time out of a whole sequence. One step is for all time,
-  // as it is layer-wise.
+  // Whether a stream takes the steps of its block from a whole sequence. A constant of one step
+  // serves all steps instead, as in a layer-wise run.
   bool is_sliced(const Constant& constant) const {
     return !constant.is_array && !streaming_ && constant.sequence.time != 1;
   }
@@ -83,7 +83,7 @@ class Conditioning final : public Layer {
          time);
   }
 
-  // An array holds for all time, as a sequence of one valid step does.
+  // Turns an array, which serves all steps, into a sequence of one valid step.
   static Sequence as_sequence(Run& run, const Constant& constant) {
     Sequence out = constant.sequence;
     if (!constant.is_array) return out;
@@ -95,7 +95,7 @@ class Conditioning final : public Layer {
     return out;
   }
 
-  // The next `time` steps.
+  // Takes the next `time` steps of a whole constant.
   static Sequence slice(Run& run, const Sequence& whole, int64_t time) {
     const StreamPositions positions = take_positions(run, whole.batch, time);
     return take_steps(run, whole, time, [&](int64_t b) { return positions.of(b); });

@@ -17,12 +17,12 @@ size_t required_choice(Config& config, const char* field, const std::vector<std:
   return config.choice(field, names, 0);
 }
 
-// The dtype of scale + offset, a number of no dtype of its own.
+// The dtype of scale + offset. The offset is a number without a dtype of its own.
 DType offset_dtype(DType scale, const Array& offset) {
   return offset.is_complex ? DType::kComplex64 : scale;
 }
 
-// c repeated over batch and time where it has one for all.
+// Repeats c over batch and time where its size is 1.
 Sequence spread(Run& run, const Sequence& c, const Sequence& x) {
   if (c.batch == x.batch && c.time == x.time) return c;
   const Sequence out = run.scratch_sequence(c.spec(), x.batch, x.time);
@@ -36,7 +36,7 @@ Sequence spread(Run& run, const Sequence& c, const Sequence& x) {
   return out;
 }
 
-// Half of a projection's frames: scale or shift.
+// Copies half `index` of the frames of a projection: its scale or its shift.
 Sequence half(Run& run, const Sequence& c, int64_t index) {
   const Shape each = c.channels.slice(1, c.channels.rank());
   const Sequence out = run.scratch_sequence({c.dtype, each}, c.batch, c.time);
@@ -98,7 +98,7 @@ Mixing::Mixing(Fields fields, const WeightScope& weights)
                  fields_.param_dtype, fields_.compute_dtype);
 }
 
-// The output of the kernel, which the bias tells where the config leaves it to the input.
+// The output shape of the projection. If the config leaves it to the input, the bias has it.
 Shape Mixing::projected_shape(const WeightScope& weights) const {
   if (!fields_.projected) return weights.get_any("bias").shape;
   Shape shape = *fields_.projected;
@@ -109,7 +109,7 @@ Shape Mixing::projected_shape(const WeightScope& weights) const {
 ConstantSpec Mixing::constant() const {
   ConstantSpec spec;
   spec.name = fields_.constant;
-  // A kernel for one channel takes scalars too.
+  // A kernel with one input channel takes scalar channels too, so only others imply the channels.
   if (dense_ && dense_->implied_input() != Shape{1}) spec.channels = dense_->implied_input();
   return spec;
 }
@@ -120,10 +120,10 @@ ChannelSpec Mixing::projected_spec(const ChannelSpec& x, const ChannelSpec& cons
   if (fields_.projected) return out;
   Shape wanted = x.shape;
   if (fields_.projection == Projection::kLinearAffine) wanted.insert(0, 2);
-  const Shape least = wanted.empty() ? Shape{1} : wanted;
-  if (least != out.shape) {
+  const Shape expected = wanted.empty() ? Shape{1} : wanted;
+  if (expected != out.shape) {
     fail(Code::kShape, "input {}: the projection's bias is {}: expected {}", to_string(x),
-         to_string(out.shape), to_string(least));
+         to_string(out.shape), to_string(expected));
   }
   return {out.dtype, wanted};
 }
@@ -157,7 +157,7 @@ Sequence Mixing::project(Run& run, const ChannelSpec& x, const Sequence& constan
   return y.with_channels(projected_spec(x, constant.spec()).shape);
 }
 
-// scale + offset. `scale` is the layer's own to change.
+// Returns scale + offset. May overwrite `scale`, which must be scratch of the layer.
 Sequence Mixing::with_offset(Run& run, const Sequence& scale) const {
   const DType dtype = offset_dtype(scale.dtype, fields_.offset);
   const Sequence out = dtype == scale.dtype ? scale : run.on_side(other(run.side()), [&] {

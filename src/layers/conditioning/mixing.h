@@ -1,5 +1,5 @@
-// How a constant conditions x: projected before if wanted, then combined with it. What the layers
-// share that differ in which step of the constant goes with which of x.
+// Projects a constant, if wanted, and combines it with x. Conditioning layers share this and differ
+// in which step of the constant they combine with which step of x.
 #pragma once
 
 #include <optional>
@@ -18,11 +18,12 @@ class Mixing {
   enum class Kind { kAdd, kConcat, kAffine, kAffineShift, kAffineScale, kMultiply, kConcatBefore };
 
   struct Fields {
-    // Reads "projection" and "combination", one of `combinations`, which are in the order of Kind.
+    // Reads "projection" and "combination"; `combinations` lists the accepted names in the order of
+    // Kind.
     Fields(Config& config, const std::vector<std::string>& combinations);
-    // And the constant's name.
+    // Reads the name of the constant.
     void read_name(Config& config) { constant = config.string("conditioning_name"); }
-    // And the fields of projection that not all layers have.
+    // Reads the fields of the projection that not all layers have.
     void read_projection(Config& config);
 
     std::string constant;
@@ -36,13 +37,13 @@ class Mixing {
 
   Mixing(Fields fields, const WeightScope& weights);
 
-  // The constant, as far as the weights tell of it.
+  // The spec of the constant, as far as the weights imply it.
   ConstantSpec constant() const;
-  // Fails with kShape if the two do not fit.
+  // Fails with kShape if x and the constant do not fit.
   ChannelSpec output_spec(const ChannelSpec& x, const ChannelSpec& constant) const;
-  // The constant as it is combined with an x of that spec.
+  // Projects the constant for an x of that spec.
   Sequence project(Run& run, const ChannelSpec& x, const Sequence& constant) const;
-  // x and c, a projected constant of x's length; one batch item or step of it goes with all of x's.
+  // Combines x with c, a projected constant, whose batch and length are those of x or 1.
   Sequence combine(Run& run, const Sequence& x, const Sequence& c) const;
 
  private:
@@ -55,10 +56,11 @@ class Mixing {
   std::optional<ShapedDense> dense_;
 };
 
-// The steps of one item from `begin` on into another; those after the end are invalid.
+// Copies steps of `whole` from `begin` on to `out`, each of one batch item. Steps after the end are
+// invalid.
 void copy_steps(const Sequence& whole, int64_t begin, const Sequence& out);
 
-// `count` steps of each item of a sequence from begin(item) on, in scratch; those after the end are
+// Copies `count` steps of each item from begin(item) on to scratch. Steps after the end are
 // invalid.
 template <typename Begin>
 Sequence take_steps(Run& run, const Sequence& whole, int64_t count, Begin&& begin) {

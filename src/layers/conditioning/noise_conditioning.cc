@@ -1,5 +1,5 @@
-// NoiseConditioning: combines x with a noise of its own, projected before if wanted (reference:
-// tensorflow conditioning.NoiseConditioning). At inference the noise is off: it is zero.
+// NoiseConditioning: combines x with noise, which may be projected first. At inference the noise is
+// zero (reference: tensorflow conditioning.NoiseConditioning).
 #include <algorithm>
 #include <cstring>
 
@@ -29,7 +29,7 @@ class NoiseConditioning final : public StatelessLayer {
     return mixing_.output_spec(input, {input.dtype, noise_});
   }
 
-  // The noise is as valid as x, so that one step of it cannot stand for all.
+  // The noise has the mask of x, so it needs as many steps and cannot be a single one.
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence noise = run.scratch_sequence({x.dtype, noise_}, x.batch, x.time);
     if (noise.bytes() > 0) std::memset(noise.values, 0, noise.bytes());

@@ -1,6 +1,6 @@
-// UpsampleConditioning: combines each step of x with the step of a slower constant sequence that is
-// there at the time, projected before if wanted (reference: tensorflow
-// conditioning.UpsampleConditioning). What of x goes on after the constant's end is invalid.
+// UpsampleConditioning: y[t] = combine(x[t], project(c[t / ratio])) for a slower constant sequence
+// c; the projection is optional. Steps after the end of c are invalid (reference: tensorflow
+// conditioning.UpsampleConditioning).
 #include <algorithm>
 #include <cstring>
 
@@ -53,10 +53,12 @@ class UpsampleConditioning final : public Layer {
     return minds_early_steps(before, "counts invalid steps too");
   }
 
-  // x, whose items begin at the positions. Each step of the constant is projected once.
+  // Combines x, whose items begin at the given positions, with the constant, whose steps are each
+  // projected once.
   Sequence mix(Run& run, const Sequence& x, const StreamPositions& positions) const {
     const Sequence& whole = run.constants().get(constant_).sequence;
-    // As many as x can meet at any position, so that all calls of its length need equal scratch.
+    // The maximum number of steps that x can meet at any position, so that all calls of its length
+    // need the same scratch.
     const int64_t count = x.time == 0 ? 0 : ceil_div(x.time - 1, ratio_) + 1;
     const Sequence taken =
         take_steps(run, whole, count, [&](int64_t b) { return positions.of(b) / ratio_; });

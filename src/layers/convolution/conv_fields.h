@@ -1,4 +1,4 @@
-// What all convolution layers read: their fields and their weights.
+// The fields and weights that all convolution layers read.
 #pragma once
 
 #include <cstdint>
@@ -14,16 +14,17 @@ namespace sl {
 
 struct ConvFields {
   ConvFields() = default;
-  // Reads what layers of all ranks have, but for the kernel's form.
+  // Reads the fields of layers of all ranks, except those of kernel size, strides and padding.
   explicit ConvFields(Config& config);
-  // Fields kernel_size, strides and dilation_rate of `rank` dimensions, and how they are padded.
+  // Reads kernel_size, strides, dilation_rate and padding, one dimension for each entry of
+  // `paddings`.
   void read_axes(Config& config, const std::vector<ops::PaddingMode>& paddings);
-  // Fields `filters` and `groups`, for layers that mix channels.
+  // Reads "filters" and "groups", for layers that mix channels.
   void read_filters(Config& config);
 
   std::vector<ops::Window> axes;  // time first
   KernelFields kernel;
-  int64_t filters = 0;  // 0: multiplier * input channels, in as many groups as these
+  int64_t filters = 0;  // 0: depthwise, with multiplier * input channels
   int64_t multiplier = 1;
   int64_t groups = 1;
   bool use_bias = true;
@@ -32,11 +33,11 @@ struct ConvFields {
   DType param_dtype = DType::kFloat32;
 };
 
-// As they enter the computation: normalized and rounded.
+// Weights as the computation uses them: normalized and rounded.
 struct ConvWeights {
   TensorParts kernel;
   int64_t groups = 1;
-  TensorParts bias;  // without values if there is none
+  TensorParts bias;  // without values: no bias
 };
 
 ConvWeights read_conv_weights(const ConvFields& fields, const Init& init);

@@ -1,4 +1,4 @@
-// What all convolution layers share: y = activation(conv(mask(x), kernel) + bias), over time and up
+// Base of all convolution layers: y = activation(conv(mask(x), kernel) + bias), over time and up
 // to two spatial dimensions (reference: convolution.BaseConv).
 #pragma once
 
@@ -30,7 +30,7 @@ class ConvLayer : public SlidingLayer {
                        const Sequence& y) const final;
 
   ops::Convolution convolution_;
-  std::optional<ops::Convolution> imaginary_;  // with a complex kernel's imaginary part
+  std::optional<ops::Convolution> imaginary_;  // with the imaginary part of a complex kernel
   ConvOutput output_;
 };
 

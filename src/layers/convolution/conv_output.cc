@@ -7,7 +7,7 @@
 namespace sl {
 namespace {
 
-// What one thread activates at a time, in floats.
+// The number of floats that a thread activates at a time.
 constexpr int64_t kChunk = 1 << 14;
 
 }  // namespace
@@ -39,7 +39,7 @@ void ConvOutput::activate(Run& run, const Sequence& y) const {
   });
 }
 
-// Each operation rounds its result.
+// Rounds the result of each operation as a computation in the dtype of y does.
 void ConvOutput::round(float* rows, const Sequence& y) const {
   ops::round_to(y.dtype, rows, y.size());
   if (y.size() == 0) return;

@@ -1,4 +1,4 @@
-// What convolution layers do after the products: bias, activation, rounding.
+// The bias, activation and rounding that follow the products of a convolution.
 #pragma once
 
 #include <algorithm>
@@ -22,13 +22,13 @@ class ConvOutput {
   DType dtype(DType input) const {
     return compute_dtype_.value_or(promote_inexact(input, param_dtype_));
   }
-  // Fails unless `input` has rank - 1 spatial dimensions, then `channels` of a dtype that can be
-  // computed with. Complex numbers can only where the layer `takes_complex` ones.
+  // Fails unless `input` has rank - 1 spatial dimensions and then `channels`, of a dtype that the
+  // layer supports. Complex numbers are supported only with `takes_complex`.
   void check(const ChannelSpec& input, size_t rank, int64_t channels,
              bool takes_complex = false) const;
 
-  // y = activation(convolution + bias): convolve(with_bias, out) computes it but for the
-  // activation.
+  // Writes y = activation(convolution + bias), where convolve(with_bias, out) writes the
+  // convolution, plus the bias if asked for.
   template <typename Fn>
   void write(Run& run, const Sequence& y, Fn&& convolve) const {
     if (y.dtype == DType::kFloat32) {
@@ -41,8 +41,8 @@ class ConvOutput {
     }
   }
 
-  // The same of complex y: convolve(part, imaginary, out) is the convolution of the input's real
-  // part or, of two `parts`, of its imaginary part with the kernel's, without bias.
+  // Like write, for complex y: convolve(part, imaginary, out) writes the convolution, without bias,
+  // of the input's real or imaginary part (a real input has one part) with a part of the kernel.
   template <typename Fn>
   void write_complex(Run& run, const Sequence& y, size_t parts, bool complex_kernel,
                      Fn&& convolve) const {

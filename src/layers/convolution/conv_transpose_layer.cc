@@ -11,7 +11,7 @@ void ConvTransposeFields::read_transposed_axes(Config& config,
     windows.push_back({axes[i].kernel, axes[i].stride, axes[i].dilation, mode});
     const ops::TransposedWindow& window = windows.back();
     if (mode != ops::Padding::kSemicausalFull || window.surplus() == 0) continue;
-    // Else outputs would not have the reference's lengths.
+    // Other kernels would give outputs of other lengths than in the reference.
     if (i > 0) {
       config.error(padding_fields[i],
                    fmt::format("\"semicausal_full\" takes kernels of extent 2 * stride - 1 = {}, "

@@ -1,4 +1,4 @@
-// What the transposed convolution layers share: y = activation(conv_transpose(mask(x), kernel) +
+// Base of the transposed convolution layers: y = activation(conv_transpose(mask(x), kernel) +
 // bias), over time and up to one spatial dimension.
 #pragma once
 
@@ -15,7 +15,7 @@ namespace sl {
 
 struct ConvTransposeFields : ConvFields {
   using ConvFields::ConvFields;
-  // Fields kernel_size, strides and dilation_rate, of one dimension for each padding's field.
+  // Reads kernel_size, strides, dilation_rate and paddings, one dimension for each padding field.
   void read_transposed_axes(Config& config, const std::vector<const char*>& padding_fields,
                             const std::vector<ops::Padding>& defaults);
 
@@ -56,7 +56,8 @@ class ConvTransposeLayer : public Layer {
 
   std::vector<ops::TransposedWindow> windows_;
   ops::TransposedConvolution convolution_;
-  std::optional<ops::TransposedConvolution> imaginary_;  // with a complex kernel's imaginary part
+  // With the imaginary part of a complex kernel.
+  std::optional<ops::TransposedConvolution> imaginary_;
   ConvOutput output_;
 };
 

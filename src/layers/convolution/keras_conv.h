@@ -1,5 +1,5 @@
-// What the convolution layers share that only sequence_layers.tensorflow has: the arguments of its
-// constructors, and its modes of padding. They take no complex numbers.
+// Fields, padding modes and base class of the convolution layers that only
+// sequence_layers.tensorflow has. They take no complex numbers.
 #pragma once
 
 #include <cstdint>
@@ -13,23 +13,25 @@ namespace sl {
 
 struct KerasConvFields : ConvFields {
   KerasConvFields() = default;
-  // Arguments of all, with those of training for each kind of `kernels`: "depthwise".
+  // Reads the arguments of all layers and ignores those for training, which each kind of kernel
+  // has, such as "depthwise".
   KerasConvFields(Config& config, std::vector<const char*> kernels);
 
-  // Of layers over time only: kernel_size, strides, dilation_rate, padding.
+  // Reads kernel_size, strides, dilation_rate and padding of layers over time only.
   void read_time(Config& config);
-  // The same with a spatial dimension, where only dilation_rate and time_padding have defaults.
+  // Reads these fields of layers with a spatial dimension, where only dilation_rate and
+  // time_padding have defaults.
   void read_time_and_space(Config& config);
 };
 
-// In TensorFlow, "causal" is what JAX has as "causal_valid", and "reverse_causal" as
-// "reverse_causal_valid".
+// Reads a padding. TensorFlow calls "causal" what JAX calls "causal_valid", and "reverse_causal"
+// what JAX calls "reverse_causal_valid".
 ops::PaddingMode read_keras_padding(Config& config, const char* field, bool required = false);
 
-// The bias and the activation are all that is left to do after the products.
+// Reads the bias; without values if there is none.
 TensorParts read_keras_bias(const ConvFields& fields, const WeightScope& weights, int64_t filters);
 
-// Only causal layers step there, so that none has latency.
+// Only causal layers can step in TensorFlow, so no layer has latency.
 template <typename Base>
 class KerasConv : public Base {
  public:

@@ -12,7 +12,8 @@ double inverse_norm(double sum_of_squares, double epsilon) {
   return 1 / std::sqrt(sum_of_squares + epsilon);
 }
 
-// kernel * scale / |kernel|, with a norm for each filter, in `dtype`: every operation rounds.
+// kernel = kernel * scale / |kernel|, with one norm for each filter. Every operation rounds to
+// `dtype`.
 void normalize_filters(std::vector<float>& kernel, const std::vector<float>& scale, double epsilon,
                        DType dtype) {
   const auto round = [dtype](std::vector<float>& v) {
@@ -34,7 +35,8 @@ void normalize_filters(std::vector<float>& kernel, const std::vector<float>& sca
   round(kernel);
 }
 
-// The same of complex numbers. Their squares are summed, not those of their magnitudes.
+// Normalizes complex filters. As in the reference, the norm sums the complex squares, not the
+// squared magnitudes.
 void normalize_filters(TensorParts& kernel, const TensorParts& scale, double epsilon) {
   using Wide = std::complex<double>;
   const size_t filters = scale.real.size();
@@ -61,8 +63,8 @@ void normalize(std::vector<double>& v, double epsilon) {
   for (double& a : v) a *= factor;
 }
 
-// kernel / sigma, as a matrix [inputs, filters]; sigma is its largest singular value by power
-// iteration from u.
+// kernel = kernel / sigma, where sigma is the largest singular value of the kernel as a matrix
+// [inputs, filters], found by power iteration from u0.
 void normalize_spectrum(std::vector<float>& kernel, const std::vector<float>& u0,
                         const KernelConstraint& constraint) {
   const size_t filters = u0.size(), inputs = kernel.size() / filters;
@@ -102,7 +104,7 @@ KernelConstraint::KernelConstraint(Config& config) {
   if (spectral) {
     power_iterations = config.integer("n_power_iteration", 1, 1);
     collection = config.string("collection_name", "batch_stats");
-    // A kernel is never a matrix.
+    // The kernel of a convolution is never a matrix, so the option always fails.
     if (config.boolean("error_on_non_matrix", false)) {
       config.error("error_on_non_matrix", "kernels of convolutions have more than two dimensions");
     }
@@ -143,7 +145,7 @@ TensorParts read_kernel(const KernelFields& fields, const WeightScope& weights,
     if (constraint.spectral) {
       if (is_complex) fail(Code::kUnsupported, "spectral normalization takes no complex kernel");
       const auto u = scope.floats("u", {1, filters}, constraint.collection);
-      scope.floats("sigma", {}, constraint.collection);  // a record of training
+      scope.floats("sigma", {}, constraint.collection);  // a record of training, not used
       normalize_spectrum(kernel.real, u, constraint);
     } else {
       normalize(scope.parts("scale", {filters}, constraint.param_dtype), constraint.epsilon);

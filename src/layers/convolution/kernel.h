@@ -1,5 +1,5 @@
-// Kernels of convolutions and what is applied to them before use: weight normalization or a
-// constraint. Inference needs them once, so they are folded into the kernel when it is read.
+// Kernels of convolutions with weight normalization or a constraint, which are folded into the
+// kernel when it is read, since inference never changes it.
 #pragma once
 
 #include <cstdint>
@@ -12,7 +12,8 @@
 
 namespace sl {
 
-// (reference: normalization.L2WeightNormalization, normalization.SpectralWeightNormalization)
+// The field "kernel_constraint" (reference: normalization.L2WeightNormalization,
+// normalization.SpectralWeightNormalization).
 struct KernelConstraint {
   explicit KernelConstraint(Config& config);
 
@@ -20,11 +21,11 @@ struct KernelConstraint {
   double epsilon = 1e-12;
   std::string name;
   DType param_dtype = DType::kFloat32;
-  int64_t power_iterations = 1;  // the rest is of the spectral one only
+  int64_t power_iterations = 1;  // this and the following: spectral only
   std::string collection;
 };
 
-// Fields `use_weight_norm` and `kernel_constraint`.
+// The fields "use_weight_norm" and "kernel_constraint".
 struct KernelFields {
   KernelFields() = default;
   explicit KernelFields(Config& config);
@@ -33,8 +34,8 @@ struct KernelFields {
   std::optional<KernelConstraint> constraint;
 };
 
-// The weight `kernel`, of complex numbers if `param_dtype` is, normalized and rounded to what
-// `dtype` can hold.
+// Reads the weight "kernel", which is complex if `param_dtype` is, normalized and rounded to
+// `dtype`.
 TensorParts read_kernel(const KernelFields& fields, const WeightScope& weights,
                         const Shape& expected, DType param_dtype, DType dtype);
 

@@ -1,5 +1,5 @@
-// NormalizedDepthwiseConv1D: DepthwiseConv1D whose kernel is a softmax over its taps, the same for
-// every num_heads-th channel (Wu et al. 2019, lightweight convolution; reference: tensorflow
+// NormalizedDepthwiseConv1D: DepthwiseConv1D with a softmax over the taps of its kernel, which
+// every num_heads-th channel shares (Wu et al. 2019, lightweight convolution; reference: tensorflow
 // convolution.NormalizedDepthwiseConv1D).
 #include <algorithm>
 #include <cmath>
@@ -11,15 +11,16 @@
 namespace sl {
 namespace {
 
-// kernel [taps, filters], in place.
+// Applies a softmax over the taps of the kernel [taps, filters], in place.
 void normalize_taps(std::vector<float>& kernel, size_t filters) {
   for (size_t f = 0; f < filters; ++f) {
-    float most = kernel[f];
-    for (size_t i = f; i < kernel.size(); i += filters) most = std::max(most, kernel[i]);
+    float maximum = kernel[f];
+    for (size_t i = f; i < kernel.size(); i += filters) maximum = std::max(maximum, kernel[i]);
     double sum = 0;
-    for (size_t i = f; i < kernel.size(); i += filters) sum += std::exp(double{kernel[i] - most});
+    for (size_t i = f; i < kernel.size(); i += filters)
+      sum += std::exp(double{kernel[i] - maximum});
     for (size_t i = f; i < kernel.size(); i += filters) {
-      kernel[i] = static_cast<float>(std::exp(double{kernel[i] - most}) / sum);
+      kernel[i] = static_cast<float>(std::exp(double{kernel[i] - maximum}) / sum);
     }
   }
 }
@@ -55,12 +56,12 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
   }
 
  private:
-  // One head for each of `heads` channels; the next channels have the same heads again.
+  // The kernel of `heads` channels, which every following group of `heads` channels shares.
   struct Weights {
     TensorParts kernel;
     int64_t heads = 0;
     TensorParts bias;
-    std::optional<int64_t> channels;  // of the input; unless any multiple of the heads will do
+    std::optional<int64_t> channels;  // of the input; empty: any multiple of the heads
   };
 
   static Weights read_weights(const Fields& fields, const WeightScope& weights);
@@ -79,7 +80,7 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
   }
 
   void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const override {
-    // A frame's channels as [channels / heads, heads].
+    // View the channels of a frame as [channels / heads, heads].
     ops::ConvolutionInput heads = in;
     heads.sizes[1] = y.frame_size() / convolution_.filters();
     output_.write(run, y, [&](bool with_bias, float* out) {

@@ -1,4 +1,4 @@
-// What separable convolutions share: a depthwise convolution, then a product over channels with
+// Base of separable convolutions: a depthwise convolution, then a product over channels with
 // bias and activation.
 #pragma once
 

@@ -8,10 +8,10 @@
 namespace sl {
 namespace {
 
-// No weight limits the kernel.
-constexpr int64_t kMostTaps = 1 << 24;
-// Beyond it the window overflows.
-constexpr double kMostBeta = 700;
+// Maximum kernel size, since no weight limits it.
+constexpr int64_t kMaxTaps = 1 << 24;
+// Maximum of |kaiser_beta|, beyond which the window overflows.
+constexpr double kMaxBeta = 700;
 
 // Modified Bessel function of the first kind, of order 0, by its power series.
 double bessel_i0(double x) {
@@ -30,8 +30,8 @@ std::vector<float> kaiser_sinc(double cutoff, double beta, int64_t taps) {
   double sum = 0;
   for (int64_t i = 0; i < taps; ++i) {
     const double time = static_cast<double>(i) - center;
-    const double place = taps == 1 ? 0 : time / center;
-    const double window = bessel_i0(beta * std::sqrt(1 - place * place)) / bessel_i0(beta);
+    const double x = taps == 1 ? 0 : time / center;
+    const double window = bessel_i0(beta * std::sqrt(1 - x * x)) / bessel_i0(beta);
     const double angle = 2 * std::numbers::pi * cutoff * time;
     filter.push_back(window * (angle == 0 ? 1 : std::sin(angle) / angle));
     sum += filter.back();
@@ -48,16 +48,16 @@ SincFilterFields::SincFilterFields(Config& config)
       stride(config.integer("strides", 1, 1)),
       cutoff(config.number("cutoff", 0.5)),
       kaiser_beta(config.number("kaiser_beta", 6)) {
-  if (taps > kMostTaps) {
+  if (taps > kMaxTaps) {
     config.error("kernel_size", fmt::format("expected at most 2^24, got {}", taps));
   }
-  // Written so that NaN fails too.
+  // The condition is negated so that NaN fails too.
   if (!(cutoff > 0 && cutoff <= 0.5)) {
     config.error("cutoff", fmt::format("expected more than 0 and at most 0.5, got {}", cutoff));
   }
-  if (!(std::abs(kaiser_beta) <= kMostBeta)) {
-    config.error("kaiser_beta",
-                 fmt::format("expected at most {} in size, got {}", kMostBeta, kaiser_beta));
+  if (!(std::abs(kaiser_beta) <= kMaxBeta)) {
+    config.error("kaiser_beta", fmt::format("expected an absolute value of at most {}, got {}",
+                                            kMaxBeta, kaiser_beta));
   }
 }
 

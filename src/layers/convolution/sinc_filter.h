@@ -1,4 +1,4 @@
-// The filter of SincFilter1D and SincFilter1DTranspose, and the fields that tell it.
+// The filter of SincFilter1D and SincFilter1DTranspose, and the fields that define it.
 #pragma once
 
 #include <cstdint>
@@ -10,7 +10,7 @@ namespace sl {
 
 struct SincFilterFields {
   explicit SincFilterFields(Config& config);
-  // A sinc under a Kaiser window, whose sum is 1.
+  // The taps: a sinc under a Kaiser window, normalized to a sum of 1.
   std::vector<float> values() const;
 
   int64_t taps, stride;

@@ -1,4 +1,4 @@
-// SincFilter1D: a low-pass filter, a sinc under a Kaiser window, the same for all channels
+// SincFilter1D: filters all channels with the same low-pass filter, a sinc under a Kaiser window
 // (reference: tensorflow convolution.SincFilter1D).
 #include "kernels/fir.h"
 #include "layers/convolution/conv_output.h"
@@ -9,7 +9,7 @@
 namespace sl {
 namespace {
 
-// Multiply-adds that pay for waking a thread.
+// Number of multiply-adds that is worth waking a thread.
 constexpr int64_t kGrain = 1 << 16;
 
 class SincFilter1D final : public KerasConv<SlidingLayer> {
@@ -42,7 +42,8 @@ class SincFilter1D final : public KerasConv<SlidingLayer> {
     const auto taps = static_cast<int64_t>(filter_.size());
     const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, taps * channels));
     ops::for_ranges(run, y.steps(), grain, [&](int64_t begin, int64_t end) {
-      // Without a stride, a tap's inputs for many steps lie together as their outputs do.
+      // With a stride of 1, a tap reads consecutive inputs for consecutive outputs, so that many
+      // steps are computed at once.
       for (int64_t i = begin, steps = 1; i < end; i += steps) {
         const int64_t t = i % y.time;
         if (stride == 1) steps = std::min(end - i, y.time - t);

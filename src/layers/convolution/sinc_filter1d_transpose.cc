@@ -1,5 +1,6 @@
-// SincFilter1DTranspose: a low-pass filter, a sinc under a Kaiser window, on the input spread by
-// the stride, the same for all channels (reference: tensorflow convolution.SincFilter1DTranspose).
+// SincFilter1DTranspose: upsamples by the stride, with zeros between the steps, and filters all
+// channels with the same low-pass filter, a sinc under a Kaiser window (reference: tensorflow
+// convolution.SincFilter1DTranspose).
 #include <algorithm>
 #include <cstring>
 #include <string>
@@ -21,8 +22,8 @@ class SincFilter1DTranspose final : public Layer {
     explicit Fields(Config& config) : filter(config), padding(read_padding(config)) {}
 
     static ops::Padding read_padding(Config& config) {
-      // Only "same" has an output as long as the input says; "causal" has it by leaving out the
-      // end.
+      // "same" makes stride output steps per input step, as does "causal", which leaves out the
+      // end; the others keep all output steps.
       constexpr ops::Padding kModes[] = {ops::Padding::kCausal, ops::Padding::kValid,
                                          ops::Padding::kSame, ops::Padding::kValid};
       return kModes[config.choice("padding", {"causal", "valid", "same", "reverse_causal"}, 0)];
@@ -35,7 +36,8 @@ class SincFilter1DTranspose final : public Layer {
       : window_{fields.filter.taps, fields.filter.stride, 1, fields.padding},
         reach_((window_.kernel - 1) / window_.stride),
         phases_(static_cast<size_t>(std::min(window_.stride, window_.kernel))) {
-    // Taps of a phase are a stride apart; the last is that of the earliest input.
+    // The taps of a phase are a stride apart, in reverse order, since the first tap kept here
+    // multiplies the oldest input.
     const std::vector<float> filter = fields.filter.values();
     const auto stride = static_cast<size_t>(window_.stride);
     for (size_t k = filter.size(); k-- > 0;) phases_[k % stride].push_back(filter[k]);
@@ -137,8 +139,9 @@ class SincFilter1DTranspose final : public Layer {
     }
   }
 
-  // y of frames that begin `reach_` before the input's first one and are `pitch` an item. A causal
-  // step is as valid as all the frames that its filter covers, or as its own if there are none.
+  // Computes y from frames that begin `reach_` steps before the first input step, `pitch` frames
+  // for each item. A causal output step is valid if all input steps under its filter are, or its
+  // own input step if the filter is no longer than the stride.
   void filter(const Run& run, const float* frames, const uint8_t* valid, int64_t pitch,
               const Sequence& y) const {
     const int64_t channels = y.frame_size();
@@ -168,8 +171,8 @@ class SincFilter1DTranspose final : public Layer {
   }
 
   ops::TransposedWindow window_;
-  int64_t reach_;                           // input steps before its own that a step has a tap for
-  std::vector<std::vector<float>> phases_;  // taps of the output steps of each phase that has any
+  int64_t reach_;                           // maximum number of earlier input steps under a filter
+  std::vector<std::vector<float>> phases_;  // the taps of each phase that has any
 };
 
 SL_REGISTER_LAYER(SincFilter1DTranspose);

@@ -1,5 +1,5 @@
-// Layers whose windows slide over time, and over up to two spatial dimensions: masks, padding and
-// history. What becomes of the windows is up to them.
+// Base of layers whose windows slide over time and up to two spatial dimensions. It handles masks,
+// padding and history; derived classes compute on the windows.
 #pragma once
 
 #include <cstdint>
@@ -39,12 +39,12 @@ class SlidingLayer : public Layer {
   explicit SlidingLayer(std::vector<ops::Window> axes);
 
   const std::vector<ops::Window>& axes() const { return axes_; }
-  // The output's, of an input that output_spec has checked.
+  // The output spec for an input that output_spec has checked.
   virtual ChannelSpec spec_of(const ChannelSpec& input) const = 0;
-  // y's values, from frames with all their padding.
+  // Computes the values of y from frames with all of their padding.
   virtual void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const = 0;
-  // The same of complex y, if the layer has any: from its input's real parts and, if they are
-  // complex too, from the imaginary ones.
+  // Like compute, for layers with complex y: the inputs are the real parts and, if the input is
+  // complex, the imaginary parts.
   virtual void compute_complex(Run&, std::span<const ops::ConvolutionInput>,
                                const Sequence&) const {}
 
@@ -56,7 +56,7 @@ class SlidingLayer : public Layer {
     return window_cure(time(), before);
   }
 
-  // The sizes that windows leave of an input's spatial dimensions, then `filters`.
+  // The output shape: the spatial dimensions after the windows, then `filters`.
   Shape output_shape(const Shape& input, int64_t filters) const;
 
  private:

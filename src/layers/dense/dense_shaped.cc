@@ -1,5 +1,5 @@
-// DenseShaped: y = activation(sum over all channel axes of x W + b), of the channel shape asked for
-// (reference: dense.DenseShaped).
+// DenseShaped: y = activation(x W + b), where the product sums over all channel axes of x and has
+// the channel shape "output_shape" (reference: dense.DenseShaped).
 #include "layers/builder.h"
 #include "layers/dense/fields.h"
 #include "layers/dense/shaped_dense.h"

@@ -1,5 +1,5 @@
-// EinsumDense: an einsum of the channels with a kernel, by its equation, such as "...abc,bd->...bd"
-// (reference: dense.EinsumDense).
+// EinsumDense: y = activation(einsum(equation, x, W) + b), with an equation such as
+// "...abc,bd->...bd" (reference: dense.EinsumDense).
 #include <algorithm>
 #include <nlohmann/json.hpp>
 
@@ -10,7 +10,7 @@
 namespace sl {
 namespace {
 
-// The parts of "...X,Y->...Z".
+// Splits an equation "...X,Y->...Z" into its parts.
 ops::EinsumSpec parse_equation(const Config& config, const std::string& equation) {
   const size_t comma = equation.find(','), arrow = equation.find("->");
   const auto letters = [](std::string_view part) {
@@ -48,7 +48,7 @@ class EinsumDense final : public EinsumLayer {
       }
     }
 
-    // Null where the input tells the size: kAnySize.
+    // Reads the sizes; null stands for the size that the input implies, kAnySize.
     std::vector<int64_t> read_output_shape(Config& config) {
       config.note("output_shape", "list of integers and nulls", "");
       const Json* value = config.raw("output_shape");
@@ -104,7 +104,8 @@ class EinsumDense final : public EinsumLayer {
     }
     const DType dtype = fields.dense.param_dtype;
     TensorParts kernel = weights.parts("kernel", expected, dtype);
-    // The bias has the output's axes from its first on, of size 1 where it has none.
+    // The shape of the bias begins with its first axis in the output. Later axes of the output that
+    // the bias lacks have size 1.
     Shape bias_shape;
     if (!fields.bias_axes.empty()) {
       for (size_t i = spec.output.find_first_of(fields.bias_axes); i < spec.output.size(); ++i) {

@@ -1,5 +1,4 @@
-// A stateless layer that is an einsum with its kernel, bias and activation: what the dense layers
-// share.
+// Base of the dense layers: a stateless layer that is an einsum with kernel, bias and activation.
 #pragma once
 
 #include <utility>

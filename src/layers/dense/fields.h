@@ -1,4 +1,4 @@
-// What the dense layers' configs have in common.
+// The fields that all dense layers have.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
-// A product over all channel axes that has the channel shape asked for: DenseShaped, and what other
-// layers project with.
+// A dense product over all channel axes with a given output shape, for DenseShaped and the
+// projections of other layers.
 #pragma once
 
 #include <optional>
@@ -11,15 +11,15 @@ namespace sl {
 
 class ShapedDense {
  public:
-  // Takes "kernel", of the input's channel shape and then `output_shape`, and "bias". Scalar
-  // channels are one channel to them.
+  // Reads "kernel", whose shape is the input's channel shape followed by `output_shape`, and
+  // "bias". In both, scalar channels count as one channel.
   ShapedDense(const WeightScope& weights, const Shape& output_shape, bool use_bias,
               std::optional<Activation> activation, DType param_dtype,
               std::optional<DType> compute_dtype);
 
   const Shape& output_shape() const { return output_shape_; }
   ChannelSpec output_spec(const ChannelSpec& input) const;
-  // Channel shape of the input; [1] stands for scalar channels too.
+  // The channel shape of the input; [1] also stands for scalar channels.
   Shape implied_input() const { return *einsum_.implied_input(); }
   Sequence apply(Run& run, const Sequence& x) const;
 
