@@ -53,16 +53,16 @@ namespace {
 // A tensor without elements takes no place in a file, but layers may go through its other sizes.
 void check_empty(const std::string& name, const Shape& shape) {
   if (std::ranges::find(shape, 0) == shape.end()) return;
-  constexpr int64_t kMost = int64_t{1} << 24;
+  constexpr int64_t kMax = int64_t{1} << 24;
   int64_t size = 1;
   for (int64_t dim : shape) size = checked_product(size, std::max<int64_t>(dim, 1));
-  if (size > kMost)
+  if (size > kMax)
     fail(Code::kWeights, "tensor \"{}\" is {}: it has no elements", name, to_string(shape));
 }
 
 void count_bytes(WeightUse* use, size_t bytes) {
   use->bytes = checked_add(use->bytes, bytes);
-  if (use->bytes > use->most_bytes) fail_too_large(use->bytes, use->most_bytes);
+  if (use->bytes > use->max_bytes) fail_too_large(use->bytes, use->max_bytes);
 }
 
 }  // namespace
@@ -100,7 +100,7 @@ Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
 void WeightScope::reserve_memory(int64_t count, size_t element) const {
   const size_t bytes = checked_bytes(count, element);
   count_bytes(use_, bytes);
-  require_memory(bytes, use_->most_bytes);
+  require_memory(bytes, use_->max_bytes);
 }
 
 Tensor WeightScope::get_any(std::string_view name, std::string_view collection) const {

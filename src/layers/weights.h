@@ -31,7 +31,7 @@ struct WeightUse {
   int64_t parameters = 0;
   // What the layers keep, counted as float32 where it is packed, and the most that they may.
   size_t bytes = 0;
-  size_t most_bytes = kDefaultMaxBytes;
+  size_t max_bytes = kDefaultMaxBytes;
   // Who has a layer's name or a tensor, by JSON path: no two layers may have the same. A Repeat's
   // are one and the same.
   std::map<std::string, std::string> owners;

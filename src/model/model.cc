@@ -250,7 +250,7 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   const JsonDocument document = parse_config_text(config);
   const Json& json = document.value();
   WeightUse use;
-  use.most_bytes = allocator_.max_bytes;
+  use.max_bytes = allocator_.max_bytes;
   const TreeBuilder builder(options.registry ? *options.registry : built_in_registry());
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use));
   if (weights_) check_all_used(*weights_, use);

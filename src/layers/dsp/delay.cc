@@ -1,5 +1,5 @@
-// Delay: the sequence `length` steps later, invalid steps first. Layer-wise it may stay in place
-// (reference: dsp.Delay).
+// Delay: y[t] = x[t - length], with invalid steps before x[0]. With "delay_layer_output": false a
+// layer-wise run returns x unchanged (reference: dsp.Delay).
 #include <algorithm>
 #include <cstring>
 
@@ -8,7 +8,7 @@
 namespace sl {
 namespace {
 
-// A stretch of steps of one batch item, with its mask.
+// Consecutive steps of one batch item with their mask.
 struct Steps {
   std::byte* values;
   uint8_t* mask;
@@ -93,8 +93,8 @@ class Delay final : public PointwiseLayer {
     return {x.frame(b, 0), x.mask_at(b, 0), x.frame_bytes()};
   }
 
-  // The oldest steps of the ring, which begin at `position`, come out first; what x has beyond the
-  // ring's length passes through; the last steps of x take the places that are free.
+  // Outputs the oldest steps of the ring, which begin at `position`, and then the steps of x that
+  // exceed the length of the ring. The last steps of x replace those that left the ring.
   void step_item(const Steps& ring, int64_t position, const Steps& x, int64_t time,
                  const Steps& y) const {
     const int64_t count = std::min(time, length_);

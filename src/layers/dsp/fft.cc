@@ -1,4 +1,4 @@
-// FFT: the discrete Fourier transform of a channel axis, padded or truncated to `fft_length` first
+// FFT: y = DFT(x) over a channel axis, which is first padded or truncated to `fft_length`
 // (reference: dsp.FFT).
 #include "layers/dsp/fft_layer.h"
 

@@ -1,4 +1,4 @@
-// What FFT, IFFT, RFFT and IRFFT share: a transform of one channel axis (reference: dsp.FFTBase).
+// Base of FFT, IFFT, RFFT and IRFFT: a transform of one channel axis (reference: dsp.FFTBase).
 #pragma once
 
 #include <algorithm>
@@ -13,7 +13,7 @@
 
 namespace sl {
 
-// Lengths of 0, like null, stand for what the input's size implies.
+// The fields of the transforms. A length of 0, like null, is implied by the size of the input.
 struct FftFields {
   explicit FftFields(Config& config, bool has_frame_length)
       : fft_length(length(config, "fft_length")),
@@ -35,7 +35,8 @@ struct FftFields {
   }
 };
 
-// The values along the axis are a line. `Transform` is made from (fields, size of a line) and has
+// Transforms lines, which are the values along the axis. `Transform` is constructed from (fields,
+// size of a line) and has
 //   using In, Out                          types of values, float or complex64
 //   int64_t output_size() const
 //   int64_t scratch_size() const           in floats
@@ -113,7 +114,7 @@ class FftLayer final : public StatelessLayer {
   ops::PerSize<Transform> transforms_;
 };
 
-// A line as a transform takes it: padded or truncated in scratch, unless it fits as it is.
+// Pads or truncates a line to `length` in scratch; returns x itself if it has this length.
 template <typename T>
 const T* fitted(const T* x, int64_t size, int64_t length, FftPadding padding, float* scratch) {
   if (size == length) return x;

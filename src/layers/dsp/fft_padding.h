@@ -14,8 +14,8 @@ inline FftPadding read_fft_padding(Config& config, const char* field) {
   return static_cast<FftPadding>(config.choice(field, {"center", "right"}, 1));
 }
 
-// Values [from, from + count) of an axis go to [to, to + count) of one of another length; what
-// remains of this one is zero.
+// Fits an axis to another length: values [from, from + count) are copied to [to, to + count), the
+// other values are zero.
 struct Fit {
   Fit(int64_t size, int64_t length, FftPadding padding) : count(std::min(size, length)) {
     if (padding == FftPadding::kRight) return;

@@ -1,5 +1,4 @@
-// Frames of the input as they are, of any channel shape and dtype: what Frame and SqueezeTime
-// share.
+// Base of Frame and SqueezeTime: copies frames of the input, of any channel shape and dtype.
 #pragma once
 
 #include <cstring>

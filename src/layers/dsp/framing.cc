@@ -26,7 +26,7 @@ void Framing::declare(Declaration& declaration, const SequenceSpec& input) const
   Ring::declare(declaration, ring_of(input.channels), input.batch, input.time);
 }
 
-// Steps [first, first + count). Invalid ones are zero, as are those outside of x.
+// Copies steps [first, first + count) of x, with zeros for invalid steps and steps outside of x.
 void Framing::copy_steps(const Sequence& x, int64_t b, int64_t first, int64_t count,
                          std::byte* out) const {
   const size_t bytes = x.frame_bytes();
@@ -71,7 +71,7 @@ Framing::Frames Framing::step(Run& run, const Sequence& x, const Sequence& y) co
   auto* items = run.scratch<const std::byte*>(x.batch);
   const Sequence valid = window_.kernel == 1 ? x : ops::mask_invalid(run, x);
   if (window_.history() == 0) {
-    // Frames lie within the call's own steps.
+    // Without history, frames lie within the steps of the call.
     for (int64_t b = 0; b < x.batch; ++b) {
       window_.step_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
       items[b] = valid.frame(b, 0);

@@ -1,5 +1,5 @@
-// Overlapping frames of a sequence: what Frame and the layers that transform frames share. Frames
-// are not copied where they lie whole and valid in the input.
+// Splits a sequence into overlapping frames, for Frame and the layers that transform frames. A
+// frame is copied only if a part of it is invalid or outside of the input.
 #pragma once
 
 #include <cstddef>
@@ -14,7 +14,8 @@ namespace sl {
 
 class Framing {
  public:
-  // `history_is_invalid`: that of an explicit padding, before the first step.
+  // `history_is_invalid`: whether the history before the first step is invalid, as with explicit
+  // padding.
   explicit Framing(ops::Window window, bool history_is_invalid = false)
       : window_(window), history_is_invalid_(history_is_invalid) {}
 
@@ -28,12 +29,12 @@ class Framing {
   int64_t output_length(int64_t time) const { return window_.output_length(time); }
   void declare(Declaration& declaration, const SequenceSpec& input) const;
 
-  // A whole run: y's mask, and frame t of item b. It is where it lies in x or, if something of it
-  // is outside or invalid, made in `buffer`.
+  // For layer-wise runs: sets the mask of y, and returns frame t of item b. The frame lies in x or,
+  // if a part of it is invalid or outside of x, in `buffer`.
   void layer_mask(const Sequence& x, const Sequence& y) const;
   const std::byte* frame(const Sequence& x, int64_t b, int64_t t, std::byte* buffer) const;
 
-  // A step's frames, contiguous, with invalid steps zeroed.
+  // The frames of a step in contiguous memory, with zeros in invalid steps.
   struct Frames {
     const std::byte* const* items;  // the first frame of each batch item
     size_t frame_bytes;             // from one frame's start to the next one's
@@ -41,7 +42,7 @@ class Framing {
       return items[b] + static_cast<size_t>(t) * frame_bytes;
     }
   };
-  // Sets y's mask.
+  // Returns the frames of a step and sets the mask of y.
   Frames step(Run& run, const Sequence& x, const Sequence& y) const;
 
  private:

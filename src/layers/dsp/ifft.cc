@@ -1,5 +1,5 @@
-// IFFT: the inverse of FFT over all of a channel axis, its result padded or truncated to
-// `frame_length`. `fft_length` has no effect, as in the reference (dsp.IFFT).
+// IFFT: y = inverse DFT(x) over a whole channel axis, then padded or truncated to `frame_length`.
+// As in the reference, `fft_length` has no effect (reference: dsp.IFFT).
 #include "layers/dsp/fft_layer.h"
 
 namespace sl {

@@ -1,5 +1,5 @@
-// InverseSTFT: frames from spectra [fft_length / 2 + 1, C...], windowed and overlap-added one by
-// one as they are made (reference: dsp.InverseSTFT).
+// InverseSTFT: y = overlap_add(window * IRFFT(x[t])) for spectra x [fft_length / 2 + 1, C...],
+// which computes and adds one frame at a time (reference: dsp.InverseSTFT).
 #include <algorithm>
 
 #include "kernels/pointwise.h"
@@ -34,10 +34,10 @@ class InverseSTFT final : public Layer {
     std::vector<double> window(window_.size(), 1.0), seen = window;
     if (fields.window) {
       window = fields.window(adding_.frame_length(), DType::kFloat32);
-      // The reference's receptive field is that of the window in integers, where it can be that.
+      // As in the reference, the receptive field is computed from the window in integers.
       seen = fields.window(adding_.frame_length(), DType::kInt32);
     }
-    // Beyond the transform's own values a frame is zero.
+    // Where a frame is longer than the transform it is zero, and so is the window here.
     for (auto i = static_cast<size_t>(fit_.to); i < static_cast<size_t>(fit_.to + fit_.count);
          ++i) {
       window_[i] = static_cast<float>(window[i]);
@@ -71,7 +71,7 @@ class InverseSTFT final : public Layer {
   Sequence do_step(Run& run, const Sequence& x) const override;
 
  private:
-  // What the transform needs; its input; its output.
+  // Scratch for the transform, its input and its output.
   int64_t scratch_size() const {
     return fft_.scratch_size() + 2 * fft_.spectrum_size() + fft_.size();
   }
@@ -85,7 +85,7 @@ class InverseSTFT final : public Layer {
       return frame;
     };
   }
-  // One channel of a frame; missing bins are zero.
+  // Computes one channel of a frame. Bins that the spectrum lacks are zero.
   void make_frame(const complex64* x, int64_t bins, int64_t channels, float* frame,
                   float* scratch) const {
     float* own = scratch + fft_.scratch_size();

@@ -1,5 +1,5 @@
-// IRFFT: the inverse of RFFT; `fft_length` values (twice the axis less two if not given), padded or
-// truncated to `frame_length` (reference: dsp.IRFFT).
+// IRFFT: y = inverse RFFT(x) with `fft_length` values, by default 2 (size of the axis - 1), then
+// padded or truncated to `frame_length` (reference: dsp.IRFFT).
 #include "layers/dsp/fft_layer.h"
 
 namespace sl {
@@ -24,7 +24,7 @@ class Transform {
   void apply(const complex64* x, float* y, float* scratch) const {
     const int64_t bins = fft_.spectrum_size();
     float* own = scratch + fft_.scratch_size();
-    // Bins are padded and truncated at their end, whatever the padding.
+    // The padding mode does not apply to bins, which are always padded and truncated at their end.
     const complex64* spectrum = size_ >= bins ? x : fitted(x, size_, bins, FftPadding::kRight, own);
     own += 2 * bins;
     fft_.inverse(spectrum, own, scratch);

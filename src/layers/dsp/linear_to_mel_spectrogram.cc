@@ -1,5 +1,5 @@
-// LinearToMelSpectrogram: triangular filters, evenly spaced in mel, over the bins of a magnitude
-// spectrum (reference: dsp.LinearToMelSpectrogram).
+// LinearToMelSpectrogram: y = x F, where F are triangular filters over the bins of a magnitude
+// spectrum, evenly spaced in mel (reference: dsp.LinearToMelSpectrogram).
 #include <algorithm>
 #include <cmath>
 #include <utility>
@@ -23,8 +23,8 @@ class LinearToMelSpectrogram final : public StatelessLayer {
           sample_rate(config.number("sample_rate")),
           lower(config.number("lower_edge_hertz")),
           upper(config.number("upper_edge_hertz")) {
-      constexpr int64_t kMost = int64_t{1} << 20;
-      if (bins > kMost) config.error("num_mel_bins", fmt::format("expected at most {}", kMost));
+      constexpr int64_t kMax = int64_t{1} << 20;
+      if (bins > kMax) config.error("num_mel_bins", fmt::format("expected at most {}", kMax));
       if (!(sample_rate > 0)) config.error("sample_rate", "expected more than 0");
       if (!(lower >= 0)) config.error("lower_edge_hertz", "expected at least 0");
       if (!(lower < upper)) {
@@ -87,7 +87,7 @@ class LinearToMelSpectrogram final : public StatelessLayer {
                               y + begin * filters.outputs);
     });
   }
-  // Real and imaginary parts on their own.
+  // Filters real and imaginary parts separately.
   static void multiply_complex(Run& run, const kernels::Bands& filters, const Sequence& x,
                                const Sequence& y) {
     auto* part = run.scratch<float>(x.size());
@@ -99,8 +99,8 @@ class LinearToMelSpectrogram final : public StatelessLayer {
     }
   }
 
-  // Filters of an integer dtype: of their weights remain those that are 1, of booleans all that are
-  // not 0. Which inputs each filter has, as (input, filter).
+  // The pairs (input, filter) whose weight is not 0 in an integer dtype. Conversion to integers
+  // leaves only weights of 1, conversion to booleans all weights above 0.
   using Links = std::vector<std::pair<int64_t, int64_t>>;
   const Links& links(int64_t inputs, DType dtype) const {
     return links_.get(inputs * 8 + static_cast<int64_t>(dtype), [&] {
@@ -134,7 +134,7 @@ class LinearToMelSpectrogram final : public StatelessLayer {
     });
   }
 
-  // The filters for a spectrum of `inputs` bins, rounded to the dtype.
+  // The filters for a spectrum of `inputs` bins, rounded to the dtype and stored as bands.
   const kernels::Bands& bands(int64_t inputs, DType dtype) const {
     return bands_.get(inputs * 8 + static_cast<int64_t>(dtype), [&] {
       const std::vector<double> exact = exact_filters(inputs);
@@ -143,8 +143,9 @@ class LinearToMelSpectrogram final : public StatelessLayer {
       return kernels::make_bands(matrix.data(), inputs, fields_.bins);
     });
   }
-  // A filter rises from the edge before its peak and falls to the one after it. Ratios are those
-  // of the reference, as whether a weight is 0 or 1 can hang on the last bit.
+  // The filters [inputs, bins]. Each rises from the previous edge to its peak and falls to the next
+  // edge. The ratios are computed as in the reference, because the last bit can decide if a weight
+  // is 0 or 1.
   std::vector<double> exact_filters(int64_t inputs) const {
     const double low = to_mel(fields_.lower), high = to_mel(fields_.upper);
     const double step = (high - low) / static_cast<double>(fields_.bins + 1);
@@ -155,7 +156,7 @@ class LinearToMelSpectrogram final : public StatelessLayer {
     const int64_t size = checked_product(inputs, fields_.bins);
     require_memory(checked_bytes(size, sizeof(double)), kDefaultMaxBytes);
     std::vector<double> out(static_cast<size_t>(size));
-    // The first bin, of frequency 0, is in no filter.
+    // The first bin, which has frequency 0, is in no filter.
     for (int64_t i = 1; i < inputs; ++i) {
       const bool last = i == inputs - 1;
       const double mel =

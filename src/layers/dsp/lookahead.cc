@@ -1,4 +1,4 @@
-// Lookahead: the sequence without its first `length` steps; step-wise they come out invalid
+// Lookahead: y[t] = x[t + length]. Steps cannot drop the first `length` steps and make them invalid
 // (reference: dsp.Lookahead).
 #include <algorithm>
 #include <cstring>
@@ -50,7 +50,7 @@ class Lookahead final : public PointwiseLayer {
     return y;
   }
 
-  // Drops the first valid steps, whenever they come.
+  // Makes the first `length` valid steps invalid, wherever they are.
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
     auto* dropped = run.state<int32_t>("dropped");

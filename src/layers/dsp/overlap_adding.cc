@@ -4,24 +4,25 @@
 
 namespace sl {
 
-OverlapAdding::OverlapAdding(Config& config, const char* padding_field, ops::Padding otherwise)
+OverlapAdding::OverlapAdding(Config& config, const char* padding_field,
+                             ops::Padding default_padding)
     : length_(config.integer("frame_length", 1)), step_(config.integer("frame_step", 1)) {
   constexpr ops::Padding kModes[] = {ops::Padding::kValid, ops::Padding::kCausal,
                                      ops::Padding::kSemicausalFull};
-  const auto fallback = static_cast<size_t>(std::ranges::find(kModes, otherwise) - kModes);
+  const auto fallback = static_cast<size_t>(std::ranges::find(kModes, default_padding) - kModes);
   padding_ = kModes[config.choice(padding_field, {"valid", "causal", "semicausal_full"}, fallback)];
-  constexpr int64_t kMost = int64_t{1} << 24;
+  constexpr int64_t kMax = int64_t{1} << 24;
   if (length_ < step_) {
     config.error("frame_length", fmt::format("expected at least frame_step = {}", step_));
   }
-  if (length_ > kMost) config.error("frame_length", fmt::format("expected at most {}", kMost));
+  if (length_ > kMax) config.error("frame_length", fmt::format("expected at most {}", kMax));
 }
 
 int64_t OverlapAdding::output_length(int64_t time) const {
   if (time == 0) return 0;
   const int64_t steps = checked_product(time, step_);
   if (padding_ == ops::Padding::kValid) return checked_sum(steps, overlap());
-  // As the reference has it.
+  // As in the reference, this mode makes step_ - 1 fewer steps.
   if (is_semicausal() && overlap() > 0) return steps - step_ + 1;
   return steps;
 }
@@ -32,7 +33,8 @@ void OverlapAdding::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) 
     ops::TransposedWindow{length_, step_, 1, mode}.layer_mask(mask, time, out);
     return;
   }
-  // Valid if a valid frame is in reach, which is that of the reference, not what is added.
+  // A step is valid if a valid frame is in reach. As in the reference, the reach is not the set of
+  // frames that are added.
   const int64_t count = output_length(time);
   std::fill_n(out, count, 0);
   for (int64_t t = 0; t < time; ++t) {

@@ -1,5 +1,4 @@
-// Frames added up where they overlap: what OverlapAdd and InverseSTFT share (reference:
-// dsp.OverlapAdd).
+// Adds frames where they overlap, for OverlapAdd and InverseSTFT (reference: dsp.OverlapAdd).
 #pragma once
 
 #include <algorithm>
@@ -17,7 +16,7 @@ namespace sl {
 
 class OverlapAdding {
  public:
-  OverlapAdding(Config& config, const char* padding_field, ops::Padding otherwise);
+  OverlapAdding(Config& config, const char* padding_field, ops::Padding default_padding);
 
   int64_t frame_length() const { return length_; }
   int64_t frame_step() const { return step_; }
@@ -28,18 +27,18 @@ class OverlapAdding {
   }
   Ratio output_ratio() const { return Ratio(step_); }
   int64_t output_length(int64_t time) const;
-  // Frames that an output step is made of, of those of them for which contributes(value, frame)
-  // says so.
+  // The frames that contribute to each output step, where contributes(i) tells if value i of a
+  // frame does.
   template <typename Contributes>
   ReceptiveFields receptive_field(Contributes&& contributes) const;
   bool is_semicausal() const { return padding_ == ops::Padding::kSemicausalFull; }
-  // `values`: one value of a frame, of the dtype in which they are added.
+  // Declares the state. `values` is the spec of one value of a frame, with the dtype of the sums.
   void declare(Declaration& declaration, const SequenceSpec& input,
                const ChannelSpec& values) const;
 
-  // frame(b, t, buffer, scratch) returns frame t of item b, which it may make in the buffer; T is
-  // the type of its values, `out` what a layer makes of one of them. Invalid frames are not asked
-  // for. `floats`: the scratch that it needs.
+  // Adds the frames of x. frame(b, t, buffer, scratch) returns frame t of item b with values of
+  // type T, perhaps in `buffer`; it is called for valid frames only and has `floats` floats of
+  // scratch. `out` is the spec of one output step.
   template <typename T, typename Frame>
   Sequence layer(Run& run, const Sequence& x, const ChannelSpec& out, int64_t floats,
                  Frame&& frame) const;
@@ -49,7 +48,7 @@ class OverlapAdding {
 
  private:
   int64_t overlap() const { return length_ - step_; }
-  // Output steps that are left out at the start.
+  // The number of output steps that are left out at the start.
   int64_t crop() const { return is_semicausal() ? overlap() : 0; }
   void layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const;
 
@@ -58,7 +57,7 @@ class OverlapAdding {
     if constexpr (std::is_same_v<T, float>) {
       kernels::binary(kernels::Binary::kAdd, y, x, y, count);
     } else if constexpr (std::is_integral_v<T>) {
-      // Wraps.
+      // Unsigned, so that overflow wraps.
       for (int64_t i = 0; i < count; ++i) {
         y[i] = static_cast<T>(static_cast<uint32_t>(y[i]) + static_cast<uint32_t>(x[i]));
       }
@@ -74,7 +73,7 @@ class OverlapAdding {
 
 template <typename Contributes>
 ReceptiveFields OverlapAdding::receptive_field(Contributes&& contributes) const {
-  // As the reference has it for semicausal_full, by where a transposed convolution is cropped.
+  // For semicausal_full the reference shifts the field as if a transposed convolution were cropped.
   const int64_t shift = is_semicausal() ? step_ - 1 : 0;
   ReceptiveFields out(static_cast<size_t>(step_));
   for (int64_t i = 0; i < step_; ++i) {
@@ -111,7 +110,7 @@ Sequence OverlapAdding::layer(Run& run, const Sequence& x, const ChannelSpec& ou
         add(from + (low - at) * values, item + low * values, (high - low) * values);
       }
     };
-    // Frames across a part's border are made twice.
+    // Threads add parts of y; a frame across a border between parts is computed twice.
     ops::for_ranges_with_scratch(run, y.time, 16 * length_, checked_sum(floats, buffer_floats),
                                  add_part);
   }
@@ -131,7 +130,7 @@ Sequence OverlapAdding::step(Run& run, const Sequence& x, const ChannelSpec& out
   const bool direct = !is_half(out.dtype);
   T* const sums = direct ? y.as<T>() : run.scratch<T>(y.size());
   for (int64_t b = 0; b < x.batch; ++b) {
-    // Sums for output steps to come, in a ring that begins at `next`.
+    // The ring holds the sums of later output steps and begins at `next`.
     T* const ring = pending + b * length_ * values;
     int64_t next = position[b];
     for (int64_t t = 0; t < x.time; ++t) {

@@ -1,5 +1,5 @@
-// RDFT: RFFT of the last channel axis by its TensorFlow fields, or the magnitudes of that
-// (reference: tensorflow dsp.RDFT, which multiplies with a matrix).
+// RDFT: y = RFFT(x) or |RFFT(x)| over the last channel axis (reference: tensorflow dsp.RDFT, which
+// multiplies with a matrix).
 #include <algorithm>
 
 #include "kernels/complex.h"

@@ -1,5 +1,5 @@
-// RFFT: the half of the discrete Fourier transform of a real channel axis that is not conjugate to
-// the other, of `fft_length` values padded or truncated (reference: dsp.RFFT).
+// RFFT: y = DFT(x)[0 ... fft_length / 2] over a real channel axis, which is first padded or
+// truncated to `fft_length` (reference: dsp.RFFT).
 #include "layers/dsp/fft_layer.h"
 
 namespace sl {

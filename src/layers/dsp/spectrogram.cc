@@ -1,5 +1,5 @@
-// Spectrogram: magnitudes of an STFT of single channels, past samples before the first one being
-// zeros (reference: dsp.Spectrogram of the TensorFlow version).
+// Spectrogram: y = |STFT(x)| of a signal without channel axes; samples before the first are zeros
+// (reference: tensorflow dsp.Spectrogram).
 #include "layers/builder.h"
 #include "layers/dsp/stft_layer.h"
 
@@ -13,7 +13,7 @@ class Spectrogram final : public StftLayer {
       frames.padding.mode = ops::Padding::kCausalValid;
       padding = read_fft_padding(config, "padding");
       magnitude = true;
-      // Another way to the same numbers.
+      // This field chooses how the reference computes and does not change values.
       config.boolean("use_dft_matrix", false);
     }
   };

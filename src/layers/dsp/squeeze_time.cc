@@ -1,5 +1,6 @@
-// SqueezeTime: `factor` steps become one, on a new first channel axis (reference: tensorflow
-// squeeze.Squeeze). A causal one ends with the first step of its last input block.
+// SqueezeTime: y[t, i] = x[t * factor + i], which stacks `factor` steps on a new first channel
+// axis. With padding "causal" the last of the steps is the first of an input block (reference:
+// tensorflow squeeze.Squeeze).
 #include "layers/dsp/frame_layer.h"
 
 namespace sl {
@@ -25,7 +26,7 @@ class SqueezeTime final : public FrameLayer {
  private:
   StepDifference step_difference(const EarlySteps& before) const override {
     StepDifference difference = FrameLayer::step_difference(before);
-    // There is no padding that takes them otherwise.
+    // The cure for other layers is another padding, but no padding of this layer helps.
     if (before.kind == EarlySteps::Kind::kLatency)
       difference.cure = minds_early_steps(before, "").cure;
     return difference;

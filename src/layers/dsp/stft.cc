@@ -1,5 +1,5 @@
-// STFT: the Fourier transform of windowed frames, y [fft_length / 2 + 1, C...] for x [C...], each
-// channel on its own (reference: dsp.STFT).
+// STFT: y[t] = RFFT(window * frame t of x) [fft_length / 2 + 1, C...] for x [C...], separately for
+// each channel (reference: dsp.STFT).
 #include "layers/builder.h"
 #include "layers/dsp/stft_layer.h"
 

@@ -12,9 +12,9 @@ StftFields::StftFields(Config& config)
     : fft_length(config.integer("fft_length", 1)), window(read_window(config, "window_fn", true)) {
   frames.kernel = config.integer("frame_length", 1);
   frames.stride = config.integer("frame_step", 1);
-  constexpr int64_t kMost = int64_t{1} << 24;
-  if (frames.kernel > kMost) {
-    config.error("frame_length", fmt::format("expected at most {}", kMost));
+  constexpr int64_t kMax = int64_t{1} << 24;
+  if (frames.kernel > kMax) {
+    config.error("frame_length", fmt::format("expected at most {}", kMax));
   }
 }
 
@@ -30,7 +30,8 @@ StftLayer::StftLayer(const StftFields& fields)
   }
 }
 
-// Without the ends of the frame that are cut off, or where the window is zero.
+// The receptive field leaves out the ends of a frame that are truncated or where the window is
+// zero.
 ReceptiveFields StftLayer::receptive_field_per_step() const {
   const StepRange frame = *framing_.window().receptive_field()[0];
   int64_t first = 0, end = fit_.count;
@@ -53,19 +54,19 @@ ChannelSpec StftLayer::do_output_spec(const ChannelSpec& input, const Constants&
   return out;
 }
 
-// What the transform needs; its input, padded; its output; the magnitudes.
+// Scratch for the transform, its padded input, its output and the magnitudes.
 int64_t StftLayer::scratch_size() const {
   return fft_.scratch_size() + fft_.size() + 3 * fft_.spectrum_size();
 }
 
-// What frames leave alone of the transform's input.
+// Zeros the parts of the transform's input that frames do not cover.
 void StftLayer::clear_padding(float* scratch) const {
   float* padded = scratch + fft_.scratch_size();
   std::fill_n(padded, fit_.to, 0.0f);
   std::fill(padded + fit_.to + fit_.count, padded + fft_.size(), 0.0f);
 }
 
-// The part of a channel of a frame that is transformed, times the window.
+// Multiplies one channel of a frame, as far as it is transformed, by the window.
 void StftLayer::window_channel(const std::byte* frame, DType dtype, int64_t channel,
                                int64_t channels, float* out) const {
   const std::byte* x = frame + static_cast<size_t>(fit_.from * channels + channel) * size_of(dtype);

@@ -1,5 +1,5 @@
-// What STFT and Spectrogram share: frames, windowed and transformed one by one as they are taken
-// (reference: dsp.STFT).
+// Base of STFT and Spectrogram: takes frames, windows and transforms them one by one (reference:
+// dsp.STFT).
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,7 @@
 namespace sl {
 
 struct StftFields {
-  // The fields that both have.
+  // Reads the fields that both layers have.
   explicit StftFields(Config& config);
 
   ops::Window frames;
@@ -57,7 +57,7 @@ class StftLayer : public Layer {
   }
   int64_t scratch_size() const;
   void clear_padding(float* scratch) const;
-  // All channels of one frame.
+  // Transforms all channels of one frame.
   void transform(const std::byte* frame, const ChannelSpec& input, std::byte* y,
                  float* scratch) const;
   void window_channel(const std::byte* frame, DType dtype, int64_t channel, int64_t channels,
@@ -66,7 +66,7 @@ class StftLayer : public Layer {
   Framing framing_;
   ops::RealFft fft_;
   Fit fit_;
-  std::vector<float> window_;  // of the part of a frame that is transformed; empty: none
+  std::vector<float> window_;  // over the transformed part of a frame; empty: no window
   bool magnitude_;
 };
 

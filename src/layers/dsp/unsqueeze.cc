@@ -1,5 +1,5 @@
-// Unsqueeze: each step becomes `factor` steps, which lie on its first channel axis (reference:
-// tensorflow squeeze.Unsqueeze).
+// Unsqueeze: y[t * factor + i] = x[t, i], which splits the first channel axis into steps
+// (reference: tensorflow squeeze.Unsqueeze).
 #include <cstring>
 
 #include "layers/builder.h"

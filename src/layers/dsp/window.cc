@@ -37,7 +37,7 @@ class Window final : public PointwiseLayer {
   }
 
  private:
-  // The window along its axis, to be broadcast to those after it.
+  // The window as an operand that broadcasts to the axes after its own.
   const ops::BroadcastOperand& operand(const ChannelSpec& input) const {
     const int axis = channel_axis(fields_.axis, input.shape);
     const int64_t length = input.shape[axis], after = input.shape.rank() - axis - 1;

@@ -85,7 +85,7 @@ double tukey(double i, double n, const Parameters& p) {
 struct NamedWindow {
   const char* name;
   Formula formula;
-  // Of the fixed parameters, or how many must be given: -1 for any number.
+  // Parameters that the name fixes, or the number that a config must give (-1: any number).
   Parameters parameters;
   int given = 0;
 };
@@ -117,8 +117,8 @@ const std::vector<NamedWindow>& windows() {
   return all;
 }
 
-// The reference's own windows: a - (1 - a) cos(2 pi i / n). NumPy rounds every step to float16, not
-// to bfloat16.
+// The windows "hann" and "hamming" of the reference: a - (1 - a) cos(2 pi i / n). NumPy rounds
+// every operation to float16, but not to bfloat16.
 WindowFunction raised_cosine(double a, bool periodic) {
   return [a, periodic](int64_t length, DType dtype) {
     const auto rounded = [dtype](double value) {
@@ -130,16 +130,16 @@ WindowFunction raised_cosine(double a, bool periodic) {
     std::vector<double> out(static_cast<size_t>(length), 1.0);
     const bool even = length % 2 == 0;
     const double n = rounded(static_cast<double>(length + (periodic && even ? 1 : 0) - 1));
-    const double turn = rounded(2 * pi), least = rounded(a), depth = rounded(1 - a);
+    const double turn = rounded(2 * pi), offset = rounded(a), depth = rounded(1 - a);
     for (size_t i = 0; length > 1 && i < out.size(); ++i) {
       const double angle = rounded(rounded(turn * rounded(static_cast<double>(i))) / n);
-      out[i] = rounded(least - rounded(depth * rounded(std::cos(angle))));
+      out[i] = rounded(offset - rounded(depth * rounded(std::cos(angle))));
     }
     return out;
   };
 }
 
-// Reads one field's value.
+// Reads the window function in one field.
 class Reader {
  public:
   Reader(const Config& config, const char* field) : config_(config), field_(field) {}
@@ -181,7 +181,8 @@ class Reader {
     return named(name, periodic);
   }
 
-  // signal.get_window: a name, a list of a name and its parameters, or the beta of a Kaiser window.
+  // Reads signal.get_window: a name, a list of a name and its parameters, or the beta of a Kaiser
+  // window.
   WindowFunction get(const Json& value, bool periodic) const {
     const bool is_given =
         value.contains("args") && value["args"].is_array() && value["args"].size() == 1;
@@ -198,7 +199,7 @@ class Reader {
     return named((*name)[0].get<std::string>(), periodic, parameters);
   }
   void append(const Json& value, Parameters& out) const {
-    if (value.is_null()) return;  // a parameter's default
+    if (value.is_null()) return;  // keep the parameter's default
     if (value.is_array()) {
       for (const Json& item : value) append(item, out);
     } else if (const auto number = to_number(value)) {
@@ -218,12 +219,12 @@ class Reader {
                         near.empty() ? "" : fmt::format("; did you mean \"{}\"?", near)));
     }
     if (parameters.empty()) parameters = it->parameters;
-    const size_t least = it->given < 0 ? 1 : static_cast<size_t>(it->given);
+    const size_t minimum = it->given < 0 ? 1 : static_cast<size_t>(it->given);
     const bool fixed = it->given == 0;
-    if (parameters.size() < least || (it->given > 0 && parameters.size() != least) ||
+    if (parameters.size() < minimum || (it->given > 0 && parameters.size() != minimum) ||
         (fixed && parameters.size() != it->parameters.size())) {
       error(fmt::format("window \"{}\": expected {} parameter(s), got {}", name,
-                        fixed ? it->parameters.size() : least, parameters.size()));
+                        fixed ? it->parameters.size() : minimum, parameters.size()));
     }
     return [formula = it->formula, parameters, periodic](int64_t length, DType dtype) {
       // As in the reference, only even lengths can be periodic.
@@ -238,7 +239,8 @@ class Reader {
     };
   }
 
-  // signal.inverse_stft_window_fn: what makes InverseSTFT the inverse of an STFT with that step.
+  // Reads signal.inverse_stft_window_fn: the window with which InverseSTFT inverts an STFT of that
+  // step.
   WindowFunction inverse(const Json& value) const {
     allow(value, {"function", "frame_step", "forward_window_fn"});
     const bool has_step = value.contains("frame_step") && value["frame_step"].is_number_integer();

@@ -1,5 +1,5 @@
-// Channel axes of normalization layers: one or several, negative or not, and the parameters that
-// have an element for each of their elements.
+// The channel axes of normalization layers, one or several, and the parameters whose shape is that
+// of these axes.
 #pragma once
 
 #include <algorithm>
@@ -27,7 +27,7 @@ class NormAxes {
     axes_.erase(std::unique(axes_.begin(), axes_.end()), axes_.end());
   }
 
-  // Field "axis": a number or a list of them.
+  // Reads the field "axis": a number or a list of numbers.
   static NormAxes read(Config& config) {
     config.note("axis", "integer or list of integers", "-1");
     NormAxes axes(config.has("axis") ? config.integers("axis") : std::vector<int64_t>{-1});
@@ -52,7 +52,7 @@ class NormAxes {
   bool has_duplicates(const Shape& channels) const {
     return static_cast<size_t>(std::popcount(bits(channels))) != given_;
   }
-  // As bits. An axis may be given twice, once from either end.
+  // The axes as bits. An axis may be given twice, once from either end.
   uint32_t bits(const Shape& channels) const {
     uint32_t out = 0;
     for (const int64_t axis : axes_) out |= 1u << channel_axis(axis, channels);
@@ -61,7 +61,8 @@ class NormAxes {
   // The index of a single axis.
   int index(const Shape& channels) const { return channel_axis(axes_.front(), channels); }
 
-  // A parameter with their shape, as far as it is known without an input.
+  // Reads a parameter with the shape of the axes, which is checked as far as it is known without an
+  // input.
   Tensor parameter(const WeightScope& weights, const char* name) const {
     const bool mixed = !axes_.empty() && axes_.front() < 0 && axes_.back() >= 0;
     if (!mixed) {
@@ -73,7 +74,7 @@ class NormAxes {
     }
     return tensor;
   }
-  // Fails if a parameter is not of the shape that the input asks for.
+  // Fails unless a parameter has the shape that the input requires.
   static void check(const char* name, const Shape& parameter, const Shape& channels,
                     uint32_t bits) {
     Shape expected;
@@ -95,7 +96,7 @@ class NormAxes {
   }
 
  private:
-  std::vector<int64_t> axes_;  // in order, each once
+  std::vector<int64_t> axes_;  // in ascending order, without repetition
   size_t given_;
 };
 

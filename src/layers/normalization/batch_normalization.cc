@@ -1,5 +1,5 @@
-// BatchNormalization: each channel by the mean and variance that training recorded, then scale and
-// bias (reference: normalization.BatchNormalization).
+// BatchNormalization: y = scale (x - mean) / sqrt(variance + epsilon) + bias for each channel, with
+// the mean and variance recorded in training (reference: normalization.BatchNormalization).
 #include <cmath>
 #include <nlohmann/json.hpp>
 
@@ -29,7 +29,7 @@ class BatchNormalization final : public PointwiseLayer {
     bool use_bias;
     bool use_scale;
     bool guards;
-    std::string inner;  // its weights are those of a Flax layer within it
+    std::string inner;  // name of the inner Flax layer, which holds the weights
   };
 
   BatchNormalization(Fields fields, const Init& init) : axis_(fields.axis), guards_(fields.guards) {

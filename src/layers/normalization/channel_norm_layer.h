@@ -1,4 +1,4 @@
-// Layers that normalize the channels of each step on its own.
+// Base of layers that normalize the channels of each step separately.
 #pragma once
 
 #include <utility>
@@ -15,7 +15,7 @@ struct ChannelNormFields {
     rule.norm = norm;
     rule.epsilon = config.number("epsilon", default_epsilon);
   }
-  // Fields of the layers that have parameters.
+  // Reads the fields of layers with parameters.
   void read_parameters(Config& config) {
     rule.in_float32 = config.boolean("reductions_in_at_least_fp32", true);
     use_scale = config.boolean("use_scale", true);

@@ -1,5 +1,5 @@
-// GroupNormalization: groups of channels to mean 0 and variance 1 over all valid steps or, if
-// cumulative, over those up to each step, then scale and bias (reference:
+// GroupNormalization: normalizes each group of channels to mean 0 and variance 1, over all valid
+// steps or, if cumulative, over the valid steps up to each step. Then scale and bias (reference:
 // normalization.GroupNormalization).
 #include <algorithm>
 #include <cmath>
@@ -15,7 +15,7 @@
 namespace sl {
 namespace {
 
-// A running sum of more digits than a float has: streams may go on for days.
+// A running sum in two floats, since a stream may run for days and one float would lose digits.
 struct Sum {
   float high;
   float low;
@@ -59,7 +59,7 @@ class GroupNormalization final : public PointwiseLayer {
   bool supports_step() const override { return fields_.cumulative; }
   std::string step_obstacle() const override {
     return !fields_.cumulative
-               ? std::string("its statistics are those of all steps: set \"cumulative\": true")
+               ? std::string("it needs statistics of all steps: set \"cumulative\": true")
                : std::string();
   }
   ReceptiveFields receptive_field_per_step() const override {
@@ -102,13 +102,13 @@ class GroupNormalization final : public PointwiseLayer {
   }
 
  private:
-  // Of one batch item: sums by group, and the number of valid steps.
+  // The statistics of one batch item: sums for each group, and the number of valid steps.
   struct Totals {
     Sum* sum;
     Sum* squares;
     int32_t* count;
   };
-  // Runs of elements of one group, `outer` times one for each group.
+  // How a frame divides into runs of elements of one group: `outer` times one run for each group.
   struct Runs {
     int64_t outer;
     int64_t groups;
@@ -117,7 +117,7 @@ class GroupNormalization final : public PointwiseLayer {
     int64_t count() const { return outer * groups; }
     int64_t group_size() const { return outer * length; }
   };
-  // By run: where sums are put, and what is taken off and multiplied.
+  // Scratch for each run: its sum, the mean to subtract and the factor.
   struct Scratch {
     float* sums;
     float* means;
@@ -144,7 +144,7 @@ class GroupNormalization final : public PointwiseLayer {
     if (parameters_.bias) NormAxes::check("bias", parameters_.bias->shape(), input.shape, bits);
     groups_of(input.shape);
   }
-  // The axis split into groups and their members.
+  // The channel shape with the axis split into groups and their members.
   ops::ChannelGroups groups_of(const Shape& channels) const {
     const int axis = fields_.axis.index(channels);
     ops::ChannelGroups groups{channels, 1u << axis};
@@ -172,7 +172,7 @@ class GroupNormalization final : public PointwiseLayer {
     const Shape shape = parameter_shape(x.channels);
     const float* in = ops::as_floats(run, x, DType::kFloat32);
     float* out = x.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
-    // Without one, the kernels skip it.
+    // The kernels skip a parameter that is null.
     Parameters parameters{};
     if (parameters_.scale) {
       parameters.scale = ops::expand_parameter(run, parameters_.scale, shape, x.channels, 1);
@@ -201,8 +201,8 @@ class GroupNormalization final : public PointwiseLayer {
     return y;
   }
 
-  // Squared deviations of a step are from the mean up to it, not from that of all steps, as in the
-  // reference.
+  // As in the reference, the squared deviation of a step is taken from the mean up to that step and
+  // not updated by later means.
   void normalize_frame(const Runs& runs, const float* x, const Parameters& parameters,
                        const Totals& totals, const Scratch& s, float* y) const {
     if (*totals.count < std::numeric_limits<int32_t>::max()) ++*totals.count;

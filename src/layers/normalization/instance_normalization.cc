@@ -1,5 +1,5 @@
-// InstanceNormalization: channels to mean 0 and variance 1 over all valid steps and the other
-// channel axes, then scale (gamma) and bias (beta) (reference: TensorFlow's
+// InstanceNormalization: normalizes to mean 0 and variance 1 over all valid steps and the channel
+// axes that are not given, then scale (gamma) and bias (beta) (reference: tensorflow
 // normalization.InstanceNormalization).
 #include "layers/builder.h"
 #include "layers/normalization/axes.h"
@@ -33,14 +33,14 @@ class InstanceNormalization final : public PointwiseLayer {
 
   bool supports_step() const override { return false; }
   std::string step_obstacle() const override {
-    return "its statistics are those of all steps: use GroupNormalization with \"cumulative\": "
+    return "it needs statistics of all steps: use GroupNormalization with \"cumulative\": "
            "true, or "
            "LayerNormalization";
   }
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }
-  // Halves become float32: Keras casts them before it computes.
+  // Half-precision inputs give float32, because Keras casts them before it computes.
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_float(input.dtype)) {
       fail(Code::kShape, "expected floats, got {}", name_of(input.dtype));
@@ -63,7 +63,8 @@ class InstanceNormalization final : public PointwiseLayer {
   }
 
  private:
-  // Of one axis it is a vector, of several the whole rank with 1 on the other axes.
+  // Reads a parameter. With one axis it is a vector; with several it has the full rank, with size 1
+  // on the other axes.
   Tensor parameter(const WeightScope& weights, const char* name) const {
     if (fields_.axes.size() == 1) return weights.get(name, {kAnySize});
     const Tensor tensor = weights.get_any(name);
@@ -72,7 +73,8 @@ class InstanceNormalization final : public PointwiseLayer {
     }
     return tensor;
   }
-  // Batch and time are axes of it too, of size 1.
+  // The shape of a parameter. With several axes and `with_batch` it includes batch and time, of
+  // size 1.
   Shape parameter_shape(const Shape& channels, bool with_batch) const {
     const uint32_t bits = fields_.axes.bits(channels);
     if (with_batch && fields_.axes.size() == 1) return {channels[fields_.axes.index(channels)]};

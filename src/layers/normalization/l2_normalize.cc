@@ -1,4 +1,4 @@
-// L2Normalize: channels of each step to length 1 (reference: normalization.L2Normalize).
+// L2Normalize: y = x / |x| over the channels of each step (reference: normalization.L2Normalize).
 #include "layers/normalization/channel_norm_layer.h"
 
 namespace sl {

@@ -1,5 +1,5 @@
-// LayerNormalization: channels of each step to mean 0 and variance 1, then scale and bias
-// (reference: normalization.LayerNormalization).
+// LayerNormalization: normalizes the channels of each step to mean 0 and variance 1, then scale and
+// bias (reference: normalization.LayerNormalization).
 #include "layers/normalization/channel_norm_layer.h"
 
 namespace sl {

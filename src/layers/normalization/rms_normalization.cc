@@ -1,4 +1,4 @@
-// RMSNormalization: channels of each step to mean square 1, then scale (reference:
+// RMSNormalization: normalizes the channels of each step to mean square 1, then scale (reference:
 // normalization.RMSNormalization).
 #include "layers/normalization/channel_norm_layer.h"
 

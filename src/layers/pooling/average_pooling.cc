@@ -1,5 +1,5 @@
-// AveragePooling1D, 2D, 3D: the mean of each window, over all that it covers or (masked_average)
-// over its valid steps (reference: pooling.AveragePooling1D ...).
+// AveragePooling1D, 2D, 3D: the mean of each window, over all of its elements or, with
+// masked_average, over its valid steps (reference: pooling.AveragePooling1D ...).
 #include "layers/pooling/pooling_layer.h"
 
 namespace sl {

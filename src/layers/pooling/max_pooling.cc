@@ -1,4 +1,4 @@
-// MaxPooling1D, 2D, 3D: the greatest of each window (reference: pooling.MaxPooling1D ...).
+// MaxPooling1D, 2D, 3D: the maximum of each window (reference: pooling.MaxPooling1D ...).
 #include "layers/pooling/pooling_layer.h"
 
 namespace sl {

@@ -1,4 +1,4 @@
-// MinPooling1D, 2D, 3D: the least of each window (reference: pooling.MinPooling1D ...).
+// MinPooling1D, 2D, 3D: the minimum of each window (reference: pooling.MinPooling1D ...).
 #include "layers/pooling/pooling_layer.h"
 
 namespace sl {

@@ -4,7 +4,7 @@
 
 namespace sl {
 
-// Unlike a convolution's, a pool's "causal_valid" has no steps in the reference.
+// In the reference, pooling with "causal_valid" cannot step, although a convolution can.
 bool PoolingLayer::supports_step() const {
   return time().supports_step() && time().padding.mode != ops::Padding::kCausalValid;
 }

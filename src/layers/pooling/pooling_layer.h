@@ -1,5 +1,5 @@
-// What all pooling layers share: the pool over time and up to two spatial dimensions, the channels
-// on their own (reference: pooling.BasePooling).
+// Base of all pooling layers: pools over time and up to two spatial dimensions, separately for each
+// channel (reference: pooling.BasePooling).
 #pragma once
 
 #include <cstdint>
@@ -46,7 +46,7 @@ class PoolingLayer : public Layer {
   ops::Pool pool_;
 };
 
-// Over time and `rank` - 1 spatial dimensions.
+// A pooling layer over time and `rank` - 1 spatial dimensions.
 template <ops::Pooling op, size_t rank>
 class PoolingOver final : public PoolingLayer {
  public:

@@ -1,4 +1,4 @@
-// AddTimingSignal: x plus sinusoids of its steps' positions, over all or some of the channel axes
+// AddTimingSignal: y[t] = x[t] + sinusoids(position of t), over all or some of the channel axes
 // (reference: position.AddTimingSignal).
 #include <optional>
 #include <vector>
@@ -28,7 +28,7 @@ class AddTimingSignal final : public Layer {
     }
     ops::Timescales timescales;
     bool trainable_scale;
-    std::optional<std::vector<int64_t>> axes;  // none: all
+    std::optional<std::vector<int64_t>> axes;  // empty: all axes
     DType param_dtype;
     bool valid_only;
   };
@@ -56,7 +56,8 @@ class AddTimingSignal final : public Layer {
   StepDifference step_difference(const EarlySteps& before) const override {
     return counter_.step_difference(before, Layer::step_difference(before));
   }
-  // The channels' sizes on the axes over which the signal varies, 1 elsewhere.
+  // The shape of the signal: the size of the channels on the axes over which it varies, 1
+  // elsewhere.
   Shape signal_shape(const Shape& channels) const {
     if (!fields_.axes) return channels;
     Shape out;
@@ -71,7 +72,7 @@ class AddTimingSignal final : public Layer {
     }
     return out;
   }
-  // Rounded as values of `dtype` by way of the parameters' dtype.
+  // Scales the signal and rounds it to the dtype of the parameters and then to `dtype`.
   void scale(float* signal, int64_t count, DType dtype) const {
     ops::round_to(fields_.param_dtype, signal, count);
     if (scale_) {

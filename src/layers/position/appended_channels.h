@@ -1,4 +1,4 @@
-// Channels that depend on the step alone, put behind those of the last axis.
+// Appends channels that depend only on the position of a step to the last axis.
 #pragma once
 
 #include <cstring>
@@ -9,14 +9,14 @@
 
 namespace sl {
 
-// A step without channels counts as one.
+// The channel shape with `count` channels appended. A scalar channel counts as an axis of size 1.
 inline Shape with_appended(Shape channels, int64_t count) {
   if (channels.empty()) channels.push_back(1);
   channels.back() = checked_sum(channels.back(), count);
   return channels;
 }
 
-// Spec of a layer's output with `count` channels appended; fails unless its input is of a float
+// The output spec of a layer that appends `count` channels. Fails unless the input has a float
 // dtype.
 inline ChannelSpec appended_spec(const ChannelSpec& input, int64_t count) {
   if (!is_float(input.dtype)) {
@@ -25,8 +25,8 @@ inline ChannelSpec appended_spec(const ChannelSpec& input, int64_t count) {
   return {input.dtype, with_appended(input.shape, count)};
 }
 
-// y = each row of x's last axis, then the `count` floats that `added`, [positions.items, time,
-// count], has for its step.
+// Writes y: each row of the last axis of x, followed by the `count` floats of its step in `added`
+// [positions.items, time, count].
 inline void append_to_rows(Run& run, const Sequence& x, const Positions& positions,
                            const float* added, int64_t count, const Sequence& y) {
   const size_t element = size_of(x.dtype);

@@ -1,6 +1,6 @@
-// ApplyRotaryPositionalEncoding: the two halves of a channel axis as the coordinates of points,
-// each turned by an angle in proportion to its step's position (reference:
-// position.ApplyRotaryPositionalEncoding; Su et al. 2021, RoFormer).
+// ApplyRotaryPositionalEncoding: takes the two halves of a channel axis as coordinates of points
+// and turns each by an angle proportional to the position of the step (Su et al. 2021, RoFormer;
+// reference: position.ApplyRotaryPositionalEncoding).
 #include <algorithm>
 #include <cmath>
 #include <string>
@@ -36,7 +36,7 @@ class ApplyRotaryPositionalEncoding final : public Layer {
             "positions_name",
             "expected \"only_advance_position_for_valid_timesteps\" to be false beside it");
       }
-      // Angles are float32 either way: so are the wavelengths that positions are divided by.
+      // The field has no effect: the wavelengths are float32, and so angles are too.
       config.boolean("positions_in_at_least_fp32", true);
     }
     double max_wavelength;
@@ -69,13 +69,14 @@ class ApplyRotaryPositionalEncoding final : public Layer {
     const StepDifference other = Layer::step_difference(before);
     if (!fields_.positions_name.empty()) return other;
     StepDifference out = counter_.step_difference(before, other);
-    // Axes are those of [batch, time, heads, units] where products are made of what is turned.
+    // The axes of attention are [batch, time, heads, units]. Only if the units are turned do
+    // products depend on distances alone.
     if (!counter_.valid_only() && (fields_.axis == -1 || fields_.axis == 3))
       out.turns = fields_.max_wavelength;
     return out;
   }
-  // The points of a step: `count` runs of `half` first coordinates, each followed by the second
-  // ones.
+  // The layout of the points of a step: `count` runs of `half` first coordinates, each followed by
+  // its second coordinates.
   struct Points {
     int64_t count;
     int64_t half;
@@ -91,7 +92,7 @@ class ApplyRotaryPositionalEncoding final : public Layer {
   StepCounter counter_;
 };
 
-// [b, t], [t] or a number for all, each size being x's or 1.
+// The shape of the positions: [batch, time], [time] or a scalar, where each size is that of x or 1.
 Shape shape_of(const Constant& constant) {
   if (constant.is_array) return constant.shape;
   Shape out = constant.sequence.channels;
@@ -154,8 +155,8 @@ Positions ApplyRotaryPositionalEncoding::given_positions(Run& run, const Constan
   return {out, x.time, x.batch, x.batch};
 }
 
-// Of the points of one run: max_wavelength^-(2 i / size). Exponent, power and reciprocal are
-// rounded as XLA rounds them, as their errors grow with the position.
+// The frequency of each point of a run: max_wavelength^-(2 i / size). Exponent, power and
+// reciprocal are rounded as XLA rounds them, because their errors grow with the position.
 const float* ApplyRotaryPositionalEncoding::frequencies(Run& run, const Shape& channels) const {
   const int at = axis(channels);
   const int64_t size = channels[at], inner = channels.slice(at + 1, channels.rank()).size();
@@ -175,7 +176,8 @@ const float* ApplyRotaryPositionalEncoding::frequencies(Run& run, const Shape& c
 
 constexpr int64_t kChunk = 256;
 
-// `n` points at a and b = a + distance, both in x, to the same place in y.
+// Turns `n` points whose coordinates are at `a` and `a + distance` in x, and writes them to the
+// same position in y.
 void turn(const float* sine, const float* cosine, const Sequence& x, const Sequence& y, int64_t a,
           int64_t distance, int64_t n) {
   if (x.dtype == DType::kFloat32) {

@@ -1,6 +1,5 @@
-// ConcatPositionEmbedding: x with a learned vector for its steps' positions behind the channels of
-// the last axis (reference: tensorflow position.ConcatPositionEmbedding). Steps beyond the last
-// position get NaN.
+// ConcatPositionEmbedding: y[t] = concat(x[t], embedding[position of t]) on the last channel axis.
+// Steps after the last position get NaN (reference: tensorflow position.ConcatPositionEmbedding).
 #include <algorithm>
 #include <limits>
 #include <vector>
@@ -38,7 +37,7 @@ class ConcatPositionEmbedding final : public Layer {
     const Positions positions = counter_.count(run, x);
     auto* vectors = run.scratch<float>(positions.max_items, x.time, channels_);
     for (int64_t i = 0; i < positions.items * x.time; ++i) {
-      // A position that is too large for a float's integers is too large for the table.
+      // A position too large to be exact in float32 is also too large for the table.
       const auto position = static_cast<int64_t>(positions.values[i]);
       float* to = vectors + i * channels_;
       if (position >= 0 && (position + 1) * channels_ <= size()) {

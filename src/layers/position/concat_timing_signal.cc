@@ -1,5 +1,5 @@
-// ConcatTimingSignal: x with sinusoids of its steps' positions behind the channels of the last axis
-// (reference: the TensorFlow version's position.ConcatTimingSignal).
+// ConcatTimingSignal: y[t] = concat(x[t], sinusoids(position of t)) on the last channel axis
+// (reference: tensorflow position.ConcatTimingSignal).
 #include <algorithm>
 #include <cmath>
 #include <vector>
@@ -17,11 +17,11 @@ class ConcatTimingSignal final : public Layer {
   struct Fields {
     explicit Fields(Config& config)
         : channels(config.integer("channels", 1, 8)), timescales(config) {
-      if (channels > kMostChannels) {
-        config.error("channels", fmt::format("expected at most {}", kMostChannels));
+      if (channels > kMaxChannels) {
+        config.error("channels", fmt::format("expected at most {}", kMaxChannels));
       }
     }
-    static constexpr int64_t kMostChannels = int64_t{1} << 20;
+    static constexpr int64_t kMaxChannels = int64_t{1} << 20;
     int64_t channels;
     ops::Timescales timescales;
   };
@@ -42,7 +42,7 @@ class ConcatTimingSignal final : public Layer {
   StepDifference step_difference(const EarlySteps& before) const override {
     return counter_.step_difference(before, Layer::step_difference(before), "");
   }
-  // TensorFlow's exp is nearly exact.
+  // Computes exp in double precision, since the exp of TensorFlow is nearly exact.
   static std::vector<float> frequencies(const Fields& fields) {
     std::vector<float> out(static_cast<size_t>(fields.channels / 2));
     const float log = static_cast<float>(std::log(fields.timescales.max / fields.timescales.min));

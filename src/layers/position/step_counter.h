@@ -1,5 +1,5 @@
-// Where in its sequence a step is: how many steps, or how many valid ones, come before it. In a
-// stream the count goes on from call to call.
+// Counts the position of a step in its sequence: the number of steps, or of valid steps, before it.
+// In a stream the count continues from call to call.
 #pragma once
 
 #include <algorithm>
@@ -10,12 +10,13 @@
 
 namespace sl {
 
-// Positions of the steps of a call, [items, time]. One item stands for all if theirs are equal.
+// Positions of the steps of a call, [items, time]. There is only one item if all have equal
+// positions.
 struct Positions {
   const float* values = nullptr;
   int64_t item_pitch = 0;
   int64_t items = 1;
-  int64_t max_items = 1;  // the maximum of any call like it: room that scratch must have
+  int64_t max_items = 1;  // maximum number of items in any call of this size, for scratch
 
   float at(int64_t b, int64_t t) const { return values[b * item_pitch + t]; }
 };
@@ -25,7 +26,7 @@ class StepCounter {
   explicit StepCounter(bool valid_only) : valid_only_(valid_only) {}
 
   bool valid_only() const { return valid_only_; }
-  // What its layer, which has other reasons to differ, says of steps before the first.
+  // The step difference of a layer with this counter, or `other` if the counter makes none.
   StepDifference step_difference(const EarlySteps& before, const StepDifference& other,
                                  const std::string& cure = kCure) const {
     if (valid_only_ || before.count == 0) return other;

@@ -15,8 +15,8 @@ namespace {
 using kernels::Binary;
 using kernels::Unary;
 
-constexpr size_t kMostAxes = 4;
-using Indices = std::array<int64_t, kMostAxes>;  // one for each axis
+constexpr size_t kMaxAxes = 4;
+using Indices = std::array<int64_t, kMaxAxes>;  // one for each axis
 
 enum class Edge { kZero, kCircular, kReflect };
 
@@ -25,7 +25,7 @@ struct ConvFields : CellFields {
       : CellFields(config),
         kernel_size(config.integers("kernel_size")),
         use_bias(config.boolean("use_bias", true)) {
-    if (kernel_size.empty() || kernel_size.size() > kMostAxes ||
+    if (kernel_size.empty() || kernel_size.size() > kMaxAxes ||
         std::any_of(kernel_size.begin(), kernel_size.end(),
                     [](int64_t k) { return k < 1 || k > 65536; }))
       config.error("kernel_size", "expected one to four integers from 1 to 65536");

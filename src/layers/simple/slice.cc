@@ -51,8 +51,8 @@ class Slice final : public StatelessLayer {
 
     static std::optional<int64_t> integer(const Config& config, const Json& value) {
       if (value.is_null()) return std::nullopt;
-      constexpr int64_t kMost = int64_t{1} << 31;
-      if (!value.is_number_integer() || std::abs(value.get<int64_t>()) > kMost) {
+      constexpr int64_t kMax = int64_t{1} << 31;
+      if (!value.is_number_integer() || std::abs(value.get<int64_t>()) > kMax) {
         config.error("slices", fmt::format("expected an integer of at most 2^31 or null, got {}",
                                            excerpt(value)));
       }

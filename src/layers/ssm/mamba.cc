@@ -27,7 +27,7 @@ class Mamba final : public Layer {
           bias(config.boolean("bias", false)),
           conv_bias(config.boolean("conv_bias", true)) {
       for (const int64_t value : {d_state, d_conv, expand}) {
-        if (value > kMost) config.error("", "d_state, d_conv and expand can be at most 65536");
+        if (value > kMax) config.error("", "d_state, d_conv and expand can be at most 65536");
       }
     }
 
@@ -39,13 +39,13 @@ class Mamba final : public Layer {
     bool conv_bias;
 
    private:
-    static constexpr int64_t kMost = 65536;
+    static constexpr int64_t kMax = 65536;
 
     static std::optional<int64_t> rank(Config& config) {
       config.note("dt_rank", "\"auto\" or integer, at least 1", "\"auto\"");
       const Json* value = config.raw("dt_rank");
       if (value == nullptr || *value == "auto") return std::nullopt;
-      if (!value->is_number_integer() || *value < 1 || *value > kMost) {
+      if (!value->is_number_integer() || *value < 1 || *value > kMax) {
         config.error("dt_rank", "expected \"auto\" or an integer from 1 to 65536");
       }
       return value->get<int64_t>();
