@@ -1,4 +1,4 @@
-// How layers come into being: a factory for each type, registered by the layer's own file.
+// Creates layers: each type has a factory, which the file of the layer registers.
 #pragma once
 
 #include <memory>
@@ -12,12 +12,12 @@
 
 namespace sl {
 
-// Makes the children of combinators: looks up types, names and checks what it makes.
+// Builds the children of combinators: looks up their types, names them and checks them.
 class Builder {
  public:
   virtual ~Builder() = default;
-  // The child's name is its config's "name", else `default_name`; its weights lie under that name,
-  // or in the scope itself if it is shared.
+  // The name of the child is the "name" in its config, by default `default_name`. Its weights lie
+  // under that name or, with `share_scope`, in the scope itself.
   virtual std::unique_ptr<Layer> build(Config config, const WeightScope& scope,
                                        const std::string& default_name,
                                        bool share_scope = false) const = 0;
@@ -25,7 +25,7 @@ class Builder {
                     const std::vector<bool>& share_scope) const;
 };
 
-// What a layer's constructor gets beside its config.
+// What the constructor of a layer gets besides its fields.
 struct Init {
   WeightScope weights;
   const Builder& builder;
@@ -38,11 +38,11 @@ struct LayerType {
   Factory factory;
 };
 
-// The types that this library holds, in no order.
+// The built-in types, in no particular order.
 std::vector<LayerType>& built_in_types();
 
-// A layer class L has a struct L::Fields, made from a Config: all that it reads of its JSON. Then
-// the check for unknown fields comes before any weight is looked up.
+// Makes a layer of class L. Its struct L::Fields reads all of the config, so that unknown fields
+// are reported before any weight is looked up.
 template <typename L>
 std::unique_ptr<Layer> make_layer(Config& config, const Init& init) {
   typename L::Fields fields(config);
@@ -55,10 +55,10 @@ struct Registration {
   Registration(const char* name, Factory factory) { built_in_types().push_back({name, factory}); }
 };
 
-// Once in the layer's file: SL_REGISTER_LAYER(Conv1D);
+// Registers a layer class, once in its file: SL_REGISTER_LAYER(Conv1D);
 #define SL_REGISTER_LAYER(type) \
   static const ::sl::Registration registration_##type(#type, &::sl::make_layer<type>)
-// For a type whose class has another name.
+// Registers a type whose class has another name.
 #define SL_REGISTER_LAYER_AS(type, ...) \
   static const ::sl::Registration registration_##type(#type, &::sl::make_layer<__VA_ARGS__>)
 

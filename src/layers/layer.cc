@@ -17,7 +17,7 @@ int64_t Layer::do_accumulated_input_latency(int64_t input_latency) const {
 
 int64_t Layer::do_accumulated_output_latency(int64_t output_latency) const {
   const Ratio ratio = output_ratio();
-  // -latency mod (1 / ratio), as a fraction of `numerator`.
+  // The missing latency is -latency mod (1 / ratio), here in units of 1 / numerator steps.
   const int64_t missing =
       floor_mod(checked_product(-output_latency, ratio.numerator()), ratio.denominator());
   if (missing != 0) {
@@ -40,7 +40,7 @@ StepDifference Layer::step_difference(const EarlySteps& before) const {
     const StepDifference late = minds_early_steps(
         before,
         fmt::format("reads the constant \"{}\" as it comes along with the input", constant.name),
-        fmt::format("give a stream \"{}\" later by as many steps", constant.name));
+        fmt::format("delay the steps of \"{}\" by the same number in a stream", constant.name));
     if (!late.reason.empty()) return late;
   }
   if (before.kind == EarlySteps::Kind::kPadding && output_ratio().denominator() > 1) {
@@ -91,14 +91,15 @@ SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants
     out.time = input.mode == Mode::kStep ? output_ratio().floor_times(input.time)
                                          : do_output_length(input.time, input.channels, constants);
     out.max_length = output_ratio().floor_times(input.max_length);
-    out.bytes();  // fails if they cannot be counted
+    out.bytes();  // fails if the size overflows
     return out;
   });
 }
 
 std::string Layer::label() const { return fmt::format("{} \"{}\"", type_, name_); }
 
-// A layer that is being made has no name yet, and its maker knows the path.
+// Adds the name of the layer to an error. A layer under construction has none yet, and the builder
+// adds its path.
 void Layer::locate(Error& error) const {
   if (!type_.empty()) error.locate(label());
 }

@@ -1,5 +1,5 @@
-// The interface of every layer. Combinators know nothing else of their children, and no layer knows
-// another.
+// The interface of every layer. Combinators use their children only through it, and no layer knows
+// another type of layer.
 #pragma once
 
 #include <limits>
@@ -28,23 +28,25 @@ struct ConstantSpec {
   std::string name;
   Kind kind = Kind::kAny;
   bool required = true;
-  // In a stream it comes block by block along with x, not whole. An array does so only if it cannot
-  // be anything else, and then has time as its second axis.
+  // In a stream the constant comes block by block along with x instead of whole. That applies to
+  // arrays only if the kind is kArray; their second axis is then time.
   bool streamed = false;
-  bool broadcasts = false;  // a batch of one serves every item
-  // Where known; a size may be kAnySize. Of an array all but the batch.
+  bool broadcasts = false;  // a batch of 1 serves every item
+  // Expected dtype and channels, if known; a size may be kAnySize. For an array, `channels` are all
+  // axes but the batch.
   std::optional<DType> dtype;
   std::optional<Shape> channels;
 
-  // Whether a stream gets a share of it with each block.
+  // Whether a stream gets a part of the constant with each block.
   bool is_streamed(bool is_array) const { return streamed && (!is_array || kind == Kind::kArray); }
 };
 
-// Immutable once made: parsed config, packed weights, metadata. All that changes is in the run.
+// A layer has its parsed config, packed weights and metadata, and never changes after construction.
+// All that changes is in the run.
 //
-// What callers use and a layer can fail in is not virtual. It calls the private virtual function
-// `do_<name>`, which the layer overrides: errors get the layer's type and name here, and debug
-// builds check what comes back.
+// Public functions that can fail are not virtual. They call a private virtual function `do_<name>`,
+// which the layer overrides, add the type and name of the layer to errors, and check results in
+// debug builds.
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -53,57 +55,58 @@ class Layer {
 
   const std::string& type() const { return type_; }
   const std::string& name() const { return name_; }
-  // As errors name it: `Dense "projection"`.
+  // How errors name the layer: `Dense "projection"`.
   std::string label() const;
   int64_t parameter_count() const { return parameter_count_; }
   virtual std::vector<const Layer*> children() const { return {}; }
-  // What a child is given when the layer is given `input`.
+  // The input spec of a child when the layer gets `input`.
   virtual ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const {
     return input;
   }
-  // The same of all children, in their order.
+  // The input specs of all children, in their order, when the layer gets `input`.
   virtual std::vector<ChannelSpec> child_inputs(const ChannelSpec& input,
                                                 const Constants& constants) const;
 
-  // Constants that the layer itself reads, its children's aside. Before a run each that is required
-  // is there, and each that is there is as said here.
+  // The constants that the layer itself reads, without those of its children. The model checks
+  // before a run that required constants are given and that all given ones fit these specs.
   virtual std::vector<ConstantSpec> constants() const { return {}; }
 
-  // Time. The defaults are those of a layer that maps each step on its own.
+  // Properties in time. The defaults are for a layer that maps each step separately.
   virtual int64_t block_size() const { return 1; }
   virtual Ratio output_ratio() const { return Ratio(1); }
   virtual bool supports_step() const { return true; }
-  // Whether it can in streams whose most length is given beforehand.
+  // Whether the layer can step in streams whose maximum length is given.
   virtual bool supports_finite_step() const { return supports_step(); }
-  // What in the layer itself, not in its children, keeps it from stepping even so, and what to
-  // change: "padding \"same\" does not step: use ...". Empty if nothing does.
+  // Why the layer itself, apart from its children, cannot step even then, and what to change:
+  // padding "same" does not step: use ... Empty if it can.
   virtual std::string step_obstacle() const { return {}; }
   virtual int64_t input_latency() const { return 0; }
   virtual int64_t output_latency() const { return output_ratio().floor_times(input_latency()); }
-  // Latency of what follows (input) or goes before (output), with this layer's own.
+  // The latency of this layer together with that of the layers after it (input) or before it
+  // (output).
   int64_t accumulated_input_latency(int64_t input_latency) const {
     return naming_errors([&] { return do_accumulated_input_latency(input_latency); });
   }
   int64_t accumulated_output_latency(int64_t output_latency) const {
     return naming_errors([&] { return do_accumulated_output_latency(output_latency); });
   }
-  // Follows what comes out of a stream before its first step, notes where it makes steps differ
-  // from `layer`, and returns what comes out of this layer. The default follows each child from
-  // the layer's own input on.
+  // Follows early steps through the layer: adds the step differences that they cause, and returns
+  // the early steps of the output. By default, each child gets those of the input.
   virtual EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const;
   virtual ReceptiveFields receptive_field_per_step() const { return {StepRange{0, 0}}; }
   virtual ReceptiveField receptive_field() const { return merge_all(receptive_field_per_step()); }
 
-  // Shapes. Throws kShape if the layer cannot take the input. Constants may lack data here.
+  // The spec of the output. Throws kShape if the layer does not accept the input. Constants need no
+  // data.
   ChannelSpec output_spec(const ChannelSpec& input, const Constants& constants) const {
     return naming_errors([&] { return do_output_spec(input, constants); });
   }
-  // Steps that `layer` makes of `time` steps.
+  // The number of output steps of a layer-wise run over `time` steps.
   int64_t output_length(int64_t time, const ChannelSpec& input, const Constants& constants) const {
     return naming_errors([&] { return do_output_length(time, input, constants); });
   }
   SequenceSpec output(const SequenceSpec& input, const Constants& constants) const;
-  // The input spec that the weights or the config imply, if they do.
+  // The input spec, if the weights or the config imply it.
   virtual std::optional<ChannelSpec> implied_input() const { return std::nullopt; }
 
   // Declares state and emits for an input of that spec, in the order in which step and layer use
@@ -111,15 +114,15 @@ class Layer {
   void declare(Declaration& declaration, const SequenceSpec& input) const {
     naming_errors([&] { do_declare(declaration, input); });
   }
-  // Whether what valid steps of the output hold depends on what invalid steps of x do, as in the
-  // reference: a model with such a layer takes zeros for those of its own input.
+  // Whether values of invalid input steps change valid output steps, as in the reference. A model
+  // with such a layer sets invalid steps of its input to zero.
   virtual bool reads_invalid_steps() const { return false; }
-  // Whether the output is always x itself, perhaps under another channel shape, so that it takes no
-  // memory.
+  // Whether the output is always x itself, perhaps with another channel shape, and needs no memory.
   virtual bool returns_view() const { return false; }
 
-  // Whether the layer, if it maps each element on its own, can do so in x's own memory; and that.
-  // False if its output has another spec than x, which is then left as it was.
+  // Whether the layer maps each element separately, so that it can write to the memory of x.
+  // `overwrite` does so; it returns false and leaves x unchanged if the output has another spec
+  // than x.
   virtual bool in_place() const { return false; }
   bool overwrite(Run& run, const Sequence& x) const {
     return naming_errors([&] { return do_overwrite(run, x); });
@@ -128,14 +131,15 @@ class Layer {
   Sequence layer(Run& run, const Sequence& x) const {
     return naming_errors([&] { return checked(run, x, do_layer(run, x)); });
   }
-  // x.time is a multiple of the block size. Real-time: neither allocates nor throws.
+  // Runs a block of a stream; x.time is a multiple of the block size. Real-time: neither allocates
+  // nor throws.
   Sequence step(Run& run, const Sequence& x) const {
     return naming_errors([&] { return checked(run, x, do_step(run, x)); });
   }
-  // Fails if y, which the layer made of x in that run, is not as the layer announced it.
+  // Fails unless y, the output for x, has the spec and length that the layer announced.
   void check_output(const Run& run, const Sequence& x, const Sequence& y) const;
 
-  // Set once, by the builder.
+  // Called once, by the builder.
   void identify(std::string type, std::string name, int64_t parameter_count) {
     type_ = std::move(type);
     name_ = std::move(name);
@@ -145,12 +149,13 @@ class Layer {
  protected:
   Layer() = default;
 
-  // How steps of this layer itself differ from `layer` behind those; nothing if they do not.
+  // How steps of this layer itself differ from a layer-wise run after these early steps; empty if
+  // they do not.
   virtual StepDifference step_difference(const EarlySteps& before) const;
-  // What keeps it from making steps before a stream's first valid, where none of those in its
-  // input is; empty if it makes none so.
+  // If the layer makes valid early steps from invalid ones: which change of it avoids that.
+  // Otherwise empty.
   virtual std::string early_steps_cure(const EarlySteps&) const { return ""; }
-  // Whether what steps hold that came before decides what comes out.
+  // Whether the output depends on earlier steps.
   bool looks_back() const;
 
  private:
@@ -189,14 +194,14 @@ class Layer {
 
 using Layers = std::vector<std::unique_ptr<Layer>>;
 
-// Runs a layer, in the run's mode. Its output lies on `side`, unless it is x itself or a view of
-// it; its scratch is gone when it returns.
+// Runs a layer in the mode of the run. The output lies on `side`, unless it is x itself or a view
+// of it. Scratch of the layer is released.
 inline Sequence call(Run& run, const Layer& layer, const Sequence& x, Side side) {
   return run.on_side(
       side, [&] { return run.mode() == Mode::kLayer ? layer.layer(run, x) : layer.step(run, x); });
 }
 
-// A layer without state: a step is what `layer` does.
+// A layer without state, whose steps compute the same as a layer-wise run.
 class StatelessLayer : public Layer {
  private:
   Sequence do_layer(Run& run, const Sequence& x) const override = 0;

@@ -12,7 +12,7 @@ std::string StepDifference::where() const { return quoted_layer(type, path); }
 
 void StepDifferences::add(StepDifference difference, const std::string& type) {
   if (difference.reason.empty()) return;
-  // A Repeat comes by its child more than once.
+  // Add only one difference for each layer, since a Repeat follows its child more than once.
   if (!seen_.insert(here(type)).second) return;
   difference.path = path_;
   difference.type = type;

@@ -1,5 +1,5 @@
-// The position of each item of a stream, in its state: a number of steps that stays once it is at a
-// maximum.
+// Keeps the position of each batch item in the state of a stream: the number of steps so far, up to
+// a maximum at which it stays.
 #pragma once
 
 #include <algorithm>
@@ -12,7 +12,7 @@ namespace sl {
 
 constexpr int64_t kMaxPosition = std::numeric_limits<int32_t>::max();
 
-// Positions of a call's first steps, by batch item.
+// The position of the first step of a call, for each batch item.
 class StreamPositions {
  public:
   // All items at the start of the stream.
@@ -20,8 +20,8 @@ class StreamPositions {
   explicit StreamPositions(const int32_t* first) : first_(first) {}
 
   int64_t of(int64_t b) const { return first_ ? first_[b] : 0; }
-  // Calls fn(first item, count) for each range of items at one position: all of them, unless some
-  // have been reset or loaded alone.
+  // Calls fn(first item, count) for each range of items at the same position. There is one range
+  // unless items have been reset or copied alone.
   template <typename Fn>
   void each_range(int64_t batch, Fn&& fn) const {
     for (int64_t first = 0; first < batch;) {
@@ -41,7 +41,7 @@ inline void declare_positions(Declaration& declaration, int64_t batch,
   declaration.index("position", {batch}, 0, maximum);
 }
 
-// The positions, which then move on by `steps`.
+// Returns the positions and advances those in the state by `steps`.
 inline StreamPositions take_positions(Run& run, int64_t batch, int64_t steps,
                                       int64_t maximum = kMaxPosition) {
   auto* positions = run.state<int32_t>("position");

@@ -1,4 +1,4 @@
-// What layers have in common that look tokens up.
+// Interface of layers that look up tokens in a table.
 #pragma once
 
 #include <cstdint>
@@ -7,7 +7,7 @@ namespace sl {
 
 class TokenTable {
  public:
-  // How many tokens it knows: integers from 0.
+  // The number of tokens, which are integers from 0.
   virtual int64_t token_count() const = 0;
 
  protected:

@@ -50,7 +50,8 @@ std::string WeightScope::path(std::string_view name, std::string_view collection
 
 namespace {
 
-// A tensor without elements takes no place in a file, but layers may go through its other sizes.
+// A tensor without elements takes no bytes in a file, whatever its other sizes are. These are
+// limited, because layers may loop over them.
 void check_empty(const std::string& name, const Shape& shape) {
   if (std::ranges::find(shape, 0) == shape.end()) return;
   constexpr int64_t kMax = int64_t{1} << 24;

@@ -1,4 +1,4 @@
-// Where layers get their weights: named tensors, seen from a layer's own place in the tree.
+// Access to weights: named tensors, as seen from the position of a layer in the tree.
 #pragma once
 
 #include <cstddef>
@@ -25,15 +25,15 @@ class TensorSet {
   virtual std::vector<std::string> names() const = 0;
 };
 
-// What was taken of a set, for the check that everything is used, and for counting parameters.
+// Records which tensors layers have read, to check that all are used and to count parameters.
 struct WeightUse {
   std::set<std::string> names;
   int64_t parameters = 0;
-  // What the layers keep, counted as float32 where it is packed, and the most that they may.
+  // The number of bytes that layers keep (packed weights count as float32) and its maximum.
   size_t bytes = 0;
   size_t max_bytes = kDefaultMaxBytes;
-  // Who has a layer's name or a tensor, by JSON path: no two layers may have the same. A Repeat's
-  // are one and the same.
+  // The owner of each layer name and tensor, by JSON path, because no two layers may have the same.
+  // The repeats of a Repeat count as one layer.
   std::map<std::string, std::string> owners;
 };
 
@@ -43,32 +43,32 @@ class WeightScope {
 
   // The scope of a child; an empty name shares this one.
   WeightScope child(std::string_view name) const;
-  // That of the layer at a path from the model's root, names joined by dots, outside any Repeat:
-  // the weights stay that layer's.
+  // The scope of the layer at a path from the root of the model, with names joined by dots, outside
+  // any Repeat. That layer still owns the weights.
   WeightScope at_path(std::string_view path) const;
-  // The name of a child in this scope, whether or not the child shares the scope, for the layer
-  // whose config is at that JSON path. Fails if it is another's.
+  // Reserves the name of a child in this scope, even if the child shares the scope, for the layer
+  // with the config at that JSON path. Fails if another layer has the name.
   void reserve(std::string_view name, const std::string& json_path) const;
-  // The same scope, seen by that layer.
+  // This scope, owned by the layer with the config at that JSON path.
   WeightScope owned_by(const std::string& json_path) const;
   // Item `index` of weights that are stacked `count`-fold on their first axis.
   WeightScope slice(int64_t index, int64_t count) const;
 
   bool has(std::string_view name, std::string_view collection = "params") const;
-  // Fails with name and both shapes if it is missing, misshapen or not of an accepted dtype: any
-  // float for kFloat32, exactly the dtype else.
+  // Reads a tensor. Fails, with name and both shapes, if it is missing or has another shape or
+  // dtype. kFloat32 accepts any float dtype, other dtypes only themselves.
   Tensor get(std::string_view name, const Shape& expected, DType dtype = DType::kFloat32,
              std::string_view collection = "params") const;
-  // The same of unknown rank.
+  // Reads a tensor of any dtype and shape.
   Tensor get_any(std::string_view name, std::string_view collection = "params") const;
-  // As float32, converted if needed.
+  // Reads a tensor of floats, converted to float32.
   std::vector<float> floats(std::string_view name, const Shape& expected,
                             std::string_view collection = "params") const;
 
-  // A complex tensor where the layer's parameters are complex, else floats.
+  // Reads a complex tensor if `param_dtype` is complex, otherwise floats.
   TensorParts parts(std::string_view name, const Shape& expected, DType param_dtype) const;
-  // Counts the `count` elements that a layer is about to make beside its weights. Fails if they are
-  // more than the model may keep, or than the system has.
+  // Counts `count` elements that a layer is about to allocate besides its weights. Fails if they
+  // exceed the maximum of the model or the memory of the system.
   void reserve_memory(int64_t count, size_t element = sizeof(float)) const;
 
   const WeightUse& use() const { return *use_; }
@@ -82,7 +82,7 @@ class WeightScope {
   std::string path(std::string_view name, std::string_view collection) const;
   Tensor take(const std::string& name, const Tensor& tensor) const;
 
-  const TensorSet* tensors_;  // null: no weights given
+  const TensorSet* tensors_;  // null: no weights were given
   WeightUse* use_;
   std::string prefix_;
   std::string owner_;
@@ -90,7 +90,7 @@ class WeightScope {
   std::vector<Slice> slices_;
 };
 
-// float32 values of a float tensor.
+// The values of a float tensor as float32.
 std::vector<float> to_floats(const Tensor& tensor);
 TensorParts to_parts(const Tensor& tensor);
 

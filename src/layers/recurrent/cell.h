@@ -1,4 +1,4 @@
-// What an RNN unrolls: a cell of Flax's, whose output is its carry h.
+// The cell that an RNN unrolls, as in Flax. Its output is the carry h.
 #pragma once
 
 #include <memory>
@@ -8,40 +8,40 @@
 
 namespace sl {
 
-// Immutable. Rows are valid steps of different items; all values are float32.
+// A cell is immutable. Rows are valid steps of different batch items; all values are float32.
 class Cell {
  public:
   virtual ~Cell() = default;
 
-  // The output's spec, which each part of the carry has too. Throws kShape if the cell cannot take
-  // the input.
+  // The spec of the output and of each part of the carry. Throws kShape if the cell cannot take the
+  // input.
   virtual ChannelSpec output_spec(const ChannelSpec& input) const = 0;
   virtual std::optional<ChannelSpec> implied_input() const { return std::nullopt; }
-  // Whether the carry is c and h, not h alone.
+  // Whether the carry is c and h; otherwise it is h alone.
   virtual bool has_c() const = 0;
-  // The dtype in which inputs and carry meet the weights.
+  // The dtype of the products of inputs and carry with the weights.
   virtual DType compute(DType input) const = 0;
-  // What each part of the carry starts with.
+  // The initial value of each part of the carry.
   virtual float first_carry() const = 0;
-  // How much of the old carry each step keeps; the output is the next h without it.
+  // The share of the old carry that each step keeps. The output is the next h before that.
   virtual float zoneout() const = 0;
 
-  // Floats of one row's projection, and of scratch for `rows` rows.
+  // The number of floats of the projection of one row, and of scratch for `rows` rows.
   virtual int64_t projection_size(const Shape& input) const = 0;
   virtual int64_t scratch_size(const Shape& input, int64_t rows) const = 0;
-  // Whether it can be told to make some of the units only.
+  // Whether the cell can compute only some of its units, so that threads can share them.
   virtual bool has_parts(const ChannelSpec&) const { return false; }
-  // z = what the input alone contributes to some units.
+  // Computes z, which the input alone contributes to some units.
   virtual void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
                        ops::Units some, float* scratch, float* z) const = 0;
-  // One step of `rows` rows, of some units: c becomes the next one, from h is made next_h, another
-  // array. z is used up.
+  // Advances some units of `rows` rows by one step: overwrites c with the next c, and computes
+  // next_h, another array, from h. Overwrites z.
   virtual void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input,
                        ops::Units some, float* c, const float* h, float* next_h,
                        float* scratch) const = 0;
 };
 
-// Fields that all cells have.
+// The fields that all cells have.
 struct CellFields {
   explicit CellFields(Config& config);
   int64_t features;
@@ -53,7 +53,7 @@ struct CellFields {
   DType compute(DType input) const { return dtype ? *dtype : promote_inexact(input, param_dtype); }
 };
 
-// Null if the config's type is none of theirs.
+// Make the cell of a config; null if its type is another one.
 std::unique_ptr<Cell> make_dense_cell(Config& config, const WeightScope& weights);
 std::unique_ptr<Cell> make_conv_lstm_cell(Config& config, const WeightScope& weights);
 

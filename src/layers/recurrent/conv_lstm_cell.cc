@@ -31,13 +31,14 @@ struct ConvFields : CellFields {
       config.error("kernel_size", "expected one to four integers from 1 to 65536");
     if (const auto strides = config.optional_integers("strides")) {
       if (std::any_of(strides->begin(), strides->end(), [](int64_t s) { return s != 1; }))
-        config.error("strides", "expected 1: the carry keeps its shape");
+        config.error("strides", "expected 1, so that the carry keeps its shape");
     }
     read_padding(config);
     config.finish();
   }
 
-  // Each axis' low side; whatever pads it keeps the shape, for the carry has one.
+  // Reads the padding on the low side of each axis. It must keep the shape, since the carry has a
+  // fixed one.
   void read_padding(Config& config) {
     const Json* json = config.raw("padding");
     if (json && (json->is_array() || json->is_number())) {
@@ -48,14 +49,16 @@ struct ConvFields : CellFields {
         config.choice("padding", {"SAME", "CIRCULAR", "REFLECT", "CAUSAL", "VALID"}, 0);
     edge = how == 1 ? Edge::kCircular : how == 2 ? Edge::kReflect : Edge::kZero;
     if (how == 3 && kernel_size.size() != 1)
-      config.error("padding", "expected another: CAUSAL is for one axis");
+      config.error("padding", "CAUSAL is for one axis only: expected another padding");
     for (const int64_t k : kernel_size) {
       if (how == 4 && k != 1)
-        config.error("padding", "expected one that keeps the shape: VALID does so for size 1 only");
+        config.error("padding",
+                     "VALID keeps the shape only with kernel size 1: expected another padding");
       before.push_back(how == 3 ? k - 1 : (k - 1) / 2);
     }
   }
-  // A number for both sides of all axes, or for each axis a number or [low, high].
+  // Reads padding as numbers: one for both sides of all axes, or for each axis a number or [low,
+  // high].
   void read_numbers(const Config& config, const Json& json) {
     for (size_t axis = 0; axis < kernel_size.size(); ++axis) {
       const bool listed = json.is_array();
@@ -113,7 +116,7 @@ class ConvLstmCell final : public Cell {
   int64_t projection_size(const Shape& input) const override {
     return checked_product(positions(input), gates_);
   }
-  // One row's windows and its gates.
+  // Scratch for the windows of one row and its gates.
   int64_t scratch_size(const Shape& input, int64_t) const override {
     return checked_product(positions(input),
                            std::max(input_.inputs(), recurrent_.inputs()) + gates_);
@@ -175,7 +178,7 @@ class ConvLstmCell final : public Cell {
     return values;
   }
 
-  // Where an index beyond the axis reads; -1: zero.
+  // The index that is read for an index beyond an axis; -1 stands for zero.
   int64_t inside(int64_t at, int64_t size) const {
     if (at >= 0 && at < size) return at;
     if (fields_.edge == Edge::kZero) return -1;
@@ -185,7 +188,7 @@ class ConvLstmCell final : public Cell {
     return std::min(at, period - at) % size;
   }
 
-  // Where each tap of a window reads, from the window's position.
+  // The offset of each tap from the position of a window.
   std::vector<Indices> offsets() const {
     std::vector<Indices> all(static_cast<size_t>(taps()));
     for (size_t tap = 0; tap < all.size(); ++tap) {
@@ -196,7 +199,7 @@ class ConvLstmCell final : public Cell {
     return all;
   }
 
-  // The position at `at` + `offset`; -1: zero.
+  // The position that is read at `at` + `offset`; -1 stands for zero.
   int64_t source(const Shape& input, const Indices& at, const Indices& offset) const {
     int64_t position = 0;
     for (size_t k = 0; k < fields_.kernel_size.size(); ++k) {
@@ -265,7 +268,7 @@ class ConvLstmCell final : public Cell {
   int64_t gates_;
   ops::Linear input_, recurrent_;
   std::vector<float> input_bias_, recurrent_bias_;
-  std::vector<Indices> offsets_;  // of each tap, from the position
+  std::vector<Indices> offsets_;  // of each tap, relative to the position of the window
 };
 
 }  // namespace

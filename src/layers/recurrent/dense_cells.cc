@@ -1,5 +1,5 @@
-// Flax's cells of dense gates (reference: flax.linen.recurrent). All gates' kernels lie side by
-// side in one product for the input and one for the carry.
+// The cells of Flax with dense gates (reference: flax.linen.recurrent). The kernels of all gates
+// lie side by side, in one product for the input and one for the carry.
 //   LSTMCell, OptimizedLSTMCell: c = f c + i g; h = o a(c)
 //   SimpleCell: h = a(x Wi + b + h Wh [+ h])
 //   GRUCell: n = a(x Wn + b + r (h Un + bn)); h = (1 - z) n + z h; unless reset_after, (r h) Un
@@ -50,10 +50,10 @@ struct DenseFields : CellFields {
   Kind kind;
   Activation activation, gate;
   bool residual = false;
-  bool reset = false;  // GRUCell: after the product; MGUCell: at all
+  bool reset = false;  // GRUCell: reset after the product; MGUCell: whether it has a reset gate
 };
 
-// The gates' names in the weights, in the order in which they lie side by side.
+// The names of the gates in the weights, in the order in which their kernels lie side by side.
 std::vector<std::string> gates_of(Kind kind) {
   switch (kind) {
     case Kind::kLstm:
@@ -121,7 +121,8 @@ class DenseCell final : public Cell {
     const DType dtype = compute(input.dtype);
     const int64_t size = gates_ * fields_.features;
     one_cell_a_row(input.shape, rows, some);
-    // Of the sum of both biases nothing is rounded in float32; a GRU's or MGU's stay apart.
+    // In float32 nothing is rounded, so an LSTM can add its only bias, the recurrent one, to z
+    // here.
     const std::vector<float>& bias =
         fields_.kind == Kind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
     product(run, input_, some, x, input_.inputs(), rows, bias.data(), z, size, dtype);
@@ -165,9 +166,9 @@ class DenseCell final : public Cell {
   }
 
  private:
-  // How many cells side by side a row has: one for each place of the axes before the last.
+  // The number of cells in a row: one for each position on the axes before the last.
   int64_t cells_of(const Shape& input) const { return input.size() / input_.inputs(); }
-  // Rows of some units of those: all of each, if there are many.
+  // Turns rows of several cells into rows of one cell each, with all units.
   void one_cell_a_row(const Shape& input, int64_t& rows, ops::Units& some) const {
     const int64_t cells = cells_of(input);
     if (cells == 1) return;
@@ -175,13 +176,13 @@ class DenseCell final : public Cell {
     some = {0, fields_.features};
   }
 
-  // How many units, and what they are computed in.
+  // The number of units and the dtype of their computation.
   struct Part {
     int64_t count;
     DType dtype;
   };
 
-  // Whether a kernel makes the whole cell.
+  // Whether there is a kernel for the whole cell.
   bool is_plain(DType dtype) const {
     return dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
            fields_.gate.op == Unary::kSigmoid &&
@@ -191,7 +192,7 @@ class DenseCell final : public Cell {
                      const float* h, float* next_h, float* u) const {
     const int64_t units = fields_.features, size = gates_ * units, begin = some.begin;
     const bool lstm = fields_.kind == Kind::kLstm;
-    // An LSTM's biases are in z.
+    // The biases of an LSTM are already in z.
     ops::apply_gates(run, recurrent_, units, some, h, units, rows,
                      lstm ? nullptr : recurrent_bias_.data(), lstm, lstm ? z : u, size);
     for (int64_t row = 0; row < rows; ++row, z += size, u += size, h += units, next_h += units) {
@@ -204,7 +205,7 @@ class DenseCell final : public Cell {
     }
   }
 
-  // How many gates are one product with the carry as it is.
+  // The number of gates whose product with the carry does not wait for the reset gate.
   int64_t early_gates() const {
     return fields_.kind == Kind::kGru && !fields_.reset ? gates_ - 1 : gates_;
   }
@@ -235,7 +236,7 @@ class DenseCell final : public Cell {
     std::copy_n(bias.data(), units, to.data() + gate * units);
   }
 
-  // y = x W + bias, in halves rounded after each of both. These come whole.
+  // y = x W + bias. In half precision product and sum are each rounded, and all units are computed.
   void product(const Run& run, const ops::Linear& linear, ops::Units some, const float* x,
                int64_t x_stride, int64_t rows, const float* bias, float* y, int64_t y_stride,
                DType dtype) const {
@@ -261,7 +262,7 @@ class DenseCell final : public Cell {
     return {part.count, promote_inexact(part.dtype, fields_.param_dtype)};
   }
 
-  // GRUCell: the product of r h, which needs all of r.
+  // GRUCell: computes the product of r h, which needs r of all units.
   void reset_before(const Run& run, float* z, int64_t rows, const float* h, float* u,
                     DType dtype) const {
     const int64_t units = fields_.features, size = gates_ * units;
@@ -277,8 +278,8 @@ class DenseCell final : public Cell {
             u + 2 * units, size, dtype);
   }
 
-  // One row of some units: the gates z of the input and u of the carry, of which each is `features`
-  // after the one before.
+  // Computes some units of one row from the gates z of the input and u of the carry, which are each
+  // `features` apart.
   void cell(float* z, float* u, float* c, float* h, const Part& part) const {
     switch (fields_.kind) {
       case Kind::kLstm:
@@ -341,7 +342,7 @@ class DenseCell final : public Cell {
     blend(z, n, h, u, part);
   }
 
-  // h = (1 - keep) n + keep h; `spare` is used up.
+  // h = (1 - keep) n + keep h. Overwrites n and `spare`.
   void blend(const float* keep, float* n, float* h, float* spare, const Part& part) const {
     combine(Binary::kMultiply, keep, h, h, carried(part));
     kernels::binary_scalar(Binary::kSubtract, keep, 1.0f, spare, part.count);
@@ -353,10 +354,10 @@ class DenseCell final : public Cell {
 
   DenseFields fields_;
   int64_t gates_;
-  DType halves_weights_;  // what the weights are rounded to
+  DType halves_weights_;  // dtype that the weights are rounded to
   ops::Linear input_;
   ops::Linear recurrent_;
-  std::vector<ops::Linear> late_;  // the last gate's, if it waits for the reset gate
+  std::vector<ops::Linear> late_;  // the product of the last gate, if it waits for the reset gate
   std::vector<float> input_bias_, recurrent_bias_;
 };
 

@@ -96,7 +96,7 @@ class Lstm final : public Layer {
     return ops::Linear(values.data(), 4 * fields_.units, 1, kernel.shape[0], 4 * fields_.units);
   }
 
-  // c and h are [batch, units], and hold the last valid step's when it returns.
+  // Runs all steps. c and h [batch, units] hold the carry, on return that of the last valid step.
   Sequence unroll(Run& run, const Sequence& x, float* c, float* h) const {
     const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
     const DType compute = spec.dtype;
@@ -105,7 +105,7 @@ class Lstm final : public Layer {
     const Sequence y = run.output_like(x, spec);
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
     const float* in = ops::as_floats(run, x, compute);
-    // Rounded or with other activations it is not split: that takes longer anyway.
+    // Units are shared among threads only if the kernel applies; the other path is slower anyway.
     const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
     const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
     float* z = run.scratch<float>(x.batch, at_once, gates);
@@ -124,12 +124,12 @@ class Lstm final : public Layer {
     return y;
   }
 
-  // [batch, units] each. Steps make h of the one buffer in the other, in turns.
+  // Arrays [batch, units]. Each step reads h from one buffer and writes it to the other.
   struct Carry {
     float* c;
     float* h[2];
-    float* old_c;      // for zoneout
-    float* recurrent;  // one item's product in halves
+    float* old_c;      // the previous c, for zoneout
+    float* recurrent;  // product of one item, in half precision
 
     const float* last_h(int64_t t) const { return h[t % 2]; }
     float* next_h(int64_t t) const { return h[(t + 1) % 2]; }
@@ -141,18 +141,18 @@ class Lstm final : public Layer {
             fields_.zoneout > 0 ? run.scratch<float>(size) : nullptr,
             halves ? run.scratch<float>(4, fields_.units) : nullptr};
   }
-  // The kernel's case.
+  // Whether the kernel applies: float32 with the default activations.
   bool is_plain(DType compute) const {
     return compute == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
            fields_.recurrent_activation.op == Unary::kSigmoid;
   }
 
-  // z = the input projections of the steps from t on, each item's `at_once` steps apart. Those of
-  // invalid steps may be NaN and are not looked at.
+  // Computes z, the input projections of `at_once` steps from t on for each item. Those of invalid
+  // steps may be NaN and are not used.
   void project(Run& run, const Sequence& x, const float* in, int64_t t, int64_t at_once,
                ops::Units some, float* z, DType compute) const {
     const int64_t inputs = input_.inputs(), gates = 4 * fields_.units;
-    // In halves the bias comes after the rounded sum.
+    // In half precision the bias is added later, after the rounded sum.
     const float* bias = bias_.empty() || compute != DType::kFloat32 ? nullptr : bias_.data();
     const bool all = at_once == x.time;
     const int64_t products = all ? 1 : x.batch;
@@ -163,12 +163,12 @@ class Lstm final : public Layer {
     }
   }
 
-  // Step t of some units; z has its input projections, of items that far apart.
+  // Advances some units by step t. z has its input projections, with items `z_stride` apart.
   void advance(Run& run, const Sequence& x, int64_t t, ops::Units some, float* z, int64_t z_stride,
                const Carry& carry, DType compute) const {
     const int64_t units = fields_.units, begin = some.begin;
     const float* last = carry.last_h(t);
-    // One pass over the weights for the whole batch.
+    // One pass over the weights serves the whole batch.
     if (compute == DType::kFloat32) {
       ops::apply_gates(run, recurrent_, units, some, last, units, x.batch, nullptr, true, z,
                        z_stride);
@@ -200,7 +200,7 @@ class Lstm final : public Layer {
     }
   }
 
-  // As the reference computes in bfloat16 or float16: every result is rounded.
+  // Computes as the reference does in bfloat16 or float16, where every result is rounded.
   void add_recurrent(Run& run, float* z, float* recurrent, const float* h, DType compute) const {
     const int64_t gates = 4 * fields_.units;
     ops::round_to(compute, z, gates);
@@ -214,7 +214,7 @@ class Lstm final : public Layer {
     }
   }
 
-  // Any activations, one operation after the other. z is used up.
+  // Computes the cell with any activations, one operation after the other. Overwrites z.
   void gated(float* z, float* c, float* h, DType compute) const {
     const int64_t units = fields_.units;
     float* i = z;

@@ -2,8 +2,8 @@
 // = sigmoid(x W_a + b_a), sigmoid(x W_x + b_x) in heads, a = exp(-8 r softplus(a_param)) and
 // h_t = a h_{t-1} + sqrt(1 - |a|^2) i x. The first step of a stream is not scaled. If not
 // only_real, a has the phase r a_imag_param, and the first half of x and y is the real part; the
-// reference's scan accumulates real parts alone, so that the imaginary half of y is zero. As there,
-// invalid steps take part; but what is not finite in them counts as zero.
+// reference's scan accumulates real parts alone, so that the imaginary half of y is zero. As in
+// the reference, invalid steps take part, but their values that are not finite count as zero.
 #include "kernels/state_space.h"
 #include "layers/builder.h"
 #include "ops/associative_scan.h"
@@ -38,7 +38,7 @@ class Rglru final : public Layer {
         config.error("num_heads", "must divide the number of (complex) units");
       }
     }
-    // Numbers in the state of one stream, each complex unless only_real.
+    // The number of state values of one stream; they are complex unless only_real.
     int64_t width() const { return only_real ? units : units / 2; }
 
     int64_t units;
@@ -46,7 +46,7 @@ class Rglru final : public Layer {
     bool only_real;
     std::optional<DType> compute_dtype;
     DType param_dtype;
-    bool cuts_time;  // the scan may
+    bool cuts_time;  // whether the scan may divide time among threads
 
    private:
     static bool is_associative(Config& config) {
@@ -110,7 +110,7 @@ class Rglru final : public Layer {
     return minds_early_steps(before, "advances on invalid steps too");
   }
 
-  // As the reference rounds them to the dtype it computes in.
+  // The parameters, rounded as the reference rounds them to the dtype of the computation.
   struct Parameters {
     std::vector<float> decay;  // -8 softplus(a_param)
     std::vector<float> phase;  // a_imag_param
@@ -142,7 +142,7 @@ class Rglru final : public Layer {
                        Activation{Unary::kSigmoid}, fields_.param_dtype, fields_.compute_dtype);
   }
 
-  // h = a h + v of rows [batch, time, width], each h into y, which may be v.
+  // The recurrence h = a h + v over rows [batch, time, width]. Writes each h to y, which may be v.
   class Units final : public ops::LinearRecurrence {
    public:
     Units(int64_t width, int64_t time, const float* a, const float* v, float* y)
@@ -171,7 +171,7 @@ class Rglru final : public Layer {
     float* y_;
   };
 
-  // A gate of all steps, [batch, time, width].
+  // Computes a gate for all steps: [batch, time, width].
   float* gates(Run& run, const ops::Einsum& gate, const Sequence& x) const {
     const int64_t heads = fields_.num_heads;
     const Sequence in = x.with_channels({heads, fields_.units / heads});
@@ -181,8 +181,8 @@ class Rglru final : public Layer {
         .floats();
   }
 
-  // h is [batch, width] and holds the last step's when it returns; `started` tells which items have
-  // had a step before.
+  // Runs all steps. h [batch, width] is the state before, and on return after them; `started` tells
+  // which items have had a step before.
   Sequence scan(Run& run, const Sequence& given, float* h, uint8_t* started) const {
     const Sequence x = ops::finite_where_invalid(run, given);
     const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
@@ -210,9 +210,8 @@ class Rglru final : public Layer {
     return y;
   }
 
-  // Of one step of h = a h + v, v = sqrt(1 - |a|^2) gate x: from the gates of x and of a, which
-  // they replace. Every result is rounded to `compute`, as the reference computes. `scratch` has
-  // [2, width].
+  // Computes v = sqrt(1 - |a|^2) gate x and a of one step, which replace the gates of x and of a.
+  // Every result is rounded to `compute`, as in the reference. `scratch` is [2, width].
   void coefficients(DType compute, bool first, const float* x, float* scratch, float* v,
                     float* a) const {
     const int64_t width = fields_.width();
@@ -246,7 +245,7 @@ class Rglru final : public Layer {
     if (!fields_.only_real) multiply(cosine, a);
   }
 
-  // Rows h as y has them: imaginary parts are zero.
+  // Writes the rows h to y, with imaginary parts of zero.
   void put(const Run& run, const float* h, const Sequence& y) const {
     const int64_t width = fields_.width();
     const size_t bytes = static_cast<size_t>(width) * size_of(y.dtype);
@@ -263,7 +262,7 @@ class Rglru final : public Layer {
   ops::Einsum input_gate_;
   ops::Einsum a_gate_;
   Parameters in_float_;
-  Parameters in_half_;  // in the only half dtype that can be computed in, if any
+  Parameters in_half_;  // for the only half-precision dtype that the layer can compute in, if any
 };
 
 SL_REGISTER_LAYER_AS(RGLRU, Rglru);

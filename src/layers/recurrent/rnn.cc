@@ -1,5 +1,5 @@
-// RNN: a cell unrolled over time (reference: flax.linen.RNN). Invalid steps take no part, whichever
-// they are: only valid ones are projected and stepped, the items with most of them first.
+// RNN: unrolls a cell over time, h[t] = cell(x[t], h[t - 1]) (reference: flax.linen.RNN). Only
+// valid steps are projected and take part; items are ordered by falling number of valid steps.
 #include <algorithm>
 #include <numeric>
 
@@ -12,12 +12,13 @@
 namespace sl {
 namespace {
 
-// The valid steps of a batch as rows: the first ones of all items, then the second ones, and so on.
+// Packs the valid steps of a batch into rows: first the first valid step of all items, then the
+// second, and so on.
 struct Packing {
   int64_t* order;    // items by falling number of valid steps
-  int64_t* counts;   // how many each has, in that order
-  int64_t* lengths;  // up to the last valid step, by item
-  int64_t* sources;  // of each row, the step b * time + t
+  int64_t* counts;   // number of valid steps of each item, in that order
+  int64_t* lengths;  // number of steps up to the last valid one, by item
+  int64_t* sources;  // step b * time + t of each row
   int64_t* starts;   // first row of each step of the recurrence, and the number of rows
   int64_t steps;
 
@@ -25,18 +26,17 @@ struct Packing {
   int64_t active(int64_t k) const { return starts[k + 1] - starts[k]; }
 };
 
-// What goes from step to step, in the order of packing. Steps make h of the one buffer in the
-// other, in turns.
+// The carry in the order of packing. Each step reads h from one buffer and writes it to the other.
 struct Carry {
   float* c;  // may be null
   float* h[2];
-  float* old_c;  // for zoneout
+  float* old_c;  // the previous c, for zoneout
 
   float* last_h(int64_t k) const { return h[k % 2]; }
   float* next_h(int64_t k) const { return h[(k + 1) % 2]; }
 };
 
-// Steps of an item up to its last valid one.
+// The number of steps of an item up to its last valid one.
 int64_t length_of(const Sequence& x, int64_t b) {
   const uint8_t* mask = x.mask_at(b, 0);
   int64_t length = x.time;
@@ -75,7 +75,8 @@ class Rnn final : public Layer {
     layer_ = init.builder.build(fields.cell, init.weights, "cell");
     if (!layer_->supports_step() || layer_->block_size() != 1 ||
         layer_->output_ratio() != Ratio(1) || layer_->input_latency() != 0) {
-      fields.cell.error("type", "expected a cell, or a layer that makes a step of each step");
+      fields.cell.error(
+          "type", "expected a cell, or a layer that makes one output step for each input step");
     }
   }
 
@@ -168,7 +169,8 @@ class Rnn final : public Layer {
     return p;
   }
 
-  // c and h are [batch, ...], and hold the last valid step's when it returns; c may be null.
+  // Runs all steps. c and h [batch, ...] hold the carry, on return that of the last valid step. c
+  // may be null.
   Sequence unroll(Run& run, const Sequence& x, float* c, float* h) const {
     const ChannelSpec input = x.spec(), spec = do_output_spec(input, run.constants());
     const int64_t size = spec.shape.size(), z_size = cell_->projection_size(input.shape);
@@ -196,12 +198,12 @@ class Rnn final : public Layer {
                      carry.last_h(k), carry.next_h(k), scratch);
       for (int64_t i = 0; i < p.active(k); ++i) {
         const float* made = carry.next_h(k) + i * size + some.begin;
-        std::copy_n(made, some.size(), out + place(p.starts[k] + i, x, p) * size + some.begin);
+        std::copy_n(made, some.size(), out + step_of(p.starts[k] + i, x, p) * size + some.begin);
       }
       zone_out(carry, k, p.active(k), size, some, spec.dtype);
       for (int64_t i = 0; i < p.active(k) && return_carry_; ++i) {
         const int64_t from = i * size + some.begin;
-        const int64_t to = place(p.starts[k] + i, x, p) * size + some.begin;
+        const int64_t to = step_of(p.starts[k] + i, x, p) * size + some.begin;
         if (emits.c.values) std::copy_n(carry.c + from, some.size(), emits.c.floats() + to);
         if (emits.h.values) {
           std::copy_n(carry.next_h(k) + from, some.size(), emits.h.floats() + to);
@@ -219,11 +221,11 @@ class Rnn final : public Layer {
     return y;
   }
 
-  // The carry after each step, where it is wanted.
+  // The emits of the carry after each step, without values where they are not wanted.
   struct Emits {
     Sequence c, h;
   };
-  // An invalid step has the last carry, so that it is the last step's in any case.
+  // Gives invalid steps the last carry, so that the last step always has it.
   static void finish_emit(const Sequence& emit, const float* carry, const Sequence& y,
                           int64_t size) {
     if (emit.mask) std::copy_n(y.mask, y.steps(), emit.mask);
@@ -248,12 +250,12 @@ class Rnn final : public Layer {
     }
   }
 
-  // The valid steps' values, in the order of packing.
+  // Returns the values of the valid steps in the order of packing.
   const float* gather(Run& run, const Sequence& x, const Packing& p) const {
     const DType compute = cell_->compute(x.dtype);
     const float* values = ops::as_floats(run, x, compute);
     const int64_t frame = x.frame_size();
-    // Taken even if not needed: what a step allocates must not depend on its mask.
+    // Scratch is taken even if it is not needed, since the amount must not depend on the mask.
     float* rows = run.scratch<float>(x.steps(), frame);
     if (x.batch == 1 && p.rows() == x.time && !reverse_) return values;
     for (int64_t r = 0; r < p.rows(); ++r)
@@ -282,13 +284,14 @@ class Rnn final : public Layer {
     }
   }
 
-  // The step of the output that a row is, whose sequence may be flipped within its own length.
-  int64_t place(int64_t row, const Sequence& x, const Packing& p) const {
+  // The output step of a row. The output of an item may be reversed within the length of the item.
+  int64_t step_of(int64_t row, const Sequence& x, const Packing& p) const {
     if (!reverse_ || keep_order_) return p.sources[row];
     const int64_t b = p.sources[row] / x.time, t = p.sources[row] % x.time;
     return b * x.time + p.lengths[b] - 1 - t;
   }
-  // The layer on the sequence, flipped if need be. What invalid steps do is the layer's matter.
+  // Runs the layer on the sequence, reversed if wanted. Invalid steps do what they do in that
+  // layer.
   Sequence over_layer(Run& run, const Sequence& x) const {
     if (!reverse_) return call(run, *layer_, x, run.side());
     const Sequence flipped_x = run.scratch_sequence(x.spec(), x.batch, x.time);
@@ -303,7 +306,7 @@ class Rnn final : public Layer {
     }
     return y;
   }
-  // Each sequence of x within its length.
+  // Reverses each sequence of x within its length.
   static void flip(const Sequence& x, const Sequence& y) {
     for (int64_t b = 0; b < x.batch; ++b) {
       const int64_t length = length_of(x, b), rest = x.time - length;
@@ -317,7 +320,7 @@ class Rnn final : public Layer {
 
   bool reverse_, keep_order_, return_carry_;
   std::unique_ptr<Cell> cell_;
-  std::unique_ptr<Layer> layer_;  // any other layer in the place of a cell
+  std::unique_ptr<Layer> layer_;  // used instead of a cell, if the config names another layer
 };
 
 SL_REGISTER_LAYER_AS(RNN, Rnn);

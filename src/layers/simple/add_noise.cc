@@ -1,5 +1,5 @@
-// AddNoise: the identity at inference if `training_only`; else x plus noise, which is supported
-// where it has no spread and so is a constant (reference: simple.AddNoise).
+// AddNoise: the identity at inference if `training_only`. Otherwise y = x + noise, which is
+// supported only for noise without spread, a constant (reference: simple.AddNoise).
 #include <optional>
 #include <string>
 
@@ -39,7 +39,7 @@ class AddNoise final : public PointwiseLayer {
   }
 
  private:
-  // The one value that the distribution has, if so.
+  // Reads the distribution; returns its value if it has only one.
   static std::optional<float> read_sampler(Config& config) {
     const bool uniform = config.type() == "AddNoise.Uniform";
     if (!uniform && config.type() != "AddNoise.Normal" &&

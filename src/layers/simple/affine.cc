@@ -1,4 +1,5 @@
-// Affine: y = scale x + bias, learned and broadcast to the channels (reference: simple.Affine).
+// Affine: y = scale x + bias, both learned and broadcast to the channels (reference:
+// simple.Affine).
 #include <optional>
 #include <vector>
 

@@ -1,4 +1,4 @@
-// AssertChannelSpec: the identity, which takes inputs of a certain channel shape and dtype only
+// AssertChannelSpec: the identity, but fails unless the input has a given channel shape and dtype
 // (reference: tensorflow simple.AssertChannelSpec).
 #include <optional>
 

@@ -1,5 +1,5 @@
-// Layers that combine their input with a constant of the config, broadcast to the channels and cast
-// to the input's dtype.
+// Base of layers that combine their input with a number or array of the config, broadcast to the
+// channels and cast to the dtype of the input.
 #pragma once
 
 #include "layers/builder.h"
@@ -7,7 +7,7 @@
 
 namespace sl {
 
-// The field that holds the constant.
+// The name of the field that holds the operand.
 constexpr const char* operand_field(ops::Arithmetic op) {
   switch (op) {
     case ops::Arithmetic::kAdd:

@@ -14,7 +14,7 @@ class Cast final : public StatelessLayer {
   struct Fields {
     explicit Fields(Config& config) : dtype(read(config)) {}
 
-    // Dtypes of 64 bits a number are those of 32, as in JAX with 64-bit types off.
+    // Reads 64-bit dtypes as those of 32 bits, as JAX does when 64-bit types are off.
     static DType read(Config& config) {
       static const std::map<std::string, DType> kWide = {{"float64", DType::kFloat32},
                                                          {"int64", DType::kInt32},

@@ -1,5 +1,5 @@
-// Axes as configs name them: counted with batch and time, so that the first channel axis is 2;
-// negative ones count from the end.
+// Channel axes as configs number them: batch and time count, so that the first channel axis is 2,
+// and negative numbers count from the end.
 #pragma once
 
 #include <cstdint>
@@ -13,7 +13,8 @@ namespace sl {
 
 constexpr int kFirstChannelAxis = 2;
 
-// Index of the channel axis. Fails if it is batch or time, or beyond the last.
+// The index of an axis among the channels. Fails if it is batch or time, or if there is no such
+// axis.
 inline int channel_axis(int64_t axis, const Shape& channels) {
   const int64_t index = (axis < 0 ? axis + channels.rank() : axis - kFirstChannelAxis);
   if (index < 0 || index >= channels.rank()) {
@@ -23,7 +24,7 @@ inline int channel_axis(int64_t axis, const Shape& channels) {
   return static_cast<int>(index);
 }
 
-// A set of channel axes, as bits.
+// The set of channel axes as bits. Fails if one is given twice.
 inline uint32_t channel_axes(std::span<const int64_t> axes, const Shape& channels) {
   uint32_t bits = 0;
   for (int64_t axis : axes) {

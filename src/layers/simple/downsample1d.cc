@@ -1,4 +1,4 @@
-// Downsample1D: every `rate`-th step (reference: simple.Downsample1D).
+// Downsample1D: y[t] = x[t * rate] (reference: simple.Downsample1D).
 #include <cstring>
 
 #include "layers/builder.h"

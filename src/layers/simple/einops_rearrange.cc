@@ -1,4 +1,5 @@
-// EinopsRearrange: einops.rearrange on the channels (reference: simple.EinopsRearrange).
+// EinopsRearrange: y = einops.rearrange(x, pattern) on the channels (reference:
+// simple.EinopsRearrange).
 #include "layers/builder.h"
 #include "ops/einops.h"
 

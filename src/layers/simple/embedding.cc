@@ -1,4 +1,4 @@
-// Embedding: rows of a table, looked up by integer inputs (reference: simple.Embedding).
+// Embedding: y = table[x] for integers x (reference: simple.Embedding).
 #include "layers/builder.h"
 #include "layers/simple/embedding_fields.h"
 #include "layers/token_table.h"

@@ -1,4 +1,4 @@
-// What an Embedding's config says, for all layers that work with its table.
+// The fields of an Embedding, for all layers that use its table.
 #pragma once
 
 #include <optional>

@@ -1,5 +1,5 @@
-// EmbeddingTranspose: the inner products of x with every row of an Embedding's table, as logits are
-// made (reference: simple.EmbeddingTranspose).
+// EmbeddingTranspose: y = x table^T, the logits of an Embedding's rows (reference:
+// simple.EmbeddingTranspose).
 #include <optional>
 #include <string>
 #include <vector>
@@ -21,7 +21,7 @@ class EmbeddingTranspose final : public EinsumLayer {
           use_bias(config.boolean("use_bias", true)),
           param_dtype(config.optional_dtype("param_dtype")),
           compute_dtype(config.optional_dtype("compute_dtype")) {
-      nested.ignore({"name"});  // the reference binds it as "embedding" whatever its name
+      nested.ignore({"name"});  // the reference always binds it as "embedding"
       nested.finish();
       config.note("embedding_path", "string or null", "null");
       if (config.raw("embedding_path")) path = config.string("embedding_path");

@@ -1,4 +1,4 @@
-// Emit: the identity, which also emits its input (reference: simple.Emit).
+// Emit: y = x, which is also an emit (reference: simple.Emit).
 #include "layers/builder.h"
 #include "layers/simple/no_fields.h"
 

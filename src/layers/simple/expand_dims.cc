@@ -1,4 +1,4 @@
-// ExpandDims: channel axes of size 1 inserted (reference: simple.ExpandDims).
+// ExpandDims: inserts channel axes of size 1 (reference: simple.ExpandDims).
 #include <algorithm>
 #include <vector>
 
@@ -17,8 +17,8 @@ class ExpandDims final : public ReshapingLayer {
   ExpandDims(Fields fields, const Init&) : axis_(std::move(fields.axis)) {}
 
  private:
-  // Axes count among the channels alone, from 0, or from one past the last if negative. They are
-  // inserted in ascending order, each once.
+  // Axes are numbered among the channels only, from 0, or backward from one past the last if
+  // negative. They are inserted in ascending order, duplicates only once.
   Shape reshaped(const Shape& channels) const override {
     const int rank = channels.rank();
     uint32_t wanted = 0;

@@ -1,4 +1,4 @@
-// Flatten: all channel axes as one (reference: simple.Flatten).
+// Flatten: reshapes all channel axes to one (reference: simple.Flatten).
 #include "layers/simple/reshaping_layer.h"
 
 namespace sl {

@@ -11,7 +11,7 @@ using kernels::Unary;
 
 namespace {
 
-// Whether integers remain what they are.
+// Whether the function maps integers to integers.
 bool keeps_integers(const Activation& f) {
   return f.is_elementwise() &&
          (f.op == Unary::kIdentity || f.op == Unary::kAbs || f.op == Unary::kRelu ||
@@ -25,7 +25,8 @@ bool takes(const Activation& f, DType dtype) {
 
 }  // namespace
 
-// Of integers, functions other than the identity make floats; those that would not are left out.
+// Functions other than the identity turn integers into floats. Functions that would keep integers
+// are not supported for them.
 std::optional<DType> GatedUnitLayer::output_dtype(DType input) const {
   if (feature_.is_identity() && gate_.is_identity()) return input;
   if (!takes(feature_, input) || !takes(gate_, input)) return std::nullopt;
@@ -54,7 +55,7 @@ void GatedUnitLayer::row(const std::byte* x, DType dtype, std::byte* y, int64_t 
     ops::arithmetic(ops::Arithmetic::kMultiply, dtype, x, gates, y, count);
     return;
   }
-  constexpr int64_t kChunk = 1024;  // no longer than those of map_as_floats
+  constexpr int64_t kChunk = 1024;  // at most the chunk size of map_as_floats
   float gate[kChunk];
   ops::map_as_floats(x, dtype, y, dtype, count, [&](float* feature, int64_t begin, int64_t n) {
     ops::convert(gates + static_cast<size_t>(begin) * element, dtype, gate, DType::kFloat32, n);
@@ -64,7 +65,8 @@ void GatedUnitLayer::row(const std::byte* x, DType dtype, std::byte* y, int64_t 
   });
 }
 
-// Rows of complex numbers, and of numbers that become floats or that an activation takes whole.
+// Computes a row in one piece: complex numbers, numbers that become floats, and activations that
+// need the whole row.
 void GatedUnitLayer::whole_row(const std::byte* x, DType dtype, std::byte* y, DType y_dtype,
                                int64_t count, float* scratch) const {
   const std::byte* gates = x + static_cast<size_t>(count) * size_of(dtype);
@@ -121,7 +123,7 @@ class GatedUnit final : public GatedUnitLayer {
     explicit Fields(Config& config)
         : feature(read(config, "feature_activation")), gate(read(config, "gate_activation")) {}
 
-    // Null is no function, but it has to be said.
+    // Reads a required field; null stands for no function.
     static Activation read(Config& config, const char* field) {
       config.note(field, "function or null", "");
       if (!config.has(field)) config.error(field, "the required field is missing");

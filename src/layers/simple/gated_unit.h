@@ -1,4 +1,4 @@
-// Gated units: y = f(a) g(b), where a and b are the halves of the last channel axis.
+// Base of gated units: y = f(a) g(b), where a and b are the halves of the last channel axis.
 #pragma once
 
 #include <optional>
@@ -17,7 +17,7 @@ class GatedUnitLayer : public StatelessLayer {
   GatedUnitLayer(Activation feature, Activation gate) : feature_(feature), gate_(gate) {}
 
  private:
-  // Empty if the activations do not take that input.
+  // The output dtype; empty if the activations do not support the input.
   std::optional<DType> output_dtype(DType input) const;
   void row(const std::byte* x, DType dtype, std::byte* y, int64_t count) const;
   void whole_row(const std::byte* x, DType dtype, std::byte* y, DType y_dtype, int64_t count,

@@ -1,4 +1,4 @@
-// Gelu: y = x P(N(0, 1) < x), by default in its tanh approximation (reference: simple.Gelu).
+// Gelu: y = x P(N(0, 1) < x), by default with the tanh approximation (reference: simple.Gelu).
 #include "layers/simple/pointwise_function.h"
 
 namespace sl {

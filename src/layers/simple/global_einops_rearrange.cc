@@ -1,5 +1,5 @@
-// GlobalEinopsRearrange: einops.rearrange on time and channels together. A step of the output is
-// valid if all of its elements are, or any with `ceil_mode` (reference:
+// GlobalEinopsRearrange: y = einops.rearrange(x, pattern) on time and channels together. An output
+// step is valid if all of its elements are or, with `ceil_mode`, if any is (reference:
 // simple.GlobalEinopsRearrange).
 #include <algorithm>
 #include <cstring>
@@ -11,7 +11,7 @@
 namespace sl {
 namespace {
 
-// [time, channels...].
+// The shape [time, channels...].
 Shape with_time(int64_t time, const Shape& channels) {
   Shape out = channels;
   out.insert(0, time);
@@ -35,11 +35,12 @@ class GlobalEinopsRearrange final : public StatelessLayer {
   std::string step_obstacle() const override {
     return "it rearranges all steps at once: run it layer-wise, before or after the stream";
   }
-  // The reference says this of the whole, and {0, 0} of each step.
+  // As in the reference, the layer as a whole has an infinite receptive field, but each step has
+  // {0, 0}.
   ReceptiveField receptive_field() const override { return StepRange{-kInfinite, kInfinite}; }
 
-  // The channels must not depend on the time: as in the reference they are those of the shortest
-  // time that the given lengths allow.
+  // The output channels must not depend on the time. As in the reference, they are those of the
+  // minimum time that the given lengths allow.
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const Shape out = output_shape(fields_.einops.given_lengths(), input.shape);
     return {input.dtype, out.slice(1, out.rank())};
@@ -77,7 +78,7 @@ class GlobalEinopsRearrange final : public StatelessLayer {
     return out;
   }
 
-  // The mask rearranged like the values, each step's flag standing for all of its elements.
+  // Rearranges the mask like the values, with the flag of a step for each of its elements.
   void write_mask(Run& run, const Sequence& x, const Shape& dims, const Sequence& y) const {
     Shape strides = dims;
     for (int i = 0; i < strides.rank(); ++i) strides[i] = i == 0 ? 1 : 0;

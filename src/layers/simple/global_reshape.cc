@@ -1,5 +1,5 @@
-// GlobalReshape: time and channels reshaped together. A step of the output is valid if all input
-// steps that it takes elements from are (reference: simple.GlobalReshape).
+// GlobalReshape: reshapes time and channels together. An output step is valid if all input steps
+// with elements in it are (reference: simple.GlobalReshape).
 #include <cstring>
 
 #include "layers/builder.h"

@@ -1,4 +1,4 @@
-// Layers that return their input at inference; they differ in the fields of their configs.
+// Base of layers that return their input at inference and differ only in their fields.
 #pragma once
 
 #include "layers/builder.h"

@@ -1,5 +1,5 @@
-// Logging: the identity, which logs the shapes of layer-wise inputs; it is silent in steps, which
-// are real-time (reference: simple.Logging).
+// Logging: the identity, which logs the shape of its input in layer-wise runs but not in steps,
+// which are real-time (reference: simple.Logging).
 #include <string>
 
 #include "core/log.h"

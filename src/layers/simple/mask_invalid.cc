@@ -1,4 +1,4 @@
-// MaskInvalid: x with zeros at invalid steps (reference: simple.MaskInvalid).
+// MaskInvalid: y = x, with zeros in invalid steps (reference: simple.MaskInvalid).
 #include "layers/builder.h"
 #include "layers/simple/no_fields.h"
 #include "ops/elementwise.h"

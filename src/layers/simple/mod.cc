@@ -1,5 +1,5 @@
-// Mod: y = x mod divisor, with the divisor's sign, broadcast to the channels (reference:
-// simple.Mod).
+// Mod: y = x mod divisor, with the sign of the divisor, which is broadcast to the channels
+// (reference: simple.Mod).
 #include "layers/simple/broadcast_layer.h"
 
 namespace sl {

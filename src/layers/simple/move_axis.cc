@@ -1,4 +1,4 @@
-// MoveAxis: channel axes moved to new places, the others keeping their order (reference:
+// MoveAxis: moves channel axes to new positions; the others keep their order (reference:
 // simple.MoveAxis).
 #include <vector>
 

@@ -1,4 +1,4 @@
-// NamedEmit: the identity, which also emits its input under a name (reference: simple.NamedEmit).
+// NamedEmit: y = x, which is also an emit under a name (reference: simple.NamedEmit).
 #include <string>
 
 #include "layers/builder.h"

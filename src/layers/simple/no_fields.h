@@ -1,4 +1,4 @@
-// For layers whose config has no fields of its own.
+// The fields of layers that have none of their own.
 #pragma once
 
 #include "core/config.h"

@@ -1,4 +1,4 @@
-// OneHot: integers as vectors with a one at their index, zeros if it is out of range (reference:
+// OneHot: y[..., i] = 1 where i = x, otherwise 0; all zeros if x is out of range (reference:
 // simple.OneHot).
 #include <array>
 #include <cstring>

@@ -1,4 +1,5 @@
-// OptimizationBarrier: the identity; a hint for XLA (reference: simple.OptimizationBarrier).
+// OptimizationBarrier: the identity, which only XLA treats specially (reference:
+// simple.OptimizationBarrier).
 #include "layers/simple/identity_layer.h"
 
 namespace sl {

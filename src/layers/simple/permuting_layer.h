@@ -1,4 +1,4 @@
-// Layers that permute the channel axes.
+// Base of layers that permute the channel axes.
 #pragma once
 
 #include <array>
@@ -12,7 +12,7 @@ namespace sl {
 
 class PermutingLayer : public StatelessLayer {
  public:
-  // Output axis i is input axis [i], both counted among the channels.
+  // Output axis i is input axis axes[i]; both are numbered among the channels.
   using Axes = std::array<int, Shape::kMaxRank>;
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {

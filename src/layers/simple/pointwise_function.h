@@ -1,4 +1,4 @@
-// Layers that apply one function to each element.
+// Base of layers that apply a function to each element.
 #pragma once
 
 #include "kernels/unary_functions.h"

@@ -40,14 +40,14 @@ class Power final : public PointwiseFunction {
   }
 
  private:
-  // As in JAX: integers to an integer power, written without a point, are integers.
+  // As in JAX, integers stay integers if the power is written as an integer.
   bool stays_integer(DType dtype) const { return fields_.is_integer && !is_inexact(dtype); }
 
   template <typename T>
   void raise(T* values, int64_t count) const {
     for (int64_t i = 0; i < count; ++i) {
       auto base = static_cast<uint32_t>(values[i]);
-      uint32_t result = 1;  // wraps
+      uint32_t result = 1;  // unsigned, so that overflow wraps
       for (auto n = static_cast<uint64_t>(fields_.power); n != 0; n >>= 1) {
         if (n & 1) result *= base;
         base *= base;

@@ -1,4 +1,5 @@
-// PRelu: y = x where x >= 0, else negative_slope x, with a learned slope (reference: simple.PRelu).
+// PRelu: y = x where x >= 0, otherwise negative_slope x, with a learned slope (reference:
+// simple.PRelu).
 #include "layers/simple/pointwise_function.h"
 
 namespace sl {
@@ -15,7 +16,7 @@ class PRelu final : public PointwiseFunction {
             {kernels::Unary::kLeakyRelu, init.weights.floats("negative_slope", {})[0]}) {}
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
-    // The reference would round the slope to an integer: nobody wants that.
+    // For integers the reference would round the slope to an integer, which is not useful.
     if (!is_float(input.dtype)) {
       fail(Code::kShape, "expected a float dtype, got {}", name_of(input.dtype));
     }

@@ -1,4 +1,4 @@
-// Layers that reduce channel axes.
+// Base of layers that reduce channel axes.
 #pragma once
 
 #include <optional>
@@ -17,12 +17,12 @@ class ReduceLayer final : public StatelessLayer {
     explicit Fields(Config& config)
         : axis(read_axis(config)), keepdims(config.boolean("keepdims", false)) {}
 
-    // Null is not the default.
+    // Reads "axis"; null stands for all axes, a missing field for -1.
     static std::optional<std::vector<int64_t>> read_axis(Config& config) {
       config.note("axis", "integer, list of integers or null", "-1");
       return config.has("axis") ? config.optional_integers("axis") : std::vector<int64_t>{-1};
     }
-    std::optional<std::vector<int64_t>> axis;  // none: all channels
+    std::optional<std::vector<int64_t>> axis;  // empty: all channel axes
     bool keepdims;
   };
 

@@ -1,4 +1,5 @@
-// Reshape: the channels in another shape of as many elements (reference: simple.Reshape).
+// Reshape: reshapes the channels to a shape with the same number of elements (reference:
+// simple.Reshape).
 #include "layers/simple/reshaping_layer.h"
 #include "layers/simple/shape_field.h"
 

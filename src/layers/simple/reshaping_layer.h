@@ -1,4 +1,4 @@
-// Layers that only see the channels under another shape: nothing moves.
+// Base of layers that only give the channels another shape and copy nothing.
 #pragma once
 
 #include "layers/builder.h"

@@ -1,5 +1,5 @@
-// ReverseSequence: the first n steps of each sequence in reverse order, where n is the number of
-// its valid steps; the mask stays (reference: tensorflow.simple.ReverseSequence).
+// ReverseSequence: reverses the first n steps of each sequence, where n is the number of its valid
+// steps, and keeps the mask (reference: tensorflow.simple.ReverseSequence).
 #include <algorithm>
 
 #include "layers/builder.h"
@@ -15,7 +15,7 @@ class ReverseSequence final : public PointwiseLayer {
   ReverseSequence(Fields, const Init&) {}
 
   bool supports_step() const override { return false; }
-  // Where a mask has holes.
+  // If a mask has holes, invalid steps are among the reversed ones.
   bool reads_invalid_steps() const override { return true; }
   std::string step_obstacle() const override {
     return "it begins with the last step, which a stream does not know: run it layer-wise";

@@ -1,4 +1,4 @@
-// Slice: channels sliced as NumPy arrays are: ranges with steps, single indices, new axes
+// Slice: y = x[slices] on the channels, as in NumPy: ranges with steps, single indices and new axes
 // (reference: simple.Slice).
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -23,7 +23,7 @@ struct Item {
   std::optional<int64_t> index;
 };
 
-// First index and number of indices of a range in a dimension, as Python's slice.indices.
+// The first index and number of indices of a range in a dimension, like slice.indices of Python.
 struct Resolved {
   int64_t first;
   int64_t count;
@@ -31,10 +31,10 @@ struct Resolved {
 
 Resolved resolve(const Range& range, int64_t size) {
   const bool forward = range.step > 0;
-  const int64_t least = forward ? 0 : -1, most = forward ? size : size - 1;
-  const auto clamp = [&](int64_t i) { return std::clamp(i < 0 ? i + size : i, least, most); };
-  const int64_t first = range.start ? clamp(*range.start) : (forward ? least : most);
-  const int64_t last = range.stop ? clamp(*range.stop) : (forward ? most : least);
+  const int64_t minimum = forward ? 0 : -1, maximum = forward ? size : size - 1;
+  const auto clamp = [&](int64_t i) { return std::clamp(i < 0 ? i + size : i, minimum, maximum); };
+  const int64_t first = range.start ? clamp(*range.start) : (forward ? minimum : maximum);
+  const int64_t last = range.stop ? clamp(*range.stop) : (forward ? maximum : minimum);
   const int64_t distance = forward ? last - first : first - last;
   return {first, std::max<int64_t>(0, ceil_div(distance, std::abs(range.step)))};
 }

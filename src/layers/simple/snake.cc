@@ -61,7 +61,7 @@ class Snake final : public StatelessLayer {
     return out;
   }
   void frame(const std::byte* x, DType x_dtype, std::byte* y, DType y_dtype) const {
-    float sine[1024];  // as long as the chunks
+    float sine[1024];  // one value for each element of a chunk
     ops::map_as_floats(
         x, x_dtype, y, y_dtype, shape_.size(), [&](float* values, int64_t begin, int64_t n) {
           kernels::binary(Binary::kMultiply, values, alpha_.data() + begin, sine, n);

@@ -1,4 +1,4 @@
-// Squeeze: channel axes of size 1 removed, all or those given (reference: simple.Squeeze).
+// Squeeze: removes channel axes of size 1, all or the given ones (reference: simple.Squeeze).
 #include <optional>
 #include <vector>
 

@@ -1,4 +1,4 @@
-// SwapAxes: two channel axes exchanged (reference: simple.SwapAxes).
+// SwapAxes: exchanges two channel axes (reference: simple.SwapAxes).
 #include <utility>
 
 #include "layers/simple/permuting_layer.h"

@@ -1,4 +1,4 @@
-// Translate: y = x + shift, a number, cast to the input's dtype (reference:
+// Translate: y = x + shift, where shift is a number, cast to the dtype of x (reference:
 // tensorflow.simple.Translate).
 #include "layers/simple/broadcast_layer.h"
 

@@ -1,4 +1,4 @@
-// Transpose: the channel axes permuted, or reversed if no axes are given (reference:
+// Transpose: permutes the channel axes, or reverses them if no axes are given (reference:
 // simple.Transpose).
 #include <fmt/format.h>
 

@@ -1,4 +1,5 @@
-// Upsample1D: each step `rate` times (reference: simple.Upsample1D).
+// Upsample1D: y[t] = x[t / rate], which repeats each step `rate` times (reference:
+// simple.Upsample1D).
 #include "layers/builder.h"
 #include "ops/rearrange.h"
 

@@ -1,4 +1,4 @@
-// Upsample2D: each step rate[0] times, each row of the first channel axis rate[1] times (reference:
+// Upsample2D: y[t, i] = x[t / rate[0], i / rate[1]], where i is the first channel axis (reference:
 // simple.Upsample2D).
 #include "layers/builder.h"
 #include "ops/rearrange.h"

@@ -1,4 +1,4 @@
-// State-space layers whose channels each have a system of their own: S4 and S4D.
+// The systems of S4 and S4D, whose channels each have their own.
 #pragma once
 
 #include <vector>
@@ -9,10 +9,10 @@
 
 namespace sl {
 
-// Systems as kernels::Bank has them, one for each channel.
+// One system for each channel, in the layout of kernels::Bank.
 class ChannelBank {
  public:
-  // One channel's coefficients, n of each; b and r only of rank one.
+  // The n coefficients of one channel; b and r only if the system has a term of rank one.
   struct System {
     std::vector<complex128> a, c, b, r;
   };
@@ -35,12 +35,12 @@ class ChannelBank {
     put(channel, 3, system.r);
   }
 
-  // x is float32; `state` has state_shape.
+  // Runs x, which is float32, through the systems. `state` has state_shape().
   void scan(const Run& run, const Sequence& x, float* state, const Sequence& y) const {
     scan(run, x.floats(), x.batch, x.time, state, y.floats());
   }
 
-  // What each channel makes of a one and then zeros: [length, channels].
+  // The impulse response of each channel: [length, channels].
   std::vector<float> impulse_response(const Run& run, int64_t length) const {
     const int64_t size = checked_product(length, channels());
     require_memory(checked_bytes(size, 2 * sizeof(float)), kDefaultMaxBytes);
@@ -54,7 +54,7 @@ class ChannelBank {
  private:
   void scan(const Run& run, const float* x, int64_t batch, int64_t time, float* state,
             float* y) const {
-    // So few steps of all channels stay in the cache.
+    // This number of steps of all channels fits the cache.
     constexpr int64_t kSteps = 128;
     const kernels::Bank bank{coefficients_.data(), d_.data(), channels(), n_, rank_one_};
     const int64_t group_state = n_ * 2 * kernels::kBankLanes;

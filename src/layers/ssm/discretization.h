@@ -1,4 +1,4 @@
-// Complex weights, and continuous systems x' = A x + B u made discrete, in double precision.
+// Reads complex weights, and discretizes continuous systems x' = A x + B u in double precision.
 #pragma once
 
 #include <cmath>
@@ -13,7 +13,7 @@ namespace sl {
 
 using complex128 = std::complex<double>;
 
-// Of a weight whose last axis, beside those of `shape`, has the real and the imaginary part.
+// Reads a weight of `shape` whose additional last axis has the real and the imaginary part.
 inline std::vector<complex128> complex_weights(const WeightScope& weights, const char* name,
                                                const Shape& shape) {
   Shape pairs = shape;
@@ -24,7 +24,7 @@ inline std::vector<complex128> complex_weights(const WeightScope& weights, const
   return out;
 }
 
-// The channels that a layer's `d` has.
+// The number of channels, which the weight "d" implies.
 inline int64_t channels_of(const WeightScope& weights) {
   return weights.get("d", {kAnySize}).shape[0];
 }
@@ -35,7 +35,7 @@ inline Discretization discretization(Config& config) {
   return static_cast<Discretization>(config.choice("discretization", {"zoh", "bilinear"}, 0));
 }
 
-// One diagonal value's factor, and what its input is multiplied by.
+// Discretizes one diagonal value: returns its factor and the factor of its input.
 inline std::pair<complex128, complex128> discretize(complex128 a, double step,
                                                     Discretization method) {
   if (method == Discretization::kBilinear) {

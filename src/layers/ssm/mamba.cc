@@ -1,6 +1,6 @@
-// Selective state spaces (Gu & Dao 2023, Mamba): a gated block about a causal depthwise convolution
-// and a diagonal recurrence, whose step dt, input B and output C are functions of the input:
-// h = exp(dt A) h + dt B u, y = (C . h + D u) silu(z).
+// Selective state spaces (Gu & Dao 2023, Mamba): a gated block around a causal depthwise
+// convolution and a diagonal recurrence, whose step dt, input B and output C are functions of the
+// input: h = exp(dt A) h + dt B u, y = (C . h + D u) silu(z).
 #include <nlohmann/json.hpp>
 
 #include "core/ring.h"
@@ -27,14 +27,14 @@ class Mamba final : public Layer {
           bias(config.boolean("bias", false)),
           conv_bias(config.boolean("conv_bias", true)) {
       for (const int64_t value : {d_state, d_conv, expand}) {
-        if (value > kMax) config.error("", "d_state, d_conv and expand can be at most 65536");
+        if (value > kMax) config.error("", "expected d_state, d_conv and expand of at most 65536");
       }
     }
 
     int64_t d_state;
     int64_t d_conv;
     int64_t expand;
-    std::optional<int64_t> dt_rank;  // empty: a sixteenth of the channels, rounded up
+    std::optional<int64_t> dt_rank;  // empty: the number of channels / 16, rounded up
     bool bias;
     bool conv_bias;
 
@@ -134,7 +134,8 @@ class Mamba final : public Layer {
  private:
   static int64_t model_size(const WeightScope& weights) {
     const Tensor out = weights.child("out_proj").get_any("weight");
-    return out.shape.rank() == 2 ? out.shape[0] : 1;  // another rank fails where it is read
+    // A weight of another rank fails when it is read.
+    return out.shape.rank() == 2 ? out.shape[0] : 1;
   }
 
   static ops::Linear linear(const WeightScope& weights, const char* name, int64_t inputs,
@@ -158,13 +159,13 @@ class Mamba final : public Layer {
   int64_t before() const { return fields_.d_conv - 1; }
   RingSpec ring() const { return {{DType::kFloat32, {inner_}}, before(), 0, true}; }
 
-  // The first halves of rows.
+  // Copies the first half of each row.
   void copy_inner(const float* in, int64_t steps, float* out) const {
     for (int64_t t = 0; t < steps; ++t) std::copy_n(in + t * 2 * inner_, inner_, out + t * inner_);
   }
 
-  // u = silu(conv(u)) for all steps: [batch, time, inner]. `frames` are those of each item, with
-  // the ones before it first.
+  // Computes u = silu(conv(u)) for all steps: [batch, time, inner]. `frames` points to the frames
+  // of each item, which begin with its history.
   const float* convolve(Run& run, const Sequence& x, const float* const* frames) const {
     auto* u = run.scratch<float>(x.steps(), inner_);
     ops::for_steps(run, x.steps(), inner_, [&](int64_t begin, int64_t end) {
@@ -179,14 +180,14 @@ class Mamba final : public Layer {
     return u;
   }
 
-  // The recurrence over all steps, [batch, time], which makes y.
+  // The recurrence over all steps [batch, time], which computes y.
   class Channels final : public ops::LinearRecurrence {
    public:
     struct Rows {
       const float* u;           // [inner]
       const float* dt;          // [inner]
       const float* parameters;  // dt's own inputs, B and C
-      float* gates;             // [2 inner], of which the second half
+      float* gates;             // [2 inner], with the gates in the second half
       float* y;                 // [inner]
     };
 
@@ -205,7 +206,8 @@ class Mamba final : public Layer {
         kernels::binary(Binary::kMultiply, y, gate, y, part.lanes());
       });
     }
-    // The factors' product is exp((sum of dt) A).
+    // Reduces a part of time to its state and decay. The product of the factors is exp((sum of dt)
+    // A).
     void reduce(const ops::ScanPart& part, float* state, float* decay,
                 float* scratch) const override {
       float* sum = scratch + 2 * part.lanes();
@@ -220,7 +222,7 @@ class Mamba final : public Layer {
     }
 
    private:
-    // Calls fn(place of the part's channels, B and C, step).
+    // Calls fn(offset of the channels of the part, B and C, step) for each step.
     template <typename Fn>
     void each_step(const ops::ScanPart& part, Fn&& fn) const {
       const int64_t row = layer_.rank_ + 2 * layer_.fields_.d_state;
@@ -230,14 +232,14 @@ class Mamba final : public Layer {
       }
     }
 
-    // exp(dt A) of the n-th state.
+    // Computes exp(dt A) for state n.
     void factors(const ops::ScanPart& part, int64_t n, const float* dt, float* out) const {
       kernels::binary(Binary::kMultiply, dt, layer_.a_.data() + n * layer_.inner_ + part.first, out,
                       part.lanes());
       kernels::unary(Unary::kExp, out, out, part.lanes(), 0);
     }
 
-    // h = exp(dt A) h + dt B u, and C . h added to y if there is one. `scratch` has [2, lanes].
+    // h = exp(dt A) h + dt B u. Adds C . h to y unless it is null. `scratch` is [2, lanes].
     void advance(const ops::ScanPart& part, int64_t at, const float* b, float* scratch,
                  float* state, float* y) const {
       const int64_t count = part.lanes(), states = layer_.fields_.d_state;
@@ -257,8 +259,8 @@ class Mamba final : public Layer {
     Rows rows_;
   };
 
-  // `frames_of` makes Frames of the rows that in_proj gives, whose first halves are u. `h` is the
-  // state before and after.
+  // Computes the block. `frames_of` turns the rows of in_proj, whose first halves are u, into
+  // frames with history. `h` is the state before and after.
   template <typename FramesOf>
   Sequence run_block(Run& run, const Sequence& input, float* h, FramesOf&& frames_of) const {
     const Sequence y = run.output_like(input, input.spec());

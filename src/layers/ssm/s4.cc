@@ -1,7 +1,7 @@
 // Structured state spaces (Gu, Goel, Ré 2022, S4): each channel has a system of its own with A =
-// diag(Lambda) - p p^H, made discrete by the bilinear rule. That of a diagonal matrix plus one of
-// rank one is such a matrix again (Woodbury), so that a step takes O(state_size). `c` belongs to
-// the kernel truncated at kernel_length; the recurrence goes on past it.
+// diag(Lambda) - p p^H, discretized by the bilinear rule. The discrete matrix is again a diagonal
+// matrix plus one of rank one (Woodbury), so that a step takes O(state_size). `c` belongs to the
+// kernel truncated at kernel_length; the recurrence continues beyond it.
 #include "kernels/complex_matrix.h"
 #include "layers/ssm/channel_bank.h"
 #include "layers/ssm/state_space_layer.h"
@@ -11,7 +11,7 @@
 namespace sl {
 namespace {
 
-// A square complex matrix, real and imaginary parts apart: products of these vectorise.
+// A square complex matrix with separate real and imaginary parts, whose products vectorize.
 class Matrix {
  public:
   explicit Matrix(size_t n) : n_(n), re_(n * n), im_(n * n) {}
@@ -31,7 +31,7 @@ class Matrix {
     return out;
   }
 
-  // Row i, from column `from` on, plus factor times row k of `other`.
+  // Adds factor times row k of `other` to row i, from column `from` on.
   void add_row(size_t i, complex128 factor, const Matrix& other, size_t k, size_t from) {
     double* to_re = re_.data() + i * n_;
     double* to_im = im_.data() + i * n_;
@@ -55,12 +55,12 @@ class Matrix {
   std::vector<double> re_, im_;
 };
 
-// x = (diag(a) + q r^T) x + b u
+// The system x = (diag(a) + q r^T) x + b u.
 struct LowRank {
   std::vector<complex128> a, q, r, b;
 };
 
-// diag(a) + q r^T
+// The matrix diag(a) + q r^T.
 Matrix dense(const LowRank& system) {
   Matrix out(system.a.size());
   for (size_t i = 0; i < out.size(); ++i) {
@@ -71,7 +71,7 @@ Matrix dense(const LowRank& system) {
   return out;
 }
 
-// m (diag(a) + q r^T), in O(n^2).
+// m = m (diag(a) + q r^T), in O(n^2).
 void multiply(Matrix& m, const LowRank& system) {
   for (size_t i = 0; i < m.size(); ++i) {
     complex128 sum = 0;
@@ -82,7 +82,7 @@ void multiply(Matrix& m, const LowRank& system) {
   }
 }
 
-// (diag(a) + q r^T)^exponent, by squares: only they take O(n^3).
+// (diag(a) + q r^T)^exponent by repeated squaring; only the squares take O(n^3).
 Matrix power(const LowRank& system, int64_t exponent) {
   constexpr int64_t kCheapExponent = 16;
   int bits = 0;
@@ -96,7 +96,7 @@ Matrix power(const LowRank& system, int64_t exponent) {
   return out;
 }
 
-// x with m x = b, by elimination with pivots.
+// Solves m x = b by elimination with pivots.
 std::vector<complex128> solve(Matrix m, std::vector<complex128> b) {
   const size_t n = m.size();
   for (size_t k = 0; k < n; ++k) {
@@ -119,7 +119,7 @@ std::vector<complex128> solve(Matrix m, std::vector<complex128> b) {
   return b;
 }
 
-// c^H (I - A^length)^-1
+// c^H (I - A^length)^-1, which undoes the truncation of the kernel at `length`.
 std::vector<complex128> untruncated(const std::vector<complex128>& c, const LowRank& system,
                                     int64_t length) {
   const Matrix p = power(system, length);
@@ -132,16 +132,16 @@ std::vector<complex128> untruncated(const std::vector<complex128>& c, const LowR
   return solve(std::move(transposed), std::move(right));
 }
 
-// The same system with q = 1, its states divided by those of q. One that is next to zero makes no
-// difference as a value that is not.
+// An equivalent system with q = 1, whose states are divided by q. A q that is nearly zero is
+// replaced by a small value, which makes no difference.
 ChannelBank::System normalized(const LowRank& from, std::vector<complex128> c) {
-  constexpr double kNextToZero = 1e-12;
-  double most = 0;
-  for (const complex128& q : from.q) most = std::max(most, std::abs(q));
-  const double least = most > 0 ? kNextToZero * most : 1.0;
+  constexpr double kNearZero = 1e-12;
+  double maximum = 0;
+  for (const complex128& q : from.q) maximum = std::max(maximum, std::abs(q));
+  const double minimum = maximum > 0 ? kNearZero * maximum : 1.0;
   ChannelBank::System out{from.a, std::move(c), from.b, from.r};
   for (size_t i = 0; i < from.q.size(); ++i) {
-    const complex128 scale = std::abs(from.q[i]) < least ? least : from.q[i];
+    const complex128 scale = std::abs(from.q[i]) < minimum ? minimum : from.q[i];
     out.c[i] *= scale;
     out.b[i] /= scale;
     out.r[i] *= scale;
@@ -166,13 +166,13 @@ class S4 final : public StateSpaceLayer {
         bank_(make_bank(fields, init.weights)) {}
 
  private:
-  // A step of a transform takes the time of so many values of state.
+  // The cost of a step by transform, in state values of a step by recurrence.
   static constexpr int64_t kTransformStates = 16;
-  // Kernels are kept for whole sequences of up to kernel_length or so many steps: longer ones go
-  // through the recurrence.
+  // Layer-wise runs of more steps than this and than kernel_length use the recurrence, since their
+  // kernel would be too large to keep.
   static constexpr int64_t kLongKernel = 8192;
 
-  // One channel's weights.
+  // The weights of one channel.
   struct Continuous {
     std::vector<complex128> lambda, p, b, c;
     double step;
@@ -193,13 +193,14 @@ class S4 final : public StateSpaceLayer {
     convolutions_.get(length, make).apply(run, x, y);
   }
 
-  // Whether transforms, of whole blocks, are faster than the recurrence.
+  // Whether transforms, which take whole blocks, are faster than the recurrence.
   bool pays(int64_t steps) const {
     return checked_product(steps, fields_.state_size) >
            checked_product(round_up(steps, ops::LongConvolution::kBlock), kTransformStates);
   }
 
-  // Of the kernel for that many steps: one of few.
+  // The length of the kernel for that many steps. There are few lengths, so that few kernels are
+  // kept.
   int64_t kept_length(int64_t steps) const {
     int64_t length = ops::LongConvolution::kBlock;
     while (length < steps) length *= 2;
@@ -211,7 +212,8 @@ class S4 final : public StateSpaceLayer {
     bank_.scan(run, x, state, y);
   }
 
-  // With g = 1 / (2 / step - Lambda): (2 / step - A)^-1 = diag(g) - g p (g p^*)^T / (1 + p^H g p).
+  // Discretizes by the bilinear rule. With g = 1 / (2 / step - Lambda): (2 / step - A)^-1 = diag(g)
+  // - g p (g p^*)^T / (1 + p^H g p).
   static ChannelBank::System discrete(const Continuous& from, int64_t length) {
     LowRank out;
     complex128 norm = 1, along = 0;
@@ -259,7 +261,7 @@ class S4 final : public StateSpaceLayer {
 
   Fields fields_;
   ChannelBank bank_;
-  ops::PerSize<ops::LongConvolution> convolutions_;  // by kernel length
+  ops::PerSize<ops::LongConvolution> convolutions_;  // one for each kernel length
 };
 
 SL_REGISTER_LAYER(S4);

@@ -1,5 +1,5 @@
 // Diagonal structured state spaces (Gu et al. 2022, S4D): each channel has a system of its own with
-// A = -exp(log_neg_lambda_re) + i lambda_im and B = 1, of which every stored value stands for a
+// A = -exp(log_neg_lambda_re) + i lambda_im and B = 1. Every stored value stands for a
 // conjugate pair: y = 2 Re(c . x) + d u.
 #include "layers/ssm/channel_bank.h"
 #include "layers/ssm/discretization.h"
@@ -46,7 +46,7 @@ class S4D final : public StateSpaceLayer {
         const complex128 lambda(-std::exp(static_cast<double>(re[i])), im[i]);
         const auto [a, b] = discretize(lambda, step, fields.method);
         system.a.push_back(a);
-        // The input enters unscaled: its factor can as well be the output's.
+        // The input is not scaled; its factor b is applied at the output instead.
         system.c.push_back(2.0 * b * c[i]);
       }
       bank.set(h, system);

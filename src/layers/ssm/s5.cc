@@ -1,5 +1,5 @@
 // Simplified structured state spaces (Smith et al. 2023, S5): one diagonal state for all channels,
-// each value with a step of its own. With conj_sym each value stands for a conjugate pair.
+// whose values each have their own step size. With conj_sym each value stands for a conjugate pair.
 #include "layers/ssm/shared_diagonal.h"
 
 namespace sl {

@@ -1,4 +1,4 @@
-// A diagonal system that all channels share: S5 and LRU.
+// Base of S5 and LRU: a diagonal system that all channels share.
 #pragma once
 
 #include <vector>
@@ -11,7 +11,7 @@
 
 namespace sl {
 
-// x = a x + B u, y = Re(C x) + d u, with B [n, channels] and C [channels, n].
+// The system x = a x + B u, y = Re(C x) + d u, with B [n, channels] and C [channels, n].
 struct SharedSystem {
   std::vector<complex128> a, b, c;
   std::vector<float> d;
@@ -28,7 +28,7 @@ class SharedDiagonal : public StateSpaceLayer {
         d_(system.d) {}
 
  private:
-  // Values as floats, real parts before imaginary ones.
+  // The values as floats, all real parts before all imaginary parts.
   static std::vector<float> parts(const std::vector<complex128>& values) {
     std::vector<float> out;
     for (const complex128& v : values) out.push_back(static_cast<float>(v.real()));
@@ -43,7 +43,8 @@ class SharedDiagonal : public StateSpaceLayer {
   ops::Linear make_out(const SharedSystem& system) const {
     std::vector<complex128> conjugate(system.c.size());
     for (size_t i = 0; i < conjugate.size(); ++i) conjugate[i] = std::conj(system.c[i]);
-    // Rows [2, channels, n] as the columns [channels] of n real and n imaginary inputs.
+    // Transposes [2, channels, n] to [2 n, channels], for products with n real and n imaginary
+    // inputs.
     const std::vector<float> c = parts(conjugate);
     std::vector<float> rows(c.size());
     for (int64_t i = 0; i < 2 * n_; ++i) {
@@ -57,7 +58,7 @@ class SharedDiagonal : public StateSpaceLayer {
 
   Shape state_shape(int64_t batch) const override { return {batch, 2, n_}; }
 
-  // x = a x + v of complex values, which x replaces in the rows v, [batch, time, 2, n].
+  // The recurrence x = a x + v over complex rows v [batch, time, 2, n], which x replaces.
   class Values final : public ops::LinearRecurrence {
    public:
     Values(const std::vector<float>& a, int64_t time, float* v)

@@ -1,5 +1,5 @@
-// What all state-space layers of the linear kind share: float32 channels of which each step gives
-// as many, a state of floats, and invalid steps that count as zeros.
+// Base of the linear state-space layers: float32 channels, as many out as in, a state of floats,
+// and invalid steps that count as zeros.
 #pragma once
 
 #include <algorithm>
@@ -46,7 +46,7 @@ class StateSpaceLayer : public Layer {
 
   int64_t channels() const { return channels_; }
   virtual Shape state_shape(int64_t batch) const = 0;
-  // y has its mask already.
+  // Runs a whole sequence. The mask of y is already set.
   virtual void whole(Run& run, const Sequence& x, const Sequence& y) const {
     const int64_t size = state_shape(x.batch).size();
     auto* state = run.scratch<float>(size);

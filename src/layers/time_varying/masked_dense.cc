@@ -1,5 +1,5 @@
-// MaskedDense: y[t] = activation(sum over s <= t of x[s] W[s, t] + b[t]), weights for each pair of
-// steps (reference: time_varying.MaskedDense).
+// MaskedDense: y[t] = activation(sum over s <= t of x[s] W[s, t] + b[t]), with weights for each
+// pair of steps (reference: time_varying.MaskedDense).
 #include <algorithm>
 
 #include "layers/time_varying/time_dense_layer.h"
@@ -16,7 +16,8 @@ class MaskedDense final : public TimeDenseLayer {
                        init.weights.get("kernel", {fields.num_steps, fields.num_steps, kAnySize,
                                                    fields.features}),
                        init.weights) {
-    // Of a step: the rows of all inputs up to it, one after the other.
+    // Concatenate, for each output step, the rows of all input steps up to it, so that it is one
+    // product.
     const std::vector<float> kernel = take_kernel();
     const int64_t size = inputs() * fields.features;
     std::vector<float> rows(static_cast<size_t>(num_steps() * size));

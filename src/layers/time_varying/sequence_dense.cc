@@ -1,4 +1,4 @@
-// SequenceDense: y[t] = activation(x[t] W[t] + b[t]), weights for each step (reference:
+// SequenceDense: y[t] = activation(x[t] W[t] + b[t]), with weights for each step (reference:
 // time_varying.SequenceDense).
 #include "layers/time_varying/time_dense_layer.h"
 

@@ -1,4 +1,4 @@
-// SequenceEmbedding: rows of a table, which has a part for each step, looked up by integer inputs
+// SequenceEmbedding: y[t] = table[t][x[t]] for integers x, with a part of the table for each step
 // (reference: time_varying.SequenceEmbedding).
 #include <algorithm>
 #include <nlohmann/json.hpp>
@@ -32,7 +32,7 @@ class SequenceEmbedding final : public Layer, public TokenTable {
       config.ignore({"embedding_init", "embedding_sharding"});
     }
 
-    // One number for all steps, or one for each.
+    // Reads one number for all steps, or a list with one for each step.
     void read_counts(Config& config) {
       const char* field = "num_embeddings_per_step";
       config.note(field, "integer or list of integers", "");
@@ -58,7 +58,7 @@ class SequenceEmbedding final : public Layer, public TokenTable {
     int64_t num_steps;
     DType param_dtype;
     DType compute_dtype;
-    std::vector<int64_t> counts;  // by step; empty: common_count each
+    std::vector<int64_t> counts;  // one for each step; empty: common_count for all
     int64_t common_count = 0;
     int64_t rows = 0;
   };
@@ -79,7 +79,7 @@ class SequenceEmbedding final : public Layer, public TokenTable {
     out.shape.push_back(fields_.dimension);
     return out;
   }
-  // At the step that knows the most.
+  // The maximum over all steps.
   int64_t token_count() const override {
     return fields_.counts.empty() ? fields_.common_count : std::ranges::max(fields_.counts);
   }
@@ -97,7 +97,7 @@ class SequenceEmbedding final : public Layer, public TokenTable {
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "counts invalid steps too");
   }
-  // The rows of a step: none after the last.
+  // The rows of a step; empty after the last step.
   struct Part {
     int64_t start = 0;
     int64_t count = 0;

@@ -1,4 +1,5 @@
-// Layers with a dense layer of its own for each step of a sequence. Steps beyond the last are NaN.
+// Base of layers with separate dense weights for each step of a sequence. Steps after num_steps are
+// NaN.
 #pragma once
 
 #include <algorithm>
@@ -42,11 +43,11 @@ class TimeDenseLayer : public Layer {
   }
 
  protected:
-  // Steps of input, from the layer's first on.
+  // The input rows of the products.
   struct Input {
     const float* values;
     int64_t item_stride;  // floats from one batch item to the next
-    int64_t step_stride;  // and from what one step multiplies to what the next one does
+    int64_t step_stride;  // floats from the row of one step to that of the next
   };
 
   TimeDenseLayer(TimeDenseFields fields, const Tensor& kernel, const WeightScope& weights)
@@ -59,7 +60,7 @@ class TimeDenseLayer : public Layer {
     ops::round_to(dtype, kernel_.data(), static_cast<int64_t>(kernel_.size()));
     ops::round_to(dtype, bias_.data(), static_cast<int64_t>(bias_.size()));
   }
-  // The kernel's values while the layer is made; then its steps' products hold them.
+  // Moves the kernel out of the layer, for a derived class that adds its values as products.
   std::vector<float> take_kernel() { return std::move(kernel_); }
   void add_product(const float* w, int64_t rows) {
     products_.emplace_back(w, fields_.features, 1, rows, fields_.features);
@@ -72,7 +73,7 @@ class TimeDenseLayer : public Layer {
     return dtype ? *dtype : promote_inexact(input, fields_.dense.param_dtype);
   }
 
-  // The steps of x, whose items begin at the layer's steps `positions`.
+  // Computes y for x, whose items begin at the given positions.
   Sequence apply(Run& run, const Sequence& x, const Input& input,
                  const StreamPositions& positions) const {
     const DType dtype = compute_dtype(x.dtype);
@@ -90,7 +91,7 @@ class TimeDenseLayer : public Layer {
   }
 
  private:
-  // Items whose first step is the layer's step `first`.
+  // Computes items that begin at position `first`.
   void apply_items(const Run& run, const Sequence& x, const Input& input, int64_t first,
                    DType dtype, float* out) const {
     ops::for_steps(run, x.time, x.batch * inputs_ * fields_.features,
@@ -116,7 +117,7 @@ class TimeDenseLayer : public Layer {
       }
     }
   }
-  // What follows the product, rounding where a computation in `dtype` does.
+  // Applies bias and activation to a product, and rounds each result to `dtype`.
   void finish(float* y, const float* bias, DType dtype) const {
     const int64_t features = fields_.features;
     ops::round_to(dtype, y, features);
@@ -131,7 +132,7 @@ class TimeDenseLayer : public Layer {
   int64_t inputs_;
   std::vector<float> kernel_;
   std::vector<float> bias_;
-  std::vector<ops::Linear> products_;  // by step
+  std::vector<ops::Linear> products_;  // one for each step
 };
 
 }  // namespace sl
