@@ -55,6 +55,6 @@ make_speech() {
 
 # compare_with_onnxruntime [ARGUMENT...]
 compare_with_onnxruntime() {
-  tools -m sequence_layers_tools.compare --model "${VAD_MODEL}" --source "${SILERO}" \
+  tools -m sequence_layers_benches.compare --model "${VAD_MODEL}" --source "${SILERO}" \
     --wav "${SPEECH}" "$@"
 }

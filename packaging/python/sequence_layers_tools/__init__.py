@@ -1,1 +1,1 @@
-"""Converters into model directories of libsequence_layers, and tools that check the results."""
+"""Converters into model directories of libsequence_layers, and what makes and records test models."""

@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sequence_layers_tools import arrays, library
+import sequence_layers_runtime as runtime
+from sequence_layers_runtime import abi, arrays
 from sequence_layers_tools import python_311  # noqa: F401
 
 # Imported after python_311, which makes the reference importable on Python 3.11.
@@ -79,7 +80,7 @@ def _random(shape: tuple[int, ...], dtype: str, below: int, rng: np.random.Gener
 
 
 def _constants(
-    layer: library.Layer,
+    layer: runtime.Layer,
     given: Mapping[str, tuple[int, ...]],
     batch: int,
     time: int,
@@ -155,24 +156,24 @@ def _difference(
     return float(difference / largest) if largest and np.isfinite(difference) else float('inf')
 
 
-def _open(directory: pathlib.Path) -> library.Layer:
+def _open(directory: pathlib.Path) -> runtime.Layer:
     try:
-        library.load()
+        abi.load()
     except OSError as error:
         raise CheckError(
             f'the library is not there to load the model ({error}): name its file in'
             ' SEQUENCE_LAYERS_LIBRARY, or write the model unseen with --no-verify'
         ) from error
     try:
-        return library.Layer.open(directory)
-    except library.SequenceLayersError as error:
+        return runtime.Layer.open(directory)
+    except runtime.SequenceLayersError as error:
         text = str(error).replace(f'{directory}/', '')
         hint = '; if your program registers it, give --no-verify' if 'unknown layer type' in text else ''
         raise CheckError(f'the library refuses the converted model: {text}{hint}') from error
 
 
 def _input(
-    layer: library.Layer, config: Mapping[str, Any], rng: np.random.Generator
+    layer: runtime.Layer, config: Mapping[str, Any], rng: np.random.Generator
 ) -> tuple[np.ndarray, np.ndarray, int]:
     """Random values, a mask with several lengths, and the upper limit of integers."""
     channel_shape, dtype = layer.input_spec
@@ -226,6 +227,6 @@ def check(
         if layer.supports_step:
             streamed = layer.stream(x, mask, constants=given)
             steps = _difference(streamed, got, 'in steps the converted model gives')
-    except library.SequenceLayersError as error:
+    except runtime.SequenceLayersError as error:
         raise CheckError(f'the converted model does not run: {error}') from error
     return Report(whole, steps, tolerance)

@@ -17,7 +17,8 @@ from typing import Any
 import numpy as np
 from safetensors.numpy import load_file
 
-from sequence_layers_tools import library, model_directory
+import sequence_layers_runtime as runtime
+from sequence_layers_tools import model_directory
 
 PAIRS = (
     ('The weather is lovely today.', "It's so sunny outside!"),
@@ -181,7 +182,7 @@ def convert(
     )
 
 
-def embed(layer: library.Layer, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
+def embed(layer: runtime.Layer, tokens: np.ndarray, mask: np.ndarray) -> np.ndarray:
     """The embeddings [batch, width] of sentences [batch, time], in one call."""
     return layer.apply(tokens, mask)[0][:, 0]
 
@@ -204,7 +205,7 @@ def compare(source: pathlib.Path, model: pathlib.Path, tolerance: float) -> int:
     from sequence_layers_tools import reference_bert
 
     tokens, mask = tokenize(source, [sentence for pair in PAIRS for sentence in pair])
-    got = embed(library.Layer.open(model), tokens, mask)
+    got = embed(runtime.Layer.open(model), tokens, mask)
     want = reference_bert.Bert(*read(source)).embed(tokens, mask)
     print('library original')
     for i, (first, second) in enumerate(PAIRS):

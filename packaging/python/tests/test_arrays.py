@@ -8,7 +8,7 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import library
+import sequence_layers_runtime as runtime
 
 try:
     import ml_dtypes
@@ -16,10 +16,10 @@ except ImportError:
     ml_dtypes = None
 
 
-def _open(config: dict) -> library.Layer:
+def _open(config: dict) -> runtime.Layer:
     with tempfile.TemporaryDirectory() as folder:
         (pathlib.Path(folder) / 'config.json').write_text(json.dumps(config))
-        return library.Layer.open(folder)
+        return runtime.Layer.open(folder)
 
 
 def _unaligned(array: np.ndarray) -> np.ndarray:
@@ -138,7 +138,7 @@ class ArraysTest(unittest.TestCase):
                 with self.assertRaises(TypeError):
                     self.layer.apply(self.x, constants={'c': x})
         for rank in 0, 1:
-            with self.assertRaisesRegex(library.SequenceLayersError, f'rank is {rank}'):
+            with self.assertRaisesRegex(runtime.SequenceLayersError, f'rank is {rank}'):
                 self.layer.apply(np.zeros((2,) * rank, np.float32))
         with self.assertRaisesRegex(TypeError, r'astype\(np.float32\)'):
             self.layer.apply(self.x.astype(np.float64))
@@ -189,10 +189,10 @@ class ArraysTest(unittest.TestCase):
                 np.testing.assert_array_equal(got, 2 * self.x)
                 got, _ = layer.stream(self.x, constants={'c': (c, np.ones((2, 4), np.bool_))})
                 np.testing.assert_array_equal(got, 2 * self.x)
-        got, _ = layer.apply(self.x, constants={'c': library.Array(self.x[:, 0].astype('>f4'))})
+        got, _ = layer.apply(self.x, constants={'c': runtime.Array(self.x[:, 0].astype('>f4'))})
         np.testing.assert_array_equal(got, self.x + self.x[:, :1])
         got, _ = layer.apply(
-            self.x, constants={'c': library.Array(np.broadcast_to(np.float32(2), (2, 3)))}
+            self.x, constants={'c': runtime.Array(np.broadcast_to(np.float32(2), (2, 3)))}
         )
         np.testing.assert_array_equal(got, self.x + 2)
 

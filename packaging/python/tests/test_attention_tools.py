@@ -8,7 +8,8 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import bench_attention, decode, onnx_attention, random_model
+from sequence_layers_benches import bench_attention, decode, onnx_attention
+from sequence_layers_tools import random_model
 
 _SMALL = pathlib.Path(__file__).parents[3] / 'docs/models/transformer_decoder/small'
 _STEPS = 40  # exceeds the window

@@ -15,7 +15,8 @@ from unittest import mock
 
 import numpy as np
 
-from sequence_layers_tools import library
+import sequence_layers_runtime as runtime
+from sequence_layers_runtime import abi
 
 _HAS_REFERENCE = importlib.util.find_spec('sequence_layers') is not None
 if _HAS_REFERENCE:
@@ -160,7 +161,7 @@ class LayersTest(unittest.TestCase):
         with tempfile.TemporaryDirectory() as folder:
             config = json.dumps({'type': 'Serial', 'layers': layers})
             (pathlib.Path(folder) / 'config.json').write_text(config)
-            layer = library.Layer.open(folder)
+            layer = runtime.Layer.open(folder)
         x = (3 * np.random.default_rng(0).standard_normal((2, 9, *shape))).astype(dtype)
         want, got = np.asarray(function(jnp.asarray(x))), layer.apply(x)[0]
         self.assertEqual((got.shape, got.dtype), (want.shape, want.dtype))
@@ -310,7 +311,7 @@ class ConvertTest(unittest.TestCase):
 
     def test_without_the_library(self):
         config = _model()
-        with mock.patch.object(library, 'load', side_effect=OSError('no such file')):
+        with mock.patch.object(abi, 'load', side_effect=OSError('no such file')):
             self.refused(config, 'SEQUENCE_LAYERS_LIBRARY.*--no-verify', check_converted.CheckError)
 
 

@@ -12,7 +12,7 @@ import unittest
 import numpy as np
 from safetensors.numpy import load_file, save_file
 
-from sequence_layers_tools import library
+import sequence_layers_runtime as runtime
 
 _TOOLS = pathlib.Path(__file__).parents[1]
 _RECORDED = pathlib.Path(__file__).parent / 'converted'
@@ -24,7 +24,7 @@ class ConvertedTest(unittest.TestCase):
         """Runs the model on the case's input, layer-wise and step by step."""
         x, mask = case['input.values'], case['input.mask']
         want, want_mask = case['output.values'], case['output.mask']
-        layer = library.Layer.open(model)
+        layer = runtime.Layer.open(model)
         state = layer.new_state(x.shape[0])
         steps = range(0, x.shape[1], layer.block_size)
         blocks = [np.s_[:, t : t + layer.block_size] for t in steps]

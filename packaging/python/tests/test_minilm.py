@@ -6,7 +6,8 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import library, minilm, reference_bert
+import sequence_layers_runtime as runtime
+from sequence_layers_tools import minilm, reference_bert
 
 _SETTINGS = {
     'hidden_size': 12,
@@ -61,7 +62,7 @@ class MiniLmTest(unittest.TestCase):
         want = reference_bert.Bert(_SETTINGS, parameters).embed(tokens, mask)
         with tempfile.TemporaryDirectory() as model:
             minilm.convert(_SETTINGS, parameters, model)
-            layer = library.Layer.open(model)
+            layer = runtime.Layer.open(model)
             got = minilm.embed(layer, tokens, mask)
             alone = minilm.embed(layer, np.ascontiguousarray(tokens[1:2, :4]), mask[1:2, :4])
         self.assertEqual(got.shape, (3, _SETTINGS['hidden_size']))

@@ -7,7 +7,8 @@ import subprocess
 import tempfile
 import unittest
 
-from sequence_layers_tools import library, random_model
+import sequence_layers_runtime as runtime
+from sequence_layers_tools import random_model
 
 _MODELS = pathlib.Path(__file__).parents[3] / 'docs' / 'models'
 # Each of these is a model's own config with smaller sizes.
@@ -33,7 +34,7 @@ class ModelsTest(unittest.TestCase):
         for source in _SMALL:
             with self.subTest(source.parent.name), tempfile.TemporaryDirectory() as model:
                 random_model.make(source, model)
-                library.Layer.open(model)
+                runtime.Layer.open(model)
                 command = [self.sl, 'verify', model, *_constants(source)]
                 run = subprocess.run(command, capture_output=True, text=True)
                 self.assertEqual(run.returncode, 0, run.stdout + run.stderr)

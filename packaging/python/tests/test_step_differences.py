@@ -6,16 +6,17 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import library, model_directory
+import sequence_layers_runtime as runtime
+from sequence_layers_tools import model_directory
 
 _LATE = {'type': 'Delay', 'length': 2, 'delay_layer_output': False}
 
 
-def _open(layers: list[dict], weights: dict[str, np.ndarray]) -> library.Layer:
+def _open(layers: list[dict], weights: dict[str, np.ndarray]) -> runtime.Layer:
     with tempfile.TemporaryDirectory() as folder:
         config = {'type': 'Serial', 'layers': layers}
         model_directory.write(folder, config, weights, channel_shape=(2,))
-        return library.Layer.open(folder)
+        return runtime.Layer.open(folder)
 
 
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')

@@ -12,24 +12,25 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import library, random_model
+import sequence_layers_runtime as runtime
+from sequence_layers_tools import random_model
 
 _TOOLS = pathlib.Path(__file__).parents[1]
 _MODELS = _TOOLS.parents[1] / 'docs' / 'models'
 
 
-def _open(config: dict, weights: dict[str, np.ndarray] | None = None) -> library.Layer:
+def _open(config: dict, weights: dict[str, np.ndarray] | None = None) -> runtime.Layer:
     from sequence_layers_tools import model_directory
 
     with tempfile.TemporaryDirectory() as folder:
         model_directory.write(folder, config, weights or {}, channel_shape=())
-        return library.Layer.open(folder)
+        return runtime.Layer.open(folder)
 
 
-def _open_small(name: str) -> library.Layer:
+def _open_small(name: str) -> runtime.Layer:
     with tempfile.TemporaryDirectory() as folder:
         random_model.make(_MODELS / name / 'small', folder)
-        return library.Layer.open(folder)
+        return runtime.Layer.open(folder)
 
 
 def _random(*shape: int) -> np.ndarray:
@@ -118,13 +119,13 @@ class StreamTest(unittest.TestCase):
 
     def test_errors(self):
         layer = _open({'type': 'Downsample1D', 'rate': 4})
-        with self.assertRaisesRegex(library.SequenceLayersError, 'multiple'):
+        with self.assertRaisesRegex(runtime.SequenceLayersError, 'multiple'):
             layer.stream(_random(1, 8, 2), steps=3)
         with self.assertRaises(TypeError):
             layer.stream(_random(1, 8, 2).astype(np.float64))
 
 
-def _emitting() -> library.Layer:
+def _emitting() -> runtime.Layer:
     return _open(
         {
             'type': 'Serial',
@@ -198,7 +199,7 @@ class TensorsTest(unittest.TestCase):
         self.layer = _open({'type': 'LSTM', 'units': 2}, weights)
         self.x = _random(2, 4, 3)
 
-    def state(self) -> library.State:
+    def state(self) -> runtime.State:
         return self.layer.new_state(2, channel_shape=(3,))
 
     def test_carry_is_read_and_set(self):
@@ -252,8 +253,8 @@ class ExitTest(unittest.TestCase):
             random_model.make(_MODELS / 'wavernn' / 'small', folder)
             prelude = f"""
                 import numpy as np, sys
-                from sequence_layers_tools import library
-                layer = library.Layer.open({folder!r})
+                import sequence_layers_runtime as runtime
+                layer = runtime.Layer.open({folder!r})
                 constants = {{'mel': np.zeros((1, 4, 5), np.float32)}}
                 state = layer.new_state(constants=constants)
                 decoder = layer.new_decoder(constants=constants)
@@ -279,7 +280,7 @@ class ExitTest(unittest.TestCase):
             sys.kept = [decoder, state, layer]
             class Late:
                 handles = [layer, decoder, tensors]
-            library.Kept, np.kept = Late, (tensors, stepper)
+            runtime.Kept, np.kept = Late, (tensors, stepper)
             Late.itself = Late
             """
         )
@@ -288,20 +289,26 @@ class ExitTest(unittest.TestCase):
         self.run_code('layer.state, state.decoder, decoder.layer = state, decoder, layer')
 
     def test_without_the_module(self):
-        self.run_code("del library, sys.modules['sequence_layers_tools.library']")
+        self.run_code(
+            """
+            del runtime
+            for name in [n for n in sys.modules if n.startswith('sequence_layers_')]:
+                del sys.modules[name]
+            """
+        )
 
     def test_failed_handles(self):
         self.run_code(
             """
             for make in (
-                lambda: library.Layer.open('no_such_model'),
+                lambda: runtime.Layer.open('no_such_model'),
                 lambda: layer.new_state(-1, constants=constants),
                 lambda: layer.new_state(dtype='float64', channel_shape=()),
                 lambda: layer.new_decoder(-1, constants=constants),
             ):
                 try:
                     make()
-                except (library.SequenceLayersError, TypeError):
+                except (runtime.SequenceLayersError, TypeError):
                     continue
                 sys.exit('made')
             """

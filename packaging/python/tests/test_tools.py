@@ -7,7 +7,9 @@ import unittest
 
 import numpy as np
 
-from sequence_layers_tools import library, log_mel, reference_vad, silero_vad, wav
+import sequence_layers_runtime as runtime
+from sequence_layers_benches import log_mel, reference_vad
+from sequence_layers_tools import silero_vad, wav
 
 
 class SileroVadTest(unittest.TestCase):
@@ -49,7 +51,7 @@ class FrontEndTest(unittest.TestCase):
         self.samples = 0.1 * rng.standard_normal(50 * 160, np.float32)
 
     def test_log_mel_is_what_numpy_computes(self):
-        layer = library.Layer.open(_MODELS / 'log_mel')
+        layer = runtime.Layer.open(_MODELS / 'log_mel')
         want = log_mel.Fields(_MODELS / 'log_mel').features(self.samples)
         got, mask = layer.apply(self.samples[np.newaxis])
         self.assertTrue(mask.all())
@@ -57,14 +59,14 @@ class FrontEndTest(unittest.TestCase):
         np.testing.assert_array_equal(layer.stream(self.samples), got[0])
 
     def test_inverse_stft_inverts(self):
-        copy = library.Layer.open(_MODELS / 'stft_round_trip').stream(self.samples)
+        copy = runtime.Layer.open(_MODELS / 'stft_round_trip').stream(self.samples)
         np.testing.assert_allclose(copy[240:], self.samples[:-240], atol=1e-6)
 
 
 @unittest.skipUnless('SL_TEST_MODEL' in os.environ, 'no model given')
 class LibraryTest(unittest.TestCase):
     def setUp(self):
-        self.layer = library.Layer.open(os.environ['SL_TEST_MODEL'])
+        self.layer = runtime.Layer.open(os.environ['SL_TEST_MODEL'])
 
     def test_properties(self):
         self.assertEqual(self.layer.block_size, 512)
@@ -101,11 +103,11 @@ class LibraryTest(unittest.TestCase):
                 self.assertAlmostEqual(stepper.output.item(), probability, places=5)
 
     def test_errors(self):
-        with self.assertRaisesRegex(library.SequenceLayersError, 'no_such_model'):
-            library.Layer.open('no_such_model')
-        with self.assertRaises(library.SequenceLayersError):
+        with self.assertRaisesRegex(runtime.SequenceLayersError, 'no_such_model'):
+            runtime.Layer.open('no_such_model')
+        with self.assertRaises(runtime.SequenceLayersError):
             self.layer.apply(np.zeros((1, 512, 7), np.float32))
-        with self.assertRaises(library.SequenceLayersError):
+        with self.assertRaises(runtime.SequenceLayersError):
             self.layer.new_state().step(np.zeros((1, 500), np.float32))
         with self.assertRaises(TypeError):
             self.layer.apply(np.zeros((1, 512), np.float64))

@@ -1,11 +1,14 @@
 """Runs a whole sequence through a stream, block by block, as `Layer.stream` says."""
 
 from collections.abc import Iterator, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from sequence_layers_tools import arrays
+from sequence_layers_runtime import arrays
+
+if TYPE_CHECKING:
+    from sequence_layers_runtime.layer import Layer
 
 
 def _padded(array: np.ndarray, time: int) -> np.ndarray:
@@ -25,7 +28,7 @@ def _sequence(values: Any, mask: Any, what: str) -> tuple[np.ndarray, np.ndarray
 
 
 class _StreamedConstant:
-    """A constant of which each block of x gets its share."""
+    """A streamed constant, cut into the parts that go with the blocks of x."""
 
     def __init__(self, name: str, value: Any, time: int, block: int, num_blocks: int):
         what = f'the constant {name!r}'
@@ -33,7 +36,7 @@ class _StreamedConstant:
         if self._is_array:
             value = value.values
         values, mask = _sequence(*(value if isinstance(value, tuple) else (value, None)), what)
-        # A block gets as many steps of the constant as it has in proportion to the whole.
+        # The constant's steps for each block, in the proportion of the two whole lengths.
         self._share = max(1, round(values.shape[1] * block / max(time, 1)))
         length = max(num_blocks * self._share, values.shape[1])
         self._values, self._mask = _padded(values, length), _padded(mask, length)
@@ -46,7 +49,7 @@ class _StreamedConstant:
 
 
 def _blocks_of_constants(
-    layer: Any, constants: Mapping[str, Any], time: int, block: int, num_blocks: int
+    layer: 'Layer', constants: Mapping[str, Any], time: int, block: int, num_blocks: int
 ) -> Iterator[dict[str, Any]]:
     streamed = {info.name for info in layer.constants if info.streamed}
     parts = {
@@ -59,12 +62,12 @@ def _blocks_of_constants(
 
 
 def run(
-    layer: Any, values: np.ndarray, mask: Any, block: int, constants: Mapping[str, Any]
+    layer: 'Layer', values: np.ndarray, mask: Any, block: int, constants: Mapping[str, Any]
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Values and mask of all steps that a whole run gives."""
+    """Streams a sequence and returns the values and the mask that a whole run gives."""
     values, mask = _sequence(values, mask, 'the input')
     time = values.shape[1]
-    # An empty sequence also runs one block, which determines dtype and channels of the output.
+    # An empty sequence runs one block too, for the dtype and the channels of the output.
     num_blocks = max(1, -(-(time + layer.input_latency) // block))
     x, x_mask = _padded(values, num_blocks * block), _padded(mask, num_blocks * block)
     state, out = None, []
@@ -84,5 +87,5 @@ def run(
     length = layer.output_shape(values, constants=constants)[1]
     y, y_mask = (np.concatenate(parts, axis=1) for parts in zip(*out, strict=True))
     y, y_mask = (array[:, layer.output_latency :][:, :length] for array in (y, y_mask))
-    # A whole run may end with invalid steps that a stream does not give.
+    # A whole run may end with invalid steps, which a stream does not output.
     return _padded(y, length), _padded(y_mask, length)

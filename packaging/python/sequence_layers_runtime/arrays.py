@@ -1,4 +1,4 @@
-"""Passes numpy arrays to the library in place, and copies those that it cannot read.
+"""Checks whether the library can read a numpy array in place, and copies it if not.
 
 Every array that is given to the library passes `readable` or `readable_mask`.
 """
@@ -12,6 +12,8 @@ import numpy as np
 MAX_RANK = 10
 # Names in the order of the enum sl_dtype.
 DTYPES = ('float32', 'int32', 'bool', 'complex64', 'bfloat16', 'float16', 'int8')
+# Those that numpy has by itself, in the machine's byte order: a name takes a microsecond to find out.
+_INDICES = {np.dtype(name): i for i, name in enumerate(DTYPES) if name != 'bfloat16'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -23,6 +25,8 @@ class Array:
 
 def dtype_index(dtype: Any) -> int:
     """The sl_dtype of a numpy dtype, in any byte order, or of a name."""
+    if isinstance(dtype, np.dtype) and (index := _INDICES.get(dtype)) is not None:
+        return index
     name = dtype if isinstance(dtype, str) and dtype in DTYPES else np.dtype(dtype).name
     if name in DTYPES:
         return DTYPES.index(name)
@@ -36,7 +40,7 @@ def numpy_dtype(index: int) -> np.dtype:
     if DTYPES[index] != 'bfloat16':
         return np.dtype(DTYPES[index])
     try:
-        import ml_dtypes  # gives numpy a bfloat16 and is needed for nothing else
+        import ml_dtypes  # gives numpy a bfloat16, and is needed for nothing else
     except ImportError as error:
         raise TypeError('numpy has no bfloat16 without the package ml_dtypes') from error
     return np.dtype(ml_dtypes.bfloat16)
@@ -57,6 +61,8 @@ def _array(values: Any, what: str) -> np.ndarray:
 
 def _readable_layout(array: np.ndarray) -> bool:
     """Whether all elements are aligned and no stride is zero, which the ABI reads as "contiguous"."""
+    if array.flags.c_contiguous and array.size:
+        return array.flags.aligned
     apart = all(
         stride > 0 or size <= 1
         for stride, size in zip(array.strides, array.shape, strict=True)
@@ -68,7 +74,7 @@ def readable(values: Any, what: str = 'the input') -> np.ndarray:
     """`values`, or a contiguous copy in the machine's byte order if the library needs one.
 
     Raises:
-      TypeError: They are no array, or the library lacks their dtype; values are never rounded silently.
+      TypeError: They are not an array, or the library lacks their dtype: it is not converted unasked.
     """
     array = _array(values, what)
     dtype_index(array.dtype)
@@ -90,7 +96,7 @@ def readable_mask(mask: Any, shape: tuple[int, ...]) -> np.ndarray:
 def at_address(
     address: int, dtype: int, shape: tuple[int, ...], strides: tuple[int, ...], owner: Any
 ) -> np.ndarray:
-    """An array in memory of the library. It and all views of it keep `owner` alive."""
+    """An array over memory of the library. The array and all views of it keep `owner` alive."""
     element = numpy_dtype(dtype)
     if not any(strides):
         strides = np.empty(shape, np.dtype((np.void, element.itemsize))).strides

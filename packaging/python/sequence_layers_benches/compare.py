@@ -4,7 +4,7 @@ Both run in this process on one thread, in rounds that take turns, from buffers 
 only the calls that step the models are timed. onnxruntime gets its fastest way: the best of the
 package's ONNX files, with or without IO binding.
 
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.compare \\
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.compare \\
       --model MODEL --source DIRECTORY --wav speech.wav
 
 Fails if any probability differs by more than the tolerance.
@@ -17,14 +17,16 @@ import time
 
 import numpy as np
 
-from sequence_layers_tools import library, reference_vad, silero_vad, wav
+import sequence_layers_runtime as runtime
+from sequence_layers_benches import reference_vad
+from sequence_layers_tools import silero_vad, wav
 
 
 class _Ours:
     name = 'libsequence_layers'
 
     def __init__(self, model: str, samples: np.ndarray):
-        self._state = library.Layer.open(model).new_state()
+        self._state = runtime.Layer.open(model).new_state()
         self._stepper = self._state.stepper(silero_vad.CHUNK)
         self._samples = np.ascontiguousarray(samples)
         self._addresses = range(

@@ -1,6 +1,6 @@
 """Runs the original Silero VAD by onnxruntime, chunk by chunk.
 
-  python -m sequence_layers_tools.reference_vad --source DIRECTORY --wav speech.wav --out p.npy
+  python -m sequence_layers_benches.reference_vad --source DIRECTORY --wav speech.wav --out p.npy
 """
 
 import argparse

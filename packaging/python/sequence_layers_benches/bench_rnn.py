@@ -1,6 +1,6 @@
 """Times LSTM and GRU, whole sequences and single steps: this library, ONNX Runtime and PyTorch.
 
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.bench_rnn
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_rnn
 
 All have the same weights and are checked to make the same outputs. Everything runs in this process,
 in rounds that take turns. The time of one thread is its CPU time, that of more by the wall clock;
@@ -78,12 +78,13 @@ def _rnn(problem: Problem) -> tuple[dict, dict]:
 
 
 def _open(config: dict, weights: dict, threads: int):
-    from sequence_layers_tools import library, model_directory
+    import sequence_layers_runtime as runtime
+    from sequence_layers_tools import model_directory
 
     shape = (next(iter(weights.values())).shape[0],)
     with tempfile.TemporaryDirectory() as directory:
         model_directory.write(directory, config, weights, channel_shape=shape)
-        return library.Layer.open(directory, threads=threads)
+        return runtime.Layer.open(directory, threads=threads)
 
 
 class _Ours:
@@ -388,9 +389,9 @@ def _report(case: str, times: dict[str, list[float]], steps: int) -> None:
 
 def _empty_call() -> float:
     """Microseconds of a ctypes call that does nothing, with as many arguments as a step."""
-    from sequence_layers_tools import library
+    from sequence_layers_runtime import abi
 
-    free, count = library.load().sl_state_free, 10000
+    free, count = abi.load().sl_state_free, 10000
     start = time.perf_counter()
     for _ in range(count):
         free(None)

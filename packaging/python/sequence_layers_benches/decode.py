@@ -1,6 +1,6 @@
 """Decodes many tokens and shows that steps cost the same, in time and memory, from first to last.
 
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.decode \\
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.decode \\
       --model MODEL --window 128 --plot docs/images/decode.png
 
 MODEL is a directory with a model from tokens to logits, such as random_model.py makes of
@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from sequence_layers_tools import library
+import sequence_layers_runtime as runtime
 
 _GROUP = 1000
 _PAGE = resource.getpagesize()
@@ -30,7 +30,7 @@ def _resident() -> float:
 
 def run(model: str, steps: int) -> tuple[np.ndarray, np.ndarray]:
     """Milliseconds of each step, and resident megabytes after each step."""
-    decoder = library.Layer.open(model).new_decoder(temperature=1.0)
+    decoder = runtime.Layer.open(model).new_decoder(temperature=1.0)
     times, memory = np.zeros(steps), np.zeros(steps)
     for t in range(steps):
         start = time.thread_time_ns()

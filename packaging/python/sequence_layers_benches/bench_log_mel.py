@@ -1,6 +1,6 @@
 """Times log-mel features of a minute of sound: this library beside what else computes them.
 
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.bench_log_mel \\
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_log_mel \\
       --model docs/models/log_mel
 
 Everything runs in this process on one CPU, in rounds that take turns; the time is the CPU time of
@@ -17,7 +17,7 @@ import time
 
 import numpy as np
 
-from sequence_layers_tools import log_mel
+from sequence_layers_benches import log_mel
 
 _SECONDS = 60
 _RATE = log_mel.RATE
@@ -27,9 +27,9 @@ class _Layer:
     name = 'libsequence_layers, layer-wise'
 
     def __init__(self, model: str, samples: np.ndarray):
-        from sequence_layers_tools import library
+        import sequence_layers_runtime as runtime
 
-        self._layer = library.Layer.open(model)
+        self._layer = runtime.Layer.open(model)
         self._samples = samples[np.newaxis]
 
     def run(self) -> np.ndarray:
@@ -55,7 +55,7 @@ class _Reference:
     name = 'JAX reference, compiled'
 
     def __init__(self, model: str, samples: np.ndarray):
-        from sequence_layers_tools import reference_model
+        from sequence_layers_benches import reference_model
 
         self._model = reference_model.Model(model)
         self._samples = samples[np.newaxis]

@@ -1,7 +1,7 @@
 """Converts a model of the reference with random weights and compares the two on random input.
 
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so .deps/reference-venv/bin/python \\
-      -m sequence_layers_tools.compare_reference docs/models/causal_conformer --steps 64
+      -m sequence_layers_benches.compare_reference docs/models/causal_conformer --steps 64
 
 The directory has config.json and weights.json (random_model.py). The reference is built of the config,
 converted as convert.py does, and run layer-wise; the library runs the converted model layer-wise and
@@ -20,7 +20,8 @@ import time
 
 import numpy as np
 
-from sequence_layers_tools import library, random_model
+import sequence_layers_runtime as runtime
+from sequence_layers_tools import random_model
 
 
 def _peak() -> str:
@@ -74,7 +75,7 @@ def compare(source: pathlib.Path, model: pathlib.Path, steps: int, tolerance: fl
     recorded = json.loads((source / 'weights.json').read_text())
     x = random_input(recorded, steps)
     want = np.load(model / 'reference.npy')
-    layer = library.Layer.open(model)
+    layer = runtime.Layer.open(model)
     runs = {'layer-wise': lambda: layer.apply(x)[0]}
     if layer.supports_step:
         runs['streamed'] = lambda: layer.stream(x)[0]
@@ -109,7 +110,7 @@ def main() -> int:
         _reference(args.directory, args.reference_to, args.steps)
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        command = [sys.executable, '-m', 'sequence_layers_tools.compare_reference']
+        command = [sys.executable, '-m', 'sequence_layers_benches.compare_reference']
         options = ['--steps', str(args.steps), '--reference-to', folder]
         subprocess.run([*command, str(args.directory), *options], check=True)
         return compare(args.directory, pathlib.Path(folder), args.steps, args.tolerance)

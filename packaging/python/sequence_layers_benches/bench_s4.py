@@ -1,6 +1,6 @@
 """Times an S4 layer (5000 steps) and steps of it: this library beside JAX and PyTorch.
 
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.bench_s4 \\
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_s4 \\
       --model MODEL
 
 MODEL is a directory with an S4 config and its weights; without it one of 256 channels and state 64
@@ -70,10 +70,10 @@ class _Library:
     name = 'libsequence_layers'
 
     def __init__(self, model: pathlib.Path, u: np.ndarray):
-        from sequence_layers_tools import library
+        import sequence_layers_runtime as runtime
 
         start = time.process_time()
-        self._layer, self._u = library.Layer.open(model), u
+        self._layer, self._u = runtime.Layer.open(model), u
         print(f'{self.name}: creation {time.process_time() - start:.2f} s, ', end='')
         start = time.process_time()
         self.convolve()

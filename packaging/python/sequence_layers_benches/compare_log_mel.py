@@ -1,7 +1,7 @@
 """Compares the log-mel front end with the JAX reference on a recording, layer-wise and streamed.
 
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so .deps/reference-venv/bin/python \\
-      -m sequence_layers_tools.compare_log_mel --model docs/models/log_mel --wav speech.wav
+      -m sequence_layers_benches.compare_log_mel --model docs/models/log_mel --wav speech.wav
 
 Fails if a value differs by more than the tolerance, relative to the largest value. How far both are
 from double precision is printed too: the rounding of quiet bins beside loud ones is all there is.
@@ -12,7 +12,9 @@ import sys
 
 import numpy as np
 
-from sequence_layers_tools import library, log_mel, reference_model, wav
+import sequence_layers_runtime as runtime
+from sequence_layers_benches import log_mel, reference_model
+from sequence_layers_tools import wav
 
 
 def difference(got: np.ndarray, want: np.ndarray) -> float:
@@ -29,7 +31,7 @@ def main() -> int:
     args = parser.parse_args()
 
     samples, rate = wav.read(args.wav)
-    layer = library.Layer.open(args.model)
+    layer = runtime.Layer.open(args.model)
     samples = samples[: len(samples) // layer.block_size * layer.block_size]
     whole = layer.apply(samples[np.newaxis])[0][0]
     streamed = layer.stream(samples)

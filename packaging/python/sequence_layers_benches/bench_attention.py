@@ -1,6 +1,6 @@
 """Times attention models: this library beside onnxruntime and the JAX reference, compiled.
 
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.bench_attention \\
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_attention \\
       --models docs/models
 
 Steps of a decoder of 12 blocks of width 1024 with 256 steps of past, steps and whole sequences of a
@@ -59,9 +59,9 @@ def _conformer(models: pathlib.Path) -> dict[str, Any]:
 
 class Ours:
     def __init__(self, directory: pathlib.Path):
-        from sequence_layers_tools import library
+        import sequence_layers_runtime as runtime
 
-        self._layer = library.Layer.open(directory)
+        self._layer = runtime.Layer.open(directory)
         if self._layer.supports_step:
             self._stepper = self._layer.new_state().stepper(1)
 
@@ -271,7 +271,7 @@ def main() -> None:
 
 
 def bench_decoder(directory: pathlib.Path, args) -> None:
-    from sequence_layers_tools import onnx_attention
+    from sequence_layers_benches import onnx_attention
 
     config = _decoder(args.models, args.blocks)
     weights = _model(config, directory, (), 'int32')
@@ -290,7 +290,7 @@ def bench_decoder(directory: pathlib.Path, args) -> None:
 
 
 def bench_conformer(directory: pathlib.Path, args) -> None:
-    from sequence_layers_tools import onnx_attention
+    from sequence_layers_benches import onnx_attention
 
     config = _conformer(args.models)
     weights = _model(config, directory, (512,), 'float32')

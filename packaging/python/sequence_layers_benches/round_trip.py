@@ -1,6 +1,6 @@
 """Streams a recording through STFT and InverseSTFT and prints what is lost: rounding errors only.
 
-  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_tools.round_trip \\
+  SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.round_trip \\
       --model docs/models/stft_round_trip --wav speech.wav [--out copy.wav]
 
 Fails if a sample differs by more than the tolerance.
@@ -13,7 +13,8 @@ import sys
 
 import numpy as np
 
-from sequence_layers_tools import library, wav
+import sequence_layers_runtime as runtime
+from sequence_layers_tools import wav
 
 
 def delay_of(model: str) -> int:
@@ -34,7 +35,7 @@ def main() -> int:
     args = parser.parse_args()
 
     samples, rate = wav.read(args.wav)
-    layer = library.Layer.open(args.model)
+    layer = runtime.Layer.open(args.model)
     delay = delay_of(args.model)
     padded = np.pad(samples, (0, delay))
     padded = np.pad(padded, (0, -len(padded) % layer.block_size)).astype(np.float32)

@@ -1,0 +1,1 @@
+"""Benchmarks, and comparisons with other runtimes and with the JAX reference."""

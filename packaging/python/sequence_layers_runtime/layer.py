@@ -1,0 +1,311 @@
+"""Models: what they say of themselves, and runs of whole sequences."""
+
+import ctypes
+import dataclasses
+import json
+import os
+import pathlib
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+
+from sequence_layers_runtime import abi, arrays, outputs, streaming, views
+from sequence_layers_runtime.constants import ConstantInfo, Constants, RunOptions
+from sequence_layers_runtime.decoder import Decoder
+from sequence_layers_runtime.handles import Closable, Handle
+from sequence_layers_runtime.outputs import Emits
+from sequence_layers_runtime.state import State
+
+
+@dataclasses.dataclass(frozen=True)
+class StepDifference:
+    """A layer for which steps give other values than whole runs."""
+
+    layer: str  # its path; '' for the model itself
+    type: str
+    condition: str  # 'always'; 'holes': invalid steps before valid ones; 'padding': of whole runs
+    reason: str
+    cure: str
+
+
+class Layer(Closable):
+    """A model: immutable, shared by any number of states and threads.
+
+    Its memory is freed when the layer and all that was made of it are closed or deleted.
+    """
+
+    def __init__(self, handle: ctypes.c_void_p):
+        self._handle = Handle(handle, abi.load().sl_layer_free)
+
+    @classmethod
+    def open(cls, directory: str | pathlib.Path, *, threads: int = 1) -> 'Layer':
+        """Opens the model of a directory with config.json and model.safetensors.
+
+        Args:
+          directory: The model directory.
+          threads: How many threads a whole sequence runs on. Steps run on the caller's thread alone.
+        """
+        handle, options = ctypes.c_void_p(), abi.sized(abi.LayerOptions)
+        options.num_threads = threads
+        path = os.fsencode(directory)
+        abi.call('sl_layer_open', path, ctypes.byref(options), ctypes.byref(handle))
+        return cls(handle)
+
+    def _integers(self, name: str, count: int = 1) -> list[int]:
+        values = [ctypes.c_int64() for _ in range(count)]
+        abi.call(name, self.handle, *map(ctypes.byref, values))
+        return [v.value for v in values]
+
+    @property
+    def block_size(self) -> int:
+        return self._integers('sl_layer_block_size')[0]
+
+    @property
+    def output_ratio(self) -> Fraction:
+        return Fraction(*self._integers('sl_layer_output_ratio', 2))
+
+    @property
+    def input_latency(self) -> int:
+        return self._integers('sl_layer_input_latency')[0]
+
+    @property
+    def output_latency(self) -> int:
+        return self._integers('sl_layer_output_latency')[0]
+
+    @property
+    def supports_step(self) -> bool:
+        value = ctypes.c_int32()
+        abi.call('sl_layer_supports_step', self.handle, ctypes.byref(value))
+        return value.value != 0
+
+    def metadata(self, key: str) -> str | None:
+        """The metadata entry of the model's weights with that name, such as 'sample_rate'."""
+        value = abi.load().sl_layer_metadata(self.handle, key.encode())
+        return None if value is None else value.decode()
+
+    @property
+    def sample_rate(self) -> float | None:
+        """Input steps per second, if the model states it."""
+        value = self.metadata('sample_rate')
+        return None if value is None else float(value)
+
+    @property
+    def input_spec(self) -> tuple[tuple[int, ...], str]:
+        """Channel shape and dtype of the model's input, if the model states them."""
+        spec = abi.sized(abi.ChannelSpec)
+        abi.call('sl_layer_input_spec', self.handle, ctypes.byref(spec))
+        return tuple(spec.dims[: spec.rank]), arrays.DTYPES[spec.dtype]
+
+    def describe(
+        self,
+        *,
+        channel_shape: tuple[int, ...] | None = None,
+        dtype: str = 'float32',
+        constants: Constants | None = None,
+    ) -> dict[str, Any]:
+        """Describes the model and its layers: specs, parameters, state, latency, children.
+
+        Args:
+          channel_shape: Shape of a step of the input; without it, the model's own input spec.
+          dtype: Type of the input, given with a `channel_shape`.
+          constants: Constants that the model reads, for their shapes.
+
+        Returns:
+          The JSON of sl_layer_describe.
+        """
+        if channel_shape is None:
+            channel_shape, dtype = self.input_spec
+        spec, run = views.channel_spec(tuple(channel_shape), dtype), RunOptions(constants)
+        arguments = self.handle, ctypes.byref(spec), run.run.constants, run.run.num_constants
+        needed = ctypes.c_size_t()
+        abi.call('sl_layer_describe', *arguments, None, 0, ctypes.byref(needed))
+        text = ctypes.create_string_buffer(needed.value)
+        abi.call('sl_layer_describe', *arguments, text, needed, ctypes.byref(needed))
+        return json.loads(text.value)
+
+    @property
+    def constants(self) -> list[ConstantInfo]:
+        """The constants that the model reads."""
+        infos = []
+        for index in range(abi.load().sl_layer_constant_count(self.handle)):
+            info = abi.sized(abi.ConstantInfo)
+            abi.call('sl_layer_constant', self.handle, index, ctypes.byref(info))
+            infos.append(
+                ConstantInfo(
+                    name=info.name.decode(),
+                    layer=info.layer.decode(),
+                    kind=('any', 'sequence', 'array')[info.kind],
+                    required=info.required != 0,
+                    streamed=info.streamed != 0,
+                    dtype=arrays.DTYPES[info.dtype] if info.dtype >= 0 else None,
+                    shape=tuple(info.dims[: info.rank]) if info.rank >= 0 else None,
+                )
+            )
+        return infos
+
+    @property
+    def step_differences(self) -> list[StepDifference]:
+        """Layers whose steps cannot give what whole runs give, with reason and cure."""
+        differences = []
+        for index in range(abi.load().sl_layer_step_difference_count(self.handle)):
+            found = abi.sized(abi.StepDifference)
+            abi.call('sl_layer_step_difference', self.handle, index, ctypes.byref(found))
+            differences.append(
+                StepDifference(
+                    layer=found.layer.decode(),
+                    type=found.type.decode(),
+                    condition=('always', 'holes', 'padding')[found.condition],
+                    reason=found.reason.decode(),
+                    cure=found.cure.decode(),
+                )
+            )
+        return differences
+
+    def output_shape(
+        self, values: np.ndarray, *, constants: Constants | None = None
+    ) -> tuple[int, ...]:
+        """The shape [batch, time, ...] of the output of `apply` for such an input."""
+        x, options = views.view(values), RunOptions(constants)
+        return outputs.new_output(self.handle, abi.MODE_LAYER, x, options).arrays[0].shape
+
+    def emit_specs(
+        self,
+        values: np.ndarray,
+        *,
+        constants: Constants | None = None,
+        state: State | None = None,
+    ) -> dict[str, tuple[tuple[int, ...], str]]:
+        """Shape [batch, time, ...] and dtype of each emit, by path, for such an input.
+
+        With a state they are those of its next step.
+        """
+        handle = state.handle if state is not None else None
+        mode = abi.MODE_LAYER if state is None else abi.MODE_STEP
+        options = RunOptions(constants if constants or state is None else state.constants)
+        shapes = outputs.emit_shapes(self.handle, mode, views.view(values), options, handle)
+        return {
+            path: (tuple(shape.dims[: shape.rank]), arrays.DTYPES[shape.dtype])
+            for path, shape in shapes.items()
+        }
+
+    def apply(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
+        state: State | None = None,
+    ) -> tuple[np.ndarray, np.ndarray]:
+        """Runs a whole sequence [batch, time, ...]; no mask means that every step is valid.
+
+        With a state, the sequence continues that stream and must be a multiple of the block size. The
+        output and the new state are those of the same input in steps.
+        """
+        y, _ = self._apply(values, mask, constants, state, with_emits=False)
+        return y
+
+    def apply_with_emits(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        constants: Constants | None = None,
+        state: State | None = None,
+    ) -> tuple[np.ndarray, np.ndarray, Emits]:
+        """Like `apply`, and also returns the auxiliary outputs: values and mask by path."""
+        y, emits = self._apply(values, mask, constants, state, with_emits=True)
+        return *y, emits
+
+    def _apply(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None,
+        constants: Constants | None,
+        state: State | None,
+        *,
+        with_emits: bool,
+    ) -> tuple[tuple[np.ndarray, np.ndarray], Emits]:
+        x = views.view(values, mask)
+        if state is not None and constants is None:
+            constants = state.constants
+        handle = state.handle if state is not None else None
+        options = RunOptions(constants, handle)
+        mode = abi.MODE_LAYER if state is None else abi.MODE_STEP
+        y = outputs.new_output(self.handle, mode, x, options)
+        emits = outputs.put_emits(self.handle, mode, x, options, handle) if with_emits else {}
+        run = ctypes.byref(options.run)
+        abi.call('sl_layer_apply', self.handle, ctypes.byref(x), ctypes.byref(y), run)
+        return y.arrays, emits
+
+    def applier(self, values: np.ndarray, mask: np.ndarray | None = None) -> 'Applier':
+        """Makes an object that runs these arrays again and again without new allocations."""
+        return Applier(self, values, mask)
+
+    def new_state(
+        self,
+        batch: int = 1,
+        *,
+        max_steps: int = 0,
+        max_length: int = 0,
+        channel_shape: tuple[int, ...] | None = None,
+        dtype: str = 'float32',
+        constants: Constants | None = None,
+    ) -> State:
+        """A new stream; without `channel_shape` it takes the model's own input spec."""
+        if channel_shape is None:
+            channel_shape, dtype = self.input_spec
+        return State(self, batch, max_steps, max_length, channel_shape, dtype, constants)
+
+    def new_decoder(self, batch: int = 1, **options: Any) -> Decoder:
+        """New streams of tokens; for `options` see `Decoder`."""
+        return Decoder(self, batch, **options)
+
+    def stream(
+        self,
+        values: np.ndarray,
+        mask: np.ndarray | None = None,
+        *,
+        steps: int = 0,
+        constants: Constants | None = None,
+    ) -> Any:
+        """Gives the output of `apply` for a whole sequence, computed step by step.
+
+        Blocks of `steps` input steps (0: one block of the model) run through a new stream. Invalid
+        steps fill the last block and flush what the latency holds back. The latency is dropped.
+
+        Args:
+          values: [batch, time, ...]; or [time], one stream of scalars.
+          mask: [batch, time]; no mask means that every step is valid.
+          steps: A multiple of the block size.
+          constants: As `apply` takes them, of all steps.
+
+        Returns:
+          Values and mask [batch, time, ...]; of values [time] the values alone, without the batch.
+        """
+        values = arrays.readable(values)
+        if values.ndim == 1:
+            if mask is not None:
+                mask = np.asarray(mask)[np.newaxis]
+            y, _ = self.stream(values[np.newaxis], mask, steps=steps, constants=constants)
+            return y[0]
+        return streaming.run(self, values, mask, steps or self.block_size, constants or {})
+
+
+class Applier:
+    """Runs a layer on fixed arrays; `output` holds the result of the last run."""
+
+    def __init__(self, layer: Layer, values: np.ndarray, mask: np.ndarray | None = None):
+        self._layer = layer.handle
+        self._x = views.view(values, mask)
+        # Arrays that the library cannot read in place are copied before each run.
+        pairs = zip(self._x.arrays, (values, mask), strict=True)
+        self._copies = [pair for pair in pairs if pair[0] is not pair[1]]
+        self._y = outputs.new_output(self._layer, abi.MODE_LAYER, self._x, RunOptions(None))
+        self.output = self._y.arrays[0]
+
+    def run(self) -> None:
+        for copy, source in self._copies:
+            copy[...] = source
+        x, y = ctypes.byref(self._x), ctypes.byref(self._y)
+        abi.call('sl_layer_apply', self._layer, x, y, None)
