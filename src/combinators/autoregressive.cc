@@ -183,8 +183,8 @@ class Autoregressive final : public Layer {
     size_t steps;
   };
 
-  // What blocks pass on: the layers' state, the feedback of the last block (without a mask), and
-  // the emits.
+  // The data that blocks pass on: the state of the layers, the feedback of the last block (without
+  // a mask) and the emits.
   struct Memory {
     StateTensors state;
     std::span<const StepPlan> plans;

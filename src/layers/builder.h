@@ -25,7 +25,7 @@ class Builder {
                     const std::vector<bool>& share_scope) const;
 };
 
-// What the constructor of a layer gets besides its fields.
+// The arguments of a layer's constructor besides its fields.
 struct Init {
   WeightScope weights;
   const Builder& builder;

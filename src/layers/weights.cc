@@ -90,7 +90,7 @@ Tensor WeightScope::take(const std::string& name, const Tensor& tensor) const {
   if (!is_new && it->second != owner_) {
     fail(
         Code::kConfig,
-        "{}: tensor \"{}\" is that of {}: layers that share a scope cannot have the same variables",
+        "{}: tensor \"{}\" belongs to {}: layers that share a scope cannot have the same variables",
         owner_, name, it->second);
   }
   use_->parameters += out.shape.size();

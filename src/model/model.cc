@@ -176,8 +176,9 @@ ChannelSpec parse_input_spec(const std::string& text) {
     const bool fits = dim.is_number_unsigned() && dim.get<uint64_t>() >= 1 &&
                       dim.get<uint64_t>() <= static_cast<uint64_t>(kMaxChannels / channels);
     if (!fits) {
-      fail_input(fmt::format("bad \"channel_shape\" at {}: expected sizes of 1 or more, in all {}",
-                             dim.is_structured() ? dim.type_name() : dim.dump(), kMaxChannels));
+      fail_input(fmt::format(
+          "bad \"channel_shape\" at {}: expected sizes of at least 1, in total at most {}",
+          dim.is_structured() ? dim.type_name() : dim.dump(), kMaxChannels));
     }
     channels *= dim.get<int64_t>();
     spec.shape.push_back(dim.get<int64_t>());

@@ -168,7 +168,7 @@ void check_layout(std::vector<Entry>& entries, const std::string& source, size_t
   size_t end = 0;
   for (const Entry& entry : entries) {
     if (entry.begin != end) {
-      fail(Code::kWeights, "{}: its data begins at {}, but that of the tensor before it ends at {}",
+      fail(Code::kWeights, "{}: its data begins at {}, but the tensor before it ends at {}",
            entry.where, entry.begin, end);
     }
     end = entry.end;

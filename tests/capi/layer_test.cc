@@ -488,7 +488,7 @@ TEST_CASE("layers that share a scope cannot have the same variables", "[layer]")
       R"({"type":"Serial","share_scope":true,"layers":[{"type":"PRelu"},{"type":"PRelu"}]})";
   CHECK_THROWS_WITH(
       make_model(shared),
-      Contains(R"($.layers[1]: tensor "params.negative_slope" is that of $.layers[0])"));
+      Contains(R"($.layers[1]: tensor "params.negative_slope" belongs to $.layers[0])"));
 }
 
 TEST_CASE("errors of the root name it", "[layer]") {

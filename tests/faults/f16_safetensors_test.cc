@@ -41,10 +41,10 @@ constexpr Case kRefused[] = {
     {R"({"__metadata__":{},"__metadata__":{},)" SL_W "}", "twice"},
     // Every byte of the data must belong to exactly one tensor.
     {"{" SL_W "," SL_V("[2]", "[0,8]") "}",
-     "begins at 0, but that of the tensor before it ends at 8"},
+     "begins at 0, but the tensor before it ends at 8"},
     {"{" SL_W "," SL_V("[1]", "[4,8]") "}", "begins at 4"},
     {"{" SL_W "," SL_V("[0]", "[4,4]") "}", "begins at 4"},
-    {"{" SL_V("[1]", "[4,8]") "}", "begins at 4, but that of the tensor before it ends at 0"},
+    {"{" SL_V("[1]", "[4,8]") "}", "begins at 4, but the tensor before it ends at 0"},
     {"{" SL_V("[1]", "[0,4]") "}", "4 bytes that belong to no tensor follow"},
     {"{}", "8 bytes that belong to no tensor follow"},
     {"{" SL_W "," SL_V("[0]", "[16,16]") "}", "is it cut short?"},

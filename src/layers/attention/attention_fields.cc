@@ -42,10 +42,11 @@ void AttentionFields::read_kv_heads(Config& config) {
     config.error("num_kv_heads", fmt::format("num_heads {} is not divisible by {}", heads.kv, kv));
   }
   if (projection.is_combined()) {
-    config.error("num_kv_heads",
-                 fmt::format("CombinedQueryKeyValueProjection makes as many heads of keys as of "
-                             "queries, {}, got {}: use another input_projection",
-                             heads.kv, kv));
+    config.error(
+        "num_kv_heads",
+        fmt::format("CombinedQueryKeyValueProjection makes the same number of heads for keys "
+                    "and queries, {}, got {}: use another input_projection",
+                    heads.kv, kv));
   }
   heads.group = heads.kv / kv;
   heads.kv = kv;

@@ -61,7 +61,7 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
     TensorParts kernel;
     int64_t heads = 0;
     TensorParts bias;
-    std::optional<int64_t> channels;  // of the input; empty: any multiple of the heads
+    std::optional<int64_t> channels;  // input channels; empty: any multiple of the heads
   };
 
   static Weights read_weights(const Fields& fields, const WeightScope& weights);

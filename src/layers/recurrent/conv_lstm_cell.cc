@@ -268,7 +268,7 @@ class ConvLstmCell final : public Cell {
   int64_t gates_;
   ops::Linear input_, recurrent_;
   std::vector<float> input_bias_, recurrent_bias_;
-  std::vector<Indices> offsets_;  // of each tap, relative to the position of the window
+  std::vector<Indices> offsets_;  // one for each tap, relative to the position of the window
 };
 
 }  // namespace

@@ -1,5 +1,5 @@
-// Layers that are one function of kernels/unary_functions.inc, which says which of them are layers:
-// Abs, Exp, Log, Tanh and their like (reference: simple.<Name>).
+// Registers the layers y = f(x) for each function f that kernels/unary_functions.inc marks as a
+// layer, such as Abs, Exp, Log and Tanh (reference: simple.<Name>).
 #include "layers/simple/pointwise_function.h"
 
 namespace sl {
