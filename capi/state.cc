@@ -40,6 +40,14 @@ constexpr size_t kHandleBytes = sl::align_up(sizeof(sl_state));
 
 bool in_callers_memory(const sl_state* state) { return state->block.data() == nullptr; }
 
+void check_item(const sl_state* state, int64_t item, const char* name) {
+  const int64_t batch = state->stream->plan().input().batch;
+  if (item < 0 || item >= batch) {
+    sl::fail(Code::kInvalidArgument, "{} is {}: expected 0 to {}, as the batch is {}", name, item,
+             batch - 1, batch);
+  }
+}
+
 }  // namespace
 
 sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options, sl_state** out,
@@ -105,6 +113,22 @@ sl_status sl_state_reset(sl_state* state, sl_error* error) {
 sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error) {
   return guard(error, [&] {
     not_null(target, "target")->stream->copy_from(*not_null(source, "source")->stream);
+  });
+}
+
+sl_status sl_state_reset_item(sl_state* state, int64_t item, sl_error* error) {
+  return guard(error, [&] {
+    check_item(not_null(state, "state"), item, "item");
+    state->stream->reset_item(item);
+  });
+}
+
+sl_status sl_state_copy_item(sl_state* target, int64_t target_item, const sl_state* source,
+                             int64_t source_item, sl_error* error) {
+  return guard(error, [&] {
+    check_item(not_null(target, "target"), target_item, "target_item");
+    check_item(not_null(source, "source"), source_item, "source_item");
+    target->stream->copy_item(target_item, *source->stream, source_item);
   });
 }
 

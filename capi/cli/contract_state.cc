@@ -1,5 +1,9 @@
 #include "cli/contract_state.h"
 
+#include <algorithm>
+#include <optional>
+#include <utility>
+
 namespace sl::cli {
 namespace {
 
@@ -71,6 +75,85 @@ Comparison check_fork(const sl_layer* layer, const Input& input) {
   return compare_bits(fork.run(half, end), want);
 }
 
+// x, in which the last item's steps from `at` on are its steps from `from` on, and then invalid.
+Tensor with_last_moved(const Tensor& x, int64_t at, int64_t from) {
+  const Tensor last = slice_batch(x, x.batch() - 1, 1);
+  const Tensor moved =
+      concat_time({slice_time(last, 0, at), slice_time(last, from, from + x.time() - at)});
+  Tensor out = slice_batch(x, 0, x.batch() - 1);
+  out.dims[0] = x.batch();
+  out.bytes.insert(out.bytes.end(), moved.bytes.begin(), moved.bytes.end());
+  out.mask.insert(out.mask.end(), moved.mask.begin(), moved.mask.end());
+  return out;
+}
+
+// The input with its last item moved, and so the constants that run along with it. Nothing if they
+// cannot be: one batch item serves all.
+std::optional<Input> with_last_moved(const sl_layer* layer, const Input& input, int64_t at,
+                                     int64_t from) {
+  Input out{with_last_moved(input.x, at, from), input.constants};
+  for (const sl_constant_info& info : constant_infos(layer)) {
+    for (NamedTensor& constant : out.constants) {
+      Tensor& value = constant.value;
+      const bool whole = value.is_array && info.kind != SL_CONSTANT_KIND_ARRAY;
+      if (constant.name != info.name || !info.streamed || whole) continue;
+      if (value.batch() != input.x.batch() || value.time() % input.x.time() != 0) return {};
+      const int64_t rate = value.time() / input.x.time();
+      const bool is_array = std::exchange(value.is_array, false);
+      if (is_array) value.mask.assign(static_cast<size_t>(value.batch() * value.time()), 1);
+      value = with_last_moved(value, at * rate, from * rate);
+      value.is_array = is_array;
+      if (is_array) value.mask.clear();
+    }
+  }
+  return out;
+}
+
+// Runs blocks of an input whose last item is moved. Its outputs must be those that the blocks from
+// `last_from` on give in `all`, the output of all blocks of the input as it is; those of other
+// items the ones from `others_from` on.
+Comparison compare_items(Stepper& stepper, int64_t begin, int64_t end, const Tensor& all,
+                         int64_t blocks, int64_t others_from, int64_t last_from) {
+  const Tensor got = stepper.run(begin, end);
+  const int64_t last = all.batch() - 1, per_block = all.time() / stepper.num_steps();
+  const auto wanted = [&](int64_t from, int64_t count) {
+    return slice_time(all, from * per_block, (from + count) * per_block);
+  };
+  Comparison others = compare_bits(slice_batch(got, 0, last),
+                                   slice_batch(wanted(others_from, end - begin), 0, last));
+  if (!others.ok()) return {"other items: " + others.reason};
+  return compare_bits(slice_time(slice_batch(got, last, 1), 0, blocks * per_block),
+                      slice_batch(wanted(last_from, blocks), last, 1));
+}
+
+// One item of a batch is reset, or continues where it stood in another state, while the others
+// continue: each gives what it gives in a stream where all go together.
+Comparison check_items(const sl_layer* layer, const Input& input) {
+  Stepper whole(layer, input);
+  const int64_t end = whole.num_steps(), half = end / 2, last = input.x.batch() - 1;
+  const int64_t block = get(sl_layer_block_size, layer), at = half * block;
+  const int64_t blocks = std::min(end - half, (input.x.time() - at) / block);
+  if (last < 1 || half == 0 || blocks < 1) return {};
+  const std::optional<Input> restarted = with_last_moved(layer, input, at, 0),
+                             continued = with_last_moved(layer, input, 0, at);
+  if (!restarted || !continued) return {};
+  whole.run(0, half);
+  Stepper copied(layer, *continued);
+  copied.copy_item(last, whole);
+  whole.reset();
+  const Tensor all = whole.run(0, end);
+
+  Stepper reset(layer, *restarted);
+  reset.run(0, half);
+  reset.reset_item(last);
+  Comparison same = compare_items(reset, half, end, all, blocks, half, 0);
+  if (!same.ok()) return {"an item reset alone: " + same.reason};
+  same = compare_items(copied, 0, end - half, all, blocks, 0, half);
+  if (!same.ok()) return {"an item copied alone: " + same.reason};
+  if (reset.allocations() + copied.allocations() == 0) return {};
+  return {"a reset or copied item makes steps allocate or lock"};
+}
+
 Comparison check_own_memory(const sl_layer* layer, const Input& input) {
   Stepper stepper(layer, input);
   Stepper::Options options;
@@ -120,6 +203,7 @@ const std::vector<StateCheck>& state_checks() {
       {"save and load mid-stream", check_save_load, true},
       {"broken saves are refused", check_bad_load},
       {"fork mid-stream", check_fork},
+      {"items reset and copied alone", check_items, true},
       {"state in caller's memory", check_own_memory},
       {"max_length is the end", check_max_length},
       {"constants prepared before", check_prepare},

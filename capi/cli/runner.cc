@@ -287,6 +287,16 @@ void Stepper::copy_from(const Stepper& source) {
   trapped([&](sl_error* e) { return sl_state_copy(state_.get(), source.state_.get(), e); });
 }
 
+void Stepper::reset_item(int64_t item) {
+  trapped([&](sl_error* e) { return sl_state_reset_item(state_.get(), item, e); });
+}
+
+void Stepper::copy_item(int64_t item, const Stepper& source) {
+  trapped([&](sl_error* e) {
+    return sl_state_copy_item(state_.get(), item, source.state_.get(), item, e);
+  });
+}
+
 Tensor drop_steps(const Tensor& x, int64_t steps) {
   return slice_time(x, std::min(steps, x.time()), x.time());
 }

@@ -83,6 +83,8 @@ class Stepper {
   std::vector<uint8_t> save();
   void load(const std::vector<uint8_t>& bytes);
   void copy_from(const Stepper& source);
+  void reset_item(int64_t item);
+  void copy_item(int64_t item, const Stepper& source);  // its item of that number
 
  private:
   void make_state();

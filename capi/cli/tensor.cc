@@ -297,6 +297,18 @@ Tensor concat_time(const std::vector<Tensor>& parts) {
   return y;
 }
 
+Tensor slice_batch(const Tensor& x, int64_t first, int64_t count) {
+  Tensor out = x;
+  out.dims[0] = count;
+  const auto part = [&](const std::vector<uint8_t>& all) {
+    const auto item = static_cast<std::ptrdiff_t>(all.size()) / std::max<int64_t>(x.batch(), 1);
+    return std::vector<uint8_t>(all.begin() + first * item, all.begin() + (first + count) * item);
+  };
+  out.bytes = part(x.bytes);
+  out.mask = part(x.mask);
+  return out;
+}
+
 Tensor fill_invalid(const Tensor& x, double value) {
   Tensor y = x;
   if (y.is_array || y.mask.empty()) return y;

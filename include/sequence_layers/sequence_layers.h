@@ -510,6 +510,18 @@ SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
  * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_copy(sl_state* target, const sl_state* source, sl_error* error);
 
+/* Back to the start of the stream for one item of the batch; the others continue. Constants of
+ * which the state keeps what was made (see sl_state_prepare) are read anew for it. Errors:
+ * INVALID_ARGUMENT if there is no such item. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_state_reset_item(sl_state* state, int64_t item, sl_error* error);
+
+/* Makes an item of `target` continue where an item of `source` stands; other items continue as
+ * they are. The states may differ as in sl_state_copy, and in their batch, so that one stream can
+ * join or leave a batch, or be saved alone by way of a state of batch 1. Errors: as sl_state_copy,
+ * INVALID_ARGUMENT if there is no such item. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_state_copy_item(sl_state* target, int64_t target_item, const sl_state* source,
+                                    int64_t source_item, sl_error* error);
+
 /* Bytes that a saved state takes; 0 for null. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API size_t sl_state_save_size(const sl_state* state);
 

@@ -412,6 +412,14 @@ class State {
   void copy_from(const State& source) {
     check([&](sl_error* e) { return sl_state_copy(get(), source.get(), e); });
   }
+  void reset_item(int64_t item) {
+    check([&](sl_error* e) { return sl_state_reset_item(get(), item, e); });
+  }
+  // Makes one item continue where an item of `source` stands.
+  void copy_item_from(int64_t item, const State& source, int64_t source_item) {
+    check(
+        [&](sl_error* e) { return sl_state_copy_item(get(), item, source.get(), source_item, e); });
+  }
   size_t save_size() const { return sl_state_save_size(get()); }
   std::vector<unsigned char> save() const {
     std::vector<unsigned char> out(save_size());

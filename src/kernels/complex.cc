@@ -44,7 +44,8 @@ HWY_INLINE hn::Vec<D> magnitude_of(Complex<D> v) {
   const D d;
   const auto square = hn::MulAdd(v.re, v.re, hn::Mul(v.im, v.im));
   const auto plain = hn::And(hn::Gt(square, hn::Set(d, 1e-30f)), hn::Lt(square, hn::Set(d, 1e38f)));
-  if (HWY_LIKELY(hn::AllTrue(d, plain))) return hn::Sqrt(square);
+  const auto root = hn::Sqrt(square);
+  if (HWY_LIKELY(hn::AllTrue(d, plain))) return root;
   // The squares may overflow or underflow.
   const auto a = hn::Abs(v.re), b = hn::Abs(v.im);
   const auto larger = hn::IfThenElse(hn::Gt(a, b), a, b);
@@ -54,7 +55,9 @@ HWY_INLINE hn::Vec<D> magnitude_of(Complex<D> v) {
   const auto infinity = hn::Set(d, HUGE_VALF);
   const auto infinite = hn::Or(hn::Eq(a, infinity), hn::Eq(b, infinity));
   const auto zero = hn::And(hn::Eq(a, hn::Zero(d)), hn::Eq(b, hn::Zero(d)));
-  return hn::IfThenElse(infinite, infinity, hn::IfThenElse(zero, hn::Zero(d), y));
+  const auto scaled = hn::IfThenElse(infinite, infinity, hn::IfThenElse(zero, hn::Zero(d), y));
+  // A number's result must not depend on those that share its vector.
+  return hn::IfThenElse(plain, root, scaled);
 }
 
 }  // namespace

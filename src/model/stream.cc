@@ -364,6 +364,7 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
 
 void StreamPlan::rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                              const std::byte* source, int64_t source_item) const {
+  if (data == source && item == source_item) return;
   check_rebase(source_plan, source_plan.length(source, source_item));
   copy_item(data, item, source_plan, source, source_item);
 }

@@ -21,8 +21,8 @@ using Catch::Matchers::Contains;
 template <typename T>
 class Sized {
  public:
-  Sized(const T& value, size_t size) : size_(size), memory_(size + kPoisoned, kPoison) {
-    std::memset(memory_.data(), 0, size);
+  Sized(const T& value, size_t size) : size_(size), memory_(size, 0) {
+    memory_.resize(size + kPoisoned, kPoison);
     std::memcpy(memory_.data(), &value, std::min(size, sizeof(T)));
     const auto struct_size = static_cast<uint32_t>(size);
     std::memcpy(memory_.data(), &struct_size, sizeof(struct_size));

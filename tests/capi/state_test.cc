@@ -526,5 +526,65 @@ TEST_CASE("a saved state with indices outside its memory is refused", "[state]")
   }
 }
 
+TEST_CASE("items of a batch are reset and moved between states of any batch", "[state]") {
+  const Layer layer =
+      make_model(R"({"type":"Conv1D","filters":4,"kernel_size":3,"padding":"causal"})", 4);
+  sl_state_options options = options_for({4});
+  const State alone = alloc(layer.get(), options);
+  options.batch = 3;
+  options.max_steps = 5;
+  const State batch = alloc(layer.get(), options);
+  const auto step = [](const sl_layer* model, sl_state* state, const std::vector<float>& x,
+                       std::vector<float>* y) {
+    cli::Tensor in = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}), out = in;
+    std::memcpy(in.bytes.data(), x.data(), in.bytes.size());
+    const sl_sequence given = in.view();
+    sl_sequence made = out.view();
+    cli::check([&](sl_error* e) { return sl_layer_step(model, state, &given, &made, nullptr, e); });
+    std::memcpy(y->data(), out.bytes.data(), out.bytes.size());
+  };
+  // Into the batch, and out again into a state that is saved like a stream of its own.
+  const std::vector<float> x = {1, 2, 3, 4};
+  std::vector<float> y(4);
+  step(layer.get(), alone.get(), x, &y);
+  const std::vector<uint8_t> want = save(alone.get());
+  CHECK(sl_state_copy_item(batch.get(), 2, alone.get(), 0, nullptr) == SL_STATUS_OK);
+  CHECK(sl_state_reset(alone.get(), nullptr) == SL_STATUS_OK);
+  CHECK(save(alone.get()) != want);
+  CHECK(sl_state_copy_item(alone.get(), 0, batch.get(), 2, nullptr) == SL_STATUS_OK);
+  std::vector<float> again(4);
+  step(layer.get(), alone.get(), x, &y);
+  const State fresh = alloc(layer.get(), options_for({4}));
+  step(layer.get(), fresh.get(), x, &again);
+  step(layer.get(), fresh.get(), x, &again);
+  CHECK(y == again);
+  CHECK(sl_state_reset_item(alone.get(), 0, nullptr) == SL_STATUS_OK);
+  step(layer.get(), alone.get(), x, &y);
+  CHECK(sl_state_reset(fresh.get(), nullptr) == SL_STATUS_OK);
+  step(layer.get(), fresh.get(), x, &again);
+  CHECK(y == again);
+
+  // What is not there, and what is of another model.
+  sl_state *into = batch.get(), *from = alone.get();
+  const auto message = [](auto&& call) {
+    const Failure failure = failure_of(call);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
+    return failure.message;
+  };
+  CHECK(message([](sl_error* e) { return sl_state_reset_item(nullptr, 0, e); }) == "state is null");
+  CHECK(message([&](sl_error* e) { return sl_state_reset_item(into, 3, e); }) ==
+        "item is 3: expected 0 to 2, as the batch is 3");
+  CHECK_THAT(message([&](sl_error* e) { return sl_state_reset_item(into, -1, e); }),
+             Contains("item is -1"));
+  CHECK_THAT(message([&](sl_error* e) { return sl_state_copy_item(into, 3, from, 0, e); }),
+             Contains("target_item is 3"));
+  CHECK_THAT(message([&](sl_error* e) { return sl_state_copy_item(into, 0, from, 1, e); }),
+             Contains("source_item is 1"));
+  const Layer other =
+      make_model(R"({"type":"Conv1D","filters":4,"kernel_size":4,"padding":"causal"})", 4);
+  const State stranger = alloc(other.get(), options_for({4}));
+  CHECK(sl_state_copy_item(batch.get(), 0, stranger.get(), 0, nullptr) == SL_STATUS_STATE);
+}
+
 }  // namespace
 }  // namespace sl::testing

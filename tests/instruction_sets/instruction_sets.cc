@@ -227,7 +227,7 @@ bool check_names() {
         const std::string text = error.what();
         const bool told = text.find("SL_CPU_MAX is \"AVX\"") != std::string::npos &&
                           text.find("avx2") != std::string::npos;
-        if (error.code() == SL_STATUS_INVALID_ARGUMENT && told) continue;
+        if (error.status() == SL_STATUS_INVALID_ARGUMENT && told) continue;
         throw;
       }
       throw std::runtime_error("was taken");

@@ -87,5 +87,18 @@ TEST_CASE("magnitudes agree with the reference at any size of value", "[kernels]
   });
 }
 
+TEST_CASE("a magnitude does not depend on the numbers beside it", "[kernels][complex]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    std::vector<float> x = random_floats(64, -3.0f, 3.0f), alone(32), beside(32);
+    magnitude(x.data(), alone.data(), 32);
+    for (size_t i = 0; i < 64; i += 8) x[i] = 1e30f;  // its square overflows
+    magnitude(x.data(), beside.data(), 32);
+    for (size_t i = 0; i < 32; ++i) {
+      if (i % 4 != 0) CHECK(beside[i] == alone[i]);
+    }
+  });
+}
+
 }  // namespace
 }  // namespace sl::kernels
