@@ -144,9 +144,10 @@ TEST_CASE("a missing or invalid max_length is an error that says what to set", "
   const cli::Layer alone = make_model(kSelfAttention, 8), layer = make_model(kTransformer, 8);
   Failure failure = alloc_failure(alone.get(), options_for(input, 0));
   CHECK(failure.status == SL_STATUS_UNSUPPORTED);
-  CHECK(failure.message ==
-        "DotProductSelfAttention cannot run step-wise without options.max_length, the most steps "
-        "of the stream: it keeps all of them");
+  CHECK(
+      failure.message ==
+      "DotProductSelfAttention cannot run step-wise without options.max_length, the maximum number "
+      "of steps of the stream: it keeps all of them");
   CHECK_THAT(alloc_failure(layer.get(), options_for(input, 0)).message,
              Contains("Serial cannot run step-wise without options.max_length") &&
                  Contains("its DotProductSelfAttention \"layers_1.self\" keeps all of them"));
