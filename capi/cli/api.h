@@ -1,4 +1,4 @@
-// The public C++ wrapper by the short names that the tool's code uses.
+// Short names for the parts of the public C++ wrapper that the tool's code uses.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_API_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_API_H_
 
@@ -12,18 +12,18 @@ using sequence_layers::check;
 using sequence_layers::check_count;
 using sequence_layers::Error;
 
-// Owners of handles: the tool and the tests make the C calls themselves.
+// Handles that free what they own. The tool and the tests make the C calls themselves.
 using Layer = sequence_layers::Handle<sl_layer>;
 using State = sequence_layers::Handle<sl_state>;
 using Weights = sequence_layers::Handle<sl_weights>;
 
-// Makes a handle with call(T** out, sl_error*).
+// Creates a handle with call(T** out, sl_error*).
 template <typename T, typename Call>
 sequence_layers::Handle<T> make(Call&& call) {
   return sequence_layers::make_handle<T>(std::forward<Call>(call));
 }
 
-// Asks for a property with call(layer, T* out, sl_error*).
+// Reads a property of the layer with call(layer, T* out, sl_error*).
 template <typename T>
 T get(sl_status (*call)(const sl_layer*, T*, sl_error*), const sl_layer* layer) {
   T out{};

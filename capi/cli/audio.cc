@@ -156,7 +156,7 @@ std::vector<Segment> find_segments(const std::vector<double>& probabilities, dou
                                    double threshold) {
   const double length = static_cast<double>(probabilities.size()) * step_seconds;
   std::vector<Segment> segments;
-  // positions where the speech and the silence after it began
+  // Positions where the speech and the silence after it began.
   double start = kNone, silence = kNone;
   auto finish = [&](double end) {
     if (end - start > kMinSpeech) segments.push_back({start, end});

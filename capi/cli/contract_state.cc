@@ -75,7 +75,7 @@ Comparison check_fork(const sl_layer* layer, const Input& input) {
   return compare_bits(fork.run(half, end), want);
 }
 
-// x, in which the last item's steps from `at` on are its steps from `from` on, and then invalid.
+// A copy of x whose last item has at `at` its steps from `from` on, and then invalid steps.
 Tensor with_last_moved(const Tensor& x, int64_t at, int64_t from) {
   const Tensor last = slice_batch(x, x.batch() - 1, 1);
   const Tensor moved =
@@ -87,8 +87,8 @@ Tensor with_last_moved(const Tensor& x, int64_t at, int64_t from) {
   return out;
 }
 
-// The input with its last item moved, and so the constants that run along with it. Nothing if they
-// cannot be: one batch item serves all.
+// The input with its last item moved, together with the constants that run along with it. Returns
+// nothing if a constant has one batch item for all.
 std::optional<Input> with_last_moved(const sl_layer* layer, const Input& input, int64_t at,
                                      int64_t from) {
   Input out{with_last_moved(input.x, at, from), input.constants};
@@ -109,9 +109,9 @@ std::optional<Input> with_last_moved(const sl_layer* layer, const Input& input, 
   return out;
 }
 
-// Runs blocks of an input whose last item is moved. Its outputs must be those that the blocks from
-// `last_from` on give in `all`, the output of all blocks of the input as it is; those of other
-// items the ones from `others_from` on.
+// Runs blocks of an input whose last item is moved. `all` is the output for all blocks of the
+// original input: the last item must give its blocks from `last_from` on, all other items those
+// from `others_from` on.
 Comparison compare_items(Stepper& stepper, int64_t begin, int64_t end, const Tensor& all,
                          int64_t blocks, int64_t others_from, int64_t last_from) {
   const Tensor got = stepper.run(begin, end);
@@ -126,8 +126,8 @@ Comparison compare_items(Stepper& stepper, int64_t begin, int64_t end, const Ten
                       slice_batch(wanted(last_from, blocks), last, 1));
 }
 
-// One item of a batch is reset, or continues where it stood in another state, while the others
-// continue: each gives what it gives in a stream where all go together.
+// Resets one item of a batch, or copies it from another state, while the others continue. Each item
+// must give what it gives in a stream where all items step together.
 Comparison check_items(const sl_layer* layer, const Input& input) {
   Stepper whole(layer, input);
   const int64_t end = whole.num_steps(), half = end / 2, last = input.x.batch() - 1;

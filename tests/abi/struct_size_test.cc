@@ -44,7 +44,7 @@ class Sized {
 template <typename T>
 using Use = std::function<sl_status(const T* given, sl_error* error)>;
 
-// A call that reads a struct whose fields up to `least` bytes it needs.
+// A call that reads a struct, of which it needs the fields up to `least` bytes.
 template <typename T>
 void check_input(const char* call, const T& value, size_t least, const Use<T>& use) {
   INFO(call);

@@ -543,7 +543,7 @@ TEST_CASE("items of a batch are reset and moved between states of any batch", "[
     cli::check([&](sl_error* e) { return sl_layer_step(model, state, &given, &made, nullptr, e); });
     std::memcpy(y->data(), out.bytes.data(), out.bytes.size());
   };
-  // Into the batch, and out again into a state that is saved like a stream of its own.
+  // A stream joins the batch, and leaves it again for a state of batch 1, which is saved.
   const std::vector<float> x = {1, 2, 3, 4};
   std::vector<float> y(4);
   step(layer.get(), alone.get(), x, &y);
@@ -564,7 +564,7 @@ TEST_CASE("items of a batch are reset and moved between states of any batch", "[
   step(layer.get(), fresh.get(), x, &again);
   CHECK(y == again);
 
-  // What is not there, and what is of another model.
+  // Items that do not exist, and a state of another model, are refused.
   sl_state *into = batch.get(), *from = alone.get();
   const auto message = [](auto&& call) {
     const Failure failure = failure_of(call);

@@ -425,7 +425,7 @@ std::string windows() {
   return in_line(items);
 }
 
-// What stands between such a line and kEnd is a list that the library has.
+// Lists of the library that are generated between the marker lines and kEnd.
 const std::map<std::string, std::string (*)()> kLists = {
     {"<!-- dtypes -->", dtypes},
     {"<!-- functions -->", functions},

@@ -1,4 +1,4 @@
-// The generated parts of docs/layers: what the library itself says of the example before each.
+// Generates the parts of docs/layers that the library itself can tell about the examples.
 #ifndef SEQUENCE_LAYERS_TESTS_DOCS_LAYER_PAGES_H_
 #define SEQUENCE_LAYERS_TESTS_DOCS_LAYER_PAGES_H_
 
@@ -8,27 +8,27 @@
 
 namespace sl::testing {
 
-// A page whose generated parts are as the library of today has them.
+// A page whose generated parts are up to date.
 struct RenewedPage {
   std::string text;
-  std::set<std::string> types;      // of the examples
-  std::vector<std::string> errors;  // "line 3: ...", of examples that nothing can be told of
+  std::set<std::string> types;      // layer types of the examples
+  std::vector<std::string> errors;  // "line 3: ...", for examples without a generated part
 };
 
-// Between the lines "<!-- generated -->" and "<!-- end -->" stands what is told of the last block
-// of JSON before them; between "<!-- dtypes -->", "<!-- functions -->" or "<!-- windows -->" and the
-// end stand their names.
+// Generates the text between the lines "<!-- generated -->" and "<!-- end -->" for the last block
+// of JSON before them, and the names between "<!-- dtypes -->", "<!-- functions -->" or "<!--
+// windows -->" and the end.
 RenewedPage renew(const std::string& page);
 
-// Runs the examples that generated parts follow through the contract: "line 3: <type>: <what it
-// breaks>" of those that do not keep it.
+// Checks the contract of all examples with a generated part. `errors` has "line 3: <type>: <what it
+// breaks>" for examples that do not keep it.
 struct CheckedPage {
   int examples = 0;
   std::vector<std::string> failures;
 };
 CheckedPage check_examples(const std::string& page);
 
-// Layer types of the library that are not among these.
+// Layer types of the library that are not in `documented`.
 std::vector<std::string> types_without_section(const std::set<std::string>& documented);
 
 }  // namespace sl::testing

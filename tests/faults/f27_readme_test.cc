@@ -17,7 +17,7 @@ std::string text_of(const char* path) {
   return text.str();
 }
 
-// The program in the comment that opens the header.
+// The program in the comment at the start of the header.
 std::string header_program() {
   std::istringstream header(text_of(SL_INCLUDE "/sequence_layers/sequence_layers.h"));
   const std::string indent = " *   ";
@@ -39,7 +39,7 @@ std::string readme_program() {
   return readme.substr(begin + start.size(), readme.find("```", begin + 1) - begin - start.size());
 }
 
-// A directory with the program, built as `stream`.
+// Compiles the program as `stream` in a new directory.
 std::string build_program(const std::string& program) {
   const std::string folder = scratch_directory();
   std::ofstream(folder + "/stream.c") << program;
@@ -64,7 +64,7 @@ std::string build_program(const std::string& program) {
   return folder;
 }
 
-// Runs it on three blocks of zeros, with this config as its model.
+// Runs the program on three blocks of zeros, with this config as its model.
 ToolRun stream(const std::string& folder, const std::string& config) {
   const std::string model = folder + "/build/demo/silero_vad";
   std::filesystem::create_directories(model);
@@ -72,13 +72,13 @@ ToolRun stream(const std::string& folder, const std::string& config) {
   return run_program("/bin/sh", {"-c", "cd " + folder + " && head -c 6144 /dev/zero | ./stream"});
 }
 
-TEST_CASE("fault 27: the README's stream in C tells failures", "[f27]") {
+TEST_CASE("fault 27: the README's stream in C reports failures", "[f27]") {
   const std::string folder = build_program(readme_program());
   const ToolRun missing = run_program("/bin/sh", {"-c", "cd " + folder + " && ./stream"});
   CHECK(missing.status == 1);
   CHECK_THAT(missing.output, Contains("build/demo/silero_vad"));
 
-  // It takes blocks of one step, not of 512.
+  // An Identity takes blocks of one step, not of 512.
   const ToolRun failing = stream(folder, R"({"type": "Identity"})");
   CHECK(failing.status == 1);
   CHECK(failing.output.size() > 10);
