@@ -27,9 +27,8 @@ std::optional<LiveWav> LiveWav::find(const std::string& path) {
   std::error_code ignored;  // opening the file will report the error
   if (!std::filesystem::is_regular_file(path, ignored)) return std::nullopt;
   LiveWav file(path);
-  std::optional<Patch> patch = file.find_patch();
-  if (!patch) return std::nullopt;
-  file.patch_ = std::move(*patch);
+  file.find_patches();
+  if (file.patches_.empty()) return std::nullopt;
   return file;
 }
 
@@ -39,26 +38,33 @@ LiveWav::LiveWav(const std::string& path)
   if (head.ends_with("WAVE")) id_ = head.substr(0, 4);
 }
 
-std::optional<LiveWav::Patch> LiveWav::find_patch() {
-  if (id_ != "RIFF" && id_ != "RIFX" && id_ != "RF64") return std::nullopt;
+void LiveWav::find_patches() {
+  if (id_ != "RIFF" && id_ != "RIFX" && id_ != "RF64") return;
   int64_t long_size = 0;  // position of the data size in RF64
   int64_t at = kFirstChunk;
   for (int i = 0; i < kMaxChunks && at + 8 <= size_; ++i, at = next_chunk(at)) {
     const std::string id = text_at(at, 4);
     if (id == "ds64") long_size = at + 16;
+    if (id == "LIST") patches_.push_back({at, "JUNK"});
     if (id != "data") continue;
-    const int64_t left = size_ - at - 8;
-    const uint64_t said = number_at(at + 4, 4);
-    if (said == kUnknown && long_size != 0) {
-      const uint64_t size = number_at(long_size, 8);
-      if (size != 0 && size <= INT64_MAX) return std::nullopt;
-      return Patch{long_size, riff_number(static_cast<uint64_t>(left), 8, false)};
-    }
-    if (said != 0 || left == 0 || is_chunks(at + 8)) return std::nullopt;
-    const uint64_t size = std::min(static_cast<uint64_t>(left), kUnknown);
-    return Patch{at + 4, riff_number(size, 4, id_ == "RIFX")};
+    std::optional<Patch> size = find_size(at, long_size);
+    if (!size) continue;
+    patches_.push_back(std::move(*size));
+    return;
   }
-  return std::nullopt;
+}
+
+std::optional<LiveWav::Patch> LiveWav::find_size(int64_t at, int64_t long_size) {
+  const int64_t left = size_ - at - 8;
+  const uint64_t said = number_at(at + 4, 4);
+  if (said == kUnknown && long_size != 0) {
+    const uint64_t size = number_at(long_size, 8);
+    if (size != 0 && size <= INT64_MAX) return std::nullopt;
+    return Patch{long_size, riff_number(static_cast<uint64_t>(left), 8, false)};
+  }
+  if (said != 0 || left == 0 || is_chunks(at + 8)) return std::nullopt;
+  const uint64_t size = std::min(static_cast<uint64_t>(left), kUnknown);
+  return Patch{at + 4, riff_number(size, 4, id_ == "RIFX")};
 }
 
 SNDFILE* LiveWav::open(SF_INFO* info) {
@@ -78,9 +84,11 @@ sf_count_t LiveWav::seek(sf_count_t offset, int whence) {
 
 sf_count_t LiveWav::read(void* out, sf_count_t count) {
   const int64_t got = read_at(position_, out, count);
-  for (size_t i = 0; i < patch_.bytes.size(); ++i) {
-    const int64_t at = patch_.at + static_cast<int64_t>(i) - position_;
-    if (at >= 0 && at < got) static_cast<char*>(out)[at] = patch_.bytes[i];
+  for (const Patch& patch : patches_) {
+    for (size_t i = 0; i < patch.bytes.size(); ++i) {
+      const int64_t at = patch.at + static_cast<int64_t>(i) - position_;
+      if (at >= 0 && at < got) static_cast<char*>(out)[at] = patch.bytes[i];
+    }
   }
   position_ += got;
   return got;

@@ -1,4 +1,6 @@
-// Reads WAV files whose header has wrong sizes, because the recorder was killed or wrote to a pipe.
+// Reads WAV files that libsndfile must not read directly: those whose header has wrong sizes,
+// because the recorder was killed or wrote to a pipe, and those with LIST chunks (texts and marks),
+// in which a size of 2^31 or more makes libsndfile read the same bytes forever.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_LIVE_WAV_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_LIVE_WAV_H_
 
@@ -8,10 +10,11 @@
 #include <fstream>
 #include <optional>
 #include <string>
+#include <vector>
 
 namespace sl::cli {
 
-// A WAV file without the right sizes, read as if its header had them.
+// Such a WAV file, read as if its header had the right sizes and its lists were unknown chunks.
 class LiveWav {
  public:
   // Returns nothing for files that libsndfile can read directly.
@@ -28,7 +31,9 @@ class LiveWav {
   };
 
   explicit LiveWav(const std::string& path);
-  std::optional<Patch> find_patch();
+  void find_patches();
+  // The size that the data chunk at that position should have given, if it gave none.
+  std::optional<Patch> find_size(int64_t at, int64_t long_size);
 
   static LiveWav& of(void* self) { return *static_cast<LiveWav*>(self); }
   sf_count_t seek(sf_count_t offset, int whence);
@@ -45,7 +50,7 @@ class LiveWav {
   std::ifstream file_;
   int64_t size_ = 0;
   std::string id_;  // RIFF, RIFX (big-endian) or RF64 (with 64-bit sizes)
-  Patch patch_;
+  std::vector<Patch> patches_;
   int64_t position_ = 0;
 };
 

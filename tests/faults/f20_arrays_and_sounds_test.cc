@@ -224,6 +224,20 @@ TEST_CASE("fault 20: unfinished WAV files are read to their end", "[f20]") {
   CHECK_THROWS_WITH(read_wav(wav({36, 0}, {})), Contains("has no samples"));
 }
 
+TEST_CASE("fault 20: WAV files whose list has an impossible size are read", "[f20]") {
+  const std::vector<int16_t> samples = {100, -200, 300, -400, 500};
+  // libsndfile skips by such a size backwards, and never ends.
+  const std::string list(
+      "LIST\x10\0\0\0\1\0\xff\xff\xff\xff\xff\xff\xff\xff\xff\xff\xf7\xff\xff\xff", 24);
+  std::string before = wav({70, 10}, samples);
+  before.insert(before.find("data"), list);
+  for (const std::string& image : {before, wav({70, 10}, samples, list)}) {
+    const std::vector<float> read = cli::read_audio(write_file("s.wav", image)).samples;
+    REQUIRE(read.size() == samples.size());
+    for (size_t i = 0; i < read.size(); ++i) CHECK(read[i] * 32768 == samples[i]);
+  }
+}
+
 TEST_CASE("fault 20: RF64 files without sizes are read to their end", "[f20]") {
   const std::vector<int16_t> samples = {100, -200, 300};
   const std::string plain = wav({0, UINT32_MAX}, samples);
