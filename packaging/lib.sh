@@ -6,7 +6,8 @@ readonly VAD_MODEL="${DEMO}/silero_vad"
 readonly SPEECH="${DEMO}/speech.wav"
 readonly SILERO=.deps/silero
 
-step() { printf '\n== %s\n' "$*"; }
+# step NAME: announces a step, and how long those before it took.
+step() { printf '\n== %s (after %d s)\n' "$*" "${SECONDS}"; }
 
 # configure PRESET [CMAKE_ARGUMENT...]: shows CMake's output only if it fails.
 configure() {
@@ -57,4 +58,15 @@ make_speech() {
 compare_with_onnxruntime() {
   tools -m sequence_layers_benches.compare --model "${VAD_MODEL}" --source "${SILERO}" \
     --wav "${SPEECH}" "$@"
+}
+
+# run_bench_once PROGRAM: every benchmark of it, no longer than one needs to end. Fails if one does or
+# there is none.
+run_bench_once() {
+  local log="$1.log"
+  "$1" --benchmark_min_time=0.001 >"${log}" 2>&1 && ! grep -q "ERROR OCCURRED" "${log}" && grep -q " ns" "${log}" || {
+    cat "${log}"
+    return 1
+  }
+  printf '%s: %d benchmarks ran\n' "$1" "$(grep -c ' ns' "${log}")"
 }

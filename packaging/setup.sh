@@ -12,11 +12,12 @@ readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
 readonly DEPS="${ROOT}/.deps"
 readonly PINS="${ROOT}/packaging/python"
 
-# The versions of Debian 12 are used. Other releases may work, but are not tested.
+# The versions of Debian 12 are used. Other releases may work, but are not tested. libclang-rt holds
+# clang's sanitizers and fuzzer.
 readonly APT_PACKAGES=(
   cmake ninja-build pkg-config g++ python3-venv python3-pip libopenblas-dev nlohmann-json3-dev
   catch2 libdnnl2 libspdlog-dev libfmt-dev libhwy-dev libbenchmark-dev libfftw3-dev libkissfft-dev libcli11-dev
-  libsndfile1-dev libsamplerate0-dev libcairo2-dev alsa-utils abigail-tools clang-format clang-tidy
+  libsndfile1-dev libsamplerate0-dev libcairo2-dev alsa-utils abigail-tools clang-format clang-tidy clang libclang-rt-14-dev
 )
 
 say() { echo "setup: $*" >&2; }

@@ -62,7 +62,8 @@ void fold_rows(Fold fold, const T* x, int64_t pitch, int64_t rows, int64_t n, T*
 
 // Number of passes over the data in fold_by_doubling.
 int64_t doubling_passes(int64_t taps) {
-  return std::bit_width(static_cast<uint64_t>(taps)) + std::popcount(static_cast<uint64_t>(taps));
+  const auto bits = static_cast<uint64_t>(taps);
+  return static_cast<int64_t>(std::bit_width(bits)) + std::popcount(bits);
 }
 
 // Folds windows of 1, 2, 4, ... taps, each from the one before, and combines each result from some

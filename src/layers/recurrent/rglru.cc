@@ -50,7 +50,7 @@ class Rglru final : public Layer {
 
    private:
     static bool is_associative(Config& config) {
-      const int64_t type = config.choice(
+      const size_t type = config.choice(
           "scan_type", {"auto", "linear_native", "associative_native", "linear_pallas"}, 0);
       return type == 0 || type == 2;
     }
