@@ -34,7 +34,7 @@ std::string dtypes() {
 // Derives the values to complete from the type that CLI11 prints for the option.
 std::string values_of(const CLI::Option& option) {
   const std::string type = option.get_type_name();
-  // the text after the colon describes a check
+  // The text after the colon describes a check.
   const std::string name = type.substr(0, type.find(':'));
   if (name == kFile || name == kDirectory) return name;
   if (name == kDtype) return dtypes();

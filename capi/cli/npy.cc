@@ -358,7 +358,7 @@ void write_npy(const std::string& path, const Tensor& x) {
   if (x.dtype == SL_DTYPE_BFLOAT16) return write_npy(path, widened(x));
   std::string shape;
   for (const int64_t dim : x.dims) shape += std::to_string(dim) + ", ";
-  // the first match needs no conversion
+  // The first match needs no conversion.
   const Type* type = std::ranges::find(kTypes, x.dtype, &Type::dtype);
   const bool one_byte = sl_dtype_size(x.dtype) == 1;
   std::string header = std::string("{'descr': '") + (one_byte ? "|" : "<") +

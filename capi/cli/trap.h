@@ -23,9 +23,9 @@ class AllocationTrap {
 
 // Callbacks that tests install for the heap functions, for all threads of the process.
 struct HeapWatch {
-  // called before each allocation, which fails if it returns false
+  // Called before each allocation, which fails if it returns false.
   bool (*may_allocate)();
-  // called with the change in the number of allocated blocks: 1 or -1
+  // Called with the change in the number of allocated blocks: 1 or -1.
   void (*changed)(int64_t blocks);
 };
 // Installs a watch, which must stay valid, or removes it if null.

@@ -381,7 +381,7 @@ TEST_CASE("a decoder takes a streamed constant in shares per step", "[decoder]")
   decoder.log_prob(given.token_view(), &out, &run);
   got.tokens = given.tokens;
   check_same(got.after(kPrompt), given.after(kPrompt));
-  // without its share of the constant
+  // The step gets no share of the constant.
   CHECK(decoder.sample(given.tokens.data()) == SL_STATUS_INVALID_ARGUMENT);
 }
 

@@ -268,7 +268,7 @@ TEST_CASE("invalid properties are refused", "[registry]") {
   refused([](sl_layer_properties& p) { p.block_size = -1; });
   refused([](sl_layer_properties& p) { p.output_ratio_numerator = -1; });
   refused([](sl_layer_properties& p) { p.output_ratio_denominator = -1; });
-  // does not fit a block size of 1
+  // A ratio of 1/2 does not fit a block size of 1.
   refused([](sl_layer_properties& p) { p.output_ratio_denominator = 2; });
   refused([](sl_layer_properties& p) { p.input_latency = -1; });
 }

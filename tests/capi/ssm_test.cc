@@ -302,7 +302,7 @@ struct LongMemory {
   int64_t channels;
   int64_t time;
   std::vector<std::pair<const char*, std::vector<int64_t>>> weights;
-  // weights whose elements all have one value
+  // Weights whose elements all have one value.
   std::vector<std::pair<const char*, double>> constants;
 };
 

@@ -106,7 +106,7 @@ Result run_scan(const Sizes& sizes, int threads, bool cuts_time = true) {
                         .time = sizes.time,
                         .lanes = sizes.lanes,
                         .planes = sizes.planes,
-                        // a high cost, so that short parts are worth a thread
+                        // A high cost, so that short parts are worth a thread.
                         .cost = 100 * sizes.planes,
                         .scratch = 2,
                         .cuts_time = cuts_time};

@@ -301,7 +301,7 @@ TEST_CASE("a query that sees no key gets the mean of its block's window", "[atte
   const Sequence y = run.output({DType::kFloat32, {1, 1}}, 1, kSteps);
   std::fill_n(y.mask, kSteps, uint8_t{1});
   attention.apply(run, y);
-  // the position before the source counts as zero
+  // The position before the source counts as zero.
   CHECK(y.floats()[0] == Approx((1 + 2 + 3) / 4.0));
   for (int t = 1; t < 4; ++t) CHECK(y.floats()[t] == Approx(t + 1));
   for (int t = 4; t < 6; ++t) CHECK(y.floats()[t] == Approx((4 + 5 + 6) / 4.0));

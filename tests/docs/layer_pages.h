@@ -20,8 +20,8 @@ struct RenewedPage {
 // windows -->" and the end.
 RenewedPage renew(const std::string& page);
 
-// Checks the contract of all examples with a generated part. `errors` has "line 3: <type>: <what it
-// breaks>" for examples that do not keep it.
+// Checks the contract of all examples with a generated part. `failures` has "line 3: <type>: <what
+// it breaks>" for examples that do not keep it.
 struct CheckedPage {
   int examples = 0;
   std::vector<std::string> failures;

@@ -187,7 +187,7 @@ TEST_CASE("fault 18: one bad stream of a batch is an error, unless it has ended"
   });
   CHECK(failure.message == "the model's logits of stream 1 at step 1 are NaN");
   decoder.reset();
-  // both streams stop at once
+  // Both streams stop at once.
   for (int i = 0; i < 3; ++i) CHECK(decoder.sample(tokens) == SL_STATUS_OK);
 }
 

@@ -193,7 +193,7 @@ TEST_CASE("fault 20: arrays of sound samples are scaled like sound files", "[f20
   CHECK(output(column, "1") == scaled);
   CHECK(output(array, "scalar", "int32") == std::vector<double>{0, 16384, -32768, 32767});
   const std::string rows = write_file("s.npy", npy("<i2", "(2, 2)", bytes_of(samples)));
-  // not sound: each step has two numbers
+  // Not sound: each step has two numbers.
   CHECK(output(rows, "2") == std::vector<double>{0, 16384, -32768, 32767});
   const std::string bytes = write_file("s.npy", npy("|u1", "(3,)", std::string("\x80\0\xc0", 3)));
   CHECK(output(bytes, "scalar") == std::vector<double>{0, -1, 0.5});

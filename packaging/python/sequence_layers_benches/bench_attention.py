@@ -152,7 +152,7 @@ class Jax:
         self._step, self._apply = jax.jit(step, donate_argnums=1), jax.jit(apply)
         spec = sl.ChannelSpec(x.shape[2:], x.dtype)
         state = layer.apply(variables, 1, spec, training=False, method='get_initial_state')
-        # copies, as each array is donated and none may be passed twice
+        # Copies, as each array is donated and none may be passed twice.
         self._state = jax.tree.map(jnp.array, state)
 
     def step(self, x: np.ndarray) -> np.ndarray:

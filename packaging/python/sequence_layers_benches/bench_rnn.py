@@ -209,7 +209,7 @@ class _OnnxRuntime:
             first, second = second, first
 
     def last(self) -> np.ndarray:
-        # this buffer has the result after an even number of steps
+        # This buffer has the result after an even number of steps.
         return self._buffers[0]['h'].ravel()
 
 

@@ -32,7 +32,7 @@ class Stream:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         options.inter_op_num_threads = 1
-        # some files hold unused weights, each of which gives a warning
+        # Some files hold unused weights, each of which gives a warning.
         options.log_severity_level = 3
         self._session = onnxruntime.InferenceSession(
             str(path), options, providers=['CPUExecutionProvider']

@@ -12,7 +12,7 @@ import numpy as np
 MAX_RANK = 10
 # Names in the order of the enum sl_dtype.
 DTYPES = ('float32', 'int32', 'bool', 'complex64', 'bfloat16', 'float16', 'int8')
-# Those that numpy has by itself, in the machine's byte order: a name takes a microsecond to find out.
+# Dtypes that numpy has, in native byte order: reading a dtype's name would take a microsecond.
 _INDICES = {np.dtype(name): i for i, name in enumerate(DTYPES) if name != 'bfloat16'}
 
 
@@ -74,7 +74,7 @@ def readable(values: Any, what: str = 'the input') -> np.ndarray:
     """`values`, or a contiguous copy in the machine's byte order if the library needs one.
 
     Raises:
-      TypeError: They are not an array, or the library lacks their dtype: it is not converted unasked.
+      TypeError: They are not an array, or the library lacks their dtype; nothing is converted.
     """
     array = _array(values, what)
     dtype_index(array.dtype)

@@ -1,4 +1,4 @@
-"""Constants: what a model reads beside its input, by name."""
+"""Constants: named inputs that a model reads besides x."""
 
 import ctypes
 import dataclasses
@@ -37,7 +37,7 @@ def _view(name: str, value: Any) -> abi.Sequence:
 
 
 class RunOptions:
-    """The options of calls with these constants, whose arrays it keeps: `run` is the struct."""
+    """Options for calls with these constants, whose arrays it keeps alive; `run` is the struct."""
 
     def __init__(self, constants: Constants | None, state: Handle | None = None):
         self.constants = constants or {}

@@ -1,4 +1,4 @@
-"""Decoders: streams of tokens in which a model's choices are its next inputs."""
+"""Decoders: streams of tokens in which each sampled token is the model's next input."""
 
 import ctypes
 from typing import TYPE_CHECKING
@@ -57,7 +57,7 @@ class Decoder(Closable):
         abi.call('sl_decoder_reset', self.handle)
 
     def copy_from(self, source: 'Decoder') -> None:
-        """Continues where `source`, of the same layer, batch and constants, stands."""
+        """Continues from the position of `source`, of the same layer, batch and constants."""
         abi.call('sl_decoder_copy', self.handle, source.handle)
 
     def prefill(

@@ -1,4 +1,4 @@
-"""Handles of the library: what keeps each alive, and how it is closed."""
+"""Handles of the library: how they are kept alive, and how they are closed."""
 
 import ctypes
 import threading
@@ -15,7 +15,7 @@ class Handle:
     are gone at exit.
     """
 
-    # One lock for all handles, as a collection may run a release within another.
+    # One lock for all handles, as a garbage collection can run one release inside another.
     _lock = threading.RLock()
 
     def __init__(

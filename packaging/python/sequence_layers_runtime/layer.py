@@ -1,4 +1,4 @@
-"""Models: what they say of themselves, and runs of whole sequences."""
+"""Models: their properties, and runs of whole sequences."""
 
 import ctypes
 import dataclasses

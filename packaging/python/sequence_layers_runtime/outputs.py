@@ -1,4 +1,4 @@
-"""Arrays for what a call gives: y, and the auxiliary outputs (emits) of layers."""
+"""Arrays for the outputs of a call: y, and the auxiliary outputs (emits) of layers."""
 
 import ctypes
 
@@ -15,7 +15,7 @@ _MAX_PATH = 4096
 
 
 def new_output(layer: Handle, mode: int, x: abi.Sequence, options: RunOptions) -> abi.Sequence:
-    """New arrays for what the layer makes of x."""
+    """New arrays for the output of the layer for x."""
     shape = abi.sized(abi.Sequence)
     abi.call(
         'sl_layer_output_shape',
@@ -59,7 +59,7 @@ def emit_shapes(
 def put_emits(
     layer: Handle, mode: int, x: abi.Sequence, options: RunOptions, state: Handle | None
 ) -> Emits:
-    """Has the next call with these options write its emits into the arrays returned."""
+    """Sets the options so that the next call writes its emits into the returned arrays."""
     shapes = emit_shapes(layer, mode, x, options, state)
     sequences = [views.new_output(shape) for shape in shapes.values()]
     options.emits = (abi.Sequence * len(sequences))(*sequences)

@@ -1,4 +1,4 @@
-"""Streams: a model's state, stepped block by block, saved, forked and looked into."""
+"""States, which hold the streams of a batch: step, save, fork, and read or set tensors."""
 
 import ctypes
 from typing import TYPE_CHECKING
@@ -71,7 +71,7 @@ class State(Closable):
         abi.call('sl_state_reset', self.handle)
 
     def copy_from(self, source: 'State') -> None:
-        """Continues where `source` stands: a stream of the same layer and options, but max_steps."""
+        """Continues from the position of `source`, of the same layer and options except max_steps."""
         abi.call('sl_state_copy', self.handle, source.handle)
 
     def save(self) -> bytes:
@@ -83,7 +83,7 @@ class State(Closable):
         return buffer.raw
 
     def load(self, data: bytes) -> None:
-        """Continues where the saved state stood.
+        """Continues from the position of the saved state.
 
         Raises:
           SequenceLayersError: The bytes are of another model, other options or another version of

@@ -250,7 +250,7 @@ class CloseTest(unittest.TestCase):
         self.token = np.full((1, 1), 4, np.int32)
 
     def freed(self, block) -> list[str]:
-        """Which functions that free `block` calls, in their order."""
+        """The names of the freeing functions that `block` calls, in order."""
         calls = []
         loaded = abi.load()
         names = 'sl_layer_free', 'sl_state_free', 'sl_decoder_free'
