@@ -227,8 +227,9 @@ TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
   CHECK(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 4, 3}, 1)}}).status == SL_STATUS_OK);
   CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 8, 3}, 1)}}).message,
              Contains("constant \"c\" has 8 steps: expected 4, as x has"));
-  CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 3, 3}, 1)}}).message,
-             Contains("constant \"c\" has 3 steps for 4 of x: each block of 1 needs the same number"));
+  CHECK_THAT(
+      alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 3, 3}, 1)}}).message,
+      Contains("constant \"c\" has 3 steps for 4 of x: each block of 1 needs the same number"));
 
   // A shorter step takes its share of the constant; any other length is an error.
   const Tensor c = ramp({1, 4, 3}, 1), half = cli::slice_time(x, 0, 2);
