@@ -4,7 +4,7 @@
 #include <array>
 #include <cstring>
 
-#include "layers/simple/shape_field.h"
+#include "layers/shape/shape_field.h"
 #include "ops/combine.h"
 #include "ops/elementwise.h"
 #include "ops/rearrange.h"

@@ -4,7 +4,7 @@
 #include <cstring>
 
 #include "layers/conditioning/mixing.h"
-#include "layers/simple/shape_field.h"
+#include "layers/shape/shape_field.h"
 
 namespace sl {
 namespace {

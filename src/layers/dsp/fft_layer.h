@@ -6,7 +6,7 @@
 
 #include "layers/builder.h"
 #include "layers/dsp/fft_padding.h"
-#include "layers/simple/channel_axes.h"
+#include "layers/shape/channel_axes.h"
 #include "ops/elementwise.h"
 #include "ops/fft.h"
 #include "ops/per_size.h"

@@ -1,7 +1,7 @@
 // Window: multiplies a channel axis with a window function (reference: dsp.Window).
 #include "layers/builder.h"
 #include "layers/dsp/window_function.h"
-#include "layers/simple/channel_axes.h"
+#include "layers/shape/channel_axes.h"
 #include "ops/broadcast.h"
 #include "ops/per_size.h"
 

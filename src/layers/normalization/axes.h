@@ -9,7 +9,7 @@
 #include <vector>
 
 #include "core/config.h"
-#include "layers/simple/channel_axes.h"
+#include "layers/shape/channel_axes.h"
 #include "layers/weights.h"
 
 namespace sl {

@@ -8,7 +8,7 @@
 #include "kernels/rotation.h"
 #include "layers/builder.h"
 #include "layers/position/step_counter.h"
-#include "layers/simple/channel_axes.h"
+#include "layers/shape/channel_axes.h"
 #include "ops/elementwise.h"
 
 namespace sl {

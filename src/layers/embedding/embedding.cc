@@ -1,0 +1,54 @@
+// Embedding: y = table[x] for integers x (reference: simple.Embedding).
+#include "layers/builder.h"
+#include "layers/embedding/embedding_fields.h"
+#include "layers/token_table.h"
+#include "ops/lookup_table.h"
+
+namespace sl {
+namespace {
+
+class Embedding final : public StatelessLayer, public TokenTable {
+ public:
+  using Fields = EmbeddingFields;
+
+  Embedding(Fields fields, const Init& init)
+      : dimension_(fields.dimension),
+        dtype_(fields.compute_dtype.value_or(fields.param_dtype)),
+        table_(init.weights.get(fields.param_name, fields.table_shape()), dtype_) {}
+
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (!is_integer(input.dtype)) {
+      fail(Code::kShape, "expected int32 or int8 inputs, got {}", name_of(input.dtype));
+    }
+    ChannelSpec out{dtype_, input.shape};
+    out.shape.push_back(dimension_);
+    return out;
+  }
+  int64_t token_count() const override { return table_.rows(); }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    Shape channels = x.channels;
+    channels.push_back(dimension_);
+    const Sequence y = run.output_like(x, {dtype_, channels});
+    ops::for_steps(run, x.size(), dimension_, [&](int64_t begin, int64_t end) {
+      for (int64_t i = begin; i < end; ++i) look_up(x, i, y);
+    });
+    return y;
+  }
+
+ private:
+  // Negative indices count from the end.
+  void look_up(const Sequence& x, int64_t i, const Sequence& y) const {
+    const int64_t index = ops::integer_at(x, i);
+    table_.copy_row(index < 0 ? index + table_.rows() : index,
+                    y.values + static_cast<size_t>(i * dimension_) * size_of(dtype_));
+  }
+
+  int64_t dimension_;
+  DType dtype_;
+  ops::LookupTable table_;
+};
+
+SL_REGISTER_LAYER(Embedding);
+
+}  // namespace
+}  // namespace sl
