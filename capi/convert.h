@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "core/text.h"
 #include "core/view.h"
 #include "model/stream.h"
 #include "structs.h"
@@ -84,5 +85,10 @@ class ConstantSpecs {
 };
 
 Mode to_mode(sl_mode mode);
+
+// At most `capacity` bytes of text with a final zero, if there is a buffer at all.
+inline void write_text(const std::string& text, char* buffer, size_t capacity) {
+  if (buffer) sl::copy_text(text, buffer, capacity);
+}
 
 }  // namespace sl::capi

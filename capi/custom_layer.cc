@@ -64,6 +64,8 @@ class CustomLayer final : public Layer {
                     output_ratio().numerator());
   }
 
+  bool reads_invalid_steps() const override { return properties_.reads_invalid_steps != 0; }
+
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!callbacks_.output_spec) return input;
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT, out = SL_CHANNEL_SPEC_INIT;
@@ -105,6 +107,10 @@ class CustomLayer final : public Layer {
   }
 
  private:
+  StepDifference step_difference(const EarlySteps& before) const override {
+    if (properties_.counts_invalid_steps == 0) return Layer::step_difference(before);
+    return minds_early_steps(before, "counts invalid steps too");
+  }
   void read_properties() {
     sl_layer_properties& p = properties_;
     if (callbacks_.properties) {

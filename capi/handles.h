@@ -6,6 +6,7 @@
 #include <optional>
 #include <stdexcept>
 
+#include "core/profile.h"
 #include "core/status.h"
 #include "model/decoder.h"
 #include "model/model.h"
@@ -28,6 +29,11 @@ struct sl_state {
   const sl_layer* layer;
   sl::Block block;  // empty in the caller's memory
   std::optional<sl::Stream> stream;
+};
+
+struct sl_profile {
+  sl::Profile recorded;
+  sl::Parallel parallel{&recorded};
 };
 
 struct sl_decoder {

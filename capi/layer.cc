@@ -1,5 +1,4 @@
 #include "convert.h"
-#include "core/text.h"
 #include "handles.h"
 #include "model/advance.h"
 #include "model/properties.h"
@@ -62,11 +61,6 @@ sl_run_options read_run_options(const sl_run_options* options) {
 ConstantSpecs constants_of(const sl_run_options* options) {
   const sl_run_options given = read_run_options(options);
   return {given.constants, given.num_constants};
-}
-
-// At most `capacity` bytes of text with a final zero, if there is a buffer at all.
-void write_text(const std::string& text, char* buffer, size_t capacity) {
-  if (buffer) sl::copy_text(text, buffer, capacity);
 }
 
 sl_constant_info to_info(const sl::ConstantUse& use) {
@@ -274,7 +268,7 @@ sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
     const std::string text =
         model_of(layer).describe(sl::capi::to_spec(input, "input"), specs.all());
     if (needed) *needed = text.size() + 1;
-    write_text(text, buffer, capacity);
+    sl::capi::write_text(text, buffer, capacity);
   });
 }
 
@@ -316,7 +310,7 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequ
     const sl::EmitSpec& spec = emits[static_cast<size_t>(index)];
     sl::capi::set_dims(emit, spec.sequence.channels.dtype, sl::capi::dims_of(spec.sequence),
                        "emit");
-    write_text(spec.path, path, capacity);
+    sl::capi::write_text(spec.path, path, capacity);
   });
 }
 
@@ -326,6 +320,9 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
     const sl_run_options run = read_run_options(options);
+    if (run.state && run.profile) {
+      sl::fail(Code::kUnsupported, "runs with a state are not recorded: profile its steps");
+    }
     if (run.state) return apply_to_state(not_null(layer, "layer"), in, out, run);
     const auto given =
         sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
@@ -347,7 +344,8 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
       }
     }
     const sl::Sequence result =
-        model.apply(workspace, sl::import_sequence(stack, in), emits, constants);
+        model.apply(workspace, run.profile ? run.profile->parallel : model.parallel(),
+                    sl::import_sequence(stack, in), emits, constants);
     check_output(out, {result.spec(), result.batch, result.time, Mode::kLayer},
                  "the result, which");
     sl::export_sequence(result, out);

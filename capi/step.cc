@@ -50,6 +50,7 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     const bool with_emits = set_emits(stream, run, in.dims[1]);
     sl::capi::set_constants(stream, run, in.dims[1]);
     prefetch_next(in);
-    if (in.dims[1] > 0) stream.step(in, out, with_emits);
+    const sl::Parallel* parallel = run.profile ? &run.profile->parallel : nullptr;
+    if (in.dims[1] > 0) stream.step(in, out, with_emits, parallel);
   });
 }

@@ -19,16 +19,16 @@ namespace sl::capi {
   X(sl_sequence, SL_SEQUENCE_INIT, mask_strides)
 
 // Structs that later versions may extend at their end.
-#define SL_GROWING_STRUCTS(X)                                           \
-  X(sl_error, SL_ERROR_INIT, message)                                   \
-  X(sl_constant_info, SL_CONSTANT_INFO_INIT, dims)                      \
-  X(sl_step_difference, SL_STEP_DIFFERENCE_INIT, cure)                  \
-  X(sl_allocator, SL_ALLOCATOR_INIT, deallocate)                        \
-  X(sl_layer_properties, SL_LAYER_PROPERTIES_INIT, receptive_field_end) \
-  X(sl_layer_callbacks, SL_LAYER_CALLBACKS_INIT, step)                  \
-  X(sl_layer_options, SL_LAYER_OPTIONS_INIT, max_bytes)                 \
-  X(sl_run_options, SL_RUN_OPTIONS_INIT, state)                         \
-  X(sl_state_options, SL_STATE_OPTIONS_INIT, max_length)                \
+#define SL_GROWING_STRUCTS(X)                                            \
+  X(sl_error, SL_ERROR_INIT, message)                                    \
+  X(sl_constant_info, SL_CONSTANT_INFO_INIT, dims)                       \
+  X(sl_step_difference, SL_STEP_DIFFERENCE_INIT, cure)                   \
+  X(sl_allocator, SL_ALLOCATOR_INIT, deallocate)                         \
+  X(sl_layer_properties, SL_LAYER_PROPERTIES_INIT, counts_invalid_steps) \
+  X(sl_layer_callbacks, SL_LAYER_CALLBACKS_INIT, step)                   \
+  X(sl_layer_options, SL_LAYER_OPTIONS_INIT, max_bytes)                  \
+  X(sl_run_options, SL_RUN_OPTIONS_INIT, profile)                        \
+  X(sl_state_options, SL_STATE_OPTIONS_INIT, max_length)                 \
   X(sl_decoder_options, SL_DECODER_OPTIONS_INIT, reserved)
 
 #define SL_SIZED_STRUCTS(X) \

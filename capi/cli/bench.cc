@@ -10,6 +10,7 @@
 #include "cli/input.h"
 #include "cli/json_output.h"
 #include "cli/model.h"
+#include "cli/profile.h"
 #include "cli/trap.h"
 
 namespace sl::cli {
@@ -27,6 +28,8 @@ struct BenchOptions {
   int32_t threads = 1;
   int64_t max_length = 0;
   bool json = false;
+  bool profile = false;
+  std::string sort = "time";
 };
 
 double micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
@@ -101,6 +104,12 @@ class Findings {
     std::printf("%-14s %.0f input steps/s", "", per_second);
     if (sample_rate) std::printf(", %.1f x real time", per_second / *sample_rate);
     std::printf("\n");
+  }
+
+  void profile(const char* name, ProfileTable table, const std::string& order) {
+    table.sort(order);
+    json_["profile"][name] = table.json();
+    if (!as_json_) table.print(name);
   }
 
   // Prints a line unless JSON is wanted.
@@ -180,6 +189,13 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
     findings.heap_calls("step", heap_calls, times.size());
   }
   findings.rate("step", static_cast<double>(steps), quantile(times, 0.5), sample_rate);
+  if (!options.profile) return;
+  const auto recorded = [&](sl_profile* profile) {
+    go_on();
+    run.profile = profile;
+    check([&](sl_error* e) { return sl_layer_step(layer, state.get(), &x, &y, &run, e); });
+  };
+  findings.profile("step", profile(options.seconds, recorded), options.sort);
 }
 
 void bench_layer(const sl_layer* layer, const BenchOptions& options,
@@ -203,6 +219,12 @@ void bench_layer(const sl_layer* layer, const BenchOptions& options,
   });
   findings.times("layer", times);
   findings.rate("layer", static_cast<double>(time), quantile(times, 0.5), sample_rate);
+  if (!options.profile) return;
+  const auto recorded = [&](sl_profile* profile) {
+    run.profile = profile;
+    check([&](sl_error* e) { return sl_layer_apply(layer, &x, &y, &run, e); });
+  };
+  findings.profile("layer", profile(options.seconds, recorded), options.sort);
 }
 
 int run_bench(const BenchOptions& options) {
@@ -252,6 +274,13 @@ void add_bench(CLI::App& app, Action& action) {
       ->add_option("--max-length", options->max_length,
                    "Maximum steps of a stream, which is reset after them")
       ->check(positive());
+  command->add_flag("--profile", options->profile,
+                    "Print time, arithmetic and memory traffic of each layer, on one thread");
+  command->add_option("--sort", options->sort, "Order of the profile's layers")
+      ->check(CLI::IsMember(
+          std::vector<std::string>(std::begin(kProfileOrders), std::end(kProfileOrders))))
+      ->needs("--profile")
+      ->capture_default_str();
   command->add_flag("--json", options->json, "Print what was measured as JSON");
   command->callback([options, &action] { action = [options] { return run_bench(*options); }; });
 }

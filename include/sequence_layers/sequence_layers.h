@@ -267,6 +267,9 @@ SL_API const char* sl_layer_metadata(const sl_layer* layer, const char* key);
 typedef int32_t sl_mode;
 enum { SL_MODE_LAYER = 0, SL_MODE_STEP = 1 };
 
+/* Recorded costs of layers. */
+typedef struct sl_profile sl_profile;
+
 /* What a run takes beside x, and gives beside y. Since 1.0. */
 typedef struct sl_run_options {
   uint32_t struct_size;
@@ -279,10 +282,34 @@ typedef struct sl_run_options {
   int64_t num_emits;
   /* for sl_layer_apply: the stream that the sequence continues; may be null */
   sl_state* state;
+  /* where the run is recorded; null: it is not */
+  sl_profile* profile;
 } sl_run_options;
 #define SL_RUN_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL }
+  { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL, NULL }
 SL_API void sl_run_options_init(sl_run_options* out);
+
+/* What each layer costs. A run whose options name a profile is recorded in it: it takes place on
+ * the calling thread alone, and may allocate. sl_layer_apply with a `state` in its options is not
+ * recorded (UNSUPPORTED). The caller frees the profile. [any-thread] Since 1.0. */
+SL_API sl_status sl_profile_create(sl_profile** out, sl_error* error);
+
+/* Forgets what was recorded. One thread at a time uses a profile, runs that record in it included.
+ * Since 1.0. */
+SL_API sl_status sl_profile_reset(sl_profile* profile, sl_error* error);
+
+/* The recorded costs as JSON: {"layers": [{"path", "type", "parent", "calls", "self_seconds",
+ * "flop", "bytes"}, ...]}, in the order of the layers' first calls. `parent` is the index of the
+ * layer that called it, null for the model itself; the numbers are sums over all calls, without
+ * those of the layers within. `flop` counts multiplications, additions and elementwise functions;
+ * `bytes` the weights and, for layers without children, input and output. Writes at most `capacity`
+ * bytes with a final zero, and the full size (zero included) to `needed`; a null buffer only asks
+ * for it. One thread at a time. Since 1.0. */
+SL_API sl_status sl_profile_describe(const sl_profile* profile, char* buffer, size_t capacity,
+                                     size_t* needed, sl_error* error);
+
+/* Null is allowed. [any-thread] Since 1.0. */
+SL_API void sl_profile_free(sl_profile* profile);
 
 /* Sets dtype, rank and dims of `y` to what a run makes of an x of these dtype and dims, whose data
  * is not read. `options`, for the constants, may be null. Errors: SHAPE, UNSUPPORTED. [any-thread]
@@ -718,9 +745,15 @@ typedef struct sl_layer_properties {
   /* input steps relative to the output's; -SL_INFINITE: unbounded */
   int64_t receptive_field_start;
   int64_t receptive_field_end;
+  /* non-zero: valid output steps depend on the values of invalid input steps, so that a model with
+   * such a layer takes zeros for the invalid steps of its own input */
+  int32_t reads_invalid_steps;
+  /* non-zero: the state also advances on invalid steps, so that behind a layer with latency steps
+   * differ from whole runs, as sl_layer_step_difference says */
+  int32_t counts_invalid_steps;
 } sl_layer_properties;
 #define SL_LAYER_PROPERTIES_INIT \
-  { (uint32_t)sizeof(sl_layer_properties), 0, 0, 0, 0, 0, 0, 0, 0 }
+  { (uint32_t)sizeof(sl_layer_properties), 0, 0, 0, 0, 0, 0, 0, 0, 0, 0 }
 SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
 /* A custom layer. Each callback but `create` gets the instance that `create` made, and may be

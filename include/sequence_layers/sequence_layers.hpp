@@ -54,6 +54,7 @@ struct Free {
   void operator()(sl_layer* p) const { sl_layer_free(p); }
   void operator()(sl_state* p) const { sl_state_free(p); }
   void operator()(sl_decoder* p) const { sl_decoder_free(p); }
+  void operator()(sl_profile* p) const { sl_profile_free(p); }
 };
 
 }  // namespace detail

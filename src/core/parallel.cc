@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "core/log.h"
+#include "core/profile.h"
 
 namespace sl {
 namespace {
@@ -176,6 +177,8 @@ Parallel::Parallel(int num_threads, ParallelForHook hook, void* user_data)
   if (!g_sees_forks) throw std::bad_alloc();
   pool_ = new ThreadPool(num_threads - 1, nullptr);
 }
+
+void Parallel::record(int64_t flop, int64_t bytes) const { profile_->count(flop, bytes); }
 
 Parallel::~Parallel() {
   for (ThreadPool* pool = pool_; pool;) {

@@ -12,6 +12,7 @@ using ParallelForHook = void (*)(void* user_data, int64_t count,
                                  void (*task)(void* context, int64_t i), void* context);
 
 class ThreadPool;
+class Profile;
 
 class Parallel {
  public:
@@ -21,11 +22,20 @@ class Parallel {
   // fork the child starts its own threads. Neither changes a result, because work is split by
   // num_threads(), not by the number of running threads.
   Parallel(int num_threads, ParallelForHook hook, void* user_data);
+  // Runs everything on the calling thread, and records it.
+  explicit Parallel(Profile* profile) : profile_(profile) {}
   Parallel(const Parallel&) = delete;
   Parallel& operator=(const Parallel&) = delete;
   ~Parallel();
 
   int num_threads() const { return num_threads_; }
+  // Where runs are recorded; null: nowhere.
+  Profile* profile() const { return profile_; }
+  // Counts work of the layer that is running: arithmetic operations, and bytes of weights and of
+  // what a combinator combines.
+  void count(int64_t flop, int64_t bytes = 0) const {
+    if (profile_) record(flop, bytes);
+  }
 
   // Calls fn(i) for every i in [0, count), in any order. An exception of a call is thrown here once
   // all calls have returned.
@@ -42,11 +52,13 @@ class Parallel {
   }
 
  private:
+  void record(int64_t flop, int64_t bytes) const;
   void run(int64_t count, void (*task)(void*, int64_t), void* context) const;
   // The thread pool of this process; null if there is no memory for one.
   ThreadPool* pool() const;
 
   int num_threads_ = 1;
+  Profile* profile_ = nullptr;
   ParallelForHook hook_ = nullptr;
   void* user_data_ = nullptr;
   mutable std::atomic<ThreadPool*> pool_ = nullptr;  // owned

@@ -2,6 +2,8 @@
 
 #include <algorithm>
 
+#include "core/profile.h"
+
 namespace sl {
 
 std::vector<ChannelSpec> Layer::child_inputs(const ChannelSpec& input,
@@ -120,6 +122,19 @@ void Layer::check_output(const Run& run, const Sequence& x, const Sequence& y) c
   }
   if (y.steps() > 0 && (!y.mask || (!y.values && y.bytes() > 0)))
     fail(Code::kInternal, "made a sequence without values or mask");
+}
+
+Layer::Recording::Recording(const Layer& layer, const Sequence& x, Profile& profile)
+    : profile_(profile),
+      parent_(profile.enter(&layer, layer.type(), layer.name())),
+      counts_(layer.children().empty()) {
+  count(x);
+}
+
+Layer::Recording::~Recording() { profile_.leave(parent_); }
+
+void Layer::Recording::count(const Sequence& sequence) const {
+  if (counts_) profile_.count(0, static_cast<int64_t>(sequence.bytes()));
 }
 
 }  // namespace sl

@@ -125,16 +125,18 @@ class Layer {
   // than x.
   virtual bool in_place() const { return false; }
   bool overwrite(Run& run, const Sequence& x) const {
-    return naming_errors([&] { return do_overwrite(run, x); });
+    return naming_errors([&] { return recorded(run, x, [&] { return do_overwrite(run, x); }); });
   }
 
   Sequence layer(Run& run, const Sequence& x) const {
-    return naming_errors([&] { return checked(run, x, do_layer(run, x)); });
+    return naming_errors(
+        [&] { return recorded(run, x, [&] { return checked(run, x, do_layer(run, x)); }); });
   }
   // Runs a block of a stream; x.time is a multiple of the block size. Real-time: neither allocates
   // nor throws.
   Sequence step(Run& run, const Sequence& x) const {
-    return naming_errors([&] { return checked(run, x, do_step(run, x)); });
+    return naming_errors(
+        [&] { return recorded(run, x, [&] { return checked(run, x, do_step(run, x)); }); });
   }
   // Fails unless y, the output for x, has the spec and length that the layer announced.
   void check_output(const Run& run, const Sequence& x, const Sequence& y) const;
@@ -180,6 +182,36 @@ class Layer {
     }
   }
   void locate(Error& error) const;
+  // Runs fn, a run of the layer over x, and records it if the run is to be recorded.
+  template <typename Fn>
+  std::invoke_result_t<Fn> recorded(const Run& run, const Sequence& x, Fn&& fn) const {
+    Profile* const profile = run.parallel().profile();
+    if (!profile) [[likely]]
+      return fn();
+    const Recording recording(*this, x, *profile);
+    const auto result = fn();
+    if constexpr (std::is_same_v<std::invoke_result_t<Fn>, Sequence>) {
+      recording.count(result);
+    } else {
+      recording.count(x);
+    }
+    return result;
+  }
+  // One run of a layer in a profile: its time until the end of this object's life and, of layers
+  // without children, the bytes of input and output.
+  class Recording {
+   public:
+    Recording(const Layer& layer, const Sequence& x, Profile& profile);
+    ~Recording();
+    Recording(const Recording&) = delete;
+    Recording& operator=(const Recording&) = delete;
+    void count(const Sequence& sequence) const;
+
+   private:
+    Profile& profile_;
+    const int64_t parent_;
+    const bool counts_;
+  };
   Sequence checked([[maybe_unused]] const Run& run, [[maybe_unused]] const Sequence& x,
                    const Sequence& y) const {
 #ifndef NDEBUG

@@ -283,20 +283,20 @@ std::optional<ChannelSpec> Model::input_spec() const {
   return parse_input_spec(*recorded);
 }
 
-Sequence Model::apply(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
-                      const Constants& constants) const {
-  if (!masks_input_) return run_layer(workspace, x, emits, constants);
+Sequence Model::apply(Workspace& workspace, const Parallel& parallel, const Sequence& x,
+                      std::span<Sequence> emits, const Constants& constants) const {
+  if (!masks_input_) return run_layer(workspace, parallel, x, emits, constants);
   Stack& stack = workspace.on(Side::kB);
   std::vector<Constant> masked_constants(constants.begin(), constants.end());
   for (Constant& constant : masked_constants) {
     if (!constant.is_array) constant.sequence = masked(stack, constant.sequence);
   }
-  return run_layer(workspace, masked(stack, x), emits, Constants(masked_constants));
+  return run_layer(workspace, parallel, masked(stack, x), emits, Constants(masked_constants));
 }
 
-Sequence Model::run_layer(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
-                          const Constants& constants) const {
-  Run run(Mode::kLayer, workspace, parallel_, constants);
+Sequence Model::run_layer(Workspace& workspace, const Parallel& parallel, const Sequence& x,
+                          std::span<Sequence> emits, const Constants& constants) const {
+  Run run(Mode::kLayer, workspace, parallel, constants);
   run.bind_emits(emits);
   run.allow_allocation();
   return call(run, *root_, x, Side::kA);

@@ -55,15 +55,19 @@ class Model {
   // Runs a whole sequence layer-wise. The result lies in the workspace, or is x itself. The caller
   // has checked the shapes of the emits.
   Sequence apply(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
-                 const Constants& constants) const;
+                 const Constants& constants) const {
+    return apply(workspace, parallel_, x, emits, constants);
+  }
+  Sequence apply(Workspace& workspace, const Parallel& parallel, const Sequence& x,
+                 std::span<Sequence> emits, const Constants& constants) const;
   // The state, emits and plans that the layers declare for an input.
   Declaration declare(const SequenceSpec& input, const Constants& constants) const;
   // The layer tree as JSON, with the properties of each layer.
   std::string describe(const ChannelSpec& input, const Constants& constants) const;
 
  private:
-  Sequence run_layer(Workspace& workspace, const Sequence& x, std::span<Sequence> emits,
-                     const Constants& constants) const;
+  Sequence run_layer(Workspace& workspace, const Parallel& parallel, const Sequence& x,
+                     std::span<Sequence> emits, const Constants& constants) const;
 
   std::shared_ptr<const TensorStore> weights_;  // kept alive because layers may point into it
   Allocator allocator_;

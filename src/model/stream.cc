@@ -402,9 +402,9 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
   reset();
 }
 
-void Stream::step(const View& x, const View& y, bool with_emits) {
+void Stream::step(const View& x, const View& y, bool with_emits, const Parallel* parallel) {
   plan_.check_room(data_, x.dims[1]);
-  plan_.step(data_, workspace_, kOneThread, x, y, constants_, imported_,
+  plan_.step(data_, workspace_, parallel ? *parallel : kOneThread, x, y, constants_, imported_,
              with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
 }
 

@@ -152,7 +152,8 @@ class Stream {
   std::span<View> constants() { return constants_; }
   // Real-time. The caller has checked shapes against the plan. Fails before it changes anything if
   // the step would exceed max_length.
-  void step(const View& x, const View& y, bool with_emits);
+  // Runs on the calling thread, or as `parallel` says.
+  void step(const View& x, const View& y, bool with_emits, const Parallel* parallel = nullptr);
   void reset() { plan_.initialise(data_); }
   void reset_item(int64_t item) { plan_.initialise_item(data_, item); }
   // Computes what the stream keeps of its constants. Allocates.

@@ -478,8 +478,24 @@ AttentionSource AttentionSource::of_item(int64_t b) const {
   return own;
 }
 
+// Both products and five operations of the softmax, for each key that a query may see.
+int64_t Attention::flop(const Sequence& y) const {
+  int64_t pairs = 0;
+  for (const AttentionSource& source : sources) {
+    for (int64_t b = 0; b < y.batch; ++b) {
+      const AttentionSource own = source.of_item(b);
+      for (int64_t t = 0; t < y.time; ++t) {
+        const KeyRange range = own.horizon.of(t, own.count);
+        pairs += std::max<int64_t>(0, range.end - range.begin);
+      }
+    }
+  }
+  return heads.count() * pairs * (4 * heads.units + 5);
+}
+
 void Attention::apply(Run& run, const Sequence& y) const {
   if (y.size() == 0) return;
+  if (run.parallel().profile()) run.parallel().count(flop(y));
   const Blocks blocks(*this, y.time);
   const int64_t tasks = y.batch * heads.kv * blocks.per_item;
   const int64_t parts = part_count(run, *this, y, tasks);

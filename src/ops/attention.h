@@ -140,6 +140,9 @@ struct Attention {
 
   // y: [batch, queries, heads, units], its mask saying which queries matter.
   void apply(Run& run, const Sequence& y) const;
+
+ private:
+  int64_t flop(const Sequence& y) const;
 };
 
 // Rows of heads as attention takes them, made from steps of [heads, units].

@@ -224,6 +224,7 @@ Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
                           const BroadcastOperand& operand) {
   const Shape channels = broadcast(x.channels, operand.shape());
   const Sequence y = run.output_like(x, {x.dtype, channels});
+  run.parallel().count(y.size());
   const bool grows = channels.size() != x.frame_size();
   if (grows) gather_steps(run, x, broadcast_view(x.channels, channels), y.values);
   const Sequence& from = grows ? y : x;
@@ -242,6 +243,7 @@ void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x,
 
 void broadcast_in_place(Run& run, Arithmetic op, const Sequence& x, const BroadcastOperand& operand,
                         const Shape& shape) {
+  run.parallel().count(x.size());
   const Periodic periodic = plan(run, op, x.dtype, operand, shape, x.channels, x.size());
   for_steps(run, x.steps(), x.frame_size(), [&](int64_t begin, int64_t end) {
     const size_t at = static_cast<size_t>(begin) * x.frame_bytes();

@@ -96,7 +96,8 @@ void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64
 }
 
 // y = y * x with `product`, y = y + x without, for x of y's dtype and size.
-void accumulate(bool product, const std::byte* x, const Sequence& y) {
+void accumulate(const Run& run, bool product, const std::byte* x, const Sequence& y) {
+  run.parallel().count(y.size(), 3 * static_cast<int64_t>(y.bytes()));
   const Arithmetic op = product ? Arithmetic::kMultiply : Arithmetic::kAdd;
   arithmetic(op, y.dtype, y.values, x, y.values, y.size());
 }
@@ -149,12 +150,12 @@ Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
     if (i == 0) {
       place(values, spec.shape, y, strides.data(), 0);
     } else if (inputs[i].channels.size() == spec.shape.size()) {
-      accumulate(combination == Combination::kProduct, values.values, y);
+      accumulate(run, combination == Combination::kProduct, values.values, y);
     } else {
       Sequence full = y;
       full.values = run.scratch<std::byte>(static_cast<int64_t>(y.bytes()));
       place(values, spec.shape, full, strides.data(), 0);
-      accumulate(combination == Combination::kProduct, full.values, y);
+      accumulate(run, combination == Combination::kProduct, full.values, y);
     }
   }
   if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));

@@ -154,6 +154,8 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
   const Plan plan = this->plan(in, out);
   const int64_t rows = plan.rows.count, all_rows = plan.other_count * rows;
   if (all_rows == 0) return;
+  const int64_t weights = kernel_positions_ * group_channels_ * filters_;
+  parallel.count(2 * all_rows * weights, weights * static_cast<int64_t>(sizeof(float)));
   // A task is one block of rows at one position on the other axes.
   int64_t blocks = 1, tasks = 1;
   const int64_t threads = parallel.num_threads();

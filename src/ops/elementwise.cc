@@ -239,6 +239,7 @@ void unary_range(Activation f, const std::byte* x, DType x_dtype, std::byte* y, 
 }
 
 void unary_into(const Run& run, const Sequence& x, Activation activation, const Sequence& y) {
+  run.parallel().count(x.size());
   for_steps(run, x.size(), 1, [&](int64_t begin, int64_t end) {
     const auto at = static_cast<size_t>(begin);
     unary_range(activation, x.values + at * size_of(x.dtype), x.dtype,

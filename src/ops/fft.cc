@@ -207,4 +207,14 @@ void RealFft::inverse(const complex64* x, float* y, float* scratch) const {
   for (int64_t k = 0; k < n_; ++k) y[k] = z.im[k] * factor;
 }
 
+int64_t Fft::flop() const {
+  const auto n = static_cast<double>(n_);
+  return static_cast<int64_t>(5 * n * std::log2(std::max(n, 1.0)));
+}
+
+int64_t RealFft::flop() const {
+  const auto n = static_cast<double>(n_);
+  return static_cast<int64_t>(2.5 * n * std::log2(std::max(n, 1.0)));
+}
+
 }  // namespace sl::ops

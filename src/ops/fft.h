@@ -19,6 +19,8 @@ class Fft {
   Fft(Fft&&) noexcept;
 
   int64_t size() const { return n_; }
+  // Arithmetic operations of a call, as the algorithm of Cooley and Tukey has them.
+  int64_t flop() const;
   // Floats of scratch that each call needs.
   int64_t scratch_size() const { return scratch_size_; }
   void forward(const complex64* x, complex64* y, float* scratch) const;
@@ -48,6 +50,7 @@ class RealFft {
   explicit RealFft(int64_t n);
 
   int64_t size() const { return n_; }
+  int64_t flop() const;
   int64_t spectrum_size() const { return n_ / 2 + 1; }
   int64_t scratch_size() const { return scratch_size_; }
   void forward(const float* x, complex64* y, float* scratch) const;

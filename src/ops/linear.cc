@@ -69,6 +69,8 @@ bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t 
 
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
                    const float* bias, bool accumulate, float* y, int64_t y_stride) const {
+  run.parallel().count(2 * rows * inputs_ * outputs_,
+                       inputs_ * outputs_ * static_cast<int64_t>(sizeof(float)));
   const OneDnnMatmul* onednn = nullptr;
   if (use_onednn(run, x_stride, rows, y_stride)) {
     std::call_once(onednn_->once, [&] {

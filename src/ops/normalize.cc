@@ -257,6 +257,7 @@ Sequence normalize_channels(Run& run, const Sequence& x, uint32_t axes, const Ch
                             const NormParameters& parameters) {
   const Sequence y = run.output_like(x, {normalized_dtype(norm, x.dtype), x.channels});
   if (x.size() == 0) return y;
+  run.parallel().count(8 * x.size());
   const FrameRows rows = rows_along(x.channels, axes);
   const int64_t length = rows.length;
   const bool fused = y.dtype == DType::kFloat32;
@@ -307,6 +308,7 @@ Sequence normalize_over_time(Run& run, const Sequence& x, DType dtype, const Cha
                              const Shape& parameter_shape) {
   const Sequence y = run.output_like(x, {dtype, x.channels});
   if (x.size() == 0) return y;
+  run.parallel().count(8 * x.size());
   const float* in = as_floats(run, x, DType::kFloat32);
   float* out = dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
   const float* scale = expand_parameter(run, parameters.scale, parameter_shape, x.channels, 1.0f);
@@ -325,6 +327,7 @@ Sequence normalize_over_time(Run& run, const Sequence& x, DType dtype, const Cha
 Sequence shift_and_scale(Run& run, const Sequence& x, int axis, const AxisAffine& affine) {
   const Sequence y = run.output_like(x, x.spec());
   if (x.size() == 0) return y;
+  run.parallel().count(3 * x.size());
   const bool is_complex = x.dtype == DType::kComplex64;
   const int64_t parts = is_complex ? 2 : 1, frame = x.frame_size() * parts;
   const int64_t times = repetitions(frame, x.steps());

@@ -242,5 +242,57 @@ TEST_CASE("fault 13: random trees differ exactly where they announce it", "[f13]
   CHECK(announced > 10);
 }
 
+// A custom layer: each step times its number in the stream, invalid steps counted.
+sl_status create_counter(void*, const char*, const sl_weight_source*, void** instance, sl_error*) {
+  *instance = nullptr;
+  return SL_STATUS_OK;
+}
+sl_status counter_properties(const void*, sl_layer_properties* properties, sl_error*) {
+  properties->counts_invalid_steps = 1;
+  properties->reads_invalid_steps = 1;
+  return SL_STATUS_OK;
+}
+sl_status counter_state_size(const void*, const sl_channel_spec*, size_t* bytes, sl_error*) {
+  *bytes = sizeof(int64_t);
+  return SL_STATUS_OK;
+}
+sl_status count(const void*, void* state, const sl_sequence* x, sl_sequence* y, sl_error*) {
+  const int64_t time = x->dims[1], frame = x->dims[2];
+  for (int64_t b = 0; b < x->dims[0]; ++b) {
+    auto& steps = static_cast<int64_t*>(state)[b];
+    for (int64_t i = 0; i < time * frame; ++i) {
+      const int64_t at = b * time * frame + i;
+      static_cast<float*>(y->data)[at] =
+          static_cast<const float*>(x->data)[at] * static_cast<float>(steps + i / frame);
+    }
+    steps += time;
+  }
+  return SL_STATUS_OK;
+}
+sl_status count_all(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error) {
+  std::vector<int64_t> state(static_cast<size_t>(x->dims[0]));
+  return count(instance, state.data(), x, y, error);
+}
+
+TEST_CASE("fault 13: a custom layer can say that it counts invalid steps", "[f13][f12]") {
+  sl_layer_callbacks callbacks = SL_LAYER_CALLBACKS_INIT;
+  callbacks.create = create_counter;
+  callbacks.properties = counter_properties;
+  callbacks.state_size = counter_state_size;
+  callbacks.layer = count_all;
+  callbacks.step = count;
+  sl_registry* registry = nullptr;
+  REQUIRE(sl_registry_create(&registry, nullptr) == SL_STATUS_OK);
+  REQUIRE(sl_registry_add(registry, "Counter", &callbacks, nullptr) == SL_STATUS_OK);
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+  options.registry = registry;
+  const std::string counter = R"({"type":"Counter","name":"counter"})";
+  const cli::Layer alone = make_model(counter, 2, &options);
+  CHECK(cli::step_differences(alone.get()).empty());
+  const cli::Layer late = make_model(serial(kLate + "," + counter), 2, &options);
+  check_one(late, {"Counter", "counter", "counts invalid steps"});
+  sl_registry_free(registry);
+}
+
 }  // namespace
 }  // namespace sl::testing

@@ -89,6 +89,7 @@ class RunOptions(ctypes.Structure):
         ('emits', ctypes.c_void_p),
         ('num_emits', ctypes.c_int64),
         ('state', ctypes.c_void_p),
+        ('profile', ctypes.c_void_p),
     ]
 
 

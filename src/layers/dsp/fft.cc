@@ -17,6 +17,7 @@ class Transform {
         fft_(fields.fft_length > 0 ? fields.fft_length : size) {}
 
   int64_t output_size() const { return fft_.size(); }
+  int64_t flop() const { return fft_.flop(); }
   int64_t scratch_size() const { return fft_.scratch_size() + 2 * fft_.size(); }
   void apply(const complex64* x, complex64* y, float* scratch) const {
     float* own = scratch + fft_.scratch_size();

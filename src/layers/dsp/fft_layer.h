@@ -74,6 +74,7 @@ class FftLayer final : public StatelessLayer {
     const int64_t lines = out_size == 0 ? 0 : y.size() / out_size;
     const int64_t floats = transform.scratch_size() + 2 * (size + out_size);
     const auto grain = std::max<int64_t>(1, 4096 / std::max(size, out_size));
+    run.parallel().count(lines * transform.flop());
     ops::for_ranges_with_scratch(
         run, lines, grain, floats, [&](int64_t begin, int64_t end, float* scratch) {
           auto* line = reinterpret_cast<In*>(scratch + transform.scratch_size());

@@ -122,11 +122,13 @@ class InverseSTFT final : public Layer {
 
 Sequence InverseSTFT::do_layer(Run& run, const Sequence& x) const {
   const ChannelSpec out = do_output_spec(x.spec(), {});
+  run.parallel().count(x.steps() * out.shape.size() * (fft_.flop() + 2 * fft_.size()));
   return adding_.layer<float>(run, x, out, scratch_size(), frames_of(x, out));
 }
 
 Sequence InverseSTFT::do_step(Run& run, const Sequence& x) const {
   const ChannelSpec out = do_output_spec(x.spec(), {});
+  run.parallel().count(x.steps() * out.shape.size() * (fft_.flop() + 2 * fft_.size()));
   return adding_.step<float>(run, x, out, scratch_size(), frames_of(x, out));
 }
 

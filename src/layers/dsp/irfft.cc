@@ -18,6 +18,7 @@ class Transform {
         length_(fields.frame_length > 0 ? fields.frame_length : fft_.size()) {}
 
   int64_t output_size() const { return length_; }
+  int64_t flop() const { return fft_.flop(); }
   int64_t scratch_size() const {
     return fft_.scratch_size() + 2 * fft_.spectrum_size() + fft_.size() + length_;
   }

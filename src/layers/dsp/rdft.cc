@@ -42,6 +42,7 @@ class Rdft final : public StatelessLayer {
     const Fit fit(size, fft_.size(), padding_);
     const int64_t floats = fft_.scratch_size() + fft_.size() + 2 * bins;
     const int64_t grain = std::max<int64_t>(1, 4096 / fft_.size());
+    run.parallel().count(rows * fft_.flop());
     ops::for_ranges_with_scratch(
         run, rows, grain, floats, [&](int64_t begin, int64_t end, float* scratch) {
           float* fitted = scratch + fft_.scratch_size();

@@ -112,6 +112,10 @@ void StftLayer::transform(const std::byte* frame, const ChannelSpec& input, std:
   }
 }
 
+void StftLayer::count_transforms(const Run& run, const Sequence& x, const Sequence& y) const {
+  run.parallel().count(y.steps() * x.frame_size() * (fft_.flop() + fft_.size()));
+}
+
 Sequence StftLayer::do_layer(Run& run, const Sequence& x) const {
   const int64_t count = framing_.output_length(x.time);
   const Sequence y = run.output(StftLayer::do_output_spec(x.spec(), {}), x.batch, count);
@@ -119,6 +123,7 @@ Sequence StftLayer::do_layer(Run& run, const Sequence& x) const {
   const int64_t frame_floats = static_cast<int64_t>(
       checked_bytes(framing_.window().kernel, x.frame_bytes()) / sizeof(float) + 1);
   const int64_t own = scratch_size();
+  count_transforms(run, x, y);
   ops::for_ranges_with_scratch(
       run, y.steps(), 16, own + frame_floats, [&](int64_t begin, int64_t end, float* scratch) {
         clear_padding(scratch);
@@ -134,6 +139,7 @@ Sequence StftLayer::do_layer(Run& run, const Sequence& x) const {
 Sequence StftLayer::do_step(Run& run, const Sequence& x) const {
   const Sequence y =
       run.output(StftLayer::do_output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
+  count_transforms(run, x, y);
   const Framing::Frames frames = framing_.step(run, x, y);
   auto* scratch = run.scratch<float>(scratch_size());
   clear_padding(scratch);

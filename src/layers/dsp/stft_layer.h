@@ -48,6 +48,8 @@ class StftLayer : public Layer {
   Sequence do_step(Run& run, const Sequence& x) const final;
 
  private:
+  // The transforms of y's frames, with their windows.
+  void count_transforms(const Run& run, const Sequence& x, const Sequence& y) const;
   StepDifference step_difference(const EarlySteps& before) const final {
     const StepDifference difference = window_difference(framing_.window(), before);
     return difference.reason.empty() ? Layer::step_difference(before) : difference;
