@@ -6,24 +6,12 @@
 #include <memory>
 #include <nlohmann/json.hpp>
 
-#include "cli/api.h"
+#include "sequence_layers/sequence_layers.hpp"
 
 namespace sl::cli {
 namespace {
 
-using Profile = sequence_layers::Handle<sl_profile>;
 using Clock = std::chrono::steady_clock;
-
-nlohmann::json describe(const sl_profile* profile) {
-  size_t needed = 0;
-  check([&](sl_error* e) { return sl_profile_describe(profile, nullptr, 0, &needed, e); });
-  std::string text(needed, '\0');
-  check([&](sl_error* e) {
-    return sl_profile_describe(profile, text.data(), text.size(), nullptr, e);
-  });
-  text.pop_back();
-  return nlohmann::json::parse(text);
-}
 
 // The rows of one run; layers of the same path, such as the copies in a Repeat, share one.
 std::vector<ProfileRow> rows_of(const nlohmann::json& layers, int64_t runs) {
@@ -95,10 +83,9 @@ ordered_json ProfileTable::json() const {
 }
 
 ProfileTable profile(double seconds, const std::function<void(sl_profile*)>& run) {
-  const Profile recorded =
-      make<sl_profile>([](sl_profile** out, sl_error* e) { return sl_profile_create(out, e); });
+  sequence_layers::Profile recorded;
   run(recorded.get());  // meets all layers, so that the later runs only add up
-  check([&](sl_error* e) { return sl_profile_reset(recorded.get(), e); });
+  recorded.reset();
   ProfileTable table;
   Clock::duration whole{};
   const auto end = Clock::now() + std::chrono::duration<double>(seconds);
@@ -109,7 +96,7 @@ ProfileTable profile(double seconds, const std::function<void(sl_profile*)>& run
   }
   table.whole_micros =
       std::chrono::duration<double, std::micro>(whole).count() / static_cast<double>(table.runs);
-  table.rows = rows_of(describe(recorded.get())["layers"], table.runs);
+  table.rows = rows_of(nlohmann::json::parse(recorded.describe())["layers"], table.runs);
   return table;
 }
 

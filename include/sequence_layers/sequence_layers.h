@@ -294,8 +294,8 @@ SL_API void sl_run_options_init(sl_run_options* out);
  * recorded (UNSUPPORTED). The caller frees the profile. [any-thread] Since 1.0. */
 SL_API sl_status sl_profile_create(sl_profile** out, sl_error* error);
 
-/* Forgets what was recorded. One thread at a time uses a profile, runs that record in it included.
- * Since 1.0. */
+/* Forgets what was recorded. One thread at a time uses a profile, including runs that record in it.
+ * [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_profile_reset(sl_profile* profile, sl_error* error);
 
 /* The recorded costs as JSON: {"layers": [{"path", "type", "parent", "calls", "self_seconds",
@@ -304,7 +304,7 @@ SL_API sl_status sl_profile_reset(sl_profile* profile, sl_error* error);
  * those of the layers within. `flop` counts multiplications, additions and elementwise functions;
  * `bytes` the weights and, for layers without children, input and output. Writes at most `capacity`
  * bytes with a final zero, and the full size (zero included) to `needed`; a null buffer only asks
- * for it. One thread at a time. Since 1.0. */
+ * for it. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_profile_describe(const sl_profile* profile, char* buffer, size_t capacity,
                                      size_t* needed, sl_error* error);
 

@@ -206,6 +206,43 @@ inline sl_sequence find_weight(const sl_weight_source* source, const std::string
   return out;
 }
 
+namespace detail {
+
+// The text that call(buffer, capacity, needed, sl_error*) writes.
+template <typename Call>
+std::string text(Call&& call) {
+  const auto write = [&](char* buffer, size_t capacity) {
+    size_t needed = 0;
+    check([&](sl_error* e) { return call(buffer, capacity, &needed, e); });
+    return needed;
+  };
+  std::string out(write(nullptr, 0), '\0');
+  write(out.data(), out.size());
+  out.pop_back();  // the final zero
+  return out;
+}
+
+}  // namespace detail
+
+// Costs of layers, recorded by runs whose options name it.
+class Profile {
+ public:
+  Profile() : handle_(make_handle<sl_profile>(sl_profile_create)) {}
+  void reset() {
+    check([&](sl_error* e) { return sl_profile_reset(get(), e); });
+  }
+  // The recorded costs as JSON.
+  std::string describe() const {
+    return detail::text([&](char* buffer, size_t capacity, size_t* needed, sl_error* e) {
+      return sl_profile_describe(get(), buffer, capacity, needed, e);
+    });
+  }
+  sl_profile* get() const { return handle_.get(); }
+
+ private:
+  Handle<sl_profile> handle_;
+};
+
 // A model: immutable, shared by any number of states and threads.
 class Layer {
  public:
@@ -278,19 +315,10 @@ class Layer {
   // The model as JSON.
   std::string describe(const sl_channel_spec& input,
                        const std::vector<sl_constant>& constants = {}) const {
-    const auto write = [&](char* buffer, size_t capacity) {
-      size_t needed = 0;
-      check([&](sl_error* e) {
-        return sl_layer_describe(get(), &input, constants.data(),
-                                 static_cast<int64_t>(constants.size()), buffer, capacity, &needed,
-                                 e);
-      });
-      return needed;
-    };
-    std::string out(write(nullptr, 0), '\0');
-    write(out.data(), out.size());
-    out.pop_back();  // the final zero
-    return out;
+    return detail::text([&](char* buffer, size_t capacity, size_t* needed, sl_error* e) {
+      return sl_layer_describe(get(), &input, constants.data(),
+                               static_cast<int64_t>(constants.size()), buffer, capacity, needed, e);
+    });
   }
   // The constants that the model reads; names live as long as the layer.
   std::vector<sl_constant_info> constants() const {

@@ -63,6 +63,55 @@ TEST_CASE("fault 26: a Bidirectional emits both final carries", "[f26]") {
   CHECK(emits.size() == 4);
 }
 
+TEST_CASE("fault 26: an LSTM layer emits its carry, also within a Bidirectional", "[f26]") {
+  const std::string lstm = R"({"type":"LSTM","units":2,"return_carry":true})";
+  const auto emits = emits_of(
+      R"({"type":"Bidirectional","forward":)" + lstm + R"(,"backward":)" + lstm + "}", false);
+  CHECK(emits.size() == 4);
+  const auto forward = emits_of(lstm, false);
+  const Tensor &c = emit_of(forward, "carry.c"), &h = emit_of(forward, "carry.h");
+  const cli::Layer layer = make_model(lstm, 2);
+  cli::Input x;
+  x.x = input(false);
+  const Tensor y = cli::apply(layer.get(), x);
+  for (int64_t i = 0; i < 2; ++i) {
+    for (int64_t t = 0; t < kTime; ++t) {
+      const int64_t at = 2 * t + i, last = 2 * std::min(t, kLength - 1) + i;
+      CHECK(h.at(at).real() == y.at(last).real());
+      CHECK(c.at(at).real() == c.at(last).real());
+      CHECK(std::abs(c.at(at).real()) > std::abs(h.at(at).real()));
+    }
+  }
+}
+
+TEST_CASE("fault 26: an RNN over an LSTM that is reversed emits the carry of the flipped sequence",
+          "[f26]") {
+  const std::string lstm = R"({"type":"LSTM","units":2,"return_carry":true})";
+  const std::string over = R"({"type":"RNN","reverse":true,"cell":)" + lstm + "}";
+  const auto backward = emits_of(over, true);
+  const auto forward = emits_of(R"({"type":"RNN","cell":)" + lstm + "}", false);
+  REQUIRE(backward.size() == 2);
+  for (size_t i = 0; i < 2; ++i) {
+    for (int64_t k = 0; k < 2; ++k) {
+      const int64_t last = 2 * (kTime - 1) + k;
+      CHECK(backward[i].value.at(last).real() == forward[i].value.at(last).real());
+      CHECK(forward[i].value.at(last).real() != 0);
+    }
+  }
+}
+
+TEST_CASE("fault 26: return_carry of an RNN over a layer is an error that says what to do",
+          "[f26]") {
+  const std::string config =
+      R"({"type":"RNN","return_carry":true,"cell":{"type":"LSTM","units":2}})";
+  sl_layer* layer = nullptr;
+  const Failure failure = failure_of([&](sl_error* e) {
+    return sl_layer_create(config.data(), config.size(), nullptr, nullptr, &layer, e);
+  });
+  CHECK(failure.status == SL_STATUS_CONFIG);
+  CHECK_THAT(failure.message, Catch::Matchers::Contains("return_carry"));
+}
+
 TEST_CASE("fault 26: streams emit the carries that whole runs do", "[f26]") {
   const cli::Layer layer = make_model(rnn(""), 3);
   std::mt19937 rng(1);

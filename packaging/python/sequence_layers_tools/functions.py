@@ -20,10 +20,14 @@ from sequence_layers.jax import signal  # isort: skip
 
 _NN = (
     'celu elu gelu hard_sigmoid hard_silu hard_swish hard_tanh identity leaky_relu log_sigmoid mish '
-    'relu relu6 selu sigmoid silu soft_sign softplus squareplus swish tanh'
+    'relu relu6 selu sigmoid silu soft_sign softplus sparse_plus sparse_sigmoid squareplus swish tanh '
+    'log1mexp'
 ).split()
+# Functions of a whole row, which the last axis is.
+_ROW = 'log_softmax softmax standardize'.split()
 _NUMPY = 'abs cos exp log sin square tanh'.split()
 _FUNCTIONS = {name: getattr(jax.nn, name) for name in _NN}
+_ROW_FUNCTIONS = {name: getattr(jax.nn, name) for name in _ROW}
 _FUNCTIONS |= {name: getattr(jnp, name) for name in _NUMPY if name not in _FUNCTIONS}
 _OTHER_NAMES = {jnp.tanh: 'tanh', jax.lax.logistic: 'sigmoid', jax.scipy.special.expit: 'sigmoid'}
 _WINDOWS = {
@@ -42,11 +46,11 @@ _PARAMETERS = {
 
 def known() -> list[str]:
     """The names of functions and windows in configs."""
-    return sorted(_FUNCTIONS | _WINDOWS)
+    return sorted(_FUNCTIONS | _ROW_FUNCTIONS | _WINDOWS)
 
 
 def function(name: str) -> Callable:
-    return _FUNCTIONS[name]
+    return (_FUNCTIONS | _ROW_FUNCTIONS)[name]
 
 
 def window(name: str) -> Callable:
@@ -55,12 +59,12 @@ def window(name: str) -> Callable:
 
 def from_call(call: Mapping[str, Any]) -> Callable:
     """The function that `{"function": name, parameter: value}` describes."""
-    target = _FUNCTIONS.get(call['function']) or _WINDOWS[call['function']]
+    target = (_FUNCTIONS | _ROW_FUNCTIONS | _WINDOWS)[call['function']]
     return functools.partial(target, **{k: v for k, v in call.items() if k != 'function'})
 
 
 def _name(function: Callable) -> str | None:
-    for name, found in (_FUNCTIONS | _WINDOWS).items():
+    for name, found in (_FUNCTIONS | _ROW_FUNCTIONS | _WINDOWS).items():
         if function is found:
             return name
     return next((name for other, name in _OTHER_NAMES.items() if function is other), None)
@@ -75,6 +79,8 @@ def named(function: Callable) -> str | dict[str, Any] | None:
         return None
     signature = inspect.signature(function.func)
     given = signature.bind_partial(*function.args, **function.keywords).arguments
+    if name in _ROW_FUNCTIONS and given.get('axis', -1) != -1:
+        return None  # over another axis it is a layer
     return {'function': name, **given}
 
 

@@ -9,10 +9,8 @@ requirements-reference.txt.
 """
 
 import argparse
-import collections.abc
-import dataclasses
+import collections
 import json
-import math
 import pathlib
 import random
 from typing import Any
@@ -23,7 +21,7 @@ import jax.numpy as jnp
 import numpy as np
 
 # Imported before the reference, which it makes importable on Python 3.11.
-from sequence_layers_tools import model_directory, reference_config  # isort: skip
+from sequence_layers_tools import model_directory, recording, reference_config  # isort: skip
 from sequence_layers import jax as sl
 
 Json = dict[str, Any]
@@ -225,53 +223,6 @@ class Generator:
         return config, channels
 
 
-def _number(value: float) -> int | str:
-    return ('inf' if value > 0 else '-inf') if math.isinf(value) else int(value)
-
-
-def _field(field: Any) -> list | None:
-    return None if field is None else [_number(v) for v in field]
-
-
-def _metadata(layer: sl.SequenceLayer) -> Json:
-    """The reference's metadata of time; an entry is an error if the reference raises one."""
-    readers = {
-        'block_size': lambda: int(layer.block_size),
-        'output_ratio': lambda: [layer.output_ratio.numerator, layer.output_ratio.denominator],
-        'supports_step': lambda: bool(layer.supports_step),
-        'input_latency': lambda: int(layer.input_latency),
-        'output_latency': lambda: int(layer.output_latency),
-        'receptive_field': lambda: _field(layer.receptive_field),
-        'receptive_field_per_step': lambda: {
-            str(step): _field(field) for step, field in layer.receptive_field_per_step.items()
-        },
-    }
-    found = {}
-    for name, read in readers.items():
-        try:
-            found[name] = read()
-        except (ValueError, NotImplementedError, AssertionError) as error:
-            found[name] = {'error': str(error)}
-    return found
-
-
-def _flat_emits(emits: Any, path: str = '') -> dict[str, np.ndarray]:
-    """The arrays of nested emits by path."""
-    if isinstance(emits, sl.Sequence):
-        masked = emits.mask_invalid()
-        return {f'{path}.values': np.asarray(masked.values), f'{path}.mask': np.asarray(masked.mask)}
-    if dataclasses.is_dataclass(emits):
-        emits = {f.name: getattr(emits, f.name) for f in dataclasses.fields(emits)}
-    if isinstance(emits, (tuple, list)):
-        emits = dict(enumerate(emits))
-    if isinstance(emits, collections.abc.Mapping):
-        found = {}
-        for key, value in emits.items():
-            found.update(_flat_emits(value, f'{path}.{key}' if path else str(key)))
-        return found
-    return {} if emits is None else {path: np.asarray(emits)}
-
-
 def _random_sequence(rng: np.random.Generator, time: int, channels: int) -> sl.Sequence:
     values = rng.standard_normal((2, time, channels), np.float32)
     lengths = np.array([time, max(1, time - 3)])
@@ -310,10 +261,10 @@ def record(seed: int, depth: int) -> tuple[Json, dict[str, np.ndarray]]:
         y, emits = bound.layer_with_emits(x, training=False, constants=constants or None)
     y = y.mask_invalid()
     name = f'tree_{depth}_{seed}'
-    found = _flat_emits(emits)
+    found = recording.flat_emits(emits)
     case = {
         'name': name,
-        **_metadata(bound),
+        **recording.metadata(bound),
         'input': {'channel_shape': [channels], 'dtype': 'float32'},
         'output': {'channel_shape': list(y.channel_shape), 'dtype': y.dtype.name},
         'constants': {key: 'sequence' for key in constants},

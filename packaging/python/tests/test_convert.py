@@ -7,8 +7,8 @@ import tempfile
 import unittest
 
 _GOLDEN = pathlib.Path(__file__).parents[3] / 'tests' / 'golden'
-# Layers whose recurrences are not in the reference's package.
-_WITHOUT_REFERENCE = {'RNN', 'S4', 'S4D', 'S5', 'LRU'}
+# Layers that are not in the reference's package.
+_WITHOUT_REFERENCE = {'RNN', 'S4', 'S4D', 'S5', 'LRU', 'StopGradient'}
 # Fields that only a newer revision of the reference has.
 _NEWER = ('recompute_kv_per_step', 'use_separate_kv_projections')
 
@@ -29,8 +29,12 @@ class ConvertTest(unittest.TestCase):
                     continue
                 with self.subTest(case['name']):
                     first = reference_config.from_json(config)
-                    again = reference_config.from_json(reference_config.to_json(first))
-                    self.assertEqual(first, again)
+                    written = reference_config.to_json(first)
+                    again = reference_config.from_json(written)
+                    if '"function"' in text:  # calls with parameters are equal to themselves alone
+                        self.assertEqual(reference_config.to_json(again), written)
+                    else:
+                        self.assertEqual(first, again)
                 count += 1
         self.assertGreater(count, 1000)
 

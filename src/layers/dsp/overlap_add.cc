@@ -30,10 +30,7 @@ class OverlapAdd final : public Layer {
       fail(Code::kShape, "expected channels of shape [{}, ...], got {}", adding_.frame_length(),
            to_string(input));
     }
-    if (input.dtype == DType::kBool) {
-      fail(Code::kShape, "booleans cannot be added");
-    }
-    return {input.dtype, input.shape.slice(1, input.shape.rank())};
+    return {sum_dtype(input.dtype), input.shape.slice(1, input.shape.rank())};
   }
   int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return adding_.output_length(time);
@@ -58,12 +55,23 @@ class OverlapAdd final : public Layer {
   }
 
  private:
+  // Booleans are counted, and small integers added without wrapping at their own range.
+  static DType sum_dtype(DType input) {
+    return input == DType::kBool || input == DType::kInt8 ? DType::kInt32 : input;
+  }
   template <typename Fn>
   static Sequence with_frames(Run& run, const Sequence& x, Fn&& fn) {
-    const bool half = is_half(x.dtype);
-    const void* const values = half ? ops::as_floats(run, x, DType::kFloat32) : x.as<void>();
+    const void* values = x.values;
+    DType dtype = x.dtype;
+    if (is_half(dtype)) values = ops::as_floats(run, x, DType::kFloat32);
+    if (sum_dtype(dtype) != dtype) {
+      dtype = sum_dtype(dtype);
+      auto* wide = run.scratch<int32_t>(x.size());
+      ops::convert(x.values, x.dtype, wide, dtype, x.size());
+      values = wide;
+    }
     Sequence y;
-    ops::with_element(x.dtype, [&](auto element) {
+    ops::with_element(dtype, [&](auto element) {
       using T = typename decltype(element)::Type;
       y = fn(element, [&](int64_t b, int64_t t, T*, float*) {
         return static_cast<const T*>(values) + (b * x.time + t) * x.frame_size();

@@ -3,12 +3,13 @@
 #include "layers/dsp/window_function.h"
 #include "layers/shape/channel_axes.h"
 #include "ops/broadcast.h"
+#include "ops/elementwise.h"
 #include "ops/per_size.h"
 
 namespace sl {
 namespace {
 
-class Window final : public PointwiseLayer {
+class Window final : public StatelessLayer {
  public:
   struct Fields {
     explicit Fields(Config& config)
@@ -23,20 +24,30 @@ class Window final : public PointwiseLayer {
   Window(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (!is_inexact(input.dtype)) {
-      fail(Code::kShape, "expected a float or complex dtype, got {}", name_of(input.dtype));
+    if (input.dtype == DType::kBool) {
+      fail(Code::kShape, "expected numbers, got {}", name_of(input.dtype));
     }
     channel_axis(fields_.axis, input.shape);  // fails if there is no such axis
-    return input;
+    return {windowed_dtype(input.dtype), input.shape};
   }
   void do_declare(Declaration&, const SequenceSpec& input) const override {
-    operand(input.channels);
+    operand(do_output_spec(input.channels, {}));
   }
   Sequence do_layer(Run& run, const Sequence& x) const override {
-    return ops::broadcast_binary(run, ops::Arithmetic::kMultiply, x, operand(x.spec()));
+    const ChannelSpec spec{windowed_dtype(x.dtype), x.channels};
+    if (spec.dtype == x.dtype) {
+      return ops::broadcast_binary(run, ops::Arithmetic::kMultiply, x, operand(spec));
+    }
+    const Sequence y = ops::cast(run, x, spec.dtype);
+    ops::broadcast_in_place(run, ops::Arithmetic::kMultiply, y, operand(spec));
+    return y;
   }
 
  private:
+  // The reference makes windows for bfloat16 and for integers in float32, and so their products.
+  static DType windowed_dtype(DType input) {
+    return input == DType::kBFloat16 || is_integer(input) ? DType::kFloat32 : input;
+  }
   // The window as an operand that broadcasts to the axes after its own.
   const ops::BroadcastOperand& operand(const ChannelSpec& input) const {
     const int axis = channel_axis(fields_.axis, input.shape);

@@ -17,8 +17,8 @@ class PRelu final : public PointwiseFunction {
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     // For integers the reference would round the slope to an integer, which is not useful.
-    if (!is_float(input.dtype)) {
-      fail(Code::kShape, "expected a float dtype, got {}", name_of(input.dtype));
+    if (!is_inexact(input.dtype)) {
+      fail(Code::kShape, "expected a float or complex dtype, got {}", name_of(input.dtype));
     }
     return PointwiseFunction::do_output_spec(input, constants);
   }

@@ -35,8 +35,8 @@ class Snake final : public StatelessLayer {
     return ChannelSpec{DType::kFloat32, shape_};
   }
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (input.shape != shape_ || input.dtype == DType::kComplex64) {
-      fail(Code::kShape, "expected real inputs with channels {}, got {}", to_string(shape_),
+    if (input.shape != shape_) {
+      fail(Code::kShape, "expected inputs with channels {}, got {}", to_string(shape_),
            to_string(input));
     }
     return {promote(input.dtype, param_dtype_), input.shape};
@@ -61,6 +61,15 @@ class Snake final : public StatelessLayer {
     return out;
   }
   void frame(const std::byte* x, DType x_dtype, std::byte* y, DType y_dtype) const {
+    if (x_dtype == DType::kComplex64) {
+      const auto* from = reinterpret_cast<const complex64*>(x);
+      auto* to = reinterpret_cast<complex64*>(y);
+      for (size_t i = 0; i < alpha_.size(); ++i) {
+        const complex64 sine = std::sin(from[i] * alpha_[i]);
+        to[i] = from[i] + sine * sine * reciprocal_[i];
+      }
+      return;
+    }
     float sine[1024];  // one value for each element of a chunk
     ops::map_as_floats(
         x, x_dtype, y, y_dtype, shape_.size(), [&](float* values, int64_t begin, int64_t n) {

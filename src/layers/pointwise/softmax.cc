@@ -20,8 +20,8 @@ class Softmax final : public StatelessLayer {
   Softmax(Fields fields, const Init&) : axis_(fields.axis) {}
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (!is_float(input.dtype) && !is_integer(input.dtype)) {
-      fail(Code::kShape, "expected a float or integer dtype, got {}", name_of(input.dtype));
+    if (input.dtype == DType::kBool) {
+      fail(Code::kShape, "expected numbers, got {}", name_of(input.dtype));
     }
     channel_axis(axis_, input.shape);  // fails if there is no such axis
     return {promote_inexact(input.dtype, input.dtype), input.shape};
@@ -31,6 +31,16 @@ class Softmax final : public StatelessLayer {
     const int axis = channel_axis(axis_, x.channels);
     const int64_t length = x.channels[axis];
     if (x.size() == 0) return y;
+    if (x.dtype == DType::kComplex64) {
+      ops::for_rows(run, x, ops::rows_along(x.channels, 1u << axis), x.as<const complex64>(),
+                    y.as<complex64>(), [&](const complex64* from, int64_t count, complex64* to) {
+                      for (int64_t i = 0; i < count * length; i += length) {
+                        if (from != to) std::copy_n(from + i, length, to + i);
+                        ops::activate(to + i, length, {.over_row = RowFunction::kSoftmax});
+                      }
+                    });
+      return y;
+    }
     const bool direct = y.dtype == DType::kFloat32;
     const float* values = ops::as_floats(run, x, DType::kFloat32);
     float* out = direct ? y.floats() : run.scratch<float>(x.size());

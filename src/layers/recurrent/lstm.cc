@@ -1,6 +1,6 @@
 // LSTM: z = x Wx + h Wh + b = [i f g o]; c = r(f) c + r(i) a(g); h = r(o) a(c), a being
 // `activation` and r `recurrent_activation` (reference: recurrent.LSTM). Invalid steps leave the
-// state alone.
+// state alone. Complex input makes all but the weights complex.
 #include "kernels/lstm.h"
 
 #include "kernels/pointwise.h"
@@ -27,7 +27,8 @@ class Lstm final : public Layer {
           recurrent_activation(read_activation(config, "recurrent_activation", "sigmoid")),
           compute_dtype(config.optional_dtype("compute_dtype")),
           param_dtype(config.dtype("param_dtype", DType::kFloat32)),
-          zoneout(ops::read_zoneout(config)) {
+          zoneout(ops::read_zoneout(config)),
+          return_carry(config.boolean("return_carry", false)) {
       config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",
                      "recurrent_kernel_sharding", "bias_init", "bias_sharding"});
     }
@@ -37,6 +38,7 @@ class Lstm final : public Layer {
     std::optional<DType> compute_dtype;
     DType param_dtype;
     float zoneout;
+    bool return_carry;
   };
 
   Lstm(Fields fields, const Init& init)
@@ -57,9 +59,10 @@ class Lstm final : public Layer {
     }
     const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
                                                 : promote_inexact(input.dtype, fields_.param_dtype);
-    if (!is_float(compute)) {
+    if (!is_inexact(compute)) {
       fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     }
+    if (compute == DType::kComplex64) check_takes_complex();
     return {compute, {fields_.units}};
   }
 
@@ -68,22 +71,35 @@ class Lstm final : public Layer {
   }
 
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
-    declaration.state("c", DType::kFloat32, {input.batch, fields_.units});
-    declaration.state("h", DType::kFloat32, {input.batch, fields_.units});
+    const DType dtype = carry_dtype(do_output_spec(input.channels, declaration.constants()).dtype);
+    const Shape shape{input.batch, fields_.units};
+    declaration.state("c", dtype, shape);
+    declaration.state("h", dtype, shape);
+    if (!fields_.return_carry) return;
+    SequenceSpec emit = input;
+    emit.channels = {dtype, {fields_.units}};
+    declaration.emit("carry.c", emit);
+    declaration.emit("carry.h", emit);
   }
 
   Sequence do_layer(Run& run, const Sequence& x) const override {
-    auto* c = run.scratch<float>(x.batch, fields_.units);
-    auto* h = run.scratch<float>(x.batch, fields_.units);
-    std::fill(c, c + x.batch * fields_.units, 0.0f);
-    std::fill(h, h + x.batch * fields_.units, 0.0f);
-    return unroll(run, x, c, h);
+    const DType compute = do_output_spec(x.spec(), run.constants()).dtype;
+    const auto first = [&] {
+      const int64_t size = checked_product(x.batch, fields_.units,
+                                           static_cast<int64_t>(size_of(carry_dtype(compute))));
+      auto* carry = run.scratch<std::byte>(size);
+      std::fill_n(carry, size, std::byte());
+      return carry;
+    };
+    std::byte* c = first();
+    std::byte* h = first();
+    return run_with(run, x, compute, c, h);
   }
 
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* c = run.state<float>("c");
-    auto* h = run.state<float>("h");
-    return unroll(run, x, c, h);
+    auto* c = run.state<std::byte>("c");
+    auto* h = run.state<std::byte>("h");
+    return run_with(run, x, do_output_spec(x.spec(), run.constants()).dtype, c, h);
   }
 
  private:
@@ -96,15 +112,54 @@ class Lstm final : public Layer {
     return ops::Linear(values.data(), 4 * fields_.units, 1, kernel.shape[0], 4 * fields_.units);
   }
 
+  // Halves are kept as floats.
+  static DType carry_dtype(DType compute) {
+    return compute == DType::kComplex64 ? compute : DType::kFloat32;
+  }
+  void check_takes_complex() const {
+    if (!ops::takes_complex(fields_.activation) ||
+        !ops::takes_complex(fields_.recurrent_activation)) {
+      fail(Code::kShape, "an activation takes no complex numbers");
+    }
+  }
+
   // Runs all steps. c and h [batch, units] hold the carry, on return that of the last valid step.
-  Sequence unroll(Run& run, const Sequence& x, float* c, float* h) const {
-    const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
-    const DType compute = spec.dtype;
+  Sequence run_with(Run& run, const Sequence& x, DType compute, std::byte* c, std::byte* h) const {
+    const Sequence y = run.output_like(x, {compute, {fields_.units}});
+    Emits emits;
+    if (fields_.return_carry) {
+      emits.c = run.next_emit();
+      emits.h = run.next_emit();
+    }
+    for (const Sequence& emit : {emits.c, emits.h}) {
+      if (emit.mask) std::copy_n(y.mask, y.steps(), emit.mask);
+    }
+    if (compute == DType::kComplex64) {
+      unroll_complex(run, x, y, emits, reinterpret_cast<complex64*>(c),
+                     reinterpret_cast<complex64*>(h));
+    } else {
+      unroll(run, x, y, emits, reinterpret_cast<float*>(c), reinterpret_cast<float*>(h));
+    }
+    return y;
+  }
+
+  // The carry after each step, where it is wanted. An invalid step has that of the step before it.
+  struct Emits {
+    Sequence c, h;
+  };
+  template <typename T>
+  static void put(const Sequence& emit, const T* carry, int64_t units, int64_t step) {
+    if (emit.values) std::copy_n(carry, units, emit.as<T>() + step * units);
+  }
+
+  void unroll(Run& run, const Sequence& x, const Sequence& y, const Emits& emits, float* c,
+              float* h) const {
+    const DType compute = y.dtype;
     const bool halves = compute != DType::kFloat32;
     const int64_t units = fields_.units, gates = 4 * units;
-    const Sequence y = run.output_like(x, spec);
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
     const float* in = ops::as_floats(run, x, compute);
+    run.parallel().count(9 * units * x.steps());  // the elementwise part of the cell
     // Units are shared among threads only if the kernel applies; the other path is slower anyway.
     const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
     const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
@@ -118,10 +173,66 @@ class Lstm final : public Layer {
         std::copy_n(made, some.size(), out + (b * x.time + t) * units + some.begin);
       }
       if (fields_.zoneout > 0) zone_out(x, t, some, carry, compute);
+      for (int64_t b = 0; b < x.batch && fields_.return_carry; ++b) {
+        const int64_t from = b * units + some.begin, to = (b * x.time + t) * units + some.begin;
+        if (emits.c.values) std::copy_n(carry.c + from, some.size(), emits.c.floats() + to);
+        if (emits.h.values) std::copy_n(carry.next_h(t) + from, some.size(), emits.h.floats() + to);
+      }
     });
     if (x.time % 2 != 0) std::copy_n(carry.h[1], x.batch * units, h);
     if (halves) ops::convert(out, DType::kFloat32, y.values, compute, y.size());
-    return y;
+  }
+
+  // Real and imaginary parts meet the weights, which are real, as rows of their own.
+  void unroll_complex(Run& run, const Sequence& x, const Sequence& y, const Emits& emits,
+                      complex64* c, complex64* h) const {
+    const int64_t units = fields_.units, gates = 4 * units, steps = x.steps();
+    const int64_t inputs = input_.inputs(), parts = x.dtype == DType::kComplex64 ? 2 : 1;
+    auto* z = run.scratch<float>(2, steps, gates);
+    std::fill_n(z, 2 * steps * gates, 0.0f);
+    input_.apply(run, ops::real_parts(run, x), inputs, parts * steps, nullptr, false, z, gates);
+    auto* row = run.scratch<complex64>(gates);
+    auto* last = run.scratch<float>(2, units);
+    auto* recurrent = run.scratch<float>(2, gates);
+    for (int64_t step = 0; step < steps; ++step) {
+      complex64* own_c = c + step / x.time * units;
+      complex64* own_h = h + step / x.time * units;
+      complex64* made = y.as<complex64>() + step * units;
+      std::fill_n(made, units, complex64());
+      if (x.mask[step]) {
+        for (int64_t i = 0; i < units; ++i) {
+          last[i] = own_h[i].real();
+          last[units + i] = own_h[i].imag();
+        }
+        recurrent_.apply(run, last, units, 2, nullptr, false, recurrent, gates);
+        for (int64_t i = 0; i < gates; ++i) {
+          const float bias = bias_.empty() ? 0.0f : bias_[static_cast<size_t>(i)];
+          row[i] = {z[step * gates + i] + recurrent[i] + bias,
+                    z[(steps + step) * gates + i] + recurrent[gates + i]};
+        }
+        gated_complex(row, own_c, own_h, made);
+      }
+      put(emits.c, own_c, units, step);
+      put(emits.h, own_h, units, step);
+    }
+  }
+
+  // One step: c and h become the next ones, z is used up, and h before zoneout goes to y.
+  void gated_complex(complex64* z, complex64* c, complex64* h, complex64* y) const {
+    const int64_t units = fields_.units;
+    const complex64 *i = z, *f = z + units, *g = z + 2 * units, *o = z + 3 * units;
+    ops::activate(z, 2 * units, fields_.recurrent_activation);
+    ops::activate(z + 2 * units, units, fields_.activation);
+    ops::activate(z + 3 * units, units, fields_.recurrent_activation);
+    const float kept = fields_.zoneout;
+    for (int64_t k = 0; k < units; ++k) z[k] = f[k] * c[k] + i[k] * g[k];  // the next c, over i
+    std::copy_n(z, units, y);
+    ops::activate(y, units, fields_.activation);
+    for (int64_t k = 0; k < units; ++k) {
+      y[k] *= o[k];
+      c[k] = kept * c[k] + (1 - kept) * z[k];
+      h[k] = kept * h[k] + (1 - kept) * y[k];
+    }
   }
 
   // Arrays [batch, units]. Each step reads h from one buffer and writes it to the other.

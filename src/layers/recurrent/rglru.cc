@@ -71,7 +71,7 @@ class Rglru final : public Layer {
     }
     const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
                                                 : promote_inexact(input.dtype, fields_.param_dtype);
-    if (!is_float(compute) || input.dtype == DType::kComplex64) {
+    if (!is_float(compute)) {
       fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     }
     if (is_half(compute) && !fields_.only_real) {

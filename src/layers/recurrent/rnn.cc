@@ -72,6 +72,11 @@ class Rnn final : public Layer {
       init.weights.reserve("cell", fields.cell.path());
       return;
     }
+    if (return_carry_) {
+      fields.cell.error("type",
+                        "expected a cell with return_carry: a layer such as LSTM has a "
+                        "\"return_carry\" of its own");
+    }
     layer_ = init.builder.build(fields.cell, init.weights, "cell");
     if (!layer_->supports_step() || layer_->block_size() != 1 ||
         layer_->output_ratio() != Ratio(1) || layer_->input_latency() != 0) {

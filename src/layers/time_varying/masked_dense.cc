@@ -34,7 +34,9 @@ class MaskedDense final : public TimeDenseLayer {
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
-    declaration.state("inputs", DType::kFloat32, {input.batch, num_steps(), inputs()});
+    Shape shape{input.batch, num_steps(), inputs()};
+    if (parts(input.channels.dtype) > 1) shape.insert(1, parts(input.channels.dtype));
+    declaration.state("inputs", DType::kFloat32, shape);
     declare_positions(declaration, input.batch, num_steps());
   }
 
@@ -42,20 +44,20 @@ class MaskedDense final : public TimeDenseLayer {
     if (x.time > num_steps()) {
       fail(Code::kShape, "{} steps are more than num_steps, {}", x.time, num_steps());
     }
-    const float* values = ops::as_floats(run, ops::mask_invalid(run, x), compute_dtype(x.dtype));
+    const float* values = rows_of(run, ops::mask_invalid(run, x));
     return apply(run, x, {values, x.time * inputs(), 0}, StreamPositions());
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     auto* history = run.state<float>("inputs");
     const StreamPositions positions = take_positions(run, x.batch, x.time, num_steps());
-    const int64_t item = num_steps() * inputs();
-    const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
-    for (int64_t b = 0; b < x.batch; ++b) {
-      const int64_t first = positions.of(b), taken = std::min(x.time, num_steps() - first);
+    const int64_t item = num_steps() * inputs(), rows = parts(x.dtype);
+    const float* values = rows_of(run, x);
+    for (int64_t i = 0; i < x.batch * rows; ++i) {
+      const int64_t first = positions.of(i / rows), taken = std::min(x.time, num_steps() - first);
       for (int64_t t = 0; t < taken; ++t) {
-        float* to = history + b * item + (first + t) * inputs();
-        if (*x.mask_at(b, t)) {
-          std::copy_n(values + (b * x.time + t) * inputs(), inputs(), to);
+        float* to = history + i * item + (first + t) * inputs();
+        if (*x.mask_at(i / rows, t)) {
+          std::copy_n(values + (i * x.time + t) * inputs(), inputs(), to);
         } else {
           std::fill_n(to, inputs(), 0.0f);
         }

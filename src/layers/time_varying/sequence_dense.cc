@@ -33,7 +33,7 @@ class SequenceDense final : public TimeDenseLayer {
     return minds_early_steps(before, "counts invalid steps too");
   }
   Sequence steps_from(Run& run, const Sequence& x, const StreamPositions& positions) const {
-    const float* values = ops::as_floats(run, x, compute_dtype(x.dtype));
+    const float* values = rows_of(run, x);
     return apply(run, x, {values, x.time * inputs(), inputs()}, positions);
   }
 };

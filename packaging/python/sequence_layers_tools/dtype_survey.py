@@ -1,0 +1,151 @@
+"""Records what the reference makes of inputs of other dtypes, for every type with golden cases.
+
+  .deps/reference-venv/bin/python -m sequence_layers_tools.dtype_survey tests/golden --out survey/
+  sl golden survey
+
+Each chosen golden case keeps its config and its weights; its input, and in turn its constants, get
+each dtype. What the reference refuses is counted and left out. `sl golden` then names what this
+library refuses, and what differs. Needs the reference: requirements-reference.txt.
+"""
+
+import argparse
+import collections
+import json
+import pathlib
+from typing import Any
+
+import flax
+import jax
+import jax.numpy as jnp
+import numpy as np
+from safetensors.numpy import load_file
+
+# Before the reference, which it makes importable on Python 3.11.
+from sequence_layers_tools import model_directory, recording, reference_config  # isort: skip
+from sequence_layers import jax as sl
+
+Json = dict[str, Any]
+
+DTYPES = ('float32', 'int32', 'bool', 'complex64', 'bfloat16', 'float16', 'int8')
+
+def cast(values: np.ndarray, dtype: str) -> jax.Array:
+    """Values of the dtype that are as varied as those given."""
+    values = np.asarray(values)
+    real = np.asarray(values.real if np.iscomplexobj(values) else values, np.float32)
+    if dtype == 'complex64':
+        return jnp.asarray(real + 1j * np.roll(real, 1, axis=1).astype(np.complex64), jnp.complex64)
+    if dtype == 'bool':
+        return jnp.asarray(real > 0)
+    if dtype in ('int32', 'int8'):
+        whole = (real == np.round(real)).all()
+        return jnp.asarray(np.clip(np.round(real if whole else 3 * real), -100, 100), dtype)
+    return jnp.asarray(real, dtype)
+
+
+def _constants(case: Json, tensors: dict[str, np.ndarray], dtype: str | None) -> dict[str, Any]:
+    found = {}
+    for name, kind in case.get('constants', {}).items():
+        key = f'constants.{name}.values' if kind == 'sequence' else f'constants.{name}'
+        values = tensors[key]
+        values = cast(values, dtype) if dtype else jnp.asarray(values)
+        if kind == 'sequence':
+            values = sl.Sequence(values, jnp.asarray(tensors[f'constants.{name}.mask']))
+        found[name] = values
+    return found
+
+
+def record(case: Json, tensors: dict[str, np.ndarray], dtype: str, constants_dtype: str | None):
+    """One case and its tensors; raises what the reference raises."""
+    layer = reference_config.from_json(case['config']).make()
+    weights = {k.removeprefix('weights/'): v for k, v in tensors.items() if k.startswith('weights/')}
+    flat = {tuple(name.split('.')): jnp.asarray(value) for name, value in weights.items()}
+    bound = layer.clone(name=layer.name or 'top').bind(flax.traverse_util.unflatten_dict(flat))
+    x = sl.Sequence(cast(tensors['input.values'], dtype), jnp.asarray(tensors['input.mask'])).mask_invalid()
+    constants = _constants(case, tensors, constants_dtype)
+    with jax.default_matmul_precision('highest'):
+        y, emits = bound.layer_with_emits(x, training=False, constants=constants or None)
+    y = y.mask_invalid()
+    found = recording.flat_emits(emits)
+    name = f'{case["name"]}__{dtype}' + (f'__{constants_dtype}' if constants_dtype else '')
+    recorded = {
+        'name': name,
+        **recording.metadata(bound),
+        'input': {'channel_shape': list(x.channel_shape), 'dtype': dtype},
+        'output': {'channel_shape': list(y.channel_shape), 'dtype': y.dtype.name},
+        'constants': case.get('constants', {}),
+        'stream_constants': case.get('stream_constants', False),
+        'emits': sorted(found),
+        'rtol': max(case.get('rtol', 0), 1e-4),
+        'atol': max(case.get('atol', 0), 1e-4),
+        'padding_invariance_pad_value': 'nan',
+        'config': case['config'],
+    }
+    for key in ('test_padding_invariance', 'test_batching', 'test_2x_step'):
+        if key in case:
+            recorded[key] = case[key]
+    made = {f'weights/{key}': value for key, value in weights.items()}
+    for key, value in {'input': x, 'output': y}.items():
+        made[f'{key}.values'], made[f'{key}.mask'] = value.values, value.mask
+    for key, value in constants.items():
+        if isinstance(value, sl.Sequence):
+            made[f'constants.{key}.values'], made[f'constants.{key}.mask'] = value.values, value.mask
+        else:
+            made[f'constants.{key}'] = value
+    made.update({f'emits.{path}': value for path, value in found.items()})
+    return recorded, {f'{name}/{key}': np.asarray(value) for key, value in made.items()}
+
+
+def chosen(cases: list[Json], count: int) -> list[Json]:
+    """Cases of small inputs whose configs have different fields."""
+    found: dict[tuple, Json] = {}
+    for case in cases:
+        found.setdefault(tuple(sorted(case['config'])), case)
+    return list(found.values())[:count]
+
+
+def survey(file: pathlib.Path, out: pathlib.Path, dtypes: list[str], count: int) -> collections.Counter:
+    tensors = recording.unpacked(load_file(file.with_suffix('.safetensors')))
+    refused = collections.Counter()
+    cases, made = [], {}
+    for case in chosen(json.loads(file.read_text())['cases'], count):
+        prefix = case['name'] + '/'
+        its_tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        for dtype in dtypes:
+            of_constants = [None] if not case.get('constants') else [None, dtype]
+            for constants_dtype in of_constants:
+                if dtype == case['input']['dtype'] and constants_dtype is None:
+                    continue
+                try:
+                    recorded, more = record(case, its_tensors, dtype, constants_dtype)
+                    cases.append(recorded)
+                    made.update(more)
+                except Exception as error:  # pylint: disable=broad-except
+                    what = f'{case["config"]["type"]} {dtype}/{constants_dtype}'
+                    refused[f'{what}: {type(error).__name__}: {str(error)[:120]}'] += 1
+    if cases:
+        out.mkdir(parents=True, exist_ok=True)
+        model_directory.write_tensors(out / f'{file.stem}.safetensors', recording.packed(made))
+        (out / f'{file.stem}.json').write_text(json.dumps({'type': file.stem, 'cases': cases}))
+    return refused
+
+
+def main():
+    parser = argparse.ArgumentParser(
+        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('directory', type=pathlib.Path)
+    parser.add_argument('--out', type=pathlib.Path, required=True)
+    parser.add_argument('--only', type=lambda text: text.split(','))
+    parser.add_argument('--dtypes', type=lambda text: text.split(','), default=list(DTYPES))
+    parser.add_argument('--count', type=int, default=2, help='cases of a type')
+    options = parser.parse_args()
+    for file in sorted(options.directory.glob('*.json')):
+        jax.clear_caches()
+        if options.only and file.stem not in options.only:
+            continue
+        for reason, count in survey(file, options.out, options.dtypes, options.count).items():
+            print(f'refused by the reference, {count} times: {reason}', flush=True)
+
+
+if __name__ == '__main__':
+    main()
