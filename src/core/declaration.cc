@@ -43,7 +43,8 @@ void Declaration::index(std::string_view name, const Shape& shape, int64_t minim
 
 void Declaration::position(std::string_view name, int64_t batch, int64_t minimum, int64_t maximum) {
   if (maximum > std::numeric_limits<int32_t>::max()) {
-    fail(Code::kUnsupported, "a stream of {} steps is too long: expected at most 2^31 - 1", maximum);
+    fail(Code::kUnsupported, "a stream of {} steps is too long: expected at most 2^31 - 1",
+         maximum);
   }
   index(name, {batch}, minimum, maximum, static_cast<double>(minimum));
   states_.back().is_position = true;
@@ -58,8 +59,7 @@ void Declaration::emit(std::string_view name, const SequenceSpec& sequence) {
 void Declaration::check_count() {
   // Groups within groups can be more than anyone waits for.
   constexpr int64_t kMaximum = int64_t{1} << 20;
-  if (++count_ > kMaximum)
-    fail(Code::kUnsupported, "the model runs more than {} layers", kMaximum);
+  if (++count_ > kMaximum) fail(Code::kUnsupported, "the model runs more than {} layers", kMaximum);
 }
 
 }  // namespace sl

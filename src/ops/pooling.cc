@@ -183,8 +183,8 @@ void Pool::divide(const Input& in, DType dtype, std::byte* sums, int64_t count,
         kernels::binary_scalar(kernels::Binary::kDivide, values, static_cast<float>(inputs), values,
                                row);
       } else if constexpr (!std::is_same_v<T, complex64>) {
-        // No sum of integers is as large as 2^62, so capping the count there changes no quotient. The
-        // count wraps, as in JAX.
+        // No sum of integers is as large as 2^62, so capping the count there changes no quotient.
+        // The count wraps, as in JAX.
         const auto all = static_cast<int64_t>(std::min(inputs, 0x1p62));
         const int64_t divisor = masked_ ? static_cast<T>(all) : all;
         for (int64_t j = 0; j < row; ++j) {

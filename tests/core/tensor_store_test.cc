@@ -128,7 +128,8 @@ TEST_CASE("images that are not safetensors are refused", "[weights]") {
   std::memcpy(image.data(), &huge, sizeof(huge));
   image.back() = '}';
   image[sizeof(huge)] = '{';
-  CHECK_THAT(message_of(image), Contains("would have 100000001 bytes, at most 100000000 are allowed"));
+  CHECK_THAT(message_of(image),
+             Contains("would have 100000001 bytes, at most 100000000 are allowed"));
 }
 
 TEST_CASE("every truncation of a valid image is refused", "[weights]") {

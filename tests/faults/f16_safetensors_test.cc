@@ -40,8 +40,7 @@ constexpr Case kRefused[] = {
     {R"({"__metadata__":{"a":"1","a":"2"},)" SL_W "}", "$.__metadata__.a"},
     {R"({"__metadata__":{},"__metadata__":{},)" SL_W "}", "twice"},
     // Every byte of the data must belong to exactly one tensor.
-    {"{" SL_W "," SL_V("[2]", "[0,8]") "}",
-     "begins at 0, but the tensor before it ends at 8"},
+    {"{" SL_W "," SL_V("[2]", "[0,8]") "}", "begins at 0, but the tensor before it ends at 8"},
     {"{" SL_W "," SL_V("[1]", "[4,8]") "}", "begins at 4"},
     {"{" SL_W "," SL_V("[0]", "[4,4]") "}", "begins at 4"},
     {"{" SL_V("[1]", "[4,8]") "}", "begins at 4, but the tensor before it ends at 0"},
