@@ -7,7 +7,7 @@ using sl::Code;
 using sl::capi::guard;
 using sl::capi::not_null;
 
-// What follows x in memory is often the next block, as in a recording: it arrives during this step.
+// Memory behind x often holds the next block, as in a recording: it is prefetched in this step.
 // Inline, for the compiler drops calls of functions that only prefetch.
 [[gnu::always_inline]] inline void prefetch_next(const sl::View& x) {
   constexpr size_t kLine = 64, kMost = 4096;

@@ -157,7 +157,7 @@ SL_API const char* sl_dtype_name(sl_dtype dtype);
 /* An unbounded end of a receptive field; -SL_INFINITE is an unbounded start. */
 #define SL_INFINITE INT64_MAX
 
-/* What one timestep holds: dtype and channel shape, without batch and time. The rank is 0, for one
+/* Content of one timestep: dtype and channel shape, without batch and time. The rank is 0, for one
  * scalar a timestep, to SL_MAX_CHANNEL_RANK. Frozen. Since 1.0. */
 typedef struct sl_channel_spec {
   uint32_t struct_size;
@@ -270,7 +270,7 @@ enum { SL_MODE_LAYER = 0, SL_MODE_STEP = 1 };
 /* Recorded costs of layers. */
 typedef struct sl_profile sl_profile;
 
-/* What a run takes beside x, and gives beside y. Since 1.0. */
+/* Inputs of a run beside x, and outputs beside y. Since 1.0. */
 typedef struct sl_run_options {
   uint32_t struct_size;
   int32_t reserved;
@@ -289,7 +289,7 @@ typedef struct sl_run_options {
   { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL, NULL }
 SL_API void sl_run_options_init(sl_run_options* out);
 
-/* What each layer costs. A run whose options name a profile is recorded in it: it takes place on
+/* Costs of each layer. A run whose options name a profile is recorded in it: it takes place on
  * the calling thread alone, and may allocate. sl_layer_apply with a `state` in its options is not
  * recorded (UNSUPPORTED). The caller frees the profile. [any-thread] Since 1.0. */
 SL_API sl_status sl_profile_create(sl_profile** out, sl_error* error);
@@ -328,7 +328,7 @@ SL_API sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, cons
 SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
                                 const sl_run_options* options, sl_error* error);
 
-/* What a stream is made for. Since 1.0. */
+/* Sizes and inputs of a stream. Since 1.0. */
 typedef struct sl_state_options {
   uint32_t struct_size;
   int32_t reserved;
@@ -428,7 +428,7 @@ SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec*
                                    const sl_constant* constants, int64_t num_constants,
                                    char* buffer, size_t capacity, size_t* needed, sl_error* error);
 
-/* What a constant may be. */
+/* Kinds of constants. */
 typedef int32_t sl_constant_kind;
 enum {
   /* a sequence or an array */
@@ -437,7 +437,7 @@ enum {
   SL_CONSTANT_KIND_ARRAY = 2
 };
 
-/* What a model says of a constant that it reads, whose batch is that of x. Since 1.0. */
+/* A constant that a model reads; its batch is that of x. Since 1.0. */
 typedef struct sl_constant_info {
   uint32_t struct_size;
   sl_constant_kind kind;

@@ -1,4 +1,4 @@
-// What a model needs in a run, found out before it: the state of a stream and the auxiliary outputs
+// Requirements of a run, found out before it: the state of a stream and the auxiliary outputs
 // (emits). Layers declare theirs in the order in which they use them.
 #pragma once
 

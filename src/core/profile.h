@@ -1,4 +1,4 @@
-// What layers cost: time, arithmetic and memory traffic, recorded while a model runs on one thread.
+// Costs of layers (time, arithmetic and memory traffic), recorded while a model runs on one thread.
 #pragma once
 
 #include <chrono>

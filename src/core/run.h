@@ -40,7 +40,7 @@ class Run {
   Sequence output(const ChannelSpec& spec, int64_t batch, int64_t time) {
     return sequence_on(side_, spec, batch, time);
   }
-  // The same, of x's batch and time, with x's mask.
+  // A new sequence with x's batch, time and mask for the layer's output; values are not set.
   Sequence output_like(const Sequence& x, const ChannelSpec& spec) {
     const Sequence y = output(spec, x.batch, x.time);
     std::memcpy(y.mask, x.mask, static_cast<size_t>(x.steps()));

@@ -1,4 +1,4 @@
-// What unary_functions.inc says of each function, as tables.
+// Tables of the elementwise functions of one argument, made from unary_functions.inc.
 #pragma once
 
 #include <array>

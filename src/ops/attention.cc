@@ -193,7 +193,7 @@ class Worker {
     return bias.table + head_of(row) % bias.table_heads * bias.distances();
   }
 
-  // What the block's rows add to their scores, by distance.
+  // Computes the biases of the block's rows, [rows, distances].
   void make_bias(const AttentionSource& source) const {
     if (!source.bias || uses_table(a_, *source.bias)) return;
     const RelativeBias& bias = *source.bias;
@@ -349,7 +349,7 @@ class Worker {
     for (const AttentionSource& source : a_.sources) clear(source.probabilities);
   }
 
-  // Of a row's first column after the sinks.
+  // The key whose probability is in a row's first column after the sinks.
   static int64_t first_key(const Probabilities& row, int64_t query) {
     return row.first + (row.block ? query / row.block * row.block : 0);
   }
@@ -386,7 +386,7 @@ class Worker {
     kernels::binary_scalar(Binary::kDivide, scores, total_[row], scores, count);
   }
 
-  // Of rows that see nothing.
+  // Rows that see no key get equal probabilities.
   void emit_equal(const Probabilities& to) const {
     const float equal = 1 / static_cast<float>(to.columns);
     for (int64_t r = 0; r < rows_; ++r) {

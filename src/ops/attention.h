@@ -42,30 +42,31 @@ struct Horizon {
   KeyRange of(int64_t query, int64_t keys) const;
 };
 
-// What else decides whether a query sees a key: numbers of the keys, `pitch` from one batch item to
-// the next. A query has those of the key at its own position.
+// Rules of visibility beside the horizon, by numbers that each key has: their rows are `pitch`
+// apart from one batch item to the next. A query has the numbers of the key at its own position.
 struct PairVisibility {
   int64_t pitch = 0;
-  // Sees if minimum <= query's - key's <= maximum. Null: all.
+  // A query sees a key if minimum <= (query's number) - (key's number) <= maximum. Null: no rule.
   const double* positions = nullptr;
   double minimum = 0;
   double maximum = 0;
-  // Sees if equal. Null: all.
+  // A query sees a key if their numbers are equal. Null: no rule.
   const double* segments = nullptr;
 };
 
-// What is added to scores by the distance from query to key, clipped to [minimum, maximum].
+// A bias added to scores. It depends on the distance from query to key, clipped to [minimum,
+// maximum].
 struct RelativeBias {
   int64_t minimum = 0;
   int64_t maximum = 0;
-  // By distance, for each of `table_heads` query heads (1: for all).
+  // Biases [table_heads, distances]; with one table head all query heads share them.
   const float* table = nullptr;
   int64_t table_heads = 0;
-  // Else the product of a query with an embedding for each distance: [heads, distances, width],
-  // where the queries lie like those of the scores.
+  // Without a table the bias is the product of a query and the embedding of the distance.
+  // Embeddings are [heads, distances, width], queries as in Attention.
   const float* embeddings = nullptr;
   const float* queries = nullptr;
-  // Of the queries among the keys, [batch, queries]. Null: as the horizon has them.
+  // Positions of the queries among the keys, [batch, queries]. Null: those of the horizon.
   const int32_t* query_positions = nullptr;
   DType dtype = DType::kFloat32;  // products are rounded to it
 
@@ -82,8 +83,8 @@ struct Sinks {
   const float* values = nullptr;  // [kv heads, count, width]; null: zeros
 };
 
-// Where the probabilities of a source's keys go: for each batch item, query and head a row, sinks
-// first.
+// Destination of the probabilities of a source's keys: one row for each batch item, query and head,
+// with the sinks in its first columns.
 struct Probabilities {
   std::byte* values = nullptr;
   DType dtype = DType::kFloat32;
@@ -101,8 +102,8 @@ struct KeyWindow {
   int64_t offset = 0;  // of the first query among the keys, as in Horizon
 };
 
-// Keys and values: of each head, rows of heads.width() floats, `stride` apart. Those of (batch item
-// b, head n) are at (b * heads.kv + n) * pitch.
+// Keys and values: for each head, rows of heads.width() floats, `stride` apart. The rows of batch
+// item b and head n begin at (b * heads.kv + n) * pitch.
 struct AttentionSource {
   const float* keys = nullptr;
   const float* values = nullptr;
@@ -112,18 +113,18 @@ struct AttentionSource {
   int64_t valid_pitch = 0;
   int64_t count = 0;
   Horizon horizon;
-  // By batch item, where they differ: row of the first key, `count` and horizon.offset. `count` is
-  // then the maximum.
+  // The keys of each batch item, if items differ in them; `count` is then the maximum. Null: all
+  // items have the first `count` rows and horizon.offset.
   const KeyWindow* windows = nullptr;
   const PairVisibility* pairs = nullptr;
   const RelativeBias* bias = nullptr;
   Probabilities probabilities;  // without values: not wanted
 
-  // The source with what is item b's own.
+  // The source as batch item b sees it.
   AttentionSource of_item(int64_t b) const;
 };
 
-// What a query gets whose keys are all invalid or out of sight.
+// The output of a query whose keys are all invalid or out of sight.
 enum class NothingSeen { kZero, kMeanOfValues };
 
 struct Attention {
@@ -131,7 +132,7 @@ struct Attention {
   // Scaled, [batch, heads.kv, queries, heads.group, heads.width()].
   const float* queries = nullptr;
   DType product_dtype = DType::kFloat32;  // products of queries and keys are rounded to it
-  DType score_dtype = DType::kFloat32;    // and what is made of them to this
+  DType score_dtype = DType::kFloat32;    // scores, after bias and soft cap, are rounded to it
   float soft_cap = 0;                     // 0: none
   const Sinks* sinks = nullptr;
   NothingSeen nothing_seen = NothingSeen::kZero;
@@ -154,14 +155,14 @@ struct HeadRows {
   int64_t batch = 0;
   int64_t time = 0;
   const uint8_t* valid = nullptr;  // [batch, time]: steps that are 0 become zeros. Null: none
-  // What every row is multiplied by, [units], and what is added then, [heads, units]. Null:
-  // nothing.
+  // Every row is multiplied by `scale`, [units], and then gets `offset`, [heads, units], added.
+  // Null: neither.
   const float* scale = nullptr;
   const float* offset = nullptr;
   DType dtype = DType::kFloat32;  // results are rounded to it
 
-  // Those of (batch item b, head n) go to `to` + (b * heads.kv + n) * pitch: for each step,
-  // `stride` floats apart, the heads of the group.
+  // Writes the rows of batch item b and head n to `to` + (b * heads.kv + n) * pitch: the heads of
+  // the group for each step, with steps `to_stride` floats apart.
   void arrange(const Run& run, float* to, int64_t to_stride, int64_t pitch) const;
 
  private:

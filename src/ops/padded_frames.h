@@ -12,9 +12,10 @@
 
 namespace sl::ops {
 
-// Where the `rows` runs of `row` floats that a frame holds lie in it.
+// Layout of a frame with spatial padding: it holds `rows` runs of `row` floats, `pitch` floats
+// apart from `offset` on, and padding between them.
 struct FrameLayout {
-  // Of a frame [spatial sizes..., channels], with the amounts for each spatial dimension.
+  // The frame is [spatial sizes..., channels]; `spatial` has the padding of each spatial dimension.
   FrameLayout(const Shape& channels, std::span<const Pads> spatial);
 
   bool is_padded() const { return size != row; }

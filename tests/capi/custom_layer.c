@@ -10,7 +10,7 @@ typedef struct Integrator {
   float decay;
 } Integrator;
 
-/* ---- The callbacks ---- */
+/* First the callbacks of the layer. */
 
 static sl_status integrator_create(void* user_data, const char* config,
                                    const sl_weight_source* weights, void** instance,
@@ -102,7 +102,7 @@ static sl_layer_callbacks integrator_callbacks(void) {
   return callbacks;
 }
 
-/* ---- Use of the layer ---- */
+/* Then a program that uses it. */
 
 enum { kBatch = 2, kTime = 6, kChannels = 3, kSize = kBatch * kTime * kChannels };
 

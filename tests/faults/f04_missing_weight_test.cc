@@ -25,7 +25,7 @@ std::vector<NamedTensor> tensors_of(const sl_weights* weights) {
   return out;
 }
 
-// What creating the model says without that one.
+// The error of creating the model without that weight.
 Failure failure_without(const std::string& config, const std::vector<NamedTensor>& tensors,
                         size_t left_out) {
   const cli::Weights weights = cli::make<sl_weights>(

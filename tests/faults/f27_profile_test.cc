@@ -13,7 +13,7 @@ namespace {
 
 constexpr int64_t kBatch = 2, kTime = 40, kInputs = 6;
 
-// What a layer-wise run of [kBatch, kTime, inputs] costs.
+// Costs of a layer-wise run of [kBatch, kTime, inputs].
 cli::ProfileTable layer_profile(const std::string& config, int64_t inputs = kInputs) {
   const cli::Layer layer = make_model(config, inputs);
   std::mt19937 rng(1);

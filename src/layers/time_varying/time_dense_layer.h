@@ -167,7 +167,7 @@ class TimeDenseLayer : public Layer {
     }
   }
 
-  // What follows the product, rounding where a computation in `dtype` does.
+  // Bias and activation, rounded at each point at which a computation in `dtype` rounds.
   void finish(float* y, const float* bias, DType dtype) const {
     const int64_t features = fields_.features;
     ops::round_to(dtype, y, features);
