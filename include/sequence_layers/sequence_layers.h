@@ -51,7 +51,8 @@
  * Threads: each function is of one of two classes, and may be real-time safe in addition:
  *   [any-thread]            from any thread at any time, also at once on the same handle
  *   [one-thread-per-state]  from one thread at a time for each handle that it may change
- *   [realtime]              allocates nothing, takes no lock, makes no system call
+ *   [realtime]              allocates nothing, takes no lock, makes no system call, unless it
+ *                           fails or is recorded in a profile
  *
  * Structs: zero is the default of every field, so a struct may begin as zeroed memory, by its _INIT
  * macro (zeros, and the size of this header's struct) or by its _init function (zeros, and the size
@@ -229,9 +230,11 @@ typedef struct sl_layer_options {
   int32_t num_threads;
   /* null: the built-in layers; must outlive the call only */
   const sl_registry* registry;
-  /* memory of the layer and of its runs; copied; null: malloc */
+  /* Memory of runs, of states and of what makes them; the layer's own weights come from malloc. It
+   * is copied; null: malloc. */
   const sl_allocator* allocator;
-  /* null: the library's own threads if num_threads is more than 1 */
+  /* Called in place of the library's own threads if num_threads is more than 1, which then says how
+   * finely work is split: not at all with 0 or 1. Null: the library's own threads. */
   sl_parallel_for parallel_for;
   void* parallel_for_user_data;
   /* Maximum of bytes for the layer's weights and tables together, for each of its states, and for
@@ -245,7 +248,7 @@ SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Makes the model of a directory that holds config.json and, if it has weights, model.safetensors,
  * both regular files. `options` may be null. The caller frees the layer. Errors: CONFIG, WEIGHTS,
- * UNSUPPORTED, IO. [any-thread] Since 1.0. */
+ * UNSUPPORTED, CALLBACK, IO. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_open(const char* directory, const sl_layer_options* options,
                                sl_layer** out, sl_error* error);
 
@@ -302,9 +305,10 @@ SL_API sl_status sl_profile_reset(sl_profile* profile, sl_error* error);
  * "flop", "bytes"}, ...]}, in the order of the layers' first calls. `parent` is the index of the
  * layer that called it, null for the model itself; the numbers are sums over all calls, without
  * those of the layers within. `flop` counts multiplications, additions and elementwise functions;
- * `bytes` the weights and, for layers without children, input and output. Writes at most `capacity`
- * bytes with a final zero, and the full size (zero included) to `needed`; a null buffer only asks
- * for it. [one-thread-per-state] Since 1.0. */
+ * `bytes` the kernels, without biases, and, for layers without children, input and output. Writes
+ * at most `capacity` bytes with a final zero to `buffer`, which may be null, and the size of the
+ * whole text with its zero to `needed`: a text that was cut is no error. [one-thread-per-state]
+ * Since 1.0. */
 SL_API sl_status sl_profile_describe(const sl_profile* profile, char* buffer, size_t capacity,
                                      size_t* needed, sl_error* error);
 
@@ -312,19 +316,20 @@ SL_API sl_status sl_profile_describe(const sl_profile* profile, char* buffer, si
 SL_API void sl_profile_free(sl_profile* profile);
 
 /* Sets dtype, rank and dims of `y` to what a run makes of an x of these dtype and dims, whose data
- * is not read. `options`, for the constants, may be null. Errors: SHAPE, UNSUPPORTED. [any-thread]
- * Since 1.0. */
+ * is not read; data, mask and strides of `y` stay as they are. `options`, for the constants, may be
+ * null. Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
                                        const sl_run_options* options, sl_sequence* y,
                                        sl_error* error);
 
-/* Runs a whole sequence. `y` has the shape that sl_layer_output_shape tells, and data; `options`
- * may be null. With options->state the run continues that stream: it makes what steps over x would,
- * in few large blocks, and leaves the state where they would. The time of x is then a multiple of
- * the block size, y has the shape of a step-wise run, and streamed constants have the length that
- * goes with x; an emit whose channels depend on the steps of one call, such as probabilities of an
- * attention, is UNSUPPORTED. After an error the state is as before. Errors: SHAPE, LENGTH,
- * UNSUPPORTED, CALLBACK. [any-thread], but with a state [one-thread-per-state] Since 1.0. */
+/* Runs a whole sequence of any length. `y` has the shape that sl_layer_output_shape tells, and
+ * data; `options` may be null. Constants may have any order. With options->state the run continues
+ * that stream: it makes what steps over x would, in few large blocks, and leaves the state where
+ * they would. The time of x is then a multiple of the block size, y has the shape of a step-wise
+ * run, and streamed constants have the length that goes with x; an emit whose channels depend on
+ * the steps of one call, such as probabilities of an attention, is UNSUPPORTED. After an error the
+ * state is as before. Errors: SHAPE, LENGTH, UNSUPPORTED, CALLBACK. [any-thread], but with a state
+ * [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
                                 const sl_run_options* options, sl_error* error);
 
@@ -336,6 +341,8 @@ typedef struct sl_state_options {
   int64_t batch;
   /* maximum of input steps in one call; 0: one block; rounded up to a multiple of the block size */
   int64_t max_steps;
+  /* content of a step of x; zeros stand for one float32. sl_layer_input_spec tells what the model
+   * says of itself. */
   sl_channel_spec input;
   /* Specs only: data is not read. A streamed constant has the length that goes with max_steps of x,
    * any other sequence has all of its own. */
@@ -354,8 +361,8 @@ SL_API void sl_state_options_init(sl_state_options* out);
 
 /* Makes a stream at its start. It plans, allocates, touches all its memory and rehearses a step, so
  * that the first step costs what the thousandth does. The caller frees it, before the layer.
- * Errors: SHAPE, UNSUPPORTED if the model cannot step, or only with a max_length: the message says
- * why and what to change. [any-thread] Since 1.0. */
+ * Errors: SHAPE, CALLBACK, UNSUPPORTED if the model cannot step, or only with a max_length: the
+ * message says why and what to change. [any-thread] Since 1.0. */
 SL_API sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
                                 sl_state** out, sl_error* error);
 
@@ -385,8 +392,9 @@ SL_API sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size,
 SL_API sl_status sl_layer_output_ratio(const sl_layer* layer, int64_t* numerator,
                                        int64_t* denominator, sl_error* error);
 
-/* Latencies, which relate the two modes: append input_latency invalid steps to x, step over it, and
- * drop the first output_latency steps of the output. What is left is the output of sl_layer_apply.
+/* Latencies, which relate the two modes: append input_latency invalid steps to x, and more up to a
+ * multiple of the block size, step over it, and drop the first output_latency steps of the output.
+ * What is left begins with the output of sl_layer_apply; steps behind that are invalid.
  * Input latency is in input steps. Errors: UNSUPPORTED if it cannot be told, as where latencies do
  * not divide. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_input_latency(const sl_layer* layer, int64_t* steps, sl_error* error);
@@ -422,8 +430,10 @@ SL_API int64_t sl_layer_parameter_count(const sl_layer* layer);
 
 /* Describes the model as JSON: type, name, names of constants, input and output specs, parameters,
  * state tensors of a stream of batch 1, block size, ratio, latencies, step differences, children.
- * Writes at most `capacity` bytes with a final zero to `buffer`, which may be null, and the size of
- * the whole text with its zero to `needed`. Errors: SHAPE. [any-thread] Since 1.0. */
+ * Where the state cannot be told, `state` is {"error": reason}. Keys are only ever added. A
+ * streamed constant has the length that goes with one block of x. Writes at most `capacity` bytes
+ * with a final zero to `buffer`, which may be null, and the size of the whole text with its zero to
+ * `needed`: a text that was cut is no error. Errors: SHAPE. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
                                    const sl_constant* constants, int64_t num_constants,
                                    char* buffer, size_t capacity, size_t* needed, sl_error* error);
@@ -448,9 +458,9 @@ typedef struct sl_constant_info {
   int32_t required;
   /* A stream takes it block by block along with x; otherwise it is whole in every step. */
   int32_t streamed;
-  /* -1: not known, as are rank and dims */
+  /* -1: not known */
   sl_dtype dtype;
-  /* without batch and, for a sequence, time */
+  /* without batch and, for a sequence, time; -1: not known, as may be single dims */
   int32_t rank;
   int64_t dims[SL_MAX_CHANNEL_RANK];
 } sl_constant_info;
@@ -477,10 +487,10 @@ SL_API int64_t sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec*
                                    sl_error* error);
 
 /* Path ("attention.probabilities"), dtype, rank and dims of an auxiliary output for such an x. At
- * most `capacity` bytes with a final zero are written to `path`, which may be null. With
- * options->state the shape is that of a step of the stream, which may have more keys to attend to
- * than a step of x alone, or, layer-wise, that of a run that continues it. Errors: SHAPE,
- * UNSUPPORTED. [any-thread] Since 1.0. */
+ * most `capacity` bytes with a final zero are written to `path`, which may be null; a longer path
+ * is cut without an error. An emit has a mask like y. With options->state the shape is that of a
+ * step of the stream, which may have more keys to attend to than a step of x alone, or, layer-wise,
+ * that of a run that continues it. Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
                                      const sl_run_options* options, int64_t index, char* path,
                                      size_t capacity, sl_sequence* emit, sl_error* error);
@@ -552,12 +562,15 @@ SL_API sl_status sl_state_copy_item(sl_state* target, int64_t target_item, const
 /* Bytes that a saved state takes; 0 for null. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API size_t sl_state_save_size(const sl_state* state);
 
-/* Saves a state to `buffer`, of at least sl_state_save_size bytes: versioned, with a fingerprint of
- * the model. [one-thread-per-state] [realtime] Since 1.0. */
+/* Saves a state to `buffer`, of at least sl_state_save_size bytes and any alignment: versioned,
+ * with a fingerprint of the model's config and weights and of the options, and a checksum.
+ * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_error* error);
 
-/* Makes a state continue where the saved one stood. Bytes of another model, other options or
- * another version are refused, and leave the state as it was. Errors: STATE.
+/* Makes a state continue where the saved one stood. `size` is that of the saved state. Bytes of
+ * another model, other options or another version, and damaged ones, are refused, and leave the
+ * state as it was; for another max_steps, load into a state of the saved options and copy that.
+ * Errors: STATE.
  * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_error* error);
 
@@ -566,8 +579,10 @@ SL_API sl_status sl_state_load(sl_state* state, const void* buffer, size_t size,
 SL_API sl_status sl_state_size(const sl_layer* layer, const sl_state_options* options, size_t* size,
                                size_t* alignment, sl_error* error);
 
-/* Makes a stream as sl_state_alloc does, in the caller's memory. sl_state_free ends it and leaves
- * the memory to the caller. Errors: as sl_state_alloc. [any-thread] Since 1.0. */
+/* Makes a stream as sl_state_alloc does, handle included, in the caller's memory; while it is made
+ * it takes memory of the layer's allocator too. sl_state_free ends it and leaves the memory to the
+ * caller. Errors: as sl_state_alloc, INVALID_ARGUMENT also for memory of less than that alignment
+ * or size. [any-thread] Since 1.0. */
 SL_API sl_status sl_state_alloc_in(const sl_layer* layer, const sl_state_options* options,
                                    void* memory, size_t size, sl_state** out, sl_error* error);
 
@@ -628,24 +643,24 @@ SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_optio
 /* Frees a decoder. [one-thread-per-state] Since 1.0. */
 SL_API void sl_decoder_free(sl_decoder* decoder);
 
-/* Appends a prompt: continues as if `tokens`, int32 [batch, time], had been sampled, in few large
- * blocks on the layer's threads. Invalid tokens count as absent. A stop token ends nothing here,
- * and a stream that has ended continues at a valid token. `options`, for the constants, may be
- * null; constants are those of the decoder's options in their order: the share of these steps of a
- * streamed one. After an error the decoder is as before. Errors: SHAPE, INVALID_ARGUMENT also for a
- * token that the model's first layer does not know, UNSUPPORTED after such an error of
- * sl_decoder_sample, LENGTH, CALLBACK. [one-thread-per-state] Since 1.0. */
+/* Appends a prompt, without the start token: continues as if `tokens`, int32 [batch, time], had
+ * been sampled, in few large blocks on the layer's threads. Invalid tokens count as absent. A stop
+ * token ends nothing here, and a stream that has ended continues at a valid token. `options`, for
+ * the constants, may be null; constants are those of the decoder's options in their order: the
+ * share of these steps of a streamed one. After an error the decoder is as before. Errors: SHAPE,
+ * INVALID_ARGUMENT also for a token that the model's first layer does not know, UNSUPPORTED after
+ * such an error of sl_decoder_sample, LENGTH, CALLBACK. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
                                     const sl_run_options* options, sl_error* error);
 
 /* Runs one step: writes the next token of each stream, its log probability (the model's own,
  * whatever temperature, top_k and top_p are) and its mask, `batch` numbers each; the latter two may
- * be null. A stream that has ended gives the pad token, 0 and 0. Choices depend on the seed, the
- * index of the stream and the number of the step alone. Constants are as in sl_layer_step. After an
- * error other than CALLBACK the decoder is as before. Errors: LENGTH past the max_length, CALLBACK,
- * UNSUPPORTED if the logits of a stream hold a NaN or are all minus infinity: then nothing is
- * chosen, and each further call fails until the decoder is reset or made to continue another one.
- * [one-thread-per-state] [realtime] Since 1.0. */
+ * be null. A stream that has ended gives the pad token, 0 and 0. The random number of a choice
+ * depends on the seed, the index of the stream and the number of the step, prompts included.
+ * Constants are as in sl_layer_step. After an error other than CALLBACK the decoder is as before.
+ * Errors: LENGTH past the max_length, CALLBACK, UNSUPPORTED if the logits of a stream hold a NaN or
+ * are all minus infinity: then nothing is chosen, and each further call fails until the decoder is
+ * reset or made to continue another one. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
 
@@ -661,7 +676,8 @@ SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequenc
                                      sl_error* error);
 
 /* Forks all streams: makes `target`, of the same layer, batch and constants, continue where
- * `source` stands. It keeps its own seed, tokens, way of choosing and max_length. Errors: as
+ * `source` stands. It keeps its own seed, start, stop and pad token, temperature,
+ * top_k, top_p and max_length; what it had generated itself is lost. Errors: as
  * sl_state_copy. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, sl_error* error);
 
@@ -672,8 +688,8 @@ SL_API sl_status sl_decoder_reset(sl_decoder* decoder, sl_error* error);
  * object in UTF-8, of `config_size` bytes, that repeats no key within an object. Every tensor must
  * be used, and every tensor that a layer needs must be there. The layer keeps what it needs of the
  * weights alive. `options` may be null. The caller frees the layer. Errors: CONFIG, WEIGHTS,
- * UNSUPPORTED, IO if the weights' file was written to after it was opened. [any-thread]
- * Since 1.0. */
+ * UNSUPPORTED, CALLBACK of a custom layer, IO if the weights' file was written to after it was
+ * opened. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_create(const char* config, size_t config_size, const sl_weights* weights,
                                  const sl_layer_options* options, sl_layer** out, sl_error* error);
 
@@ -697,8 +713,8 @@ SL_API sl_status sl_weights_read(const void* data, size_t size, sl_weights** out
 /* Frees a set of tensors. Layers made of it live on. [any-thread] Since 1.0. */
 SL_API void sl_weights_free(sl_weights* weights);
 
-/* Adds a copy of a contiguous tensor, which counts as an array. Errors: INVALID_ARGUMENT also for a
- * name that is taken. [one-thread-per-state] Since 1.0. */
+/* Adds a copy of a contiguous tensor, which counts as an array whatever `is_array` says. Errors:
+ * INVALID_ARGUMENT also for a name that is taken. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_weights_add(sl_weights* weights, const char* name, const sl_sequence* tensor,
                                 sl_error* error);
 
@@ -776,8 +792,9 @@ typedef struct sl_layer_callbacks {
   /* Sets the output's channel spec; null: that of the input. */
   sl_status (*output_spec)(const void* instance, const sl_channel_spec* input,
                            sl_channel_spec* output, sl_error* error);
-  /* Sets the bytes of state that one item of a batch needs for that input, a multiple of their
-   * alignment; null: there is none. */
+  /* Sets the bytes of state that one item of a batch needs for that input. The first item's state
+   * is aligned to 64 bytes, and the next ones follow it: keep to a multiple of the alignment that
+   * the state needs. Null: there is none. */
   sl_status (*state_size)(const void* instance, const sl_channel_spec* input, size_t* bytes,
                           sl_error* error);
   /* Sets the state of one item to the start of a stream; null: zeros. */
@@ -785,8 +802,10 @@ typedef struct sl_layer_callbacks {
                           sl_error* error);
   /* Runs a whole sequence. */
   sl_status (*layer)(const void* instance, const sl_sequence* x, sl_sequence* y, sl_error* error);
-  /* Runs a block, and must be real-time safe if streams of it are to be. The state of item b begins
-   * at `state` + b times what state_size set. Null: `layer`, for a layer without state. */
+  /* Runs a block, and must be real-time safe if streams of it are to be. Invalid steps of x may
+   * hold NaN. Making a state runs it a few times on zeros, and then sets the state anew. The state
+   * of item b begins at `state` + b times what state_size set. Null: `layer`, for a layer without
+   * state. */
   sl_status (*step)(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,
                     sl_error* error);
 } sl_layer_callbacks;
