@@ -86,8 +86,11 @@ class ConstantSpecs {
 
 Mode to_mode(sl_mode mode);
 
-// At most `capacity` bytes of text with a final zero, if there is a buffer at all.
-inline void write_text(const std::string& text, char* buffer, size_t capacity) {
+// Writes at most `capacity` bytes of text with a final zero, if there is a buffer, and the size of
+// the whole text with its zero to `needed`, if that is given.
+inline void write_text(const std::string& text, char* buffer, size_t capacity,
+                       size_t* needed = nullptr) {
+  if (needed) *needed = text.size() + 1;
   if (buffer) sl::copy_text(text, buffer, capacity);
 }
 

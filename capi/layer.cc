@@ -267,8 +267,7 @@ sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
     const ConstantSpecs specs(constants, num_constants);
     const std::string text =
         model_of(layer).describe(sl::capi::to_spec(input, "input"), specs.all());
-    if (needed) *needed = text.size() + 1;
-    sl::capi::write_text(text, buffer, capacity);
+    sl::capi::write_text(text, buffer, capacity, needed);
   });
 }
 

@@ -40,8 +40,7 @@ sl_status sl_profile_describe(const sl_profile* profile, char* buffer, size_t ca
                               size_t* needed, sl_error* error) {
   return guard(error, [&] {
     const std::string text = text_of(not_null(profile, "profile")->recorded);
-    if (needed) *needed = text.size() + 1;
-    sl::capi::write_text(text, buffer, capacity);
+    sl::capi::write_text(text, buffer, capacity, needed);
   });
 }
 

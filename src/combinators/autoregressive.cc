@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "combinators/chain.h"
+#include "ops/elementwise.h"
 #include "ops/initial_state.h"
 
 namespace sl {
@@ -346,7 +347,8 @@ class Autoregressive final : public Layer {
       const Sequence out = inner.on_side(side, [&] { return body_.run(inner, joined); });
       put(out, y, i * made);
       for (const Emit& emit : memory.emits) put(emit, x.batch, i, blocks);
-      keep(inner.on_side(side, [&] { return feedback_.run(inner, out); }), memory.last);
+      const Sequence fed = inner.on_side(side, [&] { return feedback_.run(inner, out); });
+      ops::copy_masked(fed, memory.last);  // NaN in an invalid step must not be fed back
       stack.release(mark);
     }
     return y;
@@ -389,18 +391,6 @@ class Autoregressive final : public Layer {
                   emit.all.values + to * emit.bytes);
       if (!emit.all.mask) continue;
       std::copy_n(emit.block.mask + from * emit.steps, emit.steps, emit.all.mask + to * emit.steps);
-    }
-  }
-
-  // Keeps the feedback for the next block, with zeros in invalid steps: it must not be NaN there.
-  static void keep(const Sequence& from, const Sequence& last) {
-    for (int64_t i = 0; i < from.steps(); ++i) {
-      std::byte* frame = last.frame(0, i);
-      if (from.mask[i]) {
-        std::copy_n(from.frame(0, i), from.frame_bytes(), frame);
-      } else {
-        std::fill_n(frame, from.frame_bytes(), std::byte{0});
-      }
     }
   }
 

@@ -79,12 +79,8 @@ class Ring {
   // have been reset or loaded alone.
   template <typename Fn>
   void each_range(int64_t batch, Fn&& fn) const {
-    for (int64_t first = 0; first < batch;) {
-      int64_t end = first + 1;
-      while (end < batch && cursor_[end] == cursor_[first]) ++end;
-      fn(first, end - first);
-      first = end;
-    }
+    each_equal_range(
+        batch, [&](int64_t b) { return cursor_[b]; }, fn);
   }
 
  private:

@@ -20,11 +20,14 @@ namespace sl {
 template <typename T>
 constexpr bool holds(DType dtype) {
   if constexpr (std::is_same_v<T, std::byte>) return true;
-  if constexpr (std::is_same_v<T, float>) return dtype == DType::kFloat32;
-  if constexpr (std::is_same_v<T, complex64>) return dtype == DType::kComplex64;
-  if constexpr (std::is_same_v<T, uint8_t>) return dtype == DType::kBool;
-  if constexpr (std::is_same_v<T, int8_t>) return dtype == DType::kInt8;
-  return std::is_integral_v<T> && sizeof(T) == sizeof(int32_t) && dtype == DType::kInt32;
+  if constexpr (std::is_same_v<T, uint32_t>) return dtype == DType::kInt32;  // counters that wrap
+  switch (dtype) {
+#define SL_DTYPE(Name, C_NAME, value, name, Type, ...) \
+  case DType::k##Name:                                 \
+    return std::is_same_v<T, Type>;
+#include "core/dtypes.inc"
+  }
+  return false;
 }
 
 class Run {

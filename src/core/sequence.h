@@ -75,15 +75,23 @@ struct SequenceSpec {
   }
 };
 
+// Calls fn(first, count) for each range of neighbouring batch items whose key(item) is equal.
+template <typename Key, typename Fn>
+void each_equal_range(int64_t batch, Key&& key, Fn&& fn) {
+  for (int64_t first = 0; first < batch;) {
+    int64_t end = first + 1;
+    while (end < batch && key(end) == key(first)) ++end;
+    fn(first, end - first);
+    first = end;
+  }
+}
 // Calls fn(first, count) for each range of batch items of which the flags are 0.
 template <typename Fn>
-void for_ranges_of_zero(const int32_t* flags, int64_t batch, Fn&& fn) {
-  for (int64_t first = 0; first < batch;) {
-    int64_t end = first;
-    while (end < batch && flags[end] == 0) ++end;
-    if (end > first) fn(first, end - first);
-    first = end + 1;
-  }
+void each_range_of_zero(const int32_t* flags, int64_t batch, Fn&& fn) {
+  const auto is_zero = [&](int64_t b) { return flags[b] == 0; };
+  each_equal_range(batch, is_zero, [&](int64_t first, int64_t count) {
+    if (is_zero(first)) fn(first, count);
+  });
 }
 
 // A named input besides x: a sequence with a mask, or an array whose whole shape is in `shape`.

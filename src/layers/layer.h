@@ -129,14 +129,16 @@ class Layer {
   }
 
   Sequence layer(Run& run, const Sequence& x) const {
-    return naming_errors(
-        [&] { return recorded(run, x, [&] { return checked(run, x, do_layer(run, x)); }); });
+    return naming_errors([&] {
+      return recorded(run, x, [&] { return checked(run, x, [&] { return do_layer(run, x); }); });
+    });
   }
   // Runs a block of a stream; x.time is a multiple of the block size. Real-time: neither allocates
   // nor throws.
   Sequence step(Run& run, const Sequence& x) const {
-    return naming_errors(
-        [&] { return recorded(run, x, [&] { return checked(run, x, do_step(run, x)); }); });
+    return naming_errors([&] {
+      return recorded(run, x, [&] { return checked(run, x, [&] { return do_step(run, x); }); });
+    });
   }
   // Fails unless y, the output for x, has the spec and length that the layer announced.
   void check_output(const Run& run, const Sequence& x, const Sequence& y) const;
@@ -212,8 +214,10 @@ class Layer {
     const int64_t parent_;
     const bool counts_;
   };
+  template <typename Fn>
   Sequence checked([[maybe_unused]] const Run& run, [[maybe_unused]] const Sequence& x,
-                   const Sequence& y) const {
+                   Fn&& fn) const {
+    const Sequence y = fn();
 #ifndef NDEBUG
     check_output(run, x, y);
 #endif

@@ -24,12 +24,8 @@ class StreamPositions {
   // unless items have been reset or copied alone.
   template <typename Fn>
   void each_range(int64_t batch, Fn&& fn) const {
-    for (int64_t first = 0; first < batch;) {
-      int64_t end = first + 1;
-      while (end < batch && of(end) == of(first)) ++end;
-      fn(first, end - first);
-      first = end;
-    }
+    each_equal_range(
+        batch, [&](int64_t b) { return of(b); }, fn);
   }
 
  private:

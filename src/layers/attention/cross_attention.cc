@@ -224,7 +224,7 @@ ops::AttentionSource CrossAttention::whole(Run& run, size_t index, const int32_t
   if (!is_kept) {
     arrange(0, source.batch);
   } else {
-    for_ranges_of_zero(is_kept, source.batch, arrange);
+    each_range_of_zero(is_kept, source.batch, arrange);
   }
   return whole_source(source, keys_and_values, valid);
 }

@@ -65,7 +65,7 @@ class SourceAttention : public Layer {
     take("mask", mask, given.steps());
     take("keys", keys, checked_product(given.steps(), width));
     if (run.mode() == Mode::kLayer) std::fill_n(is_kept, given.batch, 0);
-    for_ranges_of_zero(is_kept, given.batch, [&](int64_t first, int64_t count) {
+    each_range_of_zero(is_kept, given.batch, [&](int64_t first, int64_t count) {
       const Sequence items = given.items(first, count);
       const int64_t step = first * given.time;
       run.with_scratch([&] {

@@ -17,18 +17,11 @@ class Embedding final : public StatelessLayer, public TokenTable {
         table_(init.weights.get(fields.param_name, fields.table_shape()), dtype_) {}
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (!is_integer(input.dtype)) {
-      fail(Code::kShape, "expected int32 or int8 inputs, got {}", name_of(input.dtype));
-    }
-    ChannelSpec out{dtype_, input.shape};
-    out.shape.push_back(dimension_);
-    return out;
+    return row_spec(input, dtype_, dimension_);
   }
   int64_t token_count() const override { return table_.rows(); }
   Sequence do_layer(Run& run, const Sequence& x) const override {
-    Shape channels = x.channels;
-    channels.push_back(dimension_);
-    const Sequence y = run.output_like(x, {dtype_, channels});
+    const Sequence y = run.output_like(x, row_spec(x.spec(), dtype_, dimension_));
     ops::for_steps(run, x.size(), dimension_, [&](int64_t begin, int64_t end) {
       for (int64_t i = begin; i < end; ++i) look_up(x, i, y);
     });

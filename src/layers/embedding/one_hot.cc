@@ -26,18 +26,11 @@ class OneHot final : public StatelessLayer, public TokenTable {
   }
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (!is_integer(input.dtype)) {
-      fail(Code::kShape, "expected int32 or int8 inputs, got {}", name_of(input.dtype));
-    }
-    ChannelSpec out{dtype_, input.shape};
-    out.shape.push_back(depth_);
-    return out;
+    return row_spec(input, dtype_, depth_);
   }
   int64_t token_count() const override { return depth_; }
   Sequence do_layer(Run& run, const Sequence& x) const override {
-    Shape channels = x.channels;
-    channels.push_back(depth_);
-    const Sequence y = run.output_like(x, {dtype_, channels});
+    const Sequence y = run.output_like(x, row_spec(x.spec(), dtype_, depth_));
     std::memset(y.values, 0, y.bytes());
     for (int64_t i = 0; i < x.size(); ++i) {
       const int64_t index = x.dtype == DType::kInt32 ? x.as<int32_t>()[i] : x.as<int8_t>()[i];

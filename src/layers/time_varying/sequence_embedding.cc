@@ -72,12 +72,7 @@ class SequenceEmbedding final : public Layer, public TokenTable {
   }
 
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (!is_integer(input.dtype)) {
-      fail(Code::kShape, "expected int32 or int8 inputs, got {}", name_of(input.dtype));
-    }
-    ChannelSpec out{fields_.compute_dtype, input.shape};
-    out.shape.push_back(fields_.dimension);
-    return out;
+    return row_spec(input, fields_.compute_dtype, fields_.dimension);
   }
   // The maximum over all steps.
   int64_t token_count() const override {
@@ -110,9 +105,8 @@ class SequenceEmbedding final : public Layer, public TokenTable {
   }
 
   Sequence steps_from(Run& run, const Sequence& x, const StreamPositions& positions) const {
-    Shape channels = x.channels;
-    channels.push_back(fields_.dimension);
-    const Sequence y = run.output_like(x, {fields_.compute_dtype, channels});
+    const Sequence y =
+        run.output_like(x, row_spec(x.spec(), fields_.compute_dtype, fields_.dimension));
     const int64_t frame = x.frame_size();
     const size_t row_bytes =
         static_cast<size_t>(fields_.dimension) * size_of(fields_.compute_dtype);
