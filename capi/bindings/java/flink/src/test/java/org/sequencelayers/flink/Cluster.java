@@ -1,0 +1,164 @@
+package org.sequencelayers.flink;
+
+import java.io.IOException;
+import java.nio.file.Files;
+import java.nio.file.Path;
+import java.time.Duration;
+import java.util.ArrayList;
+import java.util.Comparator;
+import java.util.List;
+import java.util.Optional;
+import java.util.concurrent.Callable;
+import java.util.concurrent.TimeoutException;
+import java.util.stream.Stream;
+import org.apache.flink.api.common.JobID;
+import org.apache.flink.configuration.CheckpointingOptions;
+import org.apache.flink.configuration.Configuration;
+import org.apache.flink.configuration.MemorySize;
+import org.apache.flink.configuration.RestOptions;
+import org.apache.flink.configuration.RestartStrategyOptions;
+import org.apache.flink.configuration.TaskManagerOptions;
+import org.apache.flink.core.execution.SavepointFormatType;
+import org.apache.flink.runtime.checkpoint.CheckpointStatsSnapshot;
+import org.apache.flink.runtime.jobgraph.JobGraph;
+import org.apache.flink.runtime.jobgraph.SavepointRestoreSettings;
+import org.apache.flink.runtime.minicluster.MiniCluster;
+import org.apache.flink.runtime.minicluster.MiniClusterConfiguration;
+import org.apache.flink.streaming.api.datastream.DataStream;
+import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
+
+/** A cluster of two task managers with two slots each, in this process. */
+final class Cluster implements AutoCloseable {
+  static final Path DIRECTORY = Path.of(System.getProperty("sequencelayers.output"));
+  static final int CHECKPOINT_MILLIS = 400;
+  private static final Duration PATIENCE = Duration.ofMinutes(2);
+
+  private final MiniCluster cluster;
+
+  Cluster() throws Exception {
+    Configuration configuration = new Configuration();
+    configuration.set(RestOptions.BIND_PORT, "0");
+    configuration.set(TaskManagerOptions.MANAGED_MEMORY_SIZE, MemorySize.ofMebiBytes(16));
+    configuration.set(TaskManagerOptions.NETWORK_MEMORY_MIN, MemorySize.ofMebiBytes(32));
+    configuration.set(TaskManagerOptions.NETWORK_MEMORY_MAX, MemorySize.ofMebiBytes(32));
+    cluster =
+        new MiniCluster(
+            new MiniClusterConfiguration.Builder()
+                .setConfiguration(configuration)
+                .setNumTaskManagers(2)
+                .setNumSlotsPerTaskManager(2)
+                .build());
+    cluster.start();
+  }
+
+  /** A job whose results pass through `tap` on their way to files in `output`. */
+  static JobGraph job(
+      Sessions sessions, int parallelism, int maxLive, long periodMicros, Tap tap, Path output) {
+    Configuration configuration = new Configuration();
+    configuration.set(RestartStrategyOptions.RESTART_STRATEGY, "fixed-delay");
+    configuration.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_ATTEMPTS, 3);
+    configuration.set(
+        RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_DELAY, Duration.ofMillis(100));
+    configuration.set(
+        CheckpointingOptions.CHECKPOINTS_DIRECTORY,
+        DIRECTORY.resolve("checkpoints").toUri().toString());
+    StreamExecutionEnvironment environment =
+        StreamExecutionEnvironment.getExecutionEnvironment(configuration);
+    environment.setParallelism(parallelism);
+    environment.enableCheckpointing(CHECKPOINT_MILLIS);
+    DataStream<SessionResult> results =
+        SessionJob.results(
+            SessionJob.replay(environment, sessions.source(periodMicros)),
+            sessions.options(maxLive));
+    SessionJob.write(results.map(tap).uid("tap"), output.toUri().toString());
+    return environment.getStreamGraph().getJobGraph();
+  }
+
+  void run(JobGraph job) throws Exception {
+    cluster.executeJobBlocking(job);
+  }
+
+  JobID submit(JobGraph job, String savepoint) throws Exception {
+    if (savepoint != null) {
+      job.setSavepointRestoreSettings(SavepointRestoreSettings.forPath(savepoint));
+    }
+    return cluster.submitJob(job).get().getJobID();
+  }
+
+  void join(JobID job) throws Exception {
+    cluster.requestJobResult(job).get().toJobExecutionResult(getClass().getClassLoader());
+  }
+
+  /** Stops a job with a savepoint, and tells where it is. */
+  String stop(JobID job) throws Exception {
+    return cluster
+        .stopWithSavepoint(
+            job,
+            DIRECTORY.resolve("savepoints").toUri().toString(),
+            false,
+            SavepointFormatType.CANONICAL)
+        .get();
+  }
+
+  /** Ends a task manager with all its tasks, and starts another one. */
+  void replaceTaskManager(int index) throws Exception {
+    cluster.terminateTaskManager(index).get();
+    cluster.startTaskManager();
+  }
+
+  CheckpointStatsSnapshot checkpoints(JobID job) throws Exception {
+    return cluster.getExecutionGraph(job).get().getCheckpointStatsSnapshot();
+  }
+
+  /** Number of the last completed checkpoint; 0 if there is none. */
+  long lastCheckpoint(JobID job) throws Exception {
+    return Optional.ofNullable(checkpoints(job))
+        .map(stats -> stats.getHistory().getLatestCompletedCheckpoint())
+        .map(checkpoint -> checkpoint.getCheckpointId())
+        .orElse(0L);
+  }
+
+  static void await(String what, Callable<Boolean> condition) throws Exception {
+    long end = System.nanoTime() + PATIENCE.toNanos();
+    while (!condition.call()) {
+      if (System.nanoTime() > end) {
+        throw new TimeoutException(what);
+      }
+      Thread.sleep(5);
+    }
+  }
+
+  /** The directory of that name, empty. */
+  static Path clear(String name) throws IOException {
+    Path directory = DIRECTORY.resolve(name);
+    if (Files.exists(directory)) {
+      try (Stream<Path> files = Files.walk(directory)) {
+        for (Path file : files.sorted(Comparator.reverseOrder()).toList()) {
+          Files.delete(file);
+        }
+      }
+    }
+    return directory;
+  }
+
+  /** The lines of all complete files: those whose names begin with a dot are not. */
+  static List<String> lines(Path output) throws IOException {
+    try (Stream<Path> files = Files.walk(output)) {
+      List<Path> complete =
+          files
+              .filter(Files::isRegularFile)
+              .filter(file -> !file.getFileName().toString().startsWith("."))
+              .toList();
+      List<String> lines = new ArrayList<>();
+      for (Path file : complete) {
+        lines.addAll(Files.readAllLines(file));
+      }
+      return lines;
+    }
+  }
+
+  @Override
+  public void close() {
+    cluster.closeAsync().join();
+  }
+}
