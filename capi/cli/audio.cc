@@ -13,7 +13,7 @@
 #include <optional>
 #include <stdexcept>
 
-#include "cli/live_wav.h"
+#include "cli/wav_file.h"
 
 namespace sl::cli {
 namespace {
@@ -76,12 +76,18 @@ struct MemoryFile {
   }
 };
 
+std::optional<WavFile> find_wav(const std::string& path, const std::string& name) try {
+  return WavFile::find(path);
+} catch (const std::runtime_error& error) {
+  throw std::runtime_error("cannot read " + name + ": " + error.what());
+}
+
 }  // namespace
 
 Audio read_audio(const std::string& path, const std::string& name) {
   SF_INFO info{};
-  std::optional<LiveWav> live = LiveWav::find(path);
-  SNDFILE* opened = live ? live->open(&info) : sf_open(path.c_str(), SFM_READ, &info);
+  std::optional<WavFile> wav = find_wav(path, name);
+  SNDFILE* opened = wav ? wav->open(&info) : sf_open(path.c_str(), SFM_READ, &info);
   const std::unique_ptr<SNDFILE, int (*)(SNDFILE*)> file(opened, sf_close);
   if (file == nullptr) {
     const bool system = sf_error(nullptr) == SF_ERR_SYSTEM;

@@ -29,8 +29,7 @@ std::string output_of(const std::string& command) {
 const AbiTexts& texts() {
   static const AbiTexts kTexts = {
       read_file(SL_HEADER), read_file(SL_SYMBOLS),
-      output_of(SL_NM " -D --defined-only --with-symbol-versions " SL_LIBRARY),
-      read_file(SL_BASELINE)};
+      output_of("nm -D --defined-only --with-symbol-versions " SL_LIBRARY), read_file(SL_BASELINE)};
   return kTexts;
 }
 

@@ -66,7 +66,7 @@ void check_input(const char* call, const T& value, size_t least, const Use<T>& u
     CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
     CHECK_THAT(failure.message, Contains("byte " + std::to_string(at) + " is not zero"));
   }
-  for (const size_t size : {3, 4097}) {
+  for (const size_t size : {size_t{3}, size_t{4097}}) {
     Sized<T> bad(value, 4100);
     const auto struct_size = static_cast<uint32_t>(size);
     std::memcpy(bad.get(), &struct_size, sizeof(struct_size));

@@ -89,14 +89,14 @@ class TreeMaker {
       const int64_t kernel = pick({2, 3});
       json body = convolution(channels_.back(), kernel, "reverse_causal_valid");
       latency_ = careful_;
-      out["layers"] = {body};
-      out["shortcut_layers"] = {
-          {{"type", "Delay"}, {"length", kernel - 1}, {"delay_layer_output", false}}};
+      out["layers"] = json::array({body});
+      out["shortcut_layers"] =
+          json::array({{{"type", "Delay"}, {"length", kernel - 1}, {"delay_layer_output", false}}});
       return out;
     }
     const Place inside = {true, true, place.depth};
     out["layers"] = {layer(inside), layer(inside)};
-    if (chance(3)) out["shortcut_layers"] = {layer(inside)};
+    if (chance(3)) out["shortcut_layers"] = json::array({layer(inside)});
     return out;
   }
 
@@ -332,13 +332,24 @@ class TreeMaker {
         if (channels_.size() != 1) return pointwise();
         if (chance(3)) return convolution(out, pick({2, 3}), "same");  // cannot step
         latency_ = warm_up_ = careful_;
-        return convolution(out, pick({2, 3}),
-                           chance(2) ? "reverse_causal" : "reverse_causal_valid");
+        return look_ahead(out);
       default:
         if (!latency_ && chance(3)) return pooling(chance(2) ? "causal" : "semicausal", 2);
         if (channels_.size() != 1 || latency_) return pointwise();
-        return convolution(out, pick({2, 3, 5}), chance(2) ? "causal" : "semicausal", pick({2, 3}));
+        return strided(out);
     }
+  }
+
+  // Random numbers are drawn in statements: the order of arguments differs between compilers.
+  json look_ahead(int64_t out) {
+    const char* padding = chance(2) ? "reverse_causal" : "reverse_causal_valid";
+    return convolution(out, pick({2, 3}), padding);
+  }
+
+  json strided(int64_t out) {
+    const int64_t strides = pick({2, 3});
+    const char* padding = chance(2) ? "causal" : "semicausal";
+    return convolution(out, pick({2, 3, 5}), padding, strides);
   }
 
   std::mt19937 rng_;

@@ -191,7 +191,8 @@ std::vector<Field> fields_of(const std::string& config) {
   } catch (const Error&) {
   }
   std::vector<Field> fields = reader.fields();
-  std::ranges::stable_partition(fields, [](const Field& f) { return f.otherwise.empty(); });
+  std::stable_partition(fields.begin(), fields.end(),
+                        [](const Field& f) { return f.otherwise.empty(); });
   return fields;
 }
 

@@ -238,6 +238,55 @@ TEST_CASE("fault 20: WAV files whose list has an impossible size are read", "[f2
   }
 }
 
+struct Encoding {
+  uint16_t tag, bits;
+  uint16_t subformat = 0;  // in an extensible header
+};
+
+// A mono WAV file of such samples.
+std::string encoded_wav(const Encoding& encoding, const std::string& samples) {
+  const auto half = [](int value) { return bytes_of<uint16_t>({static_cast<uint16_t>(value)}); };
+  const int bytes = (encoding.bits + 7) / 8;
+  std::string format = half(encoding.tag) + half(1) + bytes_of<uint32_t>({16000}) +
+                       bytes_of<uint32_t>({16000}) + half(bytes) + half(encoding.bits);
+  if (encoding.subformat != 0) {
+    format += half(22) + half(encoding.bits) + bytes_of<uint32_t>({0}) + half(encoding.subformat) +
+              std::string(14, '\x71');
+  }
+  const auto size = [](const std::string& chunk) {
+    return bytes_of<uint32_t>({static_cast<uint32_t>(chunk.size())});
+  };
+  const std::string chunks = "WAVEfmt " + size(format) + format + "data" + size(samples) + samples;
+  return "RIFF" + size(chunks) + chunks;
+}
+
+TEST_CASE("fault 20: every encoding of WAV samples is read, others are refused by tag", "[f20]") {
+  const auto read = [](const std::string& image) {
+    return cli::read_audio(write_file("s.wav", image)).samples;
+  };
+  // A sample of 0.5 in each encoding.
+  const std::string rest = std::string("\0\0\0", 3);
+  CHECK(read(encoded_wav({1, 8}, "\xc0")) == std::vector<float>{0.5});
+  CHECK(read(encoded_wav({1, 16}, std::string("\0\x40", 2))) == std::vector<float>{0.5});
+  CHECK(read(encoded_wav({1, 24}, std::string("\0\0\x40", 3))) == std::vector<float>{0.5});
+  CHECK(read(encoded_wav({1, 32}, rest + "\x40")) == std::vector<float>{0.5});
+  CHECK(read(encoded_wav({3, 32}, bytes_of<float>({0.5}))) == std::vector<float>{0.5});
+  CHECK(read(encoded_wav({3, 64}, bytes_of<double>({0.5}))) == std::vector<float>{0.5});
+  // The smallest positive values of ITU-T G.711.
+  CHECK(read(encoded_wav({6, 8}, "\xd5"))[0] == 8.0f / 32768);
+  CHECK(read(encoded_wav({7, 8}, "\xff"))[0] == 0);
+  CHECK(read(encoded_wav({0xfffe, 16, 1}, std::string("\0\x40", 2))) == std::vector<float>{0.5});
+  CHECK_THROWS_WITH(
+      read(encoded_wav({0x11, 4}, rest)),
+      Contains("cannot read") && Contains("its samples have format tag 17 and 1 bytes"));
+  CHECK_THROWS_WITH(read(encoded_wav({0xfffe, 16, 2}, rest)), Contains("format tag 2 and 2 bytes"));
+  std::string image = wav({46, 10}, {1, 2, 3, 4, 5});
+  CHECK_THROWS_WITH(read(image.substr(0, 12) + image.substr(36)), Contains("no fmt chunk before"));
+  CHECK_THROWS_WITH(read(image.substr(0, 36)), Contains("it has no data chunk"));
+  image[22] = 0;
+  CHECK_THROWS_WITH(read(image), Contains("its fmt chunk has 0 channels"));
+}
+
 TEST_CASE("fault 20: RF64 files without sizes are read to their end", "[f20]") {
   const std::vector<int16_t> samples = {100, -200, 300};
   const std::string plain = wav({0, UINT32_MAX}, samples);

@@ -57,6 +57,9 @@ std::string build_program(const std::string& program) {
                                         folder + "/stream"};
 #ifdef SL_SANITIZE
   arguments.push_back("-fsanitize=address,undefined");
+#ifdef __clang__
+  arguments.insert(arguments.end(), {"-fsanitize-link-c++-runtime", "-lstdc++"});
+#endif
 #endif
   const ToolRun build = run_program(SL_C_COMPILER, arguments);
   INFO(build.output);

@@ -57,8 +57,10 @@ class Guarded {
 inline std::vector<float> random_floats(int64_t n, float low, float high, uint32_t seed = 1) {
   std::mt19937 engine(seed);
   std::uniform_real_distribution<float> uniform(low, high);
-  std::vector<float> x(static_cast<size_t>(n));
-  for (float& v : x) v = uniform(engine);
+  std::vector<float> x;
+  x.reserve(static_cast<size_t>(n) +
+            1);  // no null pointer for 0 numbers: kernels add offsets to it
+  for (int64_t i = 0; i < n; ++i) x.push_back(uniform(engine));
   return x;
 }
 
