@@ -1,0 +1,13 @@
+# The programs of each language standard, linked with ${target}.
+set(CMAKE_C_EXTENSIONS OFF)
+set(CMAKE_CXX_EXTENSIONS OFF)
+add_executable(c11 ${CMAKE_CURRENT_LIST_DIR}/consumer.c)
+add_executable(c++17 ${CMAKE_CURRENT_LIST_DIR}/consumer.cc)
+add_executable(c++20 ${CMAKE_CURRENT_LIST_DIR}/consumer.cc)
+set_target_properties(c11 PROPERTIES C_STANDARD 11)
+set_target_properties(c++17 PROPERTIES CXX_STANDARD 17)
+set_target_properties(c++20 PROPERTIES CXX_STANDARD 20)
+target_link_libraries(c11 PRIVATE m)
+foreach(program c11 c++17 c++20)
+  target_link_libraries(${program} PRIVATE ${target})
+endforeach()
