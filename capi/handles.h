@@ -10,6 +10,7 @@
 #include "core/status.h"
 #include "model/decoder.h"
 #include "model/model.h"
+#include "model/pipe.h"
 #include "model/stream.h"
 #include "sequence_layers/sequence_layers.h"
 
@@ -39,6 +40,10 @@ struct sl_profile {
 struct sl_decoder {
   const sl_layer* layer;
   sl::Decoder decoder;
+};
+
+struct sl_pipe {
+  sl::Pipe pipe;
 };
 
 struct sl_weight_source {

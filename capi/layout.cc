@@ -8,6 +8,7 @@
 #include "core/shape.h"
 #include "layers/layer.h"
 #include "layers/step_difference.h"
+#include "model/pipe_path.h"
 #include "structs.h"
 
 namespace sl::capi {
@@ -70,6 +71,7 @@ static_assert(ends_at<sl_layer_options>(48));
 static_assert(ends_at<sl_run_options>(56));
 static_assert(ends_at<sl_state_options>(136));
 static_assert(ends_at<sl_decoder_options>(88));
+static_assert(ends_at<sl_pipe_options>(72));
 
 // Value of an enum of the library as the C ABI carries it.
 template <typename Enum>
@@ -103,6 +105,21 @@ static_assert(SL_STEP_DIFFERENCE_HOLES == 1 &&
               SL_STEP_DIFFERENCE_HOLES == number(Condition::kHoles));
 static_assert(SL_STEP_DIFFERENCE_PADDING == 2 &&
               SL_STEP_DIFFERENCE_PADDING == number(Condition::kPadding));
+
+static_assert(SL_PIPE_CHANNELS_DEFAULT == 0 &&
+              SL_PIPE_CHANNELS_DEFAULT == number(PipeChannels::kDefault));
+static_assert(SL_PIPE_CHANNELS_EACH == 1 && SL_PIPE_CHANNELS_EACH == number(PipeChannels::kEach));
+static_assert(SL_PIPE_CHANNELS_MIX == 2 && SL_PIPE_CHANNELS_MIX == number(PipeChannels::kMix));
+static_assert(SL_PIPE_CHANNELS_MODEL == 3 &&
+              SL_PIPE_CHANNELS_MODEL == number(PipeChannels::kModel));
+
+using ops::ConverterQuality;
+static_assert(SL_PIPE_QUALITY_DEFAULT == 0 &&
+              SL_PIPE_QUALITY_DEFAULT == number(ConverterQuality::kDefault));
+static_assert(SL_PIPE_QUALITY_FAST == 1 && SL_PIPE_QUALITY_FAST == number(ConverterQuality::kFast));
+static_assert(SL_PIPE_QUALITY_MEDIUM == 2 &&
+              SL_PIPE_QUALITY_MEDIUM == number(ConverterQuality::kMedium));
+static_assert(SL_PIPE_QUALITY_BEST == 3 && SL_PIPE_QUALITY_BEST == number(ConverterQuality::kBest));
 
 static_assert(SL_LOG_DEFAULT == 0);
 static_assert(SL_LOG_DEBUG == 1 && SL_LOG_DEBUG == number(LogLevel::kDebug));

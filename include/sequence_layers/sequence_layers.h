@@ -3,8 +3,8 @@
  * A model (sl_layer) is read from a directory and never changes afterwards. It runs layer-wise, on
  * a whole sequence at once (sl_layer_apply), or step-wise, on one block after another of a stream
  * (sl_state, sl_layer_step), with the same result. This header is the manual. It goes from the
- * simple to the special: errors and sequences, models and whole sequences, streams, decoding,
- * weights and custom layers, hooks. A complete program, which filters samples:
+ * simple to the special: errors and sequences, models and whole sequences, streams, decoding, audio
+ * hosts, weights and custom layers, hooks. A complete program, which filters samples:
  *
  *   #include <sequence_layers/sequence_layers.h>
  *   #include <stdio.h>
@@ -205,11 +205,12 @@ typedef struct sl_constant {
   sl_sequence value;
 } sl_constant;
 
-/* Handles: a model; a stream through it; streams of tokens that it chooses; named tensors; layer
- * types. */
+/* Handles: a model; a stream through it; streams of tokens that it chooses; audio through it; named
+ * tensors; layer types. */
 typedef struct sl_layer sl_layer;
 typedef struct sl_state sl_state;
 typedef struct sl_decoder sl_decoder;
+typedef struct sl_pipe sl_pipe;
 typedef struct sl_weights sl_weights;
 typedef struct sl_registry sl_registry;
 
@@ -683,6 +684,122 @@ SL_API sl_status sl_decoder_copy(sl_decoder* target, const sl_decoder* source, s
 
 /* Sets all streams back to their start. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_reset(sl_decoder* decoder, sl_error* error);
+
+/* How channels of a host go through a model. */
+typedef int32_t sl_pipe_channels;
+enum {
+  /* EACH for a model that makes one channel of one, MODEL for any other */
+  SL_PIPE_CHANNELS_DEFAULT = 0,
+  /* a model of one channel hears each of the host's alone, as streams of a batch */
+  SL_PIPE_CHANNELS_EACH = 1,
+  /* a model of one input channel hears the mean of the host's */
+  SL_PIPE_CHANNELS_MIX = 2,
+  /* the model's input channels are the host's */
+  SL_PIPE_CHANNELS_MODEL = 3
+};
+
+/* How well sample rates are converted; zero means MEDIUM. */
+typedef int32_t sl_pipe_quality;
+enum {
+  SL_PIPE_QUALITY_DEFAULT = 0,
+  /* noise below -97 dB, passes 80 % of the bandwidth, looks some 20 samples ahead */
+  SL_PIPE_QUALITY_FAST = 1,
+  /* -121 dB, 90 %, some 46 samples */
+  SL_PIPE_QUALITY_MEDIUM = 2,
+  /* -145 dB, 96 %, some 143 samples */
+  SL_PIPE_QUALITY_BEST = 3
+};
+
+/* How audio of a host goes through a model. A pipe (sl_pipe) takes any number of frames a call, at
+ * the host's rate and with its channels, and gives as many, late by sl_pipe_latency. It is for
+ * models whose input and output are audio: float32, one scalar or a row of channels a step, one
+ * output step for each input step, no constants, and steps without an end. Since 1.0. */
+typedef struct sl_pipe_options {
+  uint32_t struct_size;
+  sl_pipe_channels channels;
+  /* Frames a second of the host; 0: model_rate. Where the two differ, libsamplerate converts, whose
+   * converters take memory of malloc. */
+  double host_rate;
+  /* steps a second of the model; 0: the "sample_rate" of its metadata, or else host_rate */
+  double model_rate;
+  /* 1 to 128; 0: those of the model */
+  int64_t host_channels;
+  /* maximum of frames in one call, 1 to 2^20; 0: 4096 */
+  int64_t max_frames;
+  /* Frames that the latency is at least, so that models of different latency can be swapped without
+   * a change of it; 0: as few as the model allows. */
+  int64_t min_latency;
+  /* frames of a cross-fade after a swap; 0: a fiftieth of a second */
+  int64_t fade_frames;
+  /* share of the input in the output, 0 to 1, as sl_pipe_set_dry has it; 0: the model alone */
+  float dry;
+  sl_pipe_quality quality;
+  /* copied; null: the layer's */
+  const sl_allocator* allocator;
+} sl_pipe_options;
+#define SL_PIPE_OPTIONS_INIT \
+  { (uint32_t)sizeof(sl_pipe_options), 0, 0.0, 0.0, 0, 0, 0, 0, 0.0f, 0, NULL }
+SL_API void sl_pipe_options_init(sl_pipe_options* out);
+
+/* Makes a pipe at the start of its stream, and rehearses a step as sl_state_alloc does. `options`
+ * may be null. The caller frees it, before the layer. Errors: UNSUPPORTED, with the reason, for a
+ * model that is not as sl_pipe_options says, channels that do not fit it, rates more than 256 times
+ * apart, or rates that differ where libsamplerate is missing; WEIGHTS if the recorded sample rate
+ * cannot be; SHAPE, CALLBACK. [any-thread] Since 1.0. */
+SL_API sl_status sl_pipe_create(const sl_layer* layer, const sl_pipe_options* options,
+                                sl_pipe** out, sl_error* error);
+
+/* Takes the next `frames` frames, 0 to max_frames, and writes as many. `in` and `out` are planar:
+ * an array of host_channels pointers to samples of one channel each, as the plugin formats have
+ * them; a host with interleaved samples of one channel passes them as they are. An output may be
+ * the memory of an input. The model runs whenever a block is complete, so that one call can cost
+ * several blocks and the next none. After an error of the model the output is silence, and every
+ * call fails until the pipe is reset. Errors: CALLBACK, INVALID_ARGUMENT also after sl_pipe_flush.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_pipe_process(sl_pipe* pipe, const float* const* in, float* const* out,
+                                 int64_t frames, sl_error* error);
+
+/* Ends the input and writes what is still to come, sl_pipe_latency frames in all: at most `frames`,
+ * up to max_frames, a call. Returns how many were written, 0 when all has come; -1 after an error.
+ * What follows the first sl_pipe_latency frames of the whole output is as long as the input, and is
+ * what sl_layer_apply makes of it if rates are equal. A model that sounds longer than its input is
+ * heard on by processing silence instead. Errors: CALLBACK. [one-thread-per-state] [realtime]
+ * Since 1.0. */
+SL_API int64_t sl_pipe_flush(sl_pipe* pipe, float* const* out, int64_t frames, sl_error* error);
+
+/* Sets a pipe back to the start of its stream, and ends a cross-fade. [one-thread-per-state]
+ * [realtime] Since 1.0. */
+SL_API sl_status sl_pipe_reset(sl_pipe* pipe, sl_error* error);
+
+/* Frames by which the output is late, exactly, at any sizes of calls: what sl_layer_apply makes at
+ * a position comes that much later. It covers the model's latency, its block and the converters. 0
+ * for null. Changes with sl_pipe_swap only. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API int64_t sl_pipe_latency(const sl_pipe* pipe);
+
+/* Number of channels, and of pointers that calls take; 0 for null. [any-thread] [realtime]
+ * Since 1.0. */
+SL_API int64_t sl_pipe_host_channels(const sl_pipe* pipe);
+
+/* Sets the share of the input, late by sl_pipe_latency, in the output: 0, the model alone, to 1,
+ * the input alone. It gets there within a fiftieth of a second of audio. [any-thread] [realtime]
+ * Since 1.0. */
+SL_API sl_status sl_pipe_set_dry(sl_pipe* pipe, float dry, sl_error* error);
+
+/* Exchanges the models of two pipes of the same host_rate, host_channels and max_frames, while
+ * `pipe` plays. `next` was made for the new model on another thread, and is at its start. The old
+ * model is heard until the new one has had sl_pipe_latency frames, and then fades into it. `next`
+ * has the old model from now on: leave it alone until sl_pipe_is_fading gives 0, and free it, and
+ * then its layer, on another thread. Both models run meanwhile. Where the latency changes, the
+ * host should be told. Errors: INVALID_ARGUMENT also during a cross-fade and after sl_pipe_flush.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_pipe_swap(sl_pipe* pipe, sl_pipe* next, sl_error* error);
+
+/* 1 while the model from before sl_pipe_swap is needed, otherwise 0, also for null.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API int32_t sl_pipe_is_fading(const sl_pipe* pipe);
+
+/* Frees a pipe. [one-thread-per-state] Since 1.0. */
+SL_API void sl_pipe_free(sl_pipe* pipe);
 
 /* Makes the model of a JSON config and its weights (null: it needs none). The config is one JSON
  * object in UTF-8, of `config_size` bytes, that repeats no key within an object. Every tensor must

@@ -1,7 +1,8 @@
 // libsequence_layers for C++17: owners and exceptions over the C ABI alone, header-only. Every
 // function of the C ABI has its method here, named as in C without the noun; what a method does,
 // and on which threads, is told there. Calls that fail throw sequence_layers::Error, except
-// State::step and Decoder::sample, which return their status: real-time threads do not unwind.
+// State::step, Decoder::sample and those of Pipe for the audio thread, which return their status:
+// real-time threads do not unwind.
 #ifndef SEQUENCE_LAYERS_SEQUENCE_LAYERS_HPP_
 #define SEQUENCE_LAYERS_SEQUENCE_LAYERS_HPP_
 
@@ -55,6 +56,7 @@ struct Free {
   void operator()(sl_state* p) const { sl_state_free(p); }
   void operator()(sl_decoder* p) const { sl_decoder_free(p); }
   void operator()(sl_profile* p) const { sl_profile_free(p); }
+  void operator()(sl_pipe* p) const { sl_pipe_free(p); }
 };
 
 }  // namespace detail
@@ -515,6 +517,42 @@ class Decoder {
 
  private:
   Handle<sl_decoder> handle_;
+};
+
+// Audio of a host through a layer, which must outlive it.
+class Pipe {
+ public:
+  explicit Pipe(const Layer& layer, const sl_pipe_options& options = SL_PIPE_OPTIONS_INIT)
+      : handle_(make_handle<sl_pipe>([&](sl_pipe** out, sl_error* e) {
+          return sl_pipe_create(layer.get(), &options, out, e);
+        })) {}
+
+  // The next frames, planar; does not throw. `error` may be null.
+  sl_status process(const float* const* in, float* const* out, int64_t frames,
+                    sl_error* error = nullptr) noexcept {
+    return sl_pipe_process(get(), in, out, frames, error);
+  }
+  // Frames written after the end of the input; -1 after an error. Does not throw.
+  int64_t flush(float* const* out, int64_t frames, sl_error* error = nullptr) noexcept {
+    return sl_pipe_flush(get(), out, frames, error);
+  }
+  void reset() {
+    check([&](sl_error* e) { return sl_pipe_reset(get(), e); });
+  }
+  int64_t latency() const { return sl_pipe_latency(get()); }
+  int64_t host_channels() const { return sl_pipe_host_channels(get()); }
+  void set_dry(float dry) {
+    check([&](sl_error* e) { return sl_pipe_set_dry(get(), dry, e); });
+  }
+  // Plays the model of `next`, which has the old one afterwards; does not throw.
+  sl_status swap(Pipe* next, sl_error* error = nullptr) noexcept {
+    return sl_pipe_swap(get(), next->get(), error);
+  }
+  bool is_fading() const { return sl_pipe_is_fading(get()) != 0; }
+  sl_pipe* get() const { return handle_.get(); }
+
+ private:
+  Handle<sl_pipe> handle_;
 };
 
 }  // namespace sequence_layers

@@ -241,6 +241,16 @@ TEST_CASE("a decoder's options of any size", "[struct_size]") {
   });
 }
 
+TEST_CASE("a pipe's options of any size", "[struct_size]") {
+  const cli::Layer layer = layer_of(kAbs);
+  check_input<sl_pipe_options>(
+      "sl_pipe_create", SL_PIPE_OPTIONS_INIT, 4, [&](const sl_pipe_options* options, sl_error* e) {
+        sl_pipe* pipe = nullptr;
+        const sl_status status = sl_pipe_create(layer.get(), options, &pipe, e);
+        return freed(status, pipe, sl_pipe_free);
+      });
+}
+
 TEST_CASE("allocators of any size", "[struct_size]") {
   const cli::Layer layer = make_model(kTokens, 3);
   check_input<sl_allocator>(
@@ -268,6 +278,15 @@ TEST_CASE("allocators of any size", "[struct_size]") {
         sl_decoder* made = nullptr;
         const sl_status status = sl_decoder_create(layer.get(), &options, &made, e);
         return freed(status, made, sl_decoder_free);
+      });
+  check_input<sl_allocator>(
+      "sl_pipe_create", SL_ALLOCATOR_INIT, 4, [&](const sl_allocator* allocator, sl_error* e) {
+        const cli::Layer sound = layer_of(kAbs);
+        sl_pipe_options options = SL_PIPE_OPTIONS_INIT;
+        options.allocator = allocator;
+        sl_pipe* made = nullptr;
+        const sl_status status = sl_pipe_create(sound.get(), &options, &made, e);
+        return freed(status, made, sl_pipe_free);
       });
 }
 
@@ -365,7 +384,7 @@ TEST_CASE("every call that takes a struct is in this test", "[struct_size]") {
   const std::string header{std::istreambuf_iterator<char>(file), {}};
   static const std::regex kCall(R"(SL_API sl_status (sl_\w+)\(([^;]*?)\);)");
   static const std::regex kStruct(
-      R"(\bsl_(layer_options|run_options|state_options|decoder_options|layer_callbacks|)"
+      R"(\bsl_(layer_options|run_options|state_options|decoder_options|pipe_options|layer_callbacks|)"
       R"(constant_info|step_difference)\*)");
   std::set<std::string> calls;
   for (std::sregex_iterator it(header.begin(), header.end(), kCall), end; it != end; ++it) {
@@ -376,8 +395,8 @@ TEST_CASE("every call that takes a struct is in this test", "[struct_size]") {
                      "sl_decoder_create", "sl_decoder_log_prob", "sl_decoder_prefill",
                      "sl_decoder_sample", "sl_layer_apply", "sl_layer_constant", "sl_layer_create",
                      "sl_layer_emit_shape", "sl_layer_open", "sl_layer_output_shape",
-                     "sl_layer_step", "sl_layer_step_difference", "sl_registry_add",
-                     "sl_state_alloc", "sl_state_alloc_in", "sl_state_size"});
+                     "sl_layer_step", "sl_layer_step_difference", "sl_pipe_create",
+                     "sl_registry_add", "sl_state_alloc", "sl_state_alloc_in", "sl_state_size"});
 }
 
 }  // namespace

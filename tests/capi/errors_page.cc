@@ -535,6 +535,56 @@ void add_states(Page& page) {
            failure_of([&](sl_error* e) { return sl_state_copy(state.get(), stranger.get(), e); }));
 }
 
+void add_pipes(Page& page) {
+  page.section("Pipes");
+  const auto refused = [&](const char* mistake, const std::string& config,
+                           const sl_pipe_options& options = SL_PIPE_OPTIONS_INIT) {
+    const cli::Layer layer = make_model(config, 2);
+    page.row(std::string("`sl_pipe_create`: ") + mistake, failure_of([&](sl_error* e) {
+               sl_pipe* pipe = nullptr;
+               const sl_status status = sl_pipe_create(layer.get(), &options, &pipe, e);
+               sl_pipe_free(pipe);
+               return status;
+             }));
+  };
+  const std::string conv = R"({"type":"Conv1D","filters":2,"kernel_size":3,"padding":)";
+  refused("a model that makes one step of two", R"({"type":"Downsample1D","rate":2})");
+  refused("a model that makes int32", R"({"type":"Cast","dtype":"int32"})");
+  refused("a model that makes pictures", R"({"type":"Reshape","output_shape":[1,1]})");
+  refused("a model that cannot step", conv + "\"same\"}");
+  refused("a model that reads a constant",
+          R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
+          R"("combination":"add"})");
+  sl_pipe_options options = SL_PIPE_OPTIONS_INIT;
+  options.host_channels = 3;
+  refused("3 channels for a model of 2", conv + "\"causal\"}", options);
+  options = SL_PIPE_OPTIONS_INIT;
+  options.host_rate = 48000;
+  options.model_rate = 100;
+  refused("rates far apart", R"({"type":"Relu"})", options);
+  options.host_rate = -1;
+  refused("a negative rate", R"({"type":"Relu"})", options);
+
+  const sequence_layers::Layer layer(R"({"type":"Relu"})");
+  sequence_layers::Pipe pipe(layer), next(layer), other(layer);
+  float sample = 0;
+  const float* in[] = {&sample};
+  float* out[] = {&sample};
+  const auto process = [&](const char* mistake, int64_t frames) {
+    page.row(std::string("`sl_pipe_process`: ") + mistake, failure_of([&](sl_error* e) {
+               return sl_pipe_process(pipe.get(), in, out, frames, e);
+             }));
+  };
+  process("more than `max_frames`", 5000);
+  cli::check([&](sl_error* e) { return pipe.swap(&next, e); });
+  page.row("`sl_pipe_swap`: again, during the fade",
+           failure_of([&](sl_error* e) { return pipe.swap(&other, e); }));
+  page.row("`sl_pipe_process`: a pipe whose model is still heard in another one",
+           failure_of([&](sl_error* e) { return next.process(in, out, 1, e); }));
+  pipe.flush(out, 1);
+  process("after a flush", 1);
+}
+
 int run(const std::string& mode, const char* path) {
   Page page;
   add_json(page);
@@ -545,6 +595,7 @@ int run(const std::string& mode, const char* path) {
   add_calls(page);
   add_constants(page);
   add_states(page);
+  add_pipes(page);
   if (page.accepted() > 0) std::fprintf(stderr, "%d mistakes are accepted\n", page.accepted());
   if (mode == "--check") {
     const std::string stale = difference(cli::read_file(path), page.text());

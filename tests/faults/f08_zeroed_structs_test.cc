@@ -321,6 +321,7 @@ TEST_CASE("fault 8: every macro and init function sets struct_size and zeros", "
   check_init<sl_run_options>(sl_run_options_init, SL_RUN_OPTIONS_INIT);
   check_init<sl_state_options>(sl_state_options_init, SL_STATE_OPTIONS_INIT);
   check_init<sl_decoder_options>(sl_decoder_options_init, SL_DECODER_OPTIONS_INIT);
+  check_init<sl_pipe_options>(sl_pipe_options_init, SL_PIPE_OPTIONS_INIT);
 }
 
 }  // namespace
