@@ -501,6 +501,11 @@ pub struct sl_decoder {
 }
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
+pub struct sl_pipe {
+    _unused: [u8; 0],
+}
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
 pub struct sl_weights {
     _unused: [u8; 0],
 }
@@ -2017,6 +2022,289 @@ extern "C" {
 }
 extern "C" {
     pub fn sl_decoder_reset(decoder: *mut sl_decoder, error: *mut sl_error) -> sl_status;
+}
+pub type sl_pipe_channels = i32;
+pub const SL_PIPE_CHANNELS_DEFAULT: i32 = 0;
+pub const SL_PIPE_CHANNELS_EACH: i32 = 1;
+pub const SL_PIPE_CHANNELS_MIX: i32 = 2;
+pub const SL_PIPE_CHANNELS_MODEL: i32 = 3;
+pub type sl_pipe_quality = i32;
+pub const SL_PIPE_QUALITY_DEFAULT: i32 = 0;
+pub const SL_PIPE_QUALITY_FAST: i32 = 1;
+pub const SL_PIPE_QUALITY_MEDIUM: i32 = 2;
+pub const SL_PIPE_QUALITY_BEST: i32 = 3;
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct sl_pipe_options {
+    pub struct_size: u32,
+    pub channels: sl_pipe_channels,
+    pub host_rate: f64,
+    pub model_rate: f64,
+    pub host_channels: i64,
+    pub max_frames: i64,
+    pub min_latency: i64,
+    pub fade_frames: i64,
+    pub dry: f32,
+    pub quality: sl_pipe_quality,
+    pub allocator: *const sl_allocator,
+}
+#[test]
+fn bindgen_test_layout_sl_pipe_options() {
+    assert_eq!(
+        ::std::mem::size_of::<sl_pipe_options>(),
+        72usize,
+        concat!("Size of: ", stringify!(sl_pipe_options))
+    );
+    assert_eq!(
+        ::std::mem::align_of::<sl_pipe_options>(),
+        8usize,
+        concat!("Alignment of ", stringify!(sl_pipe_options))
+    );
+    fn test_field_struct_size() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).struct_size) as usize - ptr as usize
+            },
+            0usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(struct_size)
+            )
+        );
+    }
+    test_field_struct_size();
+    fn test_field_channels() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).channels) as usize - ptr as usize
+            },
+            4usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(channels)
+            )
+        );
+    }
+    test_field_channels();
+    fn test_field_host_rate() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).host_rate) as usize - ptr as usize
+            },
+            8usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(host_rate)
+            )
+        );
+    }
+    test_field_host_rate();
+    fn test_field_model_rate() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).model_rate) as usize - ptr as usize
+            },
+            16usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(model_rate)
+            )
+        );
+    }
+    test_field_model_rate();
+    fn test_field_host_channels() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).host_channels) as usize - ptr as usize
+            },
+            24usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(host_channels)
+            )
+        );
+    }
+    test_field_host_channels();
+    fn test_field_max_frames() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).max_frames) as usize - ptr as usize
+            },
+            32usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(max_frames)
+            )
+        );
+    }
+    test_field_max_frames();
+    fn test_field_min_latency() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).min_latency) as usize - ptr as usize
+            },
+            40usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(min_latency)
+            )
+        );
+    }
+    test_field_min_latency();
+    fn test_field_fade_frames() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).fade_frames) as usize - ptr as usize
+            },
+            48usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(fade_frames)
+            )
+        );
+    }
+    test_field_fade_frames();
+    fn test_field_dry() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).dry) as usize - ptr as usize
+            },
+            56usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(dry)
+            )
+        );
+    }
+    test_field_dry();
+    fn test_field_quality() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).quality) as usize - ptr as usize
+            },
+            60usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(quality)
+            )
+        );
+    }
+    test_field_quality();
+    fn test_field_allocator() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_pipe_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).allocator) as usize - ptr as usize
+            },
+            64usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_pipe_options),
+                "::",
+                stringify!(allocator)
+            )
+        );
+    }
+    test_field_allocator();
+}
+impl Default for sl_pipe_options {
+    fn default() -> Self {
+        let mut s = ::std::mem::MaybeUninit::<Self>::uninit();
+        unsafe {
+            ::std::ptr::write_bytes(s.as_mut_ptr(), 0, 1);
+            s.assume_init()
+        }
+    }
+}
+extern "C" {
+    pub fn sl_pipe_options_init(out: *mut sl_pipe_options);
+}
+extern "C" {
+    pub fn sl_pipe_create(
+        layer: *const sl_layer,
+        options: *const sl_pipe_options,
+        out: *mut *mut sl_pipe,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_pipe_process(
+        pipe: *mut sl_pipe,
+        in_: *const *const f32,
+        out: *const *mut f32,
+        frames: i64,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_pipe_flush(
+        pipe: *mut sl_pipe,
+        out: *const *mut f32,
+        frames: i64,
+        error: *mut sl_error,
+    ) -> i64;
+}
+extern "C" {
+    pub fn sl_pipe_reset(pipe: *mut sl_pipe, error: *mut sl_error) -> sl_status;
+}
+extern "C" {
+    pub fn sl_pipe_latency(pipe: *const sl_pipe) -> i64;
+}
+extern "C" {
+    pub fn sl_pipe_host_channels(pipe: *const sl_pipe) -> i64;
+}
+extern "C" {
+    pub fn sl_pipe_set_dry(pipe: *mut sl_pipe, dry: f32, error: *mut sl_error) -> sl_status;
+}
+extern "C" {
+    pub fn sl_pipe_swap(pipe: *mut sl_pipe, next: *mut sl_pipe, error: *mut sl_error) -> sl_status;
+}
+extern "C" {
+    pub fn sl_pipe_is_fading(pipe: *const sl_pipe) -> i32;
+}
+extern "C" {
+    pub fn sl_pipe_free(pipe: *mut sl_pipe);
 }
 extern "C" {
     pub fn sl_layer_create(

@@ -62,6 +62,7 @@ fn structs_have_the_sizes_of_the_library() {
         size_by_library!(sl_decoder_options, sl_decoder_options_init),
         size_by_library!(sl_layer_properties, sl_layer_properties_init),
         size_by_library!(sl_layer_callbacks, sl_layer_callbacks_init),
+        size_by_library!(sl_pipe_options, sl_pipe_options_init),
         size_by_library!(sl_allocator, sl_allocator_init),
     ];
     for (name, library, bindings) in sizes {

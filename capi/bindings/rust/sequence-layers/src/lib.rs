@@ -8,7 +8,7 @@
 //! | Type | Threads | Owns |
 //! |---|---|---|
 //! | [`Layer`], [`Weights`], [`Registry`] | `Send` and `Sync` | a clone of a layer is the same model |
-//! | [`State`], [`Stepper`], [`Decoder`], [`Profile`] | `Send` only | keep their layer alive |
+//! | [`State`], [`Stepper`], [`Decoder`], [`Pipe`], [`Profile`] | `Send` only | keep their layer alive |
 //! | [`View`], [`ViewMut`], [`Constants`], [`Emits`], [`Run`] | as slices are | borrow what they view |
 //!
 //! # A stream
@@ -54,6 +54,7 @@ mod dtype;
 mod error;
 mod layer;
 mod log;
+mod pipe;
 mod profile;
 mod run;
 mod shape;
@@ -72,6 +73,7 @@ pub use layer::{
     StepDifferenceCondition,
 };
 pub use log::{set_log, LogLevel};
+pub use pipe::{Pipe, PipeChannels, PipeOptions, PipeQuality, SwapError};
 pub use profile::Profile;
 pub use run::{EmitShape, Emits, Run};
 pub use shape::{ChannelSpec, Shape, MAX_CHANNEL_RANK, MAX_RANK};

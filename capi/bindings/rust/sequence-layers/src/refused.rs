@@ -12,6 +12,7 @@
 //! moved::<State>();
 //! moved::<Stepper>();
 //! moved::<Decoder>();
+//! moved::<Pipe>();
 //! moved::<Profile>();
 //! ```
 //!
@@ -27,6 +28,10 @@
 //! ```compile_fail,E0277
 //! fn shared<T: Sync>() {}
 //! shared::<sequence_layers::Decoder>();
+//! ```
+//! ```compile_fail,E0277
+//! fn shared<T: Sync>() {}
+//! shared::<sequence_layers::Pipe>();
 //! ```
 //! ```compile_fail,E0277
 //! fn shared<T: Sync>() {}

@@ -285,3 +285,84 @@ fn numbers_of_later_versions_are_kept() {
     assert_eq!(DType::from_code(99).size(), 0);
     assert_eq!(DType::from_code(DType::Int8.code()), DType::Int8);
 }
+
+/// A pipe of one channel through a model.
+fn pipe(config: &str) -> Box<Pipe> {
+    let options = PipeOptions::new().host_rate(48000.0).max_frames(64);
+    Box::new(Pipe::new(&Layer::from_config(config).unwrap(), &options).unwrap())
+}
+
+#[test]
+fn pipes_check_their_buffers() {
+    let mut pipe = pipe(r#"{"type": "Identity"}"#);
+    let mut out = [0f32; 65];
+    let mut played = |input: &[&[f32]], frames: usize| {
+        let mut output = [&mut out[..frames]];
+        pipe.process(input, &mut output)
+    };
+    assert_eq!(played(&[&[1.0; 64]], 64), Ok(()));
+    assert_eq!(played(&[&[1.0; 64]], 63), Err(Status::Shape));
+    assert_eq!(played(&[], 64), Err(Status::Shape));
+    assert_eq!(played(&[&[1.0; 64], &[1.0; 64]], 64), Err(Status::Shape));
+    assert_eq!(played(&[&[1.0; 65]], 65), Err(Status::InvalidArgument));
+    assert_eq!(status(pipe.flush(&mut [])), Status::Shape);
+    assert_eq!(status(pipe.set_dry(f32::NAN)), Status::InvalidArgument);
+}
+
+#[test]
+fn pipes_flush_what_is_late() {
+    let mut pipe = pipe(r#"{"type": "Lookahead", "length": 5}"#);
+    assert_eq!(pipe.latency(), 5);
+    let input: Vec<f32> = (1..=10u8).map(f32::from).collect();
+    let mut output = vec![0f32; 10];
+    pipe.process(&[&input], &mut [&mut output]).unwrap();
+    loop {
+        let mut rest = [0f32; 3];
+        match pipe.flush(&mut [&mut rest]).unwrap() {
+            0 => break,
+            frames => output.extend(&rest[..frames]),
+        }
+    }
+    // The model drops the first five steps, and is late by five.
+    assert_eq!(output[5..10], input[5..]);
+    assert_eq!(output.len(), 15);
+    assert!(output[10..].iter().all(|&sample| sample == 0.0));
+    assert!(pipe.process(&[&input], &mut [&mut output[..10]]).is_err());
+    pipe.reset().unwrap();
+    pipe.process(&[&input], &mut [&mut output[..10]]).unwrap();
+}
+
+#[test]
+fn swapped_models_live_as_long_as_they_are_heard() {
+    let scale = |by: f32| pipe(&format!(r#"{{"type": "Scale", "scale": {}}}"#, by));
+    let mut playing = scale(1.0);
+    playing.swap(scale(0.5)).unwrap();
+    assert!(playing.is_fading());
+    assert!(playing.take_retired().is_none());
+    let refused = playing.swap(scale(0.25)).unwrap_err();
+    assert_eq!(refused.status, Status::InvalidArgument);
+    let mut out = [0f32; 64];
+    let mut calls = 0;
+    let retired = loop {
+        playing.process(&[&[1.0; 64]], &mut [&mut out]).unwrap();
+        calls += 1;
+        if let Some(retired) = playing.take_retired() {
+            break retired;
+        }
+        assert!(calls < 1000);
+    };
+    assert_eq!(out[63], 0.5);
+    drop(retired);
+    playing.swap(refused.pipe).unwrap();
+    drop(playing); // in the middle of a cross-fade
+    let options = PipeOptions::new().host_rate(44100.0);
+    let layer = Layer::from_config(r#"{"type": "Identity"}"#).unwrap();
+    let other = Box::new(Pipe::new(&layer, &options).unwrap());
+    let refused = scale(1.0).swap(other).unwrap_err();
+    assert_eq!(refused.status, Status::InvalidArgument);
+    assert!(
+        refused.to_string().contains("invalid argument"),
+        "{}",
+        refused
+    );
+}
