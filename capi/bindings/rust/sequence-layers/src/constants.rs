@@ -6,6 +6,7 @@ use crate::sys;
 use crate::view::View;
 use std::ffi::CString;
 use std::marker::PhantomData;
+use std::os::raw::c_char;
 
 c_enum! {
     /// Kinds of constants.
@@ -138,6 +139,11 @@ impl<'a> Constants<'a> {
             .position(|known| known.as_bytes() == name.as_bytes())
     }
 
+    /// The name at an index that is there, which lives in the heap as long as these constants.
+    pub(crate) fn name(&self, index: usize) -> *const c_char {
+        self.raw[index].name
+    }
+
     /// The value at an index that is there.
     pub(crate) fn view(&self, index: usize) -> View<'a> {
         // SAFETY: it came from a view.
@@ -148,15 +154,12 @@ impl<'a> Constants<'a> {
     pub(crate) fn shapes(&self) -> Constants<'static> {
         let mut out = Constants::new();
         for (index, name) in self.names.iter().enumerate() {
+            let name = name.clone(); // its text does not move with it
             out.raw.push(sys::sl_constant {
                 name: name.as_ptr(),
                 value: self.view(index).shape().raw(),
             });
-            out.names.push(name.clone());
-        }
-        // The names of `out` are copies: pointers to them take the place of those above.
-        for (constant, name) in out.raw.iter_mut().zip(&out.names) {
-            constant.name = name.as_ptr();
+            out.names.push(name);
         }
         out
     }

@@ -225,5 +225,7 @@ fn copy_dims(dims: &[usize], out: &mut [i64]) {
 
 fn from_c<const N: usize>(rank: i32, dims: &[i64; N]) -> (usize, [usize; N]) {
     let rank = usize::try_from(rank).unwrap_or(0).min(N);
-    (rank, dims.map(to_usize))
+    let mut out = dims.map(to_usize);
+    out[rank..].fill(0); // whatever stands there, shapes are compared as a whole
+    (rank, out)
 }

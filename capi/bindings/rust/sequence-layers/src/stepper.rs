@@ -1,5 +1,6 @@
 //! Steps with buffers of their own, at the cost of the C call.
 
+use crate::constants::Constants;
 use crate::dtype::{DType, Element};
 use crate::error::{Error, Result, Status};
 use crate::layer::Mode;
@@ -36,7 +37,9 @@ pub struct Stepper<T: Element = f32, U: Element = f32> {
     output_mask: Vec<u8>,
     constants: Vec<Tensor>,
     emits: Vec<Tensor>,
-    /// What C reads and writes of the two above, one for each.
+    /// Owns the names of the constants: the state may be exchanged for another.
+    _names: Constants<'static>,
+    /// What C reads and writes of constants and emits, one for each.
     raw_constants: Vec<sys::sl_constant>,
     raw_emits: Vec<sys::sl_sequence>,
     run: sys::sl_run_options,
@@ -59,7 +62,8 @@ impl<T: Element, U: Element> Stepper<T, U> {
         let x = Shape::sequence(spec.dtype(), &dims)?;
         expect(x.dtype(), T::DTYPE, "input")?;
         let constants = constant_buffers(&state, steps)?;
-        let raw_constants = raw_constants(&state, &constants);
+        let names = state.constant_shapes().shapes();
+        let raw_constants = raw_constants(&names, &constants);
         let mut out = Stepper {
             input: zeros(&x)?,
             input_mask: Vec::new(),
@@ -70,6 +74,7 @@ impl<T: Element, U: Element> Stepper<T, U> {
             state,
             constants,
             emits: Vec::new(),
+            _names: names,
             raw_constants,
             raw_emits: Vec::new(),
             run: sys::sl_run_options::default(),
@@ -284,11 +289,10 @@ fn constant_buffers(state: &State, steps: usize) -> Result<Vec<Tensor>> {
     (0..shapes.len()).map(buffer).collect()
 }
 
-fn raw_constants(state: &State, constants: &[Tensor]) -> Vec<sys::sl_constant> {
-    let (names, _) = state.constant_shapes().raw();
+/// The constants for C, with names that live in the heap as long as `names`.
+fn raw_constants(names: &Constants<'_>, constants: &[Tensor]) -> Vec<sys::sl_constant> {
     let raw = |(index, constant): (usize, &Tensor)| sys::sl_constant {
-        // SAFETY: there are as many as `constant_buffers` made; the names live in the heap as long as the state.
-        name: unsafe { (*names.add(index)).name },
+        name: names.name(index),
         value: *constant.view().raw(),
     };
     constants.iter().enumerate().map(raw).collect()

@@ -366,3 +366,36 @@ fn swapped_models_live_as_long_as_they_are_heard() {
         refused
     );
 }
+
+#[test]
+fn a_stepper_whose_state_was_exchanged_refuses_or_runs() {
+    let state = |config: &str| {
+        let layer = Layer::from_config(config).unwrap();
+        State::new(&layer, &StateOptions::new()).unwrap()
+    };
+    let conditioned = {
+        let config = r#"{"type": "Conditioning", "conditioning_name": "bias", "projection": "identity",
+            "combination": "add"}"#;
+        let layer = Layer::from_config(config).unwrap();
+        let bias = [5f32];
+        let bias = View::array(&bias, &[1, 1]).unwrap();
+        let constants = Constants::new().with("bias", bias).unwrap();
+        let spec = ChannelSpec::new(DType::Float32, &[1]).unwrap();
+        let options = StateOptions::new().input(spec).constants(&constants);
+        State::new(&layer, &options).unwrap()
+    };
+    let mut stepper: Stepper = Stepper::new(conditioned, 1).unwrap();
+    stepper
+        .constant_mut(0)
+        .unwrap()
+        .values_mut::<f32>()
+        .unwrap()[0] = 5.0;
+    assert_eq!(stepper.process(&[1.0]).unwrap(), [6.0]);
+    // The names of the constants outlive the state that brought them.
+    drop(std::mem::replace(
+        stepper.state_mut(),
+        state(r#"{"type": "Abs"}"#),
+    ));
+    assert_eq!(stepper.process(&[1.0]), Err(Status::Shape));
+    assert!(!stepper.message().is_empty());
+}
