@@ -1,22 +1,38 @@
 # The Rust crates: the bindings are those of the header, formatting, lints and documentation as errors, tests, a program
-# outside the tree that finds the installed library by pkg-config, overhead per step. No network is needed.
+# outside the tree, with the installed library by pkg-config and with the static one, overhead per step. No network is needed.
 source packaging/bindings/cargo
 readonly CRATES="${PWD}/capi/bindings/rust"
 readonly RUST_OUT="${PWD}/build/rust"
 readonly SUITE="${PWD}/build/suite"
 export CARGO_NET_OFFLINE=true
 
-# Builds examples/vad.rs as a program of its own, against an installed library, and streams the suite's samples.
-run_installed() {
-  local prefix="${RUST_OUT}/prefix" program="${RUST_OUT}/consumer" lines
-  cmake --install build/release --prefix "${prefix}" >/dev/null
+# count_probabilities [VARIABLE=VALUE...]: builds examples/vad.rs as a program outside the tree, with these variables, streams
+# the suite's samples, and fails if it does not print all probabilities.
+count_probabilities() {
+  local program="${RUST_OUT}/consumer" lines
   mkdir -p "${program}/src"
   cp "${CRATES}/sequence-layers/examples/vad.rs" "${program}/src/main.rs"
   printf '[package]\nname = "consumer"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[dependencies]\n%s\n' \
     "sequence-layers = { path = \"${CRATES}/sequence-layers\" }" >"${program}/Cargo.toml"
-  lines="$(LD_LIBRARY_PATH="${prefix}/lib" PKG_CONFIG_PATH="${prefix}/lib/pkgconfig" cargo_in "${program}" \
-    run --quiet -- "${SUITE}/vad/model" <"${SUITE}/vad/input.bin" | grep -c '^[01]\.[0-9]*$')"
-  ((lines == 713)) || { echo "the program outside the tree printed ${lines} probabilities, not 713" >&2; return 1; }
+  lines="$(cd "${program}" && env "$@" cargo run --quiet -- "${SUITE}/vad/model" <"${SUITE}/vad/input.bin" |
+    grep -c '^[01]\.[0-9]*$')"
+  ((lines == 713)) || { echo "the program outside the tree printed ${lines} probabilities, not 713: $*" >&2; return 1; }
+}
+
+run_installed() {
+  local prefix="${RUST_OUT}/prefix"
+  cmake --build build/release --target sequence_layers sl >/dev/null # all that is installed
+  cmake --install build/release --prefix "${prefix}" >/dev/null
+  count_probabilities LD_LIBRARY_PATH="${prefix}/lib" PKG_CONFIG_PATH="${prefix}/lib/pkgconfig"
+}
+
+run_static() {
+  cmake --build build/release --target sequence_layers_static >/dev/null
+  count_probabilities SEQUENCE_LAYERS_STATIC=1 SEQUENCE_LAYERS_LIB_DIR="${PWD}/build/release"
+  if ldd "${RUST_OUT}/consumer/target/debug/consumer" | grep libsequence_layers; then
+    echo "the static program needs the shared library" >&2
+    return 1
+  fi
 }
 
 if command -v bindgen >/dev/null; then install_rust; else install_rust bindgen libclang-common-14-dev; fi
@@ -27,5 +43,6 @@ for crate in sequence-layers-sys sequence-layers; do
   cargo_in "${CRATES}" package --list --allow-dirty -p "${crate}" 2>&1 | grep -x src/lib.rs >/dev/null
 done
 run_installed
+run_static
 cargo_in "${CRATES}" run --quiet --locked --release --example overhead -- "${SUITE}/overhead/model" \
   "$(build/overhead "${SUITE}/overhead/model")"
