@@ -66,6 +66,7 @@ class CustomLayer final : public Layer {
 
   bool reads_invalid_steps() const override { return properties_.reads_invalid_steps != 0; }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!callbacks_.output_spec) return input;
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT, out = SL_CHANNEL_SPEC_INIT;
@@ -75,7 +76,6 @@ class CustomLayer final : public Layer {
     check(status, error, "output_spec");
     return to_spec(&out, "output");
   }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (!callbacks_.state_size || input.mode != Mode::kStep) return;
     sl_channel_spec in = SL_CHANNEL_SPEC_INIT;
@@ -87,13 +87,11 @@ class CustomLayer final : public Layer {
     declaration.state("started", DType::kBool, {input.batch});
     declaration.state("custom", DType::kInt8, {input.batch, static_cast<int64_t>(bytes)});
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = make_output(run, x);
     call(callbacks_.layer, "layer", x, y);
     return y;
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (!callbacks_.step) return do_layer(run, x);
     void* state = callbacks_.state_size ? started_state(run, x) : nullptr;
@@ -106,7 +104,6 @@ class CustomLayer final : public Layer {
     return y;
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     if (properties_.counts_invalid_steps == 0) return Layer::step_difference(before);
     return minds_early_steps(before, "counts invalid steps too");

@@ -107,14 +107,15 @@ class Autoregressive final : public Layer {
     differences.within("feedback_layer", [&] { feedback_.follow(after, differences); });
     return after;
   }
+  std::optional<ChannelSpec> implied_input() const override { return implied_input_; }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return specs(input, constants).output;
   }
-  std::optional<ChannelSpec> implied_input() const override { return implied_input_; }
   int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return checked_product(ceil_div(time, block_size()), made_of_block());
   }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     const Specs specs = this->specs(input.channels, declaration.constants());
     const Declaration block = declare_block(specs, input.batch, declaration.constants());
@@ -132,7 +133,6 @@ class Autoregressive final : public Layer {
       declaration.emit(emit.path, all);
     }
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Specs specs = this->specs(x.spec(), run.constants());
     if (x.time == 0) return run.output(specs.output, x.batch, 0);
@@ -146,7 +146,6 @@ class Autoregressive final : public Layer {
     return unroll(run, x, specs,
                   {state, block.plans(), last, take_emits(run, x.batch, block.emits())});
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     const Specs specs = this->specs(x.spec(), run.constants());
     const auto& block = run.plan<BlockPlan>();
@@ -161,7 +160,6 @@ class Autoregressive final : public Layer {
     return unroll(run, x, specs, {state, plans, last, take_emits(run, x.batch, block.emits)});
   }
 
- private:
   struct Specs {
     ChannelSpec joined;  // the input of the layers: x and the feedback
     ChannelSpec output;

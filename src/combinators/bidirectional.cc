@@ -88,6 +88,9 @@ class Bidirectional final : public Layer {
                        [&] { backward_->follow(is_backward ? none : padding, differences); });
     return before;
   }
+  std::optional<ChannelSpec> implied_input() const override { return forward_->implied_input(); }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec specs[2] = {forward_->output_spec(input, constants),
                                   backward_->output_spec(input, constants)};
@@ -102,12 +105,10 @@ class Bidirectional final : public Layer {
     }
     return forward;
   }
-  std::optional<ChannelSpec> implied_input() const override { return forward_->implied_input(); }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.within(forward_->name(), "0", [&] { forward_->declare(declaration, input); });
     declaration.within(backward_->name(), "1", [&] { backward_->declare(declaration, input); });
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Side inner = other(run.side());
     const Sequence forward = call(run, *forward_, x, inner);
@@ -117,7 +118,6 @@ class Bidirectional final : public Layer {
   }
   Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
- private:
   std::unique_ptr<Layer> forward_;
   std::unique_ptr<Layer> backward_;
   ops::Combination combination_;

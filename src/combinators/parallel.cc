@@ -72,14 +72,6 @@ class ParallelLayers final : public Layer {
   }
   int64_t input_latency() const override { return accumulated_input_latency(0); }
   int64_t output_latency() const override { return accumulated_output_latency(0); }
-  int64_t do_accumulated_input_latency(int64_t latency) const override {
-    return same("input", latency,
-                [&](const Layer& layer) { return layer.accumulated_input_latency(latency); });
-  }
-  int64_t do_accumulated_output_latency(int64_t latency) const override {
-    return same("output", latency,
-                [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
-  }
   // An output step is valid only where the outputs of all layers are.
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
     if (layers_.empty()) return before;
@@ -101,6 +93,20 @@ class ParallelLayers final : public Layer {
     for (const auto& layer : layers_) all.push_back(layer->receptive_field_per_step());
     return merge_steps(all);
   }
+  std::optional<ChannelSpec> implied_input() const override {
+    return layers_.empty() ? std::nullopt : layers_.front()->implied_input();
+  }
+  bool returns_view() const override { return layers_.empty(); }
+
+ private:
+  int64_t do_accumulated_input_latency(int64_t latency) const override {
+    return same("input", latency,
+                [&](const Layer& layer) { return layer.accumulated_input_latency(latency); });
+  }
+  int64_t do_accumulated_output_latency(int64_t latency) const override {
+    return same("output", latency,
+                [&](const Layer& layer) { return layer.accumulated_output_latency(latency); });
+  }
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     if (layers_.empty()) return input;
     std::vector<ChannelSpec> specs;
@@ -120,10 +126,6 @@ class ParallelLayers final : public Layer {
     }
     return length;
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    return layers_.empty() ? std::nullopt : layers_.front()->implied_input();
-  }
-  bool returns_view() const override { return layers_.empty(); }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     for (size_t i = 0; i < layers_.size(); ++i) {
       declaration.within(layers_[i]->name(), keys_[i],
@@ -133,7 +135,6 @@ class ParallelLayers final : public Layer {
   Sequence do_layer(Run& run, const Sequence& x) const override { return combine(run, x); }
   Sequence do_step(Run& run, const Sequence& x) const override { return combine(run, x); }
 
- private:
   template <typename Fn>
   int64_t same(const char* which, int64_t fallback, Fn&& latency_of) const {
     if (layers_.empty()) return fallback;

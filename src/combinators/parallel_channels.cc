@@ -33,6 +33,15 @@ class ParallelChannels final : public Wrapper {
   ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const override {
     return group_of(input);
   }
+  std::optional<ChannelSpec> implied_input() const override {
+    auto spec = child().implied_input();
+    if (!spec || spec->shape.empty()) return std::nullopt;
+    spec->shape.back() = checked_product(spec->shape.back(), num_groups_);
+    return spec;
+  }
+  bool returns_view() const override { return false; }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const std::vector<ChannelSpec> specs(static_cast<size_t>(num_groups_),
                                          child().output_spec(group_of(input), constants));
@@ -42,13 +51,6 @@ class ParallelChannels final : public Wrapper {
                            const Constants& constants) const override {
     return child().output_length(time, group_of(input), constants);
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    auto spec = child().implied_input();
-    if (!spec || spec->shape.empty()) return std::nullopt;
-    spec->shape.back() = checked_product(spec->shape.back(), num_groups_);
-    return spec;
-  }
-  bool returns_view() const override { return false; }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     SequenceSpec group = input;
     group.channels = group_of(input.channels);
@@ -60,7 +62,6 @@ class ParallelChannels final : public Wrapper {
   Sequence do_layer(Run& run, const Sequence& x) const override { return run_groups(run, x); }
   Sequence do_step(Run& run, const Sequence& x) const override { return run_groups(run, x); }
 
- private:
   static constexpr int64_t kMaxGroups = 1 << 16;
 
   ChannelSpec group_of(const ChannelSpec& input) const {

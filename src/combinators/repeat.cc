@@ -42,6 +42,8 @@ class Repeat final : public ChainLayer {
     for (size_t i = 1; i < repeats_.size(); ++i) fields = precede(fields, Ratio(1), each, Ratio(1));
     return fields;
   }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec output = first().output_spec(input, constants);
     if (output != input) {
@@ -61,7 +63,6 @@ class Repeat final : public ChainLayer {
     }
   }
 
- private:
   const Layer& first() const { return *repeats_.front(); }
 
   std::vector<const Layer*> repeats_;

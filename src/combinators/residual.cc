@@ -36,6 +36,7 @@ class Residual final : public ShortcutLayer {
                            ? emit_keys(shortcut().layers())
                            : std::vector<std::string>(shortcut().layers().size())) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec body_spec = body().output_spec(input, constants);
     const ChannelSpec shortcut_spec = shortcut().output_spec(input, constants);
@@ -51,7 +52,6 @@ class Residual final : public ShortcutLayer {
                        [&] { shortcut().declare(declaration, input, shortcut_keys_); });
   }
 
- private:
   // Without shortcut layers the shortcut is an empty chain, the identity. A single layer has the
   // weights "shortcut_layer" itself; a list of layers acts as a Serial of that name.
   static Chain build_shortcut(const Fields& fields, const Init& init) {

@@ -17,11 +17,11 @@ class Serial final : public ChainLayer {
       : ChainLayer(init.builder.build_list(fields.layers, init.weights, fields.share_scope)),
         keys_(emit_keys(children())) {}
 
+ private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     chain().declare(declaration, input, keys_);
   }
 
- private:
   std::vector<std::string> keys_;
 };
 

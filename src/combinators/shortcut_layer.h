@@ -33,14 +33,6 @@ class ShortcutLayer : public Layer {
   }
   int64_t input_latency() const override { return accumulated_input_latency(0); }
   int64_t output_latency() const override { return accumulated_output_latency(0); }
-  int64_t do_accumulated_input_latency(int64_t latency) const override {
-    return same("input", body_.accumulated_input_latency(latency),
-                shortcut_.accumulated_input_latency(latency));
-  }
-  int64_t do_accumulated_output_latency(int64_t latency) const override {
-    return same("output", body_.accumulated_output_latency(latency),
-                shortcut_.accumulated_output_latency(latency));
-  }
   // An output step is valid only where the outputs of both chains are.
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
     EarlySteps body = body_.follow(before, differences);
@@ -53,19 +45,7 @@ class ShortcutLayer : public Layer {
     return merge_aligned(body_.receptive_field_per_step(), body_.output_ratio(),
                          shortcut_.receptive_field_per_step(), shortcut_.output_ratio());
   }
-  int64_t do_output_length(int64_t time, const ChannelSpec& input,
-                           const Constants& constants) const override {
-    const int64_t body = body_.output_length(time, input, constants),
-                  shortcut = shortcut_.output_length(time, input, constants);
-    if (body != shortcut) {
-      fail(Code::kShape, "from {} steps the layers make {} and the shortcut {}", time, body,
-           shortcut);
-    }
-    return body;
-  }
   std::optional<ChannelSpec> implied_input() const override { return body_.implied_input(); }
-  Sequence do_layer(Run& run, const Sequence& x) const override { return run_both(run, x); }
-  Sequence do_step(Run& run, const Sequence& x) const override { return run_both(run, x); }
 
  protected:
   // `where` is the config's JSON path and type, for errors.
@@ -96,6 +76,27 @@ class ShortcutLayer : public Layer {
   virtual Sequence combine(Run& run, const Sequence& body, const Sequence& shortcut) const = 0;
 
  private:
+  int64_t do_accumulated_input_latency(int64_t latency) const override {
+    return same("input", body_.accumulated_input_latency(latency),
+                shortcut_.accumulated_input_latency(latency));
+  }
+  int64_t do_accumulated_output_latency(int64_t latency) const override {
+    return same("output", body_.accumulated_output_latency(latency),
+                shortcut_.accumulated_output_latency(latency));
+  }
+  int64_t do_output_length(int64_t time, const ChannelSpec& input,
+                           const Constants& constants) const override {
+    const int64_t body = body_.output_length(time, input, constants),
+                  shortcut = shortcut_.output_length(time, input, constants);
+    if (body != shortcut) {
+      fail(Code::kShape, "from {} steps the layers make {} and the shortcut {}", time, body,
+           shortcut);
+    }
+    return body;
+  }
+  Sequence do_layer(Run& run, const Sequence& x) const override { return run_both(run, x); }
+  Sequence do_step(Run& run, const Sequence& x) const override { return run_both(run, x); }
+
   int64_t same(const char* which, int64_t body, int64_t shortcut) const {
     if (body == shortcut) return body;
     fail(Code::kUnsupported,

@@ -44,6 +44,7 @@ class Skip final : public ShortcutLayer {
         keys_(emit_keys(body().layers())),
         emit_scope_(fields.is_list ? "serial_without_name_scopes" : "") {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec made = body().output_spec(input, constants);
     const auto rest = [](const Shape& shape) { return shape.slice(1, shape.rank()); };
@@ -64,7 +65,6 @@ class Skip final : public ShortcutLayer {
     declaration.within("", emit_scope_, [&] { body().declare(declaration, input, keys_); });
   }
 
- private:
   // TensorFlow names variables by the layer that holds them, not by the layers around it.
   static Chain build_body(const std::vector<Config>& configs, const Init& init) {
     Layers layers;

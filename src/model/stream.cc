@@ -7,6 +7,7 @@
 #include "core/ring.h"
 #include "core/status.h"
 #include "model/properties.h"
+#include "ops/elementwise.h"
 #include "ops/initial_state.h"
 
 namespace sl {
@@ -31,12 +32,6 @@ int64_t index_at(const StateTensor& tensor, int64_t i) {
   int32_t value = 0;
   std::memcpy(&value, tensor.data + static_cast<size_t>(i) * sizeof(value), sizeof(value));
   return value;
-}
-
-void zero_invalid(const Sequence& x) {
-  for (int64_t i = 0; i < x.steps(); ++i) {
-    if (!x.mask[i]) std::memset(x.frame(0, i), 0, x.frame_bytes());
-  }
 }
 
 // Reports that the state exceeds max_bytes, and names its largest tensor, which shows the layer
@@ -252,7 +247,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
   for (size_t i = 0; i < constants_.size(); ++i) {
     constants.push_back(import_constant(stack, constants_[i].name, views[i], /*copy=*/true));
     if (model_->masks_input() && !constants.back().is_array)
-      zero_invalid(constants.back().sequence);
+      ops::zero_invalid(constants.back().sequence);
   }
   Run run(Mode::kStep, workspace, parallel, Constants(constants));
   bind(run, data, /*checks=*/true);
@@ -302,10 +297,10 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
   Stack& stack = workspace.on(Side::kB);
   const bool masks = model_->masks_input();
   const Sequence input = import_sequence(stack, x, /*copy=*/masks);
-  if (masks) zero_invalid(input);
+  if (masks) ops::zero_invalid(input);
   for (size_t i = 0; i < constants.size(); ++i) {
     imported[i] = import_constant(stack, constants_[i].name, constants[i], /*copy=*/masks);
-    if (masks && !imported[i].is_array) zero_invalid(imported[i].sequence);
+    if (masks && !imported[i].is_array) ops::zero_invalid(imported[i].sequence);
   }
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
   bind(run, data, /*checks=*/false);

@@ -434,10 +434,10 @@ void copy_masked(const Sequence& x, const Sequence& y) {
     while (end < x.steps() && x.mask[end] == valid) ++end;
     const size_t at = static_cast<size_t>(begin) * frame;
     const size_t bytes = static_cast<size_t>(end - begin) * frame;
-    if (valid) {
-      std::memcpy(y.values + at, x.values + at, bytes);
-    } else {
+    if (!valid) {
       std::memset(y.values + at, 0, bytes);
+    } else if (y.values != x.values) {
+      std::memcpy(y.values + at, x.values + at, bytes);
     }
   }
 }

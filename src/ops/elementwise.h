@@ -62,8 +62,11 @@ Sequence mask_invalid(Run& run, const Sequence& x);
 // layer returns; x itself if all steps are valid.
 Sequence finite_where_invalid(Run& run, const Sequence& x);
 
-// Copies x to y, which has the same spec and length, and sets invalid steps to zero.
+// Copies x to y, which has the same spec and length and may be x itself, and sets invalid steps to
+// zero.
 void copy_masked(const Sequence& x, const Sequence& y);
+// Sets invalid steps of x to zero.
+inline void zero_invalid(const Sequence& x) { copy_masked(x, x); }
 
 // Minimum work of a thread, in numbers computed, that pays for waking it.
 constexpr int64_t kThreadWork = 16384;

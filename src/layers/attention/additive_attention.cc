@@ -22,11 +22,11 @@ class AdditiveAttention final : public SourceAttention {
       : SourceAttention(fields.source, fields.heads, "probabilities"),
         scores_(fields.heads, fields.units, init.weights) {}
 
+ private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declare_kept(declaration, input, scores_.width());
     declare_emit(declaration, input);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const int64_t width = scores_.width();
     const Source source =
@@ -43,7 +43,6 @@ class AdditiveAttention final : public SourceAttention {
   }
   Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
- private:
   int64_t inputs() const override { return scores_.inputs(); }
   int64_t source_channels() const override { return scores_.source_channels(); }
 

@@ -40,13 +40,14 @@ class CrossAttention : public AttentionLayer {
   std::string step_obstacle() const final;
   int64_t input_latency() const final { return own_.delays_queries ? future_steps() : 0; }
   ReceptiveFields receptive_field_per_step() const final;
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const final;
   std::optional<ChannelSpec> implied_input() const final;
+
+ private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const final;
   void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
   Sequence do_layer(Run& run, const Sequence& x) const final;
   Sequence do_step(Run& run, const Sequence& x) const final;
 
- private:
   // The fields of the config that are not in `fields_`.
   struct Own {
     std::vector<std::string> sources;

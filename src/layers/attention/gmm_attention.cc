@@ -57,6 +57,8 @@ class GmmAttention final : public SourceAttention {
 
   // The means of a monotonic layer move in invalid steps too.
   bool reads_invalid_steps() const override { return fields_.monotonic; }
+
+ private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (fields_.monotonic && input.mode == Mode::kStep) {
       declaration.state("position", DType::kFloat32,
@@ -64,7 +66,6 @@ class GmmAttention final : public SourceAttention {
     }
     declare_emit(declaration, input);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const int64_t count = fields_.monotonic ? x.batch * gaussians() : 0;
     auto* positions = run.scratch<float>(count);
@@ -75,7 +76,6 @@ class GmmAttention final : public SourceAttention {
     return attend(run, x, fields_.monotonic ? run.state<float>("position") : nullptr);
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     if (!fields_.monotonic) return SourceAttention::step_difference(before);
     return minds_early_steps(before, "advances on invalid steps too");

@@ -9,9 +9,6 @@ namespace sl {
 class LocationAttention : public SourceAttention {
  public:
   ReceptiveFields receptive_field_per_step() const final { return {StepRange{-kInfinite, 0}}; }
-  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
-  Sequence do_layer(Run& run, const Sequence& x) const final;
-  Sequence do_step(Run& run, const Sequence& x) const final;
 
  protected:
   // A location has `features` numbers for each head and step of the source.
@@ -27,6 +24,10 @@ class LocationAttention : public SourceAttention {
   virtual Sequence look(Run& run, const Sequence& x, float* location) const = 0;
 
  private:
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
+  Sequence do_layer(Run& run, const Sequence& x) const final;
+  Sequence do_step(Run& run, const Sequence& x) const final;
+
   StepDifference step_difference(const EarlySteps& before) const final {
     return minds_early_steps(before, "advances on invalid steps too");
   }

@@ -18,7 +18,6 @@ std::string read_source_name(Config& config);
 class SourceAttention : public Layer {
  public:
   std::vector<ConstantSpec> constants() const final;
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const final;
   std::optional<ChannelSpec> implied_input() const final;
 
  protected:
@@ -99,6 +98,8 @@ class SourceAttention : public Layer {
   }
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const final;
+
   static void copy_source(Run& run, const Sequence& given, float* values, uint8_t* mask);
   static Sequence next_emit(Run& run, const Sequence& x);
   void sum(const Source& source, int64_t b, const float* weights, float* y) const;

@@ -56,6 +56,11 @@ class StyleToken final : public StatelessLayer {
                     .data(),
                 fields.units, 1, fields.tokens, fields.units) {}
 
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, queries_.implied_input()};
+  }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.dtype == DType::kComplex64) {
       fail(Code::kShape, "expected real values, got {}", name_of(input.dtype));
@@ -63,10 +68,6 @@ class StyleToken final : public StatelessLayer {
     static_cast<void>(queries_.output_spec(input));
     return {DType::kFloat32, {fields_.heads, fields_.units}};
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    return ChannelSpec{DType::kFloat32, queries_.implied_input()};
-  }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, {DType::kFloat32, {fields_.heads, fields_.units}});
     const Sequence queries = run.on_side(other(run.side()), [&] { return queries_.apply(run, x); });
@@ -87,7 +88,6 @@ class StyleToken final : public StatelessLayer {
     return y;
   }
 
- private:
   static constexpr int64_t kGrain = 16384;  // enough elements to be worth waking a thread
 
   DType hidden_dtype(DType queries) const { return promote(queries, fields_.param_dtype); }

@@ -36,24 +36,22 @@ class Conditioning final : public Layer {
     return {spec};
   }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const Constant& constant = constants.get(constant_);
     return mixing_.output_spec(input, {constant.sequence.dtype, constant.channels()});
   }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     const Constant& constant = declaration.constants().get(constant_);
     if (is_sliced(constant)) declare_positions(declaration, input.batch);
     if (streaming_) check_time(constant, input.time);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Constant& constant = run.constants().get(constant_);
     check_time(constant, x.time);
     return mix(run, x, as_sequence(run, constant));
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     const Constant& constant = run.constants().get(constant_);
     return mix(
@@ -61,7 +59,6 @@ class Conditioning final : public Layer {
         is_sliced(constant) ? slice(run, constant.sequence, x.time) : as_sequence(run, constant));
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     if (streaming_) return Layer::step_difference(before);
     return minds_early_steps(

@@ -25,10 +25,10 @@ class NoiseConditioning final : public StatelessLayer {
   NoiseConditioning(Fields fields, const Init& init)
       : noise_(fields.noise), mixing_(std::move(fields.mixing), init.weights) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return mixing_.output_spec(input, {input.dtype, noise_});
   }
-
   // The noise has the mask of x, so it needs as many steps and cannot be a single one.
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence noise = run.scratch_sequence({x.dtype, noise_}, x.batch, x.time);
@@ -37,7 +37,6 @@ class NoiseConditioning final : public StatelessLayer {
     return mixing_.combine(run, x, mixing_.project(run, x.spec(), noise));
   }
 
- private:
   Shape noise_;
   Mixing mixing_;
 };

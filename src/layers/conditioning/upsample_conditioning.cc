@@ -33,14 +33,13 @@ class UpsampleConditioning final : public Layer {
     return {spec};
   }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     return mixing_.output_spec(input, constants.get(constant_).sequence.spec());
   }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode == Mode::kStep) declare_positions(declaration, input.batch);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     return mix(run, x, StreamPositions());
   }
@@ -48,7 +47,6 @@ class UpsampleConditioning final : public Layer {
     return mix(run, x, take_positions(run, x.batch, x.time));
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "counts invalid steps too");
   }

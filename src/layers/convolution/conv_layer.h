@@ -17,13 +17,14 @@ class ConvLayer : public SlidingLayer {
   ConvLayer(const ConvFields& fields, const Init& init)
       : ConvLayer(fields, read_conv_weights(fields, init)) {}
 
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
   std::optional<ChannelSpec> implied_input() const final;
 
  protected:
   ConvLayer(const ConvFields& fields, const ConvWeights& weights);
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
+
   ChannelSpec spec_of(const ChannelSpec& input) const final;
   void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const final;
   void compute_complex(Run& run, std::span<const ops::ConvolutionInput> parts,

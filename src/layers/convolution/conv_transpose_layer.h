@@ -34,17 +34,17 @@ class ConvTransposeLayer : public Layer {
   }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
+  std::optional<ChannelSpec> implied_input() const final;
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
   int64_t do_output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
     return time().output_length(length);
   }
-  std::optional<ChannelSpec> implied_input() const final;
   void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
-
   Sequence do_layer(Run& run, const Sequence& x) const final;
   Sequence do_step(Run& run, const Sequence& x) const final;
 
- private:
   ConvTransposeLayer(const ConvTransposeFields& fields, const ConvWeights& weights);
 
   const ops::TransposedWindow& time() const { return windows_[0]; }

@@ -41,6 +41,12 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
   NormalizedDepthwiseConv1D(const Fields& fields, const Init& init)
       : NormalizedDepthwiseConv1D(fields, read_weights(fields, init.weights)) {}
 
+  std::optional<ChannelSpec> implied_input() const override {
+    if (!channels_) return std::nullopt;
+    return ChannelSpec{DType::kFloat32, {*channels_}};
+  }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const int64_t heads = convolution_.channels();
     const int64_t channels = input.shape.empty() ? 0 : input.shape.back();
@@ -50,12 +56,7 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
     output_.check(input, 1, channels_.value_or(channels));
     return spec_of(input);
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    if (!channels_) return std::nullopt;
-    return ChannelSpec{DType::kFloat32, {*channels_}};
-  }
 
- private:
   // The kernel of `heads` channels, which every following group of `heads` channels shares.
   struct Weights {
     TensorParts kernel;

@@ -22,10 +22,11 @@ class SeparableLayer : public KerasConv<SlidingLayer> {
   SeparableLayer(const SeparableFields& fields, const Init& init)
       : SeparableLayer(fields, read_weights(fields, init.weights)) {}
 
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
   std::optional<ChannelSpec> implied_input() const final;
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
+
   struct Weights {
     TensorParts depthwise;
     int64_t channels = 0;

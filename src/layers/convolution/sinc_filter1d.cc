@@ -24,6 +24,7 @@ class SincFilter1D final : public KerasConv<SlidingLayer> {
   SincFilter1D(const Fields& fields, const Init&)
       : KerasConv(fields.axes), filter_(fields.filter.values()), output_(fields, {}) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 1) {
       fail(Code::kShape, "expected input of [channels] per step, got {}", to_string(input.shape));
@@ -32,7 +33,6 @@ class SincFilter1D final : public KerasConv<SlidingLayer> {
     return spec_of(input);
   }
 
- private:
   ChannelSpec spec_of(const ChannelSpec& input) const override {
     return {output_.dtype(input.dtype), input.shape};
   }

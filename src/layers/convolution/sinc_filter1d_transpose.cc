@@ -49,6 +49,8 @@ class SincFilter1DTranspose final : public Layer {
     return supports_step() ? std::string() : ops::only_causal_steps("padding");
   }
   ReceptiveFields receptive_field_per_step() const override { return window_.receptive_field(); }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 1 || input.dtype == DType::kComplex64) {
       fail(Code::kShape, "expected real input of [channels] per step, got {}", to_string(input));
@@ -62,7 +64,6 @@ class SincFilter1DTranspose final : public Layer {
     if (!supports_step() || reach_ == 0) return;
     Ring::declare(declaration, ring_of(input.channels.shape), input.batch, input.time);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y =
         run.output(do_output_spec(x.spec(), {}), x.batch, window_.output_length(x.time));
@@ -87,7 +88,6 @@ class SincFilter1DTranspose final : public Layer {
     filter(run, padded, valid, frames, y);
     return y;
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     const Sequence y = run.output(do_output_spec(x.spec(), {}), x.batch, x.time * window_.stride);
     const int64_t channels = y.frame_size(), frames = reach_ + x.time;
@@ -115,7 +115,6 @@ class SincFilter1DTranspose final : public Layer {
     return y;
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     if (reach_ == 0) return Layer::step_difference(before);
     return minds_early_steps(before, "takes the steps before the first as valid");

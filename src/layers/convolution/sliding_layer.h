@@ -27,14 +27,6 @@ class SlidingLayer : public Layer {
   int64_t output_latency() const override { return time().output_latency(); }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
-  int64_t do_output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
-    return time().output_length(length);
-  }
-  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
-
-  Sequence do_layer(Run& run, const Sequence& x) const final;
-  Sequence do_step(Run& run, const Sequence& x) const final;
-
  protected:
   explicit SlidingLayer(std::vector<ops::Window> axes);
 
@@ -60,6 +52,13 @@ class SlidingLayer : public Layer {
   Shape output_shape(const Shape& input, int64_t filters) const;
 
  private:
+  int64_t do_output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
+    return time().output_length(length);
+  }
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
+  Sequence do_layer(Run& run, const Sequence& x) const final;
+  Sequence do_step(Run& run, const Sequence& x) const final;
+
   const ops::Window& time() const { return axes_[0]; }
   ops::FrameLayout layout_of(const Shape& channels) const { return {channels, spatial_pads_}; }
   RingSpec ring_of(const ops::FrameLayout& layout) const;

@@ -28,15 +28,16 @@ class DenseShaped final : public StatelessLayer {
       : dense_(init.weights, Shape(fields.output_shape), fields.use_bias, fields.dense.activation,
                fields.dense.param_dtype, fields.dense.compute_dtype) {}
 
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    return dense_.output_spec(input);
-  }
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, dense_.implied_input()};
   }
-  Sequence do_layer(Run& run, const Sequence& x) const override { return dense_.apply(run, x); }
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return dense_.output_spec(input);
+  }
+  Sequence do_layer(Run& run, const Sequence& x) const override { return dense_.apply(run, x); }
+
   ShapedDense dense_;
 };
 

@@ -82,6 +82,7 @@ class EinsumDense final : public EinsumLayer {
         spec_(fields.spec),
         output_shape_(fields.output_shape) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     const ChannelSpec out = EinsumLayer::do_output_spec(input, constants);
     for (int i = 0; i < out.shape.rank(); ++i) {
@@ -94,7 +95,6 @@ class EinsumDense final : public EinsumLayer {
     return out;
   }
 
- private:
   static ops::Einsum make(const Fields& fields, const WeightScope& weights) {
     const ops::EinsumSpec& spec = fields.spec;
     Shape expected;

@@ -41,9 +41,6 @@ class Delay final : public PointwiseLayer {
     const int64_t at = delays_layer_ ? -length_ : 0;
     return {StepRange{at, at}};
   }
-  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
-    return delays_layer_ ? checked_sum(time, length_) : time;
-  }
   bool returns_view() const override { return length_ == 0; }
   EarlySteps follow(const EarlySteps& before, StepDifferences& differences) const override {
     EarlySteps after = Layer::follow(before, differences);
@@ -51,6 +48,10 @@ class Delay final : public PointwiseLayer {
     return after;
   }
 
+ private:
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+    return delays_layer_ ? checked_sum(time, length_) : time;
+  }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (length_ == 0 || input.mode != Mode::kStep) return;
     Shape shape = input.channels.shape;
@@ -60,7 +61,6 @@ class Delay final : public PointwiseLayer {
     declaration.state("mask", DType::kBool, {input.batch, length_});
     declaration.index("position", {input.batch}, 0, length_ - 1);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     if (length_ == 0 || !delays_layer_) return x;
     const Sequence y = run.output(x.spec(), x.batch, x.time + length_);
@@ -72,7 +72,6 @@ class Delay final : public PointwiseLayer {
     }
     return y;
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
     auto* values = run.state<std::byte>("values");
@@ -88,7 +87,6 @@ class Delay final : public PointwiseLayer {
     return y;
   }
 
- private:
   static Steps steps(const Sequence& x, int64_t b) {
     return {x.frame(b, 0), x.mask_at(b, 0), x.frame_bytes()};
   }

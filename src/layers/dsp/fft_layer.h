@@ -51,6 +51,7 @@ class FftLayer final : public StatelessLayer {
   };
   FftLayer(Fields fields, const Init&) : fields_(fields) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     constexpr bool kReal = std::is_same_v<In, float>;
     if (kReal && !is_float(input.dtype)) {
@@ -63,7 +64,6 @@ class FftLayer final : public StatelessLayer {
   void do_declare(Declaration&, const SequenceSpec& input) const override {
     transform_of(input.channels.shape);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, do_output_spec(x.spec(), {}));
     const In* values = values_of(run, x);
@@ -95,7 +95,6 @@ class FftLayer final : public StatelessLayer {
     return y;
   }
 
- private:
   static const In* values_of(Run& run, const Sequence& x) {
     if constexpr (std::is_same_v<In, float>) {
       return ops::as_floats(run, x, DType::kFloat32);

@@ -20,42 +20,6 @@ class FrameLayer : public Layer {
     return framing_.window().receptive_field();
   }
 
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    ChannelSpec out = input;
-    out.shape.insert(0, framing_.window().kernel);
-    return out;
-  }
-  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
-    return framing_.output_length(time);
-  }
-  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
-    framing_.declare(declaration, input);
-  }
-
-  Sequence do_layer(Run& run, const Sequence& x) const override {
-    const int64_t count = framing_.output_length(x.time);
-    const Sequence y = run.output(do_output_spec(x.spec(), {}), x.batch, count);
-    framing_.layer_mask(x, y);
-    run.parallel().each(y.steps(), [&](int64_t i) {
-      std::byte* const out = y.frame(i / count, i % count);
-      const std::byte* const frame = framing_.frame(x, i / count, i % count, out);
-      if (frame != out) std::memcpy(out, frame, y.frame_bytes());
-    });
-    return y;
-  }
-
-  Sequence do_step(Run& run, const Sequence& x) const override {
-    const Sequence y =
-        run.output(do_output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
-    const Framing::Frames frames = framing_.step(run, x, y);
-    for (int64_t b = 0; b < y.batch; ++b) {
-      for (int64_t t = 0; t < y.time; ++t) {
-        std::memcpy(y.frame(b, t), frames.at(b, t), y.frame_bytes());
-      }
-    }
-    return y;
-  }
-
  protected:
   explicit FrameLayer(Framing framing) : framing_(framing) {}
 
@@ -69,6 +33,40 @@ class FrameLayer : public Layer {
   }
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    ChannelSpec out = input;
+    out.shape.insert(0, framing_.window().kernel);
+    return out;
+  }
+  int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
+    return framing_.output_length(time);
+  }
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
+    framing_.declare(declaration, input);
+  }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    const int64_t count = framing_.output_length(x.time);
+    const Sequence y = run.output(do_output_spec(x.spec(), {}), x.batch, count);
+    framing_.layer_mask(x, y);
+    run.parallel().each(y.steps(), [&](int64_t i) {
+      std::byte* const out = y.frame(i / count, i % count);
+      const std::byte* const frame = framing_.frame(x, i / count, i % count, out);
+      if (frame != out) std::memcpy(out, frame, y.frame_bytes());
+    });
+    return y;
+  }
+  Sequence do_step(Run& run, const Sequence& x) const override {
+    const Sequence y =
+        run.output(do_output_spec(x.spec(), {}), x.batch, x.time / framing_.block_size());
+    const Framing::Frames frames = framing_.step(run, x, y);
+    for (int64_t b = 0; b < y.batch; ++b) {
+      for (int64_t t = 0; t < y.time; ++t) {
+        std::memcpy(y.frame(b, t), frames.at(b, t), y.frame_bytes());
+      }
+    }
+    return y;
+  }
+
   Framing framing_;
 };
 

@@ -53,6 +53,7 @@ class InverseSTFT final : public Layer {
   std::string step_obstacle() const override { return adding_.step_obstacle("time_padding"); }
   ReceptiveFields receptive_field_per_step() const override { return receptive_field_; }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.dtype != DType::kComplex64 || input.shape.empty() || input.shape[0] == 0) {
       fail(Code::kShape, "expected spectra, complex64[{}, ...], got {}", fft_.spectrum_size(),
@@ -66,11 +67,9 @@ class InverseSTFT final : public Layer {
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     adding_.declare(declaration, input, do_output_spec(input.channels, {}));
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override;
   Sequence do_step(Run& run, const Sequence& x) const override;
 
- private:
   // Scratch for the transform, its input and its output.
   int64_t scratch_size() const {
     return fft_.scratch_size() + 2 * fft_.spectrum_size() + fft_.size();

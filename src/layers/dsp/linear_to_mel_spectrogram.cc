@@ -42,6 +42,7 @@ class LinearToMelSpectrogram final : public StatelessLayer {
 
   LinearToMelSpectrogram(Fields fields, const Init&) : fields_(fields) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty()) {
       fail(Code::kShape, "expected channels of shape [..., bins], got {}", to_string(input));
@@ -58,7 +59,6 @@ class LinearToMelSpectrogram final : public StatelessLayer {
       links(inputs, input.channels.dtype);
     }
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, do_output_spec(x.spec(), {}));
     if (!is_inexact(x.dtype)) {
@@ -77,7 +77,6 @@ class LinearToMelSpectrogram final : public StatelessLayer {
     return y;
   }
 
- private:
   static int64_t rows_of(const Sequence& y) { return y.size() / y.channels.back(); }
 
   static void multiply(const Run& run, const kernels::Bands& filters, const float* x, int64_t rows,

@@ -26,16 +26,16 @@ class Lookahead final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{length_, length_}};
   }
+  bool returns_view() const override { return length_ == 0; }
+
+ private:
   int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return checked_sum(kept(time), preserves_length_ ? length_ : 0);
   }
-  bool returns_view() const override { return length_ == 0; }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (length_ == 0 || input.mode != Mode::kStep) return;
     declaration.index("dropped", {input.batch}, 0, length_);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
     const int64_t count = kept(x.time);
@@ -49,7 +49,6 @@ class Lookahead final : public PointwiseLayer {
     }
     return y;
   }
-
   // Makes the first `length` valid steps invalid, wherever they are.
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
@@ -67,7 +66,6 @@ class Lookahead final : public PointwiseLayer {
     return y;
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     if (length_ == 0) return {};
     if (before.kind != EarlySteps::Kind::kLatency)

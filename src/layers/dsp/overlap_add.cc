@@ -25,6 +25,7 @@ class OverlapAdd final : public Layer {
     return adding_.receptive_field([](int64_t) { return true; });
   }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty() || input.shape[0] != adding_.frame_length()) {
       fail(Code::kShape, "expected channels of shape [{}, ...], got {}", adding_.frame_length(),
@@ -40,7 +41,6 @@ class OverlapAdd final : public Layer {
     if (is_half(values.dtype)) values.dtype = DType::kFloat32;
     adding_.declare(declaration, input, values);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     return with_frames(run, x, [&](auto element, auto&& frame) {
       using T = typename decltype(element)::Type;
@@ -54,7 +54,6 @@ class OverlapAdd final : public Layer {
     });
   }
 
- private:
   // Booleans are counted, and small integers added without wrapping at their own range.
   static DType sum_dtype(DType input) {
     return input == DType::kBool || input == DType::kInt8 ? DType::kInt32 : input;

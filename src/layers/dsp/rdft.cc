@@ -26,6 +26,7 @@ class Rdft final : public StatelessLayer {
   Rdft(Fields fields, const Init&)
       : padding_(fields.padding), magnitude_(fields.magnitude), fft_(fields.length) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_float(input.dtype) || input.shape.empty()) {
       fail(Code::kShape, "expected floats of channels [..., values], got {}", to_string(input));
@@ -34,7 +35,6 @@ class Rdft final : public StatelessLayer {
     out.shape.back() = fft_.spectrum_size();
     return out;
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, do_output_spec(x.spec(), {}));
     const float* in = ops::as_floats(run, x, DType::kFloat32);
@@ -59,7 +59,6 @@ class Rdft final : public StatelessLayer {
     return y;
   }
 
- private:
   FftPadding padding_;
   bool magnitude_;
   ops::RealFft fft_;

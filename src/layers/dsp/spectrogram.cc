@@ -20,6 +20,7 @@ class Spectrogram final : public StftLayer {
 
   Spectrogram(const Fields& fields, const Init&) : StftLayer(fields) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     if (input.shape.rank() != 0) {
       fail(Code::kShape, "expected one value a step (channel shape []), got {}", to_string(input));

@@ -36,18 +36,19 @@ class StftLayer : public Layer {
   int64_t input_latency() const final { return framing_.input_latency(); }
   ReceptiveFields receptive_field_per_step() const final;
 
+ protected:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override;
+
+ private:
   int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const final {
     return framing_.output_length(time);
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const final {
     framing_.declare(declaration, input);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const final;
   Sequence do_step(Run& run, const Sequence& x) const final;
 
- private:
   // The transforms of y's frames, with their windows.
   void count_transforms(const Run& run, const Sequence& x, const Sequence& y) const;
   StepDifference step_difference(const EarlySteps& before) const final {

@@ -20,6 +20,8 @@ class Unsqueeze final : public StatelessLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return repeated(StepRange{0, 0}, factor_);
   }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty() || input.shape[0] != factor_) {
       fail(Code::kShape, "expected channels [{}, ...], got {}", factor_, to_string(input.shape));
@@ -35,7 +37,6 @@ class Unsqueeze final : public StatelessLayer {
     return y;
   }
 
- private:
   int64_t factor_;
 };
 

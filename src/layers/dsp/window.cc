@@ -23,6 +23,7 @@ class Window final : public StatelessLayer {
 
   Window(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.dtype == DType::kBool) {
       fail(Code::kShape, "expected numbers, got {}", name_of(input.dtype));
@@ -43,7 +44,6 @@ class Window final : public StatelessLayer {
     return y;
   }
 
- private:
   // The reference makes windows for bfloat16 and for integers in float32, and so their products.
   static DType windowed_dtype(DType input) {
     return input == DType::kBFloat16 || is_integer(input) ? DType::kFloat32 : input;

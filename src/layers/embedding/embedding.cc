@@ -16,10 +16,12 @@ class Embedding final : public StatelessLayer, public TokenTable {
         dtype_(fields.compute_dtype.value_or(fields.param_dtype)),
         table_(init.weights.get(fields.param_name, fields.table_shape()), dtype_) {}
 
+  int64_t token_count() const override { return table_.rows(); }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return row_spec(input, dtype_, dimension_);
   }
-  int64_t token_count() const override { return table_.rows(); }
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, row_spec(x.spec(), dtype_, dimension_));
     ops::for_steps(run, x.size(), dimension_, [&](int64_t begin, int64_t end) {
@@ -28,7 +30,6 @@ class Embedding final : public StatelessLayer, public TokenTable {
     return y;
   }
 
- private:
   // Negative indices count from the end.
   void look_up(const Sequence& x, int64_t i, const Sequence& y) const {
     const int64_t index = ops::integer_at(x, i);

@@ -25,10 +25,12 @@ class OneHot final : public StatelessLayer, public TokenTable {
     ops::convert(&one, DType::kFloat32, one_.data(), dtype_, 1);
   }
 
+  int64_t token_count() const override { return depth_; }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return row_spec(input, dtype_, depth_);
   }
-  int64_t token_count() const override { return depth_; }
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, row_spec(x.spec(), dtype_, depth_));
     std::memset(y.values, 0, y.bytes());
@@ -42,7 +44,6 @@ class OneHot final : public StatelessLayer, public TokenTable {
     return y;
   }
 
- private:
   int64_t depth_;
   DType dtype_;
   std::array<std::byte, sizeof(complex64)> one_{};

@@ -33,12 +33,13 @@ class AddNoise final : public PointwiseLayer {
   }
 
   bool returns_view() const override { return !noise_; }
+
+ private:
   Sequence do_layer(Run& run, const Sequence& x) const override {
     if (!noise_) return x;
     return ops::broadcast_binary(run, ops::Arithmetic::kAdd, x, *noise_);
   }
 
- private:
   // Reads the distribution; returns its value if it has only one.
   static std::optional<float> read_sampler(Config& config) {
     const bool uniform = config.type() == "AddNoise.Uniform";

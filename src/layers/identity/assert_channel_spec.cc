@@ -22,6 +22,12 @@ class AssertChannelSpec final : public PointwiseLayer {
   AssertChannelSpec(Fields fields, const Init&) : fields_(fields) {}
 
   bool returns_view() const override { return true; }
+  std::optional<ChannelSpec> implied_input() const override {
+    if (!fields_.shape) return std::nullopt;
+    return ChannelSpec{fields_.dtype.value_or(DType::kFloat32), *fields_.shape};
+  }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const ChannelSpec expected{fields_.dtype.value_or(input.dtype),
                                fields_.shape.value_or(input.shape)};
@@ -30,13 +36,8 @@ class AssertChannelSpec final : public PointwiseLayer {
     }
     return input;
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    if (!fields_.shape) return std::nullopt;
-    return ChannelSpec{fields_.dtype.value_or(DType::kFloat32), *fields_.shape};
-  }
   Sequence do_layer(Run&, const Sequence& x) const override { return x; }
 
- private:
   Fields fields_;
 };
 

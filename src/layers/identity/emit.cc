@@ -11,6 +11,8 @@ class Emit final : public PointwiseLayer {
   Emit(Fields, const Init&) {}
 
   bool returns_view() const override { return true; }
+
+ private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.emit("", input);
   }

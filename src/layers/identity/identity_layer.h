@@ -13,6 +13,8 @@ class IdentityLayer final : public PointwiseLayer {
   IdentityLayer(Fields, const Init&) {}
 
   bool returns_view() const override { return true; }
+
+ private:
   Sequence do_layer(Run&, const Sequence& x) const override { return x; }
 };
 

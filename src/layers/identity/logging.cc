@@ -21,6 +21,8 @@ class Logging final : public PointwiseLayer {
   Logging(Fields fields, const Init&) : prefix_(std::move(fields.prefix)) {}
 
   bool returns_view() const override { return true; }
+
+ private:
   Sequence do_layer(Run&, const Sequence& x) const override {
     log(LogLevel::kInfo, "{} layer(): x is {} of batch {} and {} steps", prefix_,
         to_string(x.spec()), x.batch, x.time);
@@ -28,7 +30,6 @@ class Logging final : public PointwiseLayer {
   }
   Sequence do_step(Run&, const Sequence& x) const override { return x; }
 
- private:
   std::string prefix_;
 };
 

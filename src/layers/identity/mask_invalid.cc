@@ -11,6 +11,7 @@ class MaskInvalid final : public PointwiseLayer {
   using Fields = NoFields;
   MaskInvalid(Fields, const Init&) {}
 
+ private:
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, x.spec());
     ops::copy_masked(x, y);

@@ -16,6 +16,8 @@ class NamedEmit final : public PointwiseLayer {
   NamedEmit(Fields fields, const Init&) : emit_name_(std::move(fields.emit_name)) {}
 
   bool returns_view() const override { return true; }
+
+ private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.emit(emit_name_, input);
   }
@@ -24,7 +26,6 @@ class NamedEmit final : public PointwiseLayer {
     return x;
   }
 
- private:
   std::string emit_name_;
 };
 

@@ -46,6 +46,11 @@ class BatchNormalization final : public PointwiseLayer {
     affine_.bias.resize(affine_.shift.size());
   }
 
+  std::optional<ChannelSpec> implied_input() const override {
+    return axis_.implied_input({channels_});
+  }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (guards_ ? !is_float(input.dtype) : !is_inexact(input.dtype)) {
       fail(Code::kShape, "expected floats, got {}", name_of(input.dtype));
@@ -53,14 +58,10 @@ class BatchNormalization final : public PointwiseLayer {
     NormAxes::check("mean", {channels_}, input.shape, axis_.bits(input.shape));
     return input;
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    return axis_.implied_input({channels_});
-  }
   Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::shift_and_scale(run, x, axis_.index(x.channels), affine_);
   }
 
- private:
   NormAxes axis_;
   bool guards_;
   int64_t channels_;

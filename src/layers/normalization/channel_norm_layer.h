@@ -32,6 +32,19 @@ struct ChannelNormFields {
 
 class ChannelNormLayer : public PointwiseLayer {
  public:
+  std::optional<ChannelSpec> implied_input() const override {
+    const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
+    return parameter ? fields_.axes.implied_input(parameter->shape()) : std::nullopt;
+  }
+
+ protected:
+  ChannelNormLayer(ChannelNormFields fields, const WeightScope& weights)
+      : fields_(std::move(fields)) {
+    if (fields_.use_scale) parameters_.scale.emplace(fields_.axes.parameter(weights, "scale"));
+    if (fields_.use_bias) parameters_.bias.emplace(fields_.axes.parameter(weights, "bias"));
+  }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     check_dtype(input.dtype);
     const uint32_t bits = fields_.axes.bits(input.shape);
@@ -43,23 +56,11 @@ class ChannelNormLayer : public PointwiseLayer {
     }
     return ChannelSpec{ops::normalized_dtype(fields_.rule, input.dtype), input.shape};
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
-    return parameter ? fields_.axes.implied_input(parameter->shape()) : std::nullopt;
-  }
   Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::normalize_channels(run, x, fields_.axes.bits(x.channels), fields_.rule,
                                    parameters_);
   }
 
- protected:
-  ChannelNormLayer(ChannelNormFields fields, const WeightScope& weights)
-      : fields_(std::move(fields)) {
-    if (fields_.use_scale) parameters_.scale.emplace(fields_.axes.parameter(weights, "scale"));
-    if (fields_.use_bias) parameters_.bias.emplace(fields_.axes.parameter(weights, "bias"));
-  }
-
- private:
   void check_dtype(DType dtype) const {
     if (fields_.guards && !is_float(dtype)) {
       fail(Code::kShape, "guard_against_excess_precision takes floats, got {}", name_of(dtype));

@@ -65,13 +65,15 @@ class GroupNormalization final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, fields_.cumulative ? 0 : kInfinite}};
   }
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    check(input);
-    return input;
-  }
   std::optional<ChannelSpec> implied_input() const override {
     const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
     return parameter ? fields_.axis.implied_input(parameter->shape()) : std::nullopt;
+  }
+
+ private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    check(input);
+    return input;
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep || !fields_.cumulative) return;
@@ -81,7 +83,6 @@ class GroupNormalization final : public PointwiseLayer {
     declaration.state("squares", DType::kFloat32, sums);
     declaration.index("count", {input.batch}, 0, std::numeric_limits<int32_t>::max());
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     if (!fields_.cumulative) {
       return ops::normalize_over_time(run, x, x.dtype, groups_of(x.channels), fields_.epsilon,
@@ -101,7 +102,6 @@ class GroupNormalization final : public PointwiseLayer {
     return cumulate(run, x, {sum, squares, run.state<int32_t>("count")});
   }
 
- private:
   // The statistics of one batch item: sums for each group, and the number of valid steps.
   struct Totals {
     Sum* sum;

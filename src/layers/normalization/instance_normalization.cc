@@ -40,6 +40,13 @@ class InstanceNormalization final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }
+  std::optional<ChannelSpec> implied_input() const override {
+    const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
+    if (!parameter || fields_.axes.size() > 1) return std::nullopt;
+    return fields_.axes.implied_input(parameter->shape());
+  }
+
+ private:
   // Half-precision inputs give float32, because Keras casts them before it computes.
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_float(input.dtype)) {
@@ -51,18 +58,12 @@ class InstanceNormalization final : public PointwiseLayer {
     if (parameters_.bias) check("beta", parameters_.bias->shape(), input.shape, expected);
     return ChannelSpec{DType::kFloat32, input.shape};
   }
-  std::optional<ChannelSpec> implied_input() const override {
-    const auto& parameter = parameters_.scale ? parameters_.scale : parameters_.bias;
-    if (!parameter || fields_.axes.size() > 1) return std::nullopt;
-    return fields_.axes.implied_input(parameter->shape());
-  }
   Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::normalize_over_time(run, x, DType::kFloat32,
                                     {x.channels, fields_.axes.bits(x.channels)}, fields_.epsilon,
                                     parameters_, parameter_shape(x.channels, false));
   }
 
- private:
   // Reads a parameter. With one axis it is a vector; with several it has the full rank, with size 1
   // on the other axes.
   Tensor parameter(const WeightScope& weights, const char* name) const {

@@ -37,6 +37,7 @@ class Affine final : public StatelessLayer {
     if (fields.use_bias) bias_.emplace(init.weights.get("bias", shape_, dtype));
   }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (scale_) return scale_->output_spec(Arithmetic::kMultiply, input);
     if (bias_) return bias_->output_spec(Arithmetic::kAdd, input);
@@ -53,7 +54,6 @@ class Affine final : public StatelessLayer {
     return y;
   }
 
- private:
   Shape shape_;
   std::optional<BroadcastOperand> scale_;
   std::optional<BroadcastOperand> bias_;

@@ -33,10 +33,12 @@ class BroadcastLayer : public StatelessLayer {
 
   BroadcastLayer(Fields fields, const Init&) : operand_(fields.operand) {}
 
+  bool in_place() const override { return true; }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return operand_.output_spec(op, input);
   }
-  bool in_place() const override { return true; }
   bool do_overwrite(Run& run, const Sequence& x) const override {
     const bool fits =
         operand_.shape().empty() || broadcast(x.channels, operand_.shape()) == x.channels;
@@ -48,7 +50,6 @@ class BroadcastLayer : public StatelessLayer {
     return ops::broadcast_binary(run, op, x, operand_);
   }
 
- private:
   ops::BroadcastOperand operand_;
 };
 

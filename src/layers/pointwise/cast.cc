@@ -32,6 +32,7 @@ class Cast final : public StatelessLayer {
 
   Cast(Fields fields, const Init&) : dtype_(fields.dtype) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return {dtype_, input.shape};
   }
@@ -39,7 +40,6 @@ class Cast final : public StatelessLayer {
     return ops::cast(run, x, dtype_);
   }
 
- private:
   DType dtype_;
 };
 

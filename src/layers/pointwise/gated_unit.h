@@ -9,14 +9,13 @@
 namespace sl {
 
 class GatedUnitLayer : public StatelessLayer {
- public:
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override;
-  Sequence do_layer(Run& run, const Sequence& x) const override;
-
  protected:
   GatedUnitLayer(Activation feature, Activation gate) : feature_(feature), gate_(gate) {}
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override;
+  Sequence do_layer(Run& run, const Sequence& x) const override;
+
   // The output dtype; empty if the activations do not support the input.
   std::optional<DType> output_dtype(DType input) const;
   void row(const std::byte* x, DType dtype, std::byte* y, int64_t count) const;

@@ -10,6 +10,9 @@ namespace sl {
 
 class PointwiseFunction : public StatelessLayer {
  public:
+  bool in_place() const override { return true; }
+
+ protected:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     const auto dtype = ops::unary_dtype(function_.op, input.dtype);
     if (!dtype) {
@@ -17,18 +20,17 @@ class PointwiseFunction : public StatelessLayer {
     }
     return {*dtype, input.shape};
   }
-  bool in_place() const override { return true; }
-  bool do_overwrite(Run& run, const Sequence& x) const override {
-    return ops::unary_in_place(run, x, function_);
-  }
   Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::unary(run, x, function_);
   }
 
- protected:
   explicit PointwiseFunction(Activation function) : function_(function) {}
 
  private:
+  bool do_overwrite(Run& run, const Sequence& x) const override {
+    return ops::unary_in_place(run, x, function_);
+  }
+
   Activation function_;
 };
 

@@ -20,6 +20,7 @@ class Power final : public PointwiseFunction {
   Power(Fields fields, const Init&)
       : PointwiseFunction({kernels::Unary::kPower, fields.power}), fields_(fields) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     if (!stays_integer(input.dtype)) return PointwiseFunction::do_output_spec(input, constants);
     if (fields_.power < 0) {
@@ -39,7 +40,6 @@ class Power final : public PointwiseFunction {
     return y;
   }
 
- private:
   // As in JAX, integers stay integers if the power is written as an integer.
   bool stays_integer(DType dtype) const { return fields_.is_integer && !is_inexact(dtype); }
 

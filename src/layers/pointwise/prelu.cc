@@ -15,6 +15,7 @@ class PRelu final : public PointwiseFunction {
       : PointwiseFunction(
             {kernels::Unary::kLeakyRelu, init.weights.floats("negative_slope", {})[0]}) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
     // For integers the reference would round the slope to an integer, which is not useful.
     if (!is_inexact(input.dtype)) {

@@ -34,6 +34,8 @@ class Snake final : public StatelessLayer {
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, shape_};
   }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != shape_) {
       fail(Code::kShape, "expected inputs with channels {}, got {}", to_string(shape_),
@@ -53,7 +55,6 @@ class Snake final : public StatelessLayer {
     return y;
   }
 
- private:
   std::vector<float> exponentials(const Init& init, const char* name) const {
     std::vector<float> out = init.weights.floats(name, shape_);
     for (float& value : out) value = std::exp(value);

@@ -19,6 +19,7 @@ class Softmax final : public StatelessLayer {
 
   Softmax(Fields fields, const Init&) : axis_(fields.axis) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.dtype == DType::kBool) {
       fail(Code::kShape, "expected numbers, got {}", name_of(input.dtype));
@@ -54,7 +55,6 @@ class Softmax final : public StatelessLayer {
     return y;
   }
 
- private:
   int64_t axis_;
 };
 

@@ -22,16 +22,15 @@ class PoolingLayer : public Layer {
   int64_t input_latency() const final { return supports_step() ? time().input_latency() : 0; }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
   int64_t do_output_length(int64_t length, const ChannelSpec&, const Constants&) const final {
     return time().output_length(length);
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
-
   Sequence do_layer(Run& run, const Sequence& x) const final;
   Sequence do_step(Run& run, const Sequence& x) const final;
 
- private:
   const ops::Window& time() const { return pool_.time(); }
   StepDifference step_difference(const EarlySteps& before) const final {
     const StepDifference difference = window_difference(time(), before);

@@ -39,6 +39,8 @@ class AddTimingSignal final : public Layer {
   }
 
   ReceptiveFields receptive_field_per_step() const override { return counter_.receptive_field(); }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (!is_float(input.dtype)) {
       fail(Code::kShape, "expected inputs of a float dtype, got {}", name_of(input.dtype));
@@ -52,7 +54,6 @@ class AddTimingSignal final : public Layer {
   Sequence do_layer(Run& run, const Sequence& x) const override;
   Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return counter_.step_difference(before, Layer::step_difference(before));
   }

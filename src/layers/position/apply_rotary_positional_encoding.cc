@@ -57,6 +57,8 @@ class ApplyRotaryPositionalEncoding final : public Layer {
     return {positions};
   }
   ReceptiveFields receptive_field_per_step() const override { return counter_.receptive_field(); }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override;
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (fields_.positions_name.empty()) counter_.declare(declaration, input);
@@ -64,7 +66,6 @@ class ApplyRotaryPositionalEncoding final : public Layer {
   Sequence do_layer(Run& run, const Sequence& x) const override;
   Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     const StepDifference other = Layer::step_difference(before);
     if (!fields_.positions_name.empty()) return other;

@@ -26,6 +26,7 @@ class ConcatPositionEmbedding final : public Layer {
         embeddings_(init.weights.floats("embeddings", {fields.timesteps, fields.channels})),
         counter_(false) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return appended_spec(input, channels_);
   }
@@ -51,7 +52,6 @@ class ConcatPositionEmbedding final : public Layer {
   }
   Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return counter_.step_difference(before, Layer::step_difference(before), "");
   }

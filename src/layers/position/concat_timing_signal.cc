@@ -29,6 +29,7 @@ class ConcatTimingSignal final : public Layer {
   ConcatTimingSignal(Fields fields, const Init&)
       : channels_(fields.channels), frequencies_(frequencies(fields)), counter_(false) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return appended_spec(input, channels_);
   }
@@ -38,7 +39,6 @@ class ConcatTimingSignal final : public Layer {
   Sequence do_layer(Run& run, const Sequence& x) const override;
   Sequence do_step(Run& run, const Sequence& x) const override { return do_layer(run, x); }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return counter_.step_difference(before, Layer::step_difference(before), "");
   }

@@ -53,6 +53,11 @@ class Lstm final : public Layer {
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, {input_.inputs()}};
+  }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != Shape{input_.inputs()}) {
       fail(Code::kShape, "expected channels [{}], got {}", input_.inputs(), to_string(input.shape));
@@ -65,11 +70,6 @@ class Lstm final : public Layer {
     if (compute == DType::kComplex64) check_takes_complex();
     return {compute, {fields_.units}};
   }
-
-  std::optional<ChannelSpec> implied_input() const override {
-    return ChannelSpec{DType::kFloat32, {input_.inputs()}};
-  }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     const DType dtype = carry_dtype(do_output_spec(input.channels, declaration.constants()).dtype);
     const Shape shape{input.batch, fields_.units};
@@ -81,7 +81,6 @@ class Lstm final : public Layer {
     declaration.emit("carry.c", emit);
     declaration.emit("carry.h", emit);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const DType compute = do_output_spec(x.spec(), run.constants()).dtype;
     const auto first = [&] {
@@ -95,14 +94,12 @@ class Lstm final : public Layer {
     std::byte* h = first();
     return run_with(run, x, compute, c, h);
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     auto* c = run.state<std::byte>("c");
     auto* h = run.state<std::byte>("h");
     return run_with(run, x, do_output_spec(x.spec(), run.constants()).dtype, c, h);
   }
 
- private:
   ops::Linear projection(std::string_view name, int64_t rows, const WeightScope& weights) const {
     const Tensor kernel = weights.child(name).get("kernel", {rows, 4 * fields_.units});
     std::vector<float> values = to_floats(kernel);

@@ -65,6 +65,13 @@ class Rglru final : public Layer {
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, {fields_.units}};
+  }
+
+  bool reads_invalid_steps() const override { return true; }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape != Shape{fields_.units}) {
       fail(Code::kShape, "expected channels [{}], got {}", fields_.units, to_string(input.shape));
@@ -79,18 +86,10 @@ class Rglru final : public Layer {
     }
     return {compute, {fields_.units}};
   }
-
-  std::optional<ChannelSpec> implied_input() const override {
-    return ChannelSpec{DType::kFloat32, {fields_.units}};
-  }
-
-  bool reads_invalid_steps() const override { return true; }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("h", DType::kFloat32, {input.batch, fields_.width()});
     declaration.state("started", DType::kBool, {input.batch});
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     auto* h = run.scratch<float>(x.batch, fields_.width());
     std::fill(h, h + x.batch * fields_.width(), 0.0f);
@@ -98,14 +97,12 @@ class Rglru final : public Layer {
     std::fill_n(started, x.batch, uint8_t{0});
     return scan(run, x, h, started);
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     auto* h = run.state<float>("h");
     auto* started = run.state<uint8_t>("started");
     return scan(run, x, h, started);
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "advances on invalid steps too");
   }

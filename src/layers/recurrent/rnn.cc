@@ -98,13 +98,14 @@ class Rnn final : public Layer {
   ReceptiveFields receptive_field_per_step() const override {
     return {reverse_ ? StepRange{0, kInfinite} : StepRange{-kInfinite, 0}};
   }
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
-    return cell_ ? cell_->output_spec(input) : layer_->output_spec(input, constants);
-  }
   std::optional<ChannelSpec> implied_input() const override {
     return cell_ ? cell_->implied_input() : layer_->implied_input();
   }
 
+ private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    return cell_ ? cell_->output_spec(input) : layer_->output_spec(input, constants);
+  }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (layer_) {
       declaration.within(layer_->name(), layer_->name(),
@@ -123,7 +124,6 @@ class Rnn final : public Layer {
     if (cell_->has_c()) declaration.emit("carry.c", emit);
     declaration.emit("carry.h", emit);
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     if (layer_) return over_layer(run, x);
     const int64_t size = x.batch * do_output_spec(x.spec(), run.constants()).shape.size();
@@ -133,7 +133,6 @@ class Rnn final : public Layer {
     std::fill(h, h + size, cell_->first_carry());
     return unroll(run, x, c, h);
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (layer_) return call(run, *layer_, x, run.side());
     auto* c = cell_->has_c() ? run.state<float>("c") : nullptr;
@@ -141,7 +140,6 @@ class Rnn final : public Layer {
     return unroll(run, x, c, h);
   }
 
- private:
   Packing pack(Run& run, const Sequence& x) const {
     Packing p{run.scratch<int64_t>(x.batch),    run.scratch<int64_t>(x.batch),
               run.scratch<int64_t>(x.batch),    run.scratch<int64_t>(x.steps()),

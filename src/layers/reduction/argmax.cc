@@ -11,6 +11,7 @@ class Argmax final : public StatelessLayer {
   using Fields = NoFields;
   Argmax(Fields, const Init&) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty() || input.shape.back() == 0 || input.dtype == DType::kComplex64) {
       fail(Code::kShape,

@@ -28,6 +28,7 @@ class ReduceLayer final : public StatelessLayer {
 
   ReduceLayer(Fields fields, const Init&) : fields_(std::move(fields)) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.size() == 0) fail(Code::kShape, "input {} is empty", to_string(input));
     const Shape shape = reduced(input.shape, axes(input.shape));
@@ -38,7 +39,6 @@ class ReduceLayer final : public StatelessLayer {
     return ops::reduce(run, op, x, bits, reduced(x.channels, bits));
   }
 
- private:
   uint32_t axes(const Shape& channels) const {
     if (!fields_.axis) return (1u << channels.rank()) - 1u;
     return channel_axes(*fields_.axis, channels);

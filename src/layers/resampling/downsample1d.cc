@@ -18,6 +18,8 @@ class Downsample1D final : public PointwiseLayer {
   int64_t block_size() const override { return rate_; }
   Ratio output_ratio() const override { return Ratio(1, rate_); }
   int64_t input_latency() const override { return rate_ - 1; }
+
+ private:
   int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
     return ceil_div(time, rate_);
   }
@@ -32,7 +34,6 @@ class Downsample1D final : public PointwiseLayer {
     return y;
   }
 
- private:
   int64_t rate_;
 };
 

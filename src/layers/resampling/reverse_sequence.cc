@@ -23,6 +23,8 @@ class ReverseSequence final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }
+
+ private:
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output_like(x, x.spec());
     for (int64_t b = 0; b < x.batch; ++b) {

@@ -19,11 +19,12 @@ class Upsample1D final : public PointwiseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return repeated(StepRange{0, 0}, rate_);
   }
+
+ private:
   Sequence do_layer(Run& run, const Sequence& x) const override {
     return ops::repeat_steps(run, x, ops::dense_view(x.channels), x.channels, rate_);
   }
 
- private:
   int64_t rate_;
 };
 

@@ -24,6 +24,8 @@ class Upsample2D final : public StatelessLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return repeated(StepRange{0, 0}, fields_.time_rate);
   }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != 2) {
       fail(Code::kShape, "expected channels [space, channels], got {}", to_string(input));
@@ -38,7 +40,6 @@ class Upsample2D final : public StatelessLayer {
     return ops::repeat_steps(run, x, view, output_shape(x.channels), fields_.time_rate);
   }
 
- private:
   Shape output_shape(const Shape& channels) const {
     return {checked_product(channels[0], fields_.space_rate), channels[1]};
   }

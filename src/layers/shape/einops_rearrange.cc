@@ -15,6 +15,7 @@ class EinopsRearrange final : public StatelessLayer {
 
   EinopsRearrange(Fields fields, const Init&) : einops_(std::move(fields.einops)) {}
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     Shape channels;
     view_of(input.shape, &channels);
@@ -26,7 +27,6 @@ class EinopsRearrange final : public StatelessLayer {
     return ops::rearrange(run, x, view, channels);
   }
 
- private:
   ops::StridedView view_of(const Shape& channels, Shape* output) const {
     return einops_.view(channels, ops::dense_view(channels).strides, output);
   }

@@ -39,6 +39,7 @@ class GlobalEinopsRearrange final : public StatelessLayer {
   // {0, 0}.
   ReceptiveField receptive_field() const override { return StepRange{-kInfinite, kInfinite}; }
 
+ private:
   // The output channels must not depend on the time. As in the reference, they are those of the
   // minimum time that the given lengths allow.
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
@@ -55,7 +56,6 @@ class GlobalEinopsRearrange final : public StatelessLayer {
     }
     return out[0];
   }
-
   Sequence do_layer(Run& run, const Sequence& input) const override {
     const Sequence x = ops::mask_invalid(run, input);
     const Shape dims = with_time(x.time, x.channels);
@@ -69,7 +69,6 @@ class GlobalEinopsRearrange final : public StatelessLayer {
     return y;
   }
 
- private:
   Shape output_shape(int64_t time, const Shape& channels) const {
     const Shape dims = with_time(time, channels);
     Shape out;

@@ -31,6 +31,8 @@ class GlobalReshape final : public StatelessLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{-kInfinite, kInfinite}};
   }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return {input.dtype, fields_.channels};
   }
@@ -45,7 +47,6 @@ class GlobalReshape final : public StatelessLayer {
     }
     return fields_.time;
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const Sequence y = run.output({x.dtype, fields_.channels}, x.batch, fields_.time);
     std::memcpy(y.values, x.values, x.bytes());
@@ -60,7 +61,6 @@ class GlobalReshape final : public StatelessLayer {
     return y;
   }
 
- private:
   Fields fields_;
 };
 

@@ -15,6 +15,7 @@ class PermutingLayer : public StatelessLayer {
   // Output axis i is input axis axes[i]; both are numbered among the channels.
   using Axes = std::array<int, Shape::kMaxRank>;
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return {input.dtype, view_of(input.shape).dims};
   }
@@ -23,7 +24,6 @@ class PermutingLayer : public StatelessLayer {
     return ops::rearrange(run, x, view, view.dims);
   }
 
- private:
   // Fails with kShape if the axes do not fit the channels.
   virtual Axes permutation(const Shape& channels) const = 0;
 

@@ -8,15 +8,16 @@ namespace sl {
 
 class ReshapingLayer : public StatelessLayer {
  public:
+  bool returns_view() const override { return true; }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     return {input.dtype, reshaped(input.shape)};
   }
-  bool returns_view() const override { return true; }
   Sequence do_layer(Run&, const Sequence& x) const override {
     return x.with_channels(reshaped(x.channels));
   }
 
- private:
   // Fails with kShape if the channels do not fit.
   virtual Shape reshaped(const Shape& channels) const = 0;
 };

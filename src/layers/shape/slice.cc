@@ -79,6 +79,7 @@ class Slice final : public StatelessLayer {
     sliced_ = std::ranges::count_if(items_, [](const Item& i) { return i.range || i.index; });
   }
 
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.rank() != sliced_) {
       fail(Code::kShape, "the slices are of {} dimensions, the input is {}", sliced_,
@@ -91,7 +92,6 @@ class Slice final : public StatelessLayer {
     return ops::rearrange(run, x, view, view.dims);
   }
 
- private:
   ops::StridedView view_of(const Shape& channels) const {
     const Shape strides = ops::dense_view(channels).strides;
     ops::StridedView out;

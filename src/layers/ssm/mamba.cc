@@ -77,6 +77,11 @@ class Mamba final : public Layer {
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
+  std::optional<ChannelSpec> implied_input() const override {
+    return ChannelSpec{DType::kFloat32, {model_}};
+  }
+
+ private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input != ChannelSpec{DType::kFloat32, {model_}}) {
       fail(Code::kShape, "expected float32 channels [{}], got {} {}", model_, name_of(input.dtype),
@@ -84,17 +89,11 @@ class Mamba final : public Layer {
     }
     return input;
   }
-
-  std::optional<ChannelSpec> implied_input() const override {
-    return ChannelSpec{DType::kFloat32, {model_}};
-  }
-
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.within("conv", "conv",
                        [&] { Ring::declare(declaration, ring(), input.batch, input.time); });
     declaration.state("h", DType::kFloat32, {input.batch, fields_.d_state, inner_});
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     const int64_t frames = before() + x.time,
                   size = checked_product(x.batch, fields_.d_state, inner_);
@@ -112,7 +111,6 @@ class Mamba final : public Layer {
       return items;
     });
   }
-
   Sequence do_step(Run& run, const Sequence& x) const override {
     Ring history(run, ring());
     auto* h = run.state<float>("h");
@@ -131,7 +129,6 @@ class Mamba final : public Layer {
     });
   }
 
- private:
   static int64_t model_size(const WeightScope& weights) {
     const Tensor out = weights.child("out_proj").get_any("weight");
     // A weight of another rank fails when it is read.

@@ -13,32 +13,8 @@ class StateSpaceLayer : public Layer {
  public:
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
 
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (input != ChannelSpec{DType::kFloat32, {channels_}}) {
-      fail(Code::kShape, "expected float32 channels [{}], got {} {}", channels_,
-           name_of(input.dtype), to_string(input.shape));
-    }
-    return input;
-  }
-
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, {channels_}};
-  }
-
-  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
-    declaration.state("x", DType::kFloat32, state_shape(input.batch));
-  }
-
-  Sequence do_layer(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output_like(x, x.spec());
-    whole(run, ops::mask_invalid(run, x), y);
-    return y;
-  }
-
-  Sequence do_step(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output_like(x, x.spec());
-    scan(run, ops::mask_invalid(run, x), run.state<float>("x"), y);
-    return y;
   }
 
  protected:
@@ -56,6 +32,27 @@ class StateSpaceLayer : public Layer {
   virtual void scan(Run& run, const Sequence& x, float* state, const Sequence& y) const = 0;
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input != ChannelSpec{DType::kFloat32, {channels_}}) {
+      fail(Code::kShape, "expected float32 channels [{}], got {} {}", channels_,
+           name_of(input.dtype), to_string(input.shape));
+    }
+    return input;
+  }
+  void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
+    declaration.state("x", DType::kFloat32, state_shape(input.batch));
+  }
+  Sequence do_layer(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, x.spec());
+    whole(run, ops::mask_invalid(run, x), y);
+    return y;
+  }
+  Sequence do_step(Run& run, const Sequence& x) const override {
+    const Sequence y = run.output_like(x, x.spec());
+    scan(run, ops::mask_invalid(run, x), run.state<float>("x"), y);
+    return y;
+  }
+
   int64_t channels_;
 };
 

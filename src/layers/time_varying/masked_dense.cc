@@ -32,6 +32,8 @@ class MaskedDense final : public TimeDenseLayer {
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{1 - num_steps(), 0}};
   }
+
+ private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     Shape shape{input.batch, num_steps(), inputs()};
@@ -39,7 +41,6 @@ class MaskedDense final : public TimeDenseLayer {
     declaration.state("inputs", DType::kFloat32, shape);
     declare_positions(declaration, input.batch, num_steps());
   }
-
   Sequence do_layer(Run& run, const Sequence& x) const override {
     if (x.time > num_steps()) {
       fail(Code::kShape, "{} steps are more than num_steps, {}", x.time, num_steps());
@@ -66,7 +67,6 @@ class MaskedDense final : public TimeDenseLayer {
     return apply(run, x, {history, item, 0}, positions);
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "counts invalid steps too");
   }

@@ -18,6 +18,7 @@ class SequenceDense final : public TimeDenseLayer {
     for (int64_t t = 0; t < num_steps(); ++t) add_product(kernel.data() + t * size, inputs());
   }
 
+ private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode == Mode::kStep) declare_positions(declaration, input.batch, num_steps());
   }
@@ -28,7 +29,6 @@ class SequenceDense final : public TimeDenseLayer {
     return steps_from(run, x, take_positions(run, x.batch, x.time, num_steps()));
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "counts invalid steps too");
   }

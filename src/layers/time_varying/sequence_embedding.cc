@@ -71,12 +71,14 @@ class SequenceEmbedding final : public Layer, public TokenTable {
     std::exclusive_scan(fields_.counts.begin(), fields_.counts.end(), starts_.begin(), int64_t{0});
   }
 
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    return row_spec(input, fields_.compute_dtype, fields_.dimension);
-  }
   // The maximum over all steps.
   int64_t token_count() const override {
     return fields_.counts.empty() ? fields_.common_count : std::ranges::max(fields_.counts);
+  }
+
+ private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    return row_spec(input, fields_.compute_dtype, fields_.dimension);
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode == Mode::kStep) declare_positions(declaration, input.batch, fields_.num_steps);
@@ -88,7 +90,6 @@ class SequenceEmbedding final : public Layer, public TokenTable {
     return steps_from(run, x, take_positions(run, x.batch, x.time, fields_.num_steps));
   }
 
- private:
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "counts invalid steps too");
   }

@@ -28,19 +28,6 @@ struct TimeDenseFields {
 
 class TimeDenseLayer : public Layer {
  public:
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (input.shape != Shape{inputs_}) {
-      fail(Code::kShape, "expected channels [{}], got {}", inputs_, to_string(input.shape));
-    }
-    const DType dtype = compute_dtype(input.dtype);
-    const auto& activation = fields_.dense.activation;
-    const bool takes =
-        is_float(dtype) || (is_complex(dtype) && (!activation || ops::takes_complex(*activation)));
-    if (!takes) {
-      fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
-    }
-    return {dtype, {fields_.features}};
-  }
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, {inputs_}};
   }
@@ -116,6 +103,20 @@ class TimeDenseLayer : public Layer {
   }
 
  private:
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+    if (input.shape != Shape{inputs_}) {
+      fail(Code::kShape, "expected channels [{}], got {}", inputs_, to_string(input.shape));
+    }
+    const DType dtype = compute_dtype(input.dtype);
+    const auto& activation = fields_.dense.activation;
+    const bool takes =
+        is_float(dtype) || (is_complex(dtype) && (!activation || ops::takes_complex(*activation)));
+    if (!takes) {
+      fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
+    }
+    return {dtype, {fields_.features}};
+  }
+
   struct OutputRows {
     int64_t count;
     int64_t stride;
