@@ -70,3 +70,15 @@ run_bench_once() {
   }
   printf '%s: %d benchmarks ran\n' "$1" "$(grep -c ' ns' "${log}")"
 }
+
+readonly WHEEL_VENV=build/wheel-venv
+
+# The environment that builds and checks Python's wheel, at the pinned versions.
+wheel_venv() {
+  local pins=packaging/python/requirements-wheel.txt stamp="${WHEEL_VENV}/pins"
+  cmp -s "${pins}" "${stamp}" && return
+  rm -rf "${WHEEL_VENV}"
+  /usr/bin/python3 -m venv "${WHEEL_VENV}"
+  "${WHEEL_VENV}/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "${pins}"
+  cp "${pins}" "${stamp}"
+}

@@ -19,7 +19,7 @@ import numpy as np
 from safetensors.numpy import load_file
 
 from sequence_layers_benches import reference_vad
-from sequence_layers_tools import model_directory, silero_vad, wav
+from sequence_layers_tools import silero_vad, wav
 
 Json = dict[str, Any]
 
@@ -27,7 +27,8 @@ RECORDED = pathlib.Path(__file__).parent / 'recorded'
 # The lines SL_STATUS(Name, C_NAME, value, name).
 _STATUS_LIST = pathlib.Path('src/core/statuses.inc').read_text()
 STATUSES = {
-    name: int(code) for name, code in re.findall(r'^SL_STATUS\(\w+, (\w+), (\d+),', _STATUS_LIST, re.M)
+    name: int(code)
+    for name, code in re.findall(r'^SL_STATUS\(\w+, (\w+), (\d+),', _STATUS_LIST, re.M)
 }
 # The reference and the library add in different orders.
 TOLERANCE = 2e-5
@@ -117,7 +118,9 @@ def add_streams(suite: Suite, silero: str, samples: np.ndarray) -> None:
 def add_conformer(suite: Suite) -> None:
     tensors = load_file(RECORDED / 'conformer/reference.safetensors')
     emits = []
-    for path in sorted(name.removesuffix('.values') for name in tensors if name.startswith('emits.')):
+    for path in sorted(
+        name.removesuffix('.values') for name in tensors if name.startswith('emits.')
+    ):
         if path.endswith('.mask'):
             continue
         # A step of self-attention emits weights for the steps that it remembers, a whole run for all.

@@ -13,6 +13,7 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from sequence_layers import jax as sl
 
 # Imported before the reference, which it makes importable on Python 3.11.
 from sequence_layers_tools import (
@@ -22,7 +23,6 @@ from sequence_layers_tools import (
     recording,
     reference_config,
 )  # isort: skip
-from sequence_layers import jax as sl
 
 Json = dict[str, Any]
 
@@ -134,13 +134,21 @@ def decoder() -> Json:
     """A transformer over tokens with a window of the past."""
     block = {
         'type': 'Serial',
-        'layers': [_residual('self_attention', _attention(12), _project()), _feedforward('feedforward')],
+        'layers': [
+            _residual('self_attention', _attention(12), _project()),
+            _feedforward('feedforward'),
+        ],
         'name': 'block',
     }
     return {
         'type': 'Serial',
         'layers': [
-            {'type': 'Embedding', 'num_embeddings': VOCABULARY, 'dimension': 16, 'name': 'embedding'},
+            {
+                'type': 'Embedding',
+                'num_embeddings': VOCABULARY,
+                'dimension': 16,
+                'name': 'embedding',
+            },
             {'type': 'Repeat', 'layer': block, 'num_repeats': 2, 'name': 'blocks'},
             {'type': 'LayerNormalization', 'name': 'norm'},
             _dense(VOCABULARY, 'logits'),
@@ -226,9 +234,7 @@ def record_decoder(directory: pathlib.Path) -> None:
         'tokens': np.array(generated, np.int32),
         'log_probs': np.array(log_probs, np.float32),
     }
-    model_directory.write(
-        directory, decoder(), model.weights, channel_shape=(), dtype='int32'
-    )
+    model_directory.write(directory, decoder(), model.weights, channel_shape=(), dtype='int32')
     model_directory.write_tensors(directory / 'reference.safetensors', tensors)
 
 

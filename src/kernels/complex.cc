@@ -122,8 +122,7 @@ void sum_products_complex(const float* x, int64_t x_step, const float* w, int64_
 
 void magnitude(const float* x, float* y, int64_t n) {
   for (int64_t i = 0; i < n; ++i) {
-    y[i] = static_cast<float>(
-        std::hypot(static_cast<double>(x[2 * i]), static_cast<double>(x[2 * i + 1])));
+    y[i] = static_cast<float>(std::abs(std::complex<double>(x[2 * i], x[2 * i + 1])));
   }
 }
 

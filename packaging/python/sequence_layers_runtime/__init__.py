@@ -8,30 +8,43 @@
   token, log_prob, mask = decoder.sample()
 
 Constants, where a model reads some, are given by name: a sequence as an array [batch, time, ...] or as
-a pair of values and mask, all others as an `Array`.
+a pair of values and mask, all others as an `Array`. Layers in Python are subclasses of `CustomLayer`,
+known to a `Registry`.
 
 Arrays are of the library's dtypes: others, such as float64, are a TypeError. Arrays of the other byte
-order, unaligned ones, and views with negative or zero strides are copied.
+order, unaligned ones, and views with negative or zero strides are copied. bfloat16 is that of the package
+ml_dtypes where it is installed, and otherwise `BFLOAT16`, which holds the bits.
 
-The library is the one that the environment variable SEQUENCE_LAYERS_LIBRARY names. Without it, the
-installed one is loaded.
+The library is the one that the environment variable SEQUENCE_LAYERS_LIBRARY names. Without it, the one
+in this package, as in a wheel, or else the installed one is loaded.
 """
 
-from sequence_layers_runtime.abi import SequenceLayersError
-from sequence_layers_runtime.arrays import Array
+from sequence_layers_runtime.abi import SequenceLayersError, version
+from sequence_layers_runtime.arrays import BFLOAT16, Array, from_bfloat16, to_bfloat16
 from sequence_layers_runtime.constants import ConstantInfo
+from sequence_layers_runtime.custom import CustomLayer, Registry
 from sequence_layers_runtime.decoder import Decoder
 from sequence_layers_runtime.layer import Applier, Layer, StepDifference
 from sequence_layers_runtime.state import State, Stepper
+from sequence_layers_runtime.views import ChannelSpec
+from sequence_layers_runtime.weights import WeightSource
 
 __all__ = [
+    'BFLOAT16',
     'Applier',
     'Array',
+    'ChannelSpec',
     'ConstantInfo',
+    'CustomLayer',
     'Decoder',
     'Layer',
+    'Registry',
     'SequenceLayersError',
     'State',
     'StepDifference',
     'Stepper',
+    'WeightSource',
+    'from_bfloat16',
+    'to_bfloat16',
+    'version',
 ]

@@ -1,15 +1,18 @@
 """The C ABI by ctypes: its structs, its functions, and the calls that raise an error.
 
 The library is the one that the environment variable SEQUENCE_LAYERS_LIBRARY names. Without it, the
-installed one is loaded.
+one in this package, as in a wheel, or else the installed one is loaded.
 """
 
 import ctypes
 import functools
 import os
-from typing import TypeVar
+import pathlib
+import sysconfig
+import threading
+from typing import Any, TypeVar
 
-from sequence_layers_runtime.arrays import MAX_RANK
+from sequence_layers_runtime.arrays import MAX_RANK, AnyArray
 
 MAX_CHANNEL_RANK = 8
 MODE_LAYER, MODE_STEP = 0, 1
@@ -35,6 +38,8 @@ class ChannelSpec(ctypes.Structure):
 
 
 class Sequence(ctypes.Structure):
+    # What the struct borrows: values and mask, kept alive as long as it.
+    arrays: tuple[AnyArray, AnyArray | None]
     _fields_ = [
         ('struct_size', ctypes.c_uint32),
         ('dtype', ctypes.c_int32),
@@ -46,6 +51,13 @@ class Sequence(ctypes.Structure):
         ('mask', ctypes.c_void_p),
         ('mask_strides', ctypes.c_int64 * 2),
     ]
+
+    @property
+    def output(self) -> tuple[AnyArray, AnyArray]:
+        """Values and mask of an output, which has both."""
+        values, mask = self.arrays
+        assert mask is not None
+        return values, mask
 
 
 class Constant(ctypes.Structure):
@@ -139,12 +151,53 @@ class DecoderOptions(ctypes.Structure):
     ]
 
 
+class LayerProperties(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('layer_wise_only', ctypes.c_int32),
+        ('block_size', ctypes.c_int64),
+        ('output_ratio_numerator', ctypes.c_int64),
+        ('output_ratio_denominator', ctypes.c_int64),
+        ('input_latency', ctypes.c_int64),
+        ('output_latency', ctypes.c_int64),
+        ('receptive_field_start', ctypes.c_int64),
+        ('receptive_field_end', ctypes.c_int64),
+        ('reads_invalid_steps', ctypes.c_int32),
+        ('counts_invalid_steps', ctypes.c_int32),
+    ]
+
+
 _P = ctypes.POINTER
 _I64 = ctypes.c_int64
 _Handle = ctypes.c_void_p
+
+
+def _callback(*arguments: Any) -> Any:
+    """The type of a callback that returns a status and takes these and an error."""
+    return ctypes.CFUNCTYPE(Status, *arguments, _P(Error))
+
+
+class LayerCallbacks(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('user_data', ctypes.c_void_p),
+        ('create', _callback(_Handle, ctypes.c_char_p, _Handle, _P(_Handle))),
+        ('destroy', ctypes.CFUNCTYPE(None, _Handle)),
+        ('properties', _callback(_Handle, _P(LayerProperties))),
+        ('output_spec', _callback(_Handle, _P(ChannelSpec), _P(ChannelSpec))),
+        ('state_size', _callback(_Handle, _P(ChannelSpec), _P(ctypes.c_size_t))),
+        ('state_init', _callback(_Handle, _P(ChannelSpec), ctypes.c_void_p)),
+        ('layer', _callback(_Handle, _P(Sequence), _P(Sequence))),
+        ('step', _callback(_Handle, ctypes.c_void_p, _P(Sequence), _P(Sequence))),
+    ]
+
+
 # Functions that return a status: the types of their arguments before the sl_error.
-_FUNCTIONS = {
+_FUNCTIONS: dict[str, tuple[Any, ...]] = {
     'sl_layer_open': (ctypes.c_char_p, _P(LayerOptions), _P(_Handle)),
+    'sl_layer_create': (
+        ctypes.c_char_p, ctypes.c_size_t, _Handle, _P(LayerOptions), _P(_Handle),
+    ),
     'sl_layer_block_size': (_Handle, _P(_I64)),
     'sl_layer_output_ratio': (_Handle, _P(_I64), _P(_I64)),
     'sl_layer_input_latency': (_Handle, _P(_I64)),
@@ -167,8 +220,11 @@ _FUNCTIONS = {
     'sl_layer_apply': (_Handle, _P(Sequence), _P(Sequence), _P(RunOptions)),
     'sl_layer_step': (_Handle, _Handle, _P(Sequence), _P(Sequence), _P(RunOptions)),
     'sl_state_alloc': (_Handle, _P(StateOptions), _P(_Handle)),
+    'sl_state_prepare': (_Handle, ctypes.c_void_p, _I64),
     'sl_state_reset': (_Handle,),
+    'sl_state_reset_item': (_Handle, _I64),
     'sl_state_copy': (_Handle, _Handle),
+    'sl_state_copy_item': (_Handle, _I64, _Handle, _I64),
     'sl_state_save': (_Handle, ctypes.c_void_p, ctypes.c_size_t),
     'sl_state_load': (_Handle, ctypes.c_void_p, ctypes.c_size_t),
     'sl_state_tensor': (_Handle, _I64, _P(ctypes.c_char_p), _P(Sequence)),
@@ -180,13 +236,20 @@ _FUNCTIONS = {
     ),
     'sl_decoder_copy': (_Handle, _Handle),
     'sl_decoder_reset': (_Handle,),
+    'sl_weights_create': (_P(_Handle),),
+    'sl_weights_open': (ctypes.c_char_p, _P(_Handle)),
+    'sl_weights_read': (ctypes.c_char_p, ctypes.c_size_t, _P(_Handle)),
+    'sl_weights_add': (_Handle, ctypes.c_char_p, _P(Sequence)),
+    'sl_weight_source_find': (_Handle, ctypes.c_char_p, ctypes.c_char_p, _P(Sequence)),
+    'sl_registry_create': (_P(_Handle),),
+    'sl_registry_add': (_Handle, ctypes.c_char_p, _P(LayerCallbacks)),
 }  # fmt: skip
 # Functions that return a count, or -1 after an error: the types of their arguments before the sl_error.
-_COUNTS = {
+_COUNTS: dict[str, tuple[Any, ...]] = {
     'sl_layer_emit_count': (_Handle, _P(ChannelSpec), ctypes.c_void_p, _I64),
 }
 # Functions that cannot fail: the types of their arguments and of their result.
-_INFALLIBLE = {
+_INFALLIBLE: dict[str, tuple[tuple[Any, ...], Any]] = {
     'sl_layer_metadata': ((_Handle, ctypes.c_char_p), ctypes.c_char_p),
     'sl_layer_constant_count': ((_Handle,), _I64),
     'sl_layer_step_difference_count': ((_Handle,), _I64),
@@ -195,6 +258,11 @@ _INFALLIBLE = {
     'sl_layer_free': ((_Handle,), None),
     'sl_state_free': ((_Handle,), None),
     'sl_decoder_free': ((_Handle,), None),
+    'sl_weights_free': ((_Handle,), None),
+    'sl_registry_free': ((_Handle,), None),
+    'sl_registry_type_count': ((_Handle,), _I64),
+    'sl_registry_type': ((_Handle, _I64), ctypes.c_char_p),
+    'sl_version': ((), ctypes.c_uint32),
 }
 
 
@@ -206,10 +274,26 @@ class SequenceLayersError(Exception):
         self.code = code
 
 
+_FILE = 'libsequence_layers.so.1'
+
+
+def _path() -> str:
+    if named := os.environ.get('SEQUENCE_LAYERS_LIBRARY'):
+        return named
+    packaged = pathlib.Path(__file__).parent / _FILE
+    if not packaged.exists():
+        return _FILE
+    # Where the package of the extra `onednn` is installed, which the library would not find by itself.
+    onednn = pathlib.Path(sysconfig.get_path('data'), 'lib', 'libdnnl.so.3')
+    if onednn.exists():
+        os.environ.setdefault('SEQUENCE_LAYERS_ONEDNN', str(onednn))
+    return str(packaged)
+
+
 @functools.cache
 def load() -> ctypes.CDLL:
     """The library, with the types of its functions declared."""
-    library = ctypes.CDLL(os.environ.get('SEQUENCE_LAYERS_LIBRARY', 'libsequence_layers.so.1'))
+    library = ctypes.CDLL(_path())
     declarations = dict(_INFALLIBLE)
     for functions, result in (_FUNCTIONS, Status), (_COUNTS, _I64):
         for name, arguments in functions.items():
@@ -220,6 +304,12 @@ def load() -> ctypes.CDLL:
     return library
 
 
+def version() -> tuple[int, int, int]:
+    """The library's version: major, minor, patch."""
+    number: int = load().sl_version()
+    return number >> 16, number >> 8 & 0xFF, number & 0xFF
+
+
 _Struct = TypeVar('_Struct', bound=ctypes.Structure)
 
 
@@ -228,12 +318,23 @@ def sized(struct: type[_Struct]) -> _Struct:
     return struct(ctypes.sizeof(struct))
 
 
+class _Raised(threading.local):
+    """What a custom layer raised in a callback of the library, until the call that ran it fails."""
+
+    exception: BaseException | None = None
+
+
+raised = _Raised()
+
+
 def failure(code: int, error: Error) -> SequenceLayersError:
     """The exception of a call that filled in `error`."""
-    return SequenceLayersError(code, error.message.decode('utf-8', 'replace'))
+    found = SequenceLayersError(code, error.message.decode('utf-8', 'replace'))
+    found.__cause__, raised.exception = raised.exception, None
+    return found
 
 
-def call(name: str, *arguments) -> None:
+def call(name: str, *arguments: Any) -> None:
     """Calls a function that returns a status.
 
     Raises:
@@ -244,14 +345,14 @@ def call(name: str, *arguments) -> None:
         raise failure(status, error)
 
 
-def count(name: str, *arguments) -> int:
+def count(name: str, *arguments: Any) -> int:
     """Calls a function that returns a count.
 
     Raises:
       SequenceLayersError: The call failed.
     """
     error = sized(Error)
-    result = getattr(load(), name)(*arguments, ctypes.byref(error))
+    result: int = getattr(load(), name)(*arguments, ctypes.byref(error))
     if result < 0:
         raise failure(error.code, error)
     return result

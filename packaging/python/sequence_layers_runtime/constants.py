@@ -46,6 +46,7 @@ class RunOptions:
         for struct, name, value in zip(self._structs, self.constants, self._sequences, strict=True):
             struct.name = name.encode()
             struct.value = value
+        self.emits: ctypes.Array[abi.Sequence] | None = None
         self.run = abi.sized(abi.RunOptions)
         self.put(self.run)
         self.run.state = None if state is None else state.pointer

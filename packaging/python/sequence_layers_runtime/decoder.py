@@ -1,16 +1,13 @@
 """Decoders: streams of tokens in which each sampled token is the model's next input."""
 
 import ctypes
-from typing import TYPE_CHECKING
 
 import numpy as np
 
 from sequence_layers_runtime import abi, views
+from sequence_layers_runtime.arrays import AnyArray
 from sequence_layers_runtime.constants import Constants, RunOptions
 from sequence_layers_runtime.handles import Closable, Handle
-
-if TYPE_CHECKING:
-    from sequence_layers_runtime.layer import Layer
 
 
 class Decoder(Closable):
@@ -22,7 +19,7 @@ class Decoder(Closable):
 
     def __init__(
         self,
-        layer: 'Layer',
+        parent: Handle,
         batch: int = 1,
         *,
         start_token: int = 0,
@@ -44,7 +41,7 @@ class Decoder(Closable):
         options.temperature, options.top_p, options.top_k = temperature, top_p, top_k
         options.max_length = max_length
         self._options.put(options)
-        parent, pointer = layer.handle, ctypes.c_void_p()
+        pointer = ctypes.c_void_p()
         abi.call('sl_decoder_create', parent, ctypes.byref(options), ctypes.byref(pointer))
         self._handle = Handle(pointer, abi.load().sl_decoder_free, parent)
         self._batch = batch
@@ -62,8 +59,8 @@ class Decoder(Closable):
 
     def prefill(
         self,
-        tokens: np.ndarray,
-        mask: np.ndarray | None = None,
+        tokens: AnyArray,
+        mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
     ) -> None:
@@ -72,9 +69,7 @@ class Decoder(Closable):
         options = self._options_of(constants)
         abi.call('sl_decoder_prefill', self.handle, ctypes.byref(x), ctypes.byref(options.run))
 
-    def sample(
-        self, *, constants: Constants | None = None
-    ) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    def sample(self, *, constants: Constants | None = None) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Samples the next token of each stream; returns tokens, log probabilities and mask [batch]."""
         tokens = np.empty(self._batch, np.int32)
         log_probs = np.empty(self._batch, np.float32)
@@ -86,11 +81,11 @@ class Decoder(Closable):
 
     def log_prob(
         self,
-        tokens: np.ndarray,
-        mask: np.ndarray | None = None,
+        tokens: AnyArray,
+        mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[AnyArray, AnyArray]:
         """Log probabilities of int32 tokens [batch, time] from the start token on, and their mask."""
         x = views.view(tokens, mask, what='tokens')
         shape = x.arrays[0].shape
@@ -98,4 +93,4 @@ class Decoder(Closable):
         options = self._options_of(constants)
         run = ctypes.byref(options.run)
         abi.call('sl_decoder_log_prob', self.handle, ctypes.byref(x), ctypes.byref(y), run)
-        return y.arrays
+        return y.output

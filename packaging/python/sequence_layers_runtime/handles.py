@@ -3,7 +3,7 @@
 import ctypes
 import threading
 from collections.abc import Callable
-from typing import Self
+from typing import Any, Self
 
 
 class Handle:
@@ -28,11 +28,13 @@ class Handle:
         self.pointer = self._as_parameter_ = pointer
         self.parent = parent
         self._free, self._users = free, 1
+        # What the library calls or reads as long as the handle lives.
+        self.kept: list[Any] = []
         if parent is not None:
             with self._lock:
                 parent._users += 1
 
-    def __del__(self):
+    def __del__(self) -> None:
         self._release()
 
     def _release(self) -> None:

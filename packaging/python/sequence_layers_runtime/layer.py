@@ -4,18 +4,24 @@ import ctypes
 import dataclasses
 import json
 import os
-import pathlib
+from collections.abc import Mapping
 from fractions import Fraction
 from typing import Any
 
 import numpy as np
+import numpy.typing as npt
 
 from sequence_layers_runtime import abi, arrays, outputs, streaming, views
+from sequence_layers_runtime.arrays import AnyArray
 from sequence_layers_runtime.constants import ConstantInfo, Constants, RunOptions
+from sequence_layers_runtime.custom import Registry
 from sequence_layers_runtime.decoder import Decoder
 from sequence_layers_runtime.handles import Closable, Handle
 from sequence_layers_runtime.outputs import Emits
 from sequence_layers_runtime.state import State
+from sequence_layers_runtime.views import ChannelSpec
+from sequence_layers_runtime.weights import Weights
+from sequence_layers_runtime.weights import new as new_weights
 
 
 @dataclasses.dataclass(frozen=True)
@@ -35,22 +41,61 @@ class Layer(Closable):
     Its memory is freed when the layer and all that was made of it are closed or deleted.
     """
 
-    def __init__(self, handle: ctypes.c_void_p):
+    def __init__(self, handle: ctypes.c_void_p, registry: Registry | None = None):
         self._handle = Handle(handle, abi.load().sl_layer_free)
+        if registry is not None:
+            # Custom layers are called after the registry is closed.
+            self._handle.kept.append(registry.handle)
 
     @classmethod
-    def open(cls, directory: str | pathlib.Path, *, threads: int = 1) -> 'Layer':
+    def open(
+        cls,
+        directory: str | os.PathLike[str],
+        *,
+        threads: int = 1,
+        registry: Registry | None = None,
+    ) -> 'Layer':
         """Opens the model of a directory with config.json and model.safetensors.
 
         Args:
           directory: The model directory.
           threads: How many threads a whole sequence runs on. Steps run on the caller's thread alone.
+          registry: Knows the config's custom layers.
         """
+        path = os.fsencode(directory)
+        return cls._make('sl_layer_open', (path,), threads, registry)
+
+    @classmethod
+    def create(
+        cls,
+        config: str | Mapping[str, Any],
+        weights: Weights | None = None,
+        *,
+        threads: int = 1,
+        registry: Registry | None = None,
+    ) -> 'Layer':
+        """Makes the model of a config, and of weights if it needs some.
+
+        Args:
+          config: JSON text, or what it stands for.
+          weights: Arrays by name, such as 'params.dense.kernel'; or a safetensors file: its path or
+            its bytes.
+          threads: As in `open`.
+          registry: As in `open`.
+        """
+        text = (config if isinstance(config, str) else json.dumps(config)).encode()
+        tensors = None if weights is None else new_weights(weights)
+        return cls._make('sl_layer_create', (text, len(text), tensors), threads, registry)
+
+    @classmethod
+    def _make(
+        cls, name: str, arguments: tuple[Any, ...], threads: int, registry: Registry | None
+    ) -> 'Layer':
         handle, options = ctypes.c_void_p(), abi.sized(abi.LayerOptions)
         options.num_threads = threads
-        path = os.fsencode(directory)
-        abi.call('sl_layer_open', path, ctypes.byref(options), ctypes.byref(handle))
-        return cls(handle)
+        options.registry = None if registry is None else registry.handle.pointer
+        abi.call(name, *arguments, ctypes.byref(options), ctypes.byref(handle))
+        return cls(handle, registry)
 
     def _integers(self, name: str, count: int = 1) -> list[int]:
         values = [ctypes.c_int64() for _ in range(count)]
@@ -91,11 +136,11 @@ class Layer(Closable):
         return None if value is None else float(value)
 
     @property
-    def input_spec(self) -> tuple[tuple[int, ...], str]:
+    def input_spec(self) -> ChannelSpec:
         """Channel shape and dtype of the model's input, if the model states them."""
         spec = abi.sized(abi.ChannelSpec)
         abi.call('sl_layer_input_spec', self.handle, ctypes.byref(spec))
-        return tuple(spec.dims[: spec.rank]), arrays.DTYPES[spec.dtype]
+        return views.spec_of(spec)
 
     def describe(
         self,
@@ -122,7 +167,8 @@ class Layer(Closable):
         abi.call('sl_layer_describe', *arguments, None, 0, ctypes.byref(needed))
         text = ctypes.create_string_buffer(needed.value)
         abi.call('sl_layer_describe', *arguments, text, needed, ctypes.byref(needed))
-        return json.loads(text.value)
+        found: dict[str, Any] = json.loads(text.value)
+        return found
 
     @property
     def constants(self) -> list[ConstantInfo]:
@@ -163,7 +209,7 @@ class Layer(Closable):
         return differences
 
     def output_shape(
-        self, values: np.ndarray, *, constants: Constants | None = None
+        self, values: AnyArray, *, constants: Constants | None = None
     ) -> tuple[int, ...]:
         """The shape [batch, time, ...] of the output of `apply` for such an input."""
         x, options = views.view(values), RunOptions(constants)
@@ -171,7 +217,7 @@ class Layer(Closable):
 
     def emit_specs(
         self,
-        values: np.ndarray,
+        values: AnyArray,
         *,
         constants: Constants | None = None,
         state: State | None = None,
@@ -191,12 +237,12 @@ class Layer(Closable):
 
     def apply(
         self,
-        values: np.ndarray,
-        mask: np.ndarray | None = None,
+        values: AnyArray,
+        mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
         state: State | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[AnyArray, AnyArray]:
         """Runs a whole sequence [batch, time, ...]; no mask means that every step is valid.
 
         With a state, the sequence continues that stream and must be a multiple of the block size. The
@@ -207,25 +253,25 @@ class Layer(Closable):
 
     def apply_with_emits(
         self,
-        values: np.ndarray,
-        mask: np.ndarray | None = None,
+        values: AnyArray,
+        mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
         state: State | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, Emits]:
+    ) -> tuple[AnyArray, AnyArray, Emits]:
         """Like `apply`, and also returns the auxiliary outputs: values and mask by path."""
         y, emits = self._apply(values, mask, constants, state, with_emits=True)
         return *y, emits
 
     def _apply(
         self,
-        values: np.ndarray,
-        mask: np.ndarray | None,
+        values: AnyArray,
+        mask: AnyArray | None,
         constants: Constants | None,
         state: State | None,
         *,
         with_emits: bool,
-    ) -> tuple[tuple[np.ndarray, np.ndarray], Emits]:
+    ) -> tuple[tuple[AnyArray, AnyArray], Emits]:
         x = views.view(values, mask)
         if state is not None and constants is None:
             constants = state.constants
@@ -236,9 +282,9 @@ class Layer(Closable):
         emits = outputs.put_emits(self.handle, mode, x, options, handle) if with_emits else {}
         run = ctypes.byref(options.run)
         abi.call('sl_layer_apply', self.handle, ctypes.byref(x), ctypes.byref(y), run)
-        return y.arrays, emits
+        return y.output, emits
 
-    def applier(self, values: np.ndarray, mask: np.ndarray | None = None) -> 'Applier':
+    def applier(self, values: AnyArray, mask: AnyArray | None = None) -> 'Applier':
         """Makes an object that runs these arrays again and again without new allocations."""
         return Applier(self, values, mask)
 
@@ -249,22 +295,22 @@ class Layer(Closable):
         max_steps: int = 0,
         max_length: int = 0,
         channel_shape: tuple[int, ...] | None = None,
-        dtype: str = 'float32',
+        dtype: npt.DTypeLike = 'float32',
         constants: Constants | None = None,
     ) -> State:
         """A new stream; without `channel_shape` it takes the model's own input spec."""
         if channel_shape is None:
             channel_shape, dtype = self.input_spec
-        return State(self, batch, max_steps, max_length, channel_shape, dtype, constants)
+        return State(self.handle, batch, max_steps, max_length, channel_shape, dtype, constants)
 
     def new_decoder(self, batch: int = 1, **options: Any) -> Decoder:
         """New streams of tokens; for `options` see `Decoder`."""
-        return Decoder(self, batch, **options)
+        return Decoder(self.handle, batch, **options)
 
     def stream(
         self,
-        values: np.ndarray,
-        mask: np.ndarray | None = None,
+        values: AnyArray,
+        mask: AnyArray | None = None,
         *,
         steps: int = 0,
         constants: Constants | None = None,
@@ -295,12 +341,15 @@ class Layer(Closable):
 class Applier:
     """Runs a layer on fixed arrays; `output` holds the result of the last run."""
 
-    def __init__(self, layer: Layer, values: np.ndarray, mask: np.ndarray | None = None):
+    def __init__(self, layer: Layer, values: AnyArray, mask: AnyArray | None = None):
         self._layer = layer.handle
         self._x = views.view(values, mask)
         # Arrays that the library cannot read in place are copied before each run.
-        pairs = zip(self._x.arrays, (values, mask), strict=True)
-        self._copies = [pair for pair in pairs if pair[0] is not pair[1]]
+        self._copies = [
+            (copy, source)
+            for copy, source in zip(self._x.arrays, (values, mask), strict=True)
+            if copy is not None and copy is not source
+        ]
         self._y = outputs.new_output(self._layer, abi.MODE_LAYER, self._x, RunOptions(None))
         self.output = self._y.arrays[0]
 

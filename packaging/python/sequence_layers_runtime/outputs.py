@@ -2,14 +2,13 @@
 
 import ctypes
 
-import numpy as np
-
 from sequence_layers_runtime import abi, arrays, views
+from sequence_layers_runtime.arrays import AnyArray
 from sequence_layers_runtime.constants import RunOptions
 from sequence_layers_runtime.handles import Handle
 
 # Values and mask by path.
-Emits = dict[str, tuple[np.ndarray, np.ndarray]]
+Emits = dict[str, tuple[AnyArray, AnyArray]]
 
 _MAX_PATH = 4096
 
@@ -65,4 +64,4 @@ def put_emits(
     options.emits = (abi.Sequence * len(sequences))(*sequences)
     options.run.emits = ctypes.cast(options.emits, ctypes.c_void_p)
     options.run.num_emits = len(sequences)
-    return {path: s.arrays for path, s in zip(shapes, sequences, strict=True)}
+    return {path: s.output for path, s in zip(shapes, sequences, strict=True)}

@@ -1,17 +1,45 @@
 """States, which hold the streams of a batch: step, save, fork, and read or set tensors."""
 
 import ctypes
-from typing import TYPE_CHECKING
 
 import numpy as np
+import numpy.typing as npt
 
 from sequence_layers_runtime import abi, arrays, outputs, views
+from sequence_layers_runtime.arrays import AnyArray
 from sequence_layers_runtime.constants import Constants, RunOptions
 from sequence_layers_runtime.handles import Closable, Handle
 from sequence_layers_runtime.outputs import Emits
 
-if TYPE_CHECKING:
-    from sequence_layers_runtime.layer import Layer
+_BOOL = np.dtype(np.bool_)
+# How many shapes of steps keep their arrays.
+_MAX_BLOCKS = 8
+
+
+class _Block:
+    """Arrays that steps of one shape share, since describing new ones takes longer than copying.
+
+    Steps write their input to `x`, and to `mask` if `read` was made with it; `y` is the output's arrays.
+    """
+
+    def __init__(self, handle: Handle, options: RunOptions, x: AnyArray, masked: bool):
+        parent = handle.parent
+        assert parent is not None
+        self.x, self.mask = x, np.ones(x.shape[:2], _BOOL)
+        self.read = views.borrow(x, self.mask if masked else None)
+        self._written = outputs.new_output(parent, abi.MODE_STEP, self.read, options)
+        self.y = self._written.output
+        self.error = abi.sized(abi.Error)
+        self.run = abi.load().sl_layer_step
+        self.arguments = (
+            parent.pointer,
+            handle.pointer,
+            ctypes.byref(self.read),
+            ctypes.byref(self._written),
+            ctypes.byref(options.run),
+            ctypes.byref(self.error),
+        )
+        self._kept = handle, options
 
 
 class State(Closable):
@@ -23,16 +51,19 @@ class State(Closable):
 
     def __init__(
         self,
-        layer: 'Layer',
+        parent: Handle,
         batch: int,
         max_steps: int,
         max_length: int,
         channel_shape: tuple[int, ...],
-        dtype: str,
+        dtype: npt.DTypeLike,
         constants: Constants | None = None,
     ):
+        self._made_of = batch, max_steps, max_length, tuple(channel_shape), dtype, constants
         self._batch, self._channel_shape = batch, tuple(channel_shape)
         self._options = RunOptions(constants)
+        self._blocks: dict[tuple[int, ...], _Block] = {}
+        self._masked_blocks: dict[tuple[int, ...], _Block] = {}
         options = abi.sized(abi.StateOptions)
         options.batch = batch
         options.max_steps = max_steps
@@ -40,7 +71,7 @@ class State(Closable):
         options.input = views.channel_spec(self._channel_shape, dtype)
         self._dtype = arrays.numpy_dtype(options.input.dtype)
         self._options.put(options)
-        parent, pointer = layer.handle, ctypes.c_void_p()
+        pointer = ctypes.c_void_p()
         abi.call('sl_state_alloc', parent, ctypes.byref(options), ctypes.byref(pointer))
         self._handle = Handle(pointer, abi.load().sl_state_free, parent)
 
@@ -49,7 +80,7 @@ class State(Closable):
         return self._options.constants
 
     @property
-    def tensors(self) -> dict[str, np.ndarray]:
+    def tensors(self) -> dict[str, AnyArray]:
         """The state's tensors by name: views of the state itself, to read a carry or set it.
 
         Integers are indices that only the library changes, so they are read-only. A view keeps the
@@ -59,20 +90,46 @@ class State(Closable):
         for index in range(abi.load().sl_state_tensor_count(handle)):
             name, tensor = ctypes.c_char_p(), abi.sized(abi.Sequence)
             abi.call('sl_state_tensor', handle, index, ctypes.byref(name), ctypes.byref(tensor))
-            shape = tuple(tensor.dims[: tensor.rank])
-            strides = tuple(tensor.strides[: tensor.rank])
-            view = arrays.at_address(tensor.data, tensor.dtype, shape, strides, owner=handle)
+            view = views.at(tensor, owner=handle)
             view.flags.writeable = not np.issubdtype(view.dtype, np.integer)
-            found[name.value.decode()] = view
+            found[(name.value or b'').decode()] = view
         return found
 
-    def reset(self) -> None:
-        """Returns to the start of the stream."""
-        abi.call('sl_state_reset', self.handle)
+    def close(self) -> None:
+        super().close()
+        self._blocks.clear()
+        self._masked_blocks.clear()
+
+    def prepare(self) -> None:
+        """Computes what steps keep of the constants, which the first step does otherwise."""
+        run = self._options.run
+        abi.call('sl_state_prepare', self.handle, run.constants, run.num_constants)
+
+    def reset(self, item: int | None = None) -> None:
+        """Returns to the start of the stream; with an item, only that one of the batch does."""
+        if item is None:
+            abi.call('sl_state_reset', self.handle)
+        else:
+            abi.call('sl_state_reset_item', self.handle, item)
 
     def copy_from(self, source: 'State') -> None:
         """Continues from the position of `source`, of the same layer and options except max_steps."""
         abi.call('sl_state_copy', self.handle, source.handle)
+
+    def copy_item_from(self, source: 'State', source_item: int, item: int) -> None:
+        """Makes one item of the batch continue where an item of `source` stands.
+
+        `source` may have another batch, so that streams can join or leave one.
+        """
+        abi.call('sl_state_copy_item', self.handle, item, source.handle, source_item)
+
+    def fork(self) -> 'State':
+        """A new stream that continues where this one stands."""
+        parent = self.handle.parent
+        assert parent is not None
+        forked = State(parent, *self._made_of)
+        forked.copy_from(self)
+        return forked
 
     def save(self) -> bytes:
         """The state as bytes, for a state of the same model and options to `load`."""
@@ -94,45 +151,75 @@ class State(Closable):
 
     def step(
         self,
-        values: np.ndarray,
-        mask: np.ndarray | None = None,
+        values: AnyArray,
+        mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
-    ) -> tuple[np.ndarray, np.ndarray]:
+    ) -> tuple[AnyArray, AnyArray]:
         """Runs the next block of the stream."""
-        y, _ = self._step(values, mask, constants, with_emits=False)
-        return y
+        if constants is None and type(values) is np.ndarray:
+            blocks = self._blocks if mask is None else self._masked_blocks
+            block = blocks.get(values.shape) or self._new_block(blocks, values, mask)
+            if block is not None and self._fits(block, values, mask):
+                block.x[...] = values
+                if mask is not None:
+                    block.mask[...] = mask
+                if status := block.run(*block.arguments):
+                    raise abi.failure(status, block.error)
+                y, y_mask = block.y
+                return y.copy(), y_mask.copy()
+        return self._step(values, mask, constants, with_emits=False)[0]
+
+    def _fits(self, block: _Block, values: AnyArray, mask: AnyArray | None) -> bool:
+        """Whether assigning to the block's arrays copies, and converts nothing but the byte order."""
+        # Dtypes are mostly the same object, and comparing others takes much of a step's overhead.
+        if values.dtype is not self._dtype and values.dtype.newbyteorder('=') != self._dtype:
+            return False
+        return mask is None or (mask.dtype is _BOOL and mask.shape == block.mask.shape)
+
+    def _new_block(
+        self, blocks: dict[tuple[int, ...], _Block], values: AnyArray, mask: AnyArray | None
+    ) -> _Block | None:
+        """The arrays for steps of that shape, if the state takes it."""
+        if values.ndim < 2 or values.shape[2:] != self._channel_shape or not values.size:
+            return None
+        if len(blocks) == _MAX_BLOCKS:
+            blocks.clear()
+        x = np.zeros(values.shape, self._dtype)
+        blocks[values.shape] = _Block(self.handle, self._options, x, mask is not None)
+        return blocks[values.shape]
 
     def step_with_emits(
         self,
-        values: np.ndarray,
-        mask: np.ndarray | None = None,
+        values: AnyArray,
+        mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
-    ) -> tuple[np.ndarray, np.ndarray, Emits]:
+    ) -> tuple[AnyArray, AnyArray, Emits]:
         """Like `step`, and also returns the auxiliary outputs of the block: values and mask by path."""
         y, emits = self._step(values, mask, constants, with_emits=True)
         return *y, emits
 
     def _step(
         self,
-        values: np.ndarray,
-        mask: np.ndarray | None,
+        values: AnyArray,
+        mask: AnyArray | None,
         constants: Constants | None,
         *,
         with_emits: bool,
-    ) -> tuple[tuple[np.ndarray, np.ndarray], Emits]:
+    ) -> tuple[tuple[AnyArray, AnyArray], Emits]:
         x = views.view(values, mask)
         own = constants is None and not with_emits
         given = self.constants if constants is None else constants
         options = self._options if own else RunOptions(given)
         handle = self.handle
         layer = handle.parent
+        assert layer is not None
         y = outputs.new_output(layer, abi.MODE_STEP, x, options)
         emits = outputs.put_emits(layer, abi.MODE_STEP, x, options, handle) if with_emits else {}
         run = ctypes.byref(options.run)
         abi.call('sl_layer_step', layer, handle, ctypes.byref(x), ctypes.byref(y), run)
-        return y.arrays, emits
+        return y.output, emits
 
     def stepper(self, steps: int) -> 'Stepper':
         """Makes an object that runs blocks of `steps` valid steps without new allocations in each."""
@@ -147,24 +234,16 @@ class Stepper:
     """
 
     def __init__(self, state: State, steps: int):
-        handle, options = state.handle, state._options
-        layer = handle.parent
-        self._kept = handle, options
-        self._x = views.view(np.zeros((state._batch, steps, *state._channel_shape), state._dtype))
-        self._y = outputs.new_output(layer, abi.MODE_STEP, self._x, options)
-        self.output = self._y.arrays[0]
-        self._error = abi.sized(abi.Error)
-        self._step = abi.load().sl_layer_step
-        self._arguments = (
-            layer.pointer,
-            handle.pointer,
-            ctypes.byref(self._x),
-            ctypes.byref(self._y),
-            ctypes.byref(options.run),
-            ctypes.byref(self._error),
+        shape = state._batch, steps, *state._channel_shape
+        self._block = _Block(state.handle, state._options, np.zeros(shape, state._dtype), False)
+        self.output: AnyArray = self._block.y[0]
+        self._x, self._step, self._arguments = (
+            self._block.read,
+            self._block.run,
+            self._block.arguments,
         )
 
     def step(self, address: int) -> None:
         self._x.data = address
         if status := self._step(*self._arguments):
-            raise abi.failure(status, self._error)
+            raise abi.failure(status, self._block.error)

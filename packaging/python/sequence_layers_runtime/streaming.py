@@ -6,19 +6,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from sequence_layers_runtime import arrays
+from sequence_layers_runtime.arrays import AnyArray
 
 if TYPE_CHECKING:
     from sequence_layers_runtime.layer import Layer
 
 
-def _padded(array: np.ndarray, time: int) -> np.ndarray:
+def _padded(array: AnyArray, time: int) -> AnyArray:
     """The array padded to that many steps with zeros or false."""
     widths = [(0, 0)] * array.ndim
     widths[1] = (0, time - array.shape[1])
     return np.pad(array, widths)
 
 
-def _sequence(values: Any, mask: Any, what: str) -> tuple[np.ndarray, np.ndarray]:
+def _sequence(values: Any, mask: Any, what: str) -> tuple[AnyArray, AnyArray]:
     values = arrays.readable(values, what)
     if values.ndim < 2:
         raise TypeError(f'{what} has {values.ndim} dimensions: expected [batch, time, ...]')
@@ -35,7 +36,8 @@ class _StreamedConstant:
         self._is_array = isinstance(value, arrays.Array)
         if self._is_array:
             value = value.values
-        values, mask = _sequence(*(value if isinstance(value, tuple) else (value, None)), what)
+        given, given_mask = value if isinstance(value, tuple) else (value, None)
+        values, mask = _sequence(given, given_mask, what)
         # The constant's steps for each block, in the proportion of the two whole lengths.
         self._share = max(1, round(values.shape[1] * block / max(time, 1)))
         length = max(num_blocks * self._share, values.shape[1])
@@ -62,8 +64,8 @@ def _blocks_of_constants(
 
 
 def run(
-    layer: 'Layer', values: np.ndarray, mask: Any, block: int, constants: Mapping[str, Any]
-) -> tuple[np.ndarray, np.ndarray]:
+    layer: 'Layer', values: AnyArray, mask: Any, block: int, constants: Mapping[str, Any]
+) -> tuple[AnyArray, AnyArray]:
     """Streams a sequence and returns the values and the mask that a whole run gives."""
     values, mask = _sequence(values, mask, 'the input')
     time = values.shape[1]

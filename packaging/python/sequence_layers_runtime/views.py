@@ -1,10 +1,18 @@
 """The library's structs for arrays: sequences that it reads or writes in place, and their specs."""
 
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from sequence_layers_runtime import abi, arrays
+from sequence_layers_runtime.arrays import AnyArray
+
+
+class ChannelSpec(NamedTuple):
+    """What one step holds: channel shape, without batch and time, and dtype."""
+
+    shape: tuple[int, ...]
+    dtype: str
 
 
 def view(values: Any, mask: Any = None, *, what: str = 'the input') -> abi.Sequence:
@@ -14,7 +22,7 @@ def view(values: Any, mask: Any = None, *, what: str = 'the input') -> abi.Seque
     return borrow(values, mask)
 
 
-def borrow(values: np.ndarray, mask: np.ndarray | None) -> abi.Sequence:
+def borrow(values: AnyArray, mask: AnyArray | None) -> abi.Sequence:
     """A sequence of arrays that the library can read or write in place."""
     sequence = abi.sized(abi.Sequence)
     sequence.arrays = values, mask
@@ -48,3 +56,23 @@ def channel_spec(channel_shape: tuple[int, ...], dtype: Any) -> abi.ChannelSpec:
     spec.rank = len(channel_shape)
     spec.dims[: spec.rank] = channel_shape
     return spec
+
+
+def shape(sequence: abi.Sequence) -> tuple[int, ...]:
+    return tuple(sequence.dims[: sequence.rank])
+
+
+def at(sequence: abi.Sequence, owner: object = None) -> AnyArray:
+    """An array over the memory of a sequence of the library. It and its views keep `owner` alive."""
+    strides = tuple(sequence.strides[: sequence.rank])
+    return arrays.at_address(sequence.data, sequence.dtype, shape(sequence), strides, owner)
+
+
+def mask_at(sequence: abi.Sequence) -> AnyArray:
+    """An array of bool over the mask of a contiguous sequence of the library."""
+    bools = arrays.dtype_index('bool')
+    return arrays.at_address(sequence.mask, bools, shape(sequence)[:2], (0, 0), None)
+
+
+def spec_of(struct: abi.ChannelSpec) -> ChannelSpec:
+    return ChannelSpec(tuple(struct.dims[: struct.rank]), arrays.DTYPES[struct.dtype])
