@@ -498,11 +498,11 @@ unsafe fn guarded(error: *mut sys::sl_error, run: impl FnOnce() -> Result<()>) -
     }
 }
 
-/// Drops a value whose destructor may panic.
+/// Drops a value whose destructor may panic. What that panic leaves may do so too.
 fn drop_quietly<T>(value: T) {
-    if let Err(payload) = catch_unwind(AssertUnwindSafe(move || drop(value))) {
-        std::mem::forget(payload);
-    }
+    let left = catch_unwind(AssertUnwindSafe(move || drop(value)))
+        .or_else(|payload| catch_unwind(AssertUnwindSafe(move || drop(payload))));
+    std::mem::forget(left);
 }
 
 /// # Safety
