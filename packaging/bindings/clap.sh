@@ -4,6 +4,7 @@ source packaging/bindings/cargo
 readonly PLUGIN="${PWD}/capi/plugins/clap"
 
 install_rust
+cmake --build build/release --target sl >/dev/null # the tests compare with `sl run`
 check_rust "${PLUGIN}"
 cargo_in "${PLUGIN}" test --locked --release -- --nocapture
 cargo_in "${PLUGIN}" build --quiet --locked --release

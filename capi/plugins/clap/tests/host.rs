@@ -10,6 +10,7 @@ use sequence_layers::{Layer, Pipe, PipeOptions, Run, View};
 use std::ffi::{CStr, CString};
 use std::mem::MaybeUninit;
 use std::path::{Path, PathBuf};
+use std::process::Command;
 use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 use support::{model, roughness, sines, Instance, Set, MAX_FRAMES, RATE};
@@ -180,6 +181,60 @@ fn a_model_plays_as_it_runs_whole_late_by_the_latency() {
             );
         }
     }
+}
+
+/// What the command `sl run` writes for one channel.
+fn run_by_sl(path: &Path, input: &[f32]) -> Vec<f32> {
+    let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
+    let (from, to) = (folder.join("input.npy"), folder.join("output.npy"));
+    let mut header = format!(
+        "{{'descr': '<f4', 'fortran_order': False, 'shape': ({},), }}",
+        input.len()
+    );
+    while (10 + header.len() + 1) % 64 != 0 {
+        header.push(' ');
+    }
+    header.push('\n');
+    let mut bytes = b"\x93NUMPY\x01\x00".to_vec();
+    bytes.extend((header.len() as u16).to_le_bytes());
+    bytes.extend(header.bytes());
+    input
+        .iter()
+        .for_each(|sample| bytes.extend(sample.to_le_bytes()));
+    std::fs::write(&from, bytes).unwrap();
+
+    let sl = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../build/release/sl");
+    let run = Command::new(sl)
+        .args(["run", "--stream", "--input", "scalar", "--output"])
+        .args([&to, path, &from])
+        .output()
+        .expect("build/release/sl");
+    assert!(
+        run.status.success(),
+        "{}",
+        String::from_utf8_lossy(&run.stderr)
+    );
+    let bytes = std::fs::read(&to).unwrap();
+    let start = 10 + usize::from(u16::from_le_bytes(bytes[8..10].try_into().unwrap()));
+    let samples = bytes[start..].chunks_exact(4);
+    samples
+        .map(|sample| f32::from_le_bytes(sample.try_into().unwrap()))
+        .collect()
+}
+
+#[test]
+fn a_model_plays_sample_for_sample_what_sl_run_writes() {
+    let path = quarter();
+    let mut instance = Instance::new(1);
+    instance.load_and_wait(&path);
+    instance.activate(RATE);
+    let input = sines(1, 30000);
+    let output = instance.play(&input, &SIZES, &[]);
+    let latency = instance.latency();
+    let expected = run_by_sl(&path, &input[0]);
+    assert!(latency > 0 && expected.len() >= input[0].len());
+    let len = input[0].len() - latency;
+    assert_near(&output[0][latency..], &expected[..len], 0.0, "sl run");
 }
 
 #[test]

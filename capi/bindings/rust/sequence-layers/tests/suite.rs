@@ -88,10 +88,10 @@ fn a_hundred_streams_interleave_on_four_threads() {
 
     let share = (starts.len() + threads - 1) / threads;
     let found: Vec<Vec<f32>> = thread::scope(|scope| {
-        let workers: Vec<_> = starts
-            .chunks(share)
-            .map(|starts| scope.spawn(|| interleaved(&layer, &input, starts, block, blocks)))
-            .collect();
+        let (layer, input) = (&layer, &input);
+        let work = |starts| scope.spawn(move || interleaved(layer, input, starts, block, blocks));
+        let mut workers = Vec::new();
+        workers.extend(starts.chunks(share).map(work)); // all of them run before one is waited for
         workers
             .into_iter()
             .flat_map(|worker| worker.join().unwrap())
