@@ -153,13 +153,18 @@ fn without_a_model_the_input_is_heard() {
 #[test]
 fn a_model_plays_as_it_runs_whole_late_by_the_latency() {
     for channels in [1, 2] {
-        for (name, config) in [
+        let made = |(name, config)| (name, model(name, config, None));
+        let amp = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/models/amp");
+        let mut models: Vec<(&str, PathBuf)> = [
             ("half", HALF),
             ("quarter", QUARTER),
             ("ahead", AHEAD),
             ("later", LATER),
-        ] {
-            let path = model(name, config, None);
+        ]
+        .map(made)
+        .to_vec();
+        models.push(("amp", amp));
+        for (name, path) in models {
             let mut instance = Instance::new(channels);
             instance.load_and_wait(&path);
             instance.activate(RATE);

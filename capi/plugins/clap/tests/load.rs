@@ -1,19 +1,14 @@
-//! What thirty instances cost at 64 frames a call, on two threads.
+//! What thirty instances of the fitted amplifier cost at 64 frames a call, on two threads.
 
 mod support;
 
+use std::path::Path;
 use std::time::Instant;
-use support::{model, sines, Instance, RATE};
+use support::{sines, Instance, RATE};
 
 const INSTANCES: usize = 30;
 const THREADS: usize = 2;
 const BLOCK: usize = 64;
-
-/// Through a Fourier transform and back.
-const CONFIG: &str = r#"{"type": "Serial", "layers": [
-    {"type": "STFT", "frame_length": 400, "frame_step": 160, "fft_length": 512, "time_padding": "semicausal"},
-    {"type": "InverseSTFT", "frame_length": 400, "frame_step": 160, "fft_length": 512,
-     "window_fn": {"function": "inverse_stft", "frame_step": 160}}]}"#;
 
 /// Instances that one thread plays.
 struct Rack(Vec<Instance>);
@@ -40,10 +35,7 @@ impl Rack {
 
 #[test]
 fn thirty_instances_at_64_frames() {
-    let path = match std::env::var_os("SEQUENCE_LAYERS_CLAP_LOAD") {
-        Some(path) => path.into(),
-        None => model("load", CONFIG, None),
-    };
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../../docs/models/amp");
     let input = sines(1, RATE as usize);
     let rack = || {
         let made = |_| {
