@@ -6,7 +6,7 @@ use std::process::Command;
 
 /// Version of the C ABI that the bindings are of.
 const ABI: &str = "1.0";
-/// What the static library needs, in the order of the link. Its pkg-config file says the same.
+/// Libraries that the static one needs, in the order of the link, as in its pkg-config file.
 const STATIC_NEEDS: [&str; 5] = ["hwy", "stdc++", "m", "dl", "pthread"];
 
 fn main() {

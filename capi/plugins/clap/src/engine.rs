@@ -13,7 +13,7 @@ use std::sync::mpsc::{channel, Sender};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::thread::{spawn, JoinHandle};
 
-/// What the host activated the plugin with.
+/// The rate and sizes with which the host activated the plugin.
 #[derive(Clone, Copy)]
 pub struct Audio {
     pub rate: f64,
@@ -51,7 +51,7 @@ impl Drop for Mailbox {
     }
 }
 
-/// What the main thread and the worker share under a lock. The audio thread does not look at it.
+/// Shared by the main thread and the worker under a lock. The audio thread does not look at it.
 #[derive(Default)]
 struct Wish {
     /// Counts what was asked for, so that an older model that is opened later is not played.

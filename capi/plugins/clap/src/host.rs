@@ -1,4 +1,4 @@
-//! What the plugin asks of its host.
+//! Requests of the plugin to its host.
 
 use clap_sys::ext::latency::{clap_host_latency, CLAP_EXT_LATENCY};
 use clap_sys::ext::log::{clap_host_log, CLAP_EXT_LOG, CLAP_LOG_ERROR};
@@ -33,7 +33,7 @@ impl Host {
         }
     }
 
-    /// The same host with its extensions, which may be asked for from `init` on.
+    /// The host with its extensions, which may be asked for from `init` on.
     pub fn with_extensions(mut self) -> Self {
         self.log = self.extension(CLAP_EXT_LOG);
         self.latency = self.extension(CLAP_EXT_LATENCY);

@@ -75,7 +75,7 @@ static FACTORY: clap_plugin_factory = clap_plugin_factory {
     create_plugin: Some(create_plugin),
 };
 
-/// What hosts look for in the file.
+/// The symbol that hosts look for in the file.
 #[no_mangle]
 #[allow(non_upper_case_globals)]
 pub static clap_entry: clap_plugin_entry = clap_plugin_entry {

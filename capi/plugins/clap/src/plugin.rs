@@ -25,7 +25,7 @@ pub const WET: u32 = 1;
 /// The channels of the largest form of the plugin.
 const MAX_CHANNELS: usize = 2;
 
-/// The model of a new instance, for hosts that cannot load one otherwise.
+/// The model of a new instance, for hosts that have no other way to load one.
 const MODEL_VARIABLE: &str = "SEQUENCE_LAYERS_CLAP_MODEL";
 
 pub struct Plugin {
@@ -88,7 +88,7 @@ impl Plugin {
     }
 
     /// # Safety
-    /// Only on the audio thread while the plugin is active, and on the main thread otherwise.
+    /// Only on the audio thread while the plugin is active, and on the main thread while it is not.
     #[allow(clippy::mut_from_ref)] // CLAP says who has it when
     unsafe fn player(&self) -> &mut Option<Player> {
         &mut *self.player.get()

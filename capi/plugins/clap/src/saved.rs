@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-/// What a project keeps of the plugin.
+/// The plugin's part of a project.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Saved {
     pub wet: f64,

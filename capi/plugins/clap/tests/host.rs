@@ -47,7 +47,7 @@ fn ahead() -> PathBuf {
     model("ahead", AHEAD, None)
 }
 
-/// What the model makes of each channel as a whole.
+/// The model's output for each channel as a whole.
 fn whole(path: &Path, input: &[Vec<f32>]) -> Vec<Vec<f32>> {
     let layer = Layer::open(path).unwrap();
     let run = |channel: &Vec<f32>| {
@@ -58,7 +58,7 @@ fn whole(path: &Path, input: &[Vec<f32>]) -> Vec<Vec<f32>> {
     input.iter().map(run).collect()
 }
 
-/// What a pipe makes of the input in calls of one size.
+/// A pipe's output for the input in calls of one size.
 fn piped(path: &Path, input: &[Vec<f32>], rate: f64) -> (Vec<Vec<f32>>, usize) {
     let layer = Layer::open(path).unwrap();
     let options = PipeOptions::new()
@@ -188,7 +188,7 @@ fn a_model_plays_as_it_runs_whole_late_by_the_latency() {
     }
 }
 
-/// What the command `sl run` writes for one channel.
+/// The output that the command `sl run` writes for one channel.
 fn run_by_sl(path: &Path, input: &[f32]) -> Vec<f32> {
     let folder = Path::new(env!("CARGO_TARGET_TMPDIR"));
     let (from, to) = (folder.join("input.npy"), folder.join("output.npy"));

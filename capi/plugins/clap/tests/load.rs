@@ -1,4 +1,4 @@
-//! What thirty instances of the fitted amplifier cost at 64 frames a call, on two threads.
+//! The cost of thirty instances of the fitted amplifier at 64 frames a call, on two threads.
 
 mod support;
 

@@ -34,7 +34,7 @@ fn every_function_of_the_abi_is_declared() {
     assert_eq!(declared, symbols);
 }
 
-/// What `_init` of the library writes as `struct_size`, the size in version 1.0.
+/// The `struct_size` that `_init` of the library writes: the size in version 1.0.
 macro_rules! size_by_library {
     ($type:ident, $init:ident) => {{
         let mut value = sys::$type::default();

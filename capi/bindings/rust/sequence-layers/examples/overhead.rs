@@ -11,7 +11,7 @@ use std::time::Instant;
 const STEPS: u32 = 20_000;
 const ROUNDS: u32 = 20;
 
-/// The least mean of a step over some rounds, in nanoseconds.
+/// The minimum of a step's mean time over some rounds, in nanoseconds.
 fn nanoseconds(
     mut step: impl FnMut() -> Result<(), Box<dyn Error>>,
 ) -> Result<f64, Box<dyn Error>> {

@@ -31,7 +31,7 @@ pub struct ConstantInfo {
     pub kind: ConstantKind,
     /// Whether the model cannot do without.
     pub required: bool,
-    /// Whether a stream takes it block by block along with x; otherwise it is whole in every step.
+    /// Whether a stream takes it block by block along with x, or whole in every step.
     pub streamed: bool,
     /// Type of its elements, if it is known.
     pub dtype: Option<DType>,

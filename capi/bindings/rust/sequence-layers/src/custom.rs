@@ -16,7 +16,7 @@ use std::slice;
 use std::sync::atomic::{AtomicPtr, Ordering};
 use std::sync::Arc;
 
-/// What makes the layers of a type, kept alive by the registry and by the models.
+/// Makes the layers of a type; kept alive by the registry and by the models.
 pub(crate) type Factory = Arc<dyn Any + Send + Sync>;
 
 type Create<L> = dyn Fn(&str, &WeightSource<'_>) -> Result<L> + Send + Sync;
@@ -90,8 +90,8 @@ impl Properties {
 /// A layer written in Rust. Once its type is in a [`Registry`], it can be used in any config, inside any combinator,
 /// layer-wise and step-wise.
 ///
-/// Views have contiguous values and masks. Where the output ratio is one, y's mask is a copy of x's; otherwise all of it
-/// is 1; it may be changed. A panic in any method becomes an error of [`Status::Callback`](crate::Status::Callback).
+/// Views have contiguous values and masks. Where the output ratio is one, y's mask is a copy of x's, and where it is
+/// another one, all of it is 1; it may be changed. A panic in any method becomes an error of [`Status::Callback`](crate::Status::Callback).
 ///
 /// ```
 /// use sequence_layers::*;
@@ -370,7 +370,7 @@ impl fmt::Debug for Registry {
     }
 }
 
-/// What a layer answered for each input spec that it was asked about. The library sizes memory by one answer and asks
+/// A layer's answers, for each input spec that it was asked about. The library sizes memory by one answer and asks
 /// again later, so a layer must not get the chance to change its mind. Answers are only ever added, and found without a
 /// lock.
 struct Answers<T> {

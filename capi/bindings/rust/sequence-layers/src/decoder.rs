@@ -35,7 +35,7 @@ impl<'a> DecoderOptions<'a> {
         self
     }
 
-    /// What a stream that has ended gives: any number, never an input.
+    /// The token of a stream that has ended: any number, never an input.
     pub fn pad_token(mut self, token: i32) -> Self {
         self.raw.pad_token = token;
         self
@@ -100,7 +100,7 @@ impl fmt::Debug for DecoderOptions<'_> {
     }
 }
 
-/// What one step of a decoder chose, for each stream of the batch.
+/// The choices of one step of a decoder, for each stream of the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice<'a> {
     /// The tokens; of a stream that has ended, the pad token.

@@ -147,7 +147,7 @@ impl From<Status> for Error {
     }
 }
 
-/// What calls of this crate return.
+/// The result of this crate's calls.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
 /// Makes `error` ready for a call. The rest of its message stays as it is, since clearing it would cost more than a step

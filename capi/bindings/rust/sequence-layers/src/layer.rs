@@ -123,7 +123,7 @@ pub struct StepDifference {
     pub layer_type: String,
     /// Why, for people.
     pub reason: String,
-    /// What to change in the config or the input.
+    /// A change of the config or the input that ends it.
     pub cure: String,
 }
 

@@ -11,11 +11,11 @@ c_enum! {
     LogLevel {
         /// Details for the library's developers.
         Debug = SL_LOG_DEBUG,
-        /// What it did.
+        /// Steps of its work.
         Info = SL_LOG_INFO,
-        /// What may surprise.
+        /// Possible surprises.
         Warning = SL_LOG_WARNING,
-        /// What failed beside an error that is returned.
+        /// Failures beside an error that is returned.
         Error = SL_LOG_ERROR,
         /// Nothing.
         Off = SL_LOG_OFF,

@@ -135,7 +135,7 @@ unsafe impl Send for Pipe {}
 /// A swap that was refused: the pipe that was to be swapped in, and why.
 #[derive(Debug)]
 pub struct SwapError {
-    /// As it was given.
+    /// The pipe, unchanged.
     pub pipe: Box<Pipe>,
     /// Why.
     pub status: Status,

@@ -1,4 +1,5 @@
-//! What the types refuse: each example here must not compile. The first one shows that the frame around them does.
+//! Programs that the types refuse: none of these examples must compile, but for the first one, which shows that the frame
+//! around them does.
 //!
 //! ```
 //! use sequence_layers::*;

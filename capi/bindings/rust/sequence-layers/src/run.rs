@@ -1,4 +1,4 @@
-//! What a run takes and gives beside x and y.
+//! Inputs of a run beside x, and outputs beside y.
 
 use crate::constants::Constants;
 use crate::profile::Profile;
@@ -88,7 +88,7 @@ impl<'r> Run<'r> {
     }
 }
 
-/// Where a run writes its auxiliary outputs, in the order of [`Layer::emit_shapes`](crate::Layer::emit_shapes): either
+/// Memory for the auxiliary outputs of a run, in the order of [`Layer::emit_shapes`](crate::Layer::emit_shapes): either
 /// none, or one entry for each.
 ///
 /// ```
@@ -123,7 +123,7 @@ impl<'a> Emits<'a> {
         Emits::default()
     }
 
-    /// Adds a place for the next auxiliary output.
+    /// Adds memory for the next auxiliary output.
     pub fn push(&mut self, mut emit: ViewMut<'a>) {
         self.raw.push(*emit.raw_mut());
     }

@@ -165,7 +165,7 @@ impl Shape {
         self.dims[0].saturating_mul(self.dims[1])
     }
 
-    /// What a timestep of a sequence holds.
+    /// Channel spec of a sequence.
     pub(crate) fn channels(&self) -> ChannelSpec {
         let mut spec = ChannelSpec {
             dtype: self.dtype,

@@ -227,8 +227,8 @@ impl State {
         self.layer.emit_shapes(Mode::Step, x, run)
     }
 
-    /// Computes what steps keep of the constants, such as keys and values of a cross-attention's source, which the first
-    /// step does otherwise. They are as in a step of one block. Not real-time safe.
+    /// Computes what steps keep of the constants, such as keys and values of a cross-attention's source. Without this call
+    /// the first step does so. They are as in a step of one block. Not real-time safe.
     ///
     /// # Errors
     /// [`Status`]`::Shape`, `Callback`.

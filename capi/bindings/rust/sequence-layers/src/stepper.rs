@@ -39,7 +39,7 @@ pub struct Stepper<T: Element = f32, U: Element = f32> {
     emits: Vec<Tensor>,
     /// Owns the names of the constants: the state may be exchanged for another.
     _names: Constants<'static>,
-    /// What C reads and writes of constants and emits, one for each.
+    /// Constants and emits as C reads and writes them.
     raw_constants: Vec<sys::sl_constant>,
     raw_emits: Vec<sys::sl_sequence>,
     run: sys::sl_run_options,

@@ -191,7 +191,7 @@ impl<'a> View<'a> {
         }
     }
 
-    /// The same sequence with a contiguous mask `[batch, time]`.
+    /// Gives the sequence a contiguous mask `[batch, time]`.
     ///
     /// # Errors
     /// [`Status::Shape`] for another size, or for an array.
@@ -338,7 +338,7 @@ impl<'a> ViewMut<'a> {
         Ok(ViewMut::of(raw, values))
     }
 
-    /// The same sequence with a contiguous mask `[batch, time]`.
+    /// Gives the sequence a contiguous mask `[batch, time]`.
     ///
     /// # Errors
     /// As [`View::with_mask`].

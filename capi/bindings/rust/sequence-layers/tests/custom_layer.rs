@@ -1,4 +1,4 @@
-//! What custom layers may do wrong, and that it stays with them.
+//! Faults of custom layers become errors.
 
 use sequence_layers::*;
 use std::sync::atomic::{AtomicUsize, Ordering};

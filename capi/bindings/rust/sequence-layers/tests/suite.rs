@@ -188,11 +188,7 @@ fn conformer_steps_with_constants_and_emits() {
     let (x, block) = (sequence(&part["input"]), part["block"].size());
     let parts = part["constants"].list();
     let given: Vec<(Tensor, bool)> = parts.iter().map(constant_values).collect();
-    let first_share = |(value, streamed): &(Tensor, bool)| match streamed {
-        true => steps(value, 0, block),
-        false => value.clone(),
-    };
-    let shares: Vec<Tensor> = given.iter().map(first_share).collect();
+    let shares: Vec<Tensor> = given.iter().map(|value| share(value, 0, block)).collect();
     let mut constants = Constants::new();
     for (part, share) in parts.iter().zip(&shares) {
         constants.set(part["name"].text(), share.view()).unwrap();
@@ -207,42 +203,47 @@ fn conformer_steps_with_constants_and_emits() {
         .with_emits()
         .unwrap();
 
-    let time = x.shape().dims()[1];
-    let expected = sequence(&part["expected"]);
-    let (numerator, denominator) = layer.output_ratio().unwrap();
-    let tolerance = part["tolerance"].number();
     let shapes = stepper_emit_shapes(&mut stepper, &x, block, &constants);
-    for begin in (0..time).step_by(block) {
-        let what = format!("block at {}", begin);
+    let (numerator, denominator) = layer.output_ratio().unwrap();
+    for begin in (0..x.shape().dims()[1]).step_by(block) {
         let block_of_x = steps(&x, begin, begin + block);
         stepper
             .input_mut()
             .copy_from_slice(block_of_x.values().unwrap());
         stepper.input_mask_mut().copy_from_slice(block_of_x.mask());
-        for (index, (value, streamed)) in given.iter().enumerate() {
-            if *streamed {
-                *stepper.constant_mut(index).unwrap() = steps(value, begin, begin + block);
-            } else {
-                *stepper.constant_mut(index).unwrap() = value.clone();
-            }
+        for (index, value) in given.iter().enumerate() {
+            *stepper.constant_mut(index).unwrap() = share(value, begin, block);
         }
         stepper.step().unwrap();
+        let from = begin * numerator / denominator;
+        let to = (begin + block) * numerator / denominator;
+        assert_step(&stepper, part, &shapes, from, to);
+    }
+}
 
-        let (from, to) = (
-            begin * numerator / denominator,
-            (begin + block) * numerator / denominator,
-        );
-        let mut y = Tensor::from_values(stepper.output(), stepper.output_shape().dims()).unwrap();
-        y.mask_mut().copy_from_slice(stepper.output_mask());
-        assert_close(&y.view(), &steps(&expected, from, to), tolerance, &what);
-        for emit in part["emits"].list() {
-            if emit["stepwise"].is_true() {
-                let path = emit["path"].text();
-                let index = shapes.iter().position(|known| known.path == path).unwrap();
-                let expected = steps(&sequence(emit), from, to);
-                let what = format!("{}: {}", what, path);
-                assert_close(&stepper.emits()[index].view(), &expected, tolerance, &what);
-            }
+/// The part of a constant that goes with a block: all of one that is not streamed.
+fn share((value, streamed): &(Tensor, bool), begin: usize, block: usize) -> Tensor {
+    match streamed {
+        true => steps(value, begin, begin + block),
+        false => value.clone(),
+    }
+}
+
+/// Checks output and emits of a step that made the output steps [from, to).
+fn assert_step(stepper: &Stepper, part: &Json, shapes: &[EmitShape], from: usize, to: usize) {
+    let tolerance = part["tolerance"].number();
+    let what = format!("output at {}", from);
+    let expected = steps(&sequence(&part["expected"]), from, to);
+    let mut y = Tensor::from_values(stepper.output(), stepper.output_shape().dims()).unwrap();
+    y.mask_mut().copy_from_slice(stepper.output_mask());
+    assert_close(&y.view(), &expected, tolerance, &what);
+    for emit in part["emits"].list() {
+        if emit["stepwise"].is_true() {
+            let path = emit["path"].text();
+            let index = shapes.iter().position(|known| known.path == path).unwrap();
+            let expected = steps(&sequence(emit), from, to);
+            let found = stepper.emits()[index].view();
+            assert_close(&found, &expected, tolerance, &format!("{}: {}", what, path));
         }
     }
 }
@@ -365,7 +366,7 @@ fn state_of(layer: &Layer, case: &Json) -> Result<State> {
     State::new(layer, &state)
 }
 
-/// What a case says to do, which fails.
+/// Does as a case says, which fails.
 fn provoke(case: &Json) -> Result<()> {
     let layer = Layer::open(model(case));
     let zeros = |dtype| {

@@ -82,7 +82,7 @@ fn one_at_a_time() -> MutexGuard<'static, ()> {
     LOCK.lock().unwrap_or_else(|poisoned| poisoned.into_inner())
 }
 
-/// What the plugin asked of the host.
+/// Counts of the plugin's requests.
 #[derive(Default)]
 pub struct Requests {
     pub callbacks: AtomicUsize,
