@@ -14,6 +14,8 @@ import org.apache.flink.streaming.api.operators.AbstractStreamOperator;
 import org.apache.flink.streaming.api.operators.OneInputStreamOperator;
 import org.apache.flink.streaming.runtime.streamrecord.StreamRecord;
 import org.sequencelayers.Layer;
+import org.slf4j.Logger;
+import org.slf4j.LoggerFactory;
 
 /**
  * Steps the model of each session, which is the key.
@@ -28,6 +30,7 @@ import org.sequencelayers.Layer;
 final class SessionOperator extends AbstractStreamOperator<SessionResult>
     implements OneInputStreamOperator<AudioBlock, SessionResult> {
   @Serial private static final long serialVersionUID = 1;
+  private static final Logger LOG = LoggerFactory.getLogger(SessionOperator.class);
 
   private final SessionOptions options;
   private transient ValueState<byte[]> saved;

@@ -2,6 +2,7 @@ package org.sequencelayers.flink;
 
 import java.io.IOException;
 import java.nio.file.Files;
+import java.nio.file.NoSuchFileException;
 import java.nio.file.Path;
 import java.time.Duration;
 import java.util.ArrayList;
@@ -56,9 +57,9 @@ final class Cluster implements AutoCloseable {
       Sessions sessions, int parallelism, int maxLive, long periodMicros, Tap tap, Path output) {
     Configuration configuration = new Configuration();
     configuration.set(RestartStrategyOptions.RESTART_STRATEGY, "fixed-delay");
-    configuration.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_ATTEMPTS, 3);
+    configuration.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_ATTEMPTS, 50);
     configuration.set(
-        RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_DELAY, Duration.ofMillis(100));
+        RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_DELAY, Duration.ofMillis(500));
     configuration.set(
         CheckpointingOptions.CHECKPOINTS_DIRECTORY,
         DIRECTORY.resolve("checkpoints").toUri().toString());
@@ -141,19 +142,34 @@ final class Cluster implements AutoCloseable {
     return directory;
   }
 
-  /** The lines of all complete files: those whose names begin with a dot are not. */
+  /** The lines of all complete files. */
   static List<String> lines(Path output) throws IOException {
-    try (Stream<Path> files = Files.walk(output)) {
-      List<Path> complete =
-          files
-              .filter(Files::isRegularFile)
-              .filter(file -> !file.getFileName().toString().startsWith("."))
-              .toList();
-      List<String> lines = new ArrayList<>();
-      for (Path file : complete) {
-        lines.addAll(Files.readAllLines(file));
-      }
+    return lines(output, true);
+  }
+
+  /**
+   * The lines of all files that are complete, or of those that are not: a dot begins their names.
+   */
+  static List<String> lines(Path output, boolean complete) throws IOException {
+    List<String> lines = new ArrayList<>();
+    if (!Files.exists(output)) {
       return lines;
+    }
+    try (Stream<Path> files = Files.walk(output)) {
+      for (Path file : files.filter(Files::isRegularFile).toList()) {
+        if (file.getFileName().toString().startsWith(".") != complete) {
+          lines.addAll(read(file));
+        }
+      }
+    }
+    return lines;
+  }
+
+  private static List<String> read(Path file) throws IOException {
+    try {
+      return Files.readAllLines(file);
+    } catch (NoSuchFileException renamed) {
+      return List.of(); // it was completed meanwhile
     }
   }
 

@@ -22,11 +22,10 @@ final class Tap extends RichMapFunction<SessionResult, SessionResult> {
 
   Tap(String name) {
     this.name = name;
-    COUNTS.put(name, new Counts());
   }
 
   Counts counts() {
-    return COUNTS.get(name);
+    return COUNTS.computeIfAbsent(name, n -> new Counts());
   }
 
   @Override
