@@ -18,6 +18,8 @@ import java.util.function.Predicate;
 public final class State implements AutoCloseable {
   private final Layer layer;
   private final Constants constants;
+  private final int batch;
+  private final ChannelSpec input;
   private final Handle handle;
   private final long layerAddress;
   private final long address;
@@ -29,7 +31,9 @@ public final class State implements AutoCloseable {
   State(Layer layer, StateOptions options) {
     this.layer = layer;
     constants = options.constants();
-    Struct struct = options.write(layer);
+    batch = options.batch();
+    input = options.inputOf(layer);
+    Struct struct = options.write(input);
     layerAddress = layer.handle().acquire();
     try {
       address =
@@ -114,19 +118,17 @@ public final class State implements AutoCloseable {
   /**
    * Makes an object that runs blocks of one size: the fastest way to step.
    *
-   * @param batch the state's batch
    * @param steps input steps of each block
    * @return a stepper with its own input and output, both without a mask
    */
-  public Stepper stepper(long batch, long steps) {
-    ChannelSpec spec = layer.inputSpec();
-    long[] dims = new long[2 + spec.shape().size()];
+  public Stepper stepper(long steps) {
+    long[] dims = new long[2 + input.shape().size()];
     dims[0] = batch;
     dims[1] = steps;
     for (int i = 2; i < dims.length; ++i) {
-      dims[i] = spec.shape().get(i - 2);
+      dims[i] = input.shape().get(i - 2);
     }
-    Sequence x = Sequence.allocate(spec.dtype(), dims);
+    Sequence x = Sequence.allocate(input.dtype(), dims);
     Sequence masked = layer.newOutput(Mode.STEP, x, constants);
     return stepper(x, masked.withoutMask(), constants, null);
   }

@@ -73,9 +73,18 @@ public final class StateOptions {
     return constants;
   }
 
-  Struct write(Layer layer) {
+  int batch() {
+    return Math.toIntExact(Math.max(batch, 1));
+  }
+
+  /** The input of a state of this layer. */
+  ChannelSpec inputOf(Layer layer) {
+    return input == null ? layer.inputSpec() : input;
+  }
+
+  Struct write(ChannelSpec input) {
     Struct struct = Struct.sized(136).putLong(8, batch).putLong(16, maxSteps);
-    struct.put(24, (input == null ? layer.inputSpec() : input).write());
+    struct.put(24, input.write());
     struct.putLong(104, Constants.address(constants)).putLong(112, Constants.count(constants));
     return struct.putLong(128, maxLength);
   }

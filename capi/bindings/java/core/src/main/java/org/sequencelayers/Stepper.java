@@ -4,8 +4,8 @@ import java.lang.ref.Reference;
 
 /**
  * Steps a state from an input to an output that stay where they are, block after block of one size.
- * Each step reads what the input's buffer then holds. It is made by {@link State#stepper(long,
- * long)} and follows the thread rules of its state.
+ * Each step reads what the input's buffer then holds. It is made by {@link State#stepper(long)} and
+ * follows the thread rules of its state.
  */
 public final class Stepper implements AutoCloseable {
   private final State state;

@@ -7,7 +7,7 @@
  * <pre>{@code
  * try (Layer layer = Layer.open(Path.of("model"));
  *     State state = layer.newState()) {
- *   Stepper stepper = state.stepper(1, layer.blockSize());
+ *   Stepper stepper = state.stepper(layer.blockSize());
  *   while (read(stepper.input().floats())) {
  *     stepper.step();
  *     write(stepper.output().floats());

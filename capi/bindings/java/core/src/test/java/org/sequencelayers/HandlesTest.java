@@ -94,7 +94,7 @@ class HandlesTest {
         (com.sun.management.ThreadMXBean) ManagementFactory.getThreadMXBean();
     try (Layer layer = Vad.open();
         State state = layer.newState()) {
-      Stepper stepper = state.stepper(1, Vad.BLOCK);
+      Stepper stepper = state.stepper(Vad.BLOCK);
       Sequence x = stepper.input();
       Sequence y = stepper.output();
       for (int warm = 0; warm < 2; ++warm) {

@@ -10,7 +10,9 @@ import java.util.stream.Collectors;
 
 /** The C header. */
 final class Header {
-  private static final Path FILE = Path.of(System.getProperty("sequencelayers.header"));
+  private static final Path FILE =
+      Path.of(
+          System.getProperty("sequencelayers.root"), "include/sequence_layers/sequence_layers.h");
 
   private Header() {}
 

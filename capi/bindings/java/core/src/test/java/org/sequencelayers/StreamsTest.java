@@ -51,7 +51,7 @@ class StreamsTest {
   private static Void interleaved(Layer layer, int first, int stride, float[][] results) {
     List<Stepper> steppers = new ArrayList<>();
     for (int i = first; i < STARTS.length; i += stride) {
-      steppers.add(layer.newState().stepper(1, Vad.BLOCK));
+      steppers.add(layer.newState().stepper(Vad.BLOCK));
     }
     for (int block = 0; block < BLOCKS; ++block) {
       for (int i = 0; i < steppers.size(); ++i) {

@@ -26,7 +26,7 @@ final class Vad {
 
   /** The probabilities of the blocks [first, last). */
   static float[] run(State state, int first, int last) {
-    Stepper stepper = state.stepper(1, BLOCK);
+    Stepper stepper = state.stepper(BLOCK);
     float[] probabilities = new float[last - first];
     for (int i = first; i < last; ++i) {
       probabilities[i - first] = step(stepper, i * BLOCK);

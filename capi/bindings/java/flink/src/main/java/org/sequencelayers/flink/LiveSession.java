@@ -15,7 +15,7 @@ final class LiveSession implements AutoCloseable {
 
   LiveSession(Layer layer, SessionOptions options) {
     state = layer.newState(new StateOptions().maxSteps(options.blockSteps()));
-    stepper = state.stepper(1, options.blockSteps());
+    stepper = state.stepper(options.blockSteps());
     bytes = ByteBuffer.allocateDirect(state.saveSize());
   }
 

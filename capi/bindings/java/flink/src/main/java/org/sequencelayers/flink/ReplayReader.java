@@ -71,10 +71,14 @@ final class ReplayReader implements SourceReader<AudioBlock, ReplaySplit> {
   }
 
   private void emit(ReplaySplit session, ReaderOutput<AudioBlock> output) {
-    int from = Math.toIntExact(session.start() + session.next() * blockSteps);
     float[] samples = new float[blockSteps];
-    int present = Math.max(0, Math.min(blockSteps, recording.capacity() - from));
-    recording.get(from, samples, 0, present);
+    long position = session.start() + session.next() * blockSteps;
+    for (int done = 0; done < blockSteps; ) {
+      int from = (int) ((position + done) % recording.capacity());
+      int count = Math.min(blockSteps - done, recording.capacity() - from);
+      recording.get(from, samples, done, count);
+      done += count;
+    }
     boolean last = session.next() + 1 == session.blocks();
     output.collect(new AudioBlock(session.session(), session.next(), samples, last));
     if (!last) {

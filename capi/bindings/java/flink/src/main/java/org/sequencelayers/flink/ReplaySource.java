@@ -14,9 +14,9 @@ import org.apache.flink.api.connector.source.SplitEnumeratorContext;
 import org.apache.flink.core.io.SimpleVersionedSerializer;
 
 /**
- * Plays a recording as many sessions at once, each from another position. It stands where a message
- * queue would: its positions are part of every checkpoint, and after a failure it goes back to
- * them.
+ * Plays a recording as many sessions at once, each from another position, and begins it anew at its
+ * end. It stands where a message queue would: its positions are part of every checkpoint, and after
+ * a failure it goes back to them.
  */
 public final class ReplaySource implements Source<AudioBlock, ReplaySplit, List<ReplaySplit>> {
   @Serial private static final long serialVersionUID = 1;
@@ -30,7 +30,7 @@ public final class ReplaySource implements Source<AudioBlock, ReplaySplit, List<
    * Makes a source.
    *
    * @param file raw float32 samples, little-endian, one channel
-   * @param blockSteps samples of each block; the last one of the recording ends in zeros
+   * @param blockSteps samples of each block
    * @param periodMicros time between two blocks of a session; 0: as fast as can be
    * @param sessions which parts of the recording are played
    */

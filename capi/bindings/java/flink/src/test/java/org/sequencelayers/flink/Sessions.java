@@ -24,6 +24,14 @@ final class Sessions {
   final String recording;
   final List<ReplaySplit> splits = new ArrayList<>();
 
+  private Sessions(Sessions like, List<ReplaySplit> splits) {
+    block = like.block;
+    blocks = like.blocks;
+    model = like.model;
+    recording = like.recording;
+    this.splits.addAll(splits);
+  }
+
   Sessions() throws IOException {
     JsonObject streams =
         JsonParser.parseString(Files.readString(SUITE.resolve("suite.json")))
@@ -38,6 +46,11 @@ final class Sessions {
       long start = streams.getAsJsonArray("starts").get(i).getAsLong();
       splits.add(new ReplaySplit(String.format("session-%02d", i), start, blocks, 0));
     }
+  }
+
+  /** Other sessions of the same model and recording. */
+  Sessions with(List<ReplaySplit> others) {
+    return new Sessions(this, others);
   }
 
   int results() {
@@ -61,10 +74,10 @@ final class Sessions {
     List<String> lines = new ArrayList<>();
     try (Layer layer = Layer.open(Path.of(model));
         State state = layer.newState()) {
-      Stepper stepper = state.stepper(1, block);
+      Stepper stepper = state.stepper(block);
       for (ReplaySplit split : splits) {
         state.reset();
-        for (int i = 0; i < blocks; ++i) {
+        for (int i = 0; i < split.blocks(); ++i) {
           int from = (int) split.start() + i * block;
           stepper.input().floats().put(0, samples, from, block);
           stepper.step();
