@@ -21,6 +21,7 @@ import org.apache.flink.configuration.RestartStrategyOptions;
 import org.apache.flink.configuration.TaskManagerOptions;
 import org.apache.flink.core.execution.SavepointFormatType;
 import org.apache.flink.runtime.checkpoint.CheckpointStatsSnapshot;
+import org.apache.flink.runtime.checkpoint.CompletedCheckpointStats;
 import org.apache.flink.runtime.jobgraph.JobGraph;
 import org.apache.flink.runtime.jobgraph.SavepointRestoreSettings;
 import org.apache.flink.runtime.minicluster.MiniCluster;
@@ -31,7 +32,7 @@ import org.apache.flink.streaming.api.environment.StreamExecutionEnvironment;
 /** A cluster of two task managers with two slots each, in this process. */
 final class Cluster implements AutoCloseable {
   static final Path DIRECTORY = Path.of(System.getProperty("sequencelayers.output"));
-  static final int CHECKPOINT_MILLIS = 400;
+  private static final long CHECKPOINT_MILLIS = 400;
   private static final Duration PATIENCE = Duration.ofMinutes(2);
 
   private final MiniCluster cluster;
@@ -55,6 +56,17 @@ final class Cluster implements AutoCloseable {
   /** A job whose results pass through `tap` on their way to files in `output`. */
   static JobGraph job(
       Sessions sessions, int parallelism, int maxLive, long periodMicros, Tap tap, Path output) {
+    return job(sessions, parallelism, maxLive, periodMicros, tap, output, CHECKPOINT_MILLIS);
+  }
+
+  static JobGraph job(
+      Sessions sessions,
+      int parallelism,
+      int maxLive,
+      long periodMicros,
+      Tap tap,
+      Path output,
+      long checkpointMillis) {
     Configuration configuration = new Configuration();
     configuration.set(RestartStrategyOptions.RESTART_STRATEGY, "fixed-delay");
     configuration.set(RestartStrategyOptions.RESTART_STRATEGY_FIXED_DELAY_ATTEMPTS, 50);
@@ -66,7 +78,7 @@ final class Cluster implements AutoCloseable {
     StreamExecutionEnvironment environment =
         StreamExecutionEnvironment.getExecutionEnvironment(configuration);
     environment.setParallelism(parallelism);
-    environment.enableCheckpointing(CHECKPOINT_MILLIS);
+    environment.enableCheckpointing(checkpointMillis);
     DataStream<SessionResult> results =
         SessionJob.results(
             SessionJob.replay(environment, sessions.source(periodMicros)),
@@ -117,6 +129,12 @@ final class Cluster implements AutoCloseable {
         .map(stats -> stats.getHistory().getLatestCompletedCheckpoint())
         .map(checkpoint -> checkpoint.getCheckpointId())
         .orElse(0L);
+  }
+
+  /** Takes a checkpoint now, and tells about it. */
+  CompletedCheckpointStats checkpoint(JobID job) throws Exception {
+    cluster.triggerCheckpoint(job).get();
+    return checkpoints(job).getHistory().getLatestCompletedCheckpoint();
   }
 
   static void await(String what, Callable<Boolean> condition) throws Exception {

@@ -5,6 +5,7 @@ import static org.junit.jupiter.api.Assertions.assertNotNull;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
+import java.util.ArrayList;
 import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
@@ -46,6 +47,22 @@ class SessionJobTest {
   void givesWhatTheModelGivesWithoutFlink() throws Exception {
     assertEquals(5000, unbroken.size());
     new Report("unbroken").compare(sessions.withoutFlink(), unbroken);
+  }
+
+  @Test
+  void theProgramPlaysARecordingIntoFiles() throws Exception {
+    Path output = Cluster.clear("program");
+    String arguments =
+        "--model %s --recording %s --output %s --sessions 4 --blocks 20 --block-steps %d"
+            .formatted(sessions.model, sessions.recording, output.toUri(), sessions.block);
+    SessionJob.main(arguments.split(" "));
+    List<ReplaySplit> splits = new ArrayList<>();
+    for (int i = 0; i < 4; ++i) {
+      splits.add(new ReplaySplit("session-" + i, (long) i * sessions.block, 20, 0));
+    }
+    List<String> expected = sessions.with(splits).withoutFlink();
+    assertEquals(80, expected.size());
+    new Report("program").compare(expected, Cluster.lines(output));
   }
 
   @Test
