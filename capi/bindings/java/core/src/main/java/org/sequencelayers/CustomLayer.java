@@ -29,7 +29,7 @@ public interface CustomLayer extends AutoCloseable {
   }
 
   /**
-   * What the layer says of itself.
+   * Properties of the layer.
    *
    * @return by default a pointwise layer without latency
    */
@@ -38,7 +38,7 @@ public interface CustomLayer extends AutoCloseable {
   }
 
   /**
-   * What comes out for what goes in.
+   * Output spec for an input spec.
    *
    * @param input content of a step of the input
    * @return content of a step of the output; by default that of the input

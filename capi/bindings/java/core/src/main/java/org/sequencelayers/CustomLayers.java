@@ -28,7 +28,7 @@ final class CustomLayers {
     return new Struct(CALLBACKS.size()).put(0, CALLBACKS).putLong(8, number);
   }
 
-  /** What a callback on this thread threw, if that is why a call failed. */
+  /** The exception of a callback on this thread, if that is why a call failed; otherwise null. */
   static Throwable takeFailure(int status) {
     if (status != Status.CALLBACK.code() && status != Status.OUT_OF_MEMORY.code()) {
       return null;

@@ -177,7 +177,7 @@ public final class Layer implements AutoCloseable {
   }
 
   /**
-   * What comes out for what goes in.
+   * Output spec for an input spec.
    *
    * @param input content of a step of the input
    * @param constants null where the model needs none

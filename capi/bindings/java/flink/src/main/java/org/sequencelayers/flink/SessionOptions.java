@@ -3,7 +3,7 @@ package org.sequencelayers.flink;
 import java.io.Serializable;
 
 /**
- * What the operator needs to know.
+ * Model and sizes of the operator.
  *
  * @param modelDirectory the model, at the same path on every task manager
  * @param blockSteps input steps of each block: a multiple of the model's block size

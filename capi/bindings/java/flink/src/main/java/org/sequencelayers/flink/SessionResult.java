@@ -1,6 +1,6 @@
 package org.sequencelayers.flink;
 
-/** What the model made of a block: an element of the job's output. */
+/** The model's output for a block: an element of the job's output. */
 public final class SessionResult {
   /** The session. */
   public String session;

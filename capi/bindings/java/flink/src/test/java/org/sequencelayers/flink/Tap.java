@@ -44,7 +44,7 @@ final class Tap extends RichMapFunction<SessionResult, SessionResult> {
     return result;
   }
 
-  /** What passed. */
+  /** Counts of the results that passed. */
   static final class Counts {
     final AtomicInteger passed = new AtomicInteger();
     final Map<String, Set<Integer>> subtasks = new ConcurrentHashMap<>();
