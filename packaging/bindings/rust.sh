@@ -11,6 +11,7 @@ export CARGO_NET_OFFLINE=true
 count_probabilities() {
   local program="${RUST_OUT}/consumer" lines
   mkdir -p "${program}/src"
+  rm -f "${program}/Cargo.lock" # another version of Cargo may have written it
   cp "${CRATES}/sequence-layers/examples/vad.rs" "${program}/src/main.rs"
   printf '[package]\nname = "consumer"\nversion = "0.0.0"\nedition = "2021"\n[workspace]\n[dependencies]\n%s\n' \
     "sequence-layers = { path = \"${CRATES}/sequence-layers\" }" >"${program}/Cargo.toml"
