@@ -25,7 +25,7 @@ test_wheel() {
 
 (
   cd packaging/python
-  checked=(sequence_layers_runtime setup.py ../bindings)
+  checked=(sequence_layers_runtime setup.py examples ../bindings)
   "../../${WHEEL_VENV}/bin/ruff" format --check "${checked[@]}"
   "../../${WHEEL_VENV}/bin/ruff" check "${checked[@]}"
   "../../${WHEEL_VENV}/bin/mypy" --strict -p sequence_layers_runtime

@@ -1,0 +1,32 @@
+"""Runs a model on WAV files, for jobs over many of them: each worker process opens the model once."""
+
+import functools
+import io
+import wave
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from sequence_layers_runtime import Layer
+
+
+@functools.cache
+def model(directory: str) -> Layer:
+    """The model, opened once in each process and shared by its threads."""
+    return Layer.open(directory)
+
+
+def samples(wav: bytes) -> npt.NDArray[np.float32]:
+    """The samples of a WAV file of 16-bit mono sound, in [-1, 1)."""
+    with wave.open(io.BytesIO(wav)) as file:
+        if (file.getsampwidth(), file.getnchannels()) != (2, 1):
+            raise ValueError('expected 16-bit mono sound')
+        return np.frombuffer(file.readframes(file.getnframes()), '<i2') / np.float32(32768)
+
+
+def run(directory: str, wav: bytes) -> npt.NDArray[Any]:
+    """The model's output [1, time, ...] for the whole file, as `sl run --output` writes it."""
+    y, mask = model(directory).apply(samples(wav)[np.newaxis])
+    y[~mask] = 0
+    return y
