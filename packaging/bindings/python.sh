@@ -38,5 +38,12 @@ for python in $(supported_pythons | sed -n '1p;$p' | uniq); do
   tested="${outside}/$(basename "$(dirname "$(dirname "${python}")")")"
   mv "${outside}/tested" "${tested}"
 done
+step "Extras"
+"${tested}/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c packaging/python/requirements.txt \
+  "$(realpath build/wheel/dist/*.whl)[convert,onednn]"
+cp packaging/bindings/python/test_extras.py "${tested}"
+(suite="${PWD}/build/suite" silero="$(realpath "${SILERO}")" && cd "${tested}" &&
+  env -u PYTHONPATH -u SEQUENCE_LAYERS_LIBRARY SL_SUITE="${suite}" SL_SILERO="${silero}" venv/bin/python test_extras.py)
+
 step "Types, as a user of the wheel sees them"
 "${WHEEL_VENV}/bin/mypy" --strict --python-executable "${tested}/venv/bin/python" "${tested}/test_suite.py"

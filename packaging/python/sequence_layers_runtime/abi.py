@@ -16,6 +16,7 @@ from sequence_layers_runtime.arrays import MAX_RANK, AnyArray
 
 MAX_CHANNEL_RANK = 8
 MODE_LAYER, MODE_STEP = 0, 1
+OUT_OF_MEMORY, CALLBACK = 7, 9
 Status = ctypes.c_int32
 
 
@@ -330,7 +331,9 @@ raised = _Raised()
 def failure(code: int, error: Error) -> SequenceLayersError:
     """The exception of a call that filled in `error`."""
     found = SequenceLayersError(code, error.message.decode('utf-8', 'replace'))
-    found.__cause__, raised.exception = raised.exception, None
+    cause, raised.exception = raised.exception, None
+    if code in (OUT_OF_MEMORY, CALLBACK):
+        found.__cause__ = cause
     return found
 
 

@@ -38,7 +38,6 @@ from sequence_layers_runtime.handles import Closable, Handle
 from sequence_layers_runtime.views import ChannelSpec
 from sequence_layers_runtime.weights import WeightSource
 
-_OUT_OF_MEMORY, _CALLBACK = 7, 9
 _INFINITE = 2**63 - 1
 
 
@@ -186,7 +185,7 @@ def _report(exception: BaseException, error: Any) -> int:
     abi.raised.exception = exception
     if isinstance(exception, abi.SequenceLayersError):
         return exception.code
-    return _OUT_OF_MEMORY if isinstance(exception, MemoryError) else _CALLBACK
+    return abi.OUT_OF_MEMORY if isinstance(exception, MemoryError) else abi.CALLBACK
 
 
 class _Callbacks:
