@@ -33,10 +33,8 @@ test_wheel() {
 outside="$(mktemp -d)"
 trap 'rm -rf "${outside}"' EXIT
 for python in $(supported_pythons | sed -n '1p;$p' | uniq); do
-  mkdir "${outside}/tested"
-  test_wheel "${python}" "${outside}/tested"
-  tested="${outside}/$(basename "$(dirname "$(dirname "${python}")")")"
-  mv "${outside}/tested" "${tested}"
+  tested="$(mktemp -d -p "${outside}")"
+  test_wheel "${python}" "${tested}"
 done
 step "Extras"
 "${tested}/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c packaging/python/requirements.txt \
