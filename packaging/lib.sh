@@ -82,3 +82,27 @@ wheel_venv() {
   "${WHEEL_VENV}/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "${pins}"
   cp "${pins}" "${stamp}"
 }
+
+# as_root COMMAND...
+as_root() { if ((EUID == 0)); then "$@"; else sudo "$@"; fi; }
+
+# apt_install PACKAGE...: installs those that are missing.
+apt_install() {
+  local -a missing=()
+  local package
+  for package in "$@"; do
+    [[ "$(dpkg-query -W -f '${db:Status-Abbrev}' "${package}" 2>/dev/null)" == ii* ]] || missing+=("${package}")
+  done
+  ((${#missing[@]})) || return 0
+  as_root apt-get -o DPkg::Lock::Timeout=300 update -qq
+  as_root env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq \
+    --no-install-recommends "${missing[@]}" >/dev/null
+}
+
+# distribution_flags: exports the compiler and linker flags of Debian's packages.
+distribution_flags() {
+  local flags
+  flags="$(DEB_BUILD_MAINT_OPTIONS=hardening=+all dpkg-buildflags --export=sh)"
+  eval "${flags}"
+  export CFLAGS="${CFLAGS} ${CPPFLAGS}" CXXFLAGS="${CXXFLAGS} ${CPPFLAGS}"  # CMake reads no CPPFLAGS
+}

@@ -7,6 +7,8 @@
 #include <array>
 #include <cmath>
 #include <cstdio>
+#include <cstdlib>
+#include <filesystem>
 #include <fstream>
 #include <memory>
 #include <stdexcept>
@@ -106,6 +108,15 @@ cairo_status_t write_to(void* file, const unsigned char* data, unsigned int size
                                                    : CAIRO_STATUS_WRITE_ERROR;
 }
 
+// A relocatable installation brings its own font, as the machine may have none.
+void use_own_font() {
+  std::error_code error;
+  const std::filesystem::path program = std::filesystem::read_symlink("/proc/self/exe", error);
+  const std::filesystem::path config =
+      program.parent_path() / "../share/sequence-layers/fonts.conf";
+  if (std::filesystem::exists(config, error)) setenv("FONTCONFIG_FILE", config.c_str(), 0);
+}
+
 class Canvas {
  public:
   Canvas(const std::string& path, PlotFormat format, double width, double height)
@@ -120,6 +131,7 @@ class Canvas {
         cairo_(cairo_create(surface_.get()), cairo_destroy) {
     color({1, 1, 1});
     cairo_paint(get());
+    use_own_font();
     cairo_select_font_face(get(), "DejaVu Sans", CAIRO_FONT_SLANT_NORMAL, CAIRO_FONT_WEIGHT_NORMAL);
   }
 
