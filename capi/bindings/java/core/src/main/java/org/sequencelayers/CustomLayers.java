@@ -15,9 +15,13 @@ final class CustomLayers {
   private static final Map<Long, CustomLayer> INSTANCES = new ConcurrentHashMap<>();
   private static final AtomicLong LAST_NUMBER = new AtomicLong();
   private static final ThreadLocal<Throwable> FAILURE = new ThreadLocal<>();
-  private static final Struct CALLBACKS = table(Platform.CURRENT);
 
   private CustomLayers() {}
+
+  /** Made when the first custom layer is registered. */
+  private static final class Table {
+    static final Struct CALLBACKS = table(Platform.CURRENT);
+  }
 
   /**
    * The {@code sl_layer_callbacks} of a factory, which is kept for ever: layers may outlive all.
@@ -25,7 +29,7 @@ final class CustomLayers {
   static Struct callbacks(CustomLayer.Factory factory) {
     long number = LAST_NUMBER.incrementAndGet();
     FACTORIES.put(number, factory);
-    return new Struct(CALLBACKS.size()).put(0, CALLBACKS).putLong(8, number);
+    return new Struct(Table.CALLBACKS.size()).put(0, Table.CALLBACKS).putLong(8, number);
   }
 
   /** The exception of a callback on this thread, if that is why a call failed; otherwise null. */

@@ -90,7 +90,8 @@ final class ProcessCluster implements AutoCloseable {
     Path home = Files.createDirectories(directory.resolve(name));
     List<String> command = new ArrayList<>();
     Collections.addAll(command, System.getProperty("java.home") + "/bin/java", "-Xmx400m");
-    for (String property : List.of("sequencelayers.library", "sequencelayers.suite")) {
+    for (String property :
+        List.of("sequencelayers.library", "sequencelayers.suite", "jna.tmpdir")) {
       command.add("-D" + property + "=" + System.getProperty(property));
     }
     Collections.addAll(command, "-Dsequencelayers.output=" + home, "-Djava.io.tmpdir=" + home);
