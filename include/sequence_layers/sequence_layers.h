@@ -753,7 +753,8 @@ SL_API sl_status sl_pipe_create(const sl_layer* layer, const sl_pipe_options* op
  * an array of host_channels pointers to samples of one channel each, as the plugin formats have
  * them; a host with interleaved samples of one channel passes them as they are. An output may be
  * the memory of an input. The model runs whenever a block is complete, so that one call can cost
- * several blocks and the next none. After an error of the model the output is silence, and every
+ * several blocks and the next none. During the call denormal numbers count as zero, so that silence
+ * costs what sound does. After an error of the model the output is silence, and every
  * call fails until the pipe is reset. Errors: CALLBACK, INVALID_ARGUMENT also after sl_pipe_flush.
  * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_pipe_process(sl_pipe* pipe, const float* const* in, float* const* out,

@@ -22,6 +22,15 @@ validate() {
   sord_validate "${schemas[@]}" capi/plugins/lv2/*.ttl
 }
 
+# Hosts find the installed plugins, and these the installed library.
+check_installed() {
+  local prefix="${LV2_OUT}/prefix"
+  cmake --install build/release --prefix "${prefix}" >/dev/null
+  LV2_PATH="$(echo "${prefix}"/lib*/lv2)" lv2ls | tee "${LV2_OUT}/installed"
+  (($(wc -l <"${LV2_OUT}/installed") == 2))
+  LV2_PATH="$(echo "${prefix}"/lib*/lv2):/usr/lib/lv2" lv2bench -n 48000 "${MONO}" | grep -q "${MONO}"
+}
+
 # lv2bench runs both plugins; the watch counts what their run() calls.
 bench() {
   local plugin
@@ -84,6 +93,7 @@ mkdir -p "${LV2_OUT}"
 "${CC:-cc}" -shared -fPIC -O2 -Wall -Wextra -Wconversion -Werror $(pkg-config --cflags lilv-0) \
   tests/plugins/audio_thread_watch.c -o "${LV2_OUT}/watch.so" -ldl
 validate
+check_installed
 SL_LV2_LOAD_MODEL="${LV2_MODEL}" build/release/lv2_test
 bench
 write_state
@@ -92,8 +102,8 @@ render
 build/release/sl run "${LV2_MODEL}" "${LV2_OUT}/in.wav" --stream --output "${LV2_OUT}/whole.npy" >/dev/null
 tools -m sequence_layers_benches.render --input "${LV2_OUT}/in.wav" --render "${LV2_OUT}/out.wav" \
   --whole "${LV2_OUT}/whole.npy" ${SL_FIGURE:+--plot "${SL_FIGURE}"}
-for name in amp reverb; do
+for name in amp denoiser reverb; do
   build/release/sl verify "docs/models/${name}" --time 3200 | tail -n 1
 done
-tools -m sequence_layers_benches.plugin_models --amp docs/models/amp \
+tools -m sequence_layers_benches.plugin_models --amp docs/models/amp --denoiser docs/models/denoiser \
   --reverb docs/models/reverb

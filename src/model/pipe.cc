@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 
+#include "core/denormals.h"
 #include "core/status.h"
 
 namespace sl {
@@ -54,6 +55,7 @@ int64_t Pipe::flush(float* const* out, int64_t frames) {
 }
 
 void Pipe::run(const float* const* in, float* const* out, int64_t frames) {
+  const FlushDenormals flush;
   try {
     path_->push(in, frames);
     if (outgoing_) outgoing_->push(in, frames);

@@ -335,6 +335,18 @@ TEST_CASE("calls neither allocate nor lock", "[pipe]") {
   }
 }
 
+TEST_CASE("numbers too small to be normal count as zero, and do so in no other code", "[pipe]") {
+  const auto layer = layer_of(kHalf);
+  Pipe pipe(layer);
+  volatile float least = 1.5e-38f;
+  std::vector<float> in = {least, 1.0f}, out(2);
+  const float* x[] = {in.data()};
+  float* y[] = {out.data()};
+  REQUIRE(pipe.process(x, y, 2) == SL_STATUS_OK);
+  CHECK(out == std::vector<float>{0.0f, 0.5f});
+  CHECK(least * 0.5f > 0.0f);
+}
+
 TEST_CASE("a swap fades from one model to the other without a jump", "[pipe]") {
   // A tone, which the first model leaves and the second halves: no step is larger than the tone's.
   std::vector<float> tone(12000);

@@ -1,10 +1,11 @@
 """What the fitted models of docs/models do to sound that they were not fitted on: numbers and plots.
 
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.plugin_models \\
-      [--amp docs/models/amp] [--reverb docs/models/reverb] [--plots docs/images]
+      [--amp docs/models/amp] [--denoiser docs/models/denoiser] [--reverb docs/models/reverb] \\
+      [--plots docs/images]
 
-Prints a line for each model given, and fails if it does not do its work. The plots need
-matplotlib.
+Prints a line for each model given, and fails if it does not do its work. The denoiser needs espeak-ng,
+the plots need matplotlib.
 """
 
 import argparse
@@ -14,7 +15,14 @@ import sys
 import numpy as np
 
 import sequence_layers_runtime as runtime
-from sequence_layers_tools import fit_amp, fit_reverb
+from sequence_layers_tools import fit_amp, fit_denoiser, fit_reverb
+
+_TEST_SENTENCES = (
+    'Our neighbours planted two apple trees behind the green garden shed.',
+    'The captain wrote that no ship had passed the island since October.',
+    'Bring your own cup, because the kitchen has only glasses and bowls.',
+    'It took him eleven minutes to solve the puzzle without any help.',
+)
 
 
 def run(layer: runtime.Layer, samples: np.ndarray) -> np.ndarray:
@@ -35,7 +43,7 @@ def _figure(rows: int, columns: int = 1):
 
 def _save(figure, path: pathlib.Path) -> None:
     figure.tight_layout()
-    figure.savefig(path, dpi=100)
+    figure.savefig(path, dpi=75)
 
 
 def amp(model: str, plots: pathlib.Path | None) -> bool:
@@ -64,6 +72,42 @@ def amp(model: str, plots: pathlib.Path | None) -> bool:
         axes[1, 0].set_xlabel('milliseconds')
         _save(figure, plots / 'amp.png')
     return after < 0.05 and after < before / 3
+
+
+def denoiser(model: str, plots: pathlib.Path | None) -> bool:
+    layer = runtime.Layer.open(model)
+    rng = np.random.default_rng(11)
+    gains = []
+    for snr in (0, 5, 10):
+        before, after = [], []
+        for text in _TEST_SENTENCES:
+            clean = 0.3 * fit_denoiser.speech(3, rng, (text,))
+            noisy = fit_denoiser.mixture(clean, snr, rng)
+            output = run(layer, noisy)
+            before.append(fit_denoiser.si_sdr(clean, noisy))
+            after.append(fit_denoiser.si_sdr(clean[: len(output)], output))
+        gains.append(np.mean(after) - np.mean(before))
+        print(
+            f'denoiser: other sentences and noise at {snr} dB: SI-SDR {np.mean(before):.1f} dB before,'
+            f' {np.mean(after):.1f} dB after, {gains[-1]:+.1f} dB'
+        )
+    if plots:
+        figure, axes = _figure(3)
+        for ax, sound, name in zip(
+            axes[:, 0], (noisy, output, clean), ('before', 'after', 'clean'), strict=True
+        ):
+            level = 20 * np.log10(fit_denoiser.magnitudes(sound).T + 1e-4)
+            seconds = len(sound) / fit_denoiser.RATE
+            ax.imshow(
+                level, origin='lower', aspect='auto', vmin=-60, vmax=30, extent=(0, seconds, 0, 8)
+            )
+            ax.set_ylabel(f'{name}, kHz')
+        axes[2, 0].set_xlabel('seconds')
+        axes[0, 0].set_title(
+            f'denoiser: SI-SDR {before[-1]:.1f} dB before, {after[-1]:.1f} dB after'
+        )
+        _save(figure, plots / 'denoiser.png')
+    return min(gains) > 2
 
 
 def reverb(model: str, plots: pathlib.Path | None) -> bool:
@@ -103,7 +147,7 @@ def main() -> int:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    checks = {'amp': amp, 'reverb': reverb}
+    checks = {'amp': amp, 'denoiser': denoiser, 'reverb': reverb}
     for name in checks:
         parser.add_argument(f'--{name}')
     parser.add_argument('--plots', type=pathlib.Path)
