@@ -11,6 +11,7 @@ plugin reports. The plot needs matplotlib.
 
 import argparse
 import sys
+import warnings
 
 import numpy as np
 from scipy.io import wavfile
@@ -64,7 +65,9 @@ def main() -> int:
         return 0
     sound, _ = wav.read(args.input)
     whole = np.load(args.whole).reshape(-1)
-    rendered = wavfile.read(args.render)[1][args.latency :][: len(whole)]
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', wavfile.WavFileWarning)  # chunks beside the samples
+        rendered = wavfile.read(args.render)[1][args.latency :][: len(whole)]
     whole = whole[: len(rendered)]
     settled = round(_SILENCE * fit_amp.RATE)
     different = np.flatnonzero(rendered[settled:] != whole[settled:])
