@@ -74,6 +74,17 @@ render() (
   grep '^0 heap calls and locks' "${LV2_OUT}/jalv.log" || { cat "${LV2_OUT}/jalv.log"; exit 1; }
 )
 
+# Fails unless the render is what `sl run` made. Draws both if asked to, with matplotlib, which nothing else needs.
+compare() {
+  local -a files=(--input "${LV2_OUT}/in.wav" --render "${LV2_OUT}/out.wav" --whole "${LV2_OUT}/whole.npy")
+  tools -m sequence_layers_benches.render "${files[@]}"
+  [[ -n "${SL_FIGURE:-}" ]] || return 0
+  .deps/venv/bin/python -m pip install --quiet --disable-pip-version-check --upgrade --target "${LV2_OUT}/plot" \
+    matplotlib==3.10.7 numpy==2.3.5
+  PYTHONPATH="packaging/python:${LV2_OUT}/plot" .deps/venv/bin/python -m sequence_layers_benches.render "${files[@]}" \
+    --plot "${SL_FIGURE}"
+}
+
 ports_are_there() { jack_lsp | grep -q '^sl_fx:out$'; }
 
 wait_for() {
@@ -100,8 +111,7 @@ write_state
 tools -m sequence_layers_benches.render --make "${LV2_OUT}/in.wav"
 render
 build/release/sl run "${LV2_MODEL}" "${LV2_OUT}/in.wav" --stream --output "${LV2_OUT}/whole.npy" >/dev/null
-tools -m sequence_layers_benches.render --input "${LV2_OUT}/in.wav" --render "${LV2_OUT}/out.wav" \
-  --whole "${LV2_OUT}/whole.npy" ${SL_FIGURE:+--plot "${SL_FIGURE}"}
+compare
 for name in amp denoiser reverb; do
   build/release/sl verify "docs/models/${name}" --time 3200 | tail -n 1
 done
