@@ -7,7 +7,6 @@
 #define SEQUENCE_LAYERS_SEQUENCE_LAYERS_HPP_
 
 #include <cstdint>
-#include <initializer_list>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -109,7 +108,7 @@ struct ReceptiveField {
 };
 
 // Dtype and channel shape of one timestep.
-inline sl_channel_spec channel_spec(std::initializer_list<int64_t> shape,
+inline sl_channel_spec channel_spec(const std::vector<int64_t>& shape,
                                     sl_dtype dtype = SL_DTYPE_FLOAT32) {
   sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
   if (shape.size() > SL_MAX_CHANNEL_RANK) throw std::length_error("too many channel dimensions");
@@ -131,6 +130,34 @@ inline sl_sequence sequence(const sl_channel_spec& channels, int64_t batch, int6
   out.data = data;
   out.mask = mask;
   return out;
+}
+
+// Options of a stream of `batch` sequences, in calls of at most `max_steps` steps (default: one
+// block). They point to `constants`, which must outlive them.
+inline sl_state_options state_options(const sl_channel_spec& input, int64_t batch = 1,
+                                      int64_t max_steps = 0,
+                                      const std::vector<sl_constant>& constants = {}) {
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.batch = batch;
+  options.max_steps = max_steps;
+  options.input = input;
+  options.constants = constants.data();
+  options.num_constants = static_cast<int64_t>(constants.size());
+  return options;
+}
+
+// Options of a run with these constants, and with all emits of the layer unless `emits` is null.
+// They point to both vectors, which must outlive them.
+inline sl_run_options run_options(const std::vector<sl_constant>& constants,
+                                  std::vector<sl_sequence>* emits = nullptr) {
+  sl_run_options options = SL_RUN_OPTIONS_INIT;
+  options.constants = constants.data();
+  options.num_constants = static_cast<int64_t>(constants.size());
+  if (emits != nullptr && !emits->empty()) {
+    options.emits = emits->data();
+    options.num_emits = static_cast<int64_t>(emits->size());
+  }
+  return options;
 }
 
 // A set of named tensors.
@@ -163,6 +190,10 @@ class Weights {
     sl_sequence out = SL_SEQUENCE_INIT;
     check([&](sl_error* e) { return sl_weights_find(get(), name.c_str(), &out, e); });
     return out;
+  }
+  bool contains(const std::string& name) const {
+    sl_sequence ignored = SL_SEQUENCE_INIT;
+    return sl_weights_find(get(), name.c_str(), &ignored, nullptr) == SL_STATUS_OK;
   }
   // Null if there is none of that key.
   const char* metadata(const std::string& key) const {
@@ -413,7 +444,7 @@ class State {
           return sl_state_alloc_in(layer_, &options, memory, size, out, e);
         })) {}
   State(const Layer& layer, const sl_channel_spec& input, int64_t batch = 1, int64_t max_steps = 0)
-      : State(layer, make_options(input, batch, max_steps)) {}
+      : State(layer, state_options(input, batch, max_steps)) {}
 
   // The next block of the stream; does not throw. `error` may be null.
   sl_status step(const sl_sequence& x, sl_sequence* y, const sl_run_options* options = nullptr,
@@ -454,11 +485,16 @@ class State {
   size_t save_size() const { return sl_state_save_size(get()); }
   std::vector<unsigned char> save() const {
     std::vector<unsigned char> out(save_size());
-    check([&](sl_error* e) { return sl_state_save(get(), out.data(), out.size(), e); });
+    save(out.data(), out.size());
     return out;
   }
-  void load(const std::vector<unsigned char>& saved) {
-    check([&](sl_error* e) { return sl_state_load(get(), saved.data(), saved.size(), e); });
+  void load(const std::vector<unsigned char>& saved) { load(saved.data(), saved.size()); }
+  // As above with the caller's memory, of save_size() bytes; allocates nothing unless it fails.
+  void save(void* out, size_t size) const {
+    check([&](sl_error* e) { return sl_state_save(get(), out, size, e); });
+  }
+  void load(const void* saved, size_t size) {
+    check([&](sl_error* e) { return sl_state_load(get(), saved, size, e); });
   }
   int64_t tensor_count() const { return sl_state_tensor_count(get()); }
   // The view is of the state itself.
@@ -470,15 +506,6 @@ class State {
   sl_state* get() const { return handle_.get(); }
 
  private:
-  static sl_state_options make_options(const sl_channel_spec& input, int64_t batch,
-                                       int64_t max_steps) {
-    sl_state_options options = SL_STATE_OPTIONS_INIT;
-    options.batch = batch;
-    options.max_steps = max_steps;
-    options.input = input;
-    return options;
-  }
-
   const sl_layer* layer_;
   Handle<sl_state> handle_;
 };

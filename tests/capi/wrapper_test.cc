@@ -27,6 +27,8 @@ TEST_CASE("weights through the wrapper", "[wrapper]") {
   CHECK(std::string(weights.tensor(0).name) == "params.bias");
   CHECK(static_cast<const float*>(weights.tensor(0).view.data)[1] == 6);
   CHECK(weights.find("params.kernel").dims[1] == 2);
+  CHECK(weights.contains("params.kernel"));
+  CHECK(!weights.contains("params"));
   CHECK(weights.metadata("sample_rate") == nullptr);
   try {
     weights.find("params.other");
@@ -80,8 +82,34 @@ TEST_CASE("states through the wrapper", "[wrapper]") {
   outside.load(saved);
   REQUIRE(outside.step(x, &y) == SL_STATUS_OK);
   CHECK(out == 7);
+  std::vector<unsigned char> kept(inside.save_size(), 0);
+  inside.save(kept.data(), kept.size());
+  CHECK(kept == saved);
+  CHECK_THROWS_AS(inside.save(kept.data(), kept.size() - 1), Error);
+  outside.load(kept.data(), kept.size());
+  CHECK(outside.save() == saved);
   REQUIRE(outside.tensor_count() > 0);
   CHECK(std::string(outside.tensor(0).name) != "");
+}
+
+TEST_CASE("options through the wrapper", "[wrapper]") {
+  const Layer layer(R"({"type":"Serial","layers":[{"type":"Emit"},{"type":"Conditioning",)"
+                    R"("conditioning_name":"c","projection":"identity","combination":"add"}]})");
+  const sl_channel_spec spec = channel_spec(std::vector<int64_t>(1, 2));
+  float in[4] = {1, 2, 3, 4}, added[4] = {10, 20, 30, 40}, seen[4] = {}, out[4] = {};
+  const std::vector<sl_constant> constants = {{"c", sequence(spec, 1, 2, added)}};
+  std::vector<sl_sequence> emits = {sequence(spec, 1, 2, seen)};
+  const sl_run_options run = run_options(constants, &emits);
+  sl_sequence y = sequence(spec, 1, 2, out);
+  layer.apply(sequence(spec, 1, 2, in), &y, &run);
+  CHECK((out[0] == 11 && out[3] == 44));
+  CHECK((seen[0] == 1 && seen[3] == 4));
+  CHECK(run_options(constants).num_emits == 0);
+  const sl_state_options options = state_options(spec, 3, 2, constants);
+  CHECK((options.batch == 3 && options.max_steps == 2 && options.input.dims[0] == 2));
+  CHECK((options.constants == constants.data() && options.num_constants == 1));
+  CHECK_THROWS_AS(channel_spec(std::vector<int64_t>(SL_MAX_CHANNEL_RANK + 1, 1)),
+                  std::length_error);
 }
 
 TEST_CASE("registries through the wrapper", "[wrapper]") {
