@@ -9,13 +9,20 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/json_output.h"
-#include "cli/model.h"
 #include "cli/profile.h"
-#include "cli/trap.h"
+#include "testing/model.h"
+#include "testing/trap.h"
 
 namespace sl::cli {
 namespace {
 
+using sequence_layers::check;
+using sequence_layers::Layer;
+using sequence_layers::State;
+using testing::AllocationTrap;
+using testing::Input;
+using testing::Model;
+using testing::Tensor;
 using Clock = std::chrono::steady_clock;
 
 struct BenchOptions {
@@ -127,7 +134,7 @@ class Findings {
   ordered_json json_;
 };
 
-Input valid_input(const sl_layer* layer, const BenchOptions& options, int64_t time) {
+Input valid_input(const Layer& layer, const BenchOptions& options, int64_t time) {
   Input input = random_input(layer, options.input, options.batch, time);
   std::fill(input.x.mask.begin(), input.x.mask.end(), static_cast<uint8_t>(1));
   return input;
@@ -136,43 +143,28 @@ Input valid_input(const sl_layer* layer, const BenchOptions& options, int64_t ti
 Layer open_layer(const BenchOptions& options) {
   sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
   layer_options.num_threads = options.threads;
-  return make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_open(options.model.c_str(), &layer_options, out, e);
-  });
+  return Layer::open(options.model, &layer_options);
 }
 
-void bench_steps(const sl_layer* layer, const BenchOptions& options,
-                 std::optional<double> sample_rate, Findings& findings) {
-  const int64_t steps = get(sl_layer_block_size, layer) * options.blocks;
+void bench_steps(const Layer& layer, const BenchOptions& options, std::optional<double> sample_rate,
+                 Findings& findings) {
+  const int64_t steps = layer.block_size() * options.blocks;
   const Input input = valid_input(layer, options, steps);
   const std::vector<sl_constant> constants = views(input.constants);
-  sl_state_options state_options = SL_STATE_OPTIONS_INIT;
-  state_options.batch = options.batch;
-  state_options.max_steps = steps;
-  state_options.input = channel_spec(input.x);
-  state_options.constants = constants.data();
-  state_options.num_constants = static_cast<int64_t>(constants.size());
+  sl_state_options state_options =
+      sequence_layers::state_options(channel_spec(input.x), options.batch, steps, constants);
   state_options.max_length = options.max_length;
-  const auto alloc = [&] {
-    return make<sl_state>(
-        [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &state_options, out, e); });
-  };
-  findings.times("state_alloc", measure(0.1, alloc));
-  const State state = alloc();
+  findings.times("state_alloc", measure(0.1, [&] { State(layer, state_options); }));
+  State state(layer, state_options);
 
-  sl_run_options run = SL_RUN_OPTIONS_INIT;
-  run.constants = constants.data();
-  run.num_constants = static_cast<int64_t>(constants.size());
+  sl_run_options run = sequence_layers::run_options(constants);
   const sl_sequence x = input.x.view();
-  sl_sequence shape = SL_SEQUENCE_INIT;
-  check(
-      [&](sl_error* e) { return sl_layer_output_shape(layer, SL_MODE_STEP, &x, &run, &shape, e); });
-  const Tensor output = make_like(shape);
+  const Tensor output = testing::make_like(layer.output_shape(x, SL_MODE_STEP, &run));
   sl_sequence y = output.view();
   int64_t heap_calls = 0;
   const auto step = [&] {
     const AllocationTrap trap;
-    check([&](sl_error* e) { return sl_layer_step(layer, state.get(), &x, &y, &run, e); });
+    check([&](sl_error* e) { return state.step(x, &y, &run, e); });
     heap_calls += trap.count();
   };
   // The stream is reset when it reaches its maximum length.
@@ -180,7 +172,7 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
   const auto go_on = [&] {
     length += steps;
     if (options.max_length == 0 || length + steps <= options.max_length) return;
-    check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
+    state.reset();
     length = 0;
   };
   const std::vector<double> times = measure(options.seconds, step, go_on);
@@ -193,45 +185,37 @@ void bench_steps(const sl_layer* layer, const BenchOptions& options,
   const auto recorded = [&](sl_profile* profile) {
     go_on();
     run.profile = profile;
-    check([&](sl_error* e) { return sl_layer_step(layer, state.get(), &x, &y, &run, e); });
+    check([&](sl_error* e) { return state.step(x, &y, &run, e); });
   };
   findings.profile("step", profile(options.seconds, recorded), options.sort);
 }
 
-void bench_layer(const sl_layer* layer, const BenchOptions& options,
-                 std::optional<double> sample_rate, Findings& findings) {
-  const int64_t block = get(sl_layer_block_size, layer);
+void bench_layer(const Layer& layer, const BenchOptions& options, std::optional<double> sample_rate,
+                 Findings& findings) {
+  const int64_t block = layer.block_size();
   const int64_t time = (options.time + block - 1) / block * block;
   const Input input = valid_input(layer, options, time);
   const std::vector<sl_constant> constants = views(input.constants);
-  sl_run_options run = SL_RUN_OPTIONS_INIT;
-  run.constants = constants.data();
-  run.num_constants = static_cast<int64_t>(constants.size());
+  sl_run_options run = sequence_layers::run_options(constants);
   const sl_sequence x = input.x.view();
-  sl_sequence shape = SL_SEQUENCE_INIT;
-  check([&](sl_error* e) {
-    return sl_layer_output_shape(layer, SL_MODE_LAYER, &x, &run, &shape, e);
-  });
-  const Tensor output = make_like(shape);
+  const Tensor output = testing::make_like(layer.output_shape(x, SL_MODE_LAYER, &run));
   sl_sequence y = output.view();
-  const std::vector<double> times = measure(options.seconds, [&] {
-    check([&](sl_error* e) { return sl_layer_apply(layer, &x, &y, &run, e); });
-  });
+  const std::vector<double> times = measure(options.seconds, [&] { layer.apply(x, &y, &run); });
   findings.times("layer", times);
   findings.rate("layer", static_cast<double>(time), quantile(times, 0.5), sample_rate);
   if (!options.profile) return;
   const auto recorded = [&](sl_profile* profile) {
     run.profile = profile;
-    check([&](sl_error* e) { return sl_layer_apply(layer, &x, &y, &run, e); });
+    layer.apply(x, &y, &run);
   };
   findings.profile("layer", profile(options.seconds, recorded), options.sort);
 }
 
 int run_bench(const BenchOptions& options) {
-  const Model model = open_model(options.model);
+  const Model model = testing::open_model(options.model);
   const Layer layer = open_layer(options);
   const auto rate = model.sample_rate();
-  const int64_t block = get(sl_layer_block_size, layer.get());
+  const int64_t block = layer.block_size();
   const int64_t step = block * options.blocks;
   const int64_t time = (options.time + block - 1) / block * block;
   Findings findings(options.json);
@@ -239,13 +223,13 @@ int run_bench(const BenchOptions& options) {
                      {"step_input_steps", step},         {"layer_input_steps", time},
                      {"layer_threads", options.threads}, {"sample_rate", json_of(rate)}};
   findings.times("create", measure(0.1, [&] { return open_layer(options); }));
-  if (get(sl_layer_supports_step, layer.get()) != 0 || options.max_length > 0) {
-    bench_steps(layer.get(), options, rate, findings);
+  if (layer.supports_step() || options.max_length > 0) {
+    bench_steps(layer, options, rate, findings);
   } else {
     findings.json()["step"] = nullptr;
     findings.say("step           not supported, or only with --max-length");
   }
-  bench_layer(layer.get(), options, rate, findings);
+  bench_layer(layer, options, rate, findings);
   findings.say("batch " + std::to_string(options.batch) + ", " + std::to_string(step) +
                " input steps per step, " + std::to_string(time) + " layer-wise, " +
                std::to_string(options.threads) + " thread(s) layer-wise");

@@ -4,19 +4,24 @@
 #include <filesystem>
 #include <iterator>
 #include <memory>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
 
 #include "cli/commands.h"
 #include "cli/json_output.h"  // ordered_json: a config keeps its fields in the order of the file
-#include "cli/model.h"
 #include "cli/progress.h"
+#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
 
 using nlohmann::json;
+using sequence_layers::Layer;
+using sequence_layers::Weights;
+using testing::Case;
+using testing::Report;
 
 struct GoldenOptions {
   std::string directory;
@@ -109,19 +114,20 @@ std::vector<std::string> types_of(const std::string& directory) {
   return types;
 }
 
-Report check_case(const ordered_json& written, const sl_weights* tensors, bool prefix_only) {
+Report check_case(const ordered_json& written, const Weights& tensors, bool prefix_only) {
   const json recorded = written;
   const std::string path = recorded.at("name").get<std::string>() + "/";
-  const Weights weights = select_weights(tensors, path + "weights/");
-  const bool half = uses_half_precision(recorded.at("config")) || any_half_tensor(weights.get());
-  const Layer layer = create_layer(written.at("config").dump(), weights.get());
-  Case c = read_case(recorded, tensors, path, half);
-  c.layer = layer.get();
+  const Weights weights = testing::select_weights(tensors, path + "weights/");
+  const bool half =
+      testing::uses_half_precision(recorded.at("config")) || testing::any_half_tensor(weights);
+  const Layer layer(written.at("config").dump(), weights);
+  Case c = testing::read_case(recorded, tensors, path, half);
+  c.layer = &layer;
   c.call_sizes = {7, 64, 1000};
   return prefix_only ? check_prefixes(c) : check_contract(c);
 }
 
-void run_case(const ordered_json& recorded, const sl_weights* tensors, const GoldenOptions& options,
+void run_case(const ordered_json& recorded, const Weights& tensors, const GoldenOptions& options,
               Tally& tally) {
   const std::string name = recorded.value("name", "unnamed case");
   // The name is printed before the case runs, so that it is known after a crash.
@@ -145,10 +151,10 @@ void run_type(const std::string& type, const GoldenOptions& options, double plac
               Tally& tally) {
   const std::filesystem::path base = std::filesystem::path(options.directory) / type;
   ordered_json file;
-  Weights tensors;
+  std::optional<Weights> tensors;
   try {
-    file = ordered_json::parse(read_file(base.string() + ".json"));
-    if (!options.list) tensors = open_weights(base.string() + ".safetensors");
+    file = ordered_json::parse(testing::read_file(base.string() + ".json"));
+    if (!options.list) tensors = Weights::open(base.string() + ".safetensors");
   } catch (const std::exception& error) {
     return tally.fail(type, error.what());
   }
@@ -157,7 +163,7 @@ void run_type(const std::string& type, const GoldenOptions& options, double plac
     if (options.list) {
       tally.name(cases[i].value("name", ""));
     } else {
-      run_case(cases[i], tensors.get(), options, tally);
+      run_case(cases[i], *tensors, options, tally);
       const auto done = static_cast<double>(i + 1) / static_cast<double>(cases.size());
       if (!options.verbose) tally.progress(place + share * done);
     }

@@ -7,13 +7,17 @@
 
 #include "cli/commands.h"
 #include "cli/input.h"
-#include "cli/metadata.h"
-#include "cli/model.h"
+#include "testing/metadata.h"
+#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
 
 using nlohmann::json;
+using sequence_layers::Layer;
+using testing::Constants;
+using testing::Model;
+using testing::NamedTensor;
 
 struct InfoOptions {
   std::string model;
@@ -150,7 +154,7 @@ std::string constant_text(const sl_constant_info& info) {
 }
 
 void print_summary(const Model& model, const json& tree) {
-  const json metadata = read_metadata(model.layer.get());
+  const json metadata = testing::read_metadata(model.layer);
   const std::optional<double> rate = model.sample_rate();
   std::optional<double> output_rate;
   const json& ratio = metadata["output_ratio"];
@@ -163,7 +167,7 @@ void print_summary(const Model& model, const json& tree) {
   if (tree.contains("input")) line("input", spec_text(tree["input"]));
   if (tree.contains("output")) line("output", spec_text(tree["output"]));
   if (rate) line("sample rate", std::to_string(static_cast<int64_t>(*rate)) + " Hz");
-  for (const sl_constant_info& info : constant_infos(model.layer.get()))
+  for (const sl_constant_info& info : model.layer.constants())
     line("constant", constant_text(info));
   line("block size", latency_text(metadata["block_size"], rate));
   line("output ratio",
@@ -174,9 +178,9 @@ void print_summary(const Model& model, const json& tree) {
   line("input latency", latency_text(metadata["input_latency"], rate));
   line("output latency", latency_text(metadata["output_latency"], output_rate));
   line("receptive field", field_text(metadata["receptive_field"]));
-  for (const sl_step_difference& difference : step_differences(model.layer.get()))
-    line("steps differ", step_difference_text(difference));
-  line("parameters", grouped(sl_layer_parameter_count(model.layer.get())));
+  for (const sl_step_difference& difference : model.layer.step_differences())
+    line("steps differ", testing::step_difference_text(difference));
+  line("parameters", grouped(model.layer.parameter_count()));
   if (tree.contains("state_bytes")) {
     const std::string state = count_text(tree, "state_bytes", bytes_text);
     line("state", state == "-" ? "none" : state + " per stream");
@@ -184,9 +188,9 @@ void print_summary(const Model& model, const json& tree) {
 }
 
 // The name of a required constant whose shape is unknown; empty if there is none.
-std::string missing_constant(const sl_layer* layer, const InputOptions& options) {
+std::string missing_constant(const Layer& layer, const InputOptions& options) {
   const Constants known = random_constants(layer, options, 1, 1);
-  for (const sl_constant_info& info : constant_infos(layer)) {
+  for (const sl_constant_info& info : layer.constants()) {
     const bool there = std::ranges::any_of(
         known, [&](const NamedTensor& constant) { return constant.name == info.name; });
     if (info.required != 0 && !there) return info.name;
@@ -194,21 +198,9 @@ std::string missing_constant(const sl_layer* layer, const InputOptions& options)
   return "";
 }
 
-json describe(const sl_layer* layer, const sl_channel_spec& spec, const InputOptions& options) {
-  const int64_t block = get(sl_layer_block_size, layer);
-  const Constants constants = random_constants(layer, options, 1, block);
-  const std::vector<sl_constant> given = views(constants);
-  const auto count = static_cast<int64_t>(given.size());
-  size_t size = 0;
-  check([&](sl_error* e) {
-    return sl_layer_describe(layer, &spec, given.data(), count, nullptr, 0, &size, e);
-  });
-  std::string text(size, '\0');
-  check([&](sl_error* e) {
-    return sl_layer_describe(layer, &spec, given.data(), count, text.data(), text.size(), &size, e);
-  });
-  text.resize(text.find('\0') == std::string::npos ? text.size() : text.find('\0'));
-  return json::parse(text);
+json describe(const Layer& layer, const sl_channel_spec& spec, const InputOptions& options) {
+  const Constants constants = random_constants(layer, options, 1, layer.block_size());
+  return json::parse(layer.describe(spec, views(constants)));
 }
 
 void print_tree(const json& tree) {
@@ -219,25 +211,25 @@ void print_tree(const json& tree) {
 }
 
 int run_info(const InfoOptions& options) {
-  const Model model = open_model(options.model);
+  const Model model = testing::open_model(options.model);
   model.sample_rate();  // fails early if the metadata is invalid
   if (options.json) {
-    const sl_channel_spec input = input_spec(model.layer.get(), options.input);
-    const json tree = describe(model.layer.get(), input, options.input);
+    const sl_channel_spec input = input_spec(model.layer, options.input);
+    const json tree = describe(model.layer, input, options.input);
     std::printf("%s\n", tree.dump(1).c_str());
     return 0;
   }
   json tree = json::object();
-  if (const auto spec = find_input_spec(model.layer.get(), options.input); !spec) {
+  if (const auto spec = find_input_spec(model.layer, options.input); !spec) {
     std::printf("The model does not state its input: give --input to see its tree.\n\n");
-  } else if (const std::string missing = missing_constant(model.layer.get(), options.input);
+  } else if (const std::string missing = missing_constant(model.layer, options.input);
              !missing.empty()) {
     std::printf(
         "The model does not state the shape of its constant \"%s\": give --constant to see its "
         "tree.\n\n",
         missing.c_str());
   } else {
-    tree = describe(model.layer.get(), *spec, options.input);
+    tree = describe(model.layer, *spec, options.input);
     print_tree(tree);
   }
   print_summary(model, tree);

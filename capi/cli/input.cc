@@ -9,6 +9,12 @@
 namespace sl::cli {
 namespace {
 
+using sequence_layers::Error;
+using sequence_layers::Layer;
+using testing::Constants;
+using testing::Input;
+using testing::NamedTensor;
+
 std::vector<int64_t> sequence_dims(int64_t batch, int64_t time, const sl_channel_spec& spec) {
   std::vector<int64_t> dims = {batch, time};
   dims.insert(dims.end(), spec.dims, spec.dims + spec.rank);
@@ -30,7 +36,7 @@ NamedTensor random_constant(const std::string& name, const sl_constant_info* inf
   // An array with one axis is created as a sequence of single steps.
   const bool flat = is_array && dims.size() == 1;
   if (flat) dims.push_back(1);
-  NamedTensor constant{name, random_sequence(dtype, dims, rng, max_int)};
+  NamedTensor constant{name, testing::random_sequence(dtype, dims, rng, max_int)};
   if (flat) constant.value.dims.pop_back();
   constant.value.is_array = is_array;
   if (is_array) constant.value.mask.clear();
@@ -100,11 +106,11 @@ void InputOptions::add_to(CLI::App& command, bool runs) {
       ->capture_default_str();
 }
 
-sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
+sl_channel_spec input_spec(const Layer& layer, const InputOptions& options) {
   sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
   if (options.shape.empty()) {
     try {
-      check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
+      spec = layer.input_spec();
     } catch (const Error& error) {
       if (error.status() != SL_STATUS_UNSUPPORTED) throw;
       throw Error(error.status(), (std::string(error.what()) + " (give it with --input)").c_str());
@@ -115,14 +121,13 @@ sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options) {
       throw std::invalid_argument("--input has more than " + std::to_string(SL_MAX_CHANNEL_RANK) +
                                   " dimensions");
     }
-    spec.rank = static_cast<int32_t>(dims.size());
-    std::copy(dims.begin(), dims.end(), spec.dims);
+    spec = sequence_layers::channel_spec(dims);
   }
-  if (!options.dtype.empty()) spec.dtype = parse_dtype(options.dtype);
+  if (!options.dtype.empty()) spec.dtype = testing::parse_dtype(options.dtype);
   return spec;
 }
 
-std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const InputOptions& options) {
+std::optional<sl_channel_spec> find_input_spec(const Layer& layer, const InputOptions& options) {
   if (!options.shape.empty()) return input_spec(layer, options);
   try {
     return input_spec(layer, options);
@@ -133,19 +138,19 @@ std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const Inpu
   }
 }
 
-Input random_input(const sl_layer* layer, const InputOptions& options, int64_t batch,
-                   int64_t time) {
+Input random_input(const Layer& layer, const InputOptions& options, int64_t batch, int64_t time) {
   const sl_channel_spec spec = input_spec(layer, options);
   std::mt19937 rng(0);
   Input input;
-  input.x = random_sequence(spec.dtype, sequence_dims(batch, time, spec), rng, options.max_int);
+  input.x =
+      testing::random_sequence(spec.dtype, sequence_dims(batch, time, spec), rng, options.max_int);
   input.constants = random_constants(layer, options, batch, time);
   return input;
 }
 
-Constants random_constants(const sl_layer* layer, const InputOptions& options, int64_t batch,
+Constants random_constants(const Layer& layer, const InputOptions& options, int64_t batch,
                            int64_t time) {
-  const std::vector<sl_constant_info> infos = constant_infos(layer);
+  const std::vector<sl_constant_info> infos = layer.constants();
   std::mt19937 rng(1);
   Constants constants;
   for (const std::string& text : options.constants)

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/runner.h"
+#include "testing/runner.h"
 
 namespace sl::cli {
 
@@ -23,18 +23,20 @@ struct InputOptions {
 };
 
 // The spec given by options, or else the one that the model states.
-sl_channel_spec input_spec(const sl_layer* layer, const InputOptions& options);
+sl_channel_spec input_spec(const sequence_layers::Layer& layer, const InputOptions& options);
 
 // As input_spec, but returns nothing if neither options nor model give a spec.
-std::optional<sl_channel_spec> find_input_spec(const sl_layer* layer, const InputOptions& options);
+std::optional<sl_channel_spec> find_input_spec(const sequence_layers::Layer& layer,
+                                               const InputOptions& options);
 
 // Random values from a fixed seed. All batch items but the first end with invalid steps.
-Input random_input(const sl_layer* layer, const InputOptions& options, int64_t batch, int64_t time);
+testing::Input random_input(const sequence_layers::Layer& layer, const InputOptions& options,
+                            int64_t batch, int64_t time);
 
 // Random constants as --constant describes them, and also the other constants that the model
 // requires, if it states their shapes. Sequences have `time` steps.
-Constants random_constants(const sl_layer* layer, const InputOptions& options, int64_t batch,
-                           int64_t time);
+testing::Constants random_constants(const sequence_layers::Layer& layer,
+                                    const InputOptions& options, int64_t batch, int64_t time);
 
 // Accepts positive numbers, for counts and durations.
 CLI::Validator positive();

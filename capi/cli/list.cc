@@ -4,15 +4,14 @@
 
 #include "cli/commands.h"
 #include "cli/json_output.h"
-#include "sequence_layers/sequence_layers.h"
+#include "sequence_layers/sequence_layers.hpp"
 
 namespace sl::cli {
 namespace {
 
 int run_list(bool as_json) {
   ordered_json types = ordered_json::array();
-  const int64_t count = sl_registry_type_count(nullptr);
-  for (int64_t i = 0; i < count; ++i) types.push_back(sl_registry_type(nullptr, i));
+  for (const std::string& type : sequence_layers::Registry::built_in_types()) types.push_back(type);
   if (as_json) {
     print_json({{"types", types}});
     return 0;

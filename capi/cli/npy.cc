@@ -18,6 +18,10 @@
 namespace sl::cli {
 namespace {
 
+using testing::make_array;
+using testing::shape_text;
+using testing::Tensor;
+
 constexpr std::string_view kMagic = "\x93NUMPY";
 constexpr size_t kMaxHeader = size_t{1} << 20;
 constexpr size_t kChunk = size_t{1} << 20;

@@ -5,12 +5,12 @@
 #include <istream>
 #include <string>
 
-#include "cli/tensor.h"
+#include "testing/tensor.h"
 
 namespace sl::cli {
 
 struct NpyArray {
-  Tensor values;
+  testing::Tensor values;
   std::string dtype;  // in the file, as NumPy spells it: "int16"
 };
 
@@ -19,10 +19,10 @@ struct NpyArray {
 NpyArray read_npy_array(const std::string& path);
 // Reads from a stream, and no further than the array's end. Error messages call it `name`.
 NpyArray read_npy_array(std::istream& file, const std::string& name);
-Tensor read_npy(const std::string& path);
+testing::Tensor read_npy(const std::string& path);
 
 // Writes the values without the mask. bfloat16, which NumPy lacks, is widened to float32.
-void write_npy(const std::string& path, const Tensor& x);
+void write_npy(const std::string& path, const testing::Tensor& x);
 
 }  // namespace sl::cli
 

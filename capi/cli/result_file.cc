@@ -10,6 +10,11 @@
 namespace sl::cli {
 namespace {
 
+using testing::is_floating;
+using testing::Model;
+using testing::shape_text;
+using testing::Tensor;
+
 // Whether the path has the second of two allowed extensions.
 bool is_second(const std::string& option, const std::string& path, const std::string& first,
                const std::string& second) {
@@ -62,10 +67,7 @@ void check_sound(sl_dtype dtype, const int64_t* dims, int32_t rank) {
 }  // namespace
 
 double output_rate(const Model& model, double input_rate) {
-  int64_t numerator = 1, denominator = 1;
-  cli::check([&](sl_error* e) {
-    return sl_layer_output_ratio(model.layer.get(), &numerator, &denominator, e);
-  });
+  const auto [numerator, denominator] = model.layer.output_ratio();
   return input_rate * static_cast<double>(numerator) / static_cast<double>(denominator);
 }
 
@@ -74,7 +76,7 @@ ResultFile::ResultFile(const std::string& path) : sound_(is_sound(path)), file_(
 void ResultFile::check(const Model& model, const Source& source) const {
   if (!sound_) return;
   sound_rate(model, source);
-  const sl_sequence shape = output_shape(model.layer.get(), source.input);
+  const sl_sequence shape = output_shape(model.layer, source.input);
   check_sound(shape.dtype, shape.dims, shape.rank);
 }
 

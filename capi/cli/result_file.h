@@ -17,8 +17,8 @@ class ResultFile {
   explicit ResultFile(const std::string& path);
 
   // Throws if the output is to be written as .wav but is no sound.
-  void check(const Model& model, const Source& source) const;
-  void write(const Model& model, const Source& source, Tensor y) const;
+  void check(const testing::Model& model, const Source& source) const;
+  void write(const testing::Model& model, const Source& source, testing::Tensor y) const;
 
  private:
   bool sound_;
@@ -37,7 +37,7 @@ class PlotFile {
 };
 
 // Converts a rate of input steps per second to output steps per second.
-double output_rate(const Model& model, double input_rate);
+double output_rate(const testing::Model& model, double input_rate);
 
 }  // namespace sl::cli
 

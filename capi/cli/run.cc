@@ -11,14 +11,21 @@
 #include "cli/audio.h"
 #include "cli/commands.h"
 #include "cli/input.h"
-#include "cli/model.h"
 #include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/result_file.h"
 #include "cli/source.h"
+#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
+
+using sequence_layers::Layer;
+using testing::is_floating;
+using testing::Model;
+using testing::shape_text;
+using testing::Stepper;
+using testing::Tensor;
 
 struct RunOptions {
   std::string model;
@@ -37,16 +44,16 @@ struct Result {
 };
 
 // Blocks that the stream needs for the whole input and to flush its latency.
-int64_t blocks_in(const sl_layer* layer, const Input& input) {
-  const int64_t block = get(sl_layer_block_size, layer);
-  const int64_t time = input.x.time() + get(sl_layer_input_latency, layer);
+int64_t blocks_in(const Layer& layer, const testing::Input& input) {
+  const int64_t block = layer.block_size();
+  const int64_t time = input.x.time() + layer.input_latency();
   return (time + block - 1) / block;
 }
 
 Result run_model(const Model& model, const Source& source, const RunOptions& options) {
   Result result;
   if (options.stream) {
-    const sl_layer* layer = model.layer.get();
+    const Layer& layer = model.layer;
     Stepper::Options stepping;
     stepping.blocks_per_step = std::min(options.blocks, blocks_in(layer, source.input));
     Stepper stepper(layer, source.input, stepping);
@@ -59,7 +66,7 @@ Result run_model(const Model& model, const Source& source, const RunOptions& opt
     result.seconds = std::chrono::duration<double>(stepper.step_time()).count();
   } else {
     const auto start = std::chrono::steady_clock::now();
-    result.y = apply(model.layer.get(), source.input);
+    result.y = apply(model.layer, source.input);
     const auto elapsed = std::chrono::steady_clock::now() - start;
     result.seconds = std::chrono::duration<double>(elapsed).count();
   }
@@ -151,11 +158,11 @@ int run_run(const RunOptions& options) {
   // The output is opened first, so that a wrong path fails before a long run.
   const auto output = open_file<ResultFile>(options.output);
   const auto figure = open_file<PlotFile>(options.plot);
-  const Model model = open_model(options.model);
+  const Model model = testing::open_model(options.model);
   Source source = read_source(model, options.file, options.input);
   if (!source.note.empty()) std::printf("%s\n", source.note.c_str());
-  source.input.constants = random_constants(model.layer.get(), options.input,
-                                            source.input.x.batch(), source.input.x.time());
+  source.input.constants =
+      random_constants(model.layer, options.input, source.input.x.batch(), source.input.x.time());
   if (output) output->check(model, source);
   const Result result = run_model(model, source, options);
   print_result(source, result, options.stream);

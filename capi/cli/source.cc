@@ -21,6 +21,13 @@
 namespace sl::cli {
 namespace {
 
+using sequence_layers::Layer;
+using testing::make_array;
+using testing::make_sequence;
+using testing::Model;
+using testing::shape_text;
+using testing::Tensor;
+
 // Limit for data from a pipe, which may never end.
 constexpr size_t kMaxPiped = size_t{1} << 30;
 
@@ -99,10 +106,13 @@ class InputFile {
   int memory_ = -1;
 };
 
-bool takes(const sl_layer* layer, const Tensor& x) {
-  const sl_channel_spec in = channel_spec(x);
-  sl_channel_spec out = SL_CHANNEL_SPEC_INIT;
-  return sl_layer_output_spec(layer, &in, nullptr, 0, &out, nullptr) == SL_STATUS_OK;
+bool takes(const Layer& layer, const Tensor& x) {
+  try {
+    layer.output_spec(channel_spec(x));
+    return true;
+  } catch (const sequence_layers::Error&) {
+    return false;
+  }
 }
 
 Source read_sound(const Model& model, const InputFile& file, const InputOptions& options) {
@@ -113,9 +123,8 @@ Source read_sound(const Model& model, const InputFile& file, const InputOptions&
   const auto time = static_cast<int64_t>(audio.samples.size());
   Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, time});
   std::memcpy(x.bytes.data(), audio.samples.data(), x.bytes.size());
-  const auto spec = find_input_spec(model.layer.get(), options);
-  const bool one_channel =
-      spec ? spec->rank == 1 && spec->dims[0] == 1 : !takes(model.layer.get(), x);
+  const auto spec = find_input_spec(model.layer, options);
+  const bool one_channel = spec ? spec->rank == 1 && spec->dims[0] == 1 : !takes(model.layer, x);
   if (one_channel) x.dims.push_back(1);
   if (spec && spec->rank != static_cast<int32_t>(x.dims.size()) - 2) {
     throw std::runtime_error("the model takes steps of shape " +
@@ -159,7 +168,7 @@ Tensor read_values(const InputFile& file, const std::optional<sl_channel_spec>& 
 Source read_array(const Model& model, const InputFile& file, const InputOptions& options) {
   Source source;
   source.sample_rate = model.sample_rate();
-  const auto spec = find_input_spec(model.layer.get(), options);
+  const auto spec = find_input_spec(model.layer, options);
   Tensor x = read_values(file, spec, &source.note);
   if (x.dims.empty()) throw std::runtime_error(file.name() + " is a single number");
   source.has_batch =

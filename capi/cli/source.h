@@ -6,7 +6,7 @@
 #include <string>
 
 #include "cli/input.h"
-#include "cli/model.h"
+#include "testing/model.h"
 
 namespace sl::cli {
 
@@ -14,14 +14,15 @@ namespace sl::cli {
 struct Source {
   std::string name;  // the file's name for titles and messages
   std::string note;  // conversions of its values that the user should know of
-  Input input;
+  testing::Input input;
   bool has_batch = true;              // false if the file held one sequence without a batch axis
   std::optional<double> sample_rate;  // input steps per second
 };
 
 // Reads a file, or standard input for "-". Contents that begin as an .npy file does are read as
 // one, whatever the file's name; all others are read as a sound.
-Source read_source(const Model& model, const std::string& file, const InputOptions& options);
+Source read_source(const testing::Model& model, const std::string& file,
+                   const InputOptions& options);
 
 }  // namespace sl::cli
 

@@ -8,11 +8,18 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/json_output.h"
-#include "cli/model.h"
 #include "cli/progress.h"
+#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
+
+using sequence_layers::Layer;
+using testing::Case;
+using testing::Check;
+using testing::Model;
+using testing::Report;
+using testing::Tensor;
 
 struct VerifyOptions {
   std::string model;
@@ -25,15 +32,17 @@ struct VerifyOptions {
 
 // A few blocks more than latency and receptive field, so that every buffer wraps; limited for large
 // fields.
-int64_t default_time(const sl_layer* layer) {
-  const int64_t block = get(sl_layer_block_size, layer);
-  int32_t exists = 0;
-  int64_t start = 0, end = 0;
-  // If the receptive field is an error, there is none to cover here; a check will report it.
-  if (sl_layer_receptive_field(layer, &exists, &start, &end, nullptr) != SL_STATUS_OK) exists = 0;
+int64_t default_time(const Layer& layer) {
+  const int64_t block = layer.block_size();
+  sequence_layers::ReceptiveField field;
+  try {
+    field = layer.receptive_field();
+  } catch (const sequence_layers::Error&) {
+    // There is no field to cover; a check will report the error.
+  }
   int64_t span = 16;
-  if (exists != 0 && start != -SL_INFINITE) span -= std::min<int64_t>(0, start);
-  if (exists != 0 && end != SL_INFINITE) span += std::max<int64_t>(0, end);
+  if (field.exists && field.start != -SL_INFINITE) span -= std::min<int64_t>(0, field.start);
+  if (field.exists && field.end != SL_INFINITE) span += std::max<int64_t>(0, field.end);
   const int64_t blocks = std::max<int64_t>(5, (span + block - 1) / block + 2);
   return std::min(blocks, std::max<int64_t>(5, 2048 / block)) * block;
 }
@@ -48,15 +57,16 @@ Case make_case(const Model& model, const VerifyOptions& options, bool* is_record
                       !options.input.dtype.empty() || options.time.has_value();
   *is_recorded = recorded && !options.random && !shaped;
   if (*is_recorded) {
-    const auto json = nlohmann::json::parse(read_file((folder / "case.json").string()));
-    const Weights tensors = open_weights((folder / "case.safetensors").string());
-    c = read_case(json, tensors.get(), "", model.half_precision());
+    const auto json = nlohmann::json::parse(testing::read_file((folder / "case.json").string()));
+    const auto tensors = sequence_layers::Weights::open((folder / "case.safetensors").string());
+    c = testing::read_case(json, tensors, "", model.half_precision());
   } else {
-    const int64_t time = options.time ? *options.time : default_time(model.layer.get());
-    c.input = random_input(model.layer.get(), options.input, options.batch, time);
-    c.tolerance = case_tolerance(1e-5, 1e-5, model.half_precision() || is_half(c.input.x.dtype));
+    const int64_t time = options.time ? *options.time : default_time(model.layer);
+    c.input = random_input(model.layer, options.input, options.batch, time);
+    c.tolerance = testing::case_tolerance(
+        1e-5, 1e-5, model.half_precision() || testing::is_half(c.input.x.dtype));
   }
-  c.layer = model.layer.get();
+  c.layer = &model.layer;
   c.probe_receptive_field = true;
   return c;
 }
@@ -77,7 +87,7 @@ void print_check(const Check& check) {
 
 void print_input(const Tensor& x, bool recorded) {
   std::printf("input: %s%s %s\n", recorded ? "recorded" : "random ",
-              recorded ? "" : sl_dtype_name(x.dtype), shape_text(x.dims).c_str());
+              recorded ? "" : sl_dtype_name(x.dtype), testing::shape_text(x.dims).c_str());
 }
 
 struct Counts {
@@ -113,7 +123,7 @@ void print_report(const Report& report, const Tensor& x, bool recorded, const Co
 }
 
 int run_verify(const VerifyOptions& options) {
-  const Model model = open_model(options.model);
+  const Model model = testing::open_model(options.model);
   bool recorded = false;
   Case c = make_case(model, options, &recorded);
   ProgressBar progress;

@@ -110,10 +110,8 @@ const std::string kTokens = R"({"type":"Serial","layers":[)"
                             R"({"type":"Embedding","dimension":3,"num_embeddings":5},)"
                             R"({"type":"Dense","features":5}]})";
 
-cli::Layer layer_of(const std::string& config, const sl_layer_options* options = nullptr) {
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), nullptr, options, out, e);
-  });
+Layer layer_of(const std::string& config, const sl_layer_options* options = nullptr) {
+  return Layer(config, options);
 }
 
 // Frees the handle that a call created, and returns the status of the call.
@@ -144,11 +142,9 @@ TEST_CASE("layer options of any size", "[struct_size]") {
 }
 
 TEST_CASE("run options of any size", "[struct_size]") {
-  const cli::Layer layer = layer_of(R"({"type":"Emit"})");
+  const Layer layer = layer_of(R"({"type":"Emit"})");
   sl_state_options state_options = SL_STATE_OPTIONS_INIT;
-  const auto state = cli::make<sl_state>([&](sl_state** out, sl_error* e) {
-    return sl_state_alloc(layer.get(), &state_options, out, e);
-  });
+  const State state(layer, state_options);
   float in = 1, out = 0;
   sl_sequence x = SL_SEQUENCE_INIT;
   x.rank = 2;
@@ -175,7 +171,7 @@ TEST_CASE("run options of any size", "[struct_size]") {
 }
 
 TEST_CASE("state options of any size", "[struct_size]") {
-  const cli::Layer layer = layer_of(kAbs);
+  const Layer layer = layer_of(kAbs);
   sl_state_options value = SL_STATE_OPTIONS_INIT;
   value.input.rank = 1;
   value.input.dims[0] = 2;
@@ -204,7 +200,7 @@ TEST_CASE("state options of any size", "[struct_size]") {
 }
 
 TEST_CASE("a decoder's options of any size", "[struct_size]") {
-  const cli::Layer layer = make_model(kTokens, 3);
+  const Layer layer = make_model(kTokens, 3);
   sl_decoder_options value = SL_DECODER_OPTIONS_INIT;
   value.start_token = 1;
   check_input<sl_decoder_options>(
@@ -215,7 +211,7 @@ TEST_CASE("a decoder's options of any size", "[struct_size]") {
         return freed(status, decoder, sl_decoder_free);
       });
   sl_decoder* made = nullptr;
-  cli::check([&](sl_error* e) { return sl_decoder_create(layer.get(), &value, &made, e); });
+  check([&](sl_error* e) { return sl_decoder_create(layer.get(), &value, &made, e); });
   const std::unique_ptr<sl_decoder, void (*)(sl_decoder*)> decoder(made, sl_decoder_free);
   int32_t token = 2;
   float log_prob = 0;
@@ -242,7 +238,7 @@ TEST_CASE("a decoder's options of any size", "[struct_size]") {
 }
 
 TEST_CASE("a pipe's options of any size", "[struct_size]") {
-  const cli::Layer layer = layer_of(kAbs);
+  const Layer layer = layer_of(kAbs);
   check_input<sl_pipe_options>(
       "sl_pipe_create", SL_PIPE_OPTIONS_INIT, 4, [&](const sl_pipe_options* options, sl_error* e) {
         sl_pipe* pipe = nullptr;
@@ -252,7 +248,7 @@ TEST_CASE("a pipe's options of any size", "[struct_size]") {
 }
 
 TEST_CASE("allocators of any size", "[struct_size]") {
-  const cli::Layer layer = make_model(kTokens, 3);
+  const Layer layer = make_model(kTokens, 3);
   check_input<sl_allocator>(
       "sl_layer_create", SL_ALLOCATOR_INIT, 4, [](const sl_allocator* allocator, sl_error* e) {
         sl_layer_options options = SL_LAYER_OPTIONS_INIT;
@@ -281,7 +277,7 @@ TEST_CASE("allocators of any size", "[struct_size]") {
       });
   check_input<sl_allocator>(
       "sl_pipe_create", SL_ALLOCATOR_INIT, 4, [&](const sl_allocator* allocator, sl_error* e) {
-        const cli::Layer sound = layer_of(kAbs);
+        const Layer sound = layer_of(kAbs);
         sl_pipe_options options = SL_PIPE_OPTIONS_INIT;
         options.allocator = allocator;
         sl_pipe* made = nullptr;
@@ -309,13 +305,13 @@ TEST_CASE("tables of callbacks of any size", "[struct_size]") {
 }
 
 TEST_CASE("output structs of any size", "[struct_size]") {
-  const cli::Layer conditioned =
+  const Layer conditioned =
       layer_of(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
                R"("combination":"add"})");
   check_output<sl_constant_info>("sl_layer_constant", [&](sl_constant_info* info, sl_error* e) {
     return sl_layer_constant(conditioned.get(), 0, info, e);
   });
-  const cli::Layer different =
+  const Layer different =
       make_model(R"({"type":"Serial","layers":[)"
                  R"({"type":"Conv1D","filters":2,"kernel_size":3,"padding":"reverse_causal"},)"
                  R"({"type":"SequenceDense","features":2,"num_steps":64}]})",
@@ -344,7 +340,7 @@ TEST_CASE("errors of any size", "[struct_size]") {
 }
 
 TEST_CASE("frozen structs have no other size", "[struct_size]") {
-  const cli::Layer layer = layer_of(kAbs);
+  const Layer layer = layer_of(kAbs);
   for (const uint32_t difference : {4u, 8u, 0u - 4u, 0u - 8u}) {
     sl_channel_spec input = SL_CHANNEL_SPEC_INIT, output = SL_CHANNEL_SPEC_INIT;
     sl_sequence x = SL_SEQUENCE_INIT, y = SL_SEQUENCE_INIT;

@@ -2,14 +2,13 @@
 // cannot step.
 #include <catch2/catch.hpp>
 
-#include "cli/contract.h"
 #include "support/models.h"
+#include "testing/contract.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Layer;
 
 std::string repeated(const std::string& text, int count) {
   std::string out;
@@ -17,12 +16,12 @@ std::string repeated(const std::string& text, int count) {
   return out;
 }
 
-std::string failures(const sl_layer* layer, std::vector<int64_t> dims) {
+std::string failures(const Layer& layer, std::vector<int64_t> dims) {
   std::mt19937 rng(1);
-  cli::Case c;
-  c.layer = layer;
-  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng);
-  return cli::check_contract(c).failures();
+  Case c;
+  c.layer = &layer;
+  c.input.x = random_sequence(SL_DTYPE_FLOAT32, dims, rng);
+  return check_contract(c).failures();
 }
 
 TEST_CASE("any number of outputs can be combined", "[combinators]") {
@@ -31,13 +30,13 @@ TEST_CASE("any number of outputs can be combined", "[combinators]") {
     const std::string end = std::string(R"(,"combination":")") + combination + R"("})";
     const Layer parallel = make_model(R"({"type":"Parallel","layers":[)" +
                                       repeated(R"({"type":"Relu"})", 100) + "]" + end);
-    CHECK(failures(parallel.get(), {2, 7, 3}) == "");
+    CHECK(failures(parallel, {2, 7, 3}) == "");
     const Layer channels =
         make_model(R"({"type":"ParallelChannels","num_groups":100,"child_layer":{"type":"Conv1D",)"
                    R"("filters":2,"kernel_size":3,"padding":"causal"})" +
                        end,
                    3);
-    CHECK(failures(channels.get(), {2, 7, 300}) == "");
+    CHECK(failures(channels, {2, 7, 300}) == "");
   }
 }
 
@@ -56,7 +55,7 @@ TEST_CASE("deep trees compute each property once per layer", "[combinators]") {
     }
     const Layer layer = make_model(config);
     CHECK(sl_layer_receptive_field_count(layer.get(), nullptr) == 1);
-    CHECK(failures(layer.get(), {1, 5, 2}) == "");
+    CHECK(failures(layer, {1, 5, 2}) == "");
   }
 }
 
@@ -69,7 +68,7 @@ TEST_CASE("a Bidirectional that halves the rate gives the model a block size of 
                      R"(,"backward":)" + strided + R"(,"combination":"add"},{"type":"Relu"}]})",
                  2);
   int64_t block = 0;
-  cli::check([&](sl_error* e) { return sl_layer_block_size(layer.get(), &block, e); });
+  check([&](sl_error* e) { return sl_layer_block_size(layer.get(), &block, e); });
   CHECK(block == 2);
 }
 
@@ -147,13 +146,13 @@ TEST_CASE("Autoregressive layers can be nested, and run in several blocks", "[co
   const std::string dense = R"({"type":"Dense","features":1})";
   const Layer nested = make_model(
       R"({"type":"Autoregressive","layer":{"type":"Autoregressive","layer":)" + dense + "}}", 5);
-  CHECK(failures(nested.get(), {3, 9, 3}) == "");
+  CHECK(failures(nested, {3, 9, 3}) == "");
   const Layer blocks = make_model(
       R"({"type":"Autoregressive","layer":[{"type":"Blockwise","block_size":4,"child_layer":)" +
           dense +
           R"(}],"feedback_layer":{"type":"MaxPooling1D","pool_size":3,"padding":"causal"}})",
       3);
-  CHECK(failures(blocks.get(), {3, 18, 2}) == "");
+  CHECK(failures(blocks, {3, 18, 2}) == "");
 }
 
 }  // namespace

@@ -2,16 +2,15 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "sequence_layers/sequence_layers.hpp"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::compare_sequences;
 
 std::string conditioning(const std::string& fields) {
   return R"({"type":"Conditioning","conditioning_name":"c",)" + fields + "}";
@@ -31,22 +30,20 @@ const std::string kProjected =
     conditioning(R"("projection":"linear","combination":"add","projection_channel_shape":[3],)"
                  R"("name":"projected")");
 
-cli::Layer make_projected(const std::string& config) {
+Layer make_projected(const std::string& config) {
   std::mt19937 rng(1);
-  cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  Weights weights;
   const auto add = [&](const char* name, std::vector<int64_t> dims) {
-    Tensor tensor = cli::random_sequence(SL_DTYPE_FLOAT32, {1, 1, 2, 3}, rng);
+    Tensor tensor = random_sequence(SL_DTYPE_FLOAT32, {1, 1, 2, 3}, rng);
     tensor.is_array = true;
     tensor.mask.clear();
     tensor.dims = std::move(dims);
     const sl_sequence view = tensor.view();
-    cli::check([&](sl_error* e) { return sl_weights_add(weights.get(), name, &view, e); });
+    check([&](sl_error* e) { return sl_weights_add(weights.get(), name, &view, e); });
   };
   add("params.inner.projected.dense.kernel", {2, 3});
   add("params.inner.projected.dense.bias", {3});
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
-  });
+  return Layer(config, weights);
 }
 
 std::string inner(const std::string& layer) {
@@ -54,7 +51,7 @@ std::string inner(const std::string& layer) {
 }
 
 Tensor ramp(std::vector<int64_t> dims, double scale) {
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, std::move(dims));
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, std::move(dims));
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, scale * static_cast<double>(i + 1));
   return x;
 }
@@ -65,8 +62,8 @@ Tensor as_array(Tensor x) {
   return x;
 }
 
-Failure apply_failure(const sl_layer* layer, const Tensor& x, const cli::Constants& constants) {
-  const std::vector<sl_constant> given = cli::views(constants);
+Failure apply_failure(const sl_layer* layer, const Tensor& x, const Constants& constants) {
+  const std::vector<sl_constant> given = views(constants);
   sl_run_options run = SL_RUN_OPTIONS_INIT;
   run.constants = given.data();
   run.num_constants = static_cast<int64_t>(given.size());
@@ -77,12 +74,12 @@ Failure apply_failure(const sl_layer* layer, const Tensor& x, const cli::Constan
 }
 
 Failure alloc_failure(const sl_layer* layer, const Tensor& x, int64_t max_steps,
-                      const cli::Constants& constants) {
-  const std::vector<sl_constant> given = cli::views(constants);
+                      const Constants& constants) {
+  const std::vector<sl_constant> given = views(constants);
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.batch = x.batch();
   options.max_steps = max_steps;
-  options.input = cli::channel_spec(x);
+  options.input = channel_spec(x);
   options.constants = given.data();
   options.num_constants = static_cast<int64_t>(given.size());
   return failure_of([&](sl_error* e) {
@@ -94,7 +91,7 @@ Failure alloc_failure(const sl_layer* layer, const Tensor& x, int64_t max_steps,
 }
 
 TEST_CASE("a model lists its constants", "[constants]") {
-  const cli::Layer layer = make_projected(inner(kProjected + "," + kWhole));
+  const Layer layer = make_projected(inner(kProjected + "," + kWhole));
   REQUIRE(sl_layer_constant_count(layer.get()) == 1);  // two layers read the same constant
   sl_constant_info info = SL_CONSTANT_INFO_INIT;
   REQUIRE(sl_layer_constant(layer.get(), 0, &info, nullptr) == SL_STATUS_OK);
@@ -135,15 +132,15 @@ TEST_CASE("the C++ wrapper lists constants too", "[constants]") {
   CHECK(constants[0].rank == -1);
   const Tensor c = ramp({1, 1, 4, 3}, 1);
   const sl_channel_spec out =
-      layer.output_spec(cli::channel_spec(ramp({1, 1, 3}, 1)), {{"c", c.view()}});
+      layer.output_spec(channel_spec(ramp({1, 1, 3}, 1)), {{"c", c.view()}});
   CHECK(out.rank == 2);
   CHECK(out.dims[0] == 4);
 }
 
 TEST_CASE("errors about constants name the constant and the layer", "[constants]") {
-  const cli::Layer layer = make_projected(inner(kProjected));
+  const Layer layer = make_projected(inner(kProjected));
   const Tensor x = ramp({2, 4, 3}, 1), c = ramp({2, 4, 2}, 1);
-  const auto refused = [&](const cli::Constants& constants, sl_status status,
+  const auto refused = [&](const Constants& constants, sl_status status,
                            const std::string& message) {
     for (const Failure& failure :
          {apply_failure(layer.get(), x, constants), alloc_failure(layer.get(), x, 4, constants)}) {
@@ -175,14 +172,14 @@ TEST_CASE("errors about constants name the constant and the layer", "[constants]
 TEST_CASE("constants come as sequences and as arrays, whole and streamed", "[constants]") {
   std::mt19937 rng(3);
   for (const std::string& config : {kWhole, kStreamed}) {
-    const cli::Layer layer = make_model(config);
+    const Layer layer = make_model(config);
     for (const bool array : {false, true}) {
-      cli::Input input;
-      input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 9, 3}, rng);
-      const Tensor c = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 9, 3}, rng);
-      input.constants = {{"c", array ? as_array(cli::slice_time(c, 0, 1)) : c}};
+      Input input;
+      input.x = random_sequence(SL_DTYPE_FLOAT32, {2, 9, 3}, rng);
+      const Tensor c = random_sequence(SL_DTYPE_FLOAT32, {2, 9, 3}, rng);
+      input.constants = {{"c", array ? as_array(slice_time(c, 0, 1)) : c}};
       if (array) input.constants[0].value.dims = {2, 3};
-      const Tensor y = cli::apply(layer.get(), input);
+      const Tensor y = apply(layer, input);
       for (int64_t b = 0; b < 2; ++b) {
         for (int64_t t = 0; t < 9; ++t) {
           const int64_t i = 3 * (9 * b + t), from = array ? 27 * b : i;
@@ -191,9 +188,9 @@ TEST_CASE("constants come as sequences and as arrays, whole and streamed", "[con
         }
       }
       for (const int64_t blocks : {1, 2}) {
-        cli::Stepper::Options options;
+        Stepper::Options options;
         options.blocks_per_step = blocks;
-        cli::Stepper stepper(layer.get(), input, options);
+        Stepper stepper(layer, input, options);
         CHECK(compare_sequences(stepper.run_all(), y, {}).reason == "");
         CHECK(stepper.allocations() == 0);
       }
@@ -202,17 +199,17 @@ TEST_CASE("constants come as sequences and as arrays, whole and streamed", "[con
 }
 
 TEST_CASE("a constant with one batch item or one step is broadcast", "[constants]") {
-  const cli::Layer layer = make_model(kWhole);
-  cli::Input input{ramp({2, 4, 1}, 1), {{"c", ramp({1, 1, 1}, 10)}}};
-  const Tensor y = cli::apply(layer.get(), input);
+  const Layer layer = make_model(kWhole);
+  Input input{ramp({2, 4, 1}, 1), {{"c", ramp({1, 1, 1}, 10)}}};
+  const Tensor y = apply(layer, input);
   for (int64_t i = 0; i < y.size(); ++i) CHECK(y.at(i) == input.x.at(i) + 10.0);
-  CHECK(compare_sequences(cli::Stepper(layer.get(), input).run_all(), y, {}).reason == "");
+  CHECK(compare_sequences(Stepper(layer, input).run_all(), y, {}).reason == "");
 }
 
 TEST_CASE("steps beyond the end of a whole constant are invalid", "[constants]") {
-  const cli::Layer layer = make_model(kWhole);
+  const Layer layer = make_model(kWhole);
   const Tensor x = ramp({1, 6, 1}, 1), c = ramp({1, 4, 1}, 10);
-  cli::Stepper stepper(layer.get(), cli::Input{x, {{"c", c}}}, {4});
+  Stepper stepper(layer, Input{x, {{"c", c}}}, {4});
   const Tensor y = stepper.run(0, 2);
   REQUIRE(y.time() == 8);
   for (int64_t t = 0; t < 8; ++t) {
@@ -222,7 +219,7 @@ TEST_CASE("steps beyond the end of a whole constant are invalid", "[constants]")
 }
 
 TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
-  const cli::Layer layer = make_model(kStreamed);
+  const Layer layer = make_model(kStreamed);
   const Tensor x = ramp({1, 4, 3}, 1);
   CHECK(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 4, 3}, 1)}}).status == SL_STATUS_OK);
   CHECK_THAT(alloc_failure(layer.get(), x, 4, {{"c", ramp({1, 8, 3}, 1)}}).message,
@@ -232,15 +229,14 @@ TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
       Contains("constant \"c\" has 3 steps for 4 of x: each block of 1 needs the same number"));
 
   // A shorter step takes its share of the constant; any other length is an error.
-  const Tensor c = ramp({1, 4, 3}, 1), half = cli::slice_time(x, 0, 2);
+  const Tensor c = ramp({1, 4, 3}, 1), half = slice_time(x, 0, 2);
   sl_constant constant = {"c", c.view()};
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.max_steps = 4;
-  options.input = cli::channel_spec(x);
+  options.input = channel_spec(x);
   options.constants = &constant;
   options.num_constants = 1;
-  const cli::State state = cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
+  const State state(layer, options);
   sl_run_options run = SL_RUN_OPTIONS_INIT;
   run.constants = &constant;
   run.num_constants = 1;
@@ -258,7 +254,7 @@ TEST_CASE("streamed constants have the length of their blocks", "[constants]") {
 }
 
 TEST_CASE("a constant is streamed or whole, not both", "[constants]") {
-  const cli::Layer layer = make_model(serial(kStreamed + "," + kWhole));
+  const Layer layer = make_model(serial(kStreamed + "," + kWhole));
   const Tensor x = ramp({1, 2, 1}, 1);
   CHECK(apply_failure(layer.get(), x, {{"c", x}}).status == SL_STATUS_OK);
   const Failure failure = alloc_failure(layer.get(), x, 2, {{"c", x}});
@@ -273,20 +269,20 @@ TEST_CASE("every combinator passes constants to its children", "[constants]") {
   const std::string both = R"({"type":"Parallel","combination":"add","layers":[)" + kWhole +
                            R"(,{"type":"Residual","layers":[)" + kWhole + "]}]}";
   const std::string repeated = R"({"type":"Repeat","num_repeats":2,"layer":)" + serial(both) + "}";
-  const cli::Layer layer = make_model(serial(R"({"type":"Delay","length":1},)" + repeated));
+  const Layer layer = make_model(serial(R"({"type":"Delay","length":1},)" + repeated));
   REQUIRE(sl_layer_constant_count(layer.get()) == 1);
-  cli::Input input;
-  input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 6, 3}, rng);
-  input.constants = {{"c", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 7, 3}, rng)}};
-  const Tensor y = cli::apply(layer.get(), input);
-  CHECK(compare_sequences(cli::Stepper(layer.get(), input).run_all(), y, {}).reason == "");
+  Input input;
+  input.x = random_sequence(SL_DTYPE_FLOAT32, {2, 6, 3}, rng);
+  input.constants = {{"c", random_sequence(SL_DTYPE_FLOAT32, {2, 7, 3}, rng)}};
+  const Tensor y = apply(layer, input);
+  CHECK(compare_sequences(Stepper(layer, input).run_all(), y, {}).reason == "");
 }
 
 TEST_CASE("a stream refuses the saved state of one with constants of other shapes", "[constants]") {
-  const cli::Layer layer = make_model(kWhole);
+  const Layer layer = make_model(kWhole);
   const Tensor x = ramp({1, 2, 1}, 1);
-  cli::Stepper longer(layer.get(), {x, {{"c", ramp({1, 3, 1}, 1)}}});
-  cli::Stepper shorter(layer.get(), {x, {{"c", ramp({1, 2, 1}, 1)}}});
+  Stepper longer(layer, {x, {{"c", ramp({1, 3, 1}, 1)}}});
+  Stepper shorter(layer, {x, {{"c", ramp({1, 2, 1}, 1)}}});
   CHECK_THROWS_WITH(longer.load(shorter.save()), Contains("input spec or constants"));
 }
 

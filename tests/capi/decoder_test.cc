@@ -4,9 +4,9 @@
 #include <cmath>
 #include <set>
 
-#include "cli/trap.h"
 #include "sequence_layers/sequence_layers.hpp"
 #include "support/models.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
@@ -30,12 +30,12 @@ constexpr const char* kTransformer =
 
 sequence_layers::Layer make_layer(const char* config = kTransformer) {
   std::mt19937 rng(1);
-  const cli::Weights made = make_weights(config, {{"", {8, {}, {}}}}, rng);
+  const Weights made = make_weights(config, {{"", {8, {}, {}}}}, rng);
   sequence_layers::Weights weights;
   for (int64_t i = 0; i < sl_weights_tensor_count(made.get()); ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_tensor(made.get(), i, &name, &tensor, e); });
+    check([&](sl_error* e) { return sl_weights_tensor(made.get(), i, &name, &tensor, e); });
     weights.add(name, tensor);
   }
   return {config, weights};
@@ -166,7 +166,7 @@ TEST_CASE("a decoder with unlimited attention to the past decodes up to max_leng
                     "the stream has had 20 steps: 20 more are too many for its max_length of 30");
   int32_t tokens[kBatch];
   {
-    cli::AllocationTrap trap;
+    AllocationTrap trap;
     CHECK(prefilled.sample(tokens) == SL_STATUS_OK);
     CHECK(trap.count() == 0);
   }
@@ -396,7 +396,7 @@ TEST_CASE("steps of a decoder neither allocate nor lock", "[decoder]") {
   uint8_t mask[kBatch];
   sl_status failed = SL_STATUS_OK;
   sl_error error = SL_ERROR_INIT;
-  cli::AllocationTrap trap;
+  AllocationTrap trap;
   for (int i = 0; i < 100; ++i) {
     failed |= decoder.sample(tokens, log_probs, mask, nullptr, &error);
     failed |= sl_decoder_copy(fork.get(), decoder.get(), &error);

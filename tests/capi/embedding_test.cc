@@ -2,9 +2,9 @@
 // the model.
 #include <catch2/catch.hpp>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -22,21 +22,19 @@ std::string model(const std::string& path) {
 
 // Runs the config with 3 x 4 tables of the same numbers, and a bias.
 Tensor logits(const std::string& config, const std::vector<std::string>& tables) {
-  const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  Weights weights;
   const auto add = [&](const std::string& name, std::vector<int64_t> dims) {
-    Tensor tensor = cli::make_array(SL_DTYPE_FLOAT32, std::move(dims));
+    Tensor tensor = make_array(SL_DTYPE_FLOAT32, std::move(dims));
     for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, static_cast<double>(i % 5) - 1.5);
     const sl_sequence view = tensor.view();
-    cli::check([&](sl_error* e) { return sl_weights_add(weights.get(), name.c_str(), &view, e); });
+    check([&](sl_error* e) { return sl_weights_add(weights.get(), name.c_str(), &view, e); });
   };
   for (const std::string& name : tables) add(name, {3, 4});
   add("params.logits.bias", {3});
-  const cli::Layer layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
-  });
-  Tensor x = cli::make_sequence(SL_DTYPE_INT32, {1, 3});
+  const Layer layer(config, weights);
+  Tensor x = make_sequence(SL_DTYPE_INT32, {1, 3});
   for (int64_t i = 0; i < 3; ++i) x.set(i, static_cast<double>(i));
-  return cli::apply(layer.get(), {x, {}});
+  return apply(layer, {x, {}});
 }
 
 TEST_CASE("an EmbeddingTranspose shares the table at a path", "[embedding]") {
@@ -47,7 +45,7 @@ TEST_CASE("an EmbeddingTranspose shares the table at a path", "[embedding]") {
   CHECK(own.dims == std::vector<int64_t>{1, 3, 3});
   // |row 0|^2 for the row (-1.5, -0.5, 0.5, 1.5), plus its bias.
   CHECK(own.at(0).real() == Approx(5 - 1.5));
-  CHECK(cli::compare_bits(shared, own).reason == "");
+  CHECK(compare_bits(shared, own).reason == "");
   CHECK_THROWS_WITH(logits(model(R"("embedding_path":"tokens",)"), {"params.in.tokens.embedding"}),
                     Contains("tensor \"params.tokens.embedding\" is missing"));
 }

@@ -2,9 +2,9 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -21,15 +21,15 @@ constexpr const char* kConfig =
 struct Model {
   Model() : layer(make_model(kConfig, 3)) {
     std::mt19937 rng(2);
-    input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 8, 3}, rng);
+    input.x = random_sequence(SL_DTYPE_FLOAT32, {2, 8, 3}, rng);
   }
-  cli::Layer layer;
-  cli::Input input;
+  Layer layer;
+  Input input;
 };
 
 TEST_CASE("emits have paths and shapes", "[emits]") {
   const Model model;
-  const auto emits = cli::make_emits(model.layer.get(), SL_MODE_LAYER, model.input.x, {});
+  const auto emits = make_emits(model.layer, SL_MODE_LAYER, model.input.x, {});
   REQUIRE(emits.size() == 2);
   CHECK(emits[0].name == "loud");
   CHECK(emits[0].value.dims == std::vector<int64_t>{2, 8, 3});
@@ -54,22 +54,22 @@ TEST_CASE("emits have paths and shapes", "[emits]") {
 
 TEST_CASE("layer-wise and step-wise emits are the same", "[emits]") {
   const Model model;
-  std::vector<cli::NamedTensor> emits;
-  const Tensor y = cli::apply(model.layer.get(), model.input, &emits);
-  CHECK(cli::compare_bits(cli::apply(model.layer.get(), model.input), y).reason == "");
+  std::vector<NamedTensor> emits;
+  const Tensor y = apply(model.layer, model.input, &emits);
+  CHECK(compare_bits(apply(model.layer, model.input), y).reason == "");
   for (int64_t i = 0; i < model.input.x.size(); ++i) {
     CHECK(emits[0].value.at(i) == std::abs(model.input.x.at(i)));
   }
   for (const int64_t blocks : {1, 2}) {
-    cli::Stepper::Options options;
+    Stepper::Options options;
     options.blocks_per_step = blocks;
     options.with_emits = true;
-    cli::Stepper stepper(model.layer.get(), model.input, options);
-    CHECK(cli::compare_sequences(stepper.run_all(), y, {}).reason == "");
+    Stepper stepper(model.layer, model.input, options);
+    CHECK(compare_sequences(stepper.run_all(), y, {}).reason == "");
     CHECK(stepper.allocations() == 0);
     REQUIRE(stepper.emits().size() == 2);
     for (size_t i = 0; i < 2; ++i) {
-      CHECK(cli::compare_sequences(stepper.emits()[i].value, emits[i].value, {}).reason == "");
+      CHECK(compare_sequences(stepper.emits()[i].value, emits[i].value, {}).reason == "");
     }
   }
 }
@@ -78,23 +78,23 @@ TEST_CASE("layer-wise and step-wise emits are the same", "[emits]") {
 TEST_CASE("a layer-wise run on a stream emits what its steps would emit", "[emits]") {
   const Model model;
   std::mt19937 rng(3);
-  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 2200, 3}, rng), {}};
-  cli::Stepper::Options options;
+  const Input input{random_sequence(SL_DTYPE_FLOAT32, {2, 2200, 3}, rng), {}};
+  Stepper::Options options;
   options.with_emits = true;
-  cli::Stepper steps(model.layer.get(), input, options), whole(model.layer.get(), input);
+  Stepper steps(model.layer, input, options), whole(model.layer, input);
   const Tensor want = steps.run(0, 1100);
-  std::vector<cli::NamedTensor> emits;
-  CHECK(cli::compare_sequences(whole.prefill(1100, &emits), want, {}).reason == "");
+  std::vector<NamedTensor> emits;
+  CHECK(compare_sequences(whole.prefill(1100, &emits), want, {}).reason == "");
   REQUIRE(emits.size() == 2);
   for (size_t i = 0; i < 2; ++i) {
-    CHECK(cli::compare_sequences(emits[i].value, steps.emits()[i].value, {}).reason == "");
+    CHECK(compare_sequences(emits[i].value, steps.emits()[i].value, {}).reason == "");
   }
 }
 
 TEST_CASE("emits that the caller does not request are not written", "[emits]") {
   const Model model;
-  std::vector<cli::NamedTensor> wanted;
-  const Tensor want = cli::apply(model.layer.get(), model.input, &wanted);
+  std::vector<NamedTensor> wanted;
+  const Tensor want = apply(model.layer, model.input, &wanted);
   Tensor y = want, tap = wanted[1].value;
   std::fill(tap.bytes.begin(), tap.bytes.end(), uint8_t{0x5a});
   const sl_sequence in = model.input.x.view();
@@ -110,8 +110,8 @@ TEST_CASE("emits that the caller does not request are not written", "[emits]") {
 
 TEST_CASE("emits of a wrong shape, layout or number are errors", "[emits]") {
   const Model model;
-  Tensor loud = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 8, 3}),
-         tap = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 4, 2});
+  Tensor loud = make_sequence(SL_DTYPE_FLOAT32, {2, 8, 3}),
+         tap = make_sequence(SL_DTYPE_FLOAT32, {2, 4, 2});
   Tensor y = tap;
   const sl_sequence in = model.input.x.view();
   const auto message = [&](const std::vector<sl_sequence>& given, sl_status expected) {
@@ -144,29 +144,28 @@ TEST_CASE("emits of a wrong shape, layout or number are errors", "[emits]") {
 
 TEST_CASE("constants that a model does not read are no error", "[constants]") {
   const Model model;
-  cli::Input input = model.input;
+  Input input = model.input;
   std::mt19937 rng(4);
-  input.constants.push_back({"source", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 5, 2}, rng)});
-  const Tensor want = cli::apply(model.layer.get(), model.input);
-  CHECK(cli::compare_bits(cli::apply(model.layer.get(), input), want).reason == "");
-  cli::Stepper stepper(model.layer.get(), input);
-  CHECK(cli::compare_sequences(stepper.run_all(), want, {}).reason == "");
+  input.constants.push_back({"source", random_sequence(SL_DTYPE_FLOAT32, {2, 5, 2}, rng)});
+  const Tensor want = apply(model.layer, model.input);
+  CHECK(compare_bits(apply(model.layer, input), want).reason == "");
+  Stepper stepper(model.layer, input);
+  CHECK(compare_sequences(stepper.run_all(), want, {}).reason == "");
   CHECK(stepper.allocations() == 0);
 }
 
 TEST_CASE("a step must have constants of the shapes that its stream was created with",
           "[constants]") {
-  const cli::Layer layer = make_model(R"({"type":"Relu"})");
-  Tensor source = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 5, 2});
-  const Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
+  const Layer layer = make_model(R"({"type":"Relu"})");
+  Tensor source = make_sequence(SL_DTYPE_FLOAT32, {1, 5, 2});
+  const Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
   Tensor y = x;
   sl_constant constant = {"source", source.view()};
   sl_state_options options = SL_STATE_OPTIONS_INIT;
-  options.input = cli::channel_spec(x);
+  options.input = channel_spec(x);
   options.constants = &constant;
   options.num_constants = 1;
-  const cli::State state = cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
+  const State state(layer, options);
   const auto step = [&](const sl_constant* constants, int64_t count) {
     sl_run_options run = SL_RUN_OPTIONS_INIT;
     run.constants = constants;

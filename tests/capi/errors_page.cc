@@ -5,9 +5,9 @@
 #include <fstream>
 #include <sstream>
 
-#include "cli/model.h"
 #include "support/models.h"
 #include "support/page.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 namespace {
@@ -233,11 +233,11 @@ struct Entry {
 
 // The error of a Dense with two features that gets these tensors as weights.
 Failure create_dense(const std::vector<Entry>& entries) {
-  const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  Weights weights;
   for (const Entry& entry : entries) {
-    const Tensor tensor = cli::make_array(entry.dtype, entry.dims);
+    const Tensor tensor = make_array(entry.dtype, entry.dims);
     const sl_sequence view = tensor.view();
-    cli::check([&](sl_error* e) { return sl_weights_add(weights.get(), entry.name, &view, e); });
+    check([&](sl_error* e) { return sl_weights_add(weights.get(), entry.name, &view, e); });
   }
   return create(kDense, weights.get());
 }
@@ -275,10 +275,10 @@ void add_weights(Page& page) {
   page.row(model + "an int32 kernel",
            create_dense({{"params.kernel", SL_DTYPE_INT32, {3, 2}}, bias}));
   {
-    const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
-    const Tensor tensor = cli::make_array(SL_DTYPE_FLOAT32, {3, 4, 2});
+    Weights weights;
+    const Tensor tensor = make_array(SL_DTYPE_FLOAT32, {3, 4, 2});
     const sl_sequence view = tensor.view();
-    cli::check([&](sl_error* e) {
+    check([&](sl_error* e) {
       return sl_weights_add(weights.get(), "params.child_layer.kernel", &view, e);
     });
     page.row("A `Repeat` of two, a kernel stacked threefold",
@@ -324,18 +324,13 @@ sl_state_options options_for(std::vector<int64_t> channels) {
   return options;
 }
 
-cli::State alloc(const sl_layer* layer, const sl_state_options& options) {
-  return cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
-}
-
 // Adds calls on a convolution with stride 2 from 4 channels to 3.
 void add_calls(Page& page) {
   page.section("Calls");
-  const cli::Layer layer = make_model(
+  const Layer layer = make_model(
       R"({"type":"Conv1D","filters":3,"kernel_size":3,"strides":2,"padding":"causal"})", 4);
   const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_DTYPE_FLOAT32) {
-    return cli::make_sequence(dtype, std::move(dims));
+    return make_sequence(dtype, std::move(dims));
   };
   const auto apply = [&](const char* mistake, const Tensor& x, const Tensor& y) {
     const sl_sequence in = x.view();
@@ -371,7 +366,7 @@ void add_calls(Page& page) {
   page.row("`sl_layer_apply`: a null layer",
            failure_of([&](sl_error* e) { return sl_layer_apply(nullptr, &in, &out, nullptr, e); }));
 
-  const cli::State state = alloc(layer.get(), options_for({4}));
+  const State state(layer, options_for({4}));
   const auto step = [&](const char* mistake, const Tensor& x_block, const Tensor& y_block) {
     const sl_sequence x_view = x_block.view();
     sl_sequence y_view = y_block.view();
@@ -384,7 +379,7 @@ void add_calls(Page& page) {
   step("3 steps for a block of 2", sequence({1, 3, 4}), y);
   step("more than `max_steps`", sequence({1, 4, 4}), sequence({1, 2, 3}));
   step("y too long", x, sequence({1, 2, 3}));
-  const cli::Layer other = make_model(R"({"type":"LSTM","units":2})", 4);
+  const Layer other = make_model(R"({"type":"LSTM","units":2})", 4);
   page.row("`sl_layer_step`: the state of another layer", failure_of([&](sl_error* e) {
              return sl_layer_step(other.get(), state.get(), &in, &out, nullptr, e);
            }));
@@ -406,10 +401,10 @@ void add_constants(Page& page) {
                       R"("projection":"identity","combination":"add")" +
                       fields + "}");
   };
-  const cli::Layer layer = make(R"(,"streaming":true)");
-  const Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 4, 3});
+  const Layer layer = make(R"(,"streaming":true)");
+  const Tensor x = make_sequence(SL_DTYPE_FLOAT32, {2, 4, 3});
   const auto refused = [&](const char* mistake, const char* name, std::vector<int64_t> dims) {
-    const Tensor c = cli::make_sequence(SL_DTYPE_FLOAT32, std::move(dims));
+    const Tensor c = make_sequence(SL_DTYPE_FLOAT32, std::move(dims));
     const sl_constant constant = {name, c.view()};
     sl_run_options run = SL_RUN_OPTIONS_INIT;
     run.constants = &constant;
@@ -424,7 +419,7 @@ void add_constants(Page& page) {
   refused("a constant of another batch", "c", {3, 4, 3});
   refused("a constant of another length", "c", {2, 5, 3});
   refused("a constant whose channels do not fit", "c", {2, 4, 2});
-  const Tensor c = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 3, 3});
+  const Tensor c = make_sequence(SL_DTYPE_FLOAT32, {1, 3, 3});
   const sl_constant constant = {"c", c.view()};
   sl_state_options options = options_for({3});
   options.max_steps = 2;
@@ -435,8 +430,8 @@ void add_constants(Page& page) {
       "`sl_state_alloc`: three steps of a streamed constant for two of x",
       failure_of([&](sl_error* e) { return sl_state_alloc(layer.get(), &options, &none, e); }));
   options.max_steps = 3;
-  const cli::State state = alloc(layer.get(), options);
-  const Tensor two = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2, 3});
+  const State state(layer, options);
+  const Tensor two = make_sequence(SL_DTYPE_FLOAT32, {1, 2, 3});
   sl_run_options run = SL_RUN_OPTIONS_INIT;
   run.constants = &constant;
   run.num_constants = 1;
@@ -449,7 +444,7 @@ void add_constants(Page& page) {
 }
 
 void add_max_length(Page& page) {
-  const cli::Layer layer = make_model(
+  const Layer layer = make_model(
       R"({"type":"Serial","layers":[{"type":"DotProductSelfAttention","name":"self","num_heads":1,)"
       R"("units_per_head":4,"max_past_horizon":-1}]})",
       4);
@@ -465,23 +460,23 @@ void add_max_length(Page& page) {
   options.max_steps = 3;
   refused("a `max_length` of 2, and 3 steps per call");
   options.max_steps = 0;
-  const cli::State state = alloc(layer.get(), options);
-  const Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4});
+  const State state(layer, options);
+  const Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4});
   const sl_sequence in = x.view();
-  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 1, 4});
+  Tensor y = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 1, 4});
   sl_sequence out = y.view();
   const auto step = [&](sl_error* e) {
     return sl_layer_step(layer.get(), state.get(), &in, &out, nullptr, e);
   };
-  for (int t = 0; t < 2; ++t) cli::check(step);
+  for (int t = 0; t < 2; ++t) check(step);
   page.row("`sl_layer_step`: past the `max_length`", failure_of(step));
 }
 
 void add_states(Page& page) {
   page.section("States");
-  const cli::Layer layer = make_model(R"({"type":"LSTM","units":2})", 4);
-  const cli::Layer other = make_model(R"({"type":"LSTM","units":3})", 4);
-  const cli::Layer same =
+  const Layer layer = make_model(R"({"type":"LSTM","units":2})", 4);
+  const Layer other = make_model(R"({"type":"LSTM","units":3})", 4);
+  const Layer same =
       make_model(R"({"type":"Conv1D","filters":3,"kernel_size":3,"padding":"same"})", 4);
   sl_state* none = nullptr;
   const auto refused = [&](const char* mistake, const sl_layer* of,
@@ -490,7 +485,7 @@ void add_states(Page& page) {
              failure_of([&](sl_error* e) { return sl_state_alloc(of, &options, &none, e); }));
   };
   refused("a convolution with the padding \"same\"", same.get(), options_for({4}));
-  const cli::Layer nested = make_model(
+  const Layer nested = make_model(
       R"({"type":"Serial","layers":[{"type":"Relu"},{"type":"Conv1D","name":"conv","filters":3,)"
       R"("kernel_size":3}]})",
       4);
@@ -507,16 +502,15 @@ void add_states(Page& page) {
 
   options = options_for({4});
   size_t size = 0;
-  cli::check([&](sl_error* e) { return sl_state_size(layer.get(), &options, &size, nullptr, e); });
+  check([&](sl_error* e) { return sl_state_size(layer.get(), &options, &size, nullptr, e); });
   std::vector<uint8_t> memory(size + 128);
   uint8_t* aligned = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64) % 64;
   page.row("`sl_state_alloc_in`: memory at an odd address", failure_of([&](sl_error* e) {
              return sl_state_alloc_in(layer.get(), &options, aligned + 1, size, &none, e);
            }));
-  const cli::State state = alloc(layer.get(), options), stranger = alloc(other.get(), options);
+  const State state(layer, options), stranger(other, options);
   std::vector<uint8_t> saved(sl_state_save_size(state.get()));
-  cli::check(
-      [&](sl_error* e) { return sl_state_save(state.get(), saved.data(), saved.size(), e); });
+  check([&](sl_error* e) { return sl_state_save(state.get(), saved.data(), saved.size(), e); });
   const auto load = [&](const char* mistake, sl_state* target, const std::vector<uint8_t>& bytes) {
     page.row(std::string("`sl_state_load`: ") + mistake, failure_of([&](sl_error* e) {
                return sl_state_load(target, bytes.data(), bytes.size(), e);
@@ -539,7 +533,7 @@ void add_pipes(Page& page) {
   page.section("Pipes");
   const auto refused = [&](const char* mistake, const std::string& config,
                            const sl_pipe_options& options = SL_PIPE_OPTIONS_INIT) {
-    const cli::Layer layer = make_model(config, 2);
+    const Layer layer = make_model(config, 2);
     page.row(std::string("`sl_pipe_create`: ") + mistake, failure_of([&](sl_error* e) {
                sl_pipe* pipe = nullptr;
                const sl_status status = sl_pipe_create(layer.get(), &options, &pipe, e);
@@ -576,7 +570,7 @@ void add_pipes(Page& page) {
              }));
   };
   process("more than `max_frames`", 5000);
-  cli::check([&](sl_error* e) { return pipe.swap(&next, e); });
+  check([&](sl_error* e) { return pipe.swap(&next, e); });
   page.row("`sl_pipe_swap`: again, during the fade",
            failure_of([&](sl_error* e) { return pipe.swap(&other, e); }));
   page.row("`sl_pipe_process`: a pipe whose model is still heard in another one",
@@ -598,7 +592,7 @@ int run(const std::string& mode, const char* path) {
   add_pipes(page);
   if (page.accepted() > 0) std::fprintf(stderr, "%d mistakes are accepted\n", page.accepted());
   if (mode == "--check") {
-    const std::string stale = difference(cli::read_file(path), page.text());
+    const std::string stale = difference(read_file(path), page.text());
     if (!stale.empty()) std::fprintf(stderr, "%serrors_page --write renews it\n", stale.c_str());
     return (stale.empty() ? 0 : 1) + page.accepted();
   }

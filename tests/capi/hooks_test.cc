@@ -10,15 +10,14 @@
 #include <set>
 #include <thread>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Layer;
 
 // An allocator that counts allocations, checks what is freed, and fails on demand.
 class Accounts {
@@ -68,11 +67,11 @@ class Accounts {
   int64_t mistakes_ = 0;
 };
 
-cli::Input input_for(const Sample& sample, int64_t batch, int64_t time) {
+Input input_for(const Sample& sample, int64_t batch, int64_t time) {
   std::vector<int64_t> dims = {batch, time};
   dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
   std::mt19937 rng(5);
-  return {cli::random_sequence(sample.dtype, dims, rng), {}};
+  return {random_sequence(sample.dtype, dims, rng), {}};
 }
 
 TEST_CASE("all memory from the hook goes back to it", "[allocator]") {
@@ -83,11 +82,11 @@ TEST_CASE("all memory from the hook goes back to it", "[allocator]") {
       sl_layer_options options = SL_LAYER_OPTIONS_INIT;
       options.allocator = accounts.hook();
       const Layer layer = make_sample(sample, &options);
-      const cli::Input input = input_for(sample, 2, 12);
-      const Tensor y = cli::apply(layer.get(), input);
+      const Input input = input_for(sample, 2, 12);
+      const Tensor y = apply(layer, input);
       CHECK(accounts.calls() > 0);
       const size_t idle = accounts.open();
-      cli::Stepper stepper(layer.get(), input);
+      Stepper stepper(layer, input);
       const int64_t before = accounts.calls();
       CHECK(accounts.open() > idle);
       stepper.run_all();
@@ -108,8 +107,7 @@ TEST_CASE("a state can have its own allocator", "[allocator]") {
     options.input.rank = 1;
     options.input.dims[0] = 2;
     options.allocator = of_state.hook();
-    const cli::State state = cli::make<sl_state>(
-        [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
+    const State state(layer, options);
     CHECK(of_state.open() == 1);
     sl_allocator bad = SL_ALLOCATOR_INIT;
     bad.allocate = of_state.hook()->allocate;
@@ -129,8 +127,8 @@ TEST_CASE("a failed allocation at any point is an error and leaks nothing", "[al
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.allocator = accounts.hook();
     const Layer layer = make_sample(sample, &options);
-    const cli::Input input = input_for(sample, 1, 12);
-    const Tensor want = cli::apply(layer.get(), input);
+    const Input input = input_for(sample, 1, 12);
+    const Tensor want = apply(layer, input);
     Tensor y = want;
     sl_state_options state_options = SL_STATE_OPTIONS_INIT;
     state_options.input = spec_of(sample);
@@ -157,9 +155,9 @@ TEST_CASE("a failed allocation at any point is an error and leaks nothing", "[al
       }
     }
     CHECK(failed > 0);
-    CHECK(cli::compare_bits(y, want).reason == "");
+    CHECK(compare_bits(y, want).reason == "");
     accounts.fail_after(-1);
-    CHECK(cli::compare_bits(cli::apply(layer.get(), input), want).reason == "");
+    CHECK(compare_bits(apply(layer, input), want).reason == "");
     CHECK(accounts.mistakes() == 0);
   }
 }
@@ -189,11 +187,11 @@ const std::vector<Large>& large_models() {
   return all;
 }
 
-cli::Input large_input(const Large& large) {
+Input large_input(const Large& large) {
   std::vector<int64_t> dims = {3, 300};
   dims.insert(dims.end(), large.channels.begin(), large.channels.end());
   std::mt19937 rng(8);
-  return {cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng), {}};
+  return {random_sequence(SL_DTYPE_FLOAT32, dims, rng), {}};
 }
 
 Layer make_large(const Large& large, const sl_layer_options& options) {
@@ -203,18 +201,17 @@ Layer make_large(const Large& large, const sl_layer_options& options) {
 TEST_CASE("any number of threads gives the same bits", "[parallel]") {
   for (const Large& large : large_models()) {
     INFO(large.config);
-    const cli::Input input = large_input(large);
+    const Input input = large_input(large);
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     const Layer alone = make_large(large, options);
-    const Tensor want = cli::apply(alone.get(), input);
-    const Tensor want_in_stream = cli::Stepper(alone.get(), input).prefill(300);
+    const Tensor want = apply(alone, input);
+    const Tensor want_in_stream = Stepper(alone, input).prefill(300);
     for (const int32_t threads : {2, 3, 7}) {
       options.num_threads = threads;
       const Layer layer = make_large(large, options);
       for (int run = 0; run < 2; ++run) {
-        CHECK(cli::compare_bits(cli::apply(layer.get(), input), want).reason == "");
-        CHECK(cli::compare_bits(cli::Stepper(layer.get(), input).prefill(300), want_in_stream)
-                  .reason == "");
+        CHECK(compare_bits(apply(layer, input), want).reason == "");
+        CHECK(compare_bits(Stepper(layer, input).prefill(300), want_in_stream).reason == "");
       }
     }
   }
@@ -244,19 +241,19 @@ TEST_CASE("the caller's parallel_for is used, and never in steps", "[parallel]")
   int64_t calls = 0;
   for (const Large& large : large_models()) {
     INFO(large.config);
-    const cli::Input input = large_input(large);
+    const Input input = large_input(large);
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
-    const Tensor want = cli::apply(make_large(large, options).get(), input);
+    const Tensor want = apply(make_large(large, options), input);
     Workers workers;
     options.num_threads = 2;
     options.parallel_for = &Workers::run;
     options.parallel_for_user_data = &workers;
     const Layer layer = make_large(large, options);
-    CHECK(cli::compare_bits(cli::apply(layer.get(), input), want).reason == "");
+    CHECK(compare_bits(apply(layer, input), want).reason == "");
     calls += workers.calls;
     CHECK(workers.tasks >= workers.calls);
     const int64_t before = workers.calls;
-    cli::Stepper stepper(layer.get(), input);
+    Stepper stepper(layer, input);
     stepper.run(0, 3);
     CHECK(workers.calls == before);
   }
@@ -284,7 +281,7 @@ TEST_CASE("the hook gets log messages of at least the requested level", "[log]")
   // Steps of a stream do not log.
   const size_t before = messages.all.size();
   std::mt19937 rng(1);
-  cli::Stepper stepper(layer.get(), {cli::random_sequence(SL_DTYPE_FLOAT32, {1, 4, 3}, rng), {}});
+  Stepper stepper(layer, {random_sequence(SL_DTYPE_FLOAT32, {1, 4, 3}, rng), {}});
   const size_t made = messages.all.size();
   stepper.run_all();
   CHECK(messages.all.size() == made);

@@ -6,15 +6,14 @@
 #include <nlohmann/json.hpp>
 #include <set>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Layer;
 using nlohmann::json;
 
 constexpr const char* kDense = R"({"type":"Dense","features":2})";
@@ -30,11 +29,11 @@ sl_status create(const std::string& config, const sl_layer_options* options, sl_
 
 std::string describe(const sl_layer* layer, const sl_channel_spec& input) {
   size_t needed = 0;
-  cli::check([&](sl_error* e) {
+  check([&](sl_error* e) {
     return sl_layer_describe(layer, &input, nullptr, 0, nullptr, 0, &needed, e);
   });
   std::string text(needed, '\0');
-  cli::check([&](sl_error* e) {
+  check([&](sl_error* e) {
     return sl_layer_describe(layer, &input, nullptr, 0, text.data(), text.size(), &needed, e);
   });
   CHECK(needed == text.size());
@@ -48,7 +47,7 @@ TEST_CASE("null pointers are refused by every call on layers", "[layer]") {
   const sl_layer* layer = owned.get();
   const sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
   sl_channel_spec out_spec = SL_CHANNEL_SPEC_INIT;
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 2});
   const sl_sequence in = x.view();
   sl_sequence out = x.view();
   int64_t n = 0;
@@ -200,14 +199,14 @@ TEST_CASE("properties of layers", "[layer]") {
     });
     REQUIRE(sample != samples().end());
     const Layer layer = make_sample(*sample);
-    CHECK(cli::get(sl_layer_block_size, layer.get()) == e.block);
+    CHECK(layer.block_size() == e.block);
     int64_t numerator = 0, denominator = 0, start = 0, end = 0;
     int32_t exists = 0;
     CHECK(sl_layer_output_ratio(layer.get(), &numerator, &denominator, nullptr) == SL_STATUS_OK);
     CHECK(numerator == e.numerator);
     CHECK(denominator == e.denominator);
-    CHECK(cli::get(sl_layer_input_latency, layer.get()) == e.input_latency);
-    CHECK(cli::get(sl_layer_output_latency, layer.get()) == e.output_latency);
+    CHECK(layer.input_latency() == e.input_latency);
+    CHECK(layer.output_latency() == e.output_latency);
     CHECK(sl_layer_receptive_field(layer.get(), &exists, &start, &end, nullptr) == SL_STATUS_OK);
     CHECK(exists == 1);
     CHECK(start == e.start);
@@ -259,7 +258,7 @@ TEST_CASE("bad specs and shapes", "[layer]") {
 
 TEST_CASE("bad sequences", "[layer]") {
   const Layer layer = make_model(R"({"type":"Relu"})");
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2, 3}), y = x;
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 2, 3}), y = x;
   const auto message = [&](const sl_sequence& in, const sl_sequence& out, sl_status expected) {
     sl_sequence result = out;
     const Failure failure = failure_of(
@@ -314,7 +313,7 @@ TEST_CASE("bad sequences", "[layer]") {
 
 TEST_CASE("run modes", "[layer]") {
   const Layer layer = make_model(R"({"type":"Relu"})");
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2, 3});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 2, 3});
   const sl_sequence in = x.view();
   sl_sequence out = SL_SEQUENCE_INIT;
   for (const int32_t mode : {-1, 2}) {
@@ -333,8 +332,8 @@ TEST_CASE("descriptions are JSON that says what the getters say", "[layer]") {
     const json tree = json::parse(describe(layer.get(), spec_of(sample)));
     CHECK(tree.at("type") == json::parse(sample.config).at("type"));
     CHECK(tree.at("parameters") == sl_layer_parameter_count(layer.get()));
-    CHECK(tree.at("block_size") == cli::get(sl_layer_block_size, layer.get()));
-    CHECK(tree.at("input_latency") == cli::get(sl_layer_input_latency, layer.get()));
+    CHECK(tree.at("block_size") == layer.block_size());
+    CHECK(tree.at("input_latency") == layer.input_latency());
     CHECK(tree.at("input").at("channel_shape") == sample.channels);
     CHECK(tree.at("output").contains("channel_shape"));
     CHECK(tree.at("state").is_array());
@@ -375,9 +374,9 @@ TEST_CASE("empty sequences", "[layer]") {
       INFO(sample.name << " with batch " << batch << " and time " << time);
       std::vector<int64_t> dims = {batch, time};
       dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
-      const cli::Input input{cli::make_sequence(sample.dtype, dims), {}};
+      const Input input{make_sequence(sample.dtype, dims), {}};
       Tensor y;
-      CHECK_NOTHROW(y = cli::apply(layer.get(), input));
+      CHECK_NOTHROW(y = apply(layer, input));
       if (batch == 0) CHECK(y.size() == 0);
     }
   }

@@ -4,9 +4,9 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
-#include "cli/compare.h"
-#include "cli/contract.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/contract.h"
 
 namespace sl::testing {
 namespace {
@@ -29,15 +29,15 @@ const std::string kTransformer =
            std::string(kSelfAttention) +
            R"(,{"type":"Flatten"},{"type":"Dense","features":8,"name":"out"}]})");
 
-cli::Input input_for(std::vector<int64_t> dims, uint32_t seed = 1) {
+Input input_for(std::vector<int64_t> dims, uint32_t seed = 1) {
   std::mt19937 rng(seed);
-  return {cli::random_sequence(SL_DTYPE_FLOAT32, std::move(dims), rng), {}};
+  return {random_sequence(SL_DTYPE_FLOAT32, std::move(dims), rng), {}};
 }
 
-sl_state_options options_for(const cli::Input& input, int64_t max_length) {
+sl_state_options options_for(const Input& input, int64_t max_length) {
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.batch = input.x.batch();
-  options.input = cli::channel_spec(input.x);
+  options.input = channel_spec(input.x);
   options.max_length = max_length;
   return options;
 }
@@ -50,27 +50,22 @@ Failure alloc_failure(const sl_layer* layer, const sl_state_options& options) {
   return failure;
 }
 
-cli::State alloc(const sl_layer* layer, const sl_state_options& options) {
-  return cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
-}
-
 std::vector<uint8_t> save(const sl_state* state) {
   std::vector<uint8_t> bytes(sl_state_save_size(state));
-  cli::check([&](sl_error* e) { return sl_state_save(state, bytes.data(), bytes.size(), e); });
+  check([&](sl_error* e) { return sl_state_save(state, bytes.data(), bytes.size(), e); });
   return bytes;
 }
 
 // Runs the steps [begin, end) of x on the stream, in one step or in one layer-wise run.
 Failure run(const sl_layer* layer, sl_state* state, const Tensor& x, int64_t begin, int64_t end,
             bool in_one_call, Tensor* y) {
-  const Tensor part = cli::slice_time(x, begin, end);
+  const Tensor part = slice_time(x, begin, end);
   const sl_sequence in = part.view();
   sl_sequence shape = SL_SEQUENCE_INIT;
-  cli::check([&](sl_error* e) {
+  check([&](sl_error* e) {
     return sl_layer_output_shape(layer, SL_MODE_STEP, &in, nullptr, &shape, e);
   });
-  *y = cli::make_like(shape);
+  *y = make_like(shape);
   sl_sequence out = y->view();
   sl_run_options options = SL_RUN_OPTIONS_INIT;
   options.state = state;
@@ -103,29 +98,29 @@ TEST_CASE("layers that see all of the past keep the contract in streams with max
   };
   for (const std::string& config : configs) {
     INFO(config);
-    const cli::Layer layer = make_model(config, 8);
-    CHECK(cli::get(sl_layer_supports_step, layer.get()) == 0);
-    cli::Case c;
-    c.layer = layer.get();
+    const Layer layer = make_model(config, 8);
+    CHECK(!layer.supports_step());
+    Case c;
+    c.layer = &layer;
     c.input = input_for({3, 19, 8});
     c.tolerance = {1e-5, 1e-5};
-    const cli::Report report = cli::check_contract(c);
+    const Report report = check_contract(c);
     CHECK(report.failures() == "");
-    CHECK(std::ranges::count(report.checks, "layer = step", &cli::Check::name) == 1);
+    CHECK(std::ranges::count(report.checks, "layer = step", &Check::name) == 1);
   }
 }
 
 TEST_CASE("segment ids in a constant work in streams with max_length", "[max_length]") {
-  const cli::Layer layer =
+  const Layer layer =
       make_model(R"({"type":"DotProductSelfAttentionV2","num_heads":2,"units_per_head":4,)"
                  R"("max_past_horizon":-1,"position_name":"place","segment_ids_name":"segment"})",
                  8);
-  cli::Case c;
-  c.layer = layer.get();
+  Case c;
+  c.layer = &layer;
   c.input = input_for({2, 12, 8});
   c.tolerance = {1e-5, 1e-5};
   for (const char* name : {"place", "segment"}) {
-    Tensor numbers = cli::make_sequence(SL_DTYPE_INT32, {2, 12});
+    Tensor numbers = make_sequence(SL_DTYPE_INT32, {2, 12});
     for (int64_t i = 0; i < numbers.size(); ++i)
       numbers.set(i, static_cast<double>(name[0] == 'p' ? i % 12 : i / 5));
     numbers.is_array = true;
@@ -134,14 +129,14 @@ TEST_CASE("segment ids in a constant work in streams with max_length", "[max_len
   }
   c.test_padding_invariance = false;  // steps of padding after the input have no segment ids
   c.test_batching = false;
-  const cli::Report report = cli::check_contract(c);
+  const Report report = check_contract(c);
   CHECK(report.failures() == "");
-  CHECK(std::ranges::count(report.checks, "layer = step", &cli::Check::name) == 1);
+  CHECK(std::ranges::count(report.checks, "layer = step", &Check::name) == 1);
 }
 
 TEST_CASE("a missing or invalid max_length is an error that says what to set", "[max_length]") {
-  const cli::Input input = input_for({1, 8, 8});
-  const cli::Layer alone = make_model(kSelfAttention, 8), layer = make_model(kTransformer, 8);
+  const Input input = input_for({1, 8, 8});
+  const Layer alone = make_model(kSelfAttention, 8), layer = make_model(kTransformer, 8);
   Failure failure = alloc_failure(alone.get(), options_for(input, 0));
   CHECK(failure.status == SL_STATUS_UNSUPPORTED);
   CHECK(
@@ -162,7 +157,7 @@ TEST_CASE("a missing or invalid max_length is an error that says what to set", "
   CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
   CHECK(failure.message == "options.max_length is 3: expected at least the 4 of max_steps");
   // A layer that also sees the future cannot step, with any max_length.
-  const cli::Layer both =
+  const Layer both =
       make_model(R"({"type":"DotProductSelfAttention","num_heads":1,"units_per_head":4,)"
                  R"("max_past_horizon":-1,"max_future_horizon":-1})",
                  8);
@@ -174,11 +169,11 @@ TEST_CASE("a missing or invalid max_length is an error that says what to set", "
 }
 
 TEST_CASE("a step past max_length fails and leaves the stream unchanged", "[max_length]") {
-  const cli::Layer layer = make_model(kTransformer, 8);
-  const cli::Input input = input_for({2, 20, 8});
+  const Layer layer = make_model(kTransformer, 8);
+  const Input input = input_for({2, 20, 8});
   sl_state_options options = options_for(input, 11);  // rounded up to whole blocks: 12
   options.max_steps = 4;
-  const cli::State state = alloc(layer.get(), options);
+  const State state(layer, options);
   Tensor y;
   const auto go = [&](int64_t begin, int64_t end, bool in_one_call) {
     return run(layer.get(), state.get(), input.x, begin, end, in_one_call, &y);
@@ -195,21 +190,20 @@ TEST_CASE("a step past max_length fails and leaves the stream unchanged", "[max_
   }
   // The remaining steps still fit.
   CHECK(go(10, 12, false).status == SL_STATUS_OK);
-  const Tensor whole = cli::apply(layer.get(), {cli::slice_time(input.x, 0, 12), {}});
-  CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
+  const Tensor whole = apply(layer, {slice_time(input.x, 0, 12), {}});
+  CHECK(compare_sequences(y, slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
   CHECK(go(12, 14, false).status == SL_STATUS_LENGTH);
   // After a reset, the stream can run again.
-  cli::check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
+  check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
   CHECK(go(0, 12, true).status == SL_STATUS_OK);
-  CHECK(cli::compare_sequences(y, whole, {1e-5, 1e-5}).reason == "");
+  CHECK(compare_sequences(y, whole, {1e-5, 1e-5}).reason == "");
 }
 
 TEST_CASE("a stream copied to a larger state continues past its max_length", "[max_length]") {
-  const cli::Layer layer = make_model(kTransformer, 8);
-  const cli::Input input = input_for({2, 16, 8});
-  const cli::State small = alloc(layer.get(), options_for(input, 8)),
-                   large = alloc(layer.get(), options_for(input, 16)),
-                   between = alloc(layer.get(), options_for(input, 12));
+  const Layer layer = make_model(kTransformer, 8);
+  const Input input = input_for({2, 16, 8});
+  const State small(layer, options_for(input, 8)), large(layer, options_for(input, 16)),
+      between(layer, options_for(input, 12));
   const auto copy = [](sl_state* to, const sl_state* from) {
     return failure_of([&](sl_error* e) { return sl_state_copy(to, from, e); });
   };
@@ -217,8 +211,8 @@ TEST_CASE("a stream copied to a larger state continues past its max_length", "[m
   REQUIRE(run(layer.get(), small.get(), input.x, 0, 8, true, &y).status == SL_STATUS_OK);
   REQUIRE(copy(large.get(), small.get()).status == SL_STATUS_OK);
   REQUIRE(run(layer.get(), large.get(), input.x, 8, 10, false, &y).status == SL_STATUS_OK);
-  const Tensor whole = cli::apply(layer.get(), input);
-  CHECK(cli::compare_sequences(y, cli::slice_time(whole, 4, 5), {1e-5, 1e-5}).reason == "");
+  const Tensor whole = apply(layer, input);
+  CHECK(compare_sequences(y, slice_time(whole, 4, 5), {1e-5, 1e-5}).reason == "");
   const std::vector<uint8_t> before = save(small.get());
   const Failure failure = copy(small.get(), large.get());
   CHECK(failure.status == SL_STATUS_LENGTH);
@@ -227,14 +221,13 @@ TEST_CASE("a stream copied to a larger state continues past its max_length", "[m
   // A copy to a smaller state works too, if the stream fits.
   REQUIRE(copy(between.get(), large.get()).status == SL_STATUS_OK);
   REQUIRE(run(layer.get(), between.get(), input.x, 10, 12, false, &y).status == SL_STATUS_OK);
-  CHECK(cli::compare_sequences(y, cli::slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
+  CHECK(compare_sequences(y, slice_time(whole, 5, 6), {1e-5, 1e-5}).reason == "");
 }
 
 TEST_CASE("a saved state can be loaded only with the same max_length", "[max_length]") {
-  const cli::Layer layer = make_model(kTransformer, 8);
-  const cli::Input input = input_for({1, 8, 8});
-  const cli::State a = alloc(layer.get(), options_for(input, 8)),
-                   b = alloc(layer.get(), options_for(input, 10));
+  const Layer layer = make_model(kTransformer, 8);
+  const Input input = input_for({1, 8, 8});
+  const State a(layer, options_for(input, 8)), b(layer, options_for(input, 10));
   const std::vector<uint8_t> bytes = save(a.get());
   CHECK_THAT(failure_of([&](sl_error* e) {
                return sl_state_load(b.get(), bytes.data(), bytes.size(), e);
@@ -243,9 +236,9 @@ TEST_CASE("a saved state can be loaded only with the same max_length", "[max_len
 }
 
 TEST_CASE("a layer that does not need max_length accepts it", "[max_length]") {
-  const cli::Layer layer = make_model(R"({"type":"Delay","length":1})");
-  const cli::Input input = input_for({1, 4, 2});
-  const cli::State state = alloc(layer.get(), options_for(input, 2));
+  const Layer layer = make_model(R"({"type":"Delay","length":1})");
+  const Input input = input_for({1, 4, 2});
+  const State state(layer, options_for(input, 2));
   Tensor y;
   CHECK(run(layer.get(), state.get(), input.x, 0, 1, false, &y).status == SL_STATUS_OK);
   CHECK(run(layer.get(), state.get(), input.x, 1, 2, false, &y).status == SL_STATUS_OK);
@@ -254,28 +247,28 @@ TEST_CASE("a layer that does not need max_length accepts it", "[max_length]") {
 
 // The columns of an attention's emits are keys, in the order of the stream.
 TEST_CASE("emits of an attention have a column for each step up to max_length", "[max_length]") {
-  const cli::Layer layer = make_model(kSelfAttention, 8);
-  const cli::Input input = input_for({1, 6, 8});
-  const cli::State state = alloc(layer.get(), options_for(input, 6));
-  std::vector<cli::NamedTensor> whole;
-  cli::apply(layer.get(), input, &whole);
+  const Layer layer = make_model(kSelfAttention, 8);
+  const Input input = input_for({1, 6, 8});
+  const State state(layer, options_for(input, 6));
+  std::vector<NamedTensor> whole;
+  apply(layer, input, &whole);
   for (int64_t t = 0; t < 6; ++t) {
-    const Tensor x = cli::slice_time(input.x, t, t + 1);
-    auto emits = cli::make_emits(layer.get(), SL_MODE_STEP, x, {}, state.get());
+    const Tensor x = slice_time(input.x, t, t + 1);
+    auto emits = make_emits(layer, SL_MODE_STEP, x, {}, &state);
     REQUIRE(emits.size() == 1);
     Tensor& got = emits[0].value;
     REQUIRE(got.dims == std::vector<int64_t>{1, 1, 2, 6});
     sl_sequence emit = got.view(), in = x.view();
-    Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 2, 4});
+    Tensor y = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 2, 4});
     sl_sequence out = y.view();
     sl_run_options options = SL_RUN_OPTIONS_INIT;
     options.emits = &emit;
     options.num_emits = 1;
-    cli::check([&](sl_error* e) {
+    check([&](sl_error* e) {
       return sl_layer_step(layer.get(), state.get(), &in, &out, &options, e);
     });
-    const Tensor want = cli::slice_time(whole[0].value, t, t + 1);
-    CHECK(cli::compare_sequences(got, want, {1e-5, 1e-5}).reason == "");
+    const Tensor want = slice_time(whole[0].value, t, t + 1);
+    CHECK(compare_sequences(got, want, {1e-5, 1e-5}).reason == "");
   }
   const sl_sequence x = input.x.view();
   sl_sequence emit = SL_SEQUENCE_INIT;

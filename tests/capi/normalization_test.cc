@@ -1,8 +1,8 @@
 // Tests normalization: invalid inputs, and sums over long streams.
 #include <catch2/catch.hpp>
 
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -51,9 +51,8 @@ TEST_CASE("normalization refuses inputs that do not fit its config", "[normaliza
   };
   for (const auto& c : cases) {
     INFO(c.config);
-    const cli::Layer layer = make_model(c.config, 3);
-    CHECK_THROWS_WITH(cli::apply(layer.get(), {cli::make_sequence(c.dtype, c.dims), {}}),
-                      Contains(c.message));
+    const Layer layer = make_model(c.config, 3);
+    CHECK_THROWS_WITH(apply(layer, {make_sequence(c.dtype, c.dims), {}}), Contains(c.message));
   }
 }
 
@@ -64,8 +63,8 @@ TEST_CASE("normalization accepts empty sequences", "[normalization]") {
         R"({"type":"GroupNormalization","num_groups":1000000,"cumulative":true})",
         R"({"type":"InstanceNormalization"})"}) {
     INFO(config);
-    const cli::Layer layer = make_model(config, 0);
-    const Tensor y = cli::apply(layer.get(), {cli::make_sequence(SL_DTYPE_FLOAT32, {2, 3, 0}), {}});
+    const Layer layer = make_model(config, 0);
+    const Tensor y = apply(layer, {make_sequence(SL_DTYPE_FLOAT32, {2, 3, 0}), {}});
     CHECK(y.dims == std::vector<int64_t>{2, 3, 0});
   }
 }
@@ -78,24 +77,24 @@ TEST_CASE("threads share the work and change nothing", "[normalization]") {
         R"({"type":"InstanceNormalization","axis":2})"}) {
     INFO(config);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {3, 500, 14, 20}, rng), {}};
+    const Input input{random_sequence(SL_DTYPE_FLOAT32, {3, 500, 14, 20}, rng), {}};
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = 4;
-    const Tensor alone = cli::apply(make_model(config, 14).get(), input);
-    CHECK(cli::apply(make_model(config, 14, &options).get(), input).bytes == alone.bytes);
+    const Tensor alone = apply(make_model(config, 14), input);
+    CHECK(apply(make_model(config, 14, &options), input).bytes == alone.bytes);
   }
 }
 
 // A single float could hold the sum, 10^9, only to a multiple of 64.
 TEST_CASE("cumulative sums keep their precision over long streams", "[normalization]") {
-  const cli::Layer layer = make_model(
+  const Layer layer = make_model(
       R"({"type":"GroupNormalization","num_groups":1,"cumulative":true,"use_scale":false,)"
       R"("use_bias":false})",
       1);
   constexpr int64_t kSteps = 1 << 20;
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, kSteps, 1});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, kSteps, 1});
   for (int64_t t = 0; t < kSteps; ++t) x.set(t, t % 2 == 0 ? 1000.1 : 1000.3);
-  const Tensor y = cli::apply(layer.get(), {x, {}});
+  const Tensor y = apply(layer, {x, {}});
   CHECK(y.at(kSteps - 2).real() == Approx(-1.0).epsilon(2e-3));
   CHECK(y.at(kSteps - 1).real() == Approx(1.0).epsilon(2e-3));
 }

@@ -6,8 +6,8 @@
 #include <functional>
 #include <numeric>
 
-#include "cli/trap.h"
 #include "support/models.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
@@ -25,8 +25,8 @@ const std::vector<Sizes>& call_sizes() {
   return kSizes;
 }
 
-sequence_layers::Layer layer_of(const std::string& config, int64_t channels = 1) {
-  return sequence_layers::Layer(make_model(config, channels).release());
+Layer layer_of(const std::string& config, int64_t channels = 1) {
+  return make_model(config, channels);
 }
 
 // A model with latency and blocks whose layer-wise output is its input, but for the first 37 steps.
@@ -115,7 +115,7 @@ Channels apply(const sequence_layers::Layer& layer, const Channels& in) {
   const auto rows = static_cast<int64_t>(in.size());
   const std::vector<int64_t> dims = rows == 1 ? std::vector<int64_t>{1, length_of(in)}
                                               : std::vector<int64_t>{1, length_of(in), rows};
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, dims);
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, dims);
   Tensor y = x;
   for (size_t c = 0; c < in.size(); ++c) {
     for (size_t t = 0; t < in[c].size(); ++t)
@@ -312,7 +312,7 @@ TEST_CASE("calls neither allocate nor lock", "[pipe]") {
       const int64_t frames = sizes[turn++ % sizes.size()];
       const float* x[] = {in[0].data() + at, in[1].data() + at};
       float* y[] = {out[0].data() + at, out[1].data() + at};
-      cli::AllocationTrap trap;
+      AllocationTrap trap;
       if (at > 5000 && !swapped) {
         status = sl_pipe_swap(pipe.get(), next.get(), nullptr);
         swapped = true;
@@ -325,7 +325,7 @@ TEST_CASE("calls neither allocate nor lock", "[pipe]") {
     CHECK(status == SL_STATUS_OK);
     CHECK(!pipe.is_fading());
     float* y[] = {out[0].data(), out[1].data()};
-    cli::AllocationTrap trap;
+    AllocationTrap trap;
     const int64_t flushed = sl_pipe_flush(pipe.get(), y, 4096, nullptr);
     status = sl_pipe_reset(pipe.get(), nullptr);
     calls += trap.count();

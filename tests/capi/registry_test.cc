@@ -1,27 +1,17 @@
 // Tests registries and custom layers beyond custom_layer.c, which is the worked example.
 #include <catch2/catch.hpp>
 #include <cstring>
+#include <optional>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
 using Catch::Matchers::StartsWith;
-
-struct RegistryDeleter {
-  void operator()(sl_registry* registry) const { sl_registry_free(registry); }
-};
-using Registry = std::unique_ptr<sl_registry, RegistryDeleter>;
-
-Registry make_registry() {
-  sl_registry* registry = nullptr;
-  cli::check([&](sl_error* e) { return sl_registry_create(&registry, e); });
-  return Registry(registry);
-}
 
 // Tells a custom layer how to behave, and records its calls.
 struct Script {
@@ -107,32 +97,22 @@ sl_layer_callbacks all_callbacks(Script* script) {
   return callbacks;
 }
 
-Failure make(Script* script, const sl_layer_callbacks& callbacks, cli::Layer* out,
+Failure make(Script* script, const sl_layer_callbacks& callbacks, std::optional<Layer>* out,
              const char* config = R"({"type":"Mine","rate":[1,{"a":null}]})") {
-  const Registry registry = make_registry();
-  cli::check([&](sl_error* e) { return sl_registry_add(registry.get(), "Mine", &callbacks, e); });
-  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
-  options.registry = registry.get();
-  sl_layer* layer = nullptr;
-  const Failure failure = failure_of([&](sl_error* e) {
-    return sl_layer_create(config, std::strlen(config), nullptr, &options, &layer, e);
-  });
-  out->reset(layer);
-  CHECK((script->alive > 0) == (layer != nullptr));
+  const CustomType custom("Mine", callbacks);
+  out->reset();
+  const Failure failure = thrown_by([&] { out->emplace(config, &custom.options); });
+  CHECK((script->alive > 0) == out->has_value());
   return failure;
 }
 
 // Creates a stream of scalars for the layer.
-Failure alloc(const sl_layer* layer, cli::State* out) {
-  sl_state_options options = SL_STATE_OPTIONS_INIT;
-  sl_state* state = nullptr;
-  const Failure failure =
-      failure_of([&](sl_error* e) { return sl_state_alloc(layer, &options, &state, e); });
-  out->reset(state);
-  return failure;
+Failure alloc(const Layer& layer, std::optional<State>* out) {
+  out->reset();
+  return thrown_by([&] { out->emplace(layer, sequence_layers::channel_spec({})); });
 }
 
-Failure step_once(const sl_layer* layer, sl_state* state, float* y) {
+Failure step_once(const Layer& layer, const State& state, float* y) {
   float x = 1;
   sl_sequence in = SL_SEQUENCE_INIT;
   in.rank = 2;
@@ -141,12 +121,12 @@ Failure step_once(const sl_layer* layer, sl_state* state, float* y) {
   in.data = &x;
   out.data = y;
   return failure_of(
-      [&](sl_error* e) { return sl_layer_step(layer, state, &in, &out, nullptr, e); });
+      [&](sl_error* e) { return sl_layer_step(layer.get(), state.get(), &in, &out, nullptr, e); });
 }
 
 TEST_CASE("invalid registrations are refused", "[registry]") {
   Script script;
-  const Registry registry = make_registry();
+  const sequence_layers::Registry registry;
   const sl_layer_callbacks good = all_callbacks(&script);
   const auto message = [&](const char* type, const sl_layer_callbacks* callbacks) {
     const Failure failure = failure_of(
@@ -183,7 +163,7 @@ TEST_CASE("invalid registrations are refused", "[registry]") {
 
 TEST_CASE("a custom type is known, and suggested, only by its own registry", "[registry]") {
   Script script;
-  cli::Layer layer;
+  std::optional<Layer> layer;
   CHECK_THAT(make(&script, all_callbacks(&script), &layer, R"({"type":"Minee"})").message,
              Contains("did you mean \"Mine\"?"));
   const char* config = R"({"type":"Mine"})";
@@ -194,7 +174,7 @@ TEST_CASE("a custom type is known, and suggested, only by its own registry", "[r
 
 TEST_CASE("create gets the layer's JSON, and destroy every instance", "[registry]") {
   Script script;
-  cli::Layer layer;
+  std::optional<Layer> layer;
   CHECK(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
   CHECK(script.config == R"({"type":"Mine","rate":[1,{"a":null}]})");
   CHECK(script.alive == 1);
@@ -209,8 +189,8 @@ TEST_CASE("create gets the layer's JSON, and destroy every instance", "[registry
 
 TEST_CASE("failures of each callback reach the caller", "[registry]") {
   Script script;
-  cli::Layer layer;
-  cli::State state;
+  std::optional<Layer> layer;
+  std::optional<State> state;
   float y = 0;
   script.fails = "create";
   Failure failure = make(&script, all_callbacks(&script), &layer);
@@ -230,28 +210,28 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
     script.fails = "";
     REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
     script.fails = callback;
-    failure = alloc(layer.get(), &state);
+    failure = alloc(*layer, &state);
     CHECK(failure.status == SL_STATUS_CALLBACK);
     CHECK_THAT(failure.message,
                StartsWith(std::string("Mine \"$\": ") + callback + " failed: as told"));
-    CHECK(state == nullptr);
+    CHECK(!state);
     layer.reset();
   }
 
   script.fails = "";
   REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
-  REQUIRE(alloc(layer.get(), &state).status == SL_STATUS_OK);
+  REQUIRE(alloc(*layer, &state).status == SL_STATUS_OK);
   script.fails = "step";
-  failure = step_once(layer.get(), state.get(), &y);
+  failure = step_once(*layer, *state, &y);
   CHECK(failure.status == SL_STATUS_CALLBACK);
   CHECK(failure.message == "Mine \"$\": step failed: as told");
 
   script.fails = "layer";
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 2});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 2});
   const sl_sequence in = x.view();
   sl_sequence out = x.view();
   failure =
-      failure_of([&](sl_error* e) { return sl_layer_apply(layer.get(), &in, &out, nullptr, e); });
+      failure_of([&](sl_error* e) { return sl_layer_apply(layer->get(), &in, &out, nullptr, e); });
   CHECK(failure.status == SL_STATUS_CALLBACK);
   CHECK(failure.message == "Mine \"$\": layer failed: as told");
 }
@@ -260,7 +240,7 @@ TEST_CASE("invalid properties are refused", "[registry]") {
   const auto refused = [](auto&& change) {
     Script script;
     change(script.properties);
-    cli::Layer layer;
+    std::optional<Layer> layer;
     const Failure failure = make(&script, all_callbacks(&script), &layer);
     CHECK(failure.status == SL_STATUS_CALLBACK);
     CHECK_THAT(failure.message, Contains("properties are impossible"));
@@ -275,17 +255,17 @@ TEST_CASE("invalid properties are refused", "[registry]") {
 
 TEST_CASE("state starts where state_init puts it, also after a reset", "[registry]") {
   Script script;
-  cli::Layer layer;
-  cli::State state;
+  std::optional<Layer> layer;
+  std::optional<State> state;
   REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
-  REQUIRE(alloc(layer.get(), &state).status == SL_STATUS_OK);
+  REQUIRE(alloc(*layer, &state).status == SL_STATUS_OK);
   float y = 0;
   for (int run = 0; run < 2; ++run) {
     for (int i = 0; i < 3; ++i) {
-      CHECK(step_once(layer.get(), state.get(), &y).status == SL_STATUS_OK);
+      CHECK(step_once(*layer, *state, &y).status == SL_STATUS_OK);
       CHECK(y == 100 + static_cast<float>(i));
     }
-    CHECK(sl_state_reset(state.get(), nullptr) == SL_STATUS_OK);
+    CHECK(sl_state_reset(state->get(), nullptr) == SL_STATUS_OK);
   }
 }
 
@@ -297,14 +277,14 @@ TEST_CASE("a custom layer may change the rate", "[registry]") {
   callbacks.state_size = nullptr;
   callbacks.state_init = nullptr;
   callbacks.step = nullptr;
-  cli::Layer layer;
+  std::optional<Layer> layer;
   REQUIRE(make(&script, callbacks, &layer).status == SL_STATUS_OK);
   std::mt19937 rng(1);
-  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {1, 8}, rng), {}};
-  const Tensor y = cli::apply(layer.get(), input);
+  const Input input{random_sequence(SL_DTYPE_FLOAT32, {1, 8}, rng), {}};
+  const Tensor y = apply(*layer, input);
   REQUIRE(y.dims == std::vector<int64_t>{1, 4});
   CHECK(y.at(1) == input.x.at(2));
-  CHECK(cli::compare_bits(cli::Stepper(layer.get(), input).run_all(), y).reason == "");
+  CHECK(compare_bits(Stepper(*layer, input).run_all(), y).reason == "");
 }
 
 }  // namespace

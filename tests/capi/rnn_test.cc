@@ -5,9 +5,9 @@
 #include <cstring>
 #include <random>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -34,13 +34,13 @@ std::vector<float> ramp(size_t count) {
 }
 
 void run_layer(const sl_layer* layer, const sl_sequence& x, sl_sequence* y) {
-  cli::check([&](sl_error* e) { return sl_layer_apply(layer, &x, y, nullptr, e); });
+  check([&](sl_error* e) { return sl_layer_apply(layer, &x, y, nullptr, e); });
 }
 
 TEST_CASE("invalid steps at any position do not change an RNN's carry", "[rnn]") {
   for (const char* cell : {"SimpleCell", "LSTMCell", "OptimizedLSTMCell", "GRUCell", "MGUCell"}) {
     INFO(cell);
-    const cli::Layer layer = make_model(
+    const Layer layer = make_model(
         std::string(R"({"type":"RNN","cell":{"features":3,"type":")") + cell + "\"}}", 2);
     std::vector<float> dense = ramp(4 * 2), holed(6 * 2, 99.0f);
     const int64_t places[] = {1, 2, 4, 5};
@@ -64,23 +64,22 @@ TEST_CASE("a cell runs separately at each index of the axes before the last", "[
   constexpr int64_t kTime = 7, kPlaces = 3, kChannels = 4;
   for (const char* cell : {"SimpleCell", "LSTMCell", "GRUCell", "MGUCell"}) {
     INFO(cell);
-    const cli::Layer layer = make_model(
+    const Layer layer = make_model(
         std::string(R"({"type":"RNN","cell":{"features":2,"type":")") + cell + "\"}}", kChannels);
     std::mt19937 rng(1);
-    const cli::Input input{
-        cli::random_sequence(SL_DTYPE_FLOAT32, {1, kTime, kPlaces, kChannels}, rng), {}};
-    const Tensor got = cli::apply(layer.get(), input);
+    const Input input{random_sequence(SL_DTYPE_FLOAT32, {1, kTime, kPlaces, kChannels}, rng), {}};
+    const Tensor got = apply(layer, input);
     CHECK(got.dims == std::vector<int64_t>{1, kTime, kPlaces, 2});
-    const Tensor stepped = cli::Stepper(layer.get(), input).run_all();
-    CHECK(cli::compare_sequences(stepped, got, {}).reason == "");
+    const Tensor stepped = Stepper(layer, input).run_all();
+    CHECK(compare_sequences(stepped, got, {}).reason == "");
     for (int64_t place = 0; place < kPlaces; ++place) {
-      cli::Input one{cli::random_sequence(SL_DTYPE_FLOAT32, {1, kTime, kChannels}, rng), {}};
+      Input one{random_sequence(SL_DTYPE_FLOAT32, {1, kTime, kChannels}, rng), {}};
       one.x.mask = input.x.mask;
       for (int64_t i = 0; i < kTime * kChannels; ++i) {
         const int64_t step = i / kChannels;
         one.x.set(i, input.x.at((step * kPlaces + place) * kChannels + i % kChannels));
       }
-      const Tensor want = cli::apply(layer.get(), one);
+      const Tensor want = apply(layer, one);
       for (int64_t i = 0; i < kTime * 2; ++i) {
         const auto at = got.at((i / 2 * kPlaces + place) * 2 + i % 2);
         CHECK(at.real() == Approx(want.at(i).real()).margin(1e-6));
@@ -90,7 +89,7 @@ TEST_CASE("a cell runs separately at each index of the axes before the last", "[
 }
 
 TEST_CASE("an RNN takes time-major arrays by strides", "[rnn]") {
-  const cli::Layer layer = make_model(kGru, 2);
+  const Layer layer = make_model(kGru, 2);
   constexpr int64_t kBatch = 3, kTime = 5;
   std::vector<float> x = ramp(kBatch * kTime * 2), time_major(x.size());
   for (int64_t b = 0; b < kBatch; ++b) {
@@ -127,7 +126,7 @@ Carry carry_of(const sl_state* state, const std::string& end) {
   for (int64_t i = 0; i < sl_state_tensor_count(state); ++i) {
     const char* name = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_state_tensor(state, i, &name, &tensor, e); });
+    check([&](sl_error* e) { return sl_state_tensor(state, i, &name, &tensor, e); });
     if (!std::string(name).ends_with(end)) continue;
     Carry carry{static_cast<float*>(tensor.data), 1};
     for (int32_t d = 0; d < tensor.rank; ++d) carry.size *= tensor.dims[d];
@@ -137,12 +136,8 @@ Carry carry_of(const sl_state* state, const std::string& end) {
   return {};
 }
 
-cli::State alloc_state(const sl_layer* layer, int64_t channels) {
-  sl_state_options options = SL_STATE_OPTIONS_INIT;
-  options.input.rank = 1;
-  options.input.dims[0] = channels;
-  return cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
+State alloc_state(const Layer& layer, int64_t channels) {
+  return State(layer, sequence_layers::channel_spec({channels}));
 }
 
 // Runs a stream with one batch item, step by step.
@@ -154,7 +149,7 @@ std::vector<float> stream(const sl_layer* layer, sl_state* state, std::vector<fl
     uint8_t valid = 1, mask = 0;
     const sl_sequence in = view(1, 1, channels, x.data() + t * channels, &valid);
     sl_sequence y = view(1, 1, units, out.data() + t * units, &mask);
-    cli::check([&](sl_error* e) { return sl_layer_step(layer, state, &in, &y, nullptr, e); });
+    check([&](sl_error* e) { return sl_layer_step(layer, state, &in, &y, nullptr, e); });
   }
   return out;
 }
@@ -162,14 +157,14 @@ std::vector<float> stream(const sl_layer* layer, sl_state* state, std::vector<fl
 TEST_CASE("an RNN's carry is set and read through the state's tensors", "[rnn]") {
   for (const std::string cell : {"GRUCell", "LSTMCell"}) {
     INFO(cell);
-    const cli::Layer layer =
+    const Layer layer =
         make_model(R"({"type":"RNN","cell":{"features":3,"type":")" + cell + "\"}}", 2);
     const std::vector<std::string> names = cell == "LSTMCell"
                                                ? std::vector<std::string>{"carry.c", "carry.h"}
                                                : std::vector<std::string>{"carry.h"};
     const std::vector<float> x = ramp(8 * 2);
     const std::vector<float> begin(x.begin(), x.begin() + 8), end(x.begin() + 8, x.end());
-    const cli::State first = alloc_state(layer.get(), 2), second = alloc_state(layer.get(), 2);
+    const State first = alloc_state(layer, 2), second = alloc_state(layer, 2);
     const std::vector<float> made = stream(layer.get(), first.get(), begin, 2, 3);
     const Carry h = carry_of(first.get(), "carry.h");
     REQUIRE(h.size == 3);
@@ -178,7 +173,7 @@ TEST_CASE("an RNN's carry is set and read through the state's tensors", "[rnn]")
       std::copy_n(carry_of(first.get(), name).data, 3, carry_of(second.get(), name).data);
     const std::vector<float> want = stream(layer.get(), first.get(), end, 2, 3);
     CHECK(stream(layer.get(), second.get(), end, 2, 3) == want);
-    const cli::State fresh = alloc_state(layer.get(), 2);
+    const State fresh = alloc_state(layer, 2);
     CHECK(stream(layer.get(), fresh.get(), end, 2, 3) != want);
   }
 }
@@ -190,22 +185,17 @@ struct Weight {
   std::vector<float> values;
 };
 
-cli::Layer model_of(const std::string& config, const std::vector<Weight>& list) {
-  const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+Layer model_of(const std::string& config, const std::vector<Weight>& list) {
+  Weights weights;
   for (const Weight& weight : list) {
-    cli::Tensor tensor = cli::make_array(
-        SL_DTYPE_FLOAT32, weight.rows > 0 ? std::vector<int64_t>{weight.rows, weight.columns}
-                                          : std::vector<int64_t>{weight.columns});
+    Tensor tensor = make_array(SL_DTYPE_FLOAT32,
+                               weight.rows > 0 ? std::vector<int64_t>{weight.rows, weight.columns}
+                                               : std::vector<int64_t>{weight.columns});
     for (size_t i = 0; i < weight.values.size(); ++i)
       tensor.set(static_cast<int64_t>(i), weight.values[i]);
-    const sl_sequence in = tensor.view();
-    cli::check([&](sl_error* e) {
-      return sl_weights_add(weights.get(), ("params." + weight.name).c_str(), &in, e);
-    });
+    weights.add("params." + weight.name, tensor.view());
   }
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
-  });
+  return Layer(config, weights);
 }
 
 constexpr size_t kIn = 2, kUnits = 3;
@@ -266,7 +256,7 @@ struct KerasGru {
   }
 
   // Converts the weights as docs/layers/recurrent.md describes.
-  cli::Layer model(bool reset_after, double zoneout) const {
+  Layer model(bool reset_after, double zoneout) const {
     std::vector<Weight> weights;
     const char* names[] = {"z", "r", "n"};
     for (size_t gate = 0; gate < 3; ++gate) {
@@ -287,14 +277,14 @@ struct KerasGru {
   }
 };
 
-void check_both_ways(const sl_layer* layer, std::vector<float> x, const std::vector<double>& want) {
+void check_both_ways(const Layer& layer, std::vector<float> x, const std::vector<double>& want) {
   const auto time = static_cast<int64_t>(x.size() / kIn);
   std::vector<uint8_t> mask(static_cast<size_t>(time), 1), out_mask(mask.size());
   std::vector<float> got(want.size());
   sl_sequence y = view(1, time, kUnits, got.data(), out_mask.data());
-  run_layer(layer, view(1, time, kIn, x.data(), mask.data()), &y);
-  const cli::State state = alloc_state(layer, kIn);
-  const std::vector<float> stepped = stream(layer, state.get(), x, kIn, kUnits);
+  run_layer(layer.get(), view(1, time, kIn, x.data(), mask.data()), &y);
+  const State state = alloc_state(layer, kIn);
+  const std::vector<float> stepped = stream(layer.get(), state.get(), x, kIn, kUnits);
   for (size_t i = 0; i < want.size(); ++i) {
     CHECK(static_cast<double>(got[i]) == Approx(want[i]).margin(2e-6));
     CHECK(static_cast<double>(stepped[i]) == Approx(want[i]).margin(2e-6));
@@ -309,8 +299,8 @@ TEST_CASE("a GRUCell with Keras' weights is Keras' GRU, zoned out or not", "[rnn
   for (const bool reset_after : {true, false}) {
     for (const double zoneout : {0.0, 0.25, 1.0}) {
       INFO(reset_after << " " << zoneout);
-      const cli::Layer layer = gru.model(reset_after, zoneout);
-      check_both_ways(layer.get(), x, gru.run(x, reset_after, zoneout));
+      const Layer layer = gru.model(reset_after, zoneout);
+      check_both_ways(layer, x, gru.run(x, reset_after, zoneout));
     }
   }
 }
@@ -337,11 +327,11 @@ TEST_CASE("an LSTM and an LSTMCell zone both parts of the carry out", "[rnn]") {
       h[j] = kZoneout * old_h[j] + (1 - kZoneout) * next_h;
     }
   }
-  const cli::Layer lstm = model_of(R"({"type":"LSTM","units":3,"zoneout_probability":0.25})",
-                                   {{"kernel.kernel", kIn, 4 * kUnits, kernel},
-                                    {"recurrent_kernel.kernel", kUnits, 4 * kUnits, recurrent},
-                                    {"bias", 0, 4 * kUnits, bias}});
-  check_both_ways(lstm.get(), x, want);
+  const Layer lstm = model_of(R"({"type":"LSTM","units":3,"zoneout_probability":0.25})",
+                              {{"kernel.kernel", kIn, 4 * kUnits, kernel},
+                               {"recurrent_kernel.kernel", kUnits, 4 * kUnits, recurrent},
+                               {"bias", 0, 4 * kUnits, bias}});
+  check_both_ways(lstm, x, want);
   std::vector<Weight> weights;
   const char* names[] = {"i", "f", "g", "o"};
   for (size_t gate = 0; gate < 4; ++gate) {
@@ -350,10 +340,10 @@ TEST_CASE("an LSTM and an LSTMCell zone both parts of the carry out", "[rnn]") {
     weights.push_back({"cell.h" + name + ".kernel", kUnits, kUnits, gate_of(recurrent, 4, gate)});
     weights.push_back({"cell.h" + name + ".bias", 0, kUnits, gate_of(bias, 4, gate)});
   }
-  const cli::Layer cell = model_of(
+  const Layer cell = model_of(
       R"({"type":"RNN","cell":{"type":"LSTMCell","features":3,"zoneout_probability":0.25}})",
       weights);
-  check_both_ways(cell.get(), x, want);
+  check_both_ways(cell, x, want);
 }
 
 std::vector<float> applied(const sl_layer* layer, std::vector<float> x, int64_t time,
@@ -388,17 +378,17 @@ TEST_CASE("a recurrence is the same on any number of threads, and in steps", "[r
       for (const int32_t threads : {1, 2, 3}) {
         sl_layer_options options = SL_LAYER_OPTIONS_INIT;
         options.num_threads = threads;
-        const cli::Layer model = make_model(config, kWide, &options);
+        const Layer model = make_model(config, kWide, &options);
         std::vector<float> in = x, out(x.size());
         std::vector<uint8_t> in_mask = mask, out_mask(mask.size());
         sl_sequence y = view(kBatch, kTime, kWide, out.data(), out_mask.data());
         run_layer(model.get(), view(kBatch, kTime, kWide, in.data(), in_mask.data()), &y);
         made.push_back(out);
         int32_t steps = 0;
-        cli::check([&](sl_error* e) { return sl_layer_supports_step(model.get(), &steps, e); });
+        check([&](sl_error* e) { return sl_layer_supports_step(model.get(), &steps, e); });
         if (!steps) continue;
         const std::vector<float> first(x.begin(), x.begin() + 3 * kWide);
-        const cli::State state = alloc_state(model.get(), kWide);
+        const State state = alloc_state(model, kWide);
         CHECK(stream(model.get(), state.get(), first, kWide, kWide) ==
               std::vector<float>(out.begin(), out.begin() + 3 * kWide));
       }
@@ -432,15 +422,15 @@ std::vector<Weight> joined(std::vector<Weight> a, const std::vector<Weight>& b) 
 
 TEST_CASE("stacked RNNs run one after the other, each with its own carry", "[rnn]") {
   const std::vector<float> x = ramp(9 * kIn);
-  const cli::Layer one = model_of(kGru, gru_weights("", kIn, 1));
-  const cli::Layer two = model_of(kGru, gru_weights("", kUnits, 2));
-  const cli::Layer both =
+  const Layer one = model_of(kGru, gru_weights("", kIn, 1));
+  const Layer two = model_of(kGru, gru_weights("", kUnits, 2));
+  const Layer both =
       model_of(std::string(R"({"type":"Serial","layers":[)") + kGru + "," + kGru + "]}",
                joined(gru_weights("layers_0.", kIn, 1), gru_weights("layers_1.", kUnits, 2)));
   const std::vector<float> want =
       applied(two.get(), applied(one.get(), x, 9, kIn, kUnits), 9, kUnits, kUnits);
   CHECK(applied(both.get(), x, 9, kIn, kUnits) == want);
-  const cli::State state = alloc_state(both.get(), kIn);
+  const State state = alloc_state(both, kIn);
   const std::vector<float> stepped = stream(both.get(), state.get(), x, kIn, kUnits);
   for (size_t i = 0; i < want.size(); ++i) CHECK(stepped[i] == Approx(want[i]).margin(1e-6));
   CHECK(carry_of(state.get(), "layers_0.carry.h").data !=
@@ -450,15 +440,15 @@ TEST_CASE("stacked RNNs run one after the other, each with its own carry", "[rnn
 TEST_CASE("a Bidirectional of RNNs merges two runs", "[rnn]") {
   constexpr int64_t kTime = 9;
   const std::vector<float> x = ramp(kTime * kIn);
-  const cli::Layer there = model_of(kGru, gru_weights("", kIn, 1));
-  const cli::Layer back = model_of(
+  const Layer there = model_of(kGru, gru_weights("", kIn, 1));
+  const Layer back = model_of(
       R"({"type":"RNN","cell":{"type":"GRUCell","features":3},"reverse":true,"keep_order":true})",
       gru_weights("", kIn, 2));
   const std::vector<float> f = applied(there.get(), x, kTime, kIn, kUnits);
   const std::vector<float> b = applied(back.get(), x, kTime, kIn, kUnits);
   for (const std::string merge : {"concat", "stack", "add", "mean", "product"}) {
     INFO(merge);
-    const cli::Layer layer =
+    const Layer layer =
         model_of(std::string(R"({"type":"Bidirectional","forward":)") + kGru + R"(,"backward":)" +
                      kGru + R"(,"combination":")" + merge + "\"}",
                  joined(gru_weights("forward.", kIn, 1), gru_weights("backward.", kIn, 2)));
@@ -521,24 +511,19 @@ TEST_CASE("a custom layer is an RNN's cell", "[rnn]") {
   callbacks.state_size = sum_state_size;
   callbacks.layer = sum_layer;
   callbacks.step = sum_step;
-  sl_registry* registry = nullptr;
-  cli::check([&](sl_error* e) { return sl_registry_create(&registry, e); });
-  cli::check([&](sl_error* e) { return sl_registry_add(registry, "RunningSum", &callbacks, e); });
-  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
-  options.registry = registry;
+  const CustomType custom("RunningSum", callbacks);
   float x[8] = {1, 2, 3, 50, 10, 20, 30, 40}, y[8];
   uint8_t mask[8] = {1, 1, 1, 0, 1, 1, 1, 1}, out_mask[8];
   sl_sequence out = view(2, 4, 1, y, out_mask);
-  const cli::Layer forward =
-      make_model(R"({"type":"RNN","cell":{"type":"RunningSum"}})", 1, &options);
+  const Layer forward =
+      make_model(R"({"type":"RNN","cell":{"type":"RunningSum"}})", 1, &custom.options);
   run_layer(forward.get(), view(2, 4, 1, x, mask), &out);
   CHECK((y[2] == 6 && y[4] == 10 && y[7] == 100));
-  const cli::Layer backward =
+  const Layer backward =
       make_model(R"({"type":"RNN","cell":{"type":"RunningSum"},"reverse":true,"keep_order":true})",
-                 1, &options);
+                 1, &custom.options);
   run_layer(backward.get(), view(2, 4, 1, x, mask), &out);
   CHECK((y[0] == 6 && y[1] == 5 && y[2] == 3 && y[4] == 100 && y[7] == 40));
-  sl_registry_free(registry);
 }
 
 TEST_CASE("invalid RNN configs are refused", "[rnn]") {

@@ -2,9 +2,9 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -100,13 +100,13 @@ const std::vector<Layout>& layouts() {
 
 Tensor random_x() {
   std::mt19937 rng(3);
-  return cli::random_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kIn}, rng);
+  return random_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kIn}, rng);
 }
 
 TEST_CASE("inputs and outputs of any strides, layer-wise", "[sequence]") {
-  const cli::Layer layer = make_model(kConfig, kIn);
+  const Layer layer = make_model(kConfig, kIn);
   const Tensor x = random_x();
-  const Tensor want = cli::apply(layer.get(), {x, {}});
+  const Tensor want = apply(layer, {x, {}});
   for (const Layout& in : layouts()) {
     for (const Layout& out : layouts()) {
       INFO("from " << in.name << " to " << out.name);
@@ -123,19 +123,17 @@ TEST_CASE("inputs and outputs of any strides, layer-wise", "[sequence]") {
 }
 
 TEST_CASE("inputs and outputs of any strides, step-wise", "[sequence]") {
-  const cli::Layer layer = make_model(kConfig, kIn);
+  const Layer layer = make_model(kConfig, kIn);
   const Tensor x = random_x();
-  const Tensor want = cli::apply(layer.get(), {x, {}});
+  const Tensor want = apply(layer, {x, {}});
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.batch = kBatch;
   options.max_steps = 2;
-  options.input = cli::channel_spec(x);
+  options.input = channel_spec(x);
   for (const Layout& in : layouts()) {
     for (const Layout& out : layouts()) {
       INFO("from " << in.name << " to " << out.name);
-      const cli::State state = cli::make<sl_state>([&](sl_state** made, sl_error* e) {
-        return sl_state_alloc(layer.get(), &options, made, e);
-      });
+      const State state(layer, options);
       Buffer x_buffer(in, kTime, kIn), y_buffer(out, kTime, kOut);
       x_buffer.put(x);
       for (int64_t t = 0; t < kTime; t += 2) {
@@ -156,24 +154,24 @@ TEST_CASE("inputs and outputs of any strides, step-wise", "[sequence]") {
 }
 
 TEST_CASE("a null mask means that all steps are valid", "[sequence]") {
-  const cli::Layer layer = make_model(kConfig, kIn);
+  const Layer layer = make_model(kConfig, kIn);
   Tensor x = random_x();
   x.mask.assign(x.mask.size(), 1);
-  const Tensor want = cli::apply(layer.get(), {x, {}});
-  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
+  const Tensor want = apply(layer, {x, {}});
+  Tensor y = make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.mask = nullptr;
   CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
-  CHECK(cli::compare_bits(y, want).reason == "");
+  CHECK(compare_bits(y, want).reason == "");
   // An output without a mask pointer gets no mask.
   out.mask = nullptr;
   CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
 }
 
 TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") {
-  const cli::Layer layer = make_model(kConfig, kIn);
+  const Layer layer = make_model(kConfig, kIn);
   const Tensor x = random_x();
-  const Tensor want = cli::apply(layer.get(), {x, {}});
+  const Tensor want = apply(layer, {x, {}});
   // Both masks are time-major.
   std::vector<uint8_t> in_mask(kBatch * kTime), out_mask(kBatch * kTime, 9);
   for (int64_t b = 0; b < kBatch; ++b) {
@@ -181,7 +179,7 @@ TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") 
       in_mask[static_cast<size_t>(t * kBatch + b)] = x.valid(b, t) ? 200 : 0;
     }
   }
-  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
+  Tensor y = make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.mask = in_mask.data();
   out.mask = out_mask.data();
@@ -197,12 +195,12 @@ TEST_CASE("masks of any strides, and any non-zero byte is valid", "[sequence]") 
 }
 
 TEST_CASE("a stride of 0 repeats one value along an axis of the input", "[sequence]") {
-  const cli::Layer layer = make_model(kConfig, kIn);
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kIn});
+  const Layer layer = make_model(kConfig, kIn);
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kIn});
   float row[kIn] = {1, -2, 3, -4};
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, row[i % kIn]);
-  const Tensor want = cli::apply(layer.get(), {x, {}});
-  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
+  const Tensor want = apply(layer, {x, {}});
+  Tensor y = make_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kOut});
   sl_sequence in = x.view(), out = y.view();
   in.data = row;
   in.mask = nullptr;
@@ -214,17 +212,17 @@ TEST_CASE("a stride of 0 repeats one value along an axis of the input", "[sequen
 TEST_CASE("inputs are only read", "[sequence]") {
   for (const Sample& sample : samples()) {
     INFO(sample.name);
-    const cli::Layer layer = make_sample(sample);
+    const Layer layer = make_sample(sample);
     std::vector<int64_t> dims = {2, 12};
     dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
     std::mt19937 rng(5);
-    const Tensor x = cli::random_sequence(sample.dtype, dims, rng);
+    const Tensor x = random_sequence(sample.dtype, dims, rng);
     Tensor given = x;
     const sl_sequence in = given.view();
     sl_sequence out = SL_SEQUENCE_INIT;
     REQUIRE(sl_layer_output_shape(layer.get(), SL_MODE_LAYER, &in, nullptr, &out, nullptr) ==
             SL_STATUS_OK);
-    Tensor y = cli::make_like(out);
+    Tensor y = make_like(out);
     out = y.view();
     CHECK(sl_layer_apply(layer.get(), &in, &out, nullptr, nullptr) == SL_STATUS_OK);
     CHECK(given.bytes == x.bytes);

@@ -9,9 +9,9 @@
 #include <numbers>
 #include <random>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -24,7 +24,7 @@ constexpr int64_t kChannels = 3;
 constexpr size_t kStates = 24;  // stored states
 
 // The tolerance of the recorded cases of S4.
-constexpr cli::Tolerance kTolerance{2e-4, 2e-4};
+constexpr Tolerance kTolerance{2e-4, 2e-4};
 
 // The system of one channel: x = a x + b u, y = Re(c . x) + d u.
 struct System {
@@ -78,30 +78,25 @@ class Weights {
  public:
   Tensor add(const char* name, std::vector<int64_t> dims,
              const std::function<double(size_t)>& make) {
-    Tensor tensor = cli::make_array(SL_DTYPE_FLOAT32, std::move(dims));
+    Tensor tensor = make_array(SL_DTYPE_FLOAT32, std::move(dims));
     for (int64_t i = 0; i < tensor.size(); ++i) tensor.set(i, make(static_cast<size_t>(i)));
-    const sl_sequence view = tensor.view();
-    cli::check([&](sl_error* e) {
-      return sl_weights_add(weights_.get(), (std::string("params.") + name).c_str(), &view, e);
-    });
+    weights_.add(std::string("params.") + name, tensor.view());
     return tensor;
   }
   double normal(double scale) { return scale * normal_(rng_); }
   double uniform(double from, double to) {
     return std::uniform_real_distribution<double>(from, to)(rng_);
   }
-  cli::Layer layer(const std::string& config, int num_threads) const {
+  Layer layer(const std::string& config, int num_threads) const {
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = num_threads;
-    return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-      return sl_layer_create(config.data(), config.size(), weights_.get(), &options, out, e);
-    });
+    return Layer(config, weights_, &options);
   }
 
  private:
   std::mt19937 rng_{7};
   std::normal_distribution<double> normal_;
-  cli::Weights weights_ = cli::make<sl_weights>(sl_weights_create);
+  sequence_layers::Weights weights_;
 };
 
 Value pair_at(const Tensor& x, size_t index) {
@@ -207,9 +202,9 @@ Tensor expected(const std::vector<System>& systems, const Tensor& x) {
 }
 
 // Random input with invalid steps that hold NaN.
-cli::Input input_of(int64_t batch, int64_t time) {
+Input input_of(int64_t batch, int64_t time) {
   std::mt19937 rng(3);
-  cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {batch, time, kChannels}), {}};
+  Input input{make_sequence(SL_DTYPE_FLOAT32, {batch, time, kChannels}), {}};
   std::normal_distribution<double> normal;
   for (int64_t i = 0; i < batch * time; ++i) {
     const bool valid = i % 97 != 60;
@@ -222,21 +217,20 @@ cli::Input input_of(int64_t batch, int64_t time) {
   return input;
 }
 
-void check_layer(const cli::Layer& layer, const std::vector<System>& systems, int64_t batch,
+void check_layer(const Layer& layer, const std::vector<System>& systems, int64_t batch,
                  int64_t time) {
   INFO("batch=" << batch << " time=" << time);
-  const cli::Input input = input_of(batch, time);
+  const Input input = input_of(batch, time);
   const Tensor want = expected(systems, input.x);
-  CHECK(cli::compare_sequences(cli::apply(layer.get(), input), want, kTolerance).reason == "");
+  CHECK(compare_sequences(apply(layer, input), want, kTolerance).reason == "");
 }
 
-void check_steps(const cli::Layer& layer, const std::vector<System>& systems, int64_t time) {
-  const cli::Input input = input_of(1, time);
+void check_steps(const Layer& layer, const std::vector<System>& systems, int64_t time) {
+  const Input input = input_of(1, time);
   const Tensor want = expected(systems, input.x);
-  cli::Stepper::Options blocks;
+  Stepper::Options blocks;
   blocks.blocks_per_step = 1000;
-  CHECK(cli::compare_sequences(cli::Stepper(layer.get(), input, blocks).run_all(), want, kTolerance)
-            .reason == "");
+  CHECK(compare_sequences(Stepper(layer, input, blocks).run_all(), want, kTolerance).reason == "");
 }
 
 TEST_CASE("S4 agrees with its recurrence beyond the length of its kernel, in all ways to run it",
@@ -247,7 +241,7 @@ TEST_CASE("S4 agrees with its recurrence beyond the length of its kernel, in all
   const std::vector<System> systems = add_s4(weights, kKernel);
   for (const int threads : {1, 2}) {
     INFO(threads << " threads");
-    const cli::Layer layer = weights.layer(config, threads);
+    const Layer layer = weights.layer(config, threads);
     // Lengths that are scanned, that take one transform block, several, the whole kernel, a little
     // more, and much more.
     for (const int64_t time : {40, 700, 1024, 2300, 2500, 6000}) {
@@ -261,7 +255,7 @@ TEST_CASE("S4 agrees with its recurrence beyond the length of its kernel, in all
 TEST_CASE("S4D agrees with its recurrence over long sequences, in all ways to run it", "[ssm]") {
   Weights weights;
   const std::vector<System> systems = add_s4d(weights);
-  const cli::Layer layer = weights.layer(R"({"type":"S4D","state_size":48})", 2);
+  const Layer layer = weights.layer(R"({"type":"S4D","state_size":48})", 2);
   check_layer(layer, systems, 2, 100);
   check_layer(layer, systems, 1, 100000);
   check_steps(layer, systems, 100000);
@@ -278,21 +272,17 @@ TEST_CASE("scans give the same on any number of threads", "[ssm]") {
         Case{R"({"type":"RGLRU","units":128,"num_heads":1,"only_real":false})", 128}}) {
     INFO(c.config);
     std::mt19937 rng(11);
-    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 700, c.channels}, rng), {}};
-    const cli::Weights weights = make_weights(
+    const Input input{random_sequence(SL_DTYPE_FLOAT32, {2, 700, c.channels}, rng), {}};
+    const sequence_layers::Weights weights = make_weights(
         c.config, {{"", {c.channels, {}, {}}}, {"out_proj", {1, {}, {c.channels, 2 * c.channels}}}},
         rng);
     const auto output = [&](int num_threads) {
       sl_layer_options options = SL_LAYER_OPTIONS_INIT;
       options.num_threads = num_threads;
-      const std::string config = c.config;
-      const auto layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-        return sl_layer_create(config.data(), config.size(), weights.get(), &options, out, e);
-      });
-      return cli::apply(layer.get(), input);
+      return apply(Layer(c.config, weights, &options), input);
     };
     const Tensor want = output(1);
-    CHECK(cli::compare_bits(output(3), want).reason == "");
+    CHECK(compare_bits(output(3), want).reason == "");
     CHECK(std::isfinite(want.at(want.size() - 1).real()));
   }
 }
@@ -367,14 +357,13 @@ TEST_CASE("scans that are cut in time agree with steps", "[ssm]") {
       });
     }
     std::mt19937 rng(12);
-    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {1, c.time, c.channels}, rng),
-                           {}};
-    const cli::Layer layer = weights.layer(c.config, 7);
-    cli::Stepper::Options blocks;
+    const Input input{random_sequence(SL_DTYPE_FLOAT32, {1, c.time, c.channels}, rng), {}};
+    const Layer layer = weights.layer(c.config, 7);
+    Stepper::Options blocks;
     blocks.blocks_per_step = 500;
-    const Tensor want = cli::Stepper(layer.get(), input, blocks).run_all();
+    const Tensor want = Stepper(layer, input, blocks).run_all();
     CHECK(std::isfinite(want.at(want.size() - 1).real()));
-    CHECK(cli::compare_sequences(cli::apply(layer.get(), input), want, kTolerance).reason == "");
+    CHECK(compare_sequences(apply(layer, input), want, kTolerance).reason == "");
   }
 }
 

@@ -2,16 +2,14 @@
 #include <catch2/catch.hpp>
 #include <cstring>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Layer;
-using cli::State;
 
 constexpr const char* kConfig =
     R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
@@ -27,19 +25,14 @@ sl_state_options options_for(std::vector<int64_t> channels, int64_t batch = 1,
   return options;
 }
 
-State alloc(const sl_layer* layer, const sl_state_options& options) {
-  return cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
-}
-
-cli::Input random_input(int64_t batch, int64_t time, int64_t channels, uint32_t seed = 1) {
+Input random_input(int64_t batch, int64_t time, int64_t channels, uint32_t seed = 1) {
   std::mt19937 rng(seed);
-  return {cli::random_sequence(SL_DTYPE_FLOAT32, {batch, time, channels}, rng), {}};
+  return {random_sequence(SL_DTYPE_FLOAT32, {batch, time, channels}, rng), {}};
 }
 
 std::vector<uint8_t> save(const sl_state* state) {
   std::vector<uint8_t> bytes(sl_state_save_size(state));
-  cli::check([&](sl_error* e) { return sl_state_save(state, bytes.data(), bytes.size(), e); });
+  check([&](sl_error* e) { return sl_state_save(state, bytes.data(), bytes.size(), e); });
   return bytes;
 }
 
@@ -50,13 +43,12 @@ Failure load(sl_state* state, const std::vector<uint8_t>& bytes) {
 
 // A stream of kConfig that has run for some steps.
 struct Running {
-  Running()
-      : layer(make_model(kConfig, 4)), input(random_input(1, 8, 4)), stepper(layer.get(), input) {
+  Running() : layer(make_model(kConfig, 4)), input(random_input(1, 8, 4)), stepper(layer, input) {
     stepper.run(0, 4);
   }
   Layer layer;
-  cli::Input input;
-  cli::Stepper stepper;
+  Input input;
+  Stepper stepper;
 };
 
 TEST_CASE("steps of every sample equal the layer", "[state]") {
@@ -66,11 +58,11 @@ TEST_CASE("steps of every sample equal the layer", "[state]") {
     std::vector<int64_t> dims = {2, 12};
     dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
     std::mt19937 rng(5);
-    const cli::Input input{cli::random_sequence(sample.dtype, dims, rng), {}};
-    const Tensor want = cli::apply(layer.get(), input);
+    const Input input{random_sequence(sample.dtype, dims, rng), {}};
+    const Tensor want = apply(layer, input);
     const double tolerance = sample.dtype == SL_DTYPE_BFLOAT16 ? 1e-2 : 1e-5;
-    const auto same = cli::compare_sequences(cli::Stepper(layer.get(), input).run_all(), want,
-                                             {tolerance, tolerance});
+    const auto same =
+        compare_sequences(Stepper(layer, input).run_all(), want, {tolerance, tolerance});
     CHECK(same.reason == "");
   }
 }
@@ -79,13 +71,13 @@ TEST_CASE("null pointers are refused by every call on states", "[state]") {
   const Running running;
   const sl_layer* layer = running.layer.get();
   const sl_state_options options = options_for({4});
-  const State owned = alloc(layer, options);
+  const State owned(running.layer, options);
   sl_state* state = owned.get();
   sl_state* made = nullptr;
   size_t size = 0, alignment = 0;
   alignas(64) uint8_t memory[64];
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}),
-         y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}),
+         y = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
   const sl_sequence in = x.view();
   sl_sequence out = y.view(), tensor = SL_SEQUENCE_INIT;
   const auto refused = [](const char* name, auto&& call) {
@@ -167,7 +159,7 @@ TEST_CASE("bad options of a state", "[state]") {
 TEST_CASE("a layer that cannot step has no state", "[state]") {
   const Layer layer =
       make_model(R"({"type":"Conv1D","filters":2,"kernel_size":3,"padding":"same"})", 4);
-  CHECK(cli::get(sl_layer_supports_step, layer.get()) == 0);
+  CHECK(!layer.supports_step());
   const sl_state_options options = options_for({4});
   sl_state* state = nullptr;
   const Failure failure =
@@ -179,23 +171,22 @@ TEST_CASE("a layer that cannot step has no state", "[state]") {
 TEST_CASE("failed steps leave the stream unchanged", "[state]") {
   const Layer layer = make_model(
       R"({"type":"Conv1D","filters":3,"kernel_size":3,"strides":2,"padding":"causal"})", 4);
-  const cli::Input input = random_input(1, 8, 4);
-  const Tensor want = cli::Stepper(layer.get(), input).run(0, 4);
-  cli::Stepper stepper(layer.get(), input);
+  const Input input = random_input(1, 8, 4);
+  const Tensor want = Stepper(layer, input).run(0, 4);
+  Stepper stepper(layer, input);
   std::vector<Tensor> got = {stepper.run(0, 2)};
 
   const auto message = [&](const Tensor& x, const Tensor& y, sl_status expected,
                            const sl_run_options* options = nullptr) {
     const sl_sequence in = x.view();
     sl_sequence out = y.view();
-    const Failure failure = failure_of([&](sl_error* e) {
-      return sl_layer_step(layer.get(), stepper.state(), &in, &out, options, e);
-    });
+    const Failure failure =
+        failure_of([&](sl_error* e) { return stepper.state().step(in, &out, options, e); });
     CHECK(failure.status == expected);
     return failure.message;
   };
   const auto sequence = [](std::vector<int64_t> dims, sl_dtype dtype = SL_DTYPE_FLOAT32) {
-    return cli::make_sequence(dtype, std::move(dims));
+    return make_sequence(dtype, std::move(dims));
   };
   const Tensor x = sequence({1, 2, 4}), y = sequence({1, 1, 3});
   CHECK(message(sequence({1, 2, 5}), y, SL_STATUS_SHAPE) ==
@@ -229,15 +220,15 @@ TEST_CASE("failed steps leave the stream unchanged", "[state]") {
   CHECK(message(sequence({1, 0, 4}), sequence({1, 0, 3}), SL_STATUS_OK).empty());
 
   got.push_back(stepper.run(2, 4));
-  CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
+  CHECK(compare_bits(concat_time(got), want).reason == "");
 }
 
 TEST_CASE("a state can be used only with the layer that it was created for", "[state]") {
   const Running running;
   const Layer other = make_model(kConfig, 4);
-  const State state = alloc(running.layer.get(), options_for({4}));
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}),
-         y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
+  const State state(running.layer, options_for({4}));
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}),
+         y = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
   const sl_sequence in = x.view();
   sl_sequence out = y.view();
   const Failure failure = failure_of(
@@ -250,26 +241,25 @@ TEST_CASE("calls can have any number of blocks up to the maximum", "[state]") {
   for (const Sample& sample : samples()) {
     INFO(sample.name);
     const Layer layer = make_sample(sample);
-    const int64_t block = cli::get(sl_layer_block_size, layer.get());
+    const int64_t block = layer.block_size();
     std::vector<int64_t> dims = {1, 15 * block};
     dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
     std::mt19937 rng(5);
-    const Tensor x = cli::random_sequence(sample.dtype, dims, rng);
+    const Tensor x = random_sequence(sample.dtype, dims, rng);
     sl_state_options options = SL_STATE_OPTIONS_INIT;
     options.max_steps = 5 * block;
     options.input = spec_of(sample);
-    const State state = alloc(layer.get(), options), blockwise = alloc(layer.get(), options);
+    const State state(layer, options), blockwise(layer, options);
     const auto run = [&](sl_state* stream, int64_t begin, int64_t end) {
-      const Tensor part = cli::slice_time(x, begin * block, end * block);
+      const Tensor part = slice_time(x, begin * block, end * block);
       const sl_sequence in = part.view();
       sl_sequence out = SL_SEQUENCE_INIT;
-      cli::check([&](sl_error* e) {
+      check([&](sl_error* e) {
         return sl_layer_output_shape(layer.get(), SL_MODE_STEP, &in, nullptr, &out, e);
       });
-      Tensor y = cli::make_like(out);
+      Tensor y = make_like(out);
       out = y.view();
-      cli::check(
-          [&](sl_error* e) { return sl_layer_step(layer.get(), stream, &in, &out, nullptr, e); });
+      check([&](sl_error* e) { return sl_layer_step(layer.get(), stream, &in, &out, nullptr, e); });
       return y;
     };
     std::vector<Tensor> uneven, even;
@@ -279,9 +269,9 @@ TEST_CASE("calls can have any number of blocks up to the maximum", "[state]") {
     }
     for (int64_t i = 0; i < 15; ++i) even.push_back(run(blockwise.get(), i, i + 1));
     const double tolerance = sample.dtype == SL_DTYPE_BFLOAT16 ? 1e-2 : 1e-5;
-    CHECK(cli::compare_sequences(cli::concat_time(uneven), cli::concat_time(even),
-                                 {tolerance, tolerance})
-              .reason == "");
+    CHECK(
+        compare_sequences(concat_time(uneven), concat_time(even), {tolerance, tolerance}).reason ==
+        "");
   }
 }
 
@@ -312,59 +302,55 @@ TEST_CASE("states in the caller's memory", "[state]") {
   CHECK(state == nullptr);
 
   REQUIRE(init(memory, size).status == SL_STATUS_OK);
-  const State owner(state);
-  const cli::Input input = random_input(1, 6, 4);
-  const Tensor want = cli::Stepper(layer.get(), input).run(0, 6);
+  const sequence_layers::Handle<sl_state> owner(state);
+  const Input input = random_input(1, 6, 4);
+  const Tensor want = Stepper(layer, input).run(0, 6);
   std::vector<Tensor> got;
   for (int64_t t = 0; t < 6; ++t) {
-    const Tensor x = cli::slice_time(input.x, t, t + 1);
-    Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
+    const Tensor x = slice_time(input.x, t, t + 1);
+    Tensor y = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3});
     const sl_sequence in = x.view();
     sl_sequence out = y.view();
     REQUIRE(sl_layer_step(layer.get(), state, &in, &out, nullptr, nullptr) == SL_STATUS_OK);
     got.push_back(y);
   }
-  CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
+  CHECK(compare_bits(concat_time(got), want).reason == "");
   CHECK(std::all_of(memory + size, memory + size + kGuard, [](uint8_t b) { return b == 0x5a; }));
 }
 
 TEST_CASE("copies continue from their source's position", "[state]") {
   Running running;
-  cli::Stepper fork(running.layer.get(), running.input);
+  Stepper fork(running.layer, running.input);
   fork.copy_from(running.stepper);
   const Tensor want = running.stepper.run(4, 8);
-  CHECK(cli::compare_bits(fork.run(4, 8), want).reason == "");
+  CHECK(compare_bits(fork.run(4, 8), want).reason == "");
 
-  const State larger = alloc(running.layer.get(), options_for({4}, 2));
-  CHECK(failure_of([&](sl_error* e) {
-          return sl_state_copy(larger.get(), running.stepper.state(), e);
-        }).status == SL_STATUS_STATE);
+  State larger(running.layer, options_for({4}, 2));
+  CHECK(thrown_by([&] { larger.copy_from(running.stepper.state()); }).status == SL_STATUS_STATE);
   const Layer other = make_model(R"({"type":"LSTM","units":3})", 4);
-  const State stranger = alloc(other.get(), options_for({4}));
-  CHECK(failure_of([&](sl_error* e) {
-          return sl_state_copy(stranger.get(), running.stepper.state(), e);
-        }).status == SL_STATUS_STATE);
+  State stranger(other, options_for({4}));
+  CHECK(thrown_by([&] { stranger.copy_from(running.stepper.state()); }).status == SL_STATUS_STATE);
 }
 
 // Longer than what the library processes in one part, with batch items whose steps are not adjacent
 // in memory.
 TEST_CASE("a long prefix of a batch can be continued in steps", "[state]") {
   const Layer layer = make_model(kConfig, 4);
-  const cli::Input input = random_input(2, 2600, 4);
-  cli::Stepper steps(layer.get(), input), stepper(layer.get(), input);
-  const cli::Tolerance tolerance{1e-5, 1e-5};
+  const Input input = random_input(2, 2600, 4);
+  Stepper steps(layer, input), stepper(layer, input);
+  const Tolerance tolerance{1e-5, 1e-5};
   const Tensor want = steps.run(0, 2500);
-  CHECK(cli::compare_sequences(stepper.prefill(2500), want, tolerance).reason == "");
+  CHECK(compare_sequences(stepper.prefill(2500), want, tolerance).reason == "");
   const Tensor rest = steps.run(2500, 2600);
-  CHECK(cli::compare_sequences(stepper.run(2500, 2600), rest, tolerance).reason == "");
+  CHECK(compare_sequences(stepper.run(2500, 2600), rest, tolerance).reason == "");
 }
 
 TEST_CASE("saving into a buffer that is too small is an error", "[state]") {
   Running running;
-  const size_t size = sl_state_save_size(running.stepper.state());
+  const size_t size = sl_state_save_size(running.stepper.state().get());
   std::vector<uint8_t> buffer(size + 8, 0x5a);
   const auto save_into = [&](size_t bytes) {
-    return sl_state_save(running.stepper.state(), buffer.data(), bytes, nullptr);
+    return sl_state_save(running.stepper.state().get(), buffer.data(), bytes, nullptr);
   };
   CHECK(save_into(size - 1) == SL_STATUS_INVALID_ARGUMENT);
   CHECK(save_into(0) == SL_STATUS_INVALID_ARGUMENT);
@@ -375,7 +361,7 @@ TEST_CASE("saving into a buffer that is too small is an error", "[state]") {
 
 TEST_CASE("bytes that are not a saved state of such a stream are refused", "[state]") {
   Running running;
-  sl_state* state = running.stepper.state();
+  sl_state* state = running.stepper.state().get();
   const std::vector<uint8_t> good = save(state);
   CHECK(load(state, good).status == SL_STATUS_OK);
   const std::vector<uint8_t> before = save(state);
@@ -410,50 +396,48 @@ TEST_CASE("bytes that are not a saved state of such a stream are refused", "[sta
         make_model(R"({"type":"Serial","layers":[{"type":"Conv1D","filters":4,"kernel_size":3,)"
                    R"("padding":"causal_valid"},{"type":"LSTM","units":3},{"type":"Relu"}]})",
                    4);
-    CHECK_THAT(load(state, save(alloc(other.get(), options_for({4})).get())).message,
+    CHECK_THAT(load(state, save(State(other, options_for({4})).get())).message,
                Contains("another model"));
   }
   SECTION("of other weights") {
     std::mt19937 rng(99);
-    const cli::Weights weights = make_weights(kConfig, {{"", {4, {}, {}}}}, rng);
-    const Layer other = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-      return sl_layer_create(kConfig, std::strlen(kConfig), weights.get(), nullptr, out, e);
-    });
-    CHECK_THAT(load(state, save(alloc(other.get(), options_for({4})).get())).message,
+    const Weights weights = make_weights(kConfig, {{"", {4, {}, {}}}}, rng);
+    const Layer other(kConfig, weights);
+    CHECK_THAT(load(state, save(State(other, options_for({4})).get())).message,
                Contains("another model"));
   }
   SECTION("of another batch, or more steps per call") {
     for (const sl_state_options& options : {options_for({4}, 2), options_for({4}, 1, 2)}) {
-      CHECK_THAT(load(state, save(alloc(running.layer.get(), options).get())).message,
+      CHECK_THAT(load(state, save(State(running.layer, options).get())).message,
                  Contains("or of another batch, max_steps, max_length, input spec or"));
     }
   }
   CHECK(save(state) == before);
-  const Tensor want = cli::Stepper(running.layer.get(), running.input).run(0, 8);
-  CHECK(cli::compare_bits(running.stepper.run(4, 8), cli::slice_time(want, 4, 8)).reason == "");
+  const Tensor want = Stepper(running.layer, running.input).run(0, 8);
+  CHECK(compare_bits(running.stepper.run(4, 8), slice_time(want, 4, 8)).reason == "");
 }
 
 TEST_CASE("a saved state continues in another layer of the same model", "[state]") {
   Running running;
-  const std::vector<uint8_t> bytes = save(running.stepper.state());
+  const std::vector<uint8_t> bytes = save(running.stepper.state().get());
   const Tensor want = running.stepper.run(4, 8);
   // A second layer of the same model, as another process would create.
   const Layer again = make_model(kConfig, 4);
-  cli::Stepper stepper(again.get(), running.input);
+  Stepper stepper(again, running.input);
   stepper.load(bytes);
-  CHECK(cli::compare_bits(stepper.run(4, 8), want).reason == "");
+  CHECK(compare_bits(stepper.run(4, 8), want).reason == "");
 }
 
 TEST_CASE("reset returns to the start of the stream", "[state]") {
   Running running;
-  const Tensor want = cli::Stepper(running.layer.get(), running.input).run(0, 8);
+  const Tensor want = Stepper(running.layer, running.input).run(0, 8);
   running.stepper.reset();
-  CHECK(cli::compare_bits(running.stepper.run(0, 8), want).reason == "");
+  CHECK(compare_bits(running.stepper.run(0, 8), want).reason == "");
 }
 
 TEST_CASE("tensors of a state", "[state]") {
   Running running;
-  const sl_state* state = running.stepper.state();
+  const sl_state* state = running.stepper.state().get();
   const int64_t count = sl_state_tensor_count(state);
   REQUIRE(count > 0);
   bool lstm = false;
@@ -475,17 +459,16 @@ TEST_CASE("tensors of a state", "[state]") {
 
 TEST_CASE("many states from one layer do not disturb each other", "[state]") {
   const Layer layer = make_model(kConfig, 4);
-  std::vector<std::unique_ptr<cli::Stepper>> streams;
+  std::vector<std::unique_ptr<Stepper>> streams;
   std::vector<Tensor> wanted;
   for (uint32_t i = 0; i < 5; ++i) {
-    const cli::Input input = random_input(1, 8, 4, i);
-    wanted.push_back(cli::Stepper(layer.get(), input).run(0, 8));
-    streams.push_back(std::make_unique<cli::Stepper>(layer.get(), input));
+    const Input input = random_input(1, 8, 4, i);
+    wanted.push_back(Stepper(layer, input).run(0, 8));
+    streams.push_back(std::make_unique<Stepper>(layer, input));
   }
   for (int64_t t = 0; t < 8; ++t) {
     for (size_t i = 0; i < streams.size(); ++i) {
-      CHECK(cli::compare_bits(streams[i]->run(t, t + 1), cli::slice_time(wanted[i], t, t + 1))
-                .reason == "");
+      CHECK(compare_bits(streams[i]->run(t, t + 1), slice_time(wanted[i], t, t + 1)).reason == "");
     }
   }
 }
@@ -495,7 +478,7 @@ std::vector<uint8_t> forge(sl_state* state, const std::string& name, int32_t val
   for (int64_t i = 0; i < sl_state_tensor_count(state); ++i) {
     const char* found = nullptr;
     sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_state_tensor(state, i, &found, &tensor, e); });
+    check([&](sl_error* e) { return sl_state_tensor(state, i, &found, &tensor, e); });
     if (name == found) std::memcpy(tensor.data, &value, sizeof(value));
   }
   return save(state);
@@ -508,7 +491,7 @@ TEST_CASE("a saved state with indices outside its memory is refused", "[state]")
       R"({"type":"Frame","frame_length":4,"frame_step":2,"padding":"causal"},)"
       R"({"type":"OverlapAdd","frame_length":4,"frame_step":2,"padding":"causal"}]})",
       4);
-  const State victim = alloc(layer.get(), options_for({4}));
+  const State victim(layer, options_for({4}));
   struct Forgery {
     const char* name;
     int32_t value;
@@ -518,7 +501,7 @@ TEST_CASE("a saved state with indices outside its memory is refused", "[state]")
         Forgery{"layers_1.position", 3}, Forgery{"layers_1.position", -1000000},
         Forgery{"layers_2.dropped", 3}, Forgery{"layers_4.position", 4}}) {
     INFO(forgery.name << " = " << forgery.value);
-    const State forged = alloc(layer.get(), options_for({4}));
+    const State forged(layer, options_for({4}));
     CHECK(load(victim.get(), save(forged.get())).status == SL_STATUS_OK);
     const Failure failure = load(victim.get(), forge(forged.get(), forgery.name, forgery.value));
     CHECK(failure.status == SL_STATUS_STATE);
@@ -530,17 +513,17 @@ TEST_CASE("items of a batch are reset and moved between states of any batch", "[
   const Layer layer =
       make_model(R"({"type":"Conv1D","filters":4,"kernel_size":3,"padding":"causal"})", 4);
   sl_state_options options = options_for({4});
-  const State alone = alloc(layer.get(), options);
+  const State alone(layer, options);
   options.batch = 3;
   options.max_steps = 5;
-  const State batch = alloc(layer.get(), options);
+  const State batch(layer, options);
   const auto step = [](const sl_layer* model, sl_state* state, const std::vector<float>& x,
                        std::vector<float>* y) {
-    cli::Tensor in = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}), out = in;
+    Tensor in = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 4}), out = in;
     std::memcpy(in.bytes.data(), x.data(), in.bytes.size());
     const sl_sequence given = in.view();
     sl_sequence made = out.view();
-    cli::check([&](sl_error* e) { return sl_layer_step(model, state, &given, &made, nullptr, e); });
+    check([&](sl_error* e) { return sl_layer_step(model, state, &given, &made, nullptr, e); });
     std::memcpy(y->data(), out.bytes.data(), out.bytes.size());
   };
   // A stream joins the batch, and leaves it again for a state of batch 1, which is saved.
@@ -554,7 +537,7 @@ TEST_CASE("items of a batch are reset and moved between states of any batch", "[
   CHECK(sl_state_copy_item(alone.get(), 0, batch.get(), 2, nullptr) == SL_STATUS_OK);
   std::vector<float> again(4);
   step(layer.get(), alone.get(), x, &y);
-  const State fresh = alloc(layer.get(), options_for({4}));
+  const State fresh(layer, options_for({4}));
   step(layer.get(), fresh.get(), x, &again);
   step(layer.get(), fresh.get(), x, &again);
   CHECK(y == again);
@@ -582,7 +565,7 @@ TEST_CASE("items of a batch are reset and moved between states of any batch", "[
              Contains("source_item is 1"));
   const Layer other =
       make_model(R"({"type":"Conv1D","filters":4,"kernel_size":4,"padding":"causal"})", 4);
-  const State stranger = alloc(other.get(), options_for({4}));
+  State stranger(other, options_for({4}));
   CHECK(sl_state_copy_item(batch.get(), 0, stranger.get(), 0, nullptr) == SL_STATUS_STATE);
 }
 

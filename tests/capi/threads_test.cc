@@ -3,9 +3,9 @@
 #include <catch2/catch.hpp>
 #include <thread>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -15,9 +15,9 @@ constexpr const char* kConfig =
     R"({"type":"Residual","layers":[{"type":"Conv1D","filters":6,"kernel_size":3,)"
     R"("padding":"causal_valid"},{"type":"LSTM","units":6},{"type":"Gelu"}]})";
 
-cli::Input input_of(uint32_t seed) {
+Input input_of(uint32_t seed) {
   std::mt19937 rng(seed);
-  return {cli::random_sequence(SL_DTYPE_FLOAT32, {1, 24, 6}, rng), {}};
+  return {random_sequence(SL_DTYPE_FLOAT32, {1, 24, 6}, rng), {}};
 }
 
 // Runs fn(thread) on each thread. Its result is the number of failures.
@@ -31,14 +31,14 @@ int64_t run_on_threads(Fn&& fn) {
 }
 
 TEST_CASE("a hundred streams of one layer, stepped from four threads", "[threads]") {
-  const cli::Layer layer = make_model(kConfig, 6);
+  const Layer layer = make_model(kConfig, 6);
   constexpr int kStreams = 100;
-  std::vector<std::unique_ptr<cli::Stepper>> streams;
+  std::vector<std::unique_ptr<Stepper>> streams;
   std::vector<Tensor> wanted;
   for (int i = 0; i < kStreams; ++i) {
-    const cli::Input input = input_of(static_cast<uint32_t>(i));
-    wanted.push_back(cli::apply(layer.get(), input));
-    streams.push_back(std::make_unique<cli::Stepper>(layer.get(), input));
+    const Input input = input_of(static_cast<uint32_t>(i));
+    wanted.push_back(apply(layer, input));
+    streams.push_back(std::make_unique<Stepper>(layer, input));
   }
   const int64_t failed = run_on_threads([&](int thread) {
     // Each thread steps its streams in turn, so that they are at different positions.
@@ -50,7 +50,7 @@ TEST_CASE("a hundred streams of one layer, stepped from four threads", "[threads
     }
     int64_t wrong = 0;
     for (size_t i = static_cast<size_t>(thread); i < kStreams; i += kThreads) {
-      wrong += !cli::compare_sequences(cli::concat_time(outputs[i]), wanted[i], {}).ok();
+      wrong += !compare_sequences(concat_time(outputs[i]), wanted[i], {}).ok();
     }
     return wrong;
   });
@@ -58,32 +58,32 @@ TEST_CASE("a hundred streams of one layer, stepped from four threads", "[threads
 }
 
 TEST_CASE("a stream may move from thread to thread", "[threads]") {
-  const cli::Layer layer = make_model(kConfig, 6);
-  const cli::Input input = input_of(1);
-  const Tensor want = cli::Stepper(layer.get(), input).run(0, 24);
-  cli::Stepper stepper(layer.get(), input);
+  const Layer layer = make_model(kConfig, 6);
+  const Input input = input_of(1);
+  const Tensor want = Stepper(layer, input).run(0, 24);
+  Stepper stepper(layer, input);
   std::vector<Tensor> got;
   for (int64_t t = 0; t < 24; t += 4) {
     std::thread([&] { got.push_back(stepper.run(t, t + 4)); }).join();
   }
-  CHECK(cli::compare_bits(cli::concat_time(got), want).reason == "");
+  CHECK(compare_bits(concat_time(got), want).reason == "");
 }
 
 TEST_CASE("four threads apply one layer at once", "[threads]") {
   for (const int32_t num_threads : {1, 2}) {
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = num_threads;
-    const cli::Layer layer = make_model(kConfig, 6, &options);
+    const Layer layer = make_model(kConfig, 6, &options);
     std::vector<Tensor> wanted;
     for (int i = 0; i < kThreads; ++i) {
-      wanted.push_back(cli::apply(layer.get(), input_of(static_cast<uint32_t>(i))));
+      wanted.push_back(apply(layer, input_of(static_cast<uint32_t>(i))));
     }
     const int64_t failed = run_on_threads([&](int thread) {
-      const cli::Input input = input_of(static_cast<uint32_t>(thread));
+      const Input input = input_of(static_cast<uint32_t>(thread));
       int64_t wrong = 0;
       for (int run = 0; run < 20; ++run) {
-        const Tensor y = cli::apply(layer.get(), input);
-        wrong += !cli::compare_bits(y, wanted[static_cast<size_t>(thread)]).ok();
+        const Tensor y = apply(layer, input);
+        wrong += !compare_bits(y, wanted[static_cast<size_t>(thread)]).ok();
       }
       return wrong;
     });
@@ -92,15 +92,15 @@ TEST_CASE("four threads apply one layer at once", "[threads]") {
 }
 
 TEST_CASE("layers and states can be created and freed on any thread", "[threads]") {
-  const cli::Layer shared = make_model(kConfig, 6);
+  const Layer shared = make_model(kConfig, 6);
   const int64_t failed = run_on_threads([&](int thread) {
     int64_t wrong = 0;
     for (int run = 0; run < 5; ++run) {
-      const cli::Input input = input_of(static_cast<uint32_t>(thread));
-      const cli::Layer own = make_model(kConfig, 6);
-      const Tensor a = cli::Stepper(own.get(), input).run_all();
-      const Tensor b = cli::Stepper(shared.get(), input).run_all();
-      wrong += !cli::compare_bits(a, b).ok();
+      const Input input = input_of(static_cast<uint32_t>(thread));
+      const Layer own = make_model(kConfig, 6);
+      const Tensor a = Stepper(own, input).run_all();
+      const Tensor b = Stepper(shared, input).run_all();
+      wrong += !compare_bits(a, b).ok();
     }
     return wrong;
   });

@@ -2,8 +2,8 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -11,7 +11,7 @@ namespace {
 using Catch::Matchers::Contains;
 
 Tensor ones(sl_dtype dtype, std::vector<int64_t> dims) {
-  Tensor x = cli::make_sequence(dtype, std::move(dims));
+  Tensor x = make_sequence(dtype, std::move(dims));
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, 1.0);
   return x;
 }
@@ -44,13 +44,13 @@ TEST_CASE("steps after the last one are NaN", "[time_varying]") {
   };
   for (const auto& c : cases) {
     INFO(c.config);
-    const cli::Layer layer = make_model(c.config, 3);
-    const cli::Input input{ones(c.dtype, c.dims), {}};
-    if (c.layer_wise) check_numbers(cli::apply(layer.get(), input), 5);
+    const Layer layer = make_model(c.config, 3);
+    const Input input{ones(c.dtype, c.dims), {}};
+    if (c.layer_wise) check_numbers(apply(layer, input), 5);
     for (const int64_t blocks : {1, 2, 4, 8}) {
-      cli::Stepper::Options options;
+      Stepper::Options options;
       options.blocks_per_step = blocks;
-      check_numbers(cli::Stepper(layer.get(), input, options).run_all(), 5);
+      check_numbers(Stepper(layer, input, options).run_all(), 5);
     }
   }
 }
@@ -61,19 +61,19 @@ TEST_CASE("threads share the steps and change nothing", "[time_varying]") {
         R"({"features":70,"num_steps":40,"activation":"tanh","type":")" + std::string(type) + "\"}";
     INFO(config);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {3, 40, 90}, rng), {}};
+    const Input input{random_sequence(SL_DTYPE_FLOAT32, {3, 40, 90}, rng), {}};
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     options.num_threads = 4;
-    const Tensor alone = cli::apply(make_model(config, 90).get(), input);
-    CHECK(cli::apply(make_model(config, 90, &options).get(), input).bytes == alone.bytes);
+    const Tensor alone = apply(make_model(config, 90), input);
+    CHECK(apply(make_model(config, 90, &options), input).bytes == alone.bytes);
   }
 }
 
 TEST_CASE("a layer-wise run of a masked dense layer refuses more steps than it has weights for",
           "[time_varying]") {
-  const cli::Layer layer = make_model(R"({"type":"MaskedDense","features":2,"num_steps":5})", 3);
-  CHECK_NOTHROW(cli::apply(layer.get(), {ones(SL_DTYPE_FLOAT32, {1, 5, 3}), {}}));
-  CHECK_THROWS_WITH(cli::apply(layer.get(), {ones(SL_DTYPE_FLOAT32, {1, 6, 3}), {}}),
+  const Layer layer = make_model(R"({"type":"MaskedDense","features":2,"num_steps":5})", 3);
+  CHECK_NOTHROW(apply(layer, {ones(SL_DTYPE_FLOAT32, {1, 5, 3}), {}}));
+  CHECK_THROWS_WITH(apply(layer, {ones(SL_DTYPE_FLOAT32, {1, 6, 3}), {}}),
                     Contains("6 steps are more than num_steps, 5"));
 }
 

@@ -5,15 +5,14 @@
 #include <filesystem>
 #include <fstream>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Weights;
 
 constexpr const char* kConfig = R"({"type":"Dense","features":2})";
 
@@ -32,26 +31,16 @@ std::string dense_image() {
   return image;
 }
 
-Weights read(const std::string& image) {
-  return cli::make<sl_weights>([&](sl_weights** out, sl_error* e) {
-    return sl_weights_read(image.data(), image.size(), out, e);
-  });
-}
+Weights read(const std::string& image) { return Weights::read(image.data(), image.size()); }
 
-cli::Layer create(const sl_weights* weights) {
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(kConfig, std::strlen(kConfig), weights, nullptr, out, e);
-  });
-}
+Layer create(const Weights& weights) { return Layer(kConfig, weights); }
 
 // A new set, to which all tensors of the given one are added one by one.
-Weights copy(const sl_weights* from) {
-  Weights out = cli::make<sl_weights>(sl_weights_create);
-  for (int64_t i = 0; i < sl_weights_tensor_count(from); ++i) {
-    const char* name = nullptr;
-    sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_tensor(from, i, &name, &tensor, e); });
-    cli::check([&](sl_error* e) { return sl_weights_add(out.get(), name, &tensor, e); });
+Weights copy(const Weights& from) {
+  Weights out;
+  for (int64_t i = 0; i < from.tensor_count(); ++i) {
+    const auto [name, tensor] = from.tensor(i);
+    out.add(name, tensor);
   }
   return out;
 }
@@ -61,26 +50,25 @@ TEST_CASE("weights from a file, from memory and one by one give the same model",
       std::filesystem::temp_directory_path() / "sl_capi_test_weights.safetensors";
   std::string image = dense_image();
   std::ofstream(path, std::ios::binary) << image;
-  const Weights opened = cli::make<sl_weights>(
-      [&](sl_weights** out, sl_error* e) { return sl_weights_open(path.c_str(), out, e); });
+  const Weights opened = Weights::open(path);
   const Weights from_memory = read(image);
   std::fill(image.begin(), image.end(), 'x');  // the set has copied the bytes
   std::remove(path.c_str());                   // the set keeps the file mapped
-  const Weights copied = copy(opened.get());
+  const Weights copied = copy(opened);
 
   std::mt19937 rng(7);
-  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 5, 3}, rng), {}};
-  const Tensor want = cli::apply(create(opened.get()).get(), input);
-  CHECK(cli::compare_bits(cli::apply(create(from_memory.get()).get(), input), want).reason == "");
-  CHECK(cli::compare_bits(cli::apply(create(copied.get()).get(), input), want).reason == "");
+  const Input input{random_sequence(SL_DTYPE_FLOAT32, {2, 5, 3}, rng), {}};
+  const Tensor want = apply(create(opened), input);
+  CHECK(compare_bits(apply(create(from_memory), input), want).reason == "");
+  CHECK(compare_bits(apply(create(copied), input), want).reason == "");
 }
 
 TEST_CASE("a layer keeps its weights alive", "[weights]") {
   Weights weights = read(dense_image());
-  const cli::Layer layer = create(weights.get());
-  weights.reset();
-  const cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3}), {}};
-  const Tensor y = cli::apply(layer.get(), input);
+  const Layer layer = create(weights);
+  weights = Weights();
+  const Input input{make_sequence(SL_DTYPE_FLOAT32, {1, 1, 3}), {}};
+  const Tensor y = apply(layer, input);
   CHECK(y.at(0).real() == 0.5);
   CHECK(y.at(1).real() == -1);
   CHECK(sl_layer_parameter_count(layer.get()) == 8);
@@ -108,8 +96,8 @@ TEST_CASE("a set of weights lists its tensors", "[weights]") {
 
 TEST_CASE("a layer gives access to the metadata of its weights", "[weights]") {
   Weights weights = read(dense_image());
-  const cli::Layer layer = create(weights.get());
-  weights.reset();  // the layer keeps the weights alive
+  const Layer layer = create(weights);
+  weights = Weights();  // the layer keeps the weights alive
   CHECK(std::string(sl_layer_metadata(layer.get(), "input")) ==
         R"({"channel_shape":[3],"dtype":"float32"})");
   CHECK(sl_layer_metadata(layer.get(), "sample_rate") == nullptr);
@@ -126,9 +114,7 @@ TEST_CASE("the recorded input spec", "[weights]") {
     std::memcpy(image.data(), &size, sizeof(size));
     const Weights weights = read(image + header);
     const std::string config = R"({"type":"Relu"})";
-    const cli::Layer layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-      return sl_layer_create(config.data(), config.size(), weights.get(), nullptr, out, e);
-    });
+    const Layer layer(config, weights);
     return failure_of([&](sl_error* e) { return sl_layer_input_spec(layer.get(), spec, e); });
   };
   sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
@@ -147,10 +133,10 @@ TEST_CASE("the recorded input spec", "[weights]") {
 }
 
 TEST_CASE("invalid calls on weights are refused", "[weights]") {
-  const Weights weights = cli::make<sl_weights>(sl_weights_create);
+  const Weights weights;
   sl_weights* made = nullptr;
   const char* name = nullptr;
-  Tensor values = cli::make_array(SL_DTYPE_FLOAT32, {2, 2});
+  Tensor values = make_array(SL_DTYPE_FLOAT32, {2, 2});
   sl_sequence tensor = values.view();
   const auto status = [](auto&& call) { return failure_of(call).status; };
   CHECK(status([&](sl_error* e) { return sl_weights_create(nullptr, e); }) ==
@@ -204,7 +190,7 @@ TEST_CASE("invalid calls on weights are refused", "[weights]") {
 }
 
 TEST_CASE("empty tensors", "[weights]") {
-  const Weights weights = cli::make<sl_weights>(sl_weights_create);
+  const Weights weights;
   sl_sequence tensor = SL_SEQUENCE_INIT;
   tensor.rank = 1;  // without elements, data may be null
   CHECK(sl_weights_add(weights.get(), "empty", &tensor, nullptr) == SL_STATUS_OK);
@@ -213,18 +199,17 @@ TEST_CASE("empty tensors", "[weights]") {
 }
 
 TEST_CASE("half precision weights are widened", "[weights]") {
-  Tensor kernel = cli::make_array(SL_DTYPE_BFLOAT16, {1, 2}),
-         bias = cli::make_array(SL_DTYPE_FLOAT16, {2});
+  Tensor kernel = make_array(SL_DTYPE_BFLOAT16, {1, 2}), bias = make_array(SL_DTYPE_FLOAT16, {2});
   kernel.set(0, 1.5);
   kernel.set(1, -2);
   bias.set(0, 0.25);
-  const Weights weights = cli::make<sl_weights>(sl_weights_create);
+  const Weights weights;
   const sl_sequence kernel_view = kernel.view(), bias_view = bias.view();
   CHECK(sl_weights_add(weights.get(), "params.kernel", &kernel_view, nullptr) == SL_STATUS_OK);
   CHECK(sl_weights_add(weights.get(), "params.bias", &bias_view, nullptr) == SL_STATUS_OK);
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 1, 1});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 1, 1});
   x.set(0, 2);
-  const Tensor y = cli::apply(create(weights.get()).get(), {x, {}});
+  const Tensor y = apply(create(weights), {x, {}});
   CHECK(y.at(0).real() == 3.25);
   CHECK(y.at(1).real() == -4);
 }

@@ -1,6 +1,6 @@
 // Checks the contract (steps equal layer-wise runs, padding, batches, states) on random trees of
 // layers.
-#include "cli/contract.h"
+#include "testing/contract.h"
 
 #include <catch2/catch.hpp>
 #include <set>
@@ -12,24 +12,24 @@ namespace {
 
 constexpr uint32_t kTrees = 200;
 
-cli::Report check_tree(const Tree& tree, uint32_t seed) {
-  const cli::Layer layer = make_tree_model(tree, seed);
+Report check_tree(const Tree& tree, uint32_t seed) {
+  const Layer layer = make_tree_model(tree, seed);
   std::mt19937 rng(seed);
   std::vector<int64_t> dims = {3, 13 + static_cast<int64_t>(seed % 8)};
   dims.insert(dims.end(), tree.channels.begin(), tree.channels.end());
-  cli::Case c;
-  c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng);
+  Case c;
+  c.layer = &layer;
+  c.input.x = random_sequence(SL_DTYPE_FLOAT32, dims, rng);
   c.tolerance = {1e-4, 1e-4};
   c.probe_receptive_field = seed % 4 == 0;
-  return cli::check_contract(c);
+  return check_contract(c);
 }
 
 TEST_CASE("random trees keep the contract", "[contract]") {
   for (uint32_t seed = 0; seed < kTrees; ++seed) {
     const Tree tree = make_tree(seed);
     INFO("seed " << seed << ": " << tree.config);
-    cli::Report report;
+    Report report;
     CHECK_NOTHROW(report = check_tree(tree, seed));
     CHECK(report.failures() == "");
     CHECK(report.checks.size() >= 5);
@@ -46,7 +46,7 @@ TEST_CASE("random trees cover the layers and properties that they are meant to c
     const Tree tree = make_tree(seed);
     configs.insert(tree.config);
     all += tree.config;
-    steppable += cli::get(sl_layer_supports_step, make_tree_model(tree, seed).get());
+    steppable += make_tree_model(tree, seed).supports_step();
   }
   CHECK(configs.size() > kTrees * 9 / 10);
   CHECK(steppable > kTrees / 2);
@@ -60,17 +60,17 @@ TEST_CASE("random trees cover the layers and properties that they are meant to c
 }
 
 TEST_CASE("the checker finds violations of the contract", "[contract]") {
-  const cli::Layer layer = make_model(R"({"type":"Relu"})");
+  const Layer layer = make_model(R"({"type":"Relu"})");
   std::mt19937 rng(1);
-  cli::Case c;
-  c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 6, 3}, rng);
-  CHECK(cli::check_contract(c).ok());
+  Case c;
+  c.layer = &layer;
+  c.input.x = random_sequence(SL_DTYPE_FLOAT32, {2, 6, 3}, rng);
+  CHECK(check_contract(c).ok());
   c.metadata = {{"block_size", 2}};
-  CHECK(cli::check_contract(c).failures().find("metadata") != std::string::npos);
+  CHECK(check_contract(c).failures().find("metadata") != std::string::npos);
   c.metadata = nullptr;
   c.output = c.input.x;  // differs from the output of Relu
-  CHECK(cli::check_contract(c).failures().find("layer output") != std::string::npos);
+  CHECK(check_contract(c).failures().find("layer output") != std::string::npos);
 }
 
 }  // namespace

@@ -372,12 +372,10 @@ Tree make_tree(uint32_t seed) { return TreeMaker(seed, /*careful=*/true).make();
 
 Tree make_careless_tree(uint32_t seed) { return TreeMaker(seed, /*careful=*/false).make(); }
 
-cli::Layer make_tree_model(const Tree& tree, uint32_t seed) {
+Layer make_tree_model(const Tree& tree, uint32_t seed) {
   std::mt19937 rng(seed);
-  const cli::Weights weights = make_weights(tree.config, tree.hints, rng);
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(tree.config.data(), tree.config.size(), weights.get(), nullptr, out, e);
-  });
+  const Weights weights = make_weights(tree.config, tree.hints, rng);
+  return Layer(tree.config, weights);
 }
 
 }  // namespace sl::testing

@@ -24,7 +24,7 @@ Tree make_tree(uint32_t seed);
 // from whole runs.
 Tree make_careless_tree(uint32_t seed);
 
-cli::Layer make_tree_model(const Tree& tree, uint32_t seed);
+Layer make_tree_model(const Tree& tree, uint32_t seed);
 
 }  // namespace sl::testing
 

@@ -2,8 +2,8 @@
 #include <catch2/catch.hpp>
 #include <filesystem>
 
-#include "cli/model.h"
 #include "docs/layer_pages.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 namespace {
@@ -12,7 +12,7 @@ TEST_CASE("the examples of docs/layers keep the contract", "[docs][examples]") {
   int examples = 0;
   for (const auto& entry : std::filesystem::directory_iterator(SL_SOURCE_DIR "/docs/layers")) {
     if (entry.path().extension() != ".md") continue;
-    const CheckedPage page = check_examples(cli::read_file(entry.path().string()));
+    const CheckedPage page = check_examples(read_file(entry.path().string()));
     examples += page.examples;
     for (const std::string& failure : page.failures) {
       FAIL_CHECK(entry.path().filename().string() << ", " << failure);

@@ -9,8 +9,6 @@
 #include <stdexcept>
 #include <utility>
 
-#include "cli/contract.h"
-#include "cli/metadata.h"
 #include "core/dtype.h"
 #include "core/ratio.h"
 #include "core/status.h"
@@ -18,6 +16,8 @@
 #include "model/registry.h"
 #include "ops/activation.h"
 #include "support/models.h"
+#include "testing/contract.h"
+#include "testing/metadata.h"
 
 namespace sl::testing {
 namespace {
@@ -49,8 +49,8 @@ Tensor parse_spec(const std::string& text) {
   if (open == std::string::npos || text.back() != ']') {
     throw std::runtime_error("\"" + text + "\" is not a spec such as float32[4,8]");
   }
-  return cli::make_array(cli::parse_dtype(text.substr(0, open)),
-                         parse_dims(text.substr(open + 1, text.size() - open - 2)));
+  return make_array(parse_dtype(text.substr(0, open)),
+                    parse_dims(text.substr(open + 1, text.size() - open - 2)));
 }
 
 std::map<std::string, std::string> parse_words(const std::string& info) {
@@ -99,10 +99,10 @@ WeightHints hints_of(const Example& example, int64_t any) {
 
 // The example's model with random weights, and the spec of its input.
 struct Sampled {
-  cli::Weights weights;
-  cli::Layer layer;
+  Weights weights;
+  Layer layer;
   Tensor spec;  // dtype and channel shape
-  cli::Constants constants;
+  Constants constants;
 };
 
 std::vector<int64_t> with_steps(const Tensor& spec, int64_t batch, int64_t time) {
@@ -111,11 +111,11 @@ std::vector<int64_t> with_steps(const Tensor& spec, int64_t batch, int64_t time)
   return dims;
 }
 
-cli::Constants constants_of(const Example& example, int64_t batch, int64_t time) {
-  cli::Constants out;
+Constants constants_of(const Example& example, int64_t batch, int64_t time) {
+  Constants out;
   each_word(example, "constant", [&](const std::string& name, const std::string& value) {
     const Tensor spec = parse_spec(value);
-    out.push_back({name, cli::make_sequence(spec.dtype, with_steps(spec, batch, time))});
+    out.push_back({name, make_sequence(spec.dtype, with_steps(spec, batch, time))});
   });
   each_word(example, "array", [&](const std::string& name, const std::string& value) {
     out.push_back({name, parse_spec(value)});
@@ -123,30 +123,26 @@ cli::Constants constants_of(const Example& example, int64_t batch, int64_t time)
   return out;
 }
 
-Tensor input_spec(const Example& example, const sl_layer* layer) {
+Tensor input_spec(const Example& example, const Layer& layer) {
   const auto word = example.words.find("input");
   if (word != example.words.end()) return parse_spec(word->second);
-  sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
-  cli::check([&](sl_error* e) { return sl_layer_input_spec(layer, &spec, e); });
-  return cli::make_array(spec.dtype, {spec.dims, spec.dims + spec.rank});
+  const sl_channel_spec spec = layer.input_spec();
+  return make_array(spec.dtype, {spec.dims, spec.dims + spec.rank});
 }
 
-cli::Input input_of(const Example& example, const Sampled& model, int64_t batch) {
-  const int64_t time = cli::get(sl_layer_block_size, model.layer.get());
-  return {cli::make_sequence(model.spec.dtype, with_steps(model.spec, batch, time)),
+Input input_of(const Example& example, const Sampled& model, int64_t batch) {
+  const int64_t time = model.layer.block_size();
+  return {make_sequence(model.spec.dtype, with_steps(model.spec, batch, time)),
           constants_of(example, batch, time)};
 }
 
 Sampled make_sampled(const Example& example, int64_t any) {
   std::mt19937 rng(1);
-  Sampled out;
-  out.weights = make_weights(example.config, hints_of(example, any), rng);
-  out.layer = cli::make<sl_layer>([&](sl_layer** layer, sl_error* e) {
-    return sl_layer_create(example.config.data(), example.config.size(), out.weights.get(), nullptr,
-                           layer, e);
-  });
-  out.spec = input_spec(example, out.layer.get());
-  cli::output_spec(out.layer.get(), input_of(example, out, 1));
+  Weights weights = make_weights(example.config, hints_of(example, any), rng);
+  Layer layer(example.config, weights);
+  Sampled out{std::move(weights), std::move(layer), {}, {}};
+  out.spec = input_spec(example, out.layer);
+  output_spec(out.layer, input_of(example, out, 1));
   return out;
 }
 
@@ -162,7 +158,7 @@ Sampled sample(const Example& example) {
   for (const int64_t any : {last, int64_t{1}, 2 * last}) {
     try {
       return make_sampled(example, any);
-    } catch (const cli::Error& error) {
+    } catch (const Error& error) {
       if (reason.empty()) reason = error.what();
     }
   }
@@ -173,8 +169,8 @@ Sampled sample(const Example& example) {
 
 class NoBuilder final : public Builder {
  public:
-  std::unique_ptr<Layer> build(Config, const WeightScope&, const std::string&,
-                               bool) const override {
+  std::unique_ptr<sl::Layer> build(Config, const WeightScope&, const std::string&,
+                                   bool) const override {
     fail(Code::kInternal, "the fields have been read: no children are needed");
   }
 };
@@ -188,7 +184,7 @@ std::vector<Field> fields_of(const std::string& config) {
   const NoBuilder builder;
   try {
     (*built_in_registry().find(reader.type()))(reader, {WeightScope(nullptr, &use), builder});
-  } catch (const Error&) {
+  } catch (const sl::Error&) {
   }
   std::vector<Field> fields = reader.fields();
   std::stable_partition(fields.begin(), fields.end(),
@@ -232,36 +228,25 @@ std::string spec_text(sl_dtype dtype, const std::vector<int64_t>& dims) {
   return named_spec_text(dtype, text);
 }
 
-std::string weights_text(const sl_weights* weights) {
+std::string weights_text(const Weights& weights) {
   std::vector<std::string> out;
-  for (int64_t i = 0; i < sl_weights_tensor_count(weights); ++i) {
-    const char* name = nullptr;
-    sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_tensor(weights, i, &name, &tensor, e); });
+  for (int64_t i = 0; i < weights.tensor_count(); ++i) {
+    const auto [name, tensor] = weights.tensor(i);
     out.push_back(code(name) + " " +
                   spec_text(tensor.dtype, {tensor.dims, tensor.dims + tensor.rank}));
   }
   return list_of(out);
 }
 
-std::vector<cli::NamedTensor> state_of(const Example& example, const Sampled& model,
-                                       int64_t batch) {
-  const cli::Input input = input_of(example, model, batch);
-  const std::vector<sl_constant> constants = cli::views(input.constants);
-  sl_state_options options = SL_STATE_OPTIONS_INIT;
-  options.batch = batch;
-  options.input = cli::channel_spec(input.x);
-  options.constants = constants.data();
-  options.num_constants = static_cast<int64_t>(constants.size());
-  const cli::State state = cli::make<sl_state>([&](sl_state** out, sl_error* e) {
-    return sl_state_alloc(model.layer.get(), &options, out, e);
-  });
-  std::vector<cli::NamedTensor> out;
-  for (int64_t i = 0; i < sl_state_tensor_count(state.get()); ++i) {
-    const char* name = nullptr;
-    sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_state_tensor(state.get(), i, &name, &tensor, e); });
-    out.push_back({name, cli::copy_of(tensor)});
+std::vector<NamedTensor> state_of(const Example& example, const Sampled& model, int64_t batch) {
+  const Input input = input_of(example, model, batch);
+  const std::vector<sl_constant> constants = views(input.constants);
+  const State state(model.layer,
+                    sequence_layers::state_options(channel_spec(input.x), batch, 0, constants));
+  std::vector<NamedTensor> out;
+  for (int64_t i = 0; i < state.tensor_count(); ++i) {
+    const auto [name, tensor] = state.tensor(i);
+    out.push_back({name, copy_of(tensor)});
   }
   return out;
 }
@@ -287,10 +272,10 @@ std::string state_text(const Example& example, const Sampled& model) {
   return list_of(out);
 }
 
-std::string emits_text(const Sampled& model, const cli::Input& input) {
+std::string emits_text(const Sampled& model, const Input& input) {
   std::vector<std::string> out;
-  const auto emits = cli::make_emits(model.layer.get(), SL_MODE_LAYER, input.x, input.constants);
-  for (const cli::NamedTensor& emit : emits) {
+  const auto emits = make_emits(model.layer, SL_MODE_LAYER, input.x, input.constants);
+  for (const NamedTensor& emit : emits) {
     const std::vector<int64_t>& dims = emit.value.dims;
     out.push_back((emit.name.empty() ? "" : code(emit.name) + " ") +
                   spec_text(emit.value.dtype, {dims.begin() + 2, dims.end()}));
@@ -336,9 +321,9 @@ std::string tell(const Example& example) {
   std::ostringstream out;
   const Sampled model = sample(example);
   tell_fields(out, example.config);
-  const cli::Input input = input_of(example, model, 1);
-  const sl_channel_spec output = cli::output_spec(model.layer.get(), input);
-  const nlohmann::json metadata = cli::read_metadata(model.layer.get());
+  const Input input = input_of(example, model, 1);
+  const sl_channel_spec output = output_spec(model.layer, input);
+  const nlohmann::json metadata = read_metadata(model.layer);
   const auto item = [&](const char* name, const std::string& text) {
     if (!text.empty()) out << "- " << name << ": " << text << "\n";
   };
@@ -346,7 +331,7 @@ std::string tell(const Example& example) {
   item("Constants", constants_text(example));
   item("Output", spec_text(output.dtype, {output.dims, output.dims + output.rank}));
   item("Emits", emits_text(model, input));
-  item("Weights", weights_text(model.weights.get()));
+  item("Weights", weights_text(model.weights));
   item("Time", time_text(metadata));
   const bool steps = metadata["supports_step"] == true;
   item("State", steps ? state_text(example, model) : "layer-wise only, no steps");
@@ -365,7 +350,7 @@ std::string type_of(const Example& example) {
 
 // Fills a tensor with random values: parsed specs hold zeros.
 void randomize(Tensor& x, std::mt19937& rng) {
-  const Tensor random = cli::random_sequence(x.dtype, {1, x.size()}, rng);
+  const Tensor random = random_sequence(x.dtype, {1, x.size()}, rng);
   for (int64_t i = 0; i < x.size(); ++i) x.set(i, random.at(i));
 }
 
@@ -379,18 +364,18 @@ std::string broken_contract(const Example& example) {
   static const std::set<std::string> kUnprobed = {"Log", "Power"};
   const bool one_length = kOneLength.contains(type_of(example));
   const Sampled model = sample(example);
-  const int64_t block = cli::get(sl_layer_block_size, model.layer.get());
+  const int64_t block = model.layer.block_size();
   const int64_t batch = 2, time = one_length ? block : block * ceil_div(8, block) + block;
   std::mt19937 rng(1);
-  cli::Case c;
-  c.layer = model.layer.get();
+  Case c;
+  c.layer = &model.layer;
   // Integers can be tokens or classes, of which there may be few.
-  c.input.x = cli::random_sequence(model.spec.dtype, with_steps(model.spec, batch, time), rng, 4);
+  c.input.x = random_sequence(model.spec.dtype, with_steps(model.spec, batch, time), rng, 4);
   c.input.constants = constants_of(example, batch, time);
-  for (cli::NamedTensor& constant : c.input.constants) randomize(constant.value, rng);
+  for (NamedTensor& constant : c.input.constants) randomize(constant.value, rng);
   c.test_padding_invariance = c.test_batching = !one_length;
   c.probe_receptive_field = !one_length && !kUnprobed.contains(type_of(example));
-  return cli::check_contract(c).failures();
+  return check_contract(c).failures();
 }
 
 // ---- Pages

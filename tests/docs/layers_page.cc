@@ -6,9 +6,9 @@
 #include <filesystem>
 #include <fstream>
 
-#include "cli/model.h"
 #include "docs/layer_pages.h"
 #include "support/page.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 namespace {
@@ -19,7 +19,7 @@ int run(const std::string& mode, const std::string& directory) {
     std::fprintf(stderr, "%s\n", text.c_str());
     ++failures;
   };
-  const std::string index = cli::read_file(directory + "/README.md");
+  const std::string index = read_file(directory + "/README.md");
   std::set<std::string> documented;
   for (const auto& entry : std::filesystem::directory_iterator(directory)) {
     if (entry.path().extension() != ".md") continue;
@@ -27,7 +27,7 @@ int run(const std::string& mode, const std::string& directory) {
     if (name != "README.md" && index.find("(" + name + ")") == std::string::npos) {
       complain(directory + "/README.md: has no link to " + name);
     }
-    const std::string page = cli::read_file(path);
+    const std::string page = read_file(path);
     const RenewedPage renewed = renew(page);
     documented.insert(renewed.types.begin(), renewed.types.end());
     for (const std::string& error : renewed.errors) complain(path + ": " + error);

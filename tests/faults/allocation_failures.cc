@@ -182,8 +182,8 @@ std::string directory_of(const std::string& path, const std::string& scratch) {
         std::ostringstream config;
         config << std::ifstream(path).rdbuf();
         std::mt19937 rng(4);
-        const cli::Weights weights = make_weights(config.str(), {{"", {4, {}, {}}}}, rng);
-        write_model(scratch, config.str(), weights.get());
+        const Weights weights = make_weights(config.str(), {{"", {4, {}, {}}}}, rng);
+        write_model(scratch, config.str(), weights);
         return Outcome();
       },
       &outcome);
@@ -191,7 +191,7 @@ std::string directory_of(const std::string& path, const std::string& scratch) {
   return scratch;
 }
 
-bool check(const std::string& path, const std::string& scratch) {
+bool check_model(const std::string& path, const std::string& scratch) {
   const std::string model = directory_of(path, scratch);
   Buffers buffers;
   bool good = true;
@@ -222,7 +222,7 @@ int main(int argc, char** argv) {
   sl_log_set([](void*, int32_t, const char*) {}, nullptr, SL_LOG_WARNING);
   std::string scratch = (std::filesystem::temp_directory_path() / "sl_failures_XXXXXX").string();
   bool good = argc > 1 && mkdtemp(scratch.data()) != nullptr;
-  for (int i = 1; i < argc && good; ++i) good = sl::testing::check(argv[i], scratch);
+  for (int i = 1; i < argc && good; ++i) good = sl::testing::check_model(argv[i], scratch);
   std::filesystem::remove_all(scratch);
   return good ? 0 : 1;
 }

@@ -5,15 +5,14 @@
 #include <iterator>
 #include <memory>
 
-#include "cli/runner.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Layer;
 
 constexpr int64_t kLarge = int64_t{1} << 31;
 
@@ -27,9 +26,7 @@ std::string serial(const std::string& layers) {
 }
 
 Layer make(const std::string& config, const sl_layer_options* options = nullptr) {
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), nullptr, options, out, e);
-  });
+  return Layer(config, options);
 }
 
 Failure create_failure(const std::string& config, const sl_layer_options* options = nullptr) {
@@ -196,7 +193,7 @@ TEST_CASE("fault 1: views whose sizes or strides wrap are refused", "[f01]") {
   mask_strided.mask_strides[1] = INT64_MAX / 2;
   refused(mask_strided);
 
-  const cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+  Weights weights;
   const sl_sequence tensor = view_of({kLarge, kLarge, 4}, data);
   CHECK(failure_of([&](sl_error* e) {
           return sl_weights_add(weights.get(), "w", &tensor, e);
@@ -212,7 +209,7 @@ TEST_CASE("fault 1: strides within bounds are read as before", "[f01]") {
   x.strides[1] = -4;  // steps run backwards in memory
   x.strides[2] = 4;
   sl_sequence y = view_of({1, 4, 1}, out);
-  cli::check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, nullptr, e); });
+  check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, nullptr, e); });
   CHECK(std::vector<float>(out, out + 4) == std::vector<float>{4, 3, 2, 1});
 }
 
@@ -223,7 +220,7 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
   SECTION("a model") {
     std::mt19937 rng(1);
     const std::string config = R"({"type":"Dense","features":1000,"use_bias":false})";
-    const cli::Weights weights = make_weights(config, {{"", {10, {}, {}}}}, rng);
+    const Weights weights = make_weights(config, {{"", {10, {}, {}}}}, rng);
     const auto create = [&](int64_t max_bytes) {
       options.max_bytes = max_bytes;
       return failure_of([&](sl_error* e) {
@@ -246,11 +243,11 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
     const Layer free = make(delay);
     const sl_state_options state = state_options({8});
     size_t size = 0;
-    cli::check([&](sl_error* e) { return sl_state_size(free.get(), &state, &size, nullptr, e); });
+    check([&](sl_error* e) { return sl_state_size(free.get(), &state, &size, nullptr, e); });
     options.max_bytes = static_cast<int64_t>(size);
     const Layer enough = make(delay, &options);
     sl_state* made = nullptr;
-    cli::check([&](sl_error* e) { return sl_state_alloc(enough.get(), &state, &made, e); });
+    check([&](sl_error* e) { return sl_state_alloc(enough.get(), &state, &made, e); });
     sl_state_free(made);
     options.max_bytes = 32000;  // enough for the values, but not for their mask
     const Failure failure = state_failure(make(delay, &options), state);
@@ -314,13 +311,8 @@ TEST_CASE("fault 1: a custom layer's state cannot exceed the available memory", 
   callbacks.step = [](const void*, void*, const sl_sequence*, sl_sequence*, sl_error*) {
     return static_cast<sl_status>(SL_STATUS_OK);
   };
-  sl_registry* made = nullptr;
-  cli::check([&](sl_error* e) { return sl_registry_create(&made, e); });
-  const std::unique_ptr<sl_registry, decltype(&sl_registry_free)> registry(made, sl_registry_free);
-  cli::check([&](sl_error* e) { return sl_registry_add(registry.get(), "Huge", &callbacks, e); });
-  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
-  options.registry = registry.get();
-  const Layer layer = make(serial(R"({"type":"Huge"})"), &options);
+  const CustomType custom("Huge", callbacks);
+  const Layer layer(serial(R"({"type":"Huge"})"), &custom.options);
   const Failure failure = state_failure(layer, state_options({1}));
   CHECK(failure.status == SL_STATUS_SHAPE);
   CHECK_THAT(failure.message, Contains("layers_0"));

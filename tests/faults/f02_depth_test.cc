@@ -5,15 +5,15 @@
 #include <functional>
 #include <stdexcept>
 
-#include "cli/runner.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Layer;
+using Handle = sequence_layers::Handle<sl_layer>;
 
 constexpr int kMaxDepth = 32;  // as documented in docs/model-format.md
 constexpr size_t kCreation = size_t{128} << 10;
@@ -64,7 +64,7 @@ std::string nested(const Wrapper& wrapper, int levels, const std::string& innerm
   return out;
 }
 
-Failure create(const std::string& config, const sl_weights* weights, Layer* out) {
+Failure create(const std::string& config, const sl_weights* weights, Handle* out) {
   return failure_of([&](sl_error* e) {
     sl_layer* layer = nullptr;
     const sl_status status =
@@ -76,7 +76,7 @@ Failure create(const std::string& config, const sl_weights* weights, Layer* out)
 
 // Calls every function on a model. Returns failures as text, as an exception could not leave the
 // thread.
-void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
+void use(const Handle& layer, sl_dtype dtype, const sl_channel_spec& input,
          std::vector<std::string>* failures) {
   const auto note = [&](const Failure& failure) {
     if (failure.status != SL_STATUS_OK && failure.status != SL_STATUS_UNSUPPORTED)
@@ -98,7 +98,7 @@ void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
       [&](sl_error* e) { return sl_layer_emit_count(layer.get(), &input, nullptr, 0, e); }));
   std::vector<int64_t> dims = {1, 2 * block};
   dims.insert(dims.end(), input.dims, input.dims + input.rank);
-  const Tensor x = cli::make_sequence(dtype, dims);
+  const Tensor x = make_sequence(dtype, dims);
   const sl_sequence in = x.view();
   const auto run = [&](sl_mode mode, auto&& call) {
     sl_sequence y = SL_SEQUENCE_INIT;
@@ -106,7 +106,7 @@ void use(const Layer& layer, sl_dtype dtype, const sl_channel_spec& input,
           return sl_layer_output_shape(layer.get(), mode, &in, nullptr, &y, e);
         })))
       return;
-    Tensor out = cli::make_sequence(y.dtype, {y.dims, y.dims + y.rank});
+    Tensor out = make_sequence(y.dtype, {y.dims, y.dims + y.rank});
     y = out.view();
     note(failure_of([&](sl_error* e) { return call(&y, e); }));
   };
@@ -135,7 +135,7 @@ TEST_CASE("fault 2: the deepest models are made on 128 KiB and run on 64 KiB", "
     std::string config = nested(wrapper, repeats ? 12 : kMaxDepth - 1, R"({"type":"Relu"})");
     if (repeats) config = nested(kWrappers[1], kMaxDepth - 13, config);
     INFO(config);
-    Layer layer;
+    Handle layer;
     Failure failure;
     on_stack(kCreation, [&] { failure = create(config, nullptr, &layer); });
     INFO(failure.message);
@@ -154,8 +154,8 @@ TEST_CASE("fault 2: layers of every kind are made and run at the maximum depth",
     const std::string config = nested(kWrappers[0], kMaxDepth - 5, sample.config);
     INFO(sample.name);
     std::mt19937 rng(1);
-    const cli::Weights weights = make_weights(config, {{"", {any_size(sample), {}, {}}}}, rng);
-    Layer layer;
+    const Weights weights = make_weights(config, {{"", {any_size(sample), {}, {}}}}, rng);
+    Handle layer;
     Failure failure;
     on_stack(kCreation, [&] { failure = create(config, weights.get(), &layer); });
     INFO(failure.message);
@@ -172,8 +172,8 @@ TEST_CASE("fault 2: layers that run others block by block have a lower maximum d
   const std::string config =
       nested(kWrappers[1], kMaxDepth - 5, nested(autoregressive, 4, R"({"type":"Relu"})"));
   std::mt19937 rng(1);
-  const cli::Weights weights = make_weights(config, {{"", {2, {}, {}}}}, rng);
-  Layer layer;
+  const Weights weights = make_weights(config, {{"", {2, {}, {}}}}, rng);
+  Handle layer;
   Failure failure;
   on_stack(kCreation, [&] { failure = create(config, weights.get(), &layer); });
   INFO(failure.message);
@@ -198,7 +198,7 @@ TEST_CASE("fault 2: deeper models are refused on any stack that can read them", 
   for (const Wrapper& wrapper : kWrappers) {
     for (const int levels : {kMaxDepth, 199, 5000}) {
       const std::string config = nested(wrapper, levels, R"({"type":"Relu"})");
-      Layer layer;
+      Handle layer;
       Failure failure;
       on_stack(kCreation, [&] { failure = create(config, nullptr, &layer); });
       CHECK(failure.status == SL_STATUS_CONFIG);
@@ -214,7 +214,7 @@ TEST_CASE("fault 2: brackets in one field are refused on any stack", "[f02]") {
         const std::string config = std::string(R"({"type":"Add",")") + field +
                                    "\":" + std::string(count, '[') +
                                    (closed ? std::string(count, ']') + "}" : "");
-        Layer layer;
+        Handle layer;
         Failure failure;
         on_stack(kCreation, [&] { failure = create(config, nullptr, &layer); });
         CHECK(failure.status == SL_STATUS_CONFIG);

@@ -10,7 +10,6 @@
 #include <filesystem>
 #include <fstream>
 
-#include "cli/api.h"
 #include "faults/faults.h"
 #include "support/models.h"
 
@@ -102,35 +101,26 @@ TEST_CASE("fault 3: a config larger than the limit is refused without reading it
 TEST_CASE("fault 3: weights that change before the layer is created are refused", "[f03]") {
   const std::string config =
       R"({"type":"Embedding","dimension":12,"num_embeddings":12,"name":"e"})";
-  const auto create = [&](const sl_weights* weights) {
-    sl_layer* layer = nullptr;
-    const Failure failure = failure_of([&](sl_error* e) {
-      return sl_layer_create(config.data(), config.size(), weights, nullptr, &layer, e);
-    });
-    sl_layer_free(layer);
-    return failure;
-  };
-  const auto open = [](const std::string& path) {
-    return cli::make<sl_weights>(
-        [&](sl_weights** out, sl_error* e) { return sl_weights_open(path.c_str(), out, e); });
+  const auto create = [&](const Weights& weights) {
+    return thrown_by([&] { Layer(config, weights); });
   };
   const std::string path = copy_of_model("tokens") + "/model.safetensors";
   const auto size = fs::file_size(path);
   {
-    const cli::Weights weights = open(path);
+    const Weights weights = Weights::open(path);
     fs::resize_file(path, 0);
-    const Failure failure = create(weights.get());
+    const Failure failure = create(weights);
     CHECK(failure.status == SL_STATUS_IO);
     CHECK_THAT(failure.message, Contains(path) && Contains("was cut short after it was opened"));
     // The file has its old size again, but other contents.
     fs::resize_file(path, size);
-    CHECK_THAT(create(weights.get()).message, Contains("was written to after it was opened"));
+    CHECK_THAT(create(weights).message, Contains("was written to after it was opened"));
   }
   fs::copy_file(fault_input("models/tokens/model.safetensors"), path,
                 fs::copy_options::overwrite_existing);
-  const cli::Weights weights = open(path);
+  const Weights weights = Weights::open(path);
   fs::remove(path);  // the mapped file stays valid without its name
-  CHECK(create(weights.get()).status == SL_STATUS_OK);
+  CHECK(create(weights).status == SL_STATUS_OK);
 }
 
 TEST_CASE("fault 3: the tool refuses files that are not regular", "[f03]") {

@@ -24,21 +24,17 @@ std::string read_file(const std::string& path) {
 // A model that makes every kind of allocation, with its weights, in memory and as a directory.
 struct Mixed {
   std::string config = read_file(fault_input("trust/out_of_memory_model.json"));
-  cli::Weights weights;
+  Weights weights;
   std::string directory = scratch_directory();
   int64_t channels = 5;
 
   Mixed() {
     std::mt19937 rng(4);
     weights = make_weights(config, {{"conv", {channels, {}, {}}}, {"", {4, {}, {}}}}, rng);
-    write_model(directory, config, weights.get());
+    write_model(directory, config, weights);
   }
 
-  cli::Layer layer(const sl_layer_options& options) const {
-    return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-      return sl_layer_create(config.data(), config.size(), weights.get(), &options, out, e);
-    });
-  }
+  Layer layer(const sl_layer_options& options) const { return Layer(config, weights, &options); }
 };
 
 const Mixed& mixed() {
@@ -159,7 +155,7 @@ TEST_CASE("fault 4: failed allocations in sets of weights", "[f04]") {
 }
 
 TEST_CASE("fault 4: failed allocations in queries of a layer", "[f04]") {
-  const cli::Layer layer = mixed().layer(options_of(&kAllocator));
+  const Layer layer = mixed().layer(options_of(&kAllocator));
   const sl_channel_spec input = channels_of(SL_DTYPE_FLOAT32, {mixed().channels});
   check_use("describe", [&](sl_error* error) {
     char text[8192];
@@ -177,7 +173,7 @@ TEST_CASE("fault 4: failed allocations in queries of a layer", "[f04]") {
 
 TEST_CASE("fault 4: failed allocations in states", "[f04]") {
   const Mixed& m = mixed();
-  const cli::Layer layer = m.layer(options_of(&kAllocator));
+  const Layer layer = m.layer(options_of(&kAllocator));
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.input = channels_of(SL_DTYPE_FLOAT32, {m.channels});
   options.max_steps = 4;
@@ -216,7 +212,7 @@ TEST_CASE("fault 4: failed allocations in runs", "[f04]") {
   sl_layer_options options = options_of(&kAllocator, 4);
   SECTION("on threads") {}
   SECTION("on a caller's threads") { options.parallel_for = loop_for; }
-  const cli::Layer layer = m.layer(options);
+  const Layer layer = m.layer(options);
   const Signal x(kSteps, m.channels);
   Signal y(kSteps + kDelay, 3);
   REQUIRE(sl_layer_apply(layer.get(), &x.view, &y.view, nullptr, nullptr) == SL_STATUS_OK);
@@ -250,7 +246,7 @@ TEST_CASE("fault 4: failed allocations in decoders", "[f04]") {
       R"({"type":"Serial","layers":[{"type":"Embedding","dimension":4,"num_embeddings":9},)"
       R"({"type":"LSTM","units":4},{"type":"Dense","features":9}]})";
   const sl_layer_options layer_options = options_of(&kAllocator, 2);
-  const cli::Layer layer = make_model(config, 4, &layer_options);
+  const Layer layer = make_model(config, 4, &layer_options);
   sl_decoder_options options = SL_DECODER_OPTIONS_INIT;
   options.batch = 1;
   std::vector<int32_t> tokens = {1, 2, 3, 4, 5, 6};

@@ -10,6 +10,7 @@
 #include <atomic>
 #include <catch2/catch.hpp>
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <thread>
 #include <vector>
@@ -59,7 +60,7 @@ namespace {
 
 constexpr int64_t kSteps = 400, kChannels = 48;
 
-cli::Layer make_threaded(int32_t threads) {
+Layer make_threaded(int32_t threads) {
   sl_layer_options options = SL_LAYER_OPTIONS_INIT;
   options.num_threads = threads;
   return make_model(
@@ -119,7 +120,7 @@ TEST_CASE("fault 5: a layer works without threads that cannot be started", "[f05
   for (const int started : {0, 1, 2}) {
     Log log;
     g_threads_left = started;
-    cli::Layer layer = make_threaded(4);
+    Layer layer = make_threaded(4);
     g_threads_left = -1;
     REQUIRE(!log.messages.empty());
     CHECK_THAT(log.messages.back(), Catch::Matchers::StartsWith(std::to_string(started + 1) +
@@ -130,10 +131,10 @@ TEST_CASE("fault 5: a layer works without threads that cannot be started", "[f05
 }
 
 TEST_CASE("fault 5: a layer with threads runs and ends after a fork", "[f05]") {
-  cli::Layer layer = make_threaded(4);
-  const std::vector<float> expected = apply(layer.get());
+  std::optional<Layer> layer = make_threaded(4);
+  const std::vector<float> expected = apply(layer->get());
   const auto runs_and_ends = [&] {
-    if (running_threads() != 1 || apply(layer.get()) != expected) return false;
+    if (running_threads() != 1 || apply(layer->get()) != expected) return false;
     // The child process starts its own threads.
     if (SL_OWNS_THREADS && running_threads() != 4) return false;
     layer.reset();
@@ -147,12 +148,12 @@ TEST_CASE("fault 5: a layer with threads runs and ends after a fork", "[f05]") {
   // A grandchild works too, whether or not its parent has run the layer.
   CHECK(holds_in_child([&] { return holds_in_child(runs_and_ends) && runs_and_ends(); }));
   CHECK(holds_in_child(
-      [&] { return apply(layer.get()) == expected && holds_in_child(runs_and_ends); }));
-  CHECK(apply(layer.get()) == expected);
+      [&] { return apply(layer->get()) == expected && holds_in_child(runs_and_ends); }));
+  CHECK(apply(layer->get()) == expected);
 }
 
 TEST_CASE("fault 5: states and new layers work after a fork", "[f05]") {
-  const cli::Layer layer = make_threaded(4);
+  const Layer layer = make_threaded(4);
   const std::vector<float> expected = apply(layer.get());
   CHECK(holds_in_child([&] {
     sl_state_options options = SL_STATE_OPTIONS_INIT;
@@ -167,13 +168,13 @@ TEST_CASE("fault 5: states and new layers work after a fork", "[f05]") {
 
 #ifndef SL_SANITIZE_THREAD  // ThreadSanitizer ends a child process that starts threads
 TEST_CASE("fault 5: several threads of a child use the layer", "[f05]") {
-  cli::Layer layer = make_threaded(3);
-  const std::vector<float> expected = apply(layer.get());
+  std::optional<Layer> layer = make_threaded(3);
+  const std::vector<float> expected = apply(layer->get());
   CHECK(holds_in_child([&] {
     std::atomic<int> good = 0;
     std::vector<std::thread> threads;
     for (int i = 0; i < 4; ++i)
-      threads.emplace_back([&] { good += apply(layer.get()) == expected ? 1 : 0; });
+      threads.emplace_back([&] { good += apply(layer->get()) == expected ? 1 : 0; });
     for (std::thread& thread : threads) thread.join();
     layer.reset();
     return good == 4;
@@ -183,16 +184,16 @@ TEST_CASE("fault 5: several threads of a child use the layer", "[f05]") {
 
 #ifndef SL_SANITIZE_ADDRESS  // the other thread may have locked the sanitizer's heap at the fork
 TEST_CASE("fault 5: a fork while another thread runs the layer", "[f05]") {
-  cli::Layer layer = make_threaded(4);
-  const std::vector<float> expected = apply(layer.get());
+  std::optional<Layer> layer = make_threaded(4);
+  const std::vector<float> expected = apply(layer->get());
   std::atomic<bool> stop = false;
   std::atomic<int64_t> wrong = 0;
   std::thread other([&] {
-    while (!stop) wrong += apply(layer.get()) == expected ? 0 : 1;
+    while (!stop) wrong += apply(layer->get()) == expected ? 0 : 1;
   });
   for (int i = 0; i < 20; ++i) {
     CHECK(holds_in_child([&] {
-      const bool good = apply(layer.get()) == expected;
+      const bool good = apply(layer->get()) == expected;
       layer.reset();
       return good;
     }));

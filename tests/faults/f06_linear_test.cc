@@ -6,15 +6,14 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
-#include "cli/runner.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
 
 using Catch::Matchers::Contains;
-using cli::Layer;
 
 // Algorithms that take quadratic time would need minutes here. A busy machine with sanitizers needs
 // some seconds.
@@ -180,8 +179,8 @@ TEST_CASE("fault 6: a recorded input spec with invalid channels is refused", "[f
     image[0] = static_cast<char>(header.size());
     image += header;
     sl_weights* read = nullptr;
-    cli::check([&](sl_error* e) { return sl_weights_read(image.data(), image.size(), &read, e); });
-    const cli::Weights weights(read);
+    check([&](sl_error* e) { return sl_weights_read(image.data(), image.size(), &read, e); });
+    const Weights weights(read);
     const std::string config = R"({"type":"Relu"})";
     sl_layer* layer = nullptr;
     sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;

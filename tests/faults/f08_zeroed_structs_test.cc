@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-#include "cli/api.h"
+#include "support/models.h"
 
 namespace sl::testing {
 namespace {
@@ -24,18 +24,9 @@ T zeroed() {
 
 constexpr const char kRelu[] = R"({"type":"Relu"})";
 
-cli::Layer make(const std::string& config, const sl_layer_options& options,
-                const sl_weights* weights = nullptr) {
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), weights, &options, out, e);
-  });
-}
-
-cli::Layer make(const std::string& config) { return make(config, zeroed<sl_layer_options>()); }
-
-cli::State stream_of(const sl_layer* layer, const sl_state_options& options) {
-  return cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer, &options, out, e); });
+Layer make(const std::string& config) {
+  const sl_layer_options options = zeroed<sl_layer_options>();
+  return Layer(config, &options);
 }
 
 sl_sequence view(std::vector<int64_t> dims, void* data) {
@@ -67,11 +58,11 @@ TEST_CASE("fault 8: a model and its stream can be created from zeroed structs", 
   const sl_allocator allocator = zeroed<sl_allocator>();
   sl_layer_options layer_options = zeroed<sl_layer_options>();
   layer_options.allocator = &allocator;
-  const cli::Layer layer = make(kRelu, layer_options);
+  const Layer layer(kRelu, &layer_options);
 
   sl_state_options options = zeroed<sl_state_options>();
   options.allocator = &allocator;
-  const cli::State state = stream_of(layer.get(), options);
+  const State state(layer, options);
   float in = -1, out = 9;
   const sl_sequence x = view({1, 1}, &in);  // batch 1, one block, one float32
   sl_sequence y = view({1, 1}, &out);
@@ -91,7 +82,7 @@ TEST_CASE("fault 8: a model and its stream can be created from zeroed structs", 
 }
 
 TEST_CASE("fault 8: specs, shapes and tensors can be read into zeroed structs", "[f08]") {
-  const cli::Layer layer = make(R"({"type":"Delay","length":2})");
+  const Layer layer = make(R"({"type":"Delay","length":2})");
   sl_error error = zeroed<sl_error>();
   sl_channel_spec in = zeroed<sl_channel_spec>(), out = zeroed<sl_channel_spec>();
   in.rank = 1;
@@ -110,7 +101,7 @@ TEST_CASE("fault 8: specs, shapes and tensors can be read into zeroed structs", 
 
   sl_state_options options = zeroed<sl_state_options>();
   options.input = in;
-  const cli::State state = stream_of(layer.get(), options);
+  const State state(layer, options);
   REQUIRE(sl_state_tensor_count(state.get()) > 0);
   sl_sequence tensor = zeroed<sl_sequence>();
   CHECK(sl_state_tensor(state.get(), 0, nullptr, &tensor, &error) == SL_STATUS_OK);
@@ -118,7 +109,7 @@ TEST_CASE("fault 8: specs, shapes and tensors can be read into zeroed structs", 
 }
 
 TEST_CASE("fault 8: zeroed structs can hold constants", "[f08]") {
-  const cli::Layer layer =
+  const Layer layer =
       make(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
            R"("combination":"add"})");
   sl_error error = zeroed<sl_error>();
@@ -143,22 +134,21 @@ TEST_CASE("fault 8: zeroed structs can hold constants", "[f08]") {
 }
 
 // A model of the tokens 0 to 2 whose most likely next token is the following one, and 0 after 2.
-cli::Layer token_model() {
+Layer token_model() {
   float logits[] = {0, 5, 0, 0, 0, 5, 5, 0, 0};
-  const auto weights = cli::make<sl_weights>(sl_weights_create);
+  Weights weights;
   const sl_sequence table = view({3, 3}, logits);
-  cli::check(
-      [&](sl_error* e) { return sl_weights_add(weights.get(), "params.embedding", &table, e); });
+  check([&](sl_error* e) { return sl_weights_add(weights.get(), "params.embedding", &table, e); });
   sl_sequence found = zeroed<sl_sequence>();
   const char* name = nullptr;
-  cli::check([&](sl_error* e) { return sl_weights_tensor(weights.get(), 0, &name, &found, e); });
+  check([&](sl_error* e) { return sl_weights_tensor(weights.get(), 0, &name, &found, e); });
   CHECK(found.dims[1] == 3);
-  return make(R"({"type":"Embedding","dimension":3,"num_embeddings":3})",
-              zeroed<sl_layer_options>(), weights.get());
+  const sl_layer_options options = zeroed<sl_layer_options>();
+  return Layer(R"({"type":"Embedding","dimension":3,"num_embeddings":3})", weights, &options);
 }
 
 std::vector<int32_t> decode(const sl_decoder_options& options, int count) {
-  const cli::Layer layer = token_model();
+  const Layer layer = token_model();
   sl_error error = zeroed<sl_error>();
   sl_decoder* decoder = nullptr;
   const sl_status status = sl_decoder_create(layer.get(), &options, &decoder, &error);
@@ -217,33 +207,27 @@ sl_status negate(const void*, const sl_sequence* x, sl_sequence* y, sl_error*) {
   return SL_STATUS_OK;
 }
 
-cli::Layer make_custom(const sl_layer_properties& given) {
+Layer make_custom(const sl_layer_properties& given) {
   g_properties = given;
-  sl_registry* registry = nullptr;
-  cli::check([&](sl_error* e) { return sl_registry_create(&registry, e); });
   sl_layer_callbacks callbacks = zeroed<sl_layer_callbacks>();
   callbacks.create = create;
   callbacks.properties = properties;
   callbacks.output_spec = output_spec;
   callbacks.layer = negate;
-  cli::check([&](sl_error* e) { return sl_registry_add(registry, "Negate", &callbacks, e); });
-  sl_layer_options options = zeroed<sl_layer_options>();
-  options.registry = registry;
-  cli::Layer layer = make(R"({"type":"Negate"})", options);
-  sl_registry_free(registry);
-  return layer;
+  const CustomType custom("Negate", callbacks);
+  return Layer(R"({"type":"Negate"})", &custom.options);
 }
 
 TEST_CASE("fault 8: a custom layer with zeroed properties is pointwise", "[f08]") {
-  const cli::Layer layer = make_custom(zeroed<sl_layer_properties>());
-  CHECK(cli::get(sl_layer_block_size, layer.get()) == 1);
-  CHECK(cli::get(sl_layer_supports_step, layer.get()) == 1);
-  CHECK(cli::get(sl_layer_output_latency, layer.get()) == 0);
+  const Layer layer = make_custom(zeroed<sl_layer_properties>());
+  CHECK(layer.block_size() == 1);
+  CHECK(layer.supports_step());
+  CHECK(layer.output_latency() == 0);
   int64_t numerator = 0, denominator = 0;
   CHECK(sl_layer_output_ratio(layer.get(), &numerator, &denominator, nullptr) == SL_STATUS_OK);
   CHECK(numerator == 1);
   CHECK(denominator == 1);
-  const cli::State state = stream_of(layer.get(), zeroed<sl_state_options>());
+  const State state(layer, zeroed<sl_state_options>());
   float in = 2, out = 0;
   const sl_sequence x = view({1, 1}, &in);
   sl_sequence y = view({1, 1}, &out);
@@ -254,16 +238,16 @@ TEST_CASE("fault 8: a custom layer with zeroed properties is pointwise", "[f08]"
 TEST_CASE("fault 8: properties other than the default can still be expressed", "[f08]") {
   sl_layer_properties given = zeroed<sl_layer_properties>();
   given.layer_wise_only = 1;
-  CHECK(cli::get(sl_layer_supports_step, make_custom(given).get()) == 0);
+  CHECK(!make_custom(given).supports_step());
   given = zeroed<sl_layer_properties>();
   given.block_size = 6;
   given.output_ratio_denominator = 3;
   given.input_latency = 7;
-  CHECK(cli::get(sl_layer_output_latency, make_custom(given).get()) == 2);
+  CHECK(make_custom(given).output_latency() == 2);
   given.output_latency = 1;
-  CHECK(cli::get(sl_layer_output_latency, make_custom(given).get()) == 1);
+  CHECK(make_custom(given).output_latency() == 1);
   given.output_latency = -1;
-  CHECK(cli::get(sl_layer_output_latency, make_custom(given).get()) == 0);
+  CHECK(make_custom(given).output_latency() == 0);
 }
 
 TEST_CASE("fault 8: level 0 of the log is the default", "[f08]") {

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
+#include <optional>
 
 #include "faults/faults.h"
 #include "faults/golden_cases.h"
@@ -15,55 +16,53 @@ Tensor repeated_channels(const Tensor& x, int64_t times) {
   std::vector<int64_t> dims = x.dims;
   const int64_t size = dims.back();
   dims.back() *= times;
-  Tensor out = x.is_array ? cli::make_array(x.dtype, dims) : cli::make_sequence(x.dtype, dims);
+  Tensor out = x.is_array ? make_array(x.dtype, dims) : make_sequence(x.dtype, dims);
   for (int64_t i = 0; i < out.size(); ++i)
     out.set(i, x.at(i / dims.back() * size + i % dims.back() % size));
   out.mask = x.mask;
   return out;
 }
 
-cli::Tolerance tolerance_for(const Tensor& y) {
+Tolerance tolerance_for(const Tensor& y) {
   double largest = 1;
   for (int64_t i = 0; i < y.size(); ++i) {
     const double value = std::abs(y.at(i));
     if (std::isfinite(value)) largest = std::max(largest, value);
   }
-  const double relative = cli::is_half(y.dtype) ? 3e-2 : 1e-4;
+  const double relative = is_half(y.dtype) ? 3e-2 : 1e-4;
   return {relative, relative * largest};
 }
 
 // Checks that streams created for calls of these numbers of blocks give what the layer-wise run
 // gives.
-void check_calls(const sl_layer* layer, const cli::Input& input,
-                 std::initializer_list<int64_t> sizes) {
-  const Tensor y = cli::apply(layer, input);
+void check_calls(const Layer& layer, const Input& input, std::initializer_list<int64_t> sizes) {
+  const Tensor y = apply(layer, input);
   for (const int64_t size : sizes) {
-    cli::Stepper::Options options;
+    Stepper::Options options;
     options.max_steps = size;
-    cli::Stepper stepper(layer, input, options);
+    Stepper stepper(layer, input, options);
     std::vector<Tensor> parts;
     for (int64_t begin = 0; begin < stepper.num_steps(); begin += size)
       parts.push_back(stepper.call(begin, begin + size));
-    const int64_t latency = cli::get(sl_layer_output_latency, layer);
-    const Tensor made = cli::drop_steps(cli::concat_time(parts), latency);
+    const Tensor made = drop_steps(concat_time(parts), layer.output_latency());
     INFO("calls of " << size);
-    CHECK(cli::compare_sequences(made, y, tolerance_for(y)).reason == "");
+    CHECK(compare_sequences(made, y, tolerance_for(y)).reason == "");
     CHECK(stepper.allocations() == 0);
   }
 }
 
-cli::Input random_steps(int64_t batch, int64_t time, std::vector<int64_t> channels) {
+Input random_steps(int64_t batch, int64_t time, std::vector<int64_t> channels) {
   std::mt19937 rng(3);
   channels.insert(channels.begin(), {batch, time});
-  return {cli::random_sequence(SL_DTYPE_FLOAT32, channels, rng), {}};
+  return {random_sequence(SL_DTYPE_FLOAT32, channels, rng), {}};
 }
 
 // A model with one input channel, and with layers "norm" and "norm2" of `channels` channels.
-cli::Layer make_normalized(const std::string& config, int64_t channels) {
+Layer make_normalized(const std::string& config, int64_t channels) {
   std::mt19937 rng(1);
   const WeightHints hints = {
       {"", {1, {}, {}}}, {"norm", {channels, {}, {}}}, {"norm2", {channels, {}, {}}}};
-  return cli::create_layer(config, make_weights(config, hints, rng).get());
+  return Layer(config, make_weights(config, hints, rng));
 }
 
 std::string serial(const std::string& layers) {
@@ -79,12 +78,12 @@ TEST_CASE("fault 11: the recorded model has states", "[f11]") {
 }
 
 TEST_CASE("fault 11: convolutions of 512 steps have states", "[f11]") {
-  const cli::Layer layer = make_normalized(
+  const Layer layer = make_normalized(
       serial(
           R"({"type":"ExpandDims","axis":-1},{"type":"Conv1D","filters":64,"kernel_size":3,"padding":"causal"},)"
           R"({"type":"Relu"},{"type":"BatchNormalization","name":"norm"})"),
       64);
-  check_calls(layer.get(), random_steps(1, 512, {}), {1, 64, 512});
+  check_calls(layer, random_steps(1, 512, {}), {1, 64, 512});
 }
 
 // Layers that work in place, and layers that do not, with values of sizes around those of the
@@ -101,10 +100,10 @@ TEST_CASE("fault 11: states can be created for values of any size", "[f11]") {
   const char* kConvolution = R"({"type":"Conv1D","filters":4,"kernel_size":2,)"
                              R"("padding":"causal_valid"},)";
   for (const char* tail : kTails) {
-    const cli::Layer layer = make_normalized(serial(std::string(kConvolution) + tail), 4);
+    const Layer layer = make_normalized(serial(std::string(kConvolution) + tail), 4);
     for (const int64_t steps : {1, 3, 4095, 4096, 4097, 8191, 8192, 12288, 16384, 20000, 32768}) {
       INFO(tail << " on " << steps << " steps");
-      check_calls(layer.get(), random_steps(1, steps, {1}), {steps});
+      check_calls(layer, random_steps(1, steps, {1}), {steps});
     }
   }
 }
@@ -114,23 +113,23 @@ TEST_CASE("fault 11: states can be created for inputs with invalid steps", "[f11
   const std::string upsampled =
       serial(R"({"type":"Downsample1D","rate":2},{"type":"MaskInvalid"},)"
              R"({"type":"RNN","cell":{"type":"SimpleCell","features":70}},{"type":"Relu"})");
-  const cli::Layer layer = make_model(upsampled, 64);
-  cli::Input input = random_steps(1, 64, {64});
+  const Layer layer = make_model(upsampled, 64);
+  Input input = random_steps(1, 64, {64});
   for (size_t t = 0; t < 64; ++t) input.x.mask[t] = t % 2 == 0 || t % 10 == 0 ? 1 : 0;
-  check_calls(layer.get(), input, {1, 8, 32});
+  check_calls(layer, input, {1, 8, 32});
   for (size_t t = 0; t < 64; ++t) input.x.mask[t] = t % 4 == 0 ? 1 : 0;
-  check_calls(layer.get(), input, {1, 8, 32});
+  check_calls(layer, input, {1, 8, 32});
 }
 
 TEST_CASE("fault 11: recorded cases run in calls of every size", "[f11]") {
   int64_t cases = 0;
   for_each_golden_case([&](const GoldenCase& golden) {
-    const cli::Layer layer = golden.layer();
-    if (cli::get(sl_layer_supports_step, layer.get()) == 0) return;
-    cli::Case c = golden.check(layer.get());
-    cli::Stepper::Options options;
+    const Layer layer = golden.layer();
+    if (!layer.supports_step()) return;
+    Case c = golden.check(&layer);
+    Stepper::Options options;
     options.max_steps = 12;
-    cli::Stepper stepper(layer.get(), c.input, options);
+    Stepper stepper(layer, c.input, options);
     INFO(golden.name);
     for (int64_t size = options.max_steps; size > 0; --size) {
       INFO("a call of " << size);
@@ -153,23 +152,22 @@ TEST_CASE("fault 11: recorded cases run with many times their channels", "[f11]"
 #endif
   int64_t cases = 0;
   for_each_golden_case([&](const GoldenCase& golden) {
-    const cli::Case c = golden.check(nullptr);
+    const Case c = golden.check(nullptr);
     if (c.input.x.dims.size() < 3) return;
-    cli::Input input = c.input;
+    Input input = c.input;
     input.x = repeated_channels(input.x, kTimes);
     std::mt19937 rng(1);
-    cli::Layer layer;
+    std::optional<Layer> layer;
     try {
-      const cli::Weights weights =
-          make_weights(golden.config(), {{"", {input.x.dims.back(), {}, {}}}}, rng);
-      layer = cli::create_layer(golden.config(), weights.get());
-      cli::output_spec(layer.get(), input);
-    } catch (const cli::Error&) {
+      layer.emplace(golden.config(),
+                    make_weights(golden.config(), {{"", {input.x.dims.back(), {}, {}}}}, rng));
+      output_spec(*layer, input);
+    } catch (const Error&) {
       return;
     }
-    if (cli::get(sl_layer_supports_step, layer.get()) == 0) return;
+    if (!layer->supports_step()) return;
     INFO(golden.name);
-    CHECK_NOTHROW(check_calls(layer.get(), input, {1, 16}));
+    CHECK_NOTHROW(check_calls(*layer, input, {1, 16}));
     ++cases;
   });
   CHECK(cases > 300);

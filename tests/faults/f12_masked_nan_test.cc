@@ -4,11 +4,11 @@
 #include <cmath>
 #include <limits>
 
-#include "cli/contract.h"
-#include "cli/contract_masks.h"
-#include "cli/runner.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/contract.h"
+#include "testing/contract_masks.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -29,13 +29,13 @@ std::string bidirectional(const std::string& layer) {
 // An input of 20 steps. The steps 0, 7 and 8 of the first item are invalid and hold `filler`.
 Tensor with_holes(double filler) {
   std::mt19937 rng(3);
-  Tensor x = cli::random_sequence(SL_DTYPE_FLOAT32, {2, 20, 4}, rng);
+  Tensor x = random_sequence(SL_DTYPE_FLOAT32, {2, 20, 4}, rng);
   for (const int64_t t : {0, 7, 8}) x.mask[static_cast<size_t>(t)] = 0;
-  return cli::fill_invalid(x, filler);
+  return fill_invalid(x, filler);
 }
 
 bool is_finite(const Tensor& y) {
-  const Tensor valid = cli::fill_invalid(y, 0);
+  const Tensor valid = fill_invalid(y, 0);
   for (int64_t i = 0; i < valid.size(); ++i) {
     if (!std::isfinite(valid.at(i).real())) return false;
   }
@@ -58,15 +58,15 @@ TEST_CASE("fault 12: values of invalid steps change no output", "[f12]") {
   };
   for (const std::string& config : models) {
     INFO(config);
-    const cli::Layer layer = make_model(config, 4);
-    const Tensor y = cli::apply(layer.get(), {with_holes(0), {}});
+    const Layer layer = make_model(config, 4);
+    const Tensor y = apply(layer, {with_holes(0), {}});
     for (const double filler : {static_cast<double>(kNan), 1e6, HUGE_VAL}) {
-      const cli::Input filled{with_holes(filler), {}};
-      CHECK(is_finite(cli::apply(layer.get(), filled)));
-      CHECK(cli::compare_bits(cli::apply(layer.get(), filled), y).reason == "");
-      if (cli::get(sl_layer_supports_step, layer.get()) == 0) continue;
-      const Tensor steps = cli::Stepper(layer.get(), filled).run_all();
-      CHECK(cli::compare_sequences(steps, y, {1e-2, 1e-2}).reason == "");
+      const Input filled{with_holes(filler), {}};
+      CHECK(is_finite(apply(layer, filled)));
+      CHECK(compare_bits(apply(layer, filled), y).reason == "");
+      if (!layer.supports_step()) continue;
+      const Tensor steps = Stepper(layer, filled).run_all();
+      CHECK(compare_sequences(steps, y, {1e-2, 1e-2}).reason == "");
     }
   }
 }
@@ -76,53 +76,50 @@ TEST_CASE("fault 12: values of invalid steps change no output", "[f12]") {
 TEST_CASE("fault 12: an RGLRU recovers from infinities in an invalid step", "[f12]") {
   for (const char* dtype : {"float32", "bfloat16", "float16"}) {
     INFO(dtype);
-    const cli::Layer layer =
+    const Layer layer =
         make_model(serial(R"({"type":"Abs"},{"type":"Log"},{"type":"Cast","dtype":")" +
                           std::string(dtype) + R"("},)" + kRglru),
                    4);
-    const cli::Input input{with_holes(0), {}};  // the logarithm of zero is infinite
-    CHECK(is_finite(cli::apply(layer.get(), input)));
-    CHECK(is_finite(cli::Stepper(layer.get(), input).run_all()));
+    const Input input{with_holes(0), {}};  // the logarithm of zero is infinite
+    CHECK(is_finite(apply(layer, input)));
+    CHECK(is_finite(Stepper(layer, input).run_all()));
   }
 }
 
 TEST_CASE("fault 12: constants of models that read invalid steps are masked too", "[f12]") {
-  const cli::Layer layer =
+  const Layer layer =
       make_model(serial(R"({"type":"Conditioning","conditioning_name":"c","projection":"identity",)"
                         R"("combination":"add","streaming":true},)" +
                         kRglru),
                  4);
   const auto input = [](double filler) {
     Tensor c = with_holes(filler);
-    return cli::Input{with_holes(0), {{"c", std::move(c)}}};
+    return Input{with_holes(0), {{"c", std::move(c)}}};
   };
-  const Tensor y = cli::apply(layer.get(), input(0));
-  CHECK(cli::compare_bits(cli::apply(layer.get(), input(kNan)), y).reason == "");
-  CHECK(cli::compare_sequences(cli::Stepper(layer.get(), input(kNan)).run_all(), y, {}).reason ==
-        "");
+  const Tensor y = apply(layer, input(0));
+  CHECK(compare_bits(apply(layer, input(kNan)), y).reason == "");
+  CHECK(compare_sequences(Stepper(layer, input(kNan)).run_all(), y, {}).reason == "");
 }
 
 // A whole run computes many queries at once, a step computes one.
 TEST_CASE("fault 12: outputs of attention at invalid steps do not depend on the block size",
           "[f12]") {
-  const cli::Layer layer =
+  const Layer layer =
       make_model(serial(R"({"type":"DotProductAttention","source_name":"s","num_heads":2,)"
                         R"("units_per_head":2},{"type":"Flatten"},)" +
                         kRglru),
                  4);
   std::mt19937 rng(4);
-  const cli::Input input{with_holes(0),
-                         {{"s", cli::random_sequence(SL_DTYPE_FLOAT32, {2, 5, 4}, rng)}}};
-  const Tensor y = cli::apply(layer.get(), input);
-  const Tensor steps = cli::Stepper(layer.get(), input).run_all();
-  CHECK(cli::compare_sequences(steps, y, {1e-5, 1e-5}).reason == "");
+  const Input input{with_holes(0), {{"s", random_sequence(SL_DTYPE_FLOAT32, {2, 5, 4}, rng)}}};
+  const Tensor y = apply(layer, input);
+  const Tensor steps = Stepper(layer, input).run_all();
+  CHECK(compare_sequences(steps, y, {1e-5, 1e-5}).reason == "");
 }
 
 TEST_CASE("fault 12: masks of the checker begin with invalid steps and have holes", "[f12]") {
   std::mt19937 rng(1);
-  const Tensor x = cli::random_sequence(SL_DTYPE_FLOAT32, {3, 20, 2}, rng);
-  const auto masked =
-      cli::masked_inputs({x, {}}, [](sl_dtype dtype) { return cli::poison(dtype); });
+  const Tensor x = random_sequence(SL_DTYPE_FLOAT32, {3, 20, 2}, rng);
+  const auto masked = masked_inputs({x, {}}, [](sl_dtype dtype) { return poison(dtype); });
   REQUIRE(masked);
   const Tensor& holes = masked->zeros.x;
   CHECK(holes.mask == masked->poisoned.x.mask);

@@ -3,11 +3,11 @@
 #include <algorithm>
 #include <catch2/catch.hpp>
 
-#include "cli/contract.h"
-#include "cli/metadata.h"
 #include "contract/trees.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/contract.h"
+#include "testing/metadata.h"
 
 namespace sl::testing {
 namespace {
@@ -21,18 +21,18 @@ struct Expected {
 };
 
 std::vector<sl_step_difference> differences_of(const std::string& config, int64_t channels) {
-  return cli::step_differences(make_model(config, channels).get());
+  return make_model(config, channels).step_differences();
 }
 
-cli::Report verify(const cli::Layer& layer, const std::vector<int64_t>& channels) {
+Report verify(const Layer& layer, const std::vector<int64_t>& channels) {
   std::mt19937 rng(1);
   std::vector<int64_t> dims = {3, 20};
   dims.insert(dims.end(), channels.begin(), channels.end());
-  cli::Case c;
-  c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng);
+  Case c;
+  c.layer = &layer;
+  c.input.x = random_sequence(SL_DTYPE_FLOAT32, dims, rng);
   c.tolerance = {1e-4, 1e-4};
-  return cli::check_contract(c);
+  return check_contract(c);
 }
 
 const std::string kLate =
@@ -50,15 +50,15 @@ std::string serial(const std::string& layers) {
 
 // Checks that exactly one difference is announced, that steps show it, and that the rest of the
 // contract holds.
-void check_one(const cli::Layer& layer, const Expected& expected) {
-  const auto differences = cli::step_differences(layer.get());
+void check_one(const Layer& layer, const Expected& expected) {
+  const auto differences = layer.step_differences();
   REQUIRE(differences.size() == 1);
   CHECK(std::string(differences[0].type) == expected.type);
   CHECK(std::string(differences[0].layer) == expected.layer);
   CHECK_THAT(differences[0].reason, Contains(expected.part_of_reason));
   CHECK(std::string(differences[0].cure) != "");
   CHECK(differences[0].condition == SL_STEP_DIFFERENCE_ALWAYS);
-  const cli::Report report = verify(layer, {2});
+  const Report report = verify(layer, {2});
   CHECK(report.failures() == "");
   CHECK(report.has_expected());
 }
@@ -71,12 +71,12 @@ void check_one(const std::string& config, const Expected& expected) {
 // Checks that no difference is announced and that steps give what whole runs give.
 void check_none(const std::string& config, const std::vector<int64_t>& channels = {2}) {
   INFO(config);
-  const cli::Layer layer = make_model(config, 2);
-  for (const sl_step_difference& difference : cli::step_differences(layer.get()))
+  const Layer layer = make_model(config, 2);
+  for (const sl_step_difference& difference : layer.step_differences())
     CHECK(difference.condition == SL_STEP_DIFFERENCE_HOLES);
-  const cli::Report report = verify(layer, channels);
+  const Report report = verify(layer, channels);
   CHECK(report.failures() == "");
-  for (const cli::Check& check : report.checks) {
+  for (const Check& check : report.checks) {
     if (check.name == "layer = step") CHECK_FALSE(check.is_expected());
   }
 }
@@ -178,12 +178,12 @@ TEST_CASE("fault 13: whole runs that depend on the padding are announced", "[f13
       {serial(kLate + "," + backward(serial(R"({"type":"Relu"},)" + kCounts))), "backward.sd"}};
   for (const auto& [config, path] : models) {
     INFO(config);
-    const cli::Layer layer = make_model(config, 2);
-    const auto differences = cli::step_differences(layer.get());
+    const Layer layer = make_model(config, 2);
+    const auto differences = layer.step_differences();
     REQUIRE(differences.size() == 1);
     CHECK(differences[0].condition == SL_STEP_DIFFERENCE_PADDING);
     CHECK_THAT(differences[0].layer, Contains(path));
-    const cli::Report report = verify(layer, {2});
+    const Report report = verify(layer, {2});
     CHECK(report.failures() == "");
     CHECK(report.has_expected());
   }
@@ -227,12 +227,12 @@ TEST_CASE("fault 13: random trees differ exactly where they announce it", "[f13]
   for (uint32_t seed = 0; seed < 400; ++seed) {
     const Tree tree = make_careless_tree(seed);
     INFO("seed " << seed << ": " << tree.config);
-    const cli::Layer layer = make_tree_model(tree, seed);
+    const Layer layer = make_tree_model(tree, seed);
     int64_t latency = 0;
     if (sl_layer_output_latency(layer.get(), &latency, nullptr) != SL_STATUS_OK) continue;
-    const cli::Report report = verify(layer, tree.channels);
+    const Report report = verify(layer, tree.channels);
     CHECK(report.failures() == "");
-    const auto differences = cli::step_differences(layer.get());
+    const auto differences = layer.step_differences();
     const bool is_certain = std::ranges::any_of(differences, [](const auto& difference) {
       return difference.condition == SL_STEP_DIFFERENCE_ALWAYS;
     });
@@ -281,17 +281,12 @@ TEST_CASE("fault 13: a custom layer can say that it counts invalid steps", "[f13
   callbacks.state_size = counter_state_size;
   callbacks.layer = count_all;
   callbacks.step = count;
-  sl_registry* registry = nullptr;
-  REQUIRE(sl_registry_create(&registry, nullptr) == SL_STATUS_OK);
-  REQUIRE(sl_registry_add(registry, "Counter", &callbacks, nullptr) == SL_STATUS_OK);
-  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
-  options.registry = registry;
+  const CustomType custom("Counter", callbacks);
   const std::string counter = R"({"type":"Counter","name":"counter"})";
-  const cli::Layer alone = make_model(counter, 2, &options);
-  CHECK(cli::step_differences(alone.get()).empty());
-  const cli::Layer late = make_model(serial(kLate + "," + counter), 2, &options);
+  const Layer alone = make_model(counter, 2, &custom.options);
+  CHECK(alone.step_differences().empty());
+  const Layer late = make_model(serial(kLate + "," + counter), 2, &custom.options);
   check_one(late, {"Counter", "counter", "counts invalid steps"});
-  sl_registry_free(registry);
 }
 
 }  // namespace

@@ -22,7 +22,7 @@ struct Field {
 };
 
 Failure field_of(const std::string& config, Field* field) {
-  const cli::Layer layer = make_model(config);
+  const Layer layer = make_model(config);
   return failure_of([&](sl_error* e) {
     return sl_layer_receptive_field(layer.get(), &field->exists, &field->start, &field->end, e);
   });
@@ -109,66 +109,66 @@ TEST_CASE("fault 14: a recorded case without steps passes", "[f14]") {
 // Streamed constants have the length of the input.
 TEST_CASE("fault 14: every recorded model keeps the contract on empty sequences", "[f14]") {
   for_each_golden_case([&](const GoldenCase& golden) {
-    const cli::Layer layer = golden.layer();
-    const cli::Case recorded = golden.check(layer.get());
-    cli::Case c;
-    c.layer = layer.get();
+    const Layer layer = golden.layer();
+    const Case recorded = golden.check(&layer);
+    Case c;
+    c.layer = &layer;
     c.tolerance = recorded.tolerance;
     c.input = recorded.input;
     const int64_t time = c.input.x.time();
-    c.input.x = cli::slice_time(c.input.x, 0, 0);
-    for (cli::NamedTensor& constant : c.input.constants) {
+    c.input.x = slice_time(c.input.x, 0, 0);
+    for (NamedTensor& constant : c.input.constants) {
       if (!constant.value.is_array && constant.value.time() == time)
-        constant.value = cli::slice_time(constant.value, 0, 0);
+        constant.value = slice_time(constant.value, 0, 0);
     }
     Tensor y;
     try {
-      y = cli::apply(layer.get(), c.input);
-    } catch (const cli::Error&) {
+      y = apply(layer, c.input);
+    } catch (const Error&) {
       return;  // the layer takes a fixed number of steps, as a GlobalReshape does
     }
-    c.output = cli::fill_invalid(y, 0);
+    c.output = fill_invalid(y, 0);
     INFO(golden.name);
-    CHECK(cli::check_contract(c).failures() == "");
+    CHECK(check_contract(c).failures() == "");
   });
 }
 
 Tensor without(const Tensor& x, size_t axis) {
   std::vector<int64_t> dims = x.dims;
   dims[axis] = 0;
-  return x.is_array ? cli::make_array(x.dtype, dims) : cli::make_sequence(x.dtype, dims);
+  return x.is_array ? make_array(x.dtype, dims) : make_sequence(x.dtype, dims);
 }
 
 // Runs the layer layer-wise and in steps; errors are allowed, crashes are not.
-void try_runs(const sl_layer* layer, const cli::Input& input) {
+void try_runs(const Layer& layer, const Input& input) {
   try {
-    cli::apply(layer, input);
-  } catch (const cli::Error&) {
+    apply(layer, input);
+  } catch (const Error&) {
   }
   try {
-    cli::Stepper stepper(layer, input);
+    Stepper stepper(layer, input);
     stepper.run_all();
     stepper.prefill(1);
-  } catch (const cli::Error&) {
+  } catch (const Error&) {
   }
 }
 
 TEST_CASE("fault 14: empty batches, channels and constants do not crash", "[f14]") {
   int64_t cases = 0;
   for_each_golden_case([&](const GoldenCase& golden) {
-    const cli::Layer layer = golden.layer();
-    const cli::Input recorded = golden.check(layer.get()).input;
+    const Layer layer = golden.layer();
+    const Input recorded = golden.check(&layer).input;
     INFO(golden.name);
     for (size_t axis = 0; axis < recorded.x.dims.size(); ++axis) {
-      cli::Input input = recorded;
+      Input input = recorded;
       input.x = without(input.x, axis);
-      CHECK_NOTHROW(try_runs(layer.get(), input));
-      for (cli::NamedTensor& constant : input.constants) {
+      CHECK_NOTHROW(try_runs(layer, input));
+      for (NamedTensor& constant : input.constants) {
         if (axis < constant.value.dims.size()) constant.value = without(constant.value, axis);
       }
-      CHECK_NOTHROW(try_runs(layer.get(), input));
+      CHECK_NOTHROW(try_runs(layer, input));
       input.x = recorded.x;
-      CHECK_NOTHROW(try_runs(layer.get(), input));
+      CHECK_NOTHROW(try_runs(layer, input));
     }
     ++cases;
   });

@@ -2,10 +2,10 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -20,8 +20,8 @@ struct Sample {
 
 Failure alloc_failure(const std::string& config, const std::vector<int64_t>& channels,
                       int64_t max_length = 0) {
-  const cli::Layer layer = make_model(config, channels.empty() ? 1 : channels.back());
-  CHECK(cli::get(sl_layer_supports_step, layer.get()) == 0);
+  const Layer layer = make_model(config, channels.empty() ? 1 : channels.back());
+  CHECK(!layer.supports_step());
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.input.dtype = SL_DTYPE_FLOAT32;
   options.input.rank = static_cast<int32_t>(channels.size());
@@ -86,17 +86,16 @@ TEST_CASE("fault 15: paddings that messages call equal give equal outputs", "[f1
   const std::string transposed =
       R"({"type":"Conv1DTranspose","filters":2,"kernel_size":5,"strides":2,"padding":"PADDING"})";
   std::mt19937 rng(5);
-  const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {3, 17, 4}, rng), {}};
+  const Input input{random_sequence(SL_DTYPE_FLOAT32, {3, 17, 4}, rng), {}};
   const auto run = [&](const std::string& config, const char* padding) {
-    return cli::apply(make_model(padded(config, padding), 4).get(), input);
+    return apply(make_model(padded(config, padding), 4), input);
   };
   for (const char* padding : {"valid", "same"}) {
-    const auto equal = cli::compare_tensors(run(of_one, padding), run(of_one, "causal"), {0, 0});
+    const auto equal = compare_tensors(run(of_one, padding), run(of_one, "causal"), {0, 0});
     CHECK(equal.reason == "");
   }
-  CHECK(
-      cli::compare_sequences(run(of_three, "valid"), run(of_three, "reverse_causal_valid"), {0, 0})
-          .reason == "");
+  CHECK(compare_sequences(run(of_three, "valid"), run(of_three, "reverse_causal_valid"), {0, 0})
+            .reason == "");
   const Tensor causal = run(transposed, "causal"), valid = run(transposed, "valid");
   CHECK(valid.time() == causal.time() + 3);
   for (int64_t i = 0; i < 15 * 2 * 2; ++i) CHECK(valid.at(i) == causal.at(i));

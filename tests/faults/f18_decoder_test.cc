@@ -4,10 +4,10 @@
 #include <cmath>
 #include <vector>
 
-#include "cli/trap.h"
 #include "faults/faults.h"
 #include "sequence_layers/sequence_layers.hpp"
 #include "support/models.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
@@ -218,7 +218,7 @@ TEST_CASE("fault 18: steps with the check are still real-time", "[f18]") {
   const auto layer = table_model(std::vector<float>(5 * 4, 0.5f), 4);
   Decoder decoder(layer, options_for(0));
   int32_t token = 0;
-  cli::AllocationTrap trap;
+  AllocationTrap trap;
   const sl_status status = decoder.sample(&token);
   const int64_t count = trap.count();
   CHECK(status == SL_STATUS_OK);

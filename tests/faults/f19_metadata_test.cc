@@ -70,11 +70,7 @@ TEST_CASE("fault 19: invalid input specs are errors", "[f19]") {
         R"({"channel_shape":[3],"dtype":null})", R"({"channel_shape":[3],"channel_shape":[4]})"}) {
     INFO(input);
     const std::string model = make_model(kIdentity, "{\"input\":" + quoted(input) + "}");
-    const cli::Layer layer = cli::make<sl_layer>(
-        [&](sl_layer** out, sl_error* e) { return sl_layer_open(model.c_str(), nullptr, out, e); });
-    sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
-    const Failure failure =
-        failure_of([&](sl_error* e) { return sl_layer_input_spec(layer.get(), &spec, e); });
+    const Failure failure = thrown_by([&] { Layer::open(model).input_spec(); });
     CHECK(failure.status == SL_STATUS_WEIGHTS);
     CHECK_THAT(failure.message, Contains("metadata \"input\""));
     const ToolRun run = run_tool({"run", model, sound()});

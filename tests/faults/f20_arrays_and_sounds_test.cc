@@ -14,7 +14,7 @@ namespace {
 using Catch::Matchers::Contains;
 using cli::NpyArray;
 
-std::vector<double> values_of(const cli::Tensor& x) {
+std::vector<double> values_of(const Tensor& x) {
   std::vector<double> out;
   for (int64_t i = 0; i < x.size(); ++i) out.push_back(x.at(i).real());
   return out;
@@ -62,11 +62,10 @@ TEST_CASE("fault 20: every numeric type of NumPy is read", "[f20]") {
     const auto half = bytes_of<uint16_t>({0x3c00, 0xc000, 0x0001}, big);  // 1, -2, 2^-24
     CHECK(values_of(read(npy(order + "f2", "(3,)", half)).values) ==
           std::vector<double>{1, -2, std::ldexp(1, -24)});
-    const cli::Tensor c8 = read(npy(order + "c8", "(1,)", bytes_of<float>({1.5f, -2}, big))).values;
+    const Tensor c8 = read(npy(order + "c8", "(1,)", bytes_of<float>({1.5f, -2}, big))).values;
     CHECK(c8.dtype == SL_DTYPE_COMPLEX64);
     CHECK(c8.at(0) == std::complex<double>(1.5, -2));
-    const cli::Tensor c16 =
-        read(npy(order + "c16", "(1,)", bytes_of<double>({0.5, 4}, big))).values;
+    const Tensor c16 = read(npy(order + "c16", "(1,)", bytes_of<double>({0.5, 4}, big))).values;
     CHECK(c16.at(0) == std::complex<double>(0.5, 4));
   }
   const NpyArray flags = read(npy("|b1", "(3,)", std::string("\0\1\2", 3)));
@@ -163,7 +162,7 @@ TEST_CASE("fault 20: the reported arrays are read or refused", "[f20]") {
     const ToolRun done = run(file, out);
     INFO(done.output);
     CHECK(done.status == 0);
-    const cli::Tensor x = cli::read_npy(fault_input(std::string("npy/") + file));
+    const Tensor x = cli::read_npy(fault_input(std::string("npy/") + file));
     CHECK(x.dims == std::vector<int64_t>{2, 5, 3});
     CHECK(values_of(cli::read_npy(out)) == values_of(x));
   }

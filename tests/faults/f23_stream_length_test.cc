@@ -14,8 +14,8 @@ std::string input_of(int64_t steps) {
   return write_file("x.npy", npy("<f4", "(" + std::to_string(steps) + ", 1)", bytes_of(values)));
 }
 
-cli::Tensor run_model(const std::string& model, const std::string& input,
-                      const std::vector<std::string>& more) {
+Tensor run_model(const std::string& model, const std::string& input,
+                 const std::vector<std::string>& more) {
   const std::string out = scratch_directory() + "/o.npy";
   std::vector<std::string> command = {"run", model, input, "--input", "1", "--output", out};
   command.insert(command.end(), more.begin(), more.end());
@@ -41,11 +41,11 @@ TEST_CASE("fault 23: a stream gives as many steps as a whole run", "[f23]") {
   const std::string input = input_of(101);
   for (const auto& [config, steps] : models) {
     const std::string model = make_model(config, "");
-    const cli::Tensor whole = run_model(model, input, {});
+    const Tensor whole = run_model(model, input, {});
     CHECK(whole.dims[0] == steps);
     for (const char* block : {"1", "7", "50", "101", "102", "1000", "1000000000000"}) {
       INFO(config << " in blocks of " << block);
-      const cli::Tensor stream = run_model(model, input, {"--stream", "--block", block});
+      const Tensor stream = run_model(model, input, {"--stream", "--block", block});
       CHECK(stream.dims == whole.dims);
       CHECK(stream.bytes == whole.bytes);
     }
@@ -55,8 +55,8 @@ TEST_CASE("fault 23: a stream gives as many steps as a whole run", "[f23]") {
 TEST_CASE("fault 23: an input can be shorter than the model's block", "[f23]") {
   const std::string model = make_model(R"({"type":"Downsample1D","rate":8})", "");
   const std::string input = input_of(3);
-  const cli::Tensor whole = run_model(model, input, {});
-  const cli::Tensor stream = run_model(model, input, {"--stream", "--block", "2"});
+  const Tensor whole = run_model(model, input, {});
+  const Tensor stream = run_model(model, input, {"--stream", "--block", "2"});
   CHECK(stream.dims == whole.dims);
   CHECK(stream.bytes == whole.bytes);
 }

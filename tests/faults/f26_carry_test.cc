@@ -2,15 +2,15 @@
 // state, or those of the RNNs in a Bidirectional.
 #include <catch2/catch.hpp>
 
-#include "cli/contract.h"
-#include "cli/model.h"
 #include "support/models.h"
+#include "testing/contract.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 namespace {
 
-const Tensor& emit_of(const std::vector<cli::NamedTensor>& emits, const std::string& name) {
-  for (const cli::NamedTensor& emit : emits) {
+const Tensor& emit_of(const std::vector<NamedTensor>& emits, const std::string& name) {
+  for (const NamedTensor& emit : emits) {
     if (emit.name == name) return emit.value;
   }
   throw std::runtime_error("no emit " + name);
@@ -25,7 +25,7 @@ std::string rnn(const std::string& fields) {
 // reverse order.
 constexpr int64_t kTime = 5, kLength = 3;
 Tensor input(bool flipped) {
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, kTime, 2});
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, kTime, 2});
   for (int64_t t = 0; t < kTime; ++t) {
     const int64_t from = flipped && t < kLength ? kLength - 1 - t : t;
     for (int64_t c = 0; c < 2; ++c) x.set(2 * t + c, 0.3 * static_cast<double>(2 * from + c) - 1);
@@ -34,12 +34,12 @@ Tensor input(bool flipped) {
   return x;
 }
 
-std::vector<cli::NamedTensor> emits_of(const std::string& config, bool flipped) {
-  const cli::Layer layer = make_model(config, 2);
-  cli::Input x;
+std::vector<NamedTensor> emits_of(const std::string& config, bool flipped) {
+  const Layer layer = make_model(config, 2);
+  Input x;
   x.x = input(flipped);
-  std::vector<cli::NamedTensor> emits;
-  cli::apply(layer.get(), x, &emits);
+  std::vector<NamedTensor> emits;
+  apply(layer, x, &emits);
   return emits;
 }
 
@@ -70,10 +70,10 @@ TEST_CASE("fault 26: an LSTM layer emits its carry, also within a Bidirectional"
   CHECK(emits.size() == 4);
   const auto forward = emits_of(lstm, false);
   const Tensor &c = emit_of(forward, "carry.c"), &h = emit_of(forward, "carry.h");
-  const cli::Layer layer = make_model(lstm, 2);
-  cli::Input x;
+  const Layer layer = make_model(lstm, 2);
+  Input x;
   x.x = input(false);
-  const Tensor y = cli::apply(layer.get(), x);
+  const Tensor y = apply(layer, x);
   for (int64_t i = 0; i < 2; ++i) {
     for (int64_t t = 0; t < kTime; ++t) {
       const int64_t at = 2 * t + i, last = 2 * std::min(t, kLength - 1) + i;
@@ -113,12 +113,12 @@ TEST_CASE("fault 26: return_carry of an RNN over a layer is an error that says w
 }
 
 TEST_CASE("fault 26: streams emit the carries that whole runs do", "[f26]") {
-  const cli::Layer layer = make_model(rnn(""), 3);
+  const Layer layer = make_model(rnn(""), 3);
   std::mt19937 rng(1);
-  cli::Case c;
-  c.layer = layer.get();
-  c.input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {3, 17, 3}, rng);
-  CHECK(cli::check_contract(c).failures() == "");
+  Case c;
+  c.layer = &layer;
+  c.input.x = random_sequence(SL_DTYPE_FLOAT32, {3, 17, 3}, rng);
+  CHECK(check_contract(c).failures() == "");
 }
 
 }  // namespace

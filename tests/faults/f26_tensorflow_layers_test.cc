@@ -2,9 +2,9 @@
 #include <catch2/catch.hpp>
 #include <cmath>
 
-#include "cli/model.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 namespace {
@@ -20,21 +20,20 @@ TEST_CASE("fault 26: the cases recorded from TensorFlow pass", "[f26]") {
 }
 
 TEST_CASE("fault 26: steps beyond the last position get NaN", "[f26]") {
-  const cli::Layer layer =
+  const Layer layer =
       make_model(R"({"type":"ConcatPositionEmbedding","timesteps":3,"channels":2})");
-  cli::Input input;
-  input.x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 5, 1});
-  const Tensor y = cli::apply(layer.get(), input);
+  Input input;
+  input.x = make_sequence(SL_DTYPE_FLOAT32, {1, 5, 1});
+  const Tensor y = apply(layer, input);
   for (int64_t t = 0; t < 5; ++t) CHECK(std::isnan(y.at(3 * t + 1).real()) == (t >= 3));
 }
 
 TEST_CASE("fault 26: an assertion fails with both specs", "[f26]") {
-  const cli::Layer layer = make_model(
+  const Layer layer = make_model(
       R"({"type":"AssertChannelSpec","expected_channel_shape":[3],"expected_dtype":"int32"})");
-  cli::Input input;
-  input.x = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 5, 2});
-  CHECK_THROWS_WITH(cli::apply(layer.get(), input),
-                    Catch::Contains("expected int32[3], got float32[2]"));
+  Input input;
+  input.x = make_sequence(SL_DTYPE_FLOAT32, {1, 5, 2});
+  CHECK_THROWS_WITH(apply(layer, input), Catch::Contains("expected int32[3], got float32[2]"));
 }
 
 }  // namespace

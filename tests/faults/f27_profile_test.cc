@@ -3,10 +3,10 @@
 #include <chrono>
 #include <nlohmann/json.hpp>
 
-#include "cli/contract.h"
 #include "cli/profile.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/contract.h"
 
 namespace sl::testing {
 namespace {
@@ -15,20 +15,20 @@ constexpr int64_t kBatch = 2, kTime = 40, kInputs = 6;
 
 // Costs of a layer-wise run of [kBatch, kTime, inputs].
 cli::ProfileTable layer_profile(const std::string& config, int64_t inputs = kInputs) {
-  const cli::Layer layer = make_model(config, inputs);
+  const Layer layer = make_model(config, inputs);
   std::mt19937 rng(1);
-  const Tensor input = cli::random_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, inputs}, rng);
+  const Tensor input = random_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, inputs}, rng);
   const sl_sequence x = input.view();
   sl_run_options run = SL_RUN_OPTIONS_INIT;
   sl_sequence shape = SL_SEQUENCE_INIT;
-  cli::check([&](sl_error* e) {
+  check([&](sl_error* e) {
     return sl_layer_output_shape(layer.get(), SL_MODE_LAYER, &x, &run, &shape, e);
   });
-  const Tensor output = cli::make_like(shape);
+  const Tensor output = make_like(shape);
   sl_sequence y = output.view();
   return cli::profile(0, [&](sl_profile* profile) {
     run.profile = profile;
-    cli::check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, &run, e); });
+    check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, &run, e); });
   });
 }
 
@@ -87,11 +87,11 @@ TEST_CASE("fault 27: sl bench prints a profile", "[f27]") {
 }
 
 TEST_CASE("fault 27: recording changes no result", "[f27]") {
-  const cli::Layer layer = make_model(R"({"type":"LSTM","units":4})", kInputs);
+  const Layer layer = make_model(R"({"type":"LSTM","units":4})", kInputs);
   std::mt19937 rng(1);
-  cli::Input input;
-  input.x = cli::random_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kInputs}, rng);
-  const Tensor expected = cli::apply(layer.get(), input);
+  Input input;
+  input.x = random_sequence(SL_DTYPE_FLOAT32, {kBatch, kTime, kInputs}, rng);
+  const Tensor expected = apply(layer, input);
   const sl_sequence x = input.x.view();
   Tensor output = expected;
   std::fill(output.bytes.begin(), output.bytes.end(), uint8_t{0});

@@ -6,14 +6,13 @@
 
 namespace sl::testing {
 
-cli::Layer GoldenCase::layer() const {
-  const cli::Weights weights = cli::select_weights(tensors, name + "/weights/");
-  return cli::create_layer(config(), weights.get());
+Layer GoldenCase::layer() const {
+  return Layer(config(), select_weights(tensors, name + "/weights/"));
 }
 
-cli::Case GoldenCase::check(const sl_layer* layer) const {
-  const bool half = cli::uses_half_precision(recorded.at("config"));
-  cli::Case c = cli::read_case(recorded, tensors, name + "/", half);
+Case GoldenCase::check(const Layer* layer) const {
+  const bool half = uses_half_precision(recorded.at("config"));
+  Case c = read_case(recorded, tensors, name + "/", half);
   c.layer = layer;
   return c;
 }
@@ -25,10 +24,10 @@ void for_each_golden_case(const std::function<void(const GoldenCase&)>& fn) {
   }
   std::sort(files.begin(), files.end());
   for (std::filesystem::path file : files) {
-    const auto json = nlohmann::ordered_json::parse(cli::read_file(file.string()));
-    const cli::Weights tensors = cli::open_weights(file.replace_extension("safetensors").string());
+    const auto json = nlohmann::ordered_json::parse(read_file(file.string()));
+    const Weights tensors = Weights::open(file.replace_extension("safetensors").string());
     for (const auto& recorded : json.at("cases"))
-      fn({recorded.at("name").get<std::string>(), recorded, tensors.get()});
+      fn({recorded.at("name").get<std::string>(), recorded, tensors});
   }
 }
 

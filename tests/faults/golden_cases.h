@@ -6,20 +6,21 @@
 #include <nlohmann/json.hpp>
 #include <string>
 
-#include "cli/contract.h"
-#include "cli/model.h"
+#include "testing/contract.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 
 struct GoldenCase {
   std::string name;
   nlohmann::ordered_json recorded;
-  const sl_weights* tensors;
+  const Weights& tensors;
 
   std::string config() const { return recorded.at("config").dump(); }
   // The layer of the case, with its recorded weights.
-  cli::Layer layer() const;
-  cli::Case check(const sl_layer* layer) const;
+  Layer layer() const;
+  // The layer must outlive the case; null if it is only needed for its input.
+  Case check(const Layer* layer) const;
 };
 
 void for_each_golden_case(const std::function<void(const GoldenCase&)>& fn);

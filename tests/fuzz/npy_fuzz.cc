@@ -64,7 +64,7 @@ std::vector<std::string> dictionary() {
 extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const sl::fuzz::MemoryFile file(data, size);
   try {
-    const sl::cli::Tensor x = sl::cli::read_npy(file.path());
+    const sl::testing::Tensor x = sl::cli::read_npy(file.path());
     const auto bytes = static_cast<size_t>(x.size()) * sl_dtype_size(x.dtype);
     if (x.bytes.size() != bytes) std::abort();
   } catch (const std::runtime_error& error) {

@@ -10,9 +10,9 @@
 #include <memory>
 #include <random>
 
-#include "cli/runner.h"
 #include "fuzz/target.h"
 #include "support/models.h"
+#include "testing/runner.h"
 
 namespace sl::fuzz {
 namespace {
@@ -65,16 +65,16 @@ struct Stream {
     std::mt19937 rng(1);
     std::vector<int64_t> dims = {2, 8};
     dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
-    input.x = cli::random_sequence(sample.dtype, dims, rng);
-    stepper = std::make_unique<cli::Stepper>(layer.get(), input);
+    input.x = testing::random_sequence(sample.dtype, dims, rng);
+    stepper = std::make_unique<testing::Stepper>(layer, input);
     for (int64_t t = 0; t < stepper->num_steps(); ++t) {
       stepper->run(t, t + 1);
       saves.push_back(stepper->save());
     }
   }
-  cli::Layer layer;
-  cli::Input input;
-  std::unique_ptr<cli::Stepper> stepper;
+  testing::Layer layer;
+  testing::Input input;
+  std::unique_ptr<testing::Stepper> stepper;
   std::vector<std::vector<uint8_t>> saves;
 };
 
@@ -129,7 +129,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
   const std::vector<uint8_t> save = sl::fuzz::save_of(stream, data + 2, size - 2, whole);
   const uint8_t none = 0;
   const std::vector<uint8_t> before = stream.stepper->save();
-  const sl_status status = sl_state_load(stream.stepper->state(),
+  const sl_status status = sl_state_load(stream.stepper->state().get(),
                                          save.empty() ? &none : save.data(), save.size(), nullptr);
   if (status == SL_STATUS_OK) {
     stream.stepper->run(0, stream.stepper->num_steps());

@@ -16,9 +16,9 @@
 #include <string_view>
 #include <vector>
 
-#include "cli/model.h"
-#include "cli/runner.h"
 #include "faults/golden_cases.h"
+#include "testing/model.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -49,7 +49,7 @@ double tolerance_of(const std::string& name, bool half) {
 }
 
 // The mask, valid values and tolerance of one tensor of a case.
-json result_of(const std::string& name, const cli::Tensor& x, bool half) {
+json result_of(const std::string& name, const Tensor& x, bool half) {
   const bool complex = x.dtype == SL_DTYPE_COMPLEX64;
   const int64_t steps = x.is_array ? 1 : x.batch() * x.time();
   const int64_t step_size = x.is_array ? x.size() : x.step_size();
@@ -63,32 +63,29 @@ json result_of(const std::string& name, const cli::Tensor& x, bool half) {
       if (complex) numbers.push_back(value.imag());
     }
   }
-  const double tolerance = tolerance_of(name, half || cli::is_half(x.dtype));
+  const double tolerance = tolerance_of(name, half || is_half(x.dtype));
   return {{"name", name}, {"tolerance", tolerance}, {"numbers", std::move(numbers)}};
 }
 
 void run_case(const GoldenCase& golden, int32_t threads, json* results) {
-  const cli::Weights weights = cli::select_weights(golden.tensors, golden.name + "/weights/");
+  const Weights weights = select_weights(golden.tensors, golden.name + "/weights/");
   sl_layer_options options = SL_LAYER_OPTIONS_INIT;
   options.num_threads = threads;
   const std::string config = golden.config();
-  const cli::Layer layer = cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), weights.get(), &options, out, e);
-  });
-  const cli::Case c = golden.check(layer.get());
-  const cli::Input& input = c.input;
-  const bool half =
-      cli::uses_half_precision(golden.recorded.at("config")) || cli::is_half(input.x.dtype);
-  std::vector<cli::NamedTensor> emits;
-  results->push_back(result_of(
-      golden.name, cli::apply(layer.get(), input, c.emits.empty() ? nullptr : &emits), half));
-  for (const cli::NamedTensor& emit : emits)
+  const Layer layer(config, weights, &options);
+  const Case c = golden.check(&layer);
+  const Input& input = c.input;
+  const bool half = uses_half_precision(golden.recorded.at("config")) || is_half(input.x.dtype);
+  std::vector<NamedTensor> emits;
+  results->push_back(
+      result_of(golden.name, apply(layer, input, c.emits.empty() ? nullptr : &emits), half));
+  for (const NamedTensor& emit : emits)
     results->push_back(result_of(golden.name + " " + emit.name, emit.value, half));
-  if (!cli::get(sl_layer_supports_step, layer.get())) return;
+  if (!layer.supports_step()) return;
   const std::string name = golden.name + " in steps";
   try {
-    results->push_back(result_of(name, cli::Stepper(layer.get(), input).run_all(), half));
-  } catch (const cli::Error& refused) {  // the model cannot give the shape of a block, in any run
+    results->push_back(result_of(name, Stepper(layer, input).run_all(), half));
+  } catch (const Error& refused) {  // the model cannot give the shape of a block, in any run
     results->push_back({{"name", name + ": " + refused.what()},
                         {"tolerance", kTolerance},
                         {"numbers", json::array()}});
@@ -105,7 +102,7 @@ void keep_last_word(void* word, int32_t, const char* message) {
 void run_all_cases(int32_t threads, const std::string& path) {
   std::string kernels;
   sl_log_set(keep_last_word, &kernels, SL_LOG_INFO);
-  cli::create_layer(R"({"type":"Relu"})", nullptr);
+  Layer(R"({"type":"Relu"})");
   sl_log_set(nullptr, nullptr, SL_LOG_OFF);
   json results = json::array();
   for_each_golden_case([&](const GoldenCase& golden) { run_case(golden, threads, &results); });
@@ -222,8 +219,8 @@ bool check_names() {
   const auto refuses = [] {
     for (int i = 0; i < 2; ++i) {
       try {
-        cli::create_layer(R"({"type":"Relu"})", nullptr);
-      } catch (const cli::Error& error) {
+        Layer(R"({"type":"Relu"})");
+      } catch (const Error& error) {
         const std::string text = error.what();
         const bool told = text.find("SL_CPU_MAX is \"AVX\"") != std::string::npos &&
                           text.find("avx2") != std::string::npos;
@@ -233,7 +230,7 @@ bool check_names() {
       throw std::runtime_error("was taken");
     }
   };
-  const auto takes = [] { cli::create_layer(R"({"type":"Relu"})", nullptr); };
+  const auto takes = [] { Layer(R"({"type":"Relu"})"); };
   return in_child("AVX", refuses) && in_child("", takes);
 }
 

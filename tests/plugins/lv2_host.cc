@@ -13,7 +13,7 @@
 #include <thread>
 #include <utility>
 
-#include "cli/trap.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
@@ -177,7 +177,7 @@ int64_t Lv2Instance::run(const std::vector<const float*>& in, const std::vector<
   notify->atom = {static_cast<uint32_t>(notify_.size() * 8 - 8), 0};
   const LV2_Worker_Interface* interface = worker();
   const LV2_Handle handle = lilv_instance_get_handle(instance_);
-  cli::AllocationTrap trap;
+  AllocationTrap trap;
   lilv_instance_run(instance_, frames);
   for (size_t i = 0; i < responses_.count; ++i) {
     const Message& message = responses_.messages[i];

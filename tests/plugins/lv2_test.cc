@@ -9,9 +9,9 @@
 #include <fstream>
 #include <thread>
 
-#include "cli/trap.h"
 #include "plugins/lv2_host.h"
 #include "support/models.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
@@ -50,7 +50,7 @@ std::string write_recurrent(const Folder& folder) {
   fs::create_directories(folder.path / "recurrent");
   std::mt19937 rng(1);
   const WeightHints hints = {{"", {1, {}, {}}}, {"out", {16, {}, {}}}};
-  write_model(folder.at("recurrent"), kRecurrent, make_weights(kRecurrent, hints, rng).get());
+  write_model(folder.at("recurrent"), kRecurrent, make_weights(kRecurrent, hints, rng));
   return folder.at("recurrent");
 }
 

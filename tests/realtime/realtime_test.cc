@@ -4,15 +4,13 @@
 #include <mutex>
 #include <thread>
 
-#include "cli/runner.h"
-#include "cli/trap.h"
 #include "contract/trees.h"
 #include "support/models.h"
+#include "testing/runner.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
-
-using cli::AllocationTrap;
 
 // Prevents the compiler from removing calls whose result is not used.
 void* volatile kept;
@@ -48,9 +46,9 @@ TEST_CASE("the trap notices heap calls and locks", "[trap]") {
 }
 
 TEST_CASE("the trap counts calls within the library, on its own thread only", "[trap]") {
-  const cli::Layer layer = make_model(R"({"type":"Dense","features":3})", 2);
-  const cli::Input input{cli::make_sequence(SL_DTYPE_FLOAT32, {1, 4, 2}), {}};
-  Tensor y = cli::make_sequence(SL_DTYPE_FLOAT32, {1, 4, 3});
+  const Layer layer = make_model(R"({"type":"Dense","features":3})", 2);
+  const Input input{make_sequence(SL_DTYPE_FLOAT32, {1, 4, 2}), {}};
+  Tensor y = make_sequence(SL_DTYPE_FLOAT32, {1, 4, 3});
   const sl_sequence in = input.x.view();
   sl_sequence out = y.view();
   sl_status status = SL_STATUS_INTERNAL;
@@ -71,12 +69,12 @@ TEST_CASE("the trap counts calls within the library, on its own thread only", "[
 }
 
 // Allocations in all real-time calls on a stream, from its first step on.
-int64_t allocations_of(const sl_layer* layer, const cli::Input& input, int64_t blocks_per_step,
+int64_t allocations_of(const Layer& layer, const Input& input, int64_t blocks_per_step,
                        bool with_emits) {
-  cli::Stepper::Options options;
+  Stepper::Options options;
   options.blocks_per_step = blocks_per_step;
   options.with_emits = with_emits;
-  cli::Stepper stepper(layer, input, options), fork(layer, input, options);
+  Stepper stepper(layer, input, options), fork(layer, input, options);
   stepper.run(0, stepper.num_steps());
   fork.copy_from(stepper);
   stepper.reset();
@@ -85,7 +83,7 @@ int64_t allocations_of(const sl_layer* layer, const cli::Input& input, int64_t b
   return stepper.allocations() + fork.allocations();
 }
 
-void check(const sl_layer* layer, const cli::Input& input) {
+void check(const Layer& layer, const Input& input) {
   for (const int64_t blocks : {1, 2, 7}) {
     for (const bool emits : {false, true}) {
       INFO(blocks << " blocks per step" << (emits ? ", with emits" : ""));
@@ -97,12 +95,12 @@ void check(const sl_layer* layer, const cli::Input& input) {
 TEST_CASE("steps of every kind of layer neither allocate nor lock", "[realtime]") {
   for (const Sample& sample : samples()) {
     INFO(sample.name);
-    const cli::Layer layer = make_sample(sample);
+    const Layer layer = make_sample(sample);
     for (const int64_t batch : {1, 3}) {
       std::vector<int64_t> dims = {batch, 12};
       dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
       std::mt19937 rng(5);
-      check(layer.get(), {cli::random_sequence(sample.dtype, dims, rng), {}});
+      check(layer, {random_sequence(sample.dtype, dims, rng), {}});
     }
   }
 }
@@ -111,12 +109,12 @@ TEST_CASE("steps of random trees neither allocate nor lock", "[realtime]") {
   for (uint32_t seed = 1000; seed < 1040; ++seed) {
     const Tree tree = make_tree(seed);
     INFO("seed " << seed << ": " << tree.config);
-    const cli::Layer layer = make_tree_model(tree, seed);
-    if (cli::get(sl_layer_supports_step, layer.get()) == 0) continue;
+    const Layer layer = make_tree_model(tree, seed);
+    if (!layer.supports_step()) continue;
     std::mt19937 rng(seed);
     std::vector<int64_t> dims = {2, 14};
     dims.insert(dims.end(), tree.channels.begin(), tree.channels.end());
-    check(layer.get(), {cli::random_sequence(SL_DTYPE_FLOAT32, dims, rng), {}});
+    check(layer, {random_sequence(SL_DTYPE_FLOAT32, dims, rng), {}});
   }
 }
 
@@ -128,25 +126,24 @@ TEST_CASE("steps of large layers stay on their thread", "[realtime]") {
        {R"({"type":"Dense","features":512})", R"({"type":"LSTM","units":128})",
         R"({"type":"Conv1D","filters":256,"kernel_size":5,"padding":"causal_valid"})"}) {
     INFO(config);
-    const cli::Layer layer = make_model(config, 256, &options);
+    const Layer layer = make_model(config, 256, &options);
     std::mt19937 rng(1);
-    const cli::Input input{cli::random_sequence(SL_DTYPE_FLOAT32, {2, 64, 256}, rng), {}};
+    const Input input{random_sequence(SL_DTYPE_FLOAT32, {2, 64, 256}, rng), {}};
     for (const int64_t blocks : {1, 32}) {
-      CHECK(allocations_of(layer.get(), input, blocks, false) == 0);
+      CHECK(allocations_of(layer, input, blocks, false) == 0);
     }
   }
 }
 
 TEST_CASE("strided blocks are stepped without allocation", "[realtime]") {
-  const cli::Layer layer = make_model(R"({"type":"LSTM","units":2})", 2);
+  const Layer layer = make_model(R"({"type":"LSTM","units":2})", 2);
   sl_state_options options = SL_STATE_OPTIONS_INIT;
   options.batch = 2;
   options.max_steps = 3;
   options.input.rank = 1;
   options.input.dims[0] = 2;
-  const cli::State state = cli::make<sl_state>(
-      [&](sl_state** out, sl_error* e) { return sl_state_alloc(layer.get(), &options, out, e); });
-  Tensor x = cli::make_sequence(SL_DTYPE_FLOAT32, {2, 3, 2}), y = x;
+  const State state(layer, options);
+  Tensor x = make_sequence(SL_DTYPE_FLOAT32, {2, 3, 2}), y = x;
   sl_sequence in = x.view(), out = y.view();
   for (sl_sequence* view : {&in, &out}) {  // time-major, with channels in reverse order
     view->strides[0] = 8;

@@ -8,8 +8,8 @@
 #include <set>
 #include <string>
 
-#include "cli/model.h"
 #include "support/models.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 namespace {
@@ -26,7 +26,7 @@ const std::map<std::string, const char*> kExamples = {
     {"SwapAxes", R"({"axis1":2,"axis2":3})"},
 };
 
-json reference_classes() { return json::parse(cli::read_file(SL_REFERENCE_CLASSES)); }
+json reference_classes() { return json::parse(read_file(SL_REFERENCE_CLASSES)); }
 
 bool is_attention(const json& layer) {
   const auto module = layer.at("module").get<std::string>();
@@ -52,7 +52,7 @@ void collect_examples(const json& value, std::map<std::string, json>& examples) 
 void collect_recorded(const char* directory, std::map<std::string, json>& examples) {
   for (const auto& file : std::filesystem::directory_iterator(directory)) {
     if (file.path().extension() != ".json") continue;
-    const json recorded = json::parse(cli::read_file(file.path().string()));
+    const json recorded = json::parse(read_file(file.path().string()));
     for (const json& c : recorded.at("cases")) collect_examples(c.at("config"), examples);
   }
 }

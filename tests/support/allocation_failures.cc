@@ -3,7 +3,7 @@
 #include <atomic>
 #include <cstdlib>
 
-#include "cli/trap.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
@@ -26,8 +26,8 @@ std::atomic<int64_t> blocks = 0;
 
 Failures& failures_of(Heap heap) { return heaps[static_cast<int>(heap)]; }
 
-constexpr cli::HeapWatch kWatch = {[] { return !failures_of(Heap::kMalloc).fails(); },
-                                   [](int64_t more) { blocks.fetch_add(more); }};
+constexpr HeapWatch kWatch = {[] { return !failures_of(Heap::kMalloc).fails(); },
+                              [](int64_t more) { blocks.fetch_add(more); }};
 
 std::string described(int64_t n, const char* what, const sl_error& error) {
   return "allocation " + std::to_string(n) + ": " + what + ": " + sl_status_name(error.code) +
@@ -47,7 +47,7 @@ AllocationFailures::AllocationFailures(Heap heap, int64_t n, Failing failing)
 AllocationFailures::~AllocationFailures() { failures_of(heap_).first.store(0); }
 
 bool AllocationFailures::any_failed() const { return failures_of(heap_).seen.load() >= first_; }
-bool AllocationFailures::available() { return cli::AllocationTrap::available(); }
+bool AllocationFailures::available() { return AllocationTrap::available(); }
 
 sl_allocator failing_allocator() {
   sl_allocator allocator = SL_ALLOCATOR_INIT;
@@ -59,7 +59,7 @@ sl_allocator failing_allocator() {
 }
 
 int64_t live_blocks() {
-  cli::watch_heap(&kWatch);
+  watch_heap(&kWatch);
   return blocks.load();
 }
 

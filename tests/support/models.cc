@@ -40,7 +40,7 @@ std::optional<Missing> parse_missing(const std::string& message) {
   std::istringstream words(shape);
   std::string word;
   words >> word;
-  missing.dtype = cli::parse_dtype(word);
+  missing.dtype = parse_dtype(word);
   while (words >> word) missing.dims.push_back(word == "any" ? -1 : std::stoll(word));
   return missing;
 }
@@ -61,7 +61,7 @@ WeightHint hint_of(const std::string& tensor, const WeightHints& hints) {
 Tensor random_weight(const Missing& missing, const WeightHint& hint, std::mt19937& rng) {
   std::vector<int64_t> dims = missing.open ? hint.shape : hint.stack;
   for (const int64_t d : missing.dims) dims.push_back(d < 0 ? hint.any : d);
-  Tensor tensor = cli::make_array(missing.dtype, std::move(dims));
+  Tensor tensor = make_array(missing.dtype, std::move(dims));
   std::uniform_real_distribution<double> value(-0.5, 0.5);
   // Variances must be positive.
   const bool positive = missing.name.ends_with(".var");
@@ -74,35 +74,28 @@ Tensor random_weight(const Missing& missing, const WeightHint& hint, std::mt1993
 
 }  // namespace
 
-cli::Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
-                          const sl_registry* registry) {
-  cli::Weights weights = cli::make<sl_weights>(sl_weights_create);
+Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
+                     const sl_registry* registry) {
+  Weights weights;
   sl_layer_options options = SL_LAYER_OPTIONS_INIT;
   options.registry = registry;
   while (true) {
-    sl_layer* layer = nullptr;
-    const Failure failure = failure_of([&](sl_error* e) {
-      return sl_layer_create(config.data(), config.size(), weights.get(), &options, &layer, e);
-    });
-    sl_layer_free(layer);
-    if (failure.status == SL_STATUS_OK) return weights;
-    const auto missing = parse_missing(failure.message);
-    if (!missing) throw cli::Error(failure.status, (failure.message + " in " + config).c_str());
-    const Tensor tensor = random_weight(*missing, hint_of(missing->name, hints), rng);
-    const sl_sequence view = tensor.view();
-    cli::check([&](sl_error* e) {
-      return sl_weights_add(weights.get(), missing->name.c_str(), &view, e);
-    });
+    try {
+      Layer(config, weights, &options);
+      return weights;
+    } catch (const Error& error) {
+      const auto missing = parse_missing(error.what());
+      if (!missing) throw Error(error.status(), (error.what() + (" in " + config)).c_str());
+      const Tensor tensor = random_weight(*missing, hint_of(missing->name, hints), rng);
+      weights.add(missing->name, tensor.view());
+    }
   }
 }
 
-void write_model(const std::string& directory, const std::string& config,
-                 const sl_weights* weights) {
+void write_model(const std::string& directory, const std::string& config, const Weights& weights) {
   std::string header, data;
-  for (int64_t i = 0; i < sl_weights_tensor_count(weights); ++i) {
-    const char* name = nullptr;
-    sl_sequence tensor = SL_SEQUENCE_INIT;
-    cli::check([&](sl_error* e) { return sl_weights_tensor(weights, i, &name, &tensor, e); });
+  for (int64_t i = 0; i < weights.tensor_count(); ++i) {
+    const auto [name, tensor] = weights.tensor(i);
     std::string shape;
     size_t bytes = sizeof(float);
     for (int32_t d = 0; d < tensor.rank; ++d) {
@@ -123,14 +116,11 @@ void write_model(const std::string& directory, const std::string& config,
   file << header << data;
 }
 
-cli::Layer make_model(const std::string& config, int64_t channels,
-                      const sl_layer_options* options) {
+Layer make_model(const std::string& config, int64_t channels, const sl_layer_options* options) {
   std::mt19937 rng(1);
-  const cli::Weights weights = make_weights(config, {{"", {channels, {}, {}}}}, rng,
-                                            options != nullptr ? options->registry : nullptr);
-  return cli::make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), weights.get(), options, out, e);
-  });
+  const Weights weights = make_weights(config, {{"", {channels, {}, {}}}}, rng,
+                                       options != nullptr ? options->registry : nullptr);
+  return Layer(config, weights, options);
 }
 
 const std::vector<Sample>& samples() {
@@ -235,7 +225,7 @@ int64_t any_size(const Sample& sample) {
   return grouped ? 1 : (multiplied ? 2 * last : last);
 }
 
-cli::Layer make_sample(const Sample& sample, const sl_layer_options* options) {
+Layer make_sample(const Sample& sample, const sl_layer_options* options) {
   return make_model(sample.config, any_size(sample), options);
 }
 

@@ -9,12 +9,11 @@
 #include <type_traits>
 #include <vector>
 
-#include "cli/api.h"
-#include "cli/tensor.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 
-using cli::Tensor;
+using sequence_layers::Weights;
 
 // Sizes of a layer's weights that neither its config nor the library determines.
 struct WeightHint {
@@ -31,16 +30,26 @@ using WeightHints = std::map<std::string, WeightHint>;
 
 // Adds each weight that the library reports as missing, until none is. The random values are small,
 // so that outputs of stacked layers stay bounded.
-cli::Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
-                          const sl_registry* registry = nullptr);
+Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
+                     const sl_registry* registry = nullptr);
 
 // Writes a model with float32 weights into an existing directory.
-void write_model(const std::string& directory, const std::string& config,
-                 const sl_weights* weights);
+void write_model(const std::string& directory, const std::string& config, const Weights& weights);
 
 // A model with random weights; sizes that its layers leave open become `channels`.
-cli::Layer make_model(const std::string& config, int64_t channels = 1,
-                      const sl_layer_options* options = nullptr);
+Layer make_model(const std::string& config, int64_t channels = 1,
+                 const sl_layer_options* options = nullptr);
+
+// A registry with one more layer type, and options by which a layer uses it.
+struct CustomType {
+  CustomType(const std::string& type, const sl_layer_callbacks& callbacks) {
+    registry.add(type, callbacks);
+    options.registry = registry.get();
+  }
+
+  sequence_layers::Registry registry;
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+};
 
 // Small models that cover the ways in which steps can be computed, with at least one of each kind
 // of layer, each with the spec of its input.
@@ -53,7 +62,7 @@ struct Sample {
 const std::vector<Sample>& samples();
 // The size that weights get where the sample's layers leave it open.
 int64_t any_size(const Sample& sample);
-cli::Layer make_sample(const Sample& sample, const sl_layer_options* options = nullptr);
+Layer make_sample(const Sample& sample, const sl_layer_options* options = nullptr);
 sl_channel_spec spec_of(const Sample& sample);
 
 // The status and the message of a failed call.
@@ -74,6 +83,17 @@ Failure failure_of(Call&& call) {
   }
   failure.message = error.message;
   return failure;
+}
+
+// As failure_of, for fn(), which throws the error.
+template <typename Fn>
+Failure thrown_by(Fn&& fn) {
+  try {
+    fn();
+  } catch (const Error& error) {
+    return {error.status(), error.what()};
+  }
+  return {};
 }
 
 }  // namespace sl::testing

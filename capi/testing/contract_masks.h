@@ -1,13 +1,13 @@
 // Inputs whose masks have holes and invalid first steps, for the contract checker.
-#ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_MASKS_H_
-#define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_MASKS_H_
+#ifndef SEQUENCE_LAYERS_CAPI_TESTING_CONTRACT_MASKS_H_
+#define SEQUENCE_LAYERS_CAPI_TESTING_CONTRACT_MASKS_H_
 
 #include <functional>
 #include <optional>
 
-#include "cli/runner.h"
+#include "testing/runner.h"
 
-namespace sl::cli {
+namespace sl::testing {
 
 // Two copies of one input that differ only in the values of invalid steps.
 struct MaskedInputs {
@@ -22,6 +22,6 @@ struct MaskedInputs {
 std::optional<MaskedInputs> masked_inputs(const Input& input,
                                           const std::function<double(sl_dtype)>& pad_value);
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
-#endif  // SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_MASKS_H_
+#endif  // SEQUENCE_LAYERS_CAPI_TESTING_CONTRACT_MASKS_H_

@@ -1,17 +1,23 @@
 // Runs a layer over a whole host tensor, layer-wise or step-wise.
-#ifndef SEQUENCE_LAYERS_CAPI_CLI_RUNNER_H_
-#define SEQUENCE_LAYERS_CAPI_CLI_RUNNER_H_
+#ifndef SEQUENCE_LAYERS_CAPI_TESTING_RUNNER_H_
+#define SEQUENCE_LAYERS_CAPI_TESTING_RUNNER_H_
 
 #include <chrono>
 #include <cstdint>
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
-#include "cli/api.h"
-#include "cli/tensor.h"
+#include "sequence_layers/sequence_layers.hpp"
+#include "testing/tensor.h"
 
-namespace sl::cli {
+namespace sl::testing {
+
+using sequence_layers::check;
+using sequence_layers::Error;
+using sequence_layers::Layer;
+using sequence_layers::State;
 
 using Constants = std::vector<NamedTensor>;
 
@@ -21,25 +27,22 @@ struct Input {
   Constants constants;
 };
 
-// Descriptions of all constants that the model reads.
-std::vector<sl_constant_info> constant_infos(const sl_layer* layer);
-
 // Views of constants as the ABI takes them. They point into `constants`.
 std::vector<sl_constant> views(const Constants& constants);
 
 // Runs the layer on the whole input. Also returns its emits if `emits` is not null.
-Tensor apply(const sl_layer* layer, const Input& input, std::vector<NamedTensor>* emits = nullptr);
+Tensor apply(const Layer& layer, const Input& input, std::vector<NamedTensor>* emits = nullptr);
 
 // Dtype and dims of the layer-wise output.
-sl_sequence output_shape(const sl_layer* layer, const Input& input);
+sl_sequence output_shape(const Layer& layer, const Input& input);
 
 // Channel spec of the output for that input.
-sl_channel_spec output_spec(const sl_layer* layer, const Input& input);
+sl_channel_spec output_spec(const Layer& layer, const Input& input);
 
 // Zero-filled emits with their paths, shaped for this x and these constants. In step mode with a
 // state, shapes are those of that stream.
-std::vector<NamedTensor> make_emits(const sl_layer* layer, sl_mode mode, const Tensor& x,
-                                    const Constants& constants, sl_state* state = nullptr);
+std::vector<NamedTensor> make_emits(const Layer& layer, sl_mode mode, const Tensor& x,
+                                    const Constants& constants, const State* state = nullptr);
 
 // Cuts a finite input into blocks and runs them through a stream. The input is padded with
 // `input_latency` invalid steps, and then to a multiple of the block. If the layer needs a maximum
@@ -54,8 +57,9 @@ class Stepper {
     bool ends = false;  // sets a maximum length even if the layer does not need it
   };
 
-  Stepper(const sl_layer* layer, const Input& input, Options options);
-  Stepper(const sl_layer* layer, const Input& input) : Stepper(layer, input, Options()) {}
+  // The layer must outlive the stepper.
+  Stepper(const Layer& layer, const Input& input, Options options);
+  Stepper(const Layer& layer, const Input& input) : Stepper(layer, input, Options()) {}
 
   int64_t num_steps() const { return num_steps_; }
   // Runs the blocks [begin, end) on the stream from its current position. Returns the raw outputs,
@@ -69,7 +73,7 @@ class Stepper {
   // Runs all blocks and drops the first `output_latency` steps of the output.
   Tensor run_all(const std::function<void(int64_t)>& progress = nullptr);
 
-  sl_state* state() { return state_.get(); }
+  State& state() { return *state_; }
   // Heap calls and locks in all calls made so far.
   int64_t allocations() const { return allocations_; }
   // Time spent in calls of sl_layer_step, summed over all runs.
@@ -87,15 +91,15 @@ class Stepper {
   void copy_item(int64_t item, const Stepper& source);  // its item of that number
 
  private:
-  void make_state();
+  State make_state();
   Tensor nothing();
   // The constants for the blocks [begin, end): each streamed one cut to its share.
   Constants constants_of(int64_t begin, int64_t end) const;
-  // Counts the allocations in call(sl_error*), and throws the error that it reports.
+  // Counts the allocations in call(), unless it throws: a call that fails may allocate.
   template <typename Call>
   void trapped(Call&& call);
 
-  const sl_layer* layer_;
+  const Layer& layer_;
   Input input_;
   Options options_;
   std::vector<bool> streamed_;  // for each constant, whether it is cut into blocks along with x
@@ -105,12 +109,12 @@ class Stepper {
   std::chrono::nanoseconds step_time_{0};
   std::vector<NamedTensor> emits_;
   std::vector<uint8_t> memory_;
-  State state_;  // declared last, to be freed before its memory
+  std::optional<State> state_;  // declared last, to be freed before its memory
 };
 
 // x without its first `steps` steps.
 Tensor drop_steps(const Tensor& x, int64_t steps);
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
-#endif  // SEQUENCE_LAYERS_CAPI_CLI_RUNNER_H_
+#endif  // SEQUENCE_LAYERS_CAPI_TESTING_RUNNER_H_

@@ -1,4 +1,4 @@
-#include "cli/trap.h"
+#include "testing/trap.h"
 
 #if defined(SL_SANITIZE_ADDRESS) || defined(SL_SANITIZE_THREAD) || !defined(__GLIBC__)
 #define SL_TRAP_AVAILABLE 0
@@ -15,7 +15,7 @@
 #include <stddef.h>
 #endif
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 // Plain thread-local data of the executable: access never allocates.
@@ -77,7 +77,7 @@ __attribute__((constructor)) void resolve_mutex_lock() { mutex_lock = real_mutex
 }  // namespace
 #endif
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
 #if SL_TRAP_AVAILABLE
 // Definitions in the executable take precedence over glibc's in all shared libraries of the
@@ -93,51 +93,51 @@ void* __libc_memalign(size_t alignment, size_t size);
 }
 
 SL_INTERPOSE void* malloc(size_t size) noexcept {
-  return sl::cli::allowed() ? sl::cli::counted(__libc_malloc(size)) : nullptr;
+  return sl::testing::allowed() ? sl::testing::counted(__libc_malloc(size)) : nullptr;
 }
 
 SL_INTERPOSE void* calloc(size_t count, size_t size) noexcept {
-  return sl::cli::allowed() ? sl::cli::counted(__libc_calloc(count, size)) : nullptr;
+  return sl::testing::allowed() ? sl::testing::counted(__libc_calloc(count, size)) : nullptr;
 }
 
 SL_INTERPOSE void* realloc(void* memory, size_t size) noexcept {
-  if (!sl::cli::allowed()) return nullptr;
+  if (!sl::testing::allowed()) return nullptr;
   void* grown = __libc_realloc(memory, size);
-  if (!memory) return sl::cli::counted(grown);
-  if (!grown && size == 0) sl::cli::changed(-1);  // realloc to size 0 frees the block
+  if (!memory) return sl::testing::counted(grown);
+  if (!grown && size == 0) sl::testing::changed(-1);  // realloc to size 0 frees the block
   return grown;
 }
 
 SL_INTERPOSE void free(void* memory) noexcept {
-  sl::cli::note();
-  if (memory) sl::cli::changed(-1);
+  sl::testing::note();
+  if (memory) sl::testing::changed(-1);
   __libc_free(memory);
 }
 
 SL_INTERPOSE void* memalign(size_t alignment, size_t size) noexcept {
-  return sl::cli::allowed() ? sl::cli::counted(__libc_memalign(alignment, size)) : nullptr;
+  return sl::testing::allowed() ? sl::testing::counted(__libc_memalign(alignment, size)) : nullptr;
 }
 
 SL_INTERPOSE void* aligned_alloc(size_t alignment, size_t size) noexcept {
-  return sl::cli::allowed() ? sl::cli::counted(__libc_memalign(alignment, size)) : nullptr;
+  return sl::testing::allowed() ? sl::testing::counted(__libc_memalign(alignment, size)) : nullptr;
 }
 
 SL_INTERPOSE int posix_memalign(void** out, size_t alignment, size_t size) noexcept {
-  if (!sl::cli::allowed()) return ENOMEM;
+  if (!sl::testing::allowed()) return ENOMEM;
   if (alignment % sizeof(void*) != 0 || (alignment & (alignment - 1)) != 0 || alignment == 0) {
     return EINVAL;
   }
-  void* memory = sl::cli::counted(__libc_memalign(alignment, size));
+  void* memory = sl::testing::counted(__libc_memalign(alignment, size));
   if (memory == nullptr) return ENOMEM;
   *out = memory;
   return 0;
 }
 
 SL_INTERPOSE int pthread_mutex_lock(pthread_mutex_t* mutex) noexcept {
-  sl::cli::note();
+  sl::testing::note();
   // Constructors of other objects may lock a mutex before ours has run.
   const auto lock =
-      sl::cli::mutex_lock != nullptr ? sl::cli::mutex_lock : sl::cli::real_mutex_lock();
+      sl::testing::mutex_lock != nullptr ? sl::testing::mutex_lock : sl::testing::real_mutex_lock();
   return lock(mutex);
 }
 #endif

@@ -1,12 +1,12 @@
 // Comparisons for the contract: the first difference, and the largest one.
-#ifndef SEQUENCE_LAYERS_CAPI_CLI_COMPARE_H_
-#define SEQUENCE_LAYERS_CAPI_CLI_COMPARE_H_
+#ifndef SEQUENCE_LAYERS_CAPI_TESTING_COMPARE_H_
+#define SEQUENCE_LAYERS_CAPI_TESTING_COMPARE_H_
 
 #include <string>
 
-#include "cli/tensor.h"
+#include "testing/tensor.h"
 
-namespace sl::cli {
+namespace sl::testing {
 
 struct Tolerance {
   double relative = 1e-5;
@@ -32,6 +32,6 @@ Comparison compare_tensors(const Tensor& got, const Tensor& want, Tolerance tole
 // Requires equal shapes, equal masks and equal bits at valid steps.
 Comparison compare_bits(const Tensor& got, const Tensor& want);
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
-#endif  // SEQUENCE_LAYERS_CAPI_CLI_COMPARE_H_
+#endif  // SEQUENCE_LAYERS_CAPI_TESTING_COMPARE_H_

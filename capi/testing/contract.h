@@ -1,6 +1,27 @@
 // The contract that every layer and every model keeps. It is checked here, through the C ABI alone.
-#ifndef SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
-#define SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
+//
+// Whole runs:
+//   metadata                      properties and output spec are the recorded ones
+//   layer runs                    the layer accepts the input; otherwise no other check is made
+//   output spec                   the output has the announced dtype and channels
+//   layer output                  the output is the recorded one
+//   emits                         emits are the recorded ones, and asking for them changes no
+//   output layer padding invariance      invalid steps at the end, with NaN in them, change no
+//   valid step layer batching invariance     further batch items that hold NaN change no other item
+//   stepping is refused           a layer that says that it cannot step refuses a stream
+// Steps, if the layer can step:
+//   layer = step                  steps give what the whole run gives, after the latency
+//   layer = step at 2x block      so do steps of two blocks
+//   calls of many blocks          so do streams made for calls of many blocks, in calls of any size
+//   step padding invariance, step batching invariance: as for whole runs
+//   layer-wise prefix, then steps a whole run on a stream leaves it where steps would; its saved
+//                                 state continues in another stream
+//   step emits                    emits of steps, joined, are those of the whole run
+//   the checks of contract_state.h
+// Both again with invalid steps within the input, named "holes: ...", and
+//   receptive field               no output step changes with an input step outside its field
+#ifndef SEQUENCE_LAYERS_CAPI_TESTING_CONTRACT_H_
+#define SEQUENCE_LAYERS_CAPI_TESTING_CONTRACT_H_
 
 #include <functional>
 #include <nlohmann/json.hpp>
@@ -8,17 +29,17 @@
 #include <string>
 #include <vector>
 
-#include "cli/compare.h"
-#include "cli/runner.h"
+#include "testing/compare.h"
+#include "testing/runner.h"
 
-namespace sl::cli {
+namespace sl::testing {
 
 struct Check;
 
 // A model with an input, and the right answers as far as they are known. Without a known output or
 // known metadata, the layer is only checked for agreement with itself.
 struct Case {
-  const sl_layer* layer = nullptr;
+  const Layer* layer = nullptr;
   Input input;
   nlohmann::json metadata;       // keys as in the golden cases; missing keys are not compared
   std::optional<Tensor> output;  // layer-wise, invalid steps zeroed
@@ -70,6 +91,6 @@ Tolerance case_tolerance(double relative, double absolute, bool half_precision);
 // Whether any layer of the config computes or stores parameters in half precision.
 bool uses_half_precision(const nlohmann::json& config);
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
-#endif  // SEQUENCE_LAYERS_CAPI_CLI_CONTRACT_H_
+#endif  // SEQUENCE_LAYERS_CAPI_TESTING_CONTRACT_H_

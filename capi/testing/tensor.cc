@@ -1,4 +1,4 @@
-#include "cli/tensor.h"
+#include "testing/tensor.h"
 
 #include <algorithm>
 #include <cmath>
@@ -6,7 +6,7 @@
 #include <limits>
 #include <stdexcept>
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 int64_t product(const std::vector<int64_t>& dims, size_t from) {
@@ -357,4 +357,4 @@ double poison(sl_dtype dtype) {
   }
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing

@@ -1,4 +1,4 @@
-#include "cli/model.h"
+#include "testing/model.h"
 
 #include <charconv>
 #include <cmath>
@@ -8,7 +8,7 @@
 #include <fstream>
 #include <sstream>
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 using nlohmann::json;
@@ -42,12 +42,9 @@ struct Entry {
   }
 };
 
-Entry entry_at(const sl_weights* weights, int64_t index) {
-  Entry entry;
-  const char* name = nullptr;
-  check([&](sl_error* e) { return sl_weights_tensor(weights, index, &name, &entry.view, e); });
-  entry.name = name;
-  return entry;
+Entry entry_at(const Weights& weights, int64_t index) {
+  const sequence_layers::NamedTensor tensor = weights.tensor(index);
+  return {tensor.name, tensor.view};
 }
 
 std::vector<std::string> emit_paths(const json& recorded) {
@@ -67,8 +64,7 @@ double number_of(const json& recorded, const char* key, double otherwise) {
                            : value.get<double>();
 }
 
-void read_emits(const json& recorded, const sl_weights* tensors, const std::string& prefix,
-                Case& c) {
+void read_emits(const json& recorded, const Weights& tensors, const std::string& prefix, Case& c) {
   const std::string values = ".values";
   for (const std::string& path : emit_paths(recorded)) {
     const std::string name = prefix + "emits." + path;
@@ -85,7 +81,7 @@ void read_emits(const json& recorded, const sl_weights* tensors, const std::stri
 }  // namespace
 
 std::optional<double> Model::sample_rate() const {
-  const char* text = sl_layer_metadata(layer.get(), "sample_rate");
+  const char* text = layer.metadata("sample_rate");
   if (text == nullptr) return std::nullopt;
   double rate = 0;
   const char* end = text + std::strlen(text);
@@ -97,23 +93,19 @@ std::optional<double> Model::sample_rate() const {
 }
 
 bool Model::half_precision() const {
-  return uses_half_precision(config) || (weights != nullptr && any_half_tensor(weights.get()));
+  return uses_half_precision(config) || (weights && any_half_tensor(*weights));
 }
 
 Model open_model(const std::string& directory) {
   if (!std::filesystem::is_directory(directory)) {
     throw std::runtime_error("there is no model directory " + directory);
   }
-  Model model;
-  model.directory = directory;
-  model.layer = make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_open(directory.c_str(), nullptr, out, e);
-  });
+  Layer layer = Layer::open(directory);
   const std::filesystem::path folder(directory);
-  model.config = json::parse(read_file((folder / "config.json").string()));
   const std::string weights = (folder / "model.safetensors").string();
-  if (std::filesystem::exists(weights)) model.weights = open_weights(weights);
-  return model;
+  return {directory, json::parse(read_file((folder / "config.json").string())),
+          std::filesystem::exists(weights) ? std::optional(Weights::open(weights)) : std::nullopt,
+          std::move(layer)};
 }
 
 std::string read_file(const std::string& path) {
@@ -131,32 +123,13 @@ std::string read_file(const std::string& path) {
   return text.str();
 }
 
-Weights open_weights(const std::string& path) {
-  return make<sl_weights>(
-      [&](sl_weights** out, sl_error* e) { return sl_weights_open(path.c_str(), out, e); });
+Tensor read_tensor(const Weights& weights, const std::string& name) {
+  const std::string pairs = name + kComplexSuffix;
+  const std::string& stored = !weights.contains(name) && weights.contains(pairs) ? pairs : name;
+  return Entry{stored, weights.find(stored)}.tensor();
 }
 
-bool has_tensor(const sl_weights* weights, const std::string& name) {
-  sl_sequence view = SL_SEQUENCE_INIT;
-  sl_error error = SL_ERROR_INIT;
-  return sl_weights_find(weights, name.c_str(), &view, &error) == SL_STATUS_OK ||
-         sl_weights_find(weights, (name + kComplexSuffix).c_str(), &view, &error) == SL_STATUS_OK;
-}
-
-Tensor read_tensor(const sl_weights* weights, const std::string& name) {
-  Entry entry{name};
-  sl_error error = SL_ERROR_INIT;
-  if (sl_weights_find(weights, name.c_str(), &entry.view, &error) == SL_STATUS_OK)
-    return entry.tensor();
-  const std::string stored = name + kComplexSuffix;
-  entry.name = stored;
-  if (sl_weights_find(weights, stored.c_str(), &entry.view, nullptr) == SL_STATUS_OK) {
-    return entry.tensor();
-  }
-  throw Error(error.code, error.message);
-}
-
-Tensor read_sequence(const sl_weights* weights, const std::string& name) {
+Tensor read_sequence(const Weights& weights, const std::string& name) {
   Tensor values = read_tensor(weights, name + ".values");
   const Tensor mask = read_tensor(weights, name + ".mask");
   values.is_array = false;
@@ -170,36 +143,25 @@ Tensor read_sequence(const sl_weights* weights, const std::string& name) {
   return values;
 }
 
-Weights select_weights(const sl_weights* weights, const std::string& prefix) {
-  Weights out =
-      make<sl_weights>([&](sl_weights** set, sl_error* e) { return sl_weights_create(set, e); });
-  const int64_t count = sl_weights_tensor_count(weights);
-  for (int64_t i = 0; i < count; ++i) {
+Weights select_weights(const Weights& weights, const std::string& prefix) {
+  Weights out;
+  for (int64_t i = 0; i < weights.tensor_count(); ++i) {
     const Entry entry = entry_at(weights, i);
     if (!entry.name.starts_with(prefix)) continue;
     const Tensor tensor = entry.tensor();
-    const std::string name = plain_name(entry.name.substr(prefix.size()));
-    const sl_sequence view = tensor.view();
-    check([&](sl_error* e) { return sl_weights_add(out.get(), name.c_str(), &view, e); });
+    out.add(plain_name(entry.name.substr(prefix.size())), tensor.view());
   }
   return out;
 }
 
-bool any_half_tensor(const sl_weights* weights) {
-  const int64_t count = sl_weights_tensor_count(weights);
-  for (int64_t i = 0; i < count; ++i) {
+bool any_half_tensor(const Weights& weights) {
+  for (int64_t i = 0; i < weights.tensor_count(); ++i) {
     if (is_half(entry_at(weights, i).view.dtype)) return true;
   }
   return false;
 }
 
-Layer create_layer(const std::string& config, const sl_weights* weights) {
-  return make<sl_layer>([&](sl_layer** out, sl_error* e) {
-    return sl_layer_create(config.data(), config.size(), weights, nullptr, out, e);
-  });
-}
-
-Case read_case(const json& recorded, const sl_weights* tensors, const std::string& prefix,
+Case read_case(const json& recorded, const Weights& tensors, const std::string& prefix,
                bool half_precision) {
   Case c;
   c.metadata = recorded;
@@ -226,4 +188,4 @@ Case read_case(const json& recorded, const sl_weights* tensors, const std::strin
   return c;
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing

@@ -1,11 +1,11 @@
-#include "cli/compare.h"
+#include "testing/compare.h"
 
 #include <algorithm>
 #include <cmath>
 #include <cstdio>
 #include <cstring>
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 std::string number_text(std::complex<double> value, sl_dtype dtype) {
@@ -161,4 +161,4 @@ Comparison compare_bits(const Tensor& got, const Tensor& want) {
   return {};
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing

@@ -1,56 +1,33 @@
-#include "cli/probe.h"
+#include "testing/probe.h"
 
 #include <algorithm>
 #include <cmath>
 #include <optional>
+#include <tuple>
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 constexpr int64_t kMaxTime = 512;
 constexpr int64_t kMaxProbes = 48;
 
-struct Field {
-  bool exists = false;
-  int64_t start = 0, end = 0;
+using sequence_layers::ReceptiveField;
 
-  bool contains(int64_t offset) const { return exists && start <= offset && offset <= end; }
-  std::string text() const {
-    if (!exists) return "none";
-    auto bound = [](int64_t value) {
-      if (value == SL_INFINITE) return std::string("inf");
-      return value == -SL_INFINITE ? std::string("-inf") : std::to_string(value);
-    };
-    return "[" + bound(start) + ", " + bound(end) + "]";
-  }
-};
-
-Field whole_field(const sl_layer* layer) {
-  Field f;
-  int32_t exists = 0;
-  check([&](sl_error* e) { return sl_layer_receptive_field(layer, &exists, &f.start, &f.end, e); });
-  f.exists = exists != 0;
-  return f;
+bool contains(const ReceptiveField& field, int64_t offset) {
+  return field.exists && field.start <= offset && offset <= field.end;
 }
 
-std::vector<Field> fields_per_step(const sl_layer* layer) {
-  const int64_t count =
-      check_count([&](sl_error* e) { return sl_layer_receptive_field_count(layer, e); });
-  std::vector<Field> fields(static_cast<size_t>(count));
-  for (size_t i = 0; i < fields.size(); ++i) {
-    Field& f = fields[i];
-    int32_t exists = 0;
-    check([&](sl_error* e) {
-      return sl_layer_receptive_field_at(layer, static_cast<int64_t>(i), &exists, &f.start, &f.end,
-                                         e);
-    });
-    f.exists = exists != 0;
-  }
-  return fields;
+std::string text_of(const ReceptiveField& field) {
+  if (!field.exists) return "none";
+  const auto bound = [](int64_t value) {
+    if (value == SL_INFINITE) return std::string("inf");
+    return value == -SL_INFINITE ? std::string("-inf") : std::to_string(value);
+  };
+  return "[" + bound(field.start) + ", " + bound(field.end) + "]";
 }
 
 // An input length that shows both ends of the field, unless they are too far away.
-int64_t probe_time(const Field& field, int64_t time, int64_t block) {
+int64_t probe_time(const ReceptiveField& field, int64_t time, int64_t block) {
   int64_t length = 1;
   if (field.exists && field.start != -SL_INFINITE) length -= std::min<int64_t>(0, field.start);
   if (field.exists && field.end != SL_INFINITE) length += std::max<int64_t>(0, field.end);
@@ -100,9 +77,9 @@ double largest_magnitude(const Tensor& x) {
 
 class Prober {
  public:
-  Prober(const sl_layer* layer, Input input, double relative)
-      : layer_(layer), input_(std::move(input)), fields_(fields_per_step(layer)) {
-    check([&](sl_error* e) { return sl_layer_output_ratio(layer, &numerator_, &denominator_, e); });
+  Prober(const Layer& layer, Input input, double relative)
+      : layer_(layer), input_(std::move(input)), fields_(layer.receptive_field_per_step()) {
+    std::tie(numerator_, denominator_) = layer.output_ratio();
     before_ = apply(layer, input_);
     threshold_ = relative * (1 + largest_magnitude(before_));
   }
@@ -119,25 +96,24 @@ class Prober {
       const int64_t offset = i - j * denominator_ / numerator_;
       start_ = std::min(start_.value_or(offset), offset);
       end_ = std::max(end_.value_or(offset), offset);
-      const Field& field = fields_[static_cast<size_t>(j) % fields_.size()];
-      if (!field.contains(offset)) {
+      const ReceptiveField& field = fields_[static_cast<size_t>(j) % fields_.size()];
+      if (!contains(field, offset)) {
         return "output step " + std::to_string(j) + " changes with input step " +
                std::to_string(i) + ", offset " + std::to_string(offset) + ", outside its field " +
-               field.text();
+               text_of(field);
       }
     }
     return "";
   }
 
   std::string observed() const {
-    Field f{start_.has_value(), start_.value_or(0), end_.value_or(0)};
-    return f.text();
+    return text_of({start_.has_value(), start_.value_or(0), end_.value_or(0)});
   }
 
  private:
-  const sl_layer* layer_;
+  const Layer& layer_;
   Input input_;
-  std::vector<Field> fields_;
+  std::vector<ReceptiveField> fields_;
   int64_t numerator_ = 1, denominator_ = 1;
   Tensor before_;
   double threshold_ = 0;
@@ -146,11 +122,11 @@ class Prober {
 
 }  // namespace
 
-Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance tolerance,
+Probe probe_receptive_field(const Layer& layer, const Input& input, Tolerance tolerance,
                             const std::function<void(double)>& progress) {
-  const Field field = whole_field(layer);
-  if (field.contains(-SL_INFINITE) && field.contains(SL_INFINITE)) return {"", "unbounded"};
-  const int64_t time = probe_time(field, input.x.time(), get(sl_layer_block_size, layer));
+  const ReceptiveField field = layer.receptive_field();
+  if (contains(field, -SL_INFINITE) && contains(field, SL_INFINITE)) return {"", "unbounded"};
+  const int64_t time = probe_time(field, input.x.time(), layer.block_size());
   std::mt19937 rng(1);
   Prober prober(layer, probe_input(input, time, rng), std::max(1e-4, tolerance.relative));
   Probe probe;
@@ -161,9 +137,9 @@ Probe probe_receptive_field(const sl_layer* layer, const Input& input, Tolerance
     if (progress) progress(static_cast<double>(i) / static_cast<double>(time));
     probe.reason = prober.probe(i, rng);
   }
-  probe.note = "declared " + field.text() + ", seen " + prober.observed() + " over " +
+  probe.note = "declared " + text_of(field) + ", seen " + prober.observed() + " over " +
                std::to_string(time) + " steps";
   return probe;
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing

@@ -1,16 +1,16 @@
-#include "cli/contract.h"
+#include "testing/contract.h"
 
 #include <algorithm>
 #include <cmath>
 #include <functional>
 
-#include "cli/contract_masks.h"
-#include "cli/contract_sizes.h"
-#include "cli/contract_state.h"
-#include "cli/metadata.h"
-#include "cli/probe.h"
+#include "testing/contract_masks.h"
+#include "testing/contract_sizes.h"
+#include "testing/contract_state.h"
+#include "testing/metadata.h"
+#include "testing/probe.h"
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 using nlohmann::json;
@@ -68,8 +68,7 @@ Input pad_with_poison(const Case& c, int64_t steps) {
 // Outputs beyond ratio x length, such as the end of the last overlap-added frame, exist only
 // because the sequence ends there: with invalid steps after it they are missing.
 Comparison compare_padded(const Case& c, const Tensor& got, const Tensor& y) {
-  int64_t numerator = 0, denominator = 1;
-  check([&](sl_error* e) { return sl_layer_output_ratio(c.layer, &numerator, &denominator, e); });
+  const auto [numerator, denominator] = c.layer->output_ratio();
   const int64_t time = c.input.x.time() * numerator / denominator;
   if (y.time() <= time) return compare_sequences(got, y, c.tolerance);
   return compare_sequences(slice_time(got, 0, time), slice_time(y, 0, time), c.tolerance);
@@ -86,16 +85,16 @@ Input pad_with_garbage_items(const Case& c) {
 
 Comparison check_metadata(const Case& c) {
   const json& want = c.metadata;
-  std::string reason = compare_metadata(read_metadata(c.layer), want);
+  std::string reason = compare_metadata(read_metadata(*c.layer), want);
   if (reason.empty()) {
-    reason = compare_metadata({{"output", read_output_spec(c.layer, c.input)}}, want);
+    reason = compare_metadata({{"output", read_output_spec(*c.layer, c.input)}}, want);
   }
   return {reason};
 }
 
 // The output must have the announced spec, whether or not a golden case records one.
 Comparison check_output_spec(const Case& c, const Tensor& y) {
-  const json announced = read_output_spec(c.layer, c.input);
+  const json announced = read_output_spec(*c.layer, c.input);
   const json shown = spec_json(channel_spec(y));
   if (announced == shown) return {};
   return {"output is " + shown.dump() + ", but the output spec says " + announced.dump()};
@@ -122,9 +121,9 @@ Comparison check_emits(const Case& c, const std::vector<NamedTensor>& emits) {
 }
 
 // The announced step differences whose condition is selected by `is_meant`.
-std::string announced(const sl_layer* layer, const std::function<bool(int32_t)>& is_meant) {
+std::string announced(const Layer& layer, const std::function<bool(int32_t)>& is_meant) {
   std::string text;
-  for (const sl_step_difference& difference : step_differences(layer)) {
+  for (const sl_step_difference& difference : layer.step_differences()) {
     if (!is_meant(difference.condition)) continue;
     text += (text.empty() ? "" : " | ") + step_difference_text(difference);
   }
@@ -140,7 +139,7 @@ void check_layer_wise(const Case& c, const Tensor& y, Checker& checker) {
   if (!c.emits.empty() || !c.output) {
     checker.run("emits", [&] {
       std::vector<NamedTensor> emits;
-      const Tensor with_emits = apply(c.layer, c.input, &emits);
+      const Tensor with_emits = apply(*c.layer, c.input, &emits);
       const Comparison same = compare_bits(with_emits, y);
       return same.ok() ? check_emits(c, emits) : same;
     });
@@ -149,15 +148,15 @@ void check_layer_wise(const Case& c, const Tensor& y, Checker& checker) {
     checker.run(
         "layer padding invariance",
         [&] {
-          const int64_t steps = 4 * get(sl_layer_block_size, c.layer);
-          return compare_padded(c, apply(c.layer, pad_with_poison(c, steps)), y);
+          const int64_t steps = 4 * c.layer->block_size();
+          return compare_padded(c, apply(*c.layer, pad_with_poison(c, steps)), y);
         },
-        announced(c.layer,
+        announced(*c.layer,
                   [](int32_t condition) { return condition == SL_STEP_DIFFERENCE_PADDING; }));
   }
   if (c.test_batching) {
     checker.run("layer batching invariance", [&] {
-      return compare_sequences(strip_batch(apply(c.layer, pad_with_garbage_items(c))), y,
+      return compare_sequences(strip_batch(apply(*c.layer, pad_with_garbage_items(c))), y,
                                c.tolerance);
     });
   }
@@ -167,7 +166,7 @@ Comparison run_and_compare(const Case& c, const Input& input, const Tensor& want
                            int64_t blocks_per_step) {
   Stepper::Options options;
   options.blocks_per_step = blocks_per_step;
-  Stepper stepper(c.layer, input, options);
+  Stepper stepper(*c.layer, input, options);
   Tensor y = stepper.run_all();
   if (batched) y = strip_batch(y);
   return compare_sequences(y, want, c.tolerance);
@@ -177,20 +176,20 @@ Comparison run_and_compare(const Case& c, const Input& input, const Tensor& want
 Comparison check_step_emits(const Case& c, const Tensor& y_step) {
   Stepper::Options options;
   options.with_emits = true;
-  Stepper stepper(c.layer, c.input, options);
+  Stepper stepper(*c.layer, c.input, options);
   if (Comparison same = compare_bits(stepper.run_all(), y_step); !same.ok()) return same;
   if (stepper.allocations() != 0) {
     return {std::to_string(stepper.allocations()) + " heap calls or locks in steps with emits"};
   }
   Comparison all;
-  if (get(sl_layer_input_latency, c.layer) != 0 || get(sl_layer_output_latency, c.layer) != 0) {
+  if (c.layer->input_latency() != 0 || c.layer->output_latency() != 0) {
     return all;
   }
   std::vector<NamedTensor> layer_emits;
-  apply(c.layer, c.input, &layer_emits);
-  const Input longer = pad_with_poison(c, get(sl_layer_block_size, c.layer));
+  apply(*c.layer, c.input, &layer_emits);
+  const Input longer = pad_with_poison(c, c.layer->block_size());
   const std::vector<NamedTensor> longer_emits =
-      make_emits(c.layer, SL_MODE_LAYER, longer.x, longer.constants);
+      make_emits(*c.layer, SL_MODE_LAYER, longer.x, longer.constants);
   for (size_t i = 0; i < layer_emits.size(); ++i) {
     const Tensor& want = layer_emits[i].value;
     const Tensor& got = stepper.emits().at(i).value;
@@ -213,14 +212,14 @@ Comparison check_step_emits(const Case& c, const Tensor& y_step) {
 // Runs the first `blocks` of the input in one call, saves and loads the stream, and runs the rest
 // in steps.
 Comparison check_prefix(const Case& c, int64_t blocks) {
-  Stepper whole(c.layer, c.input), stepper(c.layer, c.input);
+  Stepper whole(*c.layer, c.input), stepper(*c.layer, c.input);
   const int64_t end = whole.num_steps();
   if (blocks == 0) return {};
   const Comparison prefix =
       compare_sequences(stepper.prefill(blocks), whole.run(0, blocks), c.tolerance);
   if (!prefix.ok()) return {"prefix: " + prefix.reason, prefix.largest};
   if (blocks == end) return prefix;
-  Stepper loaded(c.layer, c.input);
+  Stepper loaded(*c.layer, c.input);
   loaded.load(stepper.save());
   return compare_sequences(loaded.run(blocks, end), whole.run(blocks, end), c.tolerance);
 }
@@ -237,7 +236,7 @@ bool has_holes(const Tensor& x) {
 
 // The library's reason why steps differ from the layer-wise run for this input; empty if they do
 // not.
-std::string announced_of_steps(const sl_layer* layer, const Input& input) {
+std::string announced_of_steps(const Layer& layer, const Input& input) {
   const bool holes = has_holes(input.x);
   return announced(layer, [&](int32_t condition) {
     return condition == SL_STEP_DIFFERENCE_ALWAYS ||
@@ -258,11 +257,11 @@ Comparison compare_steps(const Tensor& got, const Tensor& want, Tolerance tolera
 void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
   Tensor y_step;
   int64_t blocks = 0;
-  const std::string why_not = announced_of_steps(c.layer, c.input);
+  const std::string why_not = announced_of_steps(*c.layer, c.input);
   const bool same = checker.run(
       "layer = step",
       [&] {
-        Stepper stepper(c.layer, c.input);
+        Stepper stepper(*c.layer, c.input);
         blocks = stepper.num_steps();
         y_step = stepper.run_all();
         return compare_steps(y_step, y, c.tolerance);
@@ -281,7 +280,7 @@ void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
   checker.run("calls of many blocks", [&] { return check_call_sizes(c, y_step); });
   if (c.test_padding_invariance) {
     checker.run("step padding invariance", [&] {
-      const int64_t steps = 4 * get(sl_layer_block_size, c.layer);
+      const int64_t steps = 4 * c.layer->block_size();
       return run_and_compare(c, pad_with_poison(c, steps), y_step, false, 1);
     });
   }
@@ -290,24 +289,22 @@ void check_step_wise(const Case& c, const Tensor& y, Checker& checker) {
                 [&] { return run_and_compare(c, pad_with_garbage_items(c), y_step, true, 1); });
   }
   checker.run("layer-wise prefix, then steps", [&] { return check_prefix(c, (blocks + 1) / 2); });
-  const bool emits = !make_emits(c.layer, SL_MODE_LAYER, c.input.x, c.input.constants).empty();
+  const bool emits = !make_emits(*c.layer, SL_MODE_LAYER, c.input.x, c.input.constants).empty();
   if (emits) checker.run("step emits", [&] { return check_step_emits(c, y_step); });
   for (const StateCheck& test : state_checks()) {
-    checker.run(test.name, [&] { return test.run(c.layer, c.input); });
+    checker.run(test.name, [&] { return test.run(*c.layer, c.input); });
   }
 }
 
 Comparison check_not_steppable(const Case& c) {
-  sl_state_options options = SL_STATE_OPTIONS_INIT;
-  options.batch = c.input.x.batch();
-  options.input = channel_spec(c.input.x);
   const std::vector<sl_constant> constants = views(c.input.constants);
-  options.constants = constants.data();
-  options.num_constants = static_cast<int64_t>(constants.size());
-  sl_error error = SL_ERROR_INIT;
-  sl_state* state = nullptr;
-  const sl_status status = sl_state_alloc(c.layer, &options, &state, &error);
-  sl_state_free(state);
+  sl_status status = SL_STATUS_OK;
+  try {
+    State(*c.layer,
+          sequence_layers::state_options(channel_spec(c.input.x), c.input.x.batch(), 0, constants));
+  } catch (const Error& error) {
+    status = error.status();
+  }
   if (status == SL_STATUS_UNSUPPORTED) return {};
   return {std::string("not steppable, but sl_state_alloc says ") + sl_status_name(status)};
 }
@@ -320,8 +317,8 @@ void check_holes(const Case& c, bool steps, Checker& checker) {
   if (!masked) return;
   Tensor y;
   checker.run("holes: layer padding invariance", [&] {
-    y = apply(c.layer, masked->zeros);
-    return compare_sequences(apply(c.layer, masked->poisoned), y, c.tolerance);
+    y = apply(*c.layer, masked->zeros);
+    return compare_sequences(apply(*c.layer, masked->poisoned), y, c.tolerance);
   });
   if (!steps || y.dims.empty()) return;
   Case holes = c;
@@ -331,12 +328,12 @@ void check_holes(const Case& c, bool steps, Checker& checker) {
   checker.run(
       "holes: layer = step",
       [&] {
-        Stepper stepper(c.layer, masked->zeros);
+        Stepper stepper(*c.layer, masked->zeros);
         blocks = stepper.num_steps();
         y_step = stepper.run_all();
         return compare_steps(y_step, y, c.tolerance);
       },
-      announced_of_steps(c.layer, masked->zeros));
+      announced_of_steps(*c.layer, masked->zeros));
   if (y_step.dims.empty()) return;
   checker.run("holes: step padding invariance",
               [&] { return run_and_compare(holes, holes.input, y_step, false, 1); });
@@ -344,15 +341,15 @@ void check_holes(const Case& c, bool steps, Checker& checker) {
               [&] { return check_prefix(holes, (blocks + 1) / 2); });
   for (const StateCheck& test : state_checks()) {
     if (test.with_holes)
-      checker.run("holes: " + test.name, [&] { return test.run(c.layer, holes.input); });
+      checker.run("holes: " + test.name, [&] { return test.run(*c.layer, holes.input); });
   }
 }
 
 // Some layers step only in a stream that is created with a maximum length.
 bool can_step(const Case& c) {
-  if (get(sl_layer_supports_step, c.layer) != 0) return true;
+  if (c.layer->supports_step()) return true;
   try {
-    Stepper(c.layer, c.input);
+    Stepper(*c.layer, c.input);
     return true;
   } catch (const Error& error) {
     if (error.status() == SL_STATUS_UNSUPPORTED) return false;
@@ -362,13 +359,13 @@ bool can_step(const Case& c) {
 
 void check_receptive_field(const Case& c, Checker& checker) {
   Check check{"receptive field", "", 0, ""};
-  const json declared = read_metadata(c.layer)["receptive_field"];
+  const json declared = read_metadata(*c.layer)["receptive_field"];
   if (declared.is_object()) {  // the layer may also correctly declare none
     check.note = declared["error"];
     return checker.add(std::move(check));
   }
   try {
-    const Probe probe = probe_receptive_field(c.layer, c.input, c.tolerance, c.on_progress);
+    const Probe probe = probe_receptive_field(*c.layer, c.input, c.tolerance, c.on_progress);
     check.reason = probe.reason;
     check.note = probe.note;
   } catch (const std::exception& error) {
@@ -381,12 +378,12 @@ void check_all(const Case& c, Report& report, Checker& checker) {
   checker.run("metadata", [&] { return check_metadata(c); });
   Tensor y;
   checker.run("layer runs", [&] {
-    y = apply(c.layer, c.input);
+    y = apply(*c.layer, c.input);
     return Comparison{};  // an output without steps is correct too
   });
   if (!report.checks.back().ok()) return;
   check_layer_wise(c, y, checker);
-  if (get(sl_layer_supports_step, c.layer) == 0) {
+  if (!c.layer->supports_step()) {
     checker.run("stepping is refused", [&] { return check_not_steppable(c); });
   }
   const bool steps = can_step(c);
@@ -435,7 +432,7 @@ Report check_contract(const Case& c) {
 
 Report check_prefixes(const Case& c) {
   return report_of(c, [&](Report&, Checker& checker) {
-    const int64_t blocks = can_step(c) ? Stepper(c.layer, c.input).num_steps() : 0;
+    const int64_t blocks = can_step(c) ? Stepper(*c.layer, c.input).num_steps() : 0;
     for (int64_t i = 1; i <= blocks; ++i) {
       checker.run("layer-wise prefix of " + std::to_string(i) + " blocks, then steps",
                   [&] { return check_prefix(c, i); });
@@ -458,4 +455,4 @@ bool uses_half_precision(const json& config) {
   return false;
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing

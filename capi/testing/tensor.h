@@ -1,6 +1,6 @@
-// Host tensors of the tool, with an optional mask, and operations on them that the contract needs.
-#ifndef SEQUENCE_LAYERS_CAPI_CLI_TENSOR_H_
-#define SEQUENCE_LAYERS_CAPI_CLI_TENSOR_H_
+// Host tensors with an optional mask, and operations on them that the contract needs.
+#ifndef SEQUENCE_LAYERS_CAPI_TESTING_TENSOR_H_
+#define SEQUENCE_LAYERS_CAPI_TESTING_TENSOR_H_
 
 #include <complex>
 #include <cstdint>
@@ -10,7 +10,7 @@
 
 #include "sequence_layers/sequence_layers.h"
 
-namespace sl::cli {
+namespace sl::testing {
 
 // A sequence [batch, time, channels...] with a mask [batch, time], or an array of any shape without
 // one. Always contiguous, last axis fastest.
@@ -77,6 +77,6 @@ Tensor strip_batch(const Tensor& x);
 // A value that must not reach valid outputs: NaN, or else the largest integer, or true.
 double poison(sl_dtype dtype);
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
-#endif  // SEQUENCE_LAYERS_CAPI_CLI_TENSOR_H_
+#endif  // SEQUENCE_LAYERS_CAPI_TESTING_TENSOR_H_

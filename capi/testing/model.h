@@ -1,20 +1,21 @@
 // Models and recorded cases on disk.
-#ifndef SEQUENCE_LAYERS_CAPI_CLI_MODEL_H_
-#define SEQUENCE_LAYERS_CAPI_CLI_MODEL_H_
+#ifndef SEQUENCE_LAYERS_CAPI_TESTING_MODEL_H_
+#define SEQUENCE_LAYERS_CAPI_TESTING_MODEL_H_
 
 #include <nlohmann/json.hpp>
 #include <optional>
 #include <string>
 
-#include "cli/api.h"
-#include "cli/contract.h"
+#include "testing/contract.h"
 
-namespace sl::cli {
+namespace sl::testing {
+
+using sequence_layers::Weights;
 
 struct Model {
   std::string directory;
   nlohmann::json config;
-  Weights weights;  // null if the directory has none
+  std::optional<Weights> weights;  // nothing if the directory has none
   Layer layer;
 
   // Input steps per second from the model's metadata, if it states them. Throws if the value is
@@ -28,25 +29,21 @@ Model open_model(const std::string& directory);
 
 // Reads a whole regular file.
 std::string read_file(const std::string& path);
-Weights open_weights(const std::string& path);
 
 // Finds a tensor by its plain name; complex tensors may be stored as pairs of floats.
-bool has_tensor(const sl_weights* weights, const std::string& name);
-Tensor read_tensor(const sl_weights* weights, const std::string& name);
+Tensor read_tensor(const Weights& weights, const std::string& name);
 // Reads the tensors `name`.values and `name`.mask as one sequence.
-Tensor read_sequence(const sl_weights* weights, const std::string& name);
+Tensor read_sequence(const Weights& weights, const std::string& name);
 
 // The tensors whose names begin with the prefix, with the prefix removed.
-Weights select_weights(const sl_weights* weights, const std::string& prefix);
-bool any_half_tensor(const sl_weights* weights);
-
-Layer create_layer(const std::string& config, const sl_weights* weights);
+Weights select_weights(const Weights& weights, const std::string& prefix);
+bool any_half_tensor(const Weights& weights);
 
 // Reads a contract case from its JSON and from the tensors whose names begin with the prefix. The
 // caller handles `config` and the weights.
-Case read_case(const nlohmann::json& recorded, const sl_weights* tensors, const std::string& prefix,
+Case read_case(const nlohmann::json& recorded, const Weights& tensors, const std::string& prefix,
                bool half_precision);
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
-#endif  // SEQUENCE_LAYERS_CAPI_CLI_MODEL_H_
+#endif  // SEQUENCE_LAYERS_CAPI_TESTING_MODEL_H_

@@ -1,9 +1,9 @@
-#include "cli/contract_sizes.h"
+#include "testing/contract_sizes.h"
 
 #include <algorithm>
 #include <utility>
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 // Calls of more blocks than this run without emits: those of an attention hold steps x keys values
@@ -27,12 +27,12 @@ Input first_item(const Input& input) {
 }
 
 // Runs the whole input from the start of the stream, in calls of `blocks` blocks.
-Tensor run_in_calls(Stepper& stepper, const sl_layer* layer, int64_t blocks) {
+Tensor run_in_calls(Stepper& stepper, const Layer& layer, int64_t blocks) {
   std::vector<Tensor> outputs;
   for (int64_t begin = 0; begin < stepper.num_steps(); begin += blocks)
     outputs.push_back(stepper.call(begin, begin + blocks));
   if (outputs.empty()) return stepper.run(0, 0);
-  return drop_steps(concat_time(outputs), get(sl_layer_output_latency, layer));
+  return drop_steps(concat_time(outputs), layer.output_latency());
 }
 
 Comparison check_calls_of(const Case& c, const Tensor& whole, int64_t blocks) {
@@ -40,12 +40,12 @@ Comparison check_calls_of(const Case& c, const Tensor& whole, int64_t blocks) {
   Stepper::Options options;
   options.max_steps = blocks;
   options.with_emits = all_items;
-  Stepper stepper(c.layer, all_items ? c.input : first_item(c.input), options);
+  Stepper stepper(*c.layer, all_items ? c.input : first_item(c.input), options);
   const Tensor y = all_items ? whole : first_item(whole, whole.batch());
   Comparison all;
   for (const int64_t size : {blocks, int64_t{1}}) {
     if (size > 1 && !c.test_2x_step) continue;
-    const Comparison one = compare_sequences(run_in_calls(stepper, c.layer, size), y, c.tolerance);
+    const Comparison one = compare_sequences(run_in_calls(stepper, *c.layer, size), y, c.tolerance);
     all.largest = std::max(all.largest, one.largest);
     if (!one.ok()) return {"calls of " + std::to_string(size) + ": " + one.reason, all.largest};
     stepper.reset();
@@ -72,4 +72,4 @@ Comparison check_call_sizes(const Case& c, const Tensor& y) {
   return all;
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing

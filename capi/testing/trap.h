@@ -1,10 +1,10 @@
 // Counts calls that a real-time thread must not make: heap functions and mutex locks.
-#ifndef SEQUENCE_LAYERS_CAPI_CLI_TRAP_H_
-#define SEQUENCE_LAYERS_CAPI_CLI_TRAP_H_
+#ifndef SEQUENCE_LAYERS_CAPI_TESTING_TRAP_H_
+#define SEQUENCE_LAYERS_CAPI_TESTING_TRAP_H_
 
 #include <cstdint>
 
-namespace sl::cli {
+namespace sl::testing {
 
 // Counts calls of the current thread while this object exists. Traps of one thread do not nest.
 class AllocationTrap {
@@ -31,6 +31,6 @@ struct HeapWatch {
 // Installs a watch, which must stay valid, or removes it if null.
 void watch_heap(const HeapWatch* watch);
 
-}  // namespace sl::cli
+}  // namespace sl::testing
 
-#endif  // SEQUENCE_LAYERS_CAPI_CLI_TRAP_H_
+#endif  // SEQUENCE_LAYERS_CAPI_TESTING_TRAP_H_

@@ -1,9 +1,9 @@
-#include "cli/contract_masks.h"
+#include "testing/contract_masks.h"
 
 #include <algorithm>
 #include <random>
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
 constexpr int64_t kShortest = 2;  // the minimum number of steps that can have a hole
@@ -50,4 +50,4 @@ std::optional<MaskedInputs> masked_inputs(const Input& input,
   return out;
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing

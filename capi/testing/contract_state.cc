@@ -1,13 +1,13 @@
-#include "cli/contract_state.h"
+#include "testing/contract_state.h"
 
 #include <algorithm>
 #include <optional>
 #include <utility>
 
-namespace sl::cli {
+namespace sl::testing {
 namespace {
 
-Comparison check_allocations(const sl_layer* layer, const Input& input) {
+Comparison check_allocations(const Layer& layer, const Input& input) {
   Stepper stepper(layer, input);
   stepper.run(0, stepper.num_steps());
   stepper.reset();
@@ -18,7 +18,7 @@ Comparison check_allocations(const sl_layer* layer, const Input& input) {
           " steps, reset, save and load"};
 }
 
-Comparison check_reset(const sl_layer* layer, const Input& input) {
+Comparison check_reset(const Layer& layer, const Input& input) {
   Stepper stepper(layer, input);
   const Tensor first = stepper.run(0, stepper.num_steps());
   stepper.reset();
@@ -27,7 +27,7 @@ Comparison check_reset(const sl_layer* layer, const Input& input) {
 
 // Saves the state in the middle of the stream, overwrites it, and loads it into the same stream and
 // into another one.
-Comparison check_save_load(const sl_layer* layer, const Input& input) {
+Comparison check_save_load(const Layer& layer, const Input& input) {
   Stepper stepper(layer, input);
   const int64_t end = stepper.num_steps(), half = end / 2;
   stepper.run(0, half);
@@ -43,7 +43,7 @@ Comparison check_save_load(const sl_layer* layer, const Input& input) {
 }
 
 // Loading bytes that are not a whole saved state fails and leaves the stream unchanged.
-Comparison check_bad_load(const sl_layer* layer, const Input& input) {
+Comparison check_bad_load(const Layer& layer, const Input& input) {
   Stepper stepper(layer, input);
   const int64_t end = stepper.num_steps(), half = end / 2;
   stepper.run(0, half);
@@ -54,15 +54,16 @@ Comparison check_bad_load(const sl_layer* layer, const Input& input) {
   std::vector<uint8_t> broken = bytes;
   if (!broken.empty()) broken[0] = static_cast<uint8_t>(broken[0] ^ 0xff);
   for (const std::vector<uint8_t>& bad : {cut, broken}) {
-    sl_error error = SL_ERROR_INIT;
-    if (sl_state_load(stepper.state(), bad.data(), bad.size(), &error) == SL_STATUS_OK) {
+    try {
+      stepper.state().load(bad);
       return {"an invalid saved state was loaded"};
+    } catch (const Error&) {
     }
   }
   return compare_bits(stepper.run(half, end), want);
 }
 
-Comparison check_fork(const sl_layer* layer, const Input& input) {
+Comparison check_fork(const Layer& layer, const Input& input) {
   Stepper stepper(layer, input);
   const int64_t end = stepper.num_steps(), half = end / 2;
   stepper.run(0, half);
@@ -89,10 +90,10 @@ Tensor with_last_moved(const Tensor& x, int64_t at, int64_t from) {
 
 // The input with its last item moved, together with the constants that run along with it. Returns
 // nothing if a constant has one batch item for all.
-std::optional<Input> with_last_moved(const sl_layer* layer, const Input& input, int64_t at,
+std::optional<Input> with_last_moved(const Layer& layer, const Input& input, int64_t at,
                                      int64_t from) {
   Input out{with_last_moved(input.x, at, from), input.constants};
-  for (const sl_constant_info& info : constant_infos(layer)) {
+  for (const sl_constant_info& info : layer.constants()) {
     for (NamedTensor& constant : out.constants) {
       Tensor& value = constant.value;
       const bool whole = value.is_array && info.kind != SL_CONSTANT_KIND_ARRAY;
@@ -128,10 +129,10 @@ Comparison compare_items(Stepper& stepper, int64_t begin, int64_t end, const Ten
 
 // Resets one item of a batch, or copies it from another state, while the others continue. Each item
 // must give what it gives in a stream where all items step together.
-Comparison check_items(const sl_layer* layer, const Input& input) {
+Comparison check_items(const Layer& layer, const Input& input) {
   Stepper whole(layer, input);
   const int64_t end = whole.num_steps(), half = end / 2, last = input.x.batch() - 1;
-  const int64_t block = get(sl_layer_block_size, layer), at = half * block;
+  const int64_t block = layer.block_size(), at = half * block;
   const int64_t blocks = std::min(end - half, (input.x.time() - at) / block);
   if (last < 1 || half == 0 || blocks < 1) return {};
   const std::optional<Input> restarted = with_last_moved(layer, input, at, 0),
@@ -154,7 +155,7 @@ Comparison check_items(const sl_layer* layer, const Input& input) {
   return {"a reset or copied item makes steps allocate or lock"};
 }
 
-Comparison check_own_memory(const sl_layer* layer, const Input& input) {
+Comparison check_own_memory(const Layer& layer, const Input& input) {
   Stepper stepper(layer, input);
   Stepper::Options options;
   options.own_memory = true;
@@ -164,7 +165,7 @@ Comparison check_own_memory(const sl_layer* layer, const Input& input) {
 }
 
 // sl_state_prepare computes what the first step would compute from constants.
-Comparison check_prepare(const sl_layer* layer, const Input& input) {
+Comparison check_prepare(const Layer& layer, const Input& input) {
   Stepper stepper(layer, input), prepared(layer, input);
   prepared.prepare();
   const Tensor want = stepper.run(0, stepper.num_steps());
@@ -175,7 +176,7 @@ Comparison check_prepare(const sl_layer* layer, const Input& input) {
 }
 
 // A stream accepts as many steps as its maximum length, and refuses more without changing.
-Comparison check_max_length(const sl_layer* layer, const Input& input) {
+Comparison check_max_length(const Layer& layer, const Input& input) {
   Stepper::Options options;
   options.ends = true;
   Stepper stepper(layer, input, options);
@@ -211,4 +212,4 @@ const std::vector<StateCheck>& state_checks() {
   return checks;
 }
 
-}  // namespace sl::cli
+}  // namespace sl::testing
