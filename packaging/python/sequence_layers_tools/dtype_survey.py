@@ -14,14 +14,13 @@ import json
 import pathlib
 from typing import Any
 
-import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
 from safetensors.numpy import load_file
 
 # Before the reference, which it makes importable on Python 3.11.
-from sequence_layers_tools import model_directory, recording, reference_config  # isort: skip
+from sequence_layers_tools import model_directory, recorded_case, recording  # isort: skip
 from sequence_layers import jax as sl
 
 Json = dict[str, Any]
@@ -56,50 +55,19 @@ def _constants(case: Json, tensors: dict[str, np.ndarray], dtype: str | None) ->
 
 def record(case: Json, tensors: dict[str, np.ndarray], dtype: str, constants_dtype: str | None):
     """One case and its tensors; raises what the reference raises."""
-    layer = reference_config.from_json(case['config']).make()
-    weights = {k.removeprefix('weights/'): v for k, v in tensors.items() if k.startswith('weights/')}
-    flat = {tuple(name.split('.')): jnp.asarray(value) for name, value in weights.items()}
-    bound = layer.clone(name=layer.name or 'top').bind(flax.traverse_util.unflatten_dict(flat))
-    x = sl.Sequence(cast(tensors['input.values'], dtype), jnp.asarray(tensors['input.mask'])).mask_invalid()
+    values, mask = cast(tensors['input.values'], dtype), jnp.asarray(tensors['input.mask'])
+    x = sl.Sequence(values, mask).mask_invalid()
     constants = _constants(case, tensors, constants_dtype)
-    with jax.default_matmul_precision('highest'):
-        y, emits = bound.layer_with_emits(x, training=False, constants=constants or None)
-    y = y.mask_invalid()
-    found = recording.flat_emits(emits)
     name = f'{case["name"]}__{dtype}' + (f'__{constants_dtype}' if constants_dtype else '')
-    recorded = {
-        'name': name,
-        **recording.metadata(bound),
-        'input': {'channel_shape': list(x.channel_shape), 'dtype': dtype},
-        'output': {'channel_shape': list(y.channel_shape), 'dtype': y.dtype.name},
-        'constants': case.get('constants', {}),
-        'stream_constants': case.get('stream_constants', False),
-        'emits': sorted(found),
-        'rtol': max(case.get('rtol', 0), 1e-4),
-        'atol': max(case.get('atol', 0), 1e-4),
-        'padding_invariance_pad_value': 'nan',
-        'config': case['config'],
-    }
-    for key in ('test_padding_invariance', 'test_batching', 'test_2x_step'):
-        if key in case:
-            recorded[key] = case[key]
-    made = {f'weights/{key}': value for key, value in weights.items()}
-    for key, value in {'input': x, 'output': y}.items():
-        made[f'{key}.values'], made[f'{key}.mask'] = value.values, value.mask
-    for key, value in constants.items():
-        if isinstance(value, sl.Sequence):
-            made[f'constants.{key}.values'], made[f'constants.{key}.mask'] = value.values, value.mask
-        else:
-            made[f'constants.{key}'] = value
-    made.update({f'emits.{path}': value for path, value in found.items()})
-    return recorded, {f'{name}/{key}': np.asarray(value) for key, value in made.items()}
+    return recorded_case.record(case, tensors, name, x, constants)
 
 
 def chosen(cases: list[Json], count: int) -> list[Json]:
-    """Cases of small inputs whose configs have different fields."""
+    """Cases whose configs have different fields or cells."""
     found: dict[tuple, Json] = {}
     for case in cases:
-        found.setdefault(tuple(sorted(case['config'])), case)
+        config = case['config']
+        found.setdefault((*sorted(config), config.get('cell', {}).get('type')), case)
     return list(found.values())[:count]
 
 

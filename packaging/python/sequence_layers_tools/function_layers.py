@@ -29,14 +29,46 @@ _TRACES = ((2, 5), (3, 7))
 # The maximum number of layers that one copy or choice of channels may become.
 _MAX_PARTS = 64
 
+# Products with -i and i, of complex numbers.
+_TURN_BACK = {'type': 'Scale', 'scale': {'complex': [0, -1]}}
+_TURN = {'type': 'Scale', 'scale': {'complex': [0, 1]}}
+# A cast to real numbers keeps the real part.
+_REAL = {'type': 'Cast', 'dtype': 'float32'}
+_COMPLEX = {'type': 'Cast', 'dtype': 'complex64'}
+_IMAGINARY = (_TURN_BACK, _REAL)
+# The smallest normal float32: it keeps the logarithm of 0 finite and changes no larger number.
+_TINY = float(np.finfo(np.float32).tiny)
+
 _POINTWISE = {
     'abs': [{'type': 'Abs'}],
+    'conj': [
+        {
+            'type': 'Parallel',
+            'combination': 'add',
+            'layers': [
+                _REAL,
+                {'type': 'Serial', 'layers': [*_IMAGINARY, _COMPLEX, _TURN_BACK]},
+            ],
+        }
+    ],
+    'cosh': [
+        {
+            'type': 'Parallel',
+            'combination': 'mean',
+            'layers': [
+                {'type': 'Exp'},
+                {'type': 'Serial', 'layers': [{'type': 'Scale', 'scale': -1}, {'type': 'Exp'}]},
+            ],
+        }
+    ],
     'exp': [{'type': 'Exp'}],
     'exp2': [{'type': 'Scale', 'scale': math.log(2)}, {'type': 'Exp'}],
+    'imag': _IMAGINARY,
     'expm1': [{'type': 'Exp'}, {'type': 'Add', 'shift': -1}],
     'log': [{'type': 'Log'}],
     'log1p': [{'type': 'Add', 'shift': 1}, {'type': 'Log'}],
     'logistic': [{'type': 'Sigmoid'}],
+    'real': [_REAL],
     'neg': [{'type': 'Scale', 'scale': -1}],
     'rsqrt': [{'type': 'Power', 'power': -0.5}],
     'sqrt': [{'type': 'Power', 'power': 0.5}],
@@ -79,6 +111,17 @@ class _Value:
         return self.then({'type': 'Reshape', 'output_shape': list(channels)}, channels=channels)
 
 
+@dataclasses.dataclass(frozen=True)
+class _Failure:
+    """A result that no layer makes. That is an error once something needs it."""
+
+    error: NotLayersError
+
+
+class _Nothing:
+    """An array without elements, such as the padding by no element of an axis."""
+
+
 class _Mask:
     """The mask of a function of sequences, possibly broadcast."""
 
@@ -109,12 +152,12 @@ def _serial(layers: Sequence[Config]) -> Config:
     return {'type': 'Serial', 'layers': list(layers)} if layers else {'type': 'Identity'}
 
 
-def _number(value: np.ndarray) -> Any:
+def _number(value: np.ndarray, keeps_shape: bool = False) -> Any:
     """A constant in a config; float32 numbers become the shortest decimals."""
-    if value.size and (value == value.flat[0]).all():
+    if not keeps_shape and value.size and (value == value.flat[0]).all():
         value = value.flat[0]
     if np.iscomplexobj(value):
-        raise NotLayersError('it has complex constants')
+        return {'complex': _number(np.stack([value.real, value.imag], -1), keeps_shape=True)}
     if np.issubdtype(value.dtype, np.integer) or value.dtype == np.bool_:
         return np.asarray(value).astype(np.int64).tolist()
     return np.vectorize(_decimal, otypes=[object])(np.asarray(value, np.float32)).tolist()
@@ -137,7 +180,7 @@ class _Trace:
         self._values |= dict(zip(jaxpr.constvars, map(np.asarray, closed.consts), strict=True))
         self._values |= dict(zip(jaxpr.invars, given, strict=True))
         for equation in jaxpr.eqns:
-            results = self._equation(equation)
+            results = self._results(equation)
             self._values |= dict(zip(equation.outvars, results, strict=True))
         return [self._read(variable) for variable in jaxpr.outvars]
 
@@ -146,8 +189,19 @@ class _Trace:
             return np.asarray(variable.val, variable.aval.dtype)
         return self._values[variable]
 
+    def _results(self, equation: Any) -> list[Any]:
+        try:
+            return self._equation(equation)
+        except NotLayersError as error:
+            return [_Nothing() if 0 in v.aval.shape else _Failure(error) for v in equation.outvars]
+
     def _equation(self, equation: Any) -> list[Any]:
         name, given = equation.primitive.name, [self._read(v) for v in equation.invars]
+        for value in given:
+            if isinstance(value, _Failure):
+                raise value.error
+        if any(isinstance(v, _Nothing) for v in given):
+            return [self._without_nothing(name, given)]
         if all(isinstance(v, np.ndarray) for v in given):
             out = equation.primitive.bind(*given, **equation.params)
             many = equation.primitive.multiple_results
@@ -159,6 +213,12 @@ class _Trace:
         if any(isinstance(v, _Mask) for v in given):
             return [self._masked(name, given)]
         return [self._one(equation, name, given)]
+
+    def _without_nothing(self, name: str, given: list[Any]) -> Any:
+        some = [v for v in given if not isinstance(v, _Nothing)]
+        if name != 'concatenate' or len(some) != 1:
+            raise NotLayersError('it works on arrays without elements')
+        return some[0]
 
     def _call(self, equation: Any, given: list[Any]) -> list[Any]:
         params, name = equation.params, equation.params.get('name')
@@ -212,6 +272,12 @@ class _Trace:
             return values[0].then({'type': 'Power', 'power': equation.params['y']})
         if name in ('sin', 'cos'):
             return _apply_function(values[0], name)
+        if name == 'tan':
+            return _of_two('div', _apply_function(values[0], 'sin'), _apply_function(values[0], 'cos'))
+        if name == 'complex':
+            return self._complex(given, self._channels(aval.shape))
+        if name == 'atan2':
+            return _angle(*given)
         if name == 'convert_element_type':
             if equation.invars[0].aval.dtype == aval.dtype:
                 return values[0]
@@ -228,6 +294,8 @@ class _Trace:
             return self._reduce(equation, self._whole(equation.invars[0], values[0]), channels)
         if name in ('concatenate', 'stack') and len(values) == len(given):
             return self._concatenate(equation, values, channels)
+        if name == 'dot_general' and len(values) == 2:
+            return self._product(equation, values, channels)
         if name == 'dot_general':
             raise NotLayersError(
                 'products with a matrix are layers with weights: Dense, DenseShaped or EinsumDense'
@@ -250,7 +318,7 @@ class _Trace:
             elif name == 'div':
                 name, b = 'mul', b.then({'type': 'Power', 'power': -1})
             elif name == 'pow':
-                raise NotLayersError('no layer takes a constant to the power of its input')
+                return self._power_of_constant(a, b, channels)
             return self._with_constant(name, b, a, channels)
         return _of_two(name, a, b)
 
@@ -269,11 +337,11 @@ class _Trace:
                 raise NotLayersError('it takes each channel to another power')
             return value.then({'type': 'Power', 'power': constant})
         if name in ('sub', 'div'):
-            is_float = np.issubdtype(array.dtype, np.floating) or array.dtype.name == 'bfloat16'
-            if name == 'div' and not is_float:
+            if name == 'div' and not jnp.issubdtype(array.dtype, jnp.inexact):
                 raise NotLayersError('no layer divides integers')
+            wide = np.complex128 if np.iscomplexobj(array) else np.float64
             with np.errstate(divide='ignore'):
-                inverse = -array if name == 'sub' else 1 / array.astype(np.float64)
+                inverse = -array if name == 'sub' else 1 / array.astype(wide)
             constant = self._constant(inverse.astype(array.dtype), value)
         kind, field = {
             'add': ('Add', 'shift'), 'add_any': ('Add', 'shift'), 'sub': ('Add', 'shift'),
@@ -281,6 +349,50 @@ class _Trace:
             'min': ('Minimum', 'minimum'),
         }[name]  # fmt: skip
         return value.then({'type': kind, field: constant})
+
+    def _power_of_constant(
+        self, array: np.ndarray, value: _Value, channels: tuple[int, ...]
+    ) -> _Value:
+        if np.iscomplexobj(array) or not (array > 0).all():
+            raise NotLayersError('no layer takes a constant that is not positive to a power')
+        logarithm = np.asarray(np.log(array.astype(np.float64)), array.dtype)
+        return self._with_constant('mul', value, logarithm, channels).then({'type': 'Exp'})
+
+    def _complex(self, given: list[Any], channels: tuple[int, ...]) -> _Value:
+        real, imaginary = given
+        if isinstance(imaginary, np.ndarray):
+            return self._with_constant('add', real.then(_COMPLEX), 1j * imaginary, channels)
+        turned = imaginary.then(_COMPLEX, _TURN)
+        if isinstance(real, np.ndarray):
+            return self._with_constant('add', turned, real + np.complex64(0), channels)
+        return _of_two('add', real, turned)
+
+    def _product(self, equation: Any, values: list[_Value], channels: tuple[int, ...]) -> _Value:
+        """A product of two results, summed over the axes that it contracts."""
+        contracted, batched = equation.params['dimension_numbers']
+        self._keeps_steps(all(tuple(axes[:2]) == (0, 1) for axes in batched))
+        variables = equation.invars
+        free = [
+            [a for a in range(2, v.aval.ndim) if a not in own and a not in same]
+            for v, own, same in zip(variables, contracted, batched, strict=True)
+        ]
+        operands = []
+        for i, (variable, value) in enumerate(zip(variables, values, strict=True)):
+            shape = variable.aval.shape
+            order = [*batched[i][2:], *free[i], *contracted[i]]
+            value = _transposed(self._whole(variable, value), [int(axis) - 2 for axis in order])
+            groups = batched[i][2:], free[i], contracted[i]
+            sizes = [[shape[axis] for axis in axes] for axes in groups]
+            # The free axes of the first come before those of the second, as in the result.
+            before, after = (0, len(free[1])) if i == 0 else (len(free[0]), 0)
+            sizes[1] = [1] * before + sizes[1] + [1] * after
+            operands.append(value.reshaped(tuple(sum(sizes, []))))
+        product = _of_two('mul', *operands)
+        count = len(contracted[0])
+        if not count:
+            return product
+        axes = list(range(2 + len(product.channels) - count, 2 + len(product.channels)))
+        return product.then({'type': 'Sum', 'axis': axes}, channels=channels)
 
     def _whole(self, variable: Any, value: _Value) -> _Value:
         """The value broadcast to its shape in the trace."""
@@ -350,16 +462,27 @@ class _Trace:
         if not isinstance(with_what, np.ndarray):
             raise NotLayersError('it pads with what it has computed')
         for axis, (before, after, between) in enumerate(padding[2:]):
-            if between or min(before, after) < 0:
+            if between:
                 raise NotLayersError('no layer pads between channels')
-            value = _padded(value, axis, before, after, _number(with_what))
+            if min(before, after) < 0:
+                size = value.channels[axis]
+                ranges = [(0, s, 1) for s in value.channels]
+                ranges[axis] = (max(0, -before), size - max(0, -after), 1)
+                sizes = tuple(max(0, stop - start) for start, stop, _ in ranges)
+                value = _sliced(value, ranges, sizes)
+            value = _padded(value, axis, max(0, before), max(0, after), with_what)
         return value
 
     def _shape_argmax(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
         value = self._whole(equation.invars[0], value)
-        if tuple(equation.params['axes']) != (1 + len(value.channels),):
-            raise NotLayersError('Argmax is of the last axis')
-        return value.then({'type': 'Argmax'}, channels=channels)
+        (axis,) = equation.params['axes']
+        self._keeps_steps(axis >= 2)
+        moved = _moved(value, axis - 2, len(value.channels) - 1)
+        return moved.then({'type': 'Argmax'}, channels=channels)
+
+    def _shape_argmin(self, equation: Any, value: _Value, channels: tuple[int, ...]) -> _Value:
+        negative = self._whole(equation.invars[0], value).then({'type': 'Scale', 'scale': -1})
+        return self._shape_argmax(equation, negative, channels)
 
     def _split(self, equation: Any, value: _Value) -> list[_Value]:
         axis, value = equation.params['axis'], self._whole(equation.invars[0], value)
@@ -435,11 +558,30 @@ def _of_two(name: str, a: _Value, b: _Value) -> _Value:
         name, b = 'mul', b.then({'type': 'Power', 'power': -1})
     if name == 'mul' and a == b:
         return a.then({'type': 'Power', 'power': 2})
+    channels = tuple(np.broadcast_shapes(a.channels, b.channels))
+    if name in ('max', 'min'):
+        layer = {'type': name.capitalize(), 'axis': 2}
+        return _parallel([a, b], 'stack', (2, *channels)).then(layer, channels=channels)
     combination = {'add': 'add', 'add_any': 'add', 'mul': 'product'}.get(name)
     if combination is None:
         raise NotLayersError(f'no layer does "{name}" of two results')
-    channels = np.broadcast_shapes(a.channels, b.channels)
-    return _parallel([a, b], combination, tuple(channels))
+    return _parallel([a, b], combination, channels)
+
+
+def _angle(y: Any, x: Any) -> _Value:
+    """The angle of a complex number, if these are its imaginary and real parts."""
+    is_both = isinstance(x, _Value) and isinstance(y, _Value) and x.layers[-1:] == (_REAL,)
+    if not is_both or y.layers != (*x.layers[:-1], *_IMAGINARY):
+        raise NotLayersError('no layer does "atan2" of other than the parts of a complex number')
+    number = _Value(x.layers[:-1], x.channels)
+    return number.then({'type': 'Add', 'shift': _TINY}, {'type': 'Log'}, *_IMAGINARY)
+
+
+def _transposed(value: _Value, order: list[int]) -> _Value:
+    if order == sorted(order):
+        return value
+    layer = {'type': 'Transpose', 'axes': [axis + 2 for axis in order]}
+    return value.then(layer, channels=tuple(value.channels[axis] for axis in order))
 
 
 def _parallel(values: list[_Value], combination: str, channels: tuple[int, ...]) -> _Value:
@@ -458,8 +600,7 @@ def _moved(value: _Value, source: int, destination: int) -> _Value:
         return value
     axes = list(range(len(value.channels)))
     axes.insert(destination, axes.pop(source))
-    layer = {'type': 'Transpose', 'axes': [axis + 2 for axis in axes]}
-    return value.then(layer, channels=tuple(value.channels[axis] for axis in axes))
+    return _transposed(value, axes)
 
 
 def _concatenated(values: list[_Value], axis: int, channels: tuple[int, ...]) -> _Value:
@@ -473,16 +614,23 @@ def _concatenated(values: list[_Value], axis: int, channels: tuple[int, ...]) ->
     return _moved(_parallel(moved, 'concat', tuple(order)), last, axis)
 
 
-def _padded(value: _Value, axis: int, before: int, after: int, constant: Any) -> _Value:
+def _padded(value: _Value, axis: int, before: int, after: int, with_what: np.ndarray) -> _Value:
     if not before + after:
         return value
     ranges = [(0, size, 1) for size in value.channels]
     ranges[axis] = (0, 1, 1)
     ones = (*value.channels[:axis], 1, *value.channels[axis + 1 :])
     # Any channel, replaced by the constant: no layer makes output without input.
-    pad = _sliced(value, ranges, ones).then(
-        {'type': 'Minimum', 'minimum': constant}, {'type': 'Maximum', 'maximum': constant}
+    pad, is_complex = _sliced(value, ranges, ones), np.iscomplexobj(with_what)
+    constant = _number(with_what.real)
+    pad = pad.then(
+        *([_REAL] if is_complex else []),
+        {'type': 'Minimum', 'minimum': constant},
+        {'type': 'Maximum', 'maximum': constant},
     )
+    if with_what.imag.any():
+        imaginary = _number(np.asarray(1j * with_what.imag, np.complex64))
+        pad = pad.then(_COMPLEX, {'type': 'Add', 'shift': imaginary})
     sizes = list(value.channels)
     sizes[axis] += before + after
     return _concatenated([pad] * before + [value] + [pad] * after, axis, tuple(sizes))
@@ -551,6 +699,9 @@ def _traced(
         raise NotLayersError(f'it gives {len(closed.out_avals)} arrays')
     trace = _Trace(*steps)
     results = trace.run(closed, given)
+    for result in results:
+        if isinstance(result, _Failure):
+            raise result.error
     if not isinstance(results[0], _Value):
         raise NotLayersError('it gives a constant')
     if sequence_input and not isinstance(results[1], _Mask):

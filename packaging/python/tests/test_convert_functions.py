@@ -148,6 +148,8 @@ class NamesTest(unittest.TestCase):
             lambda x: x / x.shape[1],
             lambda x: x * 1.0001,
             lambda x: x[..., :3],
+            lambda x: x.reshape(*x.shape[:2], -1),
+            lambda x: jnp.moveaxis(x, 2, -1),
             lambda: 0,
         ):
             self.assertIsNone(functions.recognized(function))
@@ -162,7 +164,12 @@ class LayersTest(unittest.TestCase):
             config = json.dumps({'type': 'Serial', 'layers': layers})
             (pathlib.Path(folder) / 'config.json').write_text(config)
             layer = runtime.Layer.open(folder)
-        x = (3 * np.random.default_rng(0).standard_normal((2, 9, *shape))).astype(dtype)
+        rng = np.random.default_rng(0)
+        x = 3 * rng.standard_normal((2, 9, *shape))
+        if dtype == 'complex64':
+            x = x + 3j * rng.standard_normal(x.shape)
+            x[0, :2] = np.reshape([0, -2], (2, *(1 for _ in shape)))
+        x = x.astype(dtype)
         want, got = np.asarray(function(jnp.asarray(x))), layer.apply(x)[0]
         self.assertEqual((got.shape, got.dtype), (want.shape, want.dtype))
         np.testing.assert_allclose(got, want, rtol=1e-4, atol=1e-5)
@@ -216,6 +223,57 @@ class LayersTest(unittest.TestCase):
         self.compare(jax.nn.mish, ())
         self.compare(lambda x: (x + 1) * 2, (3,), 'int32')
 
+    def test_axes(self):
+        for name, shape, function in [
+            ('maximum', (2, 3), lambda x: x.max(2, keepdims=True)),
+            ('minimum at', (6,), lambda x: x.argmin(-1)),
+            ('maximum at', (2, 3), lambda x: x.argmax(2)),
+            ('product and sum', (2, 3), lambda x: jnp.einsum('btcd,btcd->btc', x, x + 1)),
+            ('Gram matrix', (2, 3), lambda x: jnp.einsum('btcd,bted->btce', x, 2 * x)),
+            ('outer product', (3,), lambda x: jnp.einsum('btc,btd->btdc', x, x * x)),
+            ('flat', (2, 3), lambda x: x.reshape(*x.shape[:2], -1)),
+            ('moved', (2, 3, 4), lambda x: jnp.moveaxis(x, 2, -1)),
+            ('edges', (3,), lambda x: jnp.pad(x, ((0, 0), (0, 0), (2, 1)), mode='edge')),
+            ('cut', (6,), lambda x: jax.lax.pad(x, 1.0, ((0, 0, 0), (0, 0, 0), (-1, 2, 0)))),
+        ]:
+            with self.subTest(name):
+                self.compare(function, shape)
+
+    def test_two_results(self):
+        largest = self.compare(lambda x: jnp.maximum(x[..., :3], x[..., 3:]))
+        self.assertEqual(largest[-1], {'type': 'Max', 'axis': 2})
+        self.compare(lambda x: jnp.minimum(jnp.sin(x), jnp.cos(x)))
+        self.compare(jnp.cosh)
+        self.compare(lambda x: jnp.tan(x / 8))
+        self.compare(lambda x: jnp.power(10.0, x / 20))
+        self.compare(lambda x: jnp.array([1.0, 2, 3]) ** x, (3,))
+
+    def test_complex_numbers(self):
+        for name, function in {
+            'real': jnp.real,
+            'imaginary': jnp.imag,
+            'conjugate': jnp.conj,
+            'angle': jnp.angle,
+            'power': lambda x: x.real**2 + x.imag**2,
+            'parts': lambda x: jnp.concatenate([x.real, x.imag], -1),
+            'constants': lambda x: (x * (1 + 2j) + 0.5) / (3 - 1j),
+            'channels': lambda x: x * jnp.array([1, 1j, -1]),
+            'padded': lambda x: jnp.pad(x, ((0, 0), (0, 0), (1, 2)), constant_values=1 - 2j),
+            'decibels': lambda x: 20 * jnp.log10(jnp.abs(x) + 1e-6),
+            'product': lambda x: x * jnp.conj(x),
+        }.items():
+            with self.subTest(name):
+                self.compare(function, (3,), 'complex64')
+        self.compare(lambda x: jnp.exp(1j * x))
+        self.compare(lambda x: jax.lax.complex(x, 2 * x))
+        self.compare(lambda x: jax.lax.complex(x, jnp.ones_like(x)))
+
+    def test_functions_of_rows_over_other_axes(self):
+        name = functions.named(functools.partial(jax.nn.log_softmax, axis=-2))
+        self.assertEqual(name, {'function': 'log_softmax', 'axis': -2})
+        self.compare(functools.partial(jax.nn.softmax, axis=-2), (2, 3))
+        self.compare(lambda x: jax.nn.log_softmax(x, axis=2), (2, 3))
+
     def test_what_layers_cannot_do_says_why(self):
         for reason, function in {
             'mixes batch or time': lambda x: x[:, ::-1],
@@ -226,6 +284,9 @@ class LayersTest(unittest.TestCase):
             'constant': lambda x: jnp.zeros_like(x),
             'it fails': lambda x: x + jnp.ones((7,)),
             'sign': jnp.sign,
+            'atan2': lambda x: jnp.arctan2(x, x + 1),
+            'not positive': lambda x: (-2.0) ** x,
+            'between channels': lambda x: jax.lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 0), (0, 0, 1))),
         }.items():
             with self.assertRaisesRegex(function_layers.NotLayersError, reason):
                 function_layers.layers(function, channel_shape=(6,))
