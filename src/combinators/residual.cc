@@ -72,7 +72,7 @@ class Residual final : public ShortcutLayer {
 
   Sequence combine(Run& run, const Sequence& body, const Sequence& shortcut) const override {
     const Sequence inputs[2] = {body, shortcut};
-    return ops::combine(run, ops::Combination::kAdd, inputs);
+    return ops::combine(run, ops::Combination::kPlus, inputs);
   }
 
   std::vector<std::string> body_keys_;

@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <cmath>
 #include <cstring>
+#include <limits>
+#include <nlohmann/json.hpp>
 
 #include "kernels/pointwise.h"
 #include "ops/elementwise.h"
@@ -74,9 +76,33 @@ void float_arithmetic(Arithmetic op, const float* a, const float* b, float* y, i
   for (int64_t i = 0; i < count; ++i) y[i] = mod(a[i], b[i]);
 }
 
+// The integer part of a number, modulo 2^32; numbers beyond 2^63 become the nearest int32.
+int32_t wrapped(double value) {
+  if (std::isnan(value)) return 0;
+  if (value >= 0x1p63) return std::numeric_limits<int32_t>::max();
+  if (value < -0x1p63) return std::numeric_limits<int32_t>::min();
+  return static_cast<int32_t>(static_cast<int64_t>(value));
+}
+
+// The elements of a number or nested lists of numbers.
+void collect(const Json& value, std::vector<int32_t>* out) {
+  if (value.is_array()) {
+    for (const Json& item : value) collect(item, out);
+  } else if (value.is_boolean()) {
+    out->push_back(value.get<bool>() ? 1 : 0);
+  } else {
+    out->push_back(wrapped(to_number(value).value_or(0)));
+  }
+}
+
 // Whether there is a kernel that takes one value for all elements.
 bool takes_scalars(Arithmetic op, DType dtype) {
   return dtype == DType::kFloat32 && op != Arithmetic::kMod;
+}
+
+// As in JAX, the remainder of a bool is an int32.
+DType result_dtype(Arithmetic op, DType dtype) {
+  return op == Arithmetic::kMod && dtype == DType::kBool ? DType::kInt32 : dtype;
 }
 
 // y[i] = op(x[i], p[i % period]) for `count` elements, a multiple of the period. If x is bfloat16
@@ -173,30 +199,46 @@ void arithmetic(Arithmetic op, DType dtype, const std::byte* a, const std::byte*
   });
 }
 
-BroadcastOperand::BroadcastOperand(const Array& array) : shape_(array.shape) {
+BroadcastOperand::BroadcastOperand(const Array& array, const Json* numbers) : shape_(array.shape) {
   for (complex64 value : array.values) reals_.push_back(value.real());
   if (array.is_complex) complexes_ = array.values;
+  if (numbers && !array.is_complex) {
+    collect(*numbers, &integers_);
+  } else {
+    read_integers();
+  }
 }
 
 BroadcastOperand::BroadcastOperand(const Tensor& tensor) : shape_(tensor.shape) {
   const int64_t count = tensor.shape.size();
   reals_.resize(static_cast<size_t>(count));
   convert(tensor.data, tensor.dtype, reals_.data(), DType::kFloat32, count);
+  read_integers();
   if (tensor.dtype != DType::kComplex64) return;
   complexes_.resize(static_cast<size_t>(count));
   convert(tensor.data, tensor.dtype, complexes_.data(), DType::kComplex64, count);
 }
 
+void BroadcastOperand::read_integers() {
+  integers_.resize(reals_.size());
+  convert(reals_.data(), DType::kFloat32, integers_.data(), DType::kInt32,
+          static_cast<int64_t>(reals_.size()));
+}
+
 ChannelSpec BroadcastOperand::output_spec(Arithmetic op, const ChannelSpec& input) const {
-  const bool has_mod = is_float(input.dtype) || is_integer(input.dtype);
-  if (op == Arithmetic::kMod && !has_mod) {
-    fail(Code::kShape, "input {}: expected a float or integer dtype", to_string(input));
+  if (op == Arithmetic::kMod && input.dtype == DType::kComplex64) {
+    fail(Code::kShape, "input {}: complex numbers have no remainder", to_string(input));
   }
   if (shape_.rank() > input.shape.rank()) {
     fail(Code::kShape, "input {}: the parameter {} has more dimensions than the channels",
          to_string(input), to_string(shape_));
   }
-  return {input.dtype, broadcast(input.shape, shape_)};
+  return {result_dtype(op, input.dtype), broadcast(input.shape, shape_)};
+}
+
+bool BroadcastOperand::keeps_spec(Arithmetic op, const ChannelSpec& input) const {
+  if (result_dtype(op, input.dtype) != input.dtype) return false;
+  return shape_.empty() || broadcast(input.shape, shape_) == input.shape;
 }
 
 const std::byte* BroadcastOperand::values(Run& run, DType dtype) const {
@@ -205,6 +247,7 @@ const std::byte* BroadcastOperand::values(Run& run, DType dtype) const {
   const auto count = static_cast<int64_t>(reals_.size());
   if (dtype == DType::kFloat32) return reals;
   if (dtype == DType::kComplex64 && !complexes_.empty()) return complexes;
+  if (dtype == DType::kInt32) return reinterpret_cast<const std::byte*>(integers_.data());
   if (is_half(dtype)) {
     auto* rounded = run.scratch<float>(count);
     std::copy(reals_.begin(), reals_.end(), rounded);
@@ -212,7 +255,9 @@ const std::byte* BroadcastOperand::values(Run& run, DType dtype) const {
     return reinterpret_cast<const std::byte*>(rounded);
   }
   auto* out = run.scratch<std::byte>(count, static_cast<int64_t>(size_of(dtype)));
-  if (complexes_.empty()) {
+  if (is_integer(dtype)) {
+    convert(integers_.data(), DType::kInt32, out, dtype, count);
+  } else if (complexes_.empty()) {
     convert(reals, DType::kFloat32, out, dtype, count);
   } else {
     convert(complexes, DType::kComplex64, out, dtype, count);
@@ -223,7 +268,11 @@ const std::byte* BroadcastOperand::values(Run& run, DType dtype) const {
 Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
                           const BroadcastOperand& operand) {
   const Shape channels = broadcast(x.channels, operand.shape());
-  const Sequence y = run.output_like(x, {x.dtype, channels});
+  const Sequence y = run.output_like(x, {result_dtype(op, x.dtype), channels});
+  if (y.dtype != x.dtype) {
+    std::memset(y.values, 0, y.bytes());  // a bool has no remainder
+    return y;
+  }
   run.parallel().count(y.size());
   const bool grows = channels.size() != x.frame_size();
   if (grows) gather_steps(run, x, broadcast_view(x.channels, channels), y.values);

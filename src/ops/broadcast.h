@@ -21,21 +21,28 @@ void arithmetic(Arithmetic op, DType dtype, const std::byte* a, const std::byte*
 // A constant operand. It is cast to the dtype of the sequence, which does not change.
 class BroadcastOperand {
  public:
-  explicit BroadcastOperand(const Array& array);
+  // `numbers`: the JSON of the array, if integers need more digits than float32 has.
+  explicit BroadcastOperand(const Array& array, const Json* numbers = nullptr);
   explicit BroadcastOperand(const Tensor& tensor);
 
   // Spec of the result. Fails if the operation does not take the input's dtype or the shapes do not
   // broadcast.
   ChannelSpec output_spec(Arithmetic op, const ChannelSpec& input) const;
 
+  // Whether the result has the spec of the input.
+  bool keeps_spec(Arithmetic op, const ChannelSpec& input) const;
+
   const Shape& shape() const { return shape_; }
   // The elements converted to `dtype`; those of bfloat16 and float16 are rounded, but held as
-  // float32.
+  // float32. Integers beyond the dtype's range wrap, as in NumPy.
   const std::byte* values(Run& run, DType dtype) const;
 
  private:
+  void read_integers();
+
   Shape shape_;
   std::vector<float> reals_;
+  std::vector<int32_t> integers_;     // float32 holds no integer beyond 2^24 exactly
   std::vector<complex64> complexes_;  // only if it is complex
 };
 

@@ -18,6 +18,13 @@ Shape padded(const Shape& shape, int rank) {
   return out;
 }
 
+// The dtype in which inputs whose common dtype is `dtype` are combined. The reference adds all to
+// 0, so that booleans become int32.
+DType total_dtype(Combination combination, DType dtype) {
+  const bool sums = combination == Combination::kAdd || combination == Combination::kMean;
+  return sums && dtype == DType::kBool ? DType::kInt32 : dtype;
+}
+
 const ChannelSpec& spec_of(const ChannelSpec& spec) { return spec; }
 ChannelSpec spec_of(const Sequence& sequence) { return sequence.spec(); }
 
@@ -36,6 +43,7 @@ ChannelSpec combined(Combination combination, std::span<const T> inputs) {
     out.shape = broadcast(out.shape, concat ? shape.slice(0, shape.rank() - 1) : shape);
     if (concat) joined = checked_sum(joined, shape.back());
   }
+  out.dtype = total_dtype(combination, out.dtype);
   if (combination == Combination::kMean) out.dtype = promote_inexact(out.dtype, out.dtype);
   if (concat) out.shape.push_back(joined);
   if (combination == Combination::kStack) out.shape.insert(0, static_cast<int64_t>(inputs.size()));
@@ -141,23 +149,45 @@ Sequence join(Run& run, Combination combination, const ChannelSpec& spec,
   return y;
 }
 
+// Memory for values of a dtype and of y's size: y itself if it has that dtype, otherwise scratch.
+Sequence memory_of(Run& run, const Sequence& y, DType dtype) {
+  if (y.dtype == dtype) return y;
+  Sequence out = y;
+  out.dtype = dtype;
+  out.values = run.scratch<std::byte>(y.size(), static_cast<int64_t>(size_of(dtype)));
+  return out;
+}
+
+// `total` in the memory for another dtype.
+Sequence converted(Run& run, const Sequence& total, const Sequence& y, DType dtype) {
+  if (total.dtype == dtype) return total;
+  const Sequence out = memory_of(run, y, dtype);
+  convert(total.values, total.dtype, out.values, dtype, y.size());
+  return out;
+}
+
+// As in JAX, each operation has the dtype of what it combines, so that small integers wrap even if
+// a later input is a float.
 Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
                 std::span<const Sequence> inputs) {
   const Sequence y = output_of(run, spec, inputs);
   const auto strides = strides_of(spec.shape);
-  for (size_t i = 0; i < inputs.size(); ++i) {
-    const Sequence values = in_dtype(run, inputs[i], spec.dtype);
-    if (i == 0) {
-      place(values, spec.shape, y, strides.data(), 0);
-    } else if (inputs[i].channels.size() == spec.shape.size()) {
-      accumulate(run, combination == Combination::kProduct, values.values, y);
-    } else {
-      Sequence full = y;
-      full.values = run.scratch<std::byte>(static_cast<int64_t>(y.bytes()));
-      place(values, spec.shape, full, strides.data(), 0);
-      accumulate(run, combination == Combination::kProduct, full.values, y);
+  DType common = inputs[0].dtype;
+  Sequence total = memory_of(run, y, total_dtype(combination, common));
+  place(in_dtype(run, inputs[0], total.dtype), spec.shape, total, strides.data(), 0);
+  for (const Sequence& x : inputs.subspan(1)) {
+    common = promote(common, x.dtype);
+    total = converted(run, total, y, total_dtype(combination, common));
+    Sequence values = in_dtype(run, x, total.dtype);
+    if (x.channels.size() != spec.shape.size()) {
+      const Sequence narrow = values;
+      values = total;
+      values.values = run.scratch<std::byte>(static_cast<int64_t>(total.bytes()));
+      place(narrow, spec.shape, values, strides.data(), 0);
     }
+    accumulate(run, combination == Combination::kProduct, values.values, total);
   }
+  converted(run, total, y, y.dtype);
   if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));
   return y;
 }

@@ -9,7 +9,8 @@
 
 namespace sl::ops {
 
-enum class Combination { kStack, kConcat, kAdd, kMean, kProduct };
+// kPlus, which no config names, is kAdd but that the sum of bools is a bool.
+enum class Combination { kStack, kConcat, kAdd, kMean, kProduct, kPlus };
 
 // Reads the config field "combination".
 Combination read_combination(Config& config);

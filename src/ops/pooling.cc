@@ -40,7 +40,10 @@ ChannelSpec Pool::output_spec(const ChannelSpec& input) const {
     fail(Code::kShape, "expected {} or more channel dimensions to pool over, got {}", spatial,
          to_string(input.shape));
   }
-  ChannelSpec out = input;
+  // The number of elements, by which the reference divides, is an int32. That of a masked average
+  // has the dtype of the input.
+  const bool widens = average && !masked_ && is_integer(input.dtype);
+  ChannelSpec out{widens ? DType::kInt32 : input.dtype, input.shape};
   int64_t size = 1;
   for (int i = 0; i < out.shape.rank(); ++i) {
     if (i < spatial) out.shape[i] = axes_[static_cast<size_t>(i) + 1].output_length(out.shape[i]);
@@ -136,19 +139,20 @@ void Pool::pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, in
                 std::byte* scratch) const {
   const DType dtype = frame_spec(in.spec).dtype;
   const Passes all = passes(in.spec, in.count, in.first, count);
+  const bool converts = is_half(y.dtype) || size_of(y.dtype) > size_of(in.spec.dtype);
   const auto room = static_cast<size_t>(all.max_output()) * size_of(dtype);
   std::byte* const buffers[] = {scratch, scratch + room};
   const std::byte* from = in.frames;
   std::byte* to = nullptr;
   for (size_t i = 0; i < all.count; ++i) {
     const bool last = i + 1 == all.count;
-    to = last && !is_half(y.dtype) ? y.frame(b, begin) : buffers[i % 2];
+    to = last && !converts ? y.frame(b, begin) : buffers[i % 2];
     slide(fold(), dtype, all.all[i], from, to, scratch + 2 * room);
     from = to;
   }
   const int64_t size = count * frame_spec(y.spec()).shape[0];
-  if (op_ == Pooling::kAverage) divide(in, y.dtype, to, count, size);
-  if (is_half(y.dtype)) convert(to, dtype, y.frame(b, begin), y.dtype, size);
+  if (op_ == Pooling::kAverage) divide(in, is_half(y.dtype) ? y.dtype : dtype, to, count, size);
+  if (converts) convert(to, dtype, y.frame(b, begin), y.dtype, size);
 }
 
 int64_t Pool::inputs_per_step() const {

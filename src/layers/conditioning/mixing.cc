@@ -143,7 +143,7 @@ ChannelSpec Mixing::output_spec(const ChannelSpec& x, const ChannelSpec& constan
       return combined(Combination::kProduct, x, scale);
     case Kind::kAffine: {
       const Shape each = c.shape.slice(1, c.shape.rank());
-      return combined(Combination::kAdd, combined(Combination::kProduct, x, {scale.dtype, each}),
+      return combined(Combination::kPlus, combined(Combination::kProduct, x, {scale.dtype, each}),
                       {c.dtype, each});
     }
     default:
@@ -182,7 +182,7 @@ Sequence Mixing::combine(Run& run, const Sequence& x, const Sequence& c) const {
       const Sequence scale = spread(run, with_offset(run, half(run, c, 0)), x);
       const Sequence scaled = run.on_side(
           other(run.side()), [&] { return combine_two(run, Combination::kProduct, x, scale); });
-      return combine_two(run, Combination::kAdd, scaled, spread(run, half(run, c, 1), x));
+      return combine_two(run, Combination::kPlus, scaled, spread(run, half(run, c, 1), x));
     }
     default:
       return combine_two(run, Combination::kAdd, x, spread(run, c, x));

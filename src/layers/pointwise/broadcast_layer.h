@@ -27,11 +27,16 @@ template <ops::Arithmetic op>
 class BroadcastLayer : public StatelessLayer {
  public:
   struct Fields {
-    explicit Fields(Config& config) : operand(config.array(operand_field(op))) {}
-    Array operand;
+    explicit Fields(Config& config) : operand(read(config)) {}
+
+    static ops::BroadcastOperand read(Config& config) {
+      const Array array = config.array(operand_field(op));
+      return ops::BroadcastOperand(array, config.raw(operand_field(op)));
+    }
+    ops::BroadcastOperand operand;
   };
 
-  BroadcastLayer(Fields fields, const Init&) : operand_(fields.operand) {}
+  BroadcastLayer(Fields fields, const Init&) : operand_(std::move(fields.operand)) {}
 
   bool in_place() const override { return true; }
 
@@ -40,9 +45,7 @@ class BroadcastLayer : public StatelessLayer {
     return operand_.output_spec(op, input);
   }
   bool do_overwrite(Run& run, const Sequence& x) const override {
-    const bool fits =
-        operand_.shape().empty() || broadcast(x.channels, operand_.shape()) == x.channels;
-    if (!fits) return false;
+    if (!operand_.keeps_spec(op, x.spec())) return false;
     ops::broadcast_in_place(run, op, x, operand_);
     return true;
   }

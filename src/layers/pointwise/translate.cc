@@ -9,7 +9,7 @@ class Translate final : public BroadcastLayer<ops::Arithmetic::kAdd> {
  public:
   struct Fields : BroadcastLayer::Fields {
     explicit Fields(Config& config) : BroadcastLayer::Fields(config) {
-      if (!operand.shape.empty()) config.error("shift", "expected a number");
+      if (!operand.shape().empty()) config.error("shift", "expected a number");
     }
   };
 
