@@ -62,7 +62,10 @@ bool set_parameter(const NamedFunction& named, const std::string& key, const Jso
     out.parameter = static_cast<float>(*number);
     return true;
   }
-  if (!out.is_elementwise() && key == "axis") return number && *number == -1;
+  if (!out.is_elementwise() && key == "axis" && value.is_number_integer()) {
+    out.axis = value.get<int64_t>();
+    return true;
+  }
   if (out.op == Unary::kGeluTanh && key == kApproximate && value.is_boolean()) {
     out.op = value.get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
     return true;
@@ -92,14 +95,41 @@ Activation parse(const Config& config, const Json& value, const char* field) {
   if (!is_call) return out;
   for (const auto& item : value.items()) {
     if (item.key() == "function" || set_parameter(*it, item.key(), item.value(), out)) continue;
-    const char* last = out.is_elementwise() ? "" : "; it is over the last axis, -1";
+    const char* axis = out.is_elementwise() ? "" : "; it takes one \"axis\", an integer";
     config.error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}{}", name, item.key(),
-                                    excerpt(item.value()), last));
+                                    excerpt(item.value()), axis));
   }
   return out;
 }
 
 }  // namespace
+
+int row_axis(const Activation& activation, int rank) {
+  constexpr int kFirst = 2;  // batch and time come before the channels
+  const int64_t axis = activation.axis;
+  const int64_t index = axis < 0 ? axis + rank : axis - kFirst;
+  if (rank == 0)
+    fail(Code::kShape, "the activation is over channels, of which the output has none");
+  if (index < 0 || index >= rank) {
+    fail(Code::kShape,
+         "the activation is over axis {}: expected a channel axis, which are {} to {} or -1 to {}; "
+         "over batch or time, steps would compute something else than a layer-wise run",
+         axis, kFirst, kFirst + rank - 1, -rank);
+  }
+  return static_cast<int>(index);
+}
+
+bool keeps_to_rows(const Activation& activation, int rank) {
+  return activation.is_elementwise() || row_axis(activation, rank) == rank - 1;
+}
+
+void require_last_axis(const Config& config, const char* field, const Activation& activation,
+                       int rank) {
+  if (activation.axis == -1 || (rank > 0 && activation.axis == rank - 1)) return;
+  const std::string too = rank > 0 ? fmt::format(" or {}", rank - 1) : "";
+  config.error(field, fmt::format("\"axis\" {}: here the function is over the units, expected -1{}",
+                                  activation.axis, too));
+}
 
 std::vector<FunctionName> function_names() {
   std::vector<FunctionName> out;

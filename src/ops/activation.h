@@ -10,7 +10,7 @@
 
 namespace sl {
 
-// Functions of a whole row, which is the last axis of their input.
+// Functions of whole rows, which lie along one channel axis.
 enum class RowFunction {
   kNone,
   kSoftmax,
@@ -23,10 +23,17 @@ struct Activation {
   kernels::Unary op = kernels::Unary::kIdentity;
   float parameter = 0;
   RowFunction over_row = RowFunction::kNone;
+  int64_t axis = -1;  // of the rows; batch and time count
 
   bool is_elementwise() const { return over_row == RowFunction::kNone; }
   bool is_identity() const { return is_elementwise() && op == kernels::Unary::kIdentity; }
 };
+
+// The axis of the rows among `rank` channel axes. Fails if it is batch or time, or if there is
+// none.
+int row_axis(const Activation& activation, int rank);
+// Whether the function maps each row of the last of `rank` channel axes separately.
+bool keeps_to_rows(const Activation& activation, int rank);
 
 // A function as configs name it, and its parameter, if it has one.
 struct FunctionName {
@@ -39,5 +46,9 @@ std::vector<FunctionName> function_names();
 std::optional<Activation> read_activation(Config& config, const char* field);
 // Reads an optional field; a missing field gives the function named `fallback`.
 Activation read_activation(Config& config, const char* field, const char* fallback);
+// Fails unless a function of rows is over the last axis of what it is applied to, whose number of
+// axes is `rank`, or 0 if it depends on the input.
+void require_last_axis(const Config& config, const char* field, const Activation& activation,
+                       int rank = 0);
 
 }  // namespace sl

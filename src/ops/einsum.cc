@@ -3,7 +3,7 @@
 #include "core/status.h"
 #include "core/tensor.h"
 #include "kernels/pointwise.h"
-#include "ops/elementwise.h"
+#include "ops/rows.h"
 
 namespace sl::ops {
 namespace {
@@ -88,9 +88,10 @@ struct Einsum::Axes {
   Shape output;
   Shape arranged_output;  // batch, free, fresh
   int64_t batch = 1, contracted = 1, free = 1, fresh = 1;
-  StridedView to_arranged;    // view of the input in the order batch, free, contracted
-  StridedView lone;           // offsets of the elements to sum over lone axes
-  StridedView from_arranged;  // view of the product in the order of the output
+  StridedView to_arranged;                 // view of the input in the order batch, free, contracted
+  StridedView lone;                        // offsets of the elements to sum over lone axes
+  StridedView from_arranged;               // view of the product in the order of the output
+  const Activation* activation = nullptr;  // if it is applied to each row
 };
 
 Einsum::Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
@@ -176,9 +177,7 @@ ChannelSpec Einsum::output_spec(const ChannelSpec& input) const {
     fail(Code::kShape, "the bias {} does not fit the output {}", to_string(bias_.shape),
          to_string(output));
   }
-  if (activation_ && !activation_->is_elementwise() && output.empty()) {
-    fail(Code::kShape, "the activation is over channels, of which the output has none");
-  }
+  if (activation_ && !activation_->is_elementwise()) row_axis(*activation_, output.rank());
   return {dtype, output};
 }
 
@@ -269,9 +268,9 @@ void Einsum::finish(const Axes& axes, float* y, int64_t steps, DType compute,
     add_bias(axes, bias_.real, y, steps);
     round_to(compute, y, size);
   }
-  if (!activation_ || size == 0) return;
+  if (!axes.activation || size == 0) return;
   const int64_t row = axes.output.empty() ? 1 : axes.output.back();
-  activate_rows(y, size / row, row, *activation_, compute);
+  activate_rows(y, size / row, row, *axes.activation, compute);
 }
 
 // Multiplies x, whose axes are in the order of the products, and writes y in the order of the
@@ -338,15 +337,17 @@ void Einsum::apply_complex(Run& run, const Axes& axes, const Sequence& x, int64_
   add_bias(axes, bias_.imaginary, imaginary, steps);
   auto* out = y.as<complex64>();
   for (int64_t i = 0; i < size; ++i) out[i] = {real[i], imaginary[i]};
-  if (!activation_ || size == 0) return;
+  if (!axes.activation || size == 0) return;
   const int64_t row = axes.output.empty() ? 1 : axes.output.back();
-  for (int64_t i = 0; i < size; i += row) activate(out + i, row, *activation_);
+  for (int64_t i = 0; i < size; i += row) activate(out + i, row, *axes.activation);
 }
 
 Sequence Einsum::apply(Run& run, const Sequence& x) const {
   const ChannelSpec spec = output_spec(x.spec());
   const int leading = leading_rank(x.channels);
-  const Axes axes = axes_of(x.channels.slice(leading, x.channels.rank()));
+  Axes axes = axes_of(x.channels.slice(leading, x.channels.rank()));
+  const bool by_rows = activation_ && keeps_to_rows(*activation_, spec.shape.rank());
+  if (by_rows) axes.activation = &*activation_;
   // Leading axes are treated as further steps.
   const int64_t steps = checked_product(x.steps(), x.channels.slice(0, leading).size());
   const Sequence y = run.output_like(x, spec);
@@ -355,6 +356,7 @@ Sequence Einsum::apply(Run& run, const Sequence& x) const {
   } else {
     apply_floats(run, axes, x, steps, y);
   }
+  if (activation_ && !by_rows) activate_along(run, y, *activation_);
   return y;
 }
 

@@ -25,4 +25,25 @@ FrameRows rows_along(const Shape& channels, uint32_t axes) {
   return rows;
 }
 
+void activate_along(Run& run, const Sequence& x, const Activation& activation) {
+  if (x.size() == 0) return;
+  const int rank = x.channels.rank();
+  const int axis = activation.is_elementwise() ? rank - 1 : row_axis(activation, rank);
+  const FrameRows rows = rows_along(x.channels, axis < 0 ? 0 : 1u << axis);
+  if (x.dtype == DType::kComplex64) {
+    auto* values = x.as<complex64>();
+    for_rows(run, x, rows, values, values, [&](const complex64*, int64_t count, complex64* row) {
+      for (int64_t i = 0; i < count; ++i) activate(row + i * rows.length, rows.length, activation);
+    });
+    return;
+  }
+  const bool direct = x.dtype == DType::kFloat32;
+  float* values = direct ? x.floats() : run.scratch<float>(x.size());
+  if (!direct) convert(x.values, x.dtype, values, DType::kFloat32, x.size());
+  for_rows(run, x, rows, values, values, [&](const float*, int64_t count, float* row) {
+    activate_rows(row, count, rows.length, activation, x.dtype);
+  });
+  if (!direct) convert(values, DType::kFloat32, x.values, x.dtype, x.size());
+}
+
 }  // namespace sl::ops

@@ -2,7 +2,9 @@
 // for layers with float outputs, functions over an axis.
 #include <catch2/catch.hpp>
 
+#include "cli/runner.h"
 #include "faults/faults.h"
+#include "support/models.h"
 
 namespace sl::testing {
 namespace {
@@ -20,6 +22,31 @@ TEST_CASE("fault 25: the reported cases pass", "[f25]") {
 
 TEST_CASE("fault 25: cases of other dtypes and functions pass", "[f25]") {
   check_golden(SL_GOLDEN_DIR, "Dtypes");
+}
+
+TEST_CASE("fault 25: a function over batch or time is refused with the reason", "[f25]") {
+  const struct {
+    const char* config;
+    std::vector<int64_t> dims;
+    const char* message;
+  } cases[] = {
+      {R"({"type":"GatedUnit","feature_activation":{"function":"softmax","axis":1},
+           "gate_activation":null})",
+       {1, 2, 3, 4},
+       "over axis 1: expected a channel axis, which are 2 to 3 or -1 to -2"},
+      {R"({"type":"Dense","features":4,"activation":{"function":"softmax","axis":-2}})",
+       {1, 2, 4},
+       "over axis -2: expected a channel axis, which are 2 to 2 or -1 to -1"},
+  };
+  for (const auto& c : cases) {
+    INFO(c.config);
+    const cli::Layer layer = make_model(c.config, 4);
+    const auto input = cli::make_sequence(SL_DTYPE_FLOAT32, c.dims);
+    CHECK_THROWS_WITH(cli::apply(layer.get(), {input, {}}), Catch::Matchers::Contains(c.message));
+  }
+  CHECK_THROWS_WITH(
+      make_model(R"({"type":"LSTM","units":4,"activation":{"function":"softmax","axis":1}})", 4),
+      Catch::Matchers::Contains("over the units, expected -1 or 2"));
 }
 
 }  // namespace

@@ -2,7 +2,7 @@
 
 #include <algorithm>
 
-#include "ops/elementwise.h"
+#include "ops/rows.h"
 
 namespace sl {
 namespace {
@@ -23,13 +23,14 @@ void ConvOutput::check(const ChannelSpec& input, size_t rank, int64_t channels,
   if ((is_complex || input.dtype == DType::kComplex64) && !takes_complex) {
     fail(Code::kUnsupported, "convolution of {} is not supported", name_of(input.dtype));
   }
+  if (activation_ && !activation_->is_elementwise()) row_axis(*activation_, input.shape.rank());
   if (is_complex && activation_ && !ops::takes_complex(*activation_)) {
     fail(Code::kShape, "the activation takes no complex numbers");
   }
 }
 
 void ConvOutput::activate(Run& run, const Sequence& y) const {
-  if (!activation_ || y.size() == 0) return;
+  if (!activates_rows(y) || y.size() == 0) return;
   const int64_t filters = y.channels.back(), rows = y.size() / filters;
   const int64_t chunk = ceil_div(kChunk, filters);
   run.parallel().each(ceil_div(rows, chunk), [&](int64_t i) {
@@ -37,6 +38,10 @@ void ConvOutput::activate(Run& run, const Sequence& y) const {
     ops::activate_rows(y.floats() + begin * filters, std::min(chunk, rows - begin), filters,
                        *activation_, y.dtype);
   });
+}
+
+void ConvOutput::activate_across(Run& run, const Sequence& y) const {
+  if (activation_ && !activates_rows(y)) ops::activate_along(run, y, *activation_);
 }
 
 // Rounds the result of each operation as a computation in the dtype of y does.
@@ -51,12 +56,13 @@ void ConvOutput::round(float* rows, const Sequence& y) const {
     ops::round_to(y.dtype, rows, y.size());
   }
   const int64_t row = y.channels.back();
-  if (activation_) ops::activate_rows(rows, y.size() / row, row, *activation_, y.dtype);
+  if (activates_rows(y)) ops::activate_rows(rows, y.size() / row, row, *activation_, y.dtype);
   ops::convert(rows, DType::kFloat32, y.values, y.dtype, y.size());
 }
 
 void ConvOutput::finish(const float* real, const float* imaginary, const Sequence& y) const {
   const int64_t filters = y.channels.back();
+  const bool activates = activates_rows(y);
   for (int64_t i = 0; i < y.size(); i += filters) {
     auto* row = y.as<complex64>() + i;
     for (int64_t f = 0; f < filters; ++f) {
@@ -65,7 +71,7 @@ void ConvOutput::finish(const float* real, const float* imaginary, const Sequenc
                            bias_.imaginary.empty() ? 0 : bias_.imaginary[at]);
       row[f] = complex64(real[i + f], imaginary[i + f]) + bias;
     }
-    if (activation_) ops::activate(row, filters, *activation_);
+    if (activates) ops::activate(row, filters, *activation_);
   }
 }
 

@@ -39,6 +39,7 @@ class ConvOutput {
       convolve(false, rows);
       round(rows, y);
     }
+    activate_across(run, y);
   }
 
   // Like write, for complex y: convolve(part, imaginary, out) writes the convolution, without bias,
@@ -66,10 +67,17 @@ class ConvOutput {
       }
     }
     finish(real, imaginary, y);
+    activate_across(run, y);
   }
 
  private:
+  // Whether the activation is applied to each row of filters.
+  bool activates_rows(const Sequence& y) const {
+    return activation_ && keeps_to_rows(*activation_, y.channels.rank());
+  }
   void activate(Run& run, const Sequence& y) const;
+  // Applies an activation that is over another axis than the last.
+  void activate_across(Run& run, const Sequence& y) const;
   void round(float* rows, const Sequence& y) const;
   void finish(const float* real, const float* imaginary, const Sequence& y) const;
 

@@ -40,10 +40,13 @@ ShapedDense::ShapedDense(const WeightScope& weights, const Shape& output_shape, 
                          std::optional<Activation> activation, DType param_dtype,
                          std::optional<DType> compute_dtype)
     : output_shape_(output_shape),
+      needs_channels_(activation && !activation->is_elementwise()),
       einsum_(make(weights, at_least_one_axis(output_shape), use_bias, std::move(activation),
                    param_dtype, compute_dtype)) {}
 
 ChannelSpec ShapedDense::output_spec(const ChannelSpec& input) const {
+  // Over no channels, the reference applies a function of rows over time.
+  if (needs_channels_ && output_shape_.empty()) row_axis({}, 0);
   return {einsum_.output_spec({input.dtype, at_least_one_axis(input.shape)}).dtype, output_shape_};
 }
 

@@ -25,6 +25,7 @@ class ShapedDense {
 
  private:
   Shape output_shape_;
+  bool needs_channels_;  // for the activation
   ops::Einsum einsum_;
 };
 

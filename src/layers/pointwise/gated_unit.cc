@@ -3,7 +3,7 @@
 #include "layers/pointwise/gated_unit.h"
 
 #include "ops/broadcast.h"
-#include "ops/elementwise.h"
+#include "ops/rows.h"
 
 namespace sl {
 
@@ -45,6 +45,7 @@ ChannelSpec GatedUnitLayer::do_output_spec(const ChannelSpec& input, const Const
   }
   ChannelSpec out{*dtype, input.shape};
   out.shape.back() /= 2;
+  for (const Activation* f : {&feature_, &gate_}) keeps_to_rows(*f, out.shape.rank());
   return out;
 }
 
@@ -89,10 +90,31 @@ void GatedUnitLayer::whole_row(const std::byte* x, DType dtype, std::byte* y, DT
   ops::convert(feature, DType::kFloat32, y, y_dtype, count);
 }
 
+// Computes whole sequences: activations over another axis than the last.
+void GatedUnitLayer::across(Run& run, const Sequence& x, const Sequence& y) const {
+  const Sequence gate = run.scratch_sequence(y.spec(), y.batch, y.time);
+  const int64_t length = y.channels.back(), rows = length == 0 ? 0 : y.size() / length;
+  const size_t from = static_cast<size_t>(length) * size_of(x.dtype);
+  const size_t to = static_cast<size_t>(length) * size_of(y.dtype);
+  for (int64_t i = 0; i < rows; ++i) {
+    const auto at = static_cast<size_t>(i);
+    ops::convert(x.values + 2 * at * from, x.dtype, y.values + at * to, y.dtype, length);
+    ops::convert(x.values + (2 * at + 1) * from, x.dtype, gate.values + at * to, y.dtype, length);
+  }
+  ops::activate_along(run, y, feature_);
+  ops::activate_along(run, gate, gate_);
+  ops::arithmetic(ops::Arithmetic::kMultiply, y.dtype, y.values, gate.values, y.values, y.size());
+}
+
 Sequence GatedUnitLayer::do_layer(Run& run, const Sequence& x) const {
   Shape channels = x.channels;
   channels.back() /= 2;
   const Sequence y = run.output_like(x, {output_dtype(x.dtype).value_or(x.dtype), channels});
+  const int rank = channels.rank();
+  if (!keeps_to_rows(feature_, rank) || !keeps_to_rows(gate_, rank)) {
+    across(run, x, y);
+    return y;
+  }
   const int64_t length = channels.back();
   const int64_t rows = length == 0 ? 0 : y.size() / length;
   const auto in = [&](int64_t i) {

@@ -18,6 +18,7 @@ class GatedUnitLayer : public StatelessLayer {
 
   // The output dtype; empty if the activations do not support the input.
   std::optional<DType> output_dtype(DType input) const;
+  void across(Run& run, const Sequence& x, const Sequence& y) const;
   void row(const std::byte* x, DType dtype, std::byte* y, int64_t count) const;
   void whole_row(const std::byte* x, DType dtype, std::byte* y, DType y_dtype, int64_t count,
                  float* scratch) const;

@@ -1,4 +1,6 @@
 // Softmax: y = e^x / sum(e^x) along one channel axis (reference: simple.Softmax).
+#include <cstring>
+
 #include "kernels/reduce.h"
 #include "layers/builder.h"
 #include "layers/shape/channel_axes.h"
@@ -33,13 +35,8 @@ class Softmax final : public StatelessLayer {
     const int64_t length = x.channels[axis];
     if (x.size() == 0) return y;
     if (x.dtype == DType::kComplex64) {
-      ops::for_rows(run, x, ops::rows_along(x.channels, 1u << axis), x.as<const complex64>(),
-                    y.as<complex64>(), [&](const complex64* from, int64_t count, complex64* to) {
-                      for (int64_t i = 0; i < count * length; i += length) {
-                        if (from != to) std::copy_n(from + i, length, to + i);
-                        ops::activate(to + i, length, {.over_row = RowFunction::kSoftmax});
-                      }
-                    });
+      std::memcpy(y.values, x.values, x.bytes());
+      ops::activate_along(run, y, {.over_row = RowFunction::kSoftmax, .axis = axis_});
       return y;
     }
     const bool direct = y.dtype == DType::kFloat32;

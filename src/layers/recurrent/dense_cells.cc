@@ -39,6 +39,8 @@ struct DenseFields : CellFields {
         kind(kind_),
         activation(read_activation(config, "activation_fn", "tanh")) {
     if (kind != Kind::kSimple) gate = read_activation(config, "gate_fn", "sigmoid");
+    require_last_axis(config, "activation_fn", activation);
+    require_last_axis(config, "gate_fn", gate);
     if (kind == Kind::kSimple) residual = config.boolean("residual", false);
     if (kind == Kind::kGru) reset = config.boolean("reset_after", true);
     if (kind == Kind::kMgu) {

@@ -29,6 +29,8 @@ class Lstm final : public Layer {
           param_dtype(config.dtype("param_dtype", DType::kFloat32)),
           zoneout(ops::read_zoneout(config)),
           return_carry(config.boolean("return_carry", false)) {
+      require_last_axis(config, "activation", activation, 3);
+      require_last_axis(config, "recurrent_activation", recurrent_activation, 3);
       config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",
                      "recurrent_kernel_sharding", "bias_init", "bias_sharding"});
     }

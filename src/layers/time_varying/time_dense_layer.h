@@ -19,7 +19,9 @@ struct TimeDenseFields {
       : features(config.integer("features", 1)),
         num_steps(config.integer("num_steps", 1)),
         use_bias(config.boolean("use_bias", true)),
-        dense(config) {}
+        dense(config) {
+    if (dense.activation) require_last_axis(config, "activation", *dense.activation, 3);
+  }
   int64_t features;
   int64_t num_steps;
   bool use_bias;
