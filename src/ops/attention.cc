@@ -134,11 +134,8 @@ class Worker {
     }
   }
 
-  // The key at the query's own place.
   int64_t own_key(const AttentionSource& source, int64_t row) const {
-    if (source.bias && source.bias->query_positions)
-      return source.bias->query_positions[b_ * y_.time + query_of(row)];
-    return source.horizon.offset + query_of(row);
+    return source.own_key(b_, query_of(row), y_.time);
   }
 
   // Products of the block's rows of `queries` with `count` rows for each head, [rows, count].
@@ -271,13 +268,7 @@ class Worker {
     const int64_t first = b_ * pairs.pitch, query = first + own_key(source, row);
     const int64_t key = first + seen.begin;
     for (int64_t j = 0; j < count; ++j) {
-      bool sees = valid[j] != 0;
-      if (pairs.positions) {
-        const double distance = pairs.positions[query] - pairs.positions[key + j];
-        sees = sees && distance >= pairs.minimum && distance <= pairs.maximum;
-      }
-      if (pairs.segments) sees = sees && pairs.segments[query] == pairs.segments[key + j];
-      visible_[j] = sees ? 1 : 0;
+      visible_[j] = valid[j] && pairs.sees(query, key + j) ? 1 : 0;
     }
     return visible_;
   }
@@ -323,35 +314,24 @@ class Worker {
     std::fill_n(context, width_, 0.0f);
     int64_t count = 0;
     for (const AttentionSource& source : a_.sources) {
-      const KeyRange keys = scored_keys(source.of_item(b_), query);
+      const KeyRange keys = source.of_item(b_).scored_keys(query);
       count += keys.end - keys.begin;
     }
     for (const AttentionSource& shared : a_.sources) {
       const AttentionSource source = shared.of_item(b_);
       const float* v = source.values + item_ * source.pitch;
-      const KeyRange keys = scored_keys(source, query);
+      const KeyRange keys = source.scored_keys(query);
       for (int64_t j = std::max<int64_t>(0, keys.begin); j < std::min(keys.end, source.count);
            ++j) {
         kernels::axpy(1 / static_cast<float>(count), v + j * source.stride, context, width_);
       }
     }
   }
-  // Those that the softmax goes over, seen or not: with blocks, all that any query of one sees.
-  static KeyRange scored_keys(const AttentionSource& source, int64_t query) {
-    const Probabilities& row = source.probabilities;
-    if (row.block == 0) return {0, source.count};
-    return {first_key(row, query), first_key(row, query) + row.columns};
-  }
 
   void zero_outputs() const {
     const auto bytes = static_cast<size_t>(a_.heads.units) * size_of(y_.dtype);
     for (int64_t r = 0; r < rows_; ++r) std::memset(output(r), 0, bytes);
     for (const AttentionSource& source : a_.sources) clear(source.probabilities);
-  }
-
-  // The key whose probability is in a row's first column after the sinks.
-  static int64_t first_key(const Probabilities& row, int64_t query) {
-    return row.first + (row.block ? query / row.block * row.block : 0);
   }
 
   // Probabilities: the scores again, now that their largest and total are known.
@@ -420,7 +400,7 @@ class Worker {
       for (int64_t j = 0; sees && j < count; ++j) {
         if (!sees[j]) scores[j] = 0;
       }
-      const int64_t column = sinks(a_) + seen.begin - first_key(to, query_of(r));
+      const int64_t column = sinks(a_) + seen.begin - to.first_key(query_of(r));
       convert(scores, DType::kFloat32,
               probabilities(to, r) + static_cast<size_t>(column) * size_of(to.dtype), to.dtype,
               count);
@@ -496,6 +476,7 @@ int64_t Attention::flop(const Sequence& y) const {
 void Attention::apply(Run& run, const Sequence& y) const {
   if (y.size() == 0) return;
   if (run.parallel().profile()) run.parallel().count(flop(y));
+  if (heads.is_complex) return apply_complex(run, y);
   const Blocks blocks(*this, y.time);
   const int64_t tasks = y.batch * heads.kv * blocks.per_item;
   const int64_t parts = part_count(run, *this, y, tasks);
@@ -527,15 +508,17 @@ void HeadRows::arrange(const Run& run, float* to, int64_t to_stride, int64_t pit
 
 // One head of a step, or of an invalid one if there is none.
 void HeadRows::arrange_row(const float* step, int64_t head, float* row) const {
-  const int64_t units = heads.units;
-  std::fill(row + (step ? units : 0), row + heads.width(), 0.0f);
+  const int64_t units = heads.units, row_units = heads.row_units();
+  std::fill(row + (step ? row_units : 0), row + heads.width(), 0.0f);
   if (!step) return;
-  const float* own = step + head * units;
-  if (scale) {
-    kernels::binary(Binary::kMultiply, own, scale, row, units);
-    round_to(dtype, row, units);
-  } else {
-    std::copy_n(own, units, row);
+  const float* own = step + head * row_units;
+  for (int64_t part = 0; part < row_units; part += units) {
+    if (scale) {
+      kernels::binary(Binary::kMultiply, own + part, scale, row + part, units);
+      round_to(dtype, row + part, units);
+    } else {
+      std::copy_n(own + part, units, row + part);
+    }
   }
   if (!offset) return;
   kernels::binary(Binary::kAdd, row, offset + head * units, row, units);

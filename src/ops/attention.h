@@ -17,13 +17,15 @@ struct Heads {
   int64_t group = 1;
   int64_t units = 1;
   bool interleaved = false;  // query heads of a group are `kv` apart, not side by side
+  bool is_complex = false;   // a row has its real parts, then its imaginary parts
 
+  int64_t row_units() const { return is_complex ? 2 * units : units; }
   int64_t count() const { return kv * group; }
   int64_t query_head(int64_t n, int64_t g) const {
     return interleaved ? g * kv + n : n * group + g;
   }
   // Floats of a head's row, with padding.
-  int64_t width() const { return round_up(units, kernels::kHeadAlign); }
+  int64_t width() const { return round_up(row_units(), kernels::kHeadAlign); }
 };
 
 // The keys [begin, end) that a query sees.
@@ -52,6 +54,14 @@ struct PairVisibility {
   double maximum = 0;
   // A query sees a key if their numbers are equal. Null: no rule.
   const double* segments = nullptr;
+
+  // Whether the query at the position of key `query` sees key `key`; both count from `positions`.
+  bool sees(int64_t query, int64_t key) const {
+    if (segments && segments[query] != segments[key]) return false;
+    if (!positions) return true;
+    const double distance = positions[query] - positions[key];
+    return distance >= minimum && distance <= maximum;
+  }
 };
 
 // A bias added to scores. It depends on the distance from query to key, clipped to [minimum,
@@ -93,6 +103,9 @@ struct Probabilities {
   // beginning of the query's block.
   int64_t first = 0;
   int64_t block = 0;
+
+  // The key whose probability is in a query's first column after the sinks.
+  int64_t first_key(int64_t query) const { return first + (block ? query / block * block : 0); }
 };
 
 // The part of a source's keys that one batch item has.
@@ -122,6 +135,17 @@ struct AttentionSource {
 
   // The source as batch item b sees it.
   AttentionSource of_item(int64_t b) const;
+  // The key at the position of the query, one of `queries` of an item.
+  int64_t own_key(int64_t b, int64_t query, int64_t queries) const {
+    const bool given = bias && bias->query_positions;
+    return given ? bias->query_positions[b * queries + query] : horizon.offset + query;
+  }
+  // The keys that the softmax goes over, seen or not: with blocks, all that a query of one sees.
+  KeyRange scored_keys(int64_t query) const {
+    if (probabilities.block == 0) return {0, count};
+    const int64_t begin = probabilities.first_key(query);
+    return {begin, begin + probabilities.columns};
+  }
 };
 
 // The output of a query whose keys are all invalid or out of sight.
@@ -144,6 +168,7 @@ struct Attention {
 
  private:
   int64_t flop(const Sequence& y) const;
+  void apply_complex(Run& run, const Sequence& y) const;
 };
 
 // Rows of heads as attention takes them, made from steps of [heads, units].
@@ -156,7 +181,7 @@ struct HeadRows {
   int64_t time = 0;
   const uint8_t* valid = nullptr;  // [batch, time]: steps that are 0 become zeros. Null: none
   // Every row is multiplied by `scale`, [units], and then gets `offset`, [heads, units], added.
-  // Null: neither.
+  // Null: neither. In complex rows the scale is for both parts, the offset for the real one.
   const float* scale = nullptr;
   const float* offset = nullptr;
   DType dtype = DType::kFloat32;  // results are rounded to it

@@ -16,7 +16,33 @@ HeadScale query_scale(const AttentionFields& fields, const WeightScope& weights)
                    fields.per_dim_scale ? "per_dim_scale" : "", fields.heads.units, weights);
 }
 
-ops::Heads of_keys(const ops::Heads& heads) { return {heads.kv, 1, heads.units, false}; }
+ops::Heads of_keys(const ops::Heads& heads) {
+  return {heads.kv, 1, heads.units, false, heads.is_complex};
+}
+
+// Converts a step of rows of heads to values [heads, units] of a dtype, and back.
+void from_rows(const float* rows, const ops::Heads& heads, DType dtype, std::byte* values) {
+  const int64_t units = heads.units, stride = heads.row_units();
+  for (int64_t n = 0; n < heads.count(); ++n, rows += stride) {
+    std::byte* to = values + static_cast<size_t>(n * units) * size_of(dtype);
+    if (dtype != DType::kComplex64) {
+      ops::convert(rows, DType::kFloat32, to, dtype, units);
+      continue;
+    }
+    auto* out = reinterpret_cast<complex64*>(to);
+    for (int64_t i = 0; i < units; ++i) out[i] = {rows[i], rows[units + i]};
+  }
+}
+
+void to_rows(const complex64* values, const ops::Heads& heads, float* rows) {
+  const int64_t units = heads.units;
+  for (int64_t n = 0; n < heads.count(); ++n, values += units, rows += heads.row_units()) {
+    for (int64_t i = 0; i < units; ++i) {
+      rows[i] = values[i].real();
+      rows[units + i] = values[i].imag();
+    }
+  }
+}
 
 void combine(const uint8_t* a, const uint8_t* b, int64_t count, uint8_t* out) {
   for (int64_t i = 0; i < count; ++i) out[i] = a[i] & b[i];
@@ -120,34 +146,41 @@ DType AttentionLayer::compute_dtype(DType input) const {
   return fields_.compute_dtype.value_or(promote_inexact(input, fields_.param_dtype));
 }
 
-ChannelSpec AttentionLayer::attended_spec(const ChannelSpec& input, int64_t channels,
+ChannelSpec AttentionLayer::attended_spec(const ChannelSpec& input, int64_t channels, DType output,
                                           const Constants& constants) const {
   const ops::Heads& heads = fields_.heads;
   if (input.shape != Shape{channels}) {
     fail(Code::kShape, "expected channels [{}], got {}", channels, to_string(input.shape));
   }
   const DType compute = compute_dtype(input.dtype);
-  if (!is_float(compute)) {
+  if (!is_inexact(compute) || fields_.param_dtype == DType::kComplex64) {
     fail(Code::kShape, "cannot compute on {} in {}", name_of(input.dtype), name_of(compute));
   }
   for (size_t i = 0; i < networks_.size(); ++i) {
     if (!networks_[i]) continue;
     const ChannelSpec given = child_input(*networks_[i], input, constants);
     const ChannelSpec made = networks_[i]->output_spec(given, constants);
-    if (made.shape != given.shape || !is_float(made.dtype)) {
+    const bool takes = is_float(made.dtype) || given.dtype == made.dtype;
+    if (made.shape != given.shape || !takes) {
       fail(Code::kShape, "its {} makes {}: expected floats of channels {}",
            AttentionFields::kNetworks[i], to_string(made), to_string(given.shape));
     }
   }
-  return {compute, {heads.count(), heads.units}};
+  return {output, {heads.count(), heads.units}};
 }
 
-ops::Heads AttentionLayer::kv_heads() const { return of_keys(fields_.heads); }
+ops::Heads AttentionLayer::heads(DType output) const {
+  ops::Heads out = fields_.heads;
+  out.is_complex = output == DType::kComplex64;
+  return out;
+}
+
+ops::Heads AttentionLayer::kv_heads(DType output) const { return of_keys(heads(output)); }
 
 // The ring of keys and values, which has two parts for each head of a batch item. If all keys are
 // kept, its history is only future_steps(), by which queries are delayed.
-RingSpec AttentionLayer::key_ring() const {
-  RingSpec ring{{DType::kFloat32, {fields_.heads.width()}},
+RingSpec AttentionLayer::key_ring(DType output) const {
+  RingSpec ring{{DType::kFloat32, {heads(output).width()}},
                 checked_sum(past_steps(), future_steps())};
   ring.keeps_all = sees_all_past();
   ring.parts = 2 * fields_.heads.kv;  // keys and values of each head
@@ -155,9 +188,9 @@ RingSpec AttentionLayer::key_ring() const {
 }
 
 // The ring that delays queries until the future steps that they see have come.
-RingSpec AttentionLayer::query_ring() const {
-  return {{DType::kFloat32, {checked_product(fields_.heads.count(), fields_.heads.units)}},
-          future_steps()};
+RingSpec AttentionLayer::query_ring(DType output) const {
+  const ops::Heads heads = this->heads(output);
+  return {{DType::kFloat32, {checked_product(heads.count(), heads.row_units())}}, future_steps()};
 }
 
 void AttentionLayer::declare_network(Declaration& declaration, size_t index,
@@ -172,13 +205,14 @@ void AttentionLayer::declare_network(Declaration& declaration, size_t index,
 }
 
 void AttentionLayer::declare_rings(Declaration& declaration, const SequenceSpec& input,
-                                   bool delays) const {
+                                   DType output, bool delays) const {
   declaration.within("keys_and_values", "", [&] {
-    Ring::declare(declaration, key_ring(), input.batch, input.time, input.max_length);
+    Ring::declare(declaration, key_ring(output), input.batch, input.time, input.max_length);
   });
   if (!delays) return;
-  declaration.within("queries", "",
-                     [&] { Ring::declare(declaration, query_ring(), input.batch, input.time); });
+  declaration.within("queries", "", [&] {
+    Ring::declare(declaration, query_ring(output), input.batch, input.time);
+  });
 }
 
 int64_t AttentionLayer::emitted_columns(const SequenceSpec& input) const {
@@ -191,17 +225,14 @@ int64_t AttentionLayer::emitted_columns(const SequenceSpec& input) const {
 
 AttentionLayer::Stream AttentionLayer::through_network(Run& run, size_t index, const Stream& stream,
                                                        const Sequence& x, DType compute,
-                                                       Mode mode) const {
+                                                       const ops::Heads& heads, Mode mode) const {
   if (!networks_[index]) return stream;
-  const ops::Heads heads = index == 0 ? fields_.heads : kv_heads();
   const Layer& network = *networks_[index];
-  const int64_t frame = heads.count() * heads.units;
   const Sequence in =
       run.scratch_sequence({compute, {heads.count(), heads.units}}, x.batch, x.time);
   std::memcpy(in.mask, x.mask, static_cast<size_t>(x.steps()));
   for (int64_t i = 0; i < x.steps(); ++i) {
-    ops::convert(stream.values + i * stream.stride, DType::kFloat32,
-                 in.values + static_cast<size_t>(i) * in.frame_bytes(), compute, frame);
+    from_rows(stream.values + i * stream.stride, heads, compute, in.frame(0, i));
   }
   Run whole(Mode::kLayer, run.workspace(), run.parallel(), run.constants());
   Run& own = mode == run.mode() ? run : whole;
@@ -210,7 +241,18 @@ AttentionLayer::Stream AttentionLayer::through_network(Run& run, size_t index, c
     fail(Code::kShape, "its {} makes {} steps from {}: expected the same number",
          AttentionFields::kNetworks[index], out.time, x.time);
   }
-  return {ops::as_floats(run, out, compute), frame, x.time * frame, out.mask, x.time};
+  const int64_t frame = heads.count() * heads.row_units();
+  const auto stream_of = [&](const float* rows) {
+    return Stream{rows, frame, x.time * frame, out.mask, x.time};
+  };
+  if (!heads.is_complex) return stream_of(ops::as_floats(run, out, compute));
+  auto* rows = run.scratch<float>(x.steps(), frame);
+  auto* values = run.scratch<complex64>(out.frame_size());
+  for (int64_t i = 0; i < x.steps(); ++i) {
+    ops::convert(out.frame(0, i), out.dtype, values, DType::kComplex64, out.frame_size());
+    to_rows(values, heads, rows + i * frame);
+  }
+  return stream_of(rows);
 }
 
 const uint8_t* AttentionLayer::combined_mask(Run& run, const Stream& keys, const Stream& values,
@@ -225,29 +267,31 @@ const uint8_t* AttentionLayer::combined_mask(Run& run, const Stream& keys, const
 // of values.
 void AttentionLayer::arrange_keys_and_values(Run& run, const Stream& keys, const Stream& values,
                                              const Sequence& x, DType compute,
-                                             const uint8_t* keys_valid, const uint8_t* values_valid,
-                                             float* to, int64_t pitch) const {
+                                             const ops::Heads& kv_heads, const uint8_t* keys_valid,
+                                             const uint8_t* values_valid, float* to,
+                                             int64_t pitch) const {
   const auto arrange = [&](const Stream& stream, const uint8_t* valid, const float* scale,
                            float* at) {
-    const ops::HeadRows rows{kv_heads(), stream.values, stream.stride, stream.batch_stride,
-                             x.batch,    x.time,        valid,         scale,
-                             nullptr,    compute};
-    rows.arrange(run, at, fields_.heads.width(), 2 * pitch);
+    const ops::HeadRows rows{kv_heads, stream.values, stream.stride, stream.batch_stride,
+                             x.batch,  x.time,        valid,         scale,
+                             nullptr,  compute};
+    rows.arrange(run, at, kv_heads.width(), 2 * pitch);
   };
   arrange(keys, keys_valid, key_scale_ ? key_scale_->of(compute) : nullptr, to);
   arrange(values, values_valid, nullptr, to + pitch);
 }
 
-int64_t AttentionLayer::whole_size(const Sequence& x) const {
-  return checked_product(2, x.steps(), fields_.heads.kv, fields_.heads.width());
+int64_t AttentionLayer::whole_size(const Sequence& x, const ops::Heads& kv_heads) {
+  return checked_product(2, x.steps(), kv_heads.count(), kv_heads.width());
 }
 
-ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const float* keys_and_values,
-                                                  const uint8_t* valid) const {
+ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const ops::Heads& kv_heads,
+                                                  const float* keys_and_values,
+                                                  const uint8_t* valid) {
   ops::AttentionSource source;
   source.valid = valid;
   source.valid_pitch = source.count = x.time;
-  source.stride = fields_.heads.width();
+  source.stride = kv_heads.width();
   const int64_t pitch = x.time * source.stride;
   source.pitch = 2 * pitch;
   source.keys = keys_and_values;
@@ -257,15 +301,15 @@ ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const float
 
 ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& keys,
                                                      const Stream& values, const Sequence& x,
-                                                     DType compute) const {
-  const ops::Heads& heads = fields_.heads;
-  Ring ring(run, key_ring());
+                                                     DType compute, DType output) const {
+  const ops::Heads heads = kv_heads(output);
+  Ring ring(run, key_ring(output));
   const int64_t pitch = ring.rows() * heads.width();
   const uint8_t* valid = combined_mask(run, keys, values, x);
   auto* windows = run.scratch<ops::KeyWindow>(x.batch);
   ring.each_range(x.batch, [&](int64_t first, int64_t count) {
     arrange_keys_and_values(run, keys.items(first), values.items(first), x.items(first, count),
-                            compute, valid + first * x.time, values.items(first).mask,
+                            compute, heads, valid + first * x.time, values.items(first).mask,
                             reinterpret_cast<float*>(ring.incoming(first)), pitch);
   });
   ops::AttentionSource source;
@@ -295,7 +339,7 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
 
 const float* AttentionLayer::arrange_queries(Run& run, const Stream& queries, const Sequence& y,
                                              const QueryForm& form) const {
-  const ops::Heads& heads = fields_.heads;
+  const ops::Heads heads = this->heads(y.dtype);
   const int64_t row = checked_product(heads.group, heads.width());
   const int64_t size = checked_product(y.steps(), heads.kv, row);
   auto* out = run.scratch<float>(size);
@@ -350,7 +394,7 @@ void AttentionLayer::attend(Run& run, const Stream& queries,
                             std::span<ops::AttentionSource> sources, const Sequence& y,
                             const int32_t* positions) const {
   ops::Attention attention;
-  attention.heads = fields_.heads;
+  attention.heads = heads(y.dtype);
   attention.soft_cap = fields_.soft_cap;
   attention.product_dtype = fields_.float32_logits ? DType::kFloat32 : y.dtype;
   attention.score_dtype = fields_.float32_scores ? DType::kFloat32 : attention.product_dtype;
@@ -403,9 +447,9 @@ ops::Probabilities AttentionLayer::emit(Run& run, const Sequence& y,
   return where;
 }
 
-AttentionLayer::Stream AttentionLayer::delay(Run& run, const Stream& queries,
-                                             const Sequence& x) const {
-  const RingSpec spec = query_ring();
+AttentionLayer::Stream AttentionLayer::delay(Run& run, const Stream& queries, const Sequence& x,
+                                             DType output) const {
+  const RingSpec spec = query_ring(output);
   const int64_t frame = spec.frame.shape[0];
   Ring ring(run, spec);
   for (int64_t b = 0; b < x.batch; ++b) {

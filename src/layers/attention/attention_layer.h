@@ -74,7 +74,7 @@ class AttentionLayer : public Layer {
   int64_t block_size() const final { return fields_.horizon.block; }
 
  protected:
-  // Queries, keys or values: steps of shape [heads, units] with their mask.
+  // Queries, keys or values: steps of rows of heads with their mask.
   struct Stream {
     const float* values;
     int64_t stride;
@@ -105,35 +105,40 @@ class AttentionLayer : public Layer {
   int64_t past_steps() const;
   int64_t future_steps() const;
   bool sees_all_past() const { return fields_.horizon.past < 0; }
-  ops::Heads kv_heads() const;
-  RingSpec key_ring() const;
-  RingSpec query_ring() const;
-  // The output spec for x with `channels` channels. Fails if x or the networks do not fit.
-  ChannelSpec attended_spec(const ChannelSpec& input, int64_t channels,
+  // The heads of rows in a layer whose output has this dtype.
+  ops::Heads heads(DType output) const;
+  ops::Heads kv_heads(DType output) const;
+  RingSpec key_ring(DType output) const;
+  RingSpec query_ring(DType output) const;
+  // The output spec for x with `channels` channels and an output of that dtype. Fails if x or the
+  // networks do not fit.
+  ChannelSpec attended_spec(const ChannelSpec& input, int64_t channels, DType output,
                             const Constants& constants) const;
 
   void declare_network(Declaration& declaration, size_t index, const SequenceSpec& input) const;
-  void declare_rings(Declaration& declaration, const SequenceSpec& input, bool delays) const;
-  // Runs the network of this index in `mode` on steps of [heads, units]; without a network, returns
-  // them unchanged.
+  void declare_rings(Declaration& declaration, const SequenceSpec& input, DType output,
+                     bool delays) const;
+  // Runs the network of this index in `mode` on rows of heads, whose numbers have the dtype
+  // `compute`; without a network, returns them unchanged.
   Stream through_network(Run& run, size_t index, const Stream& stream, const Sequence& x,
-                         DType compute, Mode mode) const;
+                         DType compute, const ops::Heads& heads, Mode mode) const;
   const uint8_t* combined_mask(Run& run, const Stream& keys, const Stream& values,
                                const Sequence& x) const;
   void arrange_keys_and_values(Run& run, const Stream& keys, const Stream& values,
-                               const Sequence& x, DType compute, const uint8_t* keys_valid,
-                               const uint8_t* values_valid, float* to, int64_t pitch) const;
+                               const Sequence& x, DType compute, const ops::Heads& kv_heads,
+                               const uint8_t* keys_valid, const uint8_t* values_valid, float* to,
+                               int64_t pitch) const;
   // Number of floats of the keys and values of a whole x, and the source that describes them.
-  int64_t whole_size(const Sequence& x) const;
-  ops::AttentionSource whole_source(const Sequence& x, const float* keys_and_values,
-                                    const uint8_t* valid) const;
+  static int64_t whole_size(const Sequence& x, const ops::Heads& kv_heads);
+  static ops::AttentionSource whole_source(const Sequence& x, const ops::Heads& kv_heads,
+                                           const float* keys_and_values, const uint8_t* valid);
   // Adds keys and values to the rings of a stream, and returns the source with their history.
   ops::AttentionSource streamed_source(Run& run, const Stream& keys, const Stream& values,
-                                       const Sequence& x, DType compute) const;
+                                       const Sequence& x, DType compute, DType output) const;
   // Copies the mask of the queries to y.
   static void set_mask(const Sequence& y, const Stream& queries);
   // Delays queries by future_steps(); the result lies in scratch.
-  Stream delay(Run& run, const Stream& queries, const Sequence& x) const;
+  Stream delay(Run& run, const Stream& queries, const Sequence& x, DType output) const;
   // The columns of emitted probabilities in a layer-wise run with `time` keys.
   ops::Probabilities layer_columns(int64_t time) const;
   ops::Probabilities emit(Run& run, const Sequence& y, ops::Probabilities where) const;

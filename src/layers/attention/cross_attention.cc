@@ -69,7 +69,8 @@ ChannelSpec CrossAttention::child_input(const Layer& child, const ChannelSpec& i
   const ops::Heads& heads = fields_.heads;
   if (&child == networks_[0].get())
     return {compute_dtype(input.dtype), {heads.count(), heads.units}};
-  return {compute_dtype(constants.get(own_.sources[0]).sequence.dtype), {heads.kv, heads.units}};
+  const DType source = constants.get(own_.sources[0]).sequence.dtype;
+  return {source_dtype(source, input.dtype), {heads.kv, heads.units}};
 }
 
 std::vector<ConstantSpec> CrossAttention::constants() const {
@@ -119,11 +120,32 @@ ChannelSpec CrossAttention::do_output_spec(const ChannelSpec& input,
                                            const Constants& constants) const {
   for (const std::string& source : own_.sources) {
     const DType given = constants.get(source).sequence.dtype;
-    if (given == DType::kComplex64 || !is_float(compute_dtype(given))) {
+    if (!is_inexact(compute_dtype(given)))
       fail(Code::kShape, "cannot attend to constant \"{}\" of {}", source, name_of(given));
+    const bool drops = source_dtype(given, input.dtype) != compute_dtype(given);
+    if (drops && (networks_[1] || networks_[2])) {
+      fail(Code::kUnsupported,
+           "networks of a complex source \"{}\" need complex x, got {}: put a Cast before it",
+           source, name_of(input.dtype));
     }
   }
-  return attended_spec(input, query_dense_.inputs(), constants);
+  return attended_spec(input, query_dense_.inputs(), output_dtype(input.dtype, constants),
+                       constants);
+}
+
+// A streamed source leaves its imaginary part behind if x is real.
+DType CrossAttention::source_dtype(DType source, DType input) const {
+  const DType compute = compute_dtype(source);
+  const bool drops = own_.streamed && compute == DType::kComplex64;
+  return drops ? compute_dtype(input) : compute;
+}
+
+DType CrossAttention::output_dtype(DType input, const Constants& constants) const {
+  DType out = compute_dtype(input);
+  if (own_.streamed) return out;
+  for (const std::string& source : own_.sources)
+    out = promote(out, compute_dtype(constants.get(source).sequence.dtype));
+  return out;
 }
 
 std::optional<ChannelSpec> CrossAttention::implied_input() const {
@@ -139,85 +161,94 @@ void CrossAttention::check_time(const Constant& source, int64_t time) const {
 void CrossAttention::do_declare(Declaration& declaration, const SequenceSpec& input) const {
   const bool steps = input.mode == Mode::kStep;
   const Constant& first = declaration.constants().get(own_.sources[0]);
+  const DType output = output_dtype(input.channels.dtype, declaration.constants());
   declare_network(declaration, 0, input);
   if (own_.streamed) {
     if (steps) check_time(first, input.time);
     SequenceSpec source = input;
     source.time = first.sequence.time;
     for (size_t i = 1; i < networks_.size(); ++i) declare_network(declaration, i, source);
-    if (steps) declare_rings(declaration, input, input_latency() > 0);
+    if (steps) declare_rings(declaration, input, output, input_latency() > 0);
   } else if (steps && counts_steps()) {
     declare_positions(declaration, input.batch);
   }
   if (keeps_sources(input.mode))
-    declaration.of_constants([&] { declare_kept(declaration, input.batch); });
+    declaration.of_constants([&] { declare_kept(declaration, input.batch, output); });
   if (fields_.float32_scores) return;
   SequenceSpec emit = input, keys = input;
   keys.time = first.sequence.time;
   const int64_t columns =
       own_.streamed ? emitted_columns(keys) : fields_.sinks() + first.sequence.time;
-  emit.channels = {compute_dtype(input.channels.dtype), {fields_.heads.count(), columns}};
+  emit.channels = {output, {fields_.heads.count(), columns}};
   declaration.within("", "probabilities_by_source",
                      [&] { declaration.emit(own_.sources[0], emit); });
 }
 
-void CrossAttention::declare_kept(Declaration& declaration, int64_t batch) const {
+void CrossAttention::declare_kept(Declaration& declaration, int64_t batch, DType output) const {
+  const ops::Heads heads = kv_heads(output);
   declaration.index("is_kept", {batch}, 0, 1);
   for (const std::string& name : own_.sources) {
     const Sequence& source = declaration.constants().get(name).sequence;
     declaration.within(name, "", [&] {
       declaration.state(
           "keys_and_values", DType::kFloat32,
-          {source.batch, checked_product(2, fields_.heads.kv), source.time, fields_.heads.width()});
+          {source.batch, checked_product(2, heads.count()), source.time, heads.width()});
       declaration.state("mask", DType::kBool, {source.batch, source.time});
     });
   }
 }
 
 AttentionLayer::Stream CrossAttention::project_queries(Run& run, const Sequence& x,
-                                                       DType compute) const {
-  const int64_t width = query_dense_.outputs();
-  const Stream queries{query_dense_.apply(run, x, compute), width, x.time * width, x.mask, x.time};
-  return through_network(run, 0, queries, x, compute, run.mode());
+                                                       DType output) const {
+  const DType compute = compute_dtype(x.dtype);
+  const ops::Heads heads = this->heads(output);
+  const int64_t width = heads.count() * heads.row_units();
+  const Stream queries{query_dense_.rows(run, x, compute, heads), width, x.time * width, x.mask,
+                       x.time};
+  return through_network(run, 0, queries, x, compute, heads, run.mode());
 }
 
 CrossAttention::KeysAndValues CrossAttention::project_source(Run& run, size_t index,
-                                                             const Sequence& source,
+                                                             const Sequence& source, DType output,
                                                              Mode mode) const {
   const StackedDense& dense = dense_of(index);
-  const DType compute = compute_dtype(source.dtype);
-  const int64_t width = dense.outputs();
-  Stream keys{dense.apply(run, source, compute), width, source.time * width, source.mask,
+  const DType compute = source_dtype(source.dtype, output);
+  const ops::Heads heads = kv_heads(output);
+  const int64_t width = dense.outputs() / heads.units * heads.row_units();
+  Stream keys{dense.rows(run, source, compute, heads), width, source.time * width, source.mask,
               source.time};
   Stream values = keys;
   if (!fields_.projection.shares_keys_and_values)
-    values.values += fields_.heads.kv * fields_.heads.units;
-  return {through_network(run, 1, keys, source, compute, mode),
-          through_network(run, 2, values, source, compute, mode)};
+    values.values += heads.count() * heads.row_units();
+  return {through_network(run, 1, keys, source, compute, heads, mode),
+          through_network(run, 2, values, source, compute, heads, mode)};
 }
 
-void CrossAttention::arrange_whole(Run& run, size_t index, const Sequence& source,
+void CrossAttention::arrange_whole(Run& run, size_t index, const Sequence& source, DType output,
                                    float* keys_and_values, uint8_t* valid) const {
-  const auto [keys, values] = project_source(run, index, source, Mode::kLayer);
+  const auto [keys, values] = project_source(run, index, source, output, Mode::kLayer);
+  const ops::Heads heads = kv_heads(output);
   const uint8_t* combined = combined_mask(run, keys, values, source);
   const bool one_mask = fields_.float32_scores || fields_.window_block > 0;
   std::memcpy(valid, one_mask ? combined : keys.mask, static_cast<size_t>(source.steps()));
-  arrange_keys_and_values(run, keys, values, source, compute_dtype(source.dtype), valid,
-                          fields_.float32_scores ? combined : values.mask, keys_and_values,
-                          source.time * fields_.heads.width());
+  arrange_keys_and_values(run, keys, values, source, source_dtype(source.dtype, output), heads,
+                          valid, fields_.float32_scores ? combined : values.mask, keys_and_values,
+                          source.time * heads.width());
 }
 
-ops::AttentionSource CrossAttention::whole(Run& run, size_t index, const int32_t* is_kept) const {
+ops::AttentionSource CrossAttention::whole(Run& run, size_t index, DType output,
+                                           const int32_t* is_kept) const {
+  const ops::Heads heads = kv_heads(output);
   const Sequence& source = run.constants().get(own_.sources[index]).sequence;
   const bool keeps = keeps_sources(run.mode());
   auto* keys_and_values =
-      keeps ? run.state<float>("keys_and_values") : run.scratch<float>(whole_size(source));
+      keeps ? run.state<float>("keys_and_values") : run.scratch<float>(whole_size(source, heads));
   auto* valid = keeps ? run.state<uint8_t>("mask") : run.scratch<uint8_t>(source.steps());
   const auto arrange = [&](int64_t first, int64_t count) {
     const Sequence items = source.items(first, count);
-    const int64_t item_size = whole_size(source.items(first, 1));
+    const int64_t item_size = whole_size(source.items(first, 1), heads);
     run.with_scratch([&] {
-      arrange_whole(run, index, items, keys_and_values + first * item_size,
+      arrange_whole(run, index, items, output, keys_and_values + first * item_size,
                     valid + first * source.time);
     });
   };
@@ -226,7 +257,7 @@ ops::AttentionSource CrossAttention::whole(Run& run, size_t index, const int32_t
   } else {
     each_range_of_zero(is_kept, source.batch, arrange);
   }
-  return whole_source(source, keys_and_values, valid);
+  return whole_source(source, heads, keys_and_values, valid);
 }
 
 const int32_t* CrossAttention::query_positions(Run& run, const Sequence& x) const {
@@ -248,7 +279,7 @@ void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& 
   auto* windows = run.scratch<ops::KeyWindow>(static_cast<int64_t>(count), x.batch);
   auto* is_kept = keeps_sources(run.mode()) ? run.state<int32_t>("is_kept") : nullptr;
   for (size_t i = 0; i < count; ++i) {
-    std::construct_at(sources + i, whole(run, i, is_kept));
+    std::construct_at(sources + i, whole(run, i, y.dtype, is_kept));
     sources[i].horizon = fields_.horizon;
     sources[i].windows = windows;
     for (int64_t b = 0; b < x.batch; ++b) *windows++ = {0, sources[i].count, positions.of(b)};
@@ -275,10 +306,10 @@ Sequence CrossAttention::do_layer(Run& run, const Sequence& x) const {
 }
 
 Sequence CrossAttention::do_step(Run& run, const Sequence& x) const {
-  const DType compute = compute_dtype(x.dtype);
+  const DType output = output_dtype(x.dtype, run.constants());
   const ops::Heads& heads = fields_.heads;
-  const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);
-  Stream queries = project_queries(run, x, compute);
+  const Sequence y = run.output({output, {heads.count(), heads.units}}, x.batch, x.time);
+  Stream queries = project_queries(run, x, output);
   if (!own_.streamed) {
     const StreamPositions positions =
         counts_steps() ? take_positions(run, x.batch, x.time) : StreamPositions();
@@ -287,10 +318,10 @@ Sequence CrossAttention::do_step(Run& run, const Sequence& x) const {
     return y;
   }
   const Sequence& given = run.constants().get(own_.sources[0]).sequence;
-  const auto [keys, values] = project_source(run, 0, given, Mode::kStep);
+  const auto [keys, values] = project_source(run, 0, given, output, Mode::kStep);
   ops::AttentionSource source =
-      streamed_source(run, keys, values, given, compute_dtype(given.dtype));
-  if (input_latency() > 0) queries = delay(run, queries, x);
+      streamed_source(run, keys, values, given, source_dtype(given.dtype, output), output);
+  if (input_latency() > 0) queries = delay(run, queries, x, output);
   set_mask(y, queries);
   source.horizon = fields_.horizon;
   source.probabilities = emit(run, y, source.probabilities);

@@ -82,14 +82,18 @@ class CrossAttention : public AttentionLayer {
     return source_denses_[source_denses_.size() == 1 ? 0 : source];
   }
   void check_time(const Constant& source, int64_t time) const;
-  void declare_kept(Declaration& declaration, int64_t batch) const;
-  Stream project_queries(Run& run, const Sequence& x, DType compute) const;
-  KeysAndValues project_source(Run& run, size_t index, const Sequence& source, Mode mode) const;
-  void arrange_whole(Run& run, size_t index, const Sequence& source, float* keys_and_values,
-                     uint8_t* valid) const;
+  void declare_kept(Declaration& declaration, int64_t batch, DType output) const;
+  DType output_dtype(DType input, const Constants& constants) const;
+  // The dtype in which keys and values of a source are computed; `input` may be the output's too.
+  DType source_dtype(DType source, DType input) const;
+  Stream project_queries(Run& run, const Sequence& x, DType output) const;
+  KeysAndValues project_source(Run& run, size_t index, const Sequence& source, DType output,
+                               Mode mode) const;
+  void arrange_whole(Run& run, size_t index, const Sequence& source, DType output,
+                     float* keys_and_values, uint8_t* valid) const;
   // The keys and values of a source. They are computed unless `is_kept` says, by item, that the
   // state has them already; null: compute them.
-  ops::AttentionSource whole(Run& run, size_t index, const int32_t* is_kept) const;
+  ops::AttentionSource whole(Run& run, size_t index, DType output, const int32_t* is_kept) const;
   // The positions of the steps of x among the keys, from a constant; null if there is none.
   const int32_t* query_positions(Run& run, const Sequence& x) const;
   void attend_to_whole(Run& run, const Sequence& x, const Stream& queries,

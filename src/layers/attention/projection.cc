@@ -61,6 +61,37 @@ const float* StackedDense::apply(Run& run, const Sequence& x, DType compute) con
   return y;
 }
 
+const float* StackedDense::rows(Run& run, const Sequence& x, DType compute,
+                                const ops::Heads& heads) const {
+  if (!heads.is_complex) return apply(run, x, compute);
+  const int64_t size = x.steps() * outputs(), units = heads.units;
+  const bool has_imaginary = compute == DType::kComplex64 && x.dtype == DType::kComplex64;
+  const float* real = nullptr;
+  const float* imaginary = nullptr;
+  if (has_imaginary) {
+    auto* both = run.scratch<float>(2, size);
+    const float* parts = ops::real_parts(run, x);
+    linear_.apply(run, parts, inputs(), x.steps(), bias_.empty() ? nullptr : bias_.data(), false,
+                  both, outputs());
+    linear_.apply(run, parts + x.size(), inputs(), x.steps(), nullptr, false, both + size,
+                  outputs());
+    real = both;
+    imaginary = both + size;
+  } else {
+    real = apply(run, x, is_float(compute) ? compute : DType::kFloat32);
+  }
+  auto* out = run.scratch<float>(2, size);
+  for (int64_t i = 0; i < size; i += units) {
+    std::copy_n(real + i, units, out + 2 * i);
+    if (imaginary) {
+      std::copy_n(imaginary + i, units, out + 2 * i + units);
+    } else {
+      std::fill_n(out + 2 * i + units, units, 0.0f);
+    }
+  }
+  return out;
+}
+
 InputProjection::InputProjection(Config& config, bool is_cross)
     : kind(is_cross ? Kind::kQueryAndKeyValue : Kind::kCombined) {
   std::optional<Config> own = config.nested("input_projection");

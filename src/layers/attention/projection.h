@@ -27,6 +27,8 @@ class StackedDense {
   int64_t outputs() const { return linear_.outputs(); }
   // Returns the outputs [steps, outputs], rounded to `compute`, in scratch.
   const float* apply(Run& run, const Sequence& x, DType compute) const;
+  // Returns the outputs as rows of these heads, [steps, outputs / units, row_units].
+  const float* rows(Run& run, const Sequence& x, DType compute, const ops::Heads& heads) const;
 
  private:
   struct Weights {

@@ -75,7 +75,7 @@ ReceptiveFields SelfAttention::receptive_field_per_step() const {
 
 ChannelSpec SelfAttention::do_output_spec(const ChannelSpec& input,
                                           const Constants& constants) const {
-  return attended_spec(input, dense_.inputs(), constants);
+  return attended_spec(input, dense_.inputs(), compute_dtype(input.dtype), constants);
 }
 
 std::optional<ChannelSpec> SelfAttention::implied_input() const {
@@ -88,8 +88,9 @@ void SelfAttention::do_declare(Declaration& declaration, const SequenceSpec& inp
     if (sees_all_past() && input.max_length == 0) {
       fail(Code::kUnsupported, "it sees all of the past: its steps need a state with a max_length");
     }
-    declare_rings(declaration, input, future_steps() > 0);
-    const RingSpec keys = key_ring();
+    const DType output = compute_dtype(input.channels.dtype);
+    declare_rings(declaration, input, output, future_steps() > 0);
+    const RingSpec keys = key_ring(output);
     declaration.within("positions", "", [&] { positions_.declare(declaration, input, keys); });
     declaration.within("segments", "", [&] { segments_.declare(declaration, input, keys); });
   }
@@ -101,18 +102,17 @@ void SelfAttention::do_declare(Declaration& declaration, const SequenceSpec& inp
 }
 
 SelfAttention::Streams SelfAttention::project(Run& run, const Sequence& x, DType compute) const {
-  const ops::Heads& heads = fields_.heads;
-  const int64_t width = dense_.outputs();
-  const float* all = dense_.apply(run, x, compute);
-  const float* keys = all + heads.count() * heads.units;
-  const float* values =
-      fields_.projection.shares_keys_and_values ? keys : keys + heads.kv * heads.units;
+  const ops::Heads heads = this->heads(compute), kv_heads = this->kv_heads(compute);
+  const int64_t row = heads.row_units(), width = dense_.outputs() / heads.units * row;
+  const float* all = dense_.rows(run, x, compute, heads);
+  const float* keys = all + heads.count() * row;
+  const float* values = fields_.projection.shares_keys_and_values ? keys : keys + heads.kv * row;
   const auto stream = [&](const float* from) {
     return Stream{from, width, x.time * width, x.mask, x.time};
   };
   Streams streams{stream(all), stream(keys), stream(values)};
   const auto pass = [&](size_t index, const Stream& from) {
-    return through_network(run, index, from, x, compute, run.mode());
+    return through_network(run, index, from, x, compute, index == 0 ? heads : kv_heads, run.mode());
   };
   streams.queries = pass(0, streams.queries);
   streams.keys = pass(1, streams.keys);
@@ -125,7 +125,7 @@ ops::PairVisibility SelfAttention::pair_visibility(Run& run, const Sequence& y) 
   const bool streams = run.mode() == Mode::kStep;
   ops::PairVisibility out;
   const auto rows = [&](const KeyNumbers& numbers) {
-    return streams ? numbers.step(run, y, key_ring()) : numbers.layer(run, y);
+    return streams ? numbers.step(run, y, key_ring(y.dtype)) : numbers.layer(run, y);
   };
   const KeyNumbers::Rows positions = rows(positions_), segments = rows(segments_);
   out.positions = positions.values;
@@ -153,11 +153,12 @@ Sequence SelfAttention::do_layer(Run& run, const Sequence& x) const {
   const uint8_t* valid = fields_.float32_scores        ? combined
                          : fields_.keys_valid_as_input ? x.mask
                                                        : keys.mask;
-  auto* all = run.scratch<float>(whole_size(x));
-  arrange_keys_and_values(run, keys, values, x, spec.dtype, valid,
+  const ops::Heads heads = kv_heads(spec.dtype);
+  auto* all = run.scratch<float>(whole_size(x, heads));
+  arrange_keys_and_values(run, keys, values, x, spec.dtype, heads, valid,
                           fields_.float32_scores ? combined : values.mask, all,
-                          x.time * fields_.heads.width());
-  ops::AttentionSource source = whole_source(x, all, valid);
+                          x.time * heads.width());
+  ops::AttentionSource source = whole_source(x, heads, all, valid);
   source.probabilities = emit(run, y, layer_columns(x.time));
   attend_to(run, queries, source, y);
   return y;
@@ -168,8 +169,9 @@ Sequence SelfAttention::do_step(Run& run, const Sequence& x) const {
   const ops::Heads& heads = fields_.heads;
   const Sequence y = run.output({compute, {heads.count(), heads.units}}, x.batch, x.time);
   Streams streams = project(run, x, compute);
-  ops::AttentionSource source = streamed_source(run, streams.keys, streams.values, x, compute);
-  if (future_steps() > 0) streams.queries = delay(run, streams.queries, x);
+  ops::AttentionSource source =
+      streamed_source(run, streams.keys, streams.values, x, compute, compute);
+  if (future_steps() > 0) streams.queries = delay(run, streams.queries, x, compute);
   set_mask(y, streams.queries);
   source.probabilities = emit(run, y, source.probabilities);
   attend_to(run, streams.queries, source, y);

@@ -42,9 +42,10 @@ int64_t SourceAttention::source_time(const Constants& constants) const {
   return constants.get(source_).sequence.time;
 }
 
-void SourceAttention::declare_emit(Declaration& declaration, const SequenceSpec& input) const {
+void SourceAttention::declare_emit(Declaration& declaration, const SequenceSpec& input,
+                                   DType weights) const {
   SequenceSpec spec = input;
-  spec.channels = {DType::kFloat32, {heads_, source_time(declaration.constants())}};
+  spec.channels = {weights, {heads_, source_time(declaration.constants())}};
   declaration.emit(emit_, spec);
 }
 

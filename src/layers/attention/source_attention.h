@@ -38,6 +38,9 @@ class SourceAttention : public Layer {
       : source_(std::move(source)), emit_(std::move(emit)), heads_(heads) {}
 
   int64_t heads() const { return heads_; }
+  const std::string& source_name() const { return source_; }
+  // The emit of the weights of x, with its mask, if it is wanted.
+  static Sequence next_emit(Run& run, const Sequence& x);
   // The number of channels of x.
   virtual int64_t inputs() const = 0;
   // The number of channels of the source, if the weights imply it.
@@ -45,7 +48,8 @@ class SourceAttention : public Layer {
 
   // The number of steps of the source.
   int64_t source_time(const Constants& constants) const;
-  void declare_emit(Declaration& declaration, const SequenceSpec& input) const;
+  void declare_emit(Declaration& declaration, const SequenceSpec& input,
+                    DType weights = DType::kFloat32) const;
   Source source(Run& run) const;
   // The source with keys: make(values, rows, keys) computes `width` floats for each step. A stream
   // keeps source and keys from its first step on.
@@ -98,10 +102,9 @@ class SourceAttention : public Layer {
   }
 
  private:
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const final;
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override;
 
   static void copy_source(Run& run, const Sequence& given, float* values, uint8_t* mask);
-  static Sequence next_emit(Run& run, const Sequence& x);
   void sum(const Source& source, int64_t b, const float* weights, float* y) const;
 
   std::string source_, emit_;

@@ -1,6 +1,7 @@
 // StyleToken: each step attends to a bank of learned vectors with additive scores, by head
 // (reference: examples.global_style_token.StyleToken).
 #include <algorithm>
+#include <complex>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -9,6 +10,7 @@
 #include "kernels/reduce.h"
 #include "layers/builder.h"
 #include "layers/dense/shaped_dense.h"
+#include "ops/complex_functions.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 
@@ -62,15 +64,16 @@ class StyleToken final : public StatelessLayer {
 
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    if (input.dtype == DType::kComplex64) {
-      fail(Code::kShape, "expected real values, got {}", name_of(input.dtype));
-    }
-    static_cast<void>(queries_.output_spec(input));
-    return {DType::kFloat32, {fields_.heads, fields_.units}};
+    return {output_dtype(queries_.output_spec(input).dtype), {fields_.heads, fields_.units}};
   }
   Sequence do_layer(Run& run, const Sequence& x) const override {
-    const Sequence y = run.output_like(x, {DType::kFloat32, {fields_.heads, fields_.units}});
+    const DType dtype = output_dtype(queries_.output_spec(x.spec()).dtype);
+    const Sequence y = run.output_like(x, {dtype, {fields_.heads, fields_.units}});
     const Sequence queries = run.on_side(other(run.side()), [&] { return queries_.apply(run, x); });
+    if (dtype == DType::kComplex64) {
+      attend_complex(run, queries.as<const complex64>(), y);
+      return y;
+    }
     const float* values = ops::as_floats(run, queries, queries.dtype);
     const int64_t rows = x.steps() * fields_.heads, hidden = fields_.tokens * fields_.units;
     auto* shares = run.scratch<float>(rows, fields_.tokens);
@@ -86,6 +89,39 @@ class StyleToken final : public StatelessLayer {
     const DType logits = logit_dtype(queries.dtype);
     ops::round_to(promote(logits, fields_.param_dtype), y.floats(), rows * fields_.units);
     return y;
+  }
+
+  static DType output_dtype(DType queries) {
+    return queries == DType::kComplex64 ? queries : DType::kFloat32;
+  }
+
+  void attend_complex(Run& run, const complex64* queries, const Sequence& y) const {
+    const int64_t units = fields_.units, tokens = fields_.tokens, heads = fields_.heads;
+    const int64_t rows = y.steps() * heads;
+    auto* shares = run.scratch<complex64>(tokens);
+    auto* parts = run.scratch<float>(2, rows, tokens);
+    for (int64_t row = 0; row < rows; ++row) {
+      for (int64_t s = 0; s < tokens; ++s) {
+        const float* key = keys_.data() + (row % heads * tokens + s) * units;
+        std::complex<double> logit = static_cast<double>(logit_bias_);
+        for (int64_t u = 0; u < units; ++u) {
+          const complex64 hidden =
+              ops::complex_unary(kernels::Unary::kTanh, queries[row * units + u] + key[u], 0);
+          logit += std::complex<double>(hidden) *
+                   static_cast<double>(logit_kernel_[static_cast<size_t>(u)]);
+        }
+        shares[s] = static_cast<complex64>(logit);
+      }
+      ops::activate(shares, tokens, {.over_row = RowFunction::kSoftmax});
+      for (int64_t s = 0; s < tokens; ++s) {
+        parts[row * tokens + s] = shares[s].real();
+        parts[(rows + row) * tokens + s] = shares[s].imag();
+      }
+    }
+    auto* sums = run.scratch<float>(2, rows, units);
+    tokens_.apply(run, parts, tokens, 2 * rows, nullptr, false, sums, units);
+    for (int64_t i = 0; i < rows * units; ++i)
+      y.as<complex64>()[i] = {sums[i], sums[rows * units + i]};
   }
 
   static constexpr int64_t kGrain = 16384;  // enough elements to be worth waking a thread
