@@ -44,7 +44,9 @@ class FlaxRnn:
         self.input_latency, self.output_latency = case['input_latency'], case['output_latency']
         self.receptive_field = _field(case['receptive_field'])
         per_step = case['receptive_field_per_step']
-        self.receptive_field_per_step = {int(step): _field(field) for step, field in per_step.items()}
+        self.receptive_field_per_step = {
+            int(step): _field(field) for step, field in per_step.items()
+        }
 
     def layer_with_emits(
         self, x: sl.Sequence, *, training: bool, constants: Any = None
@@ -58,7 +60,9 @@ class FlaxRnn:
         lengths = mask.sum(1)
         has_holes = (mask != (np.arange(mask.shape[1]) < lengths[:, np.newaxis])).any()
         if reverse and not keep_order and has_holes:
-            raise ValueError('Flax does not say where the steps of a reversed sequence with holes go')
+            raise ValueError(
+                'Flax does not say where the steps of a reversed sequence with holes go'
+            )
         # Valid steps first, in their order, and back.
         order = np.argsort(~mask, axis=1, kind='stable')
         axes = tuple(range(2, x.values.ndim))

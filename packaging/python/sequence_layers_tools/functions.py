@@ -114,8 +114,6 @@ def _agree(got: np.ndarray | None, want: np.ndarray) -> bool:
     return got is not None and np.allclose(got, want, rtol=2e-6, atol=2e-6, equal_nan=True)
 
 
-
-
 def recognized(function: Callable) -> str | dict[str, Any] | None:
     """The name, or the call, of a function that gives the same values; None if there is none."""
     x = _samples()

@@ -21,7 +21,9 @@ _CHECKS = ('test_padding_invariance', 'test_batching', 'test_2x_step')
 
 def bound_layer(case: Json, tensors: Mapping[str, np.ndarray]) -> Any:
     """The layer of a case with its weights."""
-    weights = {k.removeprefix('weights/'): v for k, v in tensors.items() if k.startswith('weights/')}
+    weights = {
+        k.removeprefix('weights/'): v for k, v in tensors.items() if k.startswith('weights/')
+    }
     flat = {tuple(name.split('.')): jnp.asarray(value) for name, value in weights.items()}
     variables = flax.traverse_util.unflatten_dict(flat)
     if case['config']['type'] == 'RNN':
@@ -67,7 +69,10 @@ def record(
         made[f'{key}.values'], made[f'{key}.mask'] = value.values, value.mask
     for key, value in constants.items():
         if isinstance(value, sl.Sequence):
-            made[f'constants.{key}.values'], made[f'constants.{key}.mask'] = value.values, value.mask
+            made[f'constants.{key}.values'], made[f'constants.{key}.mask'] = (
+                value.values,
+                value.mask,
+            )
         else:
             made[f'constants.{key}'] = value
     made.update({f'emits.{path}': value for path, value in found.items()})
