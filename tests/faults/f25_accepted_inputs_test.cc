@@ -2,9 +2,9 @@
 // for layers with float outputs, functions over an axis.
 #include <catch2/catch.hpp>
 
-#include "cli/runner.h"
 #include "faults/faults.h"
 #include "support/models.h"
+#include "testing/runner.h"
 
 namespace sl::testing {
 namespace {
@@ -40,9 +40,9 @@ TEST_CASE("fault 25: a function over batch or time is refused with the reason", 
   };
   for (const auto& c : cases) {
     INFO(c.config);
-    const cli::Layer layer = make_model(c.config, 4);
-    const auto input = cli::make_sequence(SL_DTYPE_FLOAT32, c.dims);
-    CHECK_THROWS_WITH(cli::apply(layer.get(), {input, {}}), Catch::Matchers::Contains(c.message));
+    const Layer layer = make_model(c.config, 4);
+    const auto input = make_sequence(SL_DTYPE_FLOAT32, c.dims);
+    CHECK_THROWS_WITH(apply(layer, {input, {}}), Catch::Matchers::Contains(c.message));
   }
   CHECK_THROWS_WITH(
       make_model(R"({"type":"LSTM","units":4,"activation":{"function":"softmax","axis":1}})", 4),
