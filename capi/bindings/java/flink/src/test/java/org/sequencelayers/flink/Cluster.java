@@ -1,5 +1,6 @@
 package org.sequencelayers.flink;
 
+import java.io.File;
 import java.io.IOException;
 import java.nio.file.Files;
 import java.nio.file.NoSuchFileException;
@@ -170,17 +171,26 @@ final class Cluster implements AutoCloseable {
    */
   static List<String> lines(Path output, boolean complete) throws IOException {
     List<String> lines = new ArrayList<>();
-    if (!Files.exists(output)) {
-      return lines;
-    }
-    try (Stream<Path> files = Files.walk(output)) {
-      for (Path file : files.filter(Files::isRegularFile).toList()) {
-        if (file.getFileName().toString().startsWith(".") != complete) {
-          lines.addAll(read(file));
-        }
+    for (Path file : files(output.toFile())) {
+      if (file.getFileName().toString().startsWith(".") != complete) {
+        lines.addAll(read(file));
       }
     }
     return lines;
+  }
+
+  /** All files below a directory, also while the sink renames some, at which Files.walk fails. */
+  private static List<Path> files(File directory) {
+    List<Path> found = new ArrayList<>();
+    File[] entries = directory.listFiles();
+    for (File entry : entries == null ? new File[0] : entries) {
+      if (entry.isDirectory()) {
+        found.addAll(files(entry));
+      } else {
+        found.add(entry.toPath());
+      }
+    }
+    return found;
   }
 
   private static List<String> read(Path file) throws IOException {
