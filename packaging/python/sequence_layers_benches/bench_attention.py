@@ -3,14 +3,15 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_attention \\
       --models docs/models
 
-Steps of a decoder of 12 blocks of width 1024 with 256 steps of past, steps and whole sequences of a
-causal conformer of 4 blocks of width 512 with 64 steps of past: float32, batch 1, the same random
-weights, one thread, all in this process on one CPU, in rounds that take turns. A time is CPU time.
+Two models are measured: steps of a decoder of 12 blocks of width 1024 that sees 256 earlier steps,
+and steps and whole sequences of a causal conformer of 4 blocks of width 512 that sees 64. All peers
+use float32, batch 1, the same random weights and one thread, and take turns in this process on one
+CPU. Times are CPU times.
 
-First every peer runs more steps than its caches hold, and outputs are compared. onnxruntime's
-caches stay in place by io binding; the reference's step is jitted, its state donated, its blocks
-unrolled, its weights constants and its caches rings. `sl bench` counts heap calls in steps.
-As a step reads all weights, a plain pass over as much memory is timed beside it.
+Before the measurement, every peer runs more steps than its caches hold, and the outputs are
+compared. onnxruntime keeps its caches in place by io binding. The reference's step is jitted, with a
+donated state, unrolled blocks, weights as constants and ring buffers as caches. `sl bench` counts
+the heap calls of steps. A step reads all weights, so a plain pass over as much memory is timed too.
 
 Needs the reference (packaging/setup.sh --reference).
 """
@@ -76,7 +77,7 @@ class Ours:
 class Onnx:
     """A session on one thread.
 
-    Outputs present_* are the very buffers of inputs past_*; where names begin with `turns` the two
+    Outputs present_* use the buffers of inputs past_*; where names begin with `turns`, the two
     take turns.
     """
 

@@ -3,10 +3,10 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_log_mel \\
       --model docs/models/log_mel
 
-Everything runs in this process on one CPU, in rounds that take turns; the time is the CPU time of
-the best round, which the rest of the machine disturbs least. Peers are the JAX reference, compiled
-(packaging/setup.sh --reference), torch.stft followed by a matrix product, and kaldi-native-fbank:
-those that cannot be imported are left out. Streamed means blocks of 10 ms, stepped by `sl bench`.
+All candidates take turns in this process on one CPU. A time is the CPU time of the fastest round,
+which other processes disturb least. Peers are the compiled JAX reference (packaging/setup.sh
+--reference), torch.stft followed by a matrix product, and kaldi-native-fbank; peers that cannot be
+imported are left out. "Streamed" means blocks of 10 ms, which `sl bench` steps.
 """
 
 import argparse

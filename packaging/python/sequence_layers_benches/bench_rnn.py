@@ -2,19 +2,19 @@
 
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_rnn
 
-All have the same weights and are checked to make the same outputs. Everything runs in this process,
-in rounds that take turns. The time of one thread is its CPU time, that of more by the wall clock;
-the best round is the one that the rest of the machine disturbs least. Peers that cannot be imported
-are left out.
+All libraries have the same weights, and their outputs are compared. They take turns in this process.
+With one thread a time is CPU time, with more it is wall-clock time; the fastest round is reported,
+since other processes disturb it least. Peers that cannot be imported are left out.
 
-Steps are a loop in Python, as each library lets it be written cheapest: one call of ctypes on
-structs made before, ONNX Runtime's IO binding with the carry going from buffer to buffer, PyTorch's
-module under inference_mode. So a step's time has a microsecond or more of each library's binding,
-which a caller from C does not pay: `empty call` is ctypes' share. Our steps run on the caller's
-thread alone, whatever the threads.
+Steps are measured as a loop in Python, written in the cheapest way that each library offers: one
+ctypes call on structs made in advance, ONNX Runtime's IO binding with the carry moving between two
+buffers, and PyTorch's module under inference_mode. A step's time therefore includes a microsecond or
+more of the library's binding, which a caller from C does not pay; `empty call` is the part of
+ctypes. This library's steps always run on the caller's thread.
 
-`--padded BATCH` times that many sequences instead, all of --steps, and then of lengths that go down
-evenly from that: what do the padded steps cost? PyTorch packs them (`pack_padded_sequence`).
+`--padded BATCH` measures what padded steps cost: it times that many sequences of equal length
+(--steps), and then sequences whose lengths decrease evenly. PyTorch packs the latter
+(`pack_padded_sequence`).
 """
 
 import argparse

@@ -3,13 +3,13 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.bench_s4 \\
       --model MODEL
 
-MODEL is a directory with an S4 config and its weights; without it one of 256 channels and state 64
-is made, with random weights about HiPPO's. All run in this process on one CPU, in rounds that take
-turns; the time is the CPU time of the best round. Peers are given the discrete system, the spectrum
-of the kernel and compiled functions ready made. Each steps in two forms: with the dense state
-matrix, as is usual, and with that matrix as a diagonal and a product of two vectors, as this
-library has it; and each in two ways, called for every step and for all steps at once (a scan, a
-scripted loop). A peer that cannot be imported is left out.
+MODEL is a directory with an S4 config and its weights. By default a model of 256 channels and state
+size 64 is made, with random weights close to HiPPO's. All libraries take turns in this process on
+one CPU, and a time is the CPU time of the fastest round. Peers get the discrete system, the spectrum
+of the kernel and compiled functions before the measurement. Each peer steps with the dense state
+matrix, which is usual, and with the matrix as a diagonal and a product of two vectors, which is this
+library's form; and both forms are called once per step and once for all steps (a scan, a scripted
+loop). Peers that cannot be imported are left out.
 """
 
 import argparse

@@ -1,7 +1,7 @@
 """Streams speech through the converted Silero VAD and through onnxruntime: numbers and speed.
 
-Both run in this process on one thread, in rounds that take turns, from buffers made beforehand;
-only the calls that step the models are timed. onnxruntime gets its fastest way: the best of the
+Both take turns in this process on one thread and read buffers that are made in advance. Only the
+calls that step the models are timed. onnxruntime runs in its fastest way: the fastest of the
 package's ONNX files, with or without IO binding.
 
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.compare \\

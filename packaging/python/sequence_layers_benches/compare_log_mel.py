@@ -3,8 +3,8 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so .deps/reference-venv/bin/python \\
       -m sequence_layers_benches.compare_log_mel --model docs/models/log_mel --wav speech.wav
 
-Fails if a value differs by more than the tolerance, relative to the largest value. How far both are
-from double precision is printed too: the rounding of quiet bins beside loud ones is all there is.
+Fails if a value differs by more than the tolerance, relative to the largest value. The differences
+of both from double precision are printed too; they come from rounding in quiet bins beside loud ones.
 """
 
 import argparse

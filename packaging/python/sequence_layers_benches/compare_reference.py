@@ -3,10 +3,10 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so .deps/reference-venv/bin/python \\
       -m sequence_layers_benches.compare_reference docs/models/causal_conformer --steps 64
 
-The directory has config.json and weights.json (random_model.py). The reference is built of the config,
-converted as convert.py does, and run layer-wise; the library runs the converted model layer-wise and
-streamed, block by block. Prints the largest differences, the time and the peak memory of each; fails
-above the tolerance, relative to the largest value.
+The directory has config.json and weights.json (random_model.py). The reference's model is made from
+the config and run layer-wise. convert.py converts it, and the library runs the result layer-wise and
+streamed, block by block. Prints the largest differences, and time and peak memory of each run. Fails
+if a difference exceeds the tolerance, relative to the largest value.
 """
 
 import argparse

@@ -3,10 +3,10 @@
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.decode \\
       --model MODEL --window 128 --plot docs/images/decode.png
 
-MODEL is a directory with a model from tokens to logits, such as random_model.py makes of
-docs/models/transformer_decoder; `--window` are the steps of past that it sees. Prints the time of a
-step by thousand steps, as CPU time of the thread, and the resident memory; fails if that grows. The
-plot needs matplotlib.
+MODEL is a directory with a model that takes tokens and gives logits, such as the one that
+random_model.py makes from docs/models/transformer_decoder. `--window` is the number of earlier steps
+that the model sees. Prints the CPU time of a step for every thousand steps, and the resident memory;
+fails if the memory grows. The plot needs matplotlib.
 """
 
 import argparse

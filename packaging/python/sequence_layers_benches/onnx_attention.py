@@ -1,8 +1,8 @@
 """ONNX graphs of the attention models that bench_attention.py measures, written by hand.
 
-They use the operators that run fastest in onnxruntime on a CPU: those of opset 24, TensorScatter
-for caches that are rings, or with `grouped` its own GroupQueryAttention. Steps take and give their
-caches, which io binding leaves in place.
+They use the operators that run fastest in onnxruntime on a CPU: Attention of opset 24 with
+TensorScatter for caches that are ring buffers, or, with `grouped`, onnxruntime's own
+GroupQueryAttention. Caches are inputs and outputs of a step, and io binding keeps them in place.
 """
 
 from collections.abc import Mapping
@@ -104,7 +104,7 @@ def decoder_step(
 ) -> bytes:
     """One step of docs/models/transformer_decoder: token and position to logits.
 
-    Caches are rings as long as the window or, with `grouped`, of that many steps: of all there are.
+    Caches are ring buffers of the window's length or, with `grouped`, have room for all steps.
     """
     repeat = next(layer for layer in config['layers'] if layer['type'] == 'Repeat')
     attention = repeat['layer']['layers'][0]['layers'][1]

@@ -24,7 +24,7 @@ STEP_MODELS = (
 class Stream:
     """One stream through an ONNX file of the package, on one thread.
 
-    Such a model leaves its state to the caller, who carries it from output to input.
+    The model has no state of its own: the caller passes it from the output to the next input.
     """
 
     def __init__(self, path: str | pathlib.Path, *, io_binding: bool = False):

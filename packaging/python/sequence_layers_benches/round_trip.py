@@ -1,4 +1,4 @@
-"""Streams a recording through STFT and InverseSTFT and prints what is lost: rounding errors only.
+"""Streams a recording through STFT and InverseSTFT and prints the difference: rounding errors only.
 
   SEQUENCE_LAYERS_LIBRARY=libsequence_layers.so python -m sequence_layers_benches.round_trip \\
       --model docs/models/stft_round_trip --wav speech.wav [--out copy.wav]

@@ -194,10 +194,10 @@ def check(
     constants: Mapping[str, tuple[int, ...]],
     tolerance: float,
 ) -> Report:
-    """Compares a model directory with the reference's config and variables that it was made of.
+    """Compares a model directory with the config and variables of the reference from which it was made.
 
     Raises:
-      CheckError: It does not load, or is not the same model.
+      CheckError: The directory does not load, or holds another model.
     """
     layer, rng = _open(directory), np.random.default_rng(0)
     x, mask, below = _input(layer, written, rng)

@@ -1,8 +1,9 @@
 """Maps users' own functions and layers to the configs that replace them.
 
-Keys are `module:name` of a function, of a layer's class or its config's, or the path of a field in the
-config, such as `$.layers[2].fn`. Values are configs, in which "$field" is a field of the user's own
-config; for functions also names: "relu", {"function": "leaky_relu", "negative_slope": 0.2}.
+A key is `module:name` of a function, of a layer's class or of its config's class, or the path of a
+field in the config, such as `$.layers[2].fn`. A value is a config, in which "$field" stands for a field
+of the user's own config. For functions it can also be a name: "relu", or
+{"function": "leaky_relu", "negative_slope": 0.2}.
 """
 
 import functools

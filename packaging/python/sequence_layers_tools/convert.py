@@ -3,22 +3,24 @@
   python -m sequence_layers_tools.convert my_models:encoder --variables variables.safetensors \\
       --input 80 --out encoder/
 
-`my_models:encoder` is a config, a layer, or a function that returns one. Variables are a safetensors
-file with dotted paths (`params.dense.kernel`) or what flax.serialization.to_bytes wrote (.msgpack). In
-Python:
+`my_models:encoder` is a config, a layer, or a function that returns one of them. The variables are a
+safetensors file with dotted paths (`params.dense.kernel`), or a file that
+flax.serialization.to_bytes wrote (.msgpack). In Python:
 
   convert(config, variables, 'encoder/', channel_shape=(80,))
 
-What was written is loaded and compared with the reference on random input, before it takes its place.
+The written model is loaded and compared with the reference on random input before it replaces an
+older one.
 
-Functions, such as those of `Lambda` layers, become layers where ordinary ones do the same. What stands
-for others, and for layers of your own, --map says (KEY is `module:name`, or a path in the config):
+Functions, such as those of `Lambda` layers, become ordinary layers that compute the same, if there are
+such layers. For all other functions, and for your own layers, --map names the replacement (KEY is
+`module:name`, or a path in the config):
 
   --map my_models:squash='{"type": "Tanh"}' --map '$.layers[2].fn={"type": "Abs"}'
   --map my_models:LeakyMean='{"type": "LeakyMean", "decay": "$decay"}' --no-verify
 
-The latter is a layer written in C (docs/adding-a-layer.md), which only the program that registers it
-can load.
+The second example maps to a layer written in C (docs/adding-a-layer.md), which only the program that
+registers it can load.
 
 Needs the reference: requirements-reference.txt.
 """
@@ -103,22 +105,22 @@ def convert(
 
     Args:
       config: A `SequenceLayerConfig` of the reference, or a layer.
-      variables: What `config.make().init(...)` gave, or the trained ones; boxes are removed.
-      directory: Made if it is not there.
-      channel_shape: What one input step holds.
-      dtype: Its dtype.
+      variables: The result of `config.make().init(...)`, or trained variables; boxes are removed.
+      directory: Created if it does not exist.
+      channel_shape: The shape of one input step.
+      dtype: The dtype of the input.
       metadata: More string entries for the weights file.
-      mapping: What stands for functions and layers that are not the reference's.
-      constants: Shapes, time first, of constants that the model reads, where it does not say them.
-      verify: Load what was written and compare it with the reference.
+      mapping: Replacements for functions and layers that are not the reference's.
+      constants: Shapes, time first, of constants whose shapes the model does not determine.
+      verify: Whether to load the written model and compare it with the reference.
       tolerance: The largest difference from it, relative to the largest value.
 
     Returns:
-      What the comparison found, if there was one.
+      The result of the comparison, if there was one.
 
     Raises:
-      reference_config.ConfigError: The config holds what no config file can say.
-      check_converted.CheckError: What was written does not load, or gives other numbers.
+      reference_config.ConfigError: The config has a value that a config file cannot express.
+      check_converted.CheckError: The written model does not load, or gives other numbers.
     """
     mapping = mapping or config_map.ConfigMap({})
     if not isinstance(config, sl.SequenceLayerConfig):

@@ -1,11 +1,12 @@
-"""Records what the reference makes of inputs of other dtypes, for every type with golden cases.
+"""Records what the reference computes for inputs of other dtypes, for every type with golden cases.
 
   .deps/reference-venv/bin/python -m sequence_layers_tools.dtype_survey tests/golden --out survey/
   sl golden survey
 
-Each chosen golden case keeps its config and its weights; its input, and in turn its constants, get
-each dtype. What the reference refuses is counted and left out. `sl golden` then names what this
-library refuses, and what differs. Needs the reference: requirements-reference.txt.
+Each chosen golden case keeps its config and weights, while its input, and then each of its constants,
+is converted to every dtype. Cases that the reference refuses are counted and left out. `sl golden`
+then lists what this library refuses and where its results differ. Needs the reference:
+requirements-reference.txt.
 """
 
 import argparse

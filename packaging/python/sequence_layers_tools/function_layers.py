@@ -1,10 +1,10 @@
-"""Turns Python functions of one step's channels into ordinary layers, where such layers can say them.
+"""Turns Python functions of one step's channels into ordinary layers that compute the same.
 
   layers(lambda x: jnp.clip(x[..., :8], -3, 3), channel_shape=(16,), dtype='float32')
 
-is a list of configs: a Slice, a Maximum, a Minimum. JAX traces the function; each operation of the
-trace becomes a layer, a product of two results a Parallel, and so on. What comes out should still be
-compared with the function: it may do what its trace does not show.
+is a list of configs: a Slice, a Maximum, a Minimum. JAX traces the function, and each operation of the
+trace becomes a layer; a product of two results becomes a Parallel, for example. The result should still
+be compared with the function, which may do things that its trace does not show.
 
 Needs the reference: requirements-reference.txt.
 """
@@ -93,10 +93,10 @@ class NotLayersError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class _Value:
-    """A result of the trace: what these layers make of the input.
+    """A result of the trace: the output of these layers for the input.
 
-    `channels` may have ones, or lack dimensions, where the trace's own array has the size to which
-    they are broadcast.
+    `channels` may have sizes of one, or lack dimensions, where the array of the trace has the size
+    to which they are broadcast.
     """
 
     layers: tuple[Config, ...]
@@ -719,12 +719,12 @@ def layers(
     """Configs of layers that do what a function does with each step of [batch, time, channels...].
 
     Args:
-      function: Of an array, or with `sequence_input` of a `Sequence`.
-      channel_shape: Its channels, or those of the layer that it is in.
-      dtype: Theirs.
+      function: Takes an array or, with `sequence_input`, a `Sequence`.
+      channel_shape: The channels of its input, or of the input of the layer that holds it.
+      dtype: The dtype of that input.
 
     Raises:
-      NotLayersError: Says what in it no layer does.
+      NotLayersError: The function has an operation that no layer does; the message names it.
     """
     name = None
     if not sequence_input and jnp.issubdtype(dtype, jnp.floating):

@@ -1,7 +1,7 @@
 """Functions of the JAX reference's configs by name (docs/layers/README.md), and the names of functions.
 
-A function without a name of its own, such as `lambda x: jnp.where(x > 0, x, 0.2 * x)`, is told by what
-it gives. Needs the reference: requirements-reference.txt.
+A function without a name, such as `lambda x: jnp.where(x > 0, x, 0.2 * x)`, is recognized by its
+results. Needs the reference: requirements-reference.txt.
 """
 
 import functools

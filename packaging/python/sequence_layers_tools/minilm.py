@@ -3,8 +3,8 @@
   python -m sequence_layers_tools.minilm --source DIRECTORY --out minilm/
 
 Writes the model directory, runs ten pairs of sentences through it and prints their cosine
-similarities beside those of the original, which reference_bert.py computes of the same file. Fails
-if an embedding differs by more than the tolerance. How to get what it needs: docs/models/minilm.md.
+similarities beside those of the original, which reference_bert.py computes from the same file. Fails
+if an embedding differs by more than the tolerance. docs/models/minilm.md says how to get the files.
 """
 
 import argparse

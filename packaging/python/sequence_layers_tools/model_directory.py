@@ -73,13 +73,13 @@ def write(
     """Writes the model. After an exception the directory is as it was before.
 
     Args:
-      directory: Made if it is not there.
+      directory: Created if it does not exist.
       config: The layer tree; nested configs have a `type`.
       weights: Arrays by variable path joined by dots, collection first.
-      channel_shape: What one input step holds.
-      dtype: Its dtype.
+      channel_shape: The shape of one input step.
+      dtype: The dtype of the input.
       metadata: More string entries for the weights file.
-      check: Called with a directory that holds the model, before it takes its place.
+      check: Called with a directory that holds the model, before the model replaces an older one.
     """
     directory = pathlib.Path(directory).absolute()
     spec = json.dumps({'channel_shape': list(channel_shape), 'dtype': dtype})

@@ -2,13 +2,14 @@
 
   python -m sequence_layers_tools.random_model docs/models/causal_conformer --out conformer/
 
-The directory has config.json and weights.json, the input and the shapes of the weights. Where the
-latter is missing or the config has changed, the reference (requirements-reference.txt) records it:
+The directory has config.json and weights.json, which lists the input and the shapes of the weights. If
+weights.json is missing or the config has changed, the reference (requirements-reference.txt) records
+it:
 
   python -m sequence_layers_tools.random_model DIRECTORY --record --input 128
 
-or, of models whose layers only its TensorFlow version has, `--record --tensorflow`, with
-`--constant NAME=TIME,CHANNELS` for what they read.
+For models with layers that only its TensorFlow version has, add `--tensorflow`, and
+`--constant NAME=TIME,CHANNELS` for each constant that they read.
 """
 
 import argparse

@@ -1,10 +1,10 @@
-"""Records what the reference makes of random nested trees of layers, as golden cases.
+"""Records what the reference computes for random nested trees of layers, as golden cases.
 
   .deps/reference-venv/bin/python -m sequence_layers_tools.random_trees --count 300 --out trees/
   sl golden trees
 
-Trees are up to `--depth` combinators deep, with shared scopes, emits and constants. Those that the
-reference refuses are counted and left out. The same seed gives the same trees. Needs the reference:
+Trees have up to `--depth` nested combinators, with shared scopes, emits and constants. Trees that the
+reference refuses are counted and left out. A seed always gives the same trees. Needs the reference:
 requirements-reference.txt.
 """
 

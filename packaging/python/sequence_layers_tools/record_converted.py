@@ -1,8 +1,9 @@
-"""Records what a small model of the reference gives, beside the model as `convert` writes it.
+"""Records the output of a small model of the reference beside the model that `convert` writes.
 
   python -m sequence_layers_tools.record_converted packaging/python/tests/converted
 
-Tests compare with that where the reference is not installed. Needs it: requirements-reference.txt.
+Tests compare with the recording where the reference is not installed. Recording needs the reference:
+requirements-reference.txt.
 """
 
 import argparse

@@ -1,15 +1,14 @@
-"""Records golden cases of layers that only the TensorFlow version of sequence_layers has, and of
-models made of them.
+"""Records golden cases of layers that only the TensorFlow version has, and of models with them.
 
   python -m sequence_layers_tools.record_tensorflow CASES.json --out DIRECTORY
 
-CASES.json is a list of {"config": ..., "input": [batch, time, channels...]}, with "constants":
-{name: [batch, time, channels...]} if it reads some. A constant that runs along with the input names
-itself in "along". An input of tokens says how many there are in "tokens". A config is what
-tensorflow_model.py builds, or the path of such a file from the list's folder: a model, whose case is
-one of TensorFlowModels, by its folder's name. Weights and inputs are random, from the case's place in
-its type's list, so that a run gives the same files. Writes <Type>.json and <Type>.safetensors as the
-directory's README describes.
+CASES.json is a list of {"config": ..., "input": [batch, time, channels...]}. A case that reads constants
+also has "constants": {name: [batch, time, channels...]}, with the names of streamed constants in
+"along". A case whose input is tokens has their number in "tokens". A config is one that
+tensorflow_model.py builds, or the path of a config file, relative to the list's folder: such a model
+becomes a case of TensorFlowModels, named after its folder. Random weights and inputs are seeded by the
+case's position in the list of its type, so that every run gives the same files. Writes <Type>.json and
+<Type>.safetensors as the directory's README describes.
 
 Needs: pip install tensorflow-cpu tf_keras sequence-layers attrs scipy safetensors
 """
@@ -59,11 +58,11 @@ def _lengthened(constant: sl.Sequence, time: int) -> sl.Sequence:
 def _receptive_fields(
     layer: sl.SequenceLayer, x: np.ndarray, constants: Constants, along: list[str]
 ) -> dict[int, list[int | str] | None]:
-    """By execution: which input steps an output step reads, for each step of the ratio's cycle.
+    """Which input steps each output step of the ratio's cycle reads, found by running the layer.
 
-    Steps are counted from the input step at the output step's own position. A step that is NaN
-    shows itself even through taps that are zero; a token, by its not being another. What reaches as
-    far back as is looked reads all.
+    Steps are counted from the input step at the output step's own position. A NaN in a step shows
+    even through taps of zero; a token shows when another one replaces it. A layer that reads as far
+    back as this function looks counts as one that reads all steps.
     """
     cycle, period = layer.output_ratio.numerator, layer.output_ratio.denominator
     middle = _REACH * period

@@ -1,4 +1,4 @@
-"""How golden cases describe what the reference makes: metadata and emits.
+"""How golden cases describe the results of the reference: metadata and emits.
 
 Needs the reference: requirements-reference.txt.
 """

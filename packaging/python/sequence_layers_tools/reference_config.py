@@ -88,9 +88,9 @@ def _is_layer(value: Any) -> bool:
 
 
 def config_of(layer: Any, path: str = '$') -> Any:
-    """The config of a layer that is made, by the name that it has there.
+    """The config of an existing layer, with the name that the layer has.
 
-    Of a user's own layer that runs others one after the other, it is a Serial of them.
+    For a user's own layer that runs other layers one after the other, it is a Serial of them.
     """
     if _in_reference(type(layer)) and hasattr(layer, 'config'):
         return _renamed(layer.config, layer.name)
@@ -116,11 +116,11 @@ def _renamed(config: Any, name: str | None) -> Any:
 def ordinary(config: Any, path: str = '$') -> tuple[Any, type]:
     """The config of an ordinary layer that a config stands for, and the reference's class of it.
 
-    Recipes, whose `make` makes other layers, stand for the config of those; subclasses of the
-    reference's configs for these.
+    A recipe, whose `make` makes another layer, stands for the config of that layer; a subclass of one
+    of the reference's configs stands for that config.
 
     Raises:
-      ConfigError: It makes a layer that the reference does not have.
+      ConfigError: The config makes a layer that the reference does not have.
     """
     cls = type(config)
     if _in_reference(cls) and not isinstance(config, sl.SequenceLayerConfig):
@@ -324,16 +324,16 @@ def to_json(
 ) -> Any:
     """The value as JSON has it; fields with default values and those of training are left out.
 
-    Functions become names or ordinary layers; recipes, whose `make` makes ordinary layers, those.
+    Functions become names or ordinary layers. A recipe becomes the layers that its `make` makes.
 
     Args:
-      value: A config, a layer that is made, or what a field of one holds.
-      path: Where it stands.
-      mapping: What users say of functions and layers of their own.
-      specs: What functions are given, by path (traced_specs.py).
+      value: A config, an existing layer, or the value of a field.
+      path: The path of the value in the config.
+      mapping: The user's replacements for functions and layers.
+      specs: The inputs of functions, by path (traced_specs.py).
 
     Raises:
-      ConfigError: It holds what no config file can say; names the field.
+      ConfigError: The value cannot be expressed in a config file; the message names the field.
     """
     return _Writer(mapping or config_map.ConfigMap({}), specs or Specs()).value(value, path)
 

@@ -109,9 +109,9 @@ def config() -> dict[str, Any]:
 
 
 def fold_reflection(filters: np.ndarray) -> np.ndarray:
-    """The last frame's filters [n_fft, k], acting on its samples before reflection: [tail, k].
+    """The last frame's filters [n_fft, k] as filters of its samples before reflection: [tail, k].
 
-    The reflected samples repeat, backwards, those before the last one.
+    The reflected samples are those before the last one, in reverse order.
     """
     folded = filters[:_TAIL].copy()
     folded[_TAIL - 1 - _PAD : _TAIL - 1] += filters[_TAIL:][::-1]

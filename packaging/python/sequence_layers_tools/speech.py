@@ -1,4 +1,4 @@
-"""Makes the demo's recording: spoken words with pauses, noise under and between them.
+"""Makes the demo's recording: spoken words with pauses, and noise under all of it.
 
 The words are the test recordings of Debian's alsa-utils ("front left", ...). The result is the same
 on every run.

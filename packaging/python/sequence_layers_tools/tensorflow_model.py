@@ -1,8 +1,8 @@
 """Builds a config in the TensorFlow version of sequence_layers, which has no configs of its own.
 
-Types that both versions have go by their JAX names and fields; `Frame` of whole frames stands for
-TensorFlow's `Squeeze`, `LSTM` and `RNN` for its RNN of a Keras cell. Any other type is one of
-TensorFlow's alone: its fields are the arguments of its constructor.
+Types that both versions have keep their JAX names and fields. `Frame` of whole frames stands for
+TensorFlow's `Squeeze`, and `LSTM` and `RNN` stand for its RNN of a Keras cell. Any other type exists in
+TensorFlow alone, and its fields are the arguments of its constructor.
 """
 
 import dataclasses
