@@ -112,11 +112,9 @@ std::vector<TransposedWindow::Phase> TransposedWindow::phases() const {
 }
 
 Padding read_transposed_padding(Config& config, const char* field, Padding fallback) {
-  static const std::vector<std::string> names = {"valid", "same", "causal", "semicausal_full"};
   constexpr Padding kModes[] = {Padding::kValid, Padding::kSame, Padding::kCausal,
                                 Padding::kSemicausalFull};
-  const auto* const at = std::ranges::find(kModes, fallback);
-  return kModes[config.choice(field, names, static_cast<size_t>(at - kModes))];
+  return read_padding_among(config, field, kModes, fallback);
 }
 
 }  // namespace sl::ops

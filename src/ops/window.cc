@@ -12,11 +12,48 @@ namespace {
 
 constexpr int64_t kMaxSteps = int64_t{1} << 31;
 
+// Names of all modes but the last, in their order.
 const std::vector<std::string>& mode_names() {
-  static const std::vector<std::string> names = {
-      "valid",  "same",           "causal_valid", "reverse_causal_valid",
-      "causal", "reverse_causal", "semicausal",   "semicausal_full"};
+  static const std::vector<std::string> names = [] {
+    std::vector<std::string> all = {
+#define SL_PADDING(Name, name, ...) name,
+#include "ops/paddings.inc"
+    };
+    all.pop_back();  // explicit amounts have no name
+    return all;
+  }();
   return names;
+}
+
+enum class Validity { kOwn, kAll, kAny };
+
+// What a window does by its padding.
+struct Rule {
+  Pads pads;
+  Validity validity;
+  bool history_is_valid;
+  bool steps;
+  int64_t latency;
+  int64_t history;
+  const char* obstacle;
+};
+
+constexpr int64_t at_least_0(int64_t value) { return std::max<int64_t>(value, 0); }
+
+// Inline, so that callers compute only what they use of it.
+[[gnu::always_inline]] inline Rule rule_of(const Window& window) {
+  using enum Validity;
+  constexpr bool kValid = true, kInvalid = false;
+  const int64_t all = window.extent() - 1, stride = window.stride;
+  const Pads given = window.padding.amounts;
+  switch (window.padding.mode) {
+#define SL_PADDING(Name, name, before, after, validity, earlier, steps, latency, history, \
+                   obstacle)                                                              \
+  case Padding::k##Name:                                                                  \
+    return {{before, after}, validity, earlier, steps, latency, history, obstacle};
+#include "ops/paddings.inc"
+  }
+  return {};
 }
 
 // A mask that is continued with one value on both sides.
@@ -57,6 +94,16 @@ void reduce_windows(const PaddedMask& mask, const Window& window, int64_t start,
 
 }  // namespace
 
+const char* name_of(Padding mode) {
+  switch (mode) {
+#define SL_PADDING(Name, name, ...) \
+  case Padding::k##Name:            \
+    return name;
+#include "ops/paddings.inc"
+  }
+  return "";
+}
+
 PaddingMode to_padding(const Config& config, std::string_view field, const Json& value,
                        bool allow_explicit) {
   if (value.is_string()) {
@@ -86,9 +133,17 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
 
 PaddingMode read_padding(Config& config, const char* field, Padding fallback, bool allow_explicit) {
   config.note(field, allow_explicit ? "padding or [before, after]" : "padding",
-              fmt::format("\"{}\"", mode_names()[static_cast<size_t>(fallback)]));
+              fmt::format("\"{}\"", name_of(fallback)));
   if (!config.has(field)) return {fallback, {}};
   return to_padding(config, field, config.json()[field], allow_explicit);
+}
+
+Padding read_padding_among(Config& config, const char* field, std::span<const Padding> modes,
+                           Padding fallback) {
+  std::vector<std::string> names;
+  for (const Padding mode : modes) names.emplace_back(name_of(mode));
+  const auto at = static_cast<size_t>(std::ranges::find(modes, fallback) - modes.begin());
+  return modes[config.choice(field, names, at)];
 }
 
 std::vector<PaddingMode> read_paddings(Config& config, size_t rank) {
@@ -130,132 +185,46 @@ std::vector<Window> read_windows(Config& config, const char* kernel_field,
   return out;
 }
 
-Pads Window::pads() const {
-  const int64_t all = extent() - 1;
-  switch (padding.mode) {
-    case Padding::kValid:
-      return {0, 0};
-    case Padding::kSame:
-      return {all / 2, all - all / 2};
-    case Padding::kCausalValid:
-    case Padding::kCausal:
-      return {all, 0};
-    case Padding::kReverseCausalValid:
-    case Padding::kReverseCausal:
-      return {0, all};
-    case Padding::kSemicausal: {
-      const int64_t before = std::max<int64_t>(extent() - stride, 0);
-      return {before, all - before};
-    }
-    case Padding::kSemicausalFull:
-      return {std::max<int64_t>(extent() - stride, 0), all};
-    case Padding::kExplicit:
-      break;
-  }
-  return padding.amounts;
-}
+Pads Window::pads() const { return rule_of(*this).pads; }
 
-bool Window::supports_step() const {
-  switch (padding.mode) {
-    case Padding::kCausalValid:
-    case Padding::kReverseCausalValid:
-    case Padding::kCausal:
-    case Padding::kReverseCausal:
-    case Padding::kSemicausal:
-      return true;
-    case Padding::kExplicit:
-      return padding.amounts.before + padding.amounts.after == extent() - 1;
-    default:
-      return false;
-  }
-}
+bool Window::supports_step() const { return rule_of(*this).steps; }
 
 std::string Window::step_obstacle(std::string_view field) const {
-  if (supports_step()) return {};
-  const auto same_as_causal = [&](const char* mode) {
+  const Rule rule = rule_of(*this);
+  if (rule.steps) return {};
+  std::string name = name_of(padding.mode);
+  if (!name.empty()) name = fmt::format(" \"{}\"", name);
+  if (extent() == 1 && rule.pads.before + rule.pads.after == 0) {
     return fmt::format(
-        "{} \"{}\" does not step, not even with a kernel of 1: use \"causal\", which "
-        "is then the same",
-        field, mode);
-  };
-  switch (padding.mode) {
-    case Padding::kValid:
-      if (extent() == 1) return same_as_causal("valid");
-      return fmt::format(
-          "{} \"valid\" makes fewer steps than a stream must: use \"reverse_causal_valid\", which "
-          "makes the same ones {} steps later",
-          field, extent() - 1);
-    case Padding::kSame:
-      if (extent() == 1) return same_as_causal("same");
-      return fmt::format(
-          "{} \"same\" does not step: use \"causal\", which sees no step of the future, or "
-          "\"reverse_causal\", which waits for {}",
-          field, extent() - 1);
-    case Padding::kSemicausalFull:
-      return fmt::format(
-          "{} \"semicausal_full\" makes more steps than a stream can: use "
-          "\"semicausal\", the same without them",
-          field);
-    default:
-      return fmt::format("{} [{}, {}] does not step: use amounts that add up to {}", field,
-                         padding.amounts.before, padding.amounts.after, extent() - 1);
+        "{}{} does not step, not even with a kernel of 1: use \"causal\", which is then the same",
+        field, name);
   }
+  const std::string reason = fmt::format(fmt::runtime(rule.obstacle), fmt::arg("all", extent() - 1),
+                                         fmt::arg("before", padding.amounts.before),
+                                         fmt::arg("after", padding.amounts.after));
+  return fmt::format("{}{} {}", field, name, reason);
 }
 
 std::string only_causal_steps(std::string_view field) {
   return fmt::format("of TensorFlow's {} only \"causal\" steps: use it", field);
 }
 
-int64_t Window::input_latency() const {
-  switch (padding.mode) {
-    case Padding::kReverseCausalValid:
-    case Padding::kReverseCausal:
-    case Padding::kSemicausalFull:
-      return extent() - 1;
-    case Padding::kExplicit:
-      return std::max<int64_t>(extent() - 1 - padding.amounts.before, 0);
-    default:
-      return 0;
-  }
-}
+int64_t Window::input_latency() const { return rule_of(*this).latency; }
 
 int64_t Window::output_latency() const {
-  return padding.mode == Padding::kSemicausalFull ? 0 : input_latency() / stride;
+  const Rule rule = rule_of(*this);
+  return rule.validity == Validity::kAny ? 0 : rule.latency / stride;
 }
 
-// In steps, windows start at multiples of the stride from the first window of `layer`, so that the
-// state needs no offset.
-int64_t Window::history() const {
-  switch (padding.mode) {
-    case Padding::kSemicausal:
-      return std::max<int64_t>(extent() - stride, 0);
-    case Padding::kReverseCausalValid:
-    case Padding::kReverseCausal:
-      return (extent() - 1) / stride * stride;
-    case Padding::kExplicit:
-      return extent() - 1 - padding.amounts.after % stride;
-    default:
-      return extent() - 1;
-  }
-}
+int64_t Window::history() const { return rule_of(*this).history; }
 
-bool Window::history_is_valid() const {
-  switch (padding.mode) {
-    case Padding::kCausalValid:
-    case Padding::kReverseCausalValid:
-    case Padding::kSemicausalFull:
-    case Padding::kExplicit:
-      return true;
-    default:
-      return false;
-  }
-}
+bool Window::history_is_valid() const { return rule_of(*this).history_is_valid; }
 
 bool Window::is_valid_early(int64_t early) const {
   if (!history_is_valid() || output_latency() == 0) return false;
   // Windows without gaps that need all inputs to be valid cover an invalid one until the latency
   // ends.
-  return !needs_all_inputs() || early == 0 || dilation > 1;
+  return rule_of(*this).validity != Validity::kAll || early == 0 || dilation > 1;
 }
 
 ReceptiveFields Window::receptive_field() const {
@@ -263,17 +232,14 @@ ReceptiveFields Window::receptive_field() const {
   return {StepRange{start, start + extent() - 1}};
 }
 
-bool Window::needs_all_inputs() const {
-  return padding.mode == Padding::kValid || padding.mode == Padding::kCausalValid ||
-         padding.mode == Padding::kReverseCausalValid;
-}
-
 void Window::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
   const int64_t count = output_length(time);
-  const bool any = padding.mode == Padding::kSemicausalFull;
-  if (any || needs_all_inputs()) {
-    const PaddedMask padded{mask, time, padding.mode == Padding::kCausalValid};
-    reduce_windows(padded, *this, -pads().before, count, any, out);
+  const Rule rule = rule_of(*this);
+  if (rule.validity != Validity::kOwn) {
+    const bool any = rule.validity == Validity::kAny;
+    // Only padding before the first step can count as valid.
+    const PaddedMask padded{mask, time, !any && rule.history_is_valid && rule.pads.after == 0};
+    reduce_windows(padded, *this, -rule.pads.before, count, any, out);
     return;
   }
   for (int64_t i = 0; i < count; ++i) out[i] = i * stride < time ? mask[i * stride] : 0;
@@ -281,7 +247,7 @@ void Window::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
 
 void Window::step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const {
   const int64_t count = count_in(length);
-  if (needs_all_inputs()) {
+  if (rule_of(*this).validity == Validity::kAll) {
     reduce_windows({mask, length, 0}, *this, 0, count, false, out);
     return;
   }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -13,19 +14,14 @@
 
 namespace sl::ops {
 
-// How an axis is padded, where `extent` is the kernel size after dilation. An output step is valid
-// if the input step at its own position is valid or, in modes marked *, if all of its inputs are.
+// How an axis is padded.
 enum class Padding {
-  kValid,               // * no padding
-  kSame,                // extent - 1, half on each side
-  kCausalValid,         // * extent - 1 before, which count as valid
-  kReverseCausalValid,  // * extent - 1 after
-  kCausal,              // extent - 1 before
-  kReverseCausal,       // extent - 1 after
-  kSemicausal,          // extent - stride before, the remainder of extent - 1 after
-  kSemicausalFull,      // extent - stride before, extent - 1 after; valid if any input is
-  kExplicit,            // any amounts
+#define SL_PADDING(Name, ...) k##Name,
+#include "ops/paddings.inc"
 };
+
+// Name in configs; empty for explicit amounts.
+const char* name_of(Padding mode);
 
 struct Pads {
   int64_t before = 0;
@@ -42,6 +38,10 @@ PaddingMode read_padding(Config& config, const char* field, Padding fallback,
                          bool allow_explicit = false);
 PaddingMode to_padding(const Config& config, std::string_view field, const Json& value,
                        bool allow_explicit);
+
+// Reads the name of one of `modes`.
+Padding read_padding_among(Config& config, const char* field, std::span<const Padding> modes,
+                           Padding fallback);
 
 // Reads the padding fields of a layer over time and rank - 1 spatial dimensions: `padding` if rank
 // is 1, `time_padding` and `spatial_padding` if it is more.
@@ -82,9 +82,6 @@ struct Window {
   // Computes the mask of one batch item in a step, of count_in(length) values, from the mask of
   // history and input together.
   void step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const;
-
- private:
-  bool needs_all_inputs() const;
 };
 
 // Message for layers that support steps only with the padding "causal", as TensorFlow's do; `field`

@@ -4,6 +4,11 @@
 
 #include <algorithm>
 #include <catch2/catch.hpp>
+#include <map>
+#include <sstream>
+
+#include "cli/model.h"
+#include "ops/window.h"
 
 namespace sl::testing {
 namespace {
@@ -97,6 +102,49 @@ TEST_CASE("layer types without a section are found", "[docs]") {
   CHECK(has("Relu"));
   CHECK_FALSE(has("Conv1D"));
   CHECK_FALSE(has("Serial"));
+}
+
+// The cells of the rows of the table that follows a heading.
+std::vector<std::vector<std::string>> rows_after(const std::string& page,
+                                                 const std::string& heading) {
+  std::istringstream text(page.substr(page.find(heading)));
+  std::vector<std::vector<std::string>> rows;
+  std::string line;
+  while (std::getline(text, line) && (rows.empty() || line.starts_with("|"))) {
+    if (!line.starts_with("|")) continue;
+    std::vector<std::string> cells;
+    std::istringstream parts(line.substr(1));
+    for (std::string cell; std::getline(parts, cell, '|');)
+      cells.push_back(cell.size() > 2 ? cell.substr(1, cell.size() - 2) : "");
+    rows.push_back(cells);
+  }
+  rows.erase(rows.begin(), rows.begin() + 2);  // head and rule
+  return rows;
+}
+
+TEST_CASE("the table of paddings has a row for each mode, which tells what windows do", "[docs]") {
+  const std::string page = cli::read_file(SL_SOURCE_DIR "/docs/layers/convolution.md");
+  std::map<std::string, std::vector<std::string>> rows;
+  for (const auto& row : rows_after(page, "## Time: padding")) rows[row.at(0)] = row;
+  const ops::Padding modes[] = {
+#define SL_PADDING(Name, ...) ops::Padding::k##Name,
+#include "ops/paddings.inc"
+  };
+  CHECK(rows.size() == std::size(modes));
+  for (const ops::Padding mode : modes) {
+    const std::string name = ops::name_of(mode);
+    const std::string label = name.empty() ? "`[before, after]` (`Frame`)" : "`" + name + "`";
+    INFO(label);
+    REQUIRE(rows.count(label) == 1);
+    const std::vector<std::string>& row = rows[label];
+    const ops::Window window{5, 2, 1, {mode, {3, 1}}};
+    CHECK((row.at(1) != "0") == (window.pads().before > 0));
+    CHECK((row.at(2) != "0") == (window.pads().after > 0));
+    CHECK(row.at(4) == (window.supports_step() ? "yes" : "no"));
+    CHECK((row.at(5) != "0") == (window.input_latency() > 0));
+    CHECK((row.at(6) != "") == window.supports_step());
+    CHECK((window.step_obstacle("padding") == "") == window.supports_step());
+  }
 }
 
 }  // namespace

@@ -9,8 +9,7 @@ OverlapAdding::OverlapAdding(Config& config, const char* padding_field,
     : length_(config.integer("frame_length", 1)), step_(config.integer("frame_step", 1)) {
   constexpr ops::Padding kModes[] = {ops::Padding::kValid, ops::Padding::kCausal,
                                      ops::Padding::kSemicausalFull};
-  const auto fallback = static_cast<size_t>(std::ranges::find(kModes, default_padding) - kModes);
-  padding_ = kModes[config.choice(padding_field, {"valid", "causal", "semicausal_full"}, fallback)];
+  padding_ = ops::read_padding_among(config, padding_field, kModes, default_padding);
   constexpr int64_t kMax = int64_t{1} << 24;
   if (length_ < step_) {
     config.error("frame_length", fmt::format("expected at least frame_step = {}", step_));
