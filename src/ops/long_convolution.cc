@@ -42,8 +42,15 @@ int64_t LongConvolution::scratch_size(int64_t blocks) const {
                      fft_.scratch_size());
 }
 
+// Two transforms of each block, and sums of 1, 2, ... products of spectra.
+int64_t LongConvolution::flop(int64_t blocks) const {
+  return blocks * (2 * fft_.flop() + (4 * blocks + 2) * fft_.spectrum_size());
+}
+
 void LongConvolution::apply(Run& run, const Sequence& x, const Sequence& y) const {
   const int64_t groups = ceil_div(channels_, kGroup), blocks = ceil_div(x.time, kBlock);
+  run.parallel().count(x.batch * channels_ * flop(blocks),
+                       static_cast<int64_t>(spectra_.size() * sizeof(float)));
   for_ranges_with_scratch(run, x.batch * groups, 1, scratch_size(blocks),
                           [&](int64_t begin, int64_t end, float* scratch) {
                             for (int64_t i = begin; i < end; ++i) {

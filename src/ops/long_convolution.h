@@ -35,6 +35,8 @@ class LongConvolution {
   };
 
   int64_t spectrum_floats() const { return 2 * fft_.spectrum_size(); }
+  // Operations for so many blocks of one channel.
+  int64_t flop(int64_t blocks) const;
   int64_t row_size(int64_t blocks) const;
   int64_t scratch_size(int64_t blocks) const;
   void convolve(const Group& group, float* scratch) const;

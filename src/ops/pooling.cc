@@ -161,6 +161,12 @@ int64_t Pool::inputs_per_step() const {
   return out;
 }
 
+int64_t Pool::flop(const Sequence& y) const {
+  const int64_t parts = y.dtype == DType::kComplex64 ? 2 : 1;
+  const int64_t inputs = checked_product(time().kernel, inputs_per_step());
+  return checked_product(y.size(), parts, op_ == Pooling::kAverage ? inputs : inputs - 1);
+}
+
 int64_t Pool::valid_steps(const Input& in, int64_t output) const {
   int64_t at = in.first + output * time().stride, count = 0;
   for (int64_t k = 0; k < time().kernel && at < in.count; ++k, at += time().dilation) {

@@ -24,6 +24,9 @@ class Pool {
 
   const Window& time() const { return axes_[0]; }
   size_t rank() const { return axes_.size(); }
+  // Operations that make y: of each output one for each input but the first, and the division of a
+  // mean. Windows that overlap may share some of them.
+  int64_t flop(const Sequence& y) const;
   // Spec of the output. Fails if the input's dtype or shape cannot be pooled.
   ChannelSpec output_spec(const ChannelSpec& input) const;
 

@@ -31,6 +31,7 @@ class ConvOutput {
   // convolution, plus the bias if asked for.
   template <typename Fn>
   void write(Run& run, const Sequence& y, Fn&& convolve) const {
+    if (activation_) run.parallel().count(y.size());
     if (y.dtype == DType::kFloat32) {
       convolve(true, y.floats());
       activate(run, y);
@@ -49,6 +50,7 @@ class ConvOutput {
                      Fn&& convolve) const {
     using kernels::Binary;
     const int64_t size = y.size();
+    if (activation_) run.parallel().count(size);
     auto* real = run.scratch<float>(2, size);
     float* imaginary = real + size;
     convolve(size_t{0}, false, real);

@@ -81,10 +81,14 @@ class LinearToMelSpectrogram final : public StatelessLayer {
 
   static void multiply(const Run& run, const kernels::Bands& filters, const float* x, int64_t rows,
                        float* y) {
+    if (run.parallel().profile()) run.parallel().count(2 * rows * nonzero(filters));
     ops::for_steps(run, rows, filters.inputs + filters.outputs, [&](int64_t begin, int64_t end) {
       kernels::multiply_bands(x + begin * filters.inputs, filters, end - begin,
                               y + begin * filters.outputs);
     });
+  }
+  static int64_t nonzero(const kernels::Bands& filters) {
+    return std::ranges::count_if(filters.weights, [](float weight) { return weight != 0; });
   }
   // Filters real and imaginary parts separately.
   static void multiply_complex(Run& run, const kernels::Bands& filters, const Sequence& x,

@@ -38,12 +38,14 @@ Sequence PoolingLayer::do_layer(Run& run, const Sequence& x) const {
   for (int64_t b = 0; b < x.batch; ++b) {
     time().layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
   }
+  run.parallel().count(pool_.flop(y));
   pool_.pool_all(run, x, y);
   return y;
 }
 
 Sequence PoolingLayer::do_step(Run& run, const Sequence& x) const {
   const Sequence y = run.output(pool_.output_spec(x.spec()), x.batch, x.time / time().stride);
+  run.parallel().count(pool_.flop(y));
   const int64_t history = time().history();
   if (history == 0) {
     for (int64_t b = 0; b < x.batch; ++b) {

@@ -140,6 +140,7 @@ class DenseCell final : public Cell {
                float* c, const float* h, float* next_h, float* scratch) const override {
     const DType dtype = compute(input.dtype);
     one_cell_a_row(input.shape, rows, some);
+    run.parallel().count(rows * some.size() * elementwise_flop());
     if (is_plain(dtype)) {
       advance_plain(run, z, rows, some, c, h, next_h, scratch);
       return;
@@ -183,6 +184,21 @@ class DenseCell final : public Cell {
     int64_t count;
     DType dtype;
   };
+
+  // Operations of a unit beside the products: sums, products and activations.
+  int64_t elementwise_flop() const {
+    switch (fields_.kind) {
+      case Kind::kLstm:
+        return 9;
+      case Kind::kSimple:
+        return fields_.residual ? 2 : 1;
+      case Kind::kGru:
+        return 11;
+      case Kind::kMgu:
+        return fields_.reset ? 9 : 8;
+    }
+    return 0;
+  }
 
   // Whether there is a kernel for the whole cell.
   bool is_plain(DType dtype) const {

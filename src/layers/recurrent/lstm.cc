@@ -126,13 +126,7 @@ class Lstm final : public Layer {
   Sequence run_with(Run& run, const Sequence& x, DType compute, std::byte* c, std::byte* h) const {
     const Sequence y = run.output_like(x, {compute, {fields_.units}});
     Emits emits;
-    if (fields_.return_carry) {
-      emits.c = run.next_emit();
-      emits.h = run.next_emit();
-    }
-    for (const Sequence& emit : {emits.c, emits.h}) {
-      if (emit.mask) std::copy_n(y.mask, y.steps(), emit.mask);
-    }
+    if (fields_.return_carry) emits = take_emits(run, y);
     if (compute == DType::kComplex64) {
       unroll_complex(run, x, y, emits, reinterpret_cast<complex64*>(c),
                      reinterpret_cast<complex64*>(h));
@@ -144,11 +138,24 @@ class Lstm final : public Layer {
 
   // The carry after each step, where it is wanted. An invalid step has that of the step before it.
   struct Emits {
-    Sequence c, h;
+    std::byte* c = nullptr;
+    std::byte* h = nullptr;
   };
+  static Emits take_emits(Run& run, const Sequence& y) {
+    const auto take = [&] {
+      const Sequence emit = run.next_emit();
+      if (emit.mask) std::copy_n(y.mask, y.steps(), emit.mask);
+      return emit.values;
+    };
+    Emits emits;
+    emits.c = take();
+    emits.h = take();
+    return emits;
+  }
+  // Writes `count` values of the carry to the emit, from its value `at` on, if it is wanted.
   template <typename T>
-  static void put(const Sequence& emit, const T* carry, int64_t units, int64_t step) {
-    if (emit.values) std::copy_n(carry, units, emit.as<T>() + step * units);
+  static void put(std::byte* emit, const T* carry, int64_t count, int64_t at) {
+    if (emit) std::copy_n(carry, count, reinterpret_cast<T*>(emit) + at);
   }
 
   void unroll(Run& run, const Sequence& x, const Sequence& y, const Emits& emits, float* c,
@@ -174,8 +181,8 @@ class Lstm final : public Layer {
       if (fields_.zoneout > 0) zone_out(x, t, some, carry, compute);
       for (int64_t b = 0; b < x.batch && fields_.return_carry; ++b) {
         const int64_t from = b * units + some.begin, to = (b * x.time + t) * units + some.begin;
-        if (emits.c.values) std::copy_n(carry.c + from, some.size(), emits.c.floats() + to);
-        if (emits.h.values) std::copy_n(carry.next_h(t) + from, some.size(), emits.h.floats() + to);
+        put(emits.c, carry.c + from, some.size(), to);
+        put(emits.h, carry.next_h(t) + from, some.size(), to);
       }
     });
     if (x.time % 2 != 0) std::copy_n(carry.h[1], x.batch * units, h);
@@ -190,6 +197,8 @@ class Lstm final : public Layer {
     auto* z = run.scratch<float>(2, steps, gates);
     std::fill_n(z, 2 * steps * gates, 0.0f);
     input_.apply(run, ops::real_parts(run, x), inputs, parts * steps, nullptr, false, z, gates);
+    // Functions count once, complex products 6 times, sums twice.
+    run.parallel().count(33 * units * steps);
     auto* row = run.scratch<complex64>(gates);
     auto* last = run.scratch<float>(2, units);
     auto* recurrent = run.scratch<float>(2, gates);
@@ -211,8 +220,8 @@ class Lstm final : public Layer {
         }
         gated_complex(row, own_c, own_h, made);
       }
-      put(emits.c, own_c, units, step);
-      put(emits.h, own_h, units, step);
+      put(emits.c, own_c, units, step * units);
+      put(emits.h, own_h, units, step * units);
     }
   }
 

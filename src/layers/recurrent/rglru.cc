@@ -198,6 +198,8 @@ class Rglru final : public Layer {
                                                   scratch, v + step * width, a + step * width);
                                    }
                                  });
+    // The coefficients, 3 more if the decay has a phase, and the multiply-add of the recurrence.
+    run.parallel().count((fields_.only_real ? 10 : 13) * x.steps() * width);
     const bool direct = compute == DType::kFloat32 && fields_.only_real;
     ops::associative_scan(
         run, {.batch = x.batch, .time = x.time, .lanes = width, .cuts_time = fields_.cuts_time},

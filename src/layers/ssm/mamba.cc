@@ -275,6 +275,8 @@ class Mamba final : public Layer {
       kernels::unary(Unary::kSoftplus, dt + begin * inner_, dt + begin * inner_,
                      (end - begin) * inner_, 0);
     });
+    // For each inner channel: the convolution, 7 operations of each state, and 6 others.
+    run.parallel().count(steps * inner_ * (2 * fields_.d_conv + 7 * fields_.d_state + 6));
     ops::associative_scan(run,
                           {.batch = x.batch,
                            .time = x.time,

@@ -94,6 +94,8 @@ class SharedDiagonal : public StateSpaceLayer {
     const int64_t row = 2 * n_;
     float* v = run.scratch<float>(x.steps(), row);
     in_.apply(run, x.floats(), channels(), x.steps(), nullptr, false, v, row);
+    // The complex multiply-adds of the recurrence, and the products d u; others count themselves.
+    run.parallel().count(x.steps() * (8 * n_ + channels()));
     ops::associative_scan(run, {.batch = x.batch, .time = x.time, .lanes = n_, .planes = 2},
                           Values(a_, x.time, v), state);
     ops::for_steps(run, x.steps(), channels(), [&](int64_t begin, int64_t end) {
