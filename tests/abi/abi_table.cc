@@ -1,5 +1,6 @@
 #include "abi/abi_table.h"
 
+#include <algorithm>
 #include <regex>
 #include <set>
 #include <sstream>
@@ -62,9 +63,15 @@ Versions versions_in_header(const std::string& header, std::vector<std::string>*
   return versions;
 }
 
-Versions versions_in_table(const std::string& table, std::vector<std::string>* faults) {
+namespace {
+
+struct Symbol {
+  std::string name, since, lifecycle;
+};
+
+std::vector<Symbol> symbols_in(const std::string& table, std::vector<std::string>* faults) {
   static const std::regex kLine(R"((sl_[a-z0-9_]+) (\d+\.\d+) (stable|unstable|deprecated))");
-  Versions versions;
+  std::vector<Symbol> symbols;
   std::string last;
   for (const std::string& line : split(table, "\n")) {
     if (line.empty() || line.starts_with("#")) continue;
@@ -75,9 +82,70 @@ Versions versions_in_table(const std::string& table, std::vector<std::string>* f
     }
     if (match[1] <= last) faults->push_back("symbols.txt: not in order at " + line);
     last = match[1];
-    versions[last] = match[2];
+    symbols.push_back({match[1], match[2], match[3]});
   }
+  return symbols;
+}
+
+// A version as numbers, to compare: 1.10 is later than 1.9.
+std::pair<int, int> number_of(const std::string& version) {
+  const size_t dot = version.find('.');
+  return {std::stoi(version.substr(0, dot)), std::stoi(version.substr(dot + 1))};
+}
+
+// What the header says about a function's lifecycle.
+struct Mark {
+  bool deprecated = false, unstable = false;
+  std::string successor;
+};
+
+std::map<std::string, Mark> marks_in(const std::string& header) {
+  static const std::regex kFunction(
+      R"re((SL_DEPRECATED\("(\w+)"\) )?SL_API [^;]*?\b(sl_[a-z0-9_]+)\()re");
+  std::map<std::string, Mark> marks;
+  for (const std::string& paragraph : split(header, "\n\n")) {
+    const std::string text = joined(paragraph);
+    for (std::sregex_iterator it(text.begin(), text.end(), kFunction), end; it != end; ++it) {
+      marks[(*it)[3]] = {(*it)[1].matched, text.find("[unstable]") != std::string::npos, (*it)[2]};
+    }
+  }
+  return marks;
+}
+
+}  // namespace
+
+Versions versions_in_table(const std::string& table, std::vector<std::string>* faults) {
+  Versions versions;
+  for (const Symbol& symbol : symbols_in(table, faults)) versions[symbol.name] = symbol.since;
   return versions;
+}
+
+std::vector<std::string> lifecycle_faults(const std::string& header, const std::string& table) {
+  static const std::regex kMajor(R"(#define SL_VERSION_MAJOR (\d+))");
+  static const std::regex kMinor(R"(#define SL_VERSION_MINOR (\d+))");
+  std::vector<std::string> faults;
+  const std::string version = matches(header, kMajor).at(0) + "." + matches(header, kMinor).at(0);
+  const std::map<std::string, Mark> marks = marks_in(header);
+  std::map<std::string, std::string> lifecycles;
+  const std::vector<Symbol> symbols = symbols_in(table, &faults);
+  for (const Symbol& symbol : symbols) lifecycles[symbol.name] = symbol.lifecycle;
+  for (const auto& [name, since, lifecycle] : symbols) {
+    const auto found = marks.find(name);
+    const Mark mark = found == marks.end() ? Mark() : found->second;
+    const auto fault = [&, name = name](const std::string& text) {
+      faults.push_back(name + ": " + text);
+    };
+    if (number_of(since) > number_of(version)) fault("since " + since + ", later than " + version);
+    if (mark.deprecated != (lifecycle == "deprecated"))
+      fault(mark.deprecated ? "SL_DEPRECATED, but " + lifecycle : "deprecated, no SL_DEPRECATED");
+    if (mark.unstable != (lifecycle == "unstable"))
+      fault(mark.unstable ? "[unstable], but " + lifecycle : "unstable, no [unstable] above it");
+    if (!mark.deprecated) continue;
+    const auto successor = lifecycles.find(mark.successor);
+    if (successor == lifecycles.end() || successor->second == "deprecated")
+      fault("its successor " + mark.successor + " is no function to use");
+  }
+  return faults;
 }
 
 Versions versions_in_nm(const std::string& nm) {
@@ -115,6 +183,8 @@ std::vector<std::string> abi_faults(const AbiTexts& texts) {
     fault.pop_back();
     faults.push_back(fault);
   }
+  for (const std::string& fault : lifecycle_faults(texts.header, texts.table))
+    if (std::ranges::find(faults, fault) == faults.end()) faults.push_back(fault);
   return faults;
 }
 

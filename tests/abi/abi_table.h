@@ -25,6 +25,11 @@ Versions versions_in_table(const std::string& table, std::vector<std::string>* f
 Versions versions_in_nm(const std::string& nm);
 Versions versions_in_baseline(const std::string& baseline);
 
+// What the header says about lifecycles other than the table does: deprecated functions stand
+// behind SL_DEPRECATED with their successor, unstable ones have [unstable] in their comment, and no
+// function is of a later version than the header.
+std::vector<std::string> lifecycle_faults(const std::string& header, const std::string& table);
+
 // Disagreements between the four texts, and errors in each; empty if there are none.
 std::vector<std::string> abi_faults(const AbiTexts& texts);
 

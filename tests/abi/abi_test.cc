@@ -86,7 +86,8 @@ TEST_CASE("a version that differs in one of the four texts is found", "[abi]") {
   AbiTexts other = texts();
   other.table = replaced(other.table, name + " 1.0", name + " 1.1");
   CHECK(abi_faults(other) == std::vector{name + ": since 1.0 in the ABI baseline, the header, the "
-                                                "library; since 1.1 in symbols.txt"});
+                                                "library; since 1.1 in symbols.txt",
+                                         name + ": since 1.1, later than 1.0"});
   other = texts();
   const size_t at = other.header.rfind("Since 1.0.", other.header.find(name + "("));
   other.header.replace(at, 10, "Since 1.2.");
@@ -99,6 +100,39 @@ TEST_CASE("a version that differs in one of the four texts is found", "[abi]") {
   other.nm = replaced(other.nm, name + "@@SEQUENCE_LAYERS_1.0", name + "@@SEQUENCE_LAYERS_1.1");
   CHECK(abi_faults(other) == std::vector{name + ": since 1.0 in symbols.txt, the ABI baseline, the "
                                                 "header; since 1.1 in the library"});
+}
+
+TEST_CASE("lifecycles in table and header agree", "[abi]") {
+  const std::string header =
+      "#define SL_VERSION_MAJOR 1\n#define SL_VERSION_MINOR 10\n\n"
+      "/* Old. [any-thread] Since 1.0. */\nSL_DEPRECATED(\"sl_c\") SL_API int sl_a(void);\n\n"
+      "/* New. [any-thread]\n * [unstable] Since 1.10. */\nSL_API int sl_b(void);\n\n"
+      "/* Good. [any-thread] Since 1.9. */\nSL_API int sl_c(void);\n";
+  const std::string table = "sl_a 1.0 deprecated\nsl_b 1.10 unstable\nsl_c 1.9 stable\n";
+  using Faults = std::vector<std::string>;
+  CHECK(lifecycle_faults(header, table) == Faults{});
+  const auto with_table = [&](const std::string& from, const std::string& to) {
+    return lifecycle_faults(header, replaced(table, from, to));
+  };
+  CHECK(with_table("1.10", "1.11") == Faults{"sl_b: since 1.11, later than 1.10"});
+  CHECK(with_table("1.9", "2.0") == Faults{"sl_c: since 2.0, later than 1.10"});
+  CHECK(with_table("deprecated", "stable") == Faults{"sl_a: SL_DEPRECATED, but stable"});
+  CHECK(with_table("unstable", "stable") == Faults{"sl_b: [unstable], but stable"});
+  CHECK(with_table("1.9 stable", "1.9 unstable") ==
+        Faults{"sl_c: unstable, no [unstable] above it"});
+  CHECK(with_table("1.9 stable", "1.9 deprecated") ==
+        Faults{"sl_a: its successor sl_c is no function to use",
+               "sl_c: deprecated, no SL_DEPRECATED"});
+  CHECK(lifecycle_faults(replaced(header, "(\"sl_c\")", "(\"sl_d\")"), table) ==
+        Faults{"sl_a: its successor sl_d is no function to use"});
+  CHECK(lifecycle_faults(replaced(header, "SL_DEPRECATED(\"sl_c\") ", ""), table) ==
+        Faults{"sl_a: deprecated, no SL_DEPRECATED"});
+}
+
+TEST_CASE("a lifecycle that the header does not show is found", "[abi]") {
+  AbiTexts other = texts();
+  other.table = replaced(other.table, "sl_version 1.0 stable", "sl_version 1.0 deprecated");
+  CHECK(abi_faults(other) == std::vector<std::string>{"sl_version: deprecated, no SL_DEPRECATED"});
 }
 
 TEST_CASE("the C++ wrapper reaches every function", "[abi]") {
