@@ -5,6 +5,7 @@
 #include <sstream>
 
 #include "faults/faults.h"
+#include "faults/programs.h"
 
 namespace sl::testing {
 namespace {
@@ -39,34 +40,6 @@ std::string readme_program() {
   return readme.substr(begin + start.size(), readme.find("```", begin + 1) - begin - start.size());
 }
 
-// Compiles the program as `stream` in a new directory.
-std::string build_program(const std::string& program) {
-  const std::string folder = scratch_directory();
-  std::ofstream(folder + "/stream.c") << program;
-  const std::string library = std::filesystem::path(SL_LIBRARY).parent_path().string();
-  std::vector<std::string> arguments = {"-std=c11",
-                                        "-Wall",
-                                        "-Wextra",
-                                        "-Werror",
-                                        "-pedantic",
-                                        "-I" SL_INCLUDE,
-                                        folder + "/stream.c",
-                                        SL_LIBRARY,
-                                        "-Wl,-rpath," + library,
-                                        "-o",
-                                        folder + "/stream"};
-#ifdef SL_SANITIZE
-  arguments.push_back("-fsanitize=address,undefined");
-#ifdef __clang__
-  arguments.insert(arguments.end(), {"-fsanitize-link-c++-runtime", "-lstdc++"});
-#endif
-#endif
-  const ToolRun build = run_program(SL_C_COMPILER, arguments);
-  INFO(build.output);
-  REQUIRE(build.status == 0);
-  return folder;
-}
-
 // Runs the program on three blocks of zeros, with this config as its model.
 ToolRun stream(const std::string& folder, const std::string& config) {
   const std::string model = folder + "/build/demo/silero_vad";
@@ -76,7 +49,7 @@ ToolRun stream(const std::string& folder, const std::string& config) {
 }
 
 TEST_CASE("fault 27: the README's stream in C reports failures", "[f27]") {
-  const std::string folder = build_program(readme_program());
+  const std::string folder = build_program(readme_program(), "stream");
   const ToolRun missing = run_program("/bin/sh", {"-c", "cd " + folder + " && ./stream"});
   CHECK(missing.status == 1);
   CHECK_THAT(missing.output, Contains("build/demo/silero_vad"));
@@ -94,7 +67,7 @@ TEST_CASE("fault 27: the README's stream in C reports failures", "[f27]") {
 }
 
 TEST_CASE("the header's example filters samples", "[f27]") {
-  const std::string folder = build_program(header_program());
+  const std::string folder = build_program(header_program(), "stream");
   const auto run = [&] {
     return run_program("/bin/sh", {"-c", "cd " + folder + " && head -c 2048 /dev/zero | ./stream " +
                                              folder + " | wc -c"});
