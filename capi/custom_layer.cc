@@ -10,14 +10,6 @@
 namespace sl::capi {
 namespace {
 
-// Throws what a callback reported, if it failed.
-void check(sl_status status, const sl_error& error, const char* callback) {
-  if (status == SL_STATUS_OK) return;
-  const char* message = error.message[0] ? error.message : sl_status_name(status);
-  fail(status == SL_STATUS_OUT_OF_MEMORY ? Code::kOutOfMemory : Code::kCallback, "{} failed: {}",
-       callback, message);
-}
-
 sl_sequence to_c(const Sequence& sequence) {
   sl_sequence out = SL_SEQUENCE_INIT;
   set_dims(&out, sequence.dtype,
@@ -30,7 +22,7 @@ sl_sequence to_c(const Sequence& sequence) {
 class CustomLayer final : public Layer {
  public:
   CustomLayer(const sl_layer_callbacks& callbacks, const Config& config, const Init& init)
-      : callbacks_(callbacks) {
+      : callbacks_(callbacks), place_(fmt::format("{} ({})", config.path(), config.type())) {
     const std::string json = config.json().dump();
     const sl_weight_source source{init.weights};
     sl_error error = SL_ERROR_INIT;
@@ -154,6 +146,18 @@ class CustomLayer final : public Layer {
     check(callbacks_.state_init(instance_.get(), &spec, state, &error), error, "state_init");
   }
 
+  // Throws what a callback reported, if it failed, with the layer's path in the config. Numbers
+  // that are no status become CALLBACK.
+  void check(sl_status status, const sl_error& error, const char* callback) const {
+    if (status == SL_STATUS_OK) return;
+    const bool known = status > 0 && status < static_cast<sl_status>(std::size(kStatusNames));
+    const char* message = error.message[0] ? error.message : sl_status_name(status);
+    Error failure(known ? static_cast<Code>(status) : Code::kCallback,
+                  fmt::format("{} failed: {}", callback, message));
+    failure.locate(place_);
+    throw failure;
+  }
+
   template <typename Fn>
   void call(Fn&& fn, const char* callback, const Sequence& x, const Sequence& y) const {
     const sl_sequence in = to_c(x);
@@ -163,6 +167,7 @@ class CustomLayer final : public Layer {
   }
 
   sl_layer_callbacks callbacks_;
+  std::string place_;  // the layer's path in the config, and its type
   std::shared_ptr<void> instance_;
   sl_layer_properties properties_ = SL_LAYER_PROPERTIES_INIT;
 };

@@ -8,6 +8,7 @@ namespace {
 using sl::Code;
 using sl::capi::guard;
 using sl::capi::not_null;
+using sl::capi::recording;
 
 constexpr sl::DType kToken = sl::DType::kInt32;
 
@@ -109,7 +110,7 @@ sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* toke
     sl::Workspace workspace(decoder->layer->model->allocator());
     const std::vector<sl::Constant> constants =
         sl::capi::import_constants(workspace.on(sl::Side::kB), given);
-    decoder->decoder.log_prob(workspace, in, sl::Constants(constants), out);
+    decoder->decoder.log_prob(workspace, in, sl::Constants(constants), out, recording(run));
   });
 }
 
@@ -122,8 +123,9 @@ sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
       sl::fail(Code::kShape, "tokens is of batch {}: the decoder was made for {}", in.dims[0],
                decoder->decoder.batch());
     }
-    sl::capi::set_constants(stream, read_run_options(options), in.dims[1]);
-    decoder->decoder.prefill(in);
+    const sl_run_options run = read_run_options(options);
+    sl::capi::set_constants(stream, run, in.dims[1]);
+    decoder->decoder.prefill(in, recording(run));
   });
 }
 
@@ -132,8 +134,9 @@ sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_pro
   return guard(error, [&] {
     not_null(decoder, "decoder");
     not_null(tokens, "tokens");
-    sl::capi::set_constants(decoder->decoder.stream(), read_run_options(options), 1);
-    decoder->decoder.sample(tokens, log_probs, mask);
+    const sl_run_options run = read_run_options(options);
+    sl::capi::set_constants(decoder->decoder.stream(), run, 1);
+    decoder->decoder.sample(tokens, log_probs, mask, recording(run));
   });
 }
 

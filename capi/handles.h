@@ -52,6 +52,11 @@ struct sl_weight_source {
 
 namespace sl::capi {
 
+// Where a recorded run takes place; null if it is not recorded.
+inline const Parallel* recording(const sl_run_options& options) {
+  return options.profile ? &options.profile->parallel : nullptr;
+}
+
 sl_status report(sl_error* error, Code code, const char* message) noexcept;
 
 // Runs fn, a call's body; no exception passes.

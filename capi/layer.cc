@@ -99,6 +99,27 @@ std::vector<sl::EmitSpec> emits_of(sl_state& state, const sl_layer* layer, const
   return emits;
 }
 
+// Where a layer-wise run takes place: on one thread, if it is recorded.
+const sl::Parallel& parallel_of(const sl_run_options& options, const sl::Model& model) {
+  const sl::Parallel* const recorded = sl::capi::recording(options);
+  return recorded ? *recorded : model.parallel();
+}
+
+// The emits that the model declares for an input. The batch is 0, since constants may be of any.
+std::vector<sl::EmitSpec> emits_for(const sl::Model& model, const sl_channel_spec* input,
+                                    const sl_constant* constants, int64_t num_constants) {
+  const ConstantSpecs specs(constants, num_constants);
+  const sl::SequenceSpec spec{sl::capi::to_spec(input, "input"), 0, model.root().block_size(),
+                              Mode::kLayer};
+  return model.declare(spec, specs.all()).emits();
+}
+
+const sl::EmitSpec& emit_at(const std::vector<sl::EmitSpec>& emits, int64_t index) {
+  const auto count = static_cast<int64_t>(emits.size());
+  if (index < 0 || index >= count) sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);
+  return emits[static_cast<size_t>(index)];
+}
+
 // A run that goes on in a stream.
 void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
                     const sl_run_options& options) {
@@ -117,7 +138,7 @@ void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
     const auto at = static_cast<size_t>(i);
     emits.push_back(wanted_emit(options.emits[i], plan.emits()[at], plan.emit(at, x.dims[1])));
   }
-  sl::advance(stream, x, y, stream.constants(), emits);
+  sl::advance(stream, parallel_of(options, plan.model()), x, y, stream.constants(), emits);
 }
 
 }  // namespace
@@ -285,11 +306,16 @@ sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, const sl_se
 int64_t sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec* input,
                             const sl_constant* constants, int64_t num_constants, sl_error* error) {
   return guard_count(error, [&] {
-    const ConstantSpecs specs(constants, num_constants);
-    // A batch of 0: the constants may be of any.
-    const sl::SequenceSpec spec{sl::capi::to_spec(input, "input"), 0, root(layer).block_size(),
-                                Mode::kLayer};
-    return std::ssize(model_of(layer).declare(spec, specs.all()).emits());
+    return std::ssize(emits_for(model_of(layer), input, constants, num_constants));
+  });
+}
+
+sl_status sl_layer_emit_path(const sl_layer* layer, const sl_channel_spec* input,
+                             const sl_constant* constants, int64_t num_constants, int64_t index,
+                             char* buffer, size_t capacity, size_t* needed, sl_error* error) {
+  return guard(error, [&] {
+    const auto emits = emits_for(model_of(layer), input, constants, num_constants);
+    sl::capi::write_text(emit_at(emits, index).path, buffer, capacity, needed);
   });
 }
 
@@ -303,10 +329,7 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequ
     sl_state* state = read_run_options(options).state;
     const auto emits = state ? emits_of(*state, layer, view, in.mode)
                              : model_of(layer).declare(in, specs.all()).emits();
-    const auto count = static_cast<int64_t>(emits.size());
-    if (index < 0 || index >= count)
-      sl::fail(Code::kInvalidArgument, "emit {} of {}", index, count);
-    const sl::EmitSpec& spec = emits[static_cast<size_t>(index)];
+    const sl::EmitSpec& spec = emit_at(emits, index);
     sl::capi::set_dims(emit, spec.sequence.channels.dtype, sl::capi::dims_of(spec.sequence),
                        "emit");
     sl::capi::write_text(spec.path, path, capacity);
@@ -319,9 +342,6 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
     const sl_run_options run = read_run_options(options);
-    if (run.state && run.profile) {
-      sl::fail(Code::kUnsupported, "runs with a state are not recorded: profile its steps");
-    }
     if (run.state) return apply_to_state(not_null(layer, "layer"), in, out, run);
     const auto given =
         sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
@@ -342,9 +362,8 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
         emits.push_back({.channels = {}, .values = place.data, .mask = place.mask});
       }
     }
-    const sl::Sequence result =
-        model.apply(workspace, run.profile ? run.profile->parallel : model.parallel(),
-                    sl::import_sequence(stack, in), emits, constants);
+    const sl::Sequence result = model.apply(workspace, parallel_of(run, model),
+                                            sl::import_sequence(stack, in), emits, constants);
     check_output(out, {result.spec(), result.batch, result.time, Mode::kLayer},
                  "the result, which");
     sl::export_sequence(result, out);

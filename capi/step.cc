@@ -1,3 +1,5 @@
+#include <span>
+
 #include "convert.h"
 #include "handles.h"
 
@@ -15,6 +17,53 @@ using sl::capi::not_null;
   const uintptr_t next = reinterpret_cast<uintptr_t>(x.data) + bytes;
   for (size_t at = 0; at < std::min(bytes, kMost); at += kLine)
     __builtin_prefetch(reinterpret_cast<const void*>(next + at));
+}
+
+// Reads a packed sequence of that spec and batch. Returns false for any other one, which may be
+// right too. Sizes that equal those of the plan need no further checks.
+bool read_plain(const sl_sequence* given, const sl::ChannelSpec& channels, int64_t batch,
+                sl::View* view) {
+  if (!given || !given->data || given->is_array != 0 || given->dims[0] != batch ||
+      given->rank != channels.shape.rank() + 2 ||
+      given->dtype != static_cast<sl_dtype>(channels.dtype) ||
+      (given->struct_size != sizeof(sl_sequence) && given->struct_size != 0))
+    return false;
+  int64_t strides = given->mask_strides[0] | given->mask_strides[1];
+  for (int32_t i = 0; i < given->rank; ++i) strides |= given->strides[i];
+  if (strides != 0) return false;
+  for (int i = 0; i < channels.shape.rank(); ++i) {
+    if (given->dims[i + 2] != channels.shape[i]) return false;
+  }
+  view->dtype = channels.dtype;
+  view->dims = sl::Shape(std::span(given->dims, static_cast<size_t>(given->rank)));
+  view->data = static_cast<std::byte*>(given->data);
+  view->mask = given->mask;
+  view->mask_strides[0] = given->dims[1];
+  view->mask_strides[1] = 1;
+  view->packed = true;
+  return true;
+}
+
+// Reads x and y of a step as nearly all calls give them, in few instructions. Returns false if the
+// call may be in error.
+bool read_plain(const sl::StreamPlan& plan, const sl_sequence* x, const sl_sequence* y,
+                sl::View* in, sl::View* out) {
+  const int64_t batch = plan.input().batch;
+  if (!read_plain(x, plan.input().channels, batch, in) || !read_plain(y, plan.output(), batch, out))
+    return false;
+  const int64_t time = in->dims[1];
+  return time >= 0 && time <= plan.input().time && time % plan.block_size() == 0 &&
+         out->dims[1] == plan.output_time(time);
+}
+
+// Reads x and y of any step, or fails.
+void read_any(const sl::StreamPlan& plan, const sl_sequence* x, const sl_sequence* y, sl::View* in,
+              sl::View* out) {
+  *in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
+  *out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
+  sl::capi::check_step_input(plan, *in);
+  sl::capi::check_output(
+      *out, {plan.output(), in->dims[0], plan.output_time(in->dims[1]), sl::Mode::kStep}, "y");
 }
 
 // Where the step's emits go. False if none are asked for.
@@ -41,16 +90,12 @@ sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequenc
     }
     sl::Stream& stream = *state->stream;
     const sl::StreamPlan& plan = stream.plan();
-    const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
-    const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
-    sl::capi::check_step_input(plan, in);
-    sl::capi::check_output(
-        out, {plan.output(), in.dims[0], plan.output_time(in.dims[1]), sl::Mode::kStep}, "y");
+    sl::View in, out;
+    if (!read_plain(plan, x, y, &in, &out)) read_any(plan, x, y, &in, &out);
     const auto run = sl::capi::read_struct(options, "options");
     const bool with_emits = set_emits(stream, run, in.dims[1]);
     sl::capi::set_constants(stream, run, in.dims[1]);
     prefetch_next(in);
-    const sl::Parallel* parallel = run.profile ? &run.profile->parallel : nullptr;
-    if (in.dims[1] > 0) stream.step(in, out, with_emits, parallel);
+    if (in.dims[1] > 0) stream.step(in, out, with_emits, sl::capi::recording(run));
   });
 }

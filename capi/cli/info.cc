@@ -136,6 +136,15 @@ std::string field_text(const json& field) {
   return "[" + bound(field[0]) + ", " + bound(field[1]) + "] input steps";
 }
 
+// For example: "attention.probabilities: float32 [1, 1, 2, 8]".
+std::string emit_text(const json& emit) {
+  const std::string path = emit["path"];
+  std::string dims;
+  for (const json& dim : emit["shape"]) dims += (dims.empty() ? "" : ", ") + dim.dump();
+  return (path.empty() ? "(model)" : path) + ": " + emit["dtype"].get<std::string>() + " [" + dims +
+         "]";
+}
+
 // For example: "source: sequence [any, 6], streamed, for decoder.attention".
 std::string constant_text(const sl_constant_info& info) {
   const char* kinds[] = {"sequence or array", "sequence", "array"};
@@ -169,6 +178,10 @@ void print_summary(const Model& model, const json& tree) {
   if (rate) line("sample rate", std::to_string(static_cast<int64_t>(*rate)) + " Hz");
   for (const sl_constant_info& info : model.layer.constants())
     line("constant", constant_text(info));
+  const json emits = tree.value("emits", json::array());
+  if (is_error(emits)) line("emits", value_text(emits));
+  if (emits.is_array())
+    for (const json& emit : emits) line("emit", emit_text(emit));
   line("block size", latency_text(metadata["block_size"], rate));
   line("output ratio",
        ratio.is_array() ? ratio[0].dump() + "/" + ratio[1].dump() : value_text(ratio));

@@ -42,7 +42,8 @@
  * to the caller and may be null. Nothing is thrown, and the library ends no process. Each comment
  * names the statuses, without SL_STATUS_, that say something particular. Besides these, any call
  * can return INVALID_ARGUMENT for a null pointer, an index or size out of range or a struct_size
- * that cannot be, OUT_OF_MEMORY if it is not [realtime], and INTERNAL.
+ * that cannot be, OUT_OF_MEMORY if it is not [realtime], and INTERNAL; and a call in which a custom
+ * layer's callback fails returns what that returned.
  *
  * Ownership: handles are opaque and freed by the caller, with a function that allows null. All
  * other memory stays with whoever has it: the library reads and writes the caller's buffers during
@@ -72,8 +73,11 @@
 
 #if defined(_WIN32)
 #define SL_API __declspec(dllimport)
+#define SL_DEPRECATED(successor) __declspec(deprecated("use " successor))
 #else
 #define SL_API __attribute__((visibility("default")))
+/* Before SL_API: a function that has a better one, and stays until the next major version. */
+#define SL_DEPRECATED(successor) __attribute__((deprecated("use " successor)))
 #endif
 
 #define SL_VERSION_MAJOR 1
@@ -107,7 +111,7 @@ enum {
   SL_STATUS_OUT_OF_MEMORY = 7,
   /* saved bytes of another model, other options or another version */
   SL_STATUS_STATE = 8,
-  /* a callback of the caller's reported failure */
+  /* a callback of the caller's failed in a way that no other status names */
   SL_STATUS_CALLBACK = 9,
   /* a defect of the library */
   SL_STATUS_INTERNAL = 10,
@@ -249,7 +253,7 @@ SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Makes the model of a directory that holds config.json and, if it has weights, model.safetensors,
  * both regular files. `options` may be null. The caller frees the layer. Errors: CONFIG, WEIGHTS,
- * UNSUPPORTED, CALLBACK, IO. [any-thread] Since 1.0. */
+ * UNSUPPORTED, IO. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_open(const char* directory, const sl_layer_options* options,
                                sl_layer** out, sl_error* error);
 
@@ -293,9 +297,10 @@ typedef struct sl_run_options {
   { (uint32_t)sizeof(sl_run_options), 0, NULL, 0, NULL, 0, NULL, NULL }
 SL_API void sl_run_options_init(sl_run_options* out);
 
-/* Costs of each layer. A run whose options name a profile is recorded in it: it takes place on
- * the calling thread alone, and may allocate. sl_layer_apply with a `state` in its options is not
- * recorded (UNSUPPORTED). The caller frees the profile. [any-thread] Since 1.0. */
+/* Costs of each layer. A run whose options name a profile is recorded in it, whether of a layer, of
+ * a stream or of a decoder: it takes place on the calling thread alone, and is not real-time, since
+ * it reads the clock and may allocate. The caller frees the profile. [any-thread]
+ * Since 1.0. */
 SL_API sl_status sl_profile_create(sl_profile** out, sl_error* error);
 
 /* Forgets what was recorded. One thread at a time uses a profile, including runs that record in it.
@@ -329,7 +334,7 @@ SL_API sl_status sl_layer_output_shape(const sl_layer* layer, sl_mode mode, cons
  * they would. The time of x is then a multiple of the block size, y has the shape of a step-wise
  * run, and streamed constants have the length that goes with x; an emit whose channels depend on
  * the steps of one call, such as probabilities of an attention, is UNSUPPORTED. After an error the
- * state is as before. Errors: SHAPE, LENGTH, UNSUPPORTED, CALLBACK. [any-thread], but with a state
+ * state is as before. Errors: SHAPE, LENGTH, UNSUPPORTED. [any-thread], but with a state
  * [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequence* y,
                                 const sl_run_options* options, sl_error* error);
@@ -362,7 +367,7 @@ SL_API void sl_state_options_init(sl_state_options* out);
 
 /* Makes a stream at its start. It plans, allocates, touches all its memory and rehearses a step, so
  * that the first step costs what the thousandth does. The caller frees it, before the layer.
- * Errors: SHAPE, CALLBACK, UNSUPPORTED if the model cannot step, or only with a max_length: the
+ * Errors: SHAPE, UNSUPPORTED if the model cannot step, or only with a max_length: the
  * message says why and what to change. [any-thread] Since 1.0. */
 SL_API sl_status sl_state_alloc(const sl_layer* layer, const sl_state_options* options,
                                 sl_state** out, sl_error* error);
@@ -373,8 +378,9 @@ SL_API void sl_state_free(sl_state* state);
 /* Runs the next block of a stream. x has the state's batch and input spec, and a time of at most
  * max_steps that is a multiple of the block size. `options` may be null. Constants are those of the
  * state's options in their order: the share of this block of a streamed one, all of any other.
- * After an error other than CALLBACK the state is as before. Errors: SHAPE, LENGTH past the
- * state's max_length, CALLBACK. [one-thread-per-state] [realtime] Since 1.0. */
+ * After an error the state is as before; but after one of a custom layer's step, layers before it
+ * have run, and the state is to be reset, loaded or freed. Errors: SHAPE, LENGTH past the state's
+ * max_length. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                                sl_sequence* y, const sl_run_options* options, sl_error* error);
 
@@ -430,9 +436,11 @@ SL_API sl_status sl_layer_output_spec(const sl_layer* layer, const sl_channel_sp
 SL_API int64_t sl_layer_parameter_count(const sl_layer* layer);
 
 /* Describes the model as JSON: type, name, names of constants, input and output specs, parameters,
- * state tensors of a stream of batch 1, block size, ratio, latencies, step differences, children.
- * Where the state cannot be told, `state` is {"error": reason}. Keys are only ever added. A
- * streamed constant has the length that goes with one block of x. Writes at most `capacity` bytes
+ * state tensors of a stream of batch 1, block size, ratio, latencies, step differences, children;
+ * and for the whole model `emits`, with path, dtype and shape for one block of x of batch 1, in a
+ * stream if it can step, and `constant_specs`, with what sl_constant_info has. What cannot be told,
+ * such as the `state`, is {"error": reason}. Keys are only ever added. A streamed constant has the
+ * length that goes with one block of x. Writes at most `capacity` bytes
  * with a final zero to `buffer`, which may be null, and the size of the whole text with its zero to
  * `needed`: a text that was cut is no error. Errors: SHAPE. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_describe(const sl_layer* layer, const sl_channel_spec* input,
@@ -487,11 +495,21 @@ SL_API int64_t sl_layer_emit_count(const sl_layer* layer, const sl_channel_spec*
                                    const sl_constant* constants, int64_t num_constants,
                                    sl_error* error);
 
-/* Path ("attention.probabilities"), dtype, rank and dims of an auxiliary output for such an x. At
- * most `capacity` bytes with a final zero are written to `path`, which may be null; a longer path
- * is cut without an error. An emit has a mask like y. With options->state the shape is that of a
- * step of the stream, which may have more keys to attend to than a step of x alone, or, layer-wise,
- * that of a run that continues it. Errors: SHAPE, UNSUPPORTED. [any-thread] Since 1.0. */
+/* Path ("attention.probabilities") of an auxiliary output, in the order of their index. Writes at
+ * most `capacity` bytes with a final zero to `buffer`, which may be null, and the size of the whole
+ * path with its zero to `needed`, which may be null too: a path that was cut is no error. Errors:
+ * SHAPE. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_emit_path(const sl_layer* layer, const sl_channel_spec* input,
+                                    const sl_constant* constants, int64_t num_constants,
+                                    int64_t index, char* buffer, size_t capacity, size_t* needed,
+                                    sl_error* error);
+
+/* Path, dtype, rank and dims of an auxiliary output for such an x. At most `capacity` bytes with a
+ * final zero are written to `path`, which may be null; sl_layer_emit_path tells how many a path
+ * has, and a longer one is cut without an error. An emit has a mask like y. With options->state the
+ * shape is that of a step of the stream, which may have more keys to attend to than a step of x
+ * alone, or, layer-wise, that of a run that continues it. Errors: SHAPE, UNSUPPORTED. [any-thread]
+ * Since 1.0. */
 SL_API sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequence* x,
                                      const sl_run_options* options, int64_t index, char* path,
                                      size_t capacity, sl_sequence* emit, sl_error* error);
@@ -537,7 +555,7 @@ SL_API sl_status sl_layer_step_difference(const sl_layer* layer, int64_t index,
 /* Computes what steps keep of the constants, such as keys and values of a cross-attention's source,
  * which is then read no more. Without this call the first step does so, and costs that much more;
  * a later call reads the constants anew. They are as in a step of one block. After an error the
- * state is as before. Errors: SHAPE, CALLBACK. [one-thread-per-state] Since 1.0. */
+ * state is as before. Errors: SHAPE. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_state_prepare(sl_state* state, const sl_constant* constants,
                                   int64_t num_constants, sl_error* error);
 
@@ -650,7 +668,7 @@ SL_API void sl_decoder_free(sl_decoder* decoder);
  * the constants, may be null; constants are those of the decoder's options in their order: the
  * share of these steps of a streamed one. After an error the decoder is as before. Errors: SHAPE,
  * INVALID_ARGUMENT also for a token that the model's first layer does not know, UNSUPPORTED after
- * such an error of sl_decoder_sample, LENGTH, CALLBACK. [one-thread-per-state] Since 1.0. */
+ * such an error of sl_decoder_sample, LENGTH. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
                                     const sl_run_options* options, sl_error* error);
 
@@ -658,10 +676,11 @@ SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* toke
  * whatever temperature, top_k and top_p are) and its mask, `batch` numbers each; the latter two may
  * be null. A stream that has ended gives the pad token, 0 and 0. The random number of a choice
  * depends on the seed, the index of the stream and the number of the step, prompts included.
- * Constants are as in sl_layer_step. After an error other than CALLBACK the decoder is as before.
- * Errors: LENGTH past the max_length, CALLBACK, UNSUPPORTED if the logits of a stream hold a NaN or
- * are all minus infinity: then nothing is chosen, and each further call fails until the decoder is
- * reset or made to continue another one. [one-thread-per-state] [realtime] Since 1.0. */
+ * Constants are as in sl_layer_step. After an error the decoder is as before, but for errors of a
+ * custom layer's step, as there. Errors: LENGTH past the max_length, UNSUPPORTED if the logits of a
+ * stream hold a NaN or are all minus infinity: then nothing is chosen, and each further call fails
+ * until the decoder is reset or made to continue another one. [one-thread-per-state] [realtime]
+ * Since 1.0. */
 SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
 
@@ -671,7 +690,7 @@ SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* 
  * its streams are not touched. Invalid tokens and those after a stop token get 0 and a mask of 0.
  * `options`, for the constants, whole as in sl_layer_apply, may be null. Errors: SHAPE,
  * INVALID_ARGUMENT also for a token that the model lacks, UNSUPPORTED for logits as in
- * sl_decoder_sample, CALLBACK. [any-thread] Since 1.0. */
+ * sl_decoder_sample. [any-thread] Since 1.0. */
 SL_API sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* tokens,
                                      sl_sequence* log_probs, const sl_run_options* options,
                                      sl_error* error);
@@ -745,7 +764,7 @@ SL_API void sl_pipe_options_init(sl_pipe_options* out);
  * may be null. The caller frees it, before the layer. Errors: UNSUPPORTED, with the reason, for a
  * model that is not as sl_pipe_options says, channels that do not fit it, rates more than 256 times
  * apart, or rates that differ where libsamplerate is missing; WEIGHTS if the recorded sample rate
- * cannot be; SHAPE, CALLBACK. [any-thread] Since 1.0. */
+ * cannot be; SHAPE. [any-thread] Since 1.0. */
 SL_API sl_status sl_pipe_create(const sl_layer* layer, const sl_pipe_options* options,
                                 sl_pipe** out, sl_error* error);
 
@@ -755,7 +774,7 @@ SL_API sl_status sl_pipe_create(const sl_layer* layer, const sl_pipe_options* op
  * the memory of an input. The model runs whenever a block is complete, so that one call can cost
  * several blocks and the next none. During the call denormal numbers count as zero, so that silence
  * costs what sound does. After an error of the model the output is silence, and every
- * call fails until the pipe is reset. Errors: CALLBACK, INVALID_ARGUMENT also after sl_pipe_flush.
+ * call fails until the pipe is reset. Errors: INVALID_ARGUMENT also after sl_pipe_flush.
  * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_pipe_process(sl_pipe* pipe, const float* const* in, float* const* out,
                                  int64_t frames, sl_error* error);
@@ -764,7 +783,7 @@ SL_API sl_status sl_pipe_process(sl_pipe* pipe, const float* const* in, float* c
  * up to max_frames, a call. Returns how many were written, 0 when all has come; -1 after an error.
  * What follows the first sl_pipe_latency frames of the whole output is as long as the input, and is
  * what sl_layer_apply makes of it if rates are equal. A model that sounds longer than its input is
- * heard on by processing silence instead. Errors: CALLBACK. [one-thread-per-state] [realtime]
+ * heard on by processing silence instead. [one-thread-per-state] [realtime]
  * Since 1.0. */
 SL_API int64_t sl_pipe_flush(sl_pipe* pipe, float* const* out, int64_t frames, sl_error* error);
 
@@ -806,7 +825,7 @@ SL_API void sl_pipe_free(sl_pipe* pipe);
  * object in UTF-8, of `config_size` bytes, that repeats no key within an object. Every tensor must
  * be used, and every tensor that a layer needs must be there. The layer keeps what it needs of the
  * weights alive. `options` may be null. The caller frees the layer. Errors: CONFIG, WEIGHTS,
- * UNSUPPORTED, CALLBACK of a custom layer, IO if the weights' file was written to after it was
+ * UNSUPPORTED, IO if the weights' file was written to after it was
  * opened. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_create(const char* config, size_t config_size, const sl_weights* weights,
                                  const sl_layer_options* options, sl_layer** out, sl_error* error);
@@ -892,11 +911,11 @@ SL_API void sl_layer_properties_init(sl_layer_properties* out);
 
 /* A custom layer. Each callback but `create` gets the instance that `create` made, and may be
  * called from several threads at once. Callbacks return SL_STATUS_OK or an error status, and may
- * fill `error`, which is never null: the call in which they run then fails with their message, and
- * with OUT_OF_MEMORY if that is what they returned, otherwise with CALLBACK. They write output
- * structs field by field, and no more bytes than struct_size says. Views are contiguous and have
- * masks. Where the output ratio is one, y's mask is a copy of x's; otherwise all of it is 1. Both
- * may be changed. Since 1.0. */
+ * fill `error`, which is never null: the call in which they run then fails with their status, or
+ * with CALLBACK if it is none of sl_status, and with their message behind the path of the layer in
+ * the config. They write output structs field by field, and no more bytes than struct_size says.
+ * Views are contiguous and have masks. Where the output ratio is one, y's mask is a copy of x's;
+ * otherwise all of it is 1. Both may be changed. Since 1.0. */
 typedef struct sl_layer_callbacks {
   uint32_t struct_size;
   void* user_data;

@@ -382,16 +382,29 @@ class Layer {
                                  static_cast<int64_t>(constants.size()), e);
     });
   }
-  // Path, dtype, rank and dims of an emit; paths longer than 1023 bytes are cut.
+  std::string emit_path(const sl_channel_spec& input, int64_t index,
+                        const std::vector<sl_constant>& constants = {}) const {
+    return detail::text([&](char* buffer, size_t capacity, size_t* needed, sl_error* e) {
+      return sl_layer_emit_path(get(), &input, constants.data(),
+                                static_cast<int64_t>(constants.size()), index, buffer, capacity,
+                                needed, e);
+    });
+  }
+  // Path, dtype, rank and dims of an emit.
   std::pair<std::string, sl_sequence> emit_shape(const sl_sequence& x, int64_t index,
                                                  sl_mode mode = SL_MODE_LAYER,
                                                  const sl_run_options* options = nullptr) const {
-    char path[1024] = "";
     sl_sequence shape = SL_SEQUENCE_INIT;
     check([&](sl_error* e) {
-      return sl_layer_emit_shape(get(), mode, &x, options, index, path, sizeof(path), &shape, e);
+      return sl_layer_emit_shape(get(), mode, &x, options, index, nullptr, 0, &shape, e);
     });
-    return {path, shape};
+    sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
+    input.dtype = x.dtype;
+    for (int32_t i = 2; i < x.rank; ++i) input.dims[input.rank++] = x.dims[i];
+    std::vector<sl_constant> constants;
+    if (options != nullptr)
+      constants.assign(options->constants, options->constants + options->num_constants);
+    return {emit_path(input, index, constants), shape};
   }
   // Runs a whole sequence into the caller's y.
   void apply(const sl_sequence& x, sl_sequence* y, const sl_run_options* options = nullptr) const {

@@ -16,10 +16,13 @@ int64_t copies_of(bool keeps_all) { return keeps_all ? 1 : 2; }
 
 void Ring::declare(Declaration& declaration, const RingSpec& spec, int64_t batch, int64_t max_steps,
                    int64_t max_length) {
-  const int64_t capacity = checked_sum(spec.history, spec.keeps_all ? max_length : max_steps);
-  if (capacity > std::numeric_limits<int32_t>::max()) {
-    fail(Code::kUnsupported, "a history of {} steps, for {} {}, is too long", spec.history,
-         capacity - spec.history, spec.keeps_all ? "in all" : "per call");
+  const int64_t steps = spec.keeps_all ? max_length : max_steps;
+  int64_t capacity = 0;
+  if (!fits_sum(spec.history, steps, &capacity) || capacity > std::numeric_limits<int32_t>::max()) {
+    fail(Code::kUnsupported,
+         "state \"values\" of a history of {} steps and {} steps {} is too long: expected at most "
+         "2^31 - 1 together",
+         spec.history, steps, spec.keeps_all ? "in all" : "per call");
   }
   const int64_t rows = copies_of(spec.keeps_all) * capacity;
   Shape values{batch};

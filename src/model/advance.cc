@@ -79,8 +79,8 @@ class EmitParts {
 
 }  // namespace
 
-void advance(Stream& stream, const View& x, const View& y, std::span<const View> constants,
-             std::span<const View> emits) {
+void advance(Stream& stream, const Parallel& parallel, const View& x, const View& y,
+             std::span<const View> constants, std::span<const View> emits) {
   const int64_t time = x.dims[1];
   if (time == 0) return;
   stream.plan().check_room(stream.data(), time);
@@ -102,7 +102,7 @@ void advance(Stream& stream, const View& x, const View& y, std::span<const View>
       shares[i] = constants[i].slice(first, plan.constant_dims(i, count)[1]);
     }
     const int64_t from = plan.output_time(t);
-    plan.step(data.data(), workspace, model.parallel(), x.slice(t, count),
+    plan.step(data.data(), workspace, parallel, x.slice(t, count),
               y.slice(from, plan.output_time(count)), shares, imported, parts.of_call(count));
     parts.put(t);
   }

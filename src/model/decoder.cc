@@ -156,7 +156,7 @@ void Decoder::copy_from(const Decoder& source) {
 }
 
 void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& constants,
-                       const View& out) const {
+                       const View& out, const Parallel* parallel) const {
   const Model& model = stream_.plan().model();
   Stack& stack = workspace.on(Side::kB);
   const Sequence tokens = import_sequence(stack, view, /*copy=*/true);
@@ -171,7 +171,8 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
   shift(tokens, last, x.as<int32_t>());
 
   vocabulary_of(model.output({x.spec(), x.batch, x.time, Mode::kLayer}, constants).channels);
-  const Sequence logits = model.apply(workspace, x, {}, constants);
+  const Sequence logits =
+      model.apply(workspace, parallel ? *parallel : model.parallel(), x, {}, constants);
   for (int64_t i = 0; i < tokens.steps(); ++i) {
     const std::span<const float> row(logits.floats() + i * vocabulary_,
                                      static_cast<size_t>(vocabulary_));
@@ -183,8 +184,9 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
   export_sequence(y, out);
 }
 
-void Decoder::prefill(const View& view) {
-  Workspace workspace(stream_.plan().model().allocator());
+void Decoder::prefill(const View& view, const Parallel* parallel) {
+  const Model& model = stream_.plan().model();
+  Workspace workspace(model.allocator());
   Stack& stack = workspace.on(Side::kB);
   const Sequence tokens = import_sequence(stack, view);
   check_tokens(tokens, input_vocabulary_, "takes");
@@ -198,7 +200,7 @@ void Decoder::prefill(const View& view) {
   View y = packed(DType::kFloat32, {tokens.batch, 1, vocabulary_}, logits_.data(), nullptr);
   y.dims[1] = tokens.time;
   y.strides[1] = 0;
-  advance(stream_, x, y, stream_.constants());
+  advance(stream_, parallel ? *parallel : model.parallel(), x, y, stream_.constants());
 
   last_ = std::move(last);
   for (int64_t i = 0; i < tokens.steps(); ++i) {
@@ -224,10 +226,10 @@ void Decoder::check_step() const {
   }
 }
 
-void Decoder::sample(int32_t* tokens, float* log_probs, uint8_t* mask) {
+void Decoder::sample(int32_t* tokens, float* log_probs, uint8_t* mask, const Parallel* parallel) {
   const View x = packed(DType::kInt32, {batch(), 1}, last_.data(), live_.data());
   const View y = packed(DType::kFloat32, {batch(), 1, vocabulary_}, logits_.data(), nullptr);
-  if (!failed_) stream_.step(x, y, /*with_emits=*/false);
+  if (!failed_) stream_.step(x, y, /*with_emits=*/false, parallel);
   failed_ = true;
   check_step();
   failed_ = false;

@@ -33,16 +33,19 @@ class Decoder {
   Stream& stream() { return stream_; }
   int64_t batch() const { return stream_.plan().input().batch; }
 
+  // Runs take place as `parallel` says; null: layer-wise ones as the model's, steps on the calling
+  // thread.
+
   // Writes the log probabilities of whole sequences of tokens and, if `out` has one, their mask.
   // Both views are [batch, time]. Runs layer-wise.
   void log_prob(Workspace& workspace, const View& tokens, const Constants& constants,
-                const View& out) const;
+                const View& out, const Parallel* parallel = nullptr) const;
   // Continues as if `tokens` had been sampled.
-  void prefill(const View& tokens);
+  void prefill(const View& tokens, const Parallel* parallel = nullptr);
   // Real-time. Samples one token for each batch item, with its log probability and mask, which both
   // may be null. Logits that define no probabilities are an error, and every later call fails too,
   // until reset or copy_from: the stream has already taken the step.
-  void sample(int32_t* tokens, float* log_probs, uint8_t* mask);
+  void sample(int32_t* tokens, float* log_probs, uint8_t* mask, const Parallel* parallel = nullptr);
   // Real-time. Takes over the stream and tokens of `source`, but keeps this decoder's seed and
   // sampling options.
   void copy_from(const Decoder& source);

@@ -81,10 +81,10 @@ void add_state(const Layer& layer, const ChannelSpec& input, const Constants& co
   Declaration declaration(constants);
   layer.declare(declaration, {input, 1, layer.block_size(), Mode::kStep});
   std::vector<std::string> tensors;
-  size_t bytes = 0;
+  int64_t bytes = 0;
   for (const StateSpec& tensor : declaration.states()) {
     tensors.push_back(to_json(tensor));
-    bytes = checked_add(bytes, tensor.bytes());
+    bytes = checked_sum(bytes, static_cast<int64_t>(tensor.bytes()));
   }
   out->add("state", list(tensors));
   out->add("state_bytes", std::to_string(bytes));
@@ -164,6 +164,55 @@ std::string describe_layer(const Layer& layer, const std::optional<ChannelSpec>&
   return describe_object(layer, input, constants).text();
 }
 
+std::string to_json(const EmitSpec& emit) {
+  Shape shape{emit.sequence.batch, emit.sequence.time};
+  for (const int64_t dim : emit.sequence.channels.shape) shape.push_back(dim);
+  Object out;
+  out.add("path", json_string(emit.path));
+  out.add("dtype", json_string(name_of(emit.sequence.channels.dtype)));
+  out.add("shape", list(shape));
+  return out.text();
+}
+
+std::string emits_of(const Layer& root, const ChannelSpec& input, const Constants& constants) {
+  const Mode mode = root.supports_step() ? Mode::kStep : Mode::kLayer;
+  Declaration declaration(constants);
+  root.declare(declaration, {input, 1, root.block_size(), mode});
+  std::vector<std::string> emits;
+  for (const EmitSpec& emit : declaration.emits()) emits.push_back(to_json(emit));
+  return list(emits);
+}
+
+const char* name_of(ConstantSpec::Kind kind) {
+  switch (kind) {
+    case ConstantSpec::Kind::kSequence:
+      return "sequence";
+    case ConstantSpec::Kind::kArray:
+      return "array";
+    default:
+      return "any";
+  }
+}
+
+// Sizes that the model leaves open are null.
+std::string to_json(const ConstantUse& use) {
+  const ConstantSpec& spec = use.spec;
+  std::vector<std::string> dims;
+  if (spec.channels) {
+    for (const int64_t dim : *spec.channels)
+      dims.push_back(dim == kAnySize ? "null" : std::to_string(dim));
+  }
+  Object out;
+  out.add("name", json_string(spec.name));
+  out.add("layer", json_string(use.path));
+  out.add("kind", json_string(name_of(spec.kind)));
+  out.add("required", to_json(spec.required));
+  out.add("streamed", to_json(spec.streamed));
+  out.add("dtype", spec.dtype ? json_string(name_of(*spec.dtype)) : "null");
+  out.add("channel_shape", spec.channels ? list(dims) : "null");
+  return out.text();
+}
+
 std::string to_json(const StepDifference& difference) {
   Object out;
   out.add("layer", json_string(difference.path));
@@ -179,6 +228,10 @@ std::string to_json(const StepDifference& difference) {
 std::string Model::describe(const ChannelSpec& input, const Constants& constants) const {
   output_spec(input, constants);  // an input that does not fit is the caller's error
   Object out = describe_object(*root_, input, constants);
+  out.add("emits", value_or_error([&] { return emits_of(*root_, input, constants); }));
+  std::vector<std::string> specs;
+  for (const ConstantUse& use : constants_.all()) specs.push_back(to_json(use));
+  out.add("constant_specs", list(specs));
   std::vector<std::string> differences;
   for (const StepDifference& difference : step_differences_)
     differences.push_back(to_json(difference));

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cstring>
+#include <map>
 
 #include "core/ring.h"
 #include "core/status.h"
@@ -16,14 +17,17 @@ namespace {
 constexpr char kMagic[8] = {'S', 'L', 'S', 'T', 'A', 'T', 'E', '\0'};
 constexpr uint32_t kSaveVersion = 1;
 
-// The header of a saved state.
+// The header of a saved state. The data follow it, and then the options as text, which tells how
+// they differ from those of the stream that is to load it.
 struct SaveHeader {
   char magic[8];
   uint32_t version;
   uint32_t header_bytes;
-  uint64_t fingerprint;
+  uint64_t fingerprint;  // of model, options and layout
+  uint64_t model_fingerprint;
   uint64_t data_bytes;
-  uint64_t checksum;
+  uint64_t options_bytes;
+  uint64_t checksum;  // of data and options
 };
 
 const Parallel kOneThread;
@@ -44,6 +48,26 @@ int64_t index_at(const StateTensor& tensor, int64_t i) {
       "{} bytes",
       bytes, maximum, largest->name, to_string(ChannelSpec{largest->dtype, largest->shape}),
       largest->bytes());
+}
+
+std::string text_of(const View& constant) {
+  return fmt::format("{}{} {}", name_of(constant.dtype), constant.is_array ? " array" : "",
+                     to_string(constant.dims));
+}
+
+// The lines of a stream's options by the options' names. Lines of a saved state can hold anything:
+// what is no line of options is skipped.
+std::map<std::string, std::string> parse_options(std::string_view text) {
+  std::map<std::string, std::string> out;
+  for (size_t end; (end = text.find('\n')) != std::string_view::npos; text.remove_prefix(end + 1)) {
+    const std::string_view line = text.substr(0, end);
+    // The name of a constant, which is in quotes, can have spaces.
+    const size_t quote = line.rfind('"');
+    const size_t space = line.find(' ', quote == std::string_view::npos ? 0 : quote);
+    if (space == std::string_view::npos) continue;
+    out.emplace(line.substr(0, space), line.substr(space + 1));
+  }
+  return out;
 }
 
 }  // namespace
@@ -118,11 +142,8 @@ void StreamPlan::declare() {
   if (data_bytes_ > model_->allocator().max_bytes)
     fail_large_state(specs_, data_bytes_, model_->allocator().max_bytes);
 
-  std::string options = fmt::format("{} {} {} {}", to_string(input_.channels), input_.batch,
-                                    input_.time, input_.max_length);
-  for (const PlannedConstant& c : constants_)
-    options += fmt::format(" {} {}", c.name, to_string(ChannelSpec{c.view.dtype, c.view.dims}));
-  fingerprint_ = hash_bytes(options.data(), options.size(), model_->fingerprint());
+  options_ = options_text(*this, /*any_batch=*/false);
+  fingerprint_ = hash_bytes(options_.data(), options_.size(), model_->fingerprint());
   for (const StateSpec& spec : specs_) {
     const std::string text = spec.name + to_string(ChannelSpec{spec.dtype, spec.shape});
     fingerprint_ = hash_bytes(text.data(), text.size(), fingerprint_);
@@ -137,8 +158,11 @@ void StreamPlan::check_constant(size_t index, std::string_view name, const View&
   const Shape expected = constant_dims(index, time);
   if (view.dtype != spec.view.dtype || view.is_array != spec.view.is_array ||
       view.dims != expected) {
-    fail(Code::kShape, "constant \"{}\" is {} {}: the stream was made for {} {}", name,
-         name_of(view.dtype), to_string(view.dims), name_of(spec.view.dtype), to_string(expected));
+    View fitting = spec.view;
+    fitting.dims = expected;
+    fail(Code::kShape, "constant \"{}\" is {}: {} {}", name, text_of(view),
+         spec.streamed ? fmt::format("a call of {} steps takes", time) : "the stream was made for",
+         text_of(fitting));
   }
 }
 
@@ -314,22 +338,54 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
   export_sequence(call(run, model_->root(), input, Side::kA), y);
 }
 
-void StreamPlan::check_rebase(const StreamPlan& source, int64_t had) const {
-  bool same = source.model_->fingerprint() == model_->fingerprint() &&
+std::string StreamPlan::options_text(const StreamPlan& like, bool any_batch) const {
+  const bool both_end = input_.max_length > 0 && like.input_.max_length > 0;
+  std::string text = fmt::format(
+      "batch {}\nmax_steps {}\nmax_length {}\ninput {}\n", (any_batch ? like : *this).input_.batch,
+      like.input_.time, (both_end ? like : *this).input_.max_length, to_string(input_.channels));
+  for (size_t i = 0; i < constants_.size(); ++i) {
+    const PlannedConstant& constant = (like.has_constant_of(*this, i) ? like : *this).constants_[i];
+    text += fmt::format("constant \"{}\" {}\n", constant.name, text_of(constant.view));
+  }
+  return text;
+}
+
+void StreamPlan::fail_options(std::string_view what, std::string_view others) const {
+  std::map<std::string, std::string> own = parse_options(options_), other = parse_options(others);
+  std::string text;
+  for (const auto& [name, value] : own) other.emplace(name, "none");
+  for (const auto& [name, value] : other) {
+    const auto it = own.find(name);
+    const std::string expected = it == own.end() ? "none" : it->second;
+    if (value == expected) continue;
+    text += fmt::format("{}{} is {}, not {}", text.empty() ? "" : ", ", name, value, expected);
+  }
+  if (text.empty()) fail(Code::kState, "{} has another layout, as of another version", what);
+  fail(Code::kState, "{} is of a stream of other options: {}", what, text);
+}
+
+bool StreamPlan::has_constant_of(const StreamPlan& other, size_t index) const {
+  if (index >= constants_.size() || index >= other.constants_.size()) return false;
+  const PlannedConstant& a = constants_[index];
+  const PlannedConstant& b = other.constants_[index];
+  Shape dims = constant_dims(index, block_size_), others = other.constant_dims(index, block_size_);
+  if (dims.rank() != others.rank()) return false;
+  // Batches may differ, since states are copied item by item.
+  if (!dims.empty() && dims[0] == input_.batch && others[0] == other.input_.batch)
+    others[0] = dims[0];
+  return a.name == b.name && a.view.dtype == b.view.dtype && a.view.is_array == b.view.is_array &&
+         dims == others;
+}
+
+void StreamPlan::check_rebase(const StreamPlan& source, int64_t had, bool any_batch) const {
+  if (source.model_->fingerprint() != model_->fingerprint())
+    fail(Code::kState, "the states are of different models");
+  bool same = (any_batch || source.input_.batch == input_.batch) &&
               source.input_.channels == input_.channels &&
               (source.input_.max_length > 0) == (input_.max_length > 0) &&
               source.constants_.size() == constants_.size();
-  for (size_t i = 0; same && i < constants_.size(); ++i) {
-    const PlannedConstant& a = constants_[i];
-    const PlannedConstant& b = source.constants_[i];
-    Shape dims = constant_dims(i, block_size_), others = source.constant_dims(i, block_size_);
-    // Batches may differ, since states are copied item by item.
-    if (!dims.empty() && dims[0] == input_.batch && others[0] == source.input_.batch)
-      others[0] = dims[0];
-    same = a.name == b.name && a.view.dtype == b.view.dtype && a.view.is_array == b.view.is_array &&
-           dims == others;
-  }
-  if (!same) fail(Code::kState, "the states are of different models or options");
+  for (size_t i = 0; same && i < constants_.size(); ++i) same = has_constant_of(source, i);
+  if (!same) fail_options("the source", source.options_text(*this, any_batch));
   if (had > input_.max_length) {
     fail(Code::kLength, "the stream has had {} steps: too many for a max_length of {}", had,
          input_.max_length);
@@ -351,16 +407,14 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
     std::copy_n(source, data_bytes_, data);
     return;
   }
-  if (source_plan.input_.batch != input_.batch)
-    fail(Code::kState, "the states are of different models or options");
-  check_rebase(source_plan, source_plan.length(source));
+  check_rebase(source_plan, source_plan.length(source), /*any_batch=*/false);
   for (int64_t b = 0; b < input_.batch; ++b) copy_item(data, b, source_plan, source, b);
 }
 
 void StreamPlan::rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                              const std::byte* source, int64_t source_item) const {
   if (data == source && item == source_item) return;
-  check_rebase(source_plan, source_plan.length(source, source_item));
+  check_rebase(source_plan, source_plan.length(source, source_item), /*any_batch=*/true);
   copy_item(data, item, source_plan, source, source_item);
 }
 
@@ -409,7 +463,9 @@ void Stream::copy_item(int64_t item, const Stream& source, int64_t source_item) 
   plan_.rebase_item(data_, item, source.plan_, source.data_, source_item);
 }
 
-size_t Stream::save_bytes() const { return sizeof(SaveHeader) + plan_.data_bytes(); }
+size_t Stream::save_bytes() const {
+  return sizeof(SaveHeader) + plan_.data_bytes() + plan_.options().size();
+}
 
 void Stream::save(std::byte* out) const {
   SaveHeader header{};
@@ -417,10 +473,14 @@ void Stream::save(std::byte* out) const {
   header.version = kSaveVersion;
   header.header_bytes = sizeof(SaveHeader);
   header.fingerprint = plan_.fingerprint();
+  header.model_fingerprint = plan_.model().fingerprint();
   header.data_bytes = plan_.data_bytes();
-  header.checksum = hash_bytes(data_, plan_.data_bytes());
+  header.options_bytes = plan_.options().size();
+  std::byte* const data = out + sizeof(header);
+  std::memcpy(data, data_, header.data_bytes);
+  std::memcpy(data + header.data_bytes, plan_.options().data(), header.options_bytes);
+  header.checksum = hash_bytes(data, header.data_bytes + header.options_bytes);
   std::memcpy(out, &header, sizeof(header));
-  std::memcpy(out + sizeof(header), data_, plan_.data_bytes());
 }
 
 void Stream::load(const std::byte* in, size_t size) {
@@ -434,19 +494,26 @@ void Stream::load(const std::byte* in, size_t size) {
          kSaveVersion);
   }
   if (header.header_bytes != sizeof(header)) fail(Code::kState, "not a saved state");
-  if (header.fingerprint != plan_.fingerprint()) {
+  if (header.model_fingerprint != plan_.model().fingerprint())
+    fail(Code::kState, "the saved state is of another model");
+  const std::byte* const data = in + sizeof(header);
+  size -= sizeof(header);
+  if (header.data_bytes > size || header.options_bytes != size - header.data_bytes) {
     fail(Code::kState,
-         "the saved state is of another model, or of another batch, max_steps, max_length, input "
-         "spec or constants");
+         "the saved state has {} bytes: expected {} of data and {} of options behind "
+         "its first {}",
+         size + sizeof(header), header.data_bytes, header.options_bytes, sizeof(header));
   }
-  if (header.data_bytes != plan_.data_bytes() || size != save_bytes()) {
-    fail(Code::kState, "the saved state has {} bytes: expected {}", size, save_bytes());
-  }
-  if (hash_bytes(in + sizeof(header), header.data_bytes) != header.checksum) {
+  if (hash_bytes(data, size) != header.checksum)
     fail(Code::kState, "the saved state is damaged: its checksum differs");
+  if (header.fingerprint != plan_.fingerprint()) {
+    plan_.fail_options("the saved state", {reinterpret_cast<const char*>(data) + header.data_bytes,
+                                           header.options_bytes});
   }
-  plan_.check_data(in + sizeof(header));
-  std::memcpy(data_, in + sizeof(header), plan_.data_bytes());
+  if (header.data_bytes != plan_.data_bytes())
+    fail(Code::kState, "the saved state is damaged: it has {} bytes of data", header.data_bytes);
+  plan_.check_data(data);
+  std::memcpy(data_, data, plan_.data_bytes());
 }
 
 }  // namespace sl

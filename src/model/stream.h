@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "core/view.h"
@@ -55,6 +56,10 @@ class StreamPlan {
   size_t bytes() const { return data_bytes_ + workspace_bytes_[0] + workspace_bytes_[1]; }
   // A hash of the model, the options and the layout, which saved states are checked with.
   uint64_t fingerprint() const { return fingerprint_; }
+  // The options, a line for each: its name and its value.
+  const std::string& options() const { return options_; }
+  // Fails with the differences between the options and those of `what`.
+  [[noreturn]] void fail_options(std::string_view what, std::string_view others) const;
 
   // Set the state, or one batch item of it, to the start of a stream.
   void initialise(std::byte* data) const;
@@ -98,7 +103,11 @@ class StreamPlan {
   // path.
   void restart(std::byte* data, bool keeps_constants) const;
   // Fails unless an item of `source` that has had `had` steps can continue in this plan.
-  void check_rebase(const StreamPlan& source, int64_t had) const;
+  void check_rebase(const StreamPlan& source, int64_t had, bool any_batch) const;
+  // The options, with those of the other plan where the two may differ and yet exchange states.
+  std::string options_text(const StreamPlan& like, bool any_batch) const;
+  // Whether the constant of that index is one of the other plan too, in a step of one block.
+  bool has_constant_of(const StreamPlan& other, size_t index) const;
   void copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                  const std::byte* source, int64_t source_item) const;
   // Runs a step of zeros with the given constants.
@@ -133,6 +142,7 @@ class StreamPlan {
   size_t data_bytes_ = 0;
   size_t workspace_bytes_[2] = {0, 0};
   uint64_t fingerprint_ = 0;
+  std::string options_;
 };
 
 class Stream {

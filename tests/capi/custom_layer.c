@@ -227,7 +227,7 @@ int main(void) {
   float grows = 1.5f;
   sl_layer* layer = NULL;
   CHECK(make("{\"type\": \"LeakyIntegrator\"}", "params.decay", &grows, 0, &layer) ==
-        SL_STATUS_CALLBACK);
+        SL_STATUS_WEIGHTS);
   CHECK(strcmp(error.message,
                "$ (LeakyIntegrator): create failed: a decay of 1.5 does not decay") == 0);
   return report("custom_layer");

@@ -52,6 +52,38 @@ TEST_CASE("emits have paths and shapes", "[emits]") {
   CHECK(std::string(path) == "lo");
 }
 
+TEST_CASE("the size of an emit's path can be asked for", "[emits]") {
+  const std::string name(300, 'n');
+  const Layer layer = make_model(
+      R"({"type":"Serial","layers":[{"type":"Emit","name":"loud"},{"type":"Serial","name":")" +
+      name + R"(","layers":[{"type":"Emit","name":"deep"}]}]})");
+  sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
+  const std::string paths[] = {"loud", name + ".deep"};
+  for (int64_t i = 0; i < 2; ++i) {
+    const std::string& path = paths[i];
+    size_t needed = 0;
+    const auto read = [&](char* buffer, size_t capacity, size_t* size) {
+      return sl_layer_emit_path(layer.get(), &spec, nullptr, 0, i, buffer, capacity, size, nullptr);
+    };
+    CHECK(read(nullptr, 0, &needed) == SL_STATUS_OK);
+    CHECK(needed == path.size() + 1);
+    std::vector<char> buffer(needed + 1, 'z');
+    CHECK(read(buffer.data(), needed, nullptr) == SL_STATUS_OK);
+    CHECK(std::string(buffer.data()) == path);
+    CHECK(buffer[needed] == 'z');
+    CHECK(read(buffer.data(), 3, &needed) == SL_STATUS_OK);
+    CHECK(std::string(buffer.data()) == path.substr(0, 2));
+    CHECK(needed == path.size() + 1);
+  }
+  for (const int64_t index : {-1, 2}) {
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_layer_emit_path(layer.get(), &spec, nullptr, 0, index, nullptr, 0, nullptr, e);
+    });
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
+    CHECK(failure.message == "emit " + std::to_string(index) + " of 2");
+  }
+}
+
 TEST_CASE("layer-wise and step-wise emits are the same", "[emits]") {
   const Model model;
   std::vector<NamedTensor> emits;

@@ -517,6 +517,11 @@ void add_states(Page& page) {
              }));
   };
   load("the state of another model", stranger.get(), saved);
+  sl_state_options wide = options;
+  wide.batch = 2;
+  wide.max_steps = 64;
+  const State wider(layer, wide);
+  load("into a state of another batch and max_steps", wider.get(), saved);
   load("10 bytes of a state", state.get(), {saved.begin(), saved.begin() + 10});
   std::vector<uint8_t> bad = saved;
   bad.back() = static_cast<uint8_t>(bad.back() ^ 1);
@@ -527,6 +532,8 @@ void add_states(Page& page) {
   load("not a state", state.get(), std::vector<uint8_t>(saved.size(), 'x'));
   page.row("`sl_state_copy`: from the state of another model",
            failure_of([&](sl_error* e) { return sl_state_copy(state.get(), stranger.get(), e); }));
+  page.row("`sl_state_copy`: from a state of another batch",
+           failure_of([&](sl_error* e) { return sl_state_copy(state.get(), wider.get(), e); }));
 }
 
 void add_pipes(Page& page) {

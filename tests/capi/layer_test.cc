@@ -342,6 +342,55 @@ TEST_CASE("descriptions are JSON that says what the getters say", "[layer]") {
   }
 }
 
+TEST_CASE("a description lists the model's emits and constants", "[layer]") {
+  const auto describe_with = [](const Layer& layer, const sl_channel_spec& input,
+                                const std::vector<sl_constant>& constants) {
+    std::vector<char> text(1 << 16);
+    check([&](sl_error* e) {
+      return sl_layer_describe(layer.get(), &input, constants.data(),
+                               static_cast<int64_t>(constants.size()), text.data(), text.size(),
+                               nullptr, e);
+    });
+    return json::parse(text.data());
+  };
+  sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
+  input.rank = 1;
+  input.dims[0] = 3;
+  const Layer emitting = make_model(
+      R"({"type":"Serial","layers":[{"type":"Abs"},{"type":"Emit","name":"loud"},)"
+      R"({"type":"Conv1D","filters":2,"kernel_size":2,"strides":2,"padding":"causal_valid"},)"
+      R"({"type":"Serial","name":"inner","layers":[{"type":"Emit","name":"half"}]}]})",
+      3);
+  json tree = describe_with(emitting, input, {});
+  CHECK(tree.at("emits") ==
+        json::parse(R"([{"path":"loud","dtype":"float32","shape":[1,2,3]},)"
+                    R"({"path":"inner.half","dtype":"float32","shape":[1,1,2]}])"));
+  CHECK(tree.at("constant_specs") == json::array());
+
+  const Layer conditioned = make_model(
+      R"({"type":"Serial","layers":[{"type":"Conditioning","name":"mix","conditioning_name":"c",)"
+      R"("projection":"identity","combination":"add","streaming":true}]})",
+      3);
+  sl_constant constant = {"c", SL_SEQUENCE_INIT};
+  constant.value.rank = 3;
+  constant.value.dims[0] = constant.value.dims[1] = 1;
+  constant.value.dims[2] = 3;
+  tree = describe_with(conditioned, input, {constant});
+  CHECK(tree.at("emits") == json::array());
+  CHECK(tree.at("constant_specs") ==
+        json::parse(R"([{"name":"c","layer":"mix","kind":"any","required":true,)"
+                    R"("streamed":true,"dtype":null,"channel_shape":null}])"));
+
+  const Layer attending =
+      make_model(R"({"type":"DotProductAttention","name":"look","source_name":"c","num_heads":1,)"
+                 R"("units_per_head":2})",
+                 3);
+  tree = describe_with(attending, input, {constant});
+  CHECK(tree.at("constant_specs").at(0).at("kind") == "sequence");
+  CHECK(tree.at("constant_specs").at(0).at("channel_shape") == json::array({3}));
+  CHECK(tree.at("constant_specs").at(0).at("streamed") == false);
+}
+
 TEST_CASE("a description is cut to the buffer and ends in zero", "[layer]") {
   const Layer layer = make_model(R"({"type":"Relu"})");
   const sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;

@@ -232,7 +232,7 @@ TEST_CASE("a saved state can be loaded only with the same max_length", "[max_len
   CHECK_THAT(failure_of([&](sl_error* e) {
                return sl_state_load(b.get(), bytes.data(), bytes.size(), e);
              }).message,
-             Contains("max_steps, max_length, input spec or constants"));
+             Contains("other options: max_length is 8, not 10"));
 }
 
 TEST_CASE("a layer that does not need max_length accepts it", "[max_length]") {

@@ -20,13 +20,14 @@ struct Script {
   sl_layer_properties properties = SL_LAYER_PROPERTIES_INIT;
   const char* fails = "";  // name of the callback that reports failure
   const char* message = "as told";
+  sl_status status = SL_STATUS_UNSUPPORTED;  // what the failing callback returns
 };
 
 sl_status told(const Script* script, const char* callback, sl_error* error) {
   if (std::strcmp(script->fails, callback) != 0) return SL_STATUS_OK;
   if (error != nullptr)
     std::snprintf(error->message, sizeof(error->message), "%s", script->message);
-  return SL_STATUS_INTERNAL;
+  return script->status;
 }
 
 const Script* script_of(const void* instance) { return static_cast<const Script*>(instance); }
@@ -194,15 +195,15 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   float y = 0;
   script.fails = "create";
   Failure failure = make(&script, all_callbacks(&script), &layer);
-  CHECK(failure.status == SL_STATUS_CALLBACK);
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
   CHECK(failure.message == "$ (Mine): create failed: as told");
   script.message = "";  // the status is reported if there is no message
   CHECK(make(&script, all_callbacks(&script), &layer).message ==
-        "$ (Mine): create failed: internal");
+        "$ (Mine): create failed: unsupported");
   script.message = "as told";
   script.fails = "properties";
   failure = make(&script, all_callbacks(&script), &layer);
-  CHECK(failure.status == SL_STATUS_CALLBACK);
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
   CHECK(failure.message == "$ (Mine): properties failed: as told");
 
   for (const char* callback : {"output_spec", "state_size", "state_init", "step"}) {
@@ -211,9 +212,9 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
     REQUIRE(make(&script, all_callbacks(&script), &layer).status == SL_STATUS_OK);
     script.fails = callback;
     failure = alloc(*layer, &state);
-    CHECK(failure.status == SL_STATUS_CALLBACK);
+    CHECK(failure.status == SL_STATUS_UNSUPPORTED);
     CHECK_THAT(failure.message,
-               StartsWith(std::string("Mine \"$\": ") + callback + " failed: as told"));
+               StartsWith(std::string("$ (Mine): ") + callback + " failed: as told"));
     CHECK(!state);
     layer.reset();
   }
@@ -223,8 +224,8 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   REQUIRE(alloc(*layer, &state).status == SL_STATUS_OK);
   script.fails = "step";
   failure = step_once(*layer, *state, &y);
-  CHECK(failure.status == SL_STATUS_CALLBACK);
-  CHECK(failure.message == "Mine \"$\": step failed: as told");
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
+  CHECK(failure.message == "$ (Mine): step failed: as told");
 
   script.fails = "layer";
   Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 2});
@@ -232,8 +233,46 @@ TEST_CASE("failures of each callback reach the caller", "[registry]") {
   sl_sequence out = x.view();
   failure =
       failure_of([&](sl_error* e) { return sl_layer_apply(layer->get(), &in, &out, nullptr, e); });
-  CHECK(failure.status == SL_STATUS_CALLBACK);
-  CHECK(failure.message == "Mine \"$\": layer failed: as told");
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
+  CHECK(failure.message == "$ (Mine): layer failed: as told");
+}
+
+TEST_CASE("a callback's own status reaches the caller", "[registry]") {
+  Script script;
+  std::optional<Layer> layer;
+  script.fails = "create";
+  for (sl_status status = SL_STATUS_INVALID_ARGUMENT; status <= SL_STATUS_LENGTH; ++status) {
+    script.status = status;
+    CHECK(make(&script, all_callbacks(&script), &layer).status == status);
+  }
+  // Numbers that no status has.
+  for (const sl_status status : {-1, SL_STATUS_LENGTH + 1, 1000}) {
+    script.status = status;
+    const Failure failure = make(&script, all_callbacks(&script), &layer);
+    CHECK(failure.status == SL_STATUS_CALLBACK);
+    CHECK(failure.message == "$ (Mine): create failed: as told");
+  }
+}
+
+TEST_CASE("an error of a custom layer has the layer's path", "[registry]") {
+  Script script;
+  std::optional<Layer> layer;
+  std::optional<State> state;
+  const char* config =
+      R"({"type":"Serial","name":"model","layers":[{"type":"Relu"},{"type":"Residual",)"
+      R"("name":"skip","layers":[{"type":"Mine","name":"inner"}]}]})";
+  REQUIRE(make(&script, all_callbacks(&script), &layer, config).status == SL_STATUS_OK);
+  REQUIRE(alloc(*layer, &state).status == SL_STATUS_OK);
+  script.fails = "step";
+  script.status = SL_STATUS_LENGTH;
+  float y = 0;
+  const Failure failure = step_once(*layer, *state, &y);
+  CHECK(failure.status == SL_STATUS_LENGTH);
+  CHECK(failure.message == "$.layers[1].layers[0] (Mine): step failed: as told");
+  layer.reset();
+  script.fails = "create";
+  CHECK(make(&script, all_callbacks(&script), &layer, config).message ==
+        "$.layers[1].layers[0] (Mine): create failed: as told");
 }
 
 TEST_CASE("invalid properties are refused", "[registry]") {

@@ -325,11 +325,49 @@ TEST_CASE("copies continue from their source's position", "[state]") {
   const Tensor want = running.stepper.run(4, 8);
   CHECK(compare_bits(fork.run(4, 8), want).reason == "");
 
-  State larger(running.layer, options_for({4}, 2));
-  CHECK(thrown_by([&] { larger.copy_from(running.stepper.state()); }).status == SL_STATUS_STATE);
+  const auto copy_to = [&](const State& target) {
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_state_copy(target.get(), running.stepper.state().get(), e);
+    });
+    CHECK(failure.status == SL_STATUS_STATE);
+    return failure.message;
+  };
+  CHECK(copy_to(State(running.layer, options_for({4}, 2))) ==
+        "the source is of a stream of other options: batch is 1, not 2");
+  // A difference in max_steps alone is none, and is not named beside others.
+  sl_state_options ending = options_for({4}, 1, 7);
+  ending.max_length = 70;
+  CHECK(copy_to(State(running.layer, ending)) ==
+        "the source is of a stream of other options: max_length is 0, not 70");
   const Layer other = make_model(R"({"type":"LSTM","units":3})", 4);
-  State stranger(other, options_for({4}));
-  CHECK(thrown_by([&] { stranger.copy_from(running.stepper.state()); }).status == SL_STATUS_STATE);
+  CHECK(copy_to(State(other, options_for({4}))) == "the states are of different models");
+}
+
+TEST_CASE("a copy between streams of other constants names the constant", "[state]") {
+  const Layer layer = make_model(R"({"type":"Relu"})");
+  const auto with_constant = [&](int64_t time, int64_t max_steps) {
+    sl_state_options options = options_for({4}, 1, max_steps);
+    sl_constant constant = {"two words", SL_SEQUENCE_INIT};
+    constant.value.rank = 3;
+    constant.value.dims[0] = 1;
+    constant.value.dims[1] = time;
+    constant.value.dims[2] = 2;
+    options.constants = &constant;
+    options.num_constants = 1;
+    return State(layer, options);
+  };
+  const auto copy = [](const State& target, const State& source) {
+    return failure_of([&](sl_error* e) { return sl_state_copy(target.get(), source.get(), e); })
+        .message;
+  };
+  const std::string start = "the source is of a stream of other options: constant \"two words\" ";
+  CHECK(copy(with_constant(3, 1), with_constant(3, 9)) == "");
+  CHECK(copy(with_constant(3, 1), with_constant(5, 9)) ==
+        start + "is float32 [1, 5, 2], not float32 [1, 3, 2]");
+  CHECK(copy(with_constant(3, 1), State(layer, options_for({4}))) ==
+        start + "is none, not float32 [1, 3, 2]");
+  CHECK(copy(State(layer, options_for({4})), with_constant(3, 1)) ==
+        start + "is float32 [1, 3, 2], not none");
 }
 
 // Longer than what the library processes in one part, with batch items whose steps are not adjacent
@@ -406,11 +444,16 @@ TEST_CASE("bytes that are not a saved state of such a stream are refused", "[sta
     CHECK_THAT(load(state, save(State(other, options_for({4})).get())).message,
                Contains("another model"));
   }
-  SECTION("of another batch, or more steps per call") {
-    for (const sl_state_options& options : {options_for({4}, 2), options_for({4}, 1, 2)}) {
-      CHECK_THAT(load(state, save(State(running.layer, options).get())).message,
-                 Contains("or of another batch, max_steps, max_length, input spec or"));
-    }
+  SECTION("of other options") {
+    const auto message = [&](const sl_state_options& options) {
+      return load(state, save(State(running.layer, options).get())).message;
+    };
+    const std::string start = "the saved state is of a stream of other options: ";
+    CHECK(message(options_for({4}, 2)) == start + "batch is 2, not 1");
+    CHECK(message(options_for({4}, 1, 2)) == start + "max_steps is 2, not 1");
+    sl_state_options ending = options_for({4}, 3);
+    ending.max_length = 50;
+    CHECK(message(ending) == start + "batch is 3, not 1, max_length is 50, not 0");
   }
   CHECK(save(state) == before);
   const Tensor want = Stepper(running.layer, running.input).run(0, 8);

@@ -59,6 +59,8 @@ TEST_CASE("properties through the wrapper", "[wrapper]") {
   const auto [path, shape] = emitting.emit_shape(sequence(channel_spec({2}), 1, 4, nullptr), 0);
   CHECK(path == "seen");
   CHECK(shape.dims[1] == 4);
+  CHECK(emitting.emit_path(channel_spec({2}), 0) == "seen");
+  CHECK_THROWS_AS(emitting.emit_path(channel_spec({2}), 1), Error);
   // An error without a message has the name of its status.
   CHECK(std::string(Error(SL_STATUS_SHAPE, "").what()) == "shape");
 }

@@ -7,7 +7,7 @@
 #include <map>
 #include <sstream>
 
-#include "cli/model.h"
+#include "testing/model.h"
 #include "ops/window.h"
 
 namespace sl::testing {
@@ -123,7 +123,7 @@ std::vector<std::vector<std::string>> rows_after(const std::string& page,
 }
 
 TEST_CASE("the table of paddings has a row for each mode, which tells what windows do", "[docs]") {
-  const std::string page = cli::read_file(SL_SOURCE_DIR "/docs/layers/convolution.md");
+  const std::string page = read_file(SL_SOURCE_DIR "/docs/layers/convolution.md");
   std::map<std::string, std::vector<std::string>> rows;
   for (const auto& row : rows_after(page, "## Time: padding")) rows[row.at(0)] = row;
   const ops::Padding modes[] = {

@@ -93,6 +93,25 @@ TEST_CASE("fault 1: a state whose bytes wrap is refused", "[f01]") {
   CHECK_THAT(failure.message, Contains("64 bits"));
 }
 
+TEST_CASE("fault 1: errors in the size of a state name the layer and the tensor", "[f01]") {
+  const Layer delayed = make(serial(R"({"type":"Serial","name":"inner","layers":[)"
+                                    R"({"type":"Delay","name":"late","length":2147475456}]})"));
+  Failure failure = state_failure(delayed, state_options({1 << 20, 1 << 20}));
+  CHECK(failure.status == SL_STATUS_SHAPE);
+  CHECK_THAT(failure.message, Contains("Delay \"late\": state \"inner.late.values\" of [1, ") &&
+                                  Contains("64 bits"));
+
+  const Layer pooled = make(
+      serial(R"({"type":"MaxPooling1D","name":"pool","pool_size":2,"dilation_rate":1073741824,)"
+             R"("padding":"causal"})"));
+  sl_state_options options = state_options({1});
+  options.max_steps = kLarge;
+  failure = state_failure(pooled, options);
+  CHECK(failure.status == SL_STATUS_UNSUPPORTED);
+  CHECK_THAT(failure.message, Contains("MaxPooling1D \"pool\": state \"values\" of a history of "
+                                       "1073741824 steps and 2147483648 steps per call"));
+}
+
 TEST_CASE("fault 1: a tensor whose bytes wrap is refused", "[f01]") {
   sl_weights* weights = nullptr;
   const std::string path = fault_input("trust/tensor_size_wraps.safetensors");

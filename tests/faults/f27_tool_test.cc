@@ -196,6 +196,17 @@ TEST_CASE("fault 27: progress is for terminals", "[f27]") {
   CHECK((watched.output.empty() || watched.output.ends_with("\r\033[K")));
 }
 
+TEST_CASE("fault 27: sl info lists emits and constants", "[f27]") {
+  const std::string model = scratch_directory();
+  std::ofstream(model + "/config.json")
+      << R"({"type":"Serial","layers":[{"type":"Emit","name":"loud"},{"type":"Conditioning",)"
+         R"("name":"mix","conditioning_name":"c","projection":"identity","combination":"add"}]})";
+  const ToolRun run = run_tool({"info", model, "--input", "3", "--constant", "c=4,3"});
+  CHECK(run.status == 0);
+  CHECK_THAT(run.output, Contains("\nemit             loud: float32 [1, 1, 3]\n"));
+  CHECK_THAT(run.output, Contains("\nconstant         c: sequence") && Contains(", for mix\n"));
+}
+
 TEST_CASE("fault 27: every command has JSON", "[f27]") {
   const std::string model = make_model(kIdentity, "");
   const json types = json_of("list --json").at("types");

@@ -17,9 +17,9 @@
 namespace sl::fuzz {
 namespace {
 
-// A save begins with magic (8 bytes), version and header size (4 each), fingerprint, size of the
-// data and their FNV-1a checksum (8 each).
-constexpr size_t kHeaderBytes = 40, kChecksumAt = 32;
+// A save begins with magic (8 bytes), version and header size (4 each), fingerprints of the stream
+// and of the model, sizes of the data and of the options, and their FNV-1a checksum (8 each).
+constexpr size_t kHeaderBytes = 56, kChecksumAt = 48;
 
 uint64_t fnv1a(const uint8_t* data, size_t size) {
   uint64_t hash = 14695981039346656037u;
