@@ -1435,6 +1435,19 @@ extern "C" {
     ) -> i64;
 }
 extern "C" {
+    pub fn sl_layer_emit_path(
+        layer: *const sl_layer,
+        input: *const sl_channel_spec,
+        constants: *const sl_constant,
+        num_constants: i64,
+        index: i64,
+        buffer: *mut ::std::os::raw::c_char,
+        capacity: usize,
+        needed: *mut usize,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
     pub fn sl_layer_emit_shape(
         layer: *const sl_layer,
         mode: sl_mode,
