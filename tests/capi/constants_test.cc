@@ -283,7 +283,7 @@ TEST_CASE("a stream refuses the saved state of one with constants of other shape
   const Tensor x = ramp({1, 2, 1}, 1);
   Stepper longer(layer, {x, {{"c", ramp({1, 3, 1}, 1)}}});
   Stepper shorter(layer, {x, {{"c", ramp({1, 2, 1}, 1)}}});
-  CHECK_THROWS_WITH(longer.load(shorter.save()), 
+  CHECK_THROWS_WITH(longer.load(shorter.save()),
                     Contains("the saved state is of a stream of other options: constant \"c\" is "
                              "float32 [1, 2, 1], not float32 [1, 3, 1]"));
 }

@@ -326,9 +326,8 @@ TEST_CASE("copies continue from their source's position", "[state]") {
   CHECK(compare_bits(fork.run(4, 8), want).reason == "");
 
   const auto copy_to = [&](const State& target) {
-    const Failure failure = failure_of([&](sl_error* e) {
-      return sl_state_copy(target.get(), running.stepper.state().get(), e);
-    });
+    const Failure failure = failure_of(
+        [&](sl_error* e) { return sl_state_copy(target.get(), running.stepper.state().get(), e); });
     CHECK(failure.status == SL_STATUS_STATE);
     return failure.message;
   };

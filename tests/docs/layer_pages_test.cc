@@ -7,8 +7,8 @@
 #include <map>
 #include <sstream>
 
-#include "testing/model.h"
 #include "ops/window.h"
+#include "testing/model.h"
 
 namespace sl::testing {
 namespace {

@@ -236,8 +236,7 @@ TEST_CASE("fault 27: a run that continues a stream is recorded as its steps are"
   const auto steps = rows_of(cli::profile(0, [&](sl_profile* profile) {
     run.profile = profile;
     check([&](sl_error* e) { return sl_state_reset(state.get(), e); });
-    check(
-        [&](sl_error* e) { return sl_layer_step(layer.get(), state.get(), &x, &want, &run, e); });
+    check([&](sl_error* e) { return sl_layer_step(layer.get(), state.get(), &x, &want, &run, e); });
   }));
   run.state = state.get();
   const auto whole = rows_of(cli::profile(0, [&](sl_profile* profile) {
