@@ -176,8 +176,8 @@ impl State {
     }
 
     /// Runs the next block of the stream. `x` has the state's batch and input spec, and a time of at most `max_steps`
-    /// that is a multiple of the block size. Real-time safe unless it fails. After an error other than
-    /// [`Status::Callback`] the state is as before.
+    /// that is a multiple of the block size. Real-time safe unless it fails. After an error the
+    /// state is as before; but after one of a custom layer's step, reset, load or drop it.
     ///
     /// # Errors
     /// [`Status`]`::Shape`, `Callback`, `Length` past the `max_length`.

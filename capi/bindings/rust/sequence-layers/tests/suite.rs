@@ -475,7 +475,7 @@ fn open_with_test_gain(path: &Path) -> Result<Layer> {
         let gain = Json::parse(config)["gain"].number() as f32;
         if gain < 0.0 {
             let message = format!("a gain of {} is negative", gain);
-            return Err(Error::new(Status::Config, message));
+            return Err(Error::new(Status::Callback, message));
         }
         Ok(TestGain { gain })
     })?;
