@@ -1,0 +1,3 @@
+module sequencelayers.org/sequencelayers
+
+go 1.19
