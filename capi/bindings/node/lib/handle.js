@@ -1,0 +1,57 @@
+'use strict';
+const { c, Memory, call, invalid } = require('./abi');
+
+const forgotten = new FinalizationRegistry((/** @type {() => void} */ free) => free());
+
+/** A handle of C, freed by close(), or by the garbage collector. */
+class Handle {
+  #raw;
+
+  #free;
+
+  /** @param {number} raw @param {() => void} free must not hold this object */
+  constructor(raw, free) {
+    this.#raw = raw;
+    this.#free = free;
+    forgotten.register(this, free, this);
+  }
+
+  /** The address, unless it is closed. */
+  raw() {
+    if (this.#raw === 0) throw invalid(`the ${this.constructor.name} is closed`);
+    return this.#raw;
+  }
+
+  close() {
+    if (this.#raw === 0) return;
+    this.#raw = 0;
+    forgotten.unregister(this);
+    this.#free();
+  }
+}
+
+// Early releases of Node 18 have no such symbol.
+if (Symbol.dispose) {
+  Object.defineProperty(Handle.prototype, Symbol.dispose, { value() { this.close(); } });
+}
+
+class Weights extends Handle {
+  constructor(name = 'sl_weights_create', ...args) {
+    const out = new Memory(8);
+    call(name, ...args, out.address);
+    const raw = out.getInt64(0);
+    super(raw, () => c.sl_weights_free(raw));
+  }
+
+  static open(path) { return new Weights('sl_weights_open', String(path)); }
+
+  static read(bytes) {
+    const memory = new Memory(bytes.length);
+    memory.bytes().set(bytes);
+    return new Weights('sl_weights_read', memory.address, bytes.length);
+  }
+
+  add(name, tensor) { call('sl_weights_add', this.raw(), name, tensor.raw.address); }
+}
+
+module.exports = { Handle, Weights };

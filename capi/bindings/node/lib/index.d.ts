@@ -1,0 +1,164 @@
+/** Streamable sequence models on CPUs. Each thread opens its own models; a handle belongs to the thread that made it. */
+export type DType = 'float32' | 'int32' | 'bool' | 'complex64' | 'bfloat16' | 'float16' | 'int8';
+export type Values = Float32Array | Int32Array | Uint8Array | Uint16Array | Int8Array;
+/** The content of a step; by default one float32. */
+export interface ChannelSpec { dtype?: DType; shape?: readonly number[] }
+
+/** A call that failed: the number and the name of its status in the C ABI. */
+export class SequenceLayersError extends Error {
+  constructor(code: number, message: string);
+  readonly code: number;
+  readonly status: string;
+}
+
+/** Freed by close(), at the end of a `using` block, or by the garbage collector. */
+declare class Handle {
+  close(): void;
+  [Symbol.dispose](): void;
+}
+
+/** Values [batch, time, channels...] with a mask [batch, time], or an array; read and written in place. */
+export class Tensor<T extends Values = Float32Array> {
+  private constructor();
+  static sequence(dims: readonly number[], values?: ArrayLike<number>): Tensor;
+  static sequence<T extends Values>(dims: readonly number[], values: ArrayLike<number> | undefined, dtype: DType): Tensor<T>;
+  static array(dims: readonly number[], values?: ArrayLike<number>): Tensor;
+  static array<T extends Values>(dims: readonly number[], values: ArrayLike<number> | undefined, dtype: DType): Tensor<T>;
+  readonly dtype: DType;
+  readonly dims: readonly number[];
+  readonly isArray: boolean;
+  readonly values: T;
+  readonly mask: Uint8Array | undefined;
+  set(values: ArrayLike<number>): void;
+}
+
+export class Constants { constructor(tensors: Record<string, Tensor<any>>) }
+export type ConstantsLike = Constants | Record<string, Tensor<any>>;
+/** Auxiliary outputs, by path. */
+export class Emits {
+  private constructor();
+  readonly tensors: ReadonlyMap<string, Tensor<any>>;
+  get(path: string): Tensor<any> | undefined;
+}
+export interface RunOptions { constants?: ConstantsLike; emits?: Emits; output?: Tensor<any> }
+
+export interface LayerOptions { numThreads?: number; maxBytes?: number; registry?: Registry }
+export interface StateOptions {
+  batch?: number;
+  /** Maximum of steps of one call; by default one block. */
+  maxSteps?: number;
+  /** Maximum of steps of the stream; by default it has no end. */
+  maxLength?: number;
+  input?: ChannelSpec;
+  constants?: ConstantsLike;
+}
+export interface ConstantInfo { name: string; kind: 'any' | 'sequence' | 'array'; required: boolean; streamed: boolean }
+
+/** A model. States and decoders keep it alive after it is closed. */
+export class Layer extends Handle {
+  private constructor();
+  static open(directory: string, options?: LayerOptions): Layer;
+  static create(config: string | object, weights?: Weights, options?: LayerOptions): Layer;
+  readonly blockSize: number;
+  readonly inputLatency: number;
+  readonly outputLatency: number;
+  readonly outputRatio: [numerator: number, denominator: number];
+  readonly supportsStep: boolean;
+  readonly inputSpec: Required<ChannelSpec>;
+  readonly constants: ConstantInfo[];
+  outputSpec(input: ChannelSpec, constants?: ConstantsLike): Required<ChannelSpec>;
+  metadata(key: string): string | undefined;
+  describe(input: ChannelSpec, constants?: ConstantsLike): Record<string, unknown>;
+  newOutput(mode: 'layer' | 'step', x: Tensor<any>, constants?: ConstantsLike): Tensor<any>;
+  newEmits(x: Tensor<any>, constants?: ConstantsLike): Emits;
+  apply(x: Tensor<any>, options?: RunOptions): Tensor<any>;
+  newState(options?: StateOptions): State;
+  newDecoder(options?: DecoderOptions): Decoder;
+}
+
+/** A stream through a model. */
+export class State extends Handle {
+  private constructor();
+  step(x: Tensor<any>, options?: RunOptions): Tensor<any>;
+  stepper(steps: number, constants?: ConstantsLike): Stepper;
+  newEmits(x: Tensor<any>, constants?: ConstantsLike): Emits;
+  reset(): void;
+  resetItem(item: number): void;
+  copyFrom(source: State): void;
+  copyItemFrom(item: number, source: State, sourceItem: number): void;
+  fork(): State;
+  save(): Uint8Array;
+  load(bytes: Uint8Array): void;
+}
+
+/** Steps a stream in blocks of one size: write input, step(), read output. */
+export class Stepper<T extends Values = Float32Array, U extends Values = Float32Array> {
+  private constructor();
+  readonly state: State;
+  readonly x: Tensor<T>;
+  readonly y: Tensor<U>;
+  readonly input: T;
+  readonly output: U;
+  readonly emits: Emits | undefined;
+  withEmits(): Emits;
+  step(): U;
+  close(): void;
+}
+
+export interface DecoderOptions {
+  startToken?: number;
+  stopToken?: number;
+  padToken?: number;
+  batch?: number;
+  seed?: number | bigint;
+  temperature?: number;
+  topP?: number;
+  topK?: number;
+  maxLength?: number;
+  constants?: ConstantsLike;
+}
+/** What a step chose, for each stream of the batch; the next sample overwrites it. */
+export interface Choice { tokens: Int32Array; logProbs: Float32Array; mask: Uint8Array }
+export class Decoder extends Handle {
+  private constructor();
+  prefill(tokens: Tensor<Int32Array>, constants?: ConstantsLike): void;
+  sample(constants?: ConstantsLike): Choice;
+  logProb(tokens: Tensor<Int32Array>, constants?: ConstantsLike): Tensor;
+  copyFrom(source: Decoder): void;
+  reset(): void;
+}
+
+export class Weights extends Handle {
+  constructor();
+  static open(path: string): Weights;
+  static read(bytes: Uint8Array): Weights;
+  add(name: string, tensor: Tensor<any>): void;
+}
+
+export interface Properties {
+  layerWiseOnly?: boolean;
+  blockSize?: number;
+  outputRatio?: [number, number];
+  inputLatency?: number;
+  outputLatency?: number;
+  /** Input steps that can affect an output step; -Infinity: all of the past. */
+  receptiveField?: [number, number];
+  readsInvalidSteps?: boolean;
+  countsInvalidSteps?: boolean;
+}
+/** A layer in JavaScript. Its tensors and states are copies, written back after the call. */
+export interface CustomLayer {
+  properties?(): Properties;
+  outputSpec?(input: Required<ChannelSpec>): ChannelSpec;
+  /** Bytes of state of one item of a batch, which start as zeros. */
+  stateSize?(input: Required<ChannelSpec>): number;
+  layer(x: Tensor<any>, y: Tensor<any>): void;
+  /** By default layer(), for a layer without state. */
+  step?(state: ArrayBuffer, x: Tensor<any>, y: Tensor<any>): void;
+}
+/** Layer types, usable on the thread that made them. */
+export class Registry extends Handle {
+  constructor();
+  add(type: string, factory: (config: any) => CustomLayer): void;
+}
+export {};

@@ -1,0 +1,311 @@
+'use strict';
+const { c, SIZES, SequenceLayersError, Memory, newError, check, call, invalid } = require('./abi');
+const { Tensor, Constants, Emits, runOptions, writeSpec, readSpec } = require('./tensor');
+const { Registry } = require('./custom');
+const { Handle, Weights } = require('./handle');
+const { stringAt } = require('./text');
+
+const addressOf = (memory) => (memory ? memory.address : 0);
+
+/** A model, freed when it and all that was made of it are closed. */
+class Model {
+  constructor(raw, registry) {
+    this.raw = raw;
+    this.users = 1;
+    this.registry = registry; // its callbacks live on
+  }
+
+  take() { this.users += 1; }
+
+  release() {
+    this.users -= 1;
+    if (this.users === 0) c.sl_layer_free(this.raw);
+  }
+}
+
+class Layer extends Handle {
+  /** @param {Model} model */
+  constructor(model) {
+    super(model.raw, () => model.release());
+    this.model = model;
+  }
+
+  static open(directory, options) {
+    return Layer.made(options, (raw, out) => call('sl_layer_open', String(directory), raw, out));
+  }
+
+  static create(config, weights, options) {
+    const text = typeof config === 'string' ? config : JSON.stringify(config);
+    const size = Buffer.byteLength(text);
+    const tensors = weights ? weights.raw() : 0;
+    return Layer.made(options, (raw, out) => call('sl_layer_create', text, size, tensors, raw, out));
+  }
+
+  static made({ numThreads = 0, maxBytes = 0, registry = undefined } = {}, make) {
+    if (registry && numThreads > 1) throw invalid('layers in JavaScript run on one thread');
+    const raw = new Memory(SIZES.layerOptions);
+    raw.int32(4, numThreads);
+    raw.int64(8, registry ? registry.raw() : 0);
+    raw.int64(40, maxBytes);
+    const out = new Memory(8);
+    make(raw.address, out.address);
+    return new Layer(new Model(out.getInt64(0), registry));
+  }
+
+  number(name) {
+    const out = new Memory(16);
+    call(name, this.raw(), out.address);
+    return out.getInt64(0);
+  }
+
+  get blockSize() { return this.number('sl_layer_block_size'); }
+
+  get inputLatency() { return this.number('sl_layer_input_latency'); }
+
+  get outputLatency() { return this.number('sl_layer_output_latency'); }
+
+  get supportsStep() { return this.number('sl_layer_supports_step') !== 0; }
+
+  get outputRatio() {
+    const out = new Memory(16);
+    call('sl_layer_output_ratio', this.raw(), out.address, out.address + 8);
+    return [out.getInt64(0), out.getInt64(8)];
+  }
+
+  get inputSpec() {
+    const out = new Memory(SIZES.channelSpec);
+    call('sl_layer_input_spec', this.raw(), out.address);
+    return readSpec(out);
+  }
+
+  outputSpec(input, constants) {
+    const [spec, out, given] = [new Memory(SIZES.channelSpec), new Memory(SIZES.channelSpec), Constants.of(constants)];
+    writeSpec(spec, 0, input);
+    call('sl_layer_output_spec', this.raw(), spec.address, given ? given.raw.address : 0, given ? given.count : 0, out.address);
+    return readSpec(out);
+  }
+
+  metadata(key) { return c.sl_layer_metadata(this.raw(), key) ?? undefined; }
+
+  describe(input, constants) {
+    const [spec, needed, given] = [new Memory(SIZES.channelSpec), new Memory(8), Constants.of(constants)];
+    writeSpec(spec, 0, input);
+    const ask = (text, size) => call('sl_layer_describe', this.raw(), spec.address, given ? given.raw.address : 0,
+      given ? given.count : 0, text, size, needed.address);
+    ask(0, 0);
+    const text = new Memory(needed.getInt64(0));
+    ask(text.address, needed.getInt64(0));
+    return JSON.parse(text.text());
+  }
+
+  get constants() {
+    const kinds = ['any', 'sequence', 'array'];
+    return Array.from({ length: c.sl_layer_constant_count(this.raw()) }, (_, i) => {
+      const info = new Memory(SIZES.constantInfo);
+      info.int32(0, SIZES.constantInfo);
+      call('sl_layer_constant', this.raw(), i, info.address);
+      const name = stringAt(info.getInt64(8));
+      return { name, kind: kinds[info.getInt32(4)], required: info.getInt32(24) !== 0, streamed: info.getInt32(28) !== 0 };
+    });
+  }
+
+  newOutput(mode, x, constants) {
+    const y = new Memory(SIZES.sequence);
+    const run = runOptions(Constants.of(constants));
+    call('sl_layer_output_shape', this.raw(), mode === 'step' ? 1 : 0, x.raw.address, addressOf(run), y.address);
+    return Tensor.like(y);
+  }
+
+  newEmits(x, constants) { return newEmits(this.raw(), 0, x, Constants.of(constants), 0); }
+
+  apply(x, { constants, emits, output } = /** @type {any} */ ({})) {
+    const given = Constants.of(constants);
+    const y = output ?? this.newOutput('layer', x, given);
+    const run = runOptions(given, emits);
+    call('sl_layer_apply', this.raw(), x.raw.address, y.raw.address, addressOf(run));
+    return y;
+  }
+
+  newState(options) { return new State(this, options); }
+
+  newDecoder(options) { return new Decoder(this, options); }
+}
+
+function newEmits(layer, mode, x, constants, state) {
+  const capacity = 4096;
+  const [spec, path, shape] = [new Memory(SIZES.channelSpec), new Memory(capacity), new Memory(SIZES.sequence)];
+  writeSpec(spec, 0, { dtype: x.dtype, shape: x.dims.slice(2) });
+  const [list, size] = constants ? [constants.raw.address, constants.count] : [0, 0];
+  const error = newError();
+  const count = c.sl_layer_emit_count(layer, spec.address, list, size, error.address);
+  if (count < 0) check(error.getInt32(4), error);
+  const run = runOptions(constants, undefined, state);
+  const tensors = new Map();
+  for (let i = 0; i < count; ++i) {
+    call('sl_layer_emit_shape', layer, mode, x.raw.address, addressOf(run), i, path.address, capacity, shape.address);
+    tensors.set(path.text(), Tensor.like(shape));
+  }
+  return new Emits(tensors);
+}
+
+/** Makes a handle of a model, which it keeps. */
+function makeOf(layer, name, options, free) {
+  const [out, raw, model] = [new Memory(8), layer.raw(), layer.model];
+  call(name, raw, options.address, out.address);
+  model.take();
+  const handle = out.getInt64(0);
+  return [handle, () => { c[free](handle); model.release(); }];
+}
+
+class State extends Handle {
+  constructor(layer, options = /** @type {any} */ ({})) {
+    const raw = new Memory(SIZES.stateOptions);
+    const given = Constants.of(options.constants);
+    raw.int64(8, options.batch ?? 0);
+    raw.int64(16, options.maxSteps ?? 0);
+    writeSpec(raw, 24, options.input);
+    raw.pointer(104, given && given.raw);
+    raw.int64(112, given ? given.count : 0);
+    raw.int64(128, options.maxLength ?? 0);
+    const [handle, free] = makeOf(layer, 'sl_state_alloc', raw, 'sl_state_free');
+    super(handle, free);
+    this.model = layer.model;
+    this.options = { ...options, constants: given };
+    this.error = newError();
+  }
+
+  do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
+
+  step(x, { constants, emits, output } = /** @type {any} */ ({})) {
+    const given = Constants.of(constants);
+    const raw = this.raw();
+    let y = output;
+    if (!y) {
+      const shape = new Memory(SIZES.sequence);
+      call('sl_layer_output_shape', this.model.raw, 1, x.raw.address, addressOf(runOptions(given)), shape.address);
+      y = Tensor.like(shape);
+    }
+    const run = runOptions(given, emits);
+    check(c.sl_layer_step(this.model.raw, raw, x.raw.address, y.raw.address, addressOf(run), this.error.address), this.error);
+    return y;
+  }
+
+  stepper(steps, constants) { return new Stepper(this, steps, constants); }
+
+  newEmits(x, constants) { return newEmits(this.model.raw, 1, x, Constants.of(constants), this.raw()); }
+
+  reset() { this.do('sl_state_reset'); }
+
+  resetItem(item) { this.do('sl_state_reset_item', item); }
+
+  copyFrom(source) { this.do('sl_state_copy', source.raw()); }
+
+  copyItemFrom(item, source, sourceItem) { this.do('sl_state_copy_item', item, source.raw(), sourceItem); }
+
+  fork() {
+    this.raw();
+    const out = new State(/** @type {any} */ ({ raw: () => this.model.raw, model: this.model }), this.options);
+    out.copyFrom(this);
+    return out;
+  }
+
+  save() {
+    const size = c.sl_state_save_size(this.raw());
+    const out = new Memory(size);
+    this.do('sl_state_save', out.address, size);
+    return new Uint8Array(out.buffer, 0, size);
+  }
+
+  load(bytes) {
+    const memory = new Memory(bytes.length);
+    memory.bytes().set(bytes);
+    this.do('sl_state_load', memory.address, bytes.length);
+  }
+}
+
+/** Steps a stream block after block of one size, with buffers of its own. */
+class Stepper {
+  constructor(state, steps, constants) {
+    const { dtype = 'float32', shape = [] } = state.options.input ?? {};
+    this.state = state;
+    this.constants = Constants.of(constants);
+    this.x = new Tensor(dtype, [state.options.batch || 1, steps, ...shape], false);
+    const y = new Memory(SIZES.sequence);
+    const run = runOptions(this.constants);
+    call('sl_layer_output_shape', state.model.raw, 1, this.x.raw.address, addressOf(run), y.address);
+    this.y = Tensor.like(y);
+    this.emits = undefined;
+    this.input = this.x.values;
+    this.output = this.y.values;
+    this.run = run;
+    this.addresses = [state.model.raw, this.x.raw.address, this.y.raw.address, addressOf(run), state.error.address];
+  }
+
+  /** Has the auxiliary outputs written, which it returns. */
+  withEmits() {
+    this.emits = this.state.newEmits(this.x, this.constants);
+    this.run = runOptions(this.constants, this.emits);
+    this.addresses[3] = addressOf(this.run);
+    return this.emits;
+  }
+
+  step() {
+    const [model, x, y, run, error] = this.addresses;
+    check(c.sl_layer_step(model, this.state.raw(), x, y, run, error), this.state.error);
+    return this.output;
+  }
+
+  close() { this.state.close(); }
+}
+
+class Decoder extends Handle {
+  constructor(layer, options = /** @type {any} */ ({})) {
+    const raw = new Memory(SIZES.decoderOptions);
+    const given = Constants.of(options.constants);
+    raw.int32(4, options.startToken ?? 0);
+    raw.int32(8, options.stopToken ?? 0);
+    raw.int32(12, options.padToken ?? 0);
+    raw.int64(16, options.batch ?? 0);
+    raw.uint64(24, options.seed ?? 0);
+    raw.float32(32, options.temperature ?? 0);
+    raw.float32(36, options.topP ?? 0);
+    raw.int64(40, options.topK ?? 0);
+    raw.pointer(48, given && given.raw);
+    raw.int64(56, given ? given.count : 0);
+    raw.int64(72, options.maxLength ?? 0);
+    raw.int32(80, options.stopToken === 0 ? 1 : 0);
+    const [handle, free] = makeOf(layer, 'sl_decoder_create', raw, 'sl_decoder_free');
+    super(handle, free);
+    this.error = newError();
+    const batch = options.batch || 1;
+    this.memory = [new Memory(4 * batch), new Memory(4 * batch), new Memory(batch)];
+    this.choice = { tokens: new Int32Array(this.memory[0].buffer, 0, batch),
+      logProbs: new Float32Array(this.memory[1].buffer, 0, batch), mask: new Uint8Array(this.memory[2].buffer, 0, batch) };
+  }
+
+  do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
+
+  prefill(tokens, constants) {
+    const run = runOptions(Constants.of(constants));
+    this.do('sl_decoder_prefill', tokens.raw.address, addressOf(run));
+  }
+
+  sample(constants) {
+    const run = runOptions(Constants.of(constants));
+    const [tokens, logProbs, mask] = this.memory;
+    this.do('sl_decoder_sample', tokens.address, logProbs.address, mask.address, addressOf(run));
+    return this.choice;
+  }
+
+  logProb(tokens, constants) {
+    const [out, run] = [Tensor.sequence(tokens.dims), runOptions(Constants.of(constants))];
+    this.do('sl_decoder_log_prob', tokens.raw.address, out.raw.address, addressOf(run));
+    return out;
+  }
+
+  copyFrom(source) { this.do('sl_decoder_copy', source.raw()); }
+
+  reset() { this.do('sl_decoder_reset'); }
+}
+
+module.exports = { Layer, State, Stepper, Decoder, Tensor, Constants, Emits, Weights, Registry, SequenceLayersError };

@@ -1,0 +1,18 @@
+import { Layer, SequenceLayersError, Tensor, type CustomLayer, Registry } from '../lib/index';
+
+const model = Layer.open('model', { numThreads: 2 });
+const stepper = model.newState({ batch: 1, input: { shape: [2] } }).stepper(4);
+stepper.input.set([1, 2]);
+const output: Float32Array = stepper.step();
+const tokens: Tensor<Int32Array> = Tensor.sequence<Int32Array>([1, 2], [3, 4], 'int32');
+const chosen: number = model.newDecoder({ seed: 7n }).sample().tokens[0]!;
+const code: number = new SequenceLayersError(1, 'no').code;
+class Double implements CustomLayer {
+  layer(x: Tensor, y: Tensor): void { y.values.set(x.values); }
+}
+new Registry().add('Double', () => new Double());
+// @ts-expect-error no such dtype
+Tensor.sequence([1, 2], undefined, 'float64');
+// @ts-expect-error a directory is a string
+Layer.open(7);
+export { output, tokens, chosen, code };
