@@ -2,6 +2,7 @@
 #include <catch2/catch.hpp>
 #include <fstream>
 #include <iterator>
+#include <regex>
 
 #include "faults/faults.h"
 #include "faults/programs.h"
@@ -51,6 +52,11 @@ bool is_like(const std::string& text, const std::string& pattern) {
   return from == 0 ? text == last : text.size() >= at + last.size() && text.ends_with(last);
 }
 
+// LeakSanitizer notes in a child process that it cannot stop its parent's threads.
+std::string without_notes(const std::string& text) {
+  return std::regex_replace(text, std::regex("==[0-9]+==Running thread[^\n]*\n"), "");
+}
+
 TEST_CASE("patterns match texts as they say", "[hosting]") {
   CHECK(is_like("a\n", "a\n"));
   CHECK(!is_like("ab\n", "a\n"));
@@ -69,7 +75,7 @@ TEST_CASE("the programs of docs/hosting.md print what the page says", "[hosting]
     const ToolRun run = run_program(folder + "/program", {});
     CHECK(run.status == 0);
     INFO(run.output);
-    CHECK(is_like(run.output, program.output));
+    CHECK(is_like(without_notes(run.output), program.output));
   }
 }
 
