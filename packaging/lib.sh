@@ -99,6 +99,20 @@ apt_install() {
     --no-install-recommends "${missing[@]}" >/dev/null
 }
 
+# install_release PREFIX: builds the release library and its tool, and installs them.
+install_release() {
+  cmake --build build/release --target sequence_layers sl >/dev/null
+  cmake --install build/release --prefix "$1" >/dev/null
+}
+
+# check_probabilities COMMAND...: streams the suite's samples through a program outside the tree, and fails if it does not
+# print all probabilities.
+check_probabilities() {
+  local lines
+  lines="$("$@" <build/suite/vad/input.bin | grep -c '^[01]\.[0-9]*$')"
+  ((lines == 713)) || { echo "printed ${lines} probabilities, not 713: $*" >&2; return 1; }
+}
+
 # distribution_flags: exports the compiler and linker flags of Debian's packages.
 distribution_flags() {
   local flags

@@ -66,15 +66,6 @@ bool changed(const Tensor& a, const Tensor& b, int64_t t, double threshold) {
   return false;
 }
 
-double largest_magnitude(const Tensor& x) {
-  double largest = 0;
-  for (int64_t i = 0; i < x.size(); ++i) {
-    const double value = std::abs(x.at(i));
-    if (std::isfinite(value)) largest = std::max(largest, value);
-  }
-  return largest;
-}
-
 class Prober {
  public:
   Prober(const Layer& layer, Input input, double relative)

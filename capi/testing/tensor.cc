@@ -187,6 +187,15 @@ sl_dtype parse_dtype(const std::string& name) {
   throw std::invalid_argument("unknown dtype '" + name + "', expected one of " + known);
 }
 
+double largest_magnitude(const Tensor& x) {
+  double largest = 0;
+  for (int64_t i = 0; i < x.size(); ++i) {
+    const double value = std::abs(x.at(i));
+    if (std::isfinite(value)) largest = std::max(largest, value);
+  }
+  return largest;
+}
+
 std::string shape_text(const std::vector<int64_t>& dims) {
   std::string text = "[";
   for (size_t i = 0; i < dims.size(); ++i) {

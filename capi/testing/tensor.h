@@ -45,6 +45,9 @@ struct NamedTensor {
 
 bool is_floating(sl_dtype dtype);
 bool is_half(sl_dtype dtype);
+
+// The largest finite magnitude, or 0.
+double largest_magnitude(const Tensor& x);
 // Throws for an unknown name.
 sl_dtype parse_dtype(const std::string& name);
 std::string shape_text(const std::vector<int64_t>& dims);

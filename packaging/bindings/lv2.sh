@@ -6,16 +6,6 @@ readonly MONO=urn:sequence-layers:lv2:mono STEREO=urn:sequence-layers:lv2:stereo
 export LV2_PATH="${PWD}/build/release/lv2:/usr/lib/lv2" JACK_NO_AUDIO_RESERVATION=1
 export JACK_DEFAULT_SERVER="sequence_layers_$$"
 
-install_lv2() {
-  local -a as_root=()
-  local -a packages=(lv2-dev liblilv-dev lilv-utils sordi libjack-jackd2-dev jackd2 jalv espeak-ng)
-  dpkg -s "${packages[@]}" >/dev/null 2>&1 && return
-  ((EUID == 0)) || as_root=(sudo)
-  "${as_root[@]}" apt-get update -qq
-  "${as_root[@]}" env DEBIAN_FRONTEND=noninteractive apt-get -o DPkg::Lock::Timeout=300 install -y -qq \
-    --no-install-recommends "${packages[@]}" >/dev/null
-}
-
 validate() {
   local schemas
   mapfile -t schemas < <(find /usr/lib/lv2 -name '*.ttl')
@@ -96,7 +86,7 @@ wait_for() {
   return 1
 }
 
-install_lv2
+apt_install lv2-dev liblilv-dev lilv-utils sordi libjack-jackd2-dev jackd2 jalv espeak-ng
 clang-format --dry-run -Werror capi/plugins/lv2/*.c tests/plugins/*
 configure release -DSL_WERROR=ON -DSL_BUILD_LV2=ON
 cmake --build --preset release --target sequence_layers_lv2 lv2_test jack_render sl

@@ -25,13 +25,12 @@ class ComplexWorker {
         real_width_(round_up(units_, kernels::kHeadAlign)),
         context_(context) {}
 
-  void run(int64_t b, int64_t head, int64_t query) {
+  // The head is one of the group that shares a head of keys.
+  void run(int64_t b, int64_t kv, int64_t in_group, int64_t query) {
     const Heads& heads = a_.heads;
     b_ = b;
-    head_ = head;
+    head_ = heads.query_head(kv, in_group);
     query_ = query;
-    const int64_t kv = heads.interleaved ? head % heads.kv : head / heads.group;
-    const int64_t in_group = heads.interleaved ? head / heads.kv : head % heads.group;
     item_ = b * heads.kv + kv;
     row_ = (item_ * y_.time + query) * heads.group + in_group;
     std::fill_n(context_, units_, Wide());
@@ -220,8 +219,8 @@ void Attention::apply_complex(Run& run, const Sequence& y) const {
   run.parallel().each(parts, [&](int64_t part) {
     ComplexWorker worker(*this, y, context + part * heads.units);
     for (int64_t i = rows * part / parts; i < rows * (part + 1) / parts; ++i) {
-      const int64_t step = i / heads.count();
-      worker.run(step / y.time, i % heads.count(), step % y.time);
+      const int64_t step = i / heads.count(), head = i % heads.count();
+      worker.run(step / y.time, head / heads.group, head % heads.group, step % y.time);
     }
   });
 }

@@ -349,28 +349,42 @@ static LV2_Worker_Status work_response(LV2_Handle instance, uint32_t size, const
   return LV2_WORKER_SUCCESS;
 }
 
+/* What the host has for paths in its states; either may be null. */
+typedef struct {
+  LV2_State_Map_Path* map;
+  LV2_State_Free_Path* free;
+} Paths;
+
+static Paths paths_of(const LV2_Feature* const* features) {
+  Paths paths = {NULL, NULL};
+  lv2_features_query(features, LV2_STATE__mapPath, &paths.map, false, LV2_STATE__freePath,
+                     &paths.free, false, NULL);
+  return paths;
+}
+
+static void free_path(const Paths* paths, char* path) {
+  if (paths->free) {
+    paths->free->free_path(paths->free->handle, path);
+  } else {
+    free(path);
+  }
+}
+
 static LV2_State_Status save(LV2_Handle instance, LV2_State_Store_Function store,
                              LV2_State_Handle handle, uint32_t flags,
                              const LV2_Feature* const* features) {
   (void)flags;
   Plugin* self = instance;
-  LV2_State_Map_Path* map_path = NULL;
-  LV2_State_Free_Path* free_path = NULL;
-  lv2_features_query(features, LV2_STATE__mapPath, &map_path, false, LV2_STATE__freePath,
-                     &free_path, false, NULL);
-  if (!map_path) return LV2_STATE_ERR_NO_FEATURE;
+  const Paths paths = paths_of(features);
+  if (!paths.map) return LV2_STATE_ERR_NO_FEATURE;
   pthread_mutex_lock(&self->mutex);
-  char* abstract = self->path ? map_path->abstract_path(map_path->handle, self->path) : NULL;
+  char* abstract = self->path ? paths.map->abstract_path(paths.map->handle, self->path) : NULL;
   pthread_mutex_unlock(&self->mutex);
   if (!abstract) return LV2_STATE_SUCCESS;
   const LV2_State_Status status =
       store(handle, self->uris.model, abstract, strlen(abstract) + 1, self->uris.atom_Path,
             LV2_STATE_IS_POD | LV2_STATE_IS_PORTABLE);
-  if (free_path) {
-    free_path->free_path(free_path->handle, abstract);
-  } else {
-    free(abstract);
-  }
+  free_path(&paths, abstract);
   return status;
 }
 
@@ -380,16 +394,13 @@ static LV2_State_Status restore(LV2_Handle instance, LV2_State_Retrieve_Function
                                 const LV2_Feature* const* features) {
   (void)flags;
   Plugin* self = instance;
-  LV2_State_Map_Path* map_path = NULL;
-  LV2_State_Free_Path* free_path = NULL;
-  lv2_features_query(features, LV2_STATE__mapPath, &map_path, false, LV2_STATE__freePath,
-                     &free_path, false, NULL);
+  const Paths paths = paths_of(features);
   size_t size = 0;
   uint32_t type = 0, value_flags = 0;
   const char* value = retrieve(handle, self->uris.model, &size, &type, &value_flags);
   if (!value || type != self->uris.atom_Path) return LV2_STATE_SUCCESS;
-  if (!map_path) return LV2_STATE_ERR_NO_FEATURE;
-  char* path = map_path->absolute_path(map_path->handle, value);
+  if (!paths.map) return LV2_STATE_ERR_NO_FEATURE;
+  char* path = paths.map->absolute_path(paths.map->handle, value);
   Effect* effect = path ? effect_open(self, path) : NULL;
   if (effect) {
     remember(self, path);
@@ -401,11 +412,7 @@ static LV2_State_Status restore(LV2_Handle instance, LV2_State_Retrieve_Function
     self->playing = effect;
     self->announces = true;
   }
-  if (free_path) {
-    free_path->free_path(free_path->handle, path);
-  } else {
-    free(path);
-  }
+  free_path(&paths, path);
   return effect ? LV2_STATE_SUCCESS : LV2_STATE_ERR_UNKNOWN;
 }
 

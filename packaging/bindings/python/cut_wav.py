@@ -15,7 +15,7 @@ def main() -> None:
     samples, rate = wav.read(args.file)
     part = len(samples) // args.files
     for index in range(args.files):
-        # Of lengths that are no multiples of a block.
+        # The lengths are no multiples of a block, so that every file ends within one.
         cut = samples[index * part :][: part - 777 * index]
         wav.write(args.directory / f'part{index:02}.wav', cut, rate)
 

@@ -6,7 +6,6 @@ Writes OUT/<name>.npy for DIRECTORY/<name>.wav. Needs the packages sequence-laye
 DIRECTORY and OUT are paths that all nodes see, and `ray.init(address='auto')` joins it.
 """
 
-import argparse
 import pathlib
 from typing import Any
 
@@ -30,15 +29,7 @@ class Runner:
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('model', type=pathlib.Path)
-    parser.add_argument('directory', type=pathlib.Path)
-    parser.add_argument('out', type=pathlib.Path)
-    parser.add_argument('--workers', type=int, default=2)
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = wav_model.arguments(__doc__)
 
     # One core more than the workers have: the readers of the files need one too.
     ray.init(num_cpus=args.workers + 1, include_dashboard=False, log_to_driver=False)

@@ -6,7 +6,6 @@ Writes OUT/<name>.npy for DIRECTORY/<name>.wav. Needs the packages sequence-laye
 leave out `master`, use spark-submit --py-files wav_model.py, and give paths that all nodes see.
 """
 
-import argparse
 import os
 import pathlib
 import sys
@@ -27,15 +26,7 @@ def run_files(rows: Iterable[Row], model: str, out: str) -> Iterator[tuple[str, 
 
 
 def main() -> None:
-    parser = argparse.ArgumentParser(
-        description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
-    )
-    parser.add_argument('model', type=pathlib.Path)
-    parser.add_argument('directory', type=pathlib.Path)
-    parser.add_argument('out', type=pathlib.Path)
-    parser.add_argument('--workers', type=int, default=2)
-    args = parser.parse_args()
-    args.out.mkdir(parents=True, exist_ok=True)
+    args = wav_model.arguments(__doc__)
 
     # Workers run on the Python of this program.
     os.environ.setdefault('PYSPARK_PYTHON', sys.executable)

@@ -1,7 +1,9 @@
 """Runs a model on WAV files, for jobs over many of them: each worker process opens the model once."""
 
+import argparse
 import functools
 import io
+import pathlib
 import wave
 from typing import Any
 
@@ -15,6 +17,20 @@ from sequence_layers_runtime import Layer
 def model(directory: str) -> Layer:
     """The model, opened once in each process and shared by its threads."""
     return Layer.open(directory)
+
+
+def arguments(description: str | None) -> argparse.Namespace:
+    """A job's command line; the directory `out` exists afterwards."""
+    parser = argparse.ArgumentParser(
+        description=description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('model', type=pathlib.Path)
+    parser.add_argument('directory', type=pathlib.Path)
+    parser.add_argument('out', type=pathlib.Path)
+    parser.add_argument('--workers', type=int, default=2)
+    args = parser.parse_args()
+    args.out.mkdir(parents=True, exist_ok=True)
+    return args
 
 
 def samples(wav: bytes) -> npt.NDArray[np.float32]:

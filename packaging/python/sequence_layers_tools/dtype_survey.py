@@ -11,17 +11,15 @@ requirements-reference.txt.
 
 import argparse
 import collections
-import json
 import pathlib
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file
 
 # Before the reference, which it makes importable on Python 3.11.
-from sequence_layers_tools import model_directory, recorded_case, recording  # isort: skip
+from sequence_layers_tools import recorded_case  # isort: skip
 from sequence_layers import jax as sl
 
 Json = dict[str, Any]
@@ -63,38 +61,33 @@ def record(case: Json, tensors: dict[str, np.ndarray], dtype: str, constants_dty
     return recorded_case.record(case, tensors, name, x, constants)
 
 
-def chosen(cases: list[Json], count: int) -> list[Json]:
-    """Cases whose configs have different fields or cells."""
-    found: dict[tuple, Json] = {}
-    for case in cases:
+def chosen(cases: list[tuple[Json, Any]], count: int) -> list[tuple[Json, Any]]:
+    """Cases, with their tensors, whose configs have different fields or cells."""
+    found: dict[tuple, tuple[Json, Any]] = {}
+    for case, tensors in cases:
         config = case['config']
-        found.setdefault((*sorted(config), config.get('cell', {}).get('type')), case)
+        key = (*sorted(config), config.get('cell', {}).get('type'))
+        found.setdefault(key, (case, tensors))
     return list(found.values())[:count]
 
 
 def survey(file: pathlib.Path, out: pathlib.Path, dtypes: list[str], count: int) -> collections.Counter:
-    tensors = recording.unpacked(load_file(file.with_suffix('.safetensors')))
     refused = collections.Counter()
     cases, made = [], {}
-    for case in chosen(json.loads(file.read_text())['cases'], count):
-        prefix = case['name'] + '/'
-        its_tensors = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    for case, tensors in chosen(recorded_case.read(file), count):
         for dtype in dtypes:
             of_constants = [None] if not case.get('constants') else [None, dtype]
             for constants_dtype in of_constants:
                 if dtype == case['input']['dtype'] and constants_dtype is None:
                     continue
                 try:
-                    recorded, more = record(case, its_tensors, dtype, constants_dtype)
+                    recorded, more = record(case, tensors, dtype, constants_dtype)
                     cases.append(recorded)
                     made.update(more)
                 except Exception as error:  # pylint: disable=broad-except
                     what = f'{case["config"]["type"]} {dtype}/{constants_dtype}'
                     refused[f'{what}: {type(error).__name__}: {str(error)[:120]}'] += 1
-    if cases:
-        out.mkdir(parents=True, exist_ok=True)
-        model_directory.write_tensors(out / f'{file.stem}.safetensors', recording.packed(made))
-        (out / f'{file.stem}.json').write_text(json.dumps({'type': file.stem, 'cases': cases}))
+    recorded_case.write(out, file.stem, cases, made)
     return refused
 
 
@@ -108,10 +101,7 @@ def main():
     parser.add_argument('--dtypes', type=lambda text: text.split(','), default=list(DTYPES))
     parser.add_argument('--count', type=int, default=2, help='cases of a type')
     options = parser.parse_args()
-    for file in sorted(options.directory.glob('*.json')):
-        jax.clear_caches()
-        if options.only and file.stem not in options.only:
-            continue
+    for file in recorded_case.files(options.directory, options.only):
         for reason, count in survey(file, options.out, options.dtypes, options.count).items():
             print(f'refused by the reference, {count} times: {reason}', flush=True)
 

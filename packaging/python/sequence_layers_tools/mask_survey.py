@@ -11,17 +11,14 @@ Needs the reference: requirements-reference.txt.
 
 import argparse
 import collections
-import json
 import pathlib
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 import numpy as np
-from safetensors.numpy import load_file
 
 # Before the reference, which it makes importable on Python 3.11.
-from sequence_layers_tools import model_directory, recorded_case, recording  # isort: skip
+from sequence_layers_tools import recorded_case  # isort: skip
 from sequence_layers import jax as sl
 
 Json = dict[str, Any]
@@ -66,12 +63,9 @@ def _ignores_invalid(
 
 
 def survey(file: pathlib.Path, out: pathlib.Path) -> collections.Counter:
-    tensors = recording.unpacked(load_file(file.with_suffix('.safetensors')))
     found: collections.Counter = collections.Counter()
     cases, made = [], {}
-    for case in json.loads(file.read_text())['cases']:
-        prefix = case['name'] + '/'
-        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+    for case, own in recorded_case.read(file):
         mask = mask_with_holes(*own['input.mask'].shape)
         x = sl.Sequence(jnp.asarray(own['input.values']), jnp.asarray(mask)).mask_invalid()
         constants = _constants(case, own)
@@ -86,10 +80,7 @@ def survey(file: pathlib.Path, out: pathlib.Path) -> collections.Counter:
         cases.append(recorded)
         made.update(more)
     found['recorded'] = len(cases)
-    if cases:
-        out.mkdir(parents=True, exist_ok=True)
-        model_directory.write_tensors(out / f'{file.stem}.safetensors', recording.packed(made))
-        (out / f'{file.stem}.json').write_text(json.dumps({'type': file.stem, 'cases': cases}))
+    recorded_case.write(out, file.stem, cases, made)
     return found
 
 
@@ -101,10 +92,7 @@ def main():
     parser.add_argument('--out', type=pathlib.Path, required=True)
     parser.add_argument('--only', type=lambda text: text.split(','))
     options = parser.parse_args()
-    for file in sorted(options.directory.glob('*.json')):
-        jax.clear_caches()
-        if options.only and file.stem not in options.only:
-            continue
+    for file in recorded_case.files(options.directory, options.only):
         for what, count in survey(file, options.out).items():
             print(f'{file.stem}: {what}: {count}', flush=True)
 

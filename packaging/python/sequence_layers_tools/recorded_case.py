@@ -1,22 +1,53 @@
-"""Records a golden case again with another input.
+"""Records golden cases again with other inputs.
 
 Needs the reference: requirements-reference.txt.
 """
 
-from collections.abc import Mapping
+import json
+import pathlib
+from collections.abc import Iterator, Mapping
 from typing import Any
 
 import flax
 import jax
 import jax.numpy as jnp
 import numpy as np
+from safetensors.numpy import load_file
 
 # Before the reference, which it makes importable on Python 3.11.
-from sequence_layers_tools import flax_rnn, recording, reference_config  # isort: skip
+from sequence_layers_tools import flax_rnn, model_directory, recording, reference_config  # isort: skip
 from sequence_layers import jax as sl
 
 Json = dict[str, Any]
 _CHECKS = ('test_padding_invariance', 'test_batching', 'test_2x_step')
+
+
+def files(directory: pathlib.Path, only: list[str] | None) -> Iterator[pathlib.Path]:
+    """Files of cases, of all types or of some."""
+    for file in sorted(directory.glob('*.json')):
+        jax.clear_caches()
+        if only is None or file.stem in only:
+            yield file
+
+
+def read(file: pathlib.Path) -> list[tuple[Json, dict[str, np.ndarray]]]:
+    """The cases of a file, each with its tensors."""
+    tensors = recording.unpacked(load_file(file.with_suffix('.safetensors')))
+    cases = []
+    for case in json.loads(file.read_text())['cases']:
+        prefix = case['name'] + '/'
+        own = {k.removeprefix(prefix): v for k, v in tensors.items() if k.startswith(prefix)}
+        cases.append((case, own))
+    return cases
+
+
+def write(out: pathlib.Path, kind: str, cases: list[Json], tensors: dict[str, np.ndarray]) -> None:
+    """Writes cases that were recorded; nothing if there are none."""
+    if not cases:
+        return
+    out.mkdir(parents=True, exist_ok=True)
+    model_directory.write_tensors(out / f'{kind}.safetensors', recording.packed(tensors))
+    (out / f'{kind}.json').write_text(json.dumps({'type': kind, 'cases': cases}))
 
 
 def bound_layer(case: Json, tensors: Mapping[str, np.ndarray]) -> Any:

@@ -26,17 +26,15 @@ public final class Decoder implements AutoCloseable {
   Decoder(Layer layer, DecoderOptions options) {
     constants = options.constants();
     Struct struct = options.write();
-    long parent = layer.handle().acquire();
-    try {
-      address =
-          Calls.make(
-              (out, error) -> Calls.ABI.decoderCreate(parent, struct.address(), out, error),
-              struct,
-              options);
-      handle = new Handle(this, address, Calls.ABI::decoderFree, layer.handle());
-    } finally {
-      layer.handle().release();
-    }
+    handle =
+        Handle.under(
+            layer.handle(),
+            this,
+            (parent, out, error) -> Calls.ABI.decoderCreate(parent, struct.address(), out, error),
+            Calls.ABI::decoderFree,
+            struct,
+            options);
+    address = handle.address();
     this.options = new RunOptions(constants, null);
     tokens = Sequence.allocate(DType.INT32, options.batch(), 1).withMask();
     logProbs = Sequence.allocate(DType.FLOAT32, options.batch(), 1);

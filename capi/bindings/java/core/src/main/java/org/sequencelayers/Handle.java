@@ -24,6 +24,24 @@ final class Handle {
     cleanable = CLEANER.register(owner, resource);
   }
 
+  /**
+   * A handle that `maker` makes of its parent. The memory of `kept` lives until it has returned.
+   */
+  static Handle under(Handle parent, Object owner, Maker maker, LongConsumer free, Object... kept) {
+    long address = parent.acquire();
+    try {
+      long made = Calls.make((out, error) -> maker.make(address, out, error), kept);
+      return new Handle(owner, made, free, parent);
+    } finally {
+      parent.release();
+    }
+  }
+
+  /** A function that makes a handle of a parent's. */
+  interface Maker {
+    int make(long parent, long out, long error);
+  }
+
   /** Number of handles that are not freed yet. */
   static long live() {
     return LIVE.get();

@@ -34,17 +34,16 @@ public final class State implements AutoCloseable {
     batch = options.batch();
     input = options.inputOf(layer);
     Struct struct = options.write(input);
-    layerAddress = layer.handle().acquire();
-    try {
-      address =
-          Calls.make(
-              (out, error) -> Calls.ABI.stateAlloc(layerAddress, struct.address(), out, error),
-              struct,
-              options);
-      handle = new Handle(this, address, Calls.ABI::stateFree, layer.handle());
-    } finally {
-      layer.handle().release();
-    }
+    handle =
+        Handle.under(
+            layer.handle(),
+            this,
+            (parent, out, error) -> Calls.ABI.stateAlloc(parent, struct.address(), out, error),
+            Calls.ABI::stateFree,
+            struct,
+            options);
+    address = handle.address();
+    layerAddress = layer.handle().address();
     this.options = new RunOptions(constants, null);
   }
 
