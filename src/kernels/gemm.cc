@@ -6,6 +6,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -22,6 +23,13 @@ inline constexpr int64_t kDepthBlock = 256;
 
 // Rows of x per row block: kRowBlock * kDepthBlock floats stay in L2.
 inline constexpr int64_t kRowBlock = 96;
+
+// Minimum floats of weights that no L2 cache keeps from one product to the next. A product with few
+// rows is as fast as it reads them, and prefetches them.
+inline constexpr int64_t kLargeWeights = 1 << 18;
+
+// Rows of a panel, each a cache line, that are prefetched ahead.
+inline constexpr int64_t kAhead = 32;
 
 struct Args {
   const float* x;
@@ -67,10 +75,12 @@ constexpr int kMaxRows = HWY_MAX(1, kManyRegisters ? 12 : kAccumulators / kVecto
 
 // Panels in a tile of so many rows. Every tile adds the products of one output in order of depth,
 // so that neither the tile's shape nor m affects the result.
+// Each panel is a stream of its own to the prefetcher, and streams often lie at the same sets of
+// the L1 cache: four are faster than eight.
 constexpr int panels_for_rows(int rows) {
-  int panels = 8;
+  int panels = HWY_MAX(1, HWY_MIN(4, 8 / kVectors));
   while (panels > 1 && rows * panels * kVectors > kAccumulators) panels /= 2;
-  return kManyRegisters ? panels : HWY_MIN(panels, HWY_MAX(1, 8 / kVectors));
+  return panels;
 }
 constexpr int kGroup = panels_for_rows(1);
 
@@ -90,6 +100,7 @@ struct Tile {
   bool accumulate;
   float* y;
   int64_t y_stride;
+  const float* next_w;  // the weights that are read next, or null if none are to be prefetched
 };
 
 HWY_INLINE V initial(const Tile& t, int64_t row, int64_t column) {
@@ -99,7 +110,7 @@ HWY_INLINE V initial(const Tile& t, int64_t row, int64_t column) {
 }
 
 // Computes kRows rows by kPanels whole panels, held in registers over the depth.
-template <int kRows, int kPanels>
+template <int kRows, int kPanels, bool kPrefetch = false>
 HWY_NOINLINE void run_tile(const Tile& t) {
   const D d;
   constexpr int kWidth = kPanels * kVectors;
@@ -113,18 +124,33 @@ HWY_NOINLINE void run_tile(const Tile& t) {
   const float* HWY_RESTRICT w = t.w;
   const int64_t x_stride = t.x_stride;
   const int64_t panel_stride = t.panel_stride;
-  for (int64_t p = 0; p < t.count; ++p, ++x, w += kPanel) {
-    V b[kWidth];
+  // Adds `count` products to each sum. Prefetches as many rows of the panels from `next` on.
+  const auto add = [&](int64_t count, [[maybe_unused]] const float* next) HWY_ATTR {
+    for (int64_t p = 0; p < count; ++p, ++x, w += kPanel) {
+      if constexpr (kPrefetch) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kWidth; ++v) {
-      b[v] = hn::LoadU(d, w + (v / kVectors) * panel_stride + (v % kVectors) * kLanes);
+        for (int j = 0; j < kPanels; ++j) hwy::Prefetch(next + j * panel_stride);
+        next += kPanel;
+      }
+      V b[kWidth];
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) {
+        b[v] = hn::LoadU(d, w + (v / kVectors) * panel_stride + (v % kVectors) * kLanes);
+      }
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const V a = hn::Set(d, x[r * x_stride]);
+#pragma GCC unroll 16
+        for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::MulAdd(a, b[v], acc[r][v]);
+      }
     }
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const V a = hn::Set(d, x[r * x_stride]);
-#pragma GCC unroll 16
-      for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::MulAdd(a, b[v], acc[r][v]);
-    }
+  };
+  if constexpr (kPrefetch) {
+    const int64_t ahead = HWY_MIN(gemm_detail::kAhead, t.count);
+    add(t.count - ahead, w + ahead * kPanel);
+    add(ahead, t.next_w);
+  } else {
+    add(t.count, nullptr);
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -195,7 +221,11 @@ HWY_INLINE void run_rows(int64_t rows, const Tile& t) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return run_rows<kRows - 1>(rows, t);
   }
-  run_tile<kRows, panels_for_rows(kRows)>(t);
+  if (t.next_w != nullptr) {
+    run_tile<kRows, panels_for_rows(kRows), /*kPrefetch=*/true>(t);
+  } else {
+    run_tile<kRows, panels_for_rows(kRows)>(t);
+  }
 }
 
 // Runs the tile for `rows` in [1, kRows], kPanels wide whatever the number of rows.
@@ -225,7 +255,8 @@ HWY_INLINE Tile tile_at(const Args& g, const Block& b, int64_t panel) {
               .bias = g.bias != nullptr ? g.bias + column : nullptr,
               .accumulate = g.accumulate || b.begin > 0,
               .y = g.y + b.row * g.y_stride + column,
-              .y_stride = g.y_stride};
+              .y_stride = g.y_stride,
+              .next_w = nullptr};
 }
 
 // Runs a tile whose last panel has fewer than kPanel columns. It works on a copy of y, so that it
@@ -270,8 +301,12 @@ HWY_INLINE void run_right_edge(const Args& g, int64_t m, int64_t panel) {
 // are read once.
 HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
   const int64_t step = panels_for_rows(static_cast<int>(m));
+  const bool prefetches = panels * kPanel * g.k >= gemm_detail::kLargeWeights;
   for (int64_t panel = 0; panel < panels; panel += step) {
-    run_rows<kMaxRows>(m, tile_at(g, Block{0, m, 0, g.k}, panel));
+    Tile t = tile_at(g, Block{0, m, 0, g.k}, panel);
+    // The last panels prefetch themselves, which does no harm.
+    if (prefetches) t.next_w = panel + step < panels ? t.w + step * t.panel_stride : t.w;
+    run_rows<kMaxRows>(m, t);
   }
 }
 
