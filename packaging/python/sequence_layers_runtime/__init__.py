@@ -6,6 +6,8 @@
       y, mask = state.step(x)           # its next block
   decoder = layer.new_decoder()         # tokens, each of which is the next input
   token, log_prob, mask = decoder.sample()
+  pipe = layer.new_pipe(host_rate=48000)  # audio [channels, frames] of a host
+  y = pipe.process(x)
 
 Constants, where a model reads some, are given by name: a sequence as an array [batch, time, ...] or as
 a pair of values and mask, all others as an `Array`. Layers in Python are subclasses of `CustomLayer`,
@@ -25,6 +27,7 @@ from sequence_layers_runtime.constants import ConstantInfo
 from sequence_layers_runtime.custom import CustomLayer, Registry
 from sequence_layers_runtime.decoder import Decoder
 from sequence_layers_runtime.layer import Applier, Layer, StepDifference
+from sequence_layers_runtime.pipe import Pipe
 from sequence_layers_runtime.state import State, Stepper
 from sequence_layers_runtime.views import ChannelSpec
 from sequence_layers_runtime.weights import WeightSource
@@ -38,6 +41,7 @@ __all__ = [
     'CustomLayer',
     'Decoder',
     'Layer',
+    'Pipe',
     'Registry',
     'SequenceLayersError',
     'State',

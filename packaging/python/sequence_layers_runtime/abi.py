@@ -152,6 +152,22 @@ class DecoderOptions(ctypes.Structure):
     ]
 
 
+class PipeOptions(ctypes.Structure):
+    _fields_ = [
+        ('struct_size', ctypes.c_uint32),
+        ('channels', ctypes.c_int32),
+        ('host_rate', ctypes.c_double),
+        ('model_rate', ctypes.c_double),
+        ('host_channels', ctypes.c_int64),
+        ('max_frames', ctypes.c_int64),
+        ('min_latency', ctypes.c_int64),
+        ('fade_frames', ctypes.c_int64),
+        ('dry', ctypes.c_float),
+        ('quality', ctypes.c_int32),
+        ('allocator', ctypes.c_void_p),
+    ]
+
+
 class LayerProperties(ctypes.Structure):
     _fields_ = [
         ('struct_size', ctypes.c_uint32),
@@ -242,12 +258,18 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     'sl_weights_read': (ctypes.c_char_p, ctypes.c_size_t, _P(_Handle)),
     'sl_weights_add': (_Handle, ctypes.c_char_p, _P(Sequence)),
     'sl_weight_source_find': (_Handle, ctypes.c_char_p, ctypes.c_char_p, _P(Sequence)),
+    'sl_pipe_create': (_Handle, _P(PipeOptions), _P(_Handle)),
+    'sl_pipe_process': (_Handle, ctypes.c_void_p, ctypes.c_void_p, _I64),
+    'sl_pipe_reset': (_Handle,),
+    'sl_pipe_set_dry': (_Handle, ctypes.c_float),
+    'sl_pipe_swap': (_Handle, _Handle),
     'sl_registry_create': (_P(_Handle),),
     'sl_registry_add': (_Handle, ctypes.c_char_p, _P(LayerCallbacks)),
 }  # fmt: skip
 # Functions that return a count, or -1 after an error: the types of their arguments before the sl_error.
 _COUNTS: dict[str, tuple[Any, ...]] = {
     'sl_layer_emit_count': (_Handle, _P(ChannelSpec), ctypes.c_void_p, _I64),
+    'sl_pipe_flush': (_Handle, ctypes.c_void_p, _I64),
 }
 # Functions that cannot fail: the types of their arguments and of their result.
 _INFALLIBLE: dict[str, tuple[tuple[Any, ...], Any]] = {
@@ -259,6 +281,10 @@ _INFALLIBLE: dict[str, tuple[tuple[Any, ...], Any]] = {
     'sl_layer_free': ((_Handle,), None),
     'sl_state_free': ((_Handle,), None),
     'sl_decoder_free': ((_Handle,), None),
+    'sl_pipe_latency': ((_Handle,), _I64),
+    'sl_pipe_host_channels': ((_Handle,), _I64),
+    'sl_pipe_is_fading': ((_Handle,), ctypes.c_int32),
+    'sl_pipe_free': ((_Handle,), None),
     'sl_weights_free': ((_Handle,), None),
     'sl_registry_free': ((_Handle,), None),
     'sl_registry_type_count': ((_Handle,), _I64),

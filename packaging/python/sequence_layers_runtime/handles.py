@@ -37,6 +37,10 @@ class Handle:
     def __del__(self) -> None:
         self._release()
 
+    def exchange_parents(self, other: 'Handle') -> None:
+        """Says that each of the two depends from now on on what the other did."""
+        self.parent, other.parent = other.parent, self.parent
+
     def _release(self) -> None:
         with self._lock:
             self._users -= 1

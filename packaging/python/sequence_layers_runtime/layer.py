@@ -18,6 +18,7 @@ from sequence_layers_runtime.custom import Registry
 from sequence_layers_runtime.decoder import Decoder
 from sequence_layers_runtime.handles import Closable, Handle
 from sequence_layers_runtime.outputs import Emits
+from sequence_layers_runtime.pipe import Pipe
 from sequence_layers_runtime.state import State
 from sequence_layers_runtime.views import ChannelSpec
 from sequence_layers_runtime.weights import Weights
@@ -306,6 +307,10 @@ class Layer(Closable):
     def new_decoder(self, batch: int = 1, **options: Any) -> Decoder:
         """New streams of tokens; for `options` see `Decoder`."""
         return Decoder(self.handle, batch, **options)
+
+    def new_pipe(self, **options: Any) -> Pipe:
+        """A new front for audio; for `options` see `Pipe`."""
+        return Pipe(self.handle, **options)
 
     def stream(
         self,
