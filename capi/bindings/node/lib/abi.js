@@ -8,7 +8,7 @@ const memmove = koffi.load(null).func('int64_t memmove(void*, void*, size_t)');
 const copyIn = koffi.load(null).func('memmove', 'int64_t', ['void*', 'int64_t', 'size_t']);
 const copyOut = koffi.load(null).func('memmove', 'int64_t', ['int64_t', 'void*', 'size_t']);
 
-/** What each function takes: s for a string, n for a number; what it returns: i an int, n a number, s a string, v nothing. */
+/** What each function takes: s for a string, n for a number, f for a float; what it returns: i an int, n a number, s a string, v nothing. */
 const functions = Object.entries({
   sl_version: 'i', sl_status_name: 'sn', sl_layer_open: 'isnnn', sl_layer_create: 'isnnnnn', sl_layer_free: 'vn',
   sl_layer_input_spec: 'innn', sl_layer_metadata: 'sns', sl_layer_output_shape: 'innnnnn', sl_layer_apply: 'innnnn',
@@ -21,9 +21,11 @@ const functions = Object.entries({
   sl_decoder_create: 'innnn', sl_decoder_free: 'vn', sl_decoder_prefill: 'innnn', sl_decoder_sample: 'innnnnn',
   sl_decoder_log_prob: 'innnnn', sl_decoder_copy: 'innn', sl_decoder_reset: 'inn', sl_weights_create: 'inn',
   sl_weights_open: 'isnn', sl_weights_read: 'innnn', sl_weights_add: 'insnn', sl_weights_free: 'vn',
+  sl_pipe_create: 'innnn', sl_pipe_free: 'vn', sl_pipe_process: 'innnnn', sl_pipe_flush: 'nnnnn', sl_pipe_reset: 'inn',
+  sl_pipe_latency: 'nn', sl_pipe_host_channels: 'nn', sl_pipe_set_dry: 'infn', sl_pipe_swap: 'innn', sl_pipe_is_fading: 'in',
   sl_registry_create: 'inn', sl_registry_add: 'insnn', sl_registry_free: 'vn',
 });
-const types = { i: 'int32_t', n: 'int64_t', s: 'str', v: 'void' };
+const types = { i: 'int32_t', n: 'int64_t', f: 'float', s: 'str', v: 'void' };
 
 /** @type {Record<string, Function>} */
 const c = {};
@@ -34,7 +36,7 @@ for (const [name, letters] of functions) {
 
 const SIZES = {
   error: 1024, channelSpec: 80, sequence: 208, constant: 216, layerOptions: 48, runOptions: 56, stateOptions: 136,
-  decoderOptions: 88, properties: 72, callbacks: 80, constantInfo: 104,
+  decoderOptions: 88, pipeOptions: 72, properties: 72, callbacks: 80, constantInfo: 104,
 };
 const NAMES = [undefined, 'INVALID_ARGUMENT', 'CONFIG', 'WEIGHTS', 'SHAPE', 'UNSUPPORTED', 'IO', 'OUT_OF_MEMORY', 'STATE',
   'CALLBACK', 'INTERNAL', 'LENGTH'];
@@ -67,6 +69,8 @@ class Memory {
   uint64(offset, value) { this.view.setBigUint64(offset, BigInt.asUintN(64, BigInt(value)), true); }
 
   float32(offset, value) { this.view.setFloat32(offset, value, true); }
+
+  float64(offset, value) { this.view.setFloat64(offset, value, true); }
 
   pointer(offset, memory) {
     this.kept.push(memory);

@@ -23,10 +23,15 @@ class Handle {
   }
 
   close() {
-    if (this.#raw === 0) return;
+    if (this.#raw !== 0) this.detached()();
+  }
+
+  /** Closes it without freeing it, which the function returned does. */
+  detached() {
+    this.raw();
     this.#raw = 0;
     forgotten.unregister(this);
-    this.#free();
+    return this.#free;
   }
 }
 

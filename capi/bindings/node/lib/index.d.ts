@@ -74,6 +74,7 @@ export class Layer extends Handle {
   apply(x: Tensor<any>, options?: RunOptions): Tensor<any>;
   newState(options?: StateOptions): State;
   newDecoder(options?: DecoderOptions): Decoder;
+  newPipe(options?: PipeOptions): Pipe;
 }
 
 /** A stream through a model. */
@@ -126,6 +127,41 @@ export class Decoder extends Handle {
   logProb(tokens: Tensor<Int32Array>, constants?: ConstantsLike): Tensor;
   copyFrom(source: Decoder): void;
   reset(): void;
+}
+
+/** How audio goes through a model; by default its rate and channels, and the model alone. */
+export interface PipeOptions {
+  /** 'each': a model of one channel hears each of the host's alone; 'mix': their mean; 'model': its channels are the host's. */
+  channels?: 'default' | 'each' | 'mix' | 'model';
+  /** Frames a second. */
+  hostRate?: number;
+  /** Steps a second of the model; by default the "sample_rate" of its metadata. */
+  modelRate?: number;
+  hostChannels?: number;
+  /** Maximum of frames in one call of the library; longer arrays take several. */
+  maxFrames?: number;
+  minLatency?: number;
+  /** Frames of a cross-fade after a swap. */
+  fadeFrames?: number;
+  /** Share of the input in the output, 0 to 1. */
+  dry?: number;
+  quality?: 'default' | 'fast' | 'medium' | 'best';
+}
+/** A front of a stream for audio: any number of frames a call, a Float32Array a channel, late by `latency` frames. */
+export class Pipe extends Handle {
+  private constructor();
+  readonly channels: number;
+  readonly latency: number;
+  /** Whether the model of before the last swap is still heard. */
+  readonly isFading: boolean;
+  /** Into new arrays, or into `output`, which may be the input. */
+  process(input: readonly Float32Array[], output?: Float32Array[]): Float32Array[];
+  /** Ends the input and gives what is still to come. */
+  flush(): Float32Array[];
+  reset(): void;
+  setDry(dry: number): void;
+  /** Fades into the model of `next`, of the same rate, channels and frames, which is closed by this. */
+  swap(next: Pipe): void;
 }
 
 export class Weights extends Handle {

@@ -3,6 +3,7 @@ const { c, SIZES, SequenceLayersError, Memory, newError, check, call, invalid } 
 const { Tensor, Constants, Emits, runOptions, writeSpec, readSpec } = require('./tensor');
 const { Registry } = require('./custom');
 const { Handle, Weights } = require('./handle');
+const { Pipe } = require('./pipe');
 const { stringAt } = require('./text');
 
 const addressOf = (memory) => (memory ? memory.address : 0);
@@ -129,6 +130,8 @@ class Layer extends Handle {
   newState(options) { return new State(this, options); }
 
   newDecoder(options) { return new Decoder(this, options); }
+
+  newPipe(options) { return new Pipe(this, options); }
 }
 
 function newEmits(layer, mode, x, constants, state) {
@@ -308,4 +311,4 @@ class Decoder extends Handle {
   reset() { this.do('sl_decoder_reset'); }
 }
 
-module.exports = { Layer, State, Stepper, Decoder, Tensor, Constants, Emits, Weights, Registry, SequenceLayersError };
+module.exports = { Layer, State, Stepper, Decoder, Pipe, Tensor, Constants, Emits, Weights, Registry, SequenceLayersError };

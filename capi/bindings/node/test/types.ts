@@ -11,8 +11,9 @@ class Double implements CustomLayer {
   layer(x: Tensor, y: Tensor): void { y.values.set(x.values); }
 }
 new Registry().add('Double', () => new Double());
+const late: number = model.newPipe({ hostRate: 48000, quality: 'best' }).latency;
 // @ts-expect-error no such dtype
 Tensor.sequence([1, 2], undefined, 'float64');
 // @ts-expect-error a directory is a string
 Layer.open(7);
-export { output, tokens, chosen, code };
+export { output, tokens, chosen, late, code };

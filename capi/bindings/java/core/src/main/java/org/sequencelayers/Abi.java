@@ -112,6 +112,26 @@ interface Abi {
 
   int decoderReset(long decoder, long error);
 
+  int pipeCreate(long layer, long options, long out, long error);
+
+  int pipeProcess(long pipe, long in, long out, long frames, long error);
+
+  long pipeFlush(long pipe, long out, long frames, long error);
+
+  int pipeReset(long pipe, long error);
+
+  long pipeLatency(long pipe);
+
+  long pipeHostChannels(long pipe);
+
+  int pipeSetDry(long pipe, float dry, long error);
+
+  int pipeSwap(long pipe, long next, long error);
+
+  int pipeIsFading(long pipe);
+
+  void pipeFree(long pipe);
+
   int weightsCreate(long out, long error);
 
   int weightsOpen(long path, long out, long error);

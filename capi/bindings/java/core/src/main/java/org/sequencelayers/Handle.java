@@ -64,6 +64,13 @@ final class Handle {
     return resource.address;
   }
 
+  /** Says that each of the two depends from now on on what the other did. Neither is closed. */
+  void exchangeParents(Handle other) {
+    Resource parent = resource.parent;
+    resource.parent = other.resource.parent;
+    other.resource.parent = parent;
+  }
+
   void close() {
     closed = true;
     cleanable.clean();
@@ -72,7 +79,7 @@ final class Handle {
   private static final class Resource implements Runnable {
     final long address;
     private final LongConsumer free;
-    private final Resource parent;
+    private volatile Resource parent;
     private final AtomicInteger users = new AtomicInteger(1);
 
     Resource(long address, LongConsumer free, Resource parent) {

@@ -184,6 +184,36 @@ final class JnaAbi implements Abi {
   public native int decoderReset(long decoder, long error);
 
   @Override
+  public native int pipeCreate(long layer, long options, long out, long error);
+
+  @Override
+  public native int pipeProcess(long pipe, long in, long out, long frames, long error);
+
+  @Override
+  public native long pipeFlush(long pipe, long out, long frames, long error);
+
+  @Override
+  public native int pipeReset(long pipe, long error);
+
+  @Override
+  public native long pipeLatency(long pipe);
+
+  @Override
+  public native long pipeHostChannels(long pipe);
+
+  @Override
+  public native int pipeSetDry(long pipe, float dry, long error);
+
+  @Override
+  public native int pipeSwap(long pipe, long next, long error);
+
+  @Override
+  public native int pipeIsFading(long pipe);
+
+  @Override
+  public native void pipeFree(long pipe);
+
+  @Override
   public native int weightsCreate(long out, long error);
 
   @Override

@@ -439,6 +439,18 @@ public final class Layer implements AutoCloseable {
     return new Decoder(this, options);
   }
 
+  /**
+   * Makes a pipe: a front for audio, with any number of frames a call.
+   *
+   * @param options rates, channels and sizes
+   * @return a pipe at the start of its stream
+   * @throws SequenceLayersException the model does not make audio of audio, or the options do not
+   *     fit it
+   */
+  public Pipe newPipe(PipeOptions options) {
+    return new Pipe(this, options);
+  }
+
   /** Frees the model, or lets the last of its states do so. Does nothing the second time. */
   @Override
   public void close() {

@@ -71,6 +71,11 @@ final class Struct {
     return this;
   }
 
+  Struct putDouble(int offset, double value) {
+    bytes.putDouble(offset, value);
+    return this;
+  }
+
   /** Copies another struct into this one. */
   Struct put(int offset, Struct value) {
     bytes.put(offset, value.bytes, 0, value.size());

@@ -12,17 +12,18 @@ class AbiTest {
   @Test
   void structsHaveTheLibrarysSizes() {
     Map<String, Integer> sizes =
-        Map.of(
-            "error", Calls.newError().size(),
-            "sequence", Sequence.newStruct().size(),
-            "channel_spec", ChannelSpec.of(DType.FLOAT32).write().size(),
-            "layer_options", new LayerOptions().write(0).size(),
-            "decoder_options", new DecoderOptions().write().size(),
-            "layer_properties", 72,
-            "layer_callbacks", CustomLayers.callbacks(TestGain::new).size(),
-            "constant_info", 104,
-            "step_difference", 40,
-            "run_options", 56);
+        Map.ofEntries(
+            Map.entry("error", Calls.newError().size()),
+            Map.entry("sequence", Sequence.newStruct().size()),
+            Map.entry("channel_spec", ChannelSpec.of(DType.FLOAT32).write().size()),
+            Map.entry("layer_options", new LayerOptions().write(0).size()),
+            Map.entry("decoder_options", new DecoderOptions().write().size()),
+            Map.entry("pipe_options", new PipeOptions().write().size()),
+            Map.entry("layer_properties", 72),
+            Map.entry("layer_callbacks", CustomLayers.callbacks(TestGain::new).size()),
+            Map.entry("constant_info", 104),
+            Map.entry("step_difference", 40),
+            Map.entry("run_options", 56));
     NativeLibrary library = NativeLibrary.getInstance(JnaPlatform.libraryName());
     sizes.forEach(
         (name, size) -> {
