@@ -1,12 +1,14 @@
 #include "ops/activation.h"
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
+#include "core/shape.h"
 #include "kernels/unary_functions.h"
 
 namespace sl {
@@ -19,6 +21,8 @@ struct NamedFunction {
   Activation function;  // with the parameter's default
   std::string_view parameter_name;
 };
+
+constexpr int kFirstChannel = 2;  // batch and time come before the channels
 
 constexpr NamedFunction row_function(std::string_view name, RowFunction function,
                                      float parameter = 0, std::string_view parameter_name = {}) {
@@ -54,6 +58,24 @@ const std::vector<NamedFunction>& functions() {
 // The boolean parameter by which "gelu" is one of two functions.
 constexpr std::string_view kApproximate = "approximate";
 
+// Sets the axes to an integer or a list of different integers; false if it is neither, or if there
+// cannot be such axes.
+bool set_axes(const Json& value, RowAxes& out) {
+  constexpr int64_t kMost = Shape::kMaxRank + kFirstChannel;
+  const Json list = value.is_array() ? value : Json::array({value});
+  out = {0, 0};
+  for (const Json& item : list) {
+    if (!item.is_number_integer()) return false;
+    const auto axis = item.get<int64_t>();
+    if (axis < -kMost || axis >= kMost) return false;
+    uint16_t& bits = axis < 0 ? out.from_end : out.from_start;
+    const auto bit = static_cast<uint16_t>(1u << (axis < 0 ? -1 - axis : axis));
+    if (bits & bit) return false;
+    bits |= bit;
+  }
+  return true;
+}
+
 // Sets the parameter `key` of a function; false if it has none of that name or of that JSON type.
 bool set_parameter(const NamedFunction& named, const std::string& key, const Json& value,
                    Activation& out) {
@@ -62,10 +84,7 @@ bool set_parameter(const NamedFunction& named, const std::string& key, const Jso
     out.parameter = static_cast<float>(*number);
     return true;
   }
-  if (!out.is_elementwise() && key == "axis" && value.is_number_integer()) {
-    out.axis = value.get<int64_t>();
-    return true;
-  }
+  if (!out.is_elementwise() && key == "axis") return set_axes(value, out.axes);
   if (out.op == Unary::kGeluTanh && key == kApproximate && value.is_boolean()) {
     out.op = value.get<bool>() ? Unary::kGeluTanh : Unary::kGeluErf;
     return true;
@@ -95,40 +114,55 @@ Activation parse(const Config& config, const Json& value, const char* field) {
   if (!is_call) return out;
   for (const auto& item : value.items()) {
     if (item.key() == "function" || set_parameter(*it, item.key(), item.value(), out)) continue;
-    const char* axis = out.is_elementwise() ? "" : "; it takes one \"axis\", an integer";
+    const char* axis =
+        out.is_elementwise() ? "" : "; \"axis\" is an integer or a list of different ones";
     config.error(field, fmt::format("\"{}\" takes no parameter \"{}\": {}{}", name, item.key(),
                                     excerpt(item.value()), axis));
   }
   return out;
 }
 
+template <typename Fn>
+void for_each_axis(const RowAxes& axes, Fn&& fn) {
+  for (int i = 0; i < 16; ++i) {
+    if (axes.from_start >> i & 1u) fn(i);
+    if (axes.from_end >> i & 1u) fn(-1 - i);
+  }
+}
+
 }  // namespace
 
-int row_axis(const Activation& activation, int rank) {
-  constexpr int kFirst = 2;  // batch and time come before the channels
-  const int64_t axis = activation.axis;
-  const int64_t index = axis < 0 ? axis + rank : axis - kFirst;
+uint32_t row_axes(const RowAxes& axes, int rank) {
   if (rank == 0)
     fail(Code::kShape, "the activation is over channels, of which the output has none");
-  if (index < 0 || index >= rank) {
-    fail(Code::kShape,
-         "the activation is over axis {}: expected a channel axis, which are {} to {} or -1 to {}; "
-         "over batch or time, steps would compute something else than a layer-wise run",
-         axis, kFirst, kFirst + rank - 1, -rank);
-  }
-  return static_cast<int>(index);
+  uint32_t out = 0;
+  const auto add = [&](int axis) {
+    const int index = axis < 0 ? axis + rank : axis - kFirstChannel;
+    if (index < 0 || index >= rank) {
+      fail(Code::kShape,
+           "the activation is over axis {}: expected a channel axis, which are {} to {} or -1 to "
+           "{}; over batch or time, steps would compute something else than a layer-wise run",
+           axis, kFirstChannel, kFirstChannel + rank - 1, -rank);
+    }
+    if (out >> index & 1u) fail(Code::kShape, "the activation names axis {} twice", axis);
+    out |= 1u << index;
+  };
+  for_each_axis(axes, add);
+  return out;
 }
 
 bool keeps_to_rows(const Activation& activation, int rank) {
-  return activation.is_elementwise() || row_axis(activation, rank) == rank - 1;
+  return activation.is_elementwise() || row_axes(activation.axes, rank) == 1u << (rank - 1);
 }
 
 void require_last_axis(const Config& config, const char* field, const Activation& activation,
                        int rank) {
-  if (activation.axis == -1 || (rank > 0 && activation.axis == rank - 1)) return;
+  std::vector<int> axes;
+  for_each_axis(activation.axes, [&](int axis) { axes.push_back(axis); });
+  if (axes.size() == 1 && (axes[0] == -1 || (rank > 0 && axes[0] == rank - 1))) return;
   const std::string too = rank > 0 ? fmt::format(" or {}", rank - 1) : "";
   config.error(field, fmt::format("\"axis\" {}: here the function is over the units, expected -1{}",
-                                  activation.axis, too));
+                                  fmt::join(axes, ", "), too));
 }
 
 std::vector<FunctionName> function_names() {

@@ -1,6 +1,7 @@
 // Functions as configs name them: "relu", {"function": "leaky_relu", "negative_slope": 0.2}.
 #pragma once
 
+#include <cstdint>
 #include <optional>
 #include <string_view>
 #include <vector>
@@ -10,7 +11,7 @@
 
 namespace sl {
 
-// Functions of whole rows, which lie along one channel axis.
+// Functions of whole rows, each of which has all elements of some channel axes.
 enum class RowFunction {
   kNone,
   kSoftmax,
@@ -18,20 +19,26 @@ enum class RowFunction {
   kStandardize,  // to mean 0 and variance 1; the parameter is epsilon
 };
 
+// Axes, of which batch and time are 0 and 1, counted from either end.
+struct RowAxes {
+  uint16_t from_start = 0;  // bit i stands for axis i
+  uint16_t from_end = 1;    // bit i stands for axis -1 - i
+};
+
 // A function and its parameter. It is elementwise unless `over_row` names a function of rows.
 struct Activation {
   kernels::Unary op = kernels::Unary::kIdentity;
   float parameter = 0;
   RowFunction over_row = RowFunction::kNone;
-  int64_t axis = -1;  // of the rows; batch and time count
+  RowAxes axes{};
 
   bool is_elementwise() const { return over_row == RowFunction::kNone; }
   bool is_identity() const { return is_elementwise() && op == kernels::Unary::kIdentity; }
 };
 
-// The axis of the rows among `rank` channel axes. Fails if it is batch or time, or if there is
-// none.
-int row_axis(const Activation& activation, int rank);
+// The axes of the rows among `rank` channel axes, as bits. Fails if one is batch or time, if there
+// is none of that number, or if two are the same.
+uint32_t row_axes(const RowAxes& axes, int rank);
 // Whether the function maps each row of the last of `rank` channel axes separately.
 bool keeps_to_rows(const Activation& activation, int rank);
 

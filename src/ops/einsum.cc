@@ -177,7 +177,7 @@ ChannelSpec Einsum::output_spec(const ChannelSpec& input) const {
     fail(Code::kShape, "the bias {} does not fit the output {}", to_string(bias_.shape),
          to_string(output));
   }
-  if (activation_ && !activation_->is_elementwise()) row_axis(*activation_, output.rank());
+  if (activation_ && !activation_->is_elementwise()) row_axes(activation_->axes, output.rank());
   return {dtype, output};
 }
 

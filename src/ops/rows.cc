@@ -28,8 +28,8 @@ FrameRows rows_along(const Shape& channels, uint32_t axes) {
 void activate_along(Run& run, const Sequence& x, const Activation& activation) {
   if (x.size() == 0) return;
   const int rank = x.channels.rank();
-  const int axis = activation.is_elementwise() ? rank - 1 : row_axis(activation, rank);
-  const FrameRows rows = rows_along(x.channels, axis < 0 ? 0 : 1u << axis);
+  const RowAxes axes = activation.is_elementwise() ? RowAxes{} : activation.axes;
+  const FrameRows rows = rows_along(x.channels, rank == 0 ? 0 : row_axes(axes, rank));
   if (x.dtype == DType::kComplex64) {
     auto* values = x.as<complex64>();
     for_rows(run, x, rows, values, values, [&](const complex64*, int64_t count, complex64* row) {

@@ -19,7 +19,7 @@ struct FrameRows {
 };
 FrameRows rows_along(const Shape& channels, uint32_t axes);
 
-// x = activation(x) in place, over any channel axis. The dtype of x must be inexact.
+// x = activation(x) in place, over any channel axes. The dtype of x must be inexact.
 void activate_along(Run& run, const Sequence& x, const Activation& activation);
 
 // y = fn(x) row by row, for elements x and y of sequences with the spec and length of `like`, which

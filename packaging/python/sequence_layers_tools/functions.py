@@ -23,7 +23,7 @@ _NN = (
     'relu relu6 selu sigmoid silu soft_sign softplus sparse_plus sparse_sigmoid squareplus swish tanh '
     'log1mexp'
 ).split()
-# Functions of a whole row, which the last axis is.
+# Functions of rows, which lie along one axis or several.
 _ROW = 'log_softmax softmax standardize'.split()
 _NUMPY = 'abs cos exp log sin square tanh'.split()
 _FUNCTIONS = {name: getattr(jax.nn, name) for name in _NN}
@@ -60,7 +60,8 @@ def window(name: str) -> Callable:
 def from_call(call: Mapping[str, Any]) -> Callable:
     """The function that `{"function": name, parameter: value}` describes."""
     target = (_FUNCTIONS | _ROW_FUNCTIONS | _WINDOWS)[call['function']]
-    return functools.partial(target, **{k: v for k, v in call.items() if k != 'function'})
+    given = {k: tuple(v) if isinstance(v, list) else v for k, v in call.items() if k != 'function'}
+    return functools.partial(target, **given)
 
 
 def _name(function: Callable) -> str | None:
@@ -79,9 +80,9 @@ def named(function: Callable) -> str | dict[str, Any] | None:
         return None
     signature = inspect.signature(function.func)
     given = signature.bind_partial(*function.args, **function.keywords).arguments
-    if name in _ROW_FUNCTIONS and not isinstance(given.get('axis', -1), int):
-        return None  # configs have one axis
-    return {'function': name, **given}
+    if given.get('axis', -1) is None:
+        return None  # all axes, batch and time too
+    return {'function': name, **{k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}}
 
 
 # Two shapes: a function that moves axes may leave the order of elements in one of them.

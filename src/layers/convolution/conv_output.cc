@@ -23,7 +23,8 @@ void ConvOutput::check(const ChannelSpec& input, size_t rank, int64_t channels,
   if ((is_complex || input.dtype == DType::kComplex64) && !takes_complex) {
     fail(Code::kUnsupported, "convolution of {} is not supported", name_of(input.dtype));
   }
-  if (activation_ && !activation_->is_elementwise()) row_axis(*activation_, input.shape.rank());
+  if (activation_ && !activation_->is_elementwise())
+    row_axes(activation_->axes, input.shape.rank());
   if (is_complex && activation_ && !ops::takes_complex(*activation_)) {
     fail(Code::kShape, "the activation takes no complex numbers");
   }

@@ -78,7 +78,7 @@ class ConvOutput {
     return activation_ && keeps_to_rows(*activation_, y.channels.rank());
   }
   void activate(Run& run, const Sequence& y) const;
-  // Applies an activation that is over another axis than the last.
+  // Applies an activation that is over other axes than the last.
   void activate_across(Run& run, const Sequence& y) const;
   void round(float* rows, const Sequence& y) const;
   void finish(const float* real, const float* imaginary, const Sequence& y) const;

@@ -46,7 +46,7 @@ ShapedDense::ShapedDense(const WeightScope& weights, const Shape& output_shape, 
 
 ChannelSpec ShapedDense::output_spec(const ChannelSpec& input) const {
   // Over no channels, the reference applies a function of rows over time.
-  if (needs_channels_ && output_shape_.empty()) row_axis({}, 0);
+  if (needs_channels_ && output_shape_.empty()) row_axes({}, 0);
   return {einsum_.output_spec({input.dtype, at_least_one_axis(input.shape)}).dtype, output_shape_};
 }
 

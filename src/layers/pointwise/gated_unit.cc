@@ -90,7 +90,7 @@ void GatedUnitLayer::whole_row(const std::byte* x, DType dtype, std::byte* y, DT
   ops::convert(feature, DType::kFloat32, y, y_dtype, count);
 }
 
-// Computes whole sequences: activations over another axis than the last.
+// Computes whole sequences: activations over other axes than the last.
 void GatedUnitLayer::across(Run& run, const Sequence& x, const Sequence& y) const {
   const Sequence gate = run.scratch_sequence(y.spec(), y.batch, y.time);
   const int64_t length = y.channels.back(), rows = length == 0 ? 0 : y.size() / length;

@@ -36,7 +36,8 @@ class Softmax final : public StatelessLayer {
     if (x.size() == 0) return y;
     if (x.dtype == DType::kComplex64) {
       std::memcpy(y.values, x.values, x.bytes());
-      ops::activate_along(run, y, {.over_row = RowFunction::kSoftmax, .axis = axis_});
+      const auto bit = static_cast<uint16_t>(1u << (x.channels.rank() - 1 - axis));
+      ops::activate_along(run, y, {.over_row = RowFunction::kSoftmax, .axes = {0, bit}});
       return y;
     }
     const bool direct = y.dtype == DType::kFloat32;

@@ -2,8 +2,9 @@
 // = sigmoid(x W_a + b_a), sigmoid(x W_x + b_x) in heads, a = exp(-8 r softplus(a_param)) and
 // h_t = a h_{t-1} + sqrt(1 - |a|^2) i x. The first step of a stream is not scaled. If not
 // only_real, a has the phase r a_imag_param, and the first half of x and y is the real part; the
-// reference's scan accumulates real parts alone, so that the imaginary half of y is zero. As in
-// the reference, invalid steps take part, but their values that are not finite count as zero.
+// reference's scan accumulates real parts alone, so that the imaginary half of y is zero, and y is
+// real even if x, and with it the gates, is complex. As in the reference, invalid steps take part,
+// but their values that are not finite count as zero.
 #include "kernels/state_space.h"
 #include "layers/builder.h"
 #include "ops/associative_scan.h"
@@ -76,15 +77,14 @@ class Rglru final : public Layer {
     if (input.shape != Shape{fields_.units}) {
       fail(Code::kShape, "expected channels [{}], got {}", fields_.units, to_string(input.shape));
     }
-    const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
-                                                : promote_inexact(input.dtype, fields_.param_dtype);
-    if (!is_float(compute)) {
+    const DType compute = compute_dtype(input.dtype);
+    if (!is_inexact(compute) || (compute == DType::kComplex64 && fields_.only_real)) {
       fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     }
     if (is_half(compute) && !fields_.only_real) {
       fail(Code::kShape, "cannot compute complex units in {}", name_of(compute));
     }
-    return {compute, {fields_.units}};
+    return {compute == DType::kComplex64 ? DType::kFloat32 : compute, {fields_.units}};
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     declaration.state("h", DType::kFloat32, {input.batch, fields_.width()});
@@ -105,6 +105,11 @@ class Rglru final : public Layer {
 
   StepDifference step_difference(const EarlySteps& before) const override {
     return minds_early_steps(before, "advances on invalid steps too");
+  }
+
+  DType compute_dtype(DType input) const {
+    return fields_.compute_dtype ? *fields_.compute_dtype
+                                 : promote_inexact(input, fields_.param_dtype);
   }
 
   // The parameters, rounded as the reference rounds them to the dtype of the computation.
@@ -168,36 +173,68 @@ class Rglru final : public Layer {
     float* y_;
   };
 
-  // Computes a gate for all steps: [batch, time, width].
-  float* gates(Run& run, const ops::Einsum& gate, const Sequence& x) const {
+  // Computes a gate for all steps, [batch, time, width], in `dtype`.
+  Sequence gates(Run& run, const ops::Einsum& gate, const Sequence& x, DType dtype) const {
     const int64_t heads = fields_.num_heads;
     const Sequence in = x.with_channels({heads, fields_.units / heads});
-    return run
-        .on_side(other(run.side()),
-                 [&] { return ops::cast(run, gate.apply(run, in), DType::kFloat32); })
-        .floats();
+    return run.on_side(other(run.side()),
+                       [&] { return ops::cast(run, gate.apply(run, in), dtype); });
+  }
+
+  // The coefficients of the recurrence for all steps, each [batch, time, width].
+  struct Coefficients {
+    float* v;
+    float* a;
+  };
+
+  // `started` tells which items have had a step before x.
+  Coefficients coefficients(Run& run, const Sequence& x, DType compute,
+                            const uint8_t* started) const {
+    const int64_t width = fields_.width();
+    const float* in = ops::as_floats(run, x, compute);
+    float* v = gates(run, input_gate_, x, DType::kFloat32).floats();
+    float* a = gates(run, a_gate_, x, DType::kFloat32).floats();
+    ops::for_ranges_with_scratch(run, x.steps(), ops::steps_of_work(width), 2 * width,
+                                 [&](int64_t begin, int64_t end, float* scratch) {
+                                   for (int64_t step = begin; step < end; ++step) {
+                                     set_coefficients(compute, is_first(x, step, started),
+                                                      in + step * fields_.units, scratch,
+                                                      v + step * width, a + step * width);
+                                   }
+                                 });
+    return {v, a};
+  }
+
+  Coefficients complex_coefficients(Run& run, const Sequence& x, const uint8_t* started) const {
+    const int64_t width = fields_.width();
+    const auto* in = x.as<const complex64>();
+    const auto* gate = gates(run, input_gate_, x, DType::kComplex64).as<const complex64>();
+    const auto* a_gate = gates(run, a_gate_, x, DType::kComplex64).as<const complex64>();
+    auto* v = run.scratch<float>(x.steps(), width);
+    auto* a = run.scratch<float>(x.steps(), width);
+    ops::for_steps(run, x.steps(), width, [&](int64_t begin, int64_t end) {
+      for (int64_t step = begin; step < end; ++step) {
+        const int64_t at = step * width;
+        set_complex_coefficients(is_first(x, step, started), in + step * fields_.units, gate + at,
+                                 a_gate + at, v + at, a + at);
+      }
+    });
+    return {v, a};
+  }
+
+  static bool is_first(const Sequence& x, int64_t step, const uint8_t* started) {
+    return step % x.time == 0 && started[step / x.time] == 0;
   }
 
   // Runs all steps. h [batch, width] is the state before, and on return after them; `started` tells
   // which items have had a step before.
   Sequence scan(Run& run, const Sequence& given, float* h, uint8_t* started) const {
     const Sequence x = ops::finite_where_invalid(run, given);
-    const ChannelSpec spec = do_output_spec(x.spec(), run.constants());
     const int64_t width = fields_.width();
-    const DType compute = spec.dtype;
-    const Sequence y = run.output_like(x, spec);
-    const float* in = ops::as_floats(run, x, compute);
-    float* v = gates(run, input_gate_, x);
-    float* a = gates(run, a_gate_, x);
-    ops::for_ranges_with_scratch(run, x.steps(), ops::steps_of_work(width), 2 * width,
-                                 [&](int64_t begin, int64_t end, float* scratch) {
-                                   for (int64_t step = begin; step < end; ++step) {
-                                     const bool first =
-                                         step % x.time == 0 && started[step / x.time] == 0;
-                                     coefficients(compute, first, in + step * fields_.units,
-                                                  scratch, v + step * width, a + step * width);
-                                   }
-                                 });
+    const DType compute = compute_dtype(x.dtype);
+    const Sequence y = run.output_like(x, do_output_spec(x.spec(), run.constants()));
+    const auto [v, a] = compute == DType::kComplex64 ? complex_coefficients(run, x, started)
+                                                     : coefficients(run, x, compute, started);
     // The coefficients, 3 more if the decay has a phase, and the multiply-add of the recurrence.
     run.parallel().count((fields_.only_real ? 10 : 13) * x.steps() * width);
     const bool direct = compute == DType::kFloat32 && fields_.only_real;
@@ -211,8 +248,8 @@ class Rglru final : public Layer {
 
   // Computes v = sqrt(1 - |a|^2) gate x and a of one step, which replace the gates of x and of a.
   // Every result is rounded to `compute`, as in the reference. `scratch` is [2, width].
-  void coefficients(DType compute, bool first, const float* x, float* scratch, float* v,
-                    float* a) const {
+  void set_coefficients(DType compute, bool first, const float* x, float* scratch, float* v,
+                        float* a) const {
     const int64_t width = fields_.width();
     const auto multiply = [&](const float* by, float* to) {
       kernels::binary(Binary::kMultiply, by, to, to, width);
@@ -242,6 +279,23 @@ class Rglru final : public Layer {
     multiply(scale, v);
     ops::activate(a, width, {Unary::kExp}, compute);
     if (!fields_.only_real) multiply(cosine, a);
+  }
+
+  // Computes the real parts of v = sqrt(1 - a'^2) gate x and of a for one step, where a' is a
+  // without the phase of a_imag_param.
+  void set_complex_coefficients(bool first, const complex64* x, const complex64* gate,
+                                const complex64* a_gate, float* v, float* a) const {
+    using Wide = std::complex<double>;
+    const int64_t width = fields_.width();
+    for (int64_t j = 0; j < width; ++j) {
+      const auto at = static_cast<size_t>(j);
+      const Wide gated = Wide(gate[j]) * (Wide(x[j]) + Wide(0, 1) * Wide(x[width + j]));
+      const double decay = static_cast<double>(in_float_.decay[at]);
+      const double phase = static_cast<double>(in_float_.phase[at]);
+      const Wide scale = std::sqrt(1.0 - std::exp(2 * decay * Wide(a_gate[j])));
+      v[j] = static_cast<float>((first ? gated : gated * scale).real());
+      a[j] = first ? 0 : static_cast<float>(std::exp(Wide(a_gate[j]) * Wide(decay, phase)).real());
+    }
   }
 
   // Writes the rows h to y, with imaginary parts of zero.
