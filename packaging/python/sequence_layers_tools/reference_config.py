@@ -17,7 +17,7 @@ import jax.numpy as jnp
 import numpy as np
 
 # Imported before the reference, which `functions` makes importable on Python 3.11.
-from sequence_layers_tools import config_map, function_layers, functions  # isort: skip
+from sequence_layers_tools import channel_values, config_map, function_layers, functions  # isort: skip
 from sequence_layers import jax as sl
 from sequence_layers.jax import combinators, utils
 from sequence_layers.jax.attention import common as attention
@@ -59,7 +59,7 @@ class _Layers(list):
 def _way_forward(path: str, what: Any) -> str:
     key = config_map.key_of(what)
     return (
-        f" Say what does that: --map '{path}={{\"type\": ...}}' or --map {key}=... with ordinary layers;"
+        f' Say what does that: --map \'{path}={{"type": ...}}\' or --map {key}=... with ordinary layers;'
         ' or write the layer in C (docs/adding-a-layer.md), map it to the type that your program'
         ' registers, and give --no-verify'
     )
@@ -237,7 +237,9 @@ class _Writer:
 
     def _lambda(self, config: Any, path: str) -> dict[str, Any]:
         at, expected = f'{path}.fn', config.expected_input_spec
-        spec = self._specs.by_path.get(at) or (expected and Spec(tuple(expected.shape), expected.dtype))
+        spec = self._specs.by_path.get(at) or (
+            expected and Spec(tuple(expected.shape), expected.dtype)
+        )
         mapped = self._mapping.find(config.fn, at)
         if mapped is not config_map.NOTHING:
             layers = _mapped_layers(mapped, at)
@@ -282,7 +284,7 @@ def is_function(value: Any) -> bool:
 
 def _mapped_layers(mapped: Any, path: str) -> list[dict[str, Any]]:
     if isinstance(mapped, str) or (isinstance(mapped, dict) and 'function' in mapped):
-        return function_layers.function_layer(mapped)
+        return channel_values.function_layer(mapped)
     if not isinstance(mapped, dict) or not isinstance(mapped.get('type'), str):
         raise ConfigError(f'{path}: --map gives {mapped!r}, not an object with a "type"')
     return [mapped]
@@ -298,7 +300,7 @@ def _layers_of(
             dtype=spec.dtype,
             sequence_input=sequence_input,
         )
-    except function_layers.NotLayersError as error:
+    except channel_values.NotLayersError as error:
         raise ConfigError(
             f'{path}: the function {_label(function)} is nothing that ordinary layers do: {error}.'
             + _way_forward(path, function)

@@ -24,6 +24,7 @@ if _HAS_REFERENCE:
     import jax.numpy as jnp
 
     from sequence_layers_tools import (
+        channel_values,
         check_converted,
         config_map,
         convert,
@@ -198,7 +199,9 @@ class LayersTest(unittest.TestCase):
 
     def test_several_layers(self):
         clip = self.compare(lambda x: jnp.clip(x, -3, 3))
-        self.assertEqual(clip, [{'type': 'Maximum', 'maximum': -3}, {'type': 'Minimum', 'minimum': 3}])
+        self.assertEqual(
+            clip, [{'type': 'Maximum', 'maximum': -3}, {'type': 'Minimum', 'minimum': 3}]
+        )
         for name, function in {
             'an index': lambda x: x[..., -1],
             'a mean': lambda x: x.mean(-1, keepdims=True),
@@ -271,6 +274,9 @@ class LayersTest(unittest.TestCase):
     def test_functions_of_rows_over_other_axes(self):
         name = functions.named(functools.partial(jax.nn.log_softmax, axis=-2))
         self.assertEqual(name, {'function': 'log_softmax', 'axis': -2})
+        name = functions.named(functools.partial(jax.nn.softmax, axis=(2, -1)))
+        self.assertEqual(name, {'function': 'softmax', 'axis': [2, -1]})
+        self.assertIsNone(functions.named(functools.partial(jax.nn.softmax, axis=None)))
         self.compare(functools.partial(jax.nn.softmax, axis=-2), (2, 3))
         self.compare(lambda x: jax.nn.log_softmax(x, axis=2), (2, 3))
 
@@ -288,7 +294,7 @@ class LayersTest(unittest.TestCase):
             'not positive': lambda x: (-2.0) ** x,
             'between channels': lambda x: jax.lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 0), (0, 0, 1))),
         }.items():
-            with self.assertRaisesRegex(function_layers.NotLayersError, reason):
+            with self.assertRaisesRegex(channel_values.NotLayersError, reason):
                 function_layers.layers(function, channel_shape=(6,))
 
 
@@ -317,7 +323,9 @@ class ConvertTest(unittest.TestCase):
             sl.Lambda.Config(lambda x: jnp.clip(x, -3, 3), name='clip'),
             sl.Lambda.Config(lambda x: x.apply_values(jnp.tanh), sequence_input=True),
             sl.Dense.Config(4, activation=lambda x: x * jax.nn.sigmoid(1.7 * x)),
-            sl.Repeat.Config(sl.Dense.Config(4, activation=lambda x: x * jnp.tanh(x)), num_repeats=2),
+            sl.Repeat.Config(
+                sl.Dense.Config(4, activation=lambda x: x * jnp.tanh(x)), num_repeats=2
+            ),
             Recipe(name='recipe'),
             Wide.Config(name='wide'),
             BlockConfig(),
@@ -327,7 +335,9 @@ class ConvertTest(unittest.TestCase):
         self.assertLess(report.step_wise, 1e-5)
         layers = written['layers']
         self.assertEqual([layers[i].get('name') for i in (1, 5, 6)], ['clip', 'recipe', 'wide'])
-        self.assertEqual(layers[6], {'type': 'Dense', 'features': 4, 'use_bias': False, 'name': 'wide'})
+        self.assertEqual(
+            layers[6], {'type': 'Dense', 'features': 4, 'use_bias': False, 'name': 'wide'}
+        )
         self.assertEqual(layers[3]['share_scope'][0], True)
 
     def test_layers_that_are_made(self):
@@ -341,7 +351,9 @@ class ConvertTest(unittest.TestCase):
         half = {'type': 'Scale', 'scale': '$factor'}
         tanh = {'type': 'Tanh'}
         mapping = config_map.ConfigMap({f'{__name__}:Halve': half})
-        self.refused(config, r'\$\.layers\[2\]\.fn: the function squash .*"sign".*--map', mapping=mapping)
+        self.refused(
+            config, r'\$\.layers\[2\]\.fn: the function squash .*"sign".*--map', mapping=mapping
+        )
         # These functions are mapped to layers that compute something else.
         entries = {f'{__name__}:Halve': half, '$.layers[2].fn': tanh}
         mapping = config_map.ConfigMap(entries)
