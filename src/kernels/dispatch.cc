@@ -1,3 +1,6 @@
+// Highway compiles AVX-512 with VNNI only on demand, as the kernels that use it do.
+#define HWY_WANT_AVX3_DL
+
 #include "kernels/dispatch.h"
 
 #include <cstdlib>
@@ -35,8 +38,11 @@ struct InstructionSet {
 
 // From the best to the one that any CPU has. A better target has a lower bit.
 #if HWY_ARCH_X86
-constexpr InstructionSet kInstructionSets[] = {
-    {HWY_AVX3, "avx512"}, {HWY_AVX2, "avx2"}, {HWY_SSE4, "sse4"}, {HWY_SCALAR, "scalar"}};
+constexpr InstructionSet kInstructionSets[] = {{HWY_AVX3_DL, "avx512vnni"},
+                                               {HWY_AVX3, "avx512"},
+                                               {HWY_AVX2, "avx2"},
+                                               {HWY_SSE4, "sse4"},
+                                               {HWY_SCALAR, "scalar"}};
 #elif HWY_ARCH_ARM
 constexpr InstructionSet kInstructionSets[] = {{HWY_NEON, "neon"}, {HWY_SCALAR, "scalar"}};
 #else
@@ -80,7 +86,9 @@ const char* active_target() {
   return hwy::TargetName(target);
 }
 
-bool uses_avx512() { return HWY_DYNAMIC_DISPATCH(target_in_use)() == HWY_AVX3; }
+bool uses_avx512() {
+  return (HWY_DYNAMIC_DISPATCH(target_in_use)() & (HWY_AVX3 | HWY_AVX3_DL)) != 0;
+}
 
 }  // namespace sl::kernels
 #endif  // HWY_ONCE

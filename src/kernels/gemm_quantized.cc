@@ -1,0 +1,318 @@
+// AVX-512 with VNNI, which Highway compiles only on demand.
+#define HWY_WANT_AVX3_DL
+
+#include "kernels/gemm_quantized.h"
+
+#include <algorithm>
+#include <cstring>
+#include <limits>
+
+#include "kernels/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/gemm_quantized.cc"
+#include <hwy/cache_control.h>
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/quantized_inl.h"
+
+#ifndef SL_KERNELS_GEMM_QUANTIZED_SHARED
+#define SL_KERNELS_GEMM_QUANTIZED_SHARED
+namespace sl::kernels::gemm_quantized_detail {
+
+struct Product {
+  const void* rows;
+  int64_t stride;  // in groups
+  const uint8_t* packed;
+  int64_t m;
+  int64_t k;
+  int64_t n;
+  const float* bias;
+  bool accumulate;
+  float* y;
+  int64_t y_stride;
+};
+
+// Groups whose values are all smaller than this become zeros. The inverse of their scale could
+// overflow.
+inline constexpr float kNegligible = 1e-36f;
+
+}  // namespace sl::kernels::gemm_quantized_detail
+#endif  // SL_KERNELS_GEMM_QUANTIZED_SHARED
+
+HWY_BEFORE_NAMESPACE();
+namespace sl::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+using gemm_quantized_detail::Product;
+
+// Bytes of x that a block of rows may take, so that they stay in the L2 cache.
+constexpr int64_t kRowBlockBytes = int64_t{1} << 19;
+
+template <int kBits>
+struct Kernel {
+  struct Args {
+    const RowGroup* rows;
+    int64_t stride;
+    const uint8_t* packed;
+    int64_t groups;
+    int64_t n;
+    Outputs out;
+  };
+
+  struct Tile {
+    const RowGroup* rows;
+    int64_t stride;
+    const uint8_t* w;
+    int64_t panel_stride;
+    int64_t groups;
+    Outputs out;
+  };
+
+  static constexpr int kMaxRows = kManyRegisters ? 6 : 4;
+  static constexpr int kMaxPanels = kManyRegisters ? 2 : 1;
+  static constexpr int panels_for_rows(int rows) {
+    if (rows > 1 || HWY_TARGET == HWY_SCALAR) return kMaxPanels;
+    return kManyRegisters ? 4 : HWY_MAX(1, 4 / kVectors);
+  }
+
+  static HWY_INLINE Tile tile_at(const Args& g, int64_t row, int64_t panel) {
+    const int64_t panel_stride = quantized_panel_bytes(kBits, g.groups);
+    return Tile{.rows = g.rows + row * g.stride,
+                .stride = g.stride,
+                .w = g.packed + panel * panel_stride,
+                .panel_stride = panel_stride,
+                .groups = g.groups,
+                .out = outputs_at(g.out, row, panel)};
+  }
+
+  template <int kRows, int kPanels>
+  static HWY_NOINLINE void run(const Tile& tile);
+};
+
+#if HWY_TARGET == HWY_SCALAR
+
+// Integer i of column j of a group, without what was added to it.
+template <int kBits>
+HWY_INLINE int32_t weight_at(const uint8_t* w, int i, int j) {
+  if constexpr (kBits == 8) return int32_t{w[i / 4 * 64 + 4 * j + i % 4]} - 128;
+  const int byte = w[i / 8 * 64 + 4 * j + i % 4];
+  return (i % 8 < 4 ? byte & 15 : byte >> 4) - 8;
+}
+
+// Adds the products of a group.
+template <int kBits, int kRows, int kPanels>
+HWY_INLINE void add_group(const RowGroup* x, int64_t stride, const uint8_t* w,
+                          const uint8_t* scales, int64_t panel_stride,
+                          VF (&total)[kRows][kPanels * kVectors]) {
+  static_assert(kLanes == 1 && kPanels == 1);
+  (void)panel_stride;
+  for (int r = 0; r < kRows; ++r) {
+    const RowGroup& row = x[r * stride];
+    for (int j = 0; j < kPanel; ++j) {
+      int32_t sum = 0;
+      for (int i = 0; i < kGroup; ++i) sum += weight_at<kBits>(w, i, j) * row.q[i];
+      const VF product =
+          hn::Mul(hn::Set(DF(), static_cast<float>(sum)), load_scales(scales + 2 * j));
+      total[r][j] = hn::MulAdd(product, hn::Set(DF(), row.scale), total[r][j]);
+    }
+  }
+}
+
+#else
+
+// Multiplies the four or eight rows of weights in a vector with those values of each row of x.
+template <int kBits, int kRows, int kWidth>
+HWY_INLINE void add_vector(const RowGroup* x, int64_t stride, int i, const VI (&bytes)[kWidth],
+                           VI (&sum)[kRows][kWidth]) {
+  Quad w[8 / kBits][kWidth];
+#pragma GCC unroll 16
+  for (int v = 0; v < kWidth; ++v) {
+    if constexpr (kBits == 8) {
+      w[0][v] = weight_quad(bytes[v]);
+    } else {
+      w[0][v] = nibble_quad<0>(bytes[v]);
+      w[1][v] = nibble_quad<1>(bytes[v]);
+    }
+  }
+#pragma GCC unroll 16
+  for (int half = 0; half < 8 / kBits; ++half) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const Quad quad = row_quad(x[r * stride], i * (8 / kBits) + half);
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) sum[r][v] = add_products(sum[r][v], w[half][v], quad);
+    }
+  }
+}
+
+// Adds the products of a group.
+template <int kBits, int kRows, int kPanels>
+HWY_INLINE void add_group(const RowGroup* x, int64_t stride, const uint8_t* w,
+                          const uint8_t* scales, int64_t panel_stride,
+                          VF (&total)[kRows][kPanels * kVectors]) {
+  constexpr int kWidth = kPanels * kVectors;
+  const auto offset = [&](int v) HWY_ATTR {
+    return (v / kVectors) * panel_stride + (v % kVectors) * kLanes * 4;
+  };
+  VI sum[kRows][kWidth];
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+    // Integers have 128 (int8) or 8 (int4) added.
+    const VI start = hn::Set(DI(), x[r * stride].offset);
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) sum[r][v] = kBits == 8 ? start : hn::ShiftRight<4>(start);
+  }
+#pragma GCC unroll 16
+  for (int i = 0; i < kBits; ++i) {
+    VI bytes[kWidth];
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) {
+      bytes[v] = hn::LoadU(DI(), reinterpret_cast<const int32_t*>(w + i * 64 + offset(v)));
+    }
+    add_vector<kBits, kRows, kWidth>(x, stride, i, bytes, sum);
+  }
+#pragma GCC unroll 16
+  for (int v = 0; v < kWidth; ++v) {
+    const VF scale =
+        load_scales(scales + (v / kVectors) * panel_stride + (v % kVectors) * kLanes * 2);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const VF product = hn::Mul(hn::ConvertTo(DF(), sum[r][v]), scale);
+      total[r][v] = hn::MulAdd(product, hn::Set(DF(), x[r * stride].scale), total[r][v]);
+    }
+  }
+}
+
+#endif  // HWY_TARGET == HWY_SCALAR
+
+template <int kBits>
+template <int kRows, int kPanels>
+HWY_NOINLINE void Kernel<kBits>::run(const Tile& tile) {
+  constexpr int64_t kGroupBytes = quantized_integer_bytes(kBits);
+  constexpr int64_t kPairBytes = kQuantizedScaleBytes + 2 * kGroupBytes;
+  const Tile t = tile;
+  VF total[kRows][kPanels * kVectors];
+  load_outputs(t.out, total);
+  const RowGroup* HWY_RESTRICT x = t.rows;
+  const uint8_t* HWY_RESTRICT w = t.w;
+  for (int64_t group = 0; group < t.groups; ++group, ++x) {
+    const int64_t odd = group % 2;
+    if constexpr (kRows == 1) {
+#pragma GCC unroll 16
+      for (int i = 0; i < kPanels; ++i) {
+#pragma GCC unroll 16
+        for (int64_t line = 0; line < kGroupBytes + odd * kQuantizedScaleBytes; line += 64) {
+          hwy::Prefetch(w + i * t.panel_stride + odd * kGroupBytes + line + kPrefetchBytes);
+        }
+      }
+    }
+    add_group<kBits, kRows, kPanels>(x, t.stride, w + kQuantizedScaleBytes + odd * kGroupBytes,
+                                     w + odd * (kQuantizedScaleBytes / 2), t.panel_stride, total);
+    w += odd * kPairBytes;
+  }
+  store_outputs(t.out, total);
+}
+
+template <int kBits>
+HWY_INLINE void run_quantized(const Product& g) {
+  using K = Kernel<kBits>;
+  const int64_t groups = quantized_groups(g.k);
+  const int64_t row_bytes = groups * static_cast<int64_t>(sizeof(RowGroup));
+  run_product<K>(typename K::Args{static_cast<const RowGroup*>(g.rows), g.stride, g.packed, groups,
+                                  g.n, Outputs{g.bias, g.accumulate, g.y, g.y_stride}},
+                 g.m, std::clamp<int64_t>(kRowBlockBytes / (row_bytes + 1), K::kMaxRows, 96));
+}
+
+// Quantizes a group of `count` values. The rest of the group becomes zeros.
+HWY_INLINE void quantize_group(const float* from, int64_t count, RowGroup* out) {
+  HWY_ALIGN float x[kGroup];
+  HWY_ALIGN int32_t q[kGroup];
+  std::copy_n(from, count, x);
+  std::fill(x + count, x + kGroup, 0.0f);
+  VI largest = hn::Zero(DI());
+  for (int i = 0; i < kGroup; i += kLanes) {
+    // Magnitudes compare like their bits, NaN being the largest.
+    largest = hn::Max(largest, hn::BitCast(DI(), hn::Abs(hn::Load(DF(), x + i))));
+  }
+  const float magnitude = hn::GetLane(hn::BitCast(DF(), hn::MaxOfLanes(DI(), largest)));
+  if (!(magnitude <= std::numeric_limits<float>::max()) ||
+      magnitude < gemm_quantized_detail::kNegligible) {
+    *out = RowGroup{};
+    if (!(magnitude < gemm_quantized_detail::kNegligible)) {
+      out->scale = std::numeric_limits<float>::quiet_NaN();
+    }
+    return;
+  }
+  out->scale = magnitude / 127.0f;
+  const VF inverse = hn::Set(DF(), 127.0f / magnitude);
+  VI sum = hn::Zero(DI());
+  for (int i = 0; i < kGroup; i += kLanes) {
+    const VI rounded = hn::NearestInt(hn::Mul(hn::Load(DF(), x + i), inverse));
+    sum = hn::Add(sum, rounded);
+    hn::Store(rounded, DI(), q + i);
+  }
+  out->offset = -128 * hn::GetLane(hn::SumOfLanes(DI(), sum));
+#if SL_QUANTIZED_BYTES
+  for (int i = 0; i < kGroup; ++i) out->q[i] = static_cast<int8_t>(q[i]);
+#else
+  for (int i = 0; i < kGroup; i += 4) {
+    out->q[i] = static_cast<int16_t>(q[i]);
+    out->q[i + 1] = static_cast<int16_t>(q[i + 2]);
+    out->q[i + 2] = static_cast<int16_t>(q[i + 1]);
+    out->q[i + 3] = static_cast<int16_t>(q[i + 3]);
+  }
+#endif
+}
+
+}  // namespace
+
+int64_t quantized_group_bytes_all() { return sizeof(RowGroup); }
+
+void quantize_rows_all(const float* x, int64_t x_stride, int64_t m, int64_t k, void* rows) {
+  auto* out = static_cast<RowGroup*>(rows);
+  for (int64_t row = 0; row < m; ++row, x += x_stride) {
+    for (int64_t p = 0; p < k; p += kGroup) {
+      quantize_group(x + p, std::min<int64_t>(kGroup, k - p), out++);
+    }
+  }
+}
+
+void gemm_int8_all(const Product& g) { run_quantized<8>(g); }
+void gemm_int4_all(const Product& g) { run_quantized<4>(g); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sl::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace sl::kernels {
+
+HWY_EXPORT(quantized_group_bytes_all);
+HWY_EXPORT(quantize_rows_all);
+HWY_EXPORT(gemm_int8_all);
+HWY_EXPORT(gemm_int4_all);
+
+int64_t quantized_group_bytes() { return HWY_DYNAMIC_DISPATCH(quantized_group_bytes_all)(); }
+
+void quantize_rows(const float* x, int64_t x_stride, int64_t m, int64_t k, void* rows) {
+  HWY_DYNAMIC_DISPATCH(quantize_rows_all)(x, x_stride, m, k, rows);
+}
+
+void gemm_quantized(Quantized type, const void* rows, int64_t stride, const void* packed, int64_t m,
+                    int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
+                    int64_t y_stride) {
+  if (m <= 0 || n <= 0) return;
+  const gemm_quantized_detail::Product product{
+      rows, stride, static_cast<const uint8_t*>(packed), m, k, n, bias, accumulate, y, y_stride};
+  if (type == Quantized::kInt8) {
+    HWY_DYNAMIC_DISPATCH(gemm_int8_all)(product);
+  } else {
+    HWY_DYNAMIC_DISPATCH(gemm_int4_all)(product);
+  }
+}
+
+}  // namespace sl::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,63 @@
+// Y = X W + bias with packed int8 or int4 weights: X [m, k] float32, W [k, n], Y [m, n]; not in
+// place.
+//
+// Weights have a scale for each column and group of 32 rows, W[p, j] = scale * integer. Rows of x
+// are quantized first, to int8 with a scale for each row and group. The products of a group are
+// summed exactly, in int32; its sum is multiplied by both scales and added in float32, group by
+// group. A result is the same, bit for bit, in any batch of rows and any group of panels, and on
+// every instruction set with fused multiply-add.
+#pragma once
+
+#include <cstdint>
+
+#include "kernels/panel.h"
+
+namespace sl::kernels {
+
+enum class Quantized { kInt8, kInt4 };
+
+// Rows of W, and values of a row of x, that share a scale.
+inline constexpr int64_t kQuantizedGroup = 32;
+
+constexpr int64_t quantized_groups(int64_t k) {
+  return (k + kQuantizedGroup - 1) / kQuantizedGroup;
+}
+
+// Packed weights are panels of 16 columns, one after the other. A panel holds, for each two groups,
+// 64 bytes of bfloat16 scales, 16 of the first group and 16 of the second one, followed by the
+// integers of the two groups; an odd last group is followed by nothing. Integers are stored plus
+// 128 (int8, -127 to 127) or plus 8 (int4, -8 to 7). Those of int8 are 8 times 64 bytes, each with
+// 4 rows of the 16 columns: byte 4 j + i has row i of column j. Those of int4 are 4 times 64 bytes,
+// each with 8 rows: byte 4 j + i has row i of column j in its lower half and row 4 + i in its upper
+// half. Padding is zeros, with scales of zero.
+//
+// Bytes of the packed form of W [k, n], a multiple of 64. The panel of column j begins at
+// packed_quantized_bytes(type, k, j) if j is a multiple of 16.
+[[nodiscard]] int64_t packed_quantized_bytes(Quantized type, int64_t k, int64_t n);
+
+// Quantizes and packs the matrix W[p, j] = w[p * row_stride + j * col_stride], [k, n]. A group with
+// a value that is not finite gets a scale of NaN.
+void pack_quantized(Quantized type, const float* w, int64_t row_stride, int64_t col_stride,
+                    int64_t k, int64_t n, void* packed);
+
+// y[i] = W[i, column] for i in [0, k).
+void unpack_quantized_column(Quantized type, const void* packed, int64_t k, int64_t column,
+                             float* y);
+
+// Bytes of a group of a quantized row of x. A row of k values takes quantized_groups(k) times as
+// many. They need no alignment.
+[[nodiscard]] int64_t quantized_group_bytes();
+
+// Quantizes m rows of x, x_stride apart, into rows that follow one another. Each value is rounded
+// to the nearest multiple of a 127th of its group's largest magnitude. A group with a value that is
+// not finite becomes NaN. Groups whose values are all below 1e-36 become zeros.
+void quantize_rows(const float* x, int64_t x_stride, int64_t m, int64_t k, void* rows);
+
+// y[i, j] = (accumulate ? y[i, j] : bias ? bias[j] : 0) + sum_p x[i, p] * W[p, j]
+// Row i of x is quantized and begins at rows + i * stride * quantized_group_bytes(); rows may
+// overlap (convolution windows whose frames have whole groups).
+void gemm_quantized(Quantized type, const void* rows, int64_t stride, const void* packed, int64_t m,
+                    int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
+                    int64_t y_stride);
+
+}  // namespace sl::kernels
