@@ -57,7 +57,7 @@ class Problem:
         return np.concatenate([parts[g].T for g in gates])
 
 
-def _lstm(problem: Problem) -> tuple[dict, dict]:
+def lstm(problem: Problem) -> tuple[dict, dict]:
     weights = {
         'params.kernel.kernel': problem.joined(problem.kernel, 'ifgo').T,
         'params.recurrent_kernel.kernel': problem.joined(problem.recurrent, 'ifgo').T,
@@ -66,7 +66,7 @@ def _lstm(problem: Problem) -> tuple[dict, dict]:
     return {'type': 'LSTM', 'units': problem.units}, weights
 
 
-def _rnn(problem: Problem) -> tuple[dict, dict]:
+def rnn(problem: Problem) -> tuple[dict, dict]:
     weights, bias_of = {}, 'h' if problem.kind == 'LSTM' else 'i'
     for g in problem.gates:
         weights[f'params.cell.i{g}.kernel'] = problem.kernel[g]
@@ -91,7 +91,7 @@ class _Ours:
     name = 'this library'
 
     def __init__(self, problem: Problem, threads: int):
-        self._layer = _open(*(_lstm if problem.kind == 'LSTM' else _rnn)(problem), threads)
+        self._layer = _open(*(lstm if problem.kind == 'LSTM' else rnn)(problem), threads)
         self._x = problem.x[np.newaxis]
         self._whole = self._layer.applier(self._x)
         self._state = self._layer.new_state()
@@ -261,7 +261,7 @@ class _OursPadded:
     name = _Ours.name
 
     def __init__(self, problem: Problem, lengths: np.ndarray):
-        self._apply = _open(*_rnn(problem), threads=1).applier(*_batch(problem, lengths))
+        self._apply = _open(*rnn(problem), threads=1).applier(*_batch(problem, lengths))
 
     def run(self) -> None:
         self._apply.run()

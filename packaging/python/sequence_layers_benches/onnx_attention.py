@@ -16,7 +16,7 @@ _POSITIONS = 4096
 _FLOAT, _INT32, _INT64 = TensorProto.FLOAT, TensorProto.INT32, TensorProto.INT64
 
 
-class _Graph:
+class Graph:
     """A graph to which nodes are added in order; results are named by number."""
 
     def __init__(self, weights: Mapping[str, np.ndarray]):
@@ -83,7 +83,7 @@ def _rotation(units: int) -> tuple[np.ndarray, np.ndarray]:
 class _Ring:
     """The place of the step at `position` in caches of `slots` steps, and which slots are filled."""
 
-    def __init__(self, graph: _Graph, position: str, slots: int):
+    def __init__(self, graph: Graph, position: str, slots: int):
         self._graph, self._slots = graph, slots
         self._at = graph('Mod', position, graph.constant([slots], np.int64))
         self.mask = graph(
@@ -110,7 +110,7 @@ def decoder_step(
     attention = repeat['layer']['layers'][0]['layers'][1]
     heads, units = attention['num_heads'], attention['units_per_head']
     window = attention['max_past_horizon'] + 1
-    g = _Graph(weights)
+    g = Graph(weights)
     width = heads * units
     token = g.input('token', _INT32, [1, 1])
     position = g.input('position', _INT64, [1])
@@ -171,7 +171,7 @@ class _Conformer:
         self.heads, self.units = self.attention['num_heads'], self.attention['units_per_head']
         self.width = self.heads * self.units
         self.past = self.attention['max_past_horizon']
-        self.graph = _Graph(weights)
+        self.graph = Graph(weights)
 
     def _norm(self, x: str, i: int, name: str) -> str:
         scale, bias = (self.graph.weight(f'{name}.{leaf}', i) for leaf in ('scale', 'bias'))

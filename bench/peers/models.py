@@ -1,0 +1,264 @@
+"""The models of the rows: a config of this library and random weights, which every peer is built from."""
+
+import dataclasses
+import json
+import pathlib
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+_ROOT = pathlib.Path(__file__).parents[2]
+LOG_MEL = _ROOT / 'docs/models/log_mel'
+Weights = dict[str, np.ndarray]
+
+
+@dataclasses.dataclass
+class Model:
+    """A config with its weights; `kind` names the architecture for the peers, `sizes` its numbers."""
+
+    kind: str
+    config: Mapping[str, Any]
+    weights: Weights
+    channel_shape: tuple[int, ...]
+    dtype: str = 'float32'
+    sizes: Mapping[str, Any] = dataclasses.field(default_factory=dict)
+
+    @property
+    def kernel_bytes(self) -> int:
+        """Bytes of the kernels, each of which a step reads once."""
+        return sum(a.nbytes for n, a in self.weights.items() if n.endswith('kernel'))
+
+
+class _Draw:
+    """Random weights by name: kernels scaled by their depth, scales around one, small biases."""
+
+    def __init__(self, prefix: str = ''):
+        self._rng = np.random.default_rng(0)
+        self._prefix = prefix
+        self.weights: Weights = {}
+
+    def kernel(self, name: str, depth: int, *shape: int) -> np.ndarray:
+        array = self._rng.standard_normal(shape, np.float32) / np.float32(np.sqrt(depth))
+        self.weights[f'params.{self._prefix}{name}'] = array
+        return array
+
+    def small(self, name: str, *shape: int, around: float = 0.0) -> np.ndarray:
+        array = around + 0.1 * self._rng.standard_normal(shape, np.float32)
+        self.weights[f'params.{self._prefix}{name}'] = array
+        return array
+
+    def dense(self, name: str, repeats: int, depth: int, *shape: int) -> None:
+        self.kernel(f'{name}.kernel', depth, repeats, *shape)
+        self.small(f'{name}.bias', repeats, shape[-1])
+
+    def norm(self, name: str, repeats: int, width: int) -> None:
+        self.small(f'{name}.scale', repeats, width, around=1)
+        self.small(f'{name}.bias', repeats, width)
+
+
+def _residual(name: str, *layers: dict[str, Any]) -> dict[str, Any]:
+    return {'type': 'Residual', 'layers': list(layers), 'name': name}
+
+
+def conformer(
+    width: int, blocks: int = 4, units: int = 64, past: int = 64, taps: int = 32
+) -> Model:
+    """Blocks of a causal conformer with local attention."""
+    heads, inner = width // units, 4 * width
+    norm = {'type': 'LayerNormalization'}
+
+    def feed_forward(name: str) -> dict[str, Any]:
+        return _residual(
+            name,
+            norm,
+            {'type': 'Dense', 'features': inner, 'activation': 'swish'},
+            {'type': 'Dropout', 'rate': 0.1},
+            {'type': 'Dense', 'features': width},
+            {'type': 'Dropout', 'rate': 0.1},
+            {'type': 'Scale', 'scale': 0.5},
+        )
+
+    attention = {
+        'type': 'LocalDotProductSelfAttention',
+        'num_heads': heads,
+        'units_per_head': units,
+        'block_size': past,
+        'max_past_horizon': past,
+        'max_future_horizon': 0,
+        'use_kv_cache_ringbuffer': True,
+    }
+    mix = (
+        {'type': 'Dense', 'features': 2 * width},
+        {'type': 'GatedLinearUnit'},
+        {'type': 'DepthwiseConv1D', 'kernel_size': taps, 'padding': 'causal'},
+        {'type': 'BatchNormalization'},
+        {'type': 'Swish'},
+        {'type': 'Dense', 'features': width},
+    )
+    block = [
+        feed_forward('feedforward_start'),
+        _residual('mhsa', norm, attention, {'type': 'DenseShaped', 'output_shape': [width]}),
+        _residual('lconv', norm, *mix),
+        feed_forward('feedforward_end'),
+        norm,
+    ]
+    config = {
+        'type': 'Repeat',
+        'layer': {'type': 'Serial', 'layers': block, 'name': 'conformer_block'},
+        'num_repeats': blocks,
+        'unroll_step': True,
+        'unroll_layer': True,
+    }
+    draw = _Draw('conformer_block.')
+    for name in ('feedforward_start', 'feedforward_end'):
+        draw.norm(f'{name}.layers_0', blocks, width)
+        draw.dense(f'{name}.layers_1', blocks, width, width, inner)
+        draw.dense(f'{name}.layers_3', blocks, inner, inner, width)
+    draw.norm('mhsa.layers_0', blocks, width)
+    projection = 'mhsa.layers_1.query_key_value_projection.kernel'
+    draw.kernel(projection, width, blocks, width, 3, heads, units)
+    draw.dense('mhsa.layers_2', blocks, width, heads, units, width)
+    draw.norm('lconv.layers_0', blocks, width)
+    draw.dense('lconv.layers_1', blocks, width, width, 2 * width)
+    draw.dense('lconv.layers_3', blocks, taps, taps, 1, width)
+    draw.norm('lconv.layers_4.BatchNorm_0', blocks, width)
+    draw.dense('lconv.layers_6', blocks, width, width, width)
+    draw.norm('layers_4', blocks, width)
+    running = 'conformer_block.lconv.layers_4.BatchNorm_0'
+    statistics = np.random.default_rng(1).standard_normal((2, blocks, width), np.float32)
+    weights = draw.weights | {
+        f'batch_stats.{running}.mean': 0.1 * statistics[0],
+        f'batch_stats.{running}.var': np.exp(0.1 * statistics[1]),
+    }
+    return Model('conformer', config, weights, (width,))
+
+
+def decoder(blocks: int = 12, width: int = 1024, inner: int = 2752, past: int = 256) -> Model:
+    """A decoder of tokens as llama.cpp's architecture `llama`: RMS norm, rotary positions, SwiGLU."""
+    units, vocabulary = 64, 2048
+    heads = width // units
+    norm = {'type': 'RMSNormalization', 'name': 'rms_norm'}
+    rotary = {'type': 'ApplyRotaryPositionalEncoding', 'max_wavelength': 10000}
+    attention = {
+        'type': 'DotProductSelfAttention',
+        'num_heads': heads,
+        'units_per_head': units,
+        'max_past_horizon': past,
+        'max_future_horizon': 0,
+        'use_bias': False,
+        'query_network': rotary,
+        'key_network': rotary,
+        'use_kv_cache_ringbuffer': True,
+        'name': 'attention',
+    }
+
+    def dense(name: str, features: int) -> dict[str, Any]:
+        return {'type': 'Dense', 'features': features, 'use_bias': False, 'name': name}
+
+    projection = {
+        'type': 'DenseShaped',
+        'output_shape': [width],
+        'use_bias': False,
+        'name': 'output_projection',
+    }
+    gate = {'type': 'GatedUnit', 'feature_activation': 'swish', 'gate_activation': None}
+    block = [
+        _residual('self_attention', norm, attention, projection),
+        _residual('ffn', norm, dense('dense1', 2 * inner), gate, dense('dense2', width)),
+    ]
+    config = {
+        'type': 'Serial',
+        'layers': [
+            {
+                'type': 'Embedding',
+                'num_embeddings': vocabulary,
+                'dimension': width,
+                'name': 'embedding',
+            },
+            {
+                'type': 'Repeat',
+                'layer': {'type': 'Serial', 'layers': block, 'name': 'transformer_block'},
+                'num_repeats': blocks,
+                'unroll_step': True,
+                'name': 'transformer_blocks',
+            },
+            norm | {'name': 'output_rms_norm'},
+            dense('to_logits', vocabulary),
+        ],
+        'name': 'decoder',
+    }
+    draw = _Draw()
+    stack = 'transformer_blocks.transformer_block.'
+    draw.kernel('embedding.embedding', 1, vocabulary, width)
+    draw.small('output_rms_norm.scale', width, around=1)
+    draw.kernel('to_logits.kernel', width, width, vocabulary)
+    projection_name = 'self_attention.attention.query_key_value_projection.kernel'
+    draw.kernel(stack + projection_name, width, blocks, width, 3, heads, units)
+    draw.kernel(
+        stack + 'self_attention.output_projection.kernel', width, blocks, heads, units, width
+    )
+    draw.small(stack + 'self_attention.rms_norm.scale', blocks, width, around=1)
+    draw.kernel(stack + 'ffn.dense1.kernel', width, blocks, width, 2 * inner)
+    draw.kernel(stack + 'ffn.dense2.kernel', inner, blocks, inner, width)
+    draw.small(stack + 'ffn.rms_norm.scale', blocks, width, around=1)
+    sizes = {
+        'blocks': blocks,
+        'width': width,
+        'inner': inner,
+        'heads': heads,
+        'vocabulary': vocabulary,
+    }
+    return Model(
+        'decoder', config, draw.weights, (), 'int32', sizes | {'past': past, 'units': units}
+    )
+
+
+def tcn(layers: int = 8, channels: int = 16, taps: int = 3) -> Model:
+    """Residual causal convolutions whose dilation doubles from layer to layer."""
+    config = {
+        'type': 'Serial',
+        'layers': [
+            _residual(
+                f'block{i}',
+                {
+                    'type': 'Conv1D',
+                    'filters': channels,
+                    'kernel_size': taps,
+                    'dilation_rate': 1 << i,
+                    'padding': 'causal',
+                    'activation': 'relu',
+                    'name': 'conv',
+                },
+            )
+            for i in range(layers)
+        ],
+    }
+    draw = _Draw()
+    for i in range(layers):
+        draw.kernel(f'block{i}.conv.kernel', 2 * taps * channels, taps, channels, channels)
+        draw.small(f'block{i}.conv.bias', channels)
+    return Model(
+        'tcn',
+        config,
+        draw.weights,
+        (channels,),
+        sizes={'layers': layers, 'channels': channels, 'taps': taps},
+    )
+
+
+def rnn(kind: str, units: int) -> Model:
+    """An LSTM or a GRU as wide as its input; sizes['problem'] has the weights by gate."""
+    from sequence_layers_benches import bench_rnn
+
+    problem = bench_rnn.Problem(kind, units, 1)
+    config, weights = (bench_rnn.lstm if kind == 'LSTM' else bench_rnn.rnn)(problem)
+    return Model(
+        'rnn', config, weights, (units,), sizes={'kind': kind, 'units': units, 'problem': problem}
+    )
+
+
+def log_mel() -> Model:
+    """Log-mel features of speech at 16 kHz: frames of 25 ms every 10 ms, 80 bands."""
+    config = json.loads((LOG_MEL / 'config.json').read_text())
+    return Model('log_mel', config, {}, ())
