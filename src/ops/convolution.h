@@ -21,6 +21,10 @@ struct ConvolutionInput {
   int64_t batch = 1;
   int64_t batch_pitch = 0;                              // floats from one item to the next
   std::array<int64_t, kMaxConvolutionRank> sizes = {};  // time, then the padded spatial sizes
+  // For DirectConvolution only: padding of each size that x lacks and `sizes` leave out, and the
+  // mask [batch, time] of steps that count as zero if they are invalid; null: none.
+  std::array<Pads, kMaxConvolutionRank> pads = {};
+  const uint8_t* mask = nullptr;
 };
 
 // The outputs to compute, `counts` positions on each axis, and the floats from one to the next.

@@ -1,5 +1,6 @@
 #include "ops/padded_frames.h"
 
+#include <algorithm>
 #include <cstring>
 
 #include "ops/elementwise.h"
@@ -87,14 +88,21 @@ ConvolutionInput pad_frames(Run& run, const FrameLayout& layout, const Sequence&
   const bool masked = masks && !x.all_valid();
   if (!masked && !pads) return in;
   in.x = out;
-  run.parallel().each(x.batch, [&](int64_t b) {
-    float* item = out + b * in.batch_pitch;
-    float* own = item + time.before * layout.size;
-    zero(item, layout.is_padded() ? in.batch_pitch : time.before * layout.size);
-    if (!layout.is_padded()) zero(own + x.time * layout.size, time.after * layout.size);
-    copy_frames(layout, from + b * x.time * x.frame_size(), masked ? x.mask_at(b, 0) : nullptr,
-                x.time, own);
+  for_steps(run, x.steps(), layout.size, [&](int64_t begin, int64_t end) {
+    while (begin < end) {
+      const int64_t b = begin / x.time, t = begin % x.time;
+      const int64_t count = std::min(end - begin, x.time - t);
+      float* item = out + b * in.batch_pitch;
+      float* own = item + (time.before + t) * layout.size;
+      if (t == 0) zero(item, time.before * layout.size);
+      if (t + count == x.time) zero(own + count * layout.size, time.after * layout.size);
+      if (layout.is_padded()) zero(own, count * layout.size);
+      copy_frames(layout, from + begin * x.frame_size(), masked ? x.mask + begin : nullptr, count,
+                  own);
+      begin += count;
+    }
   });
+  if (x.time == 0) zero(out, x.batch * in.batch_pitch);
   return in;
 }
 
@@ -105,6 +113,24 @@ FrameParts pad_parts(Run& run, const FrameLayout& layout, const Sequence& x, DTy
   for (out.count = 0; out.count < parts.count; ++out.count) {
     out.parts[out.count] =
         pad_frames(run, layout, parts.parts[out.count], parts.dtype, time, masks);
+  }
+  return out;
+}
+
+FrameParts bare_parts(Run& run, const Sequence& x, DType dtype, std::span<const Pads> pads,
+                      bool masks) {
+  const Parts parts = parts_of(run, x, dtype);
+  FrameParts out;
+  out.count = parts.count;
+  for (size_t i = 0; i < parts.count; ++i) {
+    ConvolutionInput& in = out.parts[i];
+    in.x = as_floats(run, parts.parts[i], parts.dtype);
+    in.batch = x.batch;
+    in.batch_pitch = x.time * x.frame_size();
+    in.sizes[0] = x.time;
+    for (size_t k = 1; k < pads.size(); ++k) in.sizes[k] = x.channels[static_cast<int>(k) - 1];
+    std::ranges::copy(pads, in.pads.begin());
+    if (masks && !x.all_valid()) in.mask = x.mask;
   }
   return out;
 }

@@ -48,6 +48,9 @@ struct FrameParts {
 };
 FrameParts pad_parts(Run& run, const FrameLayout& layout, const Sequence& x, DType dtype, Pads time,
                      bool masks);
+// Frames without their padding, for a convolution that pads them itself by `pads`.
+FrameParts bare_parts(Run& run, const Sequence& x, DType dtype, std::span<const Pads> pads,
+                      bool masks);
 
 // The history of a stream's frames: a ring for each part.
 class FrameHistory {

@@ -4,39 +4,75 @@ namespace sl {
 
 ConvLayer::ConvLayer(const ConvFields& fields, const ConvWeights& weights)
     : SlidingLayer(fields.axes),
-      convolution_(fields.axes, weights.groups, weights.kernel.shape, weights.kernel.real,
-                   weights.bias.real),
+      convolution_(make(fields, weights, weights.kernel.real, weights.bias.real)),
       output_(fields, weights.bias) {
   if (weights.kernel.imaginary.empty()) return;
-  imaginary_.emplace(fields.axes, weights.groups, weights.kernel.shape, weights.kernel.imaginary,
-                     std::vector<float>());
+  imaginary_.emplace(make(fields, weights, weights.kernel.imaginary, {}));
+}
+
+ConvLayer::Convolution ConvLayer::make(const ConvFields& fields, const ConvWeights& weights,
+                                       const std::vector<float>& kernel,
+                                       const std::vector<float>& bias) {
+  const Shape& shape = weights.kernel.shape;
+  if (ops::DirectConvolution::suits(fields.axes, weights.groups, shape)) {
+    return ops::DirectConvolution(fields.axes, weights.groups, shape, kernel, bias);
+  }
+  return ops::Convolution(fields.axes, weights.groups, shape, kernel, bias);
+}
+
+int64_t ConvLayer::channels() const {
+  return std::visit([](const auto& c) { return c.channels(); }, convolution_);
+}
+
+int64_t ConvLayer::filters() const {
+  return std::visit([](const auto& c) { return c.filters(); }, convolution_);
+}
+
+bool ConvLayer::pads_frames() const {
+  const auto* direct = std::get_if<ops::DirectConvolution>(&convolution_);
+  return direct && direct->pads();
 }
 
 ChannelSpec ConvLayer::spec_of(const ChannelSpec& input) const {
-  return {output_.dtype(input.dtype), output_shape(input.shape, convolution_.filters())};
+  return {output_.dtype(input.dtype), output_shape(input.shape, filters())};
 }
 
 ChannelSpec ConvLayer::do_output_spec(const ChannelSpec& input, const Constants&) const {
-  output_.check(input, axes().size(), convolution_.channels(), true);
+  output_.check(input, axes().size(), channels(), true);
   return spec_of(input);
 }
 
 std::optional<ChannelSpec> ConvLayer::implied_input() const {
   if (axes().size() > 1) return std::nullopt;
-  return ChannelSpec{DType::kFloat32, {convolution_.channels()}};
+  return ChannelSpec{DType::kFloat32, {channels()}};
+}
+
+void ConvLayer::convolve(Run& run, const Convolution& convolution, const ops::ConvolutionInput& in,
+                         bool with_bias, float* y) {
+  if (const auto* direct = std::get_if<ops::DirectConvolution>(&convolution)) {
+    direct->convolve(run, in, with_bias, nullptr, y);
+  } else {
+    std::get<ops::Convolution>(convolution).convolve(in, with_bias, run.parallel(), y);
+  }
 }
 
 void ConvLayer::compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const {
-  output_.write(run, y, [&](bool with_bias, float* rows) {
-    convolution_.convolve(in, with_bias, run.parallel(), rows);
-  });
+  const auto* direct = std::get_if<ops::DirectConvolution>(&convolution_);
+  if (direct) {
+    output_.write_activated(run, y, [&](bool with_bias, const Activation* activation, float* out) {
+      direct->convolve(run, in, with_bias, activation, out);
+    });
+    return;
+  }
+  output_.write(
+      run, y, [&](bool with_bias, float* out) { convolve(run, convolution_, in, with_bias, out); });
 }
 
 void ConvLayer::compute_complex(Run& run, std::span<const ops::ConvolutionInput> parts,
                                 const Sequence& y) const {
   output_.write_complex(
       run, y, parts.size(), imaginary_.has_value(), [&](size_t part, bool imaginary, float* rows) {
-        (imaginary ? *imaginary_ : convolution_).convolve(parts[part], false, run.parallel(), rows);
+        convolve(run, imaginary ? *imaginary_ : convolution_, parts[part], false, rows);
       });
 }
 

@@ -4,11 +4,14 @@
 
 #include <optional>
 #include <span>
+#include <variant>
+#include <vector>
 
 #include "layers/convolution/conv_fields.h"
 #include "layers/convolution/conv_output.h"
 #include "layers/convolution/sliding_layer.h"
 #include "ops/convolution.h"
+#include "ops/direct_convolution.h"
 
 namespace sl {
 
@@ -29,9 +32,19 @@ class ConvLayer : public SlidingLayer {
   void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const final;
   void compute_complex(Run& run, std::span<const ops::ConvolutionInput> parts,
                        const Sequence& y) const final;
+  bool pads_frames() const final;
 
-  ops::Convolution convolution_;
-  std::optional<ops::Convolution> imaginary_;  // with the imaginary part of a complex kernel
+  // By the method that suits the shape of the kernel.
+  using Convolution = std::variant<ops::Convolution, ops::DirectConvolution>;
+  static Convolution make(const ConvFields& fields, const ConvWeights& weights,
+                          const std::vector<float>& kernel, const std::vector<float>& bias);
+  static void convolve(Run& run, const Convolution& convolution, const ops::ConvolutionInput& in,
+                       bool with_bias, float* y);
+  int64_t channels() const;
+  int64_t filters() const;
+
+  Convolution convolution_;
+  std::optional<Convolution> imaginary_;  // with the imaginary part of a complex kernel
   ConvOutput output_;
 };
 

@@ -43,6 +43,19 @@ class ConvOutput {
     activate_across(run, y);
   }
 
+  // Like write, with convolve(with_bias, activation, out), which applies the activation to each row
+  // of filters if it is not null.
+  template <typename Fn>
+  void write_activated(Run& run, const Sequence& y, Fn&& convolve) const {
+    if (y.dtype != DType::kFloat32) {
+      write(run, y, [&](bool with_bias, float* out) { convolve(with_bias, nullptr, out); });
+      return;
+    }
+    if (activation_) run.parallel().count(y.size());
+    convolve(true, activates_rows(y) ? &*activation_ : nullptr, y.floats());
+    activate_across(run, y);
+  }
+
   // Like write, for complex y: convolve(part, imaginary, out) writes the convolution, without bias,
   // of the input's real or imaginary part (a real input has one part) with a part of the kernel.
   template <typename Fn>

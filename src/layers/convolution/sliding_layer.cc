@@ -5,7 +5,7 @@
 namespace sl {
 
 SlidingLayer::SlidingLayer(std::vector<ops::Window> axes) : axes_(std::move(axes)) {
-  for (size_t i = 1; i < axes_.size(); ++i) spatial_pads_.push_back(axes_[i].pads());
+  for (const ops::Window& axis : axes_) pads_.push_back(axis.pads());
 }
 
 Shape SlidingLayer::output_shape(const Shape& input, int64_t filters) const {
@@ -46,8 +46,11 @@ Sequence SlidingLayer::do_layer(Run& run, const Sequence& x) const {
     time().layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
   }
   const bool masks = time().kernel > 1;
-  const ops::FrameLayout layout = layout_of(x.channels);
-  compute_any(run, ops::pad_parts(run, layout, x, spec.dtype, time().pads(), masks), y);
+  const auto frames = [&] {
+    if (pads_frames()) return ops::bare_parts(run, x, spec.dtype, pads_, masks);
+    return ops::pad_parts(run, layout_of(x.channels), x, spec.dtype, time().pads(), masks);
+  };
+  compute_any(run, frames(), y);
   return y;
 }
 

@@ -35,6 +35,8 @@ class SlidingLayer : public Layer {
   virtual ChannelSpec spec_of(const ChannelSpec& input) const = 0;
   // Computes the values of y from frames with all of their padding.
   virtual void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const = 0;
+  // Whether compute takes frames without their padding in layer-wise runs, and pads them itself.
+  virtual bool pads_frames() const { return false; }
   // Like compute, for layers with complex y: the inputs are the real parts and, if the input is
   // complex, the imaginary parts.
   virtual void compute_complex(Run&, std::span<const ops::ConvolutionInput>,
@@ -60,12 +62,13 @@ class SlidingLayer : public Layer {
   Sequence do_step(Run& run, const Sequence& x) const final;
 
   const ops::Window& time() const { return axes_[0]; }
-  ops::FrameLayout layout_of(const Shape& channels) const { return {channels, spatial_pads_}; }
+  ops::FrameLayout layout_of(const Shape& channels) const { return {channels, spatial_pads()}; }
   RingSpec ring_of(const ops::FrameLayout& layout) const;
+  std::span<const ops::Pads> spatial_pads() const { return std::span(pads_).subspan(1); }
   void compute_any(Run& run, const ops::FrameParts& in, const Sequence& y) const;
 
   std::vector<ops::Window> axes_;  // time first
-  std::vector<ops::Pads> spatial_pads_;
+  std::vector<ops::Pads> pads_;    // of each axis
 };
 
 }  // namespace sl

@@ -1,0 +1,281 @@
+#include "kernels/direct_convolution.h"
+
+#include "kernels/simd_targets.h"
+
+#undef HWY_TARGET_INCLUDE
+#define HWY_TARGET_INCLUDE "kernels/direct_convolution.cc"
+#include <hwy/foreach_target.h>
+#include <hwy/highway.h>
+
+#include "kernels/simd_math_inl.h"
+
+#ifndef SL_KERNELS_DIRECT_CONVOLUTION_SHARED
+#define SL_KERNELS_DIRECT_CONVOLUTION_SHARED
+namespace sl::kernels::direct_detail {
+
+// The panel width of packed weights: see gemm.h.
+inline constexpr int64_t kPanel = 16;
+
+}  // namespace sl::kernels::direct_detail
+#endif  // SL_KERNELS_DIRECT_CONVOLUTION_SHARED
+
+HWY_BEFORE_NAMESPACE();
+namespace sl::kernels {
+namespace HWY_NAMESPACE {
+namespace {
+
+using direct_detail::kPanel;
+
+using D = hn::CappedTag<float, kPanel>;
+using V = hn::Vec<D>;
+
+constexpr int64_t kLanes = HWY_MIN(HWY_LANES(float), static_cast<int>(kPanel));
+constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
+// Whether masked stores leave the memory alone that they do not write.
+constexpr bool kMasksStores = HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86;
+
+// A tile of kMaxRows positions by kMaxWidth vectors of filters fills the registers.
+constexpr int kMaxRows = kManyRegisters ? 12 : 6;
+constexpr int kMaxWidth = 2;
+
+HWY_INLINE void store_first(V v, float* y, int64_t count) {
+  const D d;
+  if (count >= kLanes) {
+    hn::StoreU(v, d, y);
+  } else if constexpr (kMasksStores) {
+    hn::BlendedStore(v, hn::FirstN(d, static_cast<size_t>(count)), d, y);
+  } else {
+    store_some(v, y, count);
+  }
+}
+
+// Computes kRows positions from `position` on and kWidth vectors of filters from `filter` on. All
+// products of an output are added in their order, so that the tile's shape does not affect it.
+template <int kRows, int kWidth>
+HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, int64_t filter) {
+  const D d;
+  const float* HWY_RESTRICT w[kWidth];
+  V acc[kRows][kWidth];
+#pragma GCC unroll 16
+  for (int v = 0; v < kWidth; ++v) {
+    const int64_t at = filter + v * kLanes;
+    w[v] = row.weights + at / kPanel * (row.run_count * row.depth * kPanel) + at % kPanel;
+    const V bias = hn::LoadU(d, row.bias + at);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) acc[r][v] = bias;
+  }
+  const int64_t x_step = row.x_step, depth = row.depth;
+  const int64_t offset = row.offset + position * x_step;
+  int64_t at = 0;
+  for (int64_t i = 0; i < row.run_count; ++i) {
+    const int64_t end = at + depth * kPanel;
+    const float* HWY_RESTRICT x = row.runs[i];
+    if (x == nullptr) {
+      at = end;
+      continue;
+    }
+    x += offset;
+    for (; at < end; at += kPanel, ++x) {
+      V b[kWidth];
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) b[v] = hn::LoadU(d, w[v] + at);
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) {
+        const V a = hn::Set(d, x[r * x_step]);
+#pragma GCC unroll 16
+        for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::MulAdd(a, b[v], acc[r][v]);
+      }
+    }
+  }
+  float* y = row.y + position * row.y_step + filter;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r, y += row.y_step) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) {
+      store_first(acc[r][v], y + v * kLanes, row.filters - filter - v * kLanes);
+    }
+  }
+}
+
+// Runs the tile for `rows` in [1, kRows].
+template <int kRows, int kWidth>
+HWY_INLINE void broadcast_rows(int64_t rows, const ConvolutionRow& row, int64_t position,
+                               int64_t filter) {
+  if constexpr (kRows > 1) {
+    if (rows < kRows) return broadcast_rows<kRows - 1, kWidth>(rows, row, position, filter);
+  }
+  broadcast_tile<kRows, kWidth>(row, position, filter);
+}
+
+#if HWY_TARGET != HWY_SCALAR
+// Adds the blocks of four lanes of a vector.
+template <class DV>
+HWY_INLINE auto sum_blocks(DV d, hn::Vec<DV> v) {
+  if constexpr (hn::MaxLanes(d) <= 4) {
+    return v;
+  } else {
+    const hn::Half<DV> half;
+    return sum_blocks(half, hn::Add(hn::LowerHalf(half, v), hn::UpperHalf(half, v)));
+  }
+}
+
+// A vector of four lanes: lane i has the sum of the lanes of v[i].
+HWY_INLINE auto sums_of_four(const V* v) {
+  const D d;
+  const hn::Repartition<double, D> pairs;
+  const V ab = hn::Add(hn::InterleaveLower(d, v[0], v[1]), hn::InterleaveUpper(d, v[0], v[1]));
+  const V ce = hn::Add(hn::InterleaveLower(d, v[2], v[3]), hn::InterleaveUpper(d, v[2], v[3]));
+  const auto first = hn::BitCast(pairs, ab), second = hn::BitCast(pairs, ce);
+  return sum_blocks(d, hn::Add(hn::BitCast(d, hn::InterleaveLower(pairs, first, second)),
+                               hn::BitCast(d, hn::InterleaveUpper(pairs, first, second))));
+}
+#endif
+
+// out[i] = the sum of the lanes of v[i], for kCount vectors, a multiple of 4.
+template <int kCount>
+HWY_INLINE void sum_lanes(const V (&v)[kCount], float* out) {
+#if HWY_TARGET == HWY_SCALAR
+  for (int i = 0; i < kCount; ++i) out[i] = hn::GetLane(v[i]);
+#else
+#pragma GCC unroll 16
+  for (int i = 0; i < kCount; i += 4) {
+    hn::StoreU(sums_of_four(v + i), hn::CappedTag<float, 4>(), out + i);
+  }
+#endif
+}
+
+// Positions of a tile of so many filters.
+constexpr int dot_rows(int filters) {
+  constexpr int kMany[] = {8, 8, 6, 6, 4, 4, 3, 3};
+  constexpr int kFew[] = {8, 4, 4, 3, 2, 2, 1, 1};
+  return kManyRegisters ? kMany[filters - 1] : kFew[filters - 1];
+}
+
+template <int kRows, int kFilters, int kCount>
+HWY_INLINE void add_products(const V (&x)[kRows], const float* w, int64_t w_step,
+                             V (&acc)[kCount]) {
+  const D d;
+#pragma GCC unroll 16
+  for (int f = 0; f < kFilters; ++f) {
+    const V b = hn::LoadU(d, w + f * w_step);
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      acc[r * kFilters + f] = hn::MulAdd(x[r], b, acc[r * kFilters + f]);
+    }
+  }
+}
+
+template <int kRows, int kFilters>
+HWY_INLINE void dot_tile(const ConvolutionRow& row, int64_t position) {
+  const D d;
+  constexpr int kCount = (kRows * kFilters + 3) / 4 * 4;
+  V acc[kCount];
+#pragma GCC unroll 32
+  for (int i = 0; i < kCount; ++i) acc[i] = hn::Zero(d);
+  const int64_t depth = row.depth, x_step = row.x_step, w_step = row.run_count * depth;
+  const int64_t offset = row.offset + position * x_step;
+  // The last vector of a run ends with it; of that vector, what was added before is zero.
+  const int64_t rest = depth % kLanes, last = depth - kLanes;
+  const auto added = hn::FirstN(d, static_cast<size_t>(kLanes - rest));
+  const float* w = row.weights;
+  for (int64_t i = 0; i < row.run_count; ++i, w += depth) {
+    if (row.runs[i] == nullptr) continue;
+    const float* x = row.runs[i] + offset;
+    V a[kRows];
+    for (int64_t k = 0; k <= last; k += kLanes) {
+#pragma GCC unroll 16
+      for (int r = 0; r < kRows; ++r) a[r] = hn::LoadU(d, x + r * x_step + k);
+      add_products<kRows, kFilters>(a, w + k, w_step, acc);
+    }
+    if (rest == 0) continue;
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      a[r] = hn::IfThenZeroElse(added, hn::LoadU(d, x + r * x_step + last));
+    }
+    add_products<kRows, kFilters>(a, w + last, w_step, acc);
+  }
+  HWY_ALIGN float sums[kCount];
+  sum_lanes(acc, sums);
+  float* y = row.y + position * row.y_step;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r, y += row.y_step) {
+#pragma GCC unroll 16
+    for (int f = 0; f < kFilters; ++f) y[f] = sums[r * kFilters + f] + row.bias[f];
+  }
+}
+
+template <int kFilters>
+HWY_NOINLINE void dot_of(const ConvolutionRow& row) {
+  constexpr int kRows = dot_rows(kFilters);
+  if (row.count < kRows) {
+    for (int64_t p = 0; p < row.count; ++p) dot_tile<1, kFilters>(row, p);
+    return;
+  }
+  // The last tile ends with the row: it computes some positions again.
+  for (int64_t p = 0; p < row.count; p += kRows) {
+    dot_tile<kRows, kFilters>(row, HWY_MIN(p, row.count - kRows));
+  }
+}
+
+template <int kFilters>
+HWY_INLINE void dot_up_to(const ConvolutionRow& row) {
+  if constexpr (kFilters > 1) {
+    if (row.filters < kFilters) return dot_up_to<kFilters - 1>(row);
+  }
+  dot_of<kFilters>(row);
+}
+
+}  // namespace
+
+void broadcast_all(const ConvolutionRow& row) {
+  // Tiles of nearly equal height.
+  const int64_t tiles = (row.count + kMaxRows - 1) / kMaxRows;
+  int64_t filter = 0;
+  for (; filter + kLanes < row.filters; filter += kMaxWidth * kLanes) {
+    for (int64_t i = 0; i < tiles; ++i) {
+      const int64_t position = row.count * i / tiles;
+      broadcast_rows<kMaxRows, kMaxWidth>(row.count * (i + 1) / tiles - position, row, position,
+                                          filter);
+    }
+  }
+  for (int64_t i = 0; filter < row.filters && i < tiles; ++i) {
+    const int64_t position = row.count * i / tiles;
+    broadcast_rows<kMaxRows, 1>(row.count * (i + 1) / tiles - position, row, position, filter);
+  }
+}
+
+void dot_all(const ConvolutionRow& row) { dot_up_to<static_cast<int>(kMaxDotFilters)>(row); }
+
+}  // namespace HWY_NAMESPACE
+}  // namespace sl::kernels
+HWY_AFTER_NAMESPACE();
+
+#if HWY_ONCE
+namespace sl::kernels {
+
+HWY_EXPORT(broadcast_all);
+HWY_EXPORT(dot_all);
+
+void convolve_broadcast(const ConvolutionRow& row) { HWY_DYNAMIC_DISPATCH(broadcast_all)(row); }
+void convolve_dot(const ConvolutionRow& row) { HWY_DYNAMIC_DISPATCH(dot_all)(row); }
+
+namespace reference {
+
+void convolve_row(const ConvolutionRow& row) {
+  for (int64_t p = 0; p < row.count; ++p) {
+    for (int64_t f = 0; f < row.filters; ++f) {
+      double sum = row.bias[f];
+      for (int64_t i = 0; i < row.run_count; ++i) {
+        for (int64_t k = 0; row.runs[i] && k < row.depth; ++k) {
+          const float x = row.runs[i][row.offset + p * row.x_step + k];
+          sum += static_cast<double>(x) * row.weights[(i * row.depth + k) * row.filters + f];
+        }
+      }
+      row.y[p * row.y_step + f] = static_cast<float>(sum);
+    }
+  }
+}
+
+}  // namespace reference
+}  // namespace sl::kernels
+#endif  // HWY_ONCE

@@ -1,0 +1,247 @@
+#include "ops/direct_convolution.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "kernels/direct_convolution.h"
+#include "kernels/gemm.h"
+#include "ops/elementwise.h"
+#include "ops/padded_frames.h"
+
+namespace sl::ops {
+namespace {
+
+// Maximum extent in time for which frames are padded one by one: a thread keeps so many of them.
+constexpr int64_t kMaxExtent = 32;
+// Floats of outputs that are computed before their activation, so few that they stay in the L1
+// cache, and the minimum positions that make a product fast.
+constexpr int64_t kBlockFloats = 1 << 12;
+constexpr int64_t kBlockPositions = 48;
+// Positions of one task of a convolution over time alone.
+constexpr int64_t kTaskPositions = 256;
+// Minimum work, in multiply-adds, for which threads pay.
+constexpr int64_t kParallelWork = int64_t{1} << 18;
+
+// Whether vectors of inputs are faster than vectors of filters. A sum over the lanes costs as much
+// as 5 vectors of products.
+bool prefers_dot(int64_t depth, int64_t all_inputs, int64_t filters) {
+  constexpr int64_t kSumCost = 5;
+  return depth >= kernels::kMinDotDepth && filters <= kernels::kMaxDotFilters &&
+         filters * (ceil_div(all_inputs, kernels::kMinDotDepth) + kSumCost) < all_inputs;
+}
+
+// Length of the contiguous runs of inputs of one position.
+int64_t run_depth(const std::vector<Window>& axes, int64_t groups, int64_t group_channels) {
+  const bool contiguous = groups == 1 && axes.back().dilation == 1;
+  return group_channels * (contiguous ? axes.back().kernel : 1);
+}
+
+}  // namespace
+
+bool DirectConvolution::suits(const std::vector<Window>& axes, int64_t groups,
+                              const Shape& kernel_shape) {
+  const auto rank = static_cast<int>(axes.size());
+  const int64_t group_channels = kernel_shape[rank];
+  if (groups < 1 || kernel_shape.size() == 0) return false;
+  if (groups > 1 && group_channels == 1) return false;  // depthwise
+  if (rank > 1) return true;
+  return prefers_dot(run_depth(axes, groups, group_channels), axes[0].kernel * group_channels,
+                     kernel_shape.back() / groups);
+}
+
+DirectConvolution::DirectConvolution(std::vector<Window> axes, int64_t groups,
+                                     const Shape& kernel_shape, const std::vector<float>& kernel,
+                                     const std::vector<float>& bias)
+    : axes_(std::move(axes)),
+      groups_(groups),
+      group_channels_(kernel_shape[static_cast<int>(rank())]),
+      group_filters_(kernel_shape.back() / groups),
+      depth_(run_depth(axes_, groups, group_channels_)),
+      inner_runs_(axes_.back().kernel * group_channels_ / depth_),
+      outer_runs_(kernel_shape.slice(0, static_cast<int>(rank()) - 1).size()) {
+  dot_ = prefers_dot(depth_, run_count() * depth_, group_filters_);
+  const int64_t width = kernels::panel_width();
+  bias_pitch_ = ceil_div(group_filters_, width) * width;
+  biases_.resize(static_cast<size_t>(2 * groups_ * bias_pitch_));
+  for (size_t f = 0; f < bias.size(); ++f) {
+    const auto at = static_cast<int64_t>(f);
+    biases_[static_cast<size_t>(at / group_filters_ * bias_pitch_ + at % group_filters_)] = bias[f];
+  }
+  pack(kernel);
+}
+
+bool DirectConvolution::pads() const { return rank() > 1 && axes_[0].extent() <= kMaxExtent; }
+
+void DirectConvolution::pack(const std::vector<float>& kernel) {
+  const int64_t inputs = run_count() * depth_;
+  packed_size_ = dot_ ? inputs * group_filters_ : kernels::packed_size(inputs, group_filters_);
+  weights_ = Block(static_cast<size_t>(groups_ * packed_size_) * sizeof(float), Allocator());
+  auto* packed = reinterpret_cast<float*>(weights_.data());
+  for (int64_t group = 0; group < groups_; ++group, packed += packed_size_) {
+    const float* first = kernel.data() + group * group_filters_;
+    if (!dot_) {
+      kernels::pack(first, filters(), 1, inputs, group_filters_, packed);
+      continue;
+    }
+    for (int64_t i = 0; i < group_filters_ * inputs; ++i) {
+      packed[i] = first[i % inputs * filters() + i / inputs];
+    }
+  }
+}
+
+struct DirectConvolution::Job {
+  ConvolutionInput in;
+  FrameLayout layout;
+  const Activation* activation;
+  const float* biases;
+  float* y;
+  std::array<int64_t, kMaxConvolutionRank> counts = {};
+  int64_t row_pitch = 0;  // floats from one padded row of inputs to the next
+  int64_t row_size = 0;   // floats of a row of outputs
+  int64_t units = 0;      // steps of outputs of all items or, without space, parts of them
+  int64_t parts = 1;      // units of one item
+};
+
+// Frames with their padding: those of the input if it needs none, otherwise copies, of which the
+// latest ones are kept.
+class DirectConvolution::Frames {
+ public:
+  Frames(const Job& job, int64_t slots, float* ring) : job_(job), slots_(slots), ring_(ring) {
+    if (slots_ > 0) std::fill_n(ring_, slots_ * job_.layout.size, 0.0f);
+  }
+
+  // Announces that frames from `first` on are needed next.
+  void begin(int64_t item, int64_t first) {
+    next_ = item == item_ ? std::max(next_, first) : first;
+    item_ = item;
+  }
+  // Frame t of the padded input; null if it is all zero.
+  const float* at(int64_t t) {
+    for (; slots_ > 0 && next_ <= t; ++next_) {
+      if (const float* x = source(next_)) copy_frames(job_.layout, x, nullptr, 1, slot(next_));
+    }
+    const float* x = source(t);
+    return x && slots_ > 0 ? slot(t) : x;
+  }
+
+ private:
+  const float* source(int64_t t) const {
+    const ConvolutionInput& in = job_.in;
+    t -= in.pads[0].before;
+    if (t < 0 || t >= in.sizes[0]) return nullptr;
+    if (in.mask && !in.mask[item_ * in.sizes[0] + t]) return nullptr;
+    const int64_t frame = job_.layout.row * job_.layout.rows;
+    return in.x + item_ * in.batch_pitch + t * frame;
+  }
+  float* slot(int64_t t) const { return ring_ + t % slots_ * job_.layout.size; }
+
+  const Job& job_;
+  int64_t slots_;
+  float* ring_;
+  int64_t item_ = -1;
+  int64_t next_ = 0;
+};
+
+DirectConvolution::Job DirectConvolution::job(const ConvolutionInput& in, bool with_bias,
+                                              const Activation* activation, float* y) const {
+  Shape channels;
+  for (size_t i = 1; i < rank(); ++i) channels.push_back(in.sizes[i]);
+  channels.push_back(this->channels());
+  Job job{in, FrameLayout(channels, std::span(in.pads).subspan(1, rank() - 1)), activation, {}, y};
+  job.biases = biases_.data() + (with_bias ? 0 : groups_ * bias_pitch_);
+  for (size_t i = 0; i < rank(); ++i) {
+    job.counts[i] = axes_[i].count_in(in.sizes[i] + in.pads[i].before + in.pads[i].after);
+  }
+  const size_t last = rank() - 1;
+  const Pads pads = in.pads[last];
+  job.row_pitch = (in.sizes[last] + pads.before + pads.after) * this->channels();
+  job.row_size = job.counts[last] * filters();
+  job.parts = rank() > 1 ? job.counts[0] : ceil_div(job.counts[0], kTaskPositions);
+  job.units = in.batch * job.parts;
+  return job;
+}
+
+void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with_bias,
+                                 const Activation* activation, float* y) const {
+  const Job job = this->job(in, with_bias, activation, y);
+  int64_t outputs = in.batch;
+  for (size_t i = 0; i < rank(); ++i) outputs *= job.counts[i];
+  if (outputs == 0) return;
+  const int64_t weights = run_count() * depth_ * filters();
+  run.parallel().count(2 * outputs * weights, weights * static_cast<int64_t>(sizeof(float)));
+  const int64_t threads = run.parallel().num_threads();
+  const bool shares = threads > 1 && outputs * weights >= kParallelWork;
+  const int64_t tasks = shares ? std::min(job.units, 4 * threads) : 1;
+  const int64_t slots = job.layout.is_padded() ? std::min(axes_[0].extent(), in.sizes[0]) : 0;
+  auto* rings = run.scratch<float>(tasks, slots, job.layout.size);
+  auto* runs = run.scratch<const float*>(tasks, run_count());
+  run.parallel().each(tasks, [&](int64_t task) {
+    Frames frames(job, slots, rings + task * slots * job.layout.size);
+    for (int64_t i = job.units * task / tasks; i < job.units * (task + 1) / tasks; ++i) {
+      compute_unit(job, i, frames, runs + task * run_count());
+    }
+  });
+}
+
+void DirectConvolution::compute_unit(const Job& job, int64_t unit, Frames& frames,
+                                     const float** runs) const {
+  const int64_t item = unit / job.parts, part = unit % job.parts;
+  if (rank() == 1) {
+    point_runs(job.in.x + item * job.in.batch_pitch, runs);
+    const int64_t first = part * kTaskPositions;
+    const int64_t count = std::min(kTaskPositions, job.counts[0] - first);
+    compute_row(job, runs, first, count, job.y + (item * job.counts[0] + first) * filters());
+    return;
+  }
+  const Window& time = axes_[0];
+  const Window height = rank() == 3 ? axes_[1] : Window{};
+  const int64_t rows = rank() == 3 ? job.counts[1] : 1;
+  frames.begin(item, part * time.stride);
+  for (int64_t h = 0; h < rows; ++h) {
+    const float** next = runs;
+    for (int64_t k = 0; k < time.kernel; ++k) {
+      const float* frame = frames.at(part * time.stride + k * time.dilation);
+      for (int64_t i = 0; i < height.kernel; ++i, next += inner_runs_) {
+        const int64_t row = h * height.stride + i * height.dilation;
+        point_runs(frame ? frame + row * job.row_pitch : nullptr, next);
+      }
+    }
+    float* y = job.y + ((item * job.counts[0] + part) * rows + h) * job.row_size;
+    compute_row(job, runs, 0, job.counts[rank() - 1], y);
+  }
+}
+
+// Points to the runs of the first position in one row of inputs.
+void DirectConvolution::point_runs(const float* row, const float** runs) const {
+  const int64_t step = axes_.back().dilation * channels();
+  for (int64_t i = 0; i < inner_runs_; ++i) runs[i] = row ? row + i * step : nullptr;
+}
+
+// Computes positions [first, first + count) of a row; y points to the first one.
+void DirectConvolution::compute_row(const Job& job, const float* const* runs, int64_t first,
+                                    int64_t count, float* y) const {
+  const int64_t block = std::max(kBlockPositions, kBlockFloats / filters());
+  const int64_t x_step = axes_.back().stride * channels();
+  for (int64_t at = 0; at < count; at += block) {
+    kernels::ConvolutionRow row = {};
+    row.runs = runs;
+    row.run_count = run_count();
+    row.depth = depth_;
+    row.x_step = x_step;
+    row.count = std::min(block, count - at);
+    row.y_step = filters();
+    row.filters = group_filters_;
+    for (int64_t group = 0; group < groups_; ++group) {
+      row.offset = (first + at) * x_step + group * group_channels_;
+      row.weights = reinterpret_cast<const float*>(weights_.data()) + group * packed_size_;
+      row.bias = job.biases + group * bias_pitch_;
+      row.y = y + at * filters() + group * group_filters_;
+      dot_ ? kernels::convolve_dot(row) : kernels::convolve_broadcast(row);
+    }
+    if (job.activation) {
+      activate_rows(y + at * filters(), row.count, filters(), *job.activation, DType::kFloat32);
+    }
+  }
+}
+
+}  // namespace sl::ops

@@ -1,0 +1,62 @@
+// Convolution that reads its inputs where they lie: over time and space, and for few filters. It
+// pads frames one by one while it computes, so that no padded copy of the whole input is made.
+#pragma once
+
+#include <cstdint>
+#include <vector>
+
+#include "core/allocator.h"
+#include "core/run.h"
+#include "ops/activation.h"
+#include "ops/convolution.h"
+#include "ops/window.h"
+
+namespace sl::ops {
+
+class DirectConvolution {
+ public:
+  // Whether the kernel [kernel sizes..., input channels / groups, filters] suits this method.
+  static bool suits(const std::vector<Window>& axes, int64_t groups, const Shape& kernel_shape);
+
+  // As for Convolution.
+  DirectConvolution(std::vector<Window> axes, int64_t groups, const Shape& kernel_shape,
+                    const std::vector<float>& kernel, const std::vector<float>& bias);
+
+  int64_t channels() const { return groups_ * group_channels_; }
+  int64_t filters() const { return groups_ * group_filters_; }
+  // Whether `convolve` takes frames that lack their padding and masking.
+  bool pads() const;
+
+  // y [batch, windows in each of the padded sizes..., filters], contiguous. Adds no bias if
+  // `with_bias` is false. Applies the activation, if there is one, to each row of filters.
+  void convolve(Run& run, const ConvolutionInput& in, bool with_bias, const Activation* activation,
+                float* y) const;
+
+ private:
+  struct Job;    // one call of convolve
+  class Frames;  // the padded frames of one thread
+
+  size_t rank() const { return axes_.size(); }
+  int64_t run_count() const { return outer_runs_ * inner_runs_; }
+  void pack(const std::vector<float>& kernel);
+  Job job(const ConvolutionInput& in, bool with_bias, const Activation* activation, float* y) const;
+  void compute_unit(const Job& job, int64_t unit, Frames& frames, const float** runs) const;
+  void point_runs(const float* row, const float** runs) const;
+  void compute_row(const Job& job, const float* const* runs, int64_t first, int64_t count,
+                   float* y) const;
+
+  std::vector<Window> axes_;
+  int64_t groups_;
+  int64_t group_channels_;
+  int64_t group_filters_;
+  bool dot_;            // whether vectors hold inputs instead of filters
+  int64_t depth_;       // contiguous inputs of a run
+  int64_t inner_runs_;  // runs along the last axis
+  int64_t outer_runs_;  // rows of inputs that an output position covers
+  Block weights_;
+  int64_t packed_size_ = 0;    // floats of the weights of a group
+  int64_t bias_pitch_ = 0;     // floats from the biases of a group to the next one's
+  std::vector<float> biases_;  // padded with zeros, then as many zeros, for no bias
+};
+
+}  // namespace sl::ops
