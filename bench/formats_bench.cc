@@ -41,19 +41,14 @@ struct Format {
 };
 
 Format quantized(const char* name, Quantized type) {
-  return {name,
-          [=](int64_t k, int64_t n) { return sl::kernels::packed_quantized_bytes(type, k, n); },
-          [=](const float* w, int64_t k, int64_t n, char* packed) {
-            sl::kernels::pack_quantized(type, w, n, 1, k, n, packed);
-          },
-          [=](const Problem& p, const float* x, const char* packed, float* y) {
-            const int64_t groups = sl::kernels::quantized_groups(p.k);
-            static std::vector<char> rows;
-            rows.resize(static_cast<size_t>(p.m * groups * sl::kernels::quantized_group_bytes()));
-            sl::kernels::quantize_rows(x, p.k, p.m, p.k, rows.data());
-            sl::kernels::gemm_quantized(type, rows.data(), groups, packed, p.m, p.k, p.n, nullptr,
-                                        false, y, p.n);
-          }};
+  return {
+      name, [=](int64_t k, int64_t n) { return sl::kernels::packed_quantized_bytes(type, k, n); },
+      [=](const float* w, int64_t k, int64_t n, char* packed) {
+        sl::kernels::pack_quantized(type, w, n, 1, k, n, packed);
+      },
+      [=](const Problem& p, const float* x, const char* packed, float* y) {
+        sl::kernels::gemm_quantized(type, x, p.k, packed, p.m, p.k, p.n, nullptr, false, y, p.n);
+      }};
 }
 
 // Sums of 64-bit words, a line at a time.

@@ -4,6 +4,7 @@
 #include "kernels/gemm_quantized.h"
 
 #include <algorithm>
+#include <cstddef>
 #include <cstring>
 #include <limits>
 
@@ -21,12 +22,14 @@
 #define SL_KERNELS_GEMM_QUANTIZED_SHARED
 namespace sl::kernels::gemm_quantized_detail {
 
+// A product of quantized rows with some groups of all panels.
 struct Product {
   const void* rows;
-  int64_t stride;  // in groups
+  int64_t stride;  // in groups, between rows
   const uint8_t* packed;
+  int64_t panel_stride;
   int64_t m;
-  int64_t k;
+  int64_t groups;
   int64_t n;
   const float* bias;
   bool accumulate;
@@ -48,15 +51,13 @@ namespace {
 
 using gemm_quantized_detail::Product;
 
-// Bytes of x that a block of rows may take, so that they stay in the L2 cache.
-constexpr int64_t kRowBlockBytes = int64_t{1} << 19;
-
 template <int kBits>
 struct Kernel {
   struct Args {
     const RowGroup* rows;
     int64_t stride;
     const uint8_t* packed;
+    int64_t panel_stride;
     int64_t groups;
     int64_t n;
     Outputs out;
@@ -79,11 +80,10 @@ struct Kernel {
   }
 
   static HWY_INLINE Tile tile_at(const Args& g, int64_t row, int64_t panel) {
-    const int64_t panel_stride = quantized_panel_bytes(kBits, g.groups);
     return Tile{.rows = g.rows + row * g.stride,
                 .stride = g.stride,
-                .w = g.packed + panel * panel_stride,
-                .panel_stride = panel_stride,
+                .w = g.packed + panel * g.panel_stride,
+                .panel_stride = g.panel_stride,
                 .groups = g.groups,
                 .out = outputs_at(g.out, row, panel)};
   }
@@ -219,11 +219,10 @@ HWY_NOINLINE void Kernel<kBits>::run(const Tile& tile) {
 template <int kBits>
 HWY_INLINE void run_quantized(const Product& g) {
   using K = Kernel<kBits>;
-  const int64_t groups = quantized_groups(g.k);
-  const int64_t row_bytes = groups * static_cast<int64_t>(sizeof(RowGroup));
-  run_product<K>(typename K::Args{static_cast<const RowGroup*>(g.rows), g.stride, g.packed, groups,
-                                  g.n, Outputs{g.bias, g.accumulate, g.y, g.y_stride}},
-                 g.m, std::clamp<int64_t>(kRowBlockBytes / (row_bytes + 1), K::kMaxRows, 96));
+  run_product<K>(
+      typename K::Args{static_cast<const RowGroup*>(g.rows), g.stride, g.packed, g.panel_stride,
+                       g.groups, g.n, Outputs{g.bias, g.accumulate, g.y, g.y_stride}},
+      g.m, g.m);
 }
 
 // Quantizes a group of `count` values. The rest of the group becomes zeros.
@@ -269,7 +268,7 @@ HWY_INLINE void quantize_group(const float* from, int64_t count, RowGroup* out) 
 
 }  // namespace
 
-int64_t quantized_group_bytes_all() { return sizeof(RowGroup); }
+int64_t group_bytes_all() { return sizeof(RowGroup); }
 
 void quantize_rows_all(const float* x, int64_t x_stride, int64_t m, int64_t k, void* rows) {
   auto* out = static_cast<RowGroup*>(rows);
@@ -290,27 +289,73 @@ HWY_AFTER_NAMESPACE();
 #if HWY_ONCE
 namespace sl::kernels {
 
-HWY_EXPORT(quantized_group_bytes_all);
+HWY_EXPORT(group_bytes_all);
 HWY_EXPORT(quantize_rows_all);
 HWY_EXPORT(gemm_int8_all);
 HWY_EXPORT(gemm_int4_all);
 
-int64_t quantized_group_bytes() { return HWY_DYNAMIC_DISPATCH(quantized_group_bytes_all)(); }
+namespace {
 
-void quantize_rows(const float* x, int64_t x_stride, int64_t m, int64_t k, void* rows) {
-  HWY_DYNAMIC_DISPATCH(quantize_rows_all)(x, x_stride, m, k, rows);
-}
+using gemm_quantized_detail::Product;
 
-void gemm_quantized(Quantized type, const void* rows, int64_t stride, const void* packed, int64_t m,
-                    int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
-                    int64_t y_stride) {
-  if (m <= 0 || n <= 0) return;
-  const gemm_quantized_detail::Product product{
-      rows, stride, static_cast<const uint8_t*>(packed), m, k, n, bias, accumulate, y, y_stride};
+// Rows that are quantized together: weights are read once for each block of rows.
+constexpr int64_t kRowBlock = 96;
+
+// Bytes of quantized rows on the stack. They hold any row that is multiplied alone, up to
+// about 15,000 values; larger ones and blocks of rows are quantized in blocks of groups.
+constexpr int64_t kScratchBytes = 32768;
+
+void multiply(Quantized type, const Product& product) {
   if (type == Quantized::kInt8) {
     HWY_DYNAMIC_DISPATCH(gemm_int8_all)(product);
   } else {
     HWY_DYNAMIC_DISPATCH(gemm_int4_all)(product);
+  }
+}
+
+}  // namespace
+
+void gemm_quantized(Quantized type, const float* x, int64_t x_stride, const void* packed, int64_t m,
+                    int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
+                    int64_t y_stride) {
+  if (m <= 0 || n <= 0) return;
+  alignas(64) std::byte scratch[kScratchBytes];
+  const int64_t groups = quantized_groups(k), group_bytes = HWY_DYNAMIC_DISPATCH(group_bytes_all)();
+  // Groups of overlapping windows may be those of their frames, each of which is quantized once.
+  const bool shared = x_stride > 0 && x_stride < k && (x_stride | k) % kQuantizedGroup == 0;
+  Product g{.rows = scratch,
+            .stride = 0,
+            .packed = nullptr,
+            .panel_stride = quantized_panel_bytes(bits_of(type), groups),
+            .m = 0,
+            .groups = 0,
+            .n = n,
+            .bias = bias,
+            .accumulate = false,
+            .y = nullptr,
+            .y_stride = y_stride};
+  for (int64_t row = 0; row < m; row += kRowBlock) {
+    g.m = std::min(kRowBlock, m - row);
+    g.y = y + row * y_stride;
+    // An even number, since two groups have their scales in common.
+    const int64_t room = kScratchBytes / (g.m * group_bytes) / 2 * 2;
+    int64_t begin = 0;
+    do {  // runs also if k is 0, since y gets the bias
+      g.groups = std::min(room, groups - begin);
+      const float* from = x + row * x_stride + begin * kQuantizedGroup;
+      const int64_t count = std::min(g.groups * kQuantizedGroup, k - begin * kQuantizedGroup);
+      g.stride = shared ? std::min(g.groups, x_stride / kQuantizedGroup) : g.groups;
+      if (g.stride < g.groups) {
+        HWY_DYNAMIC_DISPATCH(quantize_rows_all)(from, 0, 1, (g.m - 1) * x_stride + count, scratch);
+      } else {
+        HWY_DYNAMIC_DISPATCH(quantize_rows_all)(from, x_stride, g.m, count, scratch);
+      }
+      g.packed = static_cast<const uint8_t*>(packed) +
+                 quantized_panel_bytes(bits_of(type), begin);  // begin is even
+      g.accumulate = accumulate || begin > 0;
+      multiply(type, g);
+      begin += g.groups;
+    } while (begin < groups);
   }
 }
 

@@ -2,10 +2,10 @@
 // place.
 //
 // Weights have a scale for each column and group of 32 rows, W[p, j] = scale * integer. Rows of x
-// are quantized first, to int8 with a scale for each row and group. The products of a group are
-// summed exactly, in int32; its sum is multiplied by both scales and added in float32, group by
-// group. A result is the same, bit for bit, in any batch of rows and any group of panels, and on
-// every instruction set with fused multiply-add.
+// are quantized on the way, on the stack, to int8 with a scale for each row and group. The products
+// of a group are summed exactly, in int32; its sum is multiplied by both scales and added in
+// float32, group by group. A result is the same, bit for bit, in any batch of rows and any group of
+// panels, and on every instruction set with fused multiply-add.
 #pragma once
 
 #include <cstdint>
@@ -44,19 +44,11 @@ void pack_quantized(Quantized type, const float* w, int64_t row_stride, int64_t 
 void unpack_quantized_column(Quantized type, const void* packed, int64_t k, int64_t column,
                              float* y);
 
-// Bytes of a group of a quantized row of x. A row of k values takes quantized_groups(k) times as
-// many. They need no alignment.
-[[nodiscard]] int64_t quantized_group_bytes();
-
-// Quantizes m rows of x, x_stride apart, into rows that follow one another. Each value is rounded
-// to the nearest multiple of a 127th of its group's largest magnitude. A group with a value that is
-// not finite becomes NaN. Groups whose values are all below 1e-36 become zeros.
-void quantize_rows(const float* x, int64_t x_stride, int64_t m, int64_t k, void* rows);
-
-// y[i, j] = (accumulate ? y[i, j] : bias ? bias[j] : 0) + sum_p x[i, p] * W[p, j]
-// Row i of x is quantized and begins at rows + i * stride * quantized_group_bytes(); rows may
-// overlap (convolution windows whose frames have whole groups).
-void gemm_quantized(Quantized type, const void* rows, int64_t stride, const void* packed, int64_t m,
+// y[i, j] = (accumulate ? y[i, j] : bias ? bias[j] : 0) + sum_p x[i * x_stride + p] * W[p, j]
+// Rows of x may overlap; y must not overlap x. Values of x are rounded to the nearest multiple of a
+// 127th of the largest magnitude of their group. A group with a value that is not finite makes all
+// results of its row NaN. A group whose values are all below 1e-36 counts as zeros.
+void gemm_quantized(Quantized type, const float* x, int64_t x_stride, const void* packed, int64_t m,
                     int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
                     int64_t y_stride);
 

@@ -85,11 +85,8 @@ void product(Format format, const Problem& p, const float* x, Packed* packed, in
     gemm_bf16(x, p.x_stride, w, p.m, p.k, p.n - begin, bias, accumulate, y, p.y_stride);
     return;
   }
-  const int64_t groups = quantized_groups(p.k);
-  std::vector<char> rows(static_cast<size_t>(p.m * groups * quantized_group_bytes()) + 1);
-  quantize_rows(x, p.x_stride, p.m, p.k, rows.data());
-  gemm_quantized(quantized(format), rows.data(), groups, w, p.m, p.k, p.n - begin, bias, accumulate,
-                 y, p.y_stride);
+  gemm_quantized(quantized(format), x, p.x_stride, w, p.m, p.k, p.n - begin, bias, accumulate, y,
+                 p.y_stride);
 }
 
 // The values that the kernel sees of a row of x.
@@ -170,12 +167,15 @@ TEST_CASE("products with packed formats handle strides and every start value",
       for (const int64_t m : {1, 4, 20, 100}) {
         for (const int64_t n : {3, 16, 40, 150}) {
           check(format, {m, 40, n, 8, n + 5}, start);  // overlapping windows
+          check(format, {m, 96, n, 32, n}, start);     // windows of whole groups
           check(format, {m, 40, n, 0, n}, start);
           check(format, {m, 40, n, 47, n + 1}, start);
         }
       }
       check(format, {101, 700, 50, 700, 50}, start);
       check(format, {1, 1025, 301, 1025, 301}, start);
+      check(format, {1, 30000, 20, 30000, 20}, start);
+      check(format, {97, 1600, 20, 32, 20}, start);
     }
   });
 }
