@@ -122,10 +122,12 @@ HWY_NOINLINE void Kernel::run(const Tile& tile) {
   int64_t p = 0;
   for (; p + 2 <= t.k; p += 2, x += 2, w += 2 * kPanel) {
     if constexpr (kRows == 1) {
+      const int64_t panel_bytes = t.panel_stride * static_cast<int64_t>(sizeof(*w));
+      const int64_t position = (w - t.w) * static_cast<int64_t>(sizeof(*w));
+      const char* const ahead =
+          reinterpret_cast<const char*>(w) + prefetch_distance(position, panel_bytes, kPanels);
 #pragma GCC unroll 16
-      for (int i = 0; i < kPanels; ++i) {
-        hwy::Prefetch(reinterpret_cast<const char*>(w + i * t.panel_stride) + kPrefetchBytes);
-      }
+      for (int i = 0; i < kPanels; ++i) hwy::Prefetch(ahead + i * panel_bytes);
     }
     add_row<0, kRows, kPanels>(t, w, x, total);
     add_row<1, kRows, kPanels>(t, w, x + 1, total);

@@ -201,11 +201,14 @@ HWY_NOINLINE void Kernel<kBits>::run(const Tile& tile) {
   for (int64_t group = 0; group < t.groups; ++group, ++x) {
     const int64_t odd = group % 2;
     if constexpr (kRows == 1) {
+      const uint8_t* const integers = w + odd * kGroupBytes;
+      const uint8_t* const ahead =
+          integers + prefetch_distance(integers - t.w, t.panel_stride, kPanels);
 #pragma GCC unroll 16
       for (int i = 0; i < kPanels; ++i) {
 #pragma GCC unroll 16
         for (int64_t line = 0; line < kGroupBytes + odd * kQuantizedScaleBytes; line += 64) {
-          hwy::Prefetch(w + i * t.panel_stride + odd * kGroupBytes + line + kPrefetchBytes);
+          hwy::Prefetch(ahead + i * t.panel_stride + line);
         }
       }
     }

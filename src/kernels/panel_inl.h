@@ -33,6 +33,13 @@ constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 // at pages, and starts again late.
 constexpr int64_t kPrefetchBytes = 2048;
 
+// The distance from a position in a panel to what is to be asked for. After the panel, `panels` of
+// which are read at once, that is the next panel read after it.
+HWY_INLINE int64_t prefetch_distance(int64_t position, int64_t panel_bytes, int64_t panels) {
+  const bool inside = position + kPrefetchBytes < panel_bytes;
+  return kPrefetchBytes + (inside ? 0 : (panels - 1) * panel_bytes);
+}
+
 // Where the results of a tile go: pointers to its first row and column.
 struct Outputs {
   const float* bias;  // null if there is none
