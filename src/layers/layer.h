@@ -17,6 +17,7 @@
 #include "core/receptive_field.h"
 #include "core/run.h"
 #include "core/sequence.h"
+#include "core/weight_format.h"
 #include "layers/step_difference.h"
 
 namespace sl {
@@ -58,6 +59,8 @@ class Layer {
   // How errors name the layer: `Dense "projection"`.
   std::string label() const;
   int64_t parameter_count() const { return parameter_count_; }
+  // Bytes of the weights of the layer and its children. Tensors that are no matrices are float32.
+  const WeightBytes& weight_bytes() const { return weight_bytes_; }
   virtual std::vector<const Layer*> children() const { return {}; }
   // The input spec of a child when the layer gets `input`.
   virtual ChannelSpec child_input(const Layer&, const ChannelSpec& input, const Constants&) const {
@@ -144,10 +147,12 @@ class Layer {
   void check_output(const Run& run, const Sequence& x, const Sequence& y) const;
 
   // Called once, by the builder.
-  void identify(std::string type, std::string name, int64_t parameter_count) {
+  void identify(std::string type, std::string name, int64_t parameter_count,
+                const WeightBytes& weight_bytes = {}) {
     type_ = std::move(type);
     name_ = std::move(name);
     parameter_count_ = parameter_count;
+    weight_bytes_ = weight_bytes;
   }
 
  protected:
@@ -226,6 +231,7 @@ class Layer {
 
   std::string type_, name_;
   int64_t parameter_count_ = 0;
+  WeightBytes weight_bytes_ = {};
 };
 
 using Layers = std::vector<std::unique_ptr<Layer>>;

@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "kernels/depthwise.h"
-#include "kernels/gemm.h"
 
 namespace sl::ops {
 namespace {
@@ -32,16 +31,16 @@ void copy_run(const float* from, int64_t count, float* to) {
 
 }  // namespace
 
-Convolution::Convolution(std::vector<Window> axes, int64_t groups, const Shape& kernel_shape,
-                         const std::vector<float>& kernel, std::vector<float> bias)
+Convolution::Convolution(std::vector<Window> axes, int64_t groups, const Kernel& kernel,
+                         std::vector<float> bias)
     : axes_(std::move(axes)),
       groups_(groups),
-      group_channels_(kernel_shape[rank()]),
-      filters_(kernel_shape.back()),
-      kernel_positions_(kernel_shape.slice(0, rank()).size()),
+      group_channels_(kernel.shape[rank()]),
+      filters_(kernel.shape.back()),
+      kernel_positions_(kernel.shape.slice(0, rank()).size()),
       run_(group_channels_),
       bias_(std::move(bias)) {
-  if (groups_ < 1) fail(Code::kWeights, "the kernel {} has no channels", to_string(kernel_shape));
+  if (groups_ < 1) fail(Code::kWeights, "the kernel {} has no channels", to_string(kernel.shape));
   // Without dilation and groups, the inputs of the last dimension's taps are contiguous.
   int64_t inner = 1;
   if (groups_ == 1 && axes_.back().dilation == 1) inner = axes_.back().kernel;
@@ -61,29 +60,25 @@ Convolution::Convolution(std::vector<Window> axes, int64_t groups, const Shape& 
   } else if (taps() > 1 && run_ < kShortRun && taps() * run_ <= kGatherFloats) {
     method_ = Method::kGathered;
   }
-  pack(kernel);
+  if (method_ == Method::kDepthwise) {
+    depthwise_ = kernel.values();
+  } else {
+    panels_ = pack(kernel);
+  }
 }
 
-void Convolution::pack(const std::vector<float>& kernel) {
-  if (method_ == Method::kDepthwise) {
-    packed_size_ = static_cast<int64_t>(kernel.size());
-    weights_ = Block(kernel.size() * sizeof(float), Allocator());
-    std::copy(kernel.begin(), kernel.end(), reinterpret_cast<float*>(weights_.data()));
-    return;
-  }
+Panels Convolution::pack(const Kernel& kernel) const {
   const int64_t products = method_ == Method::kGathered ? 1 : taps();
   const int64_t depth = kernel_positions_ * group_channels_ / products;
   const int64_t group_filters = filters_ / groups_;
-  packed_size_ = kernels::packed_size(depth, group_filters);
-  const int64_t size = groups_ * products * packed_size_;
-  weights_ = Block(static_cast<size_t>(size) * sizeof(float), Allocator());
-  auto* packed = reinterpret_cast<float*>(weights_.data());
-  for (int64_t group = 0; group < groups_; ++group) {
-    for (int64_t i = 0; i < products; ++i, packed += packed_size_) {
-      const float* first = kernel.data() + i * depth * filters_ + group * group_filters;
-      kernels::pack(first, filters_, 1, depth, group_filters, packed);
-    }
-  }
+  return kernel.panels(
+      "", {groups_ * products, depth, group_filters}, [&](const Panels::Pack& pack) {
+        const std::vector<float> values = kernel.values();
+        for (int64_t i = 0; i < groups_ * products; ++i) {
+          const int64_t group = i / products, product = i % products;
+          pack(i, values.data() + product * depth * filters_ + group * group_filters, filters_, 1);
+        }
+      });
 }
 
 // Plans the output positions, with the batch as the outermost dimension. Neighbouring dimensions
@@ -155,7 +150,9 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
   const int64_t rows = plan.rows.count, all_rows = plan.other_count * rows;
   if (all_rows == 0) return;
   const int64_t weights = kernel_positions_ * group_channels_ * filters_;
-  parallel.count(2 * all_rows * weights, weights * static_cast<int64_t>(sizeof(float)));
+  parallel.count(2 * all_rows * weights, method_ == Method::kDepthwise
+                                             ? weights * static_cast<int64_t>(sizeof(float))
+                                             : panels_.sizes().count * panels_.matrix_bytes());
   // A task is one block of rows at one position on the other axes.
   int64_t blocks = 1, tasks = 1;
   const int64_t threads = parallel.num_threads();
@@ -201,14 +198,13 @@ void Convolution::compute_runs(const Plan& plan, const Rows& rows) const {
   const int64_t pass = taps() == 1 && groups_ == 1 ? rows.count : kRowsPerPass;
   for (int64_t first = 0; first < rows.count; first += pass) {
     const int64_t count = std::min(pass, rows.count - first);
-    const auto* packed = reinterpret_cast<const float*>(weights_.data());
     for (int64_t group = 0; group < groups_; ++group) {
       const float* x = rows.x + first * rows.x_step + group * group_channels_;
       float* y = rows.y + first * rows.y_step + group * group_filters;
       const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
-      for (int64_t tap = 0; tap < taps(); ++tap, packed += packed_size_) {
-        kernels::gemm_packed(x + tap_offset(plan, tap), rows.x_step, packed, count, run_,
-                             group_filters, bias, tap > 0, y, rows.y_step);
+      for (int64_t tap = 0; tap < taps(); ++tap) {
+        panels_.multiply(group * taps() + tap, x + tap_offset(plan, tap), rows.x_step, count, bias,
+                         tap > 0, y, rows.y_step);
       }
     }
   }
@@ -230,16 +226,15 @@ void Convolution::compute_gathered(const Plan& plan, const Rows& rows) const {
           copy_run(from, run_, to);
         }
       }
-      const auto* packed = reinterpret_cast<const float*>(weights_.data()) + group * packed_size_;
       const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
-      kernels::gemm_packed(gathered, depth, packed, count, depth, group_filters, bias, false,
-                           rows.y + first * rows.y_step + group * group_filters, rows.y_step);
+      panels_.multiply(group, gathered, depth, count, bias, false,
+                       rows.y + first * rows.y_step + group * group_filters, rows.y_step);
     }
   }
 }
 
 void Convolution::compute_depthwise(const Plan& plan, const Rows& rows) const {
-  const auto* w = reinterpret_cast<const float*>(weights_.data());
+  const float* w = depthwise_.data();
   const int64_t multiplier = filters_ / groups_;
   // The taps of a single dimension are evenly spaced. Those of several dimensions are copied
   // together if there is room.

@@ -6,9 +6,9 @@
 #include <cstdint>
 #include <vector>
 
-#include "core/allocator.h"
 #include "core/parallel.h"
 #include "core/shape.h"
+#include "ops/panels.h"
 #include "ops/window.h"
 
 namespace sl::ops {
@@ -40,8 +40,8 @@ class Convolution {
  public:
   // kernel [kernel sizes..., input channels / groups, filters], one window for each kernel size.
   // `bias` may be empty.
-  Convolution(std::vector<Window> axes, int64_t groups, const Shape& kernel_shape,
-              const std::vector<float>& kernel, std::vector<float> bias);
+  Convolution(std::vector<Window> axes, int64_t groups, const Kernel& kernel,
+              std::vector<float> bias);
 
   int64_t channels() const { return groups_ * group_channels_; }
   int64_t filters() const { return filters_; }
@@ -90,7 +90,7 @@ class Convolution {
   int64_t taps() const { return static_cast<int64_t>(tap_indices_.size()); }
   Plan plan(const ConvolutionInput& in, const ConvolutionOutput& out) const;
   int64_t tap_offset(const Plan& plan, int64_t tap) const;
-  void pack(const std::vector<float>& kernel);
+  Panels pack(const Kernel& kernel) const;
   void compute(const Plan& plan, const Rows& rows) const;
   void compute_runs(const Plan& plan, const Rows& rows) const;
   void compute_gathered(const Plan& plan, const Rows& rows) const;
@@ -106,8 +106,8 @@ class Convolution {
   // input within the dilated kernel.
   int64_t run_;
   std::vector<std::array<int64_t, kMaxConvolutionRank>> tap_indices_;
-  Block weights_;
-  int64_t packed_size_ = 0;  // floats of packed weights of one product
+  Panels panels_;                 // of each group, one matrix for each product
+  std::vector<float> depthwise_;  // the kernel of a depthwise convolution, which has no panels
   std::vector<float> bias_;
 };
 

@@ -94,11 +94,11 @@ struct Einsum::Axes {
   const Activation* activation = nullptr;  // if it is applied to each row
 };
 
-Einsum::Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
+Einsum::Einsum(EinsumSpec spec, const KernelParts& kernel, TensorParts bias,
                std::optional<Activation> activation, DType param_dtype,
                std::optional<DType> compute_dtype)
     : spec_(std::move(spec)),
-      kernel_shape_(kernel.shape),
+      kernel_shape_(kernel.real.shape),
       bias_(std::move(bias)),
       activation_(activation),
       param_dtype_(param_dtype),
@@ -112,27 +112,29 @@ Einsum::Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
   for (const char letter : spec_.output) {
     if (!contains(spec_.input, letter)) fresh_ += letter;
   }
-  // A computation in bfloat16 or float16 takes weights that are rounded to that dtype.
-  if (compute_dtype_) {
-    round_to(*compute_dtype_, kernel.real.data(), static_cast<int64_t>(kernel.real.size()));
+  if (compute_dtype_)
     round_to(*compute_dtype_, bias_.real.data(), static_cast<int64_t>(bias_.real.size()));
-  }
   products_ = pack(kernel.real);
-  if (!kernel.imaginary.empty()) imaginary_ = pack(kernel.imaginary);
+  if (kernel.imaginary) imaginary_ = pack(*kernel.imaginary);
 }
 
-std::vector<Linear> Einsum::pack(const std::vector<float>& kernel) const {
-  const StridedView view = reordered(spec_.kernel, kernel_shape_, batch_ + contracted_ + fresh_);
-  std::vector<float> arranged(kernel.size());
-  gather(view, reinterpret_cast<const std::byte*>(kernel.data()), sizeof(float),
-         reinterpret_cast<std::byte*>(arranged.data()));
+std::vector<Linear> Einsum::pack(const Kernel& kernel) const {
   const int64_t items = size_of_axes(spec_.kernel, kernel_shape_, batch_);
   const int64_t rows = size_of_axes(spec_.kernel, kernel_shape_, contracted_);
   const int64_t columns = size_of_axes(spec_.kernel, kernel_shape_, fresh_);
+  const Panels panels = kernel.panels("", {items, rows, columns}, [&](const Panels::Pack& pack) {
+    std::vector<float> values = kernel.values();
+    // A computation in bfloat16 or float16 takes weights that are rounded to that dtype.
+    if (compute_dtype_)
+      round_to(*compute_dtype_, values.data(), static_cast<int64_t>(values.size()));
+    const StridedView view = reordered(spec_.kernel, kernel_shape_, batch_ + contracted_ + fresh_);
+    std::vector<float> arranged(values.size());
+    gather(view, reinterpret_cast<const std::byte*>(values.data()), sizeof(float),
+           reinterpret_cast<std::byte*>(arranged.data()));
+    for (int64_t i = 0; i < items; ++i) pack(i, arranged.data() + i * rows * columns, columns, 1);
+  });
   std::vector<Linear> products;
-  for (int64_t i = 0; i < items; ++i) {
-    products.emplace_back(arranged.data() + i * rows * columns, columns, 1, rows, columns);
-  }
+  for (int64_t i = 0; i < items; ++i) products.emplace_back(panels, i);
   return products;
 }
 

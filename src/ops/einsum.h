@@ -29,8 +29,8 @@ void check(const EinsumSpec& spec);
 
 class Einsum {
  public:
-  // The kernel is row-major. The bias broadcasts to the output; one without values is no bias.
-  Einsum(EinsumSpec spec, TensorParts kernel, TensorParts bias,
+  // The bias broadcasts to the output; one without values is no bias.
+  Einsum(EinsumSpec spec, const KernelParts& kernel, TensorParts bias,
          std::optional<Activation> activation, DType param_dtype,
          std::optional<DType> compute_dtype);
 
@@ -58,7 +58,7 @@ class Einsum {
                     const Sequence& y) const;
   void apply_complex(Run& run, const Axes& axes, const Sequence& x, int64_t steps,
                      const Sequence& y) const;
-  std::vector<Linear> pack(const std::vector<float>& kernel) const;
+  std::vector<Linear> pack(const Kernel& kernel) const;
   DType compute_dtype(DType input) const;
 
   EinsumSpec spec_;

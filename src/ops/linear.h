@@ -1,11 +1,11 @@
-// Y = X W + bias with a constant W [inputs, outputs] that is packed once; X [rows, inputs].
+// Y = X W + bias with a constant W [inputs, outputs] that is packed; X [rows, inputs].
 #pragma once
 
 #include <cstdint>
 #include <memory>
 
-#include "core/allocator.h"
 #include "core/run.h"
+#include "ops/panels.h"
 
 namespace sl::ops {
 
@@ -16,14 +16,17 @@ void set_matmul_backend(MatmulBackend backend);
 
 class Linear {
  public:
-  // Packs W[p, j] = w[p * row_stride + j * column_stride], [inputs, outputs].
+  // The matrix of an index of packed ones.
+  explicit Linear(Panels panels, int64_t index = 0);
+  // Packs W[p, j] = w[p * row_stride + j * column_stride], [inputs, outputs], as float32.
   Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs,
          int64_t outputs);
   Linear(Linear&&) noexcept;
   ~Linear();
 
-  int64_t inputs() const { return inputs_; }
-  int64_t outputs() const { return outputs_; }
+  int64_t inputs() const { return panels_.sizes().inputs; }
+  int64_t outputs() const { return panels_.sizes().outputs; }
+  WeightFormat format() const { return panels_.format(); }
 
   // y[i] = x[i] W + (accumulate ? y[i] : bias ? bias : 0) for `rows` rows of float32. Rows of x may
   // overlap.
@@ -40,12 +43,10 @@ class Linear {
   // one.
   struct OneDnn;
 
-  const float* packed() const { return reinterpret_cast<const float*>(packed_.data()); }
   bool use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const;
 
-  int64_t inputs_;
-  int64_t outputs_;
-  Block packed_;  // floats
+  Panels panels_;
+  int64_t index_;  // of the matrix within the panels
   std::unique_ptr<OneDnn> onednn_;
 };
 

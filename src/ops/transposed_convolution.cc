@@ -3,6 +3,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "core/status.h"
+
 namespace sl::ops {
 namespace {
 
@@ -17,12 +19,10 @@ int64_t longest_lag(const TransposedWindow& axis, const TransposedWindow::Phase&
 }  // namespace
 
 TransposedConvolution::TransposedConvolution(std::vector<TransposedWindow> axes, int64_t groups,
-                                             const Shape& kernel_shape,
-                                             const std::vector<float>& kernel,
-                                             std::vector<float> bias)
+                                             const Kernel& kernel, std::vector<float> bias)
     : axes_(std::move(axes)),
-      channels_(kernel_shape[static_cast<int>(axes_.size())] * groups),
-      filters_(kernel_shape.back()),
+      channels_(kernel.shape[static_cast<int>(axes_.size())] * groups),
+      filters_(kernel.shape.back()),
       bias_(std::move(bias)) {
   // All combinations of phases of the axes before the last one.
   std::vector<std::array<Phase, kMaxConvolutionRank>> outer(1);
@@ -46,7 +46,7 @@ TransposedConvolution::TransposedConvolution(std::vector<TransposedWindow> axes,
   const auto runs = this->runs(groups);
   for (const auto& at : outer) {
     for (const auto& run : runs) {
-      parts_.push_back(make_part(at, run, groups, {kernel_shape, kernel}));
+      parts_.push_back(make_part(at, run, groups, kernel));
     }
   }
 }
@@ -81,15 +81,29 @@ TransposedConvolution::Part TransposedConvolution::make_part(
     shape.push_back(phases[i].taps);
     windows.push_back({phases[i].taps, 1, axes_[i].lag_step(), {}});
   }
-  const int64_t positions = shape.size(), depth = channels_ / groups;
   const auto columns = static_cast<int64_t>(run.size());
-  shape.push_back(depth);
+  shape.push_back(channels_ / groups);
   shape.push_back(columns * filters_);
-  std::vector<float> values(static_cast<size_t>(shape.size()));
   std::vector<float> bias;
-  for (int64_t column = 0; column < columns; ++column) {
-    phases[last] = run[static_cast<size_t>(column)];
+  for (int64_t column = 0; column < columns; ++column)
     bias.insert(bias.end(), bias_.begin(), bias_.end());
+  const Kernel part = kernel.part(fmt::format("phase{}", parts_.size()), shape,
+                                  [&] { return part_values(phases, run, shape, kernel); });
+  return {phases, Convolution(std::move(windows), groups, part, std::move(bias))};
+}
+
+// The kernel [taps of the phases..., depth, phases of the run * filters] of a part.
+std::vector<float> TransposedConvolution::part_values(std::array<Phase, kMaxConvolutionRank> phases,
+                                                      const std::vector<Phase>& run,
+                                                      const Shape& shape,
+                                                      const Kernel& kernel) const {
+  const std::vector<float> given = kernel.values();
+  const auto columns = static_cast<int64_t>(run.size());
+  const int64_t depth = shape[static_cast<int>(rank())];
+  const int64_t positions = shape.slice(0, static_cast<int>(rank())).size();
+  std::vector<float> values(static_cast<size_t>(shape.size()));
+  for (int64_t column = 0; column < columns; ++column) {
+    phases[rank() - 1] = run[static_cast<size_t>(column)];
     for (int64_t position = 0; position < positions; ++position) {
       // The offset of the tap in the given kernel, which is not flipped.
       int64_t from = 0, pitch = 1, rest = position;
@@ -101,13 +115,12 @@ TransposedConvolution::Part TransposedConvolution::make_part(
         rest /= taps;
       }
       for (int64_t c = 0; c < depth; ++c) {
-        std::copy_n(kernel.values.data() + (from * depth + c) * filters_, filters_,
+        std::copy_n(given.data() + (from * depth + c) * filters_, filters_,
                     values.data() + ((position * depth + c) * columns + column) * filters_);
       }
     }
   }
-  phases[last] = run.front();
-  return {phases, Convolution(std::move(windows), groups, shape, values, std::move(bias))};
+  return values;
 }
 
 void TransposedConvolution::fill(int64_t rows, bool with_bias, const Parallel& parallel,

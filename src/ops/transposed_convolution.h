@@ -20,8 +20,7 @@ class TransposedConvolution {
  public:
   // kernel [kernel sizes..., input channels / groups, filters], one axis for each kernel size.
   // `bias` may be empty.
-  TransposedConvolution(std::vector<TransposedWindow> axes, int64_t groups,
-                        const Shape& kernel_shape, const std::vector<float>& kernel,
+  TransposedConvolution(std::vector<TransposedWindow> axes, int64_t groups, const Kernel& kernel,
                         std::vector<float> bias);
 
   int64_t channels() const { return channels_; }
@@ -43,16 +42,14 @@ class TransposedConvolution {
     std::array<Phase, kMaxConvolutionRank> at;
     Convolution convolution;
   };
-  struct Kernel {
-    const Shape& shape;
-    const std::vector<float>& values;
-  };
-
   size_t rank() const { return axes_.size(); }
   // Runs of phases on the last axis. One convolution computes each run.
   std::vector<std::vector<Phase>> runs(int64_t groups) const;
   Part make_part(const std::array<Phase, kMaxConvolutionRank>& at, const std::vector<Phase>& run,
                  int64_t groups, const Kernel& kernel) const;
+  std::vector<float> part_values(std::array<Phase, kMaxConvolutionRank> phases,
+                                 const std::vector<Phase>& run, const Shape& shape,
+                                 const Kernel& kernel) const;
   void fill(int64_t rows, bool with_bias, const Parallel& parallel, float* y) const;
 
   std::vector<TransposedWindow> axes_;

@@ -62,7 +62,8 @@ struct Problem {
 };
 
 std::vector<float> expected(const Problem& p) {
-  const ops::Convolution convolution(p.axes, p.groups, p.kernel_shape(), p.kernel(), p.bias());
+  const ops::Convolution convolution(p.axes, p.groups,
+                                     ops::Kernel::of(p.kernel_shape(), p.kernel()), p.bias());
   // The padded sizes, with each axis that is missing as one of size 1.
   std::array<int64_t, 3> sizes = {1, 1, 1}, padded = {1, 1, 1}, before = {};
   for (size_t i = 0; i < p.axes.size(); ++i) {

@@ -66,8 +66,8 @@ std::vector<double> expected(const Problem& p) {
 
 std::vector<float> computed(const Problem& p, int threads) {
   const ops::TransposedConvolution convolution(
-      {p.time, p.space}, p.groups, {p.time.kernel, p.space.kernel, p.depth, p.outputs()},
-      p.kernel(), p.bias());
+      {p.time, p.space}, p.groups,
+      ops::Kernel::of({p.time.kernel, p.space.kernel, p.depth, p.outputs()}, p.kernel()), p.bias());
   const ops::Pads time = convolution.pads(0), space = convolution.pads(1);
   const int64_t height = time.before + Problem::kTime + time.after;
   const int64_t width = space.before + Problem::kWidth + space.after;

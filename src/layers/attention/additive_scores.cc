@@ -11,9 +11,7 @@ namespace {
 constexpr float kInvalidScore = -1e9f;
 
 ops::Linear read_projection(const WeightScope& weights, const char* name, const Shape& v) {
-  const int64_t outputs = v[0] * v[1];
-  const Tensor kernel = weights.child(name).get("kernel", {kAnySize, outputs});
-  return ops::Linear(to_floats(kernel).data(), outputs, 1, kernel.shape[0], outputs);
+  return weights.child(name).matrix("kernel", {kAnySize, v[0] * v[1]});
 }
 
 }  // namespace

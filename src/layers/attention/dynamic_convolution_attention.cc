@@ -18,10 +18,6 @@ constexpr float kMinPrior = 1.775e-38f;
 // Maximum of max_forward_step, more than any source has steps.
 constexpr int64_t kMaxForward = int64_t{1} << 20;
 
-ops::Linear read_dense(const std::vector<float>& kernel, int64_t inputs, int64_t outputs) {
-  return ops::Linear(kernel.data(), outputs, 1, inputs, outputs);
-}
-
 // The beta-binomial distribution of 0 ... n in reverse order, since the first tap of a filter reads
 // the weight n steps before.
 std::vector<float> prior_filter(int64_t n, double alpha, double beta) {
@@ -90,19 +86,16 @@ class DynamicConvolutionAttention final : public LocationAttention {
   int64_t inputs() const override { return hidden_.inputs(); }
 
   ops::Linear read_static(const WeightScope& weights) const {
-    return read_dense(weights.child("static_location_filters")
-                          .floats("kernel", {fields_.taps(), 1, fields_.static_filters}),
-                      fields_.taps(), fields_.static_filters);
+    return weights.child("static_location_filters")
+        .matrix("kernel", {fields_.taps(), 1, fields_.static_filters}, {.input_axes = 2});
   }
   ops::Linear read_hidden(const WeightScope& weights) const {
-    const Tensor kernel = weights.child(kHidden).get("kernel", {kAnySize, fields_.hidden});
-    return read_dense(to_floats(kernel), kernel.shape[0], fields_.hidden);
+    return weights.child(kHidden).matrix("kernel", {kAnySize, fields_.hidden});
   }
   ops::Linear read_dynamic(const WeightScope& weights) const {
-    const int64_t rows = fields_.taps() + 1;
-    return read_dense(weights.child(kDynamic).floats(
-                          "kernel", {1, fields_.hidden, rows, 1, fields_.dynamic_filters}),
-                      fields_.hidden, rows * fields_.dynamic_filters);
+    return weights.child(kDynamic).matrix(
+        "kernel", {1, fields_.hidden, fields_.taps() + 1, 1, fields_.dynamic_filters},
+        {.input_axes = 2});
   }
 
   // The dynamic filters of each step, the bias before the taps: [steps, taps + 1, filters].

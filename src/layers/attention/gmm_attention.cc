@@ -129,22 +129,12 @@ class GmmAttention final : public SourceAttention {
   int64_t gaussians() const { return fields_.heads * fields_.components; }
 
   ops::Linear read_hidden(const WeightScope& weights) const {
-    const Tensor kernel =
-        weights.child("hidden").get("kernel", {kAnySize, fields_.heads, fields_.units});
-    const int64_t outputs = fields_.heads * fields_.units;
-    return ops::Linear(to_floats(kernel).data(), outputs, 1, kernel.shape[0], outputs);
+    return weights.child("hidden").matrix("kernel", {kAnySize, fields_.heads, fields_.units});
   }
 
   std::vector<ops::Linear> read_output(const WeightScope& weights) const {
-    const std::vector<float> kernel = weights.child("output").floats(
+    return weights.child("output").matrices(
         "kernel", {fields_.heads, fields_.units, fields_.components, kLogits});
-    const int64_t outputs = fields_.components * kLogits;
-    std::vector<ops::Linear> out;
-    for (int64_t n = 0; n < fields_.heads; ++n) {
-      out.emplace_back(kernel.data() + n * fields_.units * outputs, outputs, 1, fields_.units,
-                       outputs);
-    }
-    return out;
   }
 
   // Computes the logits [steps, heads, components, kLogits] from x. Those of a complex x are all

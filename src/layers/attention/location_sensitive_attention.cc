@@ -54,28 +54,36 @@ class LocationSensitiveAttention final : public LocationAttention {
   // [filter_size, kFeatures].
   std::vector<ops::Linear> read_location(const WeightScope& weights) const {
     const auto& [source, heads, units, filters, size, same] = fields_;
-    const std::vector<float> kernel =
-        weights.child("location_filters")
-            .floats("depthwise_kernel", {size, kFeatures, heads, filters});
-    const std::vector<float> projection =
-        weights.floats("location_projection", {heads, filters, units});
+    const WeightSource kernel = weights.child("location_filters")
+                                    .source("depthwise_kernel", {size, kFeatures, heads, filters});
+    const WeightSource projection = weights.source("location_projection", {heads, filters, units});
+    const ops::MatrixSizes sizes{heads, size * kFeatures, units};
+    const ops::Panels panels =
+        weights.panels({projection, kernel}, "", sizes, [&](const ops::Panels::Pack& pack) {
+          const std::vector<float> taps = to_floats(kernel.tensor);
+          const std::vector<float> projected = to_floats(projection.tensor);
+          for (int64_t n = 0; n < heads; ++n) pack(n, merged(n, taps, projected).data(), units, 1);
+        });
     std::vector<ops::Linear> out;
-    const int64_t rows = size * kFeatures;
-    for (int64_t n = 0; n < heads; ++n) {
-      std::vector<double> sums(static_cast<size_t>(rows * units));
-      for (int64_t i = 0; i < rows; ++i) {
-        for (int64_t l = 0; l < filters; ++l) {
-          const double tap = kernel[static_cast<size_t>((i * heads + n) * filters + l)];
-          for (int64_t h = 0; h < units; ++h) {
-            sums[static_cast<size_t>(i * units + h)] +=
-                tap * projection[static_cast<size_t>((n * filters + l) * units + h)];
-          }
+    for (int64_t n = 0; n < heads; ++n) out.emplace_back(panels, n);
+    return out;
+  }
+  // The product [taps * kFeatures, units] of filters and projection of one head.
+  std::vector<float> merged(int64_t head, const std::vector<float>& kernel,
+                            const std::vector<float>& projection) const {
+    const int64_t heads = fields_.heads, units = fields_.units, filters = fields_.filters;
+    const int64_t rows = static_cast<int64_t>(kernel.size()) / (heads * filters);
+    std::vector<double> sums(static_cast<size_t>(rows * units));
+    for (int64_t i = 0; i < rows; ++i) {
+      for (int64_t l = 0; l < filters; ++l) {
+        const double tap = kernel[static_cast<size_t>((i * heads + head) * filters + l)];
+        for (int64_t h = 0; h < units; ++h) {
+          sums[static_cast<size_t>(i * units + h)] +=
+              tap * projection[static_cast<size_t>((head * filters + l) * units + h)];
         }
       }
-      const std::vector<float> w(sums.begin(), sums.end());
-      out.emplace_back(w.data(), units, 1, rows, units);
     }
-    return out;
+    return {sums.begin(), sums.end()};
   }
 
   // Adds the filtered and projected location to the keys [time, heads, units]. `padded` is scratch.

@@ -11,32 +11,18 @@ namespace sl {
 StackedDense::Weights StackedDense::read(const std::vector<Part>& parts, bool use_bias,
                                          std::optional<DType> compute_dtype,
                                          const WeightScope& weights) {
-  int64_t outputs = 0, inputs = kAnySize;
-  for (const Part& part : parts) outputs += part.outputs.size();
-  std::vector<float> kernel, bias;
-  int64_t column = 0;
+  std::vector<MatrixPart> kernels;
+  std::vector<float> bias;
   for (const Part& part : parts) {
-    const WeightScope scope = weights.child(part.name);
     Shape shape = part.outputs;
-    shape.insert(0, inputs);
-    const Tensor tensor = scope.get("kernel", shape);
-    inputs = tensor.shape[0];
-    kernel.resize(static_cast<size_t>(inputs * outputs));
-    const std::vector<float> values = to_floats(tensor);
-    const int64_t columns = part.outputs.size();
-    for (int64_t i = 0; i < inputs; ++i) {
-      std::copy_n(values.data() + i * columns, columns, kernel.data() + i * outputs + column);
-    }
-    column += columns;
+    shape.insert(0, kAnySize);
+    kernels.push_back({part.name + ".kernel", shape});
     if (!use_bias) continue;
-    const std::vector<float> own = scope.floats("bias", part.outputs);
+    const std::vector<float> own = weights.child(part.name).floats("bias", part.outputs);
     bias.insert(bias.end(), own.begin(), own.end());
   }
-  if (compute_dtype) {
-    ops::round_to(*compute_dtype, kernel.data(), static_cast<int64_t>(kernel.size()));
-    ops::round_to(*compute_dtype, bias.data(), static_cast<int64_t>(bias.size()));
-  }
-  return {ops::Linear(kernel.data(), outputs, 1, inputs, outputs), std::move(bias)};
+  if (compute_dtype) ops::round_to(*compute_dtype, bias.data(), static_cast<int64_t>(bias.size()));
+  return {weights.matrix(kernels, {.rounded = compute_dtype}), std::move(bias)};
 }
 
 StackedDense::StackedDense(const std::vector<Part>& parts, bool use_bias,

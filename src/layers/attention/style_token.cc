@@ -53,10 +53,8 @@ class StyleToken final : public StatelessLayer {
                                 fields.logit_param_dtype())),
         logit_bias_(
             parameter(init.weights.child("to_logits"), "bias", {1}, fields.logit_param_dtype())[0]),
-        tokens_(parameter(init.weights, "style_tokens", {fields.tokens, fields.units},
-                          fields.param_dtype)
-                    .data(),
-                fields.units, 1, fields.tokens, fields.units) {}
+        tokens_(init.weights.matrix("style_tokens", {fields.tokens, fields.units},
+                                    {.rounded = fields.param_dtype})) {}
 
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, queries_.implied_input()};

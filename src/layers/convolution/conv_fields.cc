@@ -55,10 +55,11 @@ ConvWeights read_conv_weights(const ConvFields& fields, const Init& init) {
   ConvWeights out;
   out.kernel = read_kernel(fields.kernel, init.weights, expected, fields.param_dtype, dtype);
   out.groups = fields.groups;
-  const int64_t filters = out.kernel.shape.back();
+  const Shape& shape = out.kernel.real.shape;
+  const int64_t filters = shape.back();
   if (filters % fields.multiplier != 0) {
     fail(Code::kWeights, "the kernel {} has {} filters: expected a multiple of depth_multiplier {}",
-         to_string(out.kernel.shape), filters, fields.multiplier);
+         to_string(shape), filters, fields.multiplier);
   }
   if (depthwise) out.groups = filters / fields.multiplier;
   if (fields.use_bias) out.bias = init.weights.parts("bias", {filters}, fields.param_dtype);

@@ -35,7 +35,7 @@ struct ConvFields {
 
 // Weights as the computation uses them: normalized and rounded.
 struct ConvWeights {
-  TensorParts kernel;
+  ops::KernelParts kernel;
   int64_t groups = 1;
   TensorParts bias;  // without values: no bias
 };

@@ -6,18 +6,17 @@ ConvLayer::ConvLayer(const ConvFields& fields, const ConvWeights& weights)
     : SlidingLayer(fields.axes),
       convolution_(make(fields, weights, weights.kernel.real, weights.bias.real)),
       output_(fields, weights.bias) {
-  if (weights.kernel.imaginary.empty()) return;
-  imaginary_.emplace(make(fields, weights, weights.kernel.imaginary, {}));
+  if (weights.kernel.imaginary)
+    imaginary_.emplace(make(fields, weights, *weights.kernel.imaginary, {}));
 }
 
 ConvLayer::Convolution ConvLayer::make(const ConvFields& fields, const ConvWeights& weights,
-                                       const std::vector<float>& kernel,
-                                       const std::vector<float>& bias) {
-  const Shape& shape = weights.kernel.shape;
-  if (ops::DirectConvolution::suits(fields.axes, weights.groups, shape)) {
-    return ops::DirectConvolution(fields.axes, weights.groups, shape, kernel, bias);
+                                       const ops::Kernel& kernel, const std::vector<float>& bias) {
+  if (kernel.format == WeightFormat::kFloat32 &&
+      ops::DirectConvolution::suits(fields.axes, weights.groups, kernel.shape)) {
+    return ops::DirectConvolution(fields.axes, weights.groups, kernel.shape, kernel.values(), bias);
   }
-  return ops::Convolution(fields.axes, weights.groups, shape, kernel, bias);
+  return ops::Convolution(fields.axes, weights.groups, kernel, bias);
 }
 
 int64_t ConvLayer::channels() const {

@@ -37,7 +37,7 @@ class ConvLayer : public SlidingLayer {
   // By the method that suits the shape of the kernel.
   using Convolution = std::variant<ops::Convolution, ops::DirectConvolution>;
   static Convolution make(const ConvFields& fields, const ConvWeights& weights,
-                          const std::vector<float>& kernel, const std::vector<float>& bias);
+                          const ops::Kernel& kernel, const std::vector<float>& bias);
   static void convolve(Run& run, const Convolution& convolution, const ops::ConvolutionInput& in,
                        bool with_bias, float* y);
   int64_t channels() const;

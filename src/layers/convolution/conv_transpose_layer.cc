@@ -30,12 +30,10 @@ void ConvTransposeFields::read_transposed_axes(Config& config,
 ConvTransposeLayer::ConvTransposeLayer(const ConvTransposeFields& fields,
                                        const ConvWeights& weights)
     : windows_(fields.windows),
-      convolution_(windows_, weights.groups, weights.kernel.shape, weights.kernel.real,
-                   weights.bias.real),
+      convolution_(windows_, weights.groups, weights.kernel.real, weights.bias.real),
       output_(fields, weights.bias) {
-  if (weights.kernel.imaginary.empty()) return;
-  imaginary_.emplace(windows_, weights.groups, weights.kernel.shape, weights.kernel.imaginary,
-                     std::vector<float>());
+  if (!weights.kernel.imaginary) return;
+  imaginary_.emplace(windows_, weights.groups, *weights.kernel.imaginary, std::vector<float>());
 }
 
 ChannelSpec ConvTransposeLayer::spec_of(const ChannelSpec& input) const {

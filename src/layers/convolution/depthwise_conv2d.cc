@@ -21,12 +21,12 @@ class DepthwiseConv2D final : public KerasConv<ConvLayer> {
  private:
   static ConvWeights read_weights(const Fields& fields, const WeightScope& weights) {
     const int64_t height = fields.axes[0].kernel, width = fields.axes[1].kernel;
-    const Tensor kernel =
-        weights.get("depthwise_kernel", {height, width, kAnySize, fields.multiplier});
-    const int64_t channels = kernel.shape[2], filters = channels * fields.multiplier;
     ConvWeights out;
-    out.kernel.shape = {height, width, 1, filters};
-    out.kernel.real = to_floats(kernel);
+    out.kernel = weights.kernel("depthwise_kernel", {height, width, kAnySize, fields.multiplier},
+                                DType::kFloat32);
+    Shape& shape = out.kernel.real.shape;
+    const int64_t channels = shape[2], filters = channels * fields.multiplier;
+    shape = {height, width, 1, filters};
     out.groups = channels;
     out.bias = read_keras_bias(fields, weights, filters);
     return out;

@@ -2,6 +2,8 @@
 
 #include <cmath>
 #include <complex>
+#include <functional>
+#include <utility>
 
 #include "ops/elementwise.h"
 
@@ -89,6 +91,37 @@ void normalize_spectrum(std::vector<float>& kernel, const std::vector<float>& u0
   for (float& k : kernel) k = static_cast<float>(k / sigma);
 }
 
+using Normalization = std::function<void(TensorParts&)>;
+
+// How the kernel is normalized; empty if it is not.
+Normalization normalization(const KernelFields& fields, const WeightScope& weights,
+                            const Tensor& kernel) {
+  const int64_t filters = kernel.shape.back();
+  const auto by_filter = [&](TensorParts scale, double epsilon) -> Normalization {
+    return [scale = std::move(scale), epsilon, dtype = kernel.dtype](TensorParts& values) {
+      if (dtype == DType::kComplex64) {
+        normalize_filters(values, scale, epsilon);
+      } else {
+        normalize_filters(values.real, scale.real, epsilon, dtype);
+      }
+    };
+  };
+  if (fields.use_weight_norm)
+    return by_filter(weights.parts("scale", {filters}, DType::kFloat32), 1e-12);
+  if (!fields.constraint) return nullptr;
+  const KernelConstraint& constraint = *fields.constraint;
+  const WeightScope scope = weights.child(constraint.name);
+  if (!constraint.spectral)
+    return by_filter(scope.parts("scale", {filters}, constraint.param_dtype), constraint.epsilon);
+  if (kernel.dtype == DType::kComplex64)
+    fail(Code::kUnsupported, "spectral normalization takes no complex kernel");
+  std::vector<float> u = scope.floats("u", {1, filters}, constraint.collection);
+  scope.floats("sigma", {}, constraint.collection);  // a record of training, not used
+  return [u = std::move(u), constraint](TensorParts& values) {
+    normalize_spectrum(values.real, u, constraint);
+  };
+}
+
 }  // namespace
 
 KernelConstraint::KernelConstraint(Config& config) {
@@ -123,36 +156,23 @@ KernelFields::KernelFields(Config& config)
   }
 }
 
-TensorParts read_kernel(const KernelFields& fields, const WeightScope& weights,
-                        const Shape& expected, DType param_dtype, DType dtype) {
+ops::KernelParts read_kernel(const KernelFields& fields, const WeightScope& weights,
+                             const Shape& expected, DType param_dtype, DType dtype) {
   const bool is_complex = param_dtype == DType::kComplex64;
-  const Tensor tensor =
-      weights.get("kernel", expected, is_complex ? DType::kComplex64 : DType::kFloat32);
-  TensorParts kernel = to_parts(tensor);
-  const int64_t filters = kernel.shape.back();
-  const auto normalize = [&](const TensorParts& scale, double epsilon) {
-    if (is_complex) {
-      normalize_filters(kernel, scale, epsilon);
-    } else {
-      normalize_filters(kernel.real, scale.real, epsilon, tensor.dtype);
-    }
+  const WeightSource source =
+      weights.source("kernel", expected, is_complex ? DType::kComplex64 : DType::kFloat32);
+  const Normalization normalize = normalization(fields, weights, source.tensor);
+  ops::KernelParts out = weights.kernel(source);
+  const auto values = [given = out, normalize, dtype] {
+    TensorParts kernel{given.real.shape, given.real.values(), {}};
+    if (given.imaginary) kernel.imaginary = given.imaginary->values();
+    if (normalize) normalize(kernel);
+    ops::round_to(dtype, kernel.real.data(), static_cast<int64_t>(kernel.real.size()));
+    return kernel;
   };
-  if (fields.use_weight_norm) {
-    normalize(weights.parts("scale", {filters}, DType::kFloat32), 1e-12);
-  } else if (fields.constraint) {
-    const KernelConstraint& constraint = *fields.constraint;
-    const WeightScope scope = weights.child(constraint.name);
-    if (constraint.spectral) {
-      if (is_complex) fail(Code::kUnsupported, "spectral normalization takes no complex kernel");
-      const auto u = scope.floats("u", {1, filters}, constraint.collection);
-      scope.floats("sigma", {}, constraint.collection);  // a record of training, not used
-      normalize_spectrum(kernel.real, u, constraint);
-    } else {
-      normalize(scope.parts("scale", {filters}, constraint.param_dtype), constraint.epsilon);
-    }
-  }
-  ops::round_to(dtype, kernel.real.data(), static_cast<int64_t>(kernel.real.size()));
-  return kernel;
+  out.real.values = [values] { return values().real; };
+  if (out.imaginary) out.imaginary->values = [values] { return values().imaginary; };
+  return out;
 }
 
 }  // namespace sl

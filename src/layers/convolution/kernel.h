@@ -36,7 +36,7 @@ struct KernelFields {
 
 // Reads the weight "kernel", which is complex if `param_dtype` is, normalized and rounded to
 // `dtype`.
-TensorParts read_kernel(const KernelFields& fields, const WeightScope& weights,
-                        const Shape& expected, DType param_dtype, DType dtype);
+ops::KernelParts read_kernel(const KernelFields& fields, const WeightScope& weights,
+                             const Shape& expected, DType param_dtype, DType dtype);
 
 }  // namespace sl

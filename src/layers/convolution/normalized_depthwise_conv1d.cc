@@ -59,7 +59,7 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
 
   // The kernel of `heads` channels, which every following group of `heads` channels shares.
   struct Weights {
-    TensorParts kernel;
+    ops::Kernel kernel;
     int64_t heads = 0;
     TensorParts bias;
     std::optional<int64_t> channels;  // input channels; empty: any multiple of the heads
@@ -69,8 +69,7 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
 
   NormalizedDepthwiseConv1D(const Fields& fields, const Weights& weights)
       : KerasConv(fields.axes),
-        convolution_({fields.axes[0], ops::Window()}, weights.heads, weights.kernel.shape,
-                     weights.kernel.real, {}),
+        convolution_({fields.axes[0], ops::Window()}, weights.heads, weights.kernel, {}),
         bias_(weights.bias.real),
         channels_(weights.channels),
         output_(fields, weights.bias) {}
@@ -103,14 +102,20 @@ class NormalizedDepthwiseConv1D final : public KerasConv<SlidingLayer> {
 NormalizedDepthwiseConv1D::Weights NormalizedDepthwiseConv1D::read_weights(
     const Fields& fields, const WeightScope& weights) {
   const int64_t taps = fields.axes[0].kernel;
-  const Tensor tensor = weights.get(
-      "depthwise_kernel", {1, taps, fields.num_heads.value_or(kAnySize), fields.multiplier});
-  const int64_t heads = tensor.shape[2], filters = heads * fields.multiplier;
   Weights out;
+  out.kernel = weights
+                   .kernel("depthwise_kernel",
+                           {1, taps, fields.num_heads.value_or(kAnySize), fields.multiplier},
+                           DType::kFloat32)
+                   .real;
+  const int64_t heads = out.kernel.shape[2], filters = heads * fields.multiplier;
   out.kernel.shape = {taps, 1, 1, filters};
-  out.kernel.real = to_floats(tensor);
+  out.kernel.values = [given = out.kernel.values, filters] {
+    std::vector<float> values = given();
+    normalize_taps(values, static_cast<size_t>(filters));
+    return values;
+  };
   out.heads = heads;
-  normalize_taps(out.kernel.real, static_cast<size_t>(filters));
   if (!fields.num_heads) out.channels = heads;
   if (!fields.use_bias) return out;
   out.bias = weights.parts("bias", {fields.num_heads ? kAnySize : filters}, DType::kFloat32);

@@ -1,5 +1,7 @@
 #include "layers/convolution/separable_layer.h"
 
+#include <utility>
+
 namespace sl {
 
 SeparableLayer::Weights SeparableLayer::read_weights(const SeparableFields& fields,
@@ -12,27 +14,24 @@ SeparableLayer::Weights SeparableLayer::read_weights(const SeparableFields& fiel
   }
   depthwise.push_back(kAnySize);
   depthwise.push_back(fields.multiplier);
-  const Tensor tensor = weights.get("depthwise_kernel", depthwise);
-  const int64_t channels = tensor.shape[tensor.shape.rank() - 2];
+  ops::Kernel taps = weights.kernel("depthwise_kernel", depthwise, DType::kFloat32).real;
+  const int64_t channels = taps.shape[taps.shape.rank() - 2];
   const int64_t inner = channels * fields.multiplier;
   kernel.push_back(1);
   kernel.push_back(inner);
+  taps.shape = kernel;
   pointwise.push_back(inner);
   pointwise.push_back(fields.filters);
-  Weights out;
-  out.depthwise.shape = kernel;
-  out.depthwise.real = to_floats(tensor);
-  out.channels = channels;
-  out.pointwise = weights.floats("pointwise_kernel", pointwise);
-  out.bias = read_keras_bias(fields, weights, fields.filters);
-  return out;
+  ops::Linear product =
+      weights.matrix("pointwise_kernel", pointwise, {.input_axes = pointwise.rank() - 1});
+  return {std::move(taps), channels, std::move(product),
+          read_keras_bias(fields, weights, fields.filters)};
 }
 
-SeparableLayer::SeparableLayer(const SeparableFields& fields, const Weights& weights)
+SeparableLayer::SeparableLayer(const SeparableFields& fields, Weights weights)
     : KerasConv(fields.axes),
-      depthwise_(fields.axes, weights.channels, weights.depthwise.shape, weights.depthwise.real,
-                 {}),
-      pointwise_(weights.pointwise.data(), fields.filters, 1, depthwise_.filters(), fields.filters),
+      depthwise_(fields.axes, weights.channels, weights.depthwise, {}),
+      pointwise_(std::move(weights.pointwise)),
       bias_(weights.bias.real),
       output_(fields, weights.bias) {}
 

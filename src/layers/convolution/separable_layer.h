@@ -28,13 +28,13 @@ class SeparableLayer : public KerasConv<SlidingLayer> {
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
 
   struct Weights {
-    TensorParts depthwise;
+    ops::Kernel depthwise;
     int64_t channels = 0;
-    std::vector<float> pointwise;
+    ops::Linear pointwise;
     TensorParts bias;
   };
 
-  SeparableLayer(const SeparableFields& fields, const Weights& weights);
+  SeparableLayer(const SeparableFields& fields, Weights weights);
   static Weights read_weights(const SeparableFields& fields, const WeightScope& weights);
   ChannelSpec spec_of(const ChannelSpec& input) const final;
   void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const final;

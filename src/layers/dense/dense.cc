@@ -23,10 +23,10 @@ class Dense final : public EinsumLayer {
  private:
   static ops::Einsum make(const Fields& fields, const WeightScope& weights) {
     const DType dtype = fields.dense.param_dtype;
-    TensorParts kernel = weights.parts("kernel", {kAnySize, fields.features}, dtype);
+    const ops::KernelParts kernel = weights.kernel("kernel", {kAnySize, fields.features}, dtype);
     TensorParts bias;
     if (fields.use_bias) bias = weights.parts("bias", {fields.features}, dtype);
-    return ops::Einsum({"a", "ab", "b", /*leading_axes=*/true}, std::move(kernel), std::move(bias),
+    return ops::Einsum({"a", "ab", "b", /*leading_axes=*/true}, kernel, std::move(bias),
                        fields.dense.activation, dtype, fields.dense.compute_dtype);
   }
 };

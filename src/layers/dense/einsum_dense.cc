@@ -103,7 +103,7 @@ class EinsumDense final : public EinsumLayer {
       expected.push_back(at == std::string::npos ? kAnySize : fields.output_shape[at]);
     }
     const DType dtype = fields.dense.param_dtype;
-    TensorParts kernel = weights.parts("kernel", expected, dtype);
+    const ops::KernelParts kernel = weights.kernel("kernel", expected, dtype);
     // The shape of the bias begins with its first axis in the output. Later axes of the output that
     // the bias lacks have size 1.
     Shape bias_shape;
@@ -115,7 +115,7 @@ class EinsumDense final : public EinsumLayer {
     }
     TensorParts bias;
     if (!bias_shape.empty()) bias = weights.parts("bias", bias_shape, dtype);
-    return ops::Einsum(spec, std::move(kernel), std::move(bias), fields.dense.activation, dtype,
+    return ops::Einsum(spec, kernel, std::move(bias), fields.dense.activation, dtype,
                        fields.dense.compute_dtype);
   }
 

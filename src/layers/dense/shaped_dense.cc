@@ -12,7 +12,8 @@ Shape at_least_one_axis(const Shape& shape) { return shape.empty() ? Shape{1} : 
 ops::Einsum make(const WeightScope& weights, const Shape& outputs, bool use_bias,
                  std::optional<Activation> activation, DType param_dtype,
                  std::optional<DType> compute_dtype) {
-  const Tensor kernel = weights.get_any("kernel");
+  const WeightSource source = weights.source_any("kernel");
+  const Tensor& kernel = source.tensor;
   const bool is_complex = param_dtype == DType::kComplex64;
   const int inputs = kernel.shape.rank() - outputs.rank();
   if (inputs < 1 || kernel.shape.slice(inputs, kernel.shape.rank()) != outputs ||
@@ -30,8 +31,8 @@ ops::Einsum make(const WeightScope& weights, const Shape& outputs, bool use_bias
   }
   TensorParts bias;
   if (use_bias) bias = weights.parts("bias", outputs, param_dtype);
-  return ops::Einsum(spec, to_parts(kernel), std::move(bias), std::move(activation), param_dtype,
-                     compute_dtype);
+  return ops::Einsum(spec, weights.kernel(source), std::move(bias), std::move(activation),
+                     param_dtype, compute_dtype);
 }
 
 }  // namespace

@@ -54,19 +54,26 @@ class EmbeddingTranspose final : public EinsumLayer {
     const WeightScope owner =
         fields.path ? weights.at_path(*fields.path) : weights.child("embedding");
     const Shape shape = fields.embedding.table_shape();
-    std::vector<float> table = owner.floats(fields.embedding.param_name, shape);
+    const ops::Kernel table =
+        owner.kernel(fields.embedding.param_name, shape, DType::kFloat32).real;
     const DType param_dtype = fields.param_dtype.value_or(fields.embedding.param_dtype);
-    ops::round_to(param_dtype, table.data(), shape.size());
     const Shape bias_shape = fields.use_bias ? Shape{shape[0]} : Shape{};
     const std::optional<DType> compute_dtype =
         fields.compute_dtype ? fields.compute_dtype : fields.embedding.compute_dtype;
-    TensorParts kernel, bias;
-    kernel.shape = shape;
-    kernel.real = std::move(table);
+    // Layers that share a table may compute with it in different dtypes.
+    const std::string part =
+        fmt::format("transposed.{}.{}", name_of(param_dtype),
+                    compute_dtype ? name_of(*compute_dtype) : name_of(param_dtype));
+    const ops::Kernel kernel = table.part(part, shape, [&table, param_dtype] {
+      std::vector<float> values = table.values();
+      ops::round_to(param_dtype, values.data(), static_cast<int64_t>(values.size()));
+      return values;
+    });
+    TensorParts bias;
     bias.shape = bias_shape;
     if (fields.use_bias) bias.real = weights.floats("bias", bias_shape);
-    return ops::Einsum({"a", "ba", "b", /*leading_axes=*/true}, std::move(kernel), std::move(bias),
-                       std::nullopt, param_dtype, compute_dtype);
+    return ops::Einsum({"a", "ba", "b", /*leading_axes=*/true}, {kernel, std::nullopt},
+                       std::move(bias), std::nullopt, param_dtype, compute_dtype);
   }
 };
 

@@ -168,10 +168,8 @@ class ConvLstmCell final : public Cell {
     for (const int64_t k : fields_.kernel_size) shape.push_back(k);
     shape.push_back(inputs);
     shape.push_back(gates_);
-    const Tensor kernel = weights.child(name).get("kernel", shape);
-    std::vector<float> values = to_floats(kernel);
-    ops::round_to(rounded_to(), values.data(), static_cast<int64_t>(values.size()));
-    return ops::Linear(values.data(), gates_, 1, kernel.shape.size() / gates_, gates_);
+    return weights.child(name).matrix("kernel", shape,
+                                      {.input_axes = shape.rank() - 1, .rounded = rounded_to()});
   }
   std::vector<float> bias(const char* name, const WeightScope& weights) const {
     if (!fields_.use_bias) return {};

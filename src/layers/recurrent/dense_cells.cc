@@ -230,20 +230,12 @@ class DenseCell final : public Cell {
 
   ops::Linear merged(const char* side, int64_t inputs, int64_t begin, int64_t end,
                      const WeightScope& weights) const {
-    const int64_t units = fields_.features, columns = (end - begin) * units;
-    std::vector<float> all;
+    std::vector<MatrixPart> parts;
     for (int64_t gate = begin; gate < end; ++gate) {
       const std::string name = side + gates_of(fields_.kind)[static_cast<size_t>(gate)];
-      const Tensor kernel = weights.child(name).get("kernel", {inputs, units});
-      inputs = kernel.shape[0];
-      std::vector<float> values = to_floats(kernel);
-      ops::round_to(halves_weights_, values.data(), static_cast<int64_t>(values.size()));
-      all.resize(static_cast<size_t>(inputs * columns));
-      for (int64_t i = 0; i < inputs; ++i)
-        std::copy_n(values.data() + i * units, units,
-                    all.data() + i * columns + (gate - begin) * units);
+      parts.push_back({name + ".kernel", {inputs, fields_.features}});
     }
-    return ops::Linear(all.data(), columns, 1, inputs, columns);
+    return weights.matrix(parts, {.rounded = halves_weights_});
   }
 
   void read_bias(const std::string& name, int64_t gate, const WeightScope& weights,

@@ -103,12 +103,8 @@ class Lstm final : public Layer {
   }
 
   ops::Linear projection(std::string_view name, int64_t rows, const WeightScope& weights) const {
-    const Tensor kernel = weights.child(name).get("kernel", {rows, 4 * fields_.units});
-    std::vector<float> values = to_floats(kernel);
-    if (fields_.compute_dtype) {
-      ops::round_to(*fields_.compute_dtype, values.data(), static_cast<int64_t>(values.size()));
-    }
-    return ops::Linear(values.data(), 4 * fields_.units, 1, kernel.shape[0], 4 * fields_.units);
+    return weights.child(name).matrix("kernel", {rows, 4 * fields_.units},
+                                      {.rounded = fields_.compute_dtype});
   }
 
   // Halves are kept as floats.

@@ -135,13 +135,12 @@ class Rglru final : public Layer {
     const Shape shape{heads, fields_.units / heads, fields_.width() / heads};
     const Shape bias_shape{heads, fields_.width() / heads};
     const WeightScope scope = weights.child(name);
-    TensorParts kernel, bias;
-    kernel.shape = shape;
-    kernel.real = scope.floats("kernel", shape);
+    TensorParts bias;
     bias.shape = bias_shape;
     bias.real = scope.floats("bias", bias_shape);
-    return ops::Einsum({"hi", "hij", "hj"}, std::move(kernel), std::move(bias),
-                       Activation{Unary::kSigmoid}, fields_.param_dtype, fields_.compute_dtype);
+    return ops::Einsum({"hi", "hij", "hj"}, scope.kernel("kernel", shape, DType::kFloat32),
+                       std::move(bias), Activation{Unary::kSigmoid}, fields_.param_dtype,
+                       fields_.compute_dtype);
   }
 
   // The recurrence h = a h + v over rows [batch, time, width]. Writes each h to y, which may be v.

@@ -130,15 +130,14 @@ class Mamba final : public Layer {
   }
 
   static int64_t model_size(const WeightScope& weights) {
-    const Tensor out = weights.child("out_proj").get_any("weight");
+    const Shape out = weights.child("out_proj").shape_of("weight");
     // A weight of another rank fails when it is read.
-    return out.shape.rank() == 2 ? out.shape[0] : 1;
+    return out.rank() == 2 ? out[0] : 1;
   }
 
   static ops::Linear linear(const WeightScope& weights, const char* name, int64_t inputs,
                             int64_t outputs) {
-    const std::vector<float> w = weights.child(name).floats("weight", {outputs, inputs});
-    return {w.data(), 1, inputs, inputs, outputs};
+    return weights.child(name).matrix("weight", {outputs, inputs}, {.outputs_first = true});
   }
 
   static std::vector<float> transposed(const std::vector<float>& x, int64_t rows, int64_t columns) {

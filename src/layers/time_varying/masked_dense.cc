@@ -12,28 +12,41 @@ class MaskedDense final : public TimeDenseLayer {
   using Fields = TimeDenseFields;
 
   MaskedDense(Fields fields, const Init& init)
-      : TimeDenseLayer(fields,
-                       init.weights.get("kernel", {fields.num_steps, fields.num_steps, kAnySize,
-                                                   fields.features}),
-                       init.weights) {
-    // Concatenate, for each output step, the rows of all input steps up to it, so that it is one
-    // product.
-    const std::vector<float> kernel = take_kernel();
-    const int64_t size = inputs() * fields.features;
-    std::vector<float> rows(static_cast<size_t>(num_steps() * size));
-    for (int64_t t = 0; t < num_steps(); ++t) {
-      for (int64_t s = 0; s <= t; ++s) {
-        std::copy_n(kernel.data() + (s * num_steps() + t) * size, size, rows.data() + s * size);
-      }
-      add_product(rows.data(), (t + 1) * inputs());
-    }
-  }
+      : TimeDenseLayer(fields, read_products(fields, init.weights), init.weights) {}
 
   ReceptiveFields receptive_field_per_step() const override {
     return {StepRange{1 - num_steps(), 0}};
   }
 
  private:
+  // The rows of all input steps up to an output step are concatenated, so that it is one product.
+  static std::vector<ops::Linear> read_products(const Fields& fields, const WeightScope& weights) {
+    const int64_t steps = fields.num_steps;
+    const WeightSource kernel = weights.source("kernel", {steps, steps, kAnySize, fields.features});
+    const int64_t inputs = kernel.tensor.shape[2];
+    const int64_t size = inputs * fields.features;
+    std::vector<float> values, rows;
+    std::vector<ops::Linear> products;
+    for (int64_t t = 0; t < steps; ++t) {
+      products.emplace_back(weights.panels(
+          {kernel}, fmt::format("step{}", t), {1, (t + 1) * inputs, fields.features},
+          [&](const ops::Panels::Pack& pack) {
+            if (values.empty()) {
+              values = to_floats(kernel.tensor);
+              if (fields.dense.compute_dtype)
+                ops::round_to(*fields.dense.compute_dtype, values.data(),
+                              static_cast<int64_t>(values.size()));
+              rows.resize(static_cast<size_t>(steps * size));
+            }
+            for (int64_t s = 0; s <= t; ++s) {
+              std::copy_n(values.data() + (s * steps + t) * size, size, rows.data() + s * size);
+            }
+            pack(0, rows.data(), fields.features, 1);
+          }));
+    }
+    return products;
+  }
+
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep) return;
     Shape shape{input.batch, num_steps(), inputs()};

@@ -10,13 +10,11 @@ class SequenceDense final : public TimeDenseLayer {
   using Fields = TimeDenseFields;
 
   SequenceDense(Fields fields, const Init& init)
-      : TimeDenseLayer(fields,
-                       init.weights.get("kernel", {fields.num_steps, kAnySize, fields.features}),
-                       init.weights) {
-    const std::vector<float> kernel = take_kernel();
-    const int64_t size = inputs() * fields.features;
-    for (int64_t t = 0; t < num_steps(); ++t) add_product(kernel.data() + t * size, inputs());
-  }
+      : TimeDenseLayer(
+            fields,
+            init.weights.matrices("kernel", {fields.num_steps, kAnySize, fields.features},
+                                  {.rounded = fields.dense.compute_dtype}),
+            init.weights) {}
 
  private:
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {

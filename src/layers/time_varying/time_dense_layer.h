@@ -42,20 +42,15 @@ class TimeDenseLayer : public Layer {
     int64_t step_stride;  // and from what one step multiplies to what the next one does
   };
 
-  TimeDenseLayer(TimeDenseFields fields, const Tensor& kernel, const WeightScope& weights)
+  // One product for each step. The first one reads one step.
+  TimeDenseLayer(TimeDenseFields fields, std::vector<ops::Linear> products,
+                 const WeightScope& weights)
       : fields_(std::move(fields)),
-        inputs_(kernel.shape[kernel.shape.rank() - 2]),
-        kernel_(to_floats(kernel)) {
+        inputs_(products.front().inputs()),
+        products_(std::move(products)) {
     if (fields_.use_bias) bias_ = weights.floats("bias", {fields_.num_steps, fields_.features});
     if (!fields_.dense.compute_dtype) return;
-    const DType dtype = *fields_.dense.compute_dtype;
-    ops::round_to(dtype, kernel_.data(), static_cast<int64_t>(kernel_.size()));
-    ops::round_to(dtype, bias_.data(), static_cast<int64_t>(bias_.size()));
-  }
-  // Moves the kernel out of the layer, for a derived class that adds its values as products.
-  std::vector<float> take_kernel() { return std::move(kernel_); }
-  void add_product(const float* w, int64_t rows) {
-    products_.emplace_back(w, fields_.features, 1, rows, fields_.features);
+    ops::round_to(*fields_.dense.compute_dtype, bias_.data(), static_cast<int64_t>(bias_.size()));
   }
 
   int64_t inputs() const { return inputs_; }
@@ -185,7 +180,6 @@ class TimeDenseLayer : public Layer {
 
   TimeDenseFields fields_;
   int64_t inputs_;
-  std::vector<float> kernel_;
   std::vector<float> bias_;
   std::vector<ops::Linear> products_;  // one for each step
 };

@@ -1,0 +1,34 @@
+// Y = X W + bias with W [k, n] packed in any weight format: the one place that chooses the kernels
+// of a format.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "core/weight_format.h"
+
+namespace sl::kernels {
+
+// Whether W [k, n] is packed in the format if that is asked for. Otherwise it is packed as float32:
+// matrices of fewer rows than a group of int8 or int4 has would not become smaller.
+[[nodiscard]] bool holds(WeightFormat format, int64_t k, int64_t n);
+
+// Size of the packed form of W [k, n], in bytes, not rounded up to an alignment.
+[[nodiscard]] int64_t packed_bytes(WeightFormat format, int64_t k, int64_t n);
+
+// Packs W[p, j] = w[p * row_stride + j * col_stride] into packed_bytes(format, k, n) bytes, which
+// begin at a multiple of 64. The bytes are the same on every instruction set.
+void pack(WeightFormat format, const float* w, int64_t row_stride, int64_t col_stride, int64_t k,
+          int64_t n, std::byte* packed);
+
+// y[i] = W[i, column] for i in [0, k).
+void unpack_column(WeightFormat format, const std::byte* packed, int64_t k, int64_t column,
+                   float* y);
+
+// Like kernels::gemm_packed, with weights in the format. Columns from `begin` on, a multiple of
+// column_group(), are W' = packed + packed_bytes(format, k, begin).
+void gemm_packed(WeightFormat format, const float* x, int64_t x_stride, const std::byte* packed,
+                 int64_t m, int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
+                 int64_t y_stride);
+
+}  // namespace sl::kernels
