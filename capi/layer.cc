@@ -36,6 +36,7 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
   if (options.max_bytes > 0) standard.max_bytes = static_cast<size_t>(options.max_bytes);
   out.allocator = sl::capi::to_allocator(options.allocator, standard);
   out.num_threads = options.num_threads;
+  if (options.weight_format) out.weight_format = options.weight_format;
   out.parallel_for = options.parallel_for;
   out.parallel_for_user_data = options.parallel_for_user_data;
   return out;
@@ -153,6 +154,10 @@ sl_status sl_layer_create(const char* config, size_t config_size, const sl_weigh
         std::make_unique<sl::Model>(text, weights ? weights->store : nullptr, to_options(options));
     *out = layer.release();
   });
+}
+
+sl_status sl_layer_save_weights(const sl_layer* layer, const char* path, sl_error* error) {
+  return guard(error, [&] { model_of(layer).save_packed(not_null(path, "path")); });
 }
 
 sl_status sl_layer_open(const char* directory, const sl_layer_options* options, sl_layer** out,

@@ -9,8 +9,8 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/json_output.h"
+#include "cli/model_option.h"
 #include "cli/profile.h"
-#include "testing/model.h"
 #include "testing/trap.h"
 
 namespace sl::cli {
@@ -26,7 +26,7 @@ using testing::Tensor;
 using Clock = std::chrono::steady_clock;
 
 struct BenchOptions {
-  std::string model;
+  ModelOption model;
   InputOptions input;
   int64_t batch = 1;
   int64_t blocks = 1;
@@ -141,9 +141,9 @@ Input valid_input(const Layer& layer, const BenchOptions& options, int64_t time)
 }
 
 Layer open_layer(const BenchOptions& options) {
-  sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
+  sl_layer_options layer_options = options.model.layer_options();
   layer_options.num_threads = options.threads;
-  return Layer::open(options.model, &layer_options);
+  return Layer::open(options.model.directory, &layer_options);
 }
 
 void bench_steps(const Layer& layer, const BenchOptions& options, std::optional<double> sample_rate,
@@ -212,14 +212,14 @@ void bench_layer(const Layer& layer, const BenchOptions& options, std::optional<
 }
 
 int run_bench(const BenchOptions& options) {
-  const Model model = testing::open_model(options.model);
+  const Model model = options.model.open();
   const Layer layer = open_layer(options);
   const auto rate = model.sample_rate();
   const int64_t block = layer.block_size();
   const int64_t step = block * options.blocks;
   const int64_t time = (options.time + block - 1) / block * block;
   Findings findings(options.json);
-  findings.json() = {{"model", options.model},           {"batch", options.batch},
+  findings.json() = {{"model", options.model.directory}, {"batch", options.batch},
                      {"step_input_steps", step},         {"layer_input_steps", time},
                      {"layer_threads", options.threads}, {"sample_rate", json_of(rate)}};
   findings.times("create", measure(0.1, [&] { return open_layer(options); }));
@@ -242,9 +242,7 @@ int run_bench(const BenchOptions& options) {
 void add_bench(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("bench", "Measure a model's steps and whole sequences");
   auto options = std::make_shared<BenchOptions>();
-  command->add_option("model", options->model, "Model directory")
-      ->required()
-      ->type_name(kDirectory);
+  options->model.add_to(*command);
   options->input.add_to(*command, true);
   auto add = [&](const char* name, auto& target, const char* text) {
     command->add_option(name, target, text)->check(positive())->capture_default_str();

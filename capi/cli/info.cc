@@ -7,8 +7,9 @@
 
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/model_option.h"
+#include "cli/numbers.h"
 #include "testing/metadata.h"
-#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
@@ -20,35 +21,14 @@ using testing::Model;
 using testing::NamedTensor;
 
 struct InfoOptions {
-  std::string model;
+  ModelOption model;
   InputOptions input;
   bool json = false;
 };
 
 struct Row {
-  std::string layer, output, parameters, state;
+  std::string layer, output, parameters, weights, state;
 };
-
-// The number with its digits in groups of three.
-std::string grouped(int64_t value) {
-  std::string digits = std::to_string(value);
-  for (auto at = static_cast<int64_t>(digits.size()) - 3; at > (value < 0 ? 1 : 0); at -= 3) {
-    digits.insert(static_cast<size_t>(at), ",");
-  }
-  return digits;
-}
-
-std::string bytes_text(int64_t bytes) {
-  char text[32];
-  if (bytes < 1024) {
-    std::snprintf(text, sizeof(text), "%d B", static_cast<int>(bytes));
-  } else if (bytes < 1024 * 1024) {
-    std::snprintf(text, sizeof(text), "%.1f KiB", static_cast<double>(bytes) / 1024);
-  } else {
-    std::snprintf(text, sizeof(text), "%.1f MiB", static_cast<double>(bytes) / (1024 * 1024));
-  }
-  return text;
-}
 
 bool is_error(const json& value) { return value.is_object() && value.contains("error"); }
 
@@ -68,6 +48,18 @@ std::string count_text(const json& node, const char* key, std::string (*format)(
   return value.get<int64_t>() == 0 ? "-" : format(value.get<int64_t>());
 }
 
+// For example "int8 1.2 MiB" or, with the bytes of all formats, "int8, float32 1.3 MiB".
+std::string weights_text(const json& node) {
+  std::string formats;
+  int64_t bytes = 0;
+  const json weights = node.value("weight_bytes", json::object());
+  for (const auto& [format, count] : weights.items()) {
+    formats += (formats.empty() ? "" : ", ") + format;
+    bytes += count.get<int64_t>();
+  }
+  return formats.empty() ? "-" : formats + " " + bytes_text(bytes);
+}
+
 std::string label(const json& node) {
   const std::string type = node.value("type", "?");
   if (!node.contains("name") || !node["name"].is_string() || node["name"] == "") return type;
@@ -78,7 +70,7 @@ std::string label(const json& node) {
 void add_rows(const json& node, const std::string& lead, const std::string& indent,
               std::vector<Row>& rows) {
   rows.push_back({lead + label(node), spec_text(node.value("output", json())),
-                  count_text(node, "parameters", grouped),
+                  count_text(node, "parameters", grouped), weights_text(node),
                   count_text(node, "state_bytes", bytes_text)});
   const json children = node.value("children", json::array());
   for (size_t i = 0; i < children.size(); ++i) {
@@ -99,17 +91,18 @@ std::string pad(const std::string& text, size_t columns, bool right) {
 }
 
 void print_rows(std::vector<Row> rows) {
-  rows.insert(rows.begin(), {"layer", "output", "parameters", "state"});
-  size_t widths[4] = {0, 0, 0, 0};
+  rows.insert(rows.begin(), {"layer", "output", "parameters", "weights", "state"});
+  size_t widths[5] = {};
   for (const Row& row : rows) {
-    const std::string* cells[] = {&row.layer, &row.output, &row.parameters, &row.state};
-    for (size_t i = 0; i < 4; ++i) widths[i] = std::max(widths[i], width(*cells[i]));
+    const std::string* cells[] = {&row.layer, &row.output, &row.parameters, &row.weights,
+                                  &row.state};
+    for (size_t i = 0; i < 5; ++i) widths[i] = std::max(widths[i], width(*cells[i]));
   }
   for (const Row& row : rows) {
-    std::printf("%s  %s  %s  %s\n", pad(row.layer, widths[0], false).c_str(),
+    std::printf("%s  %s  %s  %s  %s\n", pad(row.layer, widths[0], false).c_str(),
                 pad(row.output, widths[1], false).c_str(),
                 pad(row.parameters, widths[2], true).c_str(),
-                pad(row.state, widths[3], true).c_str());
+                pad(row.weights, widths[3], true).c_str(), pad(row.state, widths[4], true).c_str());
   }
 }
 
@@ -194,6 +187,10 @@ void print_summary(const Model& model, const json& tree) {
   for (const sl_step_difference& difference : model.layer.step_differences())
     line("steps differ", testing::step_difference_text(difference));
   line("parameters", grouped(model.layer.parameter_count()));
+  if (tree.contains("weight_bytes")) {
+    for (const auto& [format, bytes] : tree["weight_bytes"].items())
+      line("weights", format + " " + bytes_text(bytes.get<int64_t>()));
+  }
   if (tree.contains("state_bytes")) {
     const std::string state = count_text(tree, "state_bytes", bytes_text);
     line("state", state == "-" ? "none" : state + " per stream");
@@ -224,7 +221,7 @@ void print_tree(const json& tree) {
 }
 
 int run_info(const InfoOptions& options) {
-  const Model model = testing::open_model(options.model);
+  const Model model = options.model.open();
   model.sample_rate();  // fails early if the metadata is invalid
   if (options.json) {
     const sl_channel_spec input = input_spec(model.layer, options.input);
@@ -254,9 +251,7 @@ int run_info(const InfoOptions& options) {
 void add_info(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("info", "Print a model's tree, latency, memory");
   auto options = std::make_shared<InfoOptions>();
-  command->add_option("model", options->model, "Model directory")
-      ->required()
-      ->type_name(kDirectory);
+  options->model.add_to(*command);
   options->input.add_to(*command, false);
   command->add_flag("--json", options->json, "Print the tree as JSON");
   command->callback([options, &action] { action = [options] { return run_info(*options); }; });

@@ -27,6 +27,8 @@ int run(int argc, char** argv) {
   add_run(app, action);
   add_verify(app, action);
   add_bench(app, action);
+  add_pack(app, action);
+  add_compare(app, action);
   add_golden(app, action);
   add_list(app, action);
   add_completion(app, action);

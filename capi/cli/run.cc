@@ -11,11 +11,11 @@
 #include "cli/audio.h"
 #include "cli/commands.h"
 #include "cli/input.h"
+#include "cli/model_option.h"
 #include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/result_file.h"
 #include "cli/source.h"
-#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
@@ -28,7 +28,7 @@ using testing::Stepper;
 using testing::Tensor;
 
 struct RunOptions {
-  std::string model;
+  ModelOption model;
   std::string file;
   InputOptions input;
   bool stream = false;
@@ -119,7 +119,7 @@ void print_segments(const std::vector<Segment>& segments) {
 
 Plot make_plot(const Model& model, const Source& source, const Tensor& y,
                const std::vector<Segment>& segments, const RunOptions& options) {
-  const std::filesystem::path folder(options.model);
+  const std::filesystem::path folder(options.model.directory);
   const bool bare = folder.filename().empty();  // the path ends with a slash
   const double step = output_step(model, source);
   const bool probabilities = are_probabilities(y);
@@ -158,7 +158,7 @@ int run_run(const RunOptions& options) {
   // The output is opened first, so that a wrong path fails before a long run.
   const auto output = open_file<ResultFile>(options.output);
   const auto figure = open_file<PlotFile>(options.plot);
-  const Model model = testing::open_model(options.model);
+  const Model model = options.model.open();
   Source source = read_source(model, options.file, options.input);
   if (!source.note.empty()) std::printf("%s\n", source.note.c_str());
   source.input.constants =
@@ -181,9 +181,7 @@ int run_run(const RunOptions& options) {
 void add_run(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("run", "Run a model on a sound or an array");
   auto options = std::make_shared<RunOptions>();
-  command->add_option("model", options->model, "Model directory")
-      ->required()
-      ->type_name(kDirectory);
+  options->model.add_to(*command);
   command
       ->add_option("file", options->file, "A sound, or .npy of [t, ...] or [b, t, ...]; - is stdin")
       ->required()

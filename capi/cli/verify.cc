@@ -8,8 +8,8 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/json_output.h"
+#include "cli/model_option.h"
 #include "cli/progress.h"
-#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
@@ -22,7 +22,7 @@ using testing::Report;
 using testing::Tensor;
 
 struct VerifyOptions {
-  std::string model;
+  ModelOption model;
   InputOptions input;
   int64_t batch = 3;
   std::optional<int64_t> time;
@@ -49,13 +49,14 @@ int64_t default_time(const Layer& layer) {
 
 // A recorded case beside the model has known outputs; a random input can only show agreement.
 Case make_case(const Model& model, const VerifyOptions& options, bool* is_recorded) {
-  const std::filesystem::path folder(options.model);
+  const std::filesystem::path folder(options.model.directory);
   const bool recorded = std::filesystem::exists(folder / "case.json") &&
                         std::filesystem::exists(folder / "case.safetensors");
   Case c;
   const bool shaped = !options.input.shape.empty() || !options.input.constants.empty() ||
                       !options.input.dtype.empty() || options.time.has_value();
-  *is_recorded = recorded && !options.random && !shaped;
+  // Outputs with other weights than the recorded ones differ.
+  *is_recorded = recorded && !options.random && !shaped && options.model.weight_format.empty();
   if (*is_recorded) {
     const auto json = nlohmann::json::parse(testing::read_file((folder / "case.json").string()));
     const auto tensors = sequence_layers::Weights::open((folder / "case.safetensors").string());
@@ -123,7 +124,7 @@ void print_report(const Report& report, const Tensor& x, bool recorded, const Co
 }
 
 int run_verify(const VerifyOptions& options) {
-  const Model model = testing::open_model(options.model);
+  const Model model = options.model.open();
   bool recorded = false;
   Case c = make_case(model, options, &recorded);
   ProgressBar progress;
@@ -154,9 +155,7 @@ int run_verify(const VerifyOptions& options) {
 void add_verify(CLI::App& app, Action& action) {
   CLI::App* command = app.add_subcommand("verify", "Check a model against the whole contract");
   auto options = std::make_shared<VerifyOptions>();
-  command->add_option("model", options->model, "Model directory")
-      ->required()
-      ->type_name(kDirectory);
+  options->model.add_to(*command);
   options->input.add_to(*command, true);
   command->add_option("--batch", options->batch, "Batch items of the random input")
       ->check(positive())

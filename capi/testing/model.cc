@@ -96,11 +96,11 @@ bool Model::half_precision() const {
   return uses_half_precision(config) || (weights && any_half_tensor(*weights));
 }
 
-Model open_model(const std::string& directory) {
+Model open_model(const std::string& directory, const sl_layer_options* options) {
   if (!std::filesystem::is_directory(directory)) {
     throw std::runtime_error("there is no model directory " + directory);
   }
-  Layer layer = Layer::open(directory);
+  Layer layer = Layer::open(directory, options);
   const std::filesystem::path folder(directory);
   const std::string weights = (folder / "model.safetensors").string();
   return {directory, json::parse(read_file((folder / "config.json").string())),

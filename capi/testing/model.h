@@ -25,7 +25,7 @@ struct Model {
   bool half_precision() const;
 };
 
-Model open_model(const std::string& directory);
+Model open_model(const std::string& directory, const sl_layer_options* options = nullptr);
 
 // Reads a whole regular file.
 std::string read_file(const std::string& path);

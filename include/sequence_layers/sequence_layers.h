@@ -246,9 +246,18 @@ typedef struct sl_layer_options {
    * the workspace of each run; 0: 2^36. What needs more is refused before it is allocated, with
    * OUT_OF_MEMORY and both numbers. */
   int64_t max_bytes;
+  /* How the weights of matrix products are held: "float32", "bfloat16", "int8" or "int4", and
+   * exceptions by the names of tensors: "int8, *.output.kernel=float32". In a pattern "*" stands
+   * for any characters, and the collection ("params.") may be left out; of several patterns that
+   * match, the last one counts. Matrices that a format does not suit stay float32, and so does all
+   * that is no matrix: docs/weight_formats.md. sl_layer_describe tells the format of each layer.
+   * Errors: INVALID_ARGUMENT for an unknown format, a pattern that matches nothing, two formats for
+   * tensors that are one matrix, or another format than that of a packed file. Null: as the file
+   * has them packed, float32 if it does not. */
+  const char* weight_format;
 } sl_layer_options;
 #define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0 }
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0, NULL }
 SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Makes the model of a directory that holds config.json and, if it has weights, model.safetensors,
@@ -829,6 +838,13 @@ SL_API void sl_pipe_free(sl_pipe* pipe);
  * opened. [any-thread] Since 1.0. */
 SL_API sl_status sl_layer_create(const char* config, size_t config_size, const sl_weights* weights,
                                  const sl_layer_options* options, sl_layer** out, sl_error* error);
+
+/* Writes the weights of a layer as it holds them: a safetensors file whose matrices are packed in
+ * their formats, with the metadata of the layer's weights. A layer that is made of it and of the
+ * same config maps the matrices and neither copies nor converts them. The file is written under a
+ * temporary name and then renamed, so that it may replace one that is in use. Errors: IO,
+ * INVALID_ARGUMENT if the layer has no weights. [any-thread] Since 1.0. */
+SL_API sl_status sl_layer_save_weights(const sl_layer* layer, const char* path, sl_error* error);
 
 /* Makes an empty set of tensors (sl_weights). Tensors are named by the reference's variable paths,
  * collection first and joined by dots: "params.conv1d.kernel". A complex tensor is stored as

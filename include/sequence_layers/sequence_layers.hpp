@@ -295,6 +295,11 @@ class Layer {
         const sl_layer_options* options = nullptr)
       : Layer(create(config, weights.get(), options)) {}
 
+  // Writes the weights as the layer holds them, matrices packed.
+  void save_weights(const std::string& path) const {
+    check([&](sl_error* e) { return sl_layer_save_weights(get(), path.c_str(), e); });
+  }
+
   int64_t block_size() const { return integer(sl_layer_block_size); }
   int64_t input_latency() const { return integer(sl_layer_input_latency); }
   int64_t output_latency() const { return integer(sl_layer_output_latency); }

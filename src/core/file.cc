@@ -6,6 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <cstdio>
+#include <cstdlib>
 #include <cstring>
 #include <string_view>
 
@@ -97,6 +99,35 @@ void File::check_unchanged() const {
   if (now.st_size != opened_.st_size || !same_time(now.st_mtim, opened_.st_mtim)) {
     fail(Code::kIo, "{}: was written to after it was opened", path_);
   }
+}
+
+NewFile::NewFile(const std::string& path) : path_(path), temporary_(path + ".XXXXXX") {
+  fd_ = mkostemp(temporary_.data(), O_CLOEXEC);
+  if (fd_ < 0) fail_errno(path_, "cannot be written");
+  fchmod(fd_, 0644);
+}
+
+NewFile::~NewFile() {
+  if (fd_ < 0) return;
+  close(fd_);
+  unlink(temporary_.c_str());
+}
+
+void NewFile::write(const void* data, size_t size) {
+  const char* from = static_cast<const char*>(data);
+  while (size > 0) {
+    const ssize_t count = ::write(fd_, from, size);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail_errno(path_, "cannot be written");
+    from += count;
+    size -= static_cast<size_t>(count);
+  }
+}
+
+void NewFile::finish() {
+  if (rename(temporary_.c_str(), path_.c_str()) != 0) fail_errno(path_, "cannot be written");
+  close(fd_);
+  fd_ = -1;
 }
 
 bool path_exists(const std::string& path) {

@@ -36,6 +36,25 @@ class File {
   struct stat opened_ {};
 };
 
+// A file that replaces the one at its path, if there is one, once it is written whole.
+class NewFile {
+ public:
+  // Creates a temporary file beside the path. Fails with kIo, the path and the reason.
+  explicit NewFile(const std::string& path);
+  NewFile(const NewFile&) = delete;
+  NewFile& operator=(const NewFile&) = delete;
+  // Removes the temporary file if it was not moved.
+  ~NewFile();
+
+  void write(const void* data, size_t size);
+  // Moves the file to its path.
+  void finish();
+
+ private:
+  std::string path_, temporary_;
+  int fd_ = -1;
+};
+
 // Whether the path exists, as any kind of file, including a dangling link.
 bool path_exists(const std::string& path);
 

@@ -76,6 +76,15 @@ std::string to_json(const StateSpec& tensor) {
   return out.text();
 }
 
+// The formats that the layer has.
+std::string to_json(const WeightBytes& bytes) {
+  Object out;
+  for (size_t i = 0; i < bytes.size(); ++i) {
+    if (bytes[i] > 0) out.add(kWeightFormatNames[i], std::to_string(bytes[i]));
+  }
+  return out.text();
+}
+
 void add_state(const Layer& layer, const ChannelSpec& input, const Constants& constants,
                Object* out) {
   Declaration declaration(constants);
@@ -143,6 +152,7 @@ Object describe_object(const Layer& layer, const std::optional<ChannelSpec>& inp
   out.add("type", json_string(layer.type()));
   out.add("name", json_string(layer.name()));
   out.add("parameters", std::to_string(layer.parameter_count()));
+  out.add("weight_bytes", to_json(layer.weight_bytes()));
   add_properties(layer, &out);
   if (input) {
     out.add("input", to_json(*input));

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <set>
 
 #include "core/file.h"
 #include "core/json_text.h"
@@ -53,9 +54,11 @@ class TreeBuilder final : public Builder {
       fail(Code::kConfig, "{}: the model has more than {} layers", config.path(), kMaxLayers);
     }
     const int64_t before = scope.use().parameters;
+    WeightBytes bytes = scope.use().weight_bytes;
     std::unique_ptr<Layer> layer =
         make(*factory, config, Init{scope.owned_by(config.path()), *this});
-    layer->identify(config.type(), name, scope.use().parameters - before);
+    for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = scope.use().weight_bytes[i] - bytes[i];
+    layer->identify(config.type(), name, scope.use().parameters - before, bytes);
     return layer;
   }
 
@@ -139,10 +142,19 @@ void check_all_used(const TensorStore& weights, const WeightUse& use) {
   for (const std::string& name : weights.names()) {
     if (use.names.contains(name)) continue;
     const std::string near = nearest_name(name, used);
+    const Tensor* tensor = weights.find(name);
     fail(Code::kWeights, "tensor \"{}\" {} is not used by any layer{}", name,
-         to_string(weights.find(name)->shape),
+         to_string((tensor ? tensor : weights.find_packed(name))->shape),
          near.empty() ? "" : fmt::format("; the model has \"{}\"", near));
   }
+}
+
+// The tensors of which layers have made matrices.
+std::vector<std::string> matrix_tensors(const WeightUse& use) {
+  std::set<std::string> names;
+  for (const WeightMatrix& matrix : use.matrices)
+    names.insert(matrix.sources.begin(), matrix.sources.end());
+  return {names.begin(), names.end()};
 }
 
 // Limits for the metadata "input"; the maximum rank is that of the C ABI.
@@ -250,17 +262,24 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   if (weights_) weights_->check_unchanged();
   const JsonDocument document = parse_config_text(config);
   const Json& json = document.value();
-  WeightUse use;
-  use.max_bytes = allocator_.max_bytes;
+  use_.max_bytes = allocator_.max_bytes;
+  use_.formats = WeightFormats(options.weight_format);
   const TreeBuilder builder(options.registry ? *options.registry : built_in_registry());
-  root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use));
-  if (weights_) check_all_used(*weights_, use);
+  root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use_));
+  if (weights_) check_all_used(*weights_, use_);
+  use_.formats.check_used(matrix_tensors(use_));
   constants_ = ConstantTable(*root_);
   step_differences_ = differences_of(*root_);
   masks_input_ = reads_invalid_steps(*root_);
   const std::string canonical = json.dump();
   fingerprint_ =
       hash_bytes(canonical.data(), canonical.size(), weights_ ? weights_->fingerprint() : 0);
+  for (const WeightMatrix& matrix : use_.matrices) {
+    const WeightFormat format = matrix.panels.format();
+    if (format == WeightFormat::kFloat32) continue;
+    fingerprint_ = hash_bytes(matrix.name.data(), matrix.name.size(), fingerprint_);
+    fingerprint_ = hash_bytes(&format, sizeof(format), fingerprint_);
+  }
   log(LogLevel::kInfo, "made a {} with {} parameters, kernels for {}", root_->type(),
       root_->parameter_count(), kernels::active_target());
   warn_of(step_differences_);

@@ -20,6 +20,7 @@ struct ModelOptions {
   const Registry* registry = nullptr;  // null: the registry of built-in types
   Allocator allocator;
   int num_threads = 1;
+  std::string weight_format;  // as WeightFormats reads it
   ParallelForHook parallel_for = nullptr;
   void* parallel_for_user_data = nullptr;
 };
@@ -36,6 +37,8 @@ class Model {
   const Parallel& parallel() const { return parallel_; }
   // A hash of config and weights, which tells the saved states of different models apart.
   uint64_t fingerprint() const { return fingerprint_; }
+  // Writes a weights file in which all matrices lie packed.
+  void save_packed(const std::string& path) const;
   // The input spec that the weights record or, by default, the one that the layers imply.
   std::optional<ChannelSpec> input_spec() const;
   // An entry of the metadata of the weights' file; null if there is none of that key.
@@ -70,6 +73,7 @@ class Model {
                      std::span<Sequence> emits, const Constants& constants) const;
 
   std::shared_ptr<const TensorStore> weights_;  // kept alive because layers may point into it
+  WeightUse use_;
   Allocator allocator_;
   Parallel parallel_;
   std::unique_ptr<Layer> root_;

@@ -16,7 +16,6 @@
 namespace sl {
 namespace {
 
-constexpr std::string_view kComplexSuffix = "@complex64";
 // The limits of the safetensors library.
 constexpr uint64_t kMaxHeader = 100'000'000;
 constexpr int kMaxHeaderDepth = 127;
@@ -227,6 +226,8 @@ void TensorStore::parse(std::shared_ptr<const Image> image, const std::string& s
     insert(std::move(entry.name), entry.tensor, entry.where);
   }
   owners_.push_back(std::move(image));
+  if (const std::string* packed = metadata(kPackedKey))
+    adopt(PackedIndex::parse(*packed, source), source);
   for (const auto& [name, tensor] : tensors_) order_.push_back(&name);
 }
 
@@ -248,6 +249,29 @@ void TensorStore::insert(std::string name, Tensor tensor, const std::string& whe
   tensors_.emplace(std::move(name), aligned ? tensor : copy(tensor));
 }
 
+// Takes the index of packed matrices, whose bytes are tensors of the file.
+void TensorStore::adopt(PackedIndex index, const std::string& source) {
+  packed_ = std::move(index);
+  for (const auto& [name, tensor] : packed_.tensors) {
+    if (tensors_.contains(name) || packed_.panels.contains(name))
+      fail(Code::kWeights, "{}: there are two tensors \"{}\"", source, name);
+  }
+  for (auto& [name, panels] : packed_.panels) {
+    const auto at = tensors_.find(name);
+    if (at == tensors_.end() || at->second.dtype != DType::kInt8) {
+      fail(Code::kWeights, "{}: the panels \"{}\" are {}: expected int8", source, name,
+           at == tensors_.end() ? "missing" : name_of(at->second.dtype));
+    }
+    panels.bytes = at->second;
+    if (reinterpret_cast<uintptr_t>(at->second.data) % kAlignment == 0) continue;
+    // Another tool has written the file anew.
+    auto block = std::make_shared<Block>(at->second.bytes(), Allocator());
+    std::copy_n(at->second.data, at->second.bytes(), block->data());
+    panels.bytes.data = block->data();
+    owners_.push_back(std::move(block));
+  }
+}
+
 void TensorStore::check_unchanged() const {
   if (file_) file_->check_unchanged();
 }
@@ -257,8 +281,19 @@ const Tensor* TensorStore::find(const std::string& name) const {
   return it == tensors_.end() ? nullptr : &it->second;
 }
 
+const Tensor* TensorStore::find_packed(const std::string& name) const {
+  const auto it = packed_.tensors.find(name);
+  return it == packed_.tensors.end() ? nullptr : &it->second;
+}
+
+const StoredPanels* TensorStore::find_panels(const std::string& name) const {
+  const auto it = packed_.panels.find(name);
+  return it == packed_.panels.end() ? nullptr : &it->second;
+}
+
 std::vector<std::string> TensorStore::names() const {
   std::vector<std::string> out;
+  for (const auto& [name, tensor] : packed_.tensors) out.push_back(name);
   for (const auto& [name, tensor] : tensors_) out.push_back(name);
   return out;
 }
@@ -308,6 +343,7 @@ uint64_t hash_words(const std::byte* data, size_t size, uint64_t seed) {
 }  // namespace
 
 uint64_t TensorStore::fingerprint() const {
+  if (packed_.fingerprint) return *packed_.fingerprint;
   uint64_t hash = hash_bytes(nullptr, 0);
   for (const auto& [name, tensor] : tensors_) {
     hash = hash_bytes(name.data(), name.size(), hash);

@@ -9,10 +9,14 @@
 #include <vector>
 
 #include "layers/weights.h"
+#include "model/packed_index.h"
 
 namespace sl {
 
 class File;
+
+// Ends the stored name of a complex tensor.
+constexpr std::string_view kComplexSuffix = "@complex64";
 
 class TensorStore final : public TensorSet {
  public:
@@ -25,7 +29,10 @@ class TensorStore final : public TensorSet {
   static std::shared_ptr<TensorStore> read(const void* data, size_t size);
 
   const Tensor* find(const std::string& name) const override;
+  // The names of all tensors and panels, and of tensors of which only panels are stored.
   std::vector<std::string> names() const override;
+  const Tensor* find_packed(const std::string& name) const override;
+  const StoredPanels* find_panels(const std::string& name) const override;
   size_t size() const { return tensors_.size(); }
   // The name at an index in alphabetical order.
   const std::string& name_at(size_t index) const;
@@ -33,7 +40,10 @@ class TensorStore final : public TensorSet {
   void add(const std::string& name, DType dtype, const Shape& shape, const void* data);
   // The value of a metadata entry; null if there is none.
   const std::string* metadata(std::string_view key) const;
-  // A hash of names, dtypes, shapes and data.
+  const Metadata& metadata() const { return metadata_; }
+  // Tensors of which only panels are stored, without data.
+  const std::map<std::string, Tensor>& packed_tensors() const { return packed_.tensors; }
+  // A hash of names, dtypes, shapes and data. Packed weights have that of those that were packed.
   uint64_t fingerprint() const;
   // Fails if the file was written to or cut short since it was opened. Does nothing for tensors in
   // memory.
@@ -46,12 +56,14 @@ class TensorStore final : public TensorSet {
   void parse(std::shared_ptr<const Image> image, const std::string& source);
   // Adds a tensor of an image under its name, without the suffix of complex tensors.
   void insert(std::string name, Tensor tensor, const std::string& where);
+  void adopt(PackedIndex index, const std::string& source);
   // Returns the tensor with its data copied to memory that the store owns.
   Tensor copy(Tensor tensor);
 
   std::map<std::string, Tensor> tensors_;
   std::vector<const std::string*> order_;
   Metadata metadata_;
+  PackedIndex packed_;
   std::vector<std::shared_ptr<const void>> owners_;
   const File* file_ = nullptr;  // the mapped file, which one of `owners_` holds
 };

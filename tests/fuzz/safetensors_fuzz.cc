@@ -17,6 +17,36 @@ std::string image(const std::string& header, size_t data) {
   return out + header + std::string(data, '\x3f');
 }
 
+// A packed Dense with a kernel [3, 2] and a bias.
+std::string packed_image(const std::string& format, size_t bytes) {
+  const std::string end = std::to_string(bytes);
+  return image(R"({"__metadata__":{"packed":"{\"version\":1,\"fingerprint\":\"1f\",\"tensors\":)"
+               R"({\"params.kernel\":{\"dtype\":\"float32\",\"shape\":[3,2]}},\"panels\":)"
+               R"({\"params.kernel@panels\":{\"format\":\")" +
+                   format +
+                   R"(\",\"count\":1,\"inputs\":3,\"outputs\":2}}}"},)"
+                   R"("params.kernel@panels":{"dtype":"I8","shape":[)" +
+                   end + R"(],"data_offsets":[0,)" + end +
+                   R"(]},"params.bias":{"dtype":"F32","shape":[2],"data_offsets":[)" + end + ',' +
+                   std::to_string(bytes + 8) + "]}}",
+               bytes + 8);
+}
+
+// Runs a layer once, so that it reads all of its weights.
+void apply(const sl_layer* layer) {
+  const float values[3] = {1, -2, 3};
+  float results[2] = {};
+  sl_sequence x = SL_SEQUENCE_INIT, y = SL_SEQUENCE_INIT;
+  x.dtype = y.dtype = SL_DTYPE_FLOAT32;
+  x.rank = y.rank = 3;
+  x.dims[0] = x.dims[1] = y.dims[0] = y.dims[1] = 1;
+  x.dims[2] = 3;
+  y.dims[2] = 2;
+  x.data = const_cast<float*>(values);
+  y.data = results;
+  sl_layer_apply(layer, &x, &y, nullptr, nullptr);
+}
+
 // Reads all elements of a tensor.
 uint64_t sum(const sl_sequence& tensor) {
   auto bytes = static_cast<int64_t>(sl_dtype_size(tensor.dtype));
@@ -45,6 +75,11 @@ std::vector<std::string> corpus() {
             R"("m":{"dtype":"BOOL","shape":[0,4],"data_offsets":[16,16]}})",
             16),
   };
+  // Packed matrices of each format.
+  for (const auto& [format, bytes] :
+       {std::pair("float32", 192), std::pair("bfloat16", 128), std::pair("int8", 576)}) {
+    all.push_back(packed_image(format, static_cast<size_t>(bytes)));
+  }
   append_tree_files(".safetensors", &all);
   return all;
 }
@@ -61,6 +96,11 @@ std::vector<std::string> dictionary() {
           "\"I8\"",
           "\"BOOL\"",
           "@complex64",
+          "@panels",
+          R"(\"version\":)",
+          R"(\"panels\":)",
+          R"(\"inputs\":)",
+          R"(\"int4\")",
           "[",
           "]",
           "{",
@@ -106,6 +146,7 @@ extern "C" int LLVMFuzzerTestOneInput(const uint8_t* data, size_t size) {
       SL_STATUS_OK) {
     sl_channel_spec spec = SL_CHANNEL_SPEC_INIT;
     sl_layer_input_spec(layer, &spec, nullptr);
+    sl::fuzz::apply(layer);
   }
   sl_weights_free(weights);
   sl_layer_free(layer);

@@ -534,12 +534,13 @@ pub struct sl_layer_options {
     pub parallel_for: sl_parallel_for,
     pub parallel_for_user_data: *mut ::std::os::raw::c_void,
     pub max_bytes: i64,
+    pub weight_format: *const ::std::os::raw::c_char,
 }
 #[test]
 fn bindgen_test_layout_sl_layer_options() {
     assert_eq!(
         ::std::mem::size_of::<sl_layer_options>(),
-        48usize,
+        56usize,
         concat!("Size of: ", stringify!(sl_layer_options))
     );
     assert_eq!(
@@ -666,6 +667,23 @@ fn bindgen_test_layout_sl_layer_options() {
         );
     }
     test_field_max_bytes();
+    fn test_field_weight_format() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_layer_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).weight_format) as usize - ptr as usize
+            },
+            48usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_layer_options),
+                "::",
+                stringify!(weight_format)
+            )
+        );
+    }
+    test_field_weight_format();
 }
 impl Default for sl_layer_options {
     fn default() -> Self {
@@ -2326,6 +2344,13 @@ extern "C" {
         weights: *const sl_weights,
         options: *const sl_layer_options,
         out: *mut *mut sl_layer,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_layer_save_weights(
+        layer: *const sl_layer,
+        path: *const ::std::os::raw::c_char,
         error: *mut sl_error,
     ) -> sl_status;
 }

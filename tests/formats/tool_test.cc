@@ -1,0 +1,112 @@
+// Tests sl pack, sl compare and --weight-format.
+#include <catch2/catch.hpp>
+#include <cmath>
+#include <fstream>
+#include <nlohmann/json.hpp>
+#include <random>
+
+#include "faults/faults.h"
+#include "support/models.h"
+#include "testing/model.h"
+
+namespace sl::testing {
+namespace {
+
+using Catch::Matchers::Contains;
+using nlohmann::json;
+
+constexpr const char* kConfig =
+    R"({"type":"Serial","layers":[{"type":"Dense","features":48,"name":"first"},)"
+    R"({"type":"Residual","layers":[{"type":"LSTM","units":48},{"type":"Dense","features":48}]},)"
+    R"({"type":"Dense","features":40,"name":"logits"}]})";
+
+// A model directory whose inputs have 40 channels.
+std::string model_directory() {
+  const std::string directory = scratch_directory();
+  std::mt19937 rng(3);
+  WeightHint hint;
+  hint.any = 40;
+  write_model(directory, kConfig,
+              make_weights(kConfig,
+                           {{"", hint},
+                            {"layers_0", {48, {}, {}}},
+                            {"kernel", {48, {}, {}}},
+                            {"layers_1", {48, {}, {}}},
+                            {"logits", {48, {}, {}}}},
+                           rng));
+  return directory;
+}
+
+json compared(const std::vector<std::string>& arguments) {
+  std::vector<std::string> all = {"compare"};
+  all.insert(all.end(), arguments.begin(), arguments.end());
+  all.insert(all.end(), {"--json", "--input", "40", "--steps", "50", "--logits"});
+  const ToolRun run = run_tool(all);
+  INFO(run.output);
+  REQUIRE(run.status == 0);
+  return json::parse(run.output);
+}
+
+TEST_CASE("sl pack writes a model that works like the original", "[pack]") {
+  const std::string model = model_directory(), out = scratch_directory() + "/packed";
+  const ToolRun packed = run_tool({"pack", model, "--format", "bfloat16", "--out", out});
+  INFO(packed.output);
+  REQUIRE(packed.status == 0);
+  CHECK(read_file(out + "/config.json") == read_file(model + "/config.json"));
+  const ToolRun verified = run_tool({"verify", out, "--input", "40"});
+  INFO(verified.output);
+  CHECK(verified.status == 0);
+  // The formats that were asked for, and no others, from the file.
+  const json same = compared({model, out});
+  const json direct = compared({model, "--weight-format", "bfloat16"});
+  CHECK(same == direct);
+  CHECK(compared({out, out})["output"]["snr_db"].is_null());  // no noise
+  const ToolRun info = run_tool({"info", out, "--input", "40"});
+  CHECK_THAT(info.output, Contains("bfloat16"));
+  CHECK_THAT(run_tool({"info", out, "--weight-format", "int8"}).output,
+             Contains("stored packed as bfloat16"));
+}
+
+TEST_CASE("sl pack refuses to replace the model itself", "[pack]") {
+  const std::string model = model_directory();
+  const std::string before = read_file(model + "/model.safetensors");
+  const ToolRun run = run_tool({"pack", model, "--out", model});
+  CHECK(run.status == 2);
+  CHECK_THAT(run.output, Contains("is the model itself"));
+  CHECK(read_file(model + "/model.safetensors") == before);
+}
+
+TEST_CASE("sl compare measures every layer, the output, logits and drift", "[compare]") {
+  const std::string model = model_directory();
+  const json found = compared({model, "--weight-format", "bfloat16"});
+  std::vector<std::string> names;
+  for (const json& layer : found.at("layers")) {
+    names.push_back(layer.at("layer"));
+    const double ratio = layer.at("snr_db");
+    CHECK(ratio > 40);
+    CHECK(ratio < 70);
+  }
+  CHECK(names == std::vector<std::string>{"first", "layers_1.0.layers_0", "layers_1.0.layers_1",
+                                          "layers_1", "logits"});
+  CHECK(found.at("layers").back().at("snr_db") == found.at("output").at("snr_db"));
+  CHECK(found.at("logits").at("top1") > 0.9);
+  CHECK(found.at("logits").at("kl_nats") > 0);
+  CHECK(found.at("logits").at("kl_nats") < 1e-4);
+  CHECK(found.at("drift").size() == 10);
+  CHECK(found.at("drift").back().at("first_step") == 45);
+  // Only the layers behind one with other weights differ.
+  const json last = compared({model, "--weight-format", "logits.kernel=bfloat16"});
+  CHECK(last.at("layers").at(3).at("snr_db").is_null());
+  CHECK(last.at("layers").at(4).at("snr_db") > 40);
+}
+
+TEST_CASE("sl compare refuses models that cannot be compared", "[compare]") {
+  const std::string model = model_directory();
+  CHECK_THAT(run_tool({"compare", model}).output, Contains("give a second model"));
+  const std::string other = scratch_directory();
+  std::ofstream(other + "/config.json") << R"({"type":"Relu"})";
+  CHECK_THAT(run_tool({"compare", model, other}).output, Contains("different configs"));
+}
+
+}  // namespace
+}  // namespace sl::testing
