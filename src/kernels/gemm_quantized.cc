@@ -302,11 +302,11 @@ namespace {
 using gemm_quantized_detail::Product;
 
 // Rows that are quantized together: weights are read once for each block of rows.
-constexpr int64_t kRowBlock = 96;
+constexpr int64_t kRowBlock = 48;
 
-// Bytes of quantized rows on the stack. They hold any row that is multiplied alone, up to
-// about 15,000 values; larger ones and blocks of rows are quantized in blocks of groups.
-constexpr int64_t kScratchBytes = 32768;
+// Bytes of quantized rows on the stack, of which a run must need little. They hold a row of 7,000
+// values or more; longer ones and blocks of rows are quantized in blocks of groups.
+constexpr int64_t kScratchBytes = 16384;
 
 void multiply(Quantized type, const Product& product) {
   if (type == Quantized::kInt8) {

@@ -44,8 +44,9 @@ Linear::~Linear() = default;
 bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const {
   // Steps must not use oneDNN, because executing a primitive allocates.
   if (run.mode() == Mode::kStep || x_stride != inputs() || y_stride != outputs()) return false;
-  // Products with integers quantize x, which oneDNN would not, so that steps would differ.
-  if (format() == WeightFormat::kInt8 || format() == WeightFormat::kInt4) return false;
+  // oneDNN takes a copy of the weights as float32. It would not quantize x as products with
+  // integers do, so that steps would differ.
+  if (format() != WeightFormat::kFloat32) return false;
   const MatmulBackend backend = g_backend;
   if (backend != MatmulBackend::kDefault) return backend == MatmulBackend::kOneDnn;
   return rows >= kOneDnnWork / std::max<int64_t>(inputs() * outputs(), 1) &&

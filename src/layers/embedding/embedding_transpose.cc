@@ -7,6 +7,7 @@
 #include "layers/builder.h"
 #include "layers/dense/einsum_layer.h"
 #include "layers/embedding/embedding_fields.h"
+#include "layers/embedding/packed_table.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -60,15 +61,7 @@ class EmbeddingTranspose final : public EinsumLayer {
     const Shape bias_shape = fields.use_bias ? Shape{shape[0]} : Shape{};
     const std::optional<DType> compute_dtype =
         fields.compute_dtype ? fields.compute_dtype : fields.embedding.compute_dtype;
-    // Layers that share a table may compute with it in different dtypes.
-    const std::string part =
-        fmt::format("transposed.{}.{}", name_of(param_dtype),
-                    compute_dtype ? name_of(*compute_dtype) : name_of(param_dtype));
-    const ops::Kernel kernel = table.part(part, shape, [&table, param_dtype] {
-      std::vector<float> values = table.values();
-      ops::round_to(param_dtype, values.data(), static_cast<int64_t>(values.size()));
-      return values;
-    });
+    const ops::Kernel kernel = transposed_table(table, param_dtype, compute_dtype);
     TensorParts bias;
     bias.shape = bias_shape;
     if (fields.use_bias) bias.real = weights.floats("bias", bias_shape);
