@@ -105,6 +105,23 @@ TEST_CASE("steps of every kind of layer neither allocate nor lock", "[realtime]"
   }
 }
 
+TEST_CASE("steps with weights in fewer bytes neither allocate nor lock", "[realtime]") {
+  for (const char* format : {"bfloat16", "int8", "int4"}) {
+    sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+    options.weight_format = format;
+    for (const Sample& sample : samples()) {
+      INFO(format << " " << sample.name);
+      const Layer layer = make_sample(sample, &options);
+      std::vector<int64_t> dims = {2, 12};
+      dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
+      std::mt19937 rng(5);
+      const Input input{random_sequence(sample.dtype, dims, rng), {}};
+      CHECK(allocations_of(layer, input, 1, false) == 0);
+      CHECK(allocations_of(layer, input, 3, true) == 0);
+    }
+  }
+}
+
 TEST_CASE("steps of random trees neither allocate nor lock", "[realtime]") {
   for (uint32_t seed = 1000; seed < 1040; ++seed) {
     const Tree tree = make_tree(seed);
