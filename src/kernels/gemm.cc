@@ -10,38 +10,14 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/gemm_inl.h"
+
 #ifndef SL_KERNELS_GEMM_SHARED
 #define SL_KERNELS_GEMM_SHARED
 namespace sl::kernels::gemm_detail {
 
-// 16 columns are one 64-byte cache line: 1 vector of AVX-512, 2 of AVX2, 4 of SSE.
-inline constexpr int64_t kPanel = 16;
-
-// Rows of W per depth block: that part of a panel (16 KB) stays in L1 while it is multiplied with
-// all rows of a row block.
-inline constexpr int64_t kDepthBlock = 256;
-
 // Rows of x per row block: kRowBlock * kDepthBlock floats stay in L2.
 inline constexpr int64_t kRowBlock = 96;
-
-// Minimum floats of weights that no L2 cache keeps from one product to the next. A product with few
-// rows is as fast as it reads them, and prefetches them.
-inline constexpr int64_t kLargeWeights = 1 << 18;
-
-// Rows of a panel, each a cache line, that are prefetched ahead.
-inline constexpr int64_t kAhead = 32;
-
-struct Args {
-  const float* x;
-  int64_t x_stride;
-  const float* packed;
-  int64_t k;  // rows of W: the distance between panels is k * kPanel
-  int64_t n;
-  const float* bias;
-  bool accumulate;
-  float* y;
-  int64_t y_stride;
-};
 
 // A part of a product: rows [row, row + rows) of x and y, rows [begin, begin + count) of W.
 struct Block {
@@ -84,6 +60,25 @@ constexpr int panels_for_rows(int rows) {
 }
 constexpr int kGroup = panels_for_rows(1);
 
+// Tiles of many rows. With AVX-512 they are flat: rows of x often lie at the same sets of the L1
+// cache, where twelve would displace each other.
+constexpr int kTileRows = kManyRegisters ? 6 : kMaxRows;
+constexpr int kTilePanels = panels_for_rows(kTileRows);
+
+// Rows of W per depth block. That part of a tile's panels stays in the L1 or L2 cache while it is
+// multiplied with all rows of a row block.
+constexpr int64_t kDepthBlock = kManyRegisters ? 512 : 256;
+
+// What a tile prefetches: nothing; for few rows its panels far ahead, and then the next ones; for
+// many rows its panels from L2 and the next outputs, and perhaps a panel that follows.
+enum class Ahead { kNothing, kFewRows, kManyRows, kManyRowsAndPanel };
+constexpr bool has_many_rows(Ahead ahead) {
+  return ahead == Ahead::kManyRows || ahead == Ahead::kManyRowsAndPanel;
+}
+
+// Rows of a panel that a tile of many rows prefetches ahead, from L2.
+constexpr int64_t kTileAhead = 16;
+
 // The panels at the right edge that do not fill a group are too few to hide the latency of a single
 // row's multiply-adds. They use this many partial sums per output, whatever the number of rows.
 constexpr int kSplit = HWY_MAX(1, 4 / kVectors);
@@ -100,7 +95,8 @@ struct Tile {
   bool accumulate;
   float* y;
   int64_t y_stride;
-  const float* next_w;  // the weights that are read next, or null if none are to be prefetched
+  const float* next_w;  // weights to prefetch, or null
+  const float* next_y;  // outputs of the next tile of many rows
 };
 
 HWY_INLINE V initial(const Tile& t, int64_t row, int64_t column) {
@@ -110,7 +106,7 @@ HWY_INLINE V initial(const Tile& t, int64_t row, int64_t column) {
 }
 
 // Computes kRows rows by kPanels whole panels, held in registers over the depth.
-template <int kRows, int kPanels, bool kPrefetch = false>
+template <int kRows, int kPanels, Ahead kAhead>
 HWY_NOINLINE void run_tile(const Tile& t) {
   const D d;
   constexpr int kWidth = kPanels * kVectors;
@@ -124,12 +120,28 @@ HWY_NOINLINE void run_tile(const Tile& t) {
   const float* HWY_RESTRICT w = t.w;
   const int64_t x_stride = t.x_stride;
   const int64_t panel_stride = t.panel_stride;
-  // Adds `count` products to each sum. Prefetches as many rows of the panels from `next` on.
+  if constexpr (has_many_rows(kAhead)) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int j = 0; j < kPanels; ++j) hwy::Prefetch(t.next_y + r * t.y_stride + j * kPanel);
+    }
+  }
+  // Adds `count` products to each sum. Prefetches as many rows of weights from `next` on.
   const auto add = [&](int64_t count, [[maybe_unused]] const float* next) HWY_ATTR {
     for (int64_t p = 0; p < count; ++p, ++x, w += kPanel) {
-      if constexpr (kPrefetch) {
+      if constexpr (kAhead == Ahead::kFewRows) {
 #pragma GCC unroll 16
         for (int j = 0; j < kPanels; ++j) hwy::Prefetch(next + j * panel_stride);
+        next += kPanel;
+      } else if constexpr (has_many_rows(kAhead)) {
+#pragma GCC unroll 16
+        for (int j = 0; j < kPanels; ++j) {
+          hwy::Prefetch(w + j * panel_stride + kTileAhead * kPanel);
+        }
+      }
+      if constexpr (kAhead == Ahead::kManyRowsAndPanel) {
+        __builtin_prefetch(next, 0, 2);  // into L2
         next += kPanel;
       }
       V b[kWidth];
@@ -145,12 +157,12 @@ HWY_NOINLINE void run_tile(const Tile& t) {
       }
     }
   };
-  if constexpr (kPrefetch) {
+  if constexpr (kAhead == Ahead::kFewRows) {
     const int64_t ahead = HWY_MIN(gemm_detail::kAhead, t.count);
     add(t.count - ahead, w + ahead * kPanel);
     add(ahead, t.next_w);
   } else {
-    add(t.count, nullptr);
+    add(t.count, t.next_w);
   }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
@@ -222,19 +234,25 @@ HWY_INLINE void run_rows(int64_t rows, const Tile& t) {
     if (rows < kRows) return run_rows<kRows - 1>(rows, t);
   }
   if (t.next_w != nullptr) {
-    run_tile<kRows, panels_for_rows(kRows), /*kPrefetch=*/true>(t);
+    run_tile<kRows, panels_for_rows(kRows), Ahead::kFewRows>(t);
   } else {
-    run_tile<kRows, panels_for_rows(kRows)>(t);
+    run_tile<kRows, panels_for_rows(kRows), Ahead::kNothing>(t);
   }
 }
 
-// Runs the tile for `rows` in [1, kRows], kPanels wide whatever the number of rows.
-template <int kRows, int kPanels>
-HWY_INLINE void run_rows_of_width(int64_t rows, const Tile& t) {
+// Runs the tile of many rows for `rows` in [1, kRows].
+template <int kRows>
+HWY_INLINE void run_many_rows(int64_t rows, const Tile& t) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return run_rows_of_width<kRows - 1, kPanels>(rows, t);
+    if (rows < kRows) return run_many_rows<kRows - 1>(rows, t);
   }
-  run_tile<kRows, kPanels>(t);
+  if constexpr (!kManyRegisters) {
+    run_tile<kRows, kTilePanels, Ahead::kNothing>(t);
+  } else if (t.next_w != nullptr) {
+    run_tile<kRows, kTilePanels, Ahead::kManyRowsAndPanel>(t);
+  } else {
+    run_tile<kRows, kTilePanels, Ahead::kManyRows>(t);
+  }
 }
 
 template <int kRows>
@@ -256,7 +274,8 @@ HWY_INLINE Tile tile_at(const Args& g, const Block& b, int64_t panel) {
               .accumulate = g.accumulate || b.begin > 0,
               .y = g.y + b.row * g.y_stride + column,
               .y_stride = g.y_stride,
-              .next_w = nullptr};
+              .next_w = nullptr,
+              .next_y = nullptr};
 }
 
 // Runs a tile whose last panel has fewer than kPanel columns. It works on a copy of y, so that it
@@ -310,16 +329,20 @@ HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
   }
 }
 
-// Computes panels [0, panels) for all rows of a block, in tiles of nearly equal height.
+// Computes panels [0, panels) for all rows of a block, in tiles of nearly equal height. The first
+// tiles of a group of panels prefetch one panel each of the next group.
 HWY_INLINE void run_row_block(const Args& g, const Block& block, int64_t panels) {
-  constexpr int kPanels = panels_for_rows(kMaxRows);
-  const int64_t tiles = (block.rows + kMaxRows - 1) / kMaxRows;
-  for (int64_t panel = 0; panel < panels; panel += kPanels) {
+  const int64_t tiles = (block.rows + kTileRows - 1) / kTileRows;
+  for (int64_t panel = 0; panel < panels; panel += kTilePanels) {
     Block b = block;
     for (int64_t i = 0; i < tiles; ++i) {
       b.rows = block.rows * (i + 1) / tiles - block.rows * i / tiles;
-      run_rows_of_width<kMaxRows, kPanels>(b.rows, tile_at(g, b, panel));
+      Tile t = tile_at(g, b, panel);
+      const bool has_next = i < kTilePanels && panel + kTilePanels + i < panels;
+      t.next_w = has_next ? t.w + (kTilePanels + i) * t.panel_stride : nullptr;
       b.row += b.rows;
+      t.next_y = i + 1 < tiles ? t.y + b.rows * t.y_stride : t.y;
+      run_many_rows<kTileRows>(b.rows, t);
     }
   }
 }
@@ -329,7 +352,6 @@ HWY_INLINE void run_row_block(const Args& g, const Block& block, int64_t panels)
 int64_t column_group_all() { return kGroup * kPanel; }
 
 void gemm_all(const Args& g, int64_t m) {
-  using gemm_detail::kDepthBlock;
   using gemm_detail::kRowBlock;
   const int64_t full = g.n / kPanel;
   const int64_t grouped = full - full % kGroup;

@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/simd_gates_inl.h"
+#include "kernels/simd_recurrent_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -27,6 +28,33 @@ HWY_INLINE VF next_h(const Gates& z, const Gates& u, VF h) {
   const VF keep = gate_sigmoid(hn::Add(z.z, u.z));
   const VF n = gate_tanh(hn::MulAdd(gate_sigmoid(hn::Add(z.r, u.r)), u.n, z.n));
   return hn::MulAdd(keep, h, hn::NegMulAdd(keep, n, n));
+}
+
+// The products of input and state are independent sums: together they hide the latency of adding.
+template <bool kPrefetch>
+HWY_INLINE void step_units(const RecurrentStep& s) {
+  const DF d;
+  const int64_t inputs = s.x ? s.inputs : 0, both = HWY_MIN(inputs, s.units);
+  for_gate_units(s, [&](int64_t unit) HWY_ATTR {
+    GateSums<3> z = gate_start<3>(s.x ? s.input_bias : s.z, s.units, unit);
+    GateSums<3> u = gate_start<3>(s.recurrent_bias, s.units, unit);
+    const GatePanels of_x = gate_panels(s.input_weights, inputs, s.units, unit);
+    const GatePanels of_h = gate_panels(s.recurrent_weights, s.units, s.units, unit);
+    int64_t p = 0;
+    for (; p < both; ++p) {
+      add_gate_row<3, kPrefetch>(s.x, p, of_x, z);
+      add_gate_row<3, kPrefetch>(s.h, p, of_h, u);
+    }
+    for (int64_t i = p; i < inputs; ++i) add_gate_row<3, kPrefetch>(s.x, i, of_x, z);
+    for (; p < s.units; ++p) add_gate_row<3, kPrefetch>(s.h, p, of_h, u);
+#pragma GCC unroll 2
+    for (int v = 0; v < kGateVectors; ++v) {
+      const int64_t at = unit + v * kFloatLanes;
+      const VF next = next_h(Gates{z.v[0][v], z.v[1][v], z.v[2][v]},
+                             Gates{u.v[0][v], u.v[1][v], u.v[2][v]}, hn::LoadU(d, s.h + at));
+      hn::StoreU(next, d, s.next_h + at);
+    }
+  });
 }
 
 }  // namespace
@@ -50,6 +78,17 @@ void gru_cell_all(const float* z, const float* u, int64_t stride, const float* h
   store_some(next_h(some(z), some(u), load_some(h + j, rest)), next + j, rest);
 }
 
+void gru_step_all(const RecurrentStep& s) {
+  if (gates_fill_groups(3, s.units)) {
+    has_large_weights(s, 3) ? step_units<true>(s) : step_units<false>(s);
+    return;
+  }
+  const int64_t n = 3 * s.units;
+  project_input(s, 3);
+  gemm_all({s.h, s.units, s.recurrent_weights, s.units, n, s.recurrent_bias, false, s.u, n}, 1);
+  gru_cell_all(s.z, s.u, s.units, s.h, s.next_h, s.units);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace sl::kernels
 HWY_AFTER_NAMESPACE();
@@ -58,11 +97,14 @@ HWY_AFTER_NAMESPACE();
 namespace sl::kernels {
 
 HWY_EXPORT(gru_cell_all);
+HWY_EXPORT(gru_step_all);
 
 void gru_cell(const float* z, const float* u, int64_t stride, const float* h, float* next,
               int64_t units) {
   if (units > 0) HWY_DYNAMIC_DISPATCH(gru_cell_all)(z, u, stride, h, next, units);
 }
+
+void gru_step(const RecurrentStep& step) { HWY_DYNAMIC_DISPATCH(gru_step_all)(step); }
 
 namespace reference {
 

@@ -3,7 +3,13 @@
 
 #include <cstdint>
 
+#include "kernels/recurrent_step.h"
+
 namespace sl::kernels {
+
+// z = bias + x Wx, u = recurrent bias + h Wh, gates [r z n], then gru_cell for the units of the
+// step. Its results are those of gemm_packed and gru_cell, bit for bit.
+void gru_step(const RecurrentStep& step);
 
 // A GRU step that applies the reset gate after the recurrent product. z = [zr zz zn] are the
 // input's contributions to the gates, u = [ur uz un] the state's, each gate `units` floats and

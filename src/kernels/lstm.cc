@@ -10,6 +10,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/simd_gates_inl.h"
+#include "kernels/simd_recurrent_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -30,6 +31,32 @@ HWY_INLINE VF next_c(const Gates& z, VF c) {
 
 HWY_INLINE VF next_h(const Gates& z, VF c) { return hn::Mul(gate_sigmoid(z.o), gate_tanh(c)); }
 
+// Computes c and h of one vector of units.
+HWY_INLINE void advance(const Gates& z, float* c, float* h) {
+  const DF d;
+  const VF next = next_c(z, hn::LoadU(d, c));
+  hn::StoreU(next, d, c);
+  hn::StoreU(next_h(z, next), d, h);
+}
+
+template <bool kPrefetch>
+HWY_INLINE void step_units(const RecurrentStep& s) {
+  for_gate_units(s, [&](int64_t unit) HWY_ATTR {
+    GateSums<4> z = gate_start<4>(s.x ? s.input_bias : s.z, s.units, unit);
+    if (s.x) {
+      const GatePanels panels = gate_panels(s.input_weights, s.inputs, s.units, unit);
+      for (int64_t p = 0; p < s.inputs; ++p) add_gate_row<4, kPrefetch>(s.x, p, panels, z);
+    }
+    const GatePanels panels = gate_panels(s.recurrent_weights, s.units, s.units, unit);
+    for (int64_t p = 0; p < s.units; ++p) add_gate_row<4, kPrefetch>(s.h, p, panels, z);
+#pragma GCC unroll 2
+    for (int v = 0; v < kGateVectors; ++v) {
+      const int64_t at = unit + v * kFloatLanes;
+      advance(Gates{z.v[0][v], z.v[1][v], z.v[2][v], z.v[3][v]}, s.c + at, s.next_h + at);
+    }
+  });
+}
+
 }  // namespace
 
 void lstm_cell_all(const float* z, int64_t stride, float* c, float* h, int64_t units) {
@@ -38,9 +65,7 @@ void lstm_cell_all(const float* z, int64_t stride, float* c, float* h, int64_t u
   for (; j + kFloatLanes <= units; j += kFloatLanes) {
     const Gates gates{hn::LoadU(d, z + j), hn::LoadU(d, z + stride + j),
                       hn::LoadU(d, z + 2 * stride + j), hn::LoadU(d, z + 3 * stride + j)};
-    const VF next = next_c(gates, hn::LoadU(d, c + j));
-    hn::StoreU(next, d, c + j);
-    hn::StoreU(next_h(gates, next), d, h + j);
+    advance(gates, c + j, h + j);
   }
   if (j == units) return;
   const int64_t rest = units - j;
@@ -51,6 +76,17 @@ void lstm_cell_all(const float* z, int64_t stride, float* c, float* h, int64_t u
   store_some(next_h(gates, next), h + j, rest);
 }
 
+void lstm_step_all(const RecurrentStep& s) {
+  if (gates_fill_groups(4, s.units)) {
+    has_large_weights(s, 4) ? step_units<true>(s) : step_units<false>(s);
+    return;
+  }
+  const int64_t n = 4 * s.units;
+  project_input(s, 4);
+  gemm_all({s.h, s.units, s.recurrent_weights, s.units, n, nullptr, true, s.z, n}, 1);
+  lstm_cell_all(s.z, s.units, s.c, s.next_h, s.units);
+}
+
 }  // namespace HWY_NAMESPACE
 }  // namespace sl::kernels
 HWY_AFTER_NAMESPACE();
@@ -59,10 +95,13 @@ HWY_AFTER_NAMESPACE();
 namespace sl::kernels {
 
 HWY_EXPORT(lstm_cell_all);
+HWY_EXPORT(lstm_step_all);
 
 void lstm_cell(const float* z, int64_t stride, float* c, float* h, int64_t units) {
   if (units > 0) HWY_DYNAMIC_DISPATCH(lstm_cell_all)(z, stride, c, h, units);
 }
+
+void lstm_step(const RecurrentStep& step) { HWY_DYNAMIC_DISPATCH(lstm_step_all)(step); }
 
 namespace reference {
 

@@ -3,7 +3,13 @@
 
 #include <cstdint>
 
+#include "kernels/recurrent_step.h"
+
 namespace sl::kernels {
+
+// z = bias + x Wx + h Wh, gates [i f g o], then lstm_cell for the units of the step. Its results
+// are those of gemm_packed and lstm_cell, bit for bit.
+void lstm_step(const RecurrentStep& step);
 
 // From the gates' pre-activations z = [i f g o], each `units` floats and `stride` from the next:
 // c = sigmoid(f) * c + sigmoid(i) * tanh(g); h = sigmoid(o) * tanh(c).

@@ -1,5 +1,6 @@
 #include "ops/combine.h"
 
+#include <algorithm>
 #include <array>
 #include <vector>
 
@@ -103,11 +104,12 @@ void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64
   }
 }
 
-// y = y * x with `product`, y = y + x without, for x of y's dtype and size.
-void accumulate(const Run& run, bool product, const std::byte* x, const Sequence& y) {
+// y = a * b with `product`, y = a + b without, for a and b of y's dtype and size.
+void accumulate(const Run& run, bool product, const std::byte* a, const std::byte* b,
+                const Sequence& y) {
   run.parallel().count(y.size(), 3 * static_cast<int64_t>(y.bytes()));
   const Arithmetic op = product ? Arithmetic::kMultiply : Arithmetic::kAdd;
-  arithmetic(op, y.dtype, y.values, x, y.values, y.size());
+  arithmetic(op, y.dtype, a, b, y.values, y.size());
 }
 
 void divide(Run& run, const Sequence& y, float divisor) {
@@ -124,7 +126,11 @@ void divide(Run& run, const Sequence& y, float divisor) {
 Sequence output_of(Run& run, const ChannelSpec& spec, std::span<const Sequence> inputs) {
   const Sequence y = run.output_like(inputs[0], spec);
   for (const Sequence& x : inputs.subspan(1)) {
-    for (int64_t i = 0; i < x.steps(); ++i) y.mask[i] &= x.mask[i];
+    // Local copies, since a write to the mask may change any member.
+    const int64_t steps = x.steps();
+    uint8_t* to = y.mask;
+    const uint8_t* from = x.mask;
+    for (int64_t i = 0; i < steps; ++i) to[i] &= from[i];
   }
   return y;
 }
@@ -166,11 +172,29 @@ Sequence converted(Run& run, const Sequence& total, const Sequence& y, DType dty
   return out;
 }
 
+// Whether the sum of the inputs needs neither conversions nor broadcasts.
+bool are_alike(Combination combination, const ChannelSpec& spec, std::span<const Sequence> inputs) {
+  return inputs.size() > 1 && total_dtype(combination, spec.dtype) == spec.dtype &&
+         std::ranges::all_of(inputs, [&](const Sequence& x) {
+           return x.dtype == spec.dtype && x.channels.size() == spec.shape.size();
+         });
+}
+
 // As in JAX, each operation has the dtype of what it combines, so that small integers wrap even if
 // a later input is a float.
 Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
                 std::span<const Sequence> inputs) {
   const Sequence y = output_of(run, spec, inputs);
+  const bool product = combination == Combination::kProduct;
+  if (are_alike(combination, spec, inputs)) {
+    const std::byte* total = inputs[0].values;
+    for (const Sequence& x : inputs.subspan(1)) {
+      accumulate(run, product, total, x.values, y);
+      total = y.values;
+    }
+    if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));
+    return y;
+  }
   const auto strides = strides_of(spec.shape);
   DType common = inputs[0].dtype;
   Sequence total = memory_of(run, y, total_dtype(combination, common));
@@ -185,7 +209,7 @@ Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
       values.values = run.scratch<std::byte>(static_cast<int64_t>(total.bytes()));
       place(narrow, spec.shape, values, strides.data(), 0);
     }
-    accumulate(run, combination == Combination::kProduct, values.values, total);
+    accumulate(run, product, total.values, values.values, total);
   }
   converted(run, total, y, y.dtype);
   if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));

@@ -19,6 +19,10 @@ constexpr int64_t kBlockFloats = 1 << 12;
 constexpr int64_t kBlockPositions = 48;
 // Positions of one task of a convolution over time alone.
 constexpr int64_t kTaskPositions = 256;
+// Over time alone, runs of fewer inputs than this are too short for products of their own, and with
+// so few inputs in all the weights of two panels stay in the L1 cache.
+constexpr int64_t kShortRun = 32;
+constexpr int64_t kFewInputs = 256;
 // Minimum work, in multiply-adds, for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 18;
 
@@ -45,8 +49,10 @@ bool DirectConvolution::suits(const std::vector<Window>& axes, int64_t groups,
   if (groups < 1 || kernel_shape.size() == 0) return false;
   if (groups > 1 && group_channels == 1) return false;  // depthwise
   if (rank > 1) return true;
-  return prefers_dot(run_depth(axes, groups, group_channels), axes[0].kernel * group_channels,
-                     kernel_shape.back() / groups);
+  const int64_t depth = run_depth(axes, groups, group_channels);
+  const int64_t inputs = axes[0].kernel * group_channels;
+  if (depth < inputs && depth < kShortRun && inputs <= kFewInputs) return true;
+  return prefers_dot(depth, inputs, kernel_shape.back() / groups);
 }
 
 DirectConvolution::DirectConvolution(std::vector<Window> axes, int64_t groups,

@@ -53,10 +53,13 @@ bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t 
          OneDnnMatmul::preferred();
 }
 
+void Linear::count(const Run& run, int64_t rows) const {
+  run.parallel().count(2 * rows * inputs() * outputs(), panels_.matrix_bytes());
+}
+
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
                    const float* bias, bool accumulate, float* y, int64_t y_stride) const {
-  const int64_t size = inputs() * outputs();
-  run.parallel().count(2 * rows * size, panels_.matrix_bytes());
+  count(run, rows);
   const OneDnnMatmul* onednn = nullptr;
   if (use_onednn(run, x_stride, rows, y_stride)) {
     std::call_once(onednn_->once, [&] {
@@ -65,7 +68,7 @@ void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t row
     });
     onednn = onednn_->matmul.get();
   }
-  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, size));
+  const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inputs() * outputs()));
   for_ranges(run, rows, grain, [&](int64_t begin, int64_t end) {
     const float* from = x + begin * x_stride;
     float* to = y + begin * y_stride;

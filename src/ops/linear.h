@@ -32,6 +32,13 @@ class Linear {
   // overlap.
   void apply(const Run& run, const float* x, int64_t x_stride, int64_t rows, const float* bias,
              bool accumulate, float* y, int64_t y_stride) const;
+  // The packed weights (kernels/gemm.h), for kernels that do more than multiply with them; null if
+  // they are not float32.
+  const float* floats() const {
+    return format() == WeightFormat::kFloat32 ? panels_.floats(index_) : nullptr;
+  }
+  // Counts the work of a product that such a kernel makes.
+  void count(const Run& run, int64_t rows) const;
   // Computes only outputs [begin, end), bit for bit as `apply` does, on the calling thread. `begin`
   // must be a multiple of kernels::column_group(), `end` one or outputs(). bias and y point to
   // output 0.

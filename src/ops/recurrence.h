@@ -1,6 +1,7 @@
 // Runs a gated recurrence over time on the run's threads, each of which computes some of the units.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <utility>
 
@@ -15,6 +16,22 @@ struct Units {
   int64_t end;
 
   int64_t size() const { return end - begin; }
+};
+
+// Whose turn it is to go through the weights of a layer from the end: that of every second step. A
+// step finds in the cache what the one before has read last, even one of another stream. Results do
+// not depend on it.
+class Turn {
+ public:
+  bool take() const {
+    const bool turn = turn_.load(std::memory_order_relaxed);
+    turn_.store(!turn, std::memory_order_relaxed);
+    return turn;
+  }
+
+ private:
+  // On a cache line of its own, since all threads that run the layer write to it.
+  alignas(64) mutable std::atomic<bool> turn_ = false;
 };
 
 // Number of parts into which `units` are split that share a product with `weights` weights. It is

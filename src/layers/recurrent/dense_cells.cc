@@ -118,6 +118,18 @@ class DenseCell final : public Cell {
     return checked_product(rows, cells_of(input), gates_ + 1, fields_.features);
   }
 
+  bool has_kernel(const ChannelSpec& input) const override {
+    return input.dtype == DType::kFloat32 && is_plain(compute(input.dtype)) && input_.floats() &&
+           recurrent_.floats() && cells_of(input.shape) == 1;
+  }
+  void step(const Run& run, const float* x, float* c, const float* h, float* next_h,
+            float* scratch) const override {
+    input_.count(run, 1);
+    run.parallel().count(fields_.features * elementwise_flop());
+    float* const u = scratch + gates_ * fields_.features;
+    step_by_kernel(run, x, scratch, {0, fields_.features}, c, h, next_h, u);
+  }
+
   void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
                ops::Units some, float*, float* z) const override {
     const DType dtype = compute(input.dtype);
@@ -208,6 +220,10 @@ class DenseCell final : public Cell {
   }
   void advance_plain(const Run& run, float* z, int64_t rows, ops::Units some, float* c,
                      const float* h, float* next_h, float* u) const {
+    if (rows == 1 && recurrent_.floats()) {
+      step_by_kernel(run, nullptr, z, some, c, h, next_h, u);
+      return;
+    }
     const int64_t units = fields_.features, size = gates_ * units, begin = some.begin;
     const bool lstm = fields_.kind == Kind::kLstm;
     // The biases of an LSTM are already in z.
@@ -221,6 +237,30 @@ class DenseCell final : public Cell {
       kernels::lstm_cell(z + begin, units, c + begin, next_h + begin, some.size());
       c += units;
     }
+  }
+
+  // One step of one row, from x or, if that is null, from its product z on. Overwrites z and u.
+  void step_by_kernel(const Run& run, const float* x, float* z, ops::Units some, float* c,
+                      const float* h, float* next_h, float* u) const {
+    const bool lstm = fields_.kind == Kind::kLstm;
+    recurrent_.count(run, 1);
+    const kernels::RecurrentStep step = {
+        .x = x,
+        .inputs = input_.inputs(),
+        .input_weights = input_.floats(),
+        .input_bias = (lstm ? recurrent_bias_ : input_bias_).data(),
+        .z = z,
+        .h = h,
+        .recurrent_weights = recurrent_.floats(),
+        .recurrent_bias = lstm ? nullptr : recurrent_bias_.data(),
+        .units = fields_.features,
+        .u = u,
+        .c = c,
+        .next_h = next_h,
+        .begin = some.begin,
+        .end = some.end,
+        .backwards = some.size() == fields_.features && turn_.take()};
+    lstm ? kernels::lstm_step(step) : kernels::gru_step(step);
   }
 
   // The number of gates whose product with the carry does not wait for the reset gate.
@@ -369,6 +409,7 @@ class DenseCell final : public Cell {
   ops::Linear recurrent_;
   std::vector<ops::Linear> late_;  // the product of the last gate, if it waits for the reset gate
   std::vector<float> input_bias_, recurrent_bias_;
+  ops::Turn turn_;
 };
 
 }  // namespace

@@ -107,6 +107,8 @@ class Lstm final : public Layer {
                                       {.rounded = fields_.compute_dtype});
   }
 
+  static constexpr int64_t kCellFlop = 9;  // elementwise operations of a unit
+
   // Halves are kept as floats.
   static DType carry_dtype(DType compute) {
     return compute == DType::kComplex64 ? compute : DType::kFloat32;
@@ -121,6 +123,11 @@ class Lstm final : public Layer {
   // Runs all steps. c and h [batch, units] hold the carry, on return that of the last valid step.
   Sequence run_with(Run& run, const Sequence& x, DType compute, std::byte* c, std::byte* h) const {
     const Sequence y = run.output_like(x, {compute, {fields_.units}});
+    if (x.steps() == 1 && x.dtype == DType::kFloat32 && has_kernel(compute) && input_.floats() &&
+        fields_.zoneout == 0 && !fields_.return_carry) {
+      step_one(run, x, y, reinterpret_cast<float*>(c), reinterpret_cast<float*>(h));
+      return y;
+    }
     Emits emits;
     if (fields_.return_carry) emits = take_emits(run, y);
     if (compute == DType::kComplex64) {
@@ -130,6 +137,41 @@ class Lstm final : public Layer {
       unroll(run, x, y, emits, reinterpret_cast<float*>(c), reinterpret_cast<float*>(h));
     }
     return y;
+  }
+
+  // A single step of a single item, by one kernel. c and h become the next ones.
+  void step_one(Run& run, const Sequence& x, const Sequence& y, float* c, float* h) const {
+    const int64_t units = fields_.units;
+    kernels::RecurrentStep step = kernel_step(run.scratch<float>(4, units), h, c, y.floats());
+    input_.count(run, 1);
+    recurrent_.count(run, 1);
+    run.parallel().count(kCellFlop * units);
+    if (!x.mask[0]) {
+      std::copy_n(h, units, y.floats());
+      return;
+    }
+    step.x = x.floats();
+    step.backwards = turn_.take();
+    kernels::lstm_step(step);
+    std::copy_n(y.floats(), units, h);
+  }
+  // The kernel's arguments for a step of all units, from the input's product z on.
+  kernels::RecurrentStep kernel_step(float* z, const float* h, float* c, float* next_h) const {
+    return {.x = nullptr,
+            .inputs = input_.inputs(),
+            .input_weights = input_.floats(),
+            .input_bias = bias_.empty() ? nullptr : bias_.data(),
+            .z = z,
+            .h = h,
+            .recurrent_weights = recurrent_.floats(),
+            .recurrent_bias = nullptr,
+            .units = fields_.units,
+            .u = nullptr,
+            .c = c,
+            .next_h = next_h,
+            .begin = 0,
+            .end = fields_.units,
+            .backwards = false};
   }
 
   // The carry after each step, where it is wanted. An invalid step has that of the step before it.
@@ -161,7 +203,7 @@ class Lstm final : public Layer {
     const int64_t units = fields_.units, gates = 4 * units;
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
     const float* in = ops::as_floats(run, x, compute);
-    run.parallel().count(9 * units * x.steps());  // the elementwise part of the cell
+    run.parallel().count(kCellFlop * units * x.steps());
     // Units are shared among threads only if the kernel applies; the other path is slower anyway.
     const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
     const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
@@ -262,6 +304,9 @@ class Lstm final : public Layer {
            fields_.recurrent_activation.op == Unary::kSigmoid;
   }
 
+  // Whether one kernel advances an item.
+  bool has_kernel(DType compute) const { return is_plain(compute) && recurrent_.floats(); }
+
   // Computes z, the input projections of `at_once` steps from t on for each item. Those of invalid
   // steps may be NaN and are not used.
   void project(Run& run, const Sequence& x, const float* in, int64_t t, int64_t at_once,
@@ -283,6 +328,10 @@ class Lstm final : public Layer {
                const Carry& carry, DType compute) const {
     const int64_t units = fields_.units, begin = some.begin;
     const float* last = carry.last_h(t);
+    if (x.batch == 1 && has_kernel(compute)) {
+      advance_one(run, x, t, some, z, carry);
+      return;
+    }
     // One pass over the weights serves the whole batch.
     if (compute == DType::kFloat32) {
       ops::apply_gates(run, recurrent_, units, some, last, units, x.batch, nullptr, true, z,
@@ -302,6 +351,22 @@ class Lstm final : public Layer {
       if (compute != DType::kFloat32) add_recurrent(run, at, carry.recurrent, h, compute);
       gated(at, c, h, compute);
     }
+  }
+
+  // Advances the only item, by one kernel.
+  void advance_one(Run& run, const Sequence& x, int64_t t, ops::Units some, float* z,
+                   const Carry& carry) const {
+    if (carry.old_c) std::copy_n(carry.c + some.begin, some.size(), carry.old_c + some.begin);
+    recurrent_.count(run, 1);
+    if (!x.mask[t]) {
+      std::copy_n(carry.last_h(t) + some.begin, some.size(), carry.next_h(t) + some.begin);
+      return;
+    }
+    kernels::RecurrentStep step = kernel_step(z, carry.last_h(t), carry.c, carry.next_h(t));
+    step.begin = some.begin;
+    step.end = some.end;
+    step.backwards = t % 2 != 0;
+    kernels::lstm_step(step);
   }
 
   void zone_out(const Sequence& x, int64_t t, ops::Units some, const Carry& carry,
@@ -356,6 +421,7 @@ class Lstm final : public Layer {
   ops::Linear input_;
   ops::Linear recurrent_;
   std::vector<float> bias_;
+  ops::Turn turn_;
 };
 
 SL_REGISTER_LAYER_AS(LSTM, Lstm);

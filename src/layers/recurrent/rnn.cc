@@ -178,6 +178,10 @@ class Rnn final : public Layer {
     const ChannelSpec input = x.spec(), spec = do_output_spec(input, run.constants());
     const int64_t size = spec.shape.size(), z_size = cell_->projection_size(input.shape);
     const Sequence y = run.output_like(x, spec);
+    if (x.steps() == 1 && cell_->has_kernel(input) && !(cell_->zoneout() > 0) && !return_carry_) {
+      step_one(run, x, y, c, h, run.scratch<float>(2, z_size));
+      return y;
+    }
     float* out = spec.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
     const Packing p = pack(run, x);
     const float* rows = gather(run, x, p);
@@ -222,6 +226,17 @@ class Rnn final : public Layer {
     finish_emit(emits.c, c, y, size);
     finish_emit(emits.h, h, y, size);
     return y;
+  }
+
+  // A single step of a single item, by the cell's kernel. c and h become the next ones.
+  void step_one(const Run& run, const Sequence& x, const Sequence& y, float* c, float* h,
+                float* scratch) const {
+    if (!x.mask[0]) {
+      std::fill_n(y.floats(), y.size(), 0.0f);
+      return;
+    }
+    cell_->step(run, x.floats(), c, h, y.floats(), scratch);
+    std::copy_n(y.floats(), y.size(), h);
   }
 
   // The emits of the carry after each step, without values where they are not wanted.
