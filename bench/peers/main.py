@@ -38,7 +38,8 @@ def _start(
     wanted = [
         (name, 'ours', {'SEQUENCE_LAYERS_LIBRARY': path}) for name, path in args.libraries.items()
     ]
-    wanted += [(p, _ADAPTERS.get(p, p), {}) for p in row.peers if p not in args.without]
+    # The peer `states` is this library again.
+    wanted += [(p, _ADAPTERS.get(p, p), wanted[0][2]) for p in row.peers if p not in args.without]
     runners, told = {}, {p: {'skipped': 'not wanted'} for p in row.peers if p in args.without}
     for name, adapter, environment in wanted:
         try:

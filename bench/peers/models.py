@@ -10,6 +10,7 @@ import numpy as np
 
 _ROOT = pathlib.Path(__file__).parents[2]
 LOG_MEL = _ROOT / 'docs/models/log_mel'
+SILERO = _ROOT / '.deps/silero'
 Weights = dict[str, np.ndarray]
 
 
@@ -131,7 +132,13 @@ def conformer(
         f'batch_stats.{running}.mean': 0.1 * statistics[0],
         f'batch_stats.{running}.var': np.exp(0.1 * statistics[1]),
     }
-    return Model('conformer', config, weights, (width,))
+    return Model(
+        'conformer',
+        config,
+        weights,
+        (width,),
+        sizes={'blocks': blocks, 'width': width, 'past': past},
+    )
 
 
 def decoder(blocks: int = 12, width: int = 1024, inner: int = 2752, past: int = 256) -> Model:
@@ -262,3 +269,122 @@ def log_mel() -> Model:
     """Log-mel features of speech at 16 kHz: frames of 25 ms every 10 ms, 80 bands."""
     config = json.loads((LOG_MEL / 'config.json').read_text())
     return Model('log_mel', config, {}, ())
+
+
+def silero_vad() -> Model:
+    """The voice activity detector with its own weights."""
+    from sequence_layers_tools import silero_vad as vad
+
+    parameters = vad.read_parameters(vad.onnx_path(SILERO, 'silero_vad_16k_op15'))
+    return Model('vad', vad.config(), vad.weights(parameters), ())
+
+
+@dataclasses.dataclass(frozen=True)
+class Conv:
+    """A convolution over time and bins, with zeros around so that a stride of one keeps their numbers."""
+
+    filters: int
+    kernel: tuple[int, int]
+    stride: int = 1  # over bins
+    dilation: int = 1  # over time
+    activation: str | None = 'relu'  # also 'sigmoid'
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """The maximum of each field, without overlap; what is left over at the end is dropped."""
+
+    size: tuple[int, int]
+
+
+@dataclasses.dataclass(frozen=True)
+class Branches:
+    """Networks side by side, whose channels are joined."""
+
+    branches: tuple[tuple['Node', ...], ...]
+
+
+Node = Conv | Pool | Branches
+
+
+def same_padding(size: int, kernel: int, stride: int) -> tuple[int, int]:
+    """Zeros before and after an axis of that size, as SAME has them."""
+    missing = max(0, (-(-size // stride) - 1) * stride + kernel - size)
+    return missing // 2, missing - missing // 2
+
+
+class _Network:
+    """Configs and weights of nodes, with the numbers of bins and channels between them."""
+
+    def __init__(self) -> None:
+        self.draw = _Draw()
+
+    def layers(self, nodes: tuple[Node, ...], bins: int, channels: int, path: str):
+        """The layers of a chain; also bins and channels behind it."""
+        made = []
+        for i, node in enumerate(nodes):
+            name = f'layers_{i}'
+            layer, bins, channels = self._layer(node, bins, channels, f'{path}{name}', name)
+            made.append(layer)
+        return made, bins, channels
+
+    def _layer(self, node: Node, bins: int, channels: int, path: str, name: str):
+        if isinstance(node, Branches):
+            made = []
+            for k, branch in enumerate(node.branches):
+                inner, out, width = self.layers(branch, bins, channels, f'{path}.branch{k}.')
+                made.append(({'type': 'Serial', 'layers': inner, 'name': f'branch{k}'}, width))
+            layers = [layer for layer, _ in made]
+            joined = {'type': 'Parallel', 'layers': layers, 'combination': 'concat', 'name': name}
+            return joined, out, sum(width for _, width in made)
+        if isinstance(node, Pool):
+            pooled = {
+                'type': 'MaxPooling2D', 'pool_size': list(node.size), 'strides': list(node.size),
+                'time_padding': 'valid', 'spatial_padding': 'valid', 'name': name,
+            }  # fmt: skip
+            return pooled, bins // node.size[1], channels
+        time, width = node.kernel
+        self.draw.kernel(
+            f'{path}.kernel', time * width * channels / 2, time, width, channels, node.filters
+        )
+        self.draw.small(f'{path}.bias', node.filters)
+        layer = {
+            'type': 'Conv2D', 'filters': node.filters, 'kernel_size': list(node.kernel),
+            'strides': [1, node.stride], 'dilation_rate': [node.dilation, 1],
+            'time_padding': 'same',
+            'spatial_padding': list(same_padding(bins, width, node.stride)),
+            'activation': node.activation, 'name': name,
+        }  # fmt: skip
+        return layer, -(-bins // node.stride), node.filters
+
+
+def cnn(nodes: tuple[Node, ...], bins: int, channels: int = 1) -> Model:
+    """A network of convolutions over time and bins."""
+    network = _Network()
+    layers, _, _ = network.layers(nodes, bins, channels, '')
+    config = {'type': 'Serial', 'layers': layers}
+    return Model('cnn', config, network.draw.weights, (bins, channels), sizes={'nodes': nodes})
+
+
+# Convolutions of the shapes that published networks have, with random weights.
+PLCMOS = (
+    Conv(32, (3, 3), dilation=2), Pool((1, 4)), Conv(64, (3, 3), dilation=2), Pool((1, 4)),
+    Conv(128, (3, 3), dilation=2), Pool((1, 4)), Conv(128, (1, 4)),
+)  # fmt: skip
+DNSMOS = (
+    Conv(128, (3, 3)), Conv(64, (3, 3)), Conv(64, (3, 3)), Conv(32, (3, 3)), Pool((2, 2)), Conv(32, (3, 3)),
+    Pool((2, 2)), Conv(32, (3, 3)), Pool((2, 2)), Conv(64, (3, 3)),
+)  # fmt: skip
+BASIC_PITCH = (
+    Branches((
+        (Conv(8, (3, 39)), Conv(1, (5, 5), activation='sigmoid'), Conv(32, (7, 7), stride=3),
+         Conv(1, (7, 3), activation='sigmoid')),
+        (Conv(32, (5, 5), stride=3),),
+    )),
+    Conv(1, (3, 3), activation='sigmoid'),
+)  # fmt: skip
+CREPE = (
+    Conv(1024, (1, 512), stride=4), Pool((1, 2)), Conv(128, (1, 64)), Pool((1, 2)), Conv(128, (1, 64)), Pool((1, 2)),
+    Conv(128, (1, 64)), Pool((1, 2)), Conv(256, (1, 64)), Pool((1, 2)), Conv(512, (1, 64)), Pool((1, 2)),
+    Conv(360, (1, 4), stride=4, activation='sigmoid'),
+)  # fmt: skip

@@ -1,15 +1,19 @@
 """onnxruntime, on graphs that hold the same weights. Inputs, outputs and states are bound to fixed memory."""
 
+import tempfile
+import time
 from collections.abc import Callable
 
 import numpy as np
 import onnxruntime
 from onnx import TensorProto
 
-from peers.rows import Row
+from peers import memory, models
+from peers.rows import OPEN, Row
 from peers.runner import Calls, Runner, Skipped, blocks
-from sequence_layers_benches import onnx_attention
+from sequence_layers_benches import onnx_attention, reference_vad
 from sequence_layers_benches.onnx_attention import Graph
+from sequence_layers_tools import silero_vad
 
 _FLOAT = TensorProto.FLOAT
 _ONNX_GATES = {'LSTM': 'iofg', 'GRU': 'zrn'}
@@ -100,7 +104,7 @@ class Whole(Calls):
 
     def __init__(self, session: Session, x: np.ndarray):
         self._session = session
-        session.inputs['x'][...] = x
+        session.inputs['token' if 'token' in session.inputs else 'x'][...] = x
 
     def outputs(self) -> np.ndarray:
         self._session.run(self._session.bindings[0])
@@ -165,6 +169,22 @@ def _conformer(row: Row, threads: int) -> Runner:
     return Whole(Session(graph, threads), row.x)
 
 
+_BITS = {'float32': 0, 'int8': 8, 'int4': 4}
+
+
+def _decoder(row: Row, threads: int) -> Runner:
+    model = row.built
+    if row.weight_format not in _BITS:
+        raise Skipped(f'no products of {row.weight_format} on a CPU')
+    bits = _BITS[row.weight_format]
+    if not row.is_step:
+        graph = onnx_attention.decoder_layer(model.config, model.weights, row.time, bits=bits)
+        return Whole(Session(graph, threads), row.x)
+    graph = onnx_attention.decoder_step(model.config, model.weights, bits=bits)
+    stepper = Steps(Session(graph, threads, turns=('none',)), blocks(row)[: row.checked])
+    return _Transposed(stepper, lambda y: y.reshape(1, -1, y.shape[-1]))
+
+
 def _tcn(row: Row, threads: int) -> Runner:
     sizes, weights = row.built.sizes, row.built.weights
     channels, taps = sizes['channels'], sizes['taps']
@@ -186,10 +206,127 @@ def _tcn(row: Row, threads: int) -> Runner:
     return _Transposed(stepper, lambda y: np.moveaxis(y[:, 0], 2, 1).reshape(1, -1, channels))
 
 
-_KINDS = {'rnn': _rnn, 'conformer': _conformer, 'tcn': _tcn}
+def _nodes(
+    g: Graph, row: Row, x: str, nodes: tuple[models.Node, ...], bins: int, path: str = ''
+) -> tuple[str, int]:
+    """Adds a chain of nodes to the graph; returns its result and the number of bins."""
+    weights = row.built.weights
+    for i, node in enumerate(nodes):
+        name = f'{path}layers_{i}'
+        if isinstance(node, models.Branches):
+            made = [
+                _nodes(g, row, x, branch, bins, f'{name}.branch{k}.')
+                for k, branch in enumerate(node.branches)
+            ]
+            x, bins = g('Concat', *(y for y, _ in made), axis=1), made[0][1]
+        elif isinstance(node, models.Pool):
+            x, bins = (
+                g('MaxPool', x, kernel_shape=node.size, strides=node.size),
+                bins // node.size[1],
+            )
+        else:
+            kernel = weights[f'params.{name}.kernel'].transpose(3, 2, 0, 1)
+            past = node.dilation * (node.kernel[0] - 1)
+            before, after = models.same_padding(bins, node.kernel[1], node.stride)
+            x = g(
+                'Conv', x, g.constant(kernel), g.constant(weights[f'params.{name}.bias']),
+                strides=[1, node.stride], dilations=[node.dilation, 1],
+                pads=[past // 2, before, past - past // 2, after],
+            )  # fmt: skip
+            if node.activation:
+                x = g(node.activation.capitalize(), x)
+            bins = -(-bins // node.stride)
+    return x, bins
+
+
+def _cnn(row: Row, threads: int) -> Runner:
+    bins, channels = row.built.channel_shape
+    g = Graph({})
+    # Channels first, as its convolutions want them. With one channel that changes no order.
+    x = g.input('x', _FLOAT, [1, channels, row.time, bins])
+    y, out_bins = _nodes(g, row, x, row.built.sizes['nodes'], bins)
+    time = row.time
+    for node in row.built.sizes['nodes']:
+        time //= node.size[0] if isinstance(node, models.Pool) else 1
+    filters = row.built.sizes['nodes'][-1].filters
+    g.output('y', y, [1, filters, time, out_bins])
+    runner = Whole(Session(g.model(), threads), np.moveaxis(row.x, 3, 1))
+    return _Transposed(runner, lambda y: np.moveaxis(y, 1, 3))
+
+
+class _Vad(Runner):
+    """The original's fastest file of those that run the same model in steps."""
+
+    def __init__(self, row: Row, threads: int):
+        self._frames = list(reference_vad.frames(row.x[0]))[: row.checked]
+        self._streams = {
+            name: reference_vad.Stream(silero_vad.onnx_path(models.SILERO, name), io_binding=True)
+            for name in reference_vad.STEP_MODELS
+        }
+        self.how, self._stream = min(
+            self._streams.items(), key=lambda item: min(self._time(item[1], 50) for _ in range(3))
+        )
+
+    def outputs(self) -> np.ndarray:
+        self._stream.reset()
+        found = [float(self._stream.step(f)) for f in self._frames]
+        return np.array(found, np.float32).reshape(1, -1, 1)
+
+    def _time(self, stream: reference_vad.Stream, count: int) -> float:
+        step, frame = stream.step, self._frames[0]
+        start = time.perf_counter()
+        for _ in range(count):
+            step(frame)
+        return time.perf_counter() - start
+
+    def seconds(self, count: int) -> float:
+        return self._time(self._stream, count)
+
+
+class _Opening(Runner):
+    """Making a session of a file."""
+
+    def __init__(self, row: Row, threads: int):
+        self._folder = tempfile.TemporaryDirectory()
+        self._path = f'{self._folder.name}/model.onnx'
+        with open(self._path, 'wb') as file:
+            file.write(onnx_attention.decoder_step(row.built.config, row.built.weights))
+        before = memory.private()
+        kept = self._open()
+        self.how = f'{(memory.private() - before) / 1e6:.0f} MB private'
+        del kept
+
+    def _open(self) -> onnxruntime.InferenceSession:
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = 1
+        return onnxruntime.InferenceSession(self._path, options, providers=['CPUExecutionProvider'])
+
+    def outputs(self) -> np.ndarray:
+        return np.ones(1, np.float32)
+
+    def seconds(self, count: int) -> float:
+        total = 0.0
+        for _ in range(count):
+            start = time.perf_counter()
+            kept = self._open()
+            total += time.perf_counter() - start
+            del kept
+        return total
+
+
+_KINDS = {
+    'rnn': _rnn,
+    'conformer': _conformer,
+    'decoder': _decoder,
+    'tcn': _tcn,
+    'vad': _Vad,
+    'cnn': _cnn,
+}
 
 
 def make(row: Row, threads: int) -> Runner:
+    if row.mode == OPEN:
+        return _Opening(row, threads)
     if row.built.kind not in _KINDS:
         raise Skipped(f'no graph for {row.built.kind}')
     return _KINDS[row.built.kind](row, threads)

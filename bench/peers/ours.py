@@ -5,37 +5,70 @@ import functools
 import os
 import pathlib
 import tempfile
+import time
 
 import numpy as np
 
 import sequence_layers_runtime as runtime
-from peers import compiled
-from peers.rows import Row
-from peers.runner import Runner, blocks
+from peers import compiled, memory
+from peers.rows import LAYER, OPEN, STEP, STREAMS, Row
+from peers.runner import Runner, Skipped, blocks
 from sequence_layers_runtime import abi, outputs, views
 from sequence_layers_runtime.constants import RunOptions
 from sequence_layers_tools import model_directory
 
 
-def open_layer(row: Row, threads: int) -> runtime.Layer:
+def _options(threads: int, weight_format: str) -> abi.LayerOptions:
+    """Options for that many threads, of steps too where this build has them."""
+    options = abi.sized(abi.LayerOptions)
+    options.num_threads = threads
+    fields = {name for name, *_ in abi.LayerOptions._fields_}
+    if 'num_step_threads' in fields:
+        options.num_step_threads = threads
+    if weight_format != 'float32':
+        if 'weight_format' not in fields:
+            raise Skipped('this build has no weight formats')
+        options.weight_format = weight_format.encode()
+    return options
+
+
+def write_model(row: Row, directory: str | pathlib.Path) -> None:
     model = row.built
-    folder = os.environ.get('SL_PEERS_MODELS')
-    with tempfile.TemporaryDirectory(dir=folder) as directory:
-        model_directory.write(
-            directory,
-            model.config,
-            model.weights,
-            channel_shape=model.channel_shape,
-            dtype=model.dtype,
-        )
+    model_directory.write(
+        directory,
+        model.config,
+        model.weights,
+        channel_shape=model.channel_shape,
+        dtype=model.dtype,
+    )
+
+
+def open_directory(row: Row, directory: str | pathlib.Path, threads: int) -> runtime.Layer:
+    handle, options = ctypes.c_void_p(), _options(threads, row.weight_format)
+    path = os.fsencode(directory)
+    try:
+        abi.call('sl_layer_open', path, ctypes.byref(options), ctypes.byref(handle))
+    except runtime.SequenceLayersError as error:
+        # An older build, which does not know an option that is set.
+        if 'struct_size' not in str(error):
+            raise
+        if row.weight_format != 'float32':
+            raise Skipped('this build has no weight formats') from error
         return runtime.Layer.open(directory, threads=threads)
+    return runtime.Layer(handle)
+
+
+def open_layer(row: Row, threads: int) -> runtime.Layer:
+    with tempfile.TemporaryDirectory() as directory:
+        write_model(row, directory)
+        return open_directory(row, directory, threads)
 
 
 @functools.cache
 def _loops() -> ctypes.CDLL:
     include = pathlib.Path(__file__).parents[2] / 'include'
-    library = compiled.load('loops.c', f'-I{include}')
-    for name in ('loop_steps', 'loop_applies'):
+    library = compiled.load('loops.c', f'-I{include}', '-pthread')
+    for name in ('loop_steps', 'loop_applies', 'loop_streams'):
         getattr(library, name).restype = ctypes.c_double
     return library
 
@@ -74,10 +107,16 @@ class Steps(Runner):
 
 
 class Whole(Runner):
+    """Whole sequences. Those of a decoder are prompts, with which a stream begins."""
+
     def __init__(self, row: Row, threads: int):
         self._layer = open_layer(row, threads)
         self._x = views.borrow(row.x, None)
-        self._y = outputs.new_output(self._layer.handle, abi.MODE_LAYER, self._x, RunOptions(None))
+        self._state, mode = None, abi.MODE_LAYER
+        if row.built.kind == 'decoder':
+            self._state = self._layer.new_state(row.batch, max_steps=row.time)
+            mode = abi.MODE_STEP
+        self._y = outputs.new_output(self._layer.handle, mode, self._x, RunOptions(None))
         self._y.mask = None
 
     def outputs(self) -> np.ndarray:
@@ -85,13 +124,85 @@ class Whole(Runner):
         return self._y.arrays[0]
 
     def seconds(self, count: int) -> float:
-        x, y = ctypes.byref(self._x), ctypes.byref(self._y)
-        apply = _address('sl_layer_apply')
-        result = _loops().loop_applies(apply, self._layer.handle, x, y, ctypes.c_int64(count))
+        result = _loops().loop_applies(
+            _address('sl_layer_apply'), _address('sl_state_reset'), self._layer.handle,
+            None if self._state is None else self._state.handle,
+            ctypes.byref(self._x), ctypes.byref(self._y), ctypes.c_int64(count),
+        )  # fmt: skip
         if result < 0:
             raise RuntimeError('a run failed')
         return float(result)
 
 
+class SingleStreams(Runner):
+    """As many states as the row's batch, stepped one after another, by each thread its share."""
+
+    how = 'a state each'
+
+    def __init__(self, row: Row, threads: int):
+        self._layer = open_layer(row, 1)
+        self._input, self._threads = blocks(row), threads
+        spec = {'channel_shape': row.built.channel_shape, 'dtype': row.built.dtype}
+        self._states = [
+            self._layer.new_state(1, max_steps=row.block, **spec) for _ in range(row.batch)
+        ]
+        self._checked = row.checked
+        self._x = views.borrow(np.ascontiguousarray(self._input[0][:1]), None)
+        self._y = outputs.new_output(self._layer.handle, abi.MODE_STEP, self._x, RunOptions(None))
+        self._y.mask = None
+        self._handles = (ctypes.c_void_p * row.batch)(*(s.handle.pointer for s in self._states))
+
+    def outputs(self) -> np.ndarray:
+        found = []
+        for i, state in enumerate(self._states):
+            state.reset()
+            steps = [state.step(x[i : i + 1])[0] for x in self._input[: self._checked]]
+            found.append(np.concatenate(steps, axis=1))
+        return np.concatenate(found)
+
+    def seconds(self, count: int) -> float:
+        item = self._input[0][:1].nbytes
+        result = _loops().loop_streams(
+            _address('sl_layer_step'), self._layer.handle, self._handles,
+            ctypes.byref(self._x), ctypes.byref(self._y), ctypes.c_void_p(self._input.ctypes.data),
+            *map(ctypes.c_int64, (item, len(self._states), len(self._input), count, self._threads)),
+        )  # fmt: skip
+        if result < 0:
+            raise RuntimeError('a step failed')
+        return float(result)
+
+
+class Opening(Runner):
+    """Opening a model directory until a stream can step; also tells the memory that this takes."""
+
+    def __init__(self, row: Row, threads: int):
+        self._row, self._threads = row, threads
+        self._folder = tempfile.TemporaryDirectory()
+        write_model(row, self._folder.name)
+        before = memory.private()
+        kept = self._open()
+        self.how = f'{(memory.private() - before) / 1e6:.0f} MB private'
+        del kept
+
+    def _open(self) -> tuple[object, ...]:
+        layer = open_directory(self._row, self._folder.name, self._threads)
+        return layer, layer.new_state()
+
+    def outputs(self) -> np.ndarray:
+        return np.ones(1, np.float32)
+
+    def seconds(self, count: int) -> float:
+        total = 0.0
+        for _ in range(count):
+            start = time.perf_counter()
+            kept = self._open()
+            total += time.perf_counter() - start
+            del kept
+        return total
+
+
+_MODES = {LAYER: Whole, STEP: Steps, STREAMS: Steps, OPEN: Opening}
+
+
 def make(row: Row, threads: int) -> Runner:
-    return (Steps if row.is_step else Whole)(row, threads)
+    return _MODES[row.mode](row, threads)

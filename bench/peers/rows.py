@@ -4,13 +4,18 @@ import dataclasses
 import fnmatch
 import functools
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
 from peers import models
 
-# How a row runs: whole sequences, or steps of a stream, of which one is timed.
-LAYER, STEP = 'layer', 'step'
+# Bytes of a weight, with the scale of its group of 32.
+_BYTES = {'float32': 4, 'bfloat16': 2, 'int8': 1 + 2 / 32, 'int4': 0.5 + 2 / 32}
+_TOLERANCES = {'float32': 1e-4, 'bfloat16': 0.05, 'int8': 0.1, 'int4': 0.5}
+# How a row runs: whole sequences; steps of a stream, of which one is timed; steps of many streams, each of a
+# state's slots; opening a model until a stream can step.
+LAYER, STEP, STREAMS, OPEN = 'layer', 'step', 'streams', 'open'
 
 
 @dataclasses.dataclass(frozen=True)
@@ -34,7 +39,7 @@ class Row:
         0  # floating-point operations of a run; of a row bound by DRAM, its bytes are the kernels'
     )
     unit: str = 'ms'
-    note: str = ''
+    weight_format: str = 'float32'
 
     @property
     def is_step(self) -> bool:
@@ -46,8 +51,12 @@ class Row:
 
     @property
     def read_bytes(self) -> int:
-        """Bytes of weights that a step must read."""
-        return self.built.kernel_bytes
+        """Bytes that a step must read: kernels, and caches of attention of the width of the model."""
+        sizes = self.built.sizes
+        caches = (
+            8 * sizes['blocks'] * (sizes['past'] + 1) * sizes['width'] if 'past' in sizes else 0
+        )
+        return round(self.built.kernel_bytes * _BYTES[self.weight_format] / 4) + caches
 
     @functools.cached_property
     def x(self) -> np.ndarray:
@@ -76,6 +85,26 @@ def _conformers() -> list[Row]:
     return rows
 
 
+def _decoders() -> list[Row]:
+    rows = []
+    for weight_format, ending in (
+        ('float32', ''),
+        ('bfloat16', '-bf16'),
+        ('int8', '-int8'),
+        ('int4', '-int4'),
+    ):
+        peers = ('onnxruntime', 'llama', 'ctranslate2', *(('jax',) if not ending else ()))
+        tolerance = _TOLERANCES[weight_format]
+        title = f'decoder 12 x 1024, {weight_format}'
+        rows += [
+            Row(f'decoder-step{ending}', f'{title}, step', models.decoder, STEP, 1000, peers, checked=256,
+                goal=1.2, limit='dram', tolerance=tolerance, weight_format=weight_format),
+            Row(f'decoder-prefill{ending}', f'{title}, prefill 256', models.decoder, LAYER, 256, peers,
+                limit='fma', work=2 * 153.9e6 * 256, tolerance=tolerance, weight_format=weight_format),
+        ]  # fmt: skip
+    return rows
+
+
 def _recurrent() -> list[Row]:
     rows = []
     for kind in ('LSTM', 'GRU'):
@@ -96,13 +125,62 @@ def _recurrent() -> list[Row]:
     return rows
 
 
+def _vad() -> Row:
+    return Row('vad', 'Silero VAD, chunk', models.silero_vad, STEP, 100 * 512, ('onnxruntime',),
+               block=512, checked=100, goal=1.2, unit='us')  # fmt: skip
+
+
+def _networks() -> list[Row]:
+    def row(
+        name: str, title: str, nodes: tuple[models.Node, ...], bins: int, time: int, **more: Any
+    ) -> Row:
+        model = functools.partial(models.cnn, nodes, bins, more.pop('channels', 1))
+        return Row(name, title, model, LAYER, time, ('onnxruntime', 'torch'), **more)
+
+    return [
+        row('plcmos', 'convolutions as PLCMOS, 8 s', models.PLCMOS, 257, 800),
+        row('dnsmos', 'convolutions as DNSMOS, 9 s', models.DNSMOS, 161, 900),
+        row(
+            'basic-pitch',
+            'convolutions as Basic Pitch, 2 s',
+            models.BASIC_PITCH,
+            264,
+            172,
+            channels=8,
+        ),
+        row('crepe', 'convolutions as CREPE, 1 s', models.CREPE, 1024, 100),
+        row('crepe-frame', 'convolutions as CREPE, a frame', models.CREPE, 1024, 1),
+    ]
+
+
+def _streams() -> list[Row]:
+    def row(
+        name: str, title: str, model: Callable[[], models.Model], goal: float, **sizes: int
+    ) -> Row:
+        return Row(f'streams-{name}', f'64 streams, {title}', model, STREAMS, peers=('states',), batch=64,
+                   goal=goal, **({'time': 20, 'checked': 10} | sizes))  # fmt: skip
+
+    return [
+        row('lstm-256', 'LSTM 256', functools.partial(models.rnn, 'LSTM', 256), 1),
+        row('conformer-256', 'conformer 4 x 256', functools.partial(models.conformer, 256), 4),
+        row('conformer-512', 'conformer 4 x 512', functools.partial(models.conformer, 512), 6),
+        row('decoder', 'decoder 12 x 1024', models.decoder, 6, time=10, checked=2),
+        row('vad', 'Silero VAD', models.silero_vad, 1, time=20 * 512, block=512),
+    ]
+
+
 ROWS = [
     *_conformers(),
+    *_decoders(),
     Row('log-mel', 'log-mel of 60 s', models.log_mel, LAYER, 960000, ('fftw', 'torch'),
         goal=1.3, tolerance=2e-3),
     *_recurrent(),
+    _vad(),
+    *_networks(),
     Row('tcn', 'TCN 8 x 16, blocks of 64', models.tcn, STEP, 6400, ('litert', 'rtneural', 'onnxruntime'),
         block=64, checked=20, goal=1.15, unit='us'),
+    *_streams(),
+    Row('decoder-open', 'decoder 12 x 1024: opening', models.decoder, OPEN, 1, ('onnxruntime', 'llama'), threads=(1,)),
 ]  # fmt: skip
 
 

@@ -95,7 +95,65 @@ class _LogMel(Calls):
         return self._run
 
 
-_KINDS = {'rnn': _Recurrent, 'log_mel': _LogMel}
+class _Network(Calls):
+    """Convolutions in the layout with channels last, which oneDNN prefers."""
+
+    how = 'channels last'
+
+    def __init__(self, row: Row):
+        self._nodes, weights = row.built.sizes['nodes'], row.built.weights
+        self._kernels = {
+            name.removesuffix('.kernel'): torch.from_numpy(w.transpose(3, 2, 0, 1).copy()).to(
+                memory_format=torch.channels_last
+            )
+            for name, w in weights.items()
+            if name.endswith('.kernel')
+        }
+        self._biases = {
+            name.removesuffix('.bias'): torch.from_numpy(w)
+            for name, w in weights.items()
+            if name.endswith('.bias')
+        }
+        x = torch.from_numpy(np.moveaxis(row.x, 3, 1).copy())
+        self._x = x.to(memory_format=torch.channels_last)
+
+    def _run(self, x: torch.Tensor, nodes: tuple[models.Node, ...], path: str) -> torch.Tensor:
+        functional = torch.nn.functional
+        for i, node in enumerate(nodes):
+            name = f'{path}layers_{i}'
+            if isinstance(node, models.Branches):
+                inner = [self._run(x, b, f'{name}.branch{k}.') for k, b in enumerate(node.branches)]
+                x = torch.cat(inner, 1)
+            elif isinstance(node, models.Pool):
+                x = functional.max_pool2d(x, node.size)
+            else:
+                past = node.dilation * (node.kernel[0] - 1)
+                before, after = models.same_padding(x.shape[3], node.kernel[1], node.stride)
+                padding: tuple[int, int] = past // 2, before
+                if before != after or past % 2:
+                    x = functional.pad(x, (before, after, past // 2, past - past // 2))
+                    padding = 0, 0
+                kernel, bias = self._kernels[name], self._biases[name]
+                x = functional.conv2d(
+                    x, kernel, bias, (1, node.stride), padding, (node.dilation, 1)
+                )
+                if node.activation:
+                    x = getattr(torch, f'{node.activation}_')(x)
+        return x
+
+    def outputs(self) -> np.ndarray:
+        with torch.inference_mode():
+            return np.moveaxis(self._run(self._x, self._nodes, 'params.').numpy(), 1, 3)
+
+    def call(self) -> Callable[[], object]:
+        return lambda: self._run(self._x, self._nodes, 'params.')
+
+    def seconds(self, count: int) -> float:
+        with torch.inference_mode():
+            return super().seconds(count)
+
+
+_KINDS = {'rnn': _Recurrent, 'log_mel': _LogMel, 'cnn': _Network}
 
 
 def make(row: Row, threads: int) -> Runner:

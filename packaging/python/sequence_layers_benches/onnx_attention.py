@@ -99,65 +99,167 @@ class _Ring:
         return f'present_{name}'
 
 
-def decoder_step(
-    config: Mapping[str, Any], weights: Mapping[str, np.ndarray], *, grouped: int = 0
-) -> bytes:
-    """One step of docs/models/transformer_decoder: token and position to logits.
+class _Decoder:
+    """A decoder of tokens: embedding, blocks of attention with rotary positions and a gated unit, logits.
 
-    Caches are ring buffers of the window's length or, with `grouped`, have room for all steps.
+    Products have the weights as they are or, with `bits` (4 or 8), by MatMulNBits in groups of 32.
     """
-    repeat = next(layer for layer in config['layers'] if layer['type'] == 'Repeat')
-    attention = repeat['layer']['layers'][0]['layers'][1]
-    heads, units = attention['num_heads'], attention['units_per_head']
-    window = attention['max_past_horizon'] + 1
-    g = Graph(weights)
-    width = heads * units
-    token = g.input('token', _INT32, [1, 1])
-    position = g.input('position', _INT64, [1])
-    at = g('Reshape', position, g.constant([1, 1], np.int64))
-    x = g('Gather', g.weight('embedding.embedding'), token)
-    x = g('Add', x, g('Gather', g.constant(_timing(width)), at))
-    cos, sin = map(g.constant, _rotation(units))
+
+    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], bits: int = 0):
+        self._repeat = next(layer for layer in config['layers'] if layer['type'] == 'Repeat')
+        attend, feed_forward = self._repeat['layer']['layers']
+        self.attention = attend['layers'][1]
+        self._gate = next(y for y in feed_forward['layers'] if y['type'] == 'GatedUnit')
+        self._timed = any(layer['type'] == 'AddTimingSignal' for layer in config['layers'])
+        self._classes = config['layers'][-1]['features']
+        self.heads, self.units = self.attention['num_heads'], self.attention['units_per_head']
+        self.width = self.heads * self.units
+        self.graph = Graph(weights)
+        self._bits = bits
+        self.cos, self.sin = map(self.graph.constant, _rotation(self.units))
+
+    def _product(self, x: str, ending: str, repeat: int | None = None, rows: int = 0) -> str:
+        g, array = self.graph, self.graph.array(ending, repeat)
+        if rows:
+            array = array.reshape(rows, -1)
+        if not self._bits:
+            return g('MatMul', x, g.constant(array))
+        packed, scales = _grouped_integers(array, self._bits)
+        depth, width = array.shape
+        return g(
+            'MatMulNBits', x, g.constant(packed), g.constant(scales), domain='com.microsoft',
+            K=depth, N=width, bits=self._bits, block_size=_GROUP, accuracy_level=4,
+        )  # fmt: skip
+
+    def _attend(self, qkv: str, i: int) -> str:
+        raise NotImplementedError
+
+    def model(self, token: str, positions: str, time: int) -> bytes:
+        """The graph for `time` tokens at the positions [1, time]."""
+        g = self.graph
+        x = g('Gather', g.weight('embedding.embedding'), token)
+        if self._timed:
+            x = g('Add', x, g('Gather', g.constant(_timing(self.width)), positions))
+        for i in range(self._repeat['num_repeats']):
+            h = g('RMSNormalization', x, g.weight('self_attention.rms_norm.scale', i), epsilon=1e-6)
+            qkv = self._product(h, 'attention.query_key_value_projection.kernel', i, self.width)
+            y = self._product(self._attend(qkv, i), 'output_projection.kernel', i, self.width)
+            x = g('Add', x, y)
+            h = g('RMSNormalization', x, g.weight('ffn.rms_norm.scale', i), epsilon=1e-6)
+            h = self._product(h, 'dense1.kernel', i)
+            features, gate = g('Split', h, axis=-1, outputs=2, num_outputs=2)
+            if self._gate['feature_activation'] == 'gelu':
+                features = g('Gelu', features, approximate='tanh')
+            else:
+                features = g('Mul', features, g('Sigmoid', features))
+            x = g('Add', x, self._product(g('Mul', features, gate), 'dense2.kernel', i))
+        x = g('RMSNormalization', x, g.weight('output_rms_norm.scale'), epsilon=1e-6)
+        g.output('y', self._product(x, 'to_logits.kernel'), [1, time, self._classes])
+        return g.model()
+
+
+class _DecoderStep(_Decoder):
+    """A step: token and position to logits. Caches are ring buffers of the window's length."""
+
+    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], bits: int):
+        super().__init__(config, weights, bits)
+        g = self.graph
+        self.token = g.input('token', _INT32, [1, 1])
+        self.position = g.input('position', _INT64, [1])
+        self.at = g('Reshape', self.position, g.constant([1, 1], np.int64))
+        self._ring = _Ring(g, self.position, self.attention['max_past_horizon'] + 1)
+        self._split = g.constant([1, 3, self.heads, self.units], np.int64)
+        self._one = g.constant([1, self.heads, 1, self.units], np.int64)
+        self._joined = g.constant([1, 1, self.width], np.int64)
+
+    def _attend(self, qkv: str, i: int) -> str:
+        g = self.graph
+        parts = g('Split', g('Reshape', qkv, self._split), axis=1, outputs=3, num_outputs=3)
+        q, k, v = (g('Reshape', s, self._one) for s in parts)
+        q, k = (g('RotaryEmbedding', s, self.cos, self.sin, self.at) for s in (q, k))
+        k = self._ring.append(f'k{i}', k, self.heads, self.units)
+        v = self._ring.append(f'v{i}', v, self.heads, self.units)
+        return g('Reshape', g('Attention', q, k, v, self._ring.mask), self._joined)
+
+
+class _GroupedDecoderStep(_DecoderStep):
+    """A step with GroupQueryAttention, whose caches have room for all steps."""
+
+    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], steps: int):
+        super().__init__(config, weights, 0)
+        g, self._steps = self.graph, steps
+        self._length = g('Cast', self.position, to=_INT32)
+        self._total = g('Add', self._length, g.constant([1], np.int32))
+
+    def _attend(self, qkv: str, i: int) -> str:
+        g = self.graph
+        shape = [1, self.heads, self._steps, self.units]
+        past = [g.input(f'past_{kind}{i}', _FLOAT, shape) for kind in 'kv']
+        y, *present = g(
+            'GroupQueryAttention', qkv, '', '', *past, self._length, self._total, self.cos, self.sin,
+            domain='com.microsoft', outputs=3, num_heads=self.heads, kv_num_heads=self.heads,
+            local_window_size=self.attention['max_past_horizon'] + 1, do_rotary=1,
+        )  # fmt: skip
+        for kind, value in zip('kv', present, strict=True):
+            g.output(f'present_{kind}{i}', value, shape)
+        return y
+
+
+class _DecoderLayer(_Decoder):
+    """A prompt that fits into the window: tokens [1, time] to logits."""
+
+    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], bits: int, time: int):
+        super().__init__(config, weights, bits)
+        g = self.graph
+        self.token = g.input('token', _INT32, [1, time])
+        self.at = g.constant(np.arange(time)[np.newaxis], np.int64)
+        self._split = g.constant([1, time, 3, self.heads, self.units], np.int64)
+        self._joined = g.constant([1, time, self.width], np.int64)
+
+    def _attend(self, qkv: str, i: int) -> str:
+        g = self.graph
+        parts = g('Transpose', g('Reshape', qkv, self._split), perm=[2, 0, 3, 1, 4])
+        parts = g('Split', parts, axis=0, outputs=3, num_outputs=3)
+        q, k, v = (g('Squeeze', s, g.constant([0], np.int64)) for s in parts)
+        q, k = (g('RotaryEmbedding', s, self.cos, self.sin, self.at) for s in (q, k))
+        y = g('Attention', q, k, v, is_causal=1)
+        return g('Reshape', g('Transpose', y, perm=[0, 2, 1, 3]), self._joined)
+
+
+_GROUP = 32
+
+
+def _grouped_integers(kernel: np.ndarray, bits: int) -> tuple[np.ndarray, np.ndarray]:
+    """A kernel [depth, width] as MatMulNBits takes it: integers [width, groups, bytes], scales."""
+    groups = kernel.T.reshape(kernel.shape[1], -1, _GROUP)
+    middle = 1 << (bits - 1)
+    scales = np.abs(groups).max(-1, keepdims=True) / (middle - 1)
+    integers = np.clip(np.rint(groups / scales) + middle, 0, 2 * middle - 1).astype(np.uint8)
+    if bits == 4:
+        integers = integers[..., ::2] | integers[..., 1::2] << 4
+    return integers, scales[..., 0].astype(np.float32)
+
+
+def decoder_step(
+    config: Mapping[str, Any], weights: Mapping[str, np.ndarray], *, grouped: int = 0, bits: int = 0
+) -> bytes:
+    """One step of a decoder as docs/models/transformer_decoder: token and position to logits.
+
+    Caches are ring buffers of the window's length or, with `grouped`, have room for that many steps.
+    """
     if grouped:
-        length = g('Cast', position, to=_INT32)
-        total = g('Add', length, g.constant([1], np.int32))
+        step: _DecoderStep = _GroupedDecoderStep(config, weights, grouped)
     else:
-        ring = _Ring(g, position, window)
-    split = g.constant([1, 3, heads, units], np.int64)
-    joined = g.constant([1, 1, width], np.int64)
-    for i in range(repeat['num_repeats']):
-        h = g('RMSNormalization', x, g.weight('self_attention.rms_norm.scale', i), epsilon=1e-6)
-        projection = 'attention.query_key_value_projection.kernel'
-        qkv = g('MatMul', h, g.weight(projection, i, width))
-        if grouped:
-            shape = [1, heads, grouped, units]
-            past = [g.input(f'past_{kind}{i}', _FLOAT, shape) for kind in 'kv']
-            y, *present = g(
-                'GroupQueryAttention', qkv, '', '', *past, length, total, cos, sin,
-                domain='com.microsoft', outputs=3, num_heads=heads, kv_num_heads=heads,
-                local_window_size=window, do_rotary=1,
-            )  # fmt: skip
-            for kind, value in zip('kv', present, strict=True):
-                g.output(f'present_{kind}{i}', value, shape)
-        else:
-            q, k, v = g('Split', g('Reshape', qkv, split), axis=1, outputs=3, num_outputs=3)
-            steps = g.constant([1, heads, 1, units], np.int64)
-            q, k, v = (g('Reshape', s, steps) for s in (q, k, v))
-            q, k = (g('RotaryEmbedding', s, cos, sin, at) for s in (q, k))
-            k = ring.append(f'k{i}', k, heads, units)
-            v = ring.append(f'v{i}', v, heads, units)
-            y = g('Reshape', g('Attention', q, k, v, ring.mask), joined)
-        y = g('MatMul', y, g.weight('output_projection.kernel', i, width))
-        x = g('Add', x, y)
-        h = g('RMSNormalization', x, g.weight('ffn.rms_norm.scale', i), epsilon=1e-6)
-        h = g('MatMul', h, g.weight('dense1.kernel', i))
-        features, gate = g('Split', h, axis=-1, outputs=2, num_outputs=2)
-        h = g('Mul', g('Gelu', features, approximate='tanh'), gate)
-        x = g('Add', x, g('MatMul', h, g.weight('dense2.kernel', i)))
-    x = g('RMSNormalization', x, g.weight('output_rms_norm.scale'), epsilon=1e-6)
-    y = g('MatMul', x, g.weight('to_logits.kernel'))
-    g.output('y', y, [1, 1, config['layers'][-1]['features']])
-    return g.model()
+        step = _DecoderStep(config, weights, bits)
+    return step.model(step.token, step.at, 1)
+
+
+def decoder_layer(
+    config: Mapping[str, Any], weights: Mapping[str, np.ndarray], time: int, *, bits: int = 0
+) -> bytes:
+    """A whole prompt through such a decoder."""
+    layer = _DecoderLayer(config, weights, bits, time)
+    return layer.model(layer.token, layer.at, time)
 
 
 class _Conformer:
