@@ -8,8 +8,8 @@ import gguf
 import llama_cpp
 import numpy as np
 
-from peers import models
-from peers.rows import Row
+from peers import memory, models
+from peers.rows import OPEN, Row
 from peers.runner import Runner, Skipped
 
 _TYPES = {
@@ -96,6 +96,7 @@ class _Decoder(Runner):
         settings.n_threads = settings.n_threads_batch = threads
         if row.weight_format == 'float32':
             settings.type_k = settings.type_v = llama_cpp.GGML_TYPE_F32
+            settings.flash_attn_type = llama_cpp.LLAMA_FLASH_ATTN_TYPE_DISABLED
         self._context = llama_cpp.llama_init_from_model(self._model, settings)
         self._memory = llama_cpp.llama_get_memory(self._context)
         tokens = row.x[0, : row.checked if row.is_step else row.time]
@@ -138,7 +139,47 @@ class _Decoder(Runner):
         return time.perf_counter() - start
 
 
+class _Opening(Runner):
+    """Loading a mapped GGUF file and making a context."""
+
+    def __init__(self, row: Row, threads: int):
+        llama_cpp.llama_backend_init()
+        self._folder = tempfile.TemporaryDirectory()
+        self._path = pathlib.Path(self._folder.name) / 'model.gguf'
+        write(row.built, self._path, row.weight_format)
+        before = memory.private()
+        kept = self._open()
+        self.how = f'{(memory.private() - before) / 1e6:.0f} MB private, mapped'
+        self._close(*kept)
+
+    def _open(self) -> tuple[object, object]:
+        options = llama_cpp.llama_model_default_params()
+        model = llama_cpp.llama_model_load_from_file(str(self._path).encode(), options)
+        settings = llama_cpp.llama_context_default_params()
+        settings.n_ctx = 512
+        return model, llama_cpp.llama_init_from_model(model, settings)
+
+    @staticmethod
+    def _close(model: object, context: object) -> None:
+        llama_cpp.llama_free(context)
+        llama_cpp.llama_model_free(model)
+
+    def outputs(self) -> np.ndarray:
+        return np.ones(1, np.float32)
+
+    def seconds(self, count: int) -> float:
+        total = 0.0
+        for _ in range(count):
+            start = time.perf_counter()
+            kept = self._open()
+            total += time.perf_counter() - start
+            self._close(*kept)
+        return total
+
+
 def make(row: Row, threads: int) -> Runner:
     if row.built.kind != 'decoder':
         raise Skipped(f'no model for {row.built.kind}')
+    if row.mode == OPEN:
+        return _Opening(row, threads)
     return _Decoder(row, threads)

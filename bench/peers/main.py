@@ -59,7 +59,11 @@ def _compare(row: Row, runners: Runners, told: dict[str, Any]) -> None:
     """Notes how much outputs differ from those of this library, relative to their largest value."""
     want = None
     for name, runner in runners.items():
-        got = runner.outputs().astype(np.float32)
+        try:
+            got = runner.outputs().astype(np.float32)
+        except Failed as reason:
+            told[name]['failed'] = str(reason)
+            continue
         if want is None:
             want = got
             continue
@@ -75,17 +79,29 @@ def _compare(row: Row, runners: Runners, told: dict[str, Any]) -> None:
 
 
 def _measure(runners: Runners, told: dict[str, Any], args: argparse.Namespace) -> None:
-    counts = {}
-    for name, runner in runners.items():
-        runner.seconds(1)
-        once = min(runner.seconds(1) for _ in range(2))
-        counts[name] = max(1, round(args.seconds / once))
+    """Times the libraries in turns. One that ends meanwhile fails, and takes no further part."""
+    counts: dict[str, int] = {}
+
+    def timed(name: str, count: int) -> float | None:
+        try:
+            return runners[name].seconds(count)
+        except Failed as reason:
+            told[name]['failed'] = str(reason)
+            counts.pop(name, None)
+            return None
+
+    for name in runners:
         told[name]['seconds'] = []
+        timed(name, 1)
+        once = timed(name, 1)
+        if once is not None:
+            counts[name] = max(1, round(args.seconds / once))
     for number in range(args.rounds):
-        names = list(runners)
+        names = list(counts)
         for name in names if number % 2 == 0 else names[::-1]:
             time.sleep(_PAUSE)
-            told[name]['seconds'].append(runners[name].seconds(counts[name]))
+            if (seconds := timed(name, counts[name])) is not None:
+                told[name]['seconds'].append(seconds)
 
 
 def _run(row: Row, threads: int, args: argparse.Namespace) -> dict[str, Any]:
@@ -102,8 +118,6 @@ def _run(row: Row, threads: int, args: argparse.Namespace) -> dict[str, Any]:
         _measure(good, told, args)
         if row.limit == 'dram':
             result['reading'] = limits.reading(row.read_bytes, (threads,))[threads]
-    except Failed as reason:
-        told['ours'] = told.get('ours', {}) | {'failed': str(reason)}
     finally:
         for runner in runners.values():
             runner.close()

@@ -4,6 +4,7 @@ import ctypes
 import functools
 import os
 import pathlib
+import re
 import tempfile
 import time
 
@@ -17,19 +18,33 @@ from sequence_layers_runtime import abi, outputs, views
 from sequence_layers_runtime.constants import RunOptions
 from sequence_layers_tools import model_directory
 
+_INCLUDE = pathlib.Path(__file__).parents[2] / 'include'
+_INVALID_ARGUMENT = 1
+_TYPES = {'uint32_t': ctypes.c_uint32, 'int32_t': ctypes.c_int32, 'int64_t': ctypes.c_int64}
 
-def _options(threads: int, weight_format: str) -> abi.LayerOptions:
-    """Options for that many threads, of steps too where this build has them."""
-    options = abi.sized(abi.LayerOptions)
-    options.num_threads = threads
-    fields = {name for name, *_ in abi.LayerOptions._fields_}
-    if 'num_step_threads' in fields:
-        options.num_step_threads = threads
-    if weight_format != 'float32':
-        if 'weight_format' not in fields:
-            raise Skipped('this build has no weight formats')
-        options.weight_format = weight_format.encode()
-    return options
+
+@functools.cache
+def _options_type() -> type[ctypes.Structure]:
+    """The struct sl_layer_options of this tree's header, which may be ahead of the binding's."""
+    header = (_INCLUDE / 'sequence_layers/sequence_layers.h').read_text()
+    name = 'sl_layer_options'
+    body = header.partition(f'typedef struct {name} {{')[2].partition(f'}} {name};')[0]
+    fields = re.findall(r'(\S+) (\w+);', re.sub(r'/\*.*?\*/', '', body, flags=re.S))
+    members = [(field, _TYPES.get(kind, ctypes.c_void_p)) for kind, field in fields]
+    return type('Options', (ctypes.Structure,), {'_fields_': members})
+
+
+def _open(path: bytes, threads: int, **more: object) -> runtime.Layer:
+    """Opens a model with options of the header that are set if the header has them."""
+    options = _options_type()()
+    options.struct_size, options.num_threads = ctypes.sizeof(options), threads
+    for name, value in more.items():
+        if name in {field for field, *_ in options._fields_}:
+            setattr(options, name, value)
+    handle = ctypes.c_void_p()
+    given = ctypes.cast(ctypes.pointer(options), ctypes.POINTER(abi.LayerOptions))
+    abi.call('sl_layer_open', path, given, ctypes.byref(handle))
+    return runtime.Layer(handle)
 
 
 def write_model(row: Row, directory: str | pathlib.Path) -> None:
@@ -44,18 +59,17 @@ def write_model(row: Row, directory: str | pathlib.Path) -> None:
 
 
 def open_directory(row: Row, directory: str | pathlib.Path, threads: int) -> runtime.Layer:
-    handle, options = ctypes.c_void_p(), _options(threads, row.weight_format)
-    path = os.fsencode(directory)
+    path, name = os.fsencode(directory), ctypes.create_string_buffer(row.weight_format.encode())
+    formats = {} if row.weight_format == 'float32' else {'weight_format': ctypes.addressof(name)}
     try:
-        abi.call('sl_layer_open', path, ctypes.byref(options), ctypes.byref(handle))
+        return _open(path, threads, num_step_threads=threads, **formats)
     except runtime.SequenceLayersError as error:
-        # An older build, which does not know an option that is set.
-        if 'struct_size' not in str(error):
+        if error.code != _INVALID_ARGUMENT:
             raise
-        if row.weight_format != 'float32':
-            raise Skipped('this build has no weight formats') from error
-        return runtime.Layer.open(directory, threads=threads)
-    return runtime.Layer(handle)
+        # A build that is older than the header refuses what it does not know.
+        if formats:
+            raise Skipped(f'this build has no {row.weight_format}: {error}') from error
+        return _open(path, threads)
 
 
 def open_layer(row: Row, threads: int) -> runtime.Layer:
@@ -66,8 +80,7 @@ def open_layer(row: Row, threads: int) -> runtime.Layer:
 
 @functools.cache
 def _loops() -> ctypes.CDLL:
-    include = pathlib.Path(__file__).parents[2] / 'include'
-    library = compiled.load('loops.c', f'-I{include}', '-pthread')
+    library = compiled.load('loops.c', f'-I{_INCLUDE}', '-pthread')
     for name in ('loop_steps', 'loop_applies', 'loop_streams'):
         getattr(library, name).restype = ctypes.c_double
     return library

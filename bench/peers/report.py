@@ -11,7 +11,8 @@ from typing import Any
 from peers import rows
 
 _ROOT = pathlib.Path(__file__).parents[2]
-_BEGIN, _END = '<!-- bench/run writes this part -->', '<!-- to here -->'
+PAGE, PLOT = _ROOT / 'docs/benchmarks.md', _ROOT / 'docs/images/benchmarks.svg'
+BEGIN, END = '<!-- bench/run writes this part -->', '<!-- to here -->'
 
 
 def cpu() -> str:
@@ -140,7 +141,7 @@ def _read(folder: pathlib.Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
-def write(folder: pathlib.Path) -> None:
+def write(folder: pathlib.Path, page: pathlib.Path = PAGE, image: pathlib.Path = PLOT) -> None:
     """Writes the document between its marks, and the plot."""
     results = _read(folder)
     limits = json.loads((folder / 'limits.json').read_text())
@@ -150,9 +151,8 @@ def write(folder: pathlib.Path) -> None:
         f'{limits["cpu"]}, {os.cpu_count()} cores; limits measured in the same run: {limits["fma"] / 1e9:.0f} GFLOP/s of '
         f'multiply-adds by one core, reading DRAM {reading} of them. {" to ".join(dict.fromkeys((dates[0], dates[-1])))}.'
     )
-    text = f'{_BEGIN}\n{machine}\n\n{_table(results, limits)}\n![The plot](images/benchmarks.svg)\n{_END}'
-    page = _ROOT / 'docs/benchmarks.md'
-    before, _, rest = page.read_text().partition(_BEGIN)
-    page.write_text(before + text + rest.partition(_END)[2])
-    (_ROOT / 'docs/images/benchmarks.svg').write_text(plot(results))
+    text = f'{BEGIN}\n{machine}\n\n{_table(results, limits)}\n![The plot](images/benchmarks.svg)\n{END}'
+    before, _, rest = page.read_text().partition(BEGIN)
+    page.write_text(before + text + rest.partition(END)[2])
+    image.write_text(plot(results))
     print(f'{page}: {len(results)} results')
