@@ -1,6 +1,5 @@
 /* Log-mel features by FFTW's plan for one frame, with the window, the magnitudes and sparse filters
  * around it. */
-#include <complex.h>
 #include <fftw3.h>
 #include <math.h>
 #include <pthread.h>
@@ -78,5 +77,77 @@ void features_run(const features* f, const float* samples, int64_t frames, float
     if (t) pthread_create(&ids[t], NULL, run_part, &parts[t]);
   }
   run_part(&parts[0]);
+  for (int32_t t = 1; t < f->threads; ++t) pthread_join(ids[t], NULL);
+}
+
+#define LANES 16
+
+typedef struct {
+  int64_t time, size, channels;
+  const float* spectra; /* [channels][size / 2 + 1] complex, divided by size */
+  int32_t threads;
+  fftwf_plan forward, backward; /* of LANES sequences, one behind another */
+  float* real[MOST_THREADS];
+  fftwf_complex* spectrum[MOST_THREADS];
+} convolution;
+
+int32_t convolution_plan(convolution* f) {
+  int n = (int)f->size, bins = n / 2 + 1;
+  for (int32_t t = 0; t < f->threads; ++t) {
+    f->real[t] = fftwf_alloc_real((size_t)(LANES * n));
+    f->spectrum[t] = fftwf_alloc_complex((size_t)(LANES * bins));
+    if (!f->real[t] || !f->spectrum[t]) return -1;
+  }
+  f->forward = fftwf_plan_many_dft_r2c(1, &n, LANES, f->real[0], NULL, 1, n, f->spectrum[0], NULL,
+                                       1, bins, FFTW_MEASURE);
+  f->backward = fftwf_plan_many_dft_c2r(1, &n, LANES, f->spectrum[0], NULL, 1, bins, f->real[0],
+                                        NULL, 1, n, FFTW_MEASURE);
+  return f->forward && f->backward ? 0 : -1;
+}
+
+typedef struct {
+  const convolution* f;
+  const float* u;
+  float* y;
+  int64_t from, to;
+  int32_t index;
+} lanes;
+
+static void* run_lanes(void* argument) {
+  const lanes* p = argument;
+  const convolution* f = p->f;
+  float* real = f->real[p->index];
+  float* z = (float*)f->spectrum[p->index];
+  int64_t bins = f->size / 2 + 1;
+  for (int64_t k = p->from; k < p->to; k += LANES) {
+    for (int64_t t = 0; t < f->time; ++t)
+      for (int64_t i = 0; i < LANES; ++i) real[i * f->size + t] = p->u[t * f->channels + k + i];
+    for (int64_t i = 0; i < LANES; ++i)
+      memset(real + i * f->size + f->time, 0, sizeof(float) * (size_t)(f->size - f->time));
+    fftwf_execute_dft_r2c(f->forward, real, f->spectrum[p->index]);
+    const float* h = f->spectra + 2 * bins * k;
+    for (int64_t i = 0; i < LANES * bins; ++i) {
+      float a = z[2 * i], b = z[2 * i + 1];
+      z[2 * i] = a * h[2 * i] - b * h[2 * i + 1];
+      z[2 * i + 1] = a * h[2 * i + 1] + b * h[2 * i];
+    }
+    fftwf_execute_dft_c2r(f->backward, f->spectrum[p->index], real);
+    for (int64_t t = 0; t < f->time; ++t)
+      for (int64_t i = 0; i < LANES; ++i) p->y[t * f->channels + k + i] = real[i * f->size + t];
+  }
+  return NULL;
+}
+
+/* u and y: [time][channels]; the channels are a multiple of LANES for each thread. */
+void convolution_run(const convolution* f, const float* u, float* y) {
+  lanes parts[MOST_THREADS];
+  pthread_t ids[MOST_THREADS];
+  int64_t groups = f->channels / LANES;
+  for (int32_t t = 0; t < f->threads; ++t) {
+    int64_t from = LANES * (groups * t / f->threads), to = LANES * (groups * (t + 1) / f->threads);
+    parts[t] = (lanes){f, u, y, from, to, t};
+    if (t) pthread_create(&ids[t], NULL, run_lanes, &parts[t]);
+  }
+  run_lanes(&parts[0]);
   for (int32_t t = 1; t < f->threads; ++t) pthread_join(ids[t], NULL);
 }

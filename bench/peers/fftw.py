@@ -9,9 +9,16 @@ import numpy as np
 from peers import compiled, models
 from peers.rows import Row
 from peers.runner import Calls, Runner, Skipped
-from sequence_layers_benches import log_mel
+from sequence_layers_benches import bench_s4, log_mel
 
 _MOST_THREADS = 64
+
+
+def _load() -> ctypes.CDLL:
+    try:
+        return compiled.load('fftw.c', '-ffast-math', '-pthread', '-lfftw3f', '-lm')
+    except subprocess.CalledProcessError as error:
+        raise Skipped('libfftw3-dev is missing') from error
 
 
 class _Features(ctypes.Structure):
@@ -36,10 +43,7 @@ class _LogMel(Calls):
     how = 'one plan, PATIENT, a frame at a time'
 
     def __init__(self, row: Row, threads: int):
-        try:
-            self._library = compiled.load('fftw.c', '-ffast-math', '-pthread', '-lfftw3f', '-lm')
-        except subprocess.CalledProcessError as error:
-            raise Skipped('libfftw3-dev is missing') from error
+        self._library = _load()
         fields = log_mel.Fields(models.LOG_MEL)
         filters = fields.filters().astype(np.float32)
         used = [np.flatnonzero(column) for column in filters.T]
@@ -72,7 +76,48 @@ class _LogMel(Calls):
         )
 
 
+class _Convolution(ctypes.Structure):
+    _fields_ = [
+        ('time', ctypes.c_int64),
+        ('size', ctypes.c_int64),
+        ('channels', ctypes.c_int64),
+        ('spectra', ctypes.c_void_p),
+        ('threads', ctypes.c_int32),
+        ('forward', ctypes.c_void_p),
+        ('backward', ctypes.c_void_p),
+        ('real', ctypes.c_void_p * _MOST_THREADS),
+        ('spectrum', ctypes.c_void_p * _MOST_THREADS),
+    ]
+
+
+class _S4(Calls):
+    how = 'plans of 16 channels; the spectrum is given'
+
+    def __init__(self, row: Row, threads: int):
+        self._library = _load()
+        kernel = bench_s4.System(row.built.weights, row.time).kernel()
+        size = 2 * row.time
+        spectra = np.fft.rfft(kernel.T, size) / size
+        self._spectra = np.ascontiguousarray(spectra.astype(np.complex64))
+        address = self._spectra.ctypes.data
+        self._plan = _Convolution(row.time, size, row.x.shape[2], address, threads)
+        if self._library.convolution_plan(ctypes.byref(self._plan)):
+            raise MemoryError('FFTW made no plan')
+        self._x, self._y = row.x, np.zeros_like(row.x)
+
+    def outputs(self) -> np.ndarray:
+        self.call()()
+        return self._y
+
+    def call(self) -> Callable[[], object]:
+        arrays = [ctypes.c_void_p(a.ctypes.data) for a in (self._x, self._y)]
+        return lambda: self._library.convolution_run(ctypes.byref(self._plan), *arrays)
+
+
+_KINDS = {'log_mel': _LogMel, 's4': _S4}
+
+
 def make(row: Row, threads: int) -> Runner:
-    if row.built.kind != 'log_mel':
+    if row.built.kind not in _KINDS:
         raise Skipped(f'no transform in {row.built.kind}')
-    return _LogMel(row, threads)
+    return _KINDS[row.built.kind](row, threads)

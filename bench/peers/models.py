@@ -271,6 +271,31 @@ def log_mel() -> Model:
     return Model('log_mel', config, {}, ())
 
 
+def s4() -> Model:
+    """256 channels with 64 states each, which whole sequences convolve."""
+    from sequence_layers_benches import bench_s4
+
+    weights = bench_s4.random_weights()
+    config = {'type': 'S4', 'state_size': 64, 'kernel_length': 5000}
+    return Model('s4', config, weights, (len(weights['params.d']),))
+
+
+def s4d() -> Model:
+    """256 channels with 32 diagonal complex states each."""
+    channels, states = 256, 32
+    rng = np.random.default_rng(0)
+    step = rng.uniform(np.log(0.001), np.log(0.1), channels)
+    weights = {
+        'lambda_im': np.pi * np.arange(states) + 0.01 * rng.standard_normal((channels, states)),
+        'log_neg_lambda_re': np.log(0.5) + 0.01 * rng.standard_normal((channels, states)),
+        'c': np.sqrt(0.5) * rng.standard_normal((channels, states, 2)),
+        'log_step': step,
+        'd': rng.standard_normal(channels),
+    }
+    typed = {f'params.{name}': value.astype(np.float32) for name, value in weights.items()}
+    return Model('s4d', {'type': 'S4D', 'state_size': 2 * states}, typed, (channels,))
+
+
 def silero_vad() -> Model:
     """The voice activity detector with its own weights."""
     from sequence_layers_tools import silero_vad as vad

@@ -175,6 +175,8 @@ ROWS = [
     Row('log-mel', 'log-mel of 60 s', models.log_mel, LAYER, 960000, ('fftw', 'torch'),
         goal=1.3, tolerance=2e-3),
     *_recurrent(),
+    Row('s4', 'S4, convolution, T=5000', models.s4, LAYER, 5000, ('fftw',), tolerance=2e-3),
+    Row('s4d', 'S4D, diagonal recurrence, T=5000', models.s4d, LAYER, 5000, ('c_loop',), tolerance=2e-3),
     _vad(),
     *_networks(),
     Row('tcn', 'TCN 8 x 16, blocks of 64', models.tcn, STEP, 6400, ('litert', 'rtneural', 'onnxruntime'),

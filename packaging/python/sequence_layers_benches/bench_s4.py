@@ -32,7 +32,7 @@ def _complex(pairs: np.ndarray) -> np.ndarray:
     return pairs[..., 0].astype(np.float64) + 1j * pairs[..., 1]
 
 
-class _System:
+class System:
     """x = A x + b u, y = Re(c x) + d u for all channels, with A dense and as diag(a) + q r^T."""
 
     def __init__(self, weights: dict, length: int):
@@ -105,7 +105,7 @@ class _Library:
 class _Jax:
     name = 'JAX'
 
-    def __init__(self, system: _System, kernel: np.ndarray, u: np.ndarray):
+    def __init__(self, system: System, kernel: np.ndarray, u: np.ndarray):
         import jax
         import jax.numpy as jnp
 
@@ -157,7 +157,7 @@ class _Jax:
 class _Torch:
     name = 'PyTorch'
 
-    def __init__(self, system: _System, kernel: np.ndarray, u: np.ndarray):
+    def __init__(self, system: System, kernel: np.ndarray, u: np.ndarray):
         import torch
 
         torch.set_num_threads(1)
@@ -207,10 +207,8 @@ class _Torch:
             yield _RECURRENCE, f'{form}, scripted', lambda f=scripted, a=arguments: f(*a)
 
 
-def _make_model(directory: pathlib.Path) -> None:
-    """Writes a model with random weights near the initial values of S4."""
-    from sequence_layers_tools import model_directory
-
+def random_weights() -> dict[str, np.ndarray]:
+    """Weights near the initial values of S4."""
     rng = np.random.default_rng(0)
     n = np.arange(_STATES)
     scale = np.sqrt(1 + 2 * n)
@@ -225,7 +223,7 @@ def _make_model(directory: pathlib.Path) -> None:
     def pairs(values):
         return np.stack([values.real, values.imag], -1)
 
-    weights = {
+    found = {
         'lambda_re': about(np.mean(np.diag(normal)).real, 0.01),
         'lambda_im': about(im, 0.01),
         'p': pairs(about(basis.conj().T @ p, 0.01)),
@@ -234,10 +232,16 @@ def _make_model(directory: pathlib.Path) -> None:
         'log_step': rng.uniform(np.log(0.001), np.log(0.1), _CHANNELS),
         'd': rng.standard_normal(_CHANNELS),
     }
+    return {f'params.{name}': value.astype(np.float32) for name, value in found.items()}
+
+
+def _make_model(directory: pathlib.Path) -> None:
+    from sequence_layers_tools import model_directory
+
     model_directory.write(
         directory,
         {'type': 'S4', 'state_size': _STATES, 'kernel_length': _TIME},
-        {f'params.{name}': value.astype(np.float32) for name, value in weights.items()},
+        random_weights(),
         channel_shape=(_CHANNELS,),
     )
 
@@ -288,7 +292,7 @@ def _run(args: argparse.Namespace) -> None:
     u = np.random.default_rng(0).standard_normal((_TIME, channels), np.float32)
     ours = _Library(args.model, u)
     start = time.process_time()
-    system = _System(weights, config['kernel_length'])
+    system = System(weights, config['kernel_length'])
     print(f'by numpy, for the peers: discrete system {time.process_time() - start:.2f} s, ', end='')
     start = time.process_time()
     kernel = system.kernel()
