@@ -35,7 +35,8 @@ bool read_plain(const sl_sequence* given, const sl::ChannelSpec& channels, int64
     if (given->dims[i + 2] != channels.shape[i]) return false;
   }
   view->dtype = channels.dtype;
-  view->dims = sl::Shape(std::span(given->dims, static_cast<size_t>(given->rank)));
+  // In place: copying a shape waits for the stores that have just made it.
+  for (int32_t i = 0; i < given->rank; ++i) view->dims.push_back(given->dims[i]);
   view->data = static_cast<std::byte*>(given->data);
   view->mask = given->mask;
   view->mask_strides[0] = given->dims[1];

@@ -99,7 +99,7 @@ View View::slice(int64_t first, int64_t count) const {
 Sequence import_sequence(Stack& stack, const View& view, bool copy) {
   Sequence out;
   out.dtype = view.dtype;
-  out.channels = view.dims.slice(2, view.dims.rank());
+  for (int i = 2; i < view.dims.rank(); ++i) out.channels.push_back(view.dims[i]);
   out.batch = view.dims[0];
   out.time = view.dims[1];
   out.values = import_values(stack, view, copy);
