@@ -204,19 +204,20 @@ std::vector<Constant> import_constants(Stack& stack, const ConstantViews& given)
   return out;
 }
 
-void check_stream_input(const StreamPlan& plan, const View& x) {
+void check_stream_input(const StreamPlan& plan, const View& x, int64_t items) {
   const SequenceSpec& input = plan.input();
   if (!x.has_channels(input.channels)) {
     fail(Code::kShape, "x is of {}: the stream was made for {}", to_string(x.channels()),
          to_string(input.channels));
   }
-  if (x.dims[0] != input.batch) {
-    fail(Code::kShape, "x is of batch {}: the stream was made for {}", x.dims[0], input.batch);
+  if (x.dims[0] != items) {
+    fail(Code::kShape, "x is of batch {}: {} {}", x.dims[0],
+         items == input.batch ? "the stream was made for" : "the call steps", items);
   }
 }
 
-void check_step_input(const StreamPlan& plan, const View& x) {
-  check_stream_input(plan, x);
+void check_step_input(const StreamPlan& plan, const View& x, int64_t items) {
+  check_stream_input(plan, x, items);
   const int64_t max_steps = plan.input().time;
   if (x.dims[1] % plan.block_size() != 0 || x.dims[1] > max_steps) {
     fail(Code::kShape, "x has {} steps: expected a multiple of the block size {}, at most {}",
@@ -224,7 +225,7 @@ void check_step_input(const StreamPlan& plan, const View& x) {
   }
 }
 
-void set_constants(Stream& stream, const sl_run_options& options, int64_t time) {
+void set_constants(Stream& stream, const sl_run_options& options, int64_t time, int64_t items) {
   const StreamPlan& plan = stream.plan();
   if (options.num_constants != static_cast<int64_t>(plan.constant_count())) {
     fail(Code::kInvalidArgument, "num_constants is {}: the stream was made for {}",
@@ -233,9 +234,22 @@ void set_constants(Stream& stream, const sl_run_options& options, int64_t time) 
   for (size_t i = 0; i < plan.constant_count(); ++i) {
     const sl_constant& constant = not_null(options.constants, "constants")[i];
     const View view = to_view(&constant.value, "constant.value", /*needs_data=*/true);
-    plan.check_constant(i, not_null(constant.name, "constant.name"), view, time);
+    plan.check_constant(i, not_null(constant.name, "constant.name"), view, time, items);
     stream.constants()[i] = view;
   }
+}
+
+Slots to_slots(Stream& stream, const int64_t* slots, int64_t count) {
+  const int64_t batch = stream.plan().input().batch;
+  if (count < 1 || count > batch) {
+    fail(Code::kInvalidArgument, "count is {}: expected 1 to {}, as the batch is {}", count, batch,
+         batch);
+  }
+  return stream.check_slots(std::span(not_null(slots, "slots"), static_cast<size_t>(count)));
+}
+
+void check_buffer(size_t size, size_t needed) {
+  if (size < needed) fail(Code::kInvalidArgument, "buffer has {} bytes: expected {}", size, needed);
 }
 
 void check_batch(int64_t batch) {

@@ -47,14 +47,27 @@ int64_t emit_count(const sl_run_options& options, size_t count);
 // The view of an emit that the caller provides, empty if it is not wanted.
 View wanted_emit(const sl_sequence& given, const EmitSpec& spec, const SequenceSpec& expected);
 
-// Fails if x has another batch or spec than the stream's input.
-void check_stream_input(const StreamPlan& plan, const View& x);
-// Fails if x is not the input of one step: whole blocks, no more than the stream takes at once.
-void check_step_input(const StreamPlan& plan, const View& x);
+// Fails if x has another spec than the stream's input or another batch than `items`.
+void check_stream_input(const StreamPlan& plan, const View& x, int64_t items);
+inline void check_stream_input(const StreamPlan& plan, const View& x) {
+  check_stream_input(plan, x, plan.input().batch);
+}
+// Fails if x is not the input of one step of so many items: whole blocks, no more than the stream
+// takes at once.
+void check_step_input(const StreamPlan& plan, const View& x, int64_t items);
 
-// Gives the stream the constants of a call of `time` steps. Allocates nothing where all is well.
-void set_constants(Stream& stream, const sl_run_options& options, int64_t time);
+// Gives the stream the constants of a call of `time` steps of so many items. Allocates nothing
+// where all is well.
+void set_constants(Stream& stream, const sl_run_options& options, int64_t time, int64_t items);
+inline void set_constants(Stream& stream, const sl_run_options& options, int64_t time) {
+  set_constants(stream, options, time, stream.plan().input().batch);
+}
 
+// The slots of a stream that a call names: at least one, and none twice.
+Slots to_slots(Stream& stream, const int64_t* slots, int64_t count);
+
+// Fails if a buffer is too small for saved bytes.
+void check_buffer(size_t size, size_t needed);
 void check_batch(int64_t batch);
 void check_max_length(int64_t max_length);
 

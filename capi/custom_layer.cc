@@ -86,14 +86,34 @@ class CustomLayer final : public Layer {
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (!callbacks_.step) return do_layer(run, x);
-    void* state = callbacks_.state_size ? started_state(run, x) : nullptr;
     const Sequence y = make_output(run, x);
+    if (!callbacks_.state_size) {
+      step(nullptr, x, y);
+      return y;
+    }
+    const StateTensor state = started_state(run, x);
+    const Slots& slots = run.slots();
+    if (slots.map && callbacks_.step_slots) {
+      const auto all = [&](const void* instance, const sl_sequence* in, sl_sequence* out,
+                           sl_error* error) {
+        return callbacks_.step_slots(instance, state.data, slots.map, slots.count, in, out, error);
+      };
+      call(all, "step_slots", x, y);
+      return y;
+    }
+    each_equal_range(
+        x.batch, [&](int64_t b) { return slots[b] - b; },
+        [&](int64_t first, int64_t count) {
+          step(state.item(slots[first]), x.items(first, count), y.items(first, count));
+        });
+    return y;
+  }
+  void step(void* state, const Sequence& x, const Sequence& y) const {
     const auto with_state = [&](const void* instance, const sl_sequence* in, sl_sequence* out,
                                 sl_error* error) {
       return callbacks_.step(instance, state, in, out, error);
     };
     call(with_state, "step", x, y);
-    return y;
   }
 
   StepDifference step_difference(const EarlySteps& before) const override {
@@ -129,14 +149,14 @@ class CustomLayer final : public Layer {
 
   // The caller initialises its state when a stream takes its first step: reset and rehearsal need
   // not know of it.
-  void* started_state(Run& run, const Sequence& x) const {
-    auto* started = run.state<uint8_t>("started");
+  StateTensor started_state(Run& run, const Sequence& x) const {
+    const auto started = run.state<uint8_t>("started");
     const StateTensor state = run.state_tensor("custom");
     for (int64_t b = 0; b < x.batch; ++b) {
-      if (started[b] == 0 && callbacks_.state_init) init_item(x, state.item(b));
+      if (started[b] == 0 && callbacks_.state_init) init_item(x, state.item(run.slots()[b]));
       started[b] = 1;
     }
-    return state.data;
+    return state;
   }
 
   void init_item(const Sequence& x, std::byte* state) const {
@@ -179,6 +199,9 @@ TypeFactory custom_factory(const sl_layer_callbacks& callbacks) {
   if (!callbacks.layer) fail(Code::kInvalidArgument, "callbacks.layer is null");
   if (!callbacks.step && callbacks.state_size) {
     fail(Code::kInvalidArgument, "callbacks.step is null though callbacks.state_size is not");
+  }
+  if (!callbacks.step && callbacks.step_slots) {
+    fail(Code::kInvalidArgument, "callbacks.step is null though callbacks.step_slots is not");
   }
   return [callbacks](Config& config, const Init& init) -> std::unique_ptr<Layer> {
     try {

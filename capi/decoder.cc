@@ -33,9 +33,7 @@ int32_t stop_token_of(const sl_decoder_options& given) {
   return 0;
 }
 
-sl::DecoderOptions to_options(const sl_decoder_options& given) {
-  sl::capi::check_batch(given.batch);
-  sl::capi::check_max_length(given.max_length);
+sl::Choices to_choices(const sl_decoder_options& given) {
   if (given.start_token < 0) {
     sl::fail(Code::kInvalidArgument, "options.start_token is {}: expected 0 or more",
              given.start_token);
@@ -54,8 +52,21 @@ sl::DecoderOptions to_options(const sl_decoder_options& given) {
           stop_token_of(given),
           given.pad_token,
           given.seed,
-          {given.temperature, given.top_p, given.top_k},
-          given.max_length};
+          {given.temperature, given.top_p, given.top_k}};
+}
+
+sl::DecoderOptions to_options(const sl_decoder_options& given) {
+  sl::capi::check_batch(given.batch);
+  sl::capi::check_max_length(given.max_length);
+  return {to_choices(given), given.max_length};
+}
+
+sl::Decoder& decoder_of(sl_decoder* decoder) { return not_null(decoder, "decoder")->decoder; }
+
+void check_slot(const sl::Decoder& decoder, int64_t slot, const char* name) {
+  if (slot >= 0 && slot < decoder.batch()) return;
+  sl::fail(Code::kInvalidArgument, "{} is {}: expected 0 to {}, as the batch is {}", name, slot,
+           decoder.batch() - 1, decoder.batch());
 }
 
 sl_run_options read_run_options(const sl_run_options* options) {
@@ -74,6 +85,34 @@ sl::View to_steps(const sl_sequence* given, sl::DType dtype, const char* name) {
              sl::to_string(view.dims), sl::name_of(dtype));
   }
   return view;
+}
+
+void prefill(sl::Decoder& decoder, const sl::Slots& slots, const sl_sequence* tokens,
+             const sl_run_options* options) {
+  const sl::View in = to_steps(tokens, kToken, "tokens");
+  if (in.dims[0] != slots.count) {
+    sl::fail(Code::kShape, "tokens is of batch {}: {} {}", in.dims[0],
+             slots.count == decoder.batch() ? "the decoder was made for" : "the call is for",
+             slots.count);
+  }
+  const sl_run_options run = read_run_options(options);
+  sl::capi::set_constants(decoder.stream(), run, in.dims[1], slots.count);
+  decoder.prefill(slots, in, recording(run));
+}
+
+// Where a sample goes; log probabilities and mask may be null.
+struct Sampled {
+  int32_t* tokens;
+  float* log_probs;
+  uint8_t* mask;
+};
+
+void sample(sl::Decoder& decoder, const sl::Slots& slots, const Sampled& out,
+            const sl_run_options* options) {
+  not_null(out.tokens, "tokens");
+  const sl_run_options run = read_run_options(options);
+  sl::capi::set_constants(decoder.stream(), run, 1, slots.count);
+  decoder.sample(slots, out.tokens, out.log_probs, out.mask, recording(run));
 }
 
 }  // namespace
@@ -117,26 +156,75 @@ sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* toke
 sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
                              const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
-    sl::Stream& stream = not_null(decoder, "decoder")->decoder.stream();
-    const sl::View in = to_steps(tokens, kToken, "tokens");
-    if (in.dims[0] != decoder->decoder.batch()) {
-      sl::fail(Code::kShape, "tokens is of batch {}: the decoder was made for {}", in.dims[0],
-               decoder->decoder.batch());
-    }
-    const sl_run_options run = read_run_options(options);
-    sl::capi::set_constants(stream, run, in.dims[1]);
-    decoder->decoder.prefill(in, recording(run));
+    sl::Decoder& all = decoder_of(decoder);
+    prefill(all, all.stream().plan().all_slots(), tokens, options);
+  });
+}
+
+sl_status sl_decoder_prefill_slot(sl_decoder* decoder, int64_t slot, const sl_sequence* tokens,
+                                  const sl_run_options* options, sl_error* error) {
+  return guard(error, [&] {
+    check_slot(decoder_of(decoder), slot, "slot");
+    prefill(decoder->decoder, {nullptr, slot, 1}, tokens, options);
   });
 }
 
 sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs, uint8_t* mask,
                             const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
-    not_null(decoder, "decoder");
-    not_null(tokens, "tokens");
-    const sl_run_options run = read_run_options(options);
-    sl::capi::set_constants(decoder->decoder.stream(), run, 1);
-    decoder->decoder.sample(tokens, log_probs, mask, recording(run));
+    sl::Decoder& all = decoder_of(decoder);
+    sample(all, all.stream().plan().all_slots(), {tokens, log_probs, mask}, options);
+  });
+}
+
+sl_status sl_decoder_sample_slots(sl_decoder* decoder, const int64_t* slots, int64_t count,
+                                  int32_t* tokens, float* log_probs, uint8_t* mask,
+                                  const sl_run_options* options, sl_error* error) {
+  return guard(error, [&] {
+    sl::Decoder& all = decoder_of(decoder);
+    sample(all, sl::capi::to_slots(all.stream(), slots, count), {tokens, log_probs, mask}, options);
+  });
+}
+
+sl_status sl_decoder_start_slot(sl_decoder* decoder, int64_t slot,
+                                const sl_decoder_options* options, sl_error* error) {
+  return guard(error, [&] {
+    check_slot(decoder_of(decoder), slot, "slot");
+    if (!options) return decoder->decoder.reset_slot(slot);
+    const sl::Choices choices = to_choices(read_decoder_options(options));
+    decoder->decoder.check(choices);
+    decoder->decoder.start_slot(slot, choices);
+  });
+}
+
+sl_status sl_decoder_copy_slot(sl_decoder* target, int64_t target_slot, const sl_decoder* source,
+                               int64_t source_slot, sl_error* error) {
+  return guard(error, [&] {
+    check_slot(not_null(target, "target")->decoder, target_slot, "target_slot");
+    check_slot(not_null(source, "source")->decoder, source_slot, "source_slot");
+    target->decoder.copy_slot(target_slot, source->decoder, source_slot);
+  });
+}
+
+size_t sl_decoder_save_slot_size(const sl_decoder* decoder) {
+  return decoder ? decoder->decoder.save_slot_bytes() : 0;
+}
+
+sl_status sl_decoder_save_slot(const sl_decoder* decoder, int64_t slot, void* buffer, size_t size,
+                               sl_error* error) {
+  return guard(error, [&] {
+    check_slot(not_null(decoder, "decoder")->decoder, slot, "slot");
+    sl::capi::check_buffer(size, decoder->decoder.save_slot_bytes());
+    decoder->decoder.save_slot(slot, static_cast<std::byte*>(not_null(buffer, "buffer")));
+  });
+}
+
+sl_status sl_decoder_load_slot(sl_decoder* decoder, int64_t slot, const void* buffer, size_t size,
+                               sl_error* error) {
+  return guard(error, [&] {
+    check_slot(decoder_of(decoder), slot, "slot");
+    decoder->decoder.load_slot(slot, static_cast<const std::byte*>(not_null(buffer, "buffer")),
+                               size);
   });
 }
 

@@ -91,7 +91,7 @@ std::vector<sl::EmitSpec> emits_of(sl_state& state, const sl_layer* layer, const
                                    Mode mode) {
   const sl::StreamPlan& plan = stream_of(state, layer).plan();
   if (mode == Mode::kStep) {
-    sl::capi::check_step_input(plan, x);
+    sl::capi::check_step_input(plan, x, plan.input().batch);
   } else {
     sl::capi::check_stream_input(plan, x);
   }
@@ -139,7 +139,8 @@ void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
     const auto at = static_cast<size_t>(i);
     emits.push_back(wanted_emit(options.emits[i], plan.emits()[at], plan.emit(at, x.dims[1])));
   }
-  sl::advance(stream, parallel_of(options, plan.model()), x, y, stream.constants(), emits);
+  sl::advance(stream, plan.all_slots(), parallel_of(options, plan.model()), x, y,
+              stream.constants(), emits);
 }
 
 }  // namespace

@@ -137,10 +137,7 @@ size_t sl_state_save_size(const sl_state* state) { return state ? state->stream-
 sl_status sl_state_save(const sl_state* state, void* buffer, size_t size, sl_error* error) {
   return guard(error, [&] {
     not_null(state, "state");
-    if (size < state->stream->save_bytes()) {
-      sl::fail(Code::kInvalidArgument, "buffer has {} bytes: expected {}", size,
-               state->stream->save_bytes());
-    }
+    sl::capi::check_buffer(size, state->stream->save_bytes());
     state->stream->save(static_cast<std::byte*>(not_null(buffer, "buffer")));
   });
 }
@@ -149,6 +146,27 @@ sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_err
   return guard(error, [&] {
     not_null(state, "state")
         ->stream->load(static_cast<const std::byte*>(not_null(buffer, "buffer")), size);
+  });
+}
+
+size_t sl_state_save_item_size(const sl_state* state) {
+  return state ? state->stream->save_item_bytes() : 0;
+}
+
+sl_status sl_state_save_item(const sl_state* state, int64_t item, void* buffer, size_t size,
+                             sl_error* error) {
+  return guard(error, [&] {
+    check_item(not_null(state, "state"), item, "item");
+    sl::capi::check_buffer(size, state->stream->save_item_bytes());
+    state->stream->save_item(item, static_cast<std::byte*>(not_null(buffer, "buffer")));
+  });
+}
+
+sl_status sl_state_load_item(sl_state* state, int64_t item, const void* buffer, size_t size,
+                             sl_error* error) {
+  return guard(error, [&] {
+    check_item(not_null(state, "state"), item, "item");
+    state->stream->load_item(item, static_cast<const std::byte*>(not_null(buffer, "buffer")), size);
   });
 }
 

@@ -47,10 +47,9 @@ bool read_plain(const sl_sequence* given, const sl::ChannelSpec& channels, int64
 
 // Reads x and y of a step as nearly all calls give them, in few instructions. Returns false if the
 // call may be in error.
-bool read_plain(const sl::StreamPlan& plan, const sl_sequence* x, const sl_sequence* y,
-                sl::View* in, sl::View* out) {
-  const int64_t batch = plan.input().batch;
-  if (!read_plain(x, plan.input().channels, batch, in) || !read_plain(y, plan.output(), batch, out))
+bool read_plain(const sl::StreamPlan& plan, int64_t items, const sl_sequence* x,
+                const sl_sequence* y, sl::View* in, sl::View* out) {
+  if (!read_plain(x, plan.input().channels, items, in) || !read_plain(y, plan.output(), items, out))
     return false;
   const int64_t time = in->dims[1];
   return time >= 0 && time <= plan.input().time && time % plan.block_size() == 0 &&
@@ -58,26 +57,47 @@ bool read_plain(const sl::StreamPlan& plan, const sl_sequence* x, const sl_seque
 }
 
 // Reads x and y of any step, or fails.
-void read_any(const sl::StreamPlan& plan, const sl_sequence* x, const sl_sequence* y, sl::View* in,
-              sl::View* out) {
+void read_any(const sl::StreamPlan& plan, int64_t items, const sl_sequence* x, const sl_sequence* y,
+              sl::View* in, sl::View* out) {
   *in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
   *out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
-  sl::capi::check_step_input(plan, *in);
+  sl::capi::check_step_input(plan, *in, items);
   sl::capi::check_output(
       *out, {plan.output(), in->dims[0], plan.output_time(in->dims[1]), sl::Mode::kStep}, "y");
 }
 
 // Where the step's emits go. False if none are asked for.
-bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) {
+bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time, int64_t items) {
   const sl::StreamPlan& plan = stream.plan();
   const int64_t count = sl::capi::emit_count(options, plan.emits().size());
   for (int64_t i = 0; i < count; ++i) {
     const auto at = static_cast<size_t>(i);
     const sl::View place =
-        sl::capi::wanted_emit(options.emits[i], plan.emits()[at], plan.emit(at, time));
+        sl::capi::wanted_emit(options.emits[i], plan.emits()[at], plan.emit(at, time, items));
     stream.emits()[at] = {.channels = {}, .values = place.data, .mask = place.mask};
   }
   return count != 0;
+}
+
+// The stream of the state, if it is one of the layer.
+sl::Stream& stream_of(const sl_layer* layer, sl_state* state) {
+  not_null(state, "state");
+  if (state->layer != not_null(layer, "layer"))
+    sl::fail(Code::kInvalidArgument, "the state is of another layer");
+  return *state->stream;
+}
+
+// Runs a block of each of the slots, whose items are in x and y.
+void step(sl::Stream& stream, const sl::Slots& slots, const sl_sequence* x, const sl_sequence* y,
+          const sl_run_options* options) {
+  const sl::StreamPlan& plan = stream.plan();
+  sl::View in, out;
+  if (!read_plain(plan, slots.count, x, y, &in, &out)) read_any(plan, slots.count, x, y, &in, &out);
+  const auto run = sl::capi::read_struct(options, "options");
+  const bool with_emits = set_emits(stream, run, in.dims[1], slots.count);
+  sl::capi::set_constants(stream, run, in.dims[1], slots.count);
+  prefetch_next(in);
+  if (in.dims[1] > 0) stream.step(slots, in, out, with_emits, sl::capi::recording(run));
 }
 
 }  // namespace
@@ -85,18 +105,16 @@ bool set_emits(sl::Stream& stream, const sl_run_options& options, int64_t time) 
 sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                         sl_sequence* y, const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
-    not_null(state, "state");
-    if (state->layer != not_null(layer, "layer")) {
-      sl::fail(Code::kInvalidArgument, "the state is of another layer");
-    }
-    sl::Stream& stream = *state->stream;
-    const sl::StreamPlan& plan = stream.plan();
-    sl::View in, out;
-    if (!read_plain(plan, x, y, &in, &out)) read_any(plan, x, y, &in, &out);
-    const auto run = sl::capi::read_struct(options, "options");
-    const bool with_emits = set_emits(stream, run, in.dims[1]);
-    sl::capi::set_constants(stream, run, in.dims[1]);
-    prefetch_next(in);
-    if (in.dims[1] > 0) stream.step(in, out, with_emits, sl::capi::recording(run));
+    sl::Stream& stream = stream_of(layer, state);
+    step(stream, stream.plan().all_slots(), x, y, options);
+  });
+}
+
+sl_status sl_layer_step_slots(const sl_layer* layer, sl_state* state, const int64_t* slots,
+                              int64_t count, const sl_sequence* x, sl_sequence* y,
+                              const sl_run_options* options, sl_error* error) {
+  return guard(error, [&] {
+    sl::Stream& stream = stream_of(layer, state);
+    step(stream, sl::capi::to_slots(stream, slots, count), x, y, options);
   });
 }

@@ -393,6 +393,20 @@ SL_API void sl_state_free(sl_state* state);
 SL_API sl_status sl_layer_step(const sl_layer* layer, sl_state* state, const sl_sequence* x,
                                sl_sequence* y, const sl_run_options* options, sl_error* error);
 
+/* Runs the next block of some of the streams of a state. A state of batch N has N slots, its batch
+ * items, each at its own position in a stream of its own: the call steps those of `slots`, `count`
+ * different numbers of 0 to N - 1 in any order, and leaves all others as they are. x, y and emits
+ * have the batch `count`, with the items in the order of `slots`; so have constants, unless they
+ * have a batch of 1. A stream's output has the same bits as in a state of its own, whatever else
+ * the call steps, and weights are read once for all streams of a call. Slots are set to the start
+ * by sl_state_reset_item and moved by sl_state_copy_item, sl_state_save_item and
+ * sl_state_load_item. Neighbouring slots in order are a little faster. Errors: as sl_layer_step,
+ * LENGTH if one of the slots would come past the max_length, INVALID_ARGUMENT for a slot that does
+ * not exist or is named twice. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_layer_step_slots(const sl_layer* layer, sl_state* state, const int64_t* slots,
+                                     int64_t count, const sl_sequence* x, sl_sequence* y,
+                                     const sl_run_options* options, sl_error* error);
+
 /* Sets a stream back to its start. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_reset(sl_state* state, sl_error* error);
 
@@ -582,8 +596,8 @@ SL_API sl_status sl_state_reset_item(sl_state* state, int64_t item, sl_error* er
 
 /* Makes an item of `target` continue where an item of `source` stands; other items continue as
  * they are. The states may differ as in sl_state_copy, and in their batch, so that one stream can
- * join or leave a batch, or be saved alone by way of a state of batch 1. Errors: as sl_state_copy,
- * INVALID_ARGUMENT if there is no such item. [one-thread-per-state] [realtime] Since 1.0. */
+ * join or leave a batch. Errors: as sl_state_copy, INVALID_ARGUMENT if there is no such item.
+ * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_copy_item(sl_state* target, int64_t target_item, const sl_state* source,
                                     int64_t source_item, sl_error* error);
 
@@ -601,6 +615,22 @@ SL_API sl_status sl_state_save(const sl_state* state, void* buffer, size_t size,
  * Errors: STATE.
  * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_state_load(sl_state* state, const void* buffer, size_t size, sl_error* error);
+
+/* Bytes that one saved item of a state takes; 0 for null. [one-thread-per-state] [realtime]
+ * Since 1.0. */
+SL_API size_t sl_state_save_item_size(const sl_state* state);
+
+/* Saves one item of a state, as sl_state_save saves a state of batch 1 with the same options: each
+ * loads what the other has saved. Errors: INVALID_ARGUMENT if there is no such item.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_state_save_item(const sl_state* state, int64_t item, void* buffer, size_t size,
+                                    sl_error* error);
+
+/* Makes one item of a state continue where the saved item stood; the others continue as they are.
+ * Errors: as sl_state_load, INVALID_ARGUMENT if there is no such item. [one-thread-per-state]
+ * [realtime] Since 1.0. */
+SL_API sl_status sl_state_load_item(sl_state* state, int64_t item, const void* buffer, size_t size,
+                                    sl_error* error);
 
 /* Bytes and alignment of memory for sl_state_alloc_in; `alignment` may be null. Errors: as
  * sl_state_alloc. [any-thread] Since 1.0. */
@@ -687,11 +717,55 @@ SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* toke
  * depends on the seed, the index of the stream and the number of the step, prompts included.
  * Constants are as in sl_layer_step. After an error the decoder is as before, but for errors of a
  * custom layer's step, as there. Errors: LENGTH past the max_length, UNSUPPORTED if the logits of a
- * stream hold a NaN or are all minus infinity: then nothing is chosen, and each further call fails
- * until the decoder is reset or made to continue another one. [one-thread-per-state] [realtime]
- * Since 1.0. */
+ * stream hold a NaN or are all minus infinity: it gets the pad token, NaN and 0, and each further
+ * call for it fails before it steps, until the stream is started anew or made to continue another
+ * one; all other streams have their tokens. [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
+
+/* Sets one slot of a decoder, a stream of its batch, to its start, with choices of its own: of
+ * `options` it reads start, stop and pad token, seed, temperature, top_p and top_k. The stream then
+ * gives what a decoder of batch 1 with these options gives, bit for bit, whatever runs beside it.
+ * Null: as sl_decoder_reset sets it. Errors: as sl_decoder_create; then the slot is as before.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_start_slot(sl_decoder* decoder, int64_t slot,
+                                       const sl_decoder_options* options, sl_error* error);
+
+/* sl_decoder_prefill for one slot: tokens and constants have a batch of 1. [one-thread-per-state]
+ * Since 1.0. */
+SL_API sl_status sl_decoder_prefill_slot(sl_decoder* decoder, int64_t slot,
+                                         const sl_sequence* tokens, const sl_run_options* options,
+                                         sl_error* error);
+
+/* sl_decoder_sample for `count` different slots in any order, with as many numbers of each kind and
+ * constants of that batch; all other slots stay as they are. Weights are read once for all streams
+ * of a call. Errors: as there, INVALID_ARGUMENT for a slot that does not exist or is named twice.
+ * [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_sample_slots(sl_decoder* decoder, const int64_t* slots, int64_t count,
+                                         int32_t* tokens, float* log_probs, uint8_t* mask,
+                                         const sl_run_options* options, sl_error* error);
+
+/* Makes a slot of `target` continue where a slot of `source` stands, with the choices of that slot,
+ * seed included: a fork draws the same tokens. The decoders may differ in batch, and in max_length
+ * as states may in sl_state_copy. Errors: as sl_state_copy_item. [one-thread-per-state] [realtime]
+ * Since 1.0. */
+SL_API sl_status sl_decoder_copy_slot(sl_decoder* target, int64_t target_slot,
+                                      const sl_decoder* source, int64_t source_slot,
+                                      sl_error* error);
+
+/* Bytes that a saved slot takes; 0 for null. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API size_t sl_decoder_save_slot_size(const sl_decoder* decoder);
+
+/* Saves a slot with its choices, for any slot of a decoder of the same model, constants and
+ * max_length, in this process or another. `buffer`, of any alignment, has at least
+ * sl_decoder_save_slot_size bytes. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_save_slot(const sl_decoder* decoder, int64_t slot, void* buffer,
+                                      size_t size, sl_error* error);
+
+/* Makes a slot continue where the saved one stood. Errors: as sl_state_load; then the slot is as
+ * before. [one-thread-per-state] [realtime] Since 1.0. */
+SL_API sl_status sl_decoder_load_slot(sl_decoder* decoder, int64_t slot, const void* buffer,
+                                      size_t size, sl_error* error);
 
 /* Log probabilities of given tokens, int32 [batch, time] of any batch, from the start of a
  * sequence, into `log_probs`, float32 of the same shape, with a mask if wanted. The model runs
@@ -961,9 +1035,17 @@ typedef struct sl_layer_callbacks {
    * state. */
   sl_status (*step)(const void* instance, void* state, const sl_sequence* x, sl_sequence* y,
                     sl_error* error);
+  /* Runs a block of some items of the state (see sl_layer_step_slots): the state of item b of x
+   * begins at `state` + slots[b] times what state_size set. Called where the slots are no
+   * neighbours in order. Null: `step` runs for each range of neighbours, often a single slot. */
+  sl_status (*step_slots)(const void* instance, void* state, const int64_t* slots, int64_t count,
+                          const sl_sequence* x, sl_sequence* y, sl_error* error);
 } sl_layer_callbacks;
-#define SL_LAYER_CALLBACKS_INIT \
-  { (uint32_t)sizeof(sl_layer_callbacks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL }
+#define SL_LAYER_CALLBACKS_INIT                                                                 \
+  {                                                                                             \
+    (uint32_t)sizeof(sl_layer_callbacks), NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, NULL, \
+        NULL                                                                                    \
+  }
 SL_API void sl_layer_callbacks_init(sl_layer_callbacks* out);
 
 /* Makes a registry (sl_registry), which knows the built-in layers. The caller frees it.

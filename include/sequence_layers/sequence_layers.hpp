@@ -469,6 +469,12 @@ class State {
                  sl_error* error = nullptr) noexcept {
     return sl_layer_step(layer_, get(), &x, y, options, error);
   }
+  // The next block of `count` of the slots, each in its own stream; does not throw.
+  sl_status step_slots(const int64_t* slots, int64_t count, const sl_sequence& x, sl_sequence* y,
+                       const sl_run_options* options = nullptr,
+                       sl_error* error = nullptr) noexcept {
+    return sl_layer_step_slots(layer_, get(), slots, count, &x, y, options, error);
+  }
   // Does what steps over x would, in one call: x may be longer than max_steps. Not real-time.
   void apply(const sl_sequence& x, sl_sequence* y, const sl_run_options* options = nullptr) {
     sl_run_options run = SL_RUN_OPTIONS_INIT;
@@ -514,6 +520,14 @@ class State {
   void load(const void* saved, size_t size) {
     check([&](sl_error* e) { return sl_state_load(get(), saved, size, e); });
   }
+  // One item alone, whose bytes a state of batch 1 saves and loads too.
+  size_t save_item_size() const { return sl_state_save_item_size(get()); }
+  void save_item(int64_t item, void* out, size_t size) const {
+    check([&](sl_error* e) { return sl_state_save_item(get(), item, out, size, e); });
+  }
+  void load_item(int64_t item, const void* saved, size_t size) {
+    check([&](sl_error* e) { return sl_state_load_item(get(), item, saved, size, e); });
+  }
   int64_t tensor_count() const { return sl_state_tensor_count(get()); }
   // The view is of the state itself.
   NamedTensor tensor(int64_t index) const {
@@ -535,6 +549,35 @@ class Decoder {
       : handle_(make_handle<sl_decoder>([&](sl_decoder** out, sl_error* e) {
           return sl_decoder_create(layer.get(), &options, out, e);
         })) {}
+
+  // The slots of the decoder, each a stream with choices of its own. `options` may be null.
+  void start_slot(int64_t slot, const sl_decoder_options* options) {
+    check([&](sl_error* e) { return sl_decoder_start_slot(get(), slot, options, e); });
+  }
+  void prefill_slot(int64_t slot, const sl_sequence& tokens,
+                    const sl_run_options* options = nullptr) {
+    check([&](sl_error* e) { return sl_decoder_prefill_slot(get(), slot, &tokens, options, e); });
+  }
+  // Does not throw.
+  sl_status sample_slots(const int64_t* slots, int64_t count, int32_t* tokens,
+                         float* log_probs = nullptr, uint8_t* mask = nullptr,
+                         const sl_run_options* options = nullptr,
+                         sl_error* error = nullptr) noexcept {
+    return sl_decoder_sample_slots(get(), slots, count, tokens, log_probs, mask, options, error);
+  }
+  // Makes a slot continue where one of `source` stands.
+  void copy_slot_from(int64_t slot, const Decoder& source, int64_t source_slot) {
+    check([&](sl_error* e) {
+      return sl_decoder_copy_slot(get(), slot, source.get(), source_slot, e);
+    });
+  }
+  size_t save_slot_size() const { return sl_decoder_save_slot_size(get()); }
+  void save_slot(int64_t slot, void* out, size_t size) const {
+    check([&](sl_error* e) { return sl_decoder_save_slot(get(), slot, out, size, e); });
+  }
+  void load_slot(int64_t slot, const void* saved, size_t size) {
+    check([&](sl_error* e) { return sl_decoder_load_slot(get(), slot, saved, size, e); });
+  }
 
   // Log probabilities of tokens from the start of a sequence, into the caller's float32
   // [batch, time].

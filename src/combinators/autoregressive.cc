@@ -156,7 +156,8 @@ class Autoregressive final : public Layer {
     last.channels = specs.feedback.shape;
     last.batch = x.batch;
     last.time = made_of_block();
-    last.values = run.state<std::byte>("feedback");
+    const auto feedback = run.state<std::byte>("feedback");
+    last.values = feedback;
     return unroll(run, x, specs, {state, plans, last, take_emits(run, x.batch, block.emits)});
   }
 
@@ -341,6 +342,7 @@ class Autoregressive final : public Layer {
       join(x, i * block, memory.last, joined);
       Run inner(Mode::kStep, run.workspace(), run.parallel(), run.constants());
       inner.bind_state(memory.state, memory.plans, run.checks_state());
+      inner.bind_slots(run.slots());
       inner.bind_emits(emits);
       const Sequence out = inner.on_side(side, [&] { return body_.run(inner, joined); });
       put(out, y, i * made);

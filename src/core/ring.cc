@@ -45,20 +45,21 @@ Ring::Ring(Run& run, size_t frame_bytes, int64_t history, bool keeps_all, int64_
       parts_(parts > 0 ? parts : 1),
       history_(history),
       keeps_all_(keeps_all),
-      values_(run.state<std::byte>("values")) {
+      slots_(run.slots()),
+      values_(run.state_of_slots<std::byte>("values")) {
   const StateTensor mask = run.state_tensor("mask");
   mask_ = reinterpret_cast<uint8_t*>(mask.data);
   rows_ = mask.spec.shape[1];
   capacity_ = rows_ / copies_of(keeps_all);
-  cursor_ = run.state<int32_t>("cursor");
+  cursor_ = run.state_of_slots<int32_t>("cursor");
 }
 
 void Ring::push(int64_t batch, int64_t steps) {
   for (int64_t b = 0; b < batch; ++b) {
     if (!keeps_all_) {
       // Frames before and after the middle have their doubles on the other side of it.
-      const int64_t low = std::min(steps, capacity_ - cursor_[b]);
-      copy(b, cursor_[b], cursor_[b] + capacity_, low);
+      const int64_t low = std::min(steps, capacity_ - cursor(b));
+      copy(b, cursor(b), cursor(b) + capacity_, low);
       if (low < steps) copy(b, capacity_, 0, steps - low);
     }
     advance(b, steps);
@@ -67,10 +68,10 @@ void Ring::push(int64_t batch, int64_t steps) {
 
 void Ring::push(const Sequence& x) {
   for (int64_t b = 0; b < x.batch; ++b) {
-    put(b, cursor_[b], x, 0, x.time);
+    put(b, cursor(b), x, 0, x.time);
     if (!keeps_all_) {
-      const int64_t low = std::min(x.time, capacity_ - cursor_[b]);
-      put(b, cursor_[b] + capacity_, x, 0, low);
+      const int64_t low = std::min(x.time, capacity_ - cursor(b));
+      put(b, cursor(b) + capacity_, x, 0, low);
       if (low < x.time) put(b, 0, x, low, x.time - low);
     }
     advance(b, x.time);

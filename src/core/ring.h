@@ -7,6 +7,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <cstring>
+#include <utility>
 
 #include "core/run.h"
 #include "core/sequence.h"
@@ -47,13 +48,13 @@ class Ring {
 
   // Frames of item b that a call of `steps` reads before it pushes them, and the maximum of any.
   int64_t count(int64_t b, int64_t steps) const {
-    return (keeps_all_ ? cursor_[b] : history_) + steps;
+    return (keeps_all_ ? cursor(b) : history_) + steps;
   }
   int64_t capacity() const { return capacity_; }
 
   // Contiguous room for the new frames of item b.
-  std::byte* incoming(int64_t b, int64_t part = 0) const { return values_at(b, part, cursor_[b]); }
-  uint8_t* incoming_mask(int64_t b) const { return mask_at(b, cursor_[b]); }
+  std::byte* incoming(int64_t b, int64_t part = 0) const { return values_at(b, part, cursor(b)); }
+  uint8_t* incoming_mask(int64_t b) const { return mask_at(b, cursor(b)); }
 
   // Appends what has been written there.
   void push(int64_t batch, int64_t steps);
@@ -68,32 +69,39 @@ class Ring {
   uint8_t* newest_mask(int64_t b, int64_t frames) const { return mask_at(b, start_of(b, frames)); }
   // The row of item b at which its newest frames begin.
   int64_t start_of(int64_t b, int64_t frames) const {
-    return cursor_[b] >= frames ? cursor_[b] - frames : cursor_[b] - frames + capacity_;
+    return cursor(b) >= frames ? cursor(b) - frames : cursor(b) - frames + capacity_;
   }
-  // Rows of one part of an item; row 0 of the first item's first part, and of its mask.
+  // Rows of one part of an item; row 0 of the first slot's first part, and of its mask.
   int64_t rows() const { return rows_; }
   std::byte* values() const { return values_; }
   uint8_t* mask() const { return mask_; }
 
-  // Calls fn(first, count) for each range of items that stand at one row: all of them, unless some
-  // have been reset or loaded alone.
+  // Calls fn(first, count) for each range of items in neighbouring slots that stand at one row: all
+  // of them, unless some are alone at their position in a stream.
   template <typename Fn>
   void each_range(int64_t batch, Fn&& fn) const {
     each_equal_range(
-        batch, [&](int64_t b) { return cursor_[b]; }, fn);
+        batch, [&](int64_t b) { return std::pair(cursor(b), slots_[b] - b); }, fn);
+  }
+  // Whether that range is one.
+  bool is_one_range(int64_t batch) const {
+    int64_t ranges = 0;
+    each_range(batch, [&](int64_t, int64_t) { ++ranges; });
+    return ranges <= 1;
   }
 
  private:
+  int64_t cursor(int64_t b) const { return cursor_[slots_[b]]; }
   // A call's steps are no more than the capacity: no need to divide.
   void advance(int64_t b, int64_t steps) {
-    int64_t next = cursor_[b] + steps;
+    int64_t next = cursor(b) + steps;
     if (next >= capacity_ && !keeps_all_) next -= capacity_;
-    cursor_[b] = static_cast<int32_t>(next);
+    cursor_[slots_[b]] = static_cast<int32_t>(next);
   }
   std::byte* values_at(int64_t b, int64_t part, int64_t row) const {
-    return values_ + static_cast<size_t>((b * parts_ + part) * rows_ + row) * frame_bytes_;
+    return values_ + static_cast<size_t>((slots_[b] * parts_ + part) * rows_ + row) * frame_bytes_;
   }
-  uint8_t* mask_at(int64_t b, int64_t row) const { return mask_ + b * rows_ + row; }
+  uint8_t* mask_at(int64_t b, int64_t row) const { return mask_ + slots_[b] * rows_ + row; }
   void put(int64_t b, int64_t to, const Sequence& x, int64_t t, int64_t count) const {
     const auto frames = static_cast<size_t>(count);
     std::memcpy(values_at(b, 0, to), x.frame(b, t), frames * frame_bytes_);
@@ -111,6 +119,7 @@ class Ring {
   int64_t parts_;
   int64_t history_;
   bool keeps_all_;
+  Slots slots_;
   std::byte* values_;
   int64_t rows_;
   int64_t capacity_;

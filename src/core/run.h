@@ -84,10 +84,22 @@ class Run {
   Side side() const { return side_; }
   Workspace& workspace() { return workspace_; }
 
-  // The next state tensor in the order in which the layers declared them, [batch, ...]; `name` is
-  // the one it was declared by. Step mode only.
+  // The items' values of the next state tensor in the order in which the layers declared them,
+  // [batch, ...]; `name` is the one it was declared by. Step mode only.
   template <typename T>
-  T* state(std::string_view name) {
+  StateItems<T> state(std::string_view name) {
+    if (checks_state_) check_state(name, holds<T>(next_spec().dtype));
+    const size_t i = next_state_++;
+    if (!slots_.map && slots_.first == 0) return StateItems<T>(state_.data + state_.offsets[i]);
+    const StateTensor tensor = state_[i];
+    if (!slots_.map) return StateItems<T>(tensor.item(slots_.first));
+    auto* gathered =
+        scratch<std::byte>(slots_.count, static_cast<int64_t>(tensor.spec.item_bytes()));
+    return StateItems<T>(tensor, slots_, gathered);
+  }
+  // The same tensor with all slots, for what is too large to be gathered: item b is at slots()[b].
+  template <typename T>
+  T* state_of_slots(std::string_view name) {
     if (checks_state_) check_state(name, holds<T>(next_spec().dtype));
     return reinterpret_cast<T*>(state_.data + state_.offsets[next_state_++]);
   }
@@ -95,6 +107,9 @@ class Run {
     if (checks_state_) check_state(name, true);
     return state_[next_state_++];
   }
+  const Slots& slots() const { return slots_; }
+  // The items of a run are the first of a state until this is called.
+  void bind_slots(const Slots& slots) { slots_ = slots; }
   // The next `count` tensors, for a run of its own.
   StateTensors take_states(size_t count) {
     next_state_ += count;
@@ -162,6 +177,7 @@ class Run {
   Side side_ = Side::kA;
   bool checks_state_ = false;
   StateTensors state_;
+  Slots slots_;
   size_t next_state_ = 0;
   std::span<const StepPlan> plans_;
   size_t next_plan_ = 0;

@@ -85,14 +85,6 @@ void each_equal_range(int64_t batch, Key&& key, Fn&& fn) {
     first = end;
   }
 }
-// Calls fn(first, count) for each range of batch items of which the flags are 0.
-template <typename Fn>
-void each_range_of_zero(const int32_t* flags, int64_t batch, Fn&& fn) {
-  const auto is_zero = [&](int64_t b) { return flags[b] == 0; };
-  each_equal_range(batch, is_zero, [&](int64_t first, int64_t count) {
-    if (is_zero(first)) fn(first, count);
-  });
-}
 
 // A named input besides x: a sequence with a mask, or an array whose whole shape is in `shape`.
 struct Constant {

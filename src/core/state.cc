@@ -28,4 +28,13 @@ StateLayout layout_of(std::span<const StateSpec> specs) {
   return layout;
 }
 
+Slots slots_of(std::span<const int64_t> slots) {
+  const auto count = static_cast<int64_t>(slots.size());
+  const int64_t first = count == 0 ? 0 : slots[0];
+  for (int64_t i = 1; i < count; ++i) {
+    if (slots[static_cast<size_t>(i)] != first + i) return {slots.data(), 0, count};
+  }
+  return {nullptr, first, count};
+}
+
 }  // namespace sl

@@ -4,12 +4,15 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <cstring>
 #include <limits>
 #include <span>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
+#include "core/sequence.h"
 #include "core/shape.h"
 
 namespace sl {
@@ -62,5 +65,57 @@ struct StateTensors {
     return {specs.subspan(first, count), offsets.subspan(first, count), data};
   }
 };
+
+// The slots of the items of a step, in their order. A state of batch N has N slots, each of which
+// is at its own position in its own stream.
+struct Slots {
+  const int64_t* map = nullptr;  // slot of each item; null: neighbours from `first` on
+  int64_t first = 0;
+  int64_t count = 0;
+
+  int64_t operator[](int64_t item) const { return map ? map[item] : first + item; }
+};
+
+// Slots that are in order and neighbours, as all slots of a state are, need no map.
+Slots slots_of(std::span<const int64_t> slots);
+
+// A state tensor's values of the items of a step, contiguous. Those of slots that are not
+// neighbours are gathered in scratch, and return to the state when this object ends.
+template <typename T>
+class StateItems {
+ public:
+  StateItems() = default;
+  StateItems(const StateTensor& tensor, const Slots& slots, std::byte* scratch)
+      : values_(scratch), state_(tensor.data), item_bytes_(tensor.spec.item_bytes()), map_(slots) {
+    for (int64_t b = 0; b < map_.count; ++b) std::memcpy(gathered(b), kept(b), item_bytes_);
+  }
+  explicit StateItems(std::byte* values) : values_(values) {}
+  StateItems(const StateItems&) = delete;
+  StateItems& operator=(const StateItems&) = delete;
+  ~StateItems() {
+    for (int64_t b = 0; b < map_.count; ++b) std::memcpy(kept(b), gathered(b), item_bytes_);
+  }
+
+  T* get() const { return reinterpret_cast<T*>(values_); }
+  operator T*() const { return get(); }
+
+ private:
+  std::byte* gathered(int64_t b) const { return values_ + static_cast<size_t>(b) * item_bytes_; }
+  std::byte* kept(int64_t b) const { return state_ + static_cast<size_t>(map_[b]) * item_bytes_; }
+
+  std::byte* values_ = nullptr;
+  std::byte* state_ = nullptr;
+  size_t item_bytes_ = 0;
+  Slots map_;  // without items unless they are gathered
+};
+
+// Calls fn(first, count) for each range of items in neighbouring slots of which the flags are 0.
+template <typename Fn>
+void each_range_of_zero(const int32_t* flags, const Slots& slots, int64_t batch, Fn&& fn) {
+  const auto key = [&](int64_t b) { return std::pair(flags[b], slots[b] - b); };
+  each_equal_range(batch, key, [&](int64_t first, int64_t count) {
+    if (flags[first] == 0) fn(first, count);
+  });
+}
 
 }  // namespace sl

@@ -40,7 +40,7 @@ inline void declare_positions(Declaration& declaration, int64_t batch,
 // Returns the positions and advances those in the state by `steps`.
 inline StreamPositions take_positions(Run& run, int64_t batch, int64_t steps,
                                       int64_t maximum = kMaxPosition) {
-  auto* positions = run.state<int32_t>("position");
+  const auto positions = run.state<int32_t>("position");
   auto* first = run.scratch<int32_t>(batch);
   for (int64_t b = 0; b < batch; ++b) {
     first[b] = positions[b];

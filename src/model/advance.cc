@@ -10,26 +10,27 @@ namespace {
 constexpr int64_t kMaxSteps = 1024;
 constexpr int64_t kMaxBytes = int64_t{1} << 24;
 
-int64_t steps_per_block(const StreamPlan& plan, int64_t time) {
+int64_t steps_per_block(const StreamPlan& plan, int64_t batch, int64_t time) {
   const auto frame_bytes = [](const ChannelSpec& spec) {
     return checked_product(spec.shape.size(), static_cast<int64_t>(size_of(spec.dtype)));
   };
   const int64_t bytes = checked_product(
-      plan.input().batch, std::max(frame_bytes(plan.input().channels), frame_bytes(plan.output())));
+      batch, std::max(frame_bytes(plan.input().channels), frame_bytes(plan.output())));
   const int64_t steps = std::clamp<int64_t>(kMaxBytes / std::max<int64_t>(bytes, 1), 1, kMaxSteps);
   return std::min(time, round_up(steps, plan.block_size()));
 }
 
-// The plan of the same stream as `plan`, but with another max_steps.
-StreamPlan plan_like(const StreamPlan& plan, int64_t max_steps, std::span<const View> constants) {
+// The plan of the same stream as `plan`, but with another batch and max_steps.
+StreamPlan plan_like(const StreamPlan& plan, int64_t batch, int64_t max_steps,
+                     std::span<const View> constants) {
   std::vector<View> specs(constants.begin(), constants.end());
   std::vector<std::string> names;
   for (size_t i = 0; i < specs.size(); ++i) {
-    specs[i].dims = plan.constant_dims(i, max_steps);
+    specs[i].dims = plan.constant_dims(i, max_steps, batch);
     names.emplace_back(plan.constant_name(i));
   }
   const SequenceSpec& input = plan.input();
-  return StreamPlan(plan.model(), {input.batch, max_steps, input.channels, specs, names,
+  return StreamPlan(plan.model(), {batch, max_steps, input.channels, specs, names,
                                    /*rehearse=*/false, input.max_length});
 }
 
@@ -79,16 +80,17 @@ class EmitParts {
 
 }  // namespace
 
-void advance(Stream& stream, const Parallel& parallel, const View& x, const View& y,
-             std::span<const View> constants, std::span<const View> emits) {
+void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const View& x,
+             const View& y, std::span<const View> constants, std::span<const View> emits) {
   const int64_t time = x.dims[1];
   if (time == 0) return;
-  stream.plan().check_room(stream.data(), time);
-  const int64_t block = steps_per_block(stream.plan(), time);
-  const StreamPlan plan = plan_like(stream.plan(), block, constants);
+  stream.plan().check_room(stream.data(), time, slots);
+  const int64_t block = steps_per_block(stream.plan(), slots.count, time);
+  const StreamPlan plan = plan_like(stream.plan(), slots.count, block, constants);
   const Model& model = plan.model();
   const Block data(plan.data_bytes(), model.allocator());
-  plan.rebase(data.data(), stream.plan(), stream.data());
+  for (int64_t b = 0; b < slots.count; ++b)
+    plan.rebase_item(data.data(), b, stream.plan(), stream.data(), slots[b]);
 
   Workspace workspace(model.allocator());
   std::vector<View> shares(constants.begin(), constants.end());
@@ -102,11 +104,12 @@ void advance(Stream& stream, const Parallel& parallel, const View& x, const View
       shares[i] = constants[i].slice(first, plan.constant_dims(i, count)[1]);
     }
     const int64_t from = plan.output_time(t);
-    plan.step(data.data(), workspace, parallel, x.slice(t, count),
+    plan.step(data.data(), workspace, parallel, plan.all_slots(), x.slice(t, count),
               y.slice(from, plan.output_time(count)), shares, imported, parts.of_call(count));
     parts.put(t);
   }
-  stream.plan().rebase(stream.data(), plan, data.data());
+  for (int64_t b = 0; b < slots.count; ++b)
+    stream.plan().rebase_item(stream.data(), slots[b], plan, data.data(), b);
 }
 
 }  // namespace sl

@@ -1,11 +1,16 @@
 #include "model/decoder.h"
 
 #include <algorithm>
+#include <cmath>
+#include <cstddef>
+#include <cstring>
+#include <limits>
 
 #include "core/philox.h"
 #include "core/status.h"
 #include "layers/token_table.h"
 #include "model/advance.h"
+#include "model/properties.h"
 
 namespace sl {
 namespace {
@@ -61,15 +66,14 @@ View packed(DType dtype, const Shape& dims, void* data, uint8_t* mask) {
   return view;
 }
 
-// Makes the model's inputs whose outputs predict `tokens`: the input of a step is the valid token
-// before it. `last` holds the token before the first step of each item, and on return the last
-// valid token.
-void shift(const Sequence& tokens, std::span<int32_t> last, int32_t* out) {
-  for (int64_t i = 0; i < tokens.steps(); ++i) {
-    int32_t& before = last[static_cast<size_t>(i / tokens.time)];
-    out[i] = before;
-    if (tokens.mask[i] != 0) before = tokens.as<int32_t>()[i];
+// Makes the model's inputs whose outputs predict the tokens of an item: the input of a step is the
+// valid token before it, or `last` before the first one. Returns the last valid token.
+int32_t shift(const Sequence& tokens, int64_t item, int32_t last, int32_t* out) {
+  for (int64_t t = 0; t < tokens.time; ++t) {
+    out[item * tokens.time + t] = last;
+    if (*tokens.mask_at(item, t) != 0) last = tokens.as<int32_t>()[item * tokens.time + t];
   }
+  return last;
 }
 
 // Makes all steps after the first stop token invalid.
@@ -84,10 +88,9 @@ void end_at(const Sequence& tokens, int32_t stop) {
   }
 }
 
-// Fails if no token can be drawn from the logits. `where` formats their item and time.
-void check_row(std::span<const float> logits, fmt::format_string<int64_t&, int64_t&> where,
-               int64_t item, int64_t time) {
-  const Logits verdict = check_logits(logits);
+// Fails if no token can be drawn from logits of that verdict. `where` formats their item and time.
+void check_verdict(Logits verdict, fmt::format_string<int64_t&, int64_t&> where, int64_t item,
+                   int64_t time) {
   if (verdict == Logits::kGood) return;
   fail(Code::kUnsupported, "the model's logits {} are {}", fmt::format(where, item, time),
        verdict == Logits::kNaN ? "NaN" : "all minus infinity: no token is possible");
@@ -100,6 +103,32 @@ void check_tokens(const Sequence& tokens, int64_t vocabulary, std::string_view h
     fail(Code::kInvalidArgument, "tokens[{}, {}] is {}: the model {} {} tokens", i / tokens.time,
          i % tokens.time, token, has, vocabulary);
   }
+}
+
+constexpr char kMagic[8] = {'S', 'L', 'T', 'O', 'K', 'E', 'N', 'S'};
+constexpr uint32_t kSaveVersion = 1;
+
+// A saved slot. The saved item of the stream follows it.
+struct SaveHeader {
+  char magic[8];
+  uint32_t version;
+  uint32_t header_bytes;
+  int32_t start_token;
+  int32_t stop_token;
+  int32_t pad_token;
+  float temperature;
+  float top_p;
+  int32_t last;
+  int64_t top_k;
+  uint64_t seed;
+  uint64_t index;
+  uint64_t step;
+  uint32_t live;
+  uint32_t verdict;
+  uint64_t checksum;  // of the header before it
+};
+uint64_t checksum_of(const SaveHeader& header) {
+  return hash_bytes(&header, offsetof(SaveHeader, checksum));
 }
 
 size_t logits_size(int64_t batch, int64_t vocabulary, const Allocator& allocator) {
@@ -117,42 +146,130 @@ Decoder::Decoder(const Model& model, const DecoderOptions& options, int64_t batc
               allocator) {}
 
 Decoder::Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator& allocator)
-    : options_(options),
+    : choices_(options.choices),
       memory_(std::max(plan.bytes(), kAlignment), allocator),
       stream_(std::move(plan), memory_.data()),
       vocabulary_(stream_.plan().output().shape[0]),
       logits_(logits_size(batch(), vocabulary_, allocator)),
       candidates_(static_cast<size_t>(vocabulary_)),
-      last_(static_cast<size_t>(batch())),
+      streams_(static_cast<size_t>(batch())),
+      inputs_(static_cast<size_t>(batch())),
       live_(static_cast<size_t>(batch())) {
   const auto known = tokens_into(stream_.plan().model().root());
   input_vocabulary_ = known.value_or(vocabulary_);
-  if (known && options.start_token >= *known) {
-    fail(Code::kInvalidArgument, "options.start_token is {}: the model takes {} tokens",
-         options.start_token, *known);
-  }
-  if (options.stop_token >= vocabulary_) {
-    fail(Code::kInvalidArgument, "options.stop_token is {}: the model has {} tokens",
-         options.stop_token, vocabulary_);
-  }
+  knows_inputs_ = known.has_value();
+  check(choices_);
   reset();
+}
+
+void Decoder::check(const Choices& choices) const {
+  if (knows_inputs_ && choices.start_token >= input_vocabulary_) {
+    fail(Code::kInvalidArgument, "options.start_token is {}: the model takes {} tokens",
+         choices.start_token, input_vocabulary_);
+  }
+  if (choices.stop_token >= vocabulary_) {
+    fail(Code::kInvalidArgument, "options.stop_token is {}: the model has {} tokens",
+         choices.stop_token, vocabulary_);
+  }
+}
+
+Decoder::TokenStream Decoder::started(const Choices& choices, uint64_t index) {
+  TokenStream out;
+  out.choices = choices;
+  out.index = index;
+  out.last = choices.start_token;
+  return out;
 }
 
 void Decoder::reset() {
   stream_.reset();
-  std::ranges::fill(last_, options_.start_token);
-  std::ranges::fill(live_, uint8_t{1});
-  failed_ = false;
-  step_ = 0;
+  for (size_t i = 0; i < streams_.size(); ++i) streams_[i] = started(choices_, i);
+}
+
+void Decoder::start_slot(int64_t slot, const Choices& choices) {
+  stream_.reset_item(slot);
+  stream_of(slot) = started(choices, 0);
+}
+
+void Decoder::reset_slot(int64_t slot) {
+  stream_.reset_item(slot);
+  stream_of(slot) = started(choices_, static_cast<uint64_t>(slot));
 }
 
 void Decoder::copy_from(const Decoder& source) {
   stream_.copy_from(source.stream_);
-  std::ranges::copy(source.last_, last_.begin());
-  std::ranges::copy(source.live_, live_.begin());
-  if (source.failed_) std::ranges::copy(source.logits_, logits_.begin());
-  failed_ = source.failed_;
-  step_ = source.step_;
+  for (size_t i = 0; i < streams_.size(); ++i) {
+    TokenStream made = source.streams_[i];
+    made.choices = streams_[i].choices;
+    made.index = streams_[i].index;
+    streams_[i] = made;
+  }
+}
+
+void Decoder::copy_slot(int64_t slot, const Decoder& source, int64_t source_slot) {
+  stream_.copy_item(slot, source.stream_, source_slot);
+  stream_of(slot) = source.stream_of(source_slot);
+}
+
+size_t Decoder::save_slot_bytes() const { return sizeof(SaveHeader) + stream_.save_item_bytes(); }
+
+void Decoder::save_slot(int64_t slot, std::byte* out) const {
+  const TokenStream& stream = stream_of(slot);
+  const Choices& choices = stream.choices;
+  SaveHeader header{};
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.version = kSaveVersion;
+  header.header_bytes = sizeof(header);
+  header.start_token = choices.start_token;
+  header.stop_token = choices.stop_token;
+  header.pad_token = choices.pad_token;
+  header.temperature = choices.sampling.temperature;
+  header.top_p = choices.sampling.top_p;
+  header.last = stream.last;
+  header.top_k = choices.sampling.top_k;
+  header.seed = choices.seed;
+  header.index = stream.index;
+  header.step = stream.step;
+  header.live = stream.live;
+  header.verdict = static_cast<uint32_t>(stream.verdict);
+  header.checksum = checksum_of(header);
+  std::memcpy(out, &header, sizeof(header));
+  stream_.save_item(slot, out + sizeof(header));
+}
+
+void Decoder::load_slot(int64_t slot, const std::byte* in, size_t size) {
+  SaveHeader header{};
+  if (size < sizeof(header)) fail(Code::kState, "not a saved slot of a decoder: {} bytes", size);
+  std::memcpy(&header, in, sizeof(header));
+  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
+    fail(Code::kState, "not a saved slot of a decoder");
+  if (header.version != kSaveVersion) {
+    fail(Code::kState, "a saved slot of version {}: expected version {}", header.version,
+         kSaveVersion);
+  }
+  if (header.header_bytes != sizeof(header) || header.checksum != checksum_of(header) ||
+      header.verdict > static_cast<uint32_t>(Logits::kNoneLikely)) {
+    fail(Code::kState, "the saved slot is damaged: its checksum differs");
+  }
+  TokenStream stream;
+  stream.choices = {header.start_token,
+                    header.stop_token,
+                    header.pad_token,
+                    header.seed,
+                    {header.temperature, header.top_p, header.top_k}};
+  stream.index = header.index;
+  stream.step = header.step;
+  stream.last = header.last;
+  stream.live = header.live != 0 ? 1 : 0;
+  stream.verdict = static_cast<Logits>(header.verdict);
+  const bool possible = stream.last >= 0 && std::isfinite(header.temperature) &&
+                        header.temperature >= 0 && header.top_p > 0 && header.top_p <= 1 &&
+                        header.top_k >= 0 && header.start_token >= 0;
+  if (!possible || (knows_inputs_ && stream.last >= input_vocabulary_))
+    fail(Code::kState, "the saved slot is damaged: it holds impossible choices");
+  check(stream.choices);
+  stream_.load_item(slot, in + sizeof(header), size - sizeof(header));
+  stream_of(slot) = stream;
 }
 
 void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& constants,
@@ -161,14 +278,14 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
   Stack& stack = workspace.on(Side::kB);
   const Sequence tokens = import_sequence(stack, view, /*copy=*/true);
   check_tokens(tokens, vocabulary_);
-  if (options_.stop_token >= 0) end_at(tokens, options_.stop_token);
+  if (choices_.stop_token >= 0) end_at(tokens, choices_.stop_token);
   const auto steps = static_cast<size_t>(tokens.steps());
   Sequence x = tokens, y = tokens;
   x.values = stack.allocate(steps * sizeof(int32_t));
   y.dtype = DType::kFloat32;
   y.values = stack.allocate(steps * sizeof(float));
-  std::vector<int32_t> last(static_cast<size_t>(tokens.batch), options_.start_token);
-  shift(tokens, last, x.as<int32_t>());
+  for (int64_t b = 0; b < tokens.batch; ++b)
+    shift(tokens, b, choices_.start_token, x.as<int32_t>());
 
   vocabulary_of(model.output({x.spec(), x.batch, x.time, Mode::kLayer}, constants).channels);
   const Sequence logits =
@@ -178,35 +295,39 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
                                      static_cast<size_t>(vocabulary_));
     y.floats()[i] = 0;
     if (y.mask[i] == 0) continue;
-    check_row(row, "for tokens[{}, {}]", i / tokens.time, i % tokens.time);
+    check_verdict(check_logits(row), "for tokens[{}, {}]", i / tokens.time, i % tokens.time);
     y.floats()[i] = sl::log_prob(row, tokens.as<int32_t>()[i]);
   }
   export_sequence(y, out);
 }
 
-void Decoder::prefill(const View& view, const Parallel* parallel) {
+void Decoder::prefill(const Slots& slots, const View& view, const Parallel* parallel) {
   const Model& model = stream_.plan().model();
   Workspace workspace(model.allocator());
   Stack& stack = workspace.on(Side::kB);
   const Sequence tokens = import_sequence(stack, view);
   check_tokens(tokens, input_vocabulary_, "takes");
-  if (failed_) check_step();
-  auto* inputs = reinterpret_cast<int32_t*>(
-      stack.allocate(static_cast<size_t>(tokens.steps()) * sizeof(int32_t)));
-  std::vector<int32_t> last = last_;
-  shift(tokens, last, inputs);
+  check_verdicts(slots);
+  const auto count = static_cast<size_t>(tokens.steps());
+  auto* inputs = reinterpret_cast<int32_t*>(stack.allocate(count * sizeof(int32_t)));
+  std::vector<int32_t> last(static_cast<size_t>(slots.count));
+  for (int64_t b = 0; b < slots.count; ++b)
+    last[static_cast<size_t>(b)] = shift(tokens, b, stream_of(slots[b]).last, inputs);
   const View x = packed(DType::kInt32, {tokens.batch, tokens.time}, inputs, tokens.mask);
   // The logits of a prompt are not wanted: with a time stride of 0 all steps write to the same row.
   View y = packed(DType::kFloat32, {tokens.batch, 1, vocabulary_}, logits_.data(), nullptr);
   y.dims[1] = tokens.time;
   y.strides[1] = 0;
-  advance(stream_, parallel ? *parallel : model.parallel(), x, y, stream_.constants());
+  advance(stream_, slots, parallel ? *parallel : model.parallel(), x, y, stream_.constants());
 
-  last_ = std::move(last);
-  for (int64_t i = 0; i < tokens.steps(); ++i) {
-    if (tokens.mask[i] != 0) live_[static_cast<size_t>(i / tokens.time)] = 1;
+  for (int64_t b = 0; b < slots.count; ++b) {
+    TokenStream& stream = stream_of(slots[b]);
+    stream.last = last[static_cast<size_t>(b)];
+    const auto* mask = tokens.mask_at(b, 0);
+    if (std::any_of(mask, mask + tokens.time, [](uint8_t valid) { return valid != 0; }))
+      stream.live = 1;
+    stream.step += static_cast<uint64_t>(tokens.time);
   }
-  step_ += static_cast<uint64_t>(tokens.time);
 }
 
 std::span<const float> Decoder::logits_of(int64_t item) const {
@@ -214,35 +335,54 @@ std::span<const float> Decoder::logits_of(int64_t item) const {
                                     static_cast<size_t>(vocabulary_));
 }
 
-int32_t Decoder::choose(int64_t item) {
-  const double random = uniform(options_.seed, static_cast<uint64_t>(item), step_);
-  return draw(logits_of(item), options_.sampling, random, candidates_);
-}
-
-void Decoder::check_step() const {
-  for (int64_t b = 0; b < batch(); ++b) {
-    if (live_[static_cast<size_t>(b)] == 0) continue;
-    check_row(logits_of(b), "of stream {} at step {}", b, static_cast<int64_t>(step_));
+void Decoder::check_verdicts(const Slots& slots) const {
+  for (int64_t b = 0; b < slots.count; ++b) {
+    const TokenStream& stream = stream_of(slots[b]);
+    check_verdict(stream.verdict, "of stream {} at step {}", slots[b],
+                  static_cast<int64_t>(stream.step));
   }
 }
 
-void Decoder::sample(int32_t* tokens, float* log_probs, uint8_t* mask, const Parallel* parallel) {
-  const View x = packed(DType::kInt32, {batch(), 1}, last_.data(), live_.data());
-  const View y = packed(DType::kFloat32, {batch(), 1, vocabulary_}, logits_.data(), nullptr);
-  if (!failed_) stream_.step(x, y, /*with_emits=*/false, parallel);
-  failed_ = true;
-  check_step();
-  failed_ = false;
-  for (int64_t b = 0; b < batch(); ++b) {
-    const auto i = static_cast<size_t>(b);
-    const bool live = live_[i] != 0;
-    if (live) last_[i] = choose(b);
-    tokens[b] = live ? last_[i] : options_.pad_token;
-    if (log_probs) log_probs[b] = live ? sl::log_prob(logits_of(b), last_[i]) : 0;
-    if (mask) mask[b] = live ? 1 : 0;
-    if (last_[i] == options_.stop_token) live_[i] = 0;
+void Decoder::take(int64_t b, TokenStream& stream, int32_t* token, float* log_prob, uint8_t* mask) {
+  const Choices& choices = stream.choices;
+  *token = choices.pad_token;
+  *log_prob = 0;
+  *mask = 0;
+  if (stream.live != 0) {
+    const std::span<const float> logits = logits_of(b);
+    stream.verdict = check_logits(logits);
+    if (stream.verdict != Logits::kGood) {
+      *log_prob = std::numeric_limits<float>::quiet_NaN();
+      return;
+    }
+    const double random = uniform(choices.seed, stream.index, stream.step);
+    *token = stream.last = draw(logits, choices.sampling, random, candidates_);
+    *log_prob = sl::log_prob(logits, stream.last);
+    *mask = 1;
+    if (stream.last == choices.stop_token) stream.live = 0;
   }
-  ++step_;
+  ++stream.step;
+}
+
+void Decoder::sample(const Slots& slots, int32_t* tokens, float* log_probs, uint8_t* mask,
+                     const Parallel* parallel) {
+  check_verdicts(slots);
+  const int64_t count = slots.count;
+  for (int64_t b = 0; b < count; ++b) {
+    const TokenStream& stream = stream_of(slots[b]);
+    inputs_[static_cast<size_t>(b)] = stream.last;
+    live_[static_cast<size_t>(b)] = stream.live;
+  }
+  const View x = packed(DType::kInt32, {count, 1}, inputs_.data(), live_.data());
+  const View y = packed(DType::kFloat32, {count, 1, vocabulary_}, logits_.data(), nullptr);
+  stream_.step(slots, x, y, /*with_emits=*/false, parallel);
+  for (int64_t b = 0; b < count; ++b) {
+    float log_prob = 0;
+    uint8_t valid = 0;
+    take(b, stream_of(slots[b]), tokens + b, log_probs ? log_probs + b : &log_prob,
+         mask ? mask + b : &valid);
+  }
+  check_verdicts(slots);
 }
 
 }  // namespace sl

@@ -4,6 +4,8 @@
 #include <array>
 #include <cstring>
 #include <map>
+#include <numeric>
+#include <utility>
 
 #include "core/ring.h"
 #include "core/status.h"
@@ -55,6 +57,60 @@ std::string text_of(const View& constant) {
                      to_string(constant.dims));
 }
 
+size_t saved_bytes(const StreamPlan::Layout& layout) {
+  return sizeof(SaveHeader) + layout.bytes + layout.options.size();
+}
+
+// Completes a saved state whose data are in `out` behind the header.
+void finish_save(const Model& model, const StreamPlan::Layout& layout, std::byte* out) {
+  SaveHeader header{};
+  std::memcpy(header.magic, kMagic, sizeof(kMagic));
+  header.version = kSaveVersion;
+  header.header_bytes = sizeof(SaveHeader);
+  header.fingerprint = layout.fingerprint;
+  header.model_fingerprint = model.fingerprint();
+  header.data_bytes = layout.bytes;
+  header.options_bytes = layout.options.size();
+  std::byte* const data = out + sizeof(header);
+  std::memcpy(data + header.data_bytes, layout.options.data(), header.options_bytes);
+  header.checksum = hash_bytes(data, header.data_bytes + header.options_bytes);
+  std::memcpy(out, &header, sizeof(header));
+}
+
+// The data of a saved state, if it is one of that model and layout.
+const std::byte* read_save(const Model& model, const StreamPlan::Layout& layout,
+                           const std::byte* in, size_t size) {
+  SaveHeader header{};
+  if (size < sizeof(header)) fail(Code::kState, "not a saved state: {} bytes", size);
+  std::memcpy(&header, in, sizeof(header));
+  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
+    fail(Code::kState, "not a saved state");
+  if (header.version != kSaveVersion) {
+    fail(Code::kState, "a saved state of version {}: expected version {}", header.version,
+         kSaveVersion);
+  }
+  if (header.header_bytes != sizeof(header)) fail(Code::kState, "not a saved state");
+  if (header.model_fingerprint != model.fingerprint())
+    fail(Code::kState, "the saved state is of another model");
+  const std::byte* const data = in + sizeof(header);
+  size -= sizeof(header);
+  if (header.data_bytes > size || header.options_bytes != size - header.data_bytes) {
+    fail(Code::kState,
+         "the saved state has {} bytes: expected {} of data and {} of options behind "
+         "its first {}",
+         size + sizeof(header), header.data_bytes, header.options_bytes, sizeof(header));
+  }
+  if (hash_bytes(data, size) != header.checksum)
+    fail(Code::kState, "the saved state is damaged: its checksum differs");
+  if (header.fingerprint != layout.fingerprint) {
+    layout.fail_options("the saved state", {reinterpret_cast<const char*>(data) + header.data_bytes,
+                                            header.options_bytes});
+  }
+  if (header.data_bytes != layout.bytes)
+    fail(Code::kState, "the saved state is damaged: it has {} bytes of data", header.data_bytes);
+  return data;
+}
+
 // The lines of a stream's options by the options' names. Lines of a saved state can hold anything:
 // what is no line of options is skipped.
 std::map<std::string, std::string> parse_options(std::string_view text) {
@@ -89,7 +145,7 @@ StreamPlan::StreamPlan(const Model& model, const StreamOptions& options) : model
   declare();
 
   if (!options.rehearse) return;
-  const Block data(data_bytes_, model.allocator());
+  const Block data(data_bytes(), model.allocator());
   Allocator rest = model.allocator();
   rest.max_bytes -= data.size();
   Workspace workspace(rest);
@@ -133,29 +189,37 @@ void StreamPlan::declare() {
   Declaration declaration = model_->declare(input_, all);
   // The length is the last tensor, so that the layers find theirs in the order of declaration.
   if (input_.max_length > 0) declaration.position("length", input_.batch, 0, input_.max_length);
-  specs_ = declaration.states();
   plans_ = declaration.plans();
   emits_ = declaration.emits();
-  StateLayout layout = layout_of(specs_);
-  offsets_ = std::move(layout.offsets);
-  data_bytes_ = layout.bytes;
-  if (data_bytes_ > model_->allocator().max_bytes)
-    fail_large_state(specs_, data_bytes_, model_->allocator().max_bytes);
-
-  options_ = options_text(*this, /*any_batch=*/false);
-  fingerprint_ = hash_bytes(options_.data(), options_.size(), model_->fingerprint());
-  for (const StateSpec& spec : specs_) {
-    const std::string text = spec.name + to_string(ChannelSpec{spec.dtype, spec.shape});
-    fingerprint_ = hash_bytes(text.data(), text.size(), fingerprint_);
-  }
+  layout_ = make_layout(declaration.states(), input_.batch);
+  if (data_bytes() > model_->allocator().max_bytes)
+    fail_large_state(state(), data_bytes(), model_->allocator().max_bytes);
+  std::vector<StateSpec> one = state();
+  for (StateSpec& spec : one) spec.shape[0] = 1;
+  item_layout_ = make_layout(std::move(one), 1);
 }
 
-void StreamPlan::check_constant(size_t index, std::string_view name, const View& view,
-                                int64_t time) const {
+StreamPlan::Layout StreamPlan::make_layout(std::vector<StateSpec> specs, int64_t batch) const {
+  Layout out;
+  out.specs = std::move(specs);
+  StateLayout layout = layout_of(out.specs);
+  out.offsets = std::move(layout.offsets);
+  out.bytes = layout.bytes;
+  out.options = options_text(*this, batch);
+  out.fingerprint = hash_bytes(out.options.data(), out.options.size(), model_->fingerprint());
+  for (const StateSpec& spec : out.specs) {
+    const std::string text = spec.name + to_string(ChannelSpec{spec.dtype, spec.shape});
+    out.fingerprint = hash_bytes(text.data(), text.size(), out.fingerprint);
+  }
+  return out;
+}
+
+void StreamPlan::check_constant(size_t index, std::string_view name, const View& view, int64_t time,
+                                int64_t items) const {
   const PlannedConstant& spec = constants_[index];
   if (spec.name != name)
     fail(Code::kInvalidArgument, "constant {} is \"{}\": expected \"{}\"", index, name, spec.name);
-  const Shape expected = constant_dims(index, time);
+  const Shape expected = constant_dims(index, time, items);
   if (view.dtype != spec.view.dtype || view.is_array != spec.view.is_array ||
       view.dims != expected) {
     View fitting = spec.view;
@@ -166,9 +230,11 @@ void StreamPlan::check_constant(size_t index, std::string_view name, const View&
   }
 }
 
-Shape StreamPlan::constant_dims(size_t index, int64_t time) const {
+Shape StreamPlan::constant_dims(size_t index, int64_t time, int64_t items) const {
   const PlannedConstant& constant = constants_[index];
   Shape dims = constant.view.dims;
+  // A constant with a batch of 1 serves any number of items.
+  if (!dims.empty() && dims[0] == input_.batch) dims[0] = items;
   if (constant.streamed) dims[1] = share_of(constant, time);
   return dims;
 }
@@ -186,16 +252,16 @@ void StreamPlan::initialise_item(std::byte* data, int64_t item) const {
 void StreamPlan::restart(std::byte* data, bool keeps_constants) const {
   const StateTensors all = tensors(data);
   for (size_t i = 0; i < all.size(); ++i) {
-    const StateSpec& spec = specs_[i];
+    const StateSpec& spec = state()[i];
     if (!spec.is_index() || (keeps_constants && spec.of_constants)) continue;
     ops::initialise(all[i], 0, input_.batch);
   }
 }
 
-void StreamPlan::check_data(const std::byte* data) const {
-  const StateTensors all = tensors(data);
+void StreamPlan::check_data(const Layout& layout, const std::byte* data) const {
+  const StateTensors all = layout.tensors(data);
   for (size_t i = 0; i < all.size(); ++i) {
-    const StateSpec& spec = specs_[i];
+    const StateSpec& spec = layout.specs[i];
     if (!spec.is_index()) continue;
     for (int64_t j = 0; j < spec.shape.size(); ++j) {
       const int64_t value = index_at(all[i], j);
@@ -205,7 +271,7 @@ void StreamPlan::check_data(const std::byte* data) const {
       }
       if (!spec.is_position) continue;
       const int64_t moved = (value - spec.minimum) * input_.max_length;
-      if (const int64_t steps = length(data, j); moved != steps * (spec.maximum - spec.minimum)) {
+      if (const int64_t steps = length(all, j); moved != steps * (spec.maximum - spec.minimum)) {
         fail(Code::kState, "the saved state is damaged: its \"{}\" is {} after {} steps", spec.name,
              value, steps);
       }
@@ -217,13 +283,21 @@ void StreamPlan::rehearse(std::byte* data, Workspace& workspace, bool valid) con
   // Small and large calls may take different paths through a layer, and so may valid and invalid
   // steps, and first and later steps. Allocations grow with the length of the call and do not
   // depend on masks, so one large call, which is slow, is enough.
-  const auto run = [&](int64_t time, bool all_valid) {
+  const auto run = [&](const Slots& slots, int64_t time, bool all_valid) {
     restart(data, /*keeps_constants=*/all_valid);
-    rehearse_step(data, workspace, kOneThread, time, all_valid, zero_constants(time));
+    rehearse_step(data, workspace, kOneThread, slots, time, all_valid, zero_constants(time));
   };
-  if (input_.time > block_size_) run(input_.time, valid);
-  run(block_size_, false);
-  run(block_size_, true);
+  const auto run_all = [&](const Slots& slots) {
+    if (input_.time > block_size_) run(slots, input_.time, valid);
+    run(slots, block_size_, false);
+    run(slots, block_size_, true);
+  };
+  run_all(all_slots());
+  if (input_.batch == 1) return;
+  // Slots that are no neighbours are computed one by one in some layers, and gathered in others.
+  std::vector<int64_t> order(static_cast<size_t>(input_.batch));
+  std::iota(order.rbegin(), order.rend(), int64_t{0});
+  run_all(slots_of(order));
 }
 
 std::vector<View> StreamPlan::zero_constants(int64_t time) const {
@@ -238,23 +312,24 @@ std::vector<View> StreamPlan::zero_constants(int64_t time) const {
 // A step on a copy of the state, with invalid input, makes what the stream keeps of its constants;
 // only that is copied back.
 void StreamPlan::prepare(std::byte* data, std::span<const View> constants) const {
-  if (std::ranges::none_of(specs_, &StateSpec::of_constants)) return;
-  const Block copy(data_bytes_, model_->allocator());
-  std::copy_n(data, data_bytes_, copy.data());
+  if (std::ranges::none_of(state(), &StateSpec::of_constants)) return;
+  const Block copy(data_bytes(), model_->allocator());
+  std::copy_n(data, data_bytes(), copy.data());
   const StateTensors made = tensors(copy.data()), all = tensors(data);
   for (size_t i = 0; i < all.size(); ++i) {
-    if (specs_[i].of_constants) ops::initialise(made[i], 0, input_.batch);
+    if (state()[i].of_constants) ops::initialise(made[i], 0, input_.batch);
   }
   Workspace workspace(model_->allocator());
-  rehearse_step(copy.data(), workspace, model_->parallel(), block_size_, /*valid=*/false,
-                constants);
+  rehearse_step(copy.data(), workspace, model_->parallel(), all_slots(), block_size_,
+                /*valid=*/false, constants);
   for (size_t i = 0; i < all.size(); ++i) {
-    if (specs_[i].of_constants) std::copy_n(made[i].data, specs_[i].bytes(), all[i].data);
+    if (state()[i].of_constants) std::copy_n(made[i].data, state()[i].bytes(), all[i].data);
   }
 }
 
 void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel,
-                               int64_t time, bool valid, std::span<const View> views) const {
+                               const Slots& slots, int64_t time, bool valid,
+                               std::span<const View> views) const {
   Stack& stack = workspace.on(Side::kB);
   const Stack::Mark mark = stack.mark();
   View view;
@@ -275,6 +350,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
   }
   Run run(Mode::kStep, workspace, parallel, Constants(constants));
   bind(run, data, /*checks=*/true);
+  run.bind_slots(slots);
   run.allow_allocation();
   const Stack::Mark output = workspace.on(Side::kA).mark();
   call(run, model_->root(), x, Side::kA);
@@ -283,38 +359,41 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
   stack.release(mark);
 }
 
-SequenceSpec StreamPlan::emit(size_t index, int64_t time) const {
+SequenceSpec StreamPlan::emit(size_t index, int64_t time, int64_t items) const {
   SequenceSpec spec = emits_[index].sequence;
+  if (spec.batch == input_.batch) spec.batch = items;
   // The emit was declared for the maximum number of steps of a call; scale it to this call.
   spec.time = checked_product(spec.time, time) / input_.time;
   return spec;
 }
 
-int64_t StreamPlan::length(const std::byte* data, int64_t item) const {
-  return input_.max_length > 0 ? index_at(tensors(data)[specs_.size() - 1], item) : 0;
+int64_t StreamPlan::length(const StateTensors& tensors, int64_t item) const {
+  return input_.max_length > 0 ? index_at(tensors[tensors.size() - 1], item) : 0;
 }
 
-int64_t StreamPlan::length(const std::byte* data) const {
+int64_t StreamPlan::length(const std::byte* data, const Slots& slots) const {
+  const StateTensors all = tensors(data);
   int64_t maximum = 0;
-  for (int64_t b = 0; b < input_.batch; ++b) maximum = std::max(maximum, length(data, b));
+  for (int64_t b = 0; b < slots.count; ++b) maximum = std::max(maximum, length(all, slots[b]));
   return maximum;
 }
 
 void StreamPlan::bind(Run& run, std::byte* data, bool checks) const {
   // The last tensor of a stream with an end is its length, which no layer takes.
-  const size_t count = specs_.size() - (input_.max_length > 0 ? 1 : 0);
+  const size_t count = state().size() - (input_.max_length > 0 ? 1 : 0);
   run.bind_state(tensors(data).slice(0, count), plans_, checks);
 }
 
-void StreamPlan::check_room(const std::byte* data, int64_t time) const {
-  if (input_.max_length == 0 || time <= input_.max_length - length(data)) return;
+void StreamPlan::check_room(const std::byte* data, int64_t time, const Slots& slots) const {
+  if (input_.max_length == 0 || time <= input_.max_length - length(data, slots)) return;
   fail(Code::kLength, "the stream has had {} steps: {} more are too many for its max_length of {}",
-       length(data), time, input_.max_length);
+       length(data, slots), time, input_.max_length);
 }
 
 void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& parallel,
-                      const View& x, const View& y, std::span<const View> constants,
-                      std::span<Constant> imported, std::span<Sequence> emits) const {
+                      const Slots& slots, const View& x, const View& y,
+                      std::span<const View> constants, std::span<Constant> imported,
+                      std::span<Sequence> emits) const {
   // Release the whole workspace, since a failed step may have left something there.
   workspace.on(Side::kA).release({});
   workspace.on(Side::kB).release({});
@@ -328,30 +407,33 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
   }
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
   bind(run, data, /*checks=*/false);
+  run.bind_slots(slots);
   run.bind_emits(emits);
   // Count the steps before the layers run. If a custom layer fails, the layers before it have
   // already taken the steps.
   if (input_.max_length > 0) {
-    auto* lengths = reinterpret_cast<int32_t*>(data + offsets_.back());
-    for (int64_t b = 0; b < input_.batch; ++b) lengths[b] += static_cast<int32_t>(x.dims[1]);
+    auto* lengths = reinterpret_cast<int32_t*>(data + layout_.offsets.back());
+    for (int64_t b = 0; b < slots.count; ++b) lengths[slots[b]] += static_cast<int32_t>(x.dims[1]);
   }
   export_sequence(call(run, model_->root(), input, Side::kA), y);
 }
 
-std::string StreamPlan::options_text(const StreamPlan& like, bool any_batch) const {
+std::string StreamPlan::options_text(const StreamPlan& like, int64_t batch) const {
   const bool both_end = input_.max_length > 0 && like.input_.max_length > 0;
-  std::string text = fmt::format(
-      "batch {}\nmax_steps {}\nmax_length {}\ninput {}\n", (any_batch ? like : *this).input_.batch,
-      like.input_.time, (both_end ? like : *this).input_.max_length, to_string(input_.channels));
+  std::string text =
+      fmt::format("batch {}\nmax_steps {}\nmax_length {}\ninput {}\n", batch, like.input_.time,
+                  (both_end ? like : *this).input_.max_length, to_string(input_.channels));
   for (size_t i = 0; i < constants_.size(); ++i) {
-    const PlannedConstant& constant = (like.has_constant_of(*this, i) ? like : *this).constants_[i];
-    text += fmt::format("constant \"{}\" {}\n", constant.name, text_of(constant.view));
+    const StreamPlan& plan = like.has_constant_of(*this, i) ? like : *this;
+    View view = plan.constants_[i].view;
+    if (!view.dims.empty() && view.dims[0] == plan.input_.batch) view.dims[0] = batch;
+    text += fmt::format("constant \"{}\" {}\n", constants_[i].name, text_of(view));
   }
   return text;
 }
 
-void StreamPlan::fail_options(std::string_view what, std::string_view others) const {
-  std::map<std::string, std::string> own = parse_options(options_), other = parse_options(others);
+void StreamPlan::Layout::fail_options(std::string_view what, std::string_view others) const {
+  std::map<std::string, std::string> own = parse_options(options), other = parse_options(others);
   std::string text;
   for (const auto& [name, value] : own) other.emplace(name, "none");
   for (const auto& [name, value] : other) {
@@ -385,16 +467,19 @@ void StreamPlan::check_rebase(const StreamPlan& source, int64_t had, bool any_ba
               (source.input_.max_length > 0) == (input_.max_length > 0) &&
               source.constants_.size() == constants_.size();
   for (size_t i = 0; same && i < constants_.size(); ++i) same = has_constant_of(source, i);
-  if (!same) fail_options("the source", source.options_text(*this, any_batch));
+  if (!same) {
+    const int64_t batch = (any_batch ? *this : source).input_.batch;
+    layout_.fail_options("the source", source.options_text(*this, batch));
+  }
   if (had > input_.max_length) {
     fail(Code::kLength, "the stream has had {} steps: too many for a max_length of {}", had,
          input_.max_length);
   }
-  for (size_t i = 0; i < specs_.size();) {
-    const bool is_ring = specs_[i].ring_parts > 0;
-    if (!is_ring && specs_[i].item_bytes() != source.specs_[i].item_bytes()) {
+  for (size_t i = 0; i < state().size();) {
+    const bool is_ring = state()[i].ring_parts > 0;
+    if (!is_ring && state()[i].item_bytes() != source.state()[i].item_bytes()) {
       fail(Code::kInternal, "state tensor \"{}\" depends on max_steps and is no ring",
-           specs_[i].name);
+           state()[i].name);
     }
     i += is_ring ? Ring::kTensors : 1;
   }
@@ -402,37 +487,55 @@ void StreamPlan::check_rebase(const StreamPlan& source, int64_t had, bool any_ba
 
 void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
                         const std::byte* source) const {
-  if (source_plan.fingerprint_ == fingerprint_) {
+  if (source_plan.layout_.fingerprint == layout_.fingerprint) {
     // copy_n, because both pointers may be null if the model has no state.
-    std::copy_n(source, data_bytes_, data);
+    std::copy_n(source, data_bytes(), data);
     return;
   }
-  check_rebase(source_plan, source_plan.length(source), /*any_batch=*/false);
+  check_rebase(source_plan, source_plan.length(source, source_plan.all_slots()),
+               /*any_batch=*/false);
   for (int64_t b = 0; b < input_.batch; ++b) copy_item(data, b, source_plan, source, b);
 }
 
 void StreamPlan::rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                              const std::byte* source, int64_t source_item) const {
   if (data == source && item == source_item) return;
-  check_rebase(source_plan, source_plan.length(source, source_item), /*any_batch=*/true);
+  check_rebase(source_plan, source_plan.length(source_plan.tensors(source), source_item),
+               /*any_batch=*/true);
   copy_item(data, item, source_plan, source, source_item);
 }
 
 void StreamPlan::copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                            const std::byte* source, int64_t source_item) const {
   // A ring of larger capacity keeps its initial values where the source has no frames.
-  if (source_plan.fingerprint_ != fingerprint_) initialise_item(data, item);
+  if (source_plan.item_layout_.fingerprint != item_layout_.fingerprint) initialise_item(data, item);
   const StateTensors to = tensors(data), from = source_plan.tensors(source);
   for (size_t i = 0; i < to.size();) {
-    if (specs_[i].ring_parts > 0) {
+    if (state()[i].ring_parts > 0) {
       Ring::copy_item(to.slice(i, Ring::kTensors), item, from.slice(i, Ring::kTensors),
                       source_item);
       i += Ring::kTensors;
       continue;
     }
-    std::memmove(to[i].item(item), from[i].item(source_item), specs_[i].item_bytes());
+    std::memmove(to[i].item(item), from[i].item(source_item), state()[i].item_bytes());
     ++i;
   }
+}
+
+void StreamPlan::take_item(const std::byte* data, int64_t item, std::byte* out) const {
+  const StateTensors all = tensors(data);
+  for (size_t i = 0; i < all.size(); ++i) {
+    const size_t begin = item_layout_.offsets[i], bytes = state()[i].item_bytes();
+    const size_t end = i + 1 < all.size() ? item_layout_.offsets[i + 1] : item_layout_.bytes;
+    std::copy_n(all[i].item(item), bytes, out + begin);
+    std::fill_n(out + begin + bytes, end - begin - bytes, std::byte{0});
+  }
+}
+
+void StreamPlan::put_item(std::byte* data, int64_t item, const std::byte* in) const {
+  const StateTensors all = tensors(data);
+  for (size_t i = 0; i < all.size(); ++i)
+    std::copy_n(in + item_layout_.offsets[i], state()[i].item_bytes(), all[i].item(item));
 }
 
 Stream::Stream(StreamPlan plan, std::byte* memory)
@@ -443,7 +546,8 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
                  plan_.workspace_bytes(Side::kB)),
       emits_(plan_.emits().size()),
       constants_(plan_.constant_count()),
-      imported_(plan_.constant_count()) {
+      imported_(plan_.constant_count()),
+      is_stepped_(static_cast<size_t>(plan_.input().batch)) {
   // Touch every page now, so that no step has a page fault.
   std::memset(memory, 0, plan_.bytes());
   reset();
@@ -451,10 +555,26 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
   reset();
 }
 
-void Stream::step(const View& x, const View& y, bool with_emits, const Parallel* parallel) {
-  plan_.check_room(data_, x.dims[1]);
-  plan_.step(data_, workspace_, parallel ? *parallel : kOneThread, x, y, constants_, imported_,
-             with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
+void Stream::step(const Slots& slots, const View& x, const View& y, bool with_emits,
+                  const Parallel* parallel) {
+  plan_.check_room(data_, x.dims[1], slots);
+  plan_.step(data_, workspace_, parallel ? *parallel : kOneThread, slots, x, y, constants_,
+             imported_, with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
+}
+
+Slots Stream::check_slots(std::span<const int64_t> slots) {
+  const int64_t batch = plan_.input().batch;
+  const auto is_slot = [&](int64_t slot) { return slot >= 0 && slot < batch; };
+  const auto wrong = std::ranges::find_if(slots, [&](int64_t slot) {
+    if (!is_slot(slot)) return true;
+    return std::exchange(is_stepped_[static_cast<size_t>(slot)], uint8_t{1}) != 0;
+  });
+  for (auto it = slots.begin(); it != wrong; ++it) is_stepped_[static_cast<size_t>(*it)] = 0;
+  if (wrong == slots.end()) return slots_of(slots);
+  const auto index = wrong - slots.begin();
+  if (is_slot(*wrong)) fail(Code::kInvalidArgument, "slots[{}] is {} again", index, *wrong);
+  fail(Code::kInvalidArgument, "slots[{}] is {}: expected 0 to {}, as the batch is {}", index,
+       *wrong, batch - 1, batch);
 }
 
 void Stream::copy_from(const Stream& source) { plan_.rebase(data_, source.plan_, source.data_); }
@@ -463,57 +583,29 @@ void Stream::copy_item(int64_t item, const Stream& source, int64_t source_item) 
   plan_.rebase_item(data_, item, source.plan_, source.data_, source_item);
 }
 
-size_t Stream::save_bytes() const {
-  return sizeof(SaveHeader) + plan_.data_bytes() + plan_.options().size();
-}
+size_t Stream::save_bytes() const { return saved_bytes(plan_.layout()); }
+size_t Stream::save_item_bytes() const { return saved_bytes(plan_.item_layout()); }
 
 void Stream::save(std::byte* out) const {
-  SaveHeader header{};
-  std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = kSaveVersion;
-  header.header_bytes = sizeof(SaveHeader);
-  header.fingerprint = plan_.fingerprint();
-  header.model_fingerprint = plan_.model().fingerprint();
-  header.data_bytes = plan_.data_bytes();
-  header.options_bytes = plan_.options().size();
-  std::byte* const data = out + sizeof(header);
-  std::memcpy(data, data_, header.data_bytes);
-  std::memcpy(data + header.data_bytes, plan_.options().data(), header.options_bytes);
-  header.checksum = hash_bytes(data, header.data_bytes + header.options_bytes);
-  std::memcpy(out, &header, sizeof(header));
+  std::copy_n(data_, plan_.data_bytes(), out + sizeof(SaveHeader));
+  finish_save(plan_.model(), plan_.layout(), out);
+}
+
+void Stream::save_item(int64_t item, std::byte* out) const {
+  plan_.take_item(data_, item, out + sizeof(SaveHeader));
+  finish_save(plan_.model(), plan_.item_layout(), out);
 }
 
 void Stream::load(const std::byte* in, size_t size) {
-  SaveHeader header{};
-  if (size < sizeof(header)) fail(Code::kState, "not a saved state: {} bytes", size);
-  std::memcpy(&header, in, sizeof(header));
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
-    fail(Code::kState, "not a saved state");
-  if (header.version != kSaveVersion) {
-    fail(Code::kState, "a saved state of version {}: expected version {}", header.version,
-         kSaveVersion);
-  }
-  if (header.header_bytes != sizeof(header)) fail(Code::kState, "not a saved state");
-  if (header.model_fingerprint != plan_.model().fingerprint())
-    fail(Code::kState, "the saved state is of another model");
-  const std::byte* const data = in + sizeof(header);
-  size -= sizeof(header);
-  if (header.data_bytes > size || header.options_bytes != size - header.data_bytes) {
-    fail(Code::kState,
-         "the saved state has {} bytes: expected {} of data and {} of options behind "
-         "its first {}",
-         size + sizeof(header), header.data_bytes, header.options_bytes, sizeof(header));
-  }
-  if (hash_bytes(data, size) != header.checksum)
-    fail(Code::kState, "the saved state is damaged: its checksum differs");
-  if (header.fingerprint != plan_.fingerprint()) {
-    plan_.fail_options("the saved state", {reinterpret_cast<const char*>(data) + header.data_bytes,
-                                           header.options_bytes});
-  }
-  if (header.data_bytes != plan_.data_bytes())
-    fail(Code::kState, "the saved state is damaged: it has {} bytes of data", header.data_bytes);
-  plan_.check_data(data);
-  std::memcpy(data_, data, plan_.data_bytes());
+  const std::byte* const data = read_save(plan_.model(), plan_.layout(), in, size);
+  plan_.check_data(plan_.layout(), data);
+  std::copy_n(data, plan_.data_bytes(), data_);
+}
+
+void Stream::load_item(int64_t item, const std::byte* in, size_t size) {
+  const std::byte* const data = read_save(plan_.model(), plan_.item_layout(), in, size);
+  plan_.check_data(plan_.item_layout(), data);
+  plan_.put_item(data_, item, data);
 }
 
 }  // namespace sl

@@ -450,9 +450,10 @@ AttentionSource AttentionSource::of_item(int64_t b) const {
   AttentionSource own = *this;
   if (!windows) return own;
   const KeyWindow& window = windows[b];
-  own.keys += window.start * stride;
-  own.values += window.start * stride;
-  own.valid += window.start;
+  const int64_t first = window.shift * item_pitch + window.start * stride;
+  own.keys += first;
+  own.values += first;
+  own.valid += window.shift * valid_pitch + window.start;
   own.count = window.count;
   own.horizon.offset = window.offset;
   return own;

@@ -113,6 +113,7 @@ struct KeyWindow {
   int64_t start = 0;   // row of its first key
   int64_t count = 0;   // of keys
   int64_t offset = 0;  // of the first query among the keys, as in Horizon
+  int64_t shift = 0;   // from the batch item to the item of the source that has the keys
 };
 
 // Keys and values: for each head, rows of heads.width() floats, `stride` apart. The rows of batch
@@ -126,9 +127,11 @@ struct AttentionSource {
   int64_t valid_pitch = 0;
   int64_t count = 0;
   Horizon horizon;
-  // The keys of each batch item, if items differ in them; `count` is then the maximum. Null: all
-  // items have the first `count` rows and horizon.offset.
+  // The keys of each batch item, if items differ in them; `count` is then the maximum, and
+  // `item_pitch` the floats from one item to the next. Null: all items have the first `count` rows
+  // and horizon.offset.
   const KeyWindow* windows = nullptr;
+  int64_t item_pitch = 0;
   const PairVisibility* pairs = nullptr;
   const RelativeBias* bias = nullptr;
   Probabilities probabilities;  // without values: not wanted

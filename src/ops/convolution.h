@@ -45,6 +45,7 @@ class Convolution {
 
   int64_t channels() const { return groups_ * group_channels_; }
   int64_t filters() const { return filters_; }
+  bool is_depthwise() const { return method_ == Method::kDepthwise; }
 
   // y [batch, windows in each of the sizes..., filters], contiguous. Adds no bias if `with_bias` is
   // false. Allocates nothing.

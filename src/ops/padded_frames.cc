@@ -180,4 +180,16 @@ FrameParts FrameHistory::frames(int64_t first, int64_t count) const {
   return out;
 }
 
+FrameParts FrameHistory::gather(float* out) const {
+  const int64_t item = frames_ * layout_.size;
+  FrameParts all = frames(0, batch_);
+  for (size_t i = 0; i < count_; ++i) {
+    all.parts[i].x = out;
+    all.parts[i].batch_pitch = item;
+    for (int64_t b = 0; b < batch_; ++b, out += item)
+      std::copy_n(frames(b, 1).parts[i].x, item, out);
+  }
+  return all;
+}
+
 }  // namespace sl::ops

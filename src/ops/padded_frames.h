@@ -65,10 +65,17 @@ class FrameHistory {
   // Mask of history and x.
   const uint8_t* mask(int64_t b) const { return first_.newest_mask(b, frames_); }
   // Calls fn(parts, first, count) with the frames of history and x of items [first, first + count),
-  // as often as it takes for all items, which may stand at different positions. Scratch that fn
-  // takes is given back when it returns.
+  // as often as it takes for all items, which may stand at different positions. With `at_once` that
+  // is once: frames that do not lie evenly are copied, which costs less than to read large weights
+  // for each item. Scratch that fn takes is given back when it returns.
   template <typename Fn>
-  void each_range(Run& run, Fn&& fn) const {
+  void each_range(Run& run, bool at_once, Fn&& fn) const {
+    // Taken even if not needed: what a step allocates must not depend on where items stand.
+    auto* gathered = at_once && batch_ > 1 ? run.scratch<float>(gathered_size()) : nullptr;
+    if (gathered && !first_.is_one_range(batch_)) {
+      run.with_scratch([&] { fn(gather(gathered), 0, batch_); });
+      return;
+    }
     first_.each_range(batch_, [&](int64_t first, int64_t count) {
       run.with_scratch([&] { fn(frames(first, count), first, count); });
     });
@@ -77,6 +84,11 @@ class FrameHistory {
  private:
   void push(Run& run, const Sequence& x, DType dtype, Ring& ring) const;
   FrameParts frames(int64_t first, int64_t count) const;
+  int64_t gathered_size() const {
+    return checked_product(static_cast<int64_t>(count_), batch_, frames_, layout_.size);
+  }
+  // Copies the frames of all items to `out`.
+  FrameParts gather(float* out) const;
 
   const FrameLayout& layout_;
   int64_t batch_, frames_;

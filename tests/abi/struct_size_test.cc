@@ -168,6 +168,10 @@ TEST_CASE("run options of any size", "[struct_size]") {
   check("sl_layer_step", [&](const sl_run_options* options, sl_error* e) {
     return sl_layer_step(layer.get(), state.get(), &x, &y, options, e);
   });
+  const int64_t slot = 0;
+  check("sl_layer_step_slots", [&](const sl_run_options* options, sl_error* e) {
+    return sl_layer_step_slots(layer.get(), state.get(), &slot, 1, &x, &y, options, e);
+  });
 }
 
 TEST_CASE("state options of any size", "[struct_size]") {
@@ -231,6 +235,18 @@ TEST_CASE("a decoder's options of any size", "[struct_size]") {
   });
   check("sl_decoder_sample", [&](const sl_run_options* options, sl_error* e) {
     return sl_decoder_sample(decoder.get(), &token, &log_prob, nullptr, options, e);
+  });
+  const int64_t slot = 0;
+  check_input<sl_decoder_options>("sl_decoder_start_slot", value,
+                                  offsetof(sl_decoder_options, stop_token),
+                                  [&](const sl_decoder_options* options, sl_error* e) {
+                                    return sl_decoder_start_slot(decoder.get(), slot, options, e);
+                                  });
+  check("sl_decoder_prefill_slot", [&](const sl_run_options* options, sl_error* e) {
+    return sl_decoder_prefill_slot(decoder.get(), slot, &tokens, options, e);
+  });
+  check("sl_decoder_sample_slots", [&](const sl_run_options* options, sl_error* e) {
+    return sl_decoder_sample_slots(decoder.get(), &slot, 1, &token, &log_prob, nullptr, options, e);
   });
   check("sl_decoder_log_prob", [&](const sl_run_options* options, sl_error* e) {
     return sl_decoder_log_prob(decoder.get(), &tokens, &log_probs, options, e);
@@ -388,11 +404,13 @@ TEST_CASE("every call that takes a struct is in this test", "[struct_size]") {
     if (std::regex_search(arguments, kStruct)) calls.insert((*it)[1]);
   }
   CHECK(calls == std::set<std::string>{
-                     "sl_decoder_create", "sl_decoder_log_prob", "sl_decoder_prefill",
-                     "sl_decoder_sample", "sl_layer_apply", "sl_layer_constant", "sl_layer_create",
-                     "sl_layer_emit_shape", "sl_layer_open", "sl_layer_output_shape",
-                     "sl_layer_step", "sl_layer_step_difference", "sl_pipe_create",
-                     "sl_registry_add", "sl_state_alloc", "sl_state_alloc_in", "sl_state_size"});
+                     "sl_decoder_create",       "sl_decoder_log_prob", "sl_decoder_prefill",
+                     "sl_decoder_prefill_slot", "sl_decoder_sample",   "sl_decoder_sample_slots",
+                     "sl_decoder_start_slot",   "sl_layer_apply",      "sl_layer_constant",
+                     "sl_layer_create",         "sl_layer_emit_shape", "sl_layer_open",
+                     "sl_layer_output_shape",   "sl_layer_step",       "sl_layer_step_difference",
+                     "sl_layer_step_slots",     "sl_pipe_create",      "sl_registry_add",
+                     "sl_state_alloc",          "sl_state_alloc_in",   "sl_state_size"});
 }
 
 }  // namespace

@@ -98,14 +98,38 @@ TEST_CASE("state begins with exact values of any dtype", "[state]") {
   declaration.state("one", DType::kComplex64, {2}, 1);
   Memory memory(declaration);
   Run run = memory.run();
-  const auto* count = run.state<int32_t>("count");
-  const auto* lowest = reinterpret_cast<uint16_t*>(run.state<std::byte>("lowest"));
-  const auto* one = run.state<complex64>("one");
+  const auto count = run.state<int32_t>("count");
+  const auto values = run.state<std::byte>("lowest");
+  const auto* lowest = reinterpret_cast<uint16_t*>(values.get());
+  const auto one = run.state<complex64>("one");
   for (int i = 0; i < 2; ++i) {
     CHECK(count[i] == kLarge);
     CHECK(one[i] == complex64(1));
   }
   for (int i = 0; i < 6; ++i) CHECK(lowest[i] == 0xff80);
+}
+
+TEST_CASE("a run has the state of its slots, and gives it back", "[state]") {
+  Declaration declaration{Constants()};
+  declaration.state("pair", DType::kFloat32, {4, 2});
+  Memory memory(declaration);
+  const auto all = [&] {
+    Run run = memory.run();
+    const auto values = run.state<float>("pair");
+    return std::vector<float>(values.get(), values.get() + 8);
+  };
+  const auto add = [&](const std::vector<int64_t>& slots, float first) {
+    Run run = memory.run();
+    run.bind_slots(slots_of(slots));
+    const auto values = run.state<float>("pair");
+    for (size_t i = 0; i < 2 * slots.size(); ++i) values[i] += first++;
+  };
+  add({0, 1, 2, 3}, 1);
+  CHECK(all() == std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8});
+  add({3, 1}, 10);
+  CHECK(all() == std::vector<float>{1, 2, 15, 17, 5, 6, 17, 19});
+  add({2, 3}, 100);  // neighbours
+  CHECK(all() == std::vector<float>{1, 2, 15, 17, 105, 107, 119, 122});
 }
 
 TEST_CASE("streams longer than the range of an index are refused", "[state]") {
@@ -125,8 +149,9 @@ struct Numbers {
     memory = std::make_unique<Memory>(declaration);
   }
   // Pushes one frame for each of two items, and returns the history of both, newest last.
-  std::vector<float> push(float first, float second) {
+  std::vector<float> push(float first, float second, std::vector<int64_t> slots = {0, 1}) {
     Run run = memory->run();
+    run.bind_slots(slots_of(slots));
     Ring ring(run, spec);
     std::memcpy(ring.incoming(0), &first, sizeof(first));
     std::memcpy(ring.incoming(1), &second, sizeof(second));
@@ -146,6 +171,13 @@ TEST_CASE("one item of a ring can be reset alone", "[state]") {
   for (size_t i = 0; i < tensors.size(); ++i) ops::initialise(tensors[i], 1, 1);
   CHECK(numbers.push(6, 60) == std::vector<float>{3, 4, 5, 6, 0, 0, 0, 60});
   CHECK(numbers.push(7, 70) == std::vector<float>{4, 5, 6, 7, 0, 0, 60, 70});
+}
+
+TEST_CASE("items of a ring are those of the slots", "[state]") {
+  Numbers numbers(1);
+  for (float i = 1; i <= 5; ++i) numbers.push(i, 10 * i);
+  CHECK(numbers.push(60, 6, {1, 0}) == std::vector<float>{30, 40, 50, 60, 3, 4, 5, 6});
+  CHECK(numbers.push(7, 70) == std::vector<float>{4, 5, 6, 7, 40, 50, 60, 70});
 }
 
 TEST_CASE("an item can be copied to another ring, also of another size", "[state]") {

@@ -206,6 +206,7 @@ class LayerCallbacks(ctypes.Structure):
         ('state_init', _callback(_Handle, _P(ChannelSpec), ctypes.c_void_p)),
         ('layer', _callback(_Handle, _P(Sequence), _P(Sequence))),
         ('step', _callback(_Handle, ctypes.c_void_p, _P(Sequence), _P(Sequence))),
+        ('step_slots', ctypes.c_void_p),
     ]
 
 

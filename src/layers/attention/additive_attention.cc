@@ -37,7 +37,7 @@ class AdditiveAttention final : public SourceAttention {
     auto* hidden = run.scratch<float>(width);
     return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       if (!*x.mask_at(b, t)) return;
-      scores_.weigh(queries + (b * x.time + t) * width, source.keys + b * source.time * width,
+      scores_.weigh(queries + (b * x.time + t) * width, source.item_keys(b, width),
                     source.item_mask(b), source.time, hidden, weights);
     });
   }

@@ -294,6 +294,7 @@ ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const ops::
   source.stride = kv_heads.width();
   const int64_t pitch = x.time * source.stride;
   source.pitch = 2 * pitch;
+  source.item_pitch = kv_heads.count() * source.pitch;
   source.keys = keys_and_values;
   source.values = keys_and_values + pitch;
   return source;
@@ -316,7 +317,7 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
   for (int64_t b = 0; b < x.batch; ++b) {
     std::memcpy(ring.incoming_mask(b), valid + b * x.time, static_cast<size_t>(x.time));
     const int64_t count = ring.count(b, x.time);
-    windows[b] = {0, count, count - x.time - future_steps()};
+    windows[b] = {0, count, count - x.time - future_steps(), run.slots()[b] - b};
     source.count = std::max(source.count, count);
   }
   ring.push(x.batch, x.time);
@@ -326,6 +327,7 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
   source.values = source.keys + pitch;
   source.stride = heads.width();
   source.pitch = 2 * pitch;
+  source.item_pitch = heads.count() * source.pitch;
   source.valid = ring.mask();
   source.valid_pitch = ring.rows();
   source.windows = windows;

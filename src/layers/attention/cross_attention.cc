@@ -241,21 +241,22 @@ ops::AttentionSource CrossAttention::whole(Run& run, size_t index, DType output,
   const ops::Heads heads = kv_heads(output);
   const Sequence& source = run.constants().get(own_.sources[index]).sequence;
   const bool keeps = keeps_sources(run.mode());
-  auto* keys_and_values =
-      keeps ? run.state<float>("keys_and_values") : run.scratch<float>(whole_size(source, heads));
-  auto* valid = keeps ? run.state<uint8_t>("mask") : run.scratch<uint8_t>(source.steps());
+  const Slots slots = keeps ? run.slots() : Slots();
+  auto* keys_and_values = keeps ? run.state_of_slots<float>("keys_and_values")
+                                : run.scratch<float>(whole_size(source, heads));
+  auto* valid = keeps ? run.state_of_slots<uint8_t>("mask") : run.scratch<uint8_t>(source.steps());
   const auto arrange = [&](int64_t first, int64_t count) {
     const Sequence items = source.items(first, count);
     const int64_t item_size = whole_size(source.items(first, 1), heads);
     run.with_scratch([&] {
-      arrange_whole(run, index, items, output, keys_and_values + first * item_size,
-                    valid + first * source.time);
+      arrange_whole(run, index, items, output, keys_and_values + slots[first] * item_size,
+                    valid + slots[first] * source.time);
     });
   };
   if (!is_kept) {
     arrange(0, source.batch);
   } else {
-    each_range_of_zero(is_kept, source.batch, arrange);
+    each_range_of_zero(is_kept, slots, source.batch, arrange);
   }
   return whole_source(source, heads, keys_and_values, valid);
 }
@@ -277,12 +278,16 @@ void CrossAttention::attend_to_whole(Run& run, const Sequence& x, const Stream& 
   const size_t count = own_.sources.size();
   auto* sources = run.scratch<ops::AttentionSource>(static_cast<int64_t>(count));
   auto* windows = run.scratch<ops::KeyWindow>(static_cast<int64_t>(count), x.batch);
-  auto* is_kept = keeps_sources(run.mode()) ? run.state<int32_t>("is_kept") : nullptr;
+  const bool keeps = keeps_sources(run.mode());
+  const auto kept = keeps ? run.state<int32_t>("is_kept") : StateItems<int32_t>();
+  int32_t* const is_kept = kept;
   for (size_t i = 0; i < count; ++i) {
     std::construct_at(sources + i, whole(run, i, y.dtype, is_kept));
     sources[i].horizon = fields_.horizon;
     sources[i].windows = windows;
-    for (int64_t b = 0; b < x.batch; ++b) *windows++ = {0, sources[i].count, positions.of(b)};
+    for (int64_t b = 0; b < x.batch; ++b) {
+      *windows++ = {0, sources[i].count, positions.of(b), keeps ? run.slots()[b] - b : 0};
+    }
   }
   if (is_kept) std::fill_n(is_kept, x.batch, 1);
   if (!fields_.float32_scores) {

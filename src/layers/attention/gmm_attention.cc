@@ -90,10 +90,8 @@ class GmmAttention final : public SourceAttention {
                               : attend(run, x, first_positions<float>(run, x));
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    if (is_complex(run, x)) {
-      return attend_complex(run, x, fields_.monotonic ? run.state<complex64>("position") : nullptr);
-    }
-    return attend(run, x, fields_.monotonic ? run.state<float>("position") : nullptr);
+    if (is_complex(run, x)) return attend_complex(run, x, kept_positions<complex64>(run));
+    return attend(run, x, kept_positions<float>(run));
   }
 
   StepDifference step_difference(const EarlySteps& before) const override {
@@ -120,6 +118,11 @@ class GmmAttention final : public SourceAttention {
     auto* positions = run.scratch<T>(count);
     std::fill_n(positions, count, T());
     return positions;
+  }
+
+  template <typename T>
+  StateItems<T> kept_positions(Run& run) const {
+    return fields_.monotonic ? run.state<T>("position") : StateItems<T>();
   }
 
   // The number of logits of a Gaussian: prior, offset and scale.

@@ -28,8 +28,8 @@ Sequence LocationAttention::do_layer(Run& run, const Sequence& x) const {
 
 Sequence LocationAttention::do_step(Run& run, const Sequence& x) const {
   const int64_t time = source_time(run.constants());
-  auto* location = run.state<float>("location");
-  auto* is_at_start = run.state<uint8_t>("is_at_start");
+  const auto location = run.state<float>("location");
+  const auto is_at_start = run.state<uint8_t>("is_at_start");
   for (int64_t b = 0; b < x.batch && time > 0; ++b) {
     if (is_at_start[b]) start(location + b * location_shape(1, time).size(), 1, time);
     is_at_start[b] = 0;

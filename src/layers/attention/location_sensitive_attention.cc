@@ -111,7 +111,7 @@ class LocationSensitiveAttention final : public LocationAttention {
     auto* hidden = run.scratch<float>(width);
     return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       float* looked = location + b * count * kFeatures;
-      std::copy_n(source.keys + b * time * width, time * width, located);
+      std::copy_n(source.item_keys(b, width), time * width, located);
       add_location(run, looked, time, padded, located);
       scores_.weigh(queries + (b * x.time + t) * width, located, source.item_mask(b), time, hidden,
                     weights);

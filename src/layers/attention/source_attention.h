@@ -29,9 +29,13 @@ class SourceAttention : public Layer {
     int64_t time;
     int64_t channels;
     const float* keys = nullptr;  // keys computed from each step, or null
+    Slots slots = {};             // where items lie, in what a stream keeps
 
-    const float* item(int64_t b) const { return values + b * time * channels; }
-    const uint8_t* item_mask(int64_t b) const { return mask + b * time; }
+    const float* item_keys(int64_t b, int64_t width) const {
+      return keys + slots[b] * time * width;
+    }
+    const float* item(int64_t b) const { return values + slots[b] * time * channels; }
+    const uint8_t* item_mask(int64_t b) const { return mask + slots[b] * time; }
   };
 
   SourceAttention(std::string source, int64_t heads, std::string emit)
@@ -57,27 +61,29 @@ class SourceAttention : public Layer {
   template <typename Fn>
   Source keyed_source(Run& run, int64_t width, Fn&& make) const {
     const Sequence& given = run.constants().get(source_).sequence;
+    const bool keeps = run.mode() == Mode::kStep;
+    const Slots slots = keeps ? run.slots() : Slots();
     const auto take = [&]<typename T>(const char* name, T*& to, int64_t count) {
-      to = run.mode() == Mode::kStep ? run.state<T>(name) : run.scratch<T>(count);
+      to = keeps ? run.state_of_slots<T>(name) : run.scratch<T>(count);
     };
-    int32_t* is_kept = nullptr;
+    const auto kept = keeps ? run.state<int32_t>("is_kept") : StateItems<int32_t>();
+    int32_t* const is_kept = keeps ? kept.get() : run.scratch<int32_t>(given.batch);
     float *values = nullptr, *keys = nullptr;
     uint8_t* mask = nullptr;
-    take("is_kept", is_kept, given.batch);
     take("values", values, given.size());
     take("mask", mask, given.steps());
     take("keys", keys, checked_product(given.steps(), width));
-    if (run.mode() == Mode::kLayer) std::fill_n(is_kept, given.batch, 0);
-    each_range_of_zero(is_kept, given.batch, [&](int64_t first, int64_t count) {
+    if (!keeps) std::fill_n(is_kept, given.batch, 0);
+    each_range_of_zero(is_kept, slots, given.batch, [&](int64_t first, int64_t count) {
       const Sequence items = given.items(first, count);
-      const int64_t step = first * given.time;
+      const int64_t step = slots[first] * given.time;
       run.with_scratch([&] {
         copy_source(run, items, values + step * items.frame_size(), mask + step);
         make(values + step * items.frame_size(), items.steps(), keys + step * width);
       });
     });
     std::fill_n(is_kept, given.batch, 1);
-    return {values, mask, given.batch, given.time, given.channels[0], keys};
+    return {values, mask, given.batch, given.time, given.channels[0], keys, slots};
   }
   // Returns x as float32 with zeros in invalid steps, because NaN there must not reach the state.
   static const float* masked(Run& run, const Sequence& x);

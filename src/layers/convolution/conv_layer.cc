@@ -32,6 +32,12 @@ bool ConvLayer::pads_frames() const {
   return direct && direct->pads();
 }
 
+// A direct convolution uses its weights at many positions of one item.
+bool ConvLayer::has_large_weights() const {
+  const auto* packed = std::get_if<ops::Convolution>(&convolution_);
+  return packed && !packed->is_depthwise();
+}
+
 ChannelSpec ConvLayer::spec_of(const ChannelSpec& input) const {
   return {output_.dtype(input.dtype), output_shape(input.shape, filters())};
 }

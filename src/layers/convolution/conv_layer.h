@@ -33,6 +33,7 @@ class ConvLayer : public SlidingLayer {
   void compute_complex(Run& run, std::span<const ops::ConvolutionInput> parts,
                        const Sequence& y) const final;
   bool pads_frames() const final;
+  bool has_large_weights() const final;
 
   // By the method that suits the shape of the kernel.
   using Convolution = std::variant<ops::Convolution, ops::DirectConvolution>;

@@ -115,9 +115,10 @@ Sequence ConvTransposeLayer::do_step(Run& run, const Sequence& x) const {
     return y;
   }
   const ops::FrameHistory frames(run, layout, x, spec.dtype, ring_of(layout));
-  frames.each_range(run, [&](const ops::FrameParts& in, int64_t first, int64_t count) {
-    compute(run, in, x.items(first, count), y.items(first, count));
-  });
+  frames.each_range(run, /*at_once=*/true,
+                    [&](const ops::FrameParts& in, int64_t first, int64_t count) {
+                      compute(run, in, x.items(first, count), y.items(first, count));
+                    });
   return y;
 }
 

@@ -38,6 +38,7 @@ class SeparableLayer : public KerasConv<SlidingLayer> {
   static Weights read_weights(const SeparableFields& fields, const WeightScope& weights);
   ChannelSpec spec_of(const ChannelSpec& input) const final;
   void compute(Run& run, const ops::ConvolutionInput& in, const Sequence& y) const final;
+  bool has_large_weights() const final { return true; }
 
   ops::Convolution depthwise_;
   ops::Linear pointwise_;

@@ -71,9 +71,10 @@ Sequence SlidingLayer::do_step(Run& run, const Sequence& x) const {
   for (int64_t b = 0; b < x.batch; ++b) {
     time().step_mask(frames.mask(b), history + x.time, y.mask_at(b, 0));
   }
-  frames.each_range(run, [&](const ops::FrameParts& in, int64_t first, int64_t count) {
-    compute_any(run, in, y.items(first, count));
-  });
+  frames.each_range(run, has_large_weights(),
+                    [&](const ops::FrameParts& in, int64_t first, int64_t count) {
+                      compute_any(run, in, y.items(first, count));
+                    });
   return y;
 }
 

@@ -41,6 +41,8 @@ class SlidingLayer : public Layer {
   // complex, the imaginary parts.
   virtual void compute_complex(Run&, std::span<const ops::ConvolutionInput>,
                                const Sequence&) const {}
+  // Whether the weights are so large that a step reads them once for all batch items.
+  virtual bool has_large_weights() const { return false; }
 
   StepDifference step_difference(const EarlySteps& before) const final {
     const StepDifference difference = window_difference(time(), before);

@@ -74,9 +74,9 @@ class Delay final : public PointwiseLayer {
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
-    auto* values = run.state<std::byte>("values");
-    auto* mask = run.state<uint8_t>("mask");
-    auto* position = run.state<int32_t>("position");
+    const auto values = run.state<std::byte>("values");
+    const auto mask = run.state<uint8_t>("mask");
+    const auto position = run.state<int32_t>("position");
     const Sequence y = run.output(x.spec(), x.batch, x.time);
     const size_t frame = x.frame_bytes();
     for (int64_t b = 0; b < x.batch; ++b) {

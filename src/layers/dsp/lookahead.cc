@@ -52,7 +52,7 @@ class Lookahead final : public PointwiseLayer {
   // Makes the first `length` valid steps invalid, wherever they are.
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (length_ == 0) return x;
-    auto* dropped = run.state<int32_t>("dropped");
+    const auto dropped = run.state<int32_t>("dropped");
     const Sequence y = run.output_like(x, x.spec());
     std::memcpy(y.values, x.values, x.bytes());
     for (int64_t b = 0; b < x.batch; ++b) {

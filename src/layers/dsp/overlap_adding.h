@@ -123,8 +123,8 @@ Sequence OverlapAdding::step(Run& run, const Sequence& x, const ChannelSpec& out
                              Frame&& frame) const {
   const Sequence y = run.output(out, x.batch, x.time * step_);
   const int64_t values = out.shape.size();
-  auto* pending = run.state<T>("pending");
-  auto* position = run.state<int32_t>("position");
+  const auto pending = run.state<T>("pending");
+  const auto position = run.state<int32_t>("position");
   auto* const scratch = run.scratch<float>(floats);
   T* const buffer = run.scratch<T>(length_, values);
   const bool direct = !is_half(out.dtype);

@@ -97,9 +97,11 @@ class GroupNormalization final : public PointwiseLayer {
     return cumulate(run, x, totals);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* sum = reinterpret_cast<Sum*>(run.state<float>("sum"));
-    auto* squares = reinterpret_cast<Sum*>(run.state<float>("squares"));
-    return cumulate(run, x, {sum, squares, run.state<int32_t>("count")});
+    const auto sum = run.state<float>("sum");
+    const auto squares = run.state<float>("squares");
+    const auto count = run.state<int32_t>("count");
+    return cumulate(
+        run, x, {reinterpret_cast<Sum*>(sum.get()), reinterpret_cast<Sum*>(squares.get()), count});
   }
 
   // The statistics of one batch item: sums for each group, and the number of valid steps.

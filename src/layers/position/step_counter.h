@@ -38,7 +38,9 @@ class StepCounter {
     declaration.state("position", DType::kInt32, {input.batch});
   }
   Positions count(Run& run, const Sequence& x) const {
-    auto* next = run.mode() == Mode::kStep ? run.state<uint32_t>("position") : nullptr;
+    const bool steps = run.mode() == Mode::kStep;
+    const auto kept = steps ? run.state<uint32_t>("position") : StateItems<uint32_t>();
+    uint32_t* const next = kept;
     const int64_t max_items = valid_only_ || next ? x.batch : 1;
     auto* values = run.scratch<float>(max_items, x.time);
     const bool are_equal =

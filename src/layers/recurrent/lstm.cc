@@ -97,8 +97,8 @@ class Lstm final : public Layer {
     return run_with(run, x, compute, c, h);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* c = run.state<std::byte>("c");
-    auto* h = run.state<std::byte>("h");
+    const auto c = run.state<std::byte>("c");
+    const auto h = run.state<std::byte>("h");
     return run_with(run, x, do_output_spec(x.spec(), run.constants()).dtype, c, h);
   }
 

@@ -98,8 +98,8 @@ class Rglru final : public Layer {
     return scan(run, x, h, started);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* h = run.state<float>("h");
-    auto* started = run.state<uint8_t>("started");
+    const auto h = run.state<float>("h");
+    const auto started = run.state<uint8_t>("started");
     return scan(run, x, h, started);
   }
 

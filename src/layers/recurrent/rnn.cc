@@ -135,8 +135,8 @@ class Rnn final : public Layer {
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (layer_) return call(run, *layer_, x, run.side());
-    auto* c = cell_->has_c() ? run.state<float>("c") : nullptr;
-    auto* h = run.state<float>("h");
+    const auto c = cell_->has_c() ? run.state<float>("c") : StateItems<float>();
+    const auto h = run.state<float>("h");
     return unroll(run, x, c, h);
   }
 

@@ -113,7 +113,7 @@ class Mamba final : public Layer {
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     Ring history(run, ring());
-    auto* h = run.state<float>("h");
+    const auto h = run.state<float>("h");
     auto* items = run.scratch<const float*>(x.batch);
     return run_block(run, x, h, [&](const float* in) {
       for (int64_t b = 0; b < x.batch; ++b) {

@@ -62,7 +62,7 @@ class MaskedDense final : public TimeDenseLayer {
     return apply(run, x, {values, x.time * inputs(), 0}, StreamPositions());
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
-    auto* history = run.state<float>("inputs");
+    const auto history = run.state<float>("inputs");
     const StreamPositions positions = take_positions(run, x.batch, x.time, num_steps());
     const int64_t item = num_steps() * inputs(), rows = parts(x.dtype);
     const float* values = rows_of(run, x);

@@ -1152,6 +1152,18 @@ extern "C" {
     ) -> sl_status;
 }
 extern "C" {
+    pub fn sl_layer_step_slots(
+        layer: *const sl_layer,
+        state: *mut sl_state,
+        slots: *const i64,
+        count: i64,
+        x: *const sl_sequence,
+        y: *mut sl_sequence,
+        options: *const sl_run_options,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
     pub fn sl_state_reset(state: *mut sl_state, error: *mut sl_error) -> sl_status;
 }
 extern "C" {
@@ -1677,6 +1689,27 @@ extern "C" {
     ) -> sl_status;
 }
 extern "C" {
+    pub fn sl_state_save_item_size(state: *const sl_state) -> usize;
+}
+extern "C" {
+    pub fn sl_state_save_item(
+        state: *const sl_state,
+        item: i64,
+        buffer: *mut ::std::os::raw::c_void,
+        size: usize,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_state_load_item(
+        state: *mut sl_state,
+        item: i64,
+        buffer: *const ::std::os::raw::c_void,
+        size: usize,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
     pub fn sl_state_size(
         layer: *const sl_layer,
         options: *const sl_state_options,
@@ -2032,6 +2065,65 @@ extern "C" {
         log_probs: *mut f32,
         mask: *mut u8,
         options: *const sl_run_options,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_decoder_start_slot(
+        decoder: *mut sl_decoder,
+        slot: i64,
+        options: *const sl_decoder_options,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_decoder_prefill_slot(
+        decoder: *mut sl_decoder,
+        slot: i64,
+        tokens: *const sl_sequence,
+        options: *const sl_run_options,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_decoder_sample_slots(
+        decoder: *mut sl_decoder,
+        slots: *const i64,
+        count: i64,
+        tokens: *mut i32,
+        log_probs: *mut f32,
+        mask: *mut u8,
+        options: *const sl_run_options,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_decoder_copy_slot(
+        target: *mut sl_decoder,
+        target_slot: i64,
+        source: *const sl_decoder,
+        source_slot: i64,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_decoder_save_slot_size(decoder: *const sl_decoder) -> usize;
+}
+extern "C" {
+    pub fn sl_decoder_save_slot(
+        decoder: *const sl_decoder,
+        slot: i64,
+        buffer: *mut ::std::os::raw::c_void,
+        size: usize,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_decoder_load_slot(
+        decoder: *mut sl_decoder,
+        slot: i64,
+        buffer: *const ::std::os::raw::c_void,
+        size: usize,
         error: *mut sl_error,
     ) -> sl_status;
 }
@@ -2704,12 +2796,23 @@ pub struct sl_layer_callbacks {
             error: *mut sl_error,
         ) -> sl_status,
     >,
+    pub step_slots: ::std::option::Option<
+        unsafe extern "C" fn(
+            instance: *const ::std::os::raw::c_void,
+            state: *mut ::std::os::raw::c_void,
+            slots: *const i64,
+            count: i64,
+            x: *const sl_sequence,
+            y: *mut sl_sequence,
+            error: *mut sl_error,
+        ) -> sl_status,
+    >,
 }
 #[test]
 fn bindgen_test_layout_sl_layer_callbacks() {
     assert_eq!(
         ::std::mem::size_of::<sl_layer_callbacks>(),
-        80usize,
+        88usize,
         concat!("Size of: ", stringify!(sl_layer_callbacks))
     );
     assert_eq!(
@@ -2887,6 +2990,23 @@ fn bindgen_test_layout_sl_layer_callbacks() {
         );
     }
     test_field_step();
+    fn test_field_step_slots() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_layer_callbacks>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).step_slots) as usize - ptr as usize
+            },
+            80usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_layer_callbacks),
+                "::",
+                stringify!(step_slots)
+            )
+        );
+    }
+    test_field_step_slots();
 }
 impl Default for sl_layer_callbacks {
     fn default() -> Self {

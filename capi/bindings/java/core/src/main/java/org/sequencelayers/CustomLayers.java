@@ -43,7 +43,7 @@ final class CustomLayers {
   }
 
   private static Struct table(Platform platform) {
-    Struct table = Struct.sized(80);
+    Struct table = Struct.sized(88);
     table.putLong(16, platform.function((Platform.Callback5) CustomLayers::create));
     table.putLong(24, platform.function((Platform.Callback1) CustomLayers::destroy));
     table.putLong(32, platform.function((Platform.Callback3) CustomLayers::properties));
