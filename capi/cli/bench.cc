@@ -1,4 +1,6 @@
 // sl bench: measures steps and whole sequences.
+#include "cli/bench.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -7,15 +9,9 @@
 #include <vector>
 
 #include "cli/commands.h"
-#include "cli/input.h"
-#include "cli/json_output.h"
-#include "cli/model_option.h"
-#include "cli/profile.h"
 #include "testing/trap.h"
 
 namespace sl::cli {
-namespace {
-
 using sequence_layers::check;
 using sequence_layers::Layer;
 using sequence_layers::State;
@@ -25,26 +21,67 @@ using testing::Model;
 using testing::Tensor;
 using Clock = std::chrono::steady_clock;
 
-struct BenchOptions {
-  ModelOption model;
-  InputOptions input;
-  int64_t batch = 1;
-  int64_t blocks = 1;
-  double seconds = 2;
-  int64_t time = 1000;
-  int32_t threads = 1;
-  int64_t max_length = 0;
-  bool json = false;
-  bool profile = false;
-  std::string sort = "time";
-};
-
 double micros(Clock::duration d) { return std::chrono::duration<double, std::micro>(d).count(); }
 
 double quantile(const std::vector<double>& sorted, double q) {
   return sorted[std::min(sorted.size() - 1,
                          static_cast<size_t>(q * static_cast<double>(sorted.size())))];
 }
+
+void Findings::times(const char* name, const std::vector<double>& times) {
+  const double median = quantile(times, 0.5), p99 = quantile(times, 0.99);
+  json_[name] = {
+      {"median_us", median}, {"p99_us", p99}, {"max_us", times.back()}, {"runs", times.size()}};
+  if (as_json_) return;
+  std::string label = name;
+  std::ranges::replace(label, '_', ' ');
+  std::printf("%-14s median %10.2f us   p99 %10.2f us   max %10.2f us   (%zu runs)\n",
+              label.c_str(), median, p99, times.back(), times.size());
+}
+
+void Findings::heap_calls(const char* name, int64_t calls, size_t runs) {
+  json_[name]["heap_calls"] = calls;
+  if (as_json_) return;
+  std::printf("%-14s %lld in %zu steps\n", "heap calls", static_cast<long long>(calls), runs);
+}
+
+void Findings::rate(const char* name, double steps, double micros_taken,
+                    std::optional<double> sample_rate) {
+  const double per_second = steps / micros_taken * 1e6;
+  json_[name]["input_steps_per_second"] = per_second;
+  if (sample_rate) json_[name]["times_real_time"] = per_second / *sample_rate;
+  if (as_json_) return;
+  std::printf("%-14s %.0f input steps/s", "", per_second);
+  if (sample_rate) std::printf(", %.1f x real time", per_second / *sample_rate);
+  std::printf("\n");
+}
+
+void Findings::rounds(const char* name, double per_second) {
+  json_[name]["rounds_per_second"] = per_second;
+  if (!as_json_) std::printf("%-14s %.1f rounds/s\n", "", per_second);
+}
+
+void Findings::profile(const char* name, ProfileTable table, const std::string& order) {
+  table.sort(order);
+  json_["profile"][name] = table.json();
+  if (!as_json_) table.print(name);
+}
+
+void Findings::say(const std::string& text) const {
+  if (!as_json_) std::printf("%s\n", text.c_str());
+}
+
+void Findings::finish() const {
+  if (as_json_) print_json(json_);
+}
+
+Input valid_input(const Layer& layer, const BenchOptions& options, int64_t batch, int64_t time) {
+  Input input = random_input(layer, options.input, batch, time);
+  std::fill(input.x.mask.begin(), input.x.mask.end(), static_cast<uint8_t>(1));
+  return input;
+}
+
+namespace {
 
 // Runs call() until the time is up, at least three times, each followed by after(), which is not
 // measured. Returns the sorted times in microseconds.
@@ -80,66 +117,6 @@ std::vector<double> measure(double seconds, Call&& call) {
   return measure(seconds, call, [] {});
 }
 
-// The measurements, printed one by one, or as JSON at the end.
-class Findings {
- public:
-  explicit Findings(bool as_json) : as_json_(as_json) {}
-
-  void times(const char* name, const std::vector<double>& times) {
-    const double median = quantile(times, 0.5), p99 = quantile(times, 0.99);
-    json_[name] = {
-        {"median_us", median}, {"p99_us", p99}, {"max_us", times.back()}, {"runs", times.size()}};
-    if (as_json_) return;
-    std::string label = name;
-    std::ranges::replace(label, '_', ' ');
-    std::printf("%-14s median %10.2f us   p99 %10.2f us   max %10.2f us   (%zu runs)\n",
-                label.c_str(), median, p99, times.back(), times.size());
-  }
-
-  void heap_calls(const char* name, int64_t calls, size_t runs) {
-    json_[name]["heap_calls"] = calls;
-    if (as_json_) return;
-    std::printf("%-14s %lld in %zu steps\n", "heap calls", static_cast<long long>(calls), runs);
-  }
-
-  void rate(const char* name, double steps, double micros_taken,
-            std::optional<double> sample_rate) {
-    const double per_second = steps / micros_taken * 1e6;
-    json_[name]["input_steps_per_second"] = per_second;
-    if (sample_rate) json_[name]["times_real_time"] = per_second / *sample_rate;
-    if (as_json_) return;
-    std::printf("%-14s %.0f input steps/s", "", per_second);
-    if (sample_rate) std::printf(", %.1f x real time", per_second / *sample_rate);
-    std::printf("\n");
-  }
-
-  void profile(const char* name, ProfileTable table, const std::string& order) {
-    table.sort(order);
-    json_["profile"][name] = table.json();
-    if (!as_json_) table.print(name);
-  }
-
-  // Prints a line unless JSON is wanted.
-  void say(const std::string& text) const {
-    if (!as_json_) std::printf("%s\n", text.c_str());
-  }
-
-  ordered_json& json() { return json_; }
-  void finish() const {
-    if (as_json_) print_json(json_);
-  }
-
- private:
-  bool as_json_;
-  ordered_json json_;
-};
-
-Input valid_input(const Layer& layer, const BenchOptions& options, int64_t time) {
-  Input input = random_input(layer, options.input, options.batch, time);
-  std::fill(input.x.mask.begin(), input.x.mask.end(), static_cast<uint8_t>(1));
-  return input;
-}
-
 Layer open_layer(const BenchOptions& options) {
   sl_layer_options layer_options = options.model.layer_options();
   layer_options.num_threads = options.threads;
@@ -149,7 +126,7 @@ Layer open_layer(const BenchOptions& options) {
 void bench_steps(const Layer& layer, const BenchOptions& options, std::optional<double> sample_rate,
                  Findings& findings) {
   const int64_t steps = layer.block_size() * options.blocks;
-  const Input input = valid_input(layer, options, steps);
+  const Input input = valid_input(layer, options, options.batch, steps);
   const std::vector<sl_constant> constants = views(input.constants);
   sl_state_options state_options =
       sequence_layers::state_options(channel_spec(input.x), options.batch, steps, constants);
@@ -194,7 +171,7 @@ void bench_layer(const Layer& layer, const BenchOptions& options, std::optional<
                  Findings& findings) {
   const int64_t block = layer.block_size();
   const int64_t time = (options.time + block - 1) / block * block;
-  const Input input = valid_input(layer, options, time);
+  const Input input = valid_input(layer, options, options.batch, time);
   const std::vector<sl_constant> constants = views(input.constants);
   sl_run_options run = sequence_layers::run_options(constants);
   const sl_sequence x = input.x.view();
@@ -222,6 +199,11 @@ int run_bench(const BenchOptions& options) {
   findings.json() = {{"model", options.model.directory}, {"batch", options.batch},
                      {"step_input_steps", step},         {"layer_input_steps", time},
                      {"layer_threads", options.threads}, {"sample_rate", json_of(rate)}};
+  if (options.slots > 0) {
+    bench_slots(layer, options, findings);
+    findings.finish();
+    return 0;
+  }
   findings.times("create", measure(0.1, [&] { return open_layer(options); }));
   if (layer.supports_step() || options.max_length > 0) {
     bench_steps(layer, options, rate, findings);
@@ -251,7 +233,11 @@ void add_bench(CLI::App& app, Action& action) {
   add("--blocks", options->blocks, "Blocks in one step");
   add("--seconds", options->seconds, "Duration of each measurement");
   add("--time", options->time, "Input steps of the layer-wise run");
-  add("--threads", options->threads, "Threads of the layer-wise run");
+  add("--threads", options->threads, "Threads of the layer-wise run, or that share the slots");
+  command
+      ->add_option("--slots", options->slots,
+                   "Compare so many streams in slots with as many states, and measure nothing else")
+      ->check(positive());
   command
       ->add_option("--max-length", options->max_length,
                    "Maximum steps of a stream, which is reset after them")

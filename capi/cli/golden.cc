@@ -27,6 +27,7 @@ struct GoldenOptions {
   std::string directory;
   std::vector<std::string> only;
   bool prefix = false;
+  bool slots = false;
   bool list = false;
   bool verbose = false;
   bool json = false;
@@ -74,17 +75,18 @@ class Tally {
   // Shows the share of all cases that is done.
   void progress(double share) { progress_.show(share); }
 
-  void finish(bool prefix) {
+  // `counts_stepless`: cases without steps were checked for nothing.
+  void finish(bool counts_stepless) {
     progress_.clear();
     if (as_json_) {
       ordered_json all = {{"passed", passed_}, {"failed", failed_}};
-      if (prefix) all["without_steps"] = stepless_;
+      if (counts_stepless) all["without_steps"] = stepless_;
       if (expected_ > 0) all["as_announced"] = expected_;
       all["cases"] = cases_;
       return print_json(all);
     }
     std::printf("%d passed, %d failed", passed_, failed_);
-    if (prefix) std::printf(", %d without steps", stepless_);
+    if (counts_stepless) std::printf(", %d without steps", stepless_);
     if (expected_ > 0)
       std::printf(", %d with steps that differ from whole runs as announced", expected_);
     std::printf("\n");
@@ -114,7 +116,8 @@ std::vector<std::string> types_of(const std::string& directory) {
   return types;
 }
 
-Report check_case(const ordered_json& written, const Weights& tensors, bool prefix_only) {
+Report check_case(const ordered_json& written, const Weights& tensors,
+                  const GoldenOptions& options) {
   const json recorded = written;
   const std::string path = recorded.at("name").get<std::string>() + "/";
   const Weights weights = testing::select_weights(tensors, path + "weights/");
@@ -124,7 +127,8 @@ Report check_case(const ordered_json& written, const Weights& tensors, bool pref
   Case c = testing::read_case(recorded, tensors, path, half);
   c.layer = &layer;
   c.call_sizes = {7, 64, 1000};
-  return prefix_only ? check_prefixes(c) : check_contract(c);
+  if (options.slots) return check_slots(c);
+  return options.prefix ? check_prefixes(c) : check_contract(c);
 }
 
 void run_case(const ordered_json& recorded, const Weights& tensors, const GoldenOptions& options,
@@ -133,7 +137,7 @@ void run_case(const ordered_json& recorded, const Weights& tensors, const Golden
   // The name is printed before the case runs, so that it is known after a crash.
   if (options.verbose) std::fprintf(stderr, "%s\n", name.c_str());
   try {
-    const Report report = check_case(recorded, tensors, options.prefix);
+    const Report report = check_case(recorded, tensors, options);
     if (report.checks.empty()) {
       tally.skip(name);
     } else if (report.ok()) {
@@ -191,7 +195,7 @@ int run_golden(const GoldenOptions& options) {
     tally.finish_list();
     return tally.failed() == 0 ? 0 : 1;
   }
-  tally.finish(options.prefix);
+  tally.finish(options.prefix || options.slots);
   return tally.failed() == 0 && tally.passed() > 0 ? 0 : 1;
 }
 
@@ -207,6 +211,10 @@ void add_golden(CLI::App& app, Action& action) {
       ->delimiter(',');
   command->add_flag("--prefix", options->prefix,
                     "Check only that every layer-wise prefix, followed by steps, equals steps");
+  command
+      ->add_flag("--slots", options->slots,
+                 "Check only that streams that share a state give what each gives alone")
+      ->excludes("--prefix");
   command->add_flag("--list", options->list, "Print the cases' names without running them");
   command->add_flag("--verbose", options->verbose, "Name each case on stderr before it runs");
   command->add_flag("--json", options->json, "Print the outcomes as JSON");

@@ -6,6 +6,7 @@
 
 #include "testing/contract_masks.h"
 #include "testing/contract_sizes.h"
+#include "testing/contract_slots.h"
 #include "testing/contract_state.h"
 #include "testing/metadata.h"
 #include "testing/probe.h"
@@ -437,6 +438,28 @@ Report check_prefixes(const Case& c) {
       checker.run("layer-wise prefix of " + std::to_string(i) + " blocks, then steps",
                   [&] { return check_prefix(c, i); });
     }
+  });
+}
+
+Report check_slots(const Case& c) {
+  return report_of(c, [&](Report&, Checker& checker) {
+    if (!can_step(c)) return;
+    const auto run = [&](const std::string& name, const Input& input,
+                         const Stepper::Options& options) {
+      checker.run(name, [&] { return check_slots(*c.layer, input, options, c.test_batching); });
+    };
+    Stepper::Options options;
+    run("slots", c.input, options);
+    if (c.test_2x_step) {
+      Stepper::Options two = options;
+      two.blocks_per_step = 2;
+      run("slots at 2x block", c.input, two);
+    }
+    options.ends = options.with_emits = true;
+    run("slots of streams with an end and emits", c.input, options);
+    const auto masked =
+        masked_inputs(c.input, [&](sl_dtype dtype) { return pad_value_of(c, dtype); });
+    if (masked) run("holes: slots", masked->poisoned, Stepper::Options());
   });
 }
 

@@ -85,6 +85,10 @@ Report check_contract(const Case& c);
 // and must give what steps alone give. Makes no check if the layer cannot step.
 Report check_prefixes(const Case& c);
 
+// Checks only slots: streams that share a state, each at its own position, give the bits that they
+// give alone. Makes no check if the layer cannot step.
+Report check_slots(const Case& c);
+
 // The tolerance for recorded values: the given one, or a looser one if half precision is used.
 Tolerance case_tolerance(double relative, double absolute, bool half_precision);
 

@@ -81,11 +81,7 @@ Tensor with_last_moved(const Tensor& x, int64_t at, int64_t from) {
   const Tensor last = slice_batch(x, x.batch() - 1, 1);
   const Tensor moved =
       concat_time({slice_time(last, 0, at), slice_time(last, from, from + x.time() - at)});
-  Tensor out = slice_batch(x, 0, x.batch() - 1);
-  out.dims[0] = x.batch();
-  out.bytes.insert(out.bytes.end(), moved.bytes.begin(), moved.bytes.end());
-  out.mask.insert(out.mask.end(), moved.mask.begin(), moved.mask.end());
-  return out;
+  return concat_batch({slice_batch(x, 0, x.batch() - 1), moved});
 }
 
 // The input with its last item moved, together with the constants that run along with it. Returns

@@ -35,6 +35,13 @@ bool is_streamed(const std::vector<sl_constant_info>& infos, const NamedTensor& 
 
 }  // namespace
 
+std::vector<bool> streamed_constants(const Layer& layer, const Constants& constants) {
+  const auto infos = layer.constants();
+  std::vector<bool> out;
+  for (const NamedTensor& constant : constants) out.push_back(is_streamed(infos, constant));
+  return out;
+}
+
 std::vector<sl_constant> views(const Constants& constants) {
   std::vector<sl_constant> out;
   for (const NamedTensor& constant : constants) {
@@ -87,21 +94,35 @@ Stepper::Stepper(const Layer& layer, const Input& input, Options options)
   const int64_t time = round_up(input.x.time() + layer.input_latency(), block_);
   num_steps_ = time / block_;
   input_.x = slice_time(input.x, 0, time);
-  const auto infos = layer.constants();
-  for (const NamedTensor& constant : input.constants)
-    streamed_.push_back(is_streamed(infos, constant));
+  streamed_ = streamed_constants(layer, input.constants);
   state_ = make_state();
+}
+
+Input Stepper::block(int64_t index) const {
+  return {slice_time(input_.x, index * block_, (index + 1) * block_),
+          constants_of(index, index + 1)};
+}
+
+sl_state_options Stepper::state_options(const Input& block,
+                                        const std::vector<sl_constant>& views) const {
+  sl_state_options options = sequence_layers::state_options(channel_spec(block.x), block.x.batch(),
+                                                            options_.max_steps * block_, views);
+  const bool ends = options_.ends || !layer_.supports_step();
+  // The maximum length must be positive even if the input is empty.
+  if (ends) options.max_length = round_up(std::max(input_.x.time(), block_), options.max_steps);
+  return options;
+}
+
+State Stepper::make_state(const Input& block) const {
+  const std::vector<sl_constant> constant_views = views(block.constants);
+  return State(layer_, state_options(block, constant_views));
 }
 
 State Stepper::make_state() {
   // A streamed constant has the length of the blocks that it comes with.
-  const Constants constants = constants_of(0, options_.max_steps);
-  const std::vector<sl_constant> constant_views = views(constants);
-  sl_state_options options = sequence_layers::state_options(
-      channel_spec(input_.x), input_.x.batch(), options_.max_steps * block_, constant_views);
-  const bool ends = options_.ends || !layer_.supports_step();
-  // The maximum length must be positive even if the input is empty.
-  if (ends) options.max_length = round_up(std::max(input_.x.time(), block_), options.max_steps);
+  const Input block{input_.x, constants_of(0, options_.max_steps)};
+  const std::vector<sl_constant> constant_views = views(block.constants);
+  const sl_state_options options = state_options(block, constant_views);
   if (!options_.own_memory) return State(layer_, options);
   const auto [size, alignment] = layer_.state_size(options);
   memory_.resize(size + alignment);

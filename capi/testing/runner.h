@@ -27,6 +27,9 @@ struct Input {
   Constants constants;
 };
 
+// For each constant, whether a stream gets a part of it with each block.
+std::vector<bool> streamed_constants(const Layer& layer, const Constants& constants);
+
 // Views of constants as the ABI takes them. They point into `constants`.
 std::vector<sl_constant> views(const Constants& constants);
 
@@ -62,6 +65,10 @@ class Stepper {
   Stepper(const Layer& layer, const Input& input) : Stepper(layer, input, Options()) {}
 
   int64_t num_steps() const { return num_steps_; }
+  // x and constants of call `index` of one step.
+  Input block(int64_t index) const;
+  // Another state for the stepper's calls, with the batch of the input of one.
+  State make_state(const Input& block) const;
   // Runs the blocks [begin, end) on the stream from its current position. Returns the raw outputs,
   // latency included. Calls `progress` with the number of blocks done.
   Tensor run(int64_t begin, int64_t end, const std::function<void(int64_t)>& progress = nullptr);
@@ -91,6 +98,7 @@ class Stepper {
   void copy_item(int64_t item, const Stepper& source);  // its item of that number
 
  private:
+  sl_state_options state_options(const Input& block, const std::vector<sl_constant>& views) const;
   State make_state();
   Tensor nothing();
   // The constants for the blocks [begin, end): each streamed one cut to its share.

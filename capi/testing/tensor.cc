@@ -306,6 +306,17 @@ Tensor concat_time(const std::vector<Tensor>& parts) {
   return y;
 }
 
+Tensor concat_batch(const std::vector<Tensor>& parts) {
+  Tensor y = parts.at(0);
+  for (size_t i = 1; i < parts.size(); ++i) {
+    const Tensor& part = parts[i];
+    y.dims[0] += part.dims[0];
+    y.bytes.insert(y.bytes.end(), part.bytes.begin(), part.bytes.end());
+    y.mask.insert(y.mask.end(), part.mask.begin(), part.mask.end());
+  }
+  return y;
+}
+
 Tensor slice_batch(const Tensor& x, int64_t first, int64_t count) {
   Tensor out = x;
   out.dims[0] = count;

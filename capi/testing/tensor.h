@@ -69,6 +69,7 @@ Tensor random_sequence(sl_dtype dtype, std::vector<int64_t> dims, std::mt19937& 
 // The steps [begin, end). Steps past the tensor's end are invalid.
 Tensor slice_time(const Tensor& x, int64_t begin, int64_t end);
 Tensor concat_time(const std::vector<Tensor>& parts);
+Tensor concat_batch(const std::vector<Tensor>& parts);
 // Batch items [first, first + count).
 Tensor slice_batch(const Tensor& x, int64_t first, int64_t count);
 // A copy with all invalid steps set to the value.

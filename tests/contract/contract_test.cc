@@ -12,7 +12,8 @@ namespace {
 
 constexpr uint32_t kTrees = 200;
 
-Report check_tree(const Tree& tree, uint32_t seed) {
+// `check` is check_contract or another set of checks.
+Report check_tree(const Tree& tree, uint32_t seed, Report (*check)(const Case&)) {
   const Layer layer = make_tree_model(tree, seed);
   std::mt19937 rng(seed);
   std::vector<int64_t> dims = {3, 13 + static_cast<int64_t>(seed % 8)};
@@ -22,7 +23,19 @@ Report check_tree(const Tree& tree, uint32_t seed) {
   c.input.x = random_sequence(SL_DTYPE_FLOAT32, dims, rng);
   c.tolerance = {1e-4, 1e-4};
   c.probe_receptive_field = seed % 4 == 0;
-  return check_contract(c);
+  return check(c);
+}
+
+TEST_CASE("streams of random trees in slots give what they give alone", "[contract]") {
+  size_t checks = 0;
+  for (uint32_t seed = 0; seed < kTrees; ++seed) {
+    const Tree tree = make_tree(seed);
+    INFO("seed " << seed << ": " << tree.config);
+    const Report report = check_tree(tree, seed, check_slots);
+    CHECK(report.failures() == "");
+    checks += report.checks.size();
+  }
+  CHECK(checks > 3 * kTrees / 2);
 }
 
 TEST_CASE("random trees keep the contract", "[contract]") {
@@ -30,7 +43,7 @@ TEST_CASE("random trees keep the contract", "[contract]") {
     const Tree tree = make_tree(seed);
     INFO("seed " << seed << ": " << tree.config);
     Report report;
-    CHECK_NOTHROW(report = check_tree(tree, seed));
+    CHECK_NOTHROW(report = check_tree(tree, seed, check_contract));
     CHECK(report.failures() == "");
     CHECK(report.checks.size() >= 5);
   }

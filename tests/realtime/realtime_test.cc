@@ -6,6 +6,7 @@
 
 #include "contract/trees.h"
 #include "support/models.h"
+#include "testing/contract_slots.h"
 #include "testing/runner.h"
 #include "testing/trap.h"
 
@@ -118,6 +119,26 @@ TEST_CASE("steps with weights in fewer bytes neither allocate nor lock", "[realt
       const Input input{random_sequence(sample.dtype, dims, rng), {}};
       CHECK(allocations_of(layer, input, 1, false) == 0);
       CHECK(allocations_of(layer, input, 3, true) == 0);
+    }
+  }
+}
+
+TEST_CASE("steps, saves and moves of slots neither allocate nor lock", "[realtime]") {
+  for (const char* format : {"float32", "bfloat16", "int8", "int4"}) {
+    sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
+    layer_options.weight_format = format;
+    for (const Sample& sample : samples()) {
+      INFO(format << " " << sample.name);
+      const Layer layer = make_sample(sample, &layer_options);
+      std::vector<int64_t> dims = {3, 12};
+      dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
+      std::mt19937 rng(5);
+      const Input input{random_sequence(sample.dtype, dims, rng), {}};
+      for (const bool emits : {false, true}) {
+        Stepper::Options options;
+        options.with_emits = emits;
+        CHECK(check_slots(layer, input, options, /*garbage=*/true).reason == "");
+      }
     }
   }
 }
