@@ -115,6 +115,7 @@ class LayerOptions(ctypes.Structure):
         ('parallel_for', ctypes.c_void_p),
         ('parallel_for_user_data', ctypes.c_void_p),
         ('max_bytes', ctypes.c_int64),
+        ('weight_format', ctypes.c_char_p),
     ]
 
 
@@ -216,6 +217,7 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     'sl_layer_create': (
         ctypes.c_char_p, ctypes.c_size_t, _Handle, _P(LayerOptions), _P(_Handle),
     ),
+    'sl_layer_save_weights': (_Handle, ctypes.c_char_p),
     'sl_layer_block_size': (_Handle, _P(_I64)),
     'sl_layer_output_ratio': (_Handle, _P(_I64), _P(_I64)),
     'sl_layer_input_latency': (_Handle, _P(_I64)),

@@ -55,6 +55,7 @@ class Layer(Closable):
         *,
         threads: int = 1,
         registry: Registry | None = None,
+        weight_format: str | None = None,
     ) -> 'Layer':
         """Opens the model of a directory with config.json and model.safetensors.
 
@@ -62,9 +63,11 @@ class Layer(Closable):
           directory: The model directory.
           threads: How many threads a whole sequence runs on. Steps run on the caller's thread alone.
           registry: Knows the config's custom layers.
+          weight_format: How matrices are held: 'float32', 'bfloat16', 'int8' or 'int4', and
+            exceptions: 'int8, *.output.kernel=float32'; by default as the file has them packed.
         """
         path = os.fsencode(directory)
-        return cls._make('sl_layer_open', (path,), threads, registry)
+        return cls._make('sl_layer_open', (path,), threads, registry, weight_format)
 
     @classmethod
     def create(
@@ -74,6 +77,7 @@ class Layer(Closable):
         *,
         threads: int = 1,
         registry: Registry | None = None,
+        weight_format: str | None = None,
     ) -> 'Layer':
         """Makes the model of a config, and of weights if it needs some.
 
@@ -83,20 +87,32 @@ class Layer(Closable):
             its bytes.
           threads: As in `open`.
           registry: As in `open`.
+          weight_format: As in `open`.
         """
         text = (config if isinstance(config, str) else json.dumps(config)).encode()
         tensors = None if weights is None else new_weights(weights)
-        return cls._make('sl_layer_create', (text, len(text), tensors), threads, registry)
+        arguments = (text, len(text), tensors)
+        return cls._make('sl_layer_create', arguments, threads, registry, weight_format)
 
     @classmethod
     def _make(
-        cls, name: str, arguments: tuple[Any, ...], threads: int, registry: Registry | None
+        cls,
+        name: str,
+        arguments: tuple[Any, ...],
+        threads: int,
+        registry: Registry | None,
+        weight_format: str | None,
     ) -> 'Layer':
         handle, options = ctypes.c_void_p(), abi.sized(abi.LayerOptions)
         options.num_threads = threads
         options.registry = None if registry is None else registry.handle.pointer
+        options.weight_format = None if weight_format is None else weight_format.encode()
         abi.call(name, *arguments, ctypes.byref(options), ctypes.byref(handle))
         return cls(handle, registry)
+
+    def save_weights(self, path: str | os.PathLike[str]) -> None:
+        """Writes a weights file whose matrices are packed, as the layer holds them."""
+        abi.call('sl_layer_save_weights', self.handle, os.fsencode(path))
 
     def _integers(self, name: str, count: int = 1) -> list[int]:
         values = [ctypes.c_int64() for _ in range(count)]

@@ -9,6 +9,7 @@ import sys
 import tempfile
 import textwrap
 import unittest
+from typing import ClassVar
 from unittest import mock
 
 import numpy as np
@@ -48,6 +49,30 @@ class MetadataTest(unittest.TestCase):
         layer = runtime.Layer.open(_MODELS / 'stft_round_trip')
         self.assertIsNone(layer.metadata('source'))
         self.assertIsNone(layer.sample_rate)
+
+
+@unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
+class WeightFormatTest(unittest.TestCase):
+    config: ClassVar = {'type': 'Dense', 'features': 2, 'use_bias': False}
+
+    def test_a_format_and_packed_weights(self):
+        kernel, x = _random(40, 2), _random(1, 3, 40)
+        layer = runtime.Layer.create(self.config, {'params.kernel': kernel}, weight_format='int8')
+        y = layer.apply(x)[0]
+        difference = np.abs(y - x @ kernel).max()
+        self.assertGreater(difference, 0)
+        self.assertLess(difference, 0.2)
+        with tempfile.TemporaryDirectory() as folder:
+            path = pathlib.Path(folder, 'model.safetensors')
+            layer.save_weights(path)
+            packed = runtime.Layer.create(self.config, path)
+        np.testing.assert_array_equal(packed.apply(x)[0], y)
+
+    def test_an_unknown_format(self):
+        with self.assertRaisesRegex(runtime.SequenceLayersError, 'int7'):
+            runtime.Layer.create(
+                self.config, {'params.kernel': _random(4, 2)}, weight_format='int7'
+            )
 
 
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')
