@@ -26,6 +26,16 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
     sl::fail(Code::kInvalidArgument, "options.num_threads is {}: expected 1 to 256",
              options.num_threads);
   }
+  options.num_step_threads = or_default(options.num_step_threads, 1);
+  if (options.num_step_threads < 1 || options.num_step_threads > 64) {
+    sl::fail(Code::kInvalidArgument, "options.num_step_threads is {}: expected 1 to 64",
+             options.num_step_threads);
+  }
+  if (options.matmul_backend < SL_MATMUL_BACKEND_DEFAULT ||
+      options.matmul_backend > SL_MATMUL_BACKEND_OPENBLAS) {
+    sl::fail(Code::kInvalidArgument, "options.matmul_backend is {}: expected 0 to {}",
+             options.matmul_backend, SL_MATMUL_BACKEND_OPENBLAS);
+  }
   sl::ModelOptions out;
   out.registry = options.registry ? &options.registry->registry : nullptr;
   if (options.max_bytes < 0) {
@@ -37,6 +47,8 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
   out.allocator = sl::capi::to_allocator(options.allocator, standard);
   out.num_threads = options.num_threads;
   if (options.weight_format) out.weight_format = options.weight_format;
+  out.num_step_threads = options.num_step_threads;
+  out.matmul_backend = static_cast<sl::MatmulBackend>(options.matmul_backend);
   out.parallel_for = options.parallel_for;
   out.parallel_for_user_data = options.parallel_for_user_data;
   return out;

@@ -67,7 +67,7 @@ static_assert(ends_at<sl_step_difference>(40));
 static_assert(ends_at<sl_allocator>(32));
 static_assert(ends_at<sl_layer_properties>(72));
 static_assert(ends_at<sl_layer_callbacks>(88));
-static_assert(ends_at<sl_layer_options>(56));
+static_assert(ends_at<sl_layer_options>(64));
 static_assert(ends_at<sl_run_options>(56));
 static_assert(ends_at<sl_state_options>(136));
 static_assert(ends_at<sl_decoder_options>(88));
@@ -90,6 +90,14 @@ constexpr int32_t number(Enum value) {
 
 static_assert(SL_MODE_LAYER == 0 && SL_MODE_LAYER == number(Mode::kLayer));
 static_assert(SL_MODE_STEP == 1 && SL_MODE_STEP == number(Mode::kStep));
+
+static_assert(SL_MATMUL_BACKEND_DEFAULT == 0 &&
+              SL_MATMUL_BACKEND_DEFAULT == number(MatmulBackend::kDefault));
+static_assert(SL_MATMUL_BACKEND_OWN == 1 && SL_MATMUL_BACKEND_OWN == number(MatmulBackend::kOwn));
+static_assert(SL_MATMUL_BACKEND_ONEDNN == 2 &&
+              SL_MATMUL_BACKEND_ONEDNN == number(MatmulBackend::kOneDnn));
+static_assert(SL_MATMUL_BACKEND_OPENBLAS == 3 &&
+              SL_MATMUL_BACKEND_OPENBLAS == number(MatmulBackend::kOpenBlas));
 
 using ConstantKind = ConstantSpec::Kind;
 static_assert(SL_CONSTANT_KIND_ANY == 0 && SL_CONSTANT_KIND_ANY == number(ConstantKind::kAny));

@@ -120,6 +120,7 @@ std::vector<double> measure(double seconds, Call&& call) {
 Layer open_layer(const BenchOptions& options) {
   sl_layer_options layer_options = options.model.layer_options();
   layer_options.num_threads = options.threads;
+  layer_options.num_step_threads = options.step_threads;
   return Layer::open(options.model.directory, &layer_options);
 }
 
@@ -198,7 +199,8 @@ int run_bench(const BenchOptions& options) {
   Findings findings(options.json);
   findings.json() = {{"model", options.model.directory}, {"batch", options.batch},
                      {"step_input_steps", step},         {"layer_input_steps", time},
-                     {"layer_threads", options.threads}, {"sample_rate", json_of(rate)}};
+                     {"layer_threads", options.threads}, {"step_threads", options.step_threads},
+                     {"sample_rate", json_of(rate)}};
   if (options.slots > 0) {
     bench_slots(layer, options, findings);
     findings.finish();
@@ -214,7 +216,8 @@ int run_bench(const BenchOptions& options) {
   bench_layer(layer, options, rate, findings);
   findings.say("batch " + std::to_string(options.batch) + ", " + std::to_string(step) +
                " input steps per step, " + std::to_string(time) + " layer-wise, " +
-               std::to_string(options.threads) + " thread(s) layer-wise");
+               std::to_string(options.step_threads) + " thread(s) in steps, " +
+               std::to_string(options.threads) + " layer-wise");
   findings.finish();
   return 0;
 }
@@ -238,6 +241,7 @@ void add_bench(CLI::App& app, Action& action) {
       ->add_option("--slots", options->slots,
                    "Compare so many streams in slots with as many states, and measure nothing else")
       ->check(positive());
+  add("--step-threads", options->step_threads, "Threads of steps");
   command
       ->add_option("--max-length", options->max_length,
                    "Maximum steps of a stream, which is reset after them")

@@ -22,6 +22,7 @@ struct BenchOptions {
   double seconds = 2;
   int64_t time = 1000;
   int32_t threads = 1;
+  int32_t step_threads = 1;
   int64_t max_length = 0;
   int64_t slots = 0;
   bool json = false;

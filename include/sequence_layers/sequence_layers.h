@@ -226,12 +226,25 @@ typedef struct sl_allocator sl_allocator;
 typedef void (*sl_parallel_for)(void* user_data, int64_t count,
                                 void (*task)(void* context, int64_t i), void* context);
 
+/* Which code computes the large matrix products of layer-wise runs. */
+typedef int32_t sl_matmul_backend;
+enum {
+  /* the one that is expected to be the fastest on this CPU */
+  SL_MATMUL_BACKEND_DEFAULT = 0,
+  /* the library's own kernels, which compute all other products in any case */
+  SL_MATMUL_BACKEND_OWN = 1,
+  /* oneDNN or OpenBLAS where they can be loaded, with a second copy of the weights from the first
+   * run on; the library's own kernels where they cannot, and for integer weights */
+  SL_MATMUL_BACKEND_ONEDNN = 2,
+  SL_MATMUL_BACKEND_OPENBLAS = 3
+};
+
 /* How a model is made. Since 1.0. */
 typedef struct sl_layer_options {
   uint32_t struct_size;
-  /* Threads of layer-wise runs: 1 to 256; 0: 1. Steps always run on the caller's thread. Where the
-   * system refuses to start threads, runs do without and log a warning. A process that forks finds
-   * none in its child, where the first run starts them anew. */
+  /* Threads of layer-wise runs: 1 to 256; 0: 1. For steps, see num_step_threads. Where the system
+   * refuses to start threads, runs do without and log a warning. A process that forks finds none in
+   * its child, where the first run starts them anew. */
   int32_t num_threads;
   /* null: the built-in layers; must outlive the call only */
   const sl_registry* registry;
@@ -255,9 +268,19 @@ typedef struct sl_layer_options {
    * tensors that are one matrix, or another format than that of a packed file. Null: as the file
    * has them packed, float32 if it does not. */
   const char* weight_format;
+  /* Threads of steps, that of the caller included: 1 to 64; 0: 1, which starts none. More than one
+   * share the products of steps with matrices of 1 MiB or more; results are the same, bit for bit.
+   * The first state or decoder of a process starts the threads, which all of the layer's states
+   * share: where one has them, others step alone. Steps stay real-time: they neither lock nor
+   * allocate nor call the system, and never wait for a thread that has lost its CPU, but do its
+   * part themselves. The threads run only on CPUs that are idle otherwise. They spin for a
+   * millisecond after a step, and then sleep and look for work from time to time, so that the first
+   * steps after a pause may run on one thread. */
+  int32_t num_step_threads;
+  sl_matmul_backend matmul_backend;
 } sl_layer_options;
 #define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0, NULL }
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0, NULL, 0, 0 }
 SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Makes the model of a directory that holds config.json and, if it has weights, model.safetensors,

@@ -92,6 +92,7 @@ void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const
   for (int64_t b = 0; b < slots.count; ++b)
     plan.rebase_item(data.data(), b, stream.plan(), stream.data(), slots[b]);
 
+  const Parallel::Active active(parallel);
   Workspace workspace(model.allocator());
   std::vector<View> shares(constants.begin(), constants.end());
   std::vector<Constant> imported(constants.size());

@@ -257,7 +257,10 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
              const ModelOptions& options)
     : weights_(std::move(weights)),
       allocator_(options.allocator),
-      parallel_(options.num_threads, options.parallel_for, options.parallel_for_user_data) {
+      parallel_(options.num_threads, options.parallel_for, options.parallel_for_user_data),
+      step_team_(options.num_step_threads),
+      step_parallel_(options.num_step_threads > 1 ? &step_team_ : nullptr) {
+  parallel_.use(options.matmul_backend);
   kernels::warm_dispatch();
   if (weights_) weights_->check_unchanged();
   const JsonDocument document = parse_config_text(config);
@@ -315,6 +318,7 @@ Sequence Model::apply(Workspace& workspace, const Parallel& parallel, const Sequ
 
 Sequence Model::run_layer(Workspace& workspace, const Parallel& parallel, const Sequence& x,
                           std::span<Sequence> emits, const Constants& constants) const {
+  const Parallel::Active active(parallel);
   Run run(Mode::kLayer, workspace, parallel, constants);
   run.bind_emits(emits);
   run.allow_allocation();

@@ -9,6 +9,7 @@
 
 #include "core/allocator.h"
 #include "core/parallel.h"
+#include "core/step_team.h"
 #include "layers/layer.h"
 #include "model/constants.h"
 #include "model/registry.h"
@@ -21,6 +22,8 @@ struct ModelOptions {
   Allocator allocator;
   int num_threads = 1;
   std::string weight_format;  // as WeightFormats reads it
+  int num_step_threads = 1;
+  MatmulBackend matmul_backend = MatmulBackend::kDefault;
   ParallelForHook parallel_for = nullptr;
   void* parallel_for_user_data = nullptr;
 };
@@ -35,6 +38,9 @@ class Model {
   const Layer& root() const { return *root_; }
   const Allocator& allocator() const { return allocator_; }
   const Parallel& parallel() const { return parallel_; }
+  // For steps, whose threads start_step_threads() starts.
+  const Parallel& step_parallel() const { return step_parallel_; }
+  void start_step_threads() const { step_team_.start(); }
   // A hash of config and weights, which tells the saved states of different models apart.
   uint64_t fingerprint() const { return fingerprint_; }
   // Writes a weights file in which all matrices lie packed.
@@ -77,6 +83,9 @@ class Model {
   Allocator allocator_;
   Parallel parallel_;
   std::unique_ptr<Layer> root_;
+  // Destroyed before the layers, which its threads read.
+  StepTeam step_team_;
+  Parallel step_parallel_;
   ConstantTable constants_;
   std::vector<StepDifference> step_differences_;
   bool masks_input_ = false;

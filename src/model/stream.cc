@@ -32,8 +32,6 @@ struct SaveHeader {
   uint64_t checksum;  // of data and options
 };
 
-const Parallel kOneThread;
-
 int64_t index_at(const StateTensor& tensor, int64_t i) {
   int32_t value = 0;
   std::memcpy(&value, tensor.data + static_cast<size_t>(i) * sizeof(value), sizeof(value));
@@ -285,7 +283,8 @@ void StreamPlan::rehearse(std::byte* data, Workspace& workspace, bool valid) con
   // depend on masks, so one large call, which is slow, is enough.
   const auto run = [&](const Slots& slots, int64_t time, bool all_valid) {
     restart(data, /*keeps_constants=*/all_valid);
-    rehearse_step(data, workspace, kOneThread, slots, time, all_valid, zero_constants(time));
+    rehearse_step(data, workspace, model_->step_parallel(), slots, time, all_valid,
+                  zero_constants(time));
   };
   const auto run_all = [&](const Slots& slots) {
     if (input_.time > block_size_) run(slots, input_.time, valid);
@@ -550,6 +549,7 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
       is_stepped_(static_cast<size_t>(plan_.input().batch)) {
   // Touch every page now, so that no step has a page fault.
   std::memset(memory, 0, plan_.bytes());
+  plan_.model().start_step_threads();
   reset();
   plan_.rehearse(data_, workspace_, /*valid=*/true);
   reset();
@@ -558,8 +558,9 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
 void Stream::step(const Slots& slots, const View& x, const View& y, bool with_emits,
                   const Parallel* parallel) {
   plan_.check_room(data_, x.dims[1], slots);
-  plan_.step(data_, workspace_, parallel ? *parallel : kOneThread, slots, x, y, constants_,
-             imported_, with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
+  plan_.step(data_, workspace_, parallel ? *parallel : plan_.model().step_parallel(), slots, x, y,
+             constants_, imported_,
+             with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
 }
 
 Slots Stream::check_slots(std::span<const int64_t> slots) {

@@ -184,7 +184,7 @@ class Stream {
   std::span<View> constants() { return constants_; }
   // Real-time. The caller has checked shapes against the plan. Fails before it changes anything if
   // the step would exceed max_length.
-  // Runs on the calling thread, or as `parallel` says.
+  // Runs on the model's threads for steps, or as `parallel` says.
   void step(const View& x, const View& y, bool with_emits, const Parallel* parallel = nullptr) {
     step(plan_.all_slots(), x, y, with_emits, parallel);
   }

@@ -1,12 +1,13 @@
 #include "ops/linear.h"
 
 #include <algorithm>
-#include <atomic>
 #include <mutex>
 #include <vector>
 
 #include "ops/elementwise.h"
 #include "ops/onednn_matmul.h"
+#include "ops/openblas_matmul.h"
+#include "ops/shared_product.h"
 
 namespace sl::ops {
 namespace {
@@ -19,19 +20,18 @@ constexpr int64_t kGrain = 1 << 18;
 // inside oneDNN.
 constexpr int64_t kOneDnnWork = int64_t{1} << 28;
 
-std::atomic<MatmulBackend> g_backend{MatmulBackend::kDefault};
-
 }  // namespace
 
-struct Linear::OneDnn {
-  std::once_flag once;
-  std::unique_ptr<OneDnnMatmul> matmul;
+struct Linear::Copies {
+  struct Copy {
+    std::once_flag once;
+    std::unique_ptr<ExternalMatmul> matmul;  // null if the back end cannot make one
+  };
+  Copy onednn, openblas;
 };
 
-void set_matmul_backend(MatmulBackend backend) { g_backend = backend; }
-
 Linear::Linear(Panels panels, int64_t index)
-    : panels_(std::move(panels)), index_(index), onednn_(std::make_unique<OneDnn>()) {}
+    : panels_(std::move(panels)), index_(index), copies_(std::make_unique<Copies>()) {}
 
 Linear::Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs,
                int64_t outputs)
@@ -41,16 +41,31 @@ Linear::Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_
 Linear::Linear(Linear&&) noexcept = default;
 Linear::~Linear() = default;
 
-bool Linear::use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const {
-  // Steps must not use oneDNN, because executing a primitive allocates.
-  if (run.mode() == Mode::kStep || x_stride != inputs() || y_stride != outputs()) return false;
-  // oneDNN takes a copy of the weights as float32. It would not quantize x as products with
-  // integers do, so that steps would differ.
-  if (format() != WeightFormat::kFloat32) return false;
-  const MatmulBackend backend = g_backend;
-  if (backend != MatmulBackend::kDefault) return backend == MatmulBackend::kOneDnn;
-  return rows >= kOneDnnWork / std::max<int64_t>(inputs() * outputs(), 1) &&
-         OneDnnMatmul::preferred();
+const ExternalMatmul* Linear::external(const Run& run, int64_t x_stride, int64_t rows,
+                                       int64_t y_stride) const {
+  // Steps must not use them, because they allocate or lock.
+  if (run.mode() == Mode::kStep || x_stride != inputs() || y_stride != outputs()) return nullptr;
+  // They take a copy of the weights as float32. They would not quantize x as products with integers
+  // do, so that steps would differ.
+  if (format() != WeightFormat::kFloat32) return nullptr;
+  const auto made = [&](Copies::Copy& copy, auto create) {
+    std::call_once(copy.once,
+                   [&] { copy.matmul = create(panels_.unpack(index_), inputs(), outputs()); });
+    return copy.matmul.get();
+  };
+  switch (run.parallel().backend()) {
+    case MatmulBackend::kOwn:
+      return nullptr;
+    case MatmulBackend::kOpenBlas:
+      return made(copies_->openblas, OpenBlasMatmul::create);
+    case MatmulBackend::kOneDnn:
+      return made(copies_->onednn, OneDnnMatmul::create);
+    case MatmulBackend::kDefault:
+      break;
+  }
+  const bool large = rows >= kOneDnnWork / std::max<int64_t>(inputs() * outputs(), 1);
+  if (!large || !OneDnnMatmul::preferred()) return nullptr;
+  return made(copies_->onednn, OneDnnMatmul::create);
 }
 
 void Linear::count(const Run& run, int64_t rows) const {
@@ -60,19 +75,15 @@ void Linear::count(const Run& run, int64_t rows) const {
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
                    const float* bias, bool accumulate, float* y, int64_t y_stride) const {
   count(run, rows);
-  const OneDnnMatmul* onednn = nullptr;
-  if (use_onednn(run, x_stride, rows, y_stride)) {
-    std::call_once(onednn_->once, [&] {
-      const std::vector<float> w = panels_.unpack(index_);
-      onednn_->matmul = OneDnnMatmul::create(w.data(), inputs(), outputs());
-    });
-    onednn = onednn_->matmul.get();
-  }
+  if (may_share(run, *this) && share_product(*run.parallel().team(), *this, x, x_stride, rows, bias,
+                                             accumulate, y, y_stride))
+    return;
+  const ExternalMatmul* const other = external(run, x_stride, rows, y_stride);
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inputs() * outputs()));
   for_ranges(run, rows, grain, [&](int64_t begin, int64_t end) {
     const float* from = x + begin * x_stride;
     float* to = y + begin * y_stride;
-    if (onednn && onednn->apply(from, end - begin, bias, accumulate, to)) return;
+    if (other && other->apply(from, end - begin, bias, accumulate, to)) return;
     panels_.multiply(index_, from, x_stride, end - begin, bias, accumulate, to, y_stride);
   });
 }

@@ -9,10 +9,7 @@
 
 namespace sl::ops {
 
-// The implementation of large layer-wise products. The default is oneDNN on CPUs where it is
-// expected to be faster; tests and benchmarks select one.
-enum class MatmulBackend { kDefault, kOwn, kOneDnn };
-void set_matmul_backend(MatmulBackend backend);
+class ExternalMatmul;
 
 class Linear {
  public:
@@ -27,6 +24,7 @@ class Linear {
   int64_t inputs() const { return panels_.sizes().inputs; }
   int64_t outputs() const { return panels_.sizes().outputs; }
   WeightFormat format() const { return panels_.format(); }
+  int64_t bytes() const { return panels_.matrix_bytes(); }
 
   // y[i] = x[i] W + (accumulate ? y[i] : bias ? bias : 0) for `rows` rows of float32. Rows of x may
   // overlap.
@@ -46,15 +44,16 @@ class Linear {
                      const float* bias, bool accumulate, float* y, int64_t y_stride) const;
 
  private:
-  // oneDNN's copy of the weights, made by the first run that needs it. Empty if oneDNN cannot make
-  // one.
-  struct OneDnn;
+  // Copies of the weights for other back ends, made by the first run that needs them.
+  struct Copies;
 
-  bool use_onednn(const Run& run, int64_t x_stride, int64_t rows, int64_t y_stride) const;
+  // The other back end that computes a product; null: the library's own kernels do.
+  const ExternalMatmul* external(const Run& run, int64_t x_stride, int64_t rows,
+                                 int64_t y_stride) const;
 
   Panels panels_;
   int64_t index_;  // of the matrix within the panels
-  std::unique_ptr<OneDnn> onednn_;
+  std::unique_ptr<Copies> copies_;
 };
 
 }  // namespace sl::ops

@@ -137,8 +137,8 @@ struct OneDnnMatmul::Weights {
 OneDnnMatmul::OneDnnMatmul(std::unique_ptr<Weights> weights) : weights_(std::move(weights)) {}
 OneDnnMatmul::~OneDnnMatmul() = default;
 
-std::unique_ptr<OneDnnMatmul> OneDnnMatmul::create(const float* w, int64_t inputs,
-                                                   int64_t outputs) {
+std::unique_ptr<ExternalMatmul> OneDnnMatmul::create(std::vector<float> w, int64_t inputs,
+                                                     int64_t outputs) {
   if (!onednn_functions()) return nullptr;
   const OneOmpThread one_thread;
   try {
@@ -152,12 +152,12 @@ std::unique_ptr<OneDnnMatmul> OneDnnMatmul::create(const float* w, int64_t input
     const const_dnnl_memory_desc_t best =
         onednn().dnnl_primitive_desc_query_md(product.get(), dnnl_query_weights_md, 0);
     Memory packed = make_memory(best, engine, DNNL_MEMORY_ALLOCATE);
-    const Memory source = wrap(plain, engine, w);
+    const Memory source = wrap(plain, engine, w.data());
     PrimitiveDesc reorder;
     check(onednn().dnnl_reorder_primitive_desc_create(reorder.out(), plain.get(), engine.get(),
                                                       best, engine.get(), nullptr));
     execute(reorder, engine, {{DNNL_ARG_FROM, source.get()}, {DNNL_ARG_TO, packed.get()}});
-    return std::unique_ptr<OneDnnMatmul>(new OneDnnMatmul(
+    return std::unique_ptr<ExternalMatmul>(new OneDnnMatmul(
         std::make_unique<Weights>(Weights{inputs, outputs, std::move(engine), std::move(packed)})));
   } catch (const Refused&) {
     return nullptr;

@@ -1,24 +1,24 @@
-// Y = X W + bias by oneDNN, for X [rows, inputs], W [inputs, outputs], Y [rows, outputs], with
-// weights in the layout that oneDNN prefers. Only for layer-wise runs, because executing a
-// primitive allocates.
+// Products by oneDNN, with weights in the layout that oneDNN prefers.
 #pragma once
 
 #include <cstdint>
 #include <memory>
+#include <vector>
+
+#include "ops/external_matmul.h"
 
 namespace sl::ops {
 
-class OneDnnMatmul {
+class OneDnnMatmul final : public ExternalMatmul {
  public:
   // Packs W [inputs, outputs], row-major. Null if oneDNN is missing or does not support the
   // product.
-  static std::unique_ptr<OneDnnMatmul> create(const float* w, int64_t inputs, int64_t outputs);
-  ~OneDnnMatmul();
+  static std::unique_ptr<ExternalMatmul> create(std::vector<float> w, int64_t inputs,
+                                                int64_t outputs);
+  ~OneDnnMatmul() override;
 
-  // y[i] = x[i] W + (accumulate ? y[i] : bias ? bias : 0) for contiguous x and y, on the calling
-  // thread. Returns false and leaves y unchanged if oneDNN cannot compute it.
   bool apply(const float* x, int64_t rows, const float* bias, bool accumulate,
-             float* y) const noexcept;
+             float* y) const noexcept override;
 
   // Whether oneDNN is available and expected to be faster on this CPU than the library's own
   // kernels.

@@ -91,6 +91,59 @@ TEST_CASE("four threads apply one layer at once", "[threads]") {
   }
 }
 
+TEST_CASE("threads share long recurrences with the carry of every step", "[threads]") {
+  for (const char* config :
+       {R"({"type":"LSTM","units":256,"return_carry":true})",
+        R"({"type":"RNN","cell":{"type":"GRUCell","features":256},"return_carry":true})",
+        R"({"type":"RNN","cell":{"type":"LSTMCell","features":256},"return_carry":true})"}) {
+    INFO(config);
+    std::mt19937 rng(3);
+    Input input{random_sequence(SL_DTYPE_FLOAT32, {3, 500, 64}, rng), {}};
+    // Items of different lengths, with holes.
+    for (size_t i = 0; i < input.x.mask.size(); ++i)
+      input.x.mask[i] = i % 500 < 480 - i / 500 * 100 && i % 37 != 3;
+    const auto run = [&](int32_t threads) {
+      sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+      options.num_threads = threads;
+      options.matmul_backend = SL_MATMUL_BACKEND_OWN;
+      const Layer layer = make_model(config, 64, &options);
+      std::vector<NamedTensor> made;
+      const Tensor y = apply(layer, input, &made);
+      made.push_back({"y", y});
+      return made;
+    };
+    const std::vector<NamedTensor> want = run(1);
+    for (const int32_t threads : {2, 4}) {
+      const std::vector<NamedTensor> got = run(threads);
+      REQUIRE(got.size() == want.size());
+      for (size_t i = 0; i < want.size(); ++i) {
+        INFO(threads << " threads, " << want[i].name);
+        CHECK(compare_bits(got[i].value, want[i].value).reason == "");
+      }
+    }
+  }
+}
+
+TEST_CASE("threads share the rows of a batch where a recurrence is small", "[threads]") {
+  for (const char* config : {R"({"type":"LSTM","units":24})",
+                             R"({"type":"RNN","cell":{"type":"GRUCell","features":64}})",
+                             R"({"type":"RNN","cell":{"type":"LSTMCell","features":64}})"}) {
+    INFO(config);
+    for (const bool holes : {false, true}) {
+      std::mt19937 rng(4);
+      Input input{random_sequence(SL_DTYPE_FLOAT32, {17, 300, 64}, rng), {}};
+      for (size_t i = 0; i < input.x.mask.size(); ++i) input.x.mask[i] = !holes || i % 41 != 5;
+      const auto run = [&](int32_t threads) {
+        sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+        options.num_threads = threads;
+        return apply(make_model(config, 64, &options), input);
+      };
+      const Tensor want = run(1);
+      for (const int32_t threads : {2, 3}) CHECK(compare_bits(run(threads), want).reason == "");
+    }
+  }
+}
+
 TEST_CASE("layers and states can be created and freed on any thread", "[threads]") {
   const Layer shared = make_model(kConfig, 6);
   const int64_t failed = run_on_threads([&](int thread) {

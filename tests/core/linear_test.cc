@@ -13,7 +13,6 @@
 namespace sl {
 namespace {
 
-using ops::MatmulBackend;
 using testing::normal_floats;
 
 struct Problem {
@@ -42,8 +41,8 @@ struct Problem {
 // The largest error of a layer-wise run, relative to the magnitude of the sums.
 double worst_error(const Problem& p, MatmulBackend backend, int threads, bool with_bias,
                    bool accumulate) {
-  ops::set_matmul_backend(backend);
-  const Parallel parallel(threads, nullptr, nullptr);
+  Parallel parallel(threads, nullptr, nullptr);
+  parallel.use(backend);
   const Allocator allocator;
   Workspace workspace(allocator);
   const Run run(Mode::kLayer, workspace, parallel, Constants());
@@ -51,7 +50,6 @@ double worst_error(const Problem& p, MatmulBackend backend, int threads, bool wi
   std::vector<float> y = p.start;
   linear.apply(run, p.x.data(), p.inputs, p.rows, with_bias ? p.bias.data() : nullptr, accumulate,
                y.data(), p.outputs);
-  ops::set_matmul_backend(MatmulBackend::kDefault);
   double worst = 0;
   for (int64_t i = 0; i < p.rows; ++i) {
     for (int64_t j = 0; j < p.outputs; ++j) {
@@ -65,8 +63,8 @@ double worst_error(const Problem& p, MatmulBackend backend, int threads, bool wi
 
 TEST_CASE("all backends give the same products", "[linear]") {
   kernels::warm_dispatch();
-  const auto backend =
-      GENERATE(MatmulBackend::kDefault, MatmulBackend::kOwn, MatmulBackend::kOneDnn);
+  const auto backend = GENERATE(MatmulBackend::kDefault, MatmulBackend::kOwn,
+                                MatmulBackend::kOneDnn, MatmulBackend::kOpenBlas);
   const auto threads = GENERATE(1, 2);
   const auto accumulate = GENERATE(false, true);
   for (const auto& p : {Problem(1, 1, 1), Problem(5, 3, 7), Problem(33, 40, 17),
@@ -98,21 +96,23 @@ TEST_CASE("a group of columns multiplied alone gives the same sums", "[linear]")
   }
 }
 
-TEST_CASE("oneDNN is used only for layer-wise runs", "[linear]") {
-  const Problem p(64, 128, 128);
+TEST_CASE("steps compute the same bits, whatever back end is chosen", "[linear]") {
+  kernels::warm_dispatch();
+  const Problem p(64, 700, 128);
   const Allocator allocator;
   Workspace workspace(allocator);
-  const Parallel parallel;
-  const ops::Linear linear(p.w.data(), p.outputs, 1, p.inputs, p.outputs);
-  std::vector<float> own(p.start.size()), step(p.start.size());
-  ops::set_matmul_backend(MatmulBackend::kOwn);
-  linear.apply(Run(Mode::kLayer, workspace, parallel, Constants()), p.x.data(), p.inputs, p.rows,
-               nullptr, false, own.data(), p.outputs);
-  ops::set_matmul_backend(MatmulBackend::kOneDnn);
-  linear.apply(Run(Mode::kStep, workspace, parallel, Constants()), p.x.data(), p.inputs, p.rows,
-               nullptr, false, step.data(), p.outputs);
-  ops::set_matmul_backend(MatmulBackend::kDefault);
-  CHECK(own == step);  // equal bits: it is the same kernel
+  const auto product = [&](Mode mode, MatmulBackend backend) {
+    const ops::Linear linear(p.w.data(), p.outputs, 1, p.inputs, p.outputs);
+    Parallel parallel;
+    parallel.use(backend);
+    std::vector<float> y(p.start.size());
+    linear.apply(Run(mode, workspace, parallel, Constants()), p.x.data(), p.inputs, p.rows, nullptr,
+                 false, y.data(), p.outputs);
+    return y;
+  };
+  const std::vector<float> own = product(Mode::kLayer, MatmulBackend::kOwn);
+  for (const MatmulBackend backend : {MatmulBackend::kOneDnn, MatmulBackend::kOpenBlas})
+    CHECK(product(Mode::kStep, backend) == own);
 }
 
 }  // namespace

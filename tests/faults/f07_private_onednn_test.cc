@@ -9,8 +9,9 @@ namespace {
 
 using Catch::Matchers::Contains;
 
-// The library as installed, and one that always uses oneDNN for large products.
-constexpr const char* kLibraries[] = {SL_LIBRARY, SL_ONEDNN_MODULE};
+// The library with its default back end for large products, and with oneDNN for all of them.
+constexpr const char* kOneDnn = SL_LIBRARY "+onednn";
+constexpr const char* kLibraries[] = {SL_LIBRARY, kOneDnn};
 
 ToolRun run_host(const std::vector<std::string>& arguments,
                  const std::vector<std::string>& variables = {}) {
@@ -39,12 +40,24 @@ TEST_CASE("fault 7: large products are right with and without oneDNN", "[f07]") 
     }
   }
 #ifdef SL_HAS_ONEDNN
-  CHECK_THAT(run_host({"product", SL_ONEDNN_MODULE}).output, Contains("oneDNN 3 mapped"));
+  CHECK_THAT(run_host({"product", kOneDnn}).output, Contains("oneDNN 3 mapped"));
 #endif
 }
 
+TEST_CASE("OpenBLAS is loaded as oneDNN is, when it is asked for", "[f07]") {
+  const std::string library = SL_LIBRARY "+openblas";
+  CHECK_THAT(run_host({"small", library}).output, Contains("OpenBLAS unmapped"));
+  CHECK_THAT(run_host({"product", SL_LIBRARY}).output, Contains("OpenBLAS unmapped"));
+  CHECK_THAT(run_host({"product", library}).output,
+             Contains("product right") && Contains("OpenBLAS mapped, hidden"));
+  CHECK_THAT(run_host({"product", library}, {"SEQUENCE_LAYERS_OPENBLAS="}).output,
+             Contains("product right") && Contains("OpenBLAS unmapped"));
+  CHECK_THAT(run_host({"product", library}, {"SEQUENCE_LAYERS_OPENBLAS=libm.so.6"}).output,
+             Contains("product right") && Contains("libm.so.6: the process uses it"));
+}
+
 TEST_CASE("fault 7: a file that is not oneDNN 3 is refused with the reason, once", "[f07]") {
-  const ToolRun run = run_host({"product", SL_ONEDNN_MODULE}, {"SEQUENCE_LAYERS_ONEDNN=libm.so.6"});
+  const ToolRun run = run_host({"product", kOneDnn}, {"SEQUENCE_LAYERS_ONEDNN=libm.so.6"});
   const std::string reason = "run on the library's own kernels: libm.so.6: it is not oneDNN";
   CHECK_THAT(run.output, Contains(reason));
   CHECK(run.output.find(reason) == run.output.rfind(reason));
@@ -63,11 +76,10 @@ TEST_CASE("fault 7: two versions of oneDNN in one process, in either order", "[f
     const std::vector<std::string> preload = {"LD_PRELOAD=" SL_OTHER_ONEDNN};
     CHECK_THAT(run_host({"product", library}, preload).output, Contains("product right"));
   }
-  CHECK_THAT(run_host({"before", SL_ONEDNN_MODULE, SL_OTHER_ONEDNN}).output,
-             Contains("oneDNN 3 mapped"));
+  CHECK_THAT(run_host({"before", kOneDnn, SL_OTHER_ONEDNN}).output, Contains("oneDNN 3 mapped"));
 #endif
   const std::string other = "SEQUENCE_LAYERS_ONEDNN=" SL_OTHER_ONEDNN;
-  CHECK_THAT(run_host({"product", SL_ONEDNN_MODULE}, {other}).output,
+  CHECK_THAT(run_host({"product", kOneDnn}, {other}).output,
              Contains("it is oneDNN") && Contains("product right"));
 #else
   WARN("no other oneDNN is installed: packaging/setup.sh installs one");

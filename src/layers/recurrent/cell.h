@@ -31,11 +31,13 @@ class Cell {
   virtual int64_t scratch_size(const Shape& input, int64_t rows) const = 0;
   // Whether the cell can compute only some of its units, so that threads can share them.
   virtual bool has_parts(const ChannelSpec&) const { return false; }
-  // Whether one kernel makes a whole step of one row.
-  virtual bool has_kernel(const ChannelSpec&) const { return false; }
+  // Whether one kernel makes a whole step of one row. It does not where threads share the product.
+  virtual bool has_kernel(const Run&, const ChannelSpec&) const { return false; }
   // Makes a step of one row by that kernel: what `project` and `advance` would compute, bit for
   // bit.
   virtual void step(const Run&, const float*, float*, const float*, float*, float*) const {}
+  // The cell as threads share it, if it has parts; null if it has no such form.
+  virtual const ops::UnitRecurrence* unit_recurrence() const { return nullptr; }
   // Computes z, which the input alone contributes to some units.
   virtual void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
                        ops::Units some, float* scratch, float* z) const = 0;

@@ -13,6 +13,7 @@
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
+#include "ops/shared_product.h"
 #include "ops/zoneout.h"
 
 namespace sl {
@@ -70,7 +71,7 @@ std::vector<std::string> gates_of(Kind kind) {
   return {};
 }
 
-class DenseCell final : public Cell {
+class DenseCell final : public Cell, public ops::UnitRecurrence {
  public:
   DenseCell(const DenseFields& fields, const WeightScope& weights)
       : fields_(fields),
@@ -118,9 +119,9 @@ class DenseCell final : public Cell {
     return checked_product(rows, cells_of(input), gates_ + 1, fields_.features);
   }
 
-  bool has_kernel(const ChannelSpec& input) const override {
+  bool has_kernel(const Run& run, const ChannelSpec& input) const override {
     return input.dtype == DType::kFloat32 && is_plain(compute(input.dtype)) && input_.floats() &&
-           recurrent_.floats() && cells_of(input.shape) == 1;
+           recurrent_.floats() && cells_of(input.shape) == 1 && !ops::may_share(run, recurrent_);
   }
   void step(const Run& run, const float* x, float* c, const float* h, float* next_h,
             float* scratch) const override {
@@ -146,6 +147,10 @@ class DenseCell final : public Cell {
     return compute(input.dtype) == DType::kFloat32 && late_.empty() &&
            fields_.activation.is_elementwise() && fields_.gate.is_elementwise() &&
            cells_of(input.shape) == 1;
+  }
+
+  const ops::UnitRecurrence* unit_recurrence() const override {
+    return is_plain(DType::kFloat32) ? this : nullptr;
   }
 
   void advance(const Run& run, float* z, int64_t rows, const ChannelSpec& input, ops::Units some,
@@ -220,15 +225,22 @@ class DenseCell final : public Cell {
   }
   void advance_plain(const Run& run, float* z, int64_t rows, ops::Units some, float* c,
                      const float* h, float* next_h, float* u) const {
-    if (rows == 1 && recurrent_.floats()) {
+    if (rows == 1 && recurrent_.floats() && !ops::may_share(run, recurrent_)) {
       step_by_kernel(run, nullptr, z, some, c, h, next_h, u);
       return;
     }
-    const int64_t units = fields_.features, size = gates_ * units, begin = some.begin;
+    const int64_t units = fields_.features, size = gates_ * units;
     const bool lstm = fields_.kind == Kind::kLstm;
     // The biases of an LSTM are already in z.
     ops::apply_gates(run, recurrent_, units, some, h, units, rows,
                      lstm ? nullptr : recurrent_bias_.data(), lstm, lstm ? z : u, size);
+    plain_cells(z, rows, some, c, h, next_h, u);
+  }
+  // Computes some units of the rows by the kernel.
+  void plain_cells(float* z, int64_t rows, ops::Units some, float* c, const float* h, float* next_h,
+                   const float* u) const {
+    const int64_t units = fields_.features, size = gates_ * units, begin = some.begin;
+    const bool lstm = fields_.kind == Kind::kLstm;
     for (int64_t row = 0; row < rows; ++row, z += size, u += size, h += units, next_h += units) {
       if (!lstm) {
         kernels::gru_cell(z + begin, u + begin, units, h + begin, next_h + begin, some.size());
@@ -261,6 +273,23 @@ class DenseCell final : public Cell {
         .end = some.end,
         .backwards = some.size() == fields_.features && turn_.take()};
     lstm ? kernels::lstm_step(step) : kernels::gru_step(step);
+  }
+
+  Sizes unit_sizes() const override {
+    return {input_.inputs(), fields_.features, gates_ * fields_.features, has_c()};
+  }
+  void project_units(const float* x, int64_t rows, ops::Units some, float* z) const override {
+    ops::apply_gates(input_, fields_.features, some, x, input_.inputs(), rows,
+                     (fields_.kind == Kind::kLstm ? recurrent_bias_ : input_bias_).data(), false, z,
+                     gates_ * fields_.features);
+  }
+  void advance_units(float* z, int64_t rows, ops::Units some, float* c, const float* h,
+                     float* next_h, float* u) const override {
+    const bool lstm = fields_.kind == Kind::kLstm;
+    ops::apply_gates(recurrent_, fields_.features, some, h, fields_.features, rows,
+                     lstm ? nullptr : recurrent_bias_.data(), lstm, lstm ? z : u,
+                     gates_ * fields_.features);
+    plain_cells(z, rows, some, c, h, next_h, u);
   }
 
   // The number of gates whose product with the carry does not wait for the reset gate.

@@ -3,12 +3,15 @@
 // state alone. Complex input makes all but the weights complex.
 #include "kernels/lstm.h"
 
+#include <optional>
+
 #include "kernels/pointwise.h"
 #include "layers/builder.h"
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/recurrence.h"
+#include "ops/shared_product.h"
 #include "ops/zoneout.h"
 
 namespace sl {
@@ -17,7 +20,7 @@ namespace {
 using kernels::Binary;
 using kernels::Unary;
 
-class Lstm final : public Layer {
+class Lstm final : public Layer, public ops::UnitRecurrence {
  public:
   struct Fields {
     explicit Fields(Config& config)
@@ -123,8 +126,8 @@ class Lstm final : public Layer {
   // Runs all steps. c and h [batch, units] hold the carry, on return that of the last valid step.
   Sequence run_with(Run& run, const Sequence& x, DType compute, std::byte* c, std::byte* h) const {
     const Sequence y = run.output_like(x, {compute, {fields_.units}});
-    if (x.steps() == 1 && x.dtype == DType::kFloat32 && has_kernel(compute) && input_.floats() &&
-        fields_.zoneout == 0 && !fields_.return_carry) {
+    if (x.steps() == 1 && x.dtype == DType::kFloat32 && has_kernel(run, compute) &&
+        input_.floats() && fields_.zoneout == 0 && !fields_.return_carry) {
       step_one(run, x, y, reinterpret_cast<float*>(c), reinterpret_cast<float*>(h));
       return y;
     }
@@ -209,9 +212,18 @@ class Lstm final : public Layer {
     const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
     float* z = run.scratch<float>(x.batch, at_once, gates);
     const Carry carry = carry_of(run, x, c, h, halves);
-    ops::recur(run, x.time, units, parts, [&](int64_t t, ops::Units some) {
-      if (t % at_once == 0) project(run, x, in, t, at_once, some, z, compute);
-      advance(run, x, t, some, z + t % at_once * gates, at_once * gates, carry, compute);
+    const Steps steps(*this, x, in, out, emits);
+    std::optional<ops::SharedRecurrence> shared;
+    const ops::RecurrenceParts shares =
+        is_plain(compute) && fields_.zoneout == 0
+            ? ops::recurrence_parts(run, unit_sizes(), steps, x.batch, parts)
+            : ops::RecurrenceParts();
+    if (shares.count > 1) shared.emplace(run, *this, steps, x.batch, x.time, shares);
+    const auto share = [&](int64_t t) { return carry.share(*shared, t, x.batch * units); };
+    const auto step = [&](ops::StepSpan span, int64_t t, ops::Units some) {
+      const int64_t at = (t - span.begin) % at_once;
+      if (at == 0) project(run, x, in, {t, span.end}, at_once, some, z, compute);
+      advance(run, x, t, some, z + at * gates, at_once * gates, carry, compute);
       for (int64_t b = 0; b < x.batch; ++b) {
         const float* made = carry.next_h(t) + b * units + some.begin;
         std::copy_n(made, some.size(), out + (b * x.time + t) * units + some.begin);
@@ -222,7 +234,8 @@ class Lstm final : public Layer {
         put(emits.c, carry.c + from, some.size(), to);
         put(emits.h, carry.next_h(t) + from, some.size(), to);
       }
-    });
+    };
+    ops::recur(run, shared ? &*shared : nullptr, x.time, units, parts, share, step);
     if (x.time % 2 != 0) std::copy_n(carry.h[1], x.batch * units, h);
     if (halves) ops::convert(out, DType::kFloat32, y.values, compute, y.size());
   }
@@ -290,7 +303,61 @@ class Lstm final : public Layer {
 
     const float* last_h(int64_t t) const { return h[t % 2]; }
     float* next_h(int64_t t) const { return h[(t + 1) % 2]; }
+    // Runs steps from t on, and puts the carry where the step after them reads it.
+    int64_t share(ops::SharedRecurrence& shared, int64_t t, int64_t size) const {
+      const int64_t count = shared.run(t, c, h[t % 2]);
+      if (count % 2 != 0) std::copy_n(last_h(t), size, next_h(t));
+      return count;
+    }
   };
+
+  // The steps of a plain layer, as threads share them.
+  class Steps final : public ops::RecurrentSteps {
+   public:
+    Steps(const Lstm& lstm, const Sequence& x, const float* in, float* out, const Emits& emits)
+        : lstm_(lstm), x_(x), in_(in), out_(out), emits_(emits) {}
+
+    int64_t rows(int64_t) const override { return x_.batch; }
+    const float* x(int64_t t, int64_t i) const override {
+      return in_ + (i * x_.time + t) * lstm_.input_.inputs();
+    }
+    bool keeps(int64_t t, int64_t i) const override { return *x_.mask_at(i, t) == 0; }
+    bool has_all_rows() const override { return true; }
+    void take(int64_t t, int64_t first, int64_t end, const float* c,
+              const float* h) const override {
+      const int64_t units = lstm_.fields_.units;
+      for (int64_t b = first; b < end; ++b, c += units, h += units) {
+        const int64_t to = (b * x_.time + t) * units;
+        std::copy_n(h, units, out_ + to);
+        put(emits_.c, c, units, to);
+        put(emits_.h, h, units, to);
+      }
+    }
+
+   private:
+    const Lstm& lstm_;
+    const Sequence& x_;
+    const float* in_;
+    float* out_;
+    const Emits& emits_;
+  };
+
+  Sizes unit_sizes() const override {
+    return {input_.inputs(), fields_.units, 4 * fields_.units, true};
+  }
+  void project_units(const float* x, int64_t rows, ops::Units some, float* z) const override {
+    ops::apply_gates(input_, fields_.units, some, x, input_.inputs(), rows,
+                     bias_.empty() ? nullptr : bias_.data(), false, z, 4 * fields_.units);
+  }
+  void advance_units(float* z, int64_t rows, ops::Units some, float* c, const float* h,
+                     float* next_h, float*) const override {
+    const int64_t units = fields_.units, begin = some.begin;
+    ops::apply_gates(recurrent_, units, some, h, units, rows, nullptr, true, z, 4 * units);
+    for (int64_t i = 0; i < rows; ++i) {
+      kernels::lstm_cell(z + i * 4 * units + begin, units, c + i * units + begin,
+                         next_h + i * units + begin, some.size());
+    }
+  }
   Carry carry_of(Run& run, const Sequence& x, float* c, float* h, bool halves) const {
     const int64_t size = x.batch * fields_.units;
     return {c,
@@ -304,22 +371,24 @@ class Lstm final : public Layer {
            fields_.recurrent_activation.op == Unary::kSigmoid;
   }
 
-  // Whether one kernel advances an item.
-  bool has_kernel(DType compute) const { return is_plain(compute) && recurrent_.floats(); }
+  // Whether one kernel advances an item. It does not where threads share the product.
+  bool has_kernel(const Run& run, DType compute) const {
+    return is_plain(compute) && recurrent_.floats() && !ops::may_share(run, recurrent_);
+  }
 
-  // Computes z, the input projections of `at_once` steps from t on for each item. Those of invalid
-  // steps may be NaN and are not used.
-  void project(Run& run, const Sequence& x, const float* in, int64_t t, int64_t at_once,
+  // Computes z, the input projections of the span's first `at_once` steps for each item. Those of
+  // invalid steps may be NaN and are not used.
+  void project(Run& run, const Sequence& x, const float* in, ops::StepSpan span, int64_t at_once,
                ops::Units some, float* z, DType compute) const {
     const int64_t inputs = input_.inputs(), gates = 4 * fields_.units;
     // In half precision the bias is added later, after the rounded sum.
     const float* bias = bias_.empty() || compute != DType::kFloat32 ? nullptr : bias_.data();
-    const bool all = at_once == x.time;
-    const int64_t products = all ? 1 : x.batch;
-    const int64_t rows = all ? x.steps() : std::min(at_once, x.time - t);
+    const int64_t steps = std::min(at_once, span.end - span.begin);
+    const bool all = steps == x.time;
+    const int64_t products = all ? 1 : x.batch, rows = all ? x.steps() : steps;
     for (int64_t b = 0; b < products; ++b) {
-      ops::apply_gates(run, input_, fields_.units, some, in + (b * x.time + t) * inputs, inputs,
-                       rows, bias, false, z + b * at_once * gates, gates);
+      ops::apply_gates(run, input_, fields_.units, some, in + (b * x.time + span.begin) * inputs,
+                       inputs, rows, bias, false, z + b * at_once * gates, gates);
     }
   }
 
@@ -328,7 +397,7 @@ class Lstm final : public Layer {
                const Carry& carry, DType compute) const {
     const int64_t units = fields_.units, begin = some.begin;
     const float* last = carry.last_h(t);
-    if (x.batch == 1 && has_kernel(compute)) {
+    if (x.batch == 1 && has_kernel(run, compute)) {
       advance_one(run, x, t, some, z, carry);
       return;
     }

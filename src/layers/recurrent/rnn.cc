@@ -2,6 +2,7 @@
 // valid steps are projected and take part; items are ordered by falling number of valid steps.
 #include <algorithm>
 #include <numeric>
+#include <optional>
 
 #include "layers/recurrent/cell.h"
 #include "ops/elementwise.h"
@@ -34,6 +35,13 @@ struct Carry {
 
   float* last_h(int64_t k) const { return h[k % 2]; }
   float* next_h(int64_t k) const { return h[(k + 1) % 2]; }
+  // Runs steps from k on, and puts the first `rows` rows of h, which take part in step k, into both
+  // buffers: which of them is read depends on the last step of a row.
+  int64_t share(ops::SharedRecurrence& shared, int64_t k, int64_t rows, int64_t size) const {
+    const int64_t count = shared.run(k, c, h[k % 2]);
+    if (count > 0) std::copy_n(last_h(k), rows * size, next_h(k));
+    return count;
+  }
 };
 
 // The number of steps of an item up to its last valid one.
@@ -178,7 +186,8 @@ class Rnn final : public Layer {
     const ChannelSpec input = x.spec(), spec = do_output_spec(input, run.constants());
     const int64_t size = spec.shape.size(), z_size = cell_->projection_size(input.shape);
     const Sequence y = run.output_like(x, spec);
-    if (x.steps() == 1 && cell_->has_kernel(input) && !(cell_->zoneout() > 0) && !return_carry_) {
+    if (x.steps() == 1 && cell_->has_kernel(run, input) && !(cell_->zoneout() > 0) &&
+        !return_carry_) {
       step_one(run, x, y, c, h, run.scratch<float>(2, z_size));
       return y;
     }
@@ -194,29 +203,45 @@ class Rnn final : public Layer {
     if (return_carry_ && c) emits.c = run.next_emit();
     if (return_carry_) emits.h = run.next_emit();
     if (p.rows() < x.steps()) std::fill(out, out + y.size(), 0.0f);
-    ops::recur(run, p.steps, size, parts, [&](int64_t k, ops::Units some) {
-      const int64_t first = p.starts[k - k % at_once];
-      if (k % at_once == 0) {
-        const int64_t count = p.starts[std::min(p.steps, k + at_once)] - first;
+    // Puts what it is given of the rows [first, end) where step k of these rows is.
+    const auto put = [&](int64_t k, int64_t first, int64_t end, ops::Units some, const float* made,
+                         const float* new_c, const float* new_h) {
+      for (int64_t i = first; i < std::min(end, p.active(k)); ++i) {
+        const int64_t from = (i - first) * size + some.begin;
+        const int64_t to = step_of(p.starts[k] + i, x, p) * size + some.begin;
+        if (made) std::copy_n(made + from, some.size(), out + to);
+        if (new_c && emits.c.values) std::copy_n(new_c + from, some.size(), emits.c.floats() + to);
+        if (new_h && emits.h.values) std::copy_n(new_h + from, some.size(), emits.h.floats() + to);
+      }
+    };
+    const auto take = [&](int64_t k, int64_t first, int64_t end, const float* new_c,
+                          const float* new_h) {
+      put(k, first, end, {0, size}, new_h, new_c, new_h);
+    };
+    const Steps steps(p, x.batch, rows, input.shape.size(), take);
+    std::optional<ops::SharedRecurrence> shared;
+    if (const auto* cell = cell_->unit_recurrence();
+        cell && cell_->has_parts(input) && cell_->zoneout() == 0) {
+      const auto shares = ops::recurrence_parts(run, cell->unit_sizes(), steps, x.batch, parts);
+      if (shares.count > 1) shared.emplace(run, *cell, steps, x.batch, p.steps, shares);
+    }
+    const auto share = [&](int64_t k) {
+      return k < p.steps ? carry.share(*shared, k, p.active(k), size) : 0;
+    };
+    const auto step = [&](ops::StepSpan span, int64_t k, ops::Units some) {
+      const int64_t first = p.starts[k - (k - span.begin) % at_once];
+      if ((k - span.begin) % at_once == 0) {
+        const int64_t count = p.starts[std::min(span.end, k + at_once)] - first;
         cell_->project(run, rows + first * input.shape.size(), count, input, some, scratch, z);
       }
       keep_c(carry, p.active(k), size, some);
       cell_->advance(run, z + (p.starts[k] - first) * z_size, p.active(k), input, some, carry.c,
                      carry.last_h(k), carry.next_h(k), scratch);
-      for (int64_t i = 0; i < p.active(k); ++i) {
-        const float* made = carry.next_h(k) + i * size + some.begin;
-        std::copy_n(made, some.size(), out + step_of(p.starts[k] + i, x, p) * size + some.begin);
-      }
+      put(k, 0, x.batch, some, carry.next_h(k), nullptr, nullptr);
       zone_out(carry, k, p.active(k), size, some, spec.dtype);
-      for (int64_t i = 0; i < p.active(k) && return_carry_; ++i) {
-        const int64_t from = i * size + some.begin;
-        const int64_t to = step_of(p.starts[k] + i, x, p) * size + some.begin;
-        if (emits.c.values) std::copy_n(carry.c + from, some.size(), emits.c.floats() + to);
-        if (emits.h.values) {
-          std::copy_n(carry.next_h(k) + from, some.size(), emits.h.floats() + to);
-        }
-      }
-    });
+      if (return_carry_) put(k, 0, x.batch, some, nullptr, carry.c, carry.next_h(k));
+    };
+    ops::recur(run, shared ? &*shared : nullptr, p.steps, size, parts, share, step);
     unsort(carry, c, h, x.batch, size, p);
     if (out != y.floats()) ops::convert(out, DType::kFloat32, y.values, spec.dtype, y.size());
     if (reverse_ && !keep_order_) {
@@ -238,6 +263,34 @@ class Rnn final : public Layer {
     cell_->step(run, x.floats(), c, h, y.floats(), scratch);
     std::copy_n(y.floats(), y.size(), h);
   }
+
+  // The steps of a packed batch, as threads share them.
+  template <typename Take>
+  class Steps final : public ops::RecurrentSteps {
+   public:
+    Steps(const Packing& packing, int64_t batch, const float* rows, int64_t frame, const Take& take)
+        : packing_(packing), batch_(batch), rows_(rows), frame_(frame), take_(take) {}
+
+    int64_t rows(int64_t k) const override { return packing_.active(k); }
+    const float* x(int64_t k, int64_t i) const override {
+      return rows_ + (packing_.starts[k] + i) * frame_;
+    }
+    bool keeps(int64_t, int64_t) const override { return false; }
+    bool has_all_rows() const override {
+      return packing_.steps > 0 && packing_.active(packing_.steps - 1) == batch_;
+    }
+    void take(int64_t k, int64_t first, int64_t end, const float* c,
+              const float* h) const override {
+      take_(k, first, end, c, h);
+    }
+
+   private:
+    const Packing& packing_;
+    int64_t batch_;
+    const float* rows_;
+    int64_t frame_;
+    const Take& take_;
+  };
 
   // The emits of the carry after each step, without values where they are not wanted.
   struct Emits {

@@ -6,8 +6,8 @@
 //   onednn_host after LIBRARY OTHER     a large product before and after OTHER is loaded
 //   onednn_host reload LIBRARY COUNT    loads, multiplies, unloads; prints how memory grew
 //
-// Every mode prints whether results are right. If the library has a function force_onednn, it is
-// called.
+// Every mode prints whether results are right. "+onednn" or "+openblas" after LIBRARY chooses who
+// computes large products.
 #include <dlfcn.h>
 #include <sequence_layers/sequence_layers.h>
 
@@ -30,10 +30,14 @@ namespace {
 // The functions of the library that are used here.
 class Library {
  public:
-  explicit Library(const char* path) : handle_(dlopen(path, RTLD_NOW | RTLD_LOCAL)) {
+  explicit Library(const std::string& name)
+      : handle_(dlopen(file_of(name).c_str(), RTLD_NOW | RTLD_LOCAL)) {
     if (!handle_) give_up(dlerror());
-    if (void* force = dlsym(handle_, "force_onednn")) reinterpret_cast<void (*)()>(force)();
+    if (name.ends_with("+onednn")) backend_ = SL_MATMUL_BACKEND_ONEDNN;
+    if (name.ends_with("+openblas")) backend_ = SL_MATMUL_BACKEND_OPENBLAS;
   }
+  static std::string file_of(const std::string& name) { return name.substr(0, name.find('+')); }
+  sl_matmul_backend backend() const { return backend_; }
   Library(const Library&) = delete;
   Library& operator=(const Library&) = delete;
   ~Library() { dlclose(handle_); }
@@ -48,6 +52,7 @@ class Library {
 
  private:
   void* handle_;
+  sl_matmul_backend backend_ = SL_MATMUL_BACKEND_DEFAULT;
 };
 
 void check(sl_status status, const sl_error& error) {
@@ -91,7 +96,9 @@ double product(const Library& library, int64_t time, int64_t inputs, int64_t out
   check(CALL(library, sl_weights_add)(weights, "params.kernel", &kernel, &error), error);
   const std::string config =
       R"({"type":"Dense","use_bias":false,"features":)" + std::to_string(outputs) + "}";
-  check(CALL(library, sl_layer_create)(config.data(), config.size(), weights, nullptr, &layer,
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+  options.matmul_backend = library.backend();
+  check(CALL(library, sl_layer_create)(config.data(), config.size(), weights, &options, &layer,
                                        &error),
         error);
   const sl_sequence in = view({1, time, inputs}, x);
@@ -157,7 +164,7 @@ void reload(const char* path, int count) {
   }
   std::printf("product %s\ngrew by %ld KiB\n", right ? "right" : "wrong",
               anonymous_memory() - after_warm_up);
-  const bool stays = mapped(std::filesystem::canonical(path).string());
+  const bool stays = mapped(std::filesystem::canonical(Library::file_of(path)).string());
   std::printf("library %s\n", stays ? "mapped" : "unmapped");
 }
 
@@ -184,5 +191,8 @@ int main(int argc, char** argv) {
   }
   std::printf("oneDNN 3 %s\n", mapped("libdnnl.so.3") ? "mapped" : "unmapped");
   std::printf("OpenMP %s\n", mapped("libgomp.so") ? "mapped" : "unmapped");
+  std::printf("OpenBLAS %s\n", !mapped("libopenblas")               ? "unmapped"
+                               : dlsym(RTLD_DEFAULT, "cblas_sgemm") ? "mapped, visible"
+                                                                    : "mapped, hidden");
   return 0;
 }

@@ -524,6 +524,11 @@ pub type sl_parallel_for = ::std::option::Option<
         context: *mut ::std::os::raw::c_void,
     ),
 >;
+pub type sl_matmul_backend = i32;
+pub const SL_MATMUL_BACKEND_DEFAULT: i32 = 0;
+pub const SL_MATMUL_BACKEND_OWN: i32 = 1;
+pub const SL_MATMUL_BACKEND_ONEDNN: i32 = 2;
+pub const SL_MATMUL_BACKEND_OPENBLAS: i32 = 3;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct sl_layer_options {
@@ -535,12 +540,14 @@ pub struct sl_layer_options {
     pub parallel_for_user_data: *mut ::std::os::raw::c_void,
     pub max_bytes: i64,
     pub weight_format: *const ::std::os::raw::c_char,
+    pub num_step_threads: i32,
+    pub matmul_backend: sl_matmul_backend,
 }
 #[test]
 fn bindgen_test_layout_sl_layer_options() {
     assert_eq!(
         ::std::mem::size_of::<sl_layer_options>(),
-        56usize,
+        64usize,
         concat!("Size of: ", stringify!(sl_layer_options))
     );
     assert_eq!(
@@ -684,6 +691,40 @@ fn bindgen_test_layout_sl_layer_options() {
         );
     }
     test_field_weight_format();
+    fn test_field_num_step_threads() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_layer_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).num_step_threads) as usize - ptr as usize
+            },
+            56usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_layer_options),
+                "::",
+                stringify!(num_step_threads)
+            )
+        );
+    }
+    test_field_num_step_threads();
+    fn test_field_matmul_backend() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_layer_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).matmul_backend) as usize - ptr as usize
+            },
+            60usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_layer_options),
+                "::",
+                stringify!(matmul_backend)
+            )
+        );
+    }
+    test_field_matmul_backend();
 }
 impl Default for sl_layer_options {
     fn default() -> Self {

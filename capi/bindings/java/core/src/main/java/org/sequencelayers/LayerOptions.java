@@ -45,7 +45,7 @@ public final class LayerOptions {
 
   /** The struct, whose registry stays valid as long as `registryAddress` is acquired. */
   Struct write(long registryAddress) {
-    Struct struct = Struct.sized(56).putInt(4, numThreads);
+    Struct struct = Struct.sized(64).putInt(4, numThreads);
     return struct.putLong(8, registryAddress).putLong(40, maxBytes);
   }
 

@@ -1,0 +1,57 @@
+// Threads that help with the large products of steps, without a lock, an allocation or a system
+// call of the stepping thread.
+#pragma once
+
+#include <atomic>
+#include <cstddef>
+
+#include "core/crew.h"
+
+namespace sl {
+
+// The threads wait for work by spinning. After a millisecond without any they sleep, and look for
+// work in between; until then, or when another stream has them, a step does all of its work itself.
+// They run only where a CPU would be idle otherwise, so that they take no time from any other
+// thread, least of all from the one that steps.
+class StepTeam {
+ public:
+  // Bytes of memory for a job.
+  static constexpr size_t kMemoryBytes = size_t{1} << 20;
+
+  // For steps on so many threads, that of the caller included; 1: no team. Tests let the threads
+  // run on any CPU, since on a busy machine none is idle for minutes.
+  explicit StepTeam(int threads, bool on_idle_cpus_only = true);
+  StepTeam(const StepTeam&) = delete;
+  StepTeam& operator=(const StepTeam&) = delete;
+  ~StepTeam();
+
+  int threads() const { return threads_; }
+  // Starts the threads of this process unless they have been. For the time before the first step:
+  // it may allocate.
+  void start() const;
+
+  // The right to give the team one job after the other, if it is free. Real-time.
+  class Turn {
+   public:
+    explicit Turn(const StepTeam& team);
+    Turn(const Turn&) = delete;
+    Turn& operator=(const Turn&) = delete;
+    ~Turn();
+    // kMemoryBytes for the next job; null if the caller has to work alone.
+    std::byte* memory() const { return memory_; }
+    Crew& crew() const { return *crew_; }
+
+   private:
+    Crew* crew_ = nullptr;
+    std::byte* memory_ = nullptr;
+    std::atomic<bool>* taken_ = nullptr;
+  };
+
+ private:
+  class Pool;
+  const int threads_;
+  const bool on_idle_cpus_only_;
+  mutable std::atomic<Pool*> pool_ = nullptr;  // owned
+};
+
+}  // namespace sl
