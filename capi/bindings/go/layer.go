@@ -30,7 +30,22 @@ type LayerOptions struct {
 	NumThreads int       // threads of whole runs, 1 to 256
 	MaxBytes   int64     // maximum of bytes for weights, for each state and for each run
 	Registry   *Registry // layer types beside the built-in ones
+	// "float32", "bfloat16", "int8" or "int4", and exceptions by the names of tensors: "int8, *.output.kernel=float32"
+	WeightFormat   string
+	NumStepThreads int // threads of steps with large matrices, the caller's included, 1 to 64
+	MatmulBackend  MatmulBackend
 }
+
+// MatmulBackend is what computes the large matrix products of layer-wise runs.
+type MatmulBackend int32
+
+// DefaultBackend is the one that is expected to be the fastest on this CPU.
+const (
+	DefaultBackend  MatmulBackend = C.SL_MATMUL_BACKEND_DEFAULT
+	OwnBackend      MatmulBackend = C.SL_MATMUL_BACKEND_OWN
+	OneDNNBackend   MatmulBackend = C.SL_MATMUL_BACKEND_ONEDNN
+	OpenBLASBackend MatmulBackend = C.SL_MATMUL_BACKEND_OPENBLAS
+)
 
 func (o *LayerOptions) raw(call func(*C.sl_layer_options) C.sl_status) (C.sl_status, []*maker) {
 	raw := (*C.sl_layer_options)(calloc(C.sizeof_sl_layer_options))
@@ -39,6 +54,11 @@ func (o *LayerOptions) raw(call func(*C.sl_layer_options) C.sl_status) (C.sl_sta
 		return call(raw), nil
 	}
 	raw.num_threads, raw.max_bytes = C.int32_t(o.NumThreads), C.int64_t(o.MaxBytes)
+	raw.num_step_threads, raw.matmul_backend = C.int32_t(o.NumStepThreads), C.sl_matmul_backend(o.MatmulBackend)
+	if o.WeightFormat != "" {
+		raw.weight_format = C.CString(o.WeightFormat)
+		defer C.free(unsafe.Pointer(raw.weight_format))
+	}
 	if o.Registry == nil {
 		return call(raw), nil
 	}

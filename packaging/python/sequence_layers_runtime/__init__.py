@@ -26,7 +26,7 @@ from sequence_layers_runtime.arrays import BFLOAT16, Array, from_bfloat16, to_bf
 from sequence_layers_runtime.constants import ConstantInfo
 from sequence_layers_runtime.custom import CustomLayer, Registry
 from sequence_layers_runtime.decoder import Decoder
-from sequence_layers_runtime.layer import Applier, Layer, StepDifference
+from sequence_layers_runtime.layer import Applier, Layer, LayerOptions, StepDifference
 from sequence_layers_runtime.pipe import Pipe
 from sequence_layers_runtime.state import State, Stepper
 from sequence_layers_runtime.views import ChannelSpec
@@ -41,6 +41,7 @@ __all__ = [
     'CustomLayer',
     'Decoder',
     'Layer',
+    'LayerOptions',
     'Pipe',
     'Registry',
     'SequenceLayersError',

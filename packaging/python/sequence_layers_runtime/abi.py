@@ -116,6 +116,8 @@ class LayerOptions(ctypes.Structure):
         ('parallel_for_user_data', ctypes.c_void_p),
         ('max_bytes', ctypes.c_int64),
         ('weight_format', ctypes.c_char_p),
+        ('num_step_threads', ctypes.c_int32),
+        ('matmul_backend', ctypes.c_int32),
     ]
 
 

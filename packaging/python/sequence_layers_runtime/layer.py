@@ -6,7 +6,7 @@ import json
 import os
 from collections.abc import Mapping
 from fractions import Fraction
-from typing import Any
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 import numpy.typing as npt
@@ -36,6 +36,44 @@ class StepDifference:
     cure: str
 
 
+# In the order of the enum sl_matmul_backend.
+MATMUL_BACKENDS = ('default', 'own', 'onednn', 'openblas')
+
+
+class LayerOptions(TypedDict, total=False):
+    """How a layer is made.
+
+    Keys:
+      threads: How many threads a whole sequence runs on.
+      step_threads: How many threads a step with large matrices runs on, the caller's included.
+      weight_format: How the weights of matrix products are held: 'float32', 'bfloat16', 'int8' or
+        'int4', and exceptions by the names of tensors: 'int8, *.output.kernel=float32'.
+      matmul_backend: Computes large products of whole sequences: 'default', 'own', 'onednn' or 'openblas'.
+      registry: Knows the config's custom layers.
+    """
+
+    threads: int
+    step_threads: int
+    weight_format: str
+    matmul_backend: str
+    registry: Registry | None
+
+
+def _struct(options: LayerOptions) -> abi.LayerOptions:
+    struct = abi.sized(abi.LayerOptions)
+    struct.num_threads = options.get('threads', 0)
+    struct.num_step_threads = options.get('step_threads', 0)
+    if (weight_format := options.get('weight_format')) is not None:
+        struct.weight_format = weight_format.encode()
+    backend = options.get('matmul_backend', 'default')
+    if backend not in MATMUL_BACKENDS:
+        raise ValueError(f'matmul_backend {backend!r} is none of {", ".join(MATMUL_BACKENDS)}')
+    struct.matmul_backend = MATMUL_BACKENDS.index(backend)
+    if (registry := options.get('registry')) is not None:
+        struct.registry = registry.handle.pointer
+    return struct
+
+
 class Layer(Closable):
     """A model: immutable, shared by any number of states and threads.
 
@@ -52,32 +90,23 @@ class Layer(Closable):
     def open(
         cls,
         directory: str | os.PathLike[str],
-        *,
-        threads: int = 1,
-        registry: Registry | None = None,
-        weight_format: str | None = None,
+        **options: Unpack[LayerOptions],
     ) -> 'Layer':
         """Opens the model of a directory with config.json and model.safetensors.
 
         Args:
           directory: The model directory.
-          threads: How many threads a whole sequence runs on. Steps run on the caller's thread alone.
-          registry: Knows the config's custom layers.
-          weight_format: How matrices are held: 'float32', 'bfloat16', 'int8' or 'int4', and
-            exceptions: 'int8, *.output.kernel=float32'; by default as the file has them packed.
+          **options: See `LayerOptions`.
         """
         path = os.fsencode(directory)
-        return cls._make('sl_layer_open', (path,), threads, registry, weight_format)
+        return cls._make('sl_layer_open', (path,), options)
 
     @classmethod
     def create(
         cls,
         config: str | Mapping[str, Any],
         weights: Weights | None = None,
-        *,
-        threads: int = 1,
-        registry: Registry | None = None,
-        weight_format: str | None = None,
+        **options: Unpack[LayerOptions],
     ) -> 'Layer':
         """Makes the model of a config, and of weights if it needs some.
 
@@ -85,30 +114,17 @@ class Layer(Closable):
           config: JSON text, or what it stands for.
           weights: Arrays by name, such as 'params.dense.kernel'; or a safetensors file: its path or
             its bytes.
-          threads: As in `open`.
-          registry: As in `open`.
-          weight_format: As in `open`.
+          **options: See `LayerOptions`.
         """
         text = (config if isinstance(config, str) else json.dumps(config)).encode()
         tensors = None if weights is None else new_weights(weights)
-        arguments = (text, len(text), tensors)
-        return cls._make('sl_layer_create', arguments, threads, registry, weight_format)
+        return cls._make('sl_layer_create', (text, len(text), tensors), options)
 
     @classmethod
-    def _make(
-        cls,
-        name: str,
-        arguments: tuple[Any, ...],
-        threads: int,
-        registry: Registry | None,
-        weight_format: str | None,
-    ) -> 'Layer':
-        handle, options = ctypes.c_void_p(), abi.sized(abi.LayerOptions)
-        options.num_threads = threads
-        options.registry = None if registry is None else registry.handle.pointer
-        options.weight_format = None if weight_format is None else weight_format.encode()
-        abi.call(name, *arguments, ctypes.byref(options), ctypes.byref(handle))
-        return cls(handle, registry)
+    def _make(cls, name: str, arguments: tuple[Any, ...], options: LayerOptions) -> 'Layer':
+        handle = ctypes.c_void_p()
+        abi.call(name, *arguments, ctypes.byref(_struct(options)), ctypes.byref(handle))
+        return cls(handle, options.get('registry'))
 
     def save_weights(self, path: str | os.PathLike[str]) -> None:
         """Writes a weights file whose matrices are packed, as the layer holds them."""

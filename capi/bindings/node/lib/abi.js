@@ -53,6 +53,13 @@ class SequenceLayersError extends Error {
 
 const invalid = (message) => new SequenceLayersError(1, message);
 
+/** The number of an enum of C, whose names are in order. */
+function indexOf(names, name, what) {
+  const index = names.indexOf(name ?? 'default');
+  if (index < 0) throw invalid(`${what} "${name}" is none of ${names.join(', ')}`);
+  return index;
+}
+
 /** Memory for C, zeroed at first. */
 class Memory {
   constructor(size) {
@@ -127,4 +134,4 @@ function write(address, bytes) {
   if (bytes.length > 0) copyOut(address, bytes, bytes.length);
 }
 
-module.exports = { koffi, c, SIZES, SequenceLayersError, Memory, newError, check, failure, call, cString, copied, write, invalid };
+module.exports = { koffi, c, SIZES, SequenceLayersError, Memory, newError, check, failure, call, cString, copied, write, indexOf, invalid };

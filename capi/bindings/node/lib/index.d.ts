@@ -42,7 +42,17 @@ export class Emits {
 }
 export interface RunOptions { constants?: ConstantsLike; emits?: Emits; output?: Tensor<any> }
 
-export interface LayerOptions { numThreads?: number; maxBytes?: number; registry?: Registry }
+export interface LayerOptions {
+  /** Threads of layer-wise runs. */
+  numThreads?: number;
+  maxBytes?: number;
+  registry?: Registry;
+  /** 'float32', 'bfloat16', 'int8' or 'int4', and exceptions by the names of tensors: 'int8, *.output.kernel=float32'. */
+  weightFormat?: string;
+  /** Threads of steps with large matrices, the caller's included. */
+  numStepThreads?: number;
+  matmulBackend?: 'default' | 'own' | 'onednn' | 'openblas';
+}
 export interface StateOptions {
   batch?: number;
   /** Maximum of steps of one call; by default one block. */

@@ -1,5 +1,5 @@
 'use strict';
-const { c, SIZES, SequenceLayersError, Memory, newError, check, call, invalid } = require('./abi');
+const { c, SIZES, SequenceLayersError, Memory, newError, check, call, cString, indexOf, invalid } = require('./abi');
 const { Tensor, Constants, Emits, runOptions, writeSpec, readSpec } = require('./tensor');
 const { Registry } = require('./custom');
 const { Handle, Weights } = require('./handle');
@@ -42,12 +42,15 @@ class Layer extends Handle {
     return Layer.made(options, (raw, out) => call('sl_layer_create', text, size, tensors, raw, out));
   }
 
-  static made({ numThreads = 0, maxBytes = 0, registry = undefined } = {}, make) {
+  static made({ numThreads = 0, maxBytes = 0, registry, weightFormat, numStepThreads = 0, matmulBackend = 'default' } = /** @type {any} */ ({}), make) {
     if (registry && numThreads > 1) throw invalid('layers in JavaScript run on one thread');
     const raw = new Memory(SIZES.layerOptions);
     raw.int32(4, numThreads);
     raw.int64(8, registry ? registry.raw() : 0);
     raw.int64(40, maxBytes);
+    raw.pointer(48, weightFormat === undefined ? undefined : cString(weightFormat));
+    raw.int32(56, numStepThreads);
+    raw.int32(60, indexOf(['default', 'own', 'onednn', 'openblas'], matmulBackend, 'matmulBackend'));
     const out = new Memory(8);
     make(raw.address, out.address);
     return new Layer(new Model(out.getInt64(0), registry));

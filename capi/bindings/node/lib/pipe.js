@@ -1,15 +1,9 @@
 'use strict';
-const { c, SIZES, Memory, newError, check, call, invalid } = require('./abi');
+const { c, SIZES, Memory, newError, check, call, indexOf, invalid } = require('./abi');
 const { Handle } = require('./handle');
 
 const CHANNELS = ['default', 'each', 'mix', 'model'];
 const QUALITIES = ['default', 'fast', 'medium', 'best'];
-
-function indexOf(names, name, what) {
-  const index = names.indexOf(name ?? 'default');
-  if (index < 0) throw invalid(`${what} "${name}" is none of ${names.join(', ')}`);
-  return index;
-}
 
 /** Frames in memory of its own, channel after channel, and pointers to the channels. */
 class Planes {

@@ -28,11 +28,28 @@ c_enum! {
 }
 
 /// How a model is made.
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub struct LayerOptions<'a> {
     num_threads: usize,
     max_bytes: usize,
     registry: Option<&'a Registry>,
+    weight_format: Option<CString>,
+    num_step_threads: usize,
+    matmul_backend: i32,
+}
+
+c_enum! {
+    /// What computes the large matrix products of whole runs.
+    MatmulBackend {
+        /// The one that is expected to be the fastest on this CPU.
+        Default = SL_MATMUL_BACKEND_DEFAULT,
+        /// The library's own kernels.
+        Own = SL_MATMUL_BACKEND_OWN,
+        /// oneDNN where it can be loaded.
+        OneDnn = SL_MATMUL_BACKEND_ONEDNN,
+        /// OpenBLAS where it can be loaded.
+        OpenBlas = SL_MATMUL_BACKEND_OPENBLAS,
+    }
 }
 
 impl<'a> LayerOptions<'a> {
@@ -41,7 +58,7 @@ impl<'a> LayerOptions<'a> {
         LayerOptions::default()
     }
 
-    /// Threads of whole runs: 1 to 256. Steps always run on the caller's thread.
+    /// Threads of whole runs: 1 to 256.
     pub fn num_threads(mut self, num_threads: usize) -> Self {
         self.num_threads = num_threads;
         self
@@ -51,6 +68,28 @@ impl<'a> LayerOptions<'a> {
     /// each run. What needs more is refused before it is allocated.
     pub fn max_bytes(mut self, max_bytes: usize) -> Self {
         self.max_bytes = max_bytes;
+        self
+    }
+
+    /// How the weights of matrix products are held: "float32", "bfloat16", "int8" or "int4", and exceptions by the names of
+    /// tensors: "int8, *.output.kernel=float32".
+    ///
+    /// # Errors
+    /// [`Status`](crate::Status)`::InvalidArgument` for a text with a zero byte. Other faults show when the model is made.
+    pub fn weight_format(mut self, format: &str) -> Result<Self> {
+        self.weight_format = Some(c_string(format, "the weight format")?);
+        Ok(self)
+    }
+
+    /// Threads of steps with large matrices, that of the caller included: 1 to 64.
+    pub fn num_step_threads(mut self, num_step_threads: usize) -> Self {
+        self.num_step_threads = num_step_threads;
+        self
+    }
+
+    /// What computes the large matrix products of whole runs.
+    pub fn matmul_backend(mut self, backend: MatmulBackend) -> Self {
+        self.matmul_backend = backend.code();
         self
     }
 
@@ -65,6 +104,12 @@ impl<'a> LayerOptions<'a> {
             num_threads: i32::try_from(self.num_threads).unwrap_or(i32::MAX),
             registry: self.registry.map_or(ptr::null(), |r| r.as_ptr()),
             max_bytes: to_i64(self.max_bytes),
+            weight_format: self
+                .weight_format
+                .as_ref()
+                .map_or(ptr::null(), |f| f.as_ptr()),
+            num_step_threads: i32::try_from(self.num_step_threads).unwrap_or(i32::MAX),
+            matmul_backend: self.matmul_backend,
             ..Default::default()
         }
     }

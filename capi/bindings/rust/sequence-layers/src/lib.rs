@@ -69,8 +69,8 @@ pub use decoder::{Choice, Decoder, DecoderOptions};
 pub use dtype::{Bf16, Complex32, DType, Element, F16};
 pub use error::{Error, Result, Status};
 pub use layer::{
-    built_in_types, version, Layer, LayerOptions, Mode, ReceptiveField, StepDifference,
-    StepDifferenceCondition,
+    built_in_types, version, Layer, LayerOptions, MatmulBackend, Mode, ReceptiveField,
+    StepDifference, StepDifferenceCondition,
 };
 pub use log::{set_log, LogLevel};
 pub use pipe::{Pipe, PipeChannels, PipeOptions, PipeQuality, SwapError};
