@@ -913,10 +913,10 @@ SL_API sl_status sl_pipe_set_dry(sl_pipe* pipe, float dry, sl_error* error);
 
 /* Exchanges the models of two pipes of the same host_rate, host_channels and max_frames, while
  * `pipe` plays. `next` was made for the new model on another thread, and is at its start. The old
- * model is heard until the new one has had sl_pipe_latency frames, and then fades into it. `next`
- * has the old model from now on: leave it alone until sl_pipe_is_fading gives 0, and free it, and
- * then its layer, on another thread. Both models run meanwhile. Where the latency changes, the
- * host should be told. Errors: INVALID_ARGUMENT also during a cross-fade and after sl_pipe_flush.
+ * model is heard until the new one has had its latency and the past that it needs, a second at
+ * most, and fades into it. `next` has the old model from now on: leave it alone until
+ * sl_pipe_is_fading gives 0, and free it, then its layer, on another thread. Both models run until
+ * then. Tell the host of a new latency. Errors: INVALID_ARGUMENT also in a fade, and after a flush.
  * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_pipe_swap(sl_pipe* pipe, sl_pipe* next, sl_error* error);
 

@@ -90,11 +90,12 @@ void Pipe::plan_dry(int64_t frames) {
   }
 }
 
-// The new model is heard once its own latency has passed, before which it has made silence.
+// The new model is heard once its output depends on no input before the exchange, which it has not
+// had: until then it makes silence, and then what would follow silence.
 void Pipe::plan_fade(int64_t frames) {
   const auto length = static_cast<float>(path_->layout().options.fade_frames);
   for (int64_t i = 0; i < frames; ++i) {
-    const auto heard = static_cast<float>(++fade_frame_ - latency());
+    const auto heard = static_cast<float>(++fade_frame_ - latency() - path_->onset());
     fade_gains_[static_cast<size_t>(i)] = std::clamp(heard / length, 0.0f, 1.0f);
   }
 }

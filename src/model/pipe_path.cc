@@ -141,6 +141,7 @@ PipePath::PipePath(const Model& model, const PipeLayout& layout, const Allocator
     to_host_.emplace(options.quality, layout_.channels_out, 1 / layout_.ratio());
   }
   const Sizes sizes = plan_sizes();
+  onset_ = plan_onset(model);
   StreamPlan plan(model, {.batch = layout_.batch,
                           .max_steps = max_steps_,
                           .input = layout_.input,
@@ -175,6 +176,18 @@ PipePath::Sizes PipePath::plan_sizes() {
   out.dry = checked_sum(latency_, frames);
   out.wet = checked_sum(out.dry, to_host_ ? to_host_->max_output(max_steps_) : max_steps_);
   return out;
+}
+
+int64_t PipePath::plan_onset(const Model& model) const {
+  const double most = kMaxOnset * layout_.options.host_rate;
+  const ReceptiveField field = model.root().receptive_field();
+  double past = field && field->start < 0 ? -static_cast<double>(field->start) : 0;
+  if (to_model_) {
+    // Converters look back as far as they look ahead.
+    past += static_cast<double>(to_host_->lookahead());
+    past = past / layout_.ratio() + static_cast<double>(to_model_->lookahead());
+  }
+  return static_cast<int64_t>(std::ceil(std::min(past, most)));
 }
 
 void PipePath::take_memory(const Sizes& sizes, const Allocator& allocator) {

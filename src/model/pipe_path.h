@@ -63,6 +63,9 @@ class PipePath {
 
   const PipeLayout& layout() const { return layout_; }
   int64_t latency() const { return latency_; }
+  // The number of frames, after those of the latency, whose receptive field begins before the
+  // stream. At most those of kMaxOnset seconds count.
+  int64_t onset() const { return onset_; }
   bool at_start() const { return fed_frames_ == 0 && !ended_; }
 
   // Takes frames of the host, planar; null: silence behind the end of the input. At most max_frames
@@ -76,8 +79,11 @@ class PipePath {
   void reset();
 
  private:
+  static constexpr double kMaxOnset = 1;
+
   struct Sizes;
   Sizes plan_sizes();
+  int64_t plan_onset(const Model& model) const;
   void take_memory(const Sizes& sizes, const Allocator& allocator);
   // Interleaves frames of the host for the model; the pointer holds until the next call.
   const float* gather(const float* const* in, int64_t frames);
@@ -95,6 +101,7 @@ class PipePath {
   std::optional<ops::RateConverter> to_model_;
   std::optional<ops::RateConverter> to_host_;
   int64_t latency_ = 0;
+  int64_t onset_ = 0;
   int64_t max_steps_ = 0;  // of one call of the model
   Block memory_;
   FrameQueue dry_;           // the host's input

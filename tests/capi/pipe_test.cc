@@ -383,6 +383,56 @@ TEST_CASE("a swap fades from one model to the other without a jump", "[pipe]") {
   }
 }
 
+// STFT and back, late by 240 steps: the first steps of a stream lack the frames before it.
+const std::string kFrames =
+    R"({"type":"Serial","layers":[{"type":"STFT","frame_length":400,"frame_step":160,)"
+    R"("fft_length":512,"time_padding":"semicausal"},{"type":"InverseSTFT","frame_length":400,)"
+    R"("frame_step":160,"fft_length":512,"window_fn":{"function":"inverse_stft",)"
+    R"("frame_step":160}}]})";
+
+TEST_CASE("a swap waits for the past that the new model needs", "[pipe]") {
+  std::vector<float> tone(12000);
+  for (size_t i = 0; i < tone.size(); ++i)
+    tone[i] = static_cast<float>(std::sin(2 * M_PI * 440 / 16000 * static_cast<double>(i)));
+  const auto frames = layer_of(kFrames), delay = layer_of(R"({"type":"Delay","length":240})");
+  for (const double host_rate : {16000.0, 22050.0}) {
+    sl_pipe_options options = options_for(host_rate, 16000);
+    options.fade_frames = 100;
+    options.max_frames = 512;
+    options.min_latency = Pipe(frames, options).latency();
+    Pipe alone(frames, options);
+    const Channels expected = play(alone, {tone}, {64, 500, 1});
+    for (const bool same : {true, false}) {
+      INFO(host_rate << (same ? ", the same model" : ", a delay as long"));
+      Pipe pipe(same ? frames : delay, options), next(frames, options);
+      Channels out = silence(1, 12000);
+      bool swapped = false;
+      play(pipe, {tone}, out, 0, 12000, {64, 500, 1}, [&](int64_t at) {
+        if (at < 4000 || swapped) return;
+        REQUIRE(pipe.swap(&next) == SL_STATUS_OK);
+        swapped = true;
+      });
+      CHECK(!pipe.is_fading());
+      // Neither the beginning of the new model's stream nor the fade is heard.
+      for (size_t i = 2000; i < 12000; ++i)
+        REQUIRE(out[0][i] == Approx(expected[0][i]).margin(1e-5));
+    }
+  }
+}
+
+TEST_CASE("a swap to a model with an endless past waits for a second of it", "[pipe]") {
+  const auto layer = layer_of(kRecurrent);
+  sl_pipe_options options = options_for(1000, 1000);
+  options.fade_frames = 10;
+  Pipe pipe(layer, options), next(layer, options);
+  Channels out = silence(1, 1010);
+  REQUIRE(pipe.swap(&next) == SL_STATUS_OK);
+  play(pipe, {noise(1010)}, out, 0, 1009, {1009});
+  CHECK(pipe.is_fading());
+  play(pipe, {noise(1010)}, out, 1009, 1010, {1});
+  CHECK(!pipe.is_fading());
+}
+
 TEST_CASE("a reset starts anew, also within a fade", "[pipe]") {
   const auto layer = layer_of(kRecurrent);
   Pipe pipe(layer), next(layer);

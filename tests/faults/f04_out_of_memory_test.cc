@@ -86,6 +86,7 @@ using StateHandle = Handle<sl_state, sl_state_free>;
 using WeightsHandle = Handle<sl_weights, sl_weights_free>;
 using RegistryHandle = Handle<sl_registry, sl_registry_free>;
 using DecoderHandle = Handle<sl_decoder, sl_decoder_free>;
+using PipeHandle = Handle<sl_pipe, sl_pipe_free>;
 
 // Makes each allocation on both heaps fail, alone and together with all later ones.
 void check_use(const char* name, const Use& use) {
@@ -268,6 +269,31 @@ TEST_CASE("fault 4: failed allocations in decoders", "[f04]") {
     SL_TRY(sl_decoder_create(layer.get(), &options, &other.get, error));
     SL_TRY(sl_decoder_copy(other.get, decoder.get, error));
     return sl_decoder_reset(decoder.get, error);
+  });
+}
+
+TEST_CASE("fault 4: failed allocations in pipes", "[f04]") {
+  const sl_layer_options layer_options = options_of(&kAllocator);
+  const Layer layer =
+      make_model(R"({"type":"Serial","layers":[{"type":"Conv1D","filters":2,"kernel_size":5,)"
+                 R"("padding":"causal"},{"type":"LSTM","units":2}]})",
+                 2, &layer_options);
+  sl_pipe_options options = SL_PIPE_OPTIONS_INIT;
+  options.max_frames = 64;
+  options.host_rate = GENERATE(16000.0, 44100.0);
+  options.model_rate = 16000;
+  options.allocator = &kAllocator;
+  std::vector<float> left(64, 0.5f), right(64, -0.5f);
+  float* channels[] = {left.data(), right.data()};
+  check_use("pipe", [&](sl_error* error) {
+    PipeHandle next, pipe;  // the next is freed after the one that it is swapped with
+    SL_TRY(sl_pipe_create(layer.get(), &options, &pipe.get, error));
+    SL_TRY(sl_pipe_create(layer.get(), &options, &next.get, error));
+    SL_TRY(sl_pipe_process(pipe.get, channels, channels, 64, error));
+    SL_TRY(sl_pipe_swap(pipe.get, next.get, error));
+    SL_TRY(sl_pipe_process(pipe.get, channels, channels, 64, error));
+    if (sl_pipe_flush(pipe.get, channels, 64, error) < 0) return error->code;
+    return sl_pipe_reset(pipe.get, error);
   });
 }
 
