@@ -98,10 +98,18 @@ SequenceSpec Layer::output(const SequenceSpec& input, const Constants& constants
   });
 }
 
-std::string Layer::label() const { return fmt::format("{} \"{}\"", type_, name_); }
+std::string Layer::path() const {
+  std::string path = name_;
+  for (const LayerPlace* at = parent_.get(); at && at->parent; at = at->parent.get()) {
+    path.insert(0, at->name + ".");
+  }
+  return path;
+}
 
-// Adds the name of the layer to an error. A layer under construction has none yet, and the builder
-// adds its path.
+std::string Layer::label() const { return quoted_layer(type_, path()); }
+
+// Adds the path of the layer to an error. A layer under construction has none yet, and the builder
+// adds its path in the config.
 void Layer::locate(Error& error) const {
   if (!type_.empty()) error.locate(label());
 }

@@ -42,11 +42,17 @@ struct ConstantSpec {
   bool is_streamed(bool is_array) const { return streamed && (!is_array || kind == Kind::kArray); }
 };
 
+// The position of a layer in the tree of layers.
+struct LayerPlace {
+  std::string name;
+  std::shared_ptr<const LayerPlace> parent;  // null for the root
+};
+
 // A layer has its parsed config, packed weights and metadata, and never changes after construction.
 // All that changes is in the run.
 //
 // Public functions that can fail are not virtual. They call a private virtual function `do_<name>`,
-// which the layer overrides, add the type and name of the layer to errors, and check results in
+// which the layer overrides, add the type and path of the layer to errors, and check results in
 // debug builds.
 class Layer {
  public:
@@ -56,7 +62,10 @@ class Layer {
 
   const std::string& type() const { return type_; }
   const std::string& name() const { return name_; }
-  // How errors name the layer: `Dense "projection"`.
+  // The names of the layers from the root to this one, joined by dots. That of the root is left out
+  // unless this is the root.
+  std::string path() const;
+  // How errors name the layer: `Dense "encoder.projection"`.
   std::string label() const;
   int64_t parameter_count() const { return parameter_count_; }
   // Bytes of the weights of the layer and its children. Tensors that are no matrices are float32.
@@ -146,11 +155,12 @@ class Layer {
   // Fails unless y, the output for x, has the spec and length that the layer announced.
   void check_output(const Run& run, const Sequence& x, const Sequence& y) const;
 
-  // Called once, by the builder.
-  void identify(std::string type, std::string name, int64_t parameter_count,
-                const WeightBytes& weight_bytes = {}) {
+  // Called once, by the builder. The root has no parent.
+  void identify(std::string type, std::string name, std::shared_ptr<const LayerPlace> parent,
+                int64_t parameter_count, const WeightBytes& weight_bytes = {}) {
     type_ = std::move(type);
     name_ = std::move(name);
+    parent_ = std::move(parent);
     parameter_count_ = parameter_count;
     weight_bytes_ = weight_bytes;
   }
@@ -230,6 +240,7 @@ class Layer {
   }
 
   std::string type_, name_;
+  std::shared_ptr<const LayerPlace> parent_;
   int64_t parameter_count_ = 0;
   WeightBytes weight_bytes_ = {};
 };

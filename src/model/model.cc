@@ -55,10 +55,11 @@ class TreeBuilder final : public Builder {
     }
     const int64_t before = scope.use().parameters;
     WeightBytes bytes = scope.use().weight_bytes;
+    const Within within(this, name);
     std::unique_ptr<Layer> layer =
         make(*factory, config, Init{scope.owned_by(config.path()), *this});
     for (size_t i = 0; i < bytes.size(); ++i) bytes[i] = scope.use().weight_bytes[i] - bytes[i];
-    layer->identify(config.type(), name, scope.use().parameters - before, bytes);
+    layer->identify(config.type(), name, within.parent, scope.use().parameters - before, bytes);
     return layer;
   }
 
@@ -100,6 +101,19 @@ class TreeBuilder final : public Builder {
     const TreeBuilder* builder;
   };
 
+  // While it lives, the builder makes children of the layer of this name.
+  struct Within {
+    Within(const TreeBuilder* builder, const std::string& name)
+        : builder(builder), parent(builder->place_) {
+      builder->place_ = std::make_shared<const LayerPlace>(LayerPlace{name, parent});
+    }
+    Within(const Within&) = delete;
+    Within& operator=(const Within&) = delete;
+    ~Within() { builder->place_ = parent; }
+    const TreeBuilder* builder;
+    const std::shared_ptr<const LayerPlace> parent;
+  };
+
   static std::string name_of(const Config& config, const std::string& default_name) {
     const auto it = config.json().find("name");
     if (it == config.json().end() || it->is_null()) return default_name;
@@ -116,6 +130,7 @@ class TreeBuilder final : public Builder {
   }
 
   const Registry& registry_;
+  mutable std::shared_ptr<const LayerPlace> place_;  // of the layer that is made now
   mutable int depth_ = 0;
   mutable int count_ = 0;
 };

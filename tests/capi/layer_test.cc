@@ -42,6 +42,38 @@ std::string describe(const sl_layer* layer, const sl_channel_spec& input) {
   return text;
 }
 
+TEST_CASE("errors of runs and states name the layer by its path", "[layer]") {
+  const std::string inner =
+      R"({"type":"Serial","name":"encoder","layers":[{"type":"Relu"},)"
+      R"({"type":"Repeat","name":"repeat","num_repeats":2,"layer":{"type":"Residual",)"
+      R"("name":"block","layers":[{"type":"Dense","features":3,)"
+      R"("name":"projection"}]}}]})";
+  const Layer layer = make_model(R"({"type":"Serial","name":"model","layers":[)" + inner + "]}", 3);
+  const Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 2, 5});
+  Tensor y = x;
+  const sl_sequence in = x.view();
+  sl_sequence out = y.view();
+  const std::string start = "Dense \"encoder.repeat.block.projection\": ";
+  CHECK_THAT(failure_of([&](sl_error* e) {
+               return sl_layer_apply(layer.get(), &in, &out, nullptr, e);
+             }).message,
+             Catch::StartsWith(start));
+  sl_state_options options = SL_STATE_OPTIONS_INIT;
+  options.input.rank = 1;
+  options.input.dims[0] = 5;
+  CHECK_THAT(failure_of([&](sl_error* e) {
+               sl_state* state = nullptr;
+               return sl_state_alloc(layer.get(), &options, &state, e);
+             }).message,
+             Catch::StartsWith(start));
+  // The root, which has no path, is named by itself.
+  const Layer root = make_model(kDense, 3);
+  CHECK_THAT(failure_of([&](sl_error* e) {
+               return sl_layer_apply(root.get(), &in, &out, nullptr, e);
+             }).message,
+             Catch::StartsWith("Dense \"$\": "));
+}
+
 TEST_CASE("null pointers are refused by every call on layers", "[layer]") {
   const Layer owned = make_model(R"({"type":"Emit"})");
   const sl_layer* layer = owned.get();

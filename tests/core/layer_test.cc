@@ -13,7 +13,7 @@ using Catch::Matchers::Equals;
 // Passes its input on, or breaks its promises or fails as told.
 class Scripted final : public Layer {
  public:
-  explicit Scripted(const char* name) { identify("Scripted", name, 0); }
+  explicit Scripted(const char* name) { identify("Scripted", name, nullptr, 0); }
 
   Ratio output_ratio() const override { return ratio; }
 
@@ -120,7 +120,7 @@ TEST_CASE("an error with a layer's name keeps its class and code", "[boundary]")
 
 TEST_CASE("a layer that has no type yet adds no prefix to errors", "[boundary]") {
   Scripted layer("");
-  layer.identify("", "", 0);
+  layer.identify("", "", nullptr, 0);
   layer.failure = [] { fail(Code::kShape, "as told"); };
   CHECK_THAT(message_of([&] { layer.output_spec({}, {}); }), Equals("as told"));
 }

@@ -98,8 +98,9 @@ TEST_CASE("fault 1: errors in the size of a state name the layer and the tensor"
                                     R"({"type":"Delay","name":"late","length":2147475456}]})"));
   Failure failure = state_failure(delayed, state_options({1 << 20, 1 << 20}));
   CHECK(failure.status == SL_STATUS_SHAPE);
-  CHECK_THAT(failure.message, Contains("Delay \"late\": state \"inner.late.values\" of [1, ") &&
-                                  Contains("64 bits"));
+  CHECK_THAT(
+      failure.message,
+      Contains("Delay \"inner.late\": state \"inner.late.values\" of [1, ") && Contains("64 bits"));
 
   const Layer pooled = make(
       serial(R"({"type":"MaxPooling1D","name":"pool","pool_size":2,"dilation_rate":1073741824,)"
