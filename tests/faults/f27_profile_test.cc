@@ -108,6 +108,24 @@ TEST_CASE("fault 27: cells count products, gates and activations", "[f27]") {
         kSteps * 5 * (3 * products(4) + 14 * kUnits));
 }
 
+TEST_CASE("fault 27: zoneout counts two products and a sum of each number of the carry", "[f27]") {
+  constexpr double kSteps = kBatch * kTime, kUnits = 4;
+  const auto more = [](const std::string& fields, sl_dtype dtype) {
+    const std::vector<int64_t> dims = {kBatch, kTime, kInputs};
+    return flop_of("{" + fields + R"(,"zoneout_probability":0.2})", dims, dtype) -
+           flop_of("{" + fields + "}", dims, dtype);
+  };
+  const std::string lstm = R"("type":"LSTM","units":4)";
+  CHECK(more(lstm, SL_DTYPE_FLOAT32) == kSteps * 2 * 3 * kUnits);
+  CHECK(more(lstm, SL_DTYPE_COMPLEX64) == kSteps * 2 * 2 * 3 * kUnits);
+  const auto more_in_cell = [](const std::string& type) {
+    const std::string fields = R"("type":")" + type + R"(")";
+    return flop_of(cell(fields + R"(,"zoneout_probability":0.2)")) - flop_of(cell(fields));
+  };
+  CHECK(more_in_cell("GRUCell") == kSteps * 3 * kUnits);
+  CHECK(more_in_cell("OptimizedLSTMCell") == kSteps * 2 * 3 * kUnits);
+}
+
 TEST_CASE("fault 27: scans count their recurrences", "[f27]") {
   constexpr double kSteps = kBatch * kTime, kStates = 10;
   // Two gates in two heads, each of them a product and a sigmoid, then ten operations of a unit.

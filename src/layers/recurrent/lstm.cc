@@ -207,6 +207,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
     const float* in = ops::as_floats(run, x, compute);
     run.parallel().count(kCellFlop * units * x.steps());
+    if (fields_.zoneout > 0) run.parallel().count(2 * ops::kZoneoutFlop * units * x.steps());
     // Units are shared among threads only if the kernel applies; the other path is slower anyway.
     const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
     const int64_t at_once = ops::steps_at_once(run, x.time, 1, parts);
@@ -250,6 +251,8 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     input_.apply(run, ops::real_parts(run, x), inputs, parts * steps, nullptr, false, z, gates);
     // Functions count once, complex products 6 times, sums twice.
     run.parallel().count(33 * units * steps);
+    // c and h have two parts each.
+    if (fields_.zoneout > 0) run.parallel().count(4 * ops::kZoneoutFlop * units * steps);
     auto* row = run.scratch<complex64>(gates);
     auto* last = run.scratch<float>(2, units);
     auto* recurrent = run.scratch<float>(2, gates);

@@ -238,7 +238,7 @@ class Rnn final : public Layer {
       cell_->advance(run, z + (p.starts[k] - first) * z_size, p.active(k), input, some, carry.c,
                      carry.last_h(k), carry.next_h(k), scratch);
       put(k, 0, x.batch, some, carry.next_h(k), nullptr, nullptr);
-      zone_out(carry, k, p.active(k), size, some, spec.dtype);
+      zone_out(run, carry, k, p.active(k), size, some, spec.dtype);
       if (return_carry_) put(k, 0, x.batch, some, nullptr, carry.c, carry.next_h(k));
     };
     ops::recur(run, shared ? &*shared : nullptr, p.steps, size, parts, share, step);
@@ -311,10 +311,11 @@ class Rnn final : public Layer {
     for (int64_t at = some.begin; at < active * size; at += size)
       std::copy_n(carry.c + at, some.size(), carry.old_c + at);
   }
-  void zone_out(const Carry& carry, int64_t k, int64_t active, int64_t size, ops::Units some,
-                DType dtype) const {
+  void zone_out(const Run& run, const Carry& carry, int64_t k, int64_t active, int64_t size,
+                ops::Units some, DType dtype) const {
     const float p = cell_->zoneout();
     if (!(p > 0)) return;
+    run.parallel().count((carry.c ? 2 : 1) * ops::kZoneoutFlop * active * some.size());
     for (int64_t at = some.begin; at < active * size; at += size) {
       if (carry.c) ops::zone_out(p, carry.old_c + at, carry.c + at, some.size(), dtype);
       ops::zone_out(p, carry.last_h(k) + at, carry.next_h(k) + at, some.size(), dtype);
