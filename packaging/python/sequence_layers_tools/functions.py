@@ -25,7 +25,7 @@ _NN = (
 ).split()
 # Functions of rows, which lie along one axis or several.
 _ROW = 'log_softmax softmax standardize'.split()
-_NUMPY = 'abs cos exp log sin square tanh'.split()
+_NUMPY = 'abs ceil cos exp floor log round sign sin square tanh'.split()
 _FUNCTIONS = {name: getattr(jax.nn, name) for name in _NN}
 _ROW_FUNCTIONS = {name: getattr(jax.nn, name) for name in _ROW}
 _FUNCTIONS |= {name: getattr(jnp, name) for name in _NUMPY if name not in _FUNCTIONS}

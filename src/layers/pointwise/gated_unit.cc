@@ -15,7 +15,8 @@ namespace {
 bool keeps_integers(const Activation& f) {
   return f.is_elementwise() &&
          (f.op == Unary::kIdentity || f.op == Unary::kAbs || f.op == Unary::kRelu ||
-          f.op == Unary::kSquare || f.op == Unary::kHardTanh);
+          f.op == Unary::kSquare || f.op == Unary::kHardTanh || f.op == Unary::kSign ||
+          f.op == Unary::kFloor || f.op == Unary::kCeil || f.op == Unary::kRound);
 }
 
 bool takes(const Activation& f, DType dtype) {
