@@ -3,7 +3,6 @@
 #include <cmath>
 #include <cstdio>
 #include <filesystem>
-#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <string>
@@ -12,6 +11,7 @@
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/json_output.h"
+#include "cli/noise.h"
 #include "cli/progress.h"
 #include "cli/source.h"
 #include "testing/model.h"
@@ -66,42 +66,6 @@ void add_emits(ordered_json& node) {
   }
   node["layers"] = std::move(layers);
   if (!shares.empty()) node["share_scope"] = std::move(shares);
-}
-
-// The power of a signal and of what was added to it.
-class Noise {
- public:
-  // Adds the valid steps [begin, end) of both.
-  void add(const Tensor& signal, const Tensor& other, int64_t begin, int64_t end) {
-    const int64_t size = signal.step_size();
-    for (int64_t b = 0; b < signal.batch(); ++b) {
-      for (int64_t t = begin; t < end; ++t) {
-        if (!signal.valid(b, t)) continue;
-        for (int64_t i = (b * signal.time() + t) * size; i < (b * signal.time() + t + 1) * size;
-             ++i) {
-          signal_ += std::norm(signal.at(i));
-          noise_ += std::norm(signal.at(i) - other.at(i));
-        }
-      }
-    }
-  }
-  void add(const Tensor& signal, const Tensor& other) { add(signal, other, 0, signal.time()); }
-
-  // In dB; infinite if there is no noise.
-  double ratio() const {
-    if (noise_ == 0) return std::numeric_limits<double>::infinity();
-    return 10 * std::log10(signal_ / noise_);
-  }
-
- private:
-  double signal_ = 0, noise_ = 0;
-};
-
-std::string decibels(double ratio) {
-  if (std::isinf(ratio) && ratio > 0) return "exact";
-  char text[32];
-  std::snprintf(text, sizeof(text), "%.1f dB", ratio);
-  return text;
 }
 
 // How two outputs agree as logits over the last axis.

@@ -5,9 +5,13 @@
 #include <stdexcept>
 #include <string>
 
+#include "cli/calibrate.h"
 #include "cli/commands.h"
+#include "cli/input.h"
+#include "cli/noise.h"
 #include "cli/numbers.h"
-#include "sequence_layers/sequence_layers.hpp"
+#include "cli/source.h"
+#include "testing/model.h"
 
 namespace sl::cli {
 namespace {
@@ -19,14 +23,35 @@ struct PackOptions {
   std::string model;
   std::string format = "float32";
   std::string out;
+  std::string calibrate;  // the file with the input
+  double aim = 40;
+  InputOptions input;
 };
 
 int64_t size_of(const fs::path& path) { return static_cast<int64_t>(fs::file_size(path)); }
 
+// The formats, after a word on the matrices that calibration keeps in float32.
+std::string formats_of(const PackOptions& options) {
+  if (options.calibrate.empty()) return options.format;
+  const testing::Model model = testing::open_model(options.model);
+  testing::Input input = read_source(model, options.calibrate, options.input).input;
+  input.constants = random_constants(model.layer, options.input, input.x.batch(), input.x.time());
+  const Calibration found = calibrate(model, input, options.format, options.aim);
+  for (const KeptMatrix& kept : found.kept) {
+    std::string names;
+    for (const std::string& tensor : kept.tensors) names += (names.empty() ? "" : ", ") + tensor;
+    std::printf("float32: %s (the only one in its format, it gives %s)\n", names.c_str(),
+                decibels(kept.alone_db).c_str());
+  }
+  std::printf("output: %s\n", decibels(found.output_db).c_str());
+  return found.formats;
+}
+
 int run_pack(const PackOptions& options) {
   const fs::path from(options.model), to(options.out);
+  const std::string formats = formats_of(options);
   sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
-  layer_options.weight_format = options.format.c_str();
+  layer_options.weight_format = formats.c_str();
   const Layer layer = Layer::open(options.model, &layer_options);
   fs::create_directories(to);
   if (fs::equivalent(from, to)) throw std::invalid_argument("--out is the model itself");
@@ -57,6 +82,14 @@ void add_pack(CLI::App& app, Action& action) {
   command->add_option("--out", options->out, "Directory to write")
       ->required()
       ->type_name(kDirectory);
+  command
+      ->add_option("--calibrate", options->calibrate,
+                   "Keep matrices in float32 so that the output of this input, a sound or .npy, "
+                   "reaches --aim")
+      ->type_name(kFile);
+  command->add_option("--aim", options->aim, "Signal to noise of --calibrate, in dB")
+      ->capture_default_str();
+  options->input.add_to(*command, true);
   command->callback([options, &action] { action = [options] { return run_pack(*options); }; });
 }
 

@@ -344,16 +344,32 @@ std::vector<ops::Linear> WeightScope::matrices(std::string_view name, const Shap
 }
 
 ops::KernelParts WeightScope::kernel(const WeightSource& source) const {
-  const auto maker = [*this, source](const std::string& part, const ops::MatrixSizes& sizes,
-                                     const ops::Panels::Fill& fill) {
-    return panels({source}, part, sizes, fill);
+  // Values that an operation reads while panels are filled are not kept. All others are.
+  struct Reading {
+    bool fills = false;
+    bool counted = false;
+  };
+  const auto reading = std::make_shared<Reading>();
+  const auto maker = [*this, source, reading](const std::string& part,
+                                              const ops::MatrixSizes& sizes,
+                                              const ops::Panels::Fill& fill) {
+    return panels({source}, part, sizes, [&](const ops::Panels::Pack& pack) {
+      reading->fills = true;
+      fill(pack);
+      reading->fills = false;
+    });
+  };
+  const auto parts = [use = use_, source, reading] {
+    require_data(source.name, source.tensor);
+    if (!reading->fills && !reading->counted) {
+      count_bytes(use, source.tensor.bytes());
+      use->weight_bytes[0] += static_cast<int64_t>(source.tensor.bytes());
+      reading->counted = true;
+    }
+    return to_parts(source.tensor);
   };
   const Tensor& tensor = source.tensor;
   ops::KernelParts out;
-  const auto parts = [source] {
-    require_data(source.name, source.tensor);
-    return to_parts(source.tensor);
-  };
   out.real = {tensor.shape, format_of(source.name), [parts] { return parts().real; }, maker};
   if (tensor.dtype == DType::kComplex64) {
     out.imaginary = out.real.part("imaginary", tensor.shape, [parts] { return parts().imaginary; });

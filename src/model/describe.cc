@@ -223,6 +223,26 @@ std::string to_json(const ConstantUse& use) {
   return out.text();
 }
 
+// The matrices of all repeats together.
+std::string to_json(const std::vector<WeightMatrix>& matrices) {
+  std::map<std::string, int64_t> bytes;
+  for (const WeightMatrix& matrix : matrices)
+    bytes[matrix.name] += static_cast<int64_t>(matrix.panels.bytes());
+  std::vector<std::string> all;
+  for (const WeightMatrix& matrix : matrices) {
+    const auto total = bytes.extract(matrix.name);
+    if (total.empty()) continue;
+    std::vector<std::string> tensors;
+    for (const std::string& tensor : matrix.sources) tensors.push_back(json_string(tensor));
+    Object out;
+    out.add("tensors", list(tensors));
+    out.add("format", json_string(name_of(matrix.panels.format())));
+    out.add("bytes", std::to_string(total.mapped()));
+    all.push_back(out.text());
+  }
+  return list(all);
+}
+
 std::string to_json(const StepDifference& difference) {
   Object out;
   out.add("layer", json_string(difference.path));
@@ -242,6 +262,7 @@ std::string Model::describe(const ChannelSpec& input, const Constants& constants
   std::vector<std::string> specs;
   for (const ConstantUse& use : constants_.all()) specs.push_back(to_json(use));
   out.add("constant_specs", list(specs));
+  out.add("matrices", to_json(use_.matrices));
   std::vector<std::string> differences;
   for (const StepDifference& difference : step_differences_)
     differences.push_back(to_json(difference));

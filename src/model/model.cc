@@ -164,11 +164,16 @@ void check_all_used(const TensorStore& weights, const WeightUse& use) {
   }
 }
 
-// The tensors of which layers have made matrices.
+// The tensors of which layers make matrices, or would in another format: those of which they have
+// not kept the values.
 std::vector<std::string> matrix_tensors(const WeightUse& use) {
   std::set<std::string> names;
   for (const WeightMatrix& matrix : use.matrices)
     names.insert(matrix.sources.begin(), matrix.sources.end());
+  for (const std::string& name : use.names) {
+    if (!use.values.contains(name) && name.find(kPanelsSuffix) == std::string::npos)
+      names.insert(name);
+  }
   return {names.begin(), names.end()};
 }
 
@@ -286,6 +291,7 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use_));
   if (weights_) check_all_used(*weights_, use_);
   use_.formats.check_used(matrix_tensors(use_));
+  use_.owners.clear();  // only needed while layers are made
   constants_ = ConstantTable(*root_);
   step_differences_ = differences_of(*root_);
   masks_input_ = reads_invalid_steps(*root_);

@@ -16,7 +16,7 @@ namespace {
 // The layout of panels, of the index and of names. A change of any of them makes a new version.
 constexpr int64_t kVersion = 1;
 constexpr int kMaxDepth = 8;
-// Far more than any tensor has, and few enough that products of a few sizes can be checked.
+// Far more elements than any tensor has.
 constexpr int64_t kMaxSize = int64_t{1} << 40;
 
 // Reads parts of the index; errors name them.
@@ -62,10 +62,10 @@ class Reader {
         error(name + ".shape", "a shape");
       out.shape.push_back(dim.get<int64_t>());
     }
-    try {
-      out.bytes();
-    } catch (const SizeError&) {
-      error(name + ".shape", "fewer elements");
+    int64_t elements = 1;
+    for (const int64_t dim : out.shape) {
+      if (!fits_product(elements, std::max<int64_t>(dim, 1), &elements) || elements > kMaxSize)
+        error(name + ".shape", "fewer elements");
     }
     return out;
   }

@@ -71,7 +71,7 @@ void add_tensors(const TensorStore& store, const WeightUse& use, std::vector<Ent
   std::vector<Entry> tensors;
   for (const std::string& name : store.names()) {
     const Tensor* tensor = store.find(name);
-    if (!tensor || store.find_panels(name)) continue;
+    if (!tensor || store.find_panels(name) || !use.names.contains(name)) continue;
     if (packed.contains(name) && !use.values.contains(name)) {
       index.tensors[name] = {tensor->dtype, tensor->shape, nullptr};
       continue;

@@ -94,6 +94,20 @@ TEST_CASE("a packed file keeps the metadata and aligns the panels", "[packed]") 
   CHECK(image.index.at("tensors").at("params.kernel").at("shape") == ordered_json({40, 24}));
 }
 
+TEST_CASE("a packed file that another tool has written anew works", "[packed]") {
+  const Layer layer = dense("int8");
+  Image image(saved(layer));
+  for (size_t shift = 0; shift < 8; ++shift) {
+    image.header["__metadata__"]["note"] = std::string(shift, 'x');
+    const std::string path = scratch_directory() + "/model.safetensors";
+    std::ofstream(path, std::ios::binary) << image.file();
+    std::mt19937 rng(1);
+    const Input input{random_sequence(SL_DTYPE_FLOAT32, {2, 3, 40}, rng), {}};
+    const Layer again(kDense, Weights::open(path));
+    CHECK(compare_bits(apply(again, input), apply(layer, input)).reason == "");
+  }
+}
+
 std::vector<uint8_t> saved_state(const Layer& layer) {
   Input input{make_sequence(SL_DTYPE_FLOAT32, {1, 4, 40}), {}};
   Stepper stepper(layer, input);
@@ -155,7 +169,7 @@ TEST_CASE("packed files that do not fit are refused", "[packed]") {
              }),
              Contains("fewer elements"));
   CHECK_THAT(changed([](Image& i) {
-               i.index["tensors"]["params.kernel"]["shape"] = {int64_t{1} << 38, 24};
+               i.index["tensors"]["params.kernel"]["shape"] = {int64_t{1} << 35, 24};
              }),
              Contains("pack the model again"));
   CHECK_THAT(changed([](Image& i) { i.index["fingerprint"] = "xyz"; }), Contains("hexadecimal"));

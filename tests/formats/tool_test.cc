@@ -67,6 +67,46 @@ TEST_CASE("sl pack writes a model that works like the original", "[pack]") {
              Contains("stored packed as bfloat16"));
 }
 
+// Writes float32 values [time, 40] as .npy.
+std::string random_npy(int64_t time) {
+  std::string header =
+      "{'descr': '<f4', 'fortran_order': False, 'shape': (" + std::to_string(time) + ", 40), }";
+  header.resize(117, ' ');
+  header += '\n';
+  const std::string path = scratch_directory() + "/x.npy";
+  std::ofstream file(path, std::ios::binary);
+  file.write("\x93NUMPY\x01\x00\x76\x00", 10);
+  file << header;
+  std::mt19937 rng(4);
+  const Tensor x = random_sequence(SL_DTYPE_FLOAT32, {1, time, 40}, rng);
+  file.write(reinterpret_cast<const char*>(x.bytes.data()),
+             static_cast<std::streamsize>(x.bytes.size()));
+  return path;
+}
+
+TEST_CASE("sl pack keeps matrices in float32 until the output reaches an aim", "[pack]") {
+  const std::string model = model_directory(), data = random_npy(50);
+  const std::string directory = scratch_directory();
+  const auto pack = [&](const char* aim) {
+    const ToolRun run = run_tool({"pack", model, "--format", "int4", "--out", directory + aim,
+                                  "--calibrate", data, "--aim", aim, "--input", "40"});
+    INFO(run.output);
+    REQUIRE(run.status == 0);
+    return run.output;
+  };
+  const auto ratio = [&](const char* aim) {
+    const json found = compared({model, directory + aim, "--data", data});
+    return found.at("output").at("snr_db").get<double>();
+  };
+  CHECK_THAT(pack("1"), !Contains("float32: "));
+  CHECK(ratio("1") < 25);
+  const std::string kept = pack("28");
+  CHECK_THAT(kept, Contains("float32: params.") && Contains(" dB)"));
+  CHECK(ratio("28") >= 28);
+  CHECK_THAT(run_tool({"info", directory + "28", "--input", "40"}).output,
+             Contains("float32") && Contains("int4"));
+}
+
 TEST_CASE("sl pack refuses to replace the model itself", "[pack]") {
   const std::string model = model_directory();
   const std::string before = read_file(model + "/model.safetensors");
