@@ -4,6 +4,7 @@ import ctypes
 import json
 import os
 import pathlib
+import select
 import signal
 import subprocess
 import tempfile
@@ -23,6 +24,7 @@ _ENVIRONMENTS = {
     'llama': 'peers-venv',
     'ct2': 'peers-venv',
 }
+_PATIENCE = 900  # seconds
 _PR_SET_PDEATHSIG = 1
 
 
@@ -67,6 +69,8 @@ class Worker:
 
     def _read(self) -> dict[str, Any]:
         assert self._process.stdout is not None
+        if not select.select([self._process.stdout], [], [], _PATIENCE)[0]:
+            raise Failed(f'no answer in {_PATIENCE} s')
         line = self._process.stdout.readline()
         answer: dict[str, Any] = (
             json.loads(line) if line else {'failed': f'it ended: {self._process.wait()}'}
@@ -80,8 +84,11 @@ class Worker:
     def _ask(self, command: str) -> dict[str, Any]:
         assert self._process.stdin is not None
         self._process.send_signal(signal.SIGCONT)
-        self._process.stdin.write(command + '\n')
-        self._process.stdin.flush()
+        try:
+            self._process.stdin.write(command + '\n')
+            self._process.stdin.flush()
+        except BrokenPipeError as error:
+            raise Failed(f'it ended: {self._process.wait()}') from error
         answer = self._read()
         self._process.send_signal(signal.SIGSTOP)
         return answer
