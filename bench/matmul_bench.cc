@@ -55,7 +55,7 @@ void own_kernels(benchmark::State& state) {
 
 void onednn(benchmark::State& state) {
   Problem p(state);
-  const auto matmul = sl::ops::OneDnnMatmul::create(p.w.data(), p.k, p.n);
+  const auto matmul = sl::ops::OneDnnMatmul::create(p.w, p.k, p.n);
   if (!matmul) return state.SkipWithError("there is no oneDNN");
   for (auto _ : state) matmul->apply(p.x.data(), p.m, nullptr, false, p.y.data());
   p.report(state);

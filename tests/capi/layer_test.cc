@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <nlohmann/json.hpp>
+#include <random>
 #include <set>
 
 #include "support/models.h"
@@ -48,7 +49,9 @@ TEST_CASE("errors of runs and states name the layer by its path", "[layer]") {
       R"({"type":"Repeat","name":"repeat","num_repeats":2,"layer":{"type":"Residual",)"
       R"("name":"block","layers":[{"type":"Dense","features":3,)"
       R"("name":"projection"}]}}]})";
-  const Layer layer = make_model(R"({"type":"Serial","name":"model","layers":[)" + inner + "]}", 3);
+  const std::string config = R"({"type":"Serial","name":"model","layers":[)" + inner + "]}";
+  std::mt19937 rng(1);
+  const Layer layer(config, make_weights(config, {{"projection", {3, {2}, {}}}}, rng));
   const Tensor x = make_sequence(SL_DTYPE_FLOAT32, {1, 2, 5});
   Tensor y = x;
   const sl_sequence in = x.view();

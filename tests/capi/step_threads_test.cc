@@ -128,7 +128,10 @@ TEST_CASE("pipes play the same on several threads, with denormals", "[step_threa
   const auto played = [&](int32_t threads) {
     sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
     layer_options.num_step_threads = threads;
-    const Layer layer = make_model(config, 1, &layer_options);
+    std::mt19937 rng(1);
+    const WeightHints inputs = {
+        {"layers_1", {1, {}, {}}}, {"layers_2", {512, {}, {}}}, {"layers_3", {600, {}, {}}}};
+    const Layer layer(config, make_weights(config, inputs, rng), &layer_options);
     sl_pipe_options options = SL_PIPE_OPTIONS_INIT;
     options.host_rate = options.model_rate = 16000;
     sequence_layers::Pipe pipe(layer, options);

@@ -251,10 +251,11 @@ TEST_CASE("fault 1: a model, a state or a run beyond max_bytes is refused", "[f0
         return status;
       });
     };
-    CHECK(create(40000).status == SL_STATUS_OK);
-    const Failure failure = create(39999);
+    // Panels of 16 columns hold the 1000 columns of 10 numbers.
+    CHECK(create(40320).status == SL_STATUS_OK);
+    const Failure failure = create(40319);
     CHECK(failure.status == SL_STATUS_OUT_OF_MEMORY);
-    CHECK_THAT(failure.message, Contains("$ (Dense)") && Contains("40000") && Contains("39999"));
+    CHECK_THAT(failure.message, Contains("$ (Dense)") && Contains("40320") && Contains("40319"));
     CHECK(create(0).status == SL_STATUS_OK);
     CHECK(create(-1).status == SL_STATUS_INVALID_ARGUMENT);
   }

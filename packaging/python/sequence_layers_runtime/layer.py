@@ -54,7 +54,7 @@ class LayerOptions(TypedDict, total=False):
 
     threads: int
     step_threads: int
-    weight_format: str
+    weight_format: str | None
     matmul_backend: str
     registry: Registry | None
 
