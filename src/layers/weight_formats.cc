@@ -4,7 +4,6 @@
 #include <fmt/ranges.h>
 
 #include <algorithm>
-#include <ranges>
 
 #include "core/config.h"
 #include "core/status.h"
@@ -54,8 +53,10 @@ bool matches_tensor(std::string_view pattern, std::string_view tensor) {
 
 WeightFormats::WeightFormats(std::string_view text) {
   if (trimmed(text).empty()) return;
-  for (const auto part : std::views::split(text, ',')) {
-    const std::string_view entry = trimmed({part.begin(), part.end()});
+  for (size_t begin = 0; begin <= text.size();) {
+    const size_t end = std::min(text.find(',', begin), text.size());
+    const std::string_view entry = trimmed(text.substr(begin, end - begin));
+    begin = end + 1;
     const size_t equals = entry.find('=');
     if (equals == std::string_view::npos) {
       const WeightFormat format = parse_format(entry, text);
@@ -76,8 +77,8 @@ WeightFormats::WeightFormats(std::string_view text) {
 }
 
 std::optional<WeightFormat> WeightFormats::of(std::string_view tensor) const {
-  for (const Entry& entry : entries_ | std::views::reverse) {
-    if (matches_tensor(entry.pattern, tensor)) return entry.format;
+  for (auto entry = entries_.rbegin(); entry != entries_.rend(); ++entry) {
+    if (matches_tensor(entry->pattern, tensor)) return entry->format;
   }
   return all_;
 }

@@ -86,7 +86,7 @@ void add_tensors(const TensorStore& store, const WeightUse& use, std::vector<Ent
     tensors.push_back(std::move(entry));
   }
   // Elements of 4 bytes come before smaller ones, so that all are aligned.
-  std::ranges::stable_partition(tensors, [](const Entry& entry) {
+  std::stable_partition(tensors.begin(), tensors.end(), [](const Entry& entry) {
     return entry.dtype == info_of(DType::kFloat32).stored ||
            entry.dtype == info_of(DType::kInt32).stored;
   });

@@ -59,11 +59,13 @@ class LocationSensitiveAttention final : public LocationAttention {
     const WeightSource projection = weights.source("location_projection", {heads, filters, units});
     const ops::MatrixSizes sizes{heads, size * kFeatures, units};
     const ops::Panels panels =
-        weights.panels({projection, kernel}, "", sizes, [&](const ops::Panels::Pack& pack) {
-          const std::vector<float> taps = to_floats(kernel.tensor);
-          const std::vector<float> projected = to_floats(projection.tensor);
-          for (int64_t n = 0; n < heads; ++n) pack(n, merged(n, taps, projected).data(), units, 1);
-        });
+        weights.panels({projection, kernel}, "", sizes,
+                       [&, heads = heads, units = units](const ops::Panels::Pack& pack) {
+                         const std::vector<float> taps = to_floats(kernel.tensor);
+                         const std::vector<float> projected = to_floats(projection.tensor);
+                         for (int64_t n = 0; n < heads; ++n)
+                           pack(n, merged(n, taps, projected).data(), units, 1);
+                       });
     std::vector<ops::Linear> out;
     for (int64_t n = 0; n < heads; ++n) out.emplace_back(panels, n);
     return out;
