@@ -28,17 +28,8 @@ _IMAGINARY = (_TURN_BACK, _REAL)
 # The smallest normal float32: it keeps the logarithm of 0 finite and changes no larger number.
 _TINY = float(np.finfo(np.float32).tiny)
 
-
-def _mean_of_exponentials(*after: Config) -> Config:
-    """The mean of e^x and e^-x, the latter with layers after it."""
-    negative = [{'type': 'Scale', 'scale': -1}, {'type': 'Exp'}, *after]
-    branches = [{'type': 'Exp'}, {'type': 'Serial', 'layers': negative}]
-    return {'type': 'Parallel', 'combination': 'mean', 'layers': branches}
-
-
 POINTWISE = {
     'abs': [{'type': 'Abs'}],
-    'atan': [_COMPLEX, _TURN, {'type': 'Add', 'shift': 1}, {'type': 'Log'}, *_IMAGINARY],
     'conj': [
         {
             'type': 'Parallel',
@@ -49,7 +40,16 @@ POINTWISE = {
             ],
         }
     ],
-    'cosh': [_mean_of_exponentials()],
+    'cosh': [
+        {
+            'type': 'Parallel',
+            'combination': 'mean',
+            'layers': [
+                {'type': 'Exp'},
+                {'type': 'Serial', 'layers': [{'type': 'Scale', 'scale': -1}, {'type': 'Exp'}]},
+            ],
+        }
+    ],
     'exp': [{'type': 'Exp'}],
     'exp2': [{'type': 'Scale', 'scale': math.log(2)}, {'type': 'Exp'}],
     'imag': _IMAGINARY,
@@ -61,7 +61,6 @@ POINTWISE = {
     'neg': [{'type': 'Scale', 'scale': -1}],
     'rsqrt': [{'type': 'Power', 'power': -0.5}],
     'sqrt': [{'type': 'Power', 'power': 0.5}],
-    'sinh': [_mean_of_exponentials({'type': 'Scale', 'scale': -1})],
     'square': [{'type': 'Power', 'power': 2}],
     'tanh': [{'type': 'Tanh'}],
 }
@@ -174,13 +173,12 @@ def of_two(name: str, a: Value, b: Value) -> Value:
     return _parallel([a, b], combination, channels)
 
 
-def angle(y: Any, x: Any, channels: tuple[int, ...]) -> Value:
-    """The angle of the complex number with these imaginary and real parts."""
+def angle(y: Any, x: Any) -> Value:
+    """The angle of a complex number, if these are its imaginary and real parts."""
     is_both = isinstance(x, Value) and isinstance(y, Value) and x.layers[-1:] == (_REAL,)
-    if is_both and y.layers == (*x.layers[:-1], *_IMAGINARY):
-        number = Value(x.layers[:-1], x.channels)
-    else:
-        number = complex_number([x, y], channels)
+    if not is_both or y.layers != (*x.layers[:-1], *_IMAGINARY):
+        raise NotLayersError('no layer does "atan2" of other than the parts of a complex number')
+    number = Value(x.layers[:-1], x.channels)
     return number.then({'type': 'Add', 'shift': _TINY}, {'type': 'Log'}, *_IMAGINARY)
 
 
@@ -290,8 +288,8 @@ def constant(array: np.ndarray, value: Value) -> Any:
 def arithmetic(name: str, given: list[Any], channels: tuple[int, ...]) -> Value:
     if name == 'clamp':
         low, value, high = given
-        above = arithmetic('max', [value, low], channels)
-        return arithmetic('min', [above, high], channels)
+        return with_constant('min', with_constant('max', value, low, channels), high,
+                                   channels)  # fmt: skip
     a, b = given
     if isinstance(b, np.ndarray):
         return with_constant(name, a, b, channels)
@@ -348,60 +346,3 @@ def complex_number(given: list[Any], channels: tuple[int, ...]) -> Value:
     if isinstance(real, np.ndarray):
         return with_constant('add', turned, real + np.complex64(0), channels)
     return of_two('add', real, turned)
-
-
-def function_of_dtype(value: Value, name: str, dtype: Any) -> Value:
-    """A function that keeps the dtype of integers."""
-    if jnp.issubdtype(dtype, jnp.inexact):
-        return apply_function(value, name)
-    back = {'type': 'Cast', 'dtype': np.dtype(dtype).name}
-    return apply_function(value.then(_REAL), name).then(back)
-
-
-def rounded(value: Value, to_even: bool) -> Value:
-    """The nearest integer; of two as near, the even one or the one away from zero."""
-    if to_even:
-        return apply_function(value, 'round')
-    above = value.then({'type': 'Abs'}, {'type': 'Add', 'shift': 0.5})
-    return of_two('mul', apply_function(value, 'sign'), apply_function(above, 'floor'))
-
-
-def truncated_remainder(value: Value, divisor: np.ndarray, channels: tuple[int, ...]) -> Value:
-    """The remainder with the sign of the value, as C's fmod."""
-    if not jnp.issubdtype(divisor.dtype, jnp.floating):
-        raise NotLayersError('no layer does "rem" of integers: use jnp.mod')
-    if divisor.size > 1:
-        value = broadcast(value, channels)
-    remainder = value.then(
-        {'type': 'Abs'}, {'type': 'Mod', 'divisor': constant(abs(divisor), value)}
-    )
-    return of_two('mul', apply_function(value, 'sign'), remainder)
-
-
-def floor_divided(
-    value: Value, divisor: np.ndarray, channels: tuple[int, ...], dtype: Any
-) -> Value:
-    if not jnp.issubdtype(dtype, jnp.floating):
-        raise NotLayersError('no layer divides integers')
-    divisor = divisor.astype(dtype)
-    if divisor.size > 1:
-        value = broadcast(value, channels)
-    remainder = value.then({'type': 'Mod', 'divisor': constant(divisor, value)})
-    whole = of_two('sub', value, remainder)
-    return apply_function(with_constant('div', whole, divisor, channels), 'round')
-
-
-def log_of_two_exponentials(given: list[Any], channels: tuple[int, ...]) -> Value:
-    """log(e^a + e^b) = max(a, b) + softplus(-|a - b|)."""
-    difference = arithmetic('sub', given, channels)
-    small = difference.then({'type': 'Abs'}, {'type': 'Scale', 'scale': -1}, {'type': 'Softplus'})
-    return of_two('add', arithmetic('max', given, channels), small)
-
-
-def inverse_sine_or_cosine(name: str, value: Value) -> Value:
-    """The angle whose sine or cosine the value is: of a point on the unit circle."""
-    complement = value.then({'type': 'Scale', 'scale': -1}, {'type': 'Add', 'shift': 1})
-    other = of_two('mul', complement, value.then({'type': 'Add', 'shift': 1}))
-    other = other.then({'type': 'Power', 'power': 0.5})
-    points = (value, other) if name == 'asin' else (other, value)
-    return angle(*points, value.channels)

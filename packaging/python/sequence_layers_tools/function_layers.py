@@ -18,7 +18,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sequence_layers_tools import channel_conditions, channel_values, functions
+from sequence_layers_tools import channel_values, functions
 from sequence_layers_tools.channel_values import Config, NotLayersError, Value
 
 # Imported after `functions`, which makes the reference importable on Python 3.11.
@@ -30,22 +30,6 @@ _NOTHING = ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier', 'reduce_p
 _CALLS = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_jvp_call', 'custom_vjp_call', 'remat',
           'remat2', 'checkpoint')  # fmt: skip
 _REDUCTIONS = {'reduce_sum': 'Sum', 'reduce_max': 'Max', 'reduce_min': 'Min'}
-# Running reductions: each channel's is that of the channels up to it.
-_RUNNING = {'cumsum': 'Sum', 'cummax': 'Max', 'cummin': 'Min'}
-_FUNCTIONS = ('sin', 'cos', 'floor', 'ceil', 'sign')
-_ARITHMETIC = ('add', 'add_any', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'clamp')
-# What to do about operations that no layer does.
-_INSTEAD = {
-    'conv_general_dilated': 'convolutions are layers with weights, such as Conv1D and Conv2D',
-    'cumprod': 'take the exponential of the cumsum of logarithms',
-    'cumlogsumexp': 'take the logarithm of the cumsum of exponentials',
-    'dot_general': 'products with a matrix are layers with weights: Dense, DenseShaped or EinsumDense',
-    'reduce_prod': 'take the exponential of the sum of logarithms',
-    'scan': 'loops over steps are recurrent layers, such as RNN',
-    'sort': 'Max, Min and Argmax find the extremes',
-    'top_k': 'Max and Argmax find the largest',
-    'while': 'loops over steps are recurrent layers, such as RNN',
-}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -120,12 +104,6 @@ class _Trace:
         if name == 'remainder' and isinstance(given[1], np.ndarray):
             divisor = channel_values.constant(given[1], given[0])
             return [given[0].then({'type': 'Mod', 'divisor': divisor})]
-        if name == 'floor_divide' and isinstance(given[1], np.ndarray):
-            aval = equation.outvars[0].aval
-            return [channel_values.floor_divided(*given, self._channels(aval.shape), aval.dtype)]
-        if name == 'logaddexp' and any(isinstance(v, Value) for v in given):
-            channels = self._channels(equation.outvars[0].aval.shape)
-            return [channel_values.log_of_two_exponentials(given, channels)]
         if name == '_one_hot' and len(given) == 1:
             aval = equation.outvars[0].aval
             layer = {'type': 'OneHot', 'depth': aval.shape[-1], 'compute_dtype': aval.dtype.name}
@@ -161,84 +139,43 @@ class _Trace:
             return values[0].then(*channel_values.POINTWISE[name])
         if name == 'integer_pow':
             return values[0].then({'type': 'Power', 'power': equation.params['y']})
+        if name in ('sin', 'cos'):
+            return channel_values.apply_function(values[0], name)
+        if name == 'tan':
+            return channel_values.of_two(
+                'div',
+                channel_values.apply_function(values[0], 'sin'),
+                channel_values.apply_function(values[0], 'cos'),
+            )
+        if name == 'complex':
+            return channel_values.complex_number(given, self._channels(aval.shape))
+        if name == 'atan2':
+            return channel_values.angle(*given)
         if name == 'convert_element_type':
             if equation.invars[0].aval.dtype == aval.dtype:
                 return values[0]
             return values[0].then({'type': 'Cast', 'dtype': aval.dtype.name})
+        if name in ('add', 'add_any', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'clamp'):
+            return channel_values.arithmetic(name, given, self._channels(aval.shape))
         if name == 'select_n' and isinstance(given[0], np.ndarray) and given[0].ndim == 0:
             return given[1 + int(given[0])]
         channels = self._channels(aval.shape)
-        if name in _ARITHMETIC:
-            return channel_values.arithmetic(name, given, channels)
-        for rule in (self._function, self._condition, self._reshaping, self._of_all):
-            result = rule(equation, name, given, channels)
-            if result is not None:
-                return result
-        if name in _INSTEAD:
-            raise NotLayersError(f'no layer does "{name}": {_INSTEAD[name]}')
+        shaping = getattr(self, f'_shape_{name}', None)
+        if shaping is not None:
+            return shaping(equation, values[0], channels)
+        if name in _REDUCTIONS:
+            return self._reduce(equation, self._whole(equation.invars[0], values[0]), channels)
+        if name in ('concatenate', 'stack') and len(values) == len(given):
+            return self._concatenate(equation, values, channels)
+        if name == 'dot_general' and len(values) == 2:
+            return self._product(equation, values, channels)
+        if name == 'dot_general':
+            raise NotLayersError(
+                'products with a matrix are layers with weights: Dense, DenseShaped or EinsumDense'
+            )
         if len(values) == 1:
             return self._choice(equation, given, self._whole(equation.invars[0], values[0]))
         raise NotLayersError(f'no layer does "{name}"')
-
-    def _function(
-        self, equation: Any, name: str, given: list[Any], channels: tuple[int, ...]
-    ) -> Value | None:
-        """Functions of one or two numbers."""
-        dtype = equation.invars[0].aval.dtype
-        if name in _FUNCTIONS:
-            return channel_values.function_of_dtype(given[0], name, dtype)
-        if name == 'round':
-            to_even = equation.params['rounding_method'] == jax.lax.RoundingMethod.TO_NEAREST_EVEN
-            return channel_values.rounded(given[0], to_even)
-        if name == 'tan':
-            sine, cosine = (channel_values.apply_function(given[0], f) for f in ('sin', 'cos'))
-            return channel_values.of_two('div', sine, cosine)
-        if name in ('asin', 'acos'):
-            return channel_values.inverse_sine_or_cosine(name, given[0])
-        if name == 'complex':
-            return channel_values.complex_number(given, channels)
-        if name == 'atan2':
-            return channel_values.angle(*given, channels)
-        if name == 'rem' and isinstance(given[1], np.ndarray):
-            return channel_values.truncated_remainder(given[0], given[1], channels)
-        return None
-
-    def _condition(
-        self, equation: Any, name: str, given: list[Any], channels: tuple[int, ...]
-    ) -> Value | None:
-        dtype = equation.invars[-1].aval.dtype
-        if name in channel_conditions.COMPARISONS:
-            return channel_conditions.compared(name, given, channels, dtype)
-        if name in ('not', 'and', 'or', 'xor'):
-            return channel_conditions.logic(name, given, channels, dtype)
-        if name == 'is_finite':
-            return channel_conditions.finite(given[0], dtype)
-        if name == 'select_n':
-            if len(given) != 3 or equation.invars[0].aval.dtype != np.bool_:
-                raise NotLayersError('no layer selects by number: nest jnp.where')
-            return channel_conditions.choice(*given, channels, dtype)
-        return None
-
-    def _reshaping(
-        self, equation: Any, name: str, given: list[Any], channels: tuple[int, ...]
-    ) -> Value | None:
-        shaping = getattr(self, f'_shape_{name}', None)
-        return None if shaping is None else shaping(equation, given[0], channels)
-
-    def _of_all(
-        self, equation: Any, name: str, given: list[Any], channels: tuple[int, ...]
-    ) -> Value | None:
-        """Operations on all channels of an axis."""
-        if name in (*_REDUCTIONS, 'reduce_or', 'reduce_and'):
-            return self._reduce(equation, self._whole(equation.invars[0], given[0]), channels)
-        if name in _RUNNING:
-            return self._running(equation, self._whole(equation.invars[0], given[0]), channels)
-        all_results = all(isinstance(v, Value) for v in given)
-        if name in ('concatenate', 'stack') and all_results:
-            return self._concatenate(equation, given, channels)
-        if name == 'dot_general' and all_results:
-            return self._product(equation, given, channels)
-        return None
 
     def _product(self, equation: Any, values: list[Value], channels: tuple[int, ...]) -> Value:
         """A product of two results, summed over the axes that it contracts."""
@@ -372,32 +309,10 @@ class _Trace:
         return parts
 
     def _reduce(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        name = equation.primitive.name
         axes = [int(axis) for axis in equation.params['axes']]
         self._keeps_steps(min(axes) >= 2)
-        if name not in _REDUCTIONS:
-            return channel_conditions.any_or_all(name, value, axes, channels)
-        return value.then({'type': _REDUCTIONS[name], 'axis': axes}, channels=channels)
-
-    def _running(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        name, axis = equation.primitive.name, equation.params['axis']
-        if axis < 2:
-            raise NotLayersError(
-                f'its "{name}" mixes batch or time: that needs a layer with a state'
-            )
-        size, parts = channels[axis - 2], []
-        one = (*channels[: axis - 2], 1, *channels[axis - 1 :])
-        for i in range(size):
-            begin, end = (i, size) if equation.params['reverse'] else (0, i + 1)
-            ranges = [(0, s, 1) for s in channels]
-            ranges[axis - 2] = (begin, end, 1)
-            some = channel_values.sliced(
-                value, ranges, (*one[: axis - 2], end - begin, *one[axis - 1 :])
-            )
-            without = (*channels[: axis - 2], *channels[axis - 1 :])
-            reduced = some.then({'type': _RUNNING[name], 'axis': axis}, channels=without)
-            parts.append(reduced.reshaped(one))
-        return channel_values.concatenated(parts, axis - 2, channels)
+        kind = _REDUCTIONS[equation.primitive.name]
+        return value.then({'type': kind, 'axis': axes}, channels=channels)
 
     def _concatenate(self, equation: Any, values: list[Value], channels: tuple[int, ...]) -> Value:
         is_stack = equation.primitive.name == 'stack'
