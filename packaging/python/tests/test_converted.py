@@ -99,7 +99,7 @@ class CommandTest(unittest.TestCase):
             'from sequence_layers import jax as sl\n'
             'encoder = sl.Dense.Config(2, use_bias=False)\n'
             'import jax.numpy as jnp\n'
-            'other = sl.Dense.Config(2, activation=lambda x: jnp.sign(x))\n'
+            'other = sl.Dense.Config(2, activation=lambda x: jnp.sort(x))\n'
         )
         run = self.run_with(source, 'my_model:encoder')
         self.assertEqual(run.returncode, 0, run.stderr)
