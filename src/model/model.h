@@ -81,9 +81,9 @@ class Model {
   std::shared_ptr<const TensorStore> weights_;  // kept alive because layers may point into it
   WeightUse use_;
   Allocator allocator_;
-  Parallel parallel_;
   std::unique_ptr<Layer> root_;
-  // Destroyed before the layers, which its threads read.
+  // Destroyed before the layers, which late threads may still be reading.
+  Parallel parallel_;
   StepTeam step_team_;
   Parallel step_parallel_;
   ConstantTable constants_;
