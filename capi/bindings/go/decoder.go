@@ -81,12 +81,8 @@ func (l *Layer) NewDecoder(options DecoderOptions) (*Decoder, error) {
 
 // Close frees the decoder.
 func (d *Decoder) Close() error {
-	if !d.end() {
-		if d.enter() == nil {
-			d.leave()
-			return invalid("another goroutine uses it")
-		}
-		return nil
+	if ended, err := d.end(); !ended {
+		return err
 	}
 	runtime.SetFinalizer(d, nil)
 	C.sl_decoder_free(d.raw)
@@ -99,11 +95,7 @@ func (d *Decoder) Close() error {
 }
 
 func (d *Decoder) do(call func() C.sl_status) error {
-	if err := d.enter(); err != nil {
-		return err
-	}
-	defer d.leave()
-	return check(call(), d.err)
+	return d.call(d.err, call)
 }
 
 // Prefill appends a prompt, int32 [batch, time], without the start token.

@@ -91,5 +91,22 @@ func (x *exclusive) enter() error {
 
 func (x *exclusive) leave() { atomic.StoreInt32(&x.user, idle) }
 
-// end admits none from now on; false if that was so before, or if it is in use.
-func (x *exclusive) end() bool { return atomic.CompareAndSwapInt32(&x.user, idle, closed) }
+// end admits none from now on, and tells whether that is new; it fails while a goroutine is inside.
+func (x *exclusive) end() (bool, error) {
+	if atomic.CompareAndSwapInt32(&x.user, idle, closed) {
+		return true, nil
+	}
+	if atomic.LoadInt32(&x.user) == closed {
+		return false, nil
+	}
+	return false, invalid("another goroutine uses it")
+}
+
+// call makes a call inside, whose error is e.
+func (x *exclusive) call(e *C.sl_error, call func() C.sl_status) error {
+	if err := x.enter(); err != nil {
+		return err
+	}
+	defer x.leave()
+	return check(call(), e)
+}

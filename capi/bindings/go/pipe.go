@@ -104,12 +104,8 @@ func planes(channels, frames int) ([]float32, **C.float) {
 
 // Close frees the pipe; it fails while another goroutine uses it.
 func (p *Pipe) Close() error {
-	if !p.end() {
-		if p.enter() == nil {
-			p.leave()
-			return invalid("another goroutine uses it")
-		}
-		return nil
+	if ended, err := p.end(); !ended {
+		return err
 	}
 	runtime.SetFinalizer(p, nil)
 	C.sl_pipe_free(p.raw)
@@ -213,11 +209,7 @@ func (p *Pipe) Reset() error {
 
 // SetDry sets the share of the input, late by Latency, in the output: 0 to 1.
 func (p *Pipe) SetDry(dry float32) error {
-	if err := p.enter(); err != nil {
-		return err
-	}
-	defer p.leave()
-	return check(C.sl_pipe_set_dry(p.raw, C.float(dry), p.err), p.err)
+	return p.call(p.err, func() C.sl_status { return C.sl_pipe_set_dry(p.raw, C.float(dry), p.err) })
 }
 
 // Swap exchanges the model for that of next, which was made for the same rate, channels and frames, is at its start, and

@@ -58,12 +58,8 @@ func (l *Layer) NewState(options *StateOptions) (*State, error) {
 
 // Close frees the stream; it fails while another goroutine uses it.
 func (s *State) Close() error {
-	if !s.end() {
-		if s.enter() == nil {
-			s.leave()
-			return invalid("another goroutine uses it")
-		}
-		return nil
+	if ended, err := s.end(); !ended {
+		return err
 	}
 	runtime.SetFinalizer(s, nil)
 	C.sl_state_free(s.raw)
@@ -75,11 +71,7 @@ func (s *State) Close() error {
 func (s *State) number() C.uintptr_t { return C.uintptr_t(uintptr(unsafe.Pointer(s.raw))) }
 
 func (s *State) do(call func() C.sl_status) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	return check(call(), s.err)
+	return s.call(s.err, call)
 }
 
 // Step runs the next block of the stream into y. Constants are those of the options, emits those of NewEmits; both may
