@@ -258,6 +258,12 @@ void check_batch(int64_t batch) {
   }
 }
 
+void check_item(int64_t batch, int64_t item, const char* name) {
+  if (item >= 0 && item < batch) return;
+  fail(Code::kInvalidArgument, "{} is {}: expected 0 to {}, as the batch is {}", name, item,
+       batch - 1, batch);
+}
+
 void check_max_length(int64_t max_length) {
   if (max_length < 0 || max_length > INT32_MAX) {
     fail(Code::kInvalidArgument, "options.max_length is {}: expected 0 to 2^31 - 1", max_length);

@@ -69,6 +69,8 @@ Slots to_slots(Stream& stream, const int64_t* slots, int64_t count);
 // Fails if a buffer is too small for saved bytes.
 void check_buffer(size_t size, size_t needed);
 void check_batch(int64_t batch);
+// Fails if a batch has no such item; `name` is that of the argument.
+void check_item(int64_t batch, int64_t item, const char* name);
 void check_max_length(int64_t max_length);
 
 // The caller's allocator, or `fallback` if there is none, whose limit holds for both.

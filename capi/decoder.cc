@@ -64,9 +64,7 @@ sl::DecoderOptions to_options(const sl_decoder_options& given) {
 sl::Decoder& decoder_of(sl_decoder* decoder) { return not_null(decoder, "decoder")->decoder; }
 
 void check_slot(const sl::Decoder& decoder, int64_t slot, const char* name) {
-  if (slot >= 0 && slot < decoder.batch()) return;
-  sl::fail(Code::kInvalidArgument, "{} is {}: expected 0 to {}, as the batch is {}", name, slot,
-           decoder.batch() - 1, decoder.batch());
+  sl::capi::check_item(decoder.batch(), slot, name);
 }
 
 sl_run_options read_run_options(const sl_run_options* options) {

@@ -41,11 +41,7 @@ constexpr size_t kHandleBytes = sl::align_up(sizeof(sl_state));
 bool in_callers_memory(const sl_state* state) { return state->block.data() == nullptr; }
 
 void check_item(const sl_state* state, int64_t item, const char* name) {
-  const int64_t batch = state->stream->plan().input().batch;
-  if (item < 0 || item >= batch) {
-    sl::fail(Code::kInvalidArgument, "{} is {}: expected 0 to {}, as the batch is {}", name, item,
-             batch - 1, batch);
-  }
+  sl::capi::check_item(state->stream->plan().input().batch, item, name);
 }
 
 }  // namespace

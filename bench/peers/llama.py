@@ -8,9 +8,9 @@ import gguf
 import llama_cpp
 import numpy as np
 
-from peers import memory, models
+from peers import models
 from peers.rows import OPEN, Row
-from peers.runner import Runner, Skipped
+from peers.runner import Openings, Runner, Skipped
 
 _TYPES = {
     'float32': gguf.GGMLQuantizationType.F32,
@@ -139,42 +139,29 @@ class _Decoder(Runner):
         return time.perf_counter() - start
 
 
-class _Opening(Runner):
+class _Opening(Openings):
     """Loading a mapped GGUF file and making a context."""
+
+    kind = 'private, mapped'
 
     def __init__(self, row: Row, threads: int):
         llama_cpp.llama_backend_init()
         self._folder = tempfile.TemporaryDirectory()
         self._path = pathlib.Path(self._folder.name) / 'model.gguf'
         write(row.built, self._path, row.weight_format)
-        before = memory.private()
-        kept = self._open()
-        self.how = f'{(memory.private() - before) / 1e6:.0f} MB private, mapped'
-        self._close(*kept)
+        self.measure_memory()
 
-    def _open(self) -> tuple[object, object]:
+    def open(self) -> tuple[object, object]:
         options = llama_cpp.llama_model_default_params()
         model = llama_cpp.llama_model_load_from_file(str(self._path).encode(), options)
         settings = llama_cpp.llama_context_default_params()
         settings.n_ctx = 512
         return model, llama_cpp.llama_init_from_model(model, settings)
 
-    @staticmethod
-    def _close(model: object, context: object) -> None:
+    def close(self, kept: tuple[object, object]) -> None:
+        model, context = kept
         llama_cpp.llama_free(context)
         llama_cpp.llama_model_free(model)
-
-    def outputs(self) -> np.ndarray:
-        return np.ones(1, np.float32)
-
-    def seconds(self, count: int) -> float:
-        total = 0.0
-        for _ in range(count):
-            start = time.perf_counter()
-            kept = self._open()
-            total += time.perf_counter() - start
-            self._close(*kept)
-        return total
 
 
 def make(row: Row, threads: int) -> Runner:

@@ -8,9 +8,9 @@ import numpy as np
 import onnxruntime
 from onnx import TensorProto
 
-from peers import memory, models
+from peers import models
 from peers.rows import OPEN, Row
-from peers.runner import Calls, Runner, Skipped, blocks
+from peers.runner import Calls, Openings, Runner, Skipped, blocks
 from sequence_layers_benches import onnx_attention, reference_vad
 from sequence_layers_benches.onnx_attention import Graph
 from sequence_layers_tools import silero_vad
@@ -283,7 +283,7 @@ class _Vad(Runner):
         return self._time(self._stream, count)
 
 
-class _Opening(Runner):
+class _Opening(Openings):
     """Making a session of a file."""
 
     def __init__(self, row: Row, threads: int):
@@ -291,27 +291,12 @@ class _Opening(Runner):
         self._path = f'{self._folder.name}/model.onnx'
         with open(self._path, 'wb') as file:
             file.write(onnx_attention.decoder_step(row.built.config, row.built.weights))
-        before = memory.private()
-        kept = self._open()
-        self.how = f'{(memory.private() - before) / 1e6:.0f} MB private'
-        del kept
+        self.measure_memory()
 
-    def _open(self) -> onnxruntime.InferenceSession:
+    def open(self) -> onnxruntime.InferenceSession:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = 1
         return onnxruntime.InferenceSession(self._path, options, providers=['CPUExecutionProvider'])
-
-    def outputs(self) -> np.ndarray:
-        return np.ones(1, np.float32)
-
-    def seconds(self, count: int) -> float:
-        total = 0.0
-        for _ in range(count):
-            start = time.perf_counter()
-            kept = self._open()
-            total += time.perf_counter() - start
-            del kept
-        return total
 
 
 _KINDS = {

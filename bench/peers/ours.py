@@ -6,14 +6,13 @@ import os
 import pathlib
 import re
 import tempfile
-import time
 
 import numpy as np
 
 import sequence_layers_runtime as runtime
-from peers import compiled, memory
+from peers import compiled
 from peers.rows import LAYER, OPEN, STEP, STREAMS, Row
-from peers.runner import Runner, Skipped, blocks
+from peers.runner import Openings, Runner, Skipped, blocks
 from sequence_layers_runtime import abi, outputs, views
 from sequence_layers_runtime.constants import RunOptions
 from sequence_layers_tools import model_directory
@@ -185,33 +184,18 @@ class SingleStreams(Runner):
         return float(result)
 
 
-class Opening(Runner):
+class Opening(Openings):
     """Opening a model directory until a stream can step; also tells the memory that this takes."""
 
     def __init__(self, row: Row, threads: int):
         self._row, self._threads = row, threads
         self._folder = tempfile.TemporaryDirectory()
         write_model(row, self._folder.name)
-        before = memory.private()
-        kept = self._open()
-        self.how = f'{(memory.private() - before) / 1e6:.0f} MB private'
-        del kept
+        self.measure_memory()
 
-    def _open(self) -> tuple[object, ...]:
+    def open(self) -> tuple[object, ...]:
         layer = open_directory(self._row, self._folder.name, self._threads)
         return layer, layer.new_state()
-
-    def outputs(self) -> np.ndarray:
-        return np.ones(1, np.float32)
-
-    def seconds(self, count: int) -> float:
-        total = 0.0
-        for _ in range(count):
-            start = time.perf_counter()
-            kept = self._open()
-            total += time.perf_counter() - start
-            del kept
-        return total
 
 
 _MODES = {LAYER: Whole, STEP: Steps, STREAMS: Steps, OPEN: Opening}

@@ -3,9 +3,11 @@
 import abc
 import time
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 
+from peers import memory
 from peers.rows import Row
 
 
@@ -43,6 +45,39 @@ class Calls(Runner):
     @abc.abstractmethod
     def call(self) -> Callable[[], object]:
         """A function that runs once."""
+
+
+class Openings(Runner):
+    """A runner that opens a model, which takes time and memory; it computes nothing."""
+
+    kind = 'private'
+
+    def measure_memory(self) -> None:
+        """Says in `how` what the first opening takes."""
+        before = memory.private()
+        kept = self.open()
+        self.how = f'{(memory.private() - before) / 1e6:.0f} MB {self.kind}'
+        self.close(kept)
+
+    @abc.abstractmethod
+    def open(self) -> Any:
+        """Opens the model until it can run."""
+
+    def close(self, kept: Any) -> None:
+        """Frees what `open` gave, if that does not free itself."""
+
+    def outputs(self) -> np.ndarray:
+        return np.ones(1, np.float32)
+
+    def seconds(self, count: int) -> float:
+        total = 0.0
+        for _ in range(count):
+            start = time.perf_counter()
+            kept = self.open()
+            total += time.perf_counter() - start
+            self.close(kept)
+            del kept
+        return total
 
 
 def blocks(row: Row) -> np.ndarray:

@@ -18,17 +18,7 @@ import torch  # noqa: E402
 
 class _Recurrent(Calls):
     def __init__(self, row: Row):
-        sizes = row.built.sizes
-        problem, units = sizes['problem'], sizes['units']
-        self._module = getattr(torch.nn, sizes['kind'])(units, units).eval()
-        parts = {
-            'weight_ih_l0': problem.kernel,
-            'weight_hh_l0': problem.recurrent,
-            'bias_ih_l0': problem.bias,
-            'bias_hh_l0': problem.recurrent_bias,
-        }
-        joined = {n: problem.joined(part, problem.gates) for n, part in parts.items()}
-        self._module.load_state_dict({n: torch.from_numpy(a.copy()) for n, a in joined.items()})
+        self._module = row.built.sizes['problem'].torch_module()
         self._step = row.is_step
         if self._step:
             self._frames = [torch.from_numpy(x) for x in blocks(row)[: row.checked]]
@@ -65,34 +55,13 @@ class _LogMel(Calls):
     how = 'torch.stft and a matrix product'
 
     def __init__(self, row: Row):
-        self._fields = fields = log_mel.Fields(models.LOG_MEL)
-        self._window = torch.hann_window(fields.length)
-        self._filters = torch.from_numpy(fields.filters().T.astype(np.float32))
-        self._before = (fields.size - fields.length) // 2 + fields.length - 1
-        self._samples = torch.from_numpy(row.x[0])
-
-    def _run(self) -> torch.Tensor:
-        fields = self._fields
-        with torch.inference_mode():
-            # The transform pads its frame on both sides, so the sound needs that padding too.
-            padded = torch.nn.functional.pad(self._samples, (self._before, fields.size))
-            spectrum = torch.stft(
-                padded,
-                fields.size,
-                fields.step,
-                fields.length,
-                self._window,
-                center=False,
-                return_complex=True,
-            )
-            spectrum = spectrum[:, : len(self._samples) // fields.step].abs()
-            return torch.log(self._filters @ spectrum + fields.floor).T
+        self._features = log_mel.TorchFeatures(log_mel.Fields(models.LOG_MEL), row.x[0])
 
     def outputs(self) -> np.ndarray:
-        return self._run().numpy()[np.newaxis]
+        return self._features.run().numpy()[np.newaxis]
 
     def call(self) -> Callable[[], object]:
-        return self._run
+        return self._features.run
 
 
 class _Network(Calls):

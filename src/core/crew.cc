@@ -24,6 +24,11 @@ constexpr int kSpins = 2000;
 
 uint64_t free_count(uint64_t base, int64_t step) { return base + 2 * static_cast<uint64_t>(step); }
 
+// Whether no thread has begun a part of that count with the step.
+bool counts_as_free(uint64_t count, uint64_t base, int64_t step) {
+  return step == 0 ? count <= base : count == free_count(base, step);
+}
+
 }  // namespace
 
 Crew::Crew(int workers)
@@ -102,14 +107,14 @@ bool Crew::each_part(int64_t thread, int64_t parts, Fn&& fn) const {
 }
 
 bool Crew::is_free(int64_t part, uint64_t base, int64_t step) const {
-  const uint64_t count = progress_[static_cast<size_t>(part)].count.load(std::memory_order_relaxed);
-  return step == 0 ? count <= base : count == free_count(base, step);
+  return counts_as_free(progress_[static_cast<size_t>(part)].count.load(std::memory_order_relaxed),
+                        base, step);
 }
 
 bool Crew::take(int64_t part, uint64_t base, int64_t step) {
   std::atomic<uint64_t>& progress = progress_[static_cast<size_t>(part)].count;
   uint64_t count = progress.load(std::memory_order_relaxed);
-  if (step == 0 ? count > base : count != free_count(base, step)) return false;
+  if (!counts_as_free(count, base, step)) return false;
   return progress.compare_exchange_strong(count, free_count(base, step) + 1,
                                           std::memory_order_acq_rel);
 }

@@ -3,9 +3,7 @@
 #include <chrono>
 #include <thread>
 
-#if defined(__x86_64__) || defined(__i386__)
-#include <immintrin.h>
-#endif
+#include "core/spin.h"
 
 namespace sl {
 namespace {
@@ -17,21 +15,13 @@ constexpr int kSpins = 4096;
 // parts of a step, one of which may begin with the products of many steps.
 constexpr std::chrono::microseconds kPatience{3000};
 
-void pause() {
-#if defined(__x86_64__) || defined(__i386__)
-  _mm_pause();
-#elif defined(__aarch64__)
-  __asm__ __volatile__("yield");
-#endif
-}
-
 }  // namespace
 
 void Lockstep::wait_for(int64_t finished) {
   const auto done = [&] { return finished_.load(std::memory_order_acquire) >= finished; };
   for (int spins = 0; spins < kSpins; ++spins) {
     if (done()) return;
-    pause();
+    spin_pause();
   }
   const auto begin = std::chrono::steady_clock::now();
   for (bool patient = true; !done(); std::this_thread::yield()) {

@@ -1,7 +1,6 @@
 #include "core/parallel.h"
 
 #include <chrono>
-#include <condition_variable>
 #include <exception>
 #include <memory>
 #include <mutex>
@@ -51,28 +50,20 @@ class Guarded {
 };
 
 // Time after its last work during which a thread spins: while a run is going on, in whose next
-// layer there may be work, and else. To wake a sleeping thread takes about as long as the latter.
+// layer there may be work, and otherwise. To wake a sleeping thread takes about as long as the
+// latter.
 constexpr std::chrono::microseconds kActiveSpinTime{500};
 constexpr std::chrono::microseconds kSpinTime{20};
 // Number of pauses between two looks at the clock, and before a spinning thread yields its CPU.
 constexpr int kPauses = 32;
 constexpr int kSpins = 2048;
 
-// A condition variable whose owner may leave it undestroyed. In the child of a fork the threads
-// that wait on it are gone, and its destructor would wait for them.
-union Condition {
-  Condition() : variable() {}
-  ~Condition() {}
-  std::condition_variable variable;
-};
-
 }  // namespace
 
 // Worker threads, which share one run at a time. Concurrent callers take turns.
 class ThreadPool {
  public:
-  // `before` is the pool of the process from which this one was forked. It is kept until the end,
-  // since other threads may be reading it.
+  // See pool_of_process().
   ThreadPool(int workers, ThreadPool* before)
       : before_(before), crew_(workers), threads_(workers, work, this, "layer-wise runs") {}
   ThreadPool(const ThreadPool&) = delete;
@@ -179,7 +170,7 @@ class ThreadPool {
     return nullptr;
   }
 
-  // What a thread has worked on last.
+  // The last work of a thread.
   struct Seen {
     uint64_t run = 0;
     uint64_t job = 0;
@@ -272,23 +263,14 @@ Parallel::Parallel(int num_threads, ParallelForHook hook, void* user_data)
 
 void Parallel::record(int64_t flop, int64_t bytes) const { profile_->count(flop, bytes); }
 
-Parallel::~Parallel() {
-  for (ThreadPool* pool = pool_; pool;) {
-    ThreadPool* const before = pool->before();
-    delete pool;
-    pool = before;
-  }
-}
+Parallel::~Parallel() { delete_pools(pool_); }
 
 ThreadPool* Parallel::pool() const {
-  ThreadPool* pool = pool_.load(std::memory_order_acquire);
-  if (!pool || pool->is_of_this_process()) return pool;
-  if (!kStartsThreadsAfterFork) return nullptr;
+  if (!pool_.load(std::memory_order_acquire)) return nullptr;
   try {
-    auto own = std::make_unique<ThreadPool>(num_threads_ - 1, pool);
-    // If another thread has stored a pool first, that one is used.
-    return pool_.compare_exchange_strong(pool, own.get(), std::memory_order_acq_rel) ? own.release()
-                                                                                     : pool;
+    return pool_of_process(pool_, [this](ThreadPool* before) {
+      return std::make_unique<ThreadPool>(num_threads_ - 1, before);
+    });
   } catch (const std::bad_alloc&) {
     return nullptr;
   }

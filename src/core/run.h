@@ -97,7 +97,7 @@ class Run {
         scratch<std::byte>(slots_.count, static_cast<int64_t>(tensor.spec.item_bytes()));
     return StateItems<T>(tensor, slots_, gathered);
   }
-  // The same tensor with all slots, for what is too large to be gathered: item b is at slots()[b].
+  // The next state tensor with all slots, if it is too large to be gathered: item b at slots()[b].
   template <typename T>
   T* state_of_slots(std::string_view name) {
     if (checks_state_) check_state(name, holds<T>(next_spec().dtype));

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <condition_variable>
 #include <memory>
 #include <mutex>
 
@@ -42,8 +41,7 @@ void yield_to_others() {
 // The threads of one process.
 class StepTeam::Pool {
  public:
-  // `before` is the pool of the process from which this one was forked. It is kept until the end,
-  // since other threads may be reading it.
+  // See pool_of_process().
   Pool(int workers, bool on_idle_cpus_only, Pool* before)
       : before_(before), on_idle_cpus_only_(on_idle_cpus_only), crew_(workers) {
     crew_.reserve(kMemoryBytes);
@@ -52,17 +50,14 @@ class StepTeam::Pool {
   Pool(const Pool&) = delete;
   Pool& operator=(const Pool&) = delete;
   ~Pool() {
-    if (!is_of_this_process()) {
-      // The destructor of a condition variable would wait for threads that are gone.
-      return;
-    }
+    if (!is_of_this_process()) return;
     {
       const std::lock_guard lock(mutex_);
       stopping_.store(true, std::memory_order_relaxed);
     }
-    wake_.value.notify_all();
+    wake_.variable.notify_all();
     threads_->join();
-    wake_.value.~condition_variable();
+    wake_.variable.~condition_variable();
   }
 
   bool is_of_this_process() const { return threads_->are_of_this_process(); }
@@ -85,12 +80,6 @@ class StepTeam::Pool {
   }
 
  private:
-  union Condition {
-    Condition() : value() {}
-    ~Condition() {}
-    std::condition_variable value;
-  };
-
   static void* run(void* pool) {
     static_cast<Pool*>(pool)->work();
     return nullptr;
@@ -131,7 +120,7 @@ class StepTeam::Pool {
            calls_.load(std::memory_order_relaxed) == calls) {
       const auto idle =
           std::chrono::duration_cast<microseconds>(Clock::now() - idle_since) / kSleepShare;
-      wake_.value.wait_for(lock, std::clamp(idle, kMinSleep, kMaxSleep));
+      wake_.variable.wait_for(lock, std::clamp(idle, kMinSleep, kMaxSleep));
     }
   }
 
@@ -155,21 +144,13 @@ StepTeam::StepTeam(int threads, bool on_idle_cpus_only)
   if (threads > 1) require_fork_count();
 }
 
-StepTeam::~StepTeam() {
-  for (Pool* pool = pool_; pool;) {
-    Pool* const before = pool->before();
-    delete pool;
-    pool = before;
-  }
-}
+StepTeam::~StepTeam() { delete_pools(pool_); }
 
 void StepTeam::start() const {
-  Pool* pool = pool_.load(std::memory_order_acquire);
-  if (threads_ == 1 || (pool && pool->is_of_this_process())) return;
-  if (pool && !kStartsThreadsAfterFork) return;
-  auto own = std::make_unique<Pool>(threads_ - 1, on_idle_cpus_only_, pool);
-  // If another thread has stored a pool first, that one is used.
-  if (pool_.compare_exchange_strong(pool, own.get(), std::memory_order_acq_rel)) own.release();
+  if (threads_ == 1) return;
+  pool_of_process(pool_, [this](Pool* before) {
+    return std::make_unique<Pool>(threads_ - 1, on_idle_cpus_only_, before);
+  });
 }
 
 StepTeam::Turn::Turn(const StepTeam& team) {

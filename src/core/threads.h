@@ -3,7 +3,10 @@
 
 #include <pthread.h>
 
+#include <atomic>
+#include <condition_variable>
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 namespace sl {
@@ -37,5 +40,38 @@ class Threads {
   const uint64_t forks_ = forks();
   std::vector<pthread_t> threads_;
 };
+
+// A condition variable whose owner may leave it undestroyed. In the child of a fork the threads
+// that wait on it are gone, and its destructor would wait for them.
+union Condition {
+  Condition() : variable() {}
+  ~Condition() {}
+  std::condition_variable variable;
+};
+
+// Pools of threads, of which each process makes its own, the latest one in `pools`. A pool knows
+// the one before it, that of the process from which its own was forked, which is kept until the
+// end, since other threads may be reading it.
+
+// The pool of this process, made by make(before) unless it has been. Null if it cannot have one.
+template <typename Pool, typename Make>
+Pool* pool_of_process(std::atomic<Pool*>& pools, Make&& make) {
+  Pool* pool = pools.load(std::memory_order_acquire);
+  if (pool && pool->is_of_this_process()) return pool;
+  if (pool && !kStartsThreadsAfterFork) return nullptr;
+  std::unique_ptr<Pool> own = make(pool);
+  // If another thread has stored a pool first, that one is used.
+  return pools.compare_exchange_strong(pool, own.get(), std::memory_order_acq_rel) ? own.release()
+                                                                                   : pool;
+}
+
+template <typename Pool>
+void delete_pools(std::atomic<Pool*>& pools) {
+  for (Pool* pool = pools; pool;) {
+    Pool* const before = pool->before();
+    delete pool;
+    pool = before;
+  }
+}
 
 }  // namespace sl

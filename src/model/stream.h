@@ -188,7 +188,7 @@ class Stream {
   void step(const View& x, const View& y, bool with_emits, const Parallel* parallel = nullptr) {
     step(plan_.all_slots(), x, y, with_emits, parallel);
   }
-  // The same for some of the slots, whose number is the batch of x and y.
+  // Steps some of the slots, whose number is the batch of x and y.
   void step(const Slots& slots, const View& x, const View& y, bool with_emits,
             const Parallel* parallel = nullptr);
   // Fails unless all are slots of the state, and none is there twice.

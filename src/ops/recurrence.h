@@ -161,7 +161,7 @@ void recur(const Run& run, const SharedRecurrence* shared, int64_t steps, int64_
 void apply_gates(const Run& run, const Linear& linear, int64_t units, Units some, const float* x,
                  int64_t x_stride, int64_t rows, const float* bias, bool accumulate, float* y,
                  int64_t y_stride);
-// The same for some of the units on the calling thread.
+// Like linear.apply_columns, but for the gates of the units `some`.
 void apply_gates(const Linear& linear, int64_t units, Units some, const float* x, int64_t x_stride,
                  int64_t rows, const float* bias, bool accumulate, float* y, int64_t y_stride);
 

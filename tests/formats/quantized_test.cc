@@ -51,7 +51,7 @@ TEST_CASE("every layer type steps as it runs layer-wise, with weights in fewer b
       const Tensor whole = apply(layer, c.input);
       const Tensor stepped = Stepper(layer, c.input).run_all();
       if (whole.dtype == SL_DTYPE_INT32 || whole.dtype == SL_DTYPE_BOOL) return;
-      // What is rounded before a product may have been just between two integers.
+      // An input halfway between two integers may be rounded to either before a product.
       CHECK(relative_error(stepped, whole) < 0.02);
       ++compared;
       equal += compare_sequences(stepped, whole, {1e-5, 1e-5}).ok();

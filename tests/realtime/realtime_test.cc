@@ -69,6 +69,14 @@ TEST_CASE("the trap counts calls within the library, on its own thread only", "[
   CHECK(count_of([] {}) == 0);
 }
 
+// A stream of 12 steps for the sample.
+Input input_of(const Sample& sample, int64_t batch) {
+  std::vector<int64_t> dims = {batch, 12};
+  dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
+  std::mt19937 rng(5);
+  return {random_sequence(sample.dtype, dims, rng), {}};
+}
+
 // Allocations in all real-time calls on a stream, from its first step on.
 int64_t allocations_of(const Layer& layer, const Input& input, int64_t blocks_per_step,
                        bool with_emits) {
@@ -98,10 +106,7 @@ TEST_CASE("steps of every kind of layer neither allocate nor lock", "[realtime]"
     INFO(sample.name);
     const Layer layer = make_sample(sample);
     for (const int64_t batch : {1, 3}) {
-      std::vector<int64_t> dims = {batch, 12};
-      dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
-      std::mt19937 rng(5);
-      check(layer, {random_sequence(sample.dtype, dims, rng), {}});
+      check(layer, input_of(sample, batch));
     }
   }
 }
@@ -113,10 +118,7 @@ TEST_CASE("steps with weights in fewer bytes neither allocate nor lock", "[realt
     for (const Sample& sample : samples()) {
       INFO(format << " " << sample.name);
       const Layer layer = make_sample(sample, &options);
-      std::vector<int64_t> dims = {2, 12};
-      dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
-      std::mt19937 rng(5);
-      const Input input{random_sequence(sample.dtype, dims, rng), {}};
+      const Input input = input_of(sample, 2);
       CHECK(allocations_of(layer, input, 1, false) == 0);
       CHECK(allocations_of(layer, input, 3, true) == 0);
     }
@@ -130,10 +132,7 @@ TEST_CASE("steps, saves and moves of slots neither allocate nor lock", "[realtim
     for (const Sample& sample : samples()) {
       INFO(format << " " << sample.name);
       const Layer layer = make_sample(sample, &layer_options);
-      std::vector<int64_t> dims = {3, 12};
-      dims.insert(dims.end(), sample.channels.begin(), sample.channels.end());
-      std::mt19937 rng(5);
-      const Input input{random_sequence(sample.dtype, dims, rng), {}};
+      const Input input = input_of(sample, 3);
       for (const bool emits : {false, true}) {
         Stepper::Options options;
         options.with_emits = emits;

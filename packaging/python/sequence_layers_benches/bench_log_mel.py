@@ -71,29 +71,10 @@ class _Torch:
         import torch
 
         torch.set_num_threads(1)
-        self._torch, self._fields = torch, log_mel.Fields(model)
-        self._window = torch.hann_window(self._fields.length)
-        self._filters = torch.from_numpy(self._fields.filters().T.astype(np.float32))
-        before = self._fields.length - 1
-        self._before = (self._fields.size - self._fields.length) // 2 + before
-        self._samples = torch.from_numpy(samples)
+        self._features = log_mel.TorchFeatures(log_mel.Fields(model), samples)
 
     def run(self) -> np.ndarray:
-        torch, fields = self._torch, self._fields
-        with torch.inference_mode():
-            # The transform pads its frame on both sides, so the sound needs that padding too.
-            padded = torch.nn.functional.pad(self._samples, (self._before, fields.size))
-            spectrum = torch.stft(
-                padded,
-                fields.size,
-                fields.step,
-                fields.length,
-                self._window,
-                center=False,
-                return_complex=True,
-            )
-            spectrum = spectrum[:, : len(self._samples) // fields.step].abs()
-            return torch.log(self._filters @ spectrum + fields.floor).T.numpy()
+        return self._features.run().numpy()
 
 
 class _Kaldi:

@@ -19,7 +19,6 @@ ctypes. This library's steps always run on the caller's thread.
 
 import argparse
 import functools
-import pathlib
 import statistics
 import tempfile
 import time
@@ -55,6 +54,21 @@ class Problem:
     def joined(self, parts: dict[str, np.ndarray], gates: str) -> np.ndarray:
         """All gates in one array [gates * units, ...], outputs first."""
         return np.concatenate([parts[g].T for g in gates])
+
+    def torch_module(self):
+        """The layer of PyTorch with these weights."""
+        import torch
+
+        module = getattr(torch.nn, self.kind)(self.units, self.units).eval()
+        parts = {
+            'weight_ih_l0': self.kernel,
+            'weight_hh_l0': self.recurrent,
+            'bias_ih_l0': self.bias,
+            'bias_hh_l0': self.recurrent_bias,
+        }
+        joined = {n: self.joined(part, self.gates) for n, part in parts.items()}
+        module.load_state_dict({n: torch.from_numpy(a.copy()) for n, a in joined.items()})
+        return module
 
 
 def lstm(problem: Problem) -> tuple[dict, dict]:
@@ -220,15 +234,7 @@ class _Torch:
         import torch
 
         self._torch, self._threads, units = torch, threads, problem.units
-        self.module = getattr(torch.nn, problem.kind)(units, units).eval()
-        parts = {
-            'weight_ih_l0': problem.kernel,
-            'weight_hh_l0': problem.recurrent,
-            'bias_ih_l0': problem.bias,
-            'bias_hh_l0': problem.recurrent_bias,
-        }
-        joined = {n: problem.joined(part, problem.gates) for n, part in parts.items()}
-        self.module.load_state_dict({n: torch.from_numpy(a.copy()) for n, a in joined.items()})
+        self.module = problem.torch_module()
         self._x = torch.from_numpy(problem.x)[:, None]
         self._rows = list(self._x.split(1))
         self._zero = torch.zeros(1, 1, units)

@@ -43,3 +43,34 @@ class Fields:
         after = self.size - self.length - before
         spectra = np.fft.rfft(np.pad(frames * window, ((0, 0), (before, after))))
         return np.log(np.abs(spectra) @ self.filters() + self.floor)
+
+
+class TorchFeatures:
+    """The features of a model by torch.stft and a matrix product, in single precision."""
+
+    def __init__(self, fields: Fields, samples: np.ndarray):
+        import torch
+
+        self._torch, self._fields = torch, fields
+        self._window = torch.hann_window(fields.length)
+        self._filters = torch.from_numpy(fields.filters().T.astype(np.float32))
+        self._before = (fields.size - fields.length) // 2 + fields.length - 1
+        self._samples = torch.from_numpy(samples)
+
+    def run(self):
+        """A tensor [frames, mel bins]."""
+        torch, fields = self._torch, self._fields
+        with torch.inference_mode():
+            # The transform pads its frame on both sides, so the sound needs that padding too.
+            padded = torch.nn.functional.pad(self._samples, (self._before, fields.size))
+            spectrum = torch.stft(
+                padded,
+                fields.size,
+                fields.step,
+                fields.length,
+                self._window,
+                center=False,
+                return_complex=True,
+            )
+            spectrum = spectrum[:, : len(self._samples) // fields.step].abs()
+            return torch.log(self._filters @ spectrum + fields.floor).T

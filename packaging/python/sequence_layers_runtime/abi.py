@@ -342,6 +342,17 @@ def version() -> tuple[int, int, int]:
     return number >> 16, number >> 8 & 0xFF, number & 0xFF
 
 
+def enum_index(names: tuple[str, ...], name: str, what: str) -> int:
+    """The number of an enum of C, whose names are in order.
+
+    Raises:
+      ValueError: It has no such name.
+    """
+    if name not in names:
+        raise ValueError(f'{what} {name!r} is none of {", ".join(names)}')
+    return names.index(name)
+
+
 _Struct = TypeVar('_Struct', bound=ctypes.Structure)
 
 

@@ -66,9 +66,7 @@ def _struct(options: LayerOptions) -> abi.LayerOptions:
     if (weight_format := options.get('weight_format')) is not None:
         struct.weight_format = weight_format.encode()
     backend = options.get('matmul_backend', 'default')
-    if backend not in MATMUL_BACKENDS:
-        raise ValueError(f'matmul_backend {backend!r} is none of {", ".join(MATMUL_BACKENDS)}')
-    struct.matmul_backend = MATMUL_BACKENDS.index(backend)
+    struct.matmul_backend = abi.enum_index(MATMUL_BACKENDS, backend, 'matmul_backend')
     if (registry := options.get('registry')) is not None:
         struct.registry = registry.handle.pointer
     return struct

@@ -15,12 +15,6 @@ _QUALITIES = ('default', 'fast', 'medium', 'best')
 Frames = npt.NDArray[np.float32]
 
 
-def _index(names: tuple[str, ...], name: str, what: str) -> int:
-    if name not in names:
-        raise ValueError(f'{what} {name!r} is none of {", ".join(names)}')
-    return names.index(name)
-
-
 class Pipe(Closable):
     """A front of a stream for audio, which takes any number of frames a call and gives as many.
 
@@ -60,8 +54,8 @@ class Pipe(Closable):
           quality: How well sample rates are converted: 'fast', 'medium' (the default), 'best'.
         """
         options = abi.sized(abi.PipeOptions)
-        options.channels = _index(_CHANNELS, channels, 'channels')
-        options.quality = _index(_QUALITIES, quality, 'quality')
+        options.channels = abi.enum_index(_CHANNELS, channels, 'channels')
+        options.quality = abi.enum_index(_QUALITIES, quality, 'quality')
         options.host_rate, options.model_rate = host_rate, model_rate
         options.host_channels, options.max_frames = host_channels, max_frames
         options.min_latency, options.fade_frames, options.dry = min_latency, fade_frames, dry
