@@ -25,11 +25,21 @@ _TURN = {'type': 'Scale', 'scale': {'complex': [0, 1]}}
 _REAL = {'type': 'Cast', 'dtype': 'float32'}
 _COMPLEX = {'type': 'Cast', 'dtype': 'complex64'}
 _IMAGINARY = (_TURN_BACK, _REAL)
+_HALF = {'type': 'Scale', 'scale': 0.5}
 # The smallest normal float32: it keeps the logarithm of 0 finite and changes no larger number.
 _TINY = float(np.finfo(np.float32).tiny)
 
+
+def _mean_of_exponentials(*after: Config) -> Config:
+    """The mean of e^x and e^-x, the latter with layers after it."""
+    negative = [{'type': 'Scale', 'scale': -1}, {'type': 'Exp'}, *after]
+    branches = [{'type': 'Exp'}, {'type': 'Serial', 'layers': negative}]
+    return {'type': 'Parallel', 'combination': 'mean', 'layers': branches}
+
+
 POINTWISE = {
     'abs': [{'type': 'Abs'}],
+    'atan': [_COMPLEX, _TURN, {'type': 'Add', 'shift': 1}, {'type': 'Log'}, *_IMAGINARY],
     'conj': [
         {
             'type': 'Parallel',
@@ -40,16 +50,7 @@ POINTWISE = {
             ],
         }
     ],
-    'cosh': [
-        {
-            'type': 'Parallel',
-            'combination': 'mean',
-            'layers': [
-                {'type': 'Exp'},
-                {'type': 'Serial', 'layers': [{'type': 'Scale', 'scale': -1}, {'type': 'Exp'}]},
-            ],
-        }
-    ],
+    'cosh': [_mean_of_exponentials()],
     'exp': [{'type': 'Exp'}],
     'exp2': [{'type': 'Scale', 'scale': math.log(2)}, {'type': 'Exp'}],
     'imag': _IMAGINARY,
@@ -61,6 +62,7 @@ POINTWISE = {
     'neg': [{'type': 'Scale', 'scale': -1}],
     'rsqrt': [{'type': 'Power', 'power': -0.5}],
     'sqrt': [{'type': 'Power', 'power': 0.5}],
+    'sinh': [_mean_of_exponentials({'type': 'Scale', 'scale': -1})],
     'square': [{'type': 'Power', 'power': 2}],
     'tanh': [{'type': 'Tanh'}],
 }
@@ -74,6 +76,10 @@ _FUNCTION_TYPES = {
 
 class NotLayersError(ValueError):
     """The reason why ordinary layers cannot compute a function."""
+
+
+class NanError(NotLayersError):
+    """A function that gives NaN another treatment than numbers, which no layer does."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -155,6 +161,13 @@ def sliced(value: Value, ranges: list[tuple[int, int, int]], channels: tuple[int
     return value.then({'type': 'Slice', 'slices': slices}, channels=channels)
 
 
+def part(value: Value, axis: int, begin: int, end: int) -> Value:
+    """These channels of an axis."""
+    ranges = [(0, size, 1) for size in value.channels]
+    ranges[axis] = (begin, end, 1)
+    return sliced(value, ranges, (*value.channels[:axis], end - begin, *value.channels[axis + 1 :]))
+
+
 def of_two(name: str, a: Value, b: Value) -> Value:
     """The sum or product of two results; layers that both share run once."""
     if name == 'sub':
@@ -173,12 +186,13 @@ def of_two(name: str, a: Value, b: Value) -> Value:
     return _parallel([a, b], combination, channels)
 
 
-def angle(y: Any, x: Any) -> Value:
-    """The angle of a complex number, if these are its imaginary and real parts."""
+def angle(y: Any, x: Any, channels: tuple[int, ...]) -> Value:
+    """The angle of the complex number with these imaginary and real parts."""
     is_both = isinstance(x, Value) and isinstance(y, Value) and x.layers[-1:] == (_REAL,)
-    if not is_both or y.layers != (*x.layers[:-1], *_IMAGINARY):
-        raise NotLayersError('no layer does "atan2" of other than the parts of a complex number')
-    number = Value(x.layers[:-1], x.channels)
+    if is_both and y.layers == (*x.layers[:-1], *_IMAGINARY):
+        number = Value(x.layers[:-1], x.channels)
+    else:
+        number = complex_number([x, y], channels)
     return number.then({'type': 'Add', 'shift': _TINY}, {'type': 'Log'}, *_IMAGINARY)
 
 
@@ -208,6 +222,13 @@ def moved(value: Value, source: int, destination: int) -> Value:
     return transposed(value, axes)
 
 
+def product_of(values: list[Value]) -> Value:
+    """The product of values of one shape."""
+    if len(values) > _MAX_PARTS:
+        raise NotLayersError(f'it has {len(values)} factors, {_MAX_PARTS} at most')
+    return values[0] if len(values) == 1 else _parallel(values, 'product', values[0].channels)
+
+
 def concatenated(values: list[Value], axis: int, channels: tuple[int, ...]) -> Value:
     if len(values) > _MAX_PARTS:
         raise NotLayersError(f'it has {len(values)} parts, {_MAX_PARTS} at most')
@@ -222,23 +243,29 @@ def concatenated(values: list[Value], axis: int, channels: tuple[int, ...]) -> V
 def padded(value: Value, axis: int, before: int, after: int, with_what: np.ndarray) -> Value:
     if not before + after:
         return value
-    ranges = [(0, size, 1) for size in value.channels]
-    ranges[axis] = (0, 1, 1)
-    ones = (*value.channels[:axis], 1, *value.channels[axis + 1 :])
-    # Any channel, replaced by the constant: no layer makes output without input.
-    pad, is_complex = sliced(value, ranges, ones), np.iscomplexobj(with_what)
-    number = _number(with_what.real)
-    pad = pad.then(
-        *([_REAL] if is_complex else []),
-        {'type': 'Minimum', 'minimum': number},
-        {'type': 'Maximum', 'maximum': number},
-    )
-    if with_what.imag.any():
-        imaginary = _number(np.asarray(1j * with_what.imag, np.complex64))
-        pad = pad.then(_COMPLEX, {'type': 'Add', 'shift': imaginary})
+    pad = filled(part(value, axis, 0, 1), with_what)
     sizes = list(value.channels)
     sizes[axis] += before + after
     return concatenated([pad] * before + [value] + [pad] * after, axis, tuple(sizes))
+
+
+def filled(value: Value, constant: np.ndarray) -> Value:
+    """A constant, made of any channels of the value: no layer makes output without input."""
+    if constant.shape not in ((), value.channels):
+        ranges = [(0, 1, 1)] * len(value.channels)
+        one = sliced(value, ranges, (1,) * len(ranges)) if ranges else value
+        value = broadcast(one.reshaped((1,) * constant.ndim), constant.shape)
+    if np.iscomplexobj(constant):
+        value = value.then(_REAL)
+    number = _number(constant.real)
+    value = value.then(
+        {'type': 'Minimum', 'minimum': number},
+        {'type': 'Maximum', 'maximum': number},
+    )
+    if constant.imag.any():
+        imaginary = _number(np.asarray(1j * constant.imag, np.complex64))
+        value = value.then(_COMPLEX, {'type': 'Add', 'shift': imaginary})
+    return value
 
 
 def broadcast(value: Value, channels: tuple[int, ...]) -> Value:
@@ -264,12 +291,7 @@ def chosen(value: Value, indices: np.ndarray) -> Value:
         if len(at) != len(picked) or max(at, default=0) >= size:
             continue
         if np.array_equal(own.take(at, axis), indices):
-            parts = []
-            for i in at:
-                ranges = [(0, s, 1) for s in value.channels]
-                ranges[axis] = (i, i + 1, 1)
-                sizes = (*value.channels[:axis], 1, *value.channels[axis + 1 :])
-                parts.append(sliced(value, ranges, sizes))
+            parts = [part(value, axis, i, i + 1) for i in at]
             return concatenated(parts, axis, indices.shape)
     raise NotLayersError('it chooses channels on more than one axis')
 
@@ -288,8 +310,8 @@ def constant(array: np.ndarray, value: Value) -> Any:
 def arithmetic(name: str, given: list[Any], channels: tuple[int, ...]) -> Value:
     if name == 'clamp':
         low, value, high = given
-        return with_constant('min', with_constant('max', value, low, channels), high,
-                                   channels)  # fmt: skip
+        above = arithmetic('max', [value, low], channels)
+        return arithmetic('min', [above, high], channels)
     a, b = given
     if isinstance(b, np.ndarray):
         return with_constant(name, a, b, channels)
@@ -341,8 +363,82 @@ def _power_of_constant(array: np.ndarray, value: Value, channels: tuple[int, ...
 def complex_number(given: list[Any], channels: tuple[int, ...]) -> Value:
     real, imaginary = given
     if isinstance(imaginary, np.ndarray):
-        return with_constant('add', real.then(_COMPLEX), 1j * imaginary, channels)
+        return with_constant('add', real.then(_COMPLEX), np.asarray(1j * imaginary), channels)
     turned = imaginary.then(_COMPLEX, _TURN)
     if isinstance(real, np.ndarray):
-        return with_constant('add', turned, real + np.complex64(0), channels)
+        return with_constant('add', turned, np.asarray(real, np.complex64), channels)
     return of_two('add', real, turned)
+
+
+def function_of_dtype(value: Value, name: str, dtype: Any) -> Value:
+    """A function that keeps the dtype of integers."""
+    if jnp.issubdtype(dtype, jnp.inexact):
+        return apply_function(value, name)
+    back = {'type': 'Cast', 'dtype': np.dtype(dtype).name}
+    return apply_function(value.then(_REAL), name).then(back)
+
+
+def rounded(value: Value, to_even: bool) -> Value:
+    """The nearest integer; of two as near, the even one or the one away from zero."""
+    if to_even:
+        return apply_function(value, 'round')
+    above = value.then({'type': 'Abs'}, {'type': 'Add', 'shift': 0.5})
+    return of_two('mul', apply_function(value, 'sign'), apply_function(above, 'floor'))
+
+
+def truncated_remainder(value: Value, divisor: np.ndarray, channels: tuple[int, ...]) -> Value:
+    """The remainder with the sign of the value, as C's fmod."""
+    if not jnp.issubdtype(divisor.dtype, jnp.floating):
+        raise NotLayersError('no layer does "rem" of integers: use jnp.mod')
+    if divisor.size > 1:
+        value = broadcast(value, channels)
+    remainder = value.then(
+        {'type': 'Abs'}, {'type': 'Mod', 'divisor': constant(abs(divisor), value)}
+    )
+    return of_two('mul', apply_function(value, 'sign'), remainder)
+
+
+def floor_divided(
+    value: Value, divisor: np.ndarray, channels: tuple[int, ...], dtype: Any
+) -> Value:
+    if not jnp.issubdtype(dtype, jnp.floating):
+        raise NotLayersError('no layer divides integers')
+    divisor = divisor.astype(dtype)
+    if divisor.size > 1:
+        value = broadcast(value, channels)
+    remainder = value.then({'type': 'Mod', 'divisor': constant(divisor, value)})
+    whole = of_two('sub', value, remainder)
+    return apply_function(with_constant('div', whole, divisor, channels), 'round')
+
+
+def log_of_two_exponentials(given: list[Any], channels: tuple[int, ...]) -> Value:
+    """log(e^a + e^b) = max(a, b) + softplus(-|a - b|)."""
+    difference = arithmetic('sub', given, channels)
+    small = difference.then({'type': 'Abs'}, {'type': 'Scale', 'scale': -1}, {'type': 'Softplus'})
+    return of_two('add', arithmetic('max', given, channels), small)
+
+
+def inverse_sine_or_cosine(name: str, value: Value) -> Value:
+    """The angle whose sine or cosine the value is: of a point on the unit circle."""
+    complement = value.then({'type': 'Scale', 'scale': -1}, {'type': 'Add', 'shift': 1})
+    other = of_two('mul', complement, value.then({'type': 'Add', 'shift': 1}))
+    other = other.then({'type': 'Power', 'power': 0.5})
+    points = (value, other) if name == 'asin' else (other, value)
+    return angle(*points, value.channels)
+
+
+def inverse_hyperbolic(name: str, value: Value) -> Value:
+    """The logarithms that asinh, acosh and atanh are."""
+    if name == 'atanh':
+        below = value.then({'type': 'Scale', 'scale': -1}, *POINTWISE['log1p'])
+        return of_two('sub', value.then(*POINTWISE['log1p']), below).then(_HALF)
+    size = value.then({'type': 'Abs'}) if name == 'asinh' else value
+    shift = {'asinh': 1, 'acosh': -1}[name]
+    root = size.then(*POINTWISE['square'], {'type': 'Add', 'shift': shift}, *POINTWISE['sqrt'])
+    result = of_two('add', size, root).then({'type': 'Log'})
+    return of_two('mul', apply_function(value, 'sign'), result) if name == 'asinh' else result
+
+
+def cube_root(value: Value) -> Value:
+    root = value.then({'type': 'Abs'}, {'type': 'Power', 'power': 1 / 3})
+    return of_two('mul', apply_function(value, 'sign'), root)

@@ -10,7 +10,6 @@ Needs the reference: requirements-reference.txt.
 """
 
 import dataclasses
-import math
 from collections.abc import Callable, Sequence
 from typing import Any
 
@@ -18,8 +17,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from sequence_layers_tools import channel_values, functions
-from sequence_layers_tools.channel_values import Config, NotLayersError, Value
+from sequence_layers_tools import channel_conditions, channel_moves, channel_values, functions
+from sequence_layers_tools.channel_values import Config, NanError, NotLayersError, Value
 
 # Imported after `functions`, which makes the reference importable on Python 3.11.
 from sequence_layers import jax as sl  # isort: skip
@@ -29,7 +28,18 @@ _TRACES = ((2, 5), (3, 7))
 _NOTHING = ('copy', 'copy_p', 'stop_gradient', 'optimization_barrier', 'reduce_precision', 'name')
 _CALLS = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_jvp_call', 'custom_vjp_call', 'remat',
           'remat2', 'checkpoint')  # fmt: skip
-_REDUCTIONS = {'reduce_sum': 'Sum', 'reduce_max': 'Max', 'reduce_min': 'Min'}
+_FUNCTIONS = ('sin', 'cos', 'floor', 'ceil', 'sign')
+_ARITHMETIC = ('add', 'add_any', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'clamp')
+# What to do about operations that no layer does.
+_INSTEAD = {
+    'conv_general_dilated': 'convolutions are layers with weights, such as Conv1D and Conv2D',
+    'cumlogsumexp': 'take the logarithm of the cumsum of exponentials',
+    'dot_general': 'products with a matrix are layers with weights: Dense, DenseShaped or EinsumDense',
+    'scan': 'loops over steps are recurrent layers, such as RNN',
+    'sort': 'Max, Min and Argmax find the extremes',
+    'top_k': 'Max and Argmax find the largest',
+    'while': 'loops over steps are recurrent layers, such as RNN',
+}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -51,6 +61,7 @@ class _Trace:
     """The values of one trace by their variables."""
 
     def __init__(self, batch: int, time: int):
+        self.moves = channel_moves.Moves(batch, time)
         self._steps = (batch, time)
         self._values: dict[Any, Any] = {}
 
@@ -88,9 +99,11 @@ class _Trace:
         if name in _CALLS:
             return self._call(equation, given)
         if name == 'split':
-            return self._split(equation, given[0])
+            return self.moves.split(equation, given[0])
         if any(isinstance(v, _Mask) for v in given):
             return [self._masked(name, given)]
+        if (conditions := _selection(equation, name, given)) is not None:
+            return [conditions]
         return [self._one(equation, name, given)]
 
     def _without_nothing(self, name: str, given: list[Any]) -> Any:
@@ -104,6 +117,14 @@ class _Trace:
         if name == 'remainder' and isinstance(given[1], np.ndarray):
             divisor = channel_values.constant(given[1], given[0])
             return [given[0].then({'type': 'Mod', 'divisor': divisor})]
+        if name == 'floor_divide' and isinstance(given[1], np.ndarray):
+            aval = equation.outvars[0].aval
+            return [
+                channel_values.floor_divided(*given, self.moves.channels(aval.shape), aval.dtype)
+            ]
+        if _is_logaddexp(equation) and any(isinstance(v, Value) for v in given):
+            channels = self.moves.channels(equation.outvars[0].aval.shape)
+            return [channel_values.log_of_two_exponentials(given, channels)]
         if name == '_one_hot' and len(given) == 1:
             aval = equation.outvars[0].aval
             layer = {'type': 'OneHot', 'depth': aval.shape[-1], 'compute_dtype': aval.dtype.name}
@@ -124,12 +145,6 @@ class _Trace:
                 return value.then({'type': 'MaskInvalid'})
         raise NotLayersError(f'"{name}" of the mask is no layer')
 
-    def _channels(self, shape: Sequence[int]) -> tuple[int, ...]:
-        """The channels of an array in the trace, which must keep batch and time."""
-        if tuple(shape[:2]) != self._steps:
-            raise NotLayersError(f'it gives {list(shape)} of batch and time {list(self._steps)}')
-        return tuple(shape[2:])
-
     def _one(self, equation: Any, name: str, given: list[Any]) -> Value:
         aval = equation.outvars[0].aval
         values = [v for v in given if isinstance(v, Value)]
@@ -139,208 +154,86 @@ class _Trace:
             return values[0].then(*channel_values.POINTWISE[name])
         if name == 'integer_pow':
             return values[0].then({'type': 'Power', 'power': equation.params['y']})
-        if name in ('sin', 'cos'):
-            return channel_values.apply_function(values[0], name)
-        if name == 'tan':
-            return channel_values.of_two(
-                'div',
-                channel_values.apply_function(values[0], 'sin'),
-                channel_values.apply_function(values[0], 'cos'),
-            )
-        if name == 'complex':
-            return channel_values.complex_number(given, self._channels(aval.shape))
-        if name == 'atan2':
-            return channel_values.angle(*given)
         if name == 'convert_element_type':
             if equation.invars[0].aval.dtype == aval.dtype:
                 return values[0]
             return values[0].then({'type': 'Cast', 'dtype': aval.dtype.name})
-        if name in ('add', 'add_any', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'clamp'):
-            return channel_values.arithmetic(name, given, self._channels(aval.shape))
         if name == 'select_n' and isinstance(given[0], np.ndarray) and given[0].ndim == 0:
             return given[1 + int(given[0])]
-        channels = self._channels(aval.shape)
-        shaping = getattr(self, f'_shape_{name}', None)
-        if shaping is not None:
-            return shaping(equation, values[0], channels)
-        if name in _REDUCTIONS:
-            return self._reduce(equation, self._whole(equation.invars[0], values[0]), channels)
-        if name in ('concatenate', 'stack') and len(values) == len(given):
-            return self._concatenate(equation, values, channels)
-        if name == 'dot_general' and len(values) == 2:
-            return self._product(equation, values, channels)
-        if name == 'dot_general':
-            raise NotLayersError(
-                'products with a matrix are layers with weights: Dense, DenseShaped or EinsumDense'
-            )
-        if len(values) == 1:
-            return self._choice(equation, given, self._whole(equation.invars[0], values[0]))
-        raise NotLayersError(f'no layer does "{name}"')
+        channels = self.moves.channels(aval.shape)
+        if name in _ARITHMETIC:
+            return channel_values.arithmetic(name, given, channels)
+        for rule in (self._function, self._condition, self.moves.result):
+            result = rule(equation, name, given, channels)
+            if result is not None:
+                return result
+        instead = f': {_INSTEAD[name]}' if name in _INSTEAD else ''
+        raise NotLayersError(f'no layer does "{name}"{instead}')
 
-    def _product(self, equation: Any, values: list[Value], channels: tuple[int, ...]) -> Value:
-        """A product of two results, summed over the axes that it contracts."""
-        contracted, batched = equation.params['dimension_numbers']
-        self._keeps_steps(all(tuple(axes[:2]) == (0, 1) for axes in batched))
-        variables = equation.invars
-        free = [
-            [a for a in range(2, v.aval.ndim) if a not in own and a not in same]
-            for v, own, same in zip(variables, contracted, batched, strict=True)
-        ]
-        operands = []
-        for i, (variable, value) in enumerate(zip(variables, values, strict=True)):
-            shape = variable.aval.shape
-            order = [*batched[i][2:], *free[i], *contracted[i]]
-            value = channel_values.transposed(
-                self._whole(variable, value), [int(axis) - 2 for axis in order]
-            )
-            groups = batched[i][2:], free[i], contracted[i]
-            sizes = [[shape[axis] for axis in axes] for axes in groups]
-            # The free axes of the first come before those of the second, as in the result.
-            before, after = (0, len(free[1])) if i == 0 else (len(free[0]), 0)
-            sizes[1] = [1] * before + sizes[1] + [1] * after
-            operands.append(value.reshaped(tuple(sum(sizes, []))))
-        product = channel_values.of_two('mul', *operands)
-        count = len(contracted[0])
-        if not count:
-            return product
-        axes = list(range(2 + len(product.channels) - count, 2 + len(product.channels)))
-        return product.then({'type': 'Sum', 'axis': axes}, channels=channels)
+    def _function(
+        self, equation: Any, name: str, given: list[Any], channels: tuple[int, ...]
+    ) -> Value | None:
+        """Functions of one or two numbers."""
+        dtype = equation.invars[0].aval.dtype
+        if name in _FUNCTIONS:
+            return channel_values.function_of_dtype(given[0], name, dtype)
+        if name == 'round':
+            to_even = equation.params['rounding_method'] == jax.lax.RoundingMethod.TO_NEAREST_EVEN
+            return channel_values.rounded(given[0], to_even)
+        if name == 'tan':
+            sine, cosine = (channel_values.apply_function(given[0], f) for f in ('sin', 'cos'))
+            return channel_values.of_two('div', sine, cosine)
+        if name in ('asinh', 'acosh', 'atanh'):
+            return channel_values.inverse_hyperbolic(name, given[0])
+        if name == 'cbrt':
+            return channel_values.cube_root(given[0])
+        if name in ('asin', 'acos'):
+            return channel_values.inverse_sine_or_cosine(name, given[0])
+        if name == 'complex':
+            return channel_values.complex_number(given, channels)
+        if name == 'atan2':
+            return channel_values.angle(*given, channels)
+        if name == 'rem' and isinstance(given[1], np.ndarray):
+            return channel_values.truncated_remainder(given[0], given[1], channels)
+        return None
 
-    def _whole(self, variable: Any, value: Value) -> Value:
-        """The value broadcast to its shape in the trace."""
-        return channel_values.broadcast(value, self._channels(variable.aval.shape))
+    def _condition(
+        self, equation: Any, name: str, given: list[Any], channels: tuple[int, ...]
+    ) -> Value | None:
+        dtype = equation.invars[-1].aval.dtype
+        if name in channel_conditions.COMPARISONS:
+            return channel_conditions.compared(name, given, channels, dtype)
+        if name in ('not', 'and', 'or', 'xor'):
+            return channel_conditions.logic(name, given, channels, dtype)
+        if name == 'is_finite':
+            return channel_conditions.finite(given[0], dtype)
+        if name == 'select_n' and isinstance(given[0], channel_conditions.FirstCondition):
+            return channel_conditions.selected(given[0], given[1:], channels, dtype)
+        if name == 'select_n':
+            if len(given) != 3 or equation.invars[0].aval.dtype != np.bool_:
+                raise NotLayersError('no layer selects by number: nest jnp.where')
+            return channel_conditions.choice(*given, channels, dtype)
+        return None
 
-    def _shape_reshape(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        return self._whole(equation.invars[0], value).reshaped(channels)
 
-    def _shape_squeeze(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        return self._whole(equation.invars[0], value).reshaped(channels)
+def _selection(equation: Any, name: str, given: list[Any]) -> Any:
+    """Conditions stacked along a new first axis, or where the first of them is; None otherwise."""
+    params = equation.params
+    if name == 'stack' and params['axis'] == 0 and equation.outvars[0].aval.dtype == np.bool_:
+        return channel_conditions.Conditions(given)
+    if name == 'argmax' and isinstance(given[0], channel_conditions.Conditions):
+        if params['axes'] == (0,):
+            return channel_conditions.FirstCondition(given[0])
+    if any(isinstance(v, channel_conditions.Conditions) for v in given):
+        raise NotLayersError(f'no layer does "{name}" of conditions')
+    return None
 
-    def _shape_expand_dims(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        return self._whole(equation.invars[0], value).reshaped(channels)
 
-    def _shape_broadcast_in_dim(
-        self, equation: Any, value: Value, channels: tuple[int, ...]
-    ) -> Value:
-        places = equation.params['broadcast_dimensions']
-        self._keeps_steps(places[:2] == (0, 1))
-        missing = len(equation.invars[0].aval.shape) - 2 - len(value.channels)
-        sizes = (1,) * missing + value.channels
-        placed = [1] * len(channels)
-        for place, size in zip(places[2:], sizes, strict=True):
-            placed[place - 2] = size
-        return value.reshaped(tuple(placed))
-
-    def _shape_transpose(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        order = equation.params['permutation']
-        self._keeps_steps(tuple(order[:2]) == (0, 1))
-        value = self._whole(equation.invars[0], value)
-        axes = [int(axis) for axis in order[2:]]
-        return value.then({'type': 'Transpose', 'axes': axes}, channels=channels)
-
-    def _shape_slice(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        value, params = self._whole(equation.invars[0], value), equation.params
-        strides = params['strides'] or (1,) * (2 + len(channels))
-        bounds = zip(params['start_indices'], params['limit_indices'], strides, strict=True)
-        ranges = [tuple(map(int, b)) for b in bounds]
-        self._keeps_steps(ranges[:2] == [(0, size, 1) for size in self._steps])
-        return channel_values.sliced(value, ranges[2:], channels)
-
-    def _shape_rev(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        dimensions = equation.params['dimensions']
-        self._keeps_steps(min(dimensions) >= 2)
-        value = self._whole(equation.invars[0], value)
-        slices = [
-            {'slice': [None, None, -1 if axis + 2 in dimensions else None]}
-            for axis in range(len(channels))
-        ]
-        return value.then({'type': 'Slice', 'slices': slices})
-
-    def _shape_tile(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        copies = [int(n) for n in equation.params['reps']]
-        self._keeps_steps(copies[:2] == [1, 1])
-        value = self._whole(equation.invars[0], value)
-        for axis, count in enumerate(copies[2:]):
-            sizes = list(value.channels)
-            sizes[axis] *= count
-            value = channel_values.concatenated([value] * count, axis, tuple(sizes))
-        return value
-
-    def _shape_pad(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        padding = [tuple(map(int, p)) for p in equation.params['padding_config']]
-        self._keeps_steps(padding[:2] == [(0, 0, 0)] * 2)
-        value = self._whole(equation.invars[0], value)
-        with_what = self._read(equation.invars[1])
-        if not isinstance(with_what, np.ndarray):
-            raise NotLayersError('it pads with what it has computed')
-        for axis, (before, after, between) in enumerate(padding[2:]):
-            if between:
-                raise NotLayersError('no layer pads between channels')
-            if min(before, after) < 0:
-                size = value.channels[axis]
-                ranges = [(0, s, 1) for s in value.channels]
-                ranges[axis] = (max(0, -before), size - max(0, -after), 1)
-                sizes = tuple(max(0, stop - start) for start, stop, _ in ranges)
-                value = channel_values.sliced(value, ranges, sizes)
-            value = channel_values.padded(value, axis, max(0, before), max(0, after), with_what)
-        return value
-
-    def _shape_argmax(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        value = self._whole(equation.invars[0], value)
-        (axis,) = equation.params['axes']
-        self._keeps_steps(axis >= 2)
-        moved = channel_values.moved(value, axis - 2, len(value.channels) - 1)
-        return moved.then({'type': 'Argmax'}, channels=channels)
-
-    def _shape_argmin(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        negative = self._whole(equation.invars[0], value).then({'type': 'Scale', 'scale': -1})
-        return self._shape_argmax(equation, negative, channels)
-
-    def _split(self, equation: Any, value: Value) -> list[Value]:
-        axis, value = equation.params['axis'], self._whole(equation.invars[0], value)
-        self._keeps_steps(axis >= 2)
-        parts, begin = [], 0
-        for size in map(int, equation.params['sizes']):
-            ranges = [(0, s, 1) for s in value.channels]
-            ranges[axis - 2] = (begin, begin + size, 1)
-            channels = tuple(stop - start for start, stop, _ in ranges)
-            parts.append(channel_values.sliced(value, ranges, channels))
-            begin += size
-        return parts
-
-    def _reduce(self, equation: Any, value: Value, channels: tuple[int, ...]) -> Value:
-        axes = [int(axis) for axis in equation.params['axes']]
-        self._keeps_steps(min(axes) >= 2)
-        kind = _REDUCTIONS[equation.primitive.name]
-        return value.then({'type': kind, 'axis': axes}, channels=channels)
-
-    def _concatenate(self, equation: Any, values: list[Value], channels: tuple[int, ...]) -> Value:
-        is_stack = equation.primitive.name == 'stack'
-        axis = equation.params['axis' if is_stack else 'dimension'] - 2
-        self._keeps_steps(axis >= 0)
-        whole = [self._whole(v, value) for v, value in zip(equation.invars, values, strict=True)]
-        if is_stack:
-            whole = [v.reshaped((*v.channels[:axis], 1, *v.channels[axis:])) for v in whole]
-        return channel_values.concatenated(whole, axis, channels)
-
-    def _choice(self, equation: Any, given: list[Any], value: Value) -> Value:
-        """An operation that only selects channels, such as `jnp.take`: it is run on indices."""
-        size = math.prod(value.channels)
-        indices = np.arange(size, dtype=np.float32).reshape(1, 1, *value.channels)
-        indices = np.broadcast_to(indices, (*self._steps, *value.channels))
-        name = equation.primitive.name
-        if name not in ('gather', 'dynamic_slice', 'take') or equation.primitive.multiple_results:
-            raise NotLayersError(f'no layer does "{name}"')
-        inputs = [indices if isinstance(v, Value) else v for v in given]
-        chosen = np.asarray(equation.primitive.bind(*map(jnp.asarray, inputs), **equation.params))
-        self._channels(chosen.shape)
-        if not (chosen == chosen[:1, :1]).all():  # also if one is NaN, for an index out of bounds
-            raise NotLayersError(f'"{name}" mixes steps or leaves the channels')
-        return channel_values.chosen(value, chosen[0, 0].astype(np.int64))
-
-    def _keeps_steps(self, keeps: bool) -> None:
-        if not keeps:
-            raise NotLayersError('it mixes batch or time')
+def _is_logaddexp(equation: Any) -> bool:
+    """JAX keeps the name of such a function only for its error messages."""
+    called = equation.params.get('call_jaxpr')
+    source = getattr(getattr(called, 'jaxpr', None), 'debug_info', None)
+    return source is not None and source.func_name == 'logaddexp'
 
 
 def _traced(
@@ -380,7 +273,7 @@ def _traced(
         raise NotLayersError('it gives a constant')
     if sequence_input and not isinstance(results[1], _Mask):
         raise NotLayersError('it changes the mask')
-    return channel_values.broadcast(results[0], trace._channels(closed.out_avals[0].shape))
+    return channel_values.broadcast(results[0], trace.moves.channels(closed.out_avals[0].shape))
 
 
 def layers(
@@ -400,19 +293,28 @@ def layers(
     Raises:
       NotLayersError: The function has an operation that no layer does; the message names it.
     """
-    name = None
-    if not sequence_input and jnp.issubdtype(dtype, jnp.floating):
-        name = functions.named(function) or functions.recognized(function)
-        if name is not None and channel_values.has_type(name):
-            return channel_values.function_layer(name)
-        if (axis := _softmax_axis(function, channel_shape)) is not None:
-            return [{'type': 'Softmax', 'axis': axis}]
+    named = guess = None
+    is_plain = not sequence_input and jnp.issubdtype(dtype, jnp.floating)
+    if is_plain:
+        named = functions.named(function)
+        if named is not None and channel_values.has_type(named):
+            return channel_values.function_layer(named)
+        guess = named or functions.recognized(function)
     try:
-        return _of_traces(function, channel_shape, dtype, sequence_input)
-    except NotLayersError:
-        if name is None:
-            raise
-    return list(channel_values.apply_function(Value((), tuple(channel_shape)), name).layers)
+        traced, error = _of_traces(function, channel_shape, dtype, sequence_input), None
+    except NotLayersError as reason:
+        traced, error = None, reason
+    if isinstance(error, NanError) and named is None:
+        raise error  # a function recognized by its results for numbers would ignore it
+    if guess is not None and channel_values.has_type(guess):
+        return channel_values.function_layer(guess)
+    if is_plain and (axis := _softmax_axis(function, channel_shape)) is not None:
+        return [{'type': 'Softmax', 'axis': axis}]
+    if traced is not None:
+        return traced
+    if guess is None:
+        raise error
+    return list(channel_values.apply_function(Value((), tuple(channel_shape)), guess).layers)
 
 
 def _of_traces(

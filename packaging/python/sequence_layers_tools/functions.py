@@ -49,6 +49,11 @@ def known() -> list[str]:
     return sorted(_FUNCTIONS | _ROW_FUNCTIONS | _WINDOWS)
 
 
+def elementwise() -> dict[str, Callable]:
+    """Functions of single numbers by name."""
+    return dict(_FUNCTIONS)
+
+
 def function(name: str) -> Callable:
     return (_FUNCTIONS | _ROW_FUNCTIONS)[name]
 

@@ -97,7 +97,7 @@ if _HAS_REFERENCE:
             return x.apply_values(lambda v: v * self.config.factor)
 
     def squash(x):
-        return jnp.sign(x) * jnp.log1p(jnp.abs(x))
+        return jnp.tanh(jnp.sort(x, axis=-1))
 
     def fails():
         raise KeyError('no luck')
@@ -218,6 +218,12 @@ class LayersTest(unittest.TestCase):
             'without a layer': jax.nn.mish,
             'decibels': lambda x: 10 * jnp.log10(jnp.maximum(jnp.abs(x), 1e-5)),
             'one over': lambda x: 1 / (1 + x * x),
+            'cube root': jnp.cbrt,
+            'differences': lambda x: jnp.diff(x, axis=-1, prepend=0.5),
+            'with a constant': lambda x: jnp.concatenate([x, jnp.ones_like(x[..., :2])], -1),
+            'spectrum': lambda x: jnp.abs(jnp.fft.rfft(x)) ** 2,
+            'autocorrelation': lambda x: jnp.fft.irfft(jnp.abs(jnp.fft.rfft(x)) ** 2, 6),
+            'spectrum of complex': lambda x: jnp.fft.ifft(2 * jnp.fft.fft(x)).real,
         }.items():
             with self.subTest(name):
                 self.compare(function)
@@ -234,6 +240,7 @@ class LayersTest(unittest.TestCase):
             ('product and sum', (2, 3), lambda x: jnp.einsum('btcd,btcd->btc', x, x + 1)),
             ('Gram matrix', (2, 3), lambda x: jnp.einsum('btcd,bted->btce', x, 2 * x)),
             ('outer product', (3,), lambda x: jnp.einsum('btc,btd->btdc', x, x * x)),
+            ('product', (2, 3), lambda x: jnp.prod(x, (2, 3))),
             ('flat', (2, 3), lambda x: x.reshape(*x.shape[:2], -1)),
             ('moved', (2, 3, 4), lambda x: jnp.moveaxis(x, 2, -1)),
             ('edges', (3,), lambda x: jnp.pad(x, ((0, 0), (0, 0), (2, 1)), mode='edge')),
@@ -241,6 +248,116 @@ class LayersTest(unittest.TestCase):
         ]:
             with self.subTest(name):
                 self.compare(function, shape)
+
+    def test_conditions(self):
+        for name, function in {
+            'threshold': lambda x: jnp.where(x > 0.5, x, 0),
+            'dead zone': lambda x: jnp.where(jnp.abs(x) < 1, 0, x - jnp.sign(x)),
+            'two results': lambda x: jnp.where(x < jnp.cos(x), jnp.exp(x), x[..., ::-1]),
+            'infinity beside': lambda x: jnp.where(x > 0, x, jnp.exp(200 * x)),
+            'zeros and ones': lambda x: (x > 0).astype(jnp.float32),
+            'a step': lambda x: jnp.where(x >= 0, 1.0, 0.0),
+            'two numbers': lambda x: jnp.where(x <= 0, -2.5, 0.3),
+            'a condition': lambda x: x >= 1,
+            'logic': lambda x: jnp.where((x > -1) & ~(x > 1) | (x > 2), x, -1),
+            'either': lambda x: jnp.logical_xor(x > 0, x > 1),
+            'by channel': lambda x: jnp.where(jnp.arange(6) < 3, x, -1),
+            'equal': lambda x: jnp.round(x) == 2,
+            'unequal': lambda x: jnp.round(x) != jnp.round(x[..., ::-1]),
+            'the largest': lambda x: jnp.where(x == x.max(-1, keepdims=True), x, 0),
+            'any': lambda x: jnp.any(x > 4, -1),
+            'all': lambda x: jnp.all(x > -4, -1),
+            'finite': lambda x: jnp.isfinite(jnp.exp(50 * x)),
+            'nested': lambda x: jnp.where(x > 1, 1.0, jnp.where(x < -1, -1.0, x)),
+            'logarithm': lambda x: jnp.where(x > 0, jnp.log(jnp.where(x > 0, x, 1)), 0),
+            'root': lambda x: jnp.where(x > 0, jnp.sqrt(jnp.abs(x)), x),
+            'quotient': jnp.sinc,
+            'clipped': lambda x: jnp.clip(x, -jnp.abs(x[..., :1]), 1),
+            'first of conditions': lambda x: jnp.select([x < 0, x < 1], [x, 2 * x], 0.5),
+            'infinite': lambda x: jnp.exp(50 * x) == jnp.inf,
+            'not infinite': lambda x: -jnp.exp(50 * x) != -jnp.inf,
+            'root of squares': lambda x: jnp.hypot(x, x[..., ::-1]),
+        }.items():
+            with self.subTest(name):
+                self.compare(function)
+        for name, function in {
+            'integers': lambda x: jnp.where(x > 2, x, 2 * x),
+            'an integer': lambda x: jnp.where(x == 1, 7, x),
+            'their signs': jnp.sign,
+            'conditions': lambda x: jnp.where(x > 2, x < 4, x < 0),
+        }.items():
+            with self.subTest(name):
+                self.compare(function, (3,), 'int32')
+
+    def test_what_is_not_chosen_is_not_heard(self):
+        layers = function_layers.layers(
+            lambda x: jnp.where(x > 0, 1 / x, x), channel_shape=(2,), dtype='float32'
+        )
+        layer = runtime.Layer.create(json.dumps({'type': 'Serial', 'layers': layers}))
+        x = np.array([[[0, 2], [-3, 1e-30]]], np.float32)
+        np.testing.assert_allclose(layer.apply(x)[0], [[[0, 0.5], [-3, 1e30]]], rtol=1e-5)
+
+    def test_rounding(self):
+        for name, function in {
+            'sign': jnp.sign,
+            'floor': jnp.floor,
+            'ceil': jnp.ceil,
+            'round': jnp.round,
+            'one digit': lambda x: jnp.round(x, 1),
+            'away from zero': lambda x: jax.lax.round(2 * x) / 2,
+            'trunc': jnp.trunc,
+            'steps': lambda x: jnp.floor(x * 8) / 8,
+            'quotient': lambda x: x // 0.7,
+            'remainder': lambda x: jnp.fmod(x, 1.5),
+        }.items():
+            with self.subTest(name):
+                self.compare(function)
+        self.compare(jnp.floor, ())
+
+    def test_running(self):
+        for name, function in {
+            'sums': lambda x: jnp.cumsum(x, -1),
+            'products': lambda x: jnp.cumprod(x, -1),
+            'sums back': lambda x: jax.lax.cumsum(x, 2, reverse=True),
+            'maxima': lambda x: jax.lax.cummax(x, 2),
+            'minima': lambda x: jax.lax.cummin(x, 2),
+        }.items():
+            with self.subTest(name):
+                self.compare(function)
+                self.compare(function, (2, 3))
+
+    def test_updates(self):
+        for name, function in {
+            'set': lambda x: x.at[..., 0].set(0.5),
+            'set channels': lambda x: x.at[..., 1:3].set(jnp.array([1.0, -2.0])),
+            'add': lambda x: x.at[..., 1].add(2),
+            'multiply': lambda x: x.at[..., ::2].multiply(3),
+        }.items():
+            with self.subTest(name):
+                self.compare(function)
+
+    def test_named_functions_in_lambdas(self):
+        for name, function in functions.elementwise().items():
+            with self.subTest(name):
+                self.compare(lambda x, f=function: f(x))
+
+    def test_angles_and_exponentials(self):
+        for name, function in {
+            'of two': lambda x: jnp.arctan2(x, x[..., ::-1]),
+            'of a number': lambda x: jnp.arctan2(2.0, x),
+            'arctan': jnp.arctan,
+            'arcsin': lambda x: jnp.arcsin(jnp.tanh(x)),
+            'arccos': lambda x: jnp.arccos(jnp.tanh(x)),
+            'asinh': jnp.arcsinh,
+            'acosh': lambda x: jnp.arccosh(1 + jnp.abs(x)),
+            'atanh': lambda x: jnp.arctanh(jnp.tanh(x / 4)),
+            'sinh': lambda x: jnp.sinh(x / 4),
+            'logsumexp': lambda x: jax.nn.logsumexp(x, -1),
+            'logsumexp of rows': lambda x: jax.nn.logsumexp(x, -1, keepdims=True),
+            'logaddexp': lambda x: jnp.logaddexp(x, 2 * x),
+        }.items():
+            with self.subTest(name):
+                self.compare(function)
 
     def test_two_results(self):
         largest = self.compare(lambda x: jnp.maximum(x[..., :3], x[..., 3:]))
@@ -280,6 +397,16 @@ class LayersTest(unittest.TestCase):
         self.compare(functools.partial(jax.nn.softmax, axis=-2), (2, 3))
         self.compare(lambda x: jax.nn.log_softmax(x, axis=2), (2, 3))
 
+    def test_nan_is_not_forgotten(self):
+        for function in (
+            jnp.nan_to_num,
+            lambda x: jnp.nan_to_num(jax.nn.relu(x)),
+            lambda x: jnp.where(jnp.isnan(x), 0, x),
+            lambda x: jnp.nan_to_num(jax.nn.softmax(x)),
+        ):
+            with self.assertRaisesRegex(channel_values.NanError, 'no layer tells NaN'):
+                function_layers.layers(function, channel_shape=(6,))
+
     def test_what_layers_cannot_do_says_why(self):
         for reason, function in {
             'mixes batch or time': lambda x: x[:, ::-1],
@@ -289,8 +416,16 @@ class LayersTest(unittest.TestCase):
             'Dense': lambda x: x @ jnp.ones((6, 2)),
             'constant': lambda x: jnp.zeros_like(x),
             'it fails': lambda x: x + jnp.ones((7,)),
-            'sort': lambda x: jnp.sort(x, -1),
-            'atan2': lambda x: jnp.arctan2(x, x + 1),
+            'sort.*Max, Min and Argmax': lambda x: jnp.sort(x, -1),
+            'top_k.*Argmax': lambda x: jax.lax.top_k(x, 2)[0],
+            'by a result': lambda x: x.at[..., 0].set(x[..., 1]),
+            'more than one axis': lambda x: jnp.fft.fft2(x[..., None]),
+            'choose its argument too': lambda x: jnp.where(x > 0, jnp.log(x), 0),
+            'choose its argument': lambda x: jnp.where(x == 0, 1, jnp.sin(x) / x),
+            'layer with a state': lambda x: jnp.cumsum(x, 1),
+            'bits': lambda x: x.astype(jnp.int32) & 3,
+            'compares complex': lambda x: (x + 1j) == (x * 1j),
+            'between complex': lambda x: jnp.where(x > 0, x + 1j, x - 1j),
             'not positive': lambda x: (-2.0) ** x,
             'between channels': lambda x: jax.lax.pad(x, 0.0, ((0, 0, 0), (0, 0, 0), (0, 0, 1))),
         }.items():
@@ -352,7 +487,7 @@ class ConvertTest(unittest.TestCase):
         tanh = {'type': 'Tanh'}
         mapping = config_map.ConfigMap({f'{__name__}:Halve': half})
         self.refused(
-            config, r'\$\.layers\[2\]\.fn: the function squash .*"sign".*--map', mapping=mapping
+            config, r'\$\.layers\[2\]\.fn: the function squash .*"sort".*--map', mapping=mapping
         )
         # These functions are mapped to layers that compute something else.
         entries = {f'{__name__}:Halve': half, '$.layers[2].fn': tanh}
