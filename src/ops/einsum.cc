@@ -354,6 +354,7 @@ Sequence Einsum::apply(Run& run, const Sequence& x) const {
   const int64_t steps = checked_product(x.steps(), x.channels.slice(0, leading).size());
   const Sequence y = run.output_like(x, spec);
   if (activation_) run.parallel().count(y.size());
+  if (!bias_.real.empty()) run.parallel().count(y.size());
   if (spec.dtype == DType::kComplex64) {
     apply_complex(run, axes, x, steps, y);
   } else {

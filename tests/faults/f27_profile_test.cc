@@ -61,14 +61,18 @@ std::string cell(const std::string& fields) {
 
 TEST_CASE("fault 27: a profile counts operations by the closed form", "[f27]") {
   constexpr double kSteps = kBatch * kTime;
-  CHECK(flop_of(R"({"type":"Dense","features":5})") == kSteps * 2 * kInputs * 5);
+  CHECK(flop_of(R"({"type":"Dense","features":5})") == kSteps * (2 * kInputs + 1) * 5);
+  CHECK(flop_of(R"({"type":"Dense","features":5,"use_bias":false})") == kSteps * 2 * kInputs * 5);
   CHECK(flop_of(R"({"type":"Dense","features":5,"activation":"tanh"})") ==
-        kSteps * (2 * kInputs * 5 + 5));
+        kSteps * (2 * kInputs + 2) * 5);
   CHECK(flop_of(R"({"type":"Conv1D","filters":7,"kernel_size":3,"activation":"relu"})",
-                {kBatch, kTime + 2, kInputs}) == kSteps * (2 * 3 * kInputs * 7 + 7));
+                {kBatch, kTime + 2, kInputs}) == kSteps * (2 * 3 * kInputs + 2) * 7);
   CHECK(flop_of(R"({"type":"Conv1D","filters":7,"kernel_size":3,"padding":"causal"})") ==
-        kSteps * 2 * 3 * kInputs * 7);
-  CHECK(flop_of(R"({"type":"LSTM","units":4})") == kSteps * (2 * (kInputs + 4) * 4 * 4 + 9 * 4));
+        kSteps * (2 * 3 * kInputs + 1) * 7);
+  CHECK(flop_of(R"({"type":"LSTM","units":4})") ==
+        kSteps * (2 * (kInputs + 4) * 4 * 4 + (4 + 9) * 4));
+  CHECK(flop_of(R"({"type":"LSTM","units":4,"use_bias":false})") ==
+        kSteps * (2 * (kInputs + 4) * 4 * 4 + 9 * 4));
   CHECK(flop_of(R"({"type":"Tanh"})") == kSteps * kInputs);
 }
 
@@ -88,24 +92,24 @@ TEST_CASE("fault 27: pools count an operation for each further input of a window
                 {kBatch, kTime, 8, kInputs}) == kBatch * kTime / 2 * 8 * kInputs * (2 * 3 - 1));
 }
 
-TEST_CASE("fault 27: cells count products, gates and activations", "[f27]") {
+TEST_CASE("fault 27: cells count products, biases, gates and activations", "[f27]") {
   constexpr double kSteps = kBatch * kTime, kUnits = 4;
   const auto products = [](double gates) { return 2 * (kInputs + kUnits) * gates * kUnits; };
-  CHECK(flop_of(cell(R"("type":"LSTMCell")")) == kSteps * (products(4) + 9 * kUnits));
-  CHECK(flop_of(cell(R"("type":"SimpleCell")")) == kSteps * (products(1) + kUnits));
+  CHECK(flop_of(cell(R"("type":"LSTMCell")")) == kSteps * (products(4) + (4 + 9) * kUnits));
+  CHECK(flop_of(cell(R"("type":"SimpleCell")")) == kSteps * (products(1) + (1 + 1) * kUnits));
   CHECK(flop_of(cell(R"("type":"SimpleCell","residual":true)")) ==
-        kSteps * (products(1) + 2 * kUnits));
-  CHECK(flop_of(cell(R"("type":"GRUCell")")) == kSteps * (products(3) + 11 * kUnits));
+        kSteps * (products(1) + (1 + 2) * kUnits));
+  CHECK(flop_of(cell(R"("type":"GRUCell")")) == kSteps * (products(3) + (4 + 11) * kUnits));
   CHECK(flop_of(cell(R"("type":"GRUCell","reset_after":false)")) ==
-        kSteps * (products(3) + 11 * kUnits));
+        kSteps * (products(3) + (3 + 11) * kUnits));
   CHECK(flop_of(cell(R"("type":"GRUCell","activation_fn":"relu")")) ==
-        kSteps * (products(3) + 11 * kUnits));
-  CHECK(flop_of(cell(R"("type":"MGUCell")")) == kSteps * (products(2) + 9 * kUnits));
+        kSteps * (products(3) + (4 + 11) * kUnits));
+  CHECK(flop_of(cell(R"("type":"MGUCell")")) == kSteps * (products(2) + (3 + 9) * kUnits));
   CHECK(flop_of(cell(R"("type":"MGUCell","reset_gate":false)")) ==
-        kSteps * (products(2) + 8 * kUnits));
+        kSteps * (products(2) + (2 + 8) * kUnits));
   // On 5 positions of 6 channels each, with 3 taps.
   CHECK(flop_of(cell(R"("type":"ConvLSTMCell","kernel_size":[3])"), {kBatch, kTime, 5, kInputs}) ==
-        kSteps * 5 * (3 * products(4) + 14 * kUnits));
+        kSteps * 5 * (3 * products(4) + (2 * 4 + 14) * kUnits));
 }
 
 TEST_CASE("fault 27: zoneout counts two products and a sum of each number of the carry", "[f27]") {
@@ -128,8 +132,9 @@ TEST_CASE("fault 27: zoneout counts two products and a sum of each number of the
 
 TEST_CASE("fault 27: scans count their recurrences", "[f27]") {
   constexpr double kSteps = kBatch * kTime, kStates = 10;
-  // Two gates in two heads, each of them a product and a sigmoid, then ten operations of a unit.
-  const double gates = 2 * (2 * kInputs * kInputs / 2.0 + kInputs);
+  // Two gates in two heads, each of them a product, a bias and a sigmoid, then ten operations of a
+  // unit.
+  const double gates = 2 * (2 * kInputs * kInputs / 2.0 + 2 * kInputs);
   const std::string rglru = R"({"type":"RGLRU","units":6,"num_heads":2)";
   CHECK(flop_of(rglru + "}") == kSteps * (gates + 10 * kInputs));
   // Both products with B and C, complex multiply-adds of the states, d u.
@@ -144,13 +149,57 @@ TEST_CASE("fault 27: scans count their recurrences", "[f27]") {
 TEST_CASE("fault 27: Mamba counts its products, its convolution and its scan", "[f27]") {
   // 40 channels: 80 inner ones, 16 states, 4 taps, and a rank of 3.
   const double products = 2 * (40 * 2 * 80 + 80 * (3 + 2 * 16) + 3 * 80 + 80 * 40);
+  // By default the convolution and dt have biases.
+  const double biases = 80 + 80;
   const std::string config = R"({"type":"Mamba"})";
   std::mt19937 rng(1);
   const Weights weights =
       make_weights(config, {{"", {40, {}, {}}}, {"out_proj", {40, {}, {40, 80}}}}, rng);
   const Layer layer(config, weights);
   CHECK(sum_of_flop(layer_profile(layer, {kBatch, kTime, 40})) ==
-        kBatch * kTime * (products + 80 * (2 * 4 + 7 * 16 + 6)));
+        kBatch * kTime * (products + biases + 80 * (2 * 4 + 7 * 16 + 6)));
+}
+
+TEST_CASE("fault 27: biases count one for each output, in every dtype", "[f27]") {
+  const std::vector<int64_t> dims = {kBatch, kTime, kInputs};
+  const auto biases = [&](const std::string& fields, const std::vector<int64_t>& input,
+                          sl_dtype dtype) {
+    return flop_of("{" + fields + R"(,"use_bias":true})", input, dtype) -
+           flop_of("{" + fields + R"(,"use_bias":false})", input, dtype);
+  };
+  constexpr double kSteps = kBatch * kTime;
+  struct Case {
+    std::string fields;
+    std::vector<int64_t> input;
+    double outputs;   // of a step
+    bool is_complex;  // whether it takes complex numbers
+  };
+  const std::vector<int64_t> plane = {kBatch, kTime, 5, kInputs};
+  const std::vector<Case> cases = {
+      {R"("type":"Dense","features":7)", dims, 7, true},
+      {R"("type":"Conv1D","filters":7,"kernel_size":3,"padding":"causal")", dims, 7, true},
+      {R"("type":"DepthwiseConv1D","kernel_size":3,"padding":"causal")", dims, kInputs, false},
+      {R"("type":"Conv1DTranspose","filters":7,"kernel_size":2,"strides":2,"padding":"causal")",
+       dims, 2 * 7, false},
+      {R"("type":"Conv2D","filters":7,"kernel_size":3,"time_padding":"causal",)"
+       R"("spatial_padding":"same")",
+       plane, 5 * 7, true},
+      {R"("type":"LSTM","units":4)", dims, 4 * 4, true},
+      {R"("type":"DotProductSelfAttention","num_heads":2,"units_per_head":4,)"
+       R"("max_past_horizon":3,"max_future_horizon":0)",
+       dims, 3 * 2 * 4, false},
+      {R"("type":"SequenceDense","num_steps":40,"features":7)", dims, 7, true},
+  };
+  CHECK(biases(R"("type":"SeparableConv1D","filters":7,"kernel_size":3,"padding":"causal")", dims,
+               SL_DTYPE_FLOAT32) == kSteps * 7);
+  for (const Case& one : cases) {
+    CAPTURE(one.fields);
+    CHECK(biases(one.fields, one.input, SL_DTYPE_FLOAT32) == kSteps * one.outputs);
+    CHECK(biases(one.fields + R"(,"compute_dtype":"bfloat16")", one.input, SL_DTYPE_FLOAT32) ==
+          kSteps * one.outputs);
+    if (!one.is_complex) continue;
+    CHECK(biases(one.fields, one.input, SL_DTYPE_COMPLEX64) == kSteps * one.outputs);
+  }
 }
 
 TEST_CASE("fault 27: a long convolution counts transforms and products of spectra", "[f27]") {
@@ -263,7 +312,7 @@ TEST_CASE("fault 27: a run that continues a stream is recorded as its steps are"
     check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, &run, e); });
   }));
   REQUIRE(whole.size() == 3);
-  CHECK(whole.at("first")[1] == 2.0 * kBatch * kTime * kInputs * 6);
+  CHECK(whole.at("first")[1] == (2.0 * kInputs + 1) * kBatch * kTime * 6);
   CHECK(whole == steps);
   CHECK(output.bytes == expected.bytes);
 }
@@ -292,13 +341,13 @@ TEST_CASE("fault 27: a decoder's runs are recorded", "[f27]") {
   int32_t token = 0;
   CHECK(flop_per_run([&](sl_error* e) {
           return sl_decoder_sample(decoder.get(), &token, nullptr, nullptr, &run, e);
-        }) == 2 * 3 * 5);
+        }) == (2 * 3 + 1) * 5);
   CHECK(flop_per_run([&](sl_error* e) {
           return sl_decoder_prefill(decoder.get(), &tokens, &run, e);
-        }) == 7 * 2 * 3 * 5);
+        }) == 7 * (2 * 3 + 1) * 5);
   CHECK(flop_per_run([&](sl_error* e) {
           return sl_decoder_log_prob(decoder.get(), &tokens, &log_probs, &run, e);
-        }) == 7 * 2 * 3 * 5);
+        }) == 7 * (2 * 3 + 1) * 5);
 }
 
 TEST_CASE("fault 27: recording changes no result", "[f27]") {

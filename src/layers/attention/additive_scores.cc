@@ -31,6 +31,7 @@ const float* AdditiveScores::queries(Run& run, const float* x, int64_t rows) con
 }
 
 void AdditiveScores::make_keys(Run& run, const float* source, int64_t rows, float* keys) const {
+  run.parallel().count(rows * width());  // the bias
   source_.apply(run, source, source_channels(), rows, source_bias_.data(), false, keys, width());
 }
 

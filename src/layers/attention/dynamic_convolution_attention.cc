@@ -101,6 +101,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
   // The dynamic filters of each step, the bias before the taps: [steps, taps + 1, filters].
   const float* filters(Run& run, const Sequence& x) const {
     auto* hidden = run.scratch<float>(x.steps(), fields_.hidden);
+    run.parallel().count(x.steps() * (fields_.hidden + dynamic_.outputs()));  // the biases
     hidden_.apply(run, masked(run, x), inputs(), x.steps(), hidden_bias_.data(), false, hidden,
                   fields_.hidden);
     kernels::unary(kernels::Unary::kTanh, hidden, hidden, x.steps() * fields_.hidden, 0);
@@ -135,6 +136,7 @@ class DynamicConvolutionAttention final : public LocationAttention {
     auto* features = run.scratch<float>(time, width);
     return attend(run, x, source, [&](int64_t b, int64_t t, float* weights) {
       std::copy_n(location + b * time, time, padded + fields_.forward);
+      run.parallel().count(time * static_.outputs());  // the bias
       static_.apply(run, padded, 1, time, static_bias_.data(), false,
                     features + fields_.dynamic_filters, width);
       const float* made = all_filters + (b * x.time + t) * dynamic_.outputs();

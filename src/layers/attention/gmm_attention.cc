@@ -168,6 +168,7 @@ class GmmAttention final : public SourceAttention {
   void output_logits(Run& run, const float* hidden, int64_t steps, bool with_bias,
                      float* out) const {
     const int64_t outputs = fields_.components * kLogits;
+    if (with_bias) run.parallel().count(steps * fields_.heads * outputs);
     for (int64_t n = 0; n < fields_.heads; ++n) {
       output_[static_cast<size_t>(n)].apply(run, hidden + n * fields_.units, hidden_.outputs(),
                                             steps, with_bias ? bias_.data() + n * outputs : nullptr,

@@ -29,9 +29,14 @@ StackedDense::StackedDense(const std::vector<Part>& parts, bool use_bias,
                            std::optional<DType> compute_dtype, const WeightScope& weights)
     : StackedDense(read(parts, use_bias, compute_dtype, weights)) {}
 
+void StackedDense::count_bias(const Run& run, const Sequence& x) const {
+  if (!bias_.empty()) run.parallel().count(x.steps() * outputs());
+}
+
 const float* StackedDense::apply(Run& run, const Sequence& x, DType compute) const {
   auto* y = run.scratch<float>(x.steps(), outputs());
   const bool halves = compute != DType::kFloat32;
+  count_bias(run, x);
   linear_.apply(run, ops::as_floats(run, x, compute), inputs(), x.steps(),
                 bias_.empty() || halves ? nullptr : bias_.data(), false, y, outputs());
   if (!halves) return y;
@@ -57,6 +62,7 @@ const float* StackedDense::rows(Run& run, const Sequence& x, DType compute,
   if (has_imaginary) {
     auto* both = run.scratch<float>(2, size);
     const float* parts = ops::real_parts(run, x);
+    count_bias(run, x);
     linear_.apply(run, parts, inputs(), x.steps(), bias_.empty() ? nullptr : bias_.data(), false,
                   both, outputs());
     linear_.apply(run, parts + x.size(), inputs(), x.steps(), nullptr, false, both + size,

@@ -40,6 +40,8 @@ class StackedDense {
   static Weights read(const std::vector<Part>& parts, bool use_bias,
                       std::optional<DType> compute_dtype, const WeightScope& weights);
 
+  void count_bias(const Run& run, const Sequence& x) const;
+
   ops::Linear linear_;
   std::vector<float> bias_;
 };

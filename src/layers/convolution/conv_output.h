@@ -31,7 +31,7 @@ class ConvOutput {
   // convolution, plus the bias if asked for.
   template <typename Fn>
   void write(Run& run, const Sequence& y, Fn&& convolve) const {
-    if (activation_) run.parallel().count(y.size());
+    count(run, y.size());
     if (y.dtype == DType::kFloat32) {
       convolve(true, y.floats());
       activate(run, y);
@@ -51,7 +51,7 @@ class ConvOutput {
       write(run, y, [&](bool with_bias, float* out) { convolve(with_bias, nullptr, out); });
       return;
     }
-    if (activation_) run.parallel().count(y.size());
+    count(run, y.size());
     convolve(true, activates_rows(y) ? &*activation_ : nullptr, y.floats());
     activate_across(run, y);
   }
@@ -63,7 +63,7 @@ class ConvOutput {
                      Fn&& convolve) const {
     using kernels::Binary;
     const int64_t size = y.size();
-    if (activation_) run.parallel().count(size);
+    count(run, size);
     auto* real = run.scratch<float>(2, size);
     float* imaginary = real + size;
     convolve(size_t{0}, false, real);
@@ -86,6 +86,11 @@ class ConvOutput {
   }
 
  private:
+  // Counts the bias and the activation of the outputs.
+  void count(const Run& run, int64_t outputs) const {
+    const int64_t operations = (activation_ ? 1 : 0) + (bias_.real.empty() ? 0 : 1);
+    run.parallel().count(operations * outputs);
+  }
   // Whether the activation is applied to each row of filters.
   bool activates_rows(const Sequence& y) const {
     return activation_ && keeps_to_rows(*activation_, y.channels.rank());

@@ -136,8 +136,8 @@ class ConvLstmCell final : public Cell {
     const DType dtype = compute(input.dtype), carry = promote_inexact(dtype, fields_.param_dtype);
     const int64_t count = positions(input.shape), units = fields_.features, size = count * units;
     float* u = scratch + count * std::max(input_.inputs(), recurrent_.inputs());
-    // For each unit: the sums of both convolutions, 1 + f, and 9 operations of the cell.
-    run.parallel().count(14 * rows * size);
+    // For each unit: the biases and sums of both convolutions, 1 + f, and 9 operations of the cell.
+    run.parallel().count((14 + (fields_.use_bias ? 2 * 4 : 0)) * rows * size);
     for (int64_t row = 0; row < rows; ++row) {
       float* gates = z + row * count * gates_;
       convolve(run, recurrent_, recurrent_bias_, h + row * size, input, scratch, u, dtype);

@@ -202,17 +202,18 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
     DType dtype;
   };
 
-  // Operations of a unit beside the products: sums, products and activations.
+  // Operations of a unit beside the products with weights: biases, sums, products and activations.
+  // The last gate has two biases if it is reset after its product.
   int64_t elementwise_flop() const {
     switch (fields_.kind) {
       case Kind::kLstm:
-        return 9;
+        return 4 + 9;
       case Kind::kSimple:
-        return fields_.residual ? 2 : 1;
+        return 1 + (fields_.residual ? 2 : 1);
       case Kind::kGru:
-        return 11;
+        return 3 + (fields_.reset ? 1 : 0) + 11;
       case Kind::kMgu:
-        return fields_.reset ? 9 : 8;
+        return 2 + (fields_.reset ? 1 + 9 : 8);
     }
     return 0;
   }

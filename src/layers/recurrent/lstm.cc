@@ -110,7 +110,9 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
                                       {.rounded = fields_.compute_dtype});
   }
 
-  static constexpr int64_t kCellFlop = 9;  // elementwise operations of a unit
+  // Elementwise operations of a unit: the cell's, and the biases of its gates.
+  int64_t unit_flop(int64_t cell) const { return cell + (bias_.empty() ? 0 : 4); }
+  static constexpr int64_t kCellFlop = 9;
 
   // Halves are kept as floats.
   static DType carry_dtype(DType compute) {
@@ -148,7 +150,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     kernels::RecurrentStep step = kernel_step(run.scratch<float>(4, units), h, c, y.floats());
     input_.count(run, 1);
     recurrent_.count(run, 1);
-    run.parallel().count(kCellFlop * units);
+    run.parallel().count(unit_flop(kCellFlop) * units);
     if (!x.mask[0]) {
       std::copy_n(h, units, y.floats());
       return;
@@ -206,7 +208,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     const int64_t units = fields_.units, gates = 4 * units;
     float* out = halves ? run.scratch<float>(y.size()) : y.floats();
     const float* in = ops::as_floats(run, x, compute);
-    run.parallel().count(kCellFlop * units * x.steps());
+    run.parallel().count(unit_flop(kCellFlop) * units * x.steps());
     if (fields_.zoneout > 0) run.parallel().count(2 * ops::kZoneoutFlop * units * x.steps());
     // Units are shared among threads only if the kernel applies; the other path is slower anyway.
     const int64_t parts = is_plain(compute) ? ops::unit_parts(run, units, units * gates) : 1;
@@ -249,8 +251,8 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     auto* z = run.scratch<float>(2, steps, gates);
     std::fill_n(z, 2 * steps * gates, 0.0f);
     input_.apply(run, ops::real_parts(run, x), inputs, parts * steps, nullptr, false, z, gates);
-    // Functions count once, complex products 6 times, sums twice.
-    run.parallel().count(33 * units * steps);
+    // Functions and real biases count once, complex products 6 times, sums twice.
+    run.parallel().count(unit_flop(33) * units * steps);
     // c and h have two parts each.
     if (fields_.zoneout > 0) run.parallel().count(4 * ops::kZoneoutFlop * units * steps);
     auto* row = run.scratch<complex64>(gates);

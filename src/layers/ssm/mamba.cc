@@ -274,8 +274,11 @@ class Mamba final : public Layer {
       kernels::unary(Unary::kSoftplus, dt + begin * inner_, dt + begin * inner_,
                      (end - begin) * inner_, 0);
     });
-    // For each inner channel: the convolution, 7 operations of each state, and 6 others.
-    run.parallel().count(steps * inner_ * (2 * fields_.d_conv + 7 * fields_.d_state + 6));
+    // For each inner channel: the convolution, 7 operations of each state, the bias of dt, and 6
+    // others.
+    run.parallel().count(steps * inner_ * (2 * fields_.d_conv + 7 * fields_.d_state + 1 + 6));
+    const size_t biases = in_bias_.size() + conv_bias_.size() + out_bias_.size();
+    run.parallel().count(steps * static_cast<int64_t>(biases));
     ops::associative_scan(run,
                           {.batch = x.batch,
                            .time = x.time,

@@ -138,6 +138,8 @@ class TimeDenseLayer : public Layer {
     if (step < num_steps()) {
       const float* bias = bias_.empty() ? nullptr : bias_.data() + step * features;
       const bool fused = rows.dtype == DType::kFloat32;
+      // Only the real parts have a bias.
+      if (bias) run.parallel().count(rows.count / (is_complex(rows.dtype) ? 2 : 1) * features);
       products_[static_cast<size_t>(step)].apply(run, input.values + t * input.step_stride,
                                                  input.item_stride, rows.count,
                                                  fused ? bias : nullptr, false, y, rows.stride);
