@@ -166,7 +166,125 @@ def add_decoder(suite: Suite) -> None:
         },
         'stop': {'stop_token': int(tokens[stop]), 'pad_token': -7, 'count': stop + 1},
         'sampled': sampled,
+        'slots': {
+            'batches': [3, 2],
+            'streams': json.loads((RECORDED / 'decoder/slots.json').read_text()),
+            'script': decoder_slots_script(),
+        },
     }
+
+
+class Script:
+    """Calls on the slots of several states, or decoders, which tell of each step what it is to give.
+
+    A step gives block `blocks[i]` of stream `streams[i]` for `slots[i]`.
+    """
+
+    def __init__(self, start: str, step: str):
+        self.calls: list[Json] = []
+        self._start, self._step = start, step
+        # By state and slot: the stream, and the number of its next block.
+        self._next: dict[tuple[int, int], tuple[int, int]] = {}
+
+    def start(self, state: int, slot: int, stream: int) -> None:
+        self.calls.append({'call': self._start, 'state': state, 'slot': slot, 'stream': stream})
+        self._next[state, slot] = stream, 0
+
+    def step(self, state: int, *slots: int) -> None:
+        streams, blocks = zip(*(self._next[state, slot] for slot in slots), strict=True)
+        call = {'call': self._step, 'state': state, 'slots': slots}
+        self.calls.append(call | {'streams': streams, 'blocks': blocks})
+        for slot, stream, block in zip(slots, streams, blocks, strict=True):
+            self._next[state, slot] = stream, block + 1
+
+    def move(self, call: str, state: int, slot: int, source: int, source_slot: int) -> None:
+        """`call` is 'copy', or 'load' for what the other slot saves."""
+        moved = {'call': call, 'state': state, 'slot': slot}
+        self.calls.append(moved | {'from_state': source, 'from_slot': source_slot})
+        self._next[state, slot] = self._next[source, source_slot]
+
+
+def slots_script(num_streams: int) -> list[Json]:
+    """Streams in states of 4 and 2 slots, in changing company and order."""
+    script = Script('reset', 'step')
+    script.start(0, 2, 0)
+    script.start(0, 0, 1)
+    script.step(0, 2, 0)
+    script.step(0, 0)
+    script.start(0, 3, 2 % num_streams)
+    script.step(0, 0, 2, 3)
+    script.start(0, 2, 3 % num_streams)
+    script.step(0, 3, 2)
+    script.move('copy', 0, 1, 0, 0)
+    script.step(0, 1, 3, 0, 2)
+    script.move('load', 1, 1, 0, 3)
+    script.start(1, 0, num_streams - 1)
+    script.step(1, 0, 1)
+    for turn in range(4):
+        script.step(0, 0, 1, 2, 3)
+        script.step(1, turn % 2)
+        script.step(0, 3, 1, 2)
+        script.step(0, 2)
+    script.move('copy', 0, 0, 1, 1)
+    for _ in range(3):
+        script.step(1, 1, 0)
+        script.step(0, 3, 2, 1, 0)
+    return script.calls
+
+
+def add_slots(suite: Suite) -> None:
+    vad, streams = suite.manifest['vad'], suite.manifest['streams']
+    samples = np.fromfile(suite.directory / vad['input']['file'], np.float32)
+    length = streams['blocks'] * streams['block']
+    starts = streams['starts'][::20]
+    x = np.stack([samples[start:][:length] for start in starts])
+    y = np.fromfile(suite.directory / streams['expected']['file'], np.float32)
+    y = y.reshape(streams['expected']['shape'])[::20, :, np.newaxis]
+    tensors = {'x.values': x, 'x.mask': np.ones(x.shape, bool), 'y.values': y}
+    tensors['y.mask'] = np.ones(y.shape[:2], bool)
+    conformer = suite.manifest['conformer']
+    shared = {'batches': [4, 2]}
+    suite.manifest['slots'] = [
+        shared
+        | {
+            'name': 'vad',
+            'model': 'vad/model',
+            'block': streams['block'],
+            'channel_shape': [],
+            'input': suite.sequence('slots/input', tensors, 'x'),
+            'constants': [],
+            'expected': suite.sequence('slots/expected', tensors, 'y'),
+            'tolerance': VAD_TOLERANCE,
+            'script': slots_script(len(starts)),
+        },
+        shared
+        | {'name': 'conformer', 'channel_shape': conformer['input']['values']['shape'][2:]}
+        | {key: conformer[key] for key in ('model', 'block', 'input', 'constants')}
+        | {key: conformer[key] for key in ('expected', 'tolerance')}
+        | {'script': slots_script(conformer['input']['values']['shape'][0])},
+    ]
+
+
+def decoder_slots_script() -> list[Json]:
+    """Stream 2 stops early, and its slot gets a prompt anew."""
+    script = Script('start', 'sample')
+    script.start(0, 2, 0)
+    script.step(0, 2)
+    script.start(0, 0, 1)
+    script.step(0, 0, 2)
+    script.start(0, 1, 2)
+    for _ in range(5):
+        script.step(0, 1, 0, 2)
+        script.step(0, 2, 1)
+    script.start(0, 1, 0)
+    script.step(0, 1)
+    script.move('load', 1, 1, 0, 0)
+    script.move('copy', 1, 0, 0, 2)
+    for _ in range(4):
+        script.step(0, 0, 1, 2)
+        script.step(1, 1, 0)
+        script.step(0, 1)
+    return script.calls
 
 
 def add_custom(suite: Suite) -> None:
@@ -384,6 +502,7 @@ def main() -> None:
     add_streams(suite, args.silero, samples)
     add_conformer(suite)
     add_decoder(suite)
+    add_slots(suite)
     add_custom(suite)
     add_errors(suite)
     add_overhead(suite, args.overhead)

@@ -4,6 +4,8 @@
   y, mask = layer.apply(x)              # a whole sequence [batch, time, ...]
   with layer.new_state() as state:      # a stream
       y, mask = state.step(x)           # its next block
+  with layer.new_state(64) as state:    # 64 streams
+      y, mask = state.step_slots([7, 0], x)  # the next blocks of two of them
   decoder = layer.new_decoder()         # tokens, each of which is the next input
   token, log_prob, mask = decoder.sample()
   pipe = layer.new_pipe(host_rate=48000)  # audio [channels, frames] of a host
@@ -27,7 +29,9 @@ from sequence_layers_runtime.constants import ConstantInfo
 from sequence_layers_runtime.custom import CustomLayer, Registry
 from sequence_layers_runtime.decoder import Decoder
 from sequence_layers_runtime.layer import Applier, Layer, LayerOptions, StepDifference
+from sequence_layers_runtime.log import set_log
 from sequence_layers_runtime.pipe import Pipe
+from sequence_layers_runtime.profile import Profile
 from sequence_layers_runtime.state import State, Stepper
 from sequence_layers_runtime.views import ChannelSpec
 from sequence_layers_runtime.weights import WeightSource
@@ -43,6 +47,7 @@ __all__ = [
     'Layer',
     'LayerOptions',
     'Pipe',
+    'Profile',
     'Registry',
     'SequenceLayersError',
     'State',
@@ -50,6 +55,7 @@ __all__ = [
     'Stepper',
     'WeightSource',
     'from_bfloat16',
+    'set_log',
     'to_bfloat16',
     'version',
 ]

@@ -213,6 +213,9 @@ class LayerCallbacks(ctypes.Structure):
     ]
 
 
+# The callback of sl_log_set: user data, level, message.
+LogCallback = ctypes.CFUNCTYPE(None, ctypes.c_void_p, ctypes.c_int32, ctypes.c_char_p)
+
 # Functions that return a status: the types of their arguments before the sl_error.
 _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     'sl_layer_open': (ctypes.c_char_p, _P(LayerOptions), _P(_Handle)),
@@ -241,6 +244,10 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     ),
     'sl_layer_apply': (_Handle, _P(Sequence), _P(Sequence), _P(RunOptions)),
     'sl_layer_step': (_Handle, _Handle, _P(Sequence), _P(Sequence), _P(RunOptions)),
+    'sl_layer_step_slots': (
+        _Handle, _Handle, ctypes.c_void_p, _I64, _P(Sequence), _P(Sequence), _P(RunOptions),
+    ),
+    'sl_layer_receptive_field': (_Handle, _P(ctypes.c_int32), _P(_I64), _P(_I64)),
     'sl_state_alloc': (_Handle, _P(StateOptions), _P(_Handle)),
     'sl_state_prepare': (_Handle, ctypes.c_void_p, _I64),
     'sl_state_reset': (_Handle,),
@@ -249,6 +256,8 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     'sl_state_copy_item': (_Handle, _I64, _Handle, _I64),
     'sl_state_save': (_Handle, ctypes.c_void_p, ctypes.c_size_t),
     'sl_state_load': (_Handle, ctypes.c_void_p, ctypes.c_size_t),
+    'sl_state_save_item': (_Handle, _I64, ctypes.c_void_p, ctypes.c_size_t),
+    'sl_state_load_item': (_Handle, _I64, ctypes.c_void_p, ctypes.c_size_t),
     'sl_state_tensor': (_Handle, _I64, _P(ctypes.c_char_p), _P(Sequence)),
     'sl_decoder_create': (_Handle, _P(DecoderOptions), _P(_Handle)),
     'sl_decoder_log_prob': (_Handle, _P(Sequence), _P(Sequence), _P(RunOptions)),
@@ -256,6 +265,15 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     'sl_decoder_sample': (
         _Handle, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p, _P(RunOptions),
     ),
+    'sl_decoder_start_slot': (_Handle, _I64, _P(DecoderOptions)),
+    'sl_decoder_prefill_slot': (_Handle, _I64, _P(Sequence), _P(RunOptions)),
+    'sl_decoder_sample_slots': (
+        _Handle, ctypes.c_void_p, _I64, ctypes.c_void_p, ctypes.c_void_p, ctypes.c_void_p,
+        _P(RunOptions),
+    ),
+    'sl_decoder_copy_slot': (_Handle, _I64, _Handle, _I64),
+    'sl_decoder_save_slot': (_Handle, _I64, ctypes.c_void_p, ctypes.c_size_t),
+    'sl_decoder_load_slot': (_Handle, _I64, ctypes.c_void_p, ctypes.c_size_t),
     'sl_decoder_copy': (_Handle, _Handle),
     'sl_decoder_reset': (_Handle,),
     'sl_weights_create': (_P(_Handle),),
@@ -268,6 +286,9 @@ _FUNCTIONS: dict[str, tuple[Any, ...]] = {
     'sl_pipe_reset': (_Handle,),
     'sl_pipe_set_dry': (_Handle, ctypes.c_float),
     'sl_pipe_swap': (_Handle, _Handle),
+    'sl_profile_create': (_P(_Handle),),
+    'sl_profile_reset': (_Handle,),
+    'sl_profile_describe': (_Handle, ctypes.c_char_p, ctypes.c_size_t, _P(ctypes.c_size_t)),
     'sl_registry_create': (_P(_Handle),),
     'sl_registry_add': (_Handle, ctypes.c_char_p, _P(LayerCallbacks)),
 }  # fmt: skip
@@ -283,6 +304,10 @@ _INFALLIBLE: dict[str, tuple[tuple[Any, ...], Any]] = {
     'sl_layer_step_difference_count': ((_Handle,), _I64),
     'sl_state_tensor_count': ((_Handle,), _I64),
     'sl_state_save_size': ((_Handle,), ctypes.c_size_t),
+    'sl_state_save_item_size': ((_Handle,), ctypes.c_size_t),
+    'sl_decoder_save_slot_size': ((_Handle,), ctypes.c_size_t),
+    'sl_profile_free': ((_Handle,), None),
+    'sl_log_set': ((LogCallback, ctypes.c_void_p, ctypes.c_int32), None),
     'sl_layer_free': ((_Handle,), None),
     'sl_state_free': ((_Handle,), None),
     'sl_decoder_free': ((_Handle,), None),

@@ -1,13 +1,49 @@
 """Decoders: streams of tokens in which each sampled token is the model's next input."""
 
 import ctypes
+from collections.abc import Sequence
+from typing import Any, TypedDict, Unpack
 
 import numpy as np
 
 from sequence_layers_runtime import abi, views
 from sequence_layers_runtime.arrays import AnyArray
-from sequence_layers_runtime.constants import Constants, RunOptions
+from sequence_layers_runtime.constants import Constants, RunOptions, of_slots
 from sequence_layers_runtime.handles import Closable, Handle
+from sequence_layers_runtime.profile import Profile
+
+
+class Choices(TypedDict, total=False):
+    """How a stream of tokens chooses.
+
+    Keys:
+      start_token: The first input; default: 0.
+      stop_token: Ends the stream, as its last token; default: none.
+      pad_token: What a stream that has ended gives; default: 0.
+      seed: Of the random numbers; default: 0.
+      temperature: Divides the logits; 0, the default: always the most likely token.
+      top_p: Choose among the most likely tokens that together have this probability; default: 1.
+      top_k: Choose among this many of the most likely tokens; 0, the default: among all.
+    """
+
+    start_token: int
+    stop_token: int
+    pad_token: int
+    seed: int
+    temperature: float
+    top_p: float
+    top_k: int
+
+
+def _struct(choices: Choices) -> abi.DecoderOptions:
+    if unknown := set(choices) - set(Choices.__annotations__):
+        raise TypeError(f'a decoder has no option {min(unknown)!r}')
+    options = abi.sized(abi.DecoderOptions)
+    options.stop_token, options.top_p = -1, 1.0
+    for name, value in choices.items():
+        setattr(options, name, value)
+    options.stop_at_zero = options.stop_token == 0
+    return options
 
 
 class Decoder(Closable):
@@ -22,32 +58,31 @@ class Decoder(Closable):
         parent: Handle,
         batch: int = 1,
         *,
-        start_token: int = 0,
-        stop_token: int = -1,
-        pad_token: int = 0,
-        seed: int = 0,
-        temperature: float = 0.0,
-        top_p: float = 1.0,
-        top_k: int = 0,
         max_length: int = 0,
         constants: Constants | None = None,
+        **choices: Unpack[Choices],
     ):
         self._options = RunOptions(constants)
-        options = abi.sized(abi.DecoderOptions)
-        options.batch = batch
-        options.start_token, options.stop_token = start_token, stop_token
-        options.stop_at_zero = stop_token == 0
-        options.pad_token, options.seed = pad_token, seed
-        options.temperature, options.top_p, options.top_k = temperature, top_p, top_k
-        options.max_length = max_length
+        options = _struct(choices)
+        options.batch, options.max_length = batch, max_length
         self._options.put(options)
         pointer = ctypes.c_void_p()
         abi.call('sl_decoder_create', parent, ctypes.byref(options), ctypes.byref(pointer))
         self._handle = Handle(pointer, abi.load().sl_decoder_free, parent)
         self._batch = batch
 
-    def _options_of(self, constants: Constants | None) -> RunOptions:
-        return self._options if constants is None else RunOptions(constants)
+    def _options_of(
+        self,
+        constants: Constants | None,
+        profile: Profile | None = None,
+        slots: Sequence[int] | None = None,
+    ) -> RunOptions:
+        if constants is None and profile is None and slots is None:
+            return self._options
+        if constants is None:
+            own = self._options.constants
+            constants = own if slots is None else of_slots(own, slots)
+        return RunOptions(constants, profile=profile)
 
     def reset(self) -> None:
         """Returns to the start of all streams."""
@@ -63,21 +98,93 @@ class Decoder(Closable):
         mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
+        profile: Profile | None = None,
     ) -> None:
         """Continues as if these int32 tokens [batch, time] had been sampled."""
         x = views.view(tokens, mask, what='tokens')
-        options = self._options_of(constants)
+        options = self._options_of(constants, profile)
         abi.call('sl_decoder_prefill', self.handle, ctypes.byref(x), ctypes.byref(options.run))
 
-    def sample(self, *, constants: Constants | None = None) -> tuple[AnyArray, AnyArray, AnyArray]:
+    def sample(
+        self, *, constants: Constants | None = None, profile: Profile | None = None
+    ) -> tuple[AnyArray, AnyArray, AnyArray]:
         """Samples the next token of each stream; returns tokens, log probabilities and mask [batch]."""
-        tokens = np.empty(self._batch, np.int32)
-        log_probs = np.empty(self._batch, np.float32)
-        mask = np.empty(self._batch, np.bool_)
+        options = self._options_of(constants, profile)
+        return self._sample(self._batch, 'sl_decoder_sample', self.handle, options=options)
+
+    def _sample(
+        self, count: int, name: str, *arguments: Any, options: RunOptions
+    ) -> tuple[AnyArray, AnyArray, AnyArray]:
+        tokens = np.empty(count, np.int32)
+        log_probs = np.empty(count, np.float32)
+        mask = np.empty(count, np.bool_)
         out = (array.ctypes.data for array in (tokens, log_probs, mask))
-        options = self._options_of(constants)
-        abi.call('sl_decoder_sample', self.handle, *out, ctypes.byref(options.run))
+        abi.call(name, *arguments, *out, ctypes.byref(options.run))
         return tokens, log_probs, mask
+
+    def start_slot(self, slot: int, **choices: Unpack[Choices]) -> None:
+        """Sets one stream of the batch to its start, with choices of its own.
+
+        It then gives what a decoder of batch 1 that was made with these choices gives, bit for bit,
+        whatever runs beside it. Without any, it starts as `reset` would set it.
+        """
+        options = ctypes.byref(_struct(choices)) if choices else None
+        abi.call('sl_decoder_start_slot', self.handle, slot, options)
+
+    def prefill_slot(
+        self,
+        slot: int,
+        tokens: AnyArray,
+        mask: AnyArray | None = None,
+        *,
+        constants: Constants | None = None,
+        profile: Profile | None = None,
+    ) -> None:
+        """Continues one stream as if these int32 tokens [1, time] had been sampled."""
+        x = views.view(tokens, mask, what='tokens')
+        run = ctypes.byref(self._options_of(constants, profile, [slot]).run)
+        abi.call('sl_decoder_prefill_slot', self.handle, slot, ctypes.byref(x), run)
+
+    def sample_slots(
+        self,
+        slots: Sequence[int],
+        *,
+        constants: Constants | None = None,
+        profile: Profile | None = None,
+    ) -> tuple[AnyArray, AnyArray, AnyArray]:
+        """Samples the next token of some streams, in any order; all others stay as they are.
+
+        Tokens, log probabilities, mask and `constants` have their items in the order of the slots.
+        Without `constants`, item b of the decoder's goes with slot b.
+        """
+        numbers = (ctypes.c_int64 * len(slots))(*slots)
+        arguments = self.handle, numbers, len(slots)
+        options = self._options_of(constants, profile, slots)
+        return self._sample(len(slots), 'sl_decoder_sample_slots', *arguments, options=options)
+
+    def copy_slot_from(self, source: 'Decoder', source_slot: int, slot: int) -> None:
+        """Makes one stream continue where one of `source` stands, with the choices of that one.
+
+        `source` may have another batch.
+        """
+        abi.call('sl_decoder_copy_slot', self.handle, slot, source.handle, source_slot)
+
+    def save_slot(self, slot: int) -> bytes:
+        """One stream with its choices, for a decoder of the same model, constants and max_length."""
+        handle = self.handle
+        size = abi.load().sl_decoder_save_slot_size(handle)
+        buffer = ctypes.create_string_buffer(size)
+        abi.call('sl_decoder_save_slot', handle, slot, buffer, size)
+        return buffer.raw
+
+    def load_slot(self, slot: int, data: bytes) -> None:
+        """Makes one stream continue where the saved one stood.
+
+        Raises:
+          SequenceLayersError: As `State.load` does. The stream is as before.
+        """
+        data = bytes(memoryview(data))
+        abi.call('sl_decoder_load_slot', self.handle, slot, data, len(data))
 
     def log_prob(
         self,

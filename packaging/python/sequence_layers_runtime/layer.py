@@ -3,6 +3,7 @@
 import ctypes
 import dataclasses
 import json
+import math
 import os
 from collections.abc import Mapping
 from fractions import Fraction
@@ -19,6 +20,7 @@ from sequence_layers_runtime.decoder import Decoder
 from sequence_layers_runtime.handles import Closable, Handle
 from sequence_layers_runtime.outputs import Emits
 from sequence_layers_runtime.pipe import Pipe
+from sequence_layers_runtime.profile import Profile
 from sequence_layers_runtime.state import State
 from sequence_layers_runtime.views import ChannelSpec
 from sequence_layers_runtime.weights import Weights
@@ -36,6 +38,7 @@ class StepDifference:
     cure: str
 
 
+_INFINITE = 2**63 - 1
 # In the order of the enum sl_matmul_backend.
 MATMUL_BACKENDS = ('default', 'own', 'onednn', 'openblas')
 
@@ -49,6 +52,7 @@ class LayerOptions(TypedDict, total=False):
       weight_format: How the weights of matrix products are held: 'float32', 'bfloat16', 'int8' or
         'int4', and exceptions by the names of tensors: 'int8, *.output.kernel=float32'.
       matmul_backend: Computes large products of whole sequences: 'default', 'own', 'onednn' or 'openblas'.
+      max_bytes: Maximum for the layer's weights and tables, for each of its states, for each run.
       registry: Knows the config's custom layers.
     """
 
@@ -56,6 +60,7 @@ class LayerOptions(TypedDict, total=False):
     step_threads: int
     weight_format: str | None
     matmul_backend: str
+    max_bytes: int
     registry: Registry | None
 
 
@@ -63,6 +68,7 @@ def _struct(options: LayerOptions) -> abi.LayerOptions:
     struct = abi.sized(abi.LayerOptions)
     struct.num_threads = options.get('threads', 0)
     struct.num_step_threads = options.get('step_threads', 0)
+    struct.max_bytes = options.get('max_bytes', 0)
     if (weight_format := options.get('weight_format')) is not None:
         struct.weight_format = weight_format.encode()
     backend = options.get('matmul_backend', 'default')
@@ -70,6 +76,10 @@ def _struct(options: LayerOptions) -> abi.LayerOptions:
     if (registry := options.get('registry')) is not None:
         struct.registry = registry.handle.pointer
     return struct
+
+
+def _bound(step: int) -> float:
+    return step if abs(step) < _INFINITE else math.copysign(math.inf, step)
 
 
 class Layer(Closable):
@@ -148,6 +158,14 @@ class Layer(Closable):
     @property
     def output_latency(self) -> int:
         return self._integers('sl_layer_output_latency')[0]
+
+    @property
+    def receptive_field(self) -> tuple[float, float] | None:
+        """The input steps that can affect an output step, relative to its own; None if none can."""
+        exists, start, end = ctypes.c_int32(), ctypes.c_int64(), ctypes.c_int64()
+        out = map(ctypes.byref, (exists, start, end))
+        abi.call('sl_layer_receptive_field', self.handle, *out)
+        return (_bound(start.value), _bound(end.value)) if exists.value else None
 
     @property
     def supports_step(self) -> bool:
@@ -273,13 +291,14 @@ class Layer(Closable):
         *,
         constants: Constants | None = None,
         state: State | None = None,
+        profile: Profile | None = None,
     ) -> tuple[AnyArray, AnyArray]:
         """Runs a whole sequence [batch, time, ...]; no mask means that every step is valid.
 
         With a state, the sequence continues that stream and must be a multiple of the block size. The
-        output and the new state are those of the same input in steps.
+        output and the new state are those of the same input in steps. A profile records the run.
         """
-        y, _ = self._apply(values, mask, constants, state, with_emits=False)
+        y, _ = self._apply(values, mask, constants, state, profile, with_emits=False)
         return y
 
     def apply_with_emits(
@@ -289,9 +308,10 @@ class Layer(Closable):
         *,
         constants: Constants | None = None,
         state: State | None = None,
+        profile: Profile | None = None,
     ) -> tuple[AnyArray, AnyArray, Emits]:
         """Like `apply`, and also returns the auxiliary outputs: values and mask by path."""
-        y, emits = self._apply(values, mask, constants, state, with_emits=True)
+        y, emits = self._apply(values, mask, constants, state, profile, with_emits=True)
         return *y, emits
 
     def _apply(
@@ -300,6 +320,7 @@ class Layer(Closable):
         mask: AnyArray | None,
         constants: Constants | None,
         state: State | None,
+        profile: Profile | None,
         *,
         with_emits: bool,
     ) -> tuple[tuple[AnyArray, AnyArray], Emits]:
@@ -307,7 +328,7 @@ class Layer(Closable):
         if state is not None and constants is None:
             constants = state.constants
         handle = state.handle if state is not None else None
-        options = RunOptions(constants, handle)
+        options = RunOptions(constants, handle, profile)
         mode = abi.MODE_LAYER if state is None else abi.MODE_STEP
         y = outputs.new_output(self.handle, mode, x, options)
         emits = outputs.put_emits(self.handle, mode, x, options, handle) if with_emits else {}

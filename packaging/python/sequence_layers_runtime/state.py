@@ -1,15 +1,17 @@
 """States, which hold the streams of a batch: step, save, fork, and read or set tensors."""
 
 import ctypes
+from collections.abc import Sequence
 
 import numpy as np
 import numpy.typing as npt
 
 from sequence_layers_runtime import abi, arrays, outputs, views
 from sequence_layers_runtime.arrays import AnyArray
-from sequence_layers_runtime.constants import Constants, RunOptions
+from sequence_layers_runtime.constants import Constants, RunOptions, SlotOptions, of_slots
 from sequence_layers_runtime.handles import Closable, Handle
 from sequence_layers_runtime.outputs import Emits
+from sequence_layers_runtime.profile import Profile
 
 _BOOL = np.dtype(np.bool_)
 # How many shapes of steps keep their arrays.
@@ -27,15 +29,15 @@ class _Block:
         assert parent is not None
         self.x, self.mask = x, np.ones(x.shape[:2], _BOOL)
         self.read = views.borrow(x, self.mask if masked else None)
-        self._written = outputs.new_output(parent, abi.MODE_STEP, self.read, options)
-        self.y = self._written.output
+        self.written = outputs.new_output(parent, abi.MODE_STEP, self.read, options)
+        self.y = self.written.output
         self.error = abi.sized(abi.Error)
         self.run = abi.load().sl_layer_step
         self.arguments = (
             parent.pointer,
             handle.pointer,
             ctypes.byref(self.read),
-            ctypes.byref(self._written),
+            ctypes.byref(self.written),
             ctypes.byref(options.run),
             ctypes.byref(self.error),
         )
@@ -123,6 +125,23 @@ class State(Closable):
         """
         abi.call('sl_state_copy_item', self.handle, item, source.handle, source_item)
 
+    def save_item(self, item: int) -> bytes:
+        """One item of the batch as bytes, which a state of batch 1 loads too, and saves."""
+        handle = self.handle
+        size = abi.load().sl_state_save_item_size(handle)
+        buffer = ctypes.create_string_buffer(size)
+        abi.call('sl_state_save_item', handle, item, buffer, size)
+        return buffer.raw
+
+    def load_item(self, item: int, data: bytes) -> None:
+        """Makes one item continue where the saved one stood; the others continue as they are.
+
+        Raises:
+          SequenceLayersError: As `load` does. The item is as before.
+        """
+        data = bytes(memoryview(data))
+        abi.call('sl_state_load_item', self.handle, item, data, len(data))
+
     def fork(self) -> 'State':
         """A new stream that continues where this one stands."""
         parent = self.handle.parent
@@ -155,9 +174,10 @@ class State(Closable):
         mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
+        profile: Profile | None = None,
     ) -> tuple[AnyArray, AnyArray]:
         """Runs the next block of the stream."""
-        if constants is None and type(values) is np.ndarray:
+        if constants is None and profile is None and type(values) is np.ndarray:
             blocks = self._blocks if mask is None else self._masked_blocks
             block = blocks.get(values.shape) or self._new_block(blocks, values, mask)
             if block is not None and self._fits(block, values, mask):
@@ -168,7 +188,7 @@ class State(Closable):
                     raise abi.failure(status, block.error)
                 y, y_mask = block.y
                 return y.copy(), y_mask.copy()
-        return self._step(values, mask, constants, with_emits=False)[0]
+        return self._step(values, mask, constants, profile, with_emits=False)[0]
 
     def _fits(self, block: _Block, values: AnyArray, mask: AnyArray | None) -> bool:
         """Whether assigning to the block's arrays copies, and converts nothing but the byte order."""
@@ -195,9 +215,47 @@ class State(Closable):
         mask: AnyArray | None = None,
         *,
         constants: Constants | None = None,
+        profile: Profile | None = None,
     ) -> tuple[AnyArray, AnyArray, Emits]:
         """Like `step`, and also returns the auxiliary outputs of the block: values and mask by path."""
-        y, emits = self._step(values, mask, constants, with_emits=True)
+        y, emits = self._step(values, mask, constants, profile, with_emits=True)
+        return *y, emits
+
+    def step_slots(
+        self,
+        slots: Sequence[int],
+        values: AnyArray,
+        mask: AnyArray | None = None,
+        *,
+        constants: Constants | None = None,
+        profile: Profile | None = None,
+    ) -> tuple[AnyArray, AnyArray]:
+        """Runs the next block of some of the streams; all others stay as they are.
+
+        Args:
+          slots: Different items of the batch, in any order: values, mask, constants and the result have
+            their items in that order.
+          values: [len(slots), time, ...].
+          mask: [len(slots), time].
+          constants: Without them, those of the state are read: item b goes with slot b.
+          profile: Records the step.
+
+        Returns:
+          Values and mask. Each stream's have the bits that it would give in a state of its own.
+        """
+        return self._step(values, mask, constants, profile, with_emits=False, slots=slots)[0]
+
+    def step_slots_with_emits(
+        self,
+        slots: Sequence[int],
+        values: AnyArray,
+        mask: AnyArray | None = None,
+        *,
+        constants: Constants | None = None,
+        profile: Profile | None = None,
+    ) -> tuple[AnyArray, AnyArray, Emits]:
+        """Like `step_slots`, and also returns the auxiliary outputs, with items in the order of the slots."""
+        y, emits = self._step(values, mask, constants, profile, with_emits=True, slots=slots)
         return *y, emits
 
     def _step(
@@ -205,25 +263,59 @@ class State(Closable):
         values: AnyArray,
         mask: AnyArray | None,
         constants: Constants | None,
+        profile: Profile | None,
         *,
         with_emits: bool,
+        slots: Sequence[int] | None = None,
     ) -> tuple[tuple[AnyArray, AnyArray], Emits]:
         x = views.view(values, mask)
-        own = constants is None and not with_emits
-        given = self.constants if constants is None else constants
-        options = self._options if own else RunOptions(given)
+        own = constants is None and profile is None and not with_emits and slots is None
+        if constants is None:
+            constants = self.constants if slots is None else of_slots(self.constants, slots)
+        options = self._options if own else RunOptions(constants, profile=profile)
         handle = self.handle
         layer = handle.parent
         assert layer is not None
         y = outputs.new_output(layer, abi.MODE_STEP, x, options)
         emits = outputs.put_emits(layer, abi.MODE_STEP, x, options, handle) if with_emits else {}
-        run = ctypes.byref(options.run)
-        abi.call('sl_layer_step', layer, handle, ctypes.byref(x), ctypes.byref(y), run)
+        arguments = ctypes.byref(x), ctypes.byref(y), ctypes.byref(options.run)
+        if slots is None:
+            abi.call('sl_layer_step', layer, handle, *arguments)
+        else:
+            numbers = (ctypes.c_int64 * len(slots))(*slots)
+            abi.call('sl_layer_step_slots', layer, handle, numbers, len(slots), *arguments)
         return y.output, emits
 
     def stepper(self, steps: int) -> 'Stepper':
         """Makes an object that runs blocks of `steps` valid steps without new allocations in each."""
         return Stepper(self, steps)
+
+
+class _Slots:
+    """What steps of some slots share: their numbers, and structs for as many items."""
+
+    def __init__(self, state: State, block: _Block):
+        self.numbers = np.zeros(state._batch, np.int64)
+        self.x = abi.Sequence.from_buffer_copy(block.read)
+        self.y = abi.Sequence.from_buffer_copy(block.written)
+        self.options = SlotOptions(state._options, state._batch)
+        self.run = abi.load().sl_layer_step_slots
+        self.handles = block.arguments[:2]
+        self.arguments = (
+            ctypes.byref(self.x),
+            ctypes.byref(self.y),
+            ctypes.byref(self.options.run),
+            ctypes.byref(block.error),
+        )
+
+    def step(self, address: int, slots: Sequence[int]) -> int:
+        count = len(slots)
+        numbers = self.numbers[:count]
+        numbers[:] = slots
+        self.options.take(numbers)
+        self.x.data, self.x.dims[0], self.y.dims[0] = address, count, count
+        status: int = self.run(*self.handles, self.numbers.ctypes.data, count, *self.arguments)
+        return status
 
 
 class Stepper:
@@ -236,12 +328,22 @@ class Stepper:
     def __init__(self, state: State, steps: int):
         shape = state._batch, steps, *state._channel_shape
         self._block = _Block(state.handle, state._options, np.zeros(shape, state._dtype), False)
+        self._slots = _Slots(state, self._block)
         self.output: AnyArray = self._block.y[0]
         self._x, self._step, self._arguments = (
             self._block.read,
             self._block.run,
             self._block.arguments,
         )
+
+    def step_slots(self, address: int, slots: Sequence[int]) -> None:
+        """Steps some of the streams, in any order; all others stay as they are.
+
+        The block at `address` has an item for each slot, in their order; so has the start of `output`.
+        Item b of the state's constants goes with slot b.
+        """
+        if status := self._slots.step(address, slots):
+            raise abi.failure(status, self._block.error)
 
     def step(self, address: int) -> None:
         self._x.data = address
