@@ -36,6 +36,13 @@ static sl_status run_step(const void* instance, void* state, const sl_sequence* 
   return slgoStep((uintptr_t)instance, state, (sl_sequence*)x, y, error);
 }
 
+static void forward(void* user_data, sl_log_level level, const char* message) {
+  (void)user_data;
+  slgoLog(level, (char*)message);
+}
+
+void slgo_log_set(int to_go, sl_log_level level) { sl_log_set(to_go ? forward : 0, 0, level); }
+
 sl_status slgo_registry_add(sl_registry* registry, const char* type, uintptr_t maker,
                             sl_error* error) {
   sl_layer_callbacks callbacks = SL_LAYER_CALLBACKS_INIT;

@@ -35,6 +35,10 @@ type Decoder struct {
 	logProbs *C.float
 	mask     *C.uint8_t
 	choice   Choice
+	some     Choice // the part of it that SampleSlots gives
+	slots    *C.int64_t
+	options  *C.sl_decoder_options // of StartSlot
+	profile  *Profile
 }
 
 // Choice is what a step chose, for each stream of the batch; it is overwritten by the next Sample.
@@ -44,18 +48,23 @@ type Choice struct {
 	Mask     []byte
 }
 
+// write puts how a stream chooses into a struct of zeros.
+func (o *DecoderOptions) write(raw *C.sl_decoder_options) {
+	raw.start_token, raw.stop_token, raw.pad_token = C.int32_t(o.StartToken), C.int32_t(o.StopToken), C.int32_t(o.PadToken)
+	raw.seed, raw.temperature = C.uint64_t(o.Seed), C.float(o.Temperature)
+	raw.top_p, raw.top_k = C.float(o.TopP), C.int64_t(o.TopK)
+	raw.stop_at_zero = 0
+	if o.StopAtZero {
+		raw.stop_at_zero = 1
+	}
+}
+
 // NewDecoder makes a decoder at the start of its streams.
 func (l *Layer) NewDecoder(options DecoderOptions) (*Decoder, error) {
 	raw := (*C.sl_decoder_options)(calloc(C.sizeof_sl_decoder_options))
 	defer C.free(unsafe.Pointer(raw))
-	raw.start_token, raw.stop_token = C.int32_t(options.StartToken), C.int32_t(options.StopToken)
-	raw.pad_token, raw.batch = C.int32_t(options.PadToken), C.int64_t(options.Batch)
-	raw.seed, raw.temperature = C.uint64_t(options.Seed), C.float(options.Temperature)
-	raw.top_p, raw.top_k = C.float(options.TopP), C.int64_t(options.TopK)
-	raw.max_length = C.int64_t(options.MaxLength)
-	if options.StopAtZero {
-		raw.stop_at_zero = 1
-	}
+	options.write(raw)
+	raw.batch, raw.max_length = C.int64_t(options.Batch), C.int64_t(options.MaxLength)
 	raw.constants, raw.num_constants = options.Constants.view()
 	if err := l.take(); err != nil {
 		return nil, err
@@ -74,6 +83,8 @@ func (l *Layer) NewDecoder(options DecoderOptions) (*Decoder, error) {
 	}
 	d.tokens, d.logProbs = (*C.int32_t)(calloc(uintptr(4*batch))), (*C.float)(calloc(uintptr(4*batch)))
 	d.mask = (*C.uint8_t)(calloc(uintptr(batch)))
+	d.slots = (*C.int64_t)(calloc(uintptr(8 * batch)))
+	d.options = (*C.sl_decoder_options)(calloc(C.sizeof_sl_decoder_options))
 	d.choice = Choice{make([]int32, batch), make([]float32, batch), make([]byte, batch)}
 	runtime.SetFinalizer(d, func(d *Decoder) { d.Close() })
 	return d, nil
@@ -87,9 +98,10 @@ func (d *Decoder) Close() error {
 	runtime.SetFinalizer(d, nil)
 	C.sl_decoder_free(d.raw)
 	for _, memory := range []unsafe.Pointer{unsafe.Pointer(d.err), unsafe.Pointer(d.tokens),
-		unsafe.Pointer(d.logProbs), unsafe.Pointer(d.mask)} {
+		unsafe.Pointer(d.logProbs), unsafe.Pointer(d.mask), unsafe.Pointer(d.slots), unsafe.Pointer(d.options)} {
 		C.free(memory)
 	}
+	d.profile.release()
 	d.layer.release()
 	return nil
 }
@@ -98,34 +110,155 @@ func (d *Decoder) do(call func() C.sl_status) error {
 	return d.call(d.err, call)
 }
 
+// Record has the prompts and samples of the decoder recorded from now on; nil ends that.
+func (d *Decoder) Record(profile *Profile) error {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	if err := profile.take(); err != nil {
+		return err
+	}
+	d.profile.release()
+	d.profile = profile
+	return nil
+}
+
 // Prefill appends a prompt, int32 [batch, time], without the start token.
 func (d *Decoder) Prefill(tokens *Tensor, constants *Constants) error {
-	values, count := constants.view()
-	run := newRun(values, count, nil)
-	defer C.free(unsafe.Pointer(run))
-	err := d.do(func() C.sl_status { return C.sl_decoder_prefill(d.raw, tokens.raw, run, d.err) })
+	return d.prefill(-1, tokens, constants)
+}
+
+func (d *Decoder) prefill(slot int, tokens *Tensor, constants *Constants) error {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.leave()
+	if err := d.profile.enter(); err != nil {
+		return err
+	}
+	defer d.profile.leave()
+	status := C.slgo_prefill(d.raw, C.int64_t(slot), tokens.raw, extras(constants, nil, d.profile), d.err)
 	runtime.KeepAlive(tokens)
 	runtime.KeepAlive(constants)
-	return err
+	return check(status, d.err)
 }
 
 // Sample chooses the next token of each stream. It allocates nothing.
 func (d *Decoder) Sample(constants *Constants) (*Choice, error) {
-	if err := d.enter(); err != nil {
+	if err := d.sample(nil, len(d.choice.Tokens), constants); err != nil {
 		return nil, err
+	}
+	return &d.choice, nil
+}
+
+// sample writes the choices of all streams, without slots, or of some.
+func (d *Decoder) sample(slots []int, count int, constants *Constants) error {
+	if err := d.enter(); err != nil {
+		return err
 	}
 	defer d.leave()
-	values, count := constants.view()
+	if err := d.profile.enter(); err != nil {
+		return err
+	}
+	defer d.profile.leave()
+	var numbers *C.int64_t
+	if slots != nil {
+		numbers = d.slots
+		if err := writeSlots(numbers, len(d.choice.Tokens), slots); err != nil {
+			return err
+		}
+	}
 	number := C.uintptr_t(uintptr(unsafe.Pointer(d.raw)))
-	status := C.slgo_sample(number, d.tokens, d.logProbs, d.mask, values, count, d.err)
+	status := C.slgo_sample(number, numbers, C.int64_t(count), d.tokens, d.logProbs, d.mask,
+		extras(constants, nil, d.profile), d.err)
 	runtime.KeepAlive(constants)
 	if err := check(status, d.err); err != nil {
+		return err
+	}
+	copy(d.choice.Tokens, unsafe.Slice((*int32)(unsafe.Pointer(d.tokens)), count))
+	copy(d.choice.LogProbs, unsafe.Slice((*float32)(unsafe.Pointer(d.logProbs)), count))
+	copy(d.choice.Mask, unsafe.Slice((*byte)(unsafe.Pointer(d.mask)), count))
+	return nil
+}
+
+// StartSlot sets one stream of the batch to its start, with choices of its own: all options but Batch, MaxLength and
+// Constants. It then gives what a decoder of batch 1 with these options gives, bit for bit, whatever runs beside it.
+// Without options it starts as Reset sets it.
+func (d *Decoder) StartSlot(slot int, options *DecoderOptions) error {
+	return d.do(func() C.sl_status {
+		if options == nil {
+			return C.sl_decoder_start_slot(d.raw, C.int64_t(slot), nil, d.err)
+		}
+		options.write(d.options)
+		return C.sl_decoder_start_slot(d.raw, C.int64_t(slot), d.options, d.err)
+	})
+}
+
+// PrefillSlot appends a prompt, int32 [1, time], to one stream.
+func (d *Decoder) PrefillSlot(slot int, tokens *Tensor, constants *Constants) error {
+	if slot < 0 {
+		return invalid("no slot is negative")
+	}
+	return d.prefill(slot, tokens, constants)
+}
+
+// SampleSlots chooses the next token of some streams, in any order; all others stay as they are. Choice and constants have
+// their items in that order. It allocates nothing.
+func (d *Decoder) SampleSlots(slots []int, constants *Constants) (*Choice, error) {
+	if len(slots) == 0 {
+		return nil, invalid("no slot is given")
+	}
+	if err := d.sample(slots, len(slots), constants); err != nil {
 		return nil, err
 	}
-	copy(d.choice.Tokens, unsafe.Slice((*int32)(unsafe.Pointer(d.tokens)), len(d.choice.Tokens)))
-	copy(d.choice.LogProbs, unsafe.Slice((*float32)(unsafe.Pointer(d.logProbs)), len(d.choice.LogProbs)))
-	copy(d.choice.Mask, unsafe.Slice((*byte)(unsafe.Pointer(d.mask)), len(d.choice.Mask)))
-	return &d.choice, nil
+	all, count := &d.choice, len(slots)
+	d.some = Choice{all.Tokens[:count], all.LogProbs[:count], all.Mask[:count]}
+	return &d.some, nil
+}
+
+// CopySlotFrom makes a stream continue where one of the source stands, with the choices of that one.
+func (d *Decoder) CopySlotFrom(slot int, source *Decoder, sourceSlot int) error {
+	return d.from(source, func() C.sl_status {
+		return C.sl_decoder_copy_slot(d.raw, C.int64_t(slot), source.raw, C.int64_t(sourceSlot), d.err)
+	})
+}
+
+func (d *Decoder) from(source *Decoder, call func() C.sl_status) error {
+	if source == d {
+		return d.do(call)
+	}
+	if err := source.enter(); err != nil {
+		return err
+	}
+	defer source.leave()
+	return d.do(call)
+}
+
+// SaveSlot is one stream with its choices as bytes, for LoadSlot of a decoder of the same model, constants and MaxLength.
+func (d *Decoder) SaveSlot(slot int) (saved []byte, err error) {
+	err = d.do(func() C.sl_status {
+		size := C.sl_decoder_save_slot_size(d.raw)
+		buffer := calloc(uintptr(size))
+		defer C.free(buffer)
+		status := C.sl_decoder_save_slot(d.raw, C.int64_t(slot), buffer, size, d.err)
+		saved = C.GoBytes(buffer, C.int(size))
+		return status
+	})
+	if err != nil {
+		return nil, err
+	}
+	return saved, nil
+}
+
+// LoadSlot makes one stream continue where the saved one stood; the others continue as they are.
+func (d *Decoder) LoadSlot(slot int, saved []byte) error {
+	if len(saved) == 0 {
+		return &Error{BadState, "a saved slot has bytes"}
+	}
+	return d.do(func() C.sl_status {
+		return C.sl_decoder_load_slot(d.raw, C.int64_t(slot), unsafe.Pointer(&saved[0]), C.size_t(len(saved)), d.err)
+	})
 }
 
 // LogProb is the log probabilities of given tokens, int32 [batch, time], from the start of a sequence.
@@ -148,11 +281,7 @@ func (d *Decoder) CopyFrom(source *Decoder) error {
 	if source == d {
 		return nil
 	}
-	if err := source.enter(); err != nil {
-		return err
-	}
-	defer source.leave()
-	return d.do(func() C.sl_status { return C.sl_decoder_copy(d.raw, source.raw, d.err) })
+	return d.from(source, func() C.sl_status { return C.sl_decoder_copy(d.raw, source.raw, d.err) })
 }
 
 // Reset sets all streams back to their start.

@@ -4,7 +4,7 @@
 //
 // # Threads
 //
-// A [Layer] serves any number of goroutines at once. A [State], [Stepper] or [Decoder] serves one at a time; a second
+// A [Layer] serves any number of goroutines at once. A [State], [Stepper], [Decoder] or [Profile] serves one at a time; a second
 // one inside it gets an [Error]. A [Tensor], [Constants] or [Emits] belongs to the calls that it is given to.
 //
 // # Memory
@@ -15,7 +15,8 @@
 //
 // # Real time
 //
-// [Stepper.Step], [Stepper.Process], [State.Step] and [Decoder.Sample] allocate nothing, unless they fail.
+// [Stepper.Step], [Stepper.StepSlots], [Stepper.Process], [State.Step], [State.StepSlots], [Decoder.Sample] and
+// [Decoder.SampleSlots] allocate nothing, unless they fail or are recorded in a [Profile].
 //
 // # Why cgo
 //

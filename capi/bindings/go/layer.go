@@ -240,6 +240,65 @@ func (l *Layer) SupportsStep() (bool, error) {
 	return out != 0, err
 }
 
+// ReceptiveField is the input steps that can affect an output step, relative to its own. Start may be -Unbounded, End
+// Unbounded.
+type ReceptiveField struct{ Start, End int64 }
+
+// ReceptiveField is nil if no input step can affect an output step.
+func (l *Layer) ReceptiveField() (*ReceptiveField, error) {
+	var exists C.int32_t
+	var start, end C.int64_t
+	err := l.do(func(e *C.sl_error) C.sl_status { return C.sl_layer_receptive_field(l.raw, &exists, &start, &end, e) })
+	if err != nil || exists == 0 {
+		return nil, err
+	}
+	return &ReceptiveField{int64(start), int64(end)}, nil
+}
+
+// Condition tells when steps give other values than a whole run.
+type Condition int32
+
+// Always; if the input has invalid steps before valid ones; or depending on the invalid steps that end the input of a
+// whole run.
+const (
+	Always    Condition = C.SL_STEP_DIFFERENCE_ALWAYS
+	IfHoles   Condition = C.SL_STEP_DIFFERENCE_HOLES
+	IfPadding Condition = C.SL_STEP_DIFFERENCE_PADDING
+)
+
+// StepDifference is a layer for which steps give other values than whole runs.
+type StepDifference struct {
+	Condition    Condition
+	Layer, Type  string // the path, "" for the model itself
+	Reason, Cure string // for people
+}
+
+// StepDifferences are those of the model; most have none.
+func (l *Layer) StepDifferences() ([]StepDifference, error) {
+	if err := l.take(); err != nil {
+		return nil, err
+	}
+	defer l.release()
+	var out []StepDifference
+	for i := C.int64_t(0); i < C.sl_layer_step_difference_count(l.raw); i++ {
+		var raw C.sl_step_difference
+		err := l.do(func(e *C.sl_error) C.sl_status { return C.sl_layer_step_difference(l.raw, i, &raw, e) })
+		if err != nil {
+			return nil, err
+		}
+		out = append(out, StepDifference{Condition(raw.condition), C.GoString(raw.layer), C.GoString(raw._type),
+			C.GoString(raw.reason), C.GoString(raw.cure)})
+	}
+	return out, nil
+}
+
+// SaveWeights writes a weights file whose matrices are packed, as the layer holds them.
+func (l *Layer) SaveWeights(path string) error {
+	name := C.CString(path)
+	defer C.free(unsafe.Pointer(name))
+	return l.do(func(e *C.sl_error) C.sl_status { return C.sl_layer_save_weights(l.raw, name, e) })
+}
+
 // Describe is the model as JSON.
 func (l *Layer) Describe(input ChannelSpec, constants *Constants) (string, error) {
 	in, err := input.raw()
@@ -366,11 +425,22 @@ func (l *Layer) Apply(x *Tensor, constants *Constants, emits *Emits) (*Tensor, e
 
 // ApplyTo runs a whole sequence into y.
 func (l *Layer) ApplyTo(x, y *Tensor, constants *Constants, emits *Emits) error {
-	values, count := constants.view()
-	run := newRun(values, count, nil)
-	defer C.free(unsafe.Pointer(run))
-	run.emits, run.num_emits = emits.view()
-	err := l.do(func(e *C.sl_error) C.sl_status { return C.sl_layer_apply(l.raw, x.raw, y.raw, run, e) })
+	return l.ApplyRecorded(nil, x, y, constants, emits)
+}
+
+// ApplyRecorded runs a whole sequence into y, and records in the profile what that costs.
+func (l *Layer) ApplyRecorded(profile *Profile, x, y *Tensor, constants *Constants, emits *Emits) error {
+	if err := profile.take(); err != nil {
+		return err
+	}
+	defer profile.release()
+	if err := profile.enter(); err != nil {
+		return err
+	}
+	defer profile.leave()
+	err := l.do(func(e *C.sl_error) C.sl_status {
+		return C.slgo_apply(l.raw, x.raw, y.raw, extras(constants, emits, profile), e)
+	})
 	for _, alive := range []interface{}{x, y, constants, emits} {
 		runtime.KeepAlive(alive)
 	}

@@ -35,6 +35,26 @@ type errorCase struct {
 	StartToken  int32 `json:"start_token"`
 }
 
+// slotCall is a call on slots, or a step of several.
+type slotCall struct {
+	Call                   string
+	State, Slot, Stream    int
+	FromState              int `json:"from_state"`
+	FromSlot               int `json:"from_slot"`
+	Slots, Streams, Blocks []int
+}
+
+type slotsCase struct {
+	Name, Model     string
+	Batches         []int
+	Block           int
+	ChannelShape    []int `json:"channel_shape"`
+	Input, Expected sequenceFile
+	Constants       []sequenceFile
+	Tolerance       float64
+	Script          []slotCall
+}
+
 // manifest is the suite of packaging/bindings/README.md.
 type manifest struct {
 	Vad struct {
@@ -73,6 +93,23 @@ type manifest struct {
 			PadToken  int32 `json:"pad_token"`
 			Count     int
 		}
+		Slots struct {
+			Batches []int
+			Streams []struct {
+				Prompt, Tokens []int32
+				Count          int
+				Options        struct {
+					StartToken  int32 `json:"start_token"`
+					StopToken   int32 `json:"stop_token"`
+					PadToken    int32 `json:"pad_token"`
+					Seed        uint64
+					Temperature float32
+					TopK        int     `json:"top_k"`
+					TopP        float32 `json:"top_p"`
+				}
+			}
+			Script []slotCall
+		}
 		Sampled struct {
 			Seed        uint64
 			Temperature float32
@@ -89,6 +126,7 @@ type manifest struct {
 		Tolerance       float64
 		Error           errorCase
 	}
+	Slots    []slotsCase
 	Errors   []errorCase
 	Overhead struct {
 		Model         string

@@ -250,13 +250,6 @@ func newEmits(paths []string, tensors []*Tensor) *Emits {
 	return e
 }
 
-func (e *Emits) view() (*C.sl_sequence, C.int64_t) {
-	if e == nil {
-		return nil, 0
-	}
-	return e.raw, C.int64_t(len(e.Tensors))
-}
-
 // Find is the tensor of a path; nil if there is none.
 func (e *Emits) Find(path string) *Tensor {
 	for i := range e.Paths {

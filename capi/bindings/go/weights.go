@@ -1,6 +1,6 @@
 package sequencelayers
 
-// #include <sequence_layers/sequence_layers.h>
+// #include "calls.h"
 // #include <stdlib.h>
 import "C"
 
@@ -105,10 +105,15 @@ func copied(call func(*C.sl_sequence, *C.sl_error) C.sl_status) (*Tensor, error)
 	if err := check(call(view, e), e); err != nil {
 		return nil, err
 	}
+	return arrayOf(view)
+}
+
+// arrayOf is an array with the values of a view.
+func arrayOf(view *C.sl_sequence) (*Tensor, error) {
 	borrowed := &Tensor{raw: view}
 	out, err := NewArray(borrowed.DType(), borrowed.Dims()...)
 	if err == nil {
-		copy(out.Bytes(), borrowed.Bytes())
+		C.slgo_copy(view, out.raw)
 	}
 	return out, err
 }
