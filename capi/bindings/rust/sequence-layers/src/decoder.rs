@@ -4,10 +4,11 @@ use crate::constants::Constants;
 use crate::error::{check, make, to_i64, Result};
 use crate::layer::Layer;
 use crate::run::Run;
+use crate::state::{fewer_slots, SlotNumbers};
 use crate::sys;
 use crate::view::{View, ViewMut};
 use std::fmt;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 
 /// How a decoder chooses.
 #[derive(Clone, Copy, Default)]
@@ -141,6 +142,7 @@ pub struct Decoder {
     tokens: Vec<i32>,
     log_probs: Vec<f32>,
     mask: Vec<u8>,
+    slots: SlotNumbers,
 }
 
 // SAFETY: one thread at a time uses a decoder, which may be another each time. It is not `Sync`.
@@ -164,6 +166,7 @@ impl Decoder {
             tokens: vec![0; batch],
             log_probs: vec![0.0; batch],
             mask: vec![0; batch],
+            slots: SlotNumbers::new(batch),
         })
     }
 
@@ -193,10 +196,134 @@ impl Decoder {
         check(|error| unsafe {
             sys::sl_decoder_sample(handle, tokens, log_probs, mask, run.raw(), error)
         })?;
-        Ok(Choice {
-            tokens: &self.tokens,
-            log_probs: &self.log_probs,
-            mask: &self.mask,
+        Ok(self.choice(self.tokens.len()))
+    }
+
+    fn choice(&self, count: usize) -> Choice<'_> {
+        Choice {
+            tokens: &self.tokens[..count],
+            log_probs: &self.log_probs[..count],
+            mask: &self.mask[..count],
+        }
+    }
+
+    /// Sets one stream of the batch to its start, with choices of its own: all options but batch, maximum of tokens and
+    /// constants. It then gives what a decoder of batch 1 with these options gives, bit for bit, whatever runs beside it.
+    /// Without options it starts as [`reset`](Decoder::reset) sets it. Real-time safe.
+    ///
+    /// # Errors
+    /// As [`new`](Decoder::new), [`Status`](crate::Status)`::InvalidArgument` if there is no such slot. The slot is then as
+    /// before.
+    pub fn start_slot(&mut self, slot: usize, options: Option<&DecoderOptions<'_>>) -> Result<()> {
+        let raw = options.map(DecoderOptions::raw);
+        let pointer = raw.as_ref().map_or(ptr::null(), |raw| raw as *const _);
+        // SAFETY: all pointers are valid, and `&mut self` is the only user.
+        check(|error| unsafe {
+            sys::sl_decoder_start_slot(self.as_ptr(), to_i64(slot), pointer, error)
+        })
+    }
+
+    /// Appends a prompt to one stream: tokens and constants have a batch of 1. Not real-time safe.
+    ///
+    /// # Errors
+    /// As [`prefill`](Decoder::prefill), [`Status`](crate::Status)`::InvalidArgument` if there is no such slot.
+    pub fn prefill_slot(&mut self, slot: usize, tokens: &View<'_>, run: Run<'_>) -> Result<()> {
+        let slot = to_i64(slot);
+        // SAFETY: all pointers are valid, and `&mut self` is the only user.
+        check(|error| unsafe {
+            sys::sl_decoder_prefill_slot(self.as_ptr(), slot, tokens.raw(), run.raw(), error)
+        })
+    }
+
+    /// The next token of some of the streams, the items of the batch that `slots` names, each once and in any order: the
+    /// choice and constants have their items in that order. All other streams stay as they are. Real-time safe unless it
+    /// fails.
+    ///
+    /// # Errors
+    /// As [`sample`](Decoder::sample), [`Status`](crate::Status)`::InvalidArgument` for a slot that does not exist or is
+    /// named twice.
+    pub fn sample_slots(&mut self, slots: &[usize], run: Run<'_>) -> Result<Choice<'_>> {
+        let handle = self.as_ptr();
+        let (numbers, count) = self.slots.set(slots).map_err(fewer_slots)?;
+        let (tokens, log_probs) = (self.tokens.as_mut_ptr(), self.log_probs.as_mut_ptr());
+        let (mask, run) = (self.mask.as_mut_ptr(), run.raw());
+        // SAFETY: the buffers have an entry for each stream, and `&mut self` is the only user.
+        check(|error| unsafe {
+            sys::sl_decoder_sample_slots(
+                handle, numbers, count, tokens, log_probs, mask, run, error,
+            )
+        })?;
+        Ok(self.choice(slots.len()))
+    }
+
+    /// Makes one stream continue where one of `source` stands, with the choices of that one, seed included. The batches may
+    /// differ. Real-time safe.
+    ///
+    /// # Errors
+    /// As [`State::copy_item_from`](crate::State::copy_item_from).
+    pub fn copy_slot_from(
+        &mut self,
+        slot: usize,
+        source: &Decoder,
+        source_slot: usize,
+    ) -> Result<()> {
+        let (slot, source_slot) = (to_i64(slot), to_i64(source_slot));
+        // SAFETY: as in `copy_from`.
+        check(|error| unsafe {
+            sys::sl_decoder_copy_slot(self.as_ptr(), slot, source.as_ptr(), source_slot, error)
+        })
+    }
+
+    /// As [`copy_slot_from`](Decoder::copy_slot_from), from another stream of this decoder. Real-time safe.
+    ///
+    /// # Errors
+    /// [`Status`](crate::Status)`::InvalidArgument` if there is no such slot.
+    pub fn copy_slot_within(&mut self, slot: usize, source_slot: usize) -> Result<()> {
+        let (slot, source_slot) = (to_i64(slot), to_i64(source_slot));
+        // SAFETY: `&mut self` is the only user.
+        check(|error| unsafe {
+            sys::sl_decoder_copy_slot(self.as_ptr(), slot, self.as_ptr(), source_slot, error)
+        })
+    }
+
+    /// Bytes that a saved slot takes.
+    pub fn save_slot_size(&self) -> usize {
+        // SAFETY: the handle is valid.
+        unsafe { sys::sl_decoder_save_slot_size(self.as_ptr()) }
+    }
+
+    /// One stream with its choices as bytes, for any slot of a decoder of the same model, constants and maximum of tokens.
+    ///
+    /// # Errors
+    /// [`Status`](crate::Status)`::InvalidArgument` if there is no such slot.
+    pub fn save_slot(&self, slot: usize) -> Result<Vec<u8>> {
+        let mut out = vec![0; self.save_slot_size()];
+        self.save_slot_into(slot, &mut out)?;
+        Ok(out)
+    }
+
+    /// As [`save_slot`](Decoder::save_slot), into the caller's buffer of at least
+    /// [`save_slot_size`](Decoder::save_slot_size) bytes. Real-time safe.
+    ///
+    /// # Errors
+    /// [`Status`](crate::Status)`::InvalidArgument` also for a buffer that is too small.
+    pub fn save_slot_into(&self, slot: usize, buffer: &mut [u8]) -> Result<()> {
+        let (pointer, size) = (buffer.as_mut_ptr().cast(), buffer.len());
+        // SAFETY: all pointers are valid, and a decoder is not `Sync`.
+        check(|error| unsafe {
+            sys::sl_decoder_save_slot(self.as_ptr(), to_i64(slot), pointer, size, error)
+        })
+    }
+
+    /// Makes one stream continue where the saved one stood; the others continue as they are. Real-time safe.
+    ///
+    /// # Errors
+    /// As [`State::load_item`](crate::State::load_item).
+    pub fn load_slot(&mut self, slot: usize, saved: &[u8]) -> Result<()> {
+        let (pointer, size) = (saved.as_ptr().cast(), saved.len());
+        // SAFETY: all pointers are valid, and `&mut self` is the only user.
+        check(|error| unsafe {
+            sys::sl_decoder_load_slot(self.as_ptr(), to_i64(slot), pointer, size, error)
         })
     }
 

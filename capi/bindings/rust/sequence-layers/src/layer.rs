@@ -358,6 +358,16 @@ impl Layer {
         Ok((to_usize(numerator), to_usize(denominator)))
     }
 
+    /// Writes a weights file whose matrices are packed, as this layer holds them.
+    ///
+    /// # Errors
+    /// [`Status`](crate::Status)`::Io`, `InvalidArgument` if the layer has no weights.
+    pub fn save_weights(&self, path: impl AsRef<Path>) -> Result<()> {
+        let path = c_path(path.as_ref())?;
+        // SAFETY: all pointers are valid.
+        check(|error| unsafe { sys::sl_layer_save_weights(self.as_ptr(), path.as_ptr(), error) })
+    }
+
     /// Input steps that can affect an output step; `None` if none can.
     ///
     /// # Errors

@@ -36,7 +36,7 @@
 //!
 //! # Real time
 //!
-//! [`Stepper::step`], [`State::step`], [`Decoder::sample`] and what else says so allocate nothing, take no lock and make no
+//! [`Stepper::step`], [`State::step`], their `step_slots`, [`Decoder::sample`] and what else says so allocate nothing, take no lock and make no
 //! system call. Where a call fails, its [`Error`] allocates its message; [`Stepper::step`] does not do so even then.
 //!
 //! # Masks

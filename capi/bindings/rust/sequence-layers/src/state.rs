@@ -101,6 +101,10 @@ impl fmt::Debug for StateOptions<'_> {
     }
 }
 
+pub(crate) fn fewer_slots(_: Status) -> Error {
+    Error::invalid("there are fewer slots")
+}
+
 /// One stream through a model, or a batch of them. It is used by one thread at a time, which may be another each time.
 ///
 /// Its steps allocate nothing, take no lock and make no system call, unless they fail.
@@ -128,6 +132,26 @@ pub struct State {
     layer: Layer,
     options: StateOptions<'static>,
     constants: Constants<'static>,
+    slots: SlotNumbers,
+}
+
+/// Room for the numbers of the slots of a call.
+pub(crate) struct SlotNumbers(Box<[i64]>);
+
+impl SlotNumbers {
+    pub(crate) fn new(batch: usize) -> Self {
+        SlotNumbers(vec![0; batch].into())
+    }
+
+    /// The numbers as C reads them, and how many they are; an error if they are more than there are slots.
+    pub(crate) fn set(&mut self, slots: &[usize]) -> Result<(*const i64, i64), Status> {
+        let room = self.0.get_mut(..slots.len());
+        let room = room.ok_or(Status::InvalidArgument)?;
+        for (number, &slot) in room.iter_mut().zip(slots) {
+            *number = to_i64(slot);
+        }
+        Ok((room.as_ptr(), room.len() as i64))
+    }
 }
 
 // SAFETY: one thread at a time uses a state, which may be another each time. It is not `Sync`.
@@ -148,6 +172,7 @@ impl State {
         Ok(State {
             handle,
             layer: layer.clone(),
+            slots: SlotNumbers::new(options.batch.max(1)),
             options: StateOptions {
                 batch: options.batch.max(1),
                 max_steps: options.max_steps,
@@ -197,6 +222,62 @@ impl State {
     pub fn step_new(&mut self, x: &View<'_>, run: Run<'_>) -> Result<Tensor> {
         let layer = self.layer.clone();
         layer.new_output(Mode::Step, x, run, |y, run| self.step(x, y, run))
+    }
+
+    /// Runs the next block of some of the streams, the items of the batch that `slots` names, each once and in any order:
+    /// `x`, `y`, constants and emits have their items in that order, but constants may have a batch of 1. All other streams
+    /// stay as they are. A stream's output has the bits that it has in a state of its own. Real-time safe unless it fails.
+    ///
+    /// ```
+    /// use sequence_layers::{Layer, Run, State, StateOptions, View, ViewMut};
+    ///
+    /// let layer = Layer::from_config(r#"{"type": "Delay", "length": 1}"#)?;
+    /// let mut state = State::new(&layer, &StateOptions::new().batch(3))?;
+    /// let mut y = [0f32; 2];
+    /// for (slots, x) in [([2, 0], [1f32, 2.0]), ([0, 1], [3.0, 4.0])] {
+    ///     let x = View::new(&x, &[2, 1])?;
+    ///     state.step_slots(&slots, &x, &mut ViewMut::new(&mut y, &[2, 1])?, Run::new())?;
+    /// }
+    /// assert_eq!(y, [2.0, 0.0]); // slot 0 is one step further than slot 1
+    /// # Ok::<(), sequence_layers::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`step`](State::step), [`Status::InvalidArgument`] for a slot that does not exist or is named twice.
+    pub fn step_slots(
+        &mut self,
+        slots: &[usize],
+        x: &View<'_>,
+        y: &mut ViewMut<'_>,
+        run: Run<'_>,
+    ) -> Result<()> {
+        let (numbers, count) = self.set_slots(slots).map_err(fewer_slots)?;
+        let (layer, state) = (self.layer.as_ptr(), self.as_ptr());
+        let (x, y, run) = (x.raw(), y.raw_mut(), run.raw());
+        // SAFETY: all pointers are valid, and `&mut self` is the state's only user.
+        check(|error| unsafe {
+            sys::sl_layer_step_slots(layer, state, numbers, count, x, y, run, error)
+        })
+    }
+
+    pub(crate) fn set_slots(&mut self, slots: &[usize]) -> Result<(*const i64, i64), Status> {
+        self.slots.set(slots)
+    }
+
+    /// Runs the next block of some of the streams into a new tensor, which is not real-time safe.
+    ///
+    /// # Errors
+    /// As [`step_slots`](State::step_slots).
+    pub fn step_slots_new(
+        &mut self,
+        slots: &[usize],
+        x: &View<'_>,
+        run: Run<'_>,
+    ) -> Result<Tensor> {
+        let layer = self.layer.clone();
+        layer.new_output(Mode::Step, x, run, |y, run| {
+            self.step_slots(slots, x, y, run)
+        })
     }
 
     /// Does what steps over `x` would, in few large blocks: `x` may be longer than `max_steps`. Its time is a multiple of
@@ -289,6 +370,18 @@ impl State {
         })
     }
 
+    /// As [`copy_item_from`](State::copy_item_from), from another item of this state. Real-time safe.
+    ///
+    /// # Errors
+    /// [`Status::InvalidArgument`] if there is no such item.
+    pub fn copy_item_within(&mut self, item: usize, source_item: usize) -> Result<()> {
+        let (item, source_item) = (to_i64(item), to_i64(source_item));
+        // SAFETY: `&mut self` is the state's only user.
+        check(|error| unsafe {
+            sys::sl_state_copy_item(self.as_ptr(), item, self.as_ptr(), source_item, error)
+        })
+    }
+
     /// Bytes that the saved state takes.
     pub fn save_size(&self) -> usize {
         // SAFETY: the handle is valid.
@@ -331,6 +424,47 @@ impl State {
         // SAFETY: all pointers are valid, and `&mut self` is the state's only user.
         check(|error| unsafe {
             sys::sl_state_load(self.as_ptr(), saved.as_ptr().cast(), saved.len(), error)
+        })
+    }
+
+    /// Bytes that one saved item takes.
+    pub fn save_item_size(&self) -> usize {
+        // SAFETY: the handle is valid.
+        unsafe { sys::sl_state_save_item_size(self.as_ptr()) }
+    }
+
+    /// One item of the batch as bytes, which a state of batch 1 with these options loads too, and saves.
+    ///
+    /// # Errors
+    /// [`Status::InvalidArgument`] if there is no such item.
+    pub fn save_item(&self, item: usize) -> Result<Vec<u8>> {
+        let mut out = vec![0; self.save_item_size()];
+        self.save_item_into(item, &mut out)?;
+        Ok(out)
+    }
+
+    /// As [`save_item`](State::save_item), into the caller's buffer of at least [`save_item_size`](State::save_item_size)
+    /// bytes. Real-time safe.
+    ///
+    /// # Errors
+    /// [`Status::InvalidArgument`] also for a buffer that is too small.
+    pub fn save_item_into(&self, item: usize, buffer: &mut [u8]) -> Result<()> {
+        let (pointer, size) = (buffer.as_mut_ptr().cast(), buffer.len());
+        // SAFETY: all pointers are valid, and a state is not `Sync`.
+        check(|error| unsafe {
+            sys::sl_state_save_item(self.as_ptr(), to_i64(item), pointer, size, error)
+        })
+    }
+
+    /// Makes one item continue where the saved item stood; the others continue as they are. Real-time safe.
+    ///
+    /// # Errors
+    /// As [`load`](State::load), [`Status::InvalidArgument`] if there is no such item.
+    pub fn load_item(&mut self, item: usize, saved: &[u8]) -> Result<()> {
+        let (pointer, size) = (saved.as_ptr().cast(), saved.len());
+        // SAFETY: all pointers are valid, and `&mut self` is the state's only user.
+        check(|error| unsafe {
+            sys::sl_state_load_item(self.as_ptr(), to_i64(item), pointer, size, error)
         })
     }
 

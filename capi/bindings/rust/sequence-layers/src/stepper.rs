@@ -2,7 +2,7 @@
 
 use crate::constants::Constants;
 use crate::dtype::{DType, Element};
-use crate::error::{Error, Result, Status};
+use crate::error::{to_usize, Error, Result, Status};
 use crate::layer::Mode;
 use crate::run::Run;
 use crate::shape::Shape;
@@ -165,24 +165,54 @@ impl<T: Element, U: Element> Stepper<T, U> {
         Ok(&self.output)
     }
 
+    /// Runs the next block of some of the streams, the items of the batch that `slots` names, each once and in any order; all
+    /// others stay as they are. The buffers of the input, the output, the constants and the auxiliary outputs have their
+    /// items first, in that order. Real-time safe.
+    ///
+    /// ```
+    /// use sequence_layers::{Layer, State, StateOptions, Stepper};
+    ///
+    /// let layer = Layer::from_config(r#"{"type": "Delay", "length": 1}"#)?;
+    /// let mut stepper: Stepper = Stepper::new(State::new(&layer, &StateOptions::new().batch(3))?, 1)?;
+    /// stepper.input_mut()[..2].copy_from_slice(&[1.0, 2.0]);
+    /// stepper.step_slots(&[2, 0])?;
+    /// stepper.input_mut()[..2].copy_from_slice(&[3.0, 4.0]);
+    /// stepper.step_slots(&[0, 1])?;
+    /// assert_eq!(stepper.output()[..2], [2.0, 0.0]);
+    /// # Ok::<(), sequence_layers::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// As [`step`](Stepper::step), [`Status::InvalidArgument`] for a slot that does not exist or is named twice.
+    pub fn step_slots(&mut self, slots: &[usize]) -> Result<(), Status> {
+        let batch = self.x.dims[0];
+        if slots.len() > to_usize(batch) {
+            return Err(Status::InvalidArgument);
+        }
+        let (numbers, count) = self.state.set_slots(slots)?;
+        let run = self.point_to(self.input.as_ptr());
+        for raw in &mut self.raw_constants {
+            raw.value = first(&raw.value, batch, count);
+        }
+        for raw in &mut self.raw_emits {
+            *raw = first(raw, batch, count);
+        }
+        let (x, mut y) = (first(&self.x, batch, count), first(&self.y, batch, count));
+        let (layer, state) = (self.state.layer().as_ptr(), self.state.as_ptr());
+        let error = &mut *self.error;
+        // SAFETY: as in `step_from`; the views are of the first items of the buffers.
+        status(unsafe {
+            sys::sl_layer_step_slots(layer, state, numbers, count, &x, &mut y, run, error)
+        })
+    }
+
     #[inline]
     fn step_from(&mut self, block: *const T) -> Result<(), Status> {
-        self.x.data = block as *mut _;
-        self.y.data = self.output.as_mut_ptr().cast();
-        if !self.input_mask.is_empty() {
-            self.x.mask = self.input_mask.as_mut_ptr();
-            self.y.mask = self.output_mask.as_mut_ptr();
-        }
-        let run = if self.constants.is_empty() && self.emits.is_empty() {
-            std::ptr::null()
-        } else {
-            self.set_run();
-            &self.run
-        };
+        let run = self.point_to(block);
         let layer = self.state.layer().as_ptr();
         // SAFETY: the views are of buffers of their size, constants and emits of tensors that `self` owns, and
         // `&mut self` is the state's only user.
-        let status = unsafe {
+        status(unsafe {
             sys::sl_layer_step(
                 layer,
                 self.state.as_ptr(),
@@ -191,11 +221,23 @@ impl<T: Element, U: Element> Stepper<T, U> {
                 run,
                 &mut *self.error,
             )
-        };
-        match status {
-            sys::SL_STATUS_OK => Ok(()),
-            status => Err(Status::from_code(status)),
+        })
+    }
+
+    /// Points all views to the buffers, and gives the options of the run; null if they say nothing.
+    #[inline]
+    fn point_to(&mut self, block: *const T) -> *const sys::sl_run_options {
+        self.x.data = block as *mut _;
+        self.y.data = self.output.as_mut_ptr().cast();
+        if !self.input_mask.is_empty() {
+            self.x.mask = self.input_mask.as_mut_ptr();
+            self.y.mask = self.output_mask.as_mut_ptr();
         }
+        if self.constants.is_empty() && self.emits.is_empty() {
+            return std::ptr::null();
+        }
+        self.set_run();
+        &self.run
     }
 
     fn set_run(&mut self) {
@@ -252,6 +294,22 @@ impl<T: Element, U: Element> Stepper<T, U> {
     pub fn into_state(self) -> State {
         self.state
     }
+}
+
+fn status(code: sys::sl_status) -> Result<(), Status> {
+    match code {
+        sys::SL_STATUS_OK => Ok(()),
+        code => Err(Status::from_code(code)),
+    }
+}
+
+/// The first items of a view of a whole batch.
+fn first(whole: &sys::sl_sequence, batch: i64, count: i64) -> sys::sl_sequence {
+    let mut out = *whole;
+    if out.rank > 0 && out.dims[0] == batch {
+        out.dims[0] = count;
+    }
+    out
 }
 
 fn expect(dtype: DType, wanted: DType, what: &str) -> Result<()> {

@@ -85,6 +85,50 @@ fn steps_allocate_nothing() {
 }
 
 #[test]
+fn steps_of_slots_allocate_nothing() {
+    let layer = Layer::from_config(CONFIG).unwrap();
+    let shapes = Constants::new()
+        .with("bias", View::array(&[0f32; 3], &[3, 1]).unwrap())
+        .unwrap();
+    let spec = ChannelSpec::new(DType::Float32, &[1]).unwrap();
+    let options = StateOptions::new().batch(3).input(spec).constants(&shapes);
+    let mut state = State::new(&layer, &options).unwrap();
+    let stepped = State::new(&layer, &options).unwrap();
+    let mut stepper: Stepper = Stepper::new(stepped, 1).unwrap().with_emits().unwrap();
+    let bias = stepper.constant_mut(0).unwrap();
+    bias.values_mut()
+        .unwrap()
+        .copy_from_slice(&[10f32, 20.0, 30.0]);
+    let mut saved = vec![0; state.save_item_size()];
+    let (bias, mut y) = ([5f32, 6.0], [0f32; 2]);
+    let constants = Constants::new()
+        .with("bias", View::array(&bias, &[2, 1]).unwrap())
+        .unwrap();
+    let calls = heap_calls(|| {
+        for slots in [[2, 0], [0, 2], [2, 1]] {
+            let x = View::new(&[1f32, 2.0], &[2, 1, 1]).unwrap();
+            let mut y = ViewMut::new(&mut y, &[2, 1, 1]).unwrap();
+            let run = Run::new().constants(&constants);
+            state.step_slots(&slots, &x, &mut y, run).unwrap();
+            stepper.input_mut()[..2].copy_from_slice(&[1.0, 2.0]);
+            stepper.step_slots(&slots).unwrap();
+        }
+        state.save_item_into(2, &mut saved).unwrap();
+        state.load_item(1, &saved).unwrap();
+        state.copy_item_within(0, 1).unwrap();
+        state.reset_item(2).unwrap();
+        assert_eq!(stepper.step_slots(&[3]), Err(Status::InvalidArgument));
+    });
+    assert_eq!(calls, 0);
+    assert_eq!(y, [8.0, 0.0]);
+    assert_eq!(stepper.output()[..2], [22.0, 0.0]);
+    assert_eq!(
+        stepper.emits()[0].values::<f32>().unwrap()[..2],
+        [11.0, 22.0]
+    );
+}
+
+#[test]
 fn steppers_allocate_nothing_even_where_they_fail() {
     let layer = Layer::from_config(CONFIG).unwrap();
     let shapes = Constants::new()
