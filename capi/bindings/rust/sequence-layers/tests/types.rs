@@ -268,6 +268,26 @@ fn limits_of_a_layer_are_kept() {
 }
 
 #[test]
+fn packed_weights_are_written_and_read() {
+    let kernel = Tensor::from_values(&[0.5f32; 64 * 64], &[64, 64]).unwrap();
+    let mut weights = Weights::new().unwrap();
+    weights.add("params.kernel", &kernel.view()).unwrap();
+    let config = r#"{"type": "Dense", "features": 64, "use_bias": false}"#;
+    let bfloat16 = LayerOptions::new().weight_format("bfloat16").unwrap();
+    let layer = Layer::create(config, Some(&weights), &bfloat16).unwrap();
+    let path = std::env::temp_dir().join(format!("packed-{}.safetensors", std::process::id()));
+    layer.save_weights(&path).unwrap();
+    let packed = Weights::open(&path).unwrap();
+    std::fs::remove_file(&path).unwrap();
+    let again = Layer::create(config, Some(&packed), &LayerOptions::new()).unwrap();
+    let x = Tensor::from_values(&[1f32; 64], &[1, 1, 64]).unwrap();
+    let y = again.apply_new(&x.view(), Run::new()).unwrap();
+    assert_eq!(y.values::<f32>().unwrap(), [32.0; 64]);
+    let refused = again.save_weights("/no/such/folder/packed.safetensors");
+    assert_eq!(status(refused), Status::Io);
+}
+
+#[test]
 fn strings_with_a_zero_are_refused() {
     assert_eq!(status(Layer::open("a\0b")), Status::InvalidArgument);
     let value = [1f32];
