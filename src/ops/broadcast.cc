@@ -17,8 +17,12 @@ kernels::Binary kernel_of(Arithmetic op) {
   switch (op) {
     case Arithmetic::kAdd:
       return kernels::Binary::kAdd;
+    case Arithmetic::kSubtract:
+      return kernels::Binary::kSubtract;
     case Arithmetic::kMultiply:
       return kernels::Binary::kMultiply;
+    case Arithmetic::kDivide:
+      return kernels::Binary::kDivide;
     case Arithmetic::kMaximum:
       return kernels::Binary::kMaximum;
     default:
@@ -57,6 +61,14 @@ T apply(Arithmetic op, T a, T b) {
         return static_cast<T>(a & b);
       else
         return static_cast<T>(static_cast<uint32_t>(a) * static_cast<uint32_t>(b));
+    case Arithmetic::kSubtract:
+      if constexpr (kComplex)
+        return a - b;
+      else
+        return static_cast<T>(static_cast<uint32_t>(a) - static_cast<uint32_t>(b));
+    case Arithmetic::kDivide:
+      if constexpr (kComplex) return a / b;
+      break;
     case Arithmetic::kMaximum:
       return less(a, b) ? b : a;
     case Arithmetic::kMinimum:
@@ -100,8 +112,9 @@ bool takes_scalars(Arithmetic op, DType dtype) {
   return dtype == DType::kFloat32 && op != Arithmetic::kMod;
 }
 
-// As in JAX, the remainder of a bool is an int32.
+// As in JAX, the remainder of a bool is an int32, and the quotient of integers a float32.
 DType result_dtype(Arithmetic op, DType dtype) {
+  if (op == Arithmetic::kDivide) return promote_inexact(dtype, dtype);
   return op == Arithmetic::kMod && dtype == DType::kBool ? DType::kInt32 : dtype;
 }
 
@@ -265,10 +278,16 @@ const std::byte* BroadcastOperand::values(Run& run, DType dtype) const {
   return out;
 }
 
-Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& x,
+Sequence broadcast_binary(Run& run, Arithmetic op, const Sequence& input,
                           const BroadcastOperand& operand) {
-  const Shape channels = broadcast(x.channels, operand.shape());
-  const Sequence y = run.output_like(x, {result_dtype(op, x.dtype), channels});
+  const Shape channels = broadcast(input.channels, operand.shape());
+  const Sequence y = run.output_like(input, {result_dtype(op, input.dtype), channels});
+  Sequence x = input;
+  if (op == Arithmetic::kDivide && y.dtype != x.dtype) {
+    x.dtype = y.dtype;
+    x.values = run.scratch<std::byte>(x.size(), static_cast<int64_t>(size_of(x.dtype)));
+    convert(input.values, input.dtype, x.values, x.dtype, x.size());
+  }
   if (y.dtype != x.dtype) {
     std::memset(y.values, 0, y.bytes());  // a bool has no remainder
     return y;

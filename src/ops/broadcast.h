@@ -12,9 +12,10 @@
 
 namespace sl::ops {
 
-enum class Arithmetic { kAdd, kMultiply, kMaximum, kMinimum, kMod };
+enum class Arithmetic { kAdd, kSubtract, kMultiply, kDivide, kMaximum, kMinimum, kMod };
 
-// y[i] = op(a[i], b[i]) in `dtype`. y may be a. Integers wrap, and mod has the divisor's sign.
+// y[i] = op(a[i], b[i]) in `dtype`, which for a division is no integer. y may be a. Integers wrap,
+// and mod has the divisor's sign.
 void arithmetic(Arithmetic op, DType dtype, const std::byte* a, const std::byte* b, std::byte* y,
                 int64_t count);
 

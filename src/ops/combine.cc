@@ -22,8 +22,26 @@ Shape padded(const Shape& shape, int rank) {
 // The dtype in which inputs whose common dtype is `dtype` are combined. The reference adds all to
 // 0, so that booleans become int32.
 DType total_dtype(Combination combination, DType dtype) {
+  if (combination == Combination::kDivide) return promote_inexact(dtype, dtype);
   const bool sums = combination == Combination::kAdd || combination == Combination::kMean;
   return sums && dtype == DType::kBool ? DType::kInt32 : dtype;
+}
+
+Arithmetic arithmetic_of(Combination combination) {
+  switch (combination) {
+    case Combination::kProduct:
+      return Arithmetic::kMultiply;
+    case Combination::kSubtract:
+      return Arithmetic::kSubtract;
+    case Combination::kDivide:
+      return Arithmetic::kDivide;
+    case Combination::kMaximum:
+      return Arithmetic::kMaximum;
+    case Combination::kMinimum:
+      return Arithmetic::kMinimum;
+    default:
+      return Arithmetic::kAdd;
+  }
 }
 
 const ChannelSpec& spec_of(const ChannelSpec& spec) { return spec; }
@@ -44,6 +62,8 @@ ChannelSpec combined(Combination combination, std::span<const T> inputs) {
     out.shape = broadcast(out.shape, concat ? shape.slice(0, shape.rank() - 1) : shape);
     if (concat) joined = checked_sum(joined, shape.back());
   }
+  if (combination == Combination::kSubtract && out.dtype == DType::kBool)
+    fail(Code::kShape, "booleans have no difference");
   out.dtype = total_dtype(combination, out.dtype);
   if (combination == Combination::kMean) out.dtype = promote_inexact(out.dtype, out.dtype);
   if (concat) out.shape.push_back(joined);
@@ -104,11 +124,10 @@ void place(const Sequence& x, const Shape& shape, const Sequence& y, const int64
   }
 }
 
-// y = a * b with `product`, y = a + b without, for a and b of y's dtype and size.
-void accumulate(const Run& run, bool product, const std::byte* a, const std::byte* b,
+// y = op(a, b), for a and b of y's dtype and size.
+void accumulate(const Run& run, Arithmetic op, const std::byte* a, const std::byte* b,
                 const Sequence& y) {
   run.parallel().count(y.size(), 3 * static_cast<int64_t>(y.bytes()));
-  const Arithmetic op = product ? Arithmetic::kMultiply : Arithmetic::kAdd;
   arithmetic(op, y.dtype, a, b, y.values, y.size());
 }
 
@@ -185,11 +204,11 @@ bool are_alike(Combination combination, const ChannelSpec& spec, std::span<const
 Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
                 std::span<const Sequence> inputs) {
   const Sequence y = output_of(run, spec, inputs);
-  const bool product = combination == Combination::kProduct;
+  const Arithmetic op = arithmetic_of(combination);
   if (are_alike(combination, spec, inputs)) {
     const std::byte* total = inputs[0].values;
     for (const Sequence& x : inputs.subspan(1)) {
-      accumulate(run, product, total, x.values, y);
+      accumulate(run, op, total, x.values, y);
       total = y.values;
     }
     if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));
@@ -209,7 +228,7 @@ Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
       values.values = run.scratch<std::byte>(static_cast<int64_t>(total.bytes()));
       place(narrow, spec.shape, values, strides.data(), 0);
     }
-    accumulate(run, product, total.values, values.values, total);
+    accumulate(run, op, total.values, values.values, total);
   }
   converted(run, total, y, y.dtype);
   if (combination == Combination::kMean) divide(run, y, static_cast<float>(inputs.size()));
@@ -219,8 +238,10 @@ Sequence reduce(Run& run, Combination combination, const ChannelSpec& spec,
 }  // namespace
 
 Combination read_combination(Config& config) {
-  return static_cast<Combination>(
-      config.choice("combination", {"stack", "concat", "add", "mean", "product"}, 0));
+  return static_cast<Combination>(config.choice(
+      "combination",
+      {"stack", "concat", "add", "mean", "product", "subtract", "divide", "maximum", "minimum"},
+      0));
 }
 
 ChannelSpec combined_spec(Combination combination, std::span<const ChannelSpec> specs) {

@@ -9,8 +9,20 @@
 
 namespace sl::ops {
 
-// kPlus, which no config names, is kAdd but that the sum of bools is a bool.
-enum class Combination { kStack, kConcat, kAdd, kMean, kProduct, kPlus };
+// From the left to the right: a - b - c. kPlus, which no config names, is kAdd but that the sum of
+// bools is a bool.
+enum class Combination {
+  kStack,
+  kConcat,
+  kAdd,
+  kMean,
+  kProduct,
+  kSubtract,
+  kDivide,
+  kMaximum,
+  kMinimum,
+  kPlus
+};
 
 // Reads the config field "combination".
 Combination read_combination(Config& config);

@@ -29,12 +29,18 @@ class LookupTable {
 
   int64_t rows() const { return rows_; }
   // Copies row i to `to`, or NaN if there is no such row.
-  void copy_row(int64_t i, std::byte* to) const {
-    if (i < 0 || i > rows_) i = rows_;
-    std::memcpy(to, values_.data() + static_cast<size_t>(i) * row_bytes_, row_bytes_);
+  void copy_row(int64_t i, std::byte* to) const { std::memcpy(to, row(i), row_bytes_); }
+  // The same, for a table in `dtype`, as float32.
+  void copy_floats(int64_t i, DType dtype, float* to) const {
+    convert(row(i), dtype, to, DType::kFloat32, static_cast<int64_t>(row_bytes_ / size_of(dtype)));
   }
 
  private:
+  const std::byte* row(int64_t i) const {
+    if (i < 0 || i > rows_) i = rows_;
+    return values_.data() + static_cast<size_t>(i) * row_bytes_;
+  }
+
   int64_t rows_;
   size_t row_bytes_;
   std::vector<std::byte> values_;  // with a row of NaN at the end

@@ -23,7 +23,7 @@ TEST_CASE("fault 21: types of other frameworks get a hint", "[f21]") {
   CHECK_THAT(error_of("gru"), Contains("GRUCell"));
   CHECK_THAT(error_of("Linear"), Contains("use \"Dense\""));
   CHECK_THAT(error_of("BatchNorm1d"), Contains("use \"BatchNormalization\""));
-  CHECK_THAT(error_of("Pad"), Contains("\"padding\""));
+  CHECK_THAT(error_of("ZeroPad1d"), Contains("\"padding\""));
   CHECK_THAT(error_of("Clip"), Contains("\"Maximum\"") && Contains("\"Minimum\""));
   CHECK_THAT(error_of("torch.nn.Hardtanh"), Contains("\"Maximum\"") && Contains("\"Minimum\""));
   CHECK_THAT(error_of("MultiHeadAttention"), Contains("use \"DotProductSelfAttention\""));
