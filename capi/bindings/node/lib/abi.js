@@ -12,18 +12,24 @@ const copyOut = koffi.load(null).func('memmove', 'int64_t', ['int64_t', 'void*',
 const functions = Object.entries({
   sl_version: 'i', sl_status_name: 'sn', sl_layer_open: 'isnnn', sl_layer_create: 'isnnnnn', sl_layer_free: 'vn',
   sl_layer_input_spec: 'innn', sl_layer_metadata: 'sns', sl_layer_output_shape: 'innnnnn', sl_layer_apply: 'innnnn',
-  sl_state_alloc: 'innnn', sl_state_free: 'vn', sl_layer_step: 'innnnnn', sl_state_reset: 'inn',
+  sl_state_alloc: 'innnn', sl_state_free: 'vn', sl_layer_step: 'innnnnn', sl_layer_step_slots: 'innnnnnnn', sl_state_reset: 'inn',
   sl_state_reset_item: 'innn', sl_state_copy: 'innn', sl_state_copy_item: 'innnnn', sl_state_save_size: 'nn',
-  sl_state_save: 'innnn', sl_state_load: 'innnn', sl_layer_block_size: 'innn', sl_layer_output_ratio: 'innnn',
+  sl_state_save: 'innnn', sl_state_load: 'innnn', sl_state_save_item_size: 'nn',
+  sl_state_save_item: 'innnnn', sl_state_load_item: 'innnnn', sl_state_tensor_count: 'nn', sl_state_tensor: 'innnnn',
+  sl_layer_block_size: 'innn', sl_layer_output_ratio: 'innnn',
   sl_layer_input_latency: 'innn', sl_layer_output_latency: 'innn', sl_layer_supports_step: 'innn',
   sl_layer_describe: 'innnnnnnn', sl_layer_constant_count: 'nn', sl_layer_constant: 'innnn',
-  sl_layer_emit_count: 'nnnnnn', sl_layer_emit_shape: 'innnnnnnnn', sl_layer_output_spec: 'innnnnn',
+  sl_layer_receptive_field: 'innnnn',
+  sl_layer_step_difference_count: 'nn', sl_layer_step_difference: 'innnn', sl_layer_save_weights: 'insn', sl_layer_emit_count: 'nnnnnn', sl_layer_emit_shape: 'innnnnnnnn', sl_layer_output_spec: 'innnnnn',
   sl_decoder_create: 'innnn', sl_decoder_free: 'vn', sl_decoder_prefill: 'innnn', sl_decoder_sample: 'innnnnn',
+  sl_decoder_start_slot: 'innnn', sl_decoder_prefill_slot: 'innnnn', sl_decoder_sample_slots: 'innnnnnnn',
+  sl_decoder_copy_slot: 'innnnn', sl_decoder_save_slot_size: 'nn', sl_decoder_save_slot: 'innnnn', sl_decoder_load_slot: 'innnnn',
   sl_decoder_log_prob: 'innnnn', sl_decoder_copy: 'innn', sl_decoder_reset: 'inn', sl_weights_create: 'inn',
   sl_weights_open: 'isnn', sl_weights_read: 'innnn', sl_weights_add: 'insnn', sl_weights_free: 'vn',
   sl_pipe_create: 'innnn', sl_pipe_free: 'vn', sl_pipe_process: 'innnnn', sl_pipe_flush: 'nnnnn', sl_pipe_reset: 'inn',
   sl_pipe_latency: 'nn', sl_pipe_host_channels: 'nn', sl_pipe_set_dry: 'infn', sl_pipe_swap: 'innn', sl_pipe_is_fading: 'in',
-  sl_registry_create: 'inn', sl_registry_add: 'insnn', sl_registry_free: 'vn',
+  sl_registry_create: 'inn', sl_registry_add: 'insnn', sl_registry_free: 'vn', sl_weight_source_find: 'inssnn',
+  sl_profile_create: 'inn', sl_profile_reset: 'inn', sl_profile_describe: 'innnnn', sl_profile_free: 'vn', sl_log_set: 'vnni',
 });
 const types = { i: 'int32_t', n: 'int64_t', f: 'float', s: 'str', v: 'void' };
 
@@ -36,7 +42,7 @@ for (const [name, letters] of functions) {
 
 const SIZES = {
   error: 1024, channelSpec: 80, sequence: 208, constant: 216, layerOptions: 64, runOptions: 56, stateOptions: 136,
-  decoderOptions: 88, pipeOptions: 72, properties: 72, callbacks: 88, constantInfo: 104,
+  decoderOptions: 88, pipeOptions: 72, properties: 72, callbacks: 88, constantInfo: 104, stepDifference: 40,
 };
 const NAMES = [undefined, 'INVALID_ARGUMENT', 'CONFIG', 'WEIGHTS', 'SHAPE', 'UNSUPPORTED', 'IO', 'OUT_OF_MEMORY', 'STATE',
   'CALLBACK', 'INTERNAL', 'LENGTH'];

@@ -1,6 +1,6 @@
 'use strict';
-const { koffi, c, SIZES, SequenceLayersError, Memory, call, copied, write } = require('./abi');
-const { Tensor, readSpec, writeSpec, writeBack } = require('./tensor');
+const { koffi, c, SIZES, SequenceLayersError, Memory, call, copied, write, invalid } = require('./abi');
+const { Tensor, readSpec, writeSpec, writeBack, arrayOf } = require('./tensor');
 const { Handle } = require('./handle');
 const { stringAt } = require('./text');
 
@@ -72,11 +72,26 @@ function step(instance, state, xAddress, yAddress) {
   writeBack(y);
 }
 
+/** The tensors of a custom layer, while it is made. */
+class WeightSource {
+  constructor(address) { this.address = address; }
+
+  /** A copy of the tensor of that name, such as 'kernel', under the layer's own path. */
+  find(name, collection = 'params') {
+    if (!this.address) throw invalid('weights are given while a layer is made only');
+    const view = new Memory(SIZES.sequence);
+    call('sl_weight_source_find', this.address, collection, name, view.address);
+    return arrayOf(view);
+  }
+}
+
 /** The callbacks of one layer type, in the order of the struct from offset 16 on. */
 function callbacksOf(factory) {
   return [
-    (_, config, _weights, out, error) => guarded(error, () => {
-      const layer = factory(JSON.parse(stringAt(config)));
+    (_, config, weights, out, error) => guarded(error, () => {
+      const source = new WeightSource(weights);
+      const layer = factory(JSON.parse(stringAt(config)), source);
+      source.address = 0;
       lastInstance += 1;
       instances.set(lastInstance, { layer, answers: new Map() });
       writeInt64(out, lastInstance);

@@ -40,7 +40,24 @@ export class Emits {
   readonly tensors: ReadonlyMap<string, Tensor<any>>;
   get(path: string): Tensor<any> | undefined;
 }
-export interface RunOptions { constants?: ConstantsLike; emits?: Emits; output?: Tensor<any> }
+export interface RunOptions { constants?: ConstantsLike; emits?: Emits; output?: Tensor<any>; profile?: Profile }
+
+/** A layer's calls and what they cost, without the layers within it. */
+export interface LayerCost {
+  path: string; type: string; parent: number | undefined; calls: number; selfSeconds: number; flop: number; bytes: number;
+}
+/** What each layer costs in the runs that are recorded in it. */
+export class Profile extends Handle {
+  constructor();
+  /** Forgets what was recorded. */
+  reset(): void;
+  /** In the order of the layers' first calls; `parent` is an index, undefined for the model. */
+  describe(): LayerCost[];
+}
+
+export type LogLevel = 'debug' | 'info' | 'warning' | 'error';
+/** Sends messages of at least `level` to a function, or, without one, to stderr. For programs with one thread that uses the library. */
+export function setLog(callback?: (level: LogLevel, message: string) => void, level?: LogLevel | 'off'): void;
 
 export interface LayerOptions {
   /** Threads of layer-wise runs. */
@@ -62,6 +79,8 @@ export interface StateOptions {
   input?: ChannelSpec;
   constants?: ConstantsLike;
 }
+/** A layer for which steps give other values than whole runs: always, for inputs with holes, or depending on padding. */
+export interface StepDifference { condition: 'always' | 'holes' | 'padding'; layer: string; type: string; reason: string; cure: string }
 export interface ConstantInfo { name: string; kind: 'any' | 'sequence' | 'array'; required: boolean; streamed: boolean }
 
 /** A model. States and decoders keep it alive after it is closed. */
@@ -76,6 +95,11 @@ export class Layer extends Handle {
   readonly supportsStep: boolean;
   readonly inputSpec: Required<ChannelSpec>;
   readonly constants: ConstantInfo[];
+  /** The input steps that can affect an output step, relative to its own; undefined if none can. */
+  readonly receptiveField: [start: number, end: number] | undefined;
+  readonly stepDifferences: StepDifference[];
+  /** Writes a weights file whose matrices are packed, as the layer holds them. */
+  saveWeights(path: string): void;
   outputSpec(input: ChannelSpec, constants?: ConstantsLike): Required<ChannelSpec>;
   metadata(key: string): string | undefined;
   describe(input: ChannelSpec, constants?: ConstantsLike): Record<string, unknown>;
@@ -91,12 +115,26 @@ export class Layer extends Handle {
 export class State extends Handle {
   private constructor();
   step(x: Tensor<any>, options?: RunOptions): Tensor<any>;
+  /**
+   * Runs the next block of some of the streams, different items of the batch in any order: x, constants, emits and the output
+   * have their items in that order. All other streams stay as they are.
+   */
+  stepSlots(slots: ArrayLike<number>, x: Tensor<any>, options?: RunOptions): Tensor<any>;
   stepper(steps: number, constants?: ConstantsLike): Stepper;
   newEmits(x: Tensor<any>, constants?: ConstantsLike): Emits;
   reset(): void;
   resetItem(item: number): void;
   copyFrom(source: State): void;
   copyItemFrom(item: number, source: State, sourceItem: number): void;
+  /** One item of the batch as bytes, which a state of batch 1 loads too, and saves. */
+  saveItem(item: number): Uint8Array;
+  loadItem(item: number, bytes: Uint8Array): void;
+  /** Records its steps from now on; undefined ends that. */
+  record(profile: Profile | undefined): void;
+  /** Copies of the tensors that make up the state. */
+  tensors(): Record<string, Tensor<any>>;
+  /** Sets one of them, such as a carry; integers are indices, not to be changed. */
+  setTensor(name: string, tensor: Tensor<any>): void;
   fork(): State;
   save(): Uint8Array;
   load(bytes: Uint8Array): void;
@@ -113,18 +151,23 @@ export class Stepper<T extends Values = Float32Array, U extends Values = Float32
   readonly emits: Emits | undefined;
   withEmits(): Emits;
   step(): U;
+  /** Steps some of the streams, in any order: input, output, constants and emits have their items first, in that order. */
+  stepSlots(slots: ArrayLike<number>): U;
   close(): void;
 }
 
-export interface DecoderOptions {
+/** How a stream of tokens chooses. */
+export interface ChoiceOptions {
   startToken?: number;
   stopToken?: number;
   padToken?: number;
-  batch?: number;
   seed?: number | bigint;
   temperature?: number;
   topP?: number;
   topK?: number;
+}
+export interface DecoderOptions extends ChoiceOptions {
+  batch?: number;
   maxLength?: number;
   constants?: ConstantsLike;
 }
@@ -134,6 +177,20 @@ export class Decoder extends Handle {
   private constructor();
   prefill(tokens: Tensor<Int32Array>, constants?: ConstantsLike): void;
   sample(constants?: ConstantsLike): Choice;
+  /**
+   * Sets one stream of the batch to its start, with choices of its own. It then gives what a decoder of batch 1 with these options
+   * gives, whatever runs beside it. Without options it starts as reset() sets it.
+   */
+  startSlot(slot: number, options?: ChoiceOptions): void;
+  prefillSlot(slot: number, tokens: Tensor<Int32Array>, constants?: ConstantsLike): void;
+  /** The next tokens of some streams, in the order of the slots; all others stay as they are. */
+  sampleSlots(slots: ArrayLike<number>, constants?: ConstantsLike): Choice;
+  /** Makes a stream continue where one of the source stands, with the choices of that one. */
+  copySlotFrom(slot: number, source: Decoder, sourceSlot: number): void;
+  saveSlot(slot: number): Uint8Array;
+  loadSlot(slot: number, bytes: Uint8Array): void;
+  /** Records its prompts and samples from now on; undefined ends that. */
+  record(profile: Profile | undefined): void;
   logProb(tokens: Tensor<Int32Array>, constants?: ConstantsLike): Tensor;
   copyFrom(source: Decoder): void;
   reset(): void;
@@ -202,9 +259,14 @@ export interface CustomLayer {
   /** By default layer(), for a layer without state. */
   step?(state: ArrayBuffer, x: Tensor<any>, y: Tensor<any>): void;
 }
+/** The tensors of a custom layer, while it is made. */
+export interface WeightSource {
+  /** A copy of the tensor of that name, such as 'kernel', under the layer's own path. */
+  find(name: string, collection?: string): Tensor<any>;
+}
 /** Layer types, usable on the thread that made them. */
 export class Registry extends Handle {
   constructor();
-  add(type: string, factory: (config: any) => CustomLayer): void;
+  add(type: string, factory: (config: any, weights: WeightSource) => CustomLayer): void;
 }
 export {};

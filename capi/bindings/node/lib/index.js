@@ -1,11 +1,13 @@
 'use strict';
 const { c, SIZES, SequenceLayersError, Memory, newError, check, call, cString, indexOf, invalid } = require('./abi');
-const { Tensor, Constants, Emits, runOptions, writeSpec, readSpec } = require('./tensor');
+const { Tensor, Constants, Emits, Slots, FirstItems, runOptions, writeSpec, readSpec, arrayOf, writeTo, DTYPES } = require('./tensor');
 const { Registry } = require('./custom');
 const { Handle, Weights } = require('./handle');
 const { Pipe } = require('./pipe');
+const { Profile, setLog } = require('./profile');
 const { stringAt } = require('./text');
 
+const INFINITE = 2n ** 63n - 1n;
 const addressOf = (memory) => (memory ? memory.address : 0);
 
 /** A model, freed when it and all that was made of it are closed. */
@@ -89,6 +91,27 @@ class Layer extends Handle {
     return readSpec(out);
   }
 
+  get receptiveField() {
+    const out = new Memory(24);
+    call('sl_layer_receptive_field', this.raw(), out.address, out.address + 8, out.address + 16);
+    const ends = [8, 16].map((offset) => out.view.getBigInt64(offset, true));
+    const number = (end) => (end >= INFINITE ? Infinity : end <= -INFINITE ? -Infinity : Number(end));
+    return out.getInt32(0) === 0 ? undefined : ends.map(number);
+  }
+
+  get stepDifferences() {
+    const conditions = ['always', 'holes', 'padding'];
+    return Array.from({ length: c.sl_layer_step_difference_count(this.raw()) }, (_, i) => {
+      const raw = new Memory(SIZES.stepDifference);
+      raw.int32(0, SIZES.stepDifference);
+      call('sl_layer_step_difference', this.raw(), i, raw.address);
+      const [layer, type, reason, cure] = [8, 16, 24, 32].map((offset) => stringAt(raw.getInt64(offset)));
+      return { condition: conditions[raw.getInt32(4)], layer, type, reason, cure };
+    });
+  }
+
+  saveWeights(path) { call('sl_layer_save_weights', this.raw(), String(path)); }
+
   metadata(key) { return c.sl_layer_metadata(this.raw(), key) ?? undefined; }
 
   describe(input, constants) {
@@ -122,10 +145,10 @@ class Layer extends Handle {
 
   newEmits(x, constants) { return newEmits(this.raw(), 0, x, Constants.of(constants), 0); }
 
-  apply(x, { constants, emits, output } = /** @type {any} */ ({})) {
+  apply(x, { constants, emits, output, profile } = /** @type {any} */ ({})) {
     const given = Constants.of(constants);
     const y = output ?? this.newOutput('layer', x, given);
-    const run = runOptions(given, emits);
+    const run = runOptions(given, emits, 0, profile);
     call('sl_layer_apply', this.raw(), x.raw.address, y.raw.address, addressOf(run));
     return y;
   }
@@ -178,23 +201,39 @@ class State extends Handle {
     this.model = layer.model;
     this.options = { ...options, constants: given };
     this.error = newError();
+    this.slots = new Slots(options.batch || 1);
+    this.profile = undefined;
   }
 
   do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
 
-  step(x, { constants, emits, output } = /** @type {any} */ ({})) {
+  newOutput(x, constants) {
+    const shape = new Memory(SIZES.sequence);
+    call('sl_layer_output_shape', this.model.raw, 1, x.raw.address, addressOf(runOptions(constants)), shape.address);
+    return Tensor.like(shape);
+  }
+
+  step(x, { constants, emits, output, profile } = /** @type {any} */ ({})) {
     const given = Constants.of(constants);
     const raw = this.raw();
-    let y = output;
-    if (!y) {
-      const shape = new Memory(SIZES.sequence);
-      call('sl_layer_output_shape', this.model.raw, 1, x.raw.address, addressOf(runOptions(given)), shape.address);
-      y = Tensor.like(shape);
-    }
-    const run = runOptions(given, emits);
+    const y = output ?? this.newOutput(x, given);
+    const run = runOptions(given, emits, 0, profile ?? this.profile);
     check(c.sl_layer_step(this.model.raw, raw, x.raw.address, y.raw.address, addressOf(run), this.error.address), this.error);
     return y;
   }
+
+  stepSlots(slots, x, { constants, emits, output, profile } = /** @type {any} */ ({})) {
+    const given = Constants.of(constants);
+    const raw = this.raw();
+    const count = this.slots.set(slots);
+    const y = output ?? this.newOutput(x, given);
+    const run = runOptions(given, emits, 0, profile ?? this.profile);
+    check(c.sl_layer_step_slots(this.model.raw, raw, this.slots.address, count, x.raw.address, y.raw.address, addressOf(run),
+      this.error.address), this.error);
+    return y;
+  }
+
+  record(profile) { this.profile = profile; }
 
   stepper(steps, constants) { return new Stepper(this, steps, constants); }
 
@@ -207,6 +246,45 @@ class State extends Handle {
   copyFrom(source) { this.do('sl_state_copy', source.raw()); }
 
   copyItemFrom(item, source, sourceItem) { this.do('sl_state_copy_item', item, source.raw(), sourceItem); }
+
+  saveItem(item) {
+    const size = c.sl_state_save_item_size(this.raw());
+    const out = new Memory(size);
+    this.do('sl_state_save_item', item, out.address, size);
+    return new Uint8Array(out.buffer, 0, size);
+  }
+
+  loadItem(item, bytes) {
+    const memory = new Memory(bytes.length);
+    memory.bytes().set(bytes);
+    this.do('sl_state_load_item', item, memory.address, bytes.length);
+  }
+
+  /** Calls use(name, view) for each tensor of the state. */
+  eachTensor(use) {
+    const [name, view] = [new Memory(8), new Memory(SIZES.sequence)];
+    for (let i = 0; i < c.sl_state_tensor_count(this.raw()); ++i) {
+      this.do('sl_state_tensor', i, name.address, view.address);
+      use(stringAt(name.getInt64(0)), view);
+    }
+  }
+
+  tensors() {
+    const found = {};
+    this.eachTensor((name, view) => { found[name] = arrayOf(view); });
+    return found;
+  }
+
+  setTensor(name, tensor) {
+    let found = false;
+    this.eachTensor((known, view) => {
+      if (known !== name) return;
+      if (['int32', 'int8', 'bool'].includes(DTYPES[view.getInt32(4)])) throw invalid(`the state tensor ${name} is an index`);
+      writeTo(view, tensor);
+      found = true;
+    });
+    if (!found) throw invalid(`no state tensor ${name}`);
+  }
 
   fork() {
     this.raw();
@@ -244,6 +322,7 @@ class Stepper {
     this.input = this.x.values;
     this.output = this.y.values;
     this.run = run;
+    this.first = undefined; // made by the first stepSlots()
     this.addresses = [state.model.raw, this.x.raw.address, this.y.raw.address, addressOf(run), state.error.address];
   }
 
@@ -252,38 +331,61 @@ class Stepper {
     this.emits = this.state.newEmits(this.x, this.constants);
     this.run = runOptions(this.constants, this.emits);
     this.addresses[3] = addressOf(this.run);
+    this.first = undefined;
     return this.emits;
   }
 
   step() {
     const [model, x, y, run, error] = this.addresses;
-    check(c.sl_layer_step(model, this.state.raw(), x, y, run, error), this.state.error);
+    const { profile } = this.state;
+    const options = profile ? runOptions(this.constants, this.emits, 0, profile) : undefined;
+    check(c.sl_layer_step(model, this.state.raw(), x, y, options ? options.address : run, error), this.state.error);
+    return this.output;
+  }
+
+  stepSlots(slots) {
+    const { state } = this;
+    const count = state.slots.set(slots);
+    this.first ??= new FirstItems(state.slots.batch, this.x, this.y, this.constants, this.emits);
+    const { first } = this;
+    first.set(count);
+    const run = state.profile ? runOptions(first.constants, first.emits, 0, state.profile) : first.run;
+    check(c.sl_layer_step_slots(this.addresses[0], state.raw(), state.slots.address, count, first.x.address, first.y.address,
+      addressOf(run), this.addresses[4]), state.error);
     return this.output;
   }
 
   close() { this.state.close(); }
 }
 
+/** How a stream of tokens chooses. */
+function choicesOf(options) {
+  const raw = new Memory(SIZES.decoderOptions);
+  raw.int32(4, options.startToken ?? 0);
+  raw.int32(8, options.stopToken ?? 0);
+  raw.int32(12, options.padToken ?? 0);
+  raw.uint64(24, options.seed ?? 0);
+  raw.float32(32, options.temperature ?? 0);
+  raw.float32(36, options.topP ?? 0);
+  raw.int64(40, options.topK ?? 0);
+  raw.int32(80, options.stopToken === 0 ? 1 : 0);
+  return raw;
+}
+
 class Decoder extends Handle {
   constructor(layer, options = /** @type {any} */ ({})) {
-    const raw = new Memory(SIZES.decoderOptions);
+    const raw = choicesOf(options);
     const given = Constants.of(options.constants);
-    raw.int32(4, options.startToken ?? 0);
-    raw.int32(8, options.stopToken ?? 0);
-    raw.int32(12, options.padToken ?? 0);
     raw.int64(16, options.batch ?? 0);
-    raw.uint64(24, options.seed ?? 0);
-    raw.float32(32, options.temperature ?? 0);
-    raw.float32(36, options.topP ?? 0);
-    raw.int64(40, options.topK ?? 0);
     raw.pointer(48, given && given.raw);
     raw.int64(56, given ? given.count : 0);
     raw.int64(72, options.maxLength ?? 0);
-    raw.int32(80, options.stopToken === 0 ? 1 : 0);
     const [handle, free] = makeOf(layer, 'sl_decoder_create', raw, 'sl_decoder_free');
     super(handle, free);
     this.error = newError();
+    this.profile = undefined;
     const batch = options.batch || 1;
+    this.slots = new Slots(batch);
     this.memory = [new Memory(4 * batch), new Memory(4 * batch), new Memory(batch)];
     this.choice = { tokens: new Int32Array(this.memory[0].buffer, 0, batch),
       logProbs: new Float32Array(this.memory[1].buffer, 0, batch), mask: new Uint8Array(this.memory[2].buffer, 0, batch) };
@@ -291,16 +393,51 @@ class Decoder extends Handle {
 
   do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
 
+  record(profile) { this.profile = profile; }
+
+  runWith(constants) { return runOptions(Constants.of(constants), undefined, 0, this.profile); }
+
   prefill(tokens, constants) {
-    const run = runOptions(Constants.of(constants));
+    const run = this.runWith(constants);
     this.do('sl_decoder_prefill', tokens.raw.address, addressOf(run));
   }
 
   sample(constants) {
-    const run = runOptions(Constants.of(constants));
+    const run = this.runWith(constants);
     const [tokens, logProbs, mask] = this.memory;
     this.do('sl_decoder_sample', tokens.address, logProbs.address, mask.address, addressOf(run));
     return this.choice;
+  }
+
+  startSlot(slot, options) { this.do('sl_decoder_start_slot', slot, addressOf(options && choicesOf(options))); }
+
+  prefillSlot(slot, tokens, constants) {
+    const run = this.runWith(constants);
+    this.do('sl_decoder_prefill_slot', slot, tokens.raw.address, addressOf(run));
+  }
+
+  sampleSlots(slots, constants) {
+    const run = this.runWith(constants);
+    const count = this.slots.set(slots);
+    const [tokens, logProbs, mask] = this.memory;
+    this.do('sl_decoder_sample_slots', this.slots.address, count, tokens.address, logProbs.address, mask.address, addressOf(run));
+    const all = this.choice;
+    return { tokens: all.tokens.subarray(0, count), logProbs: all.logProbs.subarray(0, count), mask: all.mask.subarray(0, count) };
+  }
+
+  copySlotFrom(slot, source, sourceSlot) { this.do('sl_decoder_copy_slot', slot, source.raw(), sourceSlot); }
+
+  saveSlot(slot) {
+    const size = c.sl_decoder_save_slot_size(this.raw());
+    const out = new Memory(size);
+    this.do('sl_decoder_save_slot', slot, out.address, size);
+    return new Uint8Array(out.buffer, 0, size);
+  }
+
+  loadSlot(slot, bytes) {
+    const memory = new Memory(bytes.length);
+    memory.bytes().set(bytes);
+    this.do('sl_decoder_load_slot', slot, memory.address, bytes.length);
   }
 
   logProb(tokens, constants) {
@@ -314,4 +451,4 @@ class Decoder extends Handle {
   reset() { this.do('sl_decoder_reset'); }
 }
 
-module.exports = { Layer, State, Stepper, Decoder, Pipe, Tensor, Constants, Emits, Weights, Registry, SequenceLayersError };
+module.exports = { Layer, State, Stepper, Decoder, Pipe, Tensor, Constants, Emits, Weights, Registry, Profile, setLog, SequenceLayersError };

@@ -95,6 +95,49 @@ class Tensor {
   bytes() { return new Uint8Array(this.data.buffer, 0, this.values.byteLength); }
 }
 
+/** Size and strides, in bytes, of the values of a view that is C's. */
+function layoutOf(raw) {
+  const rank = raw.getInt32(8);
+  const size = ELEMENT_SIZES[raw.getInt32(4)];
+  const dims = Array.from({ length: rank }, (_, i) => raw.getInt64(16 + 8 * i));
+  const strides = dims.map((_, i) => raw.getInt64(96 + 8 * i));
+  const contiguous = dims.map((_, i) => size * product(dims.slice(i + 1)));
+  return { size, dims, strides: strides.every((stride) => stride === 0) ? contiguous : strides };
+}
+
+/** Calls use(offset of the view, offset in contiguous values) for each element. */
+function eachElement({ size, dims, strides }, use) {
+  for (let i = 0; i < product(dims); ++i) {
+    let [rest, offset] = [i, 0];
+    for (let axis = dims.length - 1; axis >= 0; --axis) {
+      offset += (rest % dims[axis]) * strides[axis];
+      rest = Math.floor(rest / dims[axis]);
+    }
+    use(offset, i * size);
+  }
+}
+
+/** An array with the values of a view that is C's. */
+function arrayOf(raw) {
+  const layout = layoutOf(raw);
+  const out = new Tensor(DTYPES[raw.getInt32(4)], layout.dims, true);
+  const extent = product(layout.dims) === 0 ? 0
+    : layout.dims.reduce((sum, dim, i) => sum + (dim - 1) * layout.strides[i], layout.size);
+  const bytes = copied(raw.getInt64(176), extent).bytes();
+  eachElement(layout, (from, to) => out.bytes().set(bytes.subarray(from, from + layout.size), to));
+  return out;
+}
+
+/** Writes a tensor to a view that is C's, of the same dtype and dims. */
+function writeTo(raw, tensor) {
+  const layout = layoutOf(raw);
+  if (tensor.dtype !== DTYPES[raw.getInt32(4)] || String(tensor.dims) !== String(layout.dims)) {
+    throw invalid(`expected ${DTYPES[raw.getInt32(4)]} [${layout.dims}], not ${tensor.dtype} [${tensor.dims}]`);
+  }
+  const data = raw.getInt64(176);
+  eachElement(layout, (to, from) => write(data + to, tensor.bytes().subarray(from, from + layout.size)));
+}
+
 /** Writes a borrowed tensor back to where it came from. */
 function writeBack({ tensor, values, mask }) {
   write(values, tensor.bytes());
@@ -130,9 +173,58 @@ class Emits {
   get(path) { return this.tensors.get(path); }
 }
 
+/** Numbers of slots as C reads them. */
+class Slots {
+  constructor(batch) {
+    this.batch = batch;
+    this.memory = new Memory(8 * batch);
+    this.address = this.memory.address;
+  }
+
+  /** Takes the slots of a call, and gives their number. */
+  set(slots) {
+    if (slots.length > this.batch) throw invalid('there are fewer slots');
+    for (let i = 0; i < slots.length; ++i) {
+      this.memory.int32(8 * i, slots[i]);
+      this.memory.int32(8 * i + 4, slots[i] < 0 ? -1 : 0);
+    }
+    return slots.length;
+  }
+}
+
+/** Copies of the views of a whole batch, for calls on its first items. */
+class FirstItems {
+  constructor(batch, x, y, constants, emits) {
+    const copy = (raw) => {
+      const out = new Memory(raw.bytes().length);
+      out.bytes().set(raw.bytes());
+      out.kept.push(raw);
+      return out;
+    };
+    this.sizes = []; // where the batch is, in each view
+    const add = (raw, size, offset, count) => {
+      for (let i = 0; i < count; ++i) {
+        const at = size * i + offset + 16;
+        if (raw.getInt32(at - 8) > 0 && raw.getInt64(at) === batch) this.sizes.push([raw, at]);
+      }
+      return raw;
+    };
+    this.x = add(copy(x.raw), SIZES.sequence, 0, 1);
+    this.y = add(copy(y.raw), SIZES.sequence, 0, 1);
+    const given = constants && { raw: add(copy(constants.raw), SIZES.constant, 8, constants.count), count: constants.count };
+    const wanted = emits && { raw: add(copy(emits.raw), SIZES.sequence, 0, emits.count), count: emits.count };
+    [this.constants, this.emits] = [given, wanted];
+    this.run = runOptions(given, wanted);
+  }
+
+  set(count) {
+    for (const [raw, at] of this.sizes) raw.int32(at, count);
+  }
+}
+
 /** The options of a run; undefined if there is nothing to say. */
-function runOptions(constants, emits, state = 0) {
-  if (!constants && !emits && !state) return undefined;
+function runOptions(constants, emits, state = 0, profile = undefined) {
+  if (!constants && !emits && !state && !profile) return undefined;
   const run = new Memory(SIZES.runOptions);
   if (constants) {
     run.pointer(8, constants.raw);
@@ -143,8 +235,9 @@ function runOptions(constants, emits, state = 0) {
     run.int64(32, emits.count);
   }
   run.int64(40, state);
-  run.kept.push(constants, emits);
+  run.int64(48, profile ? profile.raw() : 0);
+  run.kept.push(constants, emits, profile);
   return run;
 }
 
-module.exports = { Tensor, Constants, Emits, runOptions, writeSpec, readSpec, writeBack, ELEMENT_SIZES, DTYPES };
+module.exports = { Tensor, Constants, Emits, Slots, FirstItems, runOptions, arrayOf, writeTo, writeSpec, readSpec, writeBack, ELEMENT_SIZES, DTYPES };

@@ -12,8 +12,12 @@ class Double implements CustomLayer {
 }
 new Registry().add('Double', () => new Double());
 const late: number = model.newPipe({ hostRate: 48000, quality: 'best' }).latency;
+const moved: Uint8Array = model.newState({ batch: 4 }).saveItem(1);
+model.newDecoder({ batch: 2 }).startSlot(1, { seed: 7n, temperature: 0.5 });
+// @ts-expect-error a slot has no batch of its own
+model.newDecoder({ batch: 2 }).startSlot(1, { batch: 2 });
 // @ts-expect-error no such dtype
 Tensor.sequence([1, 2], undefined, 'float64');
 // @ts-expect-error a directory is a string
 Layer.open(7);
-export { output, tokens, chosen, late, code };
+export { output, tokens, chosen, late, moved, code };
