@@ -29,6 +29,9 @@ interface Abi {
 
   int layerStep(long layer, long state, long x, long y, long options, long error);
 
+  int layerStepSlots(
+      long layer, long state, long slots, long count, long x, long y, long options, long error);
+
   int layerSupportsStep(long layer, long supportsStep, long error);
 
   int layerBlockSize(long layer, long blockSize, long error);
@@ -40,6 +43,8 @@ interface Abi {
   int layerOutputLatency(long layer, long steps, long error);
 
   int layerReceptiveField(long layer, long exists, long start, long end, long error);
+
+  int layerSaveWeights(long layer, long path, long error);
 
   long layerParameterCount(long layer);
 
@@ -94,6 +99,12 @@ interface Abi {
 
   int stateLoad(long state, long buffer, long size, long error);
 
+  long stateSaveItemSize(long state);
+
+  int stateSaveItem(long state, long item, long buffer, long size, long error);
+
+  int stateLoadItem(long state, long item, long buffer, long size, long error);
+
   long stateTensorCount(long state);
 
   int stateTensor(long state, long index, long name, long tensor, long error);
@@ -107,6 +118,28 @@ interface Abi {
   int decoderSample(long decoder, long tokens, long logProbs, long mask, long options, long error);
 
   int decoderLogProb(long decoder, long tokens, long logProbs, long options, long error);
+
+  int decoderStartSlot(long decoder, long slot, long options, long error);
+
+  int decoderPrefillSlot(long decoder, long slot, long tokens, long options, long error);
+
+  int decoderSampleSlots(
+      long decoder,
+      long slots,
+      long count,
+      long tokens,
+      long logProbs,
+      long mask,
+      long options,
+      long error);
+
+  int decoderCopySlot(long target, long targetSlot, long source, long sourceSlot, long error);
+
+  long decoderSaveSlotSize(long decoder);
+
+  int decoderSaveSlot(long decoder, long slot, long buffer, long size, long error);
+
+  int decoderLoadSlot(long decoder, long slot, long buffer, long size, long error);
 
   int decoderCopy(long target, long source, long error);
 
@@ -159,4 +192,14 @@ interface Abi {
   long registryTypeCount(long registry);
 
   long registryType(long registry, long index);
+
+  int profileCreate(long out, long error);
+
+  int profileReset(long profile, long error);
+
+  int profileDescribe(long profile, long buffer, long capacity, long needed, long error);
+
+  void profileFree(long profile);
+
+  void logSet(long callback, long userData, int level);
 }

@@ -13,7 +13,7 @@ import java.util.TreeMap;
  * other values between calls. Their memory is freed by the garbage collector.
  */
 public final class Constants {
-  private static final int SIZE = 8 + Sequence.SIZE;
+  static final int SIZE = 8 + Sequence.SIZE;
 
   private final SortedMap<String, Sequence> values;
   private final List<Struct> names = new ArrayList<>();
@@ -49,6 +49,11 @@ public final class Constants {
    */
   public Map<String, Sequence> values() {
     return values;
+  }
+
+  /** The array of {@code sl_constant}. */
+  Struct array() {
+    return array;
   }
 
   /** The array of {@code sl_constant}; 0 for null. */

@@ -22,6 +22,8 @@ public final class Decoder implements AutoCloseable {
   private final long tokensAddress;
   private final long logProbsAddress;
   private final long maskAddress;
+  private final Slots slots;
+  private Profile profile;
 
   Decoder(Layer layer, DecoderOptions options) {
     constants = options.constants();
@@ -41,6 +43,7 @@ public final class Decoder implements AutoCloseable {
     tokensAddress = Platform.CURRENT.address(tokens.ints());
     logProbsAddress = Platform.CURRENT.address(logProbs.floats());
     maskAddress = Platform.CURRENT.address(tokens.mask());
+    slots = new Slots(options.batch());
   }
 
   /**
@@ -60,8 +63,61 @@ public final class Decoder implements AutoCloseable {
    */
   public void prefill(Sequence prompt, Constants constants) {
     RunOptions run = new RunOptions(constants, null);
+    record(
+        (profile, error) ->
+            Calls.ABI.decoderPrefill(address, prompt.address(), run.address(profile), error),
+        prompt,
+        run);
+  }
+
+  /**
+   * Sets one stream of the batch to its start, as {@link #reset} does with all.
+   *
+   * @param slot counted from 0
+   */
+  public void startSlot(long slot) {
+    call(error -> Calls.ABI.decoderStartSlot(address, slot, 0, error));
+  }
+
+  /**
+   * Sets one stream of the batch to its start, with choices of its own. It then gives what a
+   * decoder of batch 1 with these options gives, bit for bit, whatever runs beside it.
+   *
+   * @param slot counted from 0
+   * @param options how the stream chooses; batch, maximum of tokens and constants are not read
+   */
+  public void startSlot(long slot, DecoderOptions options) {
+    Struct struct = options.write();
     call(
-        error -> Calls.ABI.decoderPrefill(address, prompt.address(), run.address(), error),
+        error -> Calls.ABI.decoderStartSlot(address, slot, struct.address(), error),
+        struct,
+        options);
+  }
+
+  /**
+   * Appends a prompt to one stream. Constants of the decoder, if there are any, must have a batch
+   * of 1.
+   *
+   * @param slot counted from 0
+   * @param prompt int32 {@code [1, time]}
+   */
+  public void prefillSlot(long slot, Sequence prompt) {
+    prefillSlot(slot, prompt, constants);
+  }
+
+  /**
+   * Appends a prompt to one stream, with constants.
+   *
+   * @param slot counted from 0
+   * @param prompt int32 {@code [1, time]}
+   * @param constants of batch 1; of a streamed one the part that goes with these steps
+   */
+  public void prefillSlot(long slot, Sequence prompt, Constants constants) {
+    RunOptions run = new RunOptions(constants, null);
+    record(
+        (profile, error) ->
+            Calls.ABI.decoderPrefillSlot(
+                address, slot, prompt.address(), run.address(profile), error),
         prompt,
         run);
   }
@@ -83,17 +139,124 @@ public final class Decoder implements AutoCloseable {
     use.enter();
     try {
       options.set(constants, null);
-      check(
-          Calls.ABI.decoderSample(
-              address,
-              tokensAddress,
-              logProbsAddress,
-              maskAddress,
-              options.address(),
-              error.address()));
+      long recorded = Profile.enter(profile);
+      try {
+        check(
+            Calls.ABI.decoderSample(
+                address,
+                tokensAddress,
+                logProbsAddress,
+                maskAddress,
+                options.address(recorded),
+                error.address()));
+      } finally {
+        Profile.exit(profile);
+      }
     } finally {
       use.exit();
     }
+  }
+
+  /**
+   * Chooses the next token of some streams; all others stay as they are. {@link #tokens}, {@link
+   * #logProbs} and {@link #mask} then begin with theirs, in the order of the slots. Constants of
+   * the decoder, if there are any, must have a batch of 1. Real-time safe, as {@link #sample()}.
+   *
+   * @param slots different items of the batch, in any order
+   */
+  public void sampleSlots(long... slots) {
+    sampleSlots(slots, constants);
+  }
+
+  /**
+   * Chooses the next token of some streams, with constants.
+   *
+   * @param slots different items of the batch, in any order
+   * @param constants of that batch, or of a batch of 1
+   */
+  public void sampleSlots(long[] slots, Constants constants) {
+    use.enter();
+    try {
+      this.slots.set(slots);
+      options.set(constants, null);
+      long recorded = Profile.enter(profile);
+      try {
+        check(
+            Calls.ABI.decoderSampleSlots(
+                address,
+                this.slots.address(),
+                slots.length,
+                tokensAddress,
+                logProbsAddress,
+                maskAddress,
+                options.address(recorded),
+                error.address()));
+      } finally {
+        Profile.exit(profile);
+      }
+    } finally {
+      use.exit();
+    }
+  }
+
+  /**
+   * Makes one stream continue where one of another decoder, or of this one, stands, with the
+   * choices of that one.
+   *
+   * @param slot counted from 0
+   * @param source of the same layer and constants; the batch may differ
+   * @param sourceSlot stream of the source
+   */
+  public void copySlotFrom(long slot, Decoder source, long sourceSlot) {
+    callWith(
+        source,
+        error -> Calls.ABI.decoderCopySlot(address, slot, source.address, sourceSlot, error));
+  }
+
+  /**
+   * Saves one stream with its choices.
+   *
+   * @param slot counted from 0
+   * @return bytes for any slot of a decoder of the same model, constants and maximum of tokens
+   */
+  public byte[] saveSlot(long slot) {
+    byte[][] saved = new byte[1][];
+    call(
+        error -> {
+          Struct bytes = new Struct(Math.toIntExact(Calls.ABI.decoderSaveSlotSize(address)));
+          int status =
+              Calls.ABI.decoderSaveSlot(address, slot, bytes.address(), bytes.size(), error);
+          saved[0] = new byte[bytes.size()];
+          bytes.bytes().get(0, saved[0]);
+          return status;
+        });
+    return saved[0];
+  }
+
+  /**
+   * Makes one stream continue where the saved one stood; the others continue as they are.
+   *
+   * @param slot counted from 0
+   * @param saved bytes of {@link #saveSlot}
+   * @throws SequenceLayersException as {@link State#load(byte[])}
+   */
+  public void loadSlot(long slot, byte[] saved) {
+    Struct bytes = new Struct(saved.length);
+    bytes.bytes().put(0, saved);
+    call(
+        error -> Calls.ABI.decoderLoadSlot(address, slot, bytes.address(), saved.length, error),
+        bytes);
+  }
+
+  /**
+   * Records prompts and samples from now on.
+   *
+   * @param profile gets the costs; null: they are not recorded any more
+   */
+  public void record(Profile profile) {
+    use.enter();
+    this.profile = profile;
+    use.exit();
   }
 
   /**
@@ -150,12 +313,19 @@ public final class Decoder implements AutoCloseable {
    * @param source of the same layer, batch and constants
    */
   public void copyFrom(Decoder source) {
+    if (source != this) {
+      callWith(source, error -> Calls.ABI.decoderCopy(address, source.address, error));
+    }
+  }
+
+  private void callWith(Decoder source, LongToIntFunction call) {
     if (source == this) {
+      call(call);
       return;
     }
     source.use.enter();
     try {
-      call(error -> Calls.ABI.decoderCopy(address, source.address, error));
+      call(call);
     } finally {
       source.use.exit();
     }
@@ -172,6 +342,23 @@ public final class Decoder implements AutoCloseable {
     if (use.close()) {
       handle.close();
     }
+  }
+
+  private interface RecordedCall {
+    int call(long profile, long error);
+  }
+
+  private void record(RecordedCall call, Object... kept) {
+    call(
+        error -> {
+          long recorded = Profile.enter(profile);
+          try {
+            return call.call(recorded, error);
+          } finally {
+            Profile.exit(profile);
+          }
+        },
+        kept);
   }
 
   private void call(LongToIntFunction call, Object... kept) {

@@ -101,6 +101,11 @@ public final class Emits {
     return value;
   }
 
+  /** The array of {@code sl_sequence}. */
+  Struct array() {
+    return array;
+  }
+
   /** The array of {@code sl_sequence}; 0 for null. */
   static long address(Emits emits) {
     return emits == null ? 0 : emits.array.address();

@@ -64,6 +64,10 @@ final class JnaAbi implements Abi {
   public native int layerStep(long layer, long state, long x, long y, long options, long error);
 
   @Override
+  public native int layerStepSlots(
+      long layer, long state, long slots, long count, long x, long y, long options, long error);
+
+  @Override
   public native int layerSupportsStep(long layer, long supportsStep, long error);
 
   @Override
@@ -80,6 +84,9 @@ final class JnaAbi implements Abi {
 
   @Override
   public native int layerReceptiveField(long layer, long exists, long start, long end, long error);
+
+  @Override
+  public native int layerSaveWeights(long layer, long path, long error);
 
   @Override
   public native long layerParameterCount(long layer);
@@ -155,6 +162,15 @@ final class JnaAbi implements Abi {
   public native int stateLoad(long state, long buffer, long size, long error);
 
   @Override
+  public native long stateSaveItemSize(long state);
+
+  @Override
+  public native int stateSaveItem(long state, long item, long buffer, long size, long error);
+
+  @Override
+  public native int stateLoadItem(long state, long item, long buffer, long size, long error);
+
+  @Override
   public native long stateTensorCount(long state);
 
   @Override
@@ -176,6 +192,37 @@ final class JnaAbi implements Abi {
   @Override
   public native int decoderLogProb(
       long decoder, long tokens, long logProbs, long options, long error);
+
+  @Override
+  public native int decoderStartSlot(long decoder, long slot, long options, long error);
+
+  @Override
+  public native int decoderPrefillSlot(
+      long decoder, long slot, long tokens, long options, long error);
+
+  @Override
+  public native int decoderSampleSlots(
+      long decoder,
+      long slots,
+      long count,
+      long tokens,
+      long logProbs,
+      long mask,
+      long options,
+      long error);
+
+  @Override
+  public native int decoderCopySlot(
+      long target, long targetSlot, long source, long sourceSlot, long error);
+
+  @Override
+  public native long decoderSaveSlotSize(long decoder);
+
+  @Override
+  public native int decoderSaveSlot(long decoder, long slot, long buffer, long size, long error);
+
+  @Override
+  public native int decoderLoadSlot(long decoder, long slot, long buffer, long size, long error);
 
   @Override
   public native int decoderCopy(long target, long source, long error);
@@ -255,4 +302,20 @@ final class JnaAbi implements Abi {
 
   @Override
   public native long registryType(long registry, long index);
+
+  @Override
+  public native int profileCreate(long out, long error);
+
+  @Override
+  public native int profileReset(long profile, long error);
+
+  @Override
+  public native int profileDescribe(
+      long profile, long buffer, long capacity, long needed, long error);
+
+  @Override
+  public native void profileFree(long profile);
+
+  @Override
+  public native void logSet(long callback, long userData, int level);
 }

@@ -75,12 +75,21 @@ final class JnaPlatform implements Platform {
     return pointer((Jna5) callback::call);
   }
 
+  @Override
+  public long logFunction(LogCallback callback) {
+    return pointer((JnaLog) callback::call);
+  }
+
   private long pointer(Callback callback) {
     callbacks.add(callback);
     return Pointer.nativeValue(CallbackReference.getFunctionPointer(callback));
   }
 
   /** JNA finds the signature of a callback in the only method of its interface. */
+  private interface JnaLog extends Callback {
+    void invoke(long userData, int level, long message);
+  }
+
   private interface Jna1 extends Callback {
     void invoke(long a);
   }

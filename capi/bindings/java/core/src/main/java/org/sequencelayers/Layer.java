@@ -144,6 +144,17 @@ public final class Layer implements AutoCloseable {
   }
 
   /**
+   * Writes a weights file whose matrices are packed, as this layer holds them.
+   *
+   * @param path the file, which is replaced if it exists
+   * @throws SequenceLayersException it cannot be written, or the layer has no weights
+   */
+  public void saveWeights(Path path) {
+    Struct text = Struct.string(path.toString());
+    call((layer, error) -> Calls.ABI.layerSaveWeights(layer, text.address(), error), text);
+  }
+
+  /**
    * The input steps that can affect an output step.
    *
    * @return empty if none can
@@ -398,13 +409,32 @@ public final class Layer implements AutoCloseable {
    * @param emits gets what layers emit; null: not wanted
    */
   public void apply(Sequence x, Sequence y, Constants constants, Emits emits) {
+    apply(x, y, constants, emits, null);
+  }
+
+  /**
+   * Runs a whole sequence, and records what that costs.
+   *
+   * @param x the input
+   * @param y gets the output
+   * @param constants null where the model needs none
+   * @param emits gets what layers emit; null: not wanted
+   * @param profile gets the costs; null: not recorded
+   */
+  public void apply(Sequence x, Sequence y, Constants constants, Emits emits, Profile profile) {
     RunOptions options = new RunOptions(constants, emits);
-    call(
-        (layer, error) ->
-            Calls.ABI.layerApply(layer, x.address(), y.address(), options.address(), error),
-        x,
-        y,
-        options);
+    long recorded = Profile.enter(profile);
+    try {
+      call(
+          (layer, error) ->
+              Calls.ABI.layerApply(
+                  layer, x.address(), y.address(), options.address(recorded), error),
+          x,
+          y,
+          options);
+    } finally {
+      Profile.exit(profile);
+    }
   }
 
   /**

@@ -35,6 +35,14 @@ interface Platform {
   /** Like {@link #function(Callback1)}, with a status as result. */
   long function(Callback5 callback);
 
+  /** An {@code sl_log_callback}, which lives as long as the process. */
+  long logFunction(LogCallback callback);
+
+  /** {@code void (*)(void*, int32_t, const char*)}. */
+  interface LogCallback {
+    void call(long userData, int level, long message);
+  }
+
   /** {@code void (*)(void*)}. */
   interface Callback1 {
     void call(long a);

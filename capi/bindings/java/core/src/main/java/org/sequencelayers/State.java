@@ -27,6 +27,8 @@ public final class State implements AutoCloseable {
   private final Struct error = Calls.newError();
   private final long errorAddress = error.address();
   private final RunOptions options;
+  private final Slots slots;
+  private Profile profile;
 
   State(Layer layer, StateOptions options) {
     this.layer = layer;
@@ -45,6 +47,7 @@ public final class State implements AutoCloseable {
     address = handle.address();
     layerAddress = layer.handle().address();
     this.options = new RunOptions(constants, null);
+    slots = new Slots(batch);
   }
 
   /**
@@ -80,13 +83,56 @@ public final class State implements AutoCloseable {
   public void step(Sequence x, Sequence y, Constants constants, Emits emits) {
     use.enter();
     try {
-      options.set(constants, emits);
-      step(x.address(), y.address(), options.address());
+      step(x.address(), y.address(), options.set(constants, emits));
     } finally {
       Reference.reachabilityFence(x);
       Reference.reachabilityFence(y);
       use.exit();
     }
+  }
+
+  /**
+   * Runs the next block of some of the streams; all others stay as they are. Constants of the
+   * state, if there are any, must have a batch of 1. Real-time safe, as {@link #step(Sequence,
+   * Sequence)}.
+   *
+   * @param slots different items of the batch, in any order, which x and y have their items in
+   * @param x the blocks
+   * @param y gets the outputs, with the same bits as if each stream had a state of its own
+   */
+  public void stepSlots(long[] slots, Sequence x, Sequence y) {
+    stepSlots(slots, x, y, constants, null);
+  }
+
+  /**
+   * Runs the next block of some of the streams, with constants and emits.
+   *
+   * @param slots different items of the batch, in any order, which all else has its items in
+   * @param x the blocks
+   * @param y gets the outputs
+   * @param constants of that batch, or of a batch of 1
+   * @param emits gets what layers emit; null: not wanted
+   */
+  public void stepSlots(long[] slots, Sequence x, Sequence y, Constants constants, Emits emits) {
+    use.enter();
+    try {
+      stepSlots(slots, x.address(), y.address(), options.set(constants, emits));
+    } finally {
+      Reference.reachabilityFence(x);
+      Reference.reachabilityFence(y);
+      use.exit();
+    }
+  }
+
+  /**
+   * Records the steps from now on.
+   *
+   * @param profile gets the costs; null: they are not recorded any more
+   */
+  public void record(Profile profile) {
+    use.enter();
+    this.profile = profile;
+    use.exit();
   }
 
   /** The {@code sl_state}, for measurements. */
@@ -95,7 +141,7 @@ public final class State implements AutoCloseable {
   }
 
   /** A step of a {@link Stepper}, which keeps what the addresses point to. */
-  void enterAndStep(long x, long y, long options) {
+  void enterAndStep(long x, long y, RunOptions options) {
     use.enter();
     try {
       step(x, y, options);
@@ -104,8 +150,49 @@ public final class State implements AutoCloseable {
     }
   }
 
-  private void step(long x, long y, long options) {
-    check(Calls.ABI.layerStep(layerAddress, address, x, y, options, errorAddress));
+  /** A step of a {@link Stepper} over the first items of its buffers. */
+  void enterAndStepSlots(long[] slots, FirstItems first) {
+    use.enter();
+    try {
+      first.set(slots.length);
+      stepSlots(slots, first.x(), first.y(), first.options());
+    } finally {
+      use.exit();
+    }
+  }
+
+  private void step(long x, long y, RunOptions options) {
+    long recorded = Profile.enter(profile);
+    try {
+      check(
+          Calls.ABI.layerStep(
+              layerAddress, address, x, y, options.address(recorded), errorAddress));
+    } finally {
+      Profile.exit(profile);
+    }
+  }
+
+  private void stepSlots(long[] numbers, long x, long y, RunOptions options) {
+    slots.set(numbers);
+    long recorded = Profile.enter(profile);
+    try {
+      check(
+          Calls.ABI.layerStepSlots(
+              layerAddress,
+              address,
+              slots.address(),
+              numbers.length,
+              x,
+              y,
+              options.address(recorded),
+              errorAddress));
+    } finally {
+      Profile.exit(profile);
+    }
+  }
+
+  int batch() {
+    return batch;
   }
 
   private void check(int status) {
@@ -329,6 +416,70 @@ public final class State implements AutoCloseable {
   public void load(ByteBuffer saved) {
     long start = position(saved);
     call(error -> Calls.ABI.stateLoad(address, start, saved.remaining(), error), saved);
+  }
+
+  /**
+   * Size of a saved item.
+   *
+   * @return bytes
+   */
+  public int saveItemSize() {
+    use.enter();
+    try {
+      return Math.toIntExact(Calls.ABI.stateSaveItemSize(address));
+    } finally {
+      use.exit();
+    }
+  }
+
+  /**
+   * Saves one item of the batch.
+   *
+   * @param item counted from 0
+   * @return the bytes, which a state of batch 1 saves and loads too
+   */
+  public byte[] saveItem(long item) {
+    ByteBuffer buffer = ByteBuffer.allocateDirect(saveItemSize());
+    saveItem(item, buffer);
+    byte[] saved = new byte[buffer.flip().remaining()];
+    buffer.get(saved);
+    return saved;
+  }
+
+  /**
+   * Saves one item to a buffer from its position on, which moves behind the saved bytes.
+   *
+   * @param item counted from 0
+   * @param buffer a direct buffer with room for {@link #saveItemSize} bytes
+   */
+  public void saveItem(long item, ByteBuffer buffer) {
+    long start = position(buffer);
+    int size = saveItemSize();
+    call(error -> Calls.ABI.stateSaveItem(address, item, start, buffer.remaining(), error), buffer);
+    buffer.position(buffer.position() + size);
+  }
+
+  /**
+   * Makes one item continue where the saved one stood; the other items continue as they are.
+   *
+   * @param item counted from 0
+   * @param saved bytes of {@link #saveItem(long)}
+   * @throws SequenceLayersException as {@link #load(byte[])}
+   */
+  public void loadItem(long item, byte[] saved) {
+    loadItem(item, ByteBuffer.allocateDirect(saved.length).put(saved).flip());
+  }
+
+  /**
+   * Makes one item continue where the saved one stood.
+   *
+   * @param item counted from 0
+   * @param saved a direct buffer whose remaining bytes are those of a saved item
+   * @throws SequenceLayersException as {@link #load(byte[])}
+   */
+  public void loadItem(long item, ByteBuffer saved) {
+    long start = position(saved);
+    call(error -> Calls.ABI.stateLoadItem(address, item, start, saved.remaining(), error), saved);
   }
 
   /**

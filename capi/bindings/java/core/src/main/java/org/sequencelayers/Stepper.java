@@ -12,18 +12,18 @@ public final class Stepper implements AutoCloseable {
   private final Sequence x;
   private final Sequence y;
   private final RunOptions options;
+  private final FirstItems first;
   private final long inputAddress;
   private final long outputAddress;
-  private final long optionsAddress;
 
   Stepper(State state, Sequence x, Sequence y, Constants constants, Emits emits) {
     this.state = state;
     this.x = x;
     this.y = y;
     options = new RunOptions(constants, emits);
+    first = new FirstItems(state.batch(), x, y, constants, emits);
     inputAddress = x.address();
     outputAddress = y.address();
-    optionsAddress = options.address();
   }
 
   /**
@@ -49,7 +49,21 @@ public final class Stepper implements AutoCloseable {
    */
   public void step() {
     try {
-      state.enterAndStep(inputAddress, outputAddress, optionsAddress);
+      state.enterAndStep(inputAddress, outputAddress, options);
+    } finally {
+      Reference.reachabilityFence(this);
+    }
+  }
+
+  /**
+   * Runs the next block of some of the streams; all others stay as they are. Input, output,
+   * constants and emits have the items of these streams first. Real-time safe, as {@link #step}.
+   *
+   * @param slots different items of the batch, in any order: that of the items in the buffers
+   */
+  public void stepSlots(long... slots) {
+    try {
+      state.enterAndStepSlots(slots, first);
     } finally {
       Reference.reachabilityFence(this);
     }

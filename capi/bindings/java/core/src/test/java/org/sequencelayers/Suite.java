@@ -31,7 +31,11 @@ final class Suite {
   }
 
   static Iterable<JsonElement> errors() {
-    return MANIFEST.getAsJsonArray("errors");
+    return list("errors");
+  }
+
+  static Iterable<JsonElement> list(String name) {
+    return MANIFEST.getAsJsonArray(name);
   }
 
   static Path path(String name) {
