@@ -1,0 +1,225 @@
+"""Layers that are to become a model, as a graph: each reads one value, or combines several."""
+
+import dataclasses
+import json
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+
+from sequence_layers_import.graph import Graph, Node, Role, Tensor
+from sequence_layers_import.refusal import Refusal
+
+Config = dict[str, Any]
+Weights = Mapping[str, np.ndarray]
+
+INPUT = 0  # the number of the value that the model reads
+
+
+@dataclasses.dataclass(frozen=True)
+class Value:
+    """What a layer makes of a tensor: `axes` are the axes of ONNX that its channels are, in our order.
+
+    Channel axes of size 1 may be left out.
+    """
+
+    layer: int
+    axes: tuple[int, ...]
+
+
+@dataclasses.dataclass
+class Layer:
+    """A layer of one input or, with a `combination` in place of a config, of several."""
+
+    inputs: tuple[int, ...]
+    config: Config | None = None
+    weights: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
+    combination: str = ''
+    name: str = ''
+    emit: str = ''
+
+
+class Builder:
+    """Makes layers of the nodes of a graph, one after the other."""
+
+    def __init__(self, graph: Graph, *, streaming: bool):
+        self.graph, self.streaming = graph, streaming
+        self.layers: list[Layer] = [Layer(())]
+        self.values: dict[str, Value] = {}
+        self._made: dict[str, int] = {}
+
+    def tensor(self, name: str) -> Tensor:
+        return self.graph.tensor(name)
+
+    def value(self, name: str) -> Value:
+        if name in self.values:
+            return self.values[name]
+        if self.graph.is_constant(name):
+            raise Refusal(
+                f'its input "{name}" is a constant', 'only operations on the input can be imported'
+            )
+        raise Refusal(f'its input "{name}" is not given', 'only the first input can be imported')
+
+    def _push(self, layer: Layer) -> int:
+        key = ''
+        if not layer.weights:
+            key = json.dumps([layer.inputs, layer.config, layer.combination])
+            if key in self._made:
+                return self._made[key]
+        self.layers.append(layer)
+        if key:
+            self._made[key] = len(self.layers) - 1
+        return len(self.layers) - 1
+
+    def apply(
+        self, value: Value, config: Config, weights: Weights | None = None,
+        *, axes: Sequence[int] | None = None,
+    ) -> Value:  # fmt: skip
+        """The output of a layer; `weights` by path below the layer's own, with the collection."""
+        arrays = {name: np.ascontiguousarray(array) for name, array in (weights or {}).items()}
+        made = self._push(Layer((value.layer,), dict(config), arrays))
+        return Value(made, value.axes if axes is None else tuple(axes))
+
+    def combine(self, values: Sequence[Value], combination: str) -> Value:
+        layers = tuple(value.layer for value in values)
+        return Value(self._push(Layer(layers, combination=combination)), values[0].axes)
+
+    def sizes(self, tensor: Tensor, axes: Sequence[int]) -> list[int]:
+        return [tensor.shape[axis] for axis in axes]
+
+    def ordered(self, name: str, axes: Sequence[int]) -> Value:
+        """The value with exactly these axes in this order: others must have the size 1."""
+        return self.aligned(self.value(name), self.tensor(name), axes)
+
+    def aligned(self, value: Value, tensor: Tensor, axes: Sequence[int]) -> Value:
+        axes = tuple(axes)
+        if value.axes == axes:
+            return value
+        left_out = [a for a in tensor.channel_axes if a not in axes and tensor.shape[a] != 1]
+        if left_out:
+            raise Refusal(
+                f'axis {left_out[0]} of "{tensor.name}" cannot be dropped', 'check the axes'
+            )
+        kept = [axis for axis in value.axes if axis in axes]
+        wanted = [axis for axis in axes if axis in value.axes]
+        if len(kept) < len(value.axes):
+            value = self.reshape(value, self.sizes(tensor, kept), kept)
+        if kept != wanted:
+            order = [2 + kept.index(axis) for axis in wanted]
+            value = self.apply(value, {'type': 'Transpose', 'axes': order}, axes=wanted)
+        if len(wanted) < len(axes):
+            value = self.reshape(value, self.sizes(tensor, axes), axes)
+        return value
+
+    def reshape(self, value: Value, sizes: Sequence[int], axes: Sequence[int]) -> Value:
+        config = {'type': 'Reshape', 'output_shape': [int(size) for size in sizes]}
+        return self.apply(value, config, axes=axes)
+
+    def function(self, value: Value, function: str | Config, rank: int) -> Value:
+        """A named function for which there is no layer type: only gates can apply any."""
+        if rank == 0:
+            value = self.reshape(value, [1], (-1,))
+        one = self.apply(self.apply(value, {'type': 'Minimum', 'minimum': 1}),
+                         {'type': 'Maximum', 'maximum': 1})  # fmt: skip
+        both = self.combine([value, one], 'concat')
+        config = {'type': 'GatedUnit', 'feature_activation': function, 'gate_activation': None}
+        made = self.apply(both, config)
+        return self.reshape(made, [], ()) if rank == 0 else made
+
+    def affine(
+        self, value: Value, tensor: Tensor, scale: np.ndarray | None, shift: np.ndarray | None
+    ) -> Value:
+        """scale x + shift, both given with an axis for each of the value's, or as one number."""
+        if scale is not None and _is_number(scale) and shift is None:
+            return self.scaled(value, float(np.ravel(scale)[0]))
+        if shift is not None and _is_number(shift) and scale is None:
+            return self.shifted(value, float(np.ravel(shift)[0]))
+        if not value.axes:
+            if scale is not None:
+                value = self.scaled(value, float(np.ravel(scale)[0]))
+            return value if shift is None else self.shifted(value, float(np.ravel(shift)[0]))
+        parts = {'scale': scale, 'bias': shift}
+        shape = np.broadcast_shapes(*(part.shape for part in parts.values() if part is not None))
+        trimmed = _trim(shape)
+        weights = {
+            f'params.{name}': np.broadcast_to(part, shape).reshape(trimmed).astype(np.float32)
+            for name, part in parts.items()
+            if part is not None
+        }
+        config = {
+            'type': 'Affine', 'shape': list(trimmed),
+            'use_scale': scale is not None, 'use_bias': shift is not None,
+        }  # fmt: skip
+        return self.apply(value, config, weights)
+
+    def scaled(self, value: Value, scale: float) -> Value:
+        return (
+            value if scale == 1 else self.apply(value, {'type': 'Scale', 'scale': _number(scale)})
+        )
+
+    def shifted(self, value: Value, shift: float) -> Value:
+        return value if shift == 0 else self.apply(value, {'type': 'Add', 'shift': _number(shift)})
+
+
+def _is_number(array: np.ndarray) -> bool:
+    return array.size == 1
+
+
+def _number(value: float) -> float | str:
+    if math.isinf(value):
+        return 'inf' if value > 0 else '-inf'
+    return value
+
+
+def _trim(shape: Sequence[int]) -> tuple[int, ...]:
+    """The shape without the ones that broadcasting adds at its start."""
+    first = next((i for i, size in enumerate(shape) if size != 1), len(shape) - 1)
+    return tuple(shape[first:])
+
+
+Handler = Callable[[Builder, Node], None]
+HANDLERS: dict[str, Handler] = {}
+
+
+def operator(*names: str) -> Callable[[Handler], Handler]:
+    """Registers the function that makes layers of these operators."""
+
+    def register(handler: Handler) -> Handler:
+        for name in names:
+            HANDLERS[name] = handler
+        return handler
+
+    return register
+
+
+def channel_axis(tensor: Tensor, axis: int, what: str) -> int:
+    """The axis counted from the start, which must be one of channels."""
+    axis %= len(tensor.shape)
+    role = tensor.roles[axis]
+    if role is Role.CHANNEL:
+        return axis
+    if role is Role.BATCH:
+        raise Refusal(f'{what} goes over the batch', 'each item of a batch is computed alone')
+    if role is Role.STEPS:
+        raise Refusal(f'{what} goes over all items of the batch, which are the steps',
+                      'each step is computed alone')  # fmt: skip
+    raise Refusal(
+        f'{what} goes over all of time, so that its look-ahead has no bound',
+        'a running value or a window in its place can be streamed',
+    )
+
+
+def add_nodes(builder: Builder) -> None:
+    """Makes the layers of all nodes."""
+    for node in builder.graph.nodes:
+        handler = HANDLERS.get(node.operator)
+        try:
+            if handler is None:
+                raise Refusal(
+                    'there is no layer for this operator',
+                    'export the graph without it, or write it as a custom layer',
+                )
+            handler(builder, node)
+        except Refusal as refusal:
+            raise refusal.at(node.name, node.operator.removeprefix('import.')) from None

@@ -1,0 +1,81 @@
+"""Imports an ONNX graph as a model directory, and compares it with the original.
+
+  sl_import model.onnx model/ --streaming
+
+Prints the largest difference of each output from onnxruntime's, whole and streamed, what `sl verify`
+says, and the speed relative to onnxruntime on one thread. Writes nothing if they disagree. A graph that
+cannot be imported is refused with the node, the reason and what it would take.
+"""
+
+import argparse
+import pathlib
+import sys
+from collections.abc import Sequence
+
+from sequence_layers_import import importing, onnx_model
+from sequence_layers_import.importing import Report
+from sequence_layers_import.onnx_model import Imported
+from sequence_layers_import.refusal import Refusal
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='sl_import', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument('graph', type=pathlib.Path, help='an ONNX file of opset 11 to 23')
+    parser.add_argument('out', type=pathlib.Path, help='the model directory to write')
+    parser.add_argument('--time-axis', help='name or index of the time axis of the first input')
+    parser.add_argument('--output', action='append', default=[], help='an output; the first is y')
+    parser.add_argument('--streaming', action='store_true', help='the model has to step')
+    parser.add_argument(
+        '--steps', type=int, default=0, help='a number of steps that the graph takes'
+    )
+    parser.add_argument('--data', type=pathlib.Path, help='a .npy or .npz with inputs of the graph')
+    parser.add_argument('--tolerance', type=float, default=1e-4, help='relative to the peak')
+    parser.add_argument('--seconds', type=float, default=1.0, help='how long to measure the speed')
+    parser.add_argument('--force', action='store_true', help='write what does not agree')
+    return parser
+
+
+def print_report(imported: Imported, report: Report) -> None:
+    for output in dict.fromkeys(d.output for d in report.differences):
+        for run in ('whole', 'streamed'):
+            found = [d for d in report.differences if (d.output, d.run) == (output, run)]
+            if found:
+                worst = max(found, key=lambda d: d.relative)
+                print(f'{output}, {run}: differs by at most {worst.largest:.1e}, '
+                      f'{worst.relative:.1e} of the peak')  # fmt: skip
+    if report.not_streamed:
+        print(f'not streamed: {report.not_streamed}')
+    print(f'latency: {report.latency[0]} steps of input, {report.latency[1]} of output')
+    print(f'sl verify: {report.checks}')
+    if report.speed:
+        print(f'speed: {report.speed:.2f} times onnxruntime, whole sequences, one thread')
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    args = _parser().parse_args(arguments)
+    times = (args.steps,) if args.steps else ()
+    try:
+        imported = onnx_model.import_file(
+            args.graph, time_axis=args.time_axis, outputs=args.output, streaming=args.streaming,
+            times=times,
+        )  # fmt: skip
+        data = [importing.read_data(imported, args.data)] if args.data else []
+        report = importing.run(
+            imported, args.out, data=data, tolerance=args.tolerance, force=args.force,
+            streaming=args.streaming, seconds=args.seconds,
+        )  # fmt: skip
+    except Refusal as refusal:
+        print(f'sl_import: {refusal}', file=sys.stderr)
+        return 1
+    except OSError as error:
+        print(f'sl_import: {error}', file=sys.stderr)
+        return 1
+    print_report(imported, report)
+    print(f'{args.out}: written')
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())

@@ -1,0 +1,377 @@
+"""Loads ONNX graphs, and finds which axes of each tensor are batch and time.
+
+onnxruntime folds the graph for three fixed sizes of the input: a first one, one of another batch, and one
+of another time. An axis whose size differs between the first and the second is a batch axis, between the
+first and the third a time axis, and between both an axis of batch and time as one. Nothing has to be
+known about operators for that, and what exporters compute from shapes is constant in each.
+"""
+
+import dataclasses
+import enum
+import logging
+import pathlib
+import tempfile
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import numpy_helper
+
+from sequence_layers_import.refusal import Refusal
+
+_log = logging.getLogger(__name__)
+
+# Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides.
+_TIMES = (48, 960, 15360, 16000, 96000)
+_BATCHES = (2, 3)
+# Rewritings that make nodes harder to read: products with biases, moved transpositions.
+_NOT_WANTED = ('MatMulAddFusion', 'TransposeOptimizer', 'ReshapeFusion')
+
+
+class Role(enum.Enum):
+    """What an axis of a tensor is."""
+
+    BATCH = 'batch'
+    TIME = 'time'
+    STEPS = 'batch and time'  # each item of the batch is a step
+    CHANNEL = 'channel'
+
+
+@dataclasses.dataclass(frozen=True)
+class Tensor:
+    """A tensor of the graph; `shape` is that of the first size."""
+
+    name: str
+    dtype: np.dtype[Any]
+    shape: tuple[int, ...]
+    roles: tuple[Role, ...]
+
+    def axes(self, *roles: Role) -> tuple[int, ...]:
+        return tuple(i for i, role in enumerate(self.roles) if role in roles)
+
+    @property
+    def channel_axes(self) -> tuple[int, ...]:
+        return self.axes(Role.CHANNEL)
+
+    @property
+    def is_timed(self) -> bool:
+        return bool(self.axes(Role.TIME, Role.STEPS))
+
+
+@dataclasses.dataclass
+class Node:
+    """An operation; `inputs` has empty names for optional inputs that are not given."""
+
+    name: str
+    operator: str
+    inputs: list[str]
+    outputs: list[str]
+    attributes: dict[str, Any]
+
+    def attribute(self, name: str, default: Any = None) -> Any:
+        return self.attributes.get(name, default)
+
+
+@dataclasses.dataclass(frozen=True)
+class TimeAxis:
+    """Where an input has its batch and its time; the same axis if each item is a step."""
+
+    batch: int | None
+    time: int
+
+
+def _attribute(attribute: onnx.AttributeProto) -> Any:
+    value = onnx.helper.get_attribute_value(attribute)
+    if isinstance(value, bytes):
+        return value.decode()
+    if isinstance(value, onnx.TensorProto):
+        return numpy_helper.to_array(value)
+    if isinstance(value, list) and value and isinstance(value[0], bytes):
+        return [v.decode() for v in value]
+    return value
+
+
+def inputs_of(model: onnx.ModelProto) -> list[onnx.ValueInfoProto]:
+    """The inputs without those that have a value."""
+    known = {tensor.name for tensor in model.graph.initializer}
+    return [value for value in model.graph.input if value.name not in known]
+
+
+def dims(value: onnx.ValueInfoProto) -> list[int | str]:
+    """The sizes of a value; those that are open have a name."""
+    found: list[int | str] = []
+    for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+        if dim.HasField('dim_value') and dim.dim_value > 0:
+            found.append(dim.dim_value)
+        else:
+            found.append(dim.dim_param or f'{value.name}.{axis}')
+    return found
+
+
+def find_time_axis(value: onnx.ValueInfoProto, wanted: str | None) -> TimeAxis:
+    """The axes of batch and time of the input; `wanted` is the name or index that a user gave."""
+    sizes = dims(value)
+    open_axes = [axis for axis, size in enumerate(sizes) if isinstance(size, str)]
+    if wanted is not None:
+        names = {size: axis for axis, size in enumerate(sizes) if isinstance(size, str)}
+        axis = names.get(wanted)
+        if (
+            axis is None
+            and wanted.lstrip('-').isdigit()
+            and -len(sizes) <= int(wanted) < len(sizes)
+        ):
+            axis = int(wanted) % len(sizes)
+        if axis is None:
+            raise Refusal(
+                f'input "{value.name}" of sizes {sizes} has no axis {wanted}',
+                'name one of its axes by --time-axis',
+            )
+    elif not open_axes or open_axes == [0]:
+        axis = 0
+    else:
+        others = [axis for axis in open_axes if axis != 0]
+        if len(others) > 1:
+            raise Refusal(
+                f'input "{value.name}" of sizes {sizes} has several open axes',
+                'say by --time-axis which is time',
+            )
+        axis = others[0]
+    if not sizes:
+        raise Refusal(f'input "{value.name}" is one number', 'a model needs an axis of time')
+    if axis == 0 and (wanted is not None or len(sizes) == 1):
+        # Time comes first: the batch is the next open axis, if there is one.
+        return TimeAxis(batch=next((a for a in open_axes if a), None), time=0)
+    return TimeAxis(batch=0, time=axis)
+
+
+@dataclasses.dataclass
+class _Fold:
+    """The graph for one fixed size of the inputs."""
+
+    nodes: list[Node]
+    tensors: dict[str, tuple[tuple[int, ...], np.dtype[Any]]]
+    constants: dict[str, np.ndarray]
+    opset: int
+
+
+def _with_sizes(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in inputs_of(fixed):
+        shape = value.type.tensor_type.shape
+        shape.ClearField('dim')
+        for size in sizes[value.name]:
+            shape.dim.add().dim_value = size
+    # What is said about other tensors holds for the sizes that the exporter saw.
+    fixed.graph.ClearField('value_info')
+    for value in fixed.graph.output:
+        value.type.tensor_type.ClearField('shape')
+    return fixed
+
+
+def _fold(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> _Fold:
+    options = onnxruntime.SessionOptions()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+    options.log_severity_level = 4
+    options.intra_op_num_threads = 1
+    with tempfile.TemporaryDirectory() as folder:
+        path = pathlib.Path(folder) / 'folded.onnx'
+        options.optimized_model_filepath = str(path)
+        onnxruntime.InferenceSession(
+            _with_sizes(model, sizes).SerializeToString(),
+            options,
+            providers=['CPUExecutionProvider'],
+            disabled_optimizers=list(_NOT_WANTED),
+        )
+        folded = onnx.load(path)
+    return _read(onnx.shape_inference.infer_shapes(folded))
+
+
+def _read(folded: onnx.ModelProto) -> _Fold:
+    graph = folded.graph
+    constants = {t.name: numpy_helper.to_array(t) for t in graph.initializer}
+    nodes = []
+    for node in graph.node:
+        attributes = {a.name: _attribute(a) for a in node.attribute}
+        if node.op_type == 'Constant':
+            constants[node.output[0]] = np.asarray(next(iter(attributes.values())))
+            continue
+        domain = '' if node.domain in ('', 'ai.onnx') else f'{node.domain}.'
+        name = node.name or next(iter(node.output), '')
+        operator = domain + node.op_type
+        nodes.append(Node(name, operator, list(node.input), list(node.output), attributes))
+    tensors = {name: (value.shape, value.dtype) for name, value in constants.items()}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        kind = value.type.tensor_type
+        if value.name in constants or not kind.elem_type:
+            continue
+        sizes = [dim.dim_value if dim.HasField('dim_value') else -1 for dim in kind.shape.dim]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        tensors[value.name] = (tuple(sizes), np.dtype(dtype))
+    return _Fold(nodes, tensors, constants, opset_of(folded))
+
+
+class Graph:
+    """The folded graph with the roles of the axes of all its tensors."""
+
+    def __init__(self, folds: Sequence[_Fold], inputs: Sequence[str], outputs: Sequence[str]):
+        first = folds[0]
+        self.opset = first.opset
+        self.nodes = first.nodes
+        self.inputs, self.outputs = list(inputs), list(outputs)
+        self._folds = folds
+        self._constants = dict(first.constants)
+        self.tensors: dict[str, Tensor] = {}
+        for name, (shape, dtype) in first.tensors.items():
+            others = [fold.tensors.get(name, (shape, dtype))[0] for fold in folds[1:]]
+            self.tensors[name] = Tensor(name, dtype, shape, _roles(shape, *others))
+
+    def tensor(self, name: str) -> Tensor:
+        if name not in self.tensors or -1 in self.tensors[name].shape:
+            raise Refusal(
+                f'the shape of "{name}" depends on the values of the input',
+                "only shapes that follow from the input's shape can be imported",
+            )
+        return self.tensors[name]
+
+    def is_constant(self, name: str) -> bool:
+        return name in self._constants
+
+    def constant(self, name: str) -> np.ndarray:
+        """A constant that is the same for all lengths."""
+        value = self._constants[name]
+        for fold in self._folds[1:]:
+            other = fold.constants.get(name, value)
+            if other.shape != value.shape or not np.array_equal(
+                other, value, equal_nan=value.dtype.kind == 'f'
+            ):
+                raise Refusal(
+                    f'the constant "{name}" differs with the length of the sequence',
+                    'a layer has one value for all lengths',
+                )
+        return value
+
+    def folded_constants(self, name: str) -> list[np.ndarray]:
+        """The constant for the first size, another batch and another time."""
+        return [fold.constants[name] for fold in self._folds]
+
+    def shapes(self, name: str) -> list[tuple[int, ...]]:
+        """The shape for the first size, another batch and another time."""
+        return [fold.tensors[name][0] for fold in self._folds]
+
+    def add_constant(self, name: str, value: np.ndarray) -> None:
+        self._constants[name] = value
+        for fold in self._folds:
+            fold.constants.setdefault(name, value)
+        self.tensors[name] = Tensor(name, value.dtype, value.shape, (Role.CHANNEL,) * value.ndim)
+
+    def producer(self, name: str) -> Node | None:
+        return next((node for node in self.nodes if name in node.outputs), None)
+
+    def readers(self, name: str) -> list[Node]:
+        return [node for node in self.nodes if name in node.inputs]
+
+    def prune(self) -> None:
+        """Drops the nodes whose outputs nothing reads."""
+        needed = set(self.outputs)
+        kept = []
+        for node in reversed(self.nodes):
+            if needed.intersection(node.outputs):
+                needed.update(node.inputs)
+                kept.append(node)
+        self.nodes = kept[::-1]
+
+
+def _roles(
+    shape: tuple[int, ...], with_batch: tuple[int, ...], with_time: tuple[int, ...]
+) -> tuple[Role, ...]:
+    if not len(shape) == len(with_batch) == len(with_time):
+        raise Refusal(
+            'the number of axes depends on the length of the sequence',
+            'only graphs with the same axes for all lengths can be imported',
+        )
+    roles = []
+    for size, other_batch, other_time in zip(shape, with_batch, with_time, strict=True):
+        in_batch, in_time = size != other_batch, size != other_time
+        if in_batch and in_time:
+            roles.append(Role.STEPS)
+        elif in_batch:
+            roles.append(Role.BATCH)
+        elif in_time:
+            roles.append(Role.TIME)
+        else:
+            roles.append(Role.CHANNEL)
+    return tuple(roles)
+
+
+def opset_of(model: onnx.ModelProto) -> int:
+    opsets = {o.domain: o.version for o in model.opset_import}
+    return int(opsets.get('', opsets.get('ai.onnx', 0)))
+
+
+def load(path: pathlib.Path) -> onnx.ModelProto:
+    try:
+        model = onnx.load(path)
+    except Exception as error:
+        raise Refusal(f'{path} is no ONNX file: {error}', 'export the model to ONNX') from error
+    version = opset_of(model)
+    if not 7 <= version <= 24:
+        raise Refusal(f'{path} is of opset {version}', 'export it with an opset from 11 to 23')
+    return model
+
+
+def sizes_for(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], batch: int, time: int
+) -> dict[str, list[int]]:
+    """The shapes of the inputs for a batch and a time."""
+    by_name: dict[str, int] = {}
+    for value in inputs_of(model):
+        axis = axes[value.name]
+        sizes = dims(value)
+        for index, size in ((axis.batch, batch), (axis.time, time)):
+            if index is not None and index < len(sizes) and isinstance(sizes[index], str):
+                by_name[str(sizes[index])] = size
+    shapes: dict[str, list[int]] = {}
+    for value in inputs_of(model):
+        axis, sizes = axes[value.name], dims(value)
+        shape = [by_name.get(size, 1) if isinstance(size, str) else size for size in sizes]
+        if axis.time == axis.batch and len(shape) > 0:
+            shape[0] = batch * time
+        elif len(shape) > axis.time:
+            shape[axis.time] = time
+            if axis.batch is not None and isinstance(sizes[axis.batch], str):
+                shape[axis.batch] = batch
+        shapes[value.name] = shape
+    return shapes
+
+
+def build(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Iterable[int] = ()) -> Graph:
+    """The graph, folded with the first time of `times` that it takes."""
+    frames = all(axis.batch == axis.time for axis in axes.values())
+    error: Exception | None = None
+    for time in tuple(times) or ((2,) if frames else _TIMES):
+        settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
+        try:
+            folds = [_fold(model, sizes_for(model, axes, *setting)) for setting in settings]
+        except Exception as failure:
+            error = error or failure
+            continue
+        return _joined(folds, model)
+    assert error is not None
+    text = ' '.join(str(error).split())
+    raise Refusal(f'onnxruntime cannot load the graph: {text[:300]}', 'check the ONNX file')
+
+
+def _joined(folds: Sequence[_Fold], model: onnx.ModelProto) -> Graph:
+    kinds = [[node.operator for node in fold.nodes] for fold in folds]
+    if kinds[0] != kinds[1] or kinds[0] != kinds[2]:
+        raise Refusal(
+            'the nodes of the graph depend on the length of the sequence',
+            'export it with a dynamic axis and without loops over time',
+        )
+    names = [value.name for value in inputs_of(model)]
+    graph = Graph(folds, names, [value.name for value in model.graph.output])
+    graph.prune()
+    return graph

@@ -1,0 +1,171 @@
+"""Imports a graph, compares the model with the original, and writes it."""
+
+import dataclasses
+import json
+import math
+import os
+import pathlib
+import shutil
+import subprocess
+from collections.abc import Callable, Sequence
+
+import numpy as np
+
+import sequence_layers_runtime as runtime
+from sequence_layers_import import verify
+from sequence_layers_import.onnx_model import Imported
+from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.verify import Difference, Inputs, Original
+from sequence_layers_tools import model_directory
+
+# The contract of models with more numbers in a step is checked on fewer steps.
+_LARGE = 4096
+
+
+@dataclasses.dataclass
+class Report:
+    """What was compared."""
+
+    differences: list[Difference]
+    checks: str = ''  # the last line of `sl verify`
+    speed: float = 0.0  # how many times the original's
+    latency: tuple[int, int] = (0, 0)
+    not_streamed: str = ''  # why steps were not compared
+
+    @property
+    def largest(self) -> float:
+        return max((d.relative for d in self.differences), default=float('inf'))
+
+
+def make_layer(imported: Imported) -> runtime.Layer:
+    try:
+        return runtime.Layer.create(imported.model.config, imported.model.weights, threads=1)
+    except runtime.SequenceLayersError as error:
+        raise Refusal(f'the library refuses the model: {error}', 'report this graph') from error
+
+
+def steps_to_try(imported: Imported) -> list[int]:
+    """Numbers of steps that the graph takes: those that it was folded with."""
+    axes = imported.axes[imported.input.name]
+    if axes.batch == axes.time:
+        return [2, 3]
+    shapes = imported.graph.shapes(imported.input.name)
+    return sorted({shape[axes.time] for shape in shapes})
+
+
+def compare(imported: Imported, layer: runtime.Layer, data: Sequence[Inputs]) -> Report:
+    """Runs random and given data through both."""
+    original, report = Original(imported), Report([])
+    axis = imported.axes[imported.input.name].batch
+    batch = 1 if axis is None else imported.graph.shapes(imported.input.name)[0][axis]
+    runs = [
+        verify.random_inputs(imported, batch if i else 1, steps, seed=i)
+        for i, steps in enumerate(steps_to_try(imported))
+    ]
+    for inputs in [*runs, *data]:
+        want = original.run(inputs)
+        report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
+        try:
+            report.differences += verify.compare(imported, layer, inputs, want, streamed=True)
+        except runtime.SequenceLayersError as error:
+            report.not_streamed = str(error)
+    report.latency = (layer.input_latency, layer.output_latency)
+    return report
+
+
+def measure_speed(imported: Imported, layer: runtime.Layer, seconds: float) -> float:
+    """The speed of whole runs on one thread, relative to the original's."""
+    inputs = verify.random_inputs(imported, 1, steps_to_try(imported)[-1])
+    original = Original(imported)
+    x = imported.input.to_model(inputs[imported.input.name])
+    applier = layer.applier(x)
+    return verify.speed_ratio(lambda: original.run(inputs), applier.run, seconds)
+
+
+def find_tool() -> str | None:
+    """The `sl` tool: that of the environment, beside the library, or in the path."""
+    library = os.environ.get('SEQUENCE_LAYERS_LIBRARY')
+    places = [os.environ.get('SEQUENCE_LAYERS_TOOL')]
+    if library:
+        folder = pathlib.Path(library).absolute().parent
+        places += [str(folder / 'sl'), str(folder.parent / 'bin' / 'sl')]
+    return next((p for p in places if p and pathlib.Path(p).is_file()), shutil.which('sl'))
+
+
+def check_contract(imported: Imported, directory: pathlib.Path) -> str:
+    """Runs `sl verify`, and returns its last line."""
+    tool = find_tool()
+    if tool is None:
+        return 'not run: no sl tool'
+    command = [tool, 'verify', str(directory), '--random']
+    command += ['--max-int', str(verify.index_limit(imported))]
+    if math.prod(imported.input.shape) > _LARGE:
+        command += ['--batch', '2', '--time', '2']
+    done = subprocess.run(command, capture_output=True, text=True, check=False)
+    lines = (done.stdout + done.stderr).strip().splitlines()
+    if done.returncode:
+        raise Refusal(f'sl verify fails: {lines[-1] if lines else ""}', 'report this graph')
+    return lines[-1]
+
+
+def write(
+    imported: Imported, out: str | pathlib.Path, check: Callable[[pathlib.Path], None] | None = None
+) -> None:
+    """Writes the model directory, if `check` raises nothing."""
+    emits = {port.name: port.emit for port in imported.outputs}
+    model_directory.write(
+        out,
+        imported.model.config,
+        imported.model.weights,
+        channel_shape=imported.input.shape,
+        dtype=imported.input.model_dtype,
+        metadata={'imported_outputs': json.dumps(emits)},
+        check=check,
+    )
+
+
+def run(
+    imported: Imported, out: str | pathlib.Path | None, *, data: Sequence[Inputs] = (),
+    tolerance: float = 1e-4, force: bool = False, streaming: bool = False, seconds: float = 1.0,
+) -> Report:  # fmt: skip
+    """Compares, checks and writes a model.
+
+    Args:
+      imported: Of `import_graph` or `import_file`.
+      out: The model directory; None to compare only.
+      data: Inputs of the graph by name, beside random ones.
+      tolerance: The largest difference, relative to the peak of the original's output.
+      force: Whether to write what does not agree.
+      streaming: Whether a model that cannot step is an error.
+      seconds: How long to measure the speed.
+
+    Raises:
+      Refusal: The model does not agree, so nothing was written.
+    """
+    layer = make_layer(imported)
+    report = compare(imported, layer, data)
+    problems = []
+    if not report.largest <= tolerance:
+        problems.append(
+            f'the model differs by {report.largest:.1e} of the peak, more than {tolerance:.0e}'
+        )
+    if streaming and report.not_streamed:
+        problems.append(f'the model cannot step: {report.not_streamed}')
+    if problems and not force:
+        raise Refusal('; '.join(problems), 'nothing was written: --force writes it anyway')
+
+    def check(directory: pathlib.Path) -> None:
+        report.checks = check_contract(imported, directory)
+
+    if out is not None:
+        write(imported, out, None if force else check)
+    report.speed = measure_speed(imported, layer, seconds) if seconds else 0.0
+    return report
+
+
+def read_data(imported: Imported, path: pathlib.Path) -> Inputs:
+    """Arrays of a .npy or .npz file, by the names of inputs."""
+    loaded = np.load(path)
+    if isinstance(loaded, np.ndarray):
+        return {imported.input.name: loaded}
+    return {name: loaded[name] for name in loaded.files}

@@ -1,0 +1,369 @@
+"""Groups of nodes that exporters write for one layer, as one node."""
+
+import math
+from collections.abc import Callable, Iterable
+
+import numpy as np
+
+from sequence_layers_import.graph import Graph, Node, Role
+from sequence_layers_import.refusal import Refusal
+
+
+def rewrite(graph: Graph) -> None:
+    """Replaces the groups that it finds."""
+    for pattern in _PATTERNS:
+        # Nodes change while the list is read.
+        for node in list(graph.nodes):
+            if any(node is other for other in graph.nodes):
+                pattern(graph, node)
+        graph.prune()
+
+
+def _number(graph: Graph, name: str) -> float | None:
+    """The value of a constant that is one number."""
+    if not graph.is_constant(name):
+        return None
+    values = graph.folded_constants(name)
+    if values[0].size != 1 or any(
+        v.size != 1 or v.ravel()[0] != values[0].ravel()[0] for v in values
+    ):
+        return None
+    return float(values[0].ravel()[0])
+
+
+def _is(graph: Graph, name: str, number: float) -> bool:
+    found = _number(graph, name)
+    return found is not None and math.isclose(found, number, rel_tol=1e-5)
+
+
+def _only_reader(graph: Graph, name: str) -> Node | None:
+    readers = graph.readers(name)
+    return readers[0] if len(readers) == 1 and name not in graph.outputs else None
+
+
+def _made_by(graph: Graph, name: str, *operators: str) -> Node | None:
+    node = graph.producer(name)
+    return node if node is not None and node.operator in operators else None
+
+
+def _split_constant(graph: Graph, node: Node) -> tuple[str, str] | None:
+    """(value, constant) of an operation on a result and a constant."""
+    constants = [name for name in node.inputs if graph.is_constant(name)]
+    if len(node.inputs) != 2 or len(constants) != 1:
+        return None
+    return next(name for name in node.inputs if name != constants[0]), constants[0]
+
+
+def _replace(
+    graph: Graph, last: Node, operator: str, inputs: Iterable[str], **attributes: object
+) -> None:
+    """Puts a new node in the place of the last of a group; `prune` drops the others."""
+    new = Node(last.name, operator, list(inputs), [last.outputs[0]], dict(attributes))
+    index = next(i for i, node in enumerate(graph.nodes) if node is last)
+    graph.nodes[index] = new
+
+
+def _gelu(graph: Graph, node: Node) -> None:
+    """0.5 x (1 + erf(x / sqrt(2))), with the factors in any order."""
+    if node.operator != 'Erf':
+        return
+    inner = _made_by(graph, node.inputs[0], 'Div', 'Mul')
+    parts = inner and _split_constant(graph, inner)
+    if not inner or not parts:
+        return
+    root = math.sqrt(2) if inner.operator == 'Div' else math.sqrt(0.5)
+    last = _only_reader(graph, node.outputs[0])
+    if not _is(graph, parts[1], root) or last is None or last.operator != 'Add':
+        return
+    sum_parts = _split_constant(graph, last)
+    if not sum_parts or not _is(graph, sum_parts[1], 1):
+        return
+    factor, has_x = 1.0, False
+    while not has_x or not math.isclose(factor, 0.5, rel_tol=1e-5):
+        following = _only_reader(graph, last.outputs[0])
+        if following is None or following.operator not in ('Mul', 'Div'):
+            return
+        other = next((n for n in following.inputs if n != last.outputs[0]), '')
+        found = _factor(graph, other, parts[0])
+        if found is None or (found[1] and has_x):
+            return
+        factor *= 1 / found[0] if following.operator == 'Div' else found[0]
+        has_x, last = has_x or found[1], following
+    _replace(graph, last, 'Gelu', [parts[0]])
+
+
+def _factor(graph: Graph, name: str, x: str) -> tuple[float, bool] | None:
+    """A number, x, or x times a number: the number, and whether x is in it."""
+    if name == x:
+        return 1.0, True
+    number = _number(graph, name)
+    if number is not None:
+        return number, False
+    node = _made_by(graph, name, 'Mul')
+    parts = node and _split_constant(graph, node)
+    number = _number(graph, parts[1]) if parts and parts[0] == x else None
+    return None if number is None else (number, True)
+
+
+def _swish(graph: Graph, node: Node) -> None:
+    """x sigmoid(x)."""
+    if node.operator == 'Mul' and len(node.inputs) == 2:
+        for x, gate in (node.inputs, node.inputs[::-1]):
+            sigmoid = _made_by(graph, gate, 'Sigmoid')
+            if sigmoid and sigmoid.inputs[0] == x and not graph.is_constant(x):
+                _replace(graph, node, 'import.Swish', [x])
+                return
+
+
+def _threshold(graph: Graph, node: Node) -> None:
+    """x > c ? x : softplus(x) of a large c, and x > 0 ? x : slope x."""
+    condition = _made_by(graph, node.inputs[0], 'Greater') if node.operator == 'Where' else None
+    if condition is None or node.inputs[1] != condition.inputs[0]:
+        return
+    x, limit = condition.inputs[0], _number(graph, condition.inputs[1])
+    below = _made_by(graph, node.inputs[2], 'Softplus', 'Mul')
+    if limit is None or below is None:
+        return
+    if below.operator == 'Softplus' and below.inputs[0] == x and limit >= 15:
+        _replace(graph, node, 'Softplus', [x])
+    parts = _split_constant(graph, below)
+    slope = _number(graph, parts[1]) if parts and parts[0] == x else None
+    if slope is not None and limit == 0:
+        _replace(graph, node, 'LeakyRelu', [x], alpha=slope)
+
+
+def _normalization(graph: Graph, node: Node) -> None:
+    """(x - mean) / sqrt(mean of squares + epsilon), or the same without mean."""
+    deviation = _deviation(graph, node)
+    if deviation is None:
+        return
+    centred, root = deviation
+    total = _made_by(graph, root, 'Add')
+    parts = total and _split_constant(graph, total)
+    epsilon = _number(graph, parts[1]) if parts else None
+    mean = _made_by(graph, parts[0], 'ReduceMean') if parts else None
+    squares = _made_by(graph, mean.inputs[0], 'Pow', 'Mul') if mean else None
+    if (
+        epsilon is None
+        or mean is None
+        or squares is None
+        or not _is_square(graph, squares, centred)
+    ):
+        return
+    axes = _axes(graph, mean)
+    rank = len(graph.tensor(centred).shape)
+    if axes != list(range(rank - len(axes), rank)) or not mean.attribute('keepdims', 1):
+        return
+    difference = _made_by(graph, centred, 'Sub')
+    average = _made_by(graph, difference.inputs[1], 'ReduceMean') if difference else None
+    is_centred = (
+        difference is not None and average is not None and _axes(graph, average) == axes
+        and average.inputs[0] == difference.inputs[0]
+    )  # fmt: skip
+    x = difference.inputs[0] if is_centred and difference else centred
+    operator = 'LayerNormalization' if is_centred else 'RMSNormalization'
+    _replace(graph, node, operator, [x, ''], axis=-len(axes), epsilon=epsilon)
+
+
+def _deviation(graph: Graph, node: Node) -> tuple[str, str] | None:
+    """What is divided by the square root of what."""
+    if node.operator == 'Div':
+        root = _made_by(graph, node.inputs[1], 'Sqrt')
+        return (node.inputs[0], root.inputs[0]) if root else None
+    if node.operator != 'Mul':
+        return None
+    for value, inverse in (node.inputs, node.inputs[::-1]):
+        made = _made_by(graph, inverse, 'Reciprocal', 'Pow', 'Div')
+        if made is None:
+            continue
+        if made.operator == 'Pow' and _is(graph, made.inputs[1], -0.5):
+            return value, made.inputs[0]
+        root = _made_by(graph, made.inputs[-1], 'Sqrt')
+        if made.operator == 'Reciprocal' and root:
+            return value, root.inputs[0]
+        if made.operator == 'Div' and root and _is(graph, made.inputs[0], 1):
+            return value, root.inputs[0]
+    return None
+
+
+def _is_square(graph: Graph, node: Node, of: str) -> bool:
+    if node.operator == 'Mul':
+        return node.inputs == [of, of]
+    return node.inputs[0] == of and _is(graph, node.inputs[1], 2)
+
+
+def _axes(graph: Graph, node: Node) -> list[int]:
+    rank = len(graph.tensor(node.inputs[0]).shape)
+    given = node.attribute('axes')
+    if given is None and len(node.inputs) > 1:
+        given = np.ravel(graph.constant(node.inputs[1]))
+    return sorted(int(axis) % rank for axis in (range(rank) if given is None else given))
+
+
+def _scale_and_bias(graph: Graph, node: Node) -> None:
+    """Gives a normalization without weights the product and sum that follow."""
+    if node.operator not in ('LayerNormalization', 'RMSNormalization') or any(node.inputs[1:]):
+        return
+    shape = graph.tensor(node.inputs[0]).shape[node.attribute('axis') :]
+    product = _only_reader(graph, node.outputs[0])
+    if product is None or product.operator != 'Mul':
+        return
+    parts = _split_constant(graph, product)
+    if not parts or graph.constant(parts[1]).shape != shape:
+        return
+    names, last = [parts[1]], product
+    following = _only_reader(graph, product.outputs[0])
+    added = _split_constant(graph, following) if following and following.operator == 'Add' else None
+    if added and following and node.operator[0] == 'L' and graph.constant(added[1]).shape == shape:
+        names, last = [*names, added[1]], following
+    _replace(graph, last, node.operator, [node.inputs[0], *names], **node.attributes)
+
+
+def _padded_window(graph: Graph, node: Node) -> None:
+    """Zeros before a convolution, as its own padding."""
+    if node.operator != 'Conv':
+        return
+    pad = _made_by(graph, node.inputs[0], 'Pad')
+    if pad is None or pad.attribute('mode', 'constant') != 'constant' or pad.attribute('value', 0):
+        return
+    if len(pad.inputs) > 2 and pad.inputs[2] and not _is(graph, pad.inputs[2], 0):
+        return
+    if node.attribute('auto_pad', 'NOTSET') not in ('NOTSET', 'VALID') or len(pad.inputs) > 3:
+        return
+    given = graph.constant(pad.inputs[1]) if len(pad.inputs) > 1 else pad.attribute('pads')
+    before, after = np.split(np.ravel(given), 2)
+    if before[:2].any() or after[:2].any() or (before < 0).any() or (after < 0).any():
+        return
+    count = len(before) - 2
+    own = np.array(node.attribute('pads', [0] * 2 * count))
+    pads = own + np.concatenate([before[2:], after[2:]])
+    node.inputs[0] = pad.inputs[0]
+    node.attributes |= {'pads': [int(p) for p in pads], 'auto_pad': 'NOTSET'}
+
+
+def _cut_window(graph: Graph, node: Node) -> None:
+    """Steps cut after a convolution that pads them, as less padding."""
+    if node.operator != 'Slice':
+        return
+    conv = _made_by(graph, node.inputs[0], 'Conv')
+    if conv is None or _only_reader(graph, node.inputs[0]) is None:
+        return
+    before, after = graph.shapes(node.inputs[0]), graph.shapes(node.outputs[0])
+    tensor = graph.tensor(node.inputs[0])
+    axes = [a for a in range(len(tensor.shape)) if before[0][a] != after[0][a]]
+    if len(axes) != 1 or tensor.roles[axes[0]] is not Role.TIME:
+        return
+    starts = graph.folded_constants(node.inputs[1]) if len(node.inputs) > 1 else []
+    start = int(np.ravel(starts[0])[0]) if starts and starts[0].size == 1 else 0
+    dropped = {b[axes[0]] - a[axes[0]] for b, a in zip(before, after, strict=True)}
+    count = len(tensor.shape) - 2
+    stride = conv.attribute('strides', [1] * count)[axes[0] - 2]
+    pads = list(conv.attribute('pads', [0] * 2 * count))
+    if len(dropped) != 1 or start < 0 or stride != 1:
+        return
+    pads[axes[0] - 2] -= start
+    pads[count + axes[0] - 2] -= dropped.pop() - start
+    if min(pads) < 0:
+        return
+    conv.attributes |= {'pads': pads, 'auto_pad': 'NOTSET'}
+    conv.outputs = [node.outputs[0]]
+    graph.nodes = [other for other in graph.nodes if other is not node]
+
+
+def _attention(graph: Graph, node: Node) -> None:
+    """softmax(scale q k + mask) v, where keys are the steps of time."""
+    if node.operator != 'MatMul':
+        return
+    softmax = _made_by(graph, node.inputs[0], 'Softmax')
+    if softmax is None or len(graph.tensor(softmax.inputs[0]).axes(Role.TIME)) != 2:
+        return
+    name, scale = softmax.inputs[0], 1.0
+    masks: list[list[np.ndarray]] = []
+    while (product := _made_by(graph, name, 'MatMul')) is None:
+        step = _made_by(graph, name, 'Add', 'Mul', 'Div', 'Where')
+        if step is None:
+            raise Refusal(
+                'what it does to the scores of attention is not known',
+                'scores can be scaled and masked by a constant',
+            ).at(softmax.name, softmax.operator)
+        if step.operator == 'Where':
+            condition, kept, other = step.inputs
+            name, masks = _chosen(graph, masks, condition, kept, other)
+            continue
+        parts = _split_constant(graph, step)
+        if parts is None:
+            raise Refusal(
+                'its mask is made of the input', 'leave it out: lengths are known by the mask'
+            ).at(step.name, step.operator)
+        name, number = parts[0], _number(graph, parts[1])
+        if step.operator == 'Add' and number is None:
+            masks.append([m > -1e4 for m in graph.folded_constants(parts[1])])
+            _check_mask(graph, parts[1])
+        elif step.operator == 'Add':
+            pass  # the same for all keys
+        elif number is not None:
+            scale *= number if step.operator == 'Mul' else 1 / number
+        else:
+            raise Refusal('its scores have several scales', 'scale the queries').at(
+                step.name, 'Mul'
+            )
+    if any(graph.is_constant(n) for n in (*product.inputs, node.inputs[1])):
+        return
+    _replace(graph, node, 'import.Attention', [*product.inputs, node.inputs[1]],
+             scale=scale, horizons=_horizons(graph, softmax, masks))  # fmt: skip
+
+
+def _chosen(
+    graph: Graph, masks: list[list[np.ndarray]], condition: str, kept: str, other: str
+) -> tuple[str, list[list[np.ndarray]]]:
+    if not graph.is_constant(condition):
+        raise Refusal(
+            'its mask is made of the input', 'leave it out: lengths are known by the mask'
+        )
+    conditions = graph.folded_constants(condition)
+    if graph.is_constant(other):
+        return kept, [*masks, [c.astype(bool) for c in conditions]]
+    return other, [*masks, [~c.astype(bool) for c in conditions]]
+
+
+def _check_mask(graph: Graph, name: str) -> None:
+    for values in graph.folded_constants(name):
+        if values[values > -1e4].any():
+            raise Refusal(
+                'it adds numbers to the scores of attention',
+                'relative positions have layers of their own: write the model by hand',
+            )
+
+
+def _horizons(graph: Graph, softmax: Node, masks: list[list[np.ndarray]]) -> tuple[int, int]:
+    """(past, future) steps that a query sees; -1 is all."""
+    if not masks:
+        return -1, -1
+    found = set()
+    for which in (0, 2):
+        size = graph.shapes(softmax.inputs[0])[which][-1]
+        allowed = np.ones((size, size), bool)
+        for mask in masks:
+            full = np.broadcast_to(
+                mask[which], np.broadcast_shapes(mask[which].shape, (size, size))
+            )
+            if not (full == full.reshape(-1, size, size)[0]).all():
+                raise Refusal('its masks differ by head', 'use one mask').at(
+                    softmax.name, 'Softmax'
+                )
+            allowed &= full.reshape(-1, size, size)[0]
+        distance = np.arange(size)[None, :] - np.arange(size)[:, None]
+        seen = distance[allowed]
+        past, future = (int(-seen.min()), int(seen.max())) if seen.size else (0, 0)
+        if not np.array_equal(allowed, (distance >= -past) & (distance <= future)):
+            raise Refusal('its mask is no band of past and future steps',
+                          'use a causal mask or a window').at(softmax.name, 'Softmax')  # fmt: skip
+        found.add((-1 if past == size - 1 else past, -1 if future == size - 1 else future))
+    if len(found) > 1:
+        raise Refusal('its mask depends on the length', 'use a window of fixed size')
+    return found.pop()
+
+
+_PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
+    _padded_window, _cut_window, _gelu, _swish, _threshold, _normalization, _scale_and_bias, _attention,
+)  # fmt: skip

@@ -1,0 +1,303 @@
+"""Operators that compute each element on its own, and those that join two tensors."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sequence_layers_import.builder import Builder, Config, Value, operator
+from sequence_layers_import.graph import Node, Role, Tensor
+from sequence_layers_import.refusal import Refusal
+
+_SIMPLE: dict[str, list[Config | str]] = {
+    'Relu': [{'type': 'Relu'}],
+    'Sigmoid': [{'type': 'Sigmoid'}],
+    'Tanh': [{'type': 'Tanh'}],
+    'Exp': [{'type': 'Exp'}],
+    'Log': [{'type': 'Log'}],
+    'Softplus': [{'type': 'Softplus'}],
+    'Abs': [{'type': 'Abs'}],
+    'Sqrt': [{'type': 'Power', 'power': 0.5}],
+    'Reciprocal': [{'type': 'Power', 'power': -1.0}],
+    'Neg': [{'type': 'Scale', 'scale': -1}],
+    'Identity': [],
+    'Dropout': [],
+    'import.Swish': [{'type': 'Swish'}],
+    'HardSwish': ['hard_swish'],
+    'Softsign': ['soft_sign'],
+    'Sin': ['sin'],
+    'Cos': ['cos'],
+    'Floor': ['floor'],
+    'Ceil': ['ceil'],
+    'Round': ['round'],
+    'Sign': ['sign'],
+    'Mish': ['mish'],
+}  # fmt: skip
+
+
+def keep(builder: Builder, node: Node, value: Value) -> None:
+    builder.values[node.outputs[0]] = value
+
+
+def channels_first_value(builder: Builder, node: Node) -> tuple[Value, Tensor]:
+    name = node.inputs[0]
+    return builder.value(name), builder.tensor(name)
+
+
+@operator(*_SIMPLE)
+def _simple(builder: Builder, node: Node) -> None:
+    value = builder.value(node.inputs[0])
+    for config in _SIMPLE[node.operator]:
+        if isinstance(config, str):
+            value = builder.function(value, config, len(value.axes))
+        else:
+            value = builder.apply(value, config)
+    keep(builder, node, value)
+
+
+@operator('LeakyRelu', 'Elu', 'Gelu', 'Selu', 'Celu', 'HardSigmoid', 'ThresholdedRelu')
+def _with_parameter(builder: Builder, node: Node) -> None:
+    value, alpha = builder.value(node.inputs[0]), node.attribute('alpha')
+    if node.operator == 'LeakyRelu':
+        slope = 0.01 if alpha is None else alpha
+        value = builder.apply(value, {'type': 'LeakyRelu', 'negative_slope': slope})
+    elif node.operator == 'Elu':
+        value = builder.apply(value, {'type': 'Elu', 'alpha': 1.0 if alpha is None else alpha})
+    elif node.operator == 'Gelu':
+        approximate = node.attribute('approximate', 'none') == 'tanh'
+        value = builder.apply(value, {'type': 'Gelu', 'approximate': approximate})
+    elif node.operator == 'Selu':
+        alpha = 1.67326319217681884765625 if alpha is None else alpha
+        gamma = node.attribute('gamma', 1.05070102214813232421875)
+        value = builder.scaled(builder.apply(value, {'type': 'Elu', 'alpha': alpha}), gamma)
+    elif node.operator == 'Celu':
+        alpha = 1.0 if alpha is None else alpha
+        inner = builder.apply(builder.scaled(value, 1 / alpha), {'type': 'Elu', 'alpha': 1.0})
+        value = builder.scaled(inner, alpha)
+    elif node.operator == 'HardSigmoid':
+        slope, shift = 0.2 if alpha is None else alpha, node.attribute('beta', 0.5)
+        value = _clipped(builder, builder.shifted(builder.scaled(value, slope), shift), 0.0, 1.0)
+    else:
+        raise Refusal('there is no layer for this function', 'use Relu or LeakyRelu')
+    keep(builder, node, value)
+
+
+def _clipped(builder: Builder, value: Value, low: float | None, high: float | None) -> Value:
+    if low is not None and low > -np.finfo(np.float32).max:
+        value = builder.apply(value, {'type': 'Maximum', 'maximum': low})
+    if high is not None and high < np.finfo(np.float32).max:
+        value = builder.apply(value, {'type': 'Minimum', 'minimum': high})
+    return value
+
+
+@operator('Clip')
+def _clip(builder: Builder, node: Node) -> None:
+    bounds: list[float | None] = [node.attribute('min'), node.attribute('max')]
+    for i, name in enumerate(node.inputs[1:3]):
+        if name:
+            bounds[i] = float(np.ravel(builder.graph.constant(name))[0])
+    keep(builder, node, _clipped(builder, builder.value(node.inputs[0]), bounds[0], bounds[1]))
+
+
+@operator('PRelu')
+def _prelu(builder: Builder, node: Node) -> None:
+    value, tensor = channels_first_value(builder, node)
+    slope = builder.graph.constant(node.inputs[1])
+    if slope.size == 1:
+        config = {'type': 'LeakyRelu', 'negative_slope': float(slope.ravel()[0])}
+        keep(builder, node, builder.apply(value, config))
+        return
+    aligned = constant_along(tensor, slope, value.axes)
+    negative = builder.apply(value, {'type': 'Minimum', 'minimum': 0})
+    negative = builder.affine(negative, tensor, aligned, None)
+    positive = builder.apply(value, {'type': 'Relu'})
+    keep(builder, node, builder.combine([positive, negative], 'add'))
+
+
+_DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
+
+
+@operator('Cast', 'CastLike')
+def _cast(builder: Builder, node: Node) -> None:
+    source, target = builder.tensor(node.inputs[0]), builder.tensor(node.outputs[0])
+    value, dtype = builder.value(node.inputs[0]), _DTYPES.get(target.dtype.kind)
+    if dtype is None:
+        raise Refusal(f'there is no dtype {target.dtype}', 'compute in float32 or int32')
+    if dtype != _DTYPES.get(source.dtype.kind):
+        value = builder.apply(value, {'type': 'Cast', 'dtype': dtype})
+    keep(builder, node, value)
+
+
+def constant_along(tensor: Tensor, constant: np.ndarray, axes: Sequence[int]) -> np.ndarray:
+    """A constant that is broadcast to the tensor, with an axis for each of `axes`."""
+    if constant.size == 1:
+        return constant.reshape((1,) * len(axes))
+    shape = (1,) * (len(tensor.shape) - constant.ndim) + constant.shape
+    for axis, size in enumerate(shape):
+        if size == 1 or axis in axes:
+            continue
+        if tensor.roles[axis] is Role.CHANNEL:
+            raise Refusal('it broadcasts the input to a larger shape', 'repeat the input before')
+        raise Refusal(
+            f'its constant of shape {list(constant.shape)} differs from step to step',
+            'a layer has the same weights at all steps',
+        )
+    array = constant.reshape(shape)
+    others = [axis for axis in range(len(shape)) if axis not in axes]
+    return array.transpose(*others, *axes).reshape([shape[axis] for axis in axes])
+
+
+def _shifted_axes(axes: Sequence[int], by: int) -> tuple[int, ...]:
+    return tuple(axis + by for axis in axes)
+
+
+def operand(builder: Builder, name: str, out: Tensor) -> Value:
+    """An input of a broadcasting operator, with the axes of the output."""
+    value, tensor = builder.value(name), builder.tensor(name)
+    by = len(out.shape) - len(tensor.shape)
+    for axis in out.axes(Role.TIME, Role.STEPS):
+        if axis - by < 0 or tensor.roles[axis - by] is not out.roles[axis]:
+            raise Refusal(
+                f'"{name}" is one value of the whole sequence, and is joined with each step',
+                'a running value or a window in its place can be streamed',
+            )
+    return Value(value.layer, _shifted_axes(value.axes, by))
+
+
+def joined(builder: Builder, node: Node, names: Sequence[str], out: Tensor) -> list[Value]:
+    """The inputs with the same axes in the same order, so that they broadcast as in ONNX."""
+    values = [operand(builder, name, out) for name in names]
+    longest = max(values, key=lambda value: len(value.axes))
+    missing = [a for a in out.channel_axes if a not in longest.axes and out.shape[a] != 1]
+    order = (*longest.axes, *missing)
+    return [
+        _with_axes(builder, value, builder.tensor(name), order, len(out.shape))
+        for value, name in zip(values, names, strict=True)
+    ]
+
+
+def _with_axes(
+    builder: Builder, value: Value, tensor: Tensor, order: Sequence[int], rank: int
+) -> Value:
+    by = rank - len(tensor.shape)
+    shape = (1,) * by + tensor.shape
+    roles = (Role.CHANNEL,) * by + tensor.roles
+    return builder.aligned(value, Tensor(tensor.name, tensor.dtype, shape, roles), order)
+
+
+_COMBINATIONS = {'Add': 'add', 'Mul': 'product', 'Sum': 'add', 'Mean': 'mean'}
+
+
+@operator('Add', 'Sub', 'Mul', 'Div', 'Sum', 'Mean', 'Max', 'Min')
+def _arithmetic(builder: Builder, node: Node) -> None:
+    out = builder.tensor(node.outputs[0])
+    constants = [name for name in node.inputs if builder.graph.is_constant(name)]
+    if len(node.inputs) == 2 and len(constants) == 1:
+        keep(builder, node, _with_constant(builder, node, out, constants[0]))
+    elif constants:
+        raise Refusal('it joins several tensors and constants', 'join two at a time')
+    elif len(node.inputs) == 1:
+        keep(builder, node, builder.value(node.inputs[0]))
+    else:
+        keep(builder, node, _of_values(builder, node, out))
+
+
+def _of_values(builder: Builder, node: Node, out: Tensor) -> Value:
+    if node.operator == 'Mul' and node.inputs[0] == node.inputs[1]:
+        return builder.apply(builder.value(node.inputs[0]), {'type': 'Power', 'power': 2})
+    values = joined(builder, node, node.inputs, out)
+    if node.operator == 'Sub':
+        return builder.combine([values[0], builder.scaled(values[1], -1)], 'add')
+    if node.operator == 'Div':
+        inverse = builder.apply(values[1], {'type': 'Power', 'power': -1.0})
+        return builder.combine([values[0], inverse], 'product')
+    if node.operator in ('Max', 'Min'):
+        stacked = builder.combine(values, 'stack')
+        return builder.apply(stacked, {'type': node.operator, 'axis': 2})
+    return builder.combine(values, _COMBINATIONS[node.operator])
+
+
+def _with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> Value:
+    x = next(i for i in node.inputs if i != name)
+    first = node.inputs[0] == x
+    value = operand(builder, x, out)
+    value = _with_axes(builder, value, builder.tensor(x), _all_axes(value, out), len(out.shape))
+    constant = constant_along(out, builder.graph.constant(name), value.axes)
+    value = _expanded(builder, value, builder.tensor(x), out, constant)
+    if out.dtype.kind != 'f':
+        return _integers(builder, node, value, constant, first)
+    constant = constant.astype(np.float32)
+    if node.operator == 'Add' or node.operator == 'Sum':
+        return builder.affine(value, out, None, constant)
+    if node.operator == 'Mul':
+        return builder.affine(value, out, constant, None)
+    if node.operator == 'Sub':
+        if first:
+            return builder.affine(value, out, None, -constant)
+        return builder.affine(builder.scaled(value, -1), out, None, constant)
+    if node.operator == 'Div':
+        if first:
+            return builder.affine(value, out, 1 / constant, None)
+        inverse = builder.apply(value, {'type': 'Power', 'power': -1.0})
+        return builder.affine(inverse, out, constant, None)
+    field = {'Max': 'maximum', 'Min': 'minimum'}.get(node.operator)
+    if field is None:
+        raise Refusal('it averages with a constant', 'write it as a product and a sum')
+    number = constant.tolist() if constant.size > 1 else float(constant.ravel()[0])
+    return builder.apply(value, {'type': field.capitalize(), field: number})
+
+
+def _all_axes(value: Value, out: Tensor) -> tuple[int, ...]:
+    missing = [a for a in out.channel_axes if a not in value.axes and out.shape[a] != 1]
+    return (*value.axes, *missing)
+
+
+def _expanded(
+    builder: Builder, value: Value, source: Tensor, out: Tensor, constant: np.ndarray
+) -> Value:
+    """Repeats the value where the constant has more channels."""
+    shape = (1,) * (len(out.shape) - len(source.shape)) + source.shape
+    for position, axis in enumerate(value.axes):
+        if shape[axis] == 1 and constant.shape[position] > 1:
+            value = repeat_axis(builder, value, position, constant.shape[position])
+    return value
+
+
+def repeat_axis(builder: Builder, value: Value, position: int, count: int) -> Value:
+    """Repeats channels along an axis of size 1, as a product with ones, which is exact."""
+    letters = 'abcdefghij'[: len(value.axes)]
+    at, new = letters[position], 'z'
+    config = {
+        'type': 'EinsumDense', 'equation': f'...{letters},{at}{new}->...{letters.replace(at, new)}',
+        'output_shape': [count if i == position else None for i in range(len(letters))],
+    }  # fmt: skip
+    return builder.apply(value, config, {'params.kernel': np.ones((1, count), np.float32)})
+
+
+def _integers(
+    builder: Builder, node: Node, value: Value, constant: np.ndarray, first: bool
+) -> Value:
+    number: Any = constant.tolist() if constant.size > 1 else int(constant.ravel()[0])
+    if node.operator == 'Add':
+        return builder.apply(value, {'type': 'Add', 'shift': number})
+    if node.operator == 'Mul':
+        return builder.apply(value, {'type': 'Scale', 'scale': number})
+    if node.operator == 'Sub' and first:
+        return builder.apply(value, {'type': 'Add', 'shift': (-constant).tolist()})
+    raise Refusal('there is no layer for this with integers', 'compute in float32')
+
+
+@operator('Pow')
+def _pow(builder: Builder, node: Node) -> None:
+    if not builder.graph.is_constant(node.inputs[1]):
+        raise Refusal('its exponent is no constant', 'write it by Exp and Log')
+    power = builder.graph.constant(node.inputs[1])
+    if power.size != 1:
+        raise Refusal('its exponent is not one number', 'use one exponent for all channels')
+    exponent = float(power.ravel()[0])
+    if math.isclose(exponent, 1.0):
+        keep(builder, node, builder.value(node.inputs[0]))
+        return
+    value = builder.value(node.inputs[0])
+    keep(builder, node, builder.apply(value, {'type': 'Power', 'power': exponent}))

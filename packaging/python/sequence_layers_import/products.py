@@ -1,0 +1,375 @@
+"""Matrix products and convolutions."""
+
+import dataclasses
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sequence_layers_import.builder import Builder, Config, Value, channel_axis, operator
+from sequence_layers_import.graph import Node, Role, Tensor
+from sequence_layers_import.pointwise import constant_along, keep
+from sequence_layers_import.refusal import Refusal
+
+
+@operator('MatMul')
+def _matmul(builder: Builder, node: Node) -> None:
+    first, second = (builder.graph.is_constant(name) for name in node.inputs)
+    if first == second:
+        raise Refusal(
+            'it multiplies two results with each other',
+            'only attention can: softmax(q k) v of one sequence, with time as keys',
+        )
+    if second:
+        keep(builder, node, _times_matrix(builder, node.inputs[0], node.inputs[1]))
+    else:
+        keep(builder, node, _matrix_times(builder, node))
+
+
+def dense(
+    builder: Builder, value: Value, kernel: np.ndarray, bias: np.ndarray | None = None
+) -> Value:
+    """A product of the last channel axis with a kernel [in, out]."""
+    weights = {'params.kernel': kernel.astype(np.float32)}
+    if bias is not None:
+        weights['params.bias'] = bias.astype(np.float32)
+    config = {'type': 'Dense', 'features': kernel.shape[1], 'use_bias': bias is not None}
+    return builder.apply(value, config, weights)
+
+
+def last_axis(builder: Builder, name: str, axis: int, what: str) -> Value:
+    """The value with this channel axis as its last."""
+    tensor, value = builder.tensor(name), builder.value(name)
+    axis = channel_axis(tensor, axis, what)
+    return builder.aligned(value, tensor, (*(a for a in value.axes if a != axis), axis))
+
+
+def _times_matrix(builder: Builder, name: str, matrix: str) -> Value:
+    kernel = builder.graph.constant(matrix)
+    value = last_axis(builder, name, -1, 'its sum')
+    rank = len(builder.tensor(name).shape)
+    if kernel.ndim == 1:
+        made = dense(builder, value, kernel[:, np.newaxis])
+        made = builder.reshape(made, [builder.tensor(name).shape[a] for a in made.axes[:-1]],
+                               made.axes[:-1])  # fmt: skip
+        return made
+    if kernel.ndim > 2 and any(size != 1 for size in kernel.shape[:-2]):
+        return _times_matrices(builder, value, builder.tensor(name), kernel)
+    made = dense(builder, value, kernel.reshape(kernel.shape[-2:]))
+    by = max(kernel.ndim - rank, 0)
+    return Value(made.layer, tuple(axis + by for axis in made.axes))
+
+
+def _times_matrices(builder: Builder, value: Value, tensor: Tensor, kernel: np.ndarray) -> Value:
+    """A matrix for each element of other axes, as of heads."""
+    axes = [axis for axis in value.axes if axis < len(tensor.shape) - 1]
+    offset = len(tensor.shape) - kernel.ndim
+    stacked = [axis for axis in axes if axis >= offset and kernel.shape[axis - offset] != 1
+               and axis < len(tensor.shape) - 2]  # fmt: skip
+    others = [size for i, size in enumerate(kernel.shape[:-2]) if i + offset not in stacked]
+    if offset < 0 or any(size != 1 for size in others):
+        raise Refusal('its matrices are of axes that the input lacks', 'repeat the input before')
+    letters = {axis: 'abcdefghij'[i] for i, axis in enumerate(value.axes)}
+    before = ''.join(letters[axis] for axis in value.axes)
+    of_kernel = ''.join(letters[axis] for axis in stacked) + before[-1] + 'z'
+    shape = [tensor.shape[axis] for axis in stacked] + list(kernel.shape[-2:])
+    config = {
+        'type': 'EinsumDense',
+        'equation': f'...{before},{of_kernel}->...{before[:-1]}z',
+        'output_shape': [None] * len(axes) + [kernel.shape[-1]],
+    }
+    weights = {'params.kernel': kernel.reshape(shape).astype(np.float32)}
+    return builder.apply(value, config, weights)
+
+
+def _matrix_times(builder: Builder, node: Node) -> Value:
+    matrix, name = builder.graph.constant(node.inputs[0]), node.inputs[1]
+    if matrix.ndim != 2:
+        raise Refusal('its first factor is no matrix', 'put the constant second')
+    tensor = builder.tensor(name)
+    axis = len(tensor.shape) - 2
+    value = last_axis(builder, name, axis, 'its sum')
+    return dense(builder, value, matrix.T)
+
+
+@operator('Gemm')
+def _gemm(builder: Builder, node: Node) -> None:
+    graph = builder.graph
+    if not graph.is_constant(node.inputs[1]) or node.attribute('transA', 0):
+        raise Refusal('it multiplies two results, or a transposed one', 'use a constant matrix')
+    kernel = graph.constant(node.inputs[1]) * np.float32(node.attribute('alpha', 1.0))
+    kernel = kernel.T if node.attribute('transB', 0) else kernel
+    value, bias = last_axis(builder, node.inputs[0], -1, 'its sum'), None
+    if len(node.inputs) > 2 and node.inputs[2]:
+        given = graph.constant(node.inputs[2]) * np.float32(node.attribute('beta', 1.0))
+        out = builder.tensor(node.outputs[0])
+        bias = np.broadcast_to(constant_along(out, given, (1,)), (kernel.shape[1],))
+    keep(builder, node, dense(builder, value, kernel, bias))
+
+
+@dataclasses.dataclass(frozen=True)
+class Window:
+    """A window of a convolution or pooling along one axis."""
+
+    axis: int
+    size: int
+    stride: int
+    dilation: int
+    before: int
+    after: int
+
+    @property
+    def extent(self) -> int:
+        return (self.size - 1) * self.dilation + 1
+
+
+def windows(node: Node, tensor: Tensor, sizes: Sequence[int]) -> list[Window]:
+    """The windows of all spatial axes, which are those from 2 on."""
+    count = len(sizes)
+    strides = node.attribute('strides', [1] * count)
+    dilations = node.attribute('dilations', [1] * count)
+    pads = node.attribute('pads', [0] * 2 * count)
+    auto = node.attribute('auto_pad', 'NOTSET')
+    found = []
+    for i, size in enumerate(sizes):
+        extent = (size - 1) * dilations[i] + 1
+        before, after = pads[i], pads[count + i]
+        if auto.startswith('SAME'):
+            before, after = _same(tensor, i + 2, extent, strides[i], auto)
+        elif auto == 'VALID':
+            before = after = 0
+        found.append(Window(i + 2, size, strides[i], dilations[i], before, after))
+    return found
+
+
+def _same(tensor: Tensor, axis: int, extent: int, stride: int, auto: str) -> tuple[int, int]:
+    if tensor.roles[axis] is not Role.CHANNEL and stride > 1:
+        total = extent - stride  # of a length that is a multiple of the stride
+    else:
+        size = tensor.shape[axis]
+        total = max((-(-size // stride) - 1) * stride + extent - size, 0)
+    total = max(total, 0)
+    return (
+        (total // 2, total - total // 2)
+        if auto == 'SAME_UPPER'
+        else (total - total // 2, total // 2)
+    )
+
+
+def time_padding(window: Window, streaming: bool) -> str | list[int]:
+    """The padding in time; streams get modes that can step."""
+    before, after, extent = window.before, window.after, window.extent
+    if before == 0 and after == 0:
+        if extent == 1:
+            return 'causal'
+        return 'reverse_causal_valid' if streaming else 'valid'
+    full = extent - 1
+    if (before, after) == (full, 0):
+        return 'causal'
+    if (before, after) == (0, full):
+        return 'reverse_causal'
+    after = _filled(window)
+    if before == max(extent - window.stride, 0) and before + after == full:
+        return 'semicausal'
+    if not streaming and before == full // 2 and after == full - before:
+        return 'same'
+    return [before, after]
+
+
+def _filled(window: Window) -> int:
+    """The padding at the end, enlarged if that makes no more steps of a multiple of the stride.
+
+    So a window that is padded at the start by its extent less its stride becomes a causal one.
+    """
+    more = window.extent - 1 - window.before - window.after
+    rest = (window.before + window.after - window.extent) % window.stride
+    return window.after + more if 0 < more and rest + more < window.stride else window.after
+
+
+def arrange(tensor: Tensor, found: Sequence[Window]) -> tuple[Window | None, list[Window]]:
+    """The window in time, if there is one, and those over channels."""
+    in_time = [w for w in found if tensor.roles[w.axis] in (Role.TIME, Role.STEPS)]
+    if any(tensor.roles[w.axis] is Role.BATCH for w in found):
+        raise Refusal('it slides over the batch', 'each item of a batch is computed alone')
+    if any(tensor.roles[w.axis] is Role.STEPS for w in found):
+        raise Refusal('it slides over batch and time as one axis', 'name the time axis')
+    spatial = [w for w in found if tensor.roles[w.axis] is Role.CHANNEL]
+    if len(spatial) > 2:
+        spatial = [w for w in spatial if tensor.shape[w.axis] != 1 or w.size != 1]
+    if len(spatial) > 2:
+        raise Refusal('it slides over three axes besides time', 'there are layers for two')
+    if tensor.roles[1] is not Role.CHANNEL:
+        raise Refusal('its channels are time', 'name another time axis')
+    return (in_time[0] if in_time else None), spatial
+
+
+@operator('Conv')
+def _conv(builder: Builder, node: Node) -> None:
+    tensor, graph = builder.tensor(node.inputs[0]), builder.graph
+    kernel = graph.constant(node.inputs[1])
+    bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
+    found = windows(node, tensor, kernel.shape[2:])
+    time, spatial = arrange(tensor, found)
+    group, axes = node.attribute('group', 1), [*(w.axis for w in spatial), 1]
+    value = builder.ordered(node.inputs[0], axes)
+    weights = {} if bias is None else {'params.bias': bias.astype(np.float32)}
+    used = [*([time] if time else []), *spatial] or found[:1]
+    order = [*(w.axis for w in used), *(w.axis for w in found if w not in used)]
+    taps = kernel.transpose(*order, 1, 0)
+    taps = taps.reshape(*taps.shape[: len(used)], *taps.shape[-2:])
+    if time is None and spatial:
+        taps = taps[np.newaxis]
+    if time is not None and isinstance(time_padding(time, builder.streaming), list):
+        value, taps = _framed(builder, value, tensor, time, taps, group)
+        time = dataclasses.replace(time, size=1, stride=1, dilation=1, before=0, after=0)
+        used = [time, *spatial]
+    pointwise = all(w.extent == 1 and w.stride == 1 and not w.before and not w.after for w in used)
+    if pointwise and group == 1:
+        made = dense(builder, value, taps.reshape(taps.shape[-2:]), bias)
+        keep(builder, node, made)
+        return
+    config = _convolution(builder, node, time, spatial, kernel.shape[0], group, tensor.shape[1])
+    config['use_bias'] = bias is not None
+    if config['type'] == 'DepthwiseConv1D':
+        taps = taps.reshape(taps.shape[0], 1, kernel.shape[0])
+    value = builder.apply(value, config, {'params.kernel': taps.astype(np.float32)} | weights)
+    keep(builder, node, Value(value.layer, tuple(axes)))
+
+
+def _framed(
+    builder: Builder, value: Value, tensor: Tensor, window: Window, taps: np.ndarray, group: int
+) -> tuple[Value, np.ndarray]:
+    """The steps of a window as channels, so that the kernel has one step: it may look ahead."""
+    if group > 1:
+        raise Refusal(
+            'its groups look ahead', 'pad it at the start only, or import without --streaming'
+        )
+    after = _filled(window)
+    value = builder.apply(value, {
+        'type': 'Frame', 'frame_length': window.extent, 'frame_step': window.stride,
+        'padding': [window.before, after],
+        'explicit_padding_is_same_like': window.before + after == window.extent - 1,
+    })  # fmt: skip
+    rank = len(value.axes)
+    if window.dilation > 1:
+        slices = [[None, None, window.dilation], *([None, None, None] for _ in range(rank))]
+        value = builder.apply(value, {'type': 'Slice', 'slices': slices})
+    if rank > 1:
+        order = [*range(3, 2 + rank), 2, 2 + rank]
+        value = builder.apply(value, {'type': 'Transpose', 'axes': order})
+    spatial = [tensor.shape[axis] for axis in value.axes[:-1]]
+    count, channels = taps.shape[0], taps.shape[-2]
+    value = builder.reshape(value, [*spatial, count * channels], value.axes)
+    moved = np.moveaxis(taps, 0, -3)  # [spatial sizes..., steps, in, out]
+    return value, moved.reshape(1, *moved.shape[:-3], count * channels, taps.shape[-1])
+
+
+def _convolution(
+    builder: Builder, node: Node, time: Window | None, spatial: Sequence[Window], filters: int,
+    group: int, channels: int,
+) -> Config:  # fmt: skip
+    padding = 'causal' if time is None else time_padding(time, builder.streaming)
+    all_windows = [time or Window(0, 1, 1, 1, 0, 0), *spatial]
+    if not spatial:
+        window = all_windows[0]
+        config: Config = {
+            'type': 'Conv1D', 'filters': filters, 'kernel_size': window.size,
+            'strides': window.stride, 'dilation_rate': window.dilation, 'padding': padding,
+        }  # fmt: skip
+        if group == channels and group > 1:
+            del config['filters']
+            config |= {'type': 'DepthwiseConv1D', 'depth_multiplier': filters // group}
+        elif group > 1:
+            config['groups'] = group
+        return config
+    pads: list[Any] = [[w.before, w.after] for w in spatial]
+    config = {
+        'type': f'Conv{1 + len(spatial)}D', 'filters': filters,
+        'kernel_size': [w.size for w in all_windows],
+        'strides': [w.stride for w in all_windows],
+        'dilation_rate': [w.dilation for w in all_windows],
+        'time_padding': padding, 'spatial_padding': pads[0] if len(pads) == 1 else pads,
+    }  # fmt: skip
+    return config | ({'groups': group} if group > 1 else {})
+
+
+@operator('ConvTranspose')
+def _conv_transpose(builder: Builder, node: Node) -> None:
+    tensor, graph = builder.tensor(node.inputs[0]), builder.graph
+    kernel = graph.constant(node.inputs[1])  # [in, out / group, sizes...]
+    found = windows(node, tensor, kernel.shape[2:])
+    time, spatial = arrange(tensor, found)
+    if time is None or spatial:
+        raise Refusal('it is transposed in more or less than time', 'only time can be upsampled')
+    group = node.attribute('group', 1)
+    extra = node.attribute('output_padding', [0])[0]
+    config: Config = {
+        'type': 'Conv1DTranspose', 'filters': kernel.shape[1] * group, 'kernel_size': time.size,
+        'strides': time.stride, 'dilation_rate': time.dilation, 'groups': group,
+        'use_bias': len(node.inputs) > 2,
+    }  # fmt: skip
+    cut = time.extent - time.stride - time.before - time.after + extra
+    if time.before == 0 and cut == 0:
+        config['padding'] = 'causal'
+    elif time.before == time.after == extra == 0 and time.extent >= time.stride:
+        config['padding'] = 'valid'
+    else:
+        raise Refusal(
+            f'its output is cut by {time.before} and {time.after} steps',
+            'cut it at the end only, by kernel less stride',
+        )
+    if config['padding'] == 'valid' and builder.streaming:
+        raise Refusal('its output is longer than its input by a fixed number of steps',
+                      'cut it at the end by kernel less stride')  # fmt: skip
+    if group > 1:
+        raise Refusal('it has groups', 'write it as one transposed convolution')
+    taps = kernel.transpose(2, 0, 1)[::-1]
+    weights = {'params.kernel': taps.astype(np.float32)}
+    if config['use_bias']:
+        weights['params.bias'] = graph.constant(node.inputs[2]).astype(np.float32)
+    keep(builder, node, builder.apply(builder.ordered(node.inputs[0], (1,)), config, weights))
+
+
+@operator('MaxPool', 'AveragePool')
+def _pool(builder: Builder, node: Node) -> None:
+    tensor, out = builder.tensor(node.inputs[0]), builder.tensor(node.outputs[0])
+    found = windows(node, tensor, node.attribute('kernel_shape'))
+    time, spatial = arrange(tensor, found)
+    spatial = [w for w in spatial if (w.size, w.stride, w.before, w.after) != (1, 1, 0, 0)]
+    for window in spatial:
+        size = tensor.shape[window.axis] + window.before + window.after
+        if (size - window.extent) // window.stride + 1 != out.shape[window.axis]:
+            raise Refusal('its last window reaches over the end', 'pool without ceil_mode')
+    if node.attribute('ceil_mode', 0) and time and time.stride > 1:
+        raise Refusal('its last window in time may be shorter', 'pool without ceil_mode')
+    if time and isinstance(time_padding(time, builder.streaming), list):
+        raise Refusal(f'it pads time by {time.before} and {time.after} steps',
+                      'pad it at the start only')  # fmt: skip
+    kind = node.operator.replace('Pool', 'Pooling')
+    masked = kind == 'AveragePooling' and not node.attribute('count_include_pad', 0)
+    if masked and any(w.before or w.after for w in spatial):
+        raise Refusal('its mean leaves out padded channels', 'count them, or pad before')
+    value = builder.value(node.inputs[0])
+    rest = [a for a in value.axes if a not in [w.axis for w in spatial]]
+    value = builder.aligned(value, tensor, (*(w.axis for w in spatial), *rest))
+    keep(builder, node, builder.apply(value, _pooling(builder, kind, time, spatial, masked)))
+
+
+def _pooling(
+    builder: Builder, kind: str, time: Window | None, spatial: Sequence[Window], masked: bool
+) -> Config:
+    window = time or Window(0, 1, 1, 1, 0, 0)
+    padding = 'causal' if time is None else time_padding(window, builder.streaming)
+    extra = {'masked_average': True} if masked and (window.before or window.after) else {}
+    if not spatial:
+        return {
+            'type': f'{kind}1D', 'pool_size': window.size, 'strides': window.stride,
+            'dilation_rate': window.dilation, 'padding': padding,
+        } | extra  # fmt: skip
+    pads: list[Any] = [[w.before, w.after] for w in spatial]
+    every = [window, *spatial]
+    return {
+        'type': f'{kind}{1 + len(spatial)}D', 'pool_size': [w.size for w in every],
+        'strides': [w.stride for w in every], 'dilation_rate': [w.dilation for w in every],
+        'time_padding': padding, 'spatial_padding': pads[0] if len(pads) == 1 else pads,
+    } | extra  # fmt: skip

@@ -1,0 +1,156 @@
+"""Recurrent operators, with the gates of ONNX in the order of ours."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from sequence_layers_import.builder import Builder, Config, Value, Weights, operator
+from sequence_layers_import.graph import Node, Role
+from sequence_layers_import.refusal import Refusal
+
+_ACTIVATIONS = {'LSTM': ['sigmoid', 'tanh', 'tanh'], 'GRU': ['sigmoid', 'tanh'], 'RNN': ['tanh']}
+
+
+def _rows(array: np.ndarray, gates: int) -> list[np.ndarray]:
+    """The parts of one direction's array [gates * units, ...], by gates."""
+    return np.split(array, gates)
+
+
+def _activations(node: Node, direction: int) -> list[str]:
+    standard = _ACTIVATIONS[node.operator]
+    given = [a.lower() for a in node.attribute('activations', [])]
+    if not given:
+        return standard
+    return given[direction * len(standard) : (direction + 1) * len(standard)] or standard
+
+
+def _lstm(node: Node, direction: int, w: Any, r: Any, b: Any) -> tuple[Config, Weights]:
+    gate, cell, output = _activations(node, direction)
+    if cell != output:
+        raise Refusal('its activations of cell and output differ', 'use the same')
+    order = (0, 2, 3, 1)  # from i o f c of ONNX to i f g o, where c is g
+
+    def sorted_gates(array: np.ndarray) -> np.ndarray:
+        return np.concatenate([_rows(array, 4)[i] for i in order])
+
+    units = len(w) // 4
+    bias = b[: len(w)] + b[len(w) :]
+    weights = {
+        'params.kernel.kernel': sorted_gates(w).T,
+        'params.recurrent_kernel.kernel': sorted_gates(r).T,
+        'params.bias': sorted_gates(bias),
+    }
+    config = {'type': 'LSTM', 'units': units, 'activation': cell, 'recurrent_activation': gate}
+    return config, weights
+
+
+def _gru(node: Node, direction: int, w: Any, r: Any, b: Any) -> tuple[Config, Weights]:
+    gate, hidden = _activations(node, direction)
+    units, after = len(w) // 3, bool(node.attribute('linear_before_reset', 0))
+    weights: dict[str, np.ndarray] = {}
+    for name, i in (('z', 0), ('r', 1), ('n', 2)):
+        weights[f'params.cell.i{name}.kernel'] = _rows(w, 3)[i].T
+        weights[f'params.cell.h{name}.kernel'] = _rows(r, 3)[i].T
+    of_input, of_hidden = _rows(b[: len(w)], 3), _rows(b[len(w) :], 3)
+    weights['params.cell.iz.bias'] = of_input[0] + of_hidden[0]
+    weights['params.cell.ir.bias'] = of_input[1] + of_hidden[1]
+    weights['params.cell.in.bias'] = of_input[2] + (0 if after else of_hidden[2])
+    if after:
+        weights['params.cell.hn.bias'] = of_hidden[2]
+    cell = {'type': 'GRUCell', 'features': units, 'gate_fn': gate, 'activation_fn': hidden}
+    if not after:
+        cell['reset_after'] = False
+    return {'type': 'RNN', 'cell': cell}, weights
+
+
+def _rnn(node: Node, direction: int, w: Any, r: Any, b: Any) -> tuple[Config, Weights]:
+    (hidden,) = _activations(node, direction)
+    weights = {
+        'params.cell.i.kernel': w.T,
+        'params.cell.i.bias': b[: len(w)] + b[len(w) :],
+        'params.cell.h.kernel': r.T,
+    }
+    cell = {'type': 'SimpleCell', 'features': len(w), 'activation_fn': hidden}
+    return {'type': 'RNN', 'cell': cell}, weights
+
+
+_MAKERS = {'LSTM': _lstm, 'GRU': _gru, 'RNN': _rnn}
+_GATES = {'LSTM': 4, 'GRU': 3, 'RNN': 1}
+
+
+@operator('LSTM', 'GRU', 'RNN')
+def _recurrent(builder: Builder, node: Node) -> None:
+    graph, tensor = builder.graph, builder.tensor(node.inputs[0])
+    batch_first = bool(node.attribute('layout', 0))
+    time, batch = (1, 0) if batch_first else (0, 1)
+    if tensor.roles[time] is not Role.TIME:
+        raise Refusal(
+            'its steps are not those of the time axis', 'name the time axis by --time-axis'
+        )
+    _check(builder, node)
+    direction = node.attribute('direction', 'forward')
+    layers = []
+    w, r = (graph.constant(name).astype(np.float32) for name in node.inputs[1:3])
+    b = np.zeros((len(w), 2 * w.shape[1]), np.float32)
+    if len(node.inputs) > 3 and node.inputs[3]:
+        b = graph.constant(node.inputs[3]).astype(np.float32)
+    for i in range(len(w)):
+        layers.append(_MAKERS[node.operator](node, i, w[i], r[i], b[i]))
+    value = builder.ordered(node.inputs[0], (2,))
+    out = _directed(builder, value, direction, layers)
+    units = w.shape[1] // _GATES[node.operator]
+    if direction == 'bidirectional':
+        out = builder.reshape(out, [2, units], (2, 3) if batch_first else (1, 3))
+    else:
+        out = Value(out.layer, (3,))
+    if node.outputs[0]:
+        builder.values[node.outputs[0]] = out
+
+
+def _directed(
+    builder: Builder, value: Value, direction: str, layers: Sequence[tuple[Config, Weights]]
+) -> Value:
+    if direction == 'forward':
+        return builder.apply(value, *layers[0])
+    if builder.streaming:
+        raise Refusal(f'it is {direction}: it begins at the end of the sequence',
+                      'only a forward recurrence can be streamed')  # fmt: skip
+    if direction == 'reverse':
+        flipped = builder.apply(value, {'type': 'ReverseSequence'})
+        return builder.apply(builder.apply(flipped, *layers[0]), {'type': 'ReverseSequence'})
+    (forward, of_forward), (backward, of_backward) = layers
+    weights = {
+        f'params.{part}.{name.removeprefix("params.")}': array
+        for part, arrays in (('forward', of_forward), ('backward', of_backward))
+        for name, array in arrays.items()
+    }
+    config = {'type': 'Bidirectional', 'combination': 'concat',
+              'forward': forward, 'backward': backward}  # fmt: skip
+    return builder.apply(value, config, weights)
+
+
+def _check(builder: Builder, node: Node) -> None:
+    """Refuses what the layers do not have."""
+    graph = builder.graph
+    if node.attribute('clip') is not None:
+        raise Refusal('it clips its gates', 'train without clip')
+    if node.attribute('input_forget', 0):
+        raise Refusal('its input and forget gates are one', 'use both')
+    if len(node.inputs) > 4 and node.inputs[4]:
+        lengths = node.inputs[4]
+        if not graph.is_constant(lengths):
+            raise Refusal(
+                'it reads the lengths of the sequences', 'the mask tells them: leave it out'
+            )
+    for name in node.inputs[5:7]:
+        if name and not (graph.is_constant(name) and not graph.folded_constants(name)[0].any()):
+            raise Refusal(f'its initial state "{name}" is not zero', 'begin with zeros')
+    if len(node.inputs) > 7 and node.inputs[7] and graph.constant(node.inputs[7]).any():
+        raise Refusal('it has peephole weights', 'use an LSTM without')
+    for name in node.outputs[1:]:
+        if name and (graph.readers(name) or name in graph.outputs):
+            raise Refusal(
+                'its final state is read, which is one value of the whole sequence',
+                'take the output at each step in its place',
+            )

@@ -1,0 +1,131 @@
+"""Operators that sum up or normalize channels."""
+
+import numpy as np
+
+from sequence_layers_import.builder import Builder, Value, channel_axis, operator
+from sequence_layers_import.graph import Node, Role
+from sequence_layers_import.pointwise import constant_along, keep
+from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.shapes import numbers
+
+_TYPES = {
+    'ReduceSum': 'Sum', 'ReduceMean': 'Mean', 'ReduceMax': 'Max', 'ReduceMin': 'Min',
+    'ReduceL2': 'Sum', 'ReduceSumSquare': 'Sum', 'ReduceL1': 'Sum',
+    'GlobalAveragePool': 'Mean', 'GlobalMaxPool': 'Max',
+}  # fmt: skip
+
+
+@operator(*_TYPES)
+def _reduce(builder: Builder, node: Node) -> None:
+    tensor, is_pool = builder.tensor(node.inputs[0]), node.operator.startswith('Global')
+    rank = len(tensor.shape)
+    given = None if is_pool else numbers(builder, node, 1, 'axes')
+    if given is None or not given:
+        if node.attribute('noop_with_empty_axes', 0):
+            keep(builder, node, builder.value(node.inputs[0]))
+            return
+        given = list(range(2 if is_pool else 0, rank))
+    axes = [channel_axis(tensor, axis, 'it') for axis in given]
+    keepdims = is_pool or node.attribute('keepdims', 1)
+    value = builder.value(node.inputs[0])
+    value = builder.aligned(value, tensor, (*value.axes, *(a for a in axes if a not in value.axes)))
+    if node.operator in ('ReduceL2', 'ReduceSumSquare'):
+        value = builder.apply(value, {'type': 'Power', 'power': 2})
+    if node.operator == 'ReduceL1':
+        value = builder.apply(value, {'type': 'Abs'})
+    places = [2 + value.axes.index(axis) for axis in axes]
+    kept = [axis for axis in value.axes if axis not in axes]
+    value = builder.apply(value, {'type': _TYPES[node.operator], 'axis': places}, axes=kept)
+    if node.operator == 'ReduceL2':
+        value = builder.apply(value, {'type': 'Power', 'power': 0.5})
+    if not keepdims:
+        kept = [axis - sum(a < axis for a in axes) for axis in kept]
+    keep(builder, node, Value(value.layer, tuple(kept)))
+
+
+@operator('Softmax', 'LogSoftmax')
+def _softmax(builder: Builder, node: Node) -> None:
+    tensor = builder.tensor(node.inputs[0])
+    old = builder.graph.opset < 13
+    axis = channel_axis(tensor, node.attribute('axis', 1 if old else -1), 'it')
+    after = [a for a in range(axis + 1, len(tensor.shape)) if tensor.shape[a] != 1]
+    if old and after:
+        raise Refusal('it goes over several axes', 'export with opset 13 or later')
+    value = builder.value(node.inputs[0])
+    value = builder.aligned(value, tensor, (*(a for a in value.axes if a != axis), axis))
+    if node.operator == 'Softmax':
+        value = builder.apply(value, {'type': 'Softmax'})
+    else:
+        value = builder.function(value, 'log_softmax', len(value.axes))
+    keep(builder, node, value)
+
+
+@operator('ArgMax')
+def _argmax(builder: Builder, node: Node) -> None:
+    tensor = builder.tensor(node.inputs[0])
+    axis = channel_axis(tensor, node.attribute('axis', 0), 'it')
+    if node.attribute('select_last_index', 0):
+        raise Refusal('it gives the last of equal maxima', 'the layer gives the first')
+    value = builder.value(node.inputs[0])
+    value = builder.aligned(value, tensor, (*(a for a in value.axes if a != axis), axis))
+    kept = value.axes[:-1]
+    value = builder.apply(value, {'type': 'Argmax'}, axes=kept)
+    if not node.attribute('keepdims', 1):
+        kept = tuple(a - (a > axis) for a in kept)
+    keep(builder, node, Value(value.layer, kept))
+
+
+@operator('BatchNormalization')
+def _batch_normalization(builder: Builder, node: Node) -> None:
+    tensor, graph = builder.tensor(node.inputs[0]), builder.graph
+    scale, bias, mean, variance = (graph.constant(n).astype(np.float64) for n in node.inputs[1:5])
+    factor = scale / np.sqrt(variance + node.attribute('epsilon', 1e-5))
+    shape = (1, -1) + (1,) * (len(tensor.shape) - 2)
+    value = builder.value(node.inputs[0])
+    parts = [
+        constant_along(tensor, part.reshape(shape).astype(np.float32), value.axes)
+        for part in (factor, bias - mean * factor)
+    ]
+    keep(builder, node, builder.affine(value, tensor, parts[0], parts[1]))
+
+
+@operator('LayerNormalization', 'RMSNormalization', 'SimplifiedLayerNormalization')
+def _layer_normalization(builder: Builder, node: Node) -> None:
+    tensor, graph = builder.tensor(node.inputs[0]), builder.graph
+    rank = len(tensor.shape)
+    axes = [channel_axis(tensor, a, 'it') for a in range(node.attribute('axis', -1) % rank, rank)]
+    value = builder.value(node.inputs[0])
+    value = builder.aligned(value, tensor, (*(a for a in value.axes if a not in axes), *axes))
+    shape = [tensor.shape[axis] for axis in axes]
+    names = dict(zip(('scale', 'bias'), node.inputs[1:], strict=False))
+    weights = {
+        f'params.{name}': np.broadcast_to(graph.constant(tensor_name), shape).astype(np.float32)
+        for name, tensor_name in names.items()
+        if tensor_name
+    }
+    is_layer = node.operator == 'LayerNormalization'
+    config = {
+        'type': 'LayerNormalization' if is_layer else 'RMSNormalization',
+        'axis': [2 + value.axes.index(axis) for axis in axes],
+        'epsilon': node.attribute('epsilon', 1e-5), 'use_scale': 'params.scale' in weights,
+    }  # fmt: skip
+    if is_layer:
+        config['use_bias'] = 'params.bias' in weights
+    keep(builder, node, builder.apply(value, config, weights))
+
+
+@operator('InstanceNormalization')
+def _instance_normalization(builder: Builder, node: Node) -> None:
+    tensor, graph = builder.tensor(node.inputs[0]), builder.graph
+    over_time = tensor.axes(Role.TIME)
+    if builder.streaming and over_time:
+        raise Refusal('it goes over all of time, so that its look-ahead has no bound',
+                      'use a normalization of channels, or import without --streaming')  # fmt: skip
+    if tensor.axes(Role.STEPS) or not over_time:
+        raise Refusal('it goes over channels alone', 'write it as a LayerNormalization')
+    value = builder.value(node.inputs[0])
+    value = builder.aligned(value, tensor, (*(a for a in value.axes if a != 1), 1))
+    config = {'type': 'InstanceNormalization', 'epsilon': node.attribute('epsilon', 1e-5)}
+    weights = {'params.gamma': graph.constant(node.inputs[1]),
+               'params.beta': graph.constant(node.inputs[2])}  # fmt: skip
+    keep(builder, node, builder.apply(value, config, weights))

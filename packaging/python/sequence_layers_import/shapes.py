@@ -1,0 +1,406 @@
+"""Operators that move elements: no numbers change."""
+
+from collections.abc import Sequence
+
+import numpy as np
+
+from sequence_layers_import.builder import Builder, Value, channel_axis, operator
+from sequence_layers_import.graph import Node, Role, Tensor
+from sequence_layers_import.pointwise import keep, repeat_axis
+from sequence_layers_import.refusal import Refusal
+
+
+def numbers(builder: Builder, node: Node, index: int, attribute: str) -> list[int] | None:
+    """What is an attribute in old opsets and a constant input in new ones."""
+    if len(node.inputs) > index and node.inputs[index]:
+        return [int(v) for v in np.ravel(builder.graph.constant(node.inputs[index]))]
+    value = node.attribute(attribute)
+    return None if value is None else [int(v) for v in np.ravel(value)]
+
+
+@operator('Transpose')
+def _transpose(builder: Builder, node: Node) -> None:
+    value, rank = builder.value(node.inputs[0]), len(builder.tensor(node.inputs[0]).shape)
+    order = node.attribute('perm', list(range(rank))[::-1])
+    keep(builder, node, Value(value.layer, tuple(order.index(axis) for axis in value.axes)))
+
+
+@operator('Reshape', 'Flatten', 'Squeeze', 'Unsqueeze')
+def _reshape(builder: Builder, node: Node) -> None:
+    source, target = builder.tensor(node.inputs[0]), builder.tensor(node.outputs[0])
+    keep(builder, node, reshaped(builder, builder.value(node.inputs[0]), source, target))
+
+
+def _large(axes: Sequence[int], tensor: Tensor) -> list[int]:
+    return [axis for axis in axes if tensor.shape[axis] != 1]
+
+
+def reshaped(builder: Builder, value: Value, source: Tensor, target: Tensor) -> Value:
+    """The value with the axes of the target, if each step keeps its own elements."""
+    if not _same_steps(source, target):
+        return _with_blocks(builder, value, source, target)
+    mapping = _moved_axes(source, target)
+    if mapping is not None and all(a in mapping or source.shape[a] == 1 for a in value.axes):
+        kept = [axis for axis in value.axes if axis in mapping]
+        value = builder.aligned(value, source, kept)
+        return Value(value.layer, tuple(mapping[axis] for axis in kept))
+    value = builder.aligned(value, source, source.channel_axes)
+    return builder.reshape(value, builder.sizes(target, target.channel_axes), target.channel_axes)
+
+
+def _moved_axes(source: Tensor, target: Tensor) -> dict[int, int] | None:
+    """Where the axes that are not 1 went, if the reshape only adds or drops ones."""
+    before, after = _large(source.channel_axes, source), _large(target.channel_axes, target)
+    if builder_sizes(source, before) != builder_sizes(target, after):
+        return None
+    return dict(zip(before, after, strict=True))
+
+
+def builder_sizes(tensor: Tensor, axes: Sequence[int]) -> list[int]:
+    return [tensor.shape[axis] for axis in axes]
+
+
+def _steps_first(tensor: Tensor, array: np.ndarray) -> np.ndarray:
+    """Elements as [batch and time, channels]."""
+    steps = (*tensor.axes(Role.BATCH), *tensor.axes(Role.TIME), *tensor.axes(Role.STEPS))
+    count = int(np.prod([tensor.shape[axis] for axis in steps], dtype=np.int64))
+    return array.transpose(*steps, *tensor.channel_axes).reshape(count, -1)
+
+
+def _same_steps(source: Tensor, target: Tensor) -> bool:
+    """Whether a reshape leaves the elements of each step together, in order."""
+    array = np.arange(np.prod(source.shape, dtype=np.int64))
+    before = _steps_first(source, array.reshape(source.shape))
+    after = _steps_first(target, array.reshape(target.shape))
+    return before.shape == after.shape and np.array_equal(before, after)
+
+
+def _with_blocks(builder: Builder, value: Value, source: Tensor, target: Tensor) -> Value:
+    """A reshape that makes one step of several neighbours, or several of one."""
+    time, new_time = source.axes(Role.TIME), target.axes(Role.TIME)
+    if len(time) == len(new_time) == 1:
+        steps, new_steps = source.shape[time[0]], target.shape[new_time[0]]
+        if steps > new_steps and steps % new_steps == 0 and _is_blocks(source, target):
+            size = steps // new_steps
+            value = builder.aligned(value, source, source.channel_axes)
+            framed = builder.apply(value, {
+                'type': 'Frame', 'frame_length': size, 'frame_step': size,
+                'padding': 'reverse_causal_valid',
+            })  # fmt: skip
+            axes = target.channel_axes
+            return builder.reshape(framed, builder.sizes(target, axes), axes)
+    raise Refusal(
+        f'it mixes time with channels: {_text(source)} to {_text(target)}',
+        'keep batch and time as axes of their own',
+    )
+
+
+def _is_blocks(source: Tensor, target: Tensor) -> bool:
+    array = np.arange(np.prod(source.shape, dtype=np.int64))
+    before = _steps_first(source, array.reshape(source.shape))
+    after = _steps_first(target, array.reshape(target.shape))
+    return np.array_equal(before.reshape(after.shape), after)
+
+
+def _text(tensor: Tensor) -> str:
+    parts = [
+        str(size) if role is Role.CHANNEL else role.value
+        for size, role in zip(tensor.shape, tensor.roles, strict=True)
+    ]
+    return f'[{", ".join(parts)}]'
+
+
+@operator('Expand', 'Tile')
+def _expand(builder: Builder, node: Node) -> None:
+    source, target = builder.tensor(node.inputs[0]), builder.tensor(node.outputs[0])
+    value = builder.value(node.inputs[0])
+    by = len(target.shape) - len(source.shape)
+    value = Value(value.layer, tuple(axis + by for axis in value.axes))
+    shape = (1,) * by + source.shape
+    roles = (Role.CHANNEL,) * by + source.roles
+    for axis, size in enumerate(target.shape):
+        if size == shape[axis]:
+            continue
+        if target.roles[axis] is not Role.CHANNEL:
+            raise Refusal(
+                'it repeats one value over all of time',
+                'a running value or a window in its place can be streamed',
+            )
+        if shape[axis] != 1:
+            raise Refusal(f'it repeats an axis of {shape[axis]}', 'only axes of 1 are repeated')
+        if axis not in value.axes:
+            padded = Tensor(source.name, source.dtype, shape, roles)
+            value = builder.aligned(value, padded, (*value.axes, axis))
+        value = repeat_axis(builder, value, value.axes.index(axis), size)
+        shape = (*shape[:axis], size, *shape[axis + 1 :])
+    keep(builder, node, value)
+
+
+def sliced(
+    builder: Builder, value: Value, tensor: Tensor, axis: int, start: int, stop: int, step: int = 1
+) -> Value:
+    """Channels start, start + step, ... before stop of an axis; all counted from 0."""
+    if axis not in value.axes:
+        return value
+    if (start, step) == (0, 1) and stop >= tensor.shape[axis]:
+        return value
+    slices: list[list[int | None]] = [[None, None, None] for _ in value.axes]
+    slices[value.axes.index(axis)] = [start, stop, step]
+    return builder.apply(value, {'type': 'Slice', 'slices': slices})
+
+
+@operator('Split')
+def _split(builder: Builder, node: Node) -> None:
+    tensor = builder.tensor(node.inputs[0])
+    axis = channel_axis(tensor, node.attribute('axis', 0), 'its split')
+    value, start = builder.value(node.inputs[0]), 0
+    value = builder.aligned(value, tensor, _with_axis(value, axis))
+    for name in node.outputs:
+        size = builder.tensor(name).shape[axis] if name else 0
+        if name:
+            builder.values[name] = sliced(builder, value, tensor, axis, start, start + size)
+        start += size
+
+
+def _with_axis(value: Value, axis: int) -> tuple[int, ...]:
+    return value.axes if axis in value.axes else (*value.axes, axis)
+
+
+@operator('Slice')
+def _slice(builder: Builder, node: Node) -> None:
+    tensor, value = builder.tensor(node.inputs[0]), builder.value(node.inputs[0])
+    for axis, start, stop, step in slices_of(builder, node, tensor):
+        if tensor.roles[axis] is Role.CHANNEL:
+            value = builder.aligned(value, tensor, _with_axis(value, axis))
+            value = _slice_channels(builder, value, tensor, axis, start, stop, step)
+        else:
+            value = _slice_time(builder, node, value, axis, start, step)
+    keep(builder, node, value)
+
+
+def slices_of(builder: Builder, node: Node, tensor: Tensor) -> list[tuple[int, int, int, int]]:
+    """(axis, start, stop, step) of each axis, not yet clipped to its size."""
+    graph = builder.graph
+
+    def given(index: int, name: str) -> list[int] | None:
+        if len(node.inputs) > index and node.inputs[index]:
+            return [int(v) for v in np.ravel(graph.folded_constants(node.inputs[index])[0])]
+        value = node.attribute(name)
+        return None if value is None else [int(v) for v in value]
+
+    starts, stops = given(1, 'starts') or [], given(2, 'ends') or []
+    axes = given(3, 'axes') or list(range(len(starts)))
+    steps = given(4, 'steps') or [1] * len(starts)
+    rank = len(tensor.shape)
+    return [(a % rank, s, e, d) for a, s, e, d in zip(axes, starts, stops, steps, strict=True)]
+
+
+def _slice_channels(
+    builder: Builder, value: Value, tensor: Tensor, axis: int, start: int, stop: int, step: int
+) -> Value:
+    size = tensor.shape[axis]
+    if step < 0:
+        order = list(range(size))[slice(start, None if stop < -size else stop, step)]
+        return selected(builder, value, tensor, axis, order)
+    start, stop, step = slice(start, stop, step).indices(size)
+    return sliced(builder, value, tensor, axis, start, stop, step)
+
+
+def _slice_time(
+    builder: Builder, node: Node, value: Value, axis: int, start: int, step: int
+) -> Value:
+    """Drops steps at the start, or takes every n-th. What is left at the end must not depend on it."""
+    before = [shape[axis] for shape in builder.graph.shapes(node.inputs[0])]
+    after = [shape[axis] for shape in builder.graph.shapes(node.outputs[0])]
+    if (
+        step > 1
+        and start == 0
+        and all(-(-b // step) == a for b, a in zip(before, after, strict=True))
+    ):
+        return builder.apply(value, {'type': 'Downsample1D', 'rate': step})
+    dropped = {b - a for b, a in zip(before, after, strict=True)}
+    if step == 1 and start >= 0 and dropped == {start}:
+        return builder.apply(value, {'type': 'Lookahead', 'length': start}) if start else value
+    raise Refusal(
+        'it takes a part of time that depends on where the sequence ends',
+        'pad the convolution before it on one side only, or cut the output outside of the model',
+    )
+
+
+def selected(
+    builder: Builder, value: Value, tensor: Tensor, axis: int, order: Sequence[int]
+) -> Value:
+    """Channels of one axis in another order, as a product with zeros and ones, which is exact."""
+    rest = [a for a in value.axes if a != axis]
+    value = builder.aligned(value, tensor, (*rest, axis))
+    kernel = np.zeros((tensor.shape[axis], len(order)), np.float32)
+    kernel[list(order), np.arange(len(order))] = 1
+    if tensor.dtype.kind != 'f':
+        raise Refusal('it selects integers', 'select them outside of the model')
+    config = {'type': 'Dense', 'features': len(order), 'use_bias': False}
+    return builder.apply(value, config, {'params.kernel': kernel})
+
+
+@operator('Gather')
+def _gather(builder: Builder, node: Node) -> None:
+    table, indices = node.inputs
+    if builder.graph.is_constant(table):
+        keep(builder, node, _embedded(builder, node, table, indices))
+        return
+    tensor = builder.tensor(table)
+    axis = channel_axis(tensor, node.attribute('axis', 0), 'its selection')
+    order = builder.graph.constant(indices)
+    value = builder.value(table)
+    value = builder.aligned(value, tensor, _with_axis(value, axis))
+    numbers = [int(i) % tensor.shape[axis] for i in np.ravel(order)]
+    if order.ndim == 0:
+        made = sliced(builder, value, tensor, axis, numbers[0], numbers[0] + 1)
+        dropped = [a for a in made.axes if a != axis]
+        made = builder.reshape(made, builder.sizes(tensor, dropped), dropped)
+        keep(builder, node, Value(made.layer, tuple(a - (a > axis) for a in dropped)))
+        return
+    if order.ndim > 1:
+        raise Refusal('it selects by an array of several axes', 'select by a list')
+    steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
+    if len(steps) <= 1 and min(steps, default=1) > 0:
+        step = min(steps, default=1)
+        keep(builder, node,
+             sliced(builder, value, tensor, axis, numbers[0], numbers[-1] + 1, step))  # fmt: skip
+    else:
+        keep(builder, node, selected(builder, value, tensor, axis, numbers))
+
+
+def _embedded(builder: Builder, node: Node, table: str, indices: str) -> Value:
+    rows, tensor = builder.graph.constant(table), builder.tensor(indices)
+    value = builder.value(indices)
+    if node.attribute('axis', 0) != 0 or rows.ndim != 2:
+        raise Refusal('its table is not [number, width]', 'look up rows of a matrix')
+    config = {'type': 'Embedding', 'dimension': rows.shape[1], 'num_embeddings': rows.shape[0]}
+    axes = (*value.axes, len(tensor.shape))
+    return builder.apply(value, config, {'params.embedding': rows.astype(np.float32)}, axes=axes)
+
+
+@operator('Concat')
+def _concat(builder: Builder, node: Node) -> None:
+    out = builder.tensor(node.outputs[0])
+    axis = channel_axis(out, node.attribute('axis', 0), 'its concatenation')
+    if any(builder.graph.is_constant(name) for name in node.inputs):
+        raise Refusal('it appends constants', 'add them by a layer with a bias')
+    values = [builder.value(name) for name in node.inputs]
+    longest = max(values, key=lambda value: len(value.axes))
+    order = (*(a for a in longest.axes if a != axis), axis)
+    aligned = [builder.ordered(name, order) for name in node.inputs]
+    keep(builder, node, aligned[0] if len(aligned) == 1 else builder.combine(aligned, 'concat'))
+
+
+@operator('Pad')
+def _pad(builder: Builder, node: Node) -> None:
+    tensor, mode = builder.tensor(node.inputs[0]), node.attribute('mode', 'constant')
+    pads = padding_of(builder, node)
+    value = builder.value(node.inputs[0])
+    if not any(map(any, pads)):
+        keep(builder, node, value)
+        return
+    for axis, (before, after) in enumerate(pads):
+        if not before and not after:
+            continue
+        if tensor.roles[axis] is not Role.CHANNEL:
+            raise Refusal(
+                f'it pads time by {before} and {after} steps',
+                'pad in the convolution that follows',
+            )
+        value = builder.aligned(value, tensor, _with_axis(value, axis))
+        value = _padded(
+            builder, value, tensor, axis, (before, after), mode, pad_value(builder, node)
+        )
+        sizes = list(tensor.shape)
+        sizes[axis] += before + after
+        tensor = Tensor(tensor.name, tensor.dtype, tuple(sizes), tensor.roles)
+    keep(builder, node, value)
+
+
+def pad_value(builder: Builder, node: Node) -> float:
+    if len(node.inputs) > 2 and node.inputs[2]:
+        return float(np.ravel(builder.graph.constant(node.inputs[2]))[0])
+    return float(node.attribute('value', 0.0))
+
+
+def padding_of(builder: Builder, node: Node) -> list[tuple[int, int]]:
+    """(before, after) of each axis."""
+    rank = len(builder.tensor(node.inputs[0]).shape)
+    pads = numbers(builder, node, 1, 'pads') or []
+    axes = numbers(builder, node, 3, '') or list(range(rank))
+    found = [(0, 0)] * rank
+    for i, axis in enumerate(axes):
+        found[axis % rank] = (pads[i], pads[i + len(axes)])
+    return found
+
+
+def _padded(
+    builder: Builder, value: Value, tensor: Tensor, axis: int, pads: tuple[int, int], mode: str,
+    number: float,
+) -> Value:  # fmt: skip
+    """Pads channels, as a product with zeros and ones, which is exact, and a bias."""
+    size, (before, after) = tensor.shape[axis], pads
+    if before < 0 or after < 0:
+        value = sliced(builder, value, tensor, axis, max(-before, 0), size - max(-after, 0))
+        shape = list(tensor.shape)
+        shape[axis] -= max(-before, 0) + max(-after, 0)
+        tensor = Tensor(tensor.name, tensor.dtype, tuple(shape), tensor.roles)
+        size, before, after = shape[axis], max(before, 0), max(after, 0)
+        if not before and not after:
+            return value
+    rest = [a for a in value.axes if a != axis]
+    if mode == 'constant' and not number:
+        value = builder.aligned(value, tensor, (axis, *rest))
+        # A mean over windows of one element pads with zeros.
+        return builder.apply(value, {
+            'type': 'AveragePooling2D', 'pool_size': 1, 'strides': 1, 'time_padding': 'causal',
+            'spatial_padding': [before, after],
+        })  # fmt: skip
+    if mode == 'constant':
+        raise Refusal(f'it pads channels with {number}', 'pad with zeros')
+    value = builder.aligned(value, tensor, (*rest, axis))
+    places = np.pad(np.arange(size), (before, after), mode)  # type: ignore[call-overload]
+    parts = [places[:before], places[before : before + size], places[before + size :]]
+    values = [_run(builder, value, tensor, axis, part.tolist()) for part in parts if len(part)]
+    return values[0] if len(values) == 1 else builder.combine(values, 'concat')
+
+
+def _run(builder: Builder, value: Value, tensor: Tensor, axis: int, order: Sequence[int]) -> Value:
+    """Channels in order, in reverse order, or one channel several times."""
+    steps = {b - a for a, b in zip(order, order[1:], strict=False)} or {1}
+    step = steps.pop()
+    if steps or step not in (1, -1):
+        return selected(builder, value, tensor, axis, order)
+    slices: list[list[int | None]] = [[None, None, None] for _ in value.axes]
+    stop = order[-1] + step
+    slices[value.axes.index(axis)] = [order[0], None if stop < 0 else stop, step]
+    if order == list(range(tensor.shape[axis])):
+        return value
+    return builder.apply(value, {'type': 'Slice', 'slices': slices})
+
+
+@operator('Resize', 'Upsample')
+def _resize(builder: Builder, node: Node) -> None:
+    source, target = builder.tensor(node.inputs[0]), builder.tensor(node.outputs[0])
+    value = builder.value(node.inputs[0])
+    plain = ('mode', 'nearest'), ('coordinate_transformation_mode', 'asymmetric')
+    mode, how = (node.attribute(name, default) for name, default in plain)
+    if mode != 'nearest' or how == 'align_corners':
+        raise Refusal(f'it interpolates by {mode}', 'use nearest, or a transposed convolution')
+    for axis, (size, new_size) in enumerate(zip(source.shape, target.shape, strict=True)):
+        if size == new_size:
+            continue
+        if new_size % size:
+            raise Refusal(f'it scales {size} to {new_size}', 'use a factor without remainder')
+        if source.roles[axis] is not Role.CHANNEL:
+            value = builder.apply(value, {'type': 'Upsample1D', 'rate': new_size // size})
+            continue
+        value = builder.aligned(value, source, _with_axis(value, axis))
+        order = np.repeat(np.arange(size), new_size // size)
+        value = selected(builder, value, source, axis, order.tolist())
+        shape = list(source.shape)
+        shape[axis] = new_size
+        source = Tensor(source.name, source.dtype, tuple(shape), source.roles)
+    keep(builder, node, value)

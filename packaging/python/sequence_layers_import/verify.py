@@ -1,0 +1,129 @@
+"""Runs the original and the model on the same data, and compares what they give."""
+
+import dataclasses
+import time
+from collections.abc import Callable, Mapping
+
+import numpy as np
+import onnxruntime
+
+import sequence_layers_runtime as runtime
+from sequence_layers_import import graph as graphs
+from sequence_layers_import.onnx_model import Imported, Port
+
+Inputs = Mapping[str, np.ndarray]
+
+
+@dataclasses.dataclass(frozen=True)
+class Difference:
+    """How far an output is from the original's, relative to the original's peak."""
+
+    output: str
+    run: str  # 'whole', 'streamed' or what data it was
+    largest: float
+    peak: float
+    steps: int
+
+    @property
+    def relative(self) -> float:
+        return self.largest / max(self.peak, 1e-30)
+
+
+class Original:
+    """The graph in onnxruntime, on one thread."""
+
+    def __init__(self, imported: Imported):
+        options = onnxruntime.SessionOptions()
+        options.intra_op_num_threads = options.inter_op_num_threads = 1
+        options.log_severity_level = 4
+        self._session = onnxruntime.InferenceSession(
+            imported.original.SerializeToString(), options, providers=['CPUExecutionProvider']
+        )
+        self._names = [port.name for port in imported.outputs]
+
+    def run(self, inputs: Inputs) -> list[np.ndarray]:
+        return self._session.run(self._names, dict(inputs))  # type: ignore[no-any-return]
+
+
+def random_inputs(imported: Imported, batch: int, steps: int, seed: int = 0) -> Inputs:
+    """Random values of the shapes and dtypes of the graph's inputs."""
+    rng = np.random.default_rng(seed)
+    sizes = graphs.sizes_for(imported.original, imported.axes, batch, steps)
+    limit = index_limit(imported)
+    arrays = {}
+    for name, shape in sizes.items():
+        tensor = imported.graph.tensors.get(name)
+        kind = np.dtype(np.float32) if tensor is None else tensor.dtype
+        if kind.kind == 'f':
+            arrays[name] = rng.standard_normal(shape).astype(kind)
+        else:
+            arrays[name] = rng.integers(0, limit, shape).astype(kind)
+    return arrays
+
+
+def index_limit(imported: Imported) -> int:
+    """How many rows the smallest table has that integers look up."""
+    graph = imported.graph
+    rows = [
+        graph.tensors[node.inputs[0]].shape[0]
+        for node in graph.nodes
+        if node.operator == 'Gather' and graph.is_constant(node.inputs[0])
+    ]
+    return min(rows, default=2)
+
+
+def run_model(
+    imported: Imported, layer: runtime.Layer, inputs: Inputs, streamed: bool
+) -> list[tuple[np.ndarray, np.ndarray]]:
+    """(values, mask) of each output."""
+    x = imported.input.to_model(inputs[imported.input.name])
+    if streamed:
+        y = layer.stream(x)
+        return [y]
+    if len(imported.outputs) == 1:
+        return [layer.apply(x)]
+    values, mask, emits = layer.apply_with_emits(x)
+    return [(values, mask), *(emits[port.emit] for port in imported.outputs[1:])]
+
+
+def compare(
+    imported: Imported, layer: runtime.Layer, inputs: Inputs, want: list[np.ndarray], *,
+    streamed: bool,
+) -> list[Difference]:  # fmt: skip
+    """The difference of each output; streams are compared in the first only."""
+    got = run_model(imported, layer, inputs, streamed)
+    run = 'streamed' if streamed else 'whole'
+    return [
+        _difference(port, run, values, mask, array)
+        for port, (values, mask), array in zip(imported.outputs, got, want, strict=False)
+    ]
+
+
+def _difference(
+    port: Port, run: str, values: np.ndarray, mask: np.ndarray, want: np.ndarray
+) -> Difference:
+    expected = port.to_model(want)
+    steps = expected.shape[1]
+    valid = int(mask.sum(axis=1).max()) if mask.size else 0
+    peak = float(np.abs(expected).max()) if expected.size else 0.0
+    if valid != steps or values.shape[1] < steps or not mask[:, :steps].all():
+        return Difference(port.name, run, float('inf'), peak, valid)
+    difference = np.abs(values[:, :steps].astype(np.float64) - expected)
+    largest = float(difference.max()) if difference.size else 0.0
+    return Difference(port.name, run, largest if largest == largest else float('inf'), peak, steps)
+
+
+def speed_ratio(first: Callable[[], object], second: Callable[[], object], seconds: float) -> float:
+    """How many times faster the second is, of interleaved runs: the median of the ratios."""
+    ratios: list[float] = []
+    end = time.perf_counter() + seconds
+    for function in (first, second):
+        function()
+    while len(ratios) < 5 or time.perf_counter() < end:
+        times = []
+        for function in (first, second):
+            start = time.perf_counter()
+            function()
+            times.append(time.perf_counter() - start)
+        ratios.append(times[0] / times[1])
+    return float(np.median(ratios))

@@ -1,0 +1,1 @@
+"""Graphs for tests of the importer."""

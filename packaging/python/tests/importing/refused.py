@@ -1,0 +1,130 @@
+"""Graphs that the importer refuses, each for another reason.
+
+  python packaging/python/tests/importing/refused.py docs/importing.md
+
+writes the generated parts of that page: the operators, and what the importer answers to these graphs.
+"""
+
+import pathlib
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import TensorProto, helper, numpy_helper
+
+_X = ['batch', 'time', 8]
+_CHANNELS = ['batch', 4, 'time']
+
+
+def graph(
+    nodes: Sequence[onnx.NodeProto], constants: dict[str, Any] | None = None, *,
+    x: Sequence[int | str] = _X, y: Sequence[int | str] | None = None, opset: int = 17,
+    dtype: int = TensorProto.FLOAT, more: Sequence[onnx.ValueInfoProto] = (),
+) -> onnx.ModelProto:  # fmt: skip
+    """A model of x to y."""
+    initializers = [
+        numpy_helper.from_array(np.asarray(array), name)
+        for name, array in (constants or {}).items()
+    ]
+    inputs = [helper.make_tensor_value_info('x', dtype, x), *more]
+    outputs = [helper.make_tensor_value_info('y', TensorProto.FLOAT, y)]
+    made = helper.make_graph(list(nodes), 'graph', inputs, outputs, initializers)
+    return helper.make_model(made, opset_imports=[helper.make_opsetid('', opset)], ir_version=8)
+
+
+def node(operator: str, inputs: Sequence[str] = ('x',), outputs: Sequence[str] = ('y',), **fields: Any
+         ) -> onnx.NodeProto:  # fmt: skip
+    return helper.make_node(
+        operator, list(inputs), list(outputs), name=f'{operator.lower()}_{outputs[-1]}', **fields
+    )
+
+
+def _f(*shape: int) -> np.ndarray:
+    return np.full(shape, 0.1, np.float32)
+
+
+def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
+    """Graphs and options by the title of their row."""
+    rnn = {'w': _f(2, 16, 4), 'r': _f(2, 16, 4)}
+    cell = {'w': _f(1, 16, 8), 'r': _f(1, 16, 4)}
+    by_time = {'perm': [1, 0, 2]}
+    streaming = {'streaming': True}
+    return {
+        'mean over all of time': (graph([node('ReduceMean', axes=[1])]), {}),
+        'squeeze and excitation over time': (
+            graph([node('GlobalAveragePool', outputs=['g']), node('Mul', ['x', 'g'])], x=_CHANNELS), {}),
+        'unmasked attention, streaming': (
+            graph([node('Transpose', outputs=['k'], perm=[0, 2, 1]), node('MatMul', ['x', 'k'], ['s']),
+                   node('Softmax', ['s'], ['p']), node('MatMul', ['p', 'x'])]), streaming),
+        'bidirectional LSTM, streaming': (
+            graph([node('LSTM', ['x', 'w', 'r'], ['y'], hidden_size=4, direction='bidirectional')], rnn,
+                  x=['time', 'batch', 4]), streaming | {'time_axis': 'time'}),
+        'final state of an LSTM': (
+            graph([node('Transpose', outputs=['t'], **by_time),
+                   node('LSTM', ['t', 'w', 'r'], ['', 'y'], hidden_size=4)], cell), {}),
+        'instance normalization, streaming': (
+            graph([node('InstanceNormalization', ['x', 's', 'b'])], {'s': _f(4), 'b': _f(4)},
+                  x=_CHANNELS), streaming),
+        'a mask made of the input': (
+            graph([node('Transpose', outputs=['k'], perm=[0, 2, 1]), node('MatMul', ['x', 'k'], ['s']),
+                   node('Sigmoid', ['s'], ['m']), node('Add', ['s', 'm'], ['a']),
+                   node('Softmax', ['a'], ['p']), node('MatMul', ['p', 'x'])]), {}),
+        'sum over the batch': (
+            graph([node('ReduceSum', ['x', 'a'])], {'a': np.array([0])}, x=['batch', 8, 'time']), {}),
+        'channels and time mixed': (
+            graph([node('Transpose', outputs=['t'], perm=[0, 2, 1]),
+                   node('Reshape', ['t', 's'])], {'s': np.array([0, -1, 8])}), {}),
+        'softmax over time': (graph([node('Softmax', axis=1)]), {}),
+        'bilinear upsampling': (
+            graph([node('Resize', ['x', '', 's'], mode='linear')],
+                  {'s': np.array([1, 1, 2], np.float32)}, x=_CHANNELS), {}),
+        'the end of time cut off': (
+            graph([node('Slice', ['x', 'a', 'b', 'c'])],
+                  {'a': np.array([0]), 'b': np.array([-3]), 'c': np.array([1])}), {}),
+        'an operator without a layer': (graph([node('Det')], x=['time', 3, 3], y=['time']), {}),
+        'values of another input': (
+            graph([node('Add', ['x', 'z'])],
+                  more=[helper.make_tensor_value_info('z', TensorProto.FLOAT, _X)]), {}),
+        'two open axes': (graph([node('Relu')], x=['batch', 'time', 'width']), {}),
+        'a shape that depends on values': (graph([node('NonZero', outputs=['n']),
+            node('Cast', ['n'], to=TensorProto.FLOAT)]), {}),
+        'text': (graph([node('Cast', to=TensorProto.STRING, outputs=['s']),
+            node('Cast', ['s'], to=TensorProto.FLOAT)]), {}),
+    }  # fmt: skip
+
+
+def rows() -> list[str]:
+    """The rows of the table, as the importer answers today."""
+    from sequence_layers_import import Refusal, import_graph
+
+    found = []
+    for title, (model, options) in cases().items():
+        try:
+            import_graph(model, **options)
+            answer = 'imported'
+        except Refusal as refusal:
+            answer = str(refusal).replace('|', '\\|')
+        found.append(f'| {title} | {answer} |')
+    return found
+
+
+def page(text: str) -> str:
+    """The page with its generated parts as they are today."""
+    from sequence_layers_import.builder import HANDLERS
+
+    operators = sorted(name for name in HANDLERS if not name.startswith('import.'))
+    parts = {'operators': ', '.join(f'`{name}`' for name in operators) + '.',
+             'refused': '\n'.join(['| Graph | Answer |', '|---|---|', *rows()])}  # fmt: skip
+    for name, part in parts.items():
+        start = text.index(f'<!-- {name} -->')
+        end = text.index('<!-- end -->', start)
+        text = f'{text[:start]}<!-- {name} -->\n{part}\n{text[end:]}'
+    return text
+
+
+if __name__ == '__main__':
+    sys.path.insert(0, str(pathlib.Path(__file__).resolve().parents[2]))
+    path = pathlib.Path(sys.argv[1])
+    path.write_text(page(path.read_text()))

@@ -1,0 +1,150 @@
+"""The importer: graphs of PyTorch's exporters, and what is refused."""
+
+import contextlib
+import io
+import json
+import pathlib
+import tempfile
+import unittest
+
+import numpy as np
+import onnx
+from importing import refused
+
+import sequence_layers_runtime as runtime
+from sequence_layers_import import Refusal, command, import_file, import_graph, importing, verify
+from sequence_layers_import.onnx_model import Imported
+
+_GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
+_DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
+_TOLERANCE = 1e-5
+# Patterns that can run whole only.
+_NOT_STREAMED = ('lstm_bidirectional', 'attention')
+# Input steps of latency of those that look ahead.
+_LATENCY = {
+    'conv': 2, 'conv_bn': 2, 'conv_same': 2, 'conv_stride': 2, 'conv_depthwise': 2, 'conv_groups': 2,
+    'conv_transposed': 1, 'conv2d': 1, 'conv2d_flat': 1, 'conv2d_last': 3, 'max_pool': 1, 'avg_pool2d': 1,
+    'frames': 3,
+}  # fmt: skip
+
+
+def _model(imported: Imported) -> runtime.Layer:
+    return runtime.Layer.create(imported.model.config, imported.model.weights)
+
+
+class GraphsTest(unittest.TestCase):
+    def _check(self, imported: Imported, layer: runtime.Layer, *, streamed: bool) -> None:
+        original = verify.Original(imported)
+        for seed, (batch, steps) in enumerate(((1, 24), (2, 48))):
+            inputs = verify.random_inputs(imported, batch, steps, seed)
+            want = original.run(inputs)
+            for found in verify.compare(imported, layer, inputs, want, streamed=streamed):
+                self.assertLess(found.relative, _TOLERANCE, found)
+
+    def test_there_are_graphs(self) -> None:
+        self.assertGreaterEqual(len({p.name.split('.')[0] for p in _GRAPHS.glob('*.onnx')}), 40)
+
+    def test_whole(self) -> None:
+        for path in sorted(_GRAPHS.glob('*.onnx')):
+            with self.subTest(path.name):
+                imported = import_file(path)
+                self._check(imported, _model(imported), streamed=False)
+
+    def test_streamed(self) -> None:
+        for path in sorted(_GRAPHS.glob('*.onnx')):
+            pattern = path.name.split('.')[0]
+            with self.subTest(path.name):
+                if pattern in _NOT_STREAMED:
+                    with self.assertRaisesRegex(Refusal, 'no bound|begins at the end'):
+                        import_file(path, streaming=True)
+                    continue
+                imported = import_file(path, streaming=True)
+                layer = _model(imported)
+                self.assertEqual(layer.input_latency, _LATENCY.get(pattern, 0))
+                self._check(imported, layer, streamed=True)
+
+
+class RefusedTest(unittest.TestCase):
+    def test_the_page_says_what_the_importer_answers(self) -> None:
+        text = _DOCS.read_text()
+        self.assertEqual(refused.page(text), text)
+        self.assertNotIn('| imported |', text)
+        self.assertGreaterEqual(len(refused.cases()), 15)
+
+    def test_names_the_node(self) -> None:
+        for title, (model, options) in refused.cases().items():
+            with self.subTest(title), self.assertRaises(Refusal) as caught:
+                import_graph(model, **options)
+            if caught.exception.operator:
+                names = {node.name for node in model.graph.node}
+                self.assertIn(caught.exception.node, names)
+
+
+class CommandTest(unittest.TestCase):
+    def setUp(self) -> None:
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.out = pathlib.Path(folder.name) / 'model'
+        self.graph = str(_GRAPHS / 'conv_stride.legacy.onnx')
+
+    def _run(self, *arguments: str) -> tuple[int, str]:
+        printed = io.StringIO()
+        with contextlib.redirect_stdout(printed), contextlib.redirect_stderr(printed):
+            status = command.main([self.graph, str(self.out), '--seconds', '0', *arguments])
+        return status, printed.getvalue()
+
+    def test_writes_a_model_that_opens(self) -> None:
+        status, text = self._run('--streaming')
+        self.assertEqual(status, 0, text)
+        self.assertRegex(text, r'y, streamed: differs by at most .*e-0[78] of the peak')
+        self.assertIn('latency: 2 steps of input, 1 of output', text)
+        self.assertRegex(text, r'sl verify: \d+ passed, 0 failed')
+        layer = runtime.Layer.open(self.out)
+        self.assertEqual(layer.input_spec.shape, (4,))
+        self.assertEqual(json.loads(layer.metadata('imported_outputs') or ''), {'y': ''})
+
+    def test_writes_nothing_that_disagrees(self) -> None:
+        status, text = self._run('--tolerance', '0')
+        self.assertEqual(status, 1)
+        self.assertRegex(text, 'differs by .* nothing was written')
+        self.assertFalse(self.out.exists())
+        self.assertEqual(self._run('--tolerance', '0', '--force')[0], 0)
+        self.assertTrue((self.out / 'config.json').exists())
+
+    def test_refuses_what_is_no_graph(self) -> None:
+        self.graph = __file__
+        status, text = self._run()
+        self.assertEqual(status, 1)
+        self.assertIn('is no ONNX file', text)
+
+    def test_given_data_are_compared(self) -> None:
+        imported = import_file(self.graph)
+        x = np.random.default_rng(0).standard_normal((1, 4, 480)).astype(np.float32)
+        np.save(self.out.with_suffix('.npy'), x)
+        data = importing.read_data(imported, self.out.with_suffix('.npy'))
+        report = importing.run(imported, None, data=[data], seconds=0)
+        self.assertIn(240, [found.steps for found in report.differences])
+
+    def test_a_wrong_weight_is_found(self) -> None:
+        imported = import_file(self.graph)
+        name = next(iter(imported.model.weights))
+        imported.model.weights[name] = imported.model.weights[name] + np.float32(0.1)
+        with self.assertRaisesRegex(Refusal, 'differs by'):
+            importing.run(imported, self.out, seconds=0)
+        self.assertFalse(self.out.exists())
+
+
+class OutputsTest(unittest.TestCase):
+    def test_an_output_on_the_way_is_an_emit(self) -> None:
+        model = refused.graph([refused.node('Relu', outputs=['z']), refused.node('Tanh', ['z'])])
+        model.graph.output.append(
+            onnx.helper.make_tensor_value_info('z', onnx.TensorProto.FLOAT, None)
+        )
+        imported = import_graph(model)
+        report = importing.run(imported, None, seconds=0)
+        self.assertEqual({d.output for d in report.differences}, {'y', 'z'})
+        self.assertLess(report.largest, _TOLERANCE)
+
+
+if __name__ == '__main__':
+    unittest.main()
