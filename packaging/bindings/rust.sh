@@ -33,7 +33,7 @@ run_static() {
   fi
 }
 
-if command -v bindgen >/dev/null; then install_rust; else install_rust bindgen libclang-common-14-dev; fi
+if command -v bindgen >/dev/null; then install_rust; else install_rust bindgen libclang1-14 libclang-common-14-dev; fi
 "${CRATES}/bindgen.sh" --check
 check_rust "${CRATES}"
 cargo_in "${CRATES}" test --locked
