@@ -422,22 +422,15 @@ class Graph final : public Layer {
         })[plan_.output];
   }
   ReceptiveFields receptive_field_per_step() const override {
-    struct Field {
-      ReceptiveFields fields;
-      Ratio ratio;
-    };
-    return forward<Field>(
+    return forward<TimedFields>(
                {{StepRange{0, 0}}, Ratio(1)},
-               [](const Layer& layer, const Field& input) {
-                 return Field{precede(layer.receptive_field_per_step(), layer.output_ratio(),
-                                      input.fields, input.ratio),
-                              input.ratio * layer.output_ratio()};
+               [](const Layer& layer, const TimedFields& input) {
+                 return seen_through(layer, input);
                },
-               [](const Operation&, const std::vector<Field>& inputs) {
-                 Field all = inputs[0];
-                 for (size_t i = 1; i < inputs.size(); ++i)
-                   all.fields =
-                       merge_aligned(all.fields, all.ratio, inputs[i].fields, inputs[i].ratio);
+               [](const Operation&, const std::vector<TimedFields>& inputs) {
+                 TimedFields all = inputs[0];
+                 for (const TimedFields& one : inputs)
+                   all.fields = merge_aligned(all.fields, all.ratio, one.fields, one.ratio);
                  return all;
                })[plan_.output]
         .fields;
@@ -466,6 +459,22 @@ class Graph final : public Layer {
       values.push_back(on_combination(operation, inputs));
     }
     return values;
+  }
+  // Receptive fields of the steps of a value in the input of the graph.
+  struct TimedFields {
+    ReceptiveFields fields;
+    Ratio ratio;
+  };
+  static TimedFields seen_through(const Layer& layer, const TimedFields& input) {
+    ReceptiveFields own = layer.receptive_field_per_step();
+    const Ratio ratio = layer.output_ratio();
+    // The output repeats after this number of input steps, which is that of whole cycles of both.
+    const int64_t steps =
+        checked_lcm(static_cast<int64_t>(input.fields.size()),
+                    (Ratio(static_cast<int64_t>(own.size())) * ratio.inverse()).numerator());
+    const size_t cycle = common_cycle(own.size(), static_cast<size_t>(ratio.floor_times(steps)));
+    for (size_t i = 0; own.size() < cycle; ++i) own.push_back(own[i]);
+    return {precede(own, ratio, input.fields, input.ratio), input.ratio * ratio};
   }
   std::vector<Ratio> ratios_of() const {
     return forward<Ratio>(

@@ -12,20 +12,20 @@ namespace {
 
 constexpr int64_t kMaxSteps = int64_t{1} << 31;
 
-// Names of all modes but the last, in their order.
+// Names of the modes, in their order; explicit amounts, which come last, have none.
 const std::vector<std::string>& mode_names() {
   static const std::vector<std::string> names = [] {
     std::vector<std::string> all = {
 #define SL_PADDING(Name, name, ...) name,
 #include "ops/paddings.inc"
     };
-    all.pop_back();  // explicit amounts have no name
+    std::erase(all, "");
     return all;
   }();
   return names;
 }
 
-enum class Validity { kOwn, kAll, kAny };
+enum class Validity { kOwn, kAll, kAny, kAmounts };
 
 // What a window does by its padding.
 struct Rule {
@@ -92,6 +92,19 @@ void reduce_windows(const PaddedMask& mask, const Window& window, int64_t start,
   }
 }
 
+// out[i] = whether output step i exists in a run over the valid steps alone. If the padding is less
+// than a window needs to keep the length, all input steps from its own on, as many as are missing,
+// must be valid; if it is more, one of the input steps as many before its own. Output step 0 has
+// the input step `own`.
+void reduce_amounts(const PaddedMask& mask, const Window& window, int64_t own, int64_t count,
+                    uint8_t* out) {
+  const int64_t missing = window.extent() - 1 - window.pads().before - window.pads().after;
+  Window range;
+  range.kernel = std::abs(missing) + 1;
+  range.stride = window.stride;
+  reduce_windows(mask, range, own + std::min<int64_t>(missing, 0), count, missing < 0, out);
+}
+
 }  // namespace
 
 const char* name_of(Padding mode) {
@@ -146,10 +159,16 @@ Padding read_padding_among(Config& config, const char* field, std::span<const Pa
   return modes[config.choice(field, names, at)];
 }
 
+PaddingMode read_time_padding(Config& config, const char* field, Padding fallback) {
+  PaddingMode out = read_padding(config, field, fallback, true);
+  if (out.mode == Padding::kExplicit) out.mode = Padding::kAmounts;
+  return out;
+}
+
 std::vector<PaddingMode> read_paddings(Config& config, size_t rank) {
-  if (rank == 1) return {read_padding(config, "padding", Padding::kValid)};
+  if (rank == 1) return {read_time_padding(config, "padding", Padding::kValid)};
   std::vector<PaddingMode> out(rank, PaddingMode{Padding::kSame, {}});
-  out[0] = read_padding(config, "time_padding", Padding::kValid);
+  out[0] = read_time_padding(config, "time_padding", Padding::kValid);
   if (rank == 2) {
     out[1] = read_padding(config, "spatial_padding", Padding::kSame, true);
     return out;
@@ -181,8 +200,16 @@ std::vector<Window> read_windows(Config& config, const char* kernel_field,
       config.error(kernel_field, "covers, with its dilation, more than 2^31 steps");
     }
     out.push_back({kernels[i], strides[i], dilations[i], paddings[i]});
+    check_amounts(config, rank == 1 ? "padding" : "time_padding", out[i]);
   }
   return out;
+}
+
+void check_amounts(const Config& config, const char* field, const Window& window) {
+  const int64_t most = std::max(window.padding.amounts.before, window.padding.amounts.after);
+  if (!window.is_by_amounts() || most < window.extent()) return;
+  config.error(field, fmt::format("expected amounts of at most {}, as a window covers {} steps",
+                                  window.extent() - 1, window.extent()));
 }
 
 Pads Window::pads() const { return rule_of(*this).pads; }
@@ -202,7 +229,9 @@ std::string Window::step_obstacle(std::string_view field) const {
   const std::string reason = fmt::format(fmt::runtime(rule.obstacle), fmt::arg("all", extent() - 1),
                                          fmt::arg("before", padding.amounts.before),
                                          fmt::arg("after", padding.amounts.after));
-  return fmt::format("{}{} {}", field, name, reason);
+  if (padding.mode != Padding::kSame) return fmt::format("{}{} {}", field, name, reason);
+  return fmt::format("{}{} {}; [{}, {}] makes the same steps {} later", field, name, reason,
+                     rule.pads.before, rule.pads.after, rule.pads.after);
 }
 
 std::string only_causal_steps(std::string_view field) {
@@ -213,6 +242,7 @@ int64_t Window::input_latency() const { return rule_of(*this).latency; }
 
 int64_t Window::output_latency() const {
   const Rule rule = rule_of(*this);
+  if (is_by_amounts()) return (extent() - 1 - rule.pads.before) / stride;
   return rule.validity == Validity::kAny ? 0 : rule.latency / stride;
 }
 
@@ -235,6 +265,10 @@ ReceptiveFields Window::receptive_field() const {
 void Window::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
   const int64_t count = output_length(time);
   const Rule rule = rule_of(*this);
+  if (rule.validity == Validity::kAmounts) {
+    reduce_amounts({mask, time, 0}, *this, 0, count, out);
+    return;
+  }
   if (rule.validity != Validity::kOwn) {
     const bool any = rule.validity == Validity::kAny;
     // Only padding before the first step can count as valid.
@@ -247,6 +281,10 @@ void Window::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
 
 void Window::step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const {
   const int64_t count = count_in(length);
+  if (rule_of(*this).validity == Validity::kAmounts) {
+    reduce_amounts({mask, length, 0}, *this, pads().before, count, out);
+    return;
+  }
   if (rule_of(*this).validity == Validity::kAll) {
     reduce_windows({mask, length, 0}, *this, 0, count, false, out);
     return;

@@ -30,7 +30,7 @@ struct Pads {
 
 struct PaddingMode {
   Padding mode = Padding::kValid;
-  Pads amounts;  // for kExplicit
+  Pads amounts;  // for kExplicit and kAmounts
 };
 
 // Reads the name of a mode or, if `allow_explicit`, [before, after]. `fallback` is the default.
@@ -42,6 +42,10 @@ PaddingMode to_padding(const Config& config, std::string_view field, const Json&
 // Reads the name of one of `modes`.
 Padding read_padding_among(Config& config, const char* field, std::span<const Padding> modes,
                            Padding fallback);
+
+// Reads the padding of time: the name of a mode or amounts [before, after], which check_amounts has
+// to check when the kernel is known.
+PaddingMode read_time_padding(Config& config, const char* field, Padding fallback);
 
 // Reads the padding fields of a layer over time and rank - 1 spatial dimensions: `padding` if rank
 // is 1, `time_padding` and `spatial_padding` if it is more.
@@ -71,6 +75,8 @@ struct Window {
   int64_t input_latency() const;
   int64_t output_latency() const;
   int64_t history() const;
+  // Whether steps are by any amounts of padding.
+  bool is_by_amounts() const { return padding.mode == Padding::kAmounts; }
   // Whether the history before the first step counts as valid.
   bool history_is_valid() const;
   ReceptiveFields receptive_field() const;
@@ -83,6 +89,9 @@ struct Window {
   // history and input together.
   void step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const;
 };
+
+// Fails if the amounts of padding exceed the window: some windows would see only padding.
+void check_amounts(const Config& config, const char* field, const Window& window);
 
 // Message for layers that support steps only with the padding "causal", as TensorFlow's do; `field`
 // is the padding's name in the config.

@@ -115,6 +115,61 @@ TEST_CASE("emits of a graph come with the latency of its output", "[graph]") {
   CHECK(whole[1].name == "now");
 }
 
+// A graph of random nodes of 3 channels, each of which reads earlier ones; the last reads all that
+// nobody has read.
+std::string random_graph(std::mt19937& rng) {
+  const auto pick = [&](size_t count) {
+    return std::uniform_int_distribution<size_t>(0, count - 1)(rng);
+  };
+  const std::vector<std::string> layers = {
+      R"({"type":"Relu"})",
+      R"({"type":"Tanh"})",
+      R"({"type":"Reshape","output_shape":[3]})",
+      R"({"type":"Serial","layers":[{"type":"Scale","scale":0.5},{"type":"Add","shift":1}]})",
+      conv(3, "causal"),
+      conv(3, "reverse_causal"),
+      R"({"type":"Conv1D","filters":3,"kernel_size":4,"padding":[1,2]})",
+      R"({"type":"Serial","layers":[)" + conv(2, "causal", 2) +
+          R"(,{"type":"Upsample1D","rate":2}]})"};
+  const std::vector<std::string> combinations = {"add", "mean", "maximum", "subtract"};
+  std::vector<std::string> names = {"input"};
+  std::vector<bool> read = {true};
+  std::string nodes;
+  const size_t count = 3 + pick(8);
+  for (size_t i = 0; i < count; ++i) {
+    std::vector<size_t> inputs = {pick(names.size())};
+    for (size_t more = pick(3); more > 0; --more) inputs.push_back(pick(names.size()));
+    if (i + 1 == count) {
+      for (size_t k = 0; k < names.size(); ++k)
+        if (!read[k]) inputs.push_back(k);
+    }
+    std::string list;
+    for (const size_t k : inputs) {
+      list += (list.empty() ? "\"" : ",\"") + names[k] + "\"";
+      read[k] = true;
+    }
+    const std::string name = "n" + std::to_string(i);
+    nodes += (nodes.empty() ? "" : ",") + (R"({"name":")" + name) + R"(","inputs":[)" + list + "]";
+    if (inputs.size() > 1)
+      nodes += R"(,"combination":")" + combinations[pick(combinations.size())] + "\"";
+    if (pick(4) > 0) nodes += R"(,"layer":)" + layers[pick(layers.size())];
+    if (pick(4) == 0) nodes += R"(,"emit":true)";
+    nodes += "}";
+    names.push_back(name);
+    read.push_back(false);
+  }
+  return graph(nodes);
+}
+
+TEST_CASE("random graphs keep the contract", "[graph]") {
+  for (uint32_t seed = 0; seed < 60; ++seed) {
+    std::mt19937 rng(seed);
+    const std::string config = random_graph(rng);
+    INFO(config);
+    CHECK(failures(make_model(config, 3), 12) == "");
+  }
+}
+
 TEST_CASE("graphs nest, name any output, and run layers that cannot step", "[graph]") {
   const std::string inner = graph(kPlain, R"(,"output":"c")");
   const std::string outer = graph(R"({"name":"inner","layer":)" + inner +
@@ -133,6 +188,27 @@ TEST_CASE("graphs nest, name any output, and run layers that cannot step", "[gra
       3);
   CHECK_FALSE(whole.supports_step());
   CHECK(failures(whole, 9) == "");
+}
+
+TEST_CASE("a graph takes back memory that no node reads any more", "[graph]") {
+  const auto bytes = [](int nodes) {
+    std::string list = R"({"name":"first","layer":{"type":"Softmax"}})";
+    for (int i = 0; i < nodes; ++i)
+      list += R"(,{"name":"n)" + std::to_string(i) + R"(","layer":{"type":"Softmax"}})";
+    const Layer layer =
+        make_model(graph(list + R"(,{"name":"sum","inputs":["n)" + std::to_string(nodes - 1) +
+                         R"(","first"],"combination":"add"})"));
+    sl_state_options options = SL_STATE_OPTIONS_INIT;
+    options.batch = 1;
+    options.input.rank = 1;
+    options.input.dims[0] = 1000;
+    options.max_steps = 10;
+    size_t size = 0, alignment = 0;
+    check([&](sl_error* e) { return sl_state_size(layer.get(), &options, &size, &alignment, e); });
+    return static_cast<double>(size);
+  };
+  // A node of 40 kB more would show.
+  CHECK(bytes(40) < bytes(4) + 30e3);
 }
 
 TEST_CASE("errors of a graph name its node", "[graph]") {

@@ -27,7 +27,7 @@ TEST_CASE("a generated part describes fields, specs, weights, time and state", "
   const RenewedPage page = renew(page_of(" input=float32[4]", config, "Something old.\n"));
   CHECK(page.types == std::set<std::string>{"Conv1D"});
   CHECK_THAT(page.text, Contains("| `filters` | integer, at least 1 | required |\n"));
-  CHECK_THAT(page.text, Contains("| `padding` | padding | `\"valid\"` |\n"));
+  CHECK_THAT(page.text, Contains("| `padding` | padding or [before, after] | `\"valid\"` |\n"));
   CHECK_THAT(page.text, Contains("Ignored: `precision`, "));
   CHECK_THAT(page.text, Contains("- Input: `float32[4]`\n- Output: `float32[2]`\n"));
   CHECK_THAT(page.text, Contains("`params.bias` `float32[2]`, `params.kernel` `float32[3, 4, 2]`"));
@@ -133,7 +133,8 @@ TEST_CASE("the table of paddings has a row for each mode, which tells what windo
   CHECK(rows.size() == std::size(modes));
   for (const ops::Padding mode : modes) {
     const std::string name = ops::name_of(mode);
-    const std::string label = name.empty() ? "`[before, after]` (`Frame`)" : "`" + name + "`";
+    const std::string frames = mode == ops::Padding::kExplicit ? " (`Frame`)" : "";
+    const std::string label = name.empty() ? "`[before, after]`" + frames : "`" + name + "`";
     INFO(label);
     REQUIRE(rows.count(label) == 1);
     const std::vector<std::string>& row = rows[label];

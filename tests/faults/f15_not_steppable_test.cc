@@ -54,7 +54,9 @@ TEST_CASE("fault 15: a convolution says why it cannot step, and which padding ca
       {convolution(R"("kernel_size":3,"dilation_rate":2,"padding":"same")"),
        {4},
        "Conv1D cannot run step-wise: padding \"same\" does not step: use \"causal\", which sees no "
-       "step of the future, or \"reverse_causal\", which waits for 4"},
+       "step of the future, or \"reverse_causal\", which waits for 4; [2, 2] makes the same steps "
+       "2 "
+       "later"},
       {in_serial(R"({"type":"Conv2D","filters":2,"kernel_size":[1,3],"time_padding":"valid"})",
                  "conv"),
        {6, 4},

@@ -49,12 +49,14 @@ def _weight(*shape: int) -> np.ndarray:
 class Case:
     """A config, an input and the output that NumPy gives; metadata as in the golden cases."""
 
-    def __init__(self, config: Json, x, y, mask=None, y_mask=None, weights=None, emits=None, **time):
+    def __init__(self, config: Json, x, y, mask=None, y_mask=None, weights=None, emits=None,
+                 constants=None, **time):  # fmt: skip
         self.config, self.x, self.y = config, x, y
         self.mask = _mask(x.shape[1]) if mask is None else mask
         self.y_mask = self.mask if y_mask is None else y_mask
         self.weights = weights or {}
         self.emits = emits or {}  # path -> (values, mask)
+        self.constants = constants or {}  # arrays by name
         field = time.pop('field', [0, 0])
         self.time = {
             'block_size': 1,
@@ -75,7 +77,7 @@ class Case:
             **self.time,
             'input': spec(self.x),
             'output': spec(self.y),
-            'constants': {},
+            'constants': dict.fromkeys(self.constants, 'array'),
             'stream_constants': False,
             **({'emits': self._emit_names()} if self.emits else {}),
             'rtol': 1e-5,
@@ -94,6 +96,7 @@ class Case:
         out = {f'weights/{k}': v for k, v in self.weights.items()}
         out |= {'input.values': self.x, 'input.mask': self.mask}
         out |= {'output.values': _zeroed(self.y, self.y_mask), 'output.mask': self.y_mask}
+        out |= {f'constants.{name}': value for name, value in self.constants.items()}
         for path, (values, mask) in self.emits.items():
             out |= {f'emits.{path}.values': _zeroed(values, mask), f'emits.{path}.mask': mask}
         return {f'{name}/{k}': v for k, v in out.items()}
@@ -274,6 +277,149 @@ def reduce_time() -> Iterator[Case]:
     yield case(_input(3, dtype='complex64'), 'complex64', 'last')
 
 
+def time_padding() -> Iterator[Case]:
+    """Layers whose windows are padded by amounts in time."""
+
+    def lengths_after(before, after, extent, stride, lengths):
+        return [max((n + before + after - extent) // stride + 1, 0) for n in lengths]
+
+    def padded_case(config, field, before, after, extent, stride, x, run, weights=None):
+        # Each item is computed alone, from its own valid steps.
+        lengths = _mask(x.shape[1]).sum(1)
+        counts = lengths_after(before, after, extent, stride, lengths)
+        time = max(lengths_after(before, after, extent, stride, [x.shape[1]]))
+        items = [run(x[b, :n])[:count] for b, (n, count) in enumerate(zip(lengths, counts, strict=True))]
+        y = np.zeros((_BATCH, time, *items[0].shape[1:]), items[0].dtype)
+        for b, item in enumerate(items):
+            y[b, : len(item)] = item
+        return Case(config | {field: [before, after]}, x, y,
+                    y_mask=np.arange(time) < np.array(counts)[:, None], weights=weights,
+                    block_size=stride, output_ratio=[1, stride], input_latency=after,
+                    output_latency=(extent - 1 - before) // stride,
+                    field=[-before, extent - 1 - before])  # fmt: skip
+
+    def windows(x, extent, stride, dilation=1):
+        for t in range(0, len(x) - extent + 1, stride):
+            yield x[t : t + extent : dilation]
+
+    for taps, stride, dilation, before, after in (
+        (3, 1, 1, 1, 1), (3, 1, 1, 2, 2), (3, 1, 1, 0, 0), (4, 1, 1, 2, 0), (4, 1, 1, 0, 1),
+        (5, 2, 1, 2, 2), (5, 2, 1, 1, 1), (4, 3, 1, 2, 2), (5, 3, 1, 0, 4), (3, 1, 2, 2, 2),
+        (3, 2, 3, 6, 5),
+    ):  # fmt: skip
+        kernel, bias = _weight(taps, 3, 2), _weight(2)
+        extent = (taps - 1) * dilation + 1
+
+        def convolve(x, taps=taps, stride=stride, dilation=dilation, pads=(before, after),
+                     kernel=kernel, bias=bias, extent=extent):  # fmt: skip
+            padded = np.pad(x, (pads, (0, 0))).astype(np.float64)
+            found = [np.tensordot(w, kernel.astype(np.float64), 2) + bias
+                     for w in windows(padded, extent, stride, dilation)]  # fmt: skip
+            return np.array(found, np.float32).reshape(-1, 2)
+
+        config = {'type': 'Conv1D', 'filters': 2, 'kernel_size': taps, 'strides': stride,
+                  'dilation_rate': dilation}  # fmt: skip
+        yield padded_case(config, 'padding', before, after, extent, stride, _input(3), convolve,
+                          {'params.kernel': kernel, 'params.bias': bias})  # fmt: skip
+    for kind, empty, reduce in (('Max', -np.inf, np.max), ('Average', 0, np.mean)):
+        for size, stride, before, after in ((3, 1, 1, 1), (4, 2, 2, 2), (3, 3, 0, 0), (4, 2, 3, 1)):
+
+            def pool(x, size=size, stride=stride, pads=(before, after), reduce=reduce, empty=empty):
+                padded = np.pad(x, (pads, (0, 0)), constant_values=empty)
+                return np.array([reduce(w, 0) for w in windows(padded, size, stride)], np.float32)
+
+            config = {'type': f'{kind}Pooling1D', 'pool_size': size, 'strides': stride}
+            yield padded_case(config, 'padding', before, after, size, stride, _input(2), pool)
+    for size, hop, mode in (
+        (8, 2, 'constant'), (8, 3, 'constant'), (8, 2, 'reflect'), (8, 3, 'reflect'),
+        (7, 2, 'reflect'),
+    ):  # fmt: skip
+        # The frames of torch.stft and librosa.stft with center=True.
+        half = size // 2
+        even = size % 2 == 0
+        window = 0.5 - 0.5 * np.cos(2 * np.pi * np.arange(size) / size) if even else np.ones(size)
+
+        def stft(x, size=size, hop=hop, mode=mode, half=half, window=window):
+            padded = np.pad(x, half, mode)
+            return np.array([np.fft.rfft(w * window) for w in windows(padded, size, hop)],
+                            np.complex64)  # fmt: skip
+
+        config = {'type': 'STFT', 'frame_length': size, 'frame_step': hop, 'fft_length': size,
+                  'window_fn': 'hann' if even else None, 'pad_mode': mode}  # fmt: skip
+        case = padded_case(config, 'time_padding', half, half, size, hop, _input(), stft)
+        # The first sample of the window is zero.
+        field = [1 - half, size - 1 - half]
+        if mode == 'reflect':
+            later = max(0, 2 * half - size + 1)
+            case.time['input_latency'] += later
+            case.time['output_latency'] = (size - 1 - half + later) // hop
+            field = [-half - later, size - 1 - half + later]
+        case.time |= {'receptive_field': field, 'receptive_field_per_step': {'0': field}}
+        yield case
+
+
+def initial_carry() -> Iterator[Case]:
+    """Recurrences whose initial carry layers make of a constant."""
+
+    def sigmoid(v):
+        return 1 / (1 + np.exp(-v))
+
+    constant = _weight(_BATCH, 5)
+    first, second, bias = _weight(5, 6), _weight(6, 4), _weight(4)
+    network = {'type': 'Serial', 'layers': [
+        {'type': 'Dense', 'features': 6, 'activation': 'tanh', 'use_bias': False},
+        {'type': 'Dense', 'features': 4}]}  # fmt: skip
+    h0 = np.tanh(constant.astype(np.float64) @ first) @ second + bias
+    weights = {'layers_0.kernel': first, 'layers_1.kernel': second, 'layers_1.bias': bias}
+    made = {f'params.initial_h.{k}': v for k, v in weights.items()}
+    mask = _mask()
+    mask[1, 3] = mask[2, 0] = False
+    x = _zeroed(_input(3), mask)
+
+    def unroll(step, carry):
+        y = np.zeros((*x.shape[:2], 4))
+        for t in range(x.shape[1]):
+            after = step(x[:, t].astype(np.float64), *carry)
+            keep = mask[:, t, None]
+            carry = [np.where(keep, new, old) for new, old in zip(after, carry, strict=True)]
+            y[:, t] = carry[-1]
+        return y.astype(np.float32)
+
+    w, u, b = _weight(3, 16), _weight(4, 16), _weight(16)
+    c0 = constant.astype(np.float64)[:, :4] * 0.5
+
+    def lstm(v, c, h):
+        i, f, g, o = np.split(v @ w + h @ u + b, 4, -1)
+        c = sigmoid(f) * c + sigmoid(i) * np.tanh(g)
+        return c, sigmoid(o) * np.tanh(c)
+
+    own = {'params.kernel.kernel': w, 'params.recurrent_kernel.kernel': u, 'params.bias': b}
+    config = {'type': 'LSTM', 'units': 4, 'initial_constant': 'speaker', 'initial_h': network}
+    yield Case(config, x, unroll(lstm, [np.zeros((_BATCH, 4)), h0]), mask=mask,
+               weights=own | made, constants={'speaker': constant}, field=['-inf', 0])  # fmt: skip
+    both = config | {'initial_c': {'type': 'Serial', 'layers': [
+        {'type': 'Slice', 'slices': [[0, 4, 1]]}, {'type': 'Scale', 'scale': 0.5}]}}  # fmt: skip
+    yield Case(both, x, unroll(lstm, [c0, h0]), mask=mask, weights=own | made,
+               constants={'speaker': constant}, field=['-inf', 0])  # fmt: skip
+
+    names = ('ir', 'iz', 'in', 'hr', 'hz', 'hn')
+    gru = {n: _weight(3 if n[0] == 'i' else 4, 4) for n in names}
+    biases = {n: _weight(4) for n in ('ir', 'iz', 'in', 'hn')}
+
+    def cell(v, h):
+        r = sigmoid(v @ gru['ir'] + biases['ir'] + h @ gru['hr'])
+        z = sigmoid(v @ gru['iz'] + biases['iz'] + h @ gru['hz'])
+        n = np.tanh(v @ gru['in'] + biases['in'] + r * (h @ gru['hn'] + biases['hn']))
+        return ((1 - z) * n + z * h,)
+
+    own = {f'params.cell.{n}.kernel': v for n, v in gru.items()}
+    own |= {f'params.cell.{n}.bias': v for n, v in biases.items()}
+    config = {'type': 'RNN', 'cell': {'type': 'GRUCell', 'features': 4},
+              'initial_constant': 'speaker', 'initial_h': network}  # fmt: skip
+    yield Case(config, x, unroll(cell, [h0]), mask=mask, weights=own | made,
+               constants={'speaker': constant}, field=['-inf', 0])  # fmt: skip
+
+
 def _erf(x: np.ndarray) -> np.ndarray:
     """The error function by its series, which converges fast for small x."""
     x = x.astype(np.float64)
@@ -337,6 +483,8 @@ _LAYERS: dict[str, Callable[[], Iterator[Case]]] = {
     'Roll': roll,
     'ReduceTime': reduce_time,
     'SoftCap': soft_cap,
+    'TimePadding': time_padding,
+    'InitialCarry': initial_carry,
     'ViewAsReal': view_as_real,
     'ViewAsComplex': view_as_complex,
 }

@@ -14,18 +14,22 @@ class Frame final : public FrameLayer {
       window.padding =
           ops::read_padding(config, "padding", ops::Padding::kReverseCausalValid, true);
       same_like = config.boolean("explicit_padding_is_same_like", false);
+      mirrors = config.choice("pad_mode", {"constant", "reflect"}, 0) == 1;
       const ops::Pads pads = window.padding.amounts;
-      if (window.padding.mode == ops::Padding::kExplicit &&
-          pads.before + pads.after != window.kernel - 1) {
-        config.error("padding", fmt::format("expected amounts that add up to frame_length - 1 = {}",
-                                            window.kernel - 1));
-      }
+      const bool is_explicit = window.padding.mode == ops::Padding::kExplicit;
+      if (mirrors && !is_explicit)
+        config.error("pad_mode", "expected \"constant\" unless padding is [before, after]");
+      // The reference has no other amounts than those that keep the length.
+      if (is_explicit && (mirrors || pads.before + pads.after != window.kernel - 1))
+        window.padding.mode = ops::Padding::kAmounts;
+      ops::check_amounts(config, "padding", window);
     }
     ops::Window window;
-    bool same_like;
+    bool same_like, mirrors;
   };
 
-  Frame(Fields fields, const Init&) : FrameLayer(Framing(fields.window, fields.same_like)) {}
+  Frame(Fields fields, const Init&)
+      : FrameLayer(Framing(fields.window, fields.same_like, fields.mirrors)) {}
 
  private:
   std::string early_steps_cure(const EarlySteps& before) const override {

@@ -5,6 +5,7 @@
 
 #include "layers/builder.h"
 #include "layers/dsp/framing.h"
+#include "ops/elementwise.h"
 
 namespace sl {
 
@@ -35,7 +36,7 @@ class FrameLayer : public Layer {
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     ChannelSpec out = input;
-    out.shape.insert(0, framing_.window().kernel);
+    out.shape.insert(0, framing_.frame_length());
     return out;
   }
   int64_t do_output_length(int64_t time, const ChannelSpec&, const Constants&) const override {
@@ -48,11 +49,16 @@ class FrameLayer : public Layer {
     const int64_t count = framing_.output_length(x.time);
     const Sequence y = run.output(do_output_spec(x.spec(), {}), x.batch, count);
     framing_.layer_mask(x, y);
-    run.parallel().each(y.steps(), [&](int64_t i) {
-      std::byte* const out = y.frame(i / count, i % count);
-      const std::byte* const frame = framing_.frame(x, i / count, i % count, out);
-      if (frame != out) std::memcpy(out, frame, y.frame_bytes());
-    });
+    const auto floats = static_cast<int64_t>(framing_.buffer_bytes(x) / sizeof(float) + 1);
+    ops::for_ranges_with_scratch(run, y.steps(), ops::steps_of_work(y.frame_size()), floats,
+                                 [&](int64_t begin, int64_t end, float* scratch) {
+                                   for (int64_t i = begin; i < end; ++i) {
+                                     const std::byte* const frame =
+                                         framing_.frame(x, i / count, i % count,
+                                                        reinterpret_cast<std::byte*>(scratch));
+                                     std::memcpy(y.frame(0, i), frame, y.frame_bytes());
+                                   }
+                                 });
     return y;
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
@@ -61,7 +67,9 @@ class FrameLayer : public Layer {
     const Framing::Frames frames = framing_.step(run, x, y);
     for (int64_t b = 0; b < y.batch; ++b) {
       for (int64_t t = 0; t < y.time; ++t) {
-        std::memcpy(y.frame(b, t), frames.at(b, t), y.frame_bytes());
+        std::byte* const out = y.frame(b, t);
+        const std::byte* const frame = frames.at(b, t, out);
+        if (frame != out) std::memcpy(out, frame, y.frame_bytes());
       }
     }
     return y;

@@ -15,11 +15,14 @@ namespace sl {
 class Framing {
  public:
   // `history_is_invalid`: whether the history before the first step is invalid, as with explicit
-  // padding.
-  explicit Framing(ops::Window window, bool history_is_invalid = false)
-      : window_(window), history_is_invalid_(history_is_invalid) {}
+  // padding. `mirrors`: whether frames that are padded by amounts mirror, beyond their first and
+  // last valid step, the steps within.
+  explicit Framing(ops::Window window, bool history_is_invalid = false, bool mirrors = false);
 
+  // What a frame depends on: if frames mirror, the steps that those at the ends mirror too.
   const ops::Window& window() const { return window_; }
+  int64_t frame_length() const { return frame_length_; }
+  bool mirrors() const { return mirrors_; }
   bool history_is_invalid() const { return history_is_invalid_; }
   int64_t block_size() const { return window_.stride; }
   Ratio output_ratio() const { return Ratio(1, window_.stride); }
@@ -33,13 +36,20 @@ class Framing {
   // if a part of it is invalid or outside of x, in `buffer`.
   void layer_mask(const Sequence& x, const Sequence& y) const;
   const std::byte* frame(const Sequence& x, int64_t b, int64_t t, std::byte* buffer) const;
+  // Bytes of a buffer for the frames of x: a frame or, if frames mirror, a window and its mask too.
+  size_t buffer_bytes(const Sequence& x) const;
 
-  // The frames of a step in contiguous memory, with zeros in invalid steps.
+  // The windows of a step in contiguous memory, with zeros in invalid steps.
   struct Frames {
-    const std::byte* const* items;  // the first frame of each batch item
-    size_t frame_bytes;             // from one frame's start to the next one's
-    const std::byte* at(int64_t b, int64_t t) const {
-      return items[b] + static_cast<size_t>(t) * frame_bytes;
+    const Framing* framing;
+    const std::byte* const* items;  // the first window of each batch item
+    const uint8_t* const* masks;    // their masks; null if frames do not mirror
+    size_t step_bytes;
+    // The frame; in `buffer` if it mirrors steps.
+    const std::byte* at(int64_t b, int64_t t, std::byte* buffer) const {
+      const int64_t first = t * framing->window_.stride;
+      const std::byte* steps = items[b] + static_cast<size_t>(first) * step_bytes;
+      return masks ? framing->mirrored(steps, masks[b] + first, step_bytes, buffer) : steps;
     }
   };
   // Returns the frames of a step and sets the mask of y.
@@ -48,7 +58,14 @@ class Framing {
  private:
   RingSpec ring_of(const ChannelSpec& frame) const;
   void copy_steps(const Sequence& x, int64_t b, int64_t first, int64_t count, std::byte* out) const;
+  // The frame of a window with that mask: a part of it or, if the window has invalid steps, in
+  // `buffer`.
+  const std::byte* mirrored(const std::byte* window, const uint8_t* mask, size_t step_bytes,
+                            std::byte* buffer) const;
 
+  int64_t frame_length_;
+  int64_t skipped_ = 0;  // steps of a window before its frame
+  bool mirrors_;
   ops::Window window_;
   bool history_is_invalid_;
 };

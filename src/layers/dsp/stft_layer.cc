@@ -19,7 +19,7 @@ StftFields::StftFields(Config& config)
 }
 
 StftLayer::StftLayer(const StftFields& fields)
-    : framing_(fields.frames),
+    : framing_(fields.frames, false, fields.mirrors),
       fft_(fields.fft_length),
       fit_(fields.frames.kernel, fields.fft_length, fields.padding),
       magnitude_(fields.magnitude) {
@@ -33,6 +33,7 @@ StftLayer::StftLayer(const StftFields& fields)
 // The receptive field leaves out the ends of a frame that are truncated or where the window is
 // zero.
 ReceptiveFields StftLayer::receptive_field_per_step() const {
+  if (framing_.mirrors()) return framing_.window().receptive_field();
   const StepRange frame = *framing_.window().receptive_field()[0];
   int64_t first = 0, end = fit_.count;
   const auto is_zero = [&](int64_t i) {
@@ -120,8 +121,7 @@ Sequence StftLayer::do_layer(Run& run, const Sequence& x) const {
   const int64_t count = framing_.output_length(x.time);
   const Sequence y = run.output(StftLayer::do_output_spec(x.spec(), {}), x.batch, count);
   framing_.layer_mask(x, y);
-  const int64_t frame_floats = static_cast<int64_t>(
-      checked_bytes(framing_.window().kernel, x.frame_bytes()) / sizeof(float) + 1);
+  const auto frame_floats = static_cast<int64_t>(framing_.buffer_bytes(x) / sizeof(float) + 1);
   const int64_t own = scratch_size();
   count_transforms(run, x, y);
   ops::for_ranges_with_scratch(
@@ -142,10 +142,12 @@ Sequence StftLayer::do_step(Run& run, const Sequence& x) const {
   count_transforms(run, x, y);
   const Framing::Frames frames = framing_.step(run, x, y);
   auto* scratch = run.scratch<float>(scratch_size());
+  auto* buffer =
+      run.scratch<std::byte>(framing_.frame_length(), static_cast<int64_t>(x.frame_bytes()));
   clear_padding(scratch);
   for (int64_t b = 0; b < y.batch; ++b) {
     for (int64_t t = 0; t < y.time; ++t) {
-      transform(frames.at(b, t), x.spec(), y.frame(b, t), scratch);
+      transform(frames.at(b, t, buffer), x.spec(), y.frame(b, t), scratch);
     }
   }
   return y;

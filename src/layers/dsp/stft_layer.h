@@ -21,6 +21,7 @@ struct StftFields {
   WindowFunction window;
   FftPadding padding = FftPadding::kRight;
   bool magnitude = false;
+  bool mirrors = false;  // whether frames mirror steps beyond the ends
 };
 
 class StftLayer : public Layer {
@@ -34,6 +35,9 @@ class StftLayer : public Layer {
     return framing_.window().step_obstacle("time_padding");
   }
   int64_t input_latency() const final { return framing_.input_latency(); }
+  int64_t output_latency() const final {
+    return framing_.window().is_by_amounts() ? framing_.output_latency() : Layer::output_latency();
+  }
   ReceptiveFields receptive_field_per_step() const final;
 
  protected:

@@ -20,6 +20,9 @@ class PoolingLayer : public Layer {
   bool supports_step() const final;
   std::string step_obstacle() const final;
   int64_t input_latency() const final { return supports_step() ? time().input_latency() : 0; }
+  int64_t output_latency() const final {
+    return time().is_by_amounts() ? time().output_latency() : Layer::output_latency();
+  }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
  private:

@@ -7,6 +7,7 @@
 
 #include "kernels/pointwise.h"
 #include "layers/builder.h"
+#include "layers/recurrent/initial_carry.h"
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 #include "ops/linear.h"
@@ -20,34 +21,40 @@ namespace {
 using kernels::Binary;
 using kernels::Unary;
 
+struct LstmFields {
+  explicit LstmFields(Config& config)
+      : units(config.integer("units", 1)),
+        use_bias(config.boolean("use_bias", true)),
+        activation(read_activation(config, "activation", "tanh")),
+        recurrent_activation(read_activation(config, "recurrent_activation", "sigmoid")),
+        compute_dtype(config.optional_dtype("compute_dtype")),
+        param_dtype(config.dtype("param_dtype", DType::kFloat32)),
+        zoneout(ops::read_zoneout(config)),
+        return_carry(config.boolean("return_carry", false)) {
+    require_last_axis(config, "activation", activation, 3);
+    require_last_axis(config, "recurrent_activation", recurrent_activation, 3);
+    config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",
+                   "recurrent_kernel_sharding", "bias_init", "bias_sharding"});
+  }
+  int64_t units;
+  bool use_bias;
+  Activation activation, recurrent_activation;
+  std::optional<DType> compute_dtype;
+  DType param_dtype;
+  float zoneout;
+  bool return_carry;
+};
+
 class Lstm final : public Layer, public ops::UnitRecurrence {
  public:
-  struct Fields {
-    explicit Fields(Config& config)
-        : units(config.integer("units", 1)),
-          use_bias(config.boolean("use_bias", true)),
-          activation(read_activation(config, "activation", "tanh")),
-          recurrent_activation(read_activation(config, "recurrent_activation", "sigmoid")),
-          compute_dtype(config.optional_dtype("compute_dtype")),
-          param_dtype(config.dtype("param_dtype", DType::kFloat32)),
-          zoneout(ops::read_zoneout(config)),
-          return_carry(config.boolean("return_carry", false)) {
-      require_last_axis(config, "activation", activation, 3);
-      require_last_axis(config, "recurrent_activation", recurrent_activation, 3);
-      config.ignore({"precision", "kernel_init", "kernel_sharding", "recurrent_kernel_init",
-                     "recurrent_kernel_sharding", "bias_init", "bias_sharding"});
-    }
-    int64_t units;
-    bool use_bias;
-    Activation activation, recurrent_activation;
-    std::optional<DType> compute_dtype;
-    DType param_dtype;
-    float zoneout;
-    bool return_carry;
+  struct Fields : LstmFields {
+    explicit Fields(Config& config) : LstmFields(config), initial_carry(config) {}
+    InitialCarryFields initial_carry;
   };
 
-  Lstm(Fields fields, const Init& init)
+  Lstm(const Fields& fields, const Init& init)
       : fields_(fields),
+        initial_carry_(fields.initial_carry, init),
         input_(projection("kernel", kAnySize, init.weights)),
         recurrent_(projection("recurrent_kernel", fields.units, init.weights)) {
     if (!fields_.use_bias) return;
@@ -57,6 +64,12 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   }
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
+  std::vector<const Layer*> children() const override { return initial_carry_.children(); }
+  ChannelSpec child_input(const Layer&, const ChannelSpec&,
+                          const Constants& constants) const override {
+    return initial_carry_.input(constants);
+  }
+  std::vector<ConstantSpec> constants() const override { return initial_carry_.constants(); }
 
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, {input_.inputs()}};
@@ -80,6 +93,8 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     const Shape shape{input.batch, fields_.units};
     declaration.state("c", dtype, shape);
     declaration.state("h", dtype, shape);
+    initial_carry_.check({dtype, {fields_.units}}, declaration.constants());
+    initial_carry_.declare(declaration, input);
     if (!fields_.return_carry) return;
     SequenceSpec emit = input;
     emit.channels = {dtype, {fields_.units}};
@@ -97,12 +112,15 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     };
     std::byte* c = first();
     std::byte* h = first();
+    initial_carry_.fill(run, carry_spec(compute), x.batch, c, h);
     return run_with(run, x, compute, c, h);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     const auto c = run.state<std::byte>("c");
     const auto h = run.state<std::byte>("h");
-    return run_with(run, x, do_output_spec(x.spec(), run.constants()).dtype, c, h);
+    const DType compute = do_output_spec(x.spec(), run.constants()).dtype;
+    initial_carry_.fill(run, carry_spec(compute), x.batch, c, h);
+    return run_with(run, x, compute, c, h);
   }
 
   ops::Linear projection(std::string_view name, int64_t rows, const WeightScope& weights) const {
@@ -118,6 +136,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   static DType carry_dtype(DType compute) {
     return compute == DType::kComplex64 ? compute : DType::kFloat32;
   }
+  ChannelSpec carry_spec(DType compute) const { return {carry_dtype(compute), {fields_.units}}; }
   void check_takes_complex() const {
     if (!ops::takes_complex(fields_.activation) ||
         !ops::takes_complex(fields_.recurrent_activation)) {
@@ -491,7 +510,8 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     combine(Binary::kMultiply, o, h, h);
   }
 
-  Fields fields_;
+  LstmFields fields_;
+  InitialCarry initial_carry_;
   ops::Linear input_;
   ops::Linear recurrent_;
   std::vector<float> bias_;

@@ -5,6 +5,7 @@
 #include <optional>
 
 #include "layers/recurrent/cell.h"
+#include "layers/recurrent/initial_carry.h"
 #include "ops/elementwise.h"
 #include "ops/rearrange.h"
 #include "ops/recurrence.h"
@@ -59,7 +60,8 @@ class Rnn final : public Layer {
         : cell(config.nested_required("cell")),
           reverse(config.boolean("reverse", false)),
           keep_order(config.boolean("keep_order", false)),
-          return_carry(config.boolean("return_carry", false)) {
+          return_carry(config.boolean("return_carry", false)),
+          initial_carry(config) {
       if (config.boolean("time_major", false))
         config.error("time_major", "expected false: time-major arrays are passed by strides");
       config.ignore(
@@ -67,12 +69,14 @@ class Rnn final : public Layer {
     }
     Config cell;
     bool reverse, keep_order, return_carry;
+    InitialCarryFields initial_carry;
   };
 
   Rnn(Fields fields, const Init& init)
       : reverse_(fields.reverse),
         keep_order_(fields.keep_order),
-        return_carry_(fields.return_carry) {
+        return_carry_(fields.return_carry),
+        initial_carry_(fields.initial_carry, init) {
     const WeightScope weights = init.weights.child("cell");
     cell_ = make_dense_cell(fields.cell, weights);
     if (!cell_) cell_ = make_conv_lstm_cell(fields.cell, weights);
@@ -85,6 +89,8 @@ class Rnn final : public Layer {
                         "expected a cell with return_carry: a layer such as LSTM has a "
                         "\"return_carry\" of its own");
     }
+    if (initial_carry_.exists())
+      fields.cell.error("type", "expected a cell with initial_h or initial_c");
     layer_ = init.builder.build(fields.cell, init.weights, "cell");
     if (!layer_->supports_step() || layer_->block_size() != 1 ||
         layer_->output_ratio() != Ratio(1) || layer_->input_latency() != 0) {
@@ -94,8 +100,13 @@ class Rnn final : public Layer {
   }
 
   std::vector<const Layer*> children() const override {
-    return layer_ ? std::vector<const Layer*>{layer_.get()} : std::vector<const Layer*>{};
+    return layer_ ? std::vector<const Layer*>{layer_.get()} : initial_carry_.children();
   }
+  ChannelSpec child_input(const Layer&, const ChannelSpec& input,
+                          const Constants& constants) const override {
+    return layer_ ? input : initial_carry_.input(constants);
+  }
+  std::vector<ConstantSpec> constants() const override { return initial_carry_.constants(); }
   bool supports_step() const override { return !reverse_; }
   std::string step_obstacle() const override {
     return reverse_ ? std::string(
@@ -126,9 +137,11 @@ class Rnn final : public Layer {
     const double fill = cell_->first_carry();
     if (cell_->has_c()) declaration.state("carry.c", DType::kFloat32, shape, fill);
     declaration.state("carry.h", DType::kFloat32, shape, fill);
-    if (!return_carry_) return;
     SequenceSpec emit = input;
     emit.channels = {DType::kFloat32, shape.slice(1, shape.rank())};
+    initial_carry_.check(emit.channels, declaration.constants());
+    initial_carry_.declare(declaration, input);
+    if (!return_carry_) return;
     if (cell_->has_c()) declaration.emit("carry.c", emit);
     declaration.emit("carry.h", emit);
   }
@@ -139,13 +152,21 @@ class Rnn final : public Layer {
     auto* h = run.scratch<float>(size);
     if (c) std::fill(c, c + size, cell_->first_carry());
     std::fill(h, h + size, cell_->first_carry());
+    fill_carry(run, x, c, h);
     return unroll(run, x, c, h);
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (layer_) return call(run, *layer_, x, run.side());
     const auto c = cell_->has_c() ? run.state<float>("c") : StateItems<float>();
     const auto h = run.state<float>("h");
+    fill_carry(run, x, c, h);
     return unroll(run, x, c, h);
+  }
+  void fill_carry(Run& run, const Sequence& x, float* c, float* h) const {
+    if (!initial_carry_.exists()) return;
+    const Shape shape = do_output_spec(x.spec(), run.constants()).shape;
+    initial_carry_.fill(run, {DType::kFloat32, shape}, x.batch, reinterpret_cast<std::byte*>(c),
+                        reinterpret_cast<std::byte*>(h));
   }
 
   Packing pack(Run& run, const Sequence& x) const {
@@ -391,6 +412,7 @@ class Rnn final : public Layer {
   }
 
   bool reverse_, keep_order_, return_carry_;
+  InitialCarry initial_carry_;
   std::unique_ptr<Cell> cell_;
   std::unique_ptr<Layer> layer_;  // used instead of a cell, if the config names another layer
 };
