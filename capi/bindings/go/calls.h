@@ -109,6 +109,12 @@ static inline sl_status slgo_sample(uintptr_t decoder, const int64_t* slots, int
   return sl_decoder_sample_slots(handle, slots, count, tokens, log_probs, mask, run, error);
 }
 
+static inline sl_status slgo_pipe_process(uintptr_t pipe, uintptr_t in, uintptr_t out,
+                                          int64_t frames, sl_error* error) {
+  return sl_pipe_process((sl_pipe*)pipe, (const float* const*)in, (float* const*)out, frames,
+                         error);
+}
+
 static inline int64_t slgo_stride(const sl_sequence* view, int32_t axis) {
   int contiguous = 1;
   for (int32_t i = 0; i < view->rank; ++i) contiguous = contiguous && view->strides[i] == 0;

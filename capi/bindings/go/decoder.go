@@ -169,8 +169,7 @@ func (d *Decoder) sample(slots []int, count int, constants *Constants) error {
 			return err
 		}
 	}
-	number := C.uintptr_t(uintptr(unsafe.Pointer(d.raw)))
-	status := C.slgo_sample(number, numbers, C.int64_t(count), d.tokens, d.logProbs, d.mask,
+	status := C.slgo_sample(number(unsafe.Pointer(d.raw)), numbers, C.int64_t(count), d.tokens, d.logProbs, d.mask,
 		extras(constants, nil, d.profile), d.err)
 	runtime.KeepAlive(constants)
 	if err := check(status, d.err); err != nil {

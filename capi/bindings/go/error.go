@@ -64,6 +64,9 @@ func calloc(size uintptr) unsafe.Pointer {
 	return memory
 }
 
+// number is an address for calls that take no pointer.
+func number(address unsafe.Pointer) C.uintptr_t { return C.uintptr_t(uintptr(address)) }
+
 func newError() *C.sl_error {
 	e := (*C.sl_error)(calloc(C.sizeof_sl_error))
 	e.struct_size = C.sizeof_sl_error

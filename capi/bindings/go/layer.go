@@ -75,7 +75,7 @@ type model struct {
 	makers []*maker
 }
 
-func (m *model) number() C.uintptr_t { return C.uintptr_t(uintptr(unsafe.Pointer(m.raw))) }
+func (m *model) number() C.uintptr_t { return number(unsafe.Pointer(m.raw)) }
 
 func (m *model) release() {
 	if atomic.AddInt32(&m.users, -1) == 0 {

@@ -154,7 +154,8 @@ func (p *Pipe) Process(in, out [][]float32) error {
 		for i, channel := range in {
 			copy(p.in[i*p.maxFrames:(i+1)*p.maxFrames], channel[begin:begin+size])
 		}
-		status := C.sl_pipe_process(p.raw, p.inPlaces, p.outPlaces, C.int64_t(size), p.err)
+		status := C.slgo_pipe_process(number(unsafe.Pointer(p.raw)), number(unsafe.Pointer(p.inPlaces)),
+			number(unsafe.Pointer(p.outPlaces)), C.int64_t(size), p.err)
 		for i, channel := range out {
 			copy(channel[begin:begin+size], p.out[i*p.maxFrames:(i+1)*p.maxFrames])
 		}

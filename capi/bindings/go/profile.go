@@ -86,7 +86,7 @@ func (p *Profile) number() C.uintptr_t {
 	if p == nil {
 		return 0
 	}
-	return C.uintptr_t(uintptr(unsafe.Pointer(p.raw)))
+	return number(unsafe.Pointer(p.raw))
 }
 
 func (p *Profile) do(call func() C.sl_status) error {
@@ -127,11 +127,11 @@ func (p *Profile) Describe() ([]LayerCost, error) {
 func extras(constants *Constants, emits *Emits, profile *Profile) C.slgo_extras {
 	out := C.slgo_extras{profile: profile.number()}
 	if constants != nil {
-		out.constants = C.uintptr_t(uintptr(unsafe.Pointer(constants.raw)))
+		out.constants = number(unsafe.Pointer(constants.raw))
 		out.num_constants = C.int64_t(len(constants.values))
 	}
 	if emits != nil {
-		out.emits = C.uintptr_t(uintptr(unsafe.Pointer(emits.raw)))
+		out.emits = number(unsafe.Pointer(emits.raw))
 		out.num_emits = C.int64_t(len(emits.Tensors))
 	}
 	return out

@@ -123,7 +123,7 @@ func (s *State) leaveStep() {
 	s.leave()
 }
 
-func (s *State) number() C.uintptr_t { return C.uintptr_t(uintptr(unsafe.Pointer(s.raw))) }
+func (s *State) number() C.uintptr_t { return number(unsafe.Pointer(s.raw)) }
 
 func (s *State) do(call func() C.sl_status) error {
 	return s.call(s.err, call)
