@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <numeric>
 #include <unordered_map>
 #include <unordered_set>
 
@@ -95,14 +96,20 @@ EarlySteps Chain::follow(const EarlySteps& before, StepDifferences& differences)
 }
 
 ReceptiveFields Chain::receptive_field_per_step() const {
-  // The chain's cycle divides the least common multiple of its layers' cycles, so that many entries
-  // describe it; repeated ones do no harm.
+  // Fields repeat after whole cycles of all layers, `period` steps of the chain's input. Other
+  // entries repeat some of these, and do no harm.
   size_t cycle = 1;
+  Ratio made, period;
   std::vector<ReceptiveFields> each;  // asked for once, or deep nesting would multiply the calls
   for (const auto& layer : layers_) {
     each.push_back(layer->receptive_field_per_step());
     cycle = common_cycle(cycle, each.back().size());
+    made = made * layer->output_ratio();
+    const Ratio own = Ratio(static_cast<int64_t>(each.back().size())) * made.inverse();
+    period = Ratio(checked_lcm(period.numerator(), own.numerator()),
+                   std::gcd(period.denominator(), own.denominator()));
   }
+  cycle = common_cycle(cycle, static_cast<size_t>((period * made).numerator()));
   ReceptiveFields fields(cycle, StepRange{0, 0});
   Ratio ratio;
   for (size_t i = layers_.size(); i-- > 0;) {

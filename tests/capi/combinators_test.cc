@@ -59,6 +59,21 @@ TEST_CASE("deep trees compute each property once per layer", "[combinators]") {
   }
 }
 
+TEST_CASE("receptive fields of a chain repeat after whole cycles of all layers", "[combinators]") {
+  const Layer layer = make_model(
+      R"({"type":"Serial","layers":[{"type":"Serial","layers":[{"type":"AveragePooling1D",)"
+      R"("pool_size":2,"strides":2,"padding":"causal"},{"type":"Upsample1D","rate":2}]},)"
+      R"({"type":"Upsample1D","rate":2}]})");
+  // Output steps 2 and 3, at input step 1, are the mean of input steps -1 and 0.
+  CHECK(sl_layer_receptive_field_count(layer.get(), nullptr) == 4);
+  std::mt19937 rng(1);
+  Case c;
+  c.layer = &layer;
+  c.input.x = random_sequence(SL_DTYPE_FLOAT32, {1, 8, 2}, rng);
+  c.probe_receptive_field = true;
+  CHECK(check_contract(c).failures() == "");
+}
+
 TEST_CASE("a Bidirectional that halves the rate gives the model a block size of 2",
           "[combinators]") {
   const std::string strided =
