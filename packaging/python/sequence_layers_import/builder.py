@@ -36,7 +36,6 @@ class Layer:
     config: Config | None = None
     weights: dict[str, np.ndarray] = dataclasses.field(default_factory=dict)
     combination: str = ''
-    name: str = ''
     emit: str = ''
 
 
@@ -67,9 +66,14 @@ class Builder:
             key = json.dumps([layer.inputs, layer.config, layer.combination])
             if key in self._made:
                 return self._made[key]
-        self.layers.append(layer)
+        number = self.new(layer)
         if key:
-            self._made[key] = len(self.layers) - 1
+            self._made[key] = number
+        return number
+
+    def new(self, layer: Layer) -> int:
+        """The number of the value that a new layer makes."""
+        self.layers.append(layer)
         return len(self.layers) - 1
 
     def apply(
@@ -116,16 +120,9 @@ class Builder:
         config = {'type': 'Reshape', 'output_shape': [int(size) for size in sizes]}
         return self.apply(value, config, axes=axes)
 
-    def function(self, value: Value, function: str | Config, rank: int) -> Value:
-        """A named function for which there is no layer type: only gates can apply any."""
-        if rank == 0:
-            value = self.reshape(value, [1], (-1,))
-        one = self.apply(self.apply(value, {'type': 'Minimum', 'minimum': 1}),
-                         {'type': 'Maximum', 'maximum': 1})  # fmt: skip
-        both = self.combine([value, one], 'concat')
-        config = {'type': 'GatedUnit', 'feature_activation': function, 'gate_activation': None}
-        made = self.apply(both, config)
-        return self.reshape(made, [], ()) if rank == 0 else made
+    def function(self, value: Value, function: str | Config) -> Value:
+        """A named function for which there is no layer type."""
+        return self.apply(value, {'type': 'Function', 'function': function})
 
     def affine(
         self, value: Value, tensor: Tensor, scale: np.ndarray | None, shift: np.ndarray | None
@@ -223,3 +220,6 @@ def add_nodes(builder: Builder) -> None:
             handler(builder, node)
         except Refusal as refusal:
             raise refusal.at(node.name, node.operator.removeprefix('import.')) from None
+        except (LookupError, TypeError, ValueError) as error:
+            problem = Refusal(f'the importer fails: {error}', 'report this graph')
+            raise problem.at(node.name, node.operator) from error

@@ -12,7 +12,9 @@ import pathlib
 import sys
 from collections.abc import Sequence
 
-from sequence_layers_import import importing, onnx_model
+import numpy as np
+
+from sequence_layers_import import importing, onnx_model, torch_module
 from sequence_layers_import.importing import Report
 from sequence_layers_import.onnx_model import Imported
 from sequence_layers_import.refusal import Refusal
@@ -22,10 +24,18 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='sl_import', description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('graph', type=pathlib.Path, help='an ONNX file of opset 11 to 23')
+    parser.add_argument(
+        'graph',
+        help='an ONNX file of opset 11 to 23, or package.module:function that returns a PyTorch'
+        ' module and an example of its input',
+    )
     parser.add_argument('out', type=pathlib.Path, help='the model directory to write')
     parser.add_argument('--time-axis', help='name or index of the time axis of the first input')
     parser.add_argument('--output', action='append', default=[], help='an output; the first is y')
+    parser.add_argument(
+        '--fix', action='append', default=[], metavar='INPUT=VALUE',
+        help='makes another input a constant: a number or a .npy file',
+    )  # fmt: skip
     parser.add_argument('--streaming', action='store_true', help='the model has to step')
     parser.add_argument(
         '--steps', type=int, default=0, help='a number of steps that the graph takes'
@@ -53,14 +63,29 @@ def print_report(imported: Imported, report: Report) -> None:
         print(f'speed: {report.speed:.2f} times onnxruntime, whole sequences, one thread')
 
 
+def _fixed(arguments: Sequence[str]) -> dict[str, np.ndarray]:
+    found = {}
+    for argument in arguments:
+        name, _, value = argument.partition('=')
+        try:
+            found[name] = np.load(value) if value.endswith('.npy') else np.asarray(float(value))
+        except ValueError as error:
+            raise Refusal(f'--fix {argument} is no number or array', 'write INPUT=1.5') from error
+    return found
+
+
+def _import(args: argparse.Namespace) -> Imported:
+    options = {'time_axis': args.time_axis, 'outputs': args.output, 'streaming': args.streaming}
+    if ':' in args.graph:
+        return torch_module.import_factory(args.graph, **options)
+    times = (args.steps,) if args.steps else ()
+    return onnx_model.import_file(args.graph, times=times, fixed=_fixed(args.fix), **options)
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     args = _parser().parse_args(arguments)
-    times = (args.steps,) if args.steps else ()
     try:
-        imported = onnx_model.import_file(
-            args.graph, time_axis=args.time_axis, outputs=args.output, streaming=args.streaming,
-            times=times,
-        )  # fmt: skip
+        imported = _import(args)
         data = [importing.read_data(imported, args.data)] if args.data else []
         report = importing.run(
             imported, args.out, data=data, tolerance=args.tolerance, force=args.force,
@@ -71,6 +96,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 1
     except OSError as error:
         print(f'sl_import: {error}', file=sys.stderr)
+        return 1
+    except Exception as error:  # a user is not shown a traceback
+        kind = type(error).__name__
+        print(f'sl_import: the importer fails: {kind}: {error}; report this graph', file=sys.stderr)
         return 1
     print_report(imported, report)
     print(f'{args.out}: written')

@@ -273,6 +273,22 @@ class Graph:
     def readers(self, name: str) -> list[Node]:
         return [node for node in self.nodes if name in node.inputs]
 
+    def is_joined_with_time(self, name: str) -> bool:
+        """Whether what is made of a value of the whole sequence meets values of steps."""
+        waiting, seen = [name], {name}
+        while waiting:
+            at = waiting.pop()
+            for reader in self.readers(at):
+                others = [
+                    n for n in reader.inputs if n and n not in seen and n not in self._constants
+                ]
+                if any(n in self.tensors and self.tensors[n].is_timed for n in others):
+                    return True
+                new = [n for n in reader.outputs if n and n not in seen]
+                seen.update(new)
+                waiting += new
+        return False
+
     def prune(self) -> None:
         """Drops the nodes whose outputs nothing reads."""
         needed = set(self.outputs)
@@ -322,6 +338,23 @@ def load(path: pathlib.Path) -> onnx.ModelProto:
     return model
 
 
+def with_fixed(model: onnx.ModelProto, fixed: Mapping[str, np.ndarray]) -> onnx.ModelProto:
+    """The model with these inputs as constants."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    by_name = {value.name: value for value in made.graph.input}
+    for name, array in fixed.items():
+        if name not in by_name:
+            raise Refusal(f'the graph has no input "{name}"', f'it has {sorted(by_name)}')
+        value = by_name[name]
+        dtype = onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+        if np.ndim(array) == 0:
+            array = np.full([1 if isinstance(s, str) else s for s in dims(value)], array)
+        made.graph.initializer.append(numpy_helper.from_array(np.asarray(array, dtype), name))
+        made.graph.input.remove(value)
+    return made
+
+
 def sizes_for(
     model: onnx.ModelProto, axes: Mapping[str, TimeAxis], batch: int, time: int
 ) -> dict[str, list[int]]:
@@ -341,7 +374,8 @@ def sizes_for(
             shape[0] = batch * time
         elif len(shape) > axis.time:
             shape[axis.time] = time
-            if axis.batch is not None and isinstance(sizes[axis.batch], str):
+            # A fixed batch of 1 may be part of the graph's own shapes.
+            if axis.batch is not None and sizes[axis.batch] != 1:
                 shape[axis.batch] = batch
         shapes[value.name] = shape
     return shapes

@@ -63,7 +63,12 @@ def compare(imported: Imported, layer: runtime.Layer, data: Sequence[Inputs]) ->
         for i, steps in enumerate(steps_to_try(imported))
     ]
     for inputs in [*runs, *data]:
-        want = original.run(inputs)
+        try:
+            want = original.run(inputs)
+        except Exception:  # onnxruntime raises anything
+            if imported.input.name in inputs and batch > 1 and inputs is not runs[0]:
+                continue  # a graph of one item only
+            raise
         report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
         try:
             report.differences += verify.compare(imported, layer, inputs, want, streamed=True)

@@ -3,12 +3,14 @@
 import dataclasses
 import pathlib
 from collections.abc import Mapping, Sequence
+from types import MappingProxyType
 
 import numpy as np
 import onnx
 
 from sequence_layers_import import (
     attention,
+    conditions,
     patterns,
     pointwise,
     products,
@@ -18,13 +20,13 @@ from sequence_layers_import import (
     tree,
 )
 from sequence_layers_import import graph as graphs
-from sequence_layers_import.builder import INPUT, Builder, Value, add_nodes
+from sequence_layers_import.builder import INPUT, Builder, Layer, Value, add_nodes
 from sequence_layers_import.graph import Graph, Role, Tensor, TimeAxis
 from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.tree import Model
 
 # The modules whose import registers operators.
-OPERATORS = (attention, pointwise, products, recurrent, reductions, shapes)
+OPERATORS = (attention, conditions, pointwise, products, recurrent, reductions, shapes)
 _DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
 
 
@@ -32,15 +34,17 @@ _DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
 class Port:
     """An input or output of the graph, and what it is in the model.
 
-    `axes` are the axes of ONNX that batch, time and the channels are; batch may be None, or that of
-    time, where each item is a step.
+    Batch, time and channels are axes of ONNX. Batch may be that of time, where each item is a step. An
+    output without time is one value of the whole sequence: one step of the model or, in streams, the
+    last valid one.
     """
 
     name: str
     batch: int | None
-    time: int
+    time: int | None
     channels: tuple[int, ...]
     shape: tuple[int, ...]  # of the channels
+    rank: int
     dtype: np.dtype
     emit: str = ''  # the path; '' for the model's own output
 
@@ -50,13 +54,17 @@ class Port:
 
     def to_model(self, array: np.ndarray) -> np.ndarray:
         """An array of the graph as [batch, time, channels...]."""
+        if array.ndim < self.rank:
+            # A graph may squeeze a batch of one item.
+            array = array.reshape((1,) * (self.rank - array.ndim) + array.shape)
         dropped = [a for a in range(array.ndim)
                    if a not in (self.batch, self.time, *self.channels)]  # fmt: skip
-        steps = [self.time] if self.batch in (None, self.time) else [self.batch, self.time]
+        steps = [a for a in dict.fromkeys((self.batch, self.time)) if a is not None]
         moved = array.transpose(*dropped, *steps, *self.channels)
-        lead = [1] if len(steps) == 1 else []
-        sizes = [array.shape[a] for a in steps]
-        return moved.reshape(*lead, *sizes, *self.shape).astype(self.model_dtype)
+        sizes = [1 if a is None else array.shape[a] for a in (self.batch, self.time)]
+        if self.batch == self.time and self.batch is not None:
+            sizes[0] = 1
+        return moved.reshape(*sizes, *self.shape).astype(self.model_dtype)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -75,16 +83,17 @@ def _port(tensor: Tensor, value: Value, emit: str = '') -> Port:
     steps = tensor.axes(Role.STEPS)
     batch, time = tensor.axes(Role.BATCH), tensor.axes(Role.TIME)
     if len(steps) == 1 and not batch and not time:
-        at: tuple[int | None, int] = (steps[0], steps[0])
-    elif len(time) == 1 and len(batch) < 2 and not steps:
-        at = (batch[0] if batch else None, time[0])
+        at: tuple[int | None, int | None] = (steps[0], steps[0])
+    elif len(time) < 2 and len(batch) < 2 and not steps:
+        at = (batch[0] if batch else None, time[0] if time else None)
     else:
         raise Refusal(
             f'"{tensor.name}" of roles {[r.value for r in tensor.roles]} has no single axis of time',
             'a model gives a sequence: take an output with a time axis',
         )
     shape = tuple(tensor.shape[axis] for axis in value.axes)
-    return Port(tensor.name, *at, value.axes, shape, tensor.dtype, emit)
+    rank = len(tensor.shape)
+    return Port(tensor.name, *at, value.axes, shape, rank, tensor.dtype, emit)
 
 
 def _outputs(graph: Graph, wanted: Sequence[str]) -> list[str]:
@@ -97,6 +106,7 @@ def _outputs(graph: Graph, wanted: Sequence[str]) -> list[str]:
 def import_graph(
     model: onnx.ModelProto, *, name: str = 'model', time_axis: str | None = None,
     outputs: Sequence[str] = (), streaming: bool = False, times: Sequence[int] = (),
+    fixed: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Imported:  # fmt: skip
     """Makes the model of a graph.
 
@@ -106,15 +116,23 @@ def import_graph(
       time_axis: Name or index of the time axis of the first input; without it, its open axis.
       outputs: Names of outputs; without them all. The first is the model's own, others are emits.
       streaming: Whether the model has to step.
+      fixed: Values of other inputs, which become part of the model; one number fills the input.
       times: Numbers of steps to fold the graph with; the first one that works is taken.
 
     Raises:
       Refusal: What cannot be imported, and why.
     """
+    inputs = {value.name: value for value in model.graph.input}
+    model = graphs.with_fixed(model, fixed)
     given = graphs.inputs_of(model)
     if not given:
         raise Refusal('the graph has no input', 'a model reads a sequence')
     axes = {given[0].name: graphs.find_time_axis(given[0], time_axis)}
+    shared = {size for name in fixed for size in graphs.dims(inputs[name])}
+    first = axes[given[0].name]
+    if first.batch not in (None, first.time) and graphs.dims(given[0])[first.batch or 0] in shared:
+        # A fixed input has one item.
+        axes[given[0].name] = dataclasses.replace(first, batch=None)
     for value in given[1:]:
         axes[value.name] = axes[given[0].name]
     graph = graphs.build(model, axes, times)
@@ -134,20 +152,18 @@ def import_graph(
 def _finish(
     builder: Builder, model: onnx.ModelProto, axes: Mapping[str, TimeAxis], source: Port, name: str
 ) -> Imported:
-    ports: list[Port] = []
-    for i, output in enumerate(builder.graph.outputs):
+    graph = builder.graph
+    main = builder.value(graph.outputs[0])
+    ports = [_port(builder.tensor(graph.outputs[0]), main)]
+    for i, output in enumerate(graph.outputs[1:], start=1):
         value = builder.value(output)
-        if i:
-            layer = builder.layers[value.layer]
-            if value.layer == INPUT or layer.emit:
-                value = builder.apply(value, {'type': 'Identity'})
-                layer = builder.layers[value.layer]
-            layer.emit = f'output_{i}'
-        ports.append(_port(builder.tensor(output), value, f'output_{i}' if i else ''))
-    main = builder.value(builder.graph.outputs[0])
+        if value.layer in (INPUT, main.layer) or builder.layers[value.layer].emit:
+            # A node has one name, so that another output of the same values needs its own node.
+            value = Value(builder.new(Layer((value.layer,), {'type': 'Identity'})), value.axes)
+        builder.layers[value.layer].emit = f'output_{i}'
+        ports.append(_port(builder.tensor(output), value, f'output_{i}'))
     written = tree.write(builder.layers, main.layer, name)
-    ports = [dataclasses.replace(p, emit=written.emits.get(p.emit, '')) for p in ports]
-    return Imported(written, model, axes, source, ports, builder.graph)
+    return Imported(written, model, axes, source, ports, graph)
 
 
 def import_file(path: str | pathlib.Path, **options: object) -> Imported:

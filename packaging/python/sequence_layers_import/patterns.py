@@ -132,6 +132,21 @@ def _threshold(graph: Graph, node: Node) -> None:
         _replace(graph, node, 'LeakyRelu', [x], alpha=slope)
 
 
+def _divide_or_zero(graph: Graph, node: Node) -> None:
+    """b == 0 ? 0 : a / b."""
+    condition = _made_by(graph, node.inputs[0], 'Equal') if node.operator == 'Where' else None
+    quotient = _made_by(graph, node.inputs[2], 'Div') if condition else None
+    if condition and quotient and _is_zero(graph, node.inputs[1]):
+        parts = _split_constant(graph, condition)
+        if parts and parts[0] == quotient.inputs[1] and _is_zero(graph, parts[1]):
+            if not graph.is_constant(quotient.inputs[0]):
+                _replace(graph, node, 'import.DivideOrZero', quotient.inputs)
+
+
+def _is_zero(graph: Graph, name: str) -> bool:
+    return graph.is_constant(name) and not any(v.any() for v in graph.folded_constants(name))
+
+
 def _normalization(graph: Graph, node: Node) -> None:
     """(x - mean) / sqrt(mean of squares + epsilon), or the same without mean."""
     deviation = _deviation(graph, node)
@@ -365,5 +380,5 @@ def _horizons(graph: Graph, softmax: Node, masks: list[list[np.ndarray]]) -> tup
 
 
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
-    _padded_window, _cut_window, _gelu, _swish, _threshold, _normalization, _scale_and_bias, _attention,
+    _padded_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization, _scale_and_bias, _attention,
 )  # fmt: skip

@@ -33,6 +33,16 @@ _SIMPLE: dict[str, list[Config | str]] = {
     'Round': ['round'],
     'Sign': ['sign'],
     'Mish': ['mish'],
+    'Erf': ['erf'],
+    'Tan': ['tan'],
+    'Asin': ['asin'],
+    'Acos': ['acos'],
+    'Atan': ['atan'],
+    'Sinh': ['sinh'],
+    'Cosh': ['cosh'],
+    'Asinh': ['asinh'],
+    'Acosh': ['acosh'],
+    'Atanh': ['atanh'],
 }  # fmt: skip
 
 
@@ -50,7 +60,7 @@ def _simple(builder: Builder, node: Node) -> None:
     value = builder.value(node.inputs[0])
     for config in _SIMPLE[node.operator]:
         if isinstance(config, str):
-            value = builder.function(value, config, len(value.axes))
+            value = builder.function(value, config)
         else:
             value = builder.apply(value, config)
     keep(builder, node, value)
@@ -124,7 +134,12 @@ def _cast(builder: Builder, node: Node) -> None:
     value, dtype = builder.value(node.inputs[0]), _DTYPES.get(target.dtype.kind)
     if dtype is None:
         raise Refusal(f'there is no dtype {target.dtype}', 'compute in float32 or int32')
-    if dtype != _DTYPES.get(source.dtype.kind):
+    kept = 'float32' if source.dtype.kind == 'b' else _DTYPES.get(source.dtype.kind)
+    if dtype == 'bool':
+        if source.dtype.kind != 'b':
+            value = builder.apply(value, {'type': 'Cast', 'dtype': 'float32'})
+            value = builder.apply(builder.function(value, 'sign'), {'type': 'Abs'})
+    elif dtype != kept:
         value = builder.apply(value, {'type': 'Cast', 'dtype': dtype})
     keep(builder, node, value)
 
@@ -156,7 +171,10 @@ def operand(builder: Builder, name: str, out: Tensor) -> Value:
     """An input of a broadcasting operator, with the axes of the output."""
     value, tensor = builder.value(name), builder.tensor(name)
     by = len(out.shape) - len(tensor.shape)
+    is_global = not tensor.is_timed and builder.graph.is_joined_with_time(name)
     for axis in out.axes(Role.TIME, Role.STEPS):
+        if is_global:
+            break
         if axis - by < 0 or tensor.roles[axis - by] is not out.roles[axis]:
             raise Refusal(
                 f'"{name}" is one value of the whole sequence, and is joined with each step',
@@ -186,7 +204,16 @@ def _with_axes(
     return builder.aligned(value, Tensor(tensor.name, tensor.dtype, shape, roles), order)
 
 
-_COMBINATIONS = {'Add': 'add', 'Mul': 'product', 'Sum': 'add', 'Mean': 'mean'}
+_COMBINATIONS = {
+    'Add': 'add',
+    'Sub': 'subtract',
+    'Mul': 'product',
+    'Div': 'divide',
+    'Sum': 'add',
+    'Mean': 'mean',
+    'Max': 'maximum',
+    'Min': 'minimum',
+}
 
 
 @operator('Add', 'Sub', 'Mul', 'Div', 'Sum', 'Mean', 'Max', 'Min')
@@ -207,24 +234,15 @@ def _of_values(builder: Builder, node: Node, out: Tensor) -> Value:
     if node.operator == 'Mul' and node.inputs[0] == node.inputs[1]:
         return builder.apply(builder.value(node.inputs[0]), {'type': 'Power', 'power': 2})
     values = joined(builder, node, node.inputs, out)
-    if node.operator == 'Sub':
-        return builder.combine([values[0], builder.scaled(values[1], -1)], 'add')
-    if node.operator == 'Div':
-        inverse = builder.apply(values[1], {'type': 'Power', 'power': -1.0})
-        return builder.combine([values[0], inverse], 'product')
-    if node.operator in ('Max', 'Min'):
-        stacked = builder.combine(values, 'stack')
-        return builder.apply(stacked, {'type': node.operator, 'axis': 2})
     return builder.combine(values, _COMBINATIONS[node.operator])
 
 
 def _with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> Value:
     x = next(i for i in node.inputs if i != name)
     first = node.inputs[0] == x
-    value = operand(builder, x, out)
-    value = _with_axes(builder, value, builder.tensor(x), _all_axes(value, out), len(out.shape))
+    value = of_one(builder, x, out)
     constant = constant_along(out, builder.graph.constant(name), value.axes)
-    value = _expanded(builder, value, builder.tensor(x), out, constant)
+    value = expanded(builder, value, builder.tensor(x), out, constant)
     if out.dtype.kind != 'f':
         return _integers(builder, node, value, constant, first)
     constant = constant.astype(np.float32)
@@ -244,8 +262,26 @@ def _with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> Valu
     field = {'Max': 'maximum', 'Min': 'minimum'}.get(node.operator)
     if field is None:
         raise Refusal('it averages with a constant', 'write it as a product and a sum')
-    number = constant.tolist() if constant.size > 1 else float(constant.ravel()[0])
-    return builder.apply(value, {'type': field.capitalize(), field: number})
+    return builder.apply(value, {'type': field.capitalize(), field: field_of(constant)})
+
+
+def field_of(constant: np.ndarray) -> Any:
+    """A constant as JSON: one number or nested lists, with infinities by name."""
+
+    def number(value: Any) -> Any:
+        if isinstance(value, list):
+            return [number(v) for v in value]
+        return value if math.isfinite(value) else 'inf' if value > 0 else '-inf'
+
+    if constant.size and (constant == constant.ravel()[0]).all():
+        return number(constant.ravel()[0].item())
+    return number(constant.tolist())
+
+
+def of_one(builder: Builder, name: str, out: Tensor) -> Value:
+    """A value with all the axes of the output of its operation with a constant."""
+    value = operand(builder, name, out)
+    return _with_axes(builder, value, builder.tensor(name), _all_axes(value, out), len(out.shape))
 
 
 def _all_axes(value: Value, out: Tensor) -> tuple[int, ...]:
@@ -253,7 +289,7 @@ def _all_axes(value: Value, out: Tensor) -> tuple[int, ...]:
     return (*value.axes, *missing)
 
 
-def _expanded(
+def expanded(
     builder: Builder, value: Value, source: Tensor, out: Tensor, constant: np.ndarray
 ) -> Value:
     """Repeats the value where the constant has more channels."""
@@ -265,14 +301,9 @@ def _expanded(
 
 
 def repeat_axis(builder: Builder, value: Value, position: int, count: int) -> Value:
-    """Repeats channels along an axis of size 1, as a product with ones, which is exact."""
-    letters = 'abcdefghij'[: len(value.axes)]
-    at, new = letters[position], 'z'
-    config = {
-        'type': 'EinsumDense', 'equation': f'...{letters},{at}{new}->...{letters.replace(at, new)}',
-        'output_shape': [count if i == position else None for i in range(len(letters))],
-    }  # fmt: skip
-    return builder.apply(value, config, {'params.kernel': np.ones((1, count), np.float32)})
+    """Repeats channels along one of the value's axes."""
+    repeats = [count if i == position else 1 for i in range(len(value.axes))]
+    return builder.apply(value, {'type': 'Tile', 'repeats': repeats})
 
 
 def _integers(

@@ -33,6 +33,11 @@ def dense(
     weights = {'params.kernel': kernel.astype(np.float32)}
     if bias is not None:
         weights['params.bias'] = bias.astype(np.float32)
+    last = builder.layers[value.layer]
+    if last.config is not None and last.config['type'] == 'OneHot' and bias is None:
+        table = {'type': 'Embedding', 'dimension': kernel.shape[1], 'num_embeddings': len(kernel)}
+        source = Value(last.inputs[0], value.axes)
+        return builder.apply(source, table, {'params.embedding': weights['params.kernel']})
     config = {'type': 'Dense', 'features': kernel.shape[1], 'use_bias': bias is not None}
     return builder.apply(value, config, weights)
 
@@ -156,34 +161,16 @@ def _same(tensor: Tensor, axis: int, extent: int, stride: int, auto: str) -> tup
     )
 
 
-def time_padding(window: Window, streaming: bool) -> str | list[int]:
-    """The padding in time; streams get modes that can step."""
-    before, after, extent = window.before, window.after, window.extent
-    if before == 0 and after == 0:
-        if extent == 1:
-            return 'causal'
-        return 'reverse_causal_valid' if streaming else 'valid'
-    full = extent - 1
-    if (before, after) == (full, 0):
+def time_padding(window: Window | None) -> str | list[int]:
+    """The padding in time: amounts step too, with the latency that they need."""
+    if window is None or (window.before, window.after) == (window.extent - 1, 0):
         return 'causal'
-    if (before, after) == (0, full):
-        return 'reverse_causal'
-    after = _filled(window)
-    if before == max(extent - window.stride, 0) and before + after == full:
-        return 'semicausal'
-    if not streaming and before == full // 2 and after == full - before:
-        return 'same'
-    return [before, after]
-
-
-def _filled(window: Window) -> int:
-    """The padding at the end, enlarged if that makes no more steps of a multiple of the stride.
-
-    So a window that is padded at the start by its extent less its stride becomes a causal one.
-    """
-    more = window.extent - 1 - window.before - window.after
-    rest = (window.before + window.after - window.extent) % window.stride
-    return window.after + more if 0 < more and rest + more < window.stride else window.after
+    if max(window.before, window.after) >= window.extent:
+        raise Refusal(
+            f'it pads time by {window.before} and {window.after} steps, more than its window less one',
+            'pad less',
+        )
+    return [window.before, window.after]
 
 
 def arrange(tensor: Tensor, found: Sequence[Window]) -> tuple[Window | None, list[Window]]:
@@ -219,10 +206,6 @@ def _conv(builder: Builder, node: Node) -> None:
     taps = taps.reshape(*taps.shape[: len(used)], *taps.shape[-2:])
     if time is None and spatial:
         taps = taps[np.newaxis]
-    if time is not None and isinstance(time_padding(time, builder.streaming), list):
-        value, taps = _framed(builder, value, tensor, time, taps, group)
-        time = dataclasses.replace(time, size=1, stride=1, dilation=1, before=0, after=0)
-        used = [time, *spatial]
     pointwise = all(w.extent == 1 and w.stride == 1 and not w.before and not w.after for w in used)
     if pointwise and group == 1:
         made = dense(builder, value, taps.reshape(taps.shape[-2:]), bias)
@@ -236,39 +219,11 @@ def _conv(builder: Builder, node: Node) -> None:
     keep(builder, node, Value(value.layer, tuple(axes)))
 
 
-def _framed(
-    builder: Builder, value: Value, tensor: Tensor, window: Window, taps: np.ndarray, group: int
-) -> tuple[Value, np.ndarray]:
-    """The steps of a window as channels, so that the kernel has one step: it may look ahead."""
-    if group > 1:
-        raise Refusal(
-            'its groups look ahead', 'pad it at the start only, or import without --streaming'
-        )
-    after = _filled(window)
-    value = builder.apply(value, {
-        'type': 'Frame', 'frame_length': window.extent, 'frame_step': window.stride,
-        'padding': [window.before, after],
-        'explicit_padding_is_same_like': window.before + after == window.extent - 1,
-    })  # fmt: skip
-    rank = len(value.axes)
-    if window.dilation > 1:
-        slices = [[None, None, window.dilation], *([None, None, None] for _ in range(rank))]
-        value = builder.apply(value, {'type': 'Slice', 'slices': slices})
-    if rank > 1:
-        order = [*range(3, 2 + rank), 2, 2 + rank]
-        value = builder.apply(value, {'type': 'Transpose', 'axes': order})
-    spatial = [tensor.shape[axis] for axis in value.axes[:-1]]
-    count, channels = taps.shape[0], taps.shape[-2]
-    value = builder.reshape(value, [*spatial, count * channels], value.axes)
-    moved = np.moveaxis(taps, 0, -3)  # [spatial sizes..., steps, in, out]
-    return value, moved.reshape(1, *moved.shape[:-3], count * channels, taps.shape[-1])
-
-
 def _convolution(
     builder: Builder, node: Node, time: Window | None, spatial: Sequence[Window], filters: int,
     group: int, channels: int,
 ) -> Config:  # fmt: skip
-    padding = 'causal' if time is None else time_padding(time, builder.streaming)
+    padding = time_padding(time)
     all_windows = [time or Window(0, 1, 1, 1, 0, 0), *spatial]
     if not spatial:
         window = all_windows[0]
@@ -342,9 +297,6 @@ def _pool(builder: Builder, node: Node) -> None:
             raise Refusal('its last window reaches over the end', 'pool without ceil_mode')
     if node.attribute('ceil_mode', 0) and time and time.stride > 1:
         raise Refusal('its last window in time may be shorter', 'pool without ceil_mode')
-    if time and isinstance(time_padding(time, builder.streaming), list):
-        raise Refusal(f'it pads time by {time.before} and {time.after} steps',
-                      'pad it at the start only')  # fmt: skip
     kind = node.operator.replace('Pool', 'Pooling')
     masked = kind == 'AveragePooling' and not node.attribute('count_include_pad', 0)
     if masked and any(w.before or w.after for w in spatial):
@@ -359,7 +311,7 @@ def _pooling(
     builder: Builder, kind: str, time: Window | None, spatial: Sequence[Window], masked: bool
 ) -> Config:
     window = time or Window(0, 1, 1, 1, 0, 0)
-    padding = 'causal' if time is None else time_padding(window, builder.streaming)
+    padding = time_padding(time)
     extra = {'masked_average': True} if masked and (window.before or window.after) else {}
     if not spatial:
         return {

@@ -7,6 +7,7 @@ import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, Weights, operator
 from sequence_layers_import.graph import Node, Role
+from sequence_layers_import.reductions import over_time
 from sequence_layers_import.refusal import Refusal
 
 _ACTIVATIONS = {'LSTM': ['sigmoid', 'tanh', 'tanh'], 'GRU': ['sigmoid', 'tanh'], 'RNN': ['tanh']}
@@ -84,7 +85,9 @@ def _recurrent(builder: Builder, node: Node) -> None:
     graph, tensor = builder.graph, builder.tensor(node.inputs[0])
     batch_first = bool(node.attribute('layout', 0))
     time, batch = (1, 0) if batch_first else (0, 1)
-    if tensor.roles[time] is not Role.TIME:
+    # One value of the whole sequence is a sequence of one step, except in streams.
+    is_single = not tensor.is_timed and tensor.shape[time] == 1 and not builder.streaming
+    if tensor.roles[time] is not Role.TIME and not is_single:
         raise Refusal(
             'its steps are not those of the time axis', 'name the time axis by --time-axis'
         )
@@ -106,6 +109,28 @@ def _recurrent(builder: Builder, node: Node) -> None:
         out = Value(out.layer, (3,))
     if node.outputs[0]:
         builder.values[node.outputs[0]] = out
+    final = node.outputs[1] if len(node.outputs) > 1 else ''
+    if final and (graph.readers(final) or final in graph.outputs):
+        builder.values[final] = _final(builder, node, out, direction, units)
+
+
+def _final(builder: Builder, node: Node, out: Value, direction: str, units: int) -> Value:
+    """The state after the last step, [directions, batch, units]: the backward one's is at the start."""
+    if direction == 'forward':
+        return Value(over_time(builder, node, out, 'last', node.outputs[1]).layer, (2,))
+    parts = []
+    for i in range(2 if direction == 'bidirectional' else 1):
+        part = out
+        if direction == 'bidirectional':
+            slices = [[i, i + 1, None], [None, None, None]]
+            part = builder.apply(out, {'type': 'Slice', 'slices': slices})
+        part = builder.reshape(part, [units], (2,))
+        if i or direction == 'reverse':
+            part = builder.apply(part, {'type': 'ReverseSequence'})
+        parts.append(over_time(builder, node, part, 'last', node.outputs[1]))
+    if len(parts) == 1:
+        return parts[0]
+    return builder.reshape(builder.combine(parts, 'concat'), [2, units], (0, 2))
 
 
 def _directed(
@@ -148,9 +173,6 @@ def _check(builder: Builder, node: Node) -> None:
             raise Refusal(f'its initial state "{name}" is not zero', 'begin with zeros')
     if len(node.inputs) > 7 and node.inputs[7] and graph.constant(node.inputs[7]).any():
         raise Refusal('it has peephole weights', 'use an LSTM without')
-    for name in node.outputs[1:]:
+    for name in node.outputs[2:]:
         if name and (graph.readers(name) or name in graph.outputs):
-            raise Refusal(
-                'its final state is read, which is one value of the whole sequence',
-                'take the output at each step in its place',
-            )
+            raise Refusal('its final cell is read', 'take the output in its place')

@@ -15,6 +15,21 @@ _TYPES = {
 }  # fmt: skip
 
 
+def over_time(builder: Builder, node: Node, value: Value, statistic: str, name: str = '') -> Value:
+    """A statistic of all steps: one step, or one for each step where it is joined with them."""
+    if node.operator in ('ReduceL2', 'ReduceSumSquare', 'ReduceL1'):
+        raise Refusal('it sums up all of time', 'write it as ReduceSum of squares')
+    is_joined = builder.graph.is_joined_with_time(name or node.outputs[0])
+    if is_joined and builder.streaming:
+        raise Refusal(
+            'it goes over all of time and is joined with each step, so that its look-ahead has no'
+            ' bound',
+            'a window or a running value in its place can be streamed',
+        )
+    extent = 'global' if is_joined else 'running' if builder.streaming else 'final'
+    return builder.apply(value, {'type': 'ReduceTime', 'statistic': statistic, 'extent': extent})
+
+
 @operator(*_TYPES)
 def _reduce(builder: Builder, node: Node) -> None:
     tensor, is_pool = builder.tensor(node.inputs[0]), node.operator.startswith('Global')
@@ -25,9 +40,16 @@ def _reduce(builder: Builder, node: Node) -> None:
             keep(builder, node, builder.value(node.inputs[0]))
             return
         given = list(range(2 if is_pool else 0, rank))
-    axes = [channel_axis(tensor, axis, 'it') for axis in given]
     keepdims = is_pool or node.attribute('keepdims', 1)
     value = builder.value(node.inputs[0])
+    in_time = [a % rank for a in given if tensor.roles[a % rank] is Role.TIME]
+    axes = [channel_axis(tensor, axis, 'it') for axis in given if axis % rank not in in_time]
+    if in_time:
+        value = over_time(builder, node, value, _TYPES[node.operator].lower())
+    if not axes:
+        kept = [a - (not keepdims and a > in_time[0]) for a in value.axes]
+        keep(builder, node, Value(value.layer, tuple(kept)))
+        return
     value = builder.aligned(value, tensor, (*value.axes, *(a for a in axes if a not in value.axes)))
     if node.operator in ('ReduceL2', 'ReduceSumSquare'):
         value = builder.apply(value, {'type': 'Power', 'power': 2})
@@ -39,7 +61,7 @@ def _reduce(builder: Builder, node: Node) -> None:
     if node.operator == 'ReduceL2':
         value = builder.apply(value, {'type': 'Power', 'power': 0.5})
     if not keepdims:
-        kept = [axis - sum(a < axis for a in axes) for axis in kept]
+        kept = [axis - sum(a < axis for a in (*axes, *in_time)) for axis in kept]
     keep(builder, node, Value(value.layer, tuple(kept)))
 
 
@@ -56,7 +78,12 @@ def _softmax(builder: Builder, node: Node) -> None:
     if node.operator == 'Softmax':
         value = builder.apply(value, {'type': 'Softmax'})
     else:
-        value = builder.function(value, 'log_softmax', len(value.axes))
+        last = [len(value.axes) + 1]
+        peak = builder.apply(value, {'type': 'Max', 'axis': last, 'keepdims': True})
+        value = builder.combine([value, peak], 'subtract')
+        total = builder.apply(value, {'type': 'Exp'})
+        total = builder.apply(total, {'type': 'Sum', 'axis': last, 'keepdims': True})
+        value = builder.combine([value, builder.apply(total, {'type': 'Log'})], 'subtract')
     keep(builder, node, value)
 
 

@@ -1,12 +1,13 @@
 """Operators that move elements: no numbers change."""
 
+import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Value, channel_axis, operator
 from sequence_layers_import.graph import Node, Role, Tensor
-from sequence_layers_import.pointwise import keep, repeat_axis
+from sequence_layers_import.pointwise import constant_along, keep, repeat_axis
 from sequence_layers_import.refusal import Refusal
 
 
@@ -37,6 +38,8 @@ def _large(axes: Sequence[int], tensor: Tensor) -> list[int]:
 
 def reshaped(builder: Builder, value: Value, source: Tensor, target: Tensor) -> Value:
     """The value with the axes of the target, if each step keeps its own elements."""
+    if np.prod(source.shape) != np.prod(target.shape):
+        raise Refusal(f'its shape is fixed to {_text(target)}', 'put -1 in place of batch and time')
     if not _same_steps(source, target):
         return _with_blocks(builder, value, source, target)
     mapping = _moved_axes(source, target)
@@ -126,12 +129,10 @@ def _expand(builder: Builder, node: Node) -> None:
                 'it repeats one value over all of time',
                 'a running value or a window in its place can be streamed',
             )
-        if shape[axis] != 1:
-            raise Refusal(f'it repeats an axis of {shape[axis]}', 'only axes of 1 are repeated')
         if axis not in value.axes:
             padded = Tensor(source.name, source.dtype, shape, roles)
             value = builder.aligned(value, padded, (*value.axes, axis))
-        value = repeat_axis(builder, value, value.axes.index(axis), size)
+        value = repeat_axis(builder, value, value.axes.index(axis), size // shape[axis])
         shape = (*shape[:axis], size, *shape[axis + 1 :])
     keep(builder, node, value)
 
@@ -169,10 +170,13 @@ def _with_axis(value: Value, axis: int) -> tuple[int, ...]:
 @operator('Slice')
 def _slice(builder: Builder, node: Node) -> None:
     tensor, value = builder.tensor(node.inputs[0]), builder.value(node.inputs[0])
+    out = builder.tensor(node.outputs[0])
     for axis, start, stop, step in slices_of(builder, node, tensor):
         if tensor.roles[axis] is Role.CHANNEL:
             value = builder.aligned(value, tensor, _with_axis(value, axis))
             value = _slice_channels(builder, value, tensor, axis, start, stop, step)
+            shape = (*tensor.shape[:axis], out.shape[axis], *tensor.shape[axis + 1 :])
+            tensor = dataclasses.replace(tensor, shape=shape)
         else:
             value = _slice_time(builder, node, value, axis, start, step)
     keep(builder, node, value)
@@ -236,7 +240,7 @@ def selected(
     kernel = np.zeros((tensor.shape[axis], len(order)), np.float32)
     kernel[list(order), np.arange(len(order))] = 1
     if tensor.dtype.kind != 'f':
-        raise Refusal('it selects integers', 'select them outside of the model')
+        raise Refusal('it selects integers in an irregular order', 'select them before the model')
     config = {'type': 'Dense', 'features': len(order), 'use_bias': False}
     return builder.apply(value, config, {'params.kernel': kernel})
 
@@ -284,38 +288,67 @@ def _embedded(builder: Builder, node: Node, table: str, indices: str) -> Value:
 def _concat(builder: Builder, node: Node) -> None:
     out = builder.tensor(node.outputs[0])
     axis = channel_axis(out, node.attribute('axis', 0), 'its concatenation')
-    if any(builder.graph.is_constant(name) for name in node.inputs):
-        raise Refusal('it appends constants', 'add them by a layer with a bias')
-    values = [builder.value(name) for name in node.inputs]
+    names = [name for name in node.inputs if not builder.graph.is_constant(name)]
+    values = [builder.value(name) for name in names]
     longest = max(values, key=lambda value: len(value.axes))
     order = (*(a for a in longest.axes if a != axis), axis)
-    aligned = [builder.ordered(name, order) for name in node.inputs]
-    keep(builder, node, aligned[0] if len(aligned) == 1 else builder.combine(aligned, 'concat'))
+    aligned = [builder.ordered(name, order) for name in names]
+    made = aligned[0] if len(aligned) == 1 else builder.combine(aligned, 'concat')
+    keep(
+        builder, node, made if names == node.inputs else _with_constants(builder, node, made, axis)
+    )
+
+
+def _with_constants(builder: Builder, node: Node, value: Value, axis: int) -> Value:
+    """Constants before or after what was concatenated: zeros, to which they are added."""
+    out, is_constant = builder.tensor(node.outputs[0]), builder.graph.is_constant
+    flags = [is_constant(name) for name in node.inputs]
+    first, last = flags.index(False), len(flags) - 1 - flags[::-1].index(False)
+    if any(flags[first:last]):
+        raise Refusal('it puts constants between results', 'put them before or after')
+    sizes = [builder.tensor(name).shape[axis] for name in node.inputs]
+    pads = [[0, 0] for _ in value.axes]
+    pads[-1] = [sum(sizes[:first]), sum(sizes[last + 1 :])]
+    shape = [1] * len(out.shape)
+    shape[axis] = out.shape[axis]
+    bias = np.zeros([out.shape[a] if a in value.axes else 1 for a in range(len(shape))], np.float32)
+    start = 0
+    for name, size in zip(node.inputs, sizes, strict=True):
+        if is_constant(name):
+            part = [slice(None)] * len(shape)
+            part[axis] = slice(start, start + size)
+            constant = builder.graph.constant(name)
+            steps = [a for a in range(len(shape)) if out.roles[a] is not Role.CHANNEL]
+            if any((constant != constant.take([0], a)).any() for a in steps):
+                raise Refusal('its constant differs from step to step', 'use one for all steps')
+            for a in steps:
+                constant = constant.take([0], a)
+            bias[tuple(part)] = constant
+        start += size
+    value = builder.apply(value, {'type': 'Pad', 'paddings': pads, 'mode': 'constant', 'value': 0})
+    return builder.affine(value, out, None, constant_along(out, bias, value.axes))
 
 
 @operator('Pad')
 def _pad(builder: Builder, node: Node) -> None:
     tensor, mode = builder.tensor(node.inputs[0]), node.attribute('mode', 'constant')
-    pads = padding_of(builder, node)
-    value = builder.value(node.inputs[0])
-    if not any(map(any, pads)):
-        keep(builder, node, value)
-        return
+    pads, value = padding_of(builder, node), builder.value(node.inputs[0])
     for axis, (before, after) in enumerate(pads):
-        if not before and not after:
-            continue
-        if tensor.roles[axis] is not Role.CHANNEL:
+        if tensor.roles[axis] is not Role.CHANNEL and (before or after):
             raise Refusal(
-                f'it pads time by {before} and {after} steps',
-                'pad in the convolution that follows',
+                f'it pads time by {before} and {after} steps', 'pad in the convolution that follows'
             )
-        value = builder.aligned(value, tensor, _with_axis(value, axis))
-        value = _padded(
-            builder, value, tensor, axis, (before, after), mode, pad_value(builder, node)
-        )
-        sizes = list(tensor.shape)
-        sizes[axis] += before + after
-        tensor = Tensor(tensor.name, tensor.dtype, tuple(sizes), tensor.roles)
+        if before or after:
+            value = builder.aligned(value, tensor, _with_axis(value, axis))
+    for axis in value.axes:
+        before, after = (min(p, 0) for p in pads[axis])
+        value = sliced(builder, value, tensor, axis, -before, tensor.shape[axis] + after)
+    more = [[max(p, 0) for p in pads[axis]] for axis in value.axes]
+    if any(map(any, more)):
+        config = {'type': 'Pad', 'paddings': more, 'mode': mode}
+        if mode == 'constant':
+            config['value'] = pad_value(builder, node)
+        value = builder.apply(value, config)
     keep(builder, node, value)
 
 
@@ -334,51 +367,6 @@ def padding_of(builder: Builder, node: Node) -> list[tuple[int, int]]:
     for i, axis in enumerate(axes):
         found[axis % rank] = (pads[i], pads[i + len(axes)])
     return found
-
-
-def _padded(
-    builder: Builder, value: Value, tensor: Tensor, axis: int, pads: tuple[int, int], mode: str,
-    number: float,
-) -> Value:  # fmt: skip
-    """Pads channels, as a product with zeros and ones, which is exact, and a bias."""
-    size, (before, after) = tensor.shape[axis], pads
-    if before < 0 or after < 0:
-        value = sliced(builder, value, tensor, axis, max(-before, 0), size - max(-after, 0))
-        shape = list(tensor.shape)
-        shape[axis] -= max(-before, 0) + max(-after, 0)
-        tensor = Tensor(tensor.name, tensor.dtype, tuple(shape), tensor.roles)
-        size, before, after = shape[axis], max(before, 0), max(after, 0)
-        if not before and not after:
-            return value
-    rest = [a for a in value.axes if a != axis]
-    if mode == 'constant' and not number:
-        value = builder.aligned(value, tensor, (axis, *rest))
-        # A mean over windows of one element pads with zeros.
-        return builder.apply(value, {
-            'type': 'AveragePooling2D', 'pool_size': 1, 'strides': 1, 'time_padding': 'causal',
-            'spatial_padding': [before, after],
-        })  # fmt: skip
-    if mode == 'constant':
-        raise Refusal(f'it pads channels with {number}', 'pad with zeros')
-    value = builder.aligned(value, tensor, (*rest, axis))
-    places = np.pad(np.arange(size), (before, after), mode)  # type: ignore[call-overload]
-    parts = [places[:before], places[before : before + size], places[before + size :]]
-    values = [_run(builder, value, tensor, axis, part.tolist()) for part in parts if len(part)]
-    return values[0] if len(values) == 1 else builder.combine(values, 'concat')
-
-
-def _run(builder: Builder, value: Value, tensor: Tensor, axis: int, order: Sequence[int]) -> Value:
-    """Channels in order, in reverse order, or one channel several times."""
-    steps = {b - a for a, b in zip(order, order[1:], strict=False)} or {1}
-    step = steps.pop()
-    if steps or step not in (1, -1):
-        return selected(builder, value, tensor, axis, order)
-    slices: list[list[int | None]] = [[None, None, None] for _ in value.axes]
-    stop = order[-1] + step
-    slices[value.axes.index(axis)] = [order[0], None if stop < 0 else stop, step]
-    if order == list(range(tensor.shape[axis])):
-        return value
-    return builder.apply(value, {'type': 'Slice', 'slices': slices})
 
 
 @operator('Resize', 'Upsample')

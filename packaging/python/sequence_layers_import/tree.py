@@ -1,8 +1,4 @@
-"""Writes a graph of layers as a config: nested Serials and Parallels.
-
-A value that several layers read becomes a Parallel from there to where its readers meet. What branches
-share beyond that is computed by each.
-"""
+"""Writes layers as a config: a Serial, or a Graph of Serials where values are read several times."""
 
 import dataclasses
 from collections.abc import Sequence
@@ -10,10 +6,6 @@ from collections.abc import Sequence
 import numpy as np
 
 from sequence_layers_import.builder import INPUT, Config, Layer
-from sequence_layers_import.refusal import Refusal
-
-# How many more layers than the graph has may be written.
-_MAX_GROWTH = 4
 
 
 @dataclasses.dataclass(frozen=True)
@@ -22,106 +14,106 @@ class Model:
 
     config: Config
     weights: dict[str, np.ndarray]
-    emits: dict[str, str]  # the path of each emit by the name of its output
+
+
+@dataclasses.dataclass
+class _Run:
+    """Layers one after the other, of which only the last is read elsewhere."""
+
+    inputs: tuple[int, ...]
+    combination: str
+    layers: list[int]
 
 
 class _Writer:
-    def __init__(self, layers: Sequence[Layer]):
-        self.layers = layers
+    def __init__(self, layers: Sequence[Layer], output: int):
+        self.layers, self.output = layers, output
         self.weights: dict[str, np.ndarray] = {}
-        self.emits: dict[str, str] = {}
-        self.written = 0
-        self._dominators = _dominators(layers)
+        needed = self._needed()
+        self._readers = [0] * len(layers)
+        for number in needed:
+            for value in layers[number].inputs:
+                self._readers[value] += 1
+        self.runs = self._runs(needed)
 
-    def chain(self, start: int, end: int, path: tuple[str, ...]) -> list[Config]:
-        """The layers from the value `start` to the value `end`."""
-        parts: list[int] = []
-        at = end
-        while at != start:
-            parts.append(at)
-            layer = self.layers[at]
-            at = layer.inputs[0] if len(layer.inputs) == 1 else self._meeting(at, start)
-        configs: list[Config] = []
-        before = start
-        for number in reversed(parts):
-            configs += self._layer(number, before, path)
-            before = number
-        return configs
+    def _needed(self) -> list[int]:
+        """The layers that the output and the emits are made of, in order."""
+        found: set[int] = set()
+        waiting = [self.output, *(i for i, layer in enumerate(self.layers) if layer.emit)]
+        while waiting:
+            number = waiting.pop()
+            if number not in found and number != INPUT:
+                found.add(number)
+                waiting += self.layers[number].inputs
+        return sorted(found)
 
-    def _meeting(self, number: int, start: int) -> int:
-        """The value that all inputs are made of, but not earlier than `start`."""
-        found = self._dominators[number]
-        return max(found, start)
+    def _runs(self, needed: Sequence[int]) -> list[_Run]:
+        runs: list[_Run] = []
+        by_last: dict[int, _Run] = {}
+        for number in needed:
+            layer = self.layers[number]
+            before = by_last.get(layer.inputs[0])
+            if before and len(layer.inputs) == 1 and self._is_inner(layer.inputs[0]):
+                before.layers.append(number)
+                by_last[number] = by_last.pop(layer.inputs[0])
+                continue
+            own = [number] if layer.config is not None else []
+            run = _Run(layer.inputs, layer.combination, own)
+            runs.append(run)
+            by_last[number] = run
+        self.last = {id(run): number for number, run in by_last.items()}
+        return runs
 
-    def _layer(self, number: int, before: int, path: tuple[str, ...]) -> list[Config]:
-        self.written += 1
-        if self.written > _MAX_GROWTH * len(self.layers) + 64:
-            raise Refusal('its branches share too many layers', 'join branches where they part')
+    def _is_inner(self, number: int) -> bool:
         layer = self.layers[number]
-        if layer.config is None:
-            configs = [self._join(number, before, path)]
-        else:
-            configs = [self._named(number, layer.config, path)]
-        if layer.emit:
-            name = f'emit_{number}'
-            configs.append({'type': 'NamedEmit', 'emit_name': layer.emit, 'name': name})
-            self.emits[layer.emit] = '.'.join((*path[1:], name, layer.emit))
-        return configs
+        return self._readers[number] == 1 and not layer.emit and number != self.output
 
-    def _named(self, number: int, config: Config, path: tuple[str, ...]) -> Config:
+    def _serial(self, run: _Run, path: str) -> Config | None:
+        configs = [self._named(number, path) for number in run.layers]
+        if not configs:
+            return None
+        return configs[0] if len(configs) == 1 else {'type': 'Serial', 'layers': configs}
+
+    def _named(self, number: int, path: str) -> Config:
         layer = self.layers[number]
+        assert layer.config is not None
         if not layer.weights:
-            return config
-        name = layer.name or f'{config["type"].lower()}_{number}'
+            return layer.config
+        name = f'{layer.config["type"].lower()}_{number}'
         for tensor, array in layer.weights.items():
             collection, rest = tensor.split('.', 1)
-            self.weights['.'.join((collection, *path[1:], name, rest))] = array
-        return config | {'name': name}
+            self.weights[f'{collection}.{path}{name}.{rest}'] = array
+        return layer.config | {'name': name}
 
-    def _join(self, number: int, before: int, path: tuple[str, ...]) -> Config:
-        layer = self.layers[number]
-        branches: list[Config] = []
-        name = layer.name or f'{layer.combination}_{number}'
-        for i, value in enumerate(layer.inputs):
-            inner = (*path, name, f'branch_{i}')
-            configs = self.chain(before, value, inner)
-            if not configs:
-                branches.append({'type': 'Identity'})
-            else:
-                branches.append({'type': 'Serial', 'layers': configs, 'name': f'branch_{i}'})
-        return {
-            'type': 'Parallel',
-            'combination': layer.combination,
-            'layers': branches,
-            'name': name,
-        }
+    def config(self, name: str) -> Config:
+        emits = any(layer.emit for layer in self.layers)
+        if not self.runs:
+            return {'type': 'Serial', 'layers': [{'type': 'Identity'}], 'name': name}
+        if len(self.runs) == 1 and not emits and not self.runs[0].combination:
+            configs = [self._named(number, '') for number in self.runs[0].layers]
+            return {'type': 'Serial', 'layers': configs, 'name': name}
+        names = {INPUT: 'input'}
+        nodes: list[Config] = []
+        for i, run in enumerate(self.runs):
+            last = self.last[id(run)]
+            names[last] = self.layers[last].emit or f'node_{i}'
+            nodes.append(self._node(run, names, last))
+        return {'type': 'Graph', 'nodes': nodes, 'output': names[self.output], 'name': name}
 
-
-def _dominators(layers: Sequence[Layer]) -> list[int]:
-    """For each value the last one that is on all ways to it from the input."""
-    found = [INPUT] * len(layers)
-    for number, layer in enumerate(layers):
-        if not layer.inputs:
-            continue
-        at = layer.inputs[0]
-        for other in layer.inputs[1:]:
-            while at != other:
-                if at > other:
-                    at = found[at]
-                else:
-                    other = found[other]
-        found[number] = at
-    return found
+    def _node(self, run: _Run, names: dict[int, str], last: int) -> Config:
+        inputs = [names[value] for value in run.inputs]
+        node: Config = {'name': names[last], 'inputs': inputs[0] if len(inputs) == 1 else inputs}
+        if run.combination:
+            node['combination'] = run.combination
+        prefix = f'{names[last]}.' if len(run.layers) > 1 else ''
+        layer = self._serial(run, prefix)
+        if layer is not None:
+            node['layer'] = layer
+        if self.layers[last].emit:
+            node['emit'] = True
+        return node
 
 
 def write(layers: Sequence[Layer], output: int, name: str) -> Model:
-    writer = _Writer(layers)
-    configs = writer.chain(INPUT, output, (name,))
-    unwritten = [layer.emit for layer in layers if layer.emit and layer.emit not in writer.emits]
-    if unwritten:
-        raise Refusal(
-            f'the output "{unwritten[0]}" is made beside the way to the first output',
-            'choose outputs by --output, one model for each',
-        )
-    config = {'type': 'Serial', 'layers': configs or [{'type': 'Identity'}], 'name': name}
-    return Model(config, writer.weights, writer.emits)
+    writer = _Writer(layers, output)
+    return Model(writer.config(name), writer.weights)

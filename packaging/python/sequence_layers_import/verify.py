@@ -69,6 +69,13 @@ def index_limit(imported: Imported) -> int:
         for node in graph.nodes
         if node.operator == 'Gather' and graph.is_constant(node.inputs[0])
     ]
+    # Classes that integers are compared with.
+    rows += [
+        graph.tensors[name].shape[-1]
+        for node in graph.nodes
+        for name in node.inputs
+        if node.operator == 'Equal' and graph.is_constant(name) and graph.tensors[name].shape
+    ]
     return min(rows, default=2)
 
 
@@ -104,6 +111,11 @@ def _difference(
 ) -> Difference:
     expected = port.to_model(want)
     steps = expected.shape[1]
+    if port.time is None and values.shape[1] > 1:
+        # The last valid step of a running value is that of the whole sequence.
+        last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
+        rows = np.arange(len(values))
+        values, mask = values[rows, last][:, np.newaxis], mask[rows, last][:, np.newaxis]
     valid = int(mask.sum(axis=1).max()) if mask.size else 0
     peak = float(np.abs(expected).max()) if expected.size else 0.0
     if valid != steps or values.shape[1] < steps or not mask[:, :steps].all():

@@ -6,6 +6,7 @@ import json
 import pathlib
 import tempfile
 import unittest
+from typing import Any
 
 import numpy as np
 import onnx
@@ -20,11 +21,11 @@ _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 _TOLERANCE = 1e-5
 # Patterns that can run whole only.
 _NOT_STREAMED = ('lstm_bidirectional', 'attention')
-# Input steps of latency of those that look ahead.
+# Steps of latency, of input and output, of those that look ahead.
 _LATENCY = {
-    'conv': 2, 'conv_bn': 2, 'conv_same': 2, 'conv_stride': 2, 'conv_depthwise': 2, 'conv_groups': 2,
-    'conv_transposed': 1, 'conv2d': 1, 'conv2d_flat': 1, 'conv2d_last': 3, 'max_pool': 1, 'avg_pool2d': 1,
-    'frames': 3,
+    'conv': (0, 2), 'conv_bn': (0, 2), 'conv_same': (2, 2), 'conv_stride': (2, 1),
+    'conv_depthwise': (0, 2), 'conv_groups': (0, 2), 'conv_transposed': (1, 1), 'conv2d': (1, 1),
+    'conv2d_flat': (1, 1), 'conv2d_last': (0, 3), 'frames': (3, 0),
 }  # fmt: skip
 
 
@@ -60,7 +61,8 @@ class GraphsTest(unittest.TestCase):
                     continue
                 imported = import_file(path, streaming=True)
                 layer = _model(imported)
-                self.assertEqual(layer.input_latency, _LATENCY.get(pattern, 0))
+                latency = layer.input_latency, layer.output_latency
+                self.assertEqual(latency, _LATENCY.get(pattern, (0, 0)))
                 self._check(imported, layer, streamed=True)
 
 
@@ -134,7 +136,125 @@ class CommandTest(unittest.TestCase):
         self.assertFalse(self.out.exists())
 
 
+class OperatorsTest(unittest.TestCase):
+    """Operators that PyTorch's exporters do not write for the patterns above."""
+
+    def _check(self, model: onnx.ModelProto, *, streaming: bool = True, **options: Any) -> None:
+        imported = import_graph(model, streaming=streaming, **options)
+        report = importing.run(imported, None, seconds=0)
+        self.assertEqual(report.not_streamed == '', streaming)
+        self.assertLess(report.largest, _TOLERANCE)
+
+    def test_statistics_of_all_time(self) -> None:
+        for streaming in (False, True):
+            with self.subTest(streaming=streaming):
+                mean = refused.node('ReduceMean', axes=[1])
+                self._check(refused.graph([mean]), streaming=streaming)
+
+    def test_a_statistic_joined_with_each_step(self) -> None:
+        nodes = [
+            refused.node('ReduceMax', outputs=['m'], axes=[1, 2]),
+            refused.node('Sub', ['x', 'm']),
+        ]
+        self._check(refused.graph(nodes), streaming=False)
+
+    def test_choices(self) -> None:
+        nodes = [
+            refused.node('Less', ['x', 'c'], ['l']),
+            refused.node('Abs', outputs=['a']),
+            refused.node('Greater', ['a', 'x'], ['g']),
+            refused.node('Or', ['l', 'g'], ['o']),
+            refused.node('Not', ['o'], ['n']),
+            refused.node('Where', ['n', 'x', 'a']),
+        ]
+        self._check(refused.graph(nodes, {'c': np.float32(-0.5)}))
+
+    def test_division_by_zero_is_zero(self) -> None:
+        nodes = [
+            refused.node('Relu', outputs=['r']),
+            refused.node('Div', ['x', 'r'], ['d']),
+            refused.node('Equal', ['r', 'z'], ['e']),
+            refused.node('Where', ['e', 'z', 'd']),
+        ]
+        self._check(refused.graph(nodes, {'z': np.float32(0)}))
+
+    def test_one_hot_product_is_an_embedding(self) -> None:
+        table = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+        nodes = [
+            refused.node('Equal', ['x', 'c'], ['e']),
+            refused.node('Cast', ['e'], ['h'], to=onnx.TensorProto.FLOAT),
+            refused.node('MatMul', ['h', 't']),
+        ]
+        model = refused.graph(
+            nodes, {'c': np.arange(5, dtype=np.int32), 't': table}, x=['batch', 'time', 1],
+            dtype=onnx.TensorProto.INT32,
+        )  # fmt: skip
+        self._check(model)
+        self.assertIn('Embedding', json.dumps(import_graph(model).model.config))
+
+    def test_padded_and_sliced_channels(self) -> None:
+        nodes = [
+            refused.node('Pad', ['x', 'p'], ['w'], mode='reflect'),
+            refused.node('Slice', ['w', 'a', 'b', 'c', 'd']),
+        ]
+        constants = {
+            'p': np.array([0, 0, 2, 0, 0, 3]), 'a': np.array([-1]), 'b': np.array([-100]),
+            'c': np.array([2]), 'd': np.array([-2]),
+        }  # fmt: skip
+        self._check(refused.graph(nodes, constants))
+
+    def test_constants_beside_channels(self) -> None:
+        constants = {'c': np.full((1, 1, 2), 0.5, np.float32), 'd': np.ones((1, 1, 1), np.float32)}
+        nodes = [
+            refused.node('Transpose', outputs=['t'], perm=[1, 0, 2]),
+            refused.node('ReduceMean', ['t'], ['m'], axes=[0]),
+            refused.node('Concat', ['c', 'm', 'm', 'd'], axis=2),
+        ]
+        self._check(refused.graph(nodes, constants, x=[1, 'time', 8]), streaming=False)
+
+    def test_windows_as_steps(self) -> None:
+        kernel = np.random.default_rng(0).standard_normal((4, 1, 5)).astype(np.float32)
+        nodes = [
+            refused.node('Conv', ['x', 'k'], ['c'], strides=[2], pads=[2, 2]),
+            refused.node('GlobalAveragePool', ['c']),
+        ]
+        self._check(refused.graph(nodes, {'k': kernel}, x=['batch', 1, 32]))
+
+    def test_a_fixed_input_is_a_constant(self) -> None:
+        model = refused.graph(
+            [refused.node('Add', ['x', 'z'])],
+            more=[onnx.helper.make_tensor_value_info('z', onnx.TensorProto.FLOAT, [8])],
+        )
+        self._check(model, fixed={'z': np.float32(0.5)})
+
+    def test_final_states_of_both_directions(self) -> None:
+        rng = np.random.default_rng(0)
+        w, r = (rng.standard_normal((2, 12, n)).astype(np.float32) for n in (8, 4))
+        nodes = [
+            refused.node('Transpose', outputs=['t'], perm=[1, 0, 2]),
+            refused.node(
+                'GRU',
+                ['t', 'w', 'r'],
+                ['', 'h'],
+                hidden_size=4,
+                direction='bidirectional',
+                linear_before_reset=1,
+            ),  # fmt: skip
+            refused.node('Transpose', ['h'], perm=[1, 0, 2]),
+        ]
+        self._check(refused.graph(nodes, {'w': w, 'r': r}), streaming=False)
+
+
 class OutputsTest(unittest.TestCase):
+    def test_an_output_beside_the_first(self) -> None:
+        model = refused.graph([refused.node('Relu'), refused.node('Tanh', outputs=['z'])])
+        model.graph.output.append(
+            onnx.helper.make_tensor_value_info('z', onnx.TensorProto.FLOAT, None)
+        )
+        report = importing.run(import_graph(model), None, seconds=0)
+        self.assertEqual({d.output for d in report.differences}, {'y', 'z'})
+        self.assertLess(report.largest, _TOLERANCE)
+
     def test_an_output_on_the_way_is_an_emit(self) -> None:
         model = refused.graph([refused.node('Relu', outputs=['z']), refused.node('Tanh', ['z'])])
         model.graph.output.append(

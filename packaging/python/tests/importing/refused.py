@@ -52,18 +52,19 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
     by_time = {'perm': [1, 0, 2]}
     streaming = {'streaming': True}
     return {
-        'mean over all of time': (graph([node('ReduceMean', axes=[1])]), {}),
-        'squeeze and excitation over time': (
-            graph([node('GlobalAveragePool', outputs=['g']), node('Mul', ['x', 'g'])], x=_CHANNELS), {}),
+        'index of the maximum over time': (graph([node('ArgMax', axis=1, outputs=['i']),
+            node('Cast', ['i'], to=TensorProto.FLOAT)]), {}),
+        'squeeze and excitation over time, streaming': (
+            graph([node('GlobalAveragePool', outputs=['g']), node('Mul', ['x', 'g'])], x=_CHANNELS), streaming),
         'unmasked attention, streaming': (
             graph([node('Transpose', outputs=['k'], perm=[0, 2, 1]), node('MatMul', ['x', 'k'], ['s']),
                    node('Softmax', ['s'], ['p']), node('MatMul', ['p', 'x'])]), streaming),
         'bidirectional LSTM, streaming': (
             graph([node('LSTM', ['x', 'w', 'r'], ['y'], hidden_size=4, direction='bidirectional')], rnn,
                   x=['time', 'batch', 4]), streaming | {'time_axis': 'time'}),
-        'final state of an LSTM': (
+        'final cell of an LSTM': (
             graph([node('Transpose', outputs=['t'], **by_time),
-                   node('LSTM', ['t', 'w', 'r'], ['', 'y'], hidden_size=4)], cell), {}),
+                   node('LSTM', ['t', 'w', 'r'], ['', '', 'y'], hidden_size=4)], cell), {}),
         'instance normalization, streaming': (
             graph([node('InstanceNormalization', ['x', 's', 'b'])], {'s': _f(4), 'b': _f(4)},
                   x=_CHANNELS), streaming),

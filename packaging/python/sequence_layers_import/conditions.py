@@ -1,0 +1,151 @@
+"""Comparisons, logic and choices: conditions are the numbers 0 and 1."""
+
+import numpy as np
+
+from sequence_layers_import.builder import Builder, Config, Value, operator
+from sequence_layers_import.graph import Node, Tensor
+from sequence_layers_import.pointwise import (
+    constant_along,
+    expanded,
+    field_of,
+    joined,
+    keep,
+    of_one,
+)
+from sequence_layers_import.refusal import Refusal
+
+_NEGATIVE: Config = {'type': 'Scale', 'scale': -1}
+_NOT: tuple[Config, ...] = (_NEGATIVE, {'type': 'Add', 'shift': 1})
+_RELU: Config = {'type': 'Relu'}
+# After the sign of a difference.
+_RESULTS: dict[str, tuple[Config, ...]] = {
+    'Greater': (_RELU,),
+    'Less': (_NEGATIVE, _RELU),
+    'Equal': ({'type': 'Abs'}, *_NOT),
+    'LessOrEqual': (_RELU, *_NOT),
+    'GreaterOrEqual': (_NEGATIVE, _RELU, *_NOT),
+}
+_SWAPPED = {
+    'Greater': 'Less',
+    'Less': 'Greater',
+    'Equal': 'Equal',
+    'LessOrEqual': 'GreaterOrEqual',
+    'GreaterOrEqual': 'LessOrEqual',
+}
+
+
+def _all(builder: Builder, value: Value, configs: tuple[Config, ...]) -> Value:
+    for config in configs:
+        value = builder.apply(value, config)
+    return value
+
+
+def _as_float(builder: Builder, value: Value, tensor: Tensor) -> Value:
+    """Integers as floats; conditions are floats already."""
+    if tensor.dtype.kind in 'iu':
+        return builder.apply(value, {'type': 'Cast', 'dtype': 'float32'})
+    return value
+
+
+@operator(*_RESULTS)
+def _compare(builder: Builder, node: Node) -> None:
+    out, operator_name = builder.tensor(node.outputs[0]), node.operator
+    constants = [name for name in node.inputs if builder.graph.is_constant(name)]
+    if not constants:
+        values = [
+            _as_float(builder, value, builder.tensor(name))
+            for value, name in zip(
+                joined(builder, node, node.inputs, out), node.inputs, strict=True
+            )
+        ]
+        difference = builder.combine(values, 'subtract')
+    else:
+        x = next(name for name in node.inputs if name not in constants)
+        if x != node.inputs[0]:
+            operator_name = _SWAPPED[operator_name]
+        value = of_one(builder, x, out)
+        constant = constant_along(out, builder.graph.constant(constants[0]), value.axes)
+        if operator_name == 'Equal' and _is_one_hot(builder.tensor(x), value, constant, out):
+            keep(builder, node, _one_hot(builder, value, builder.tensor(x), constant))
+            return
+        value = expanded(builder, value, builder.tensor(x), out, constant)
+        value = _as_float(builder, value, builder.tensor(x))
+        difference = builder.affine(value, out, None, -constant.astype(np.float32))
+    keep(
+        builder, node, _all(builder, builder.function(difference, 'sign'), _RESULTS[operator_name])
+    )
+
+
+def _is_one_hot(tensor: Tensor, value: Value, constant: np.ndarray, out: Tensor) -> bool:
+    """Whether integers are compared with 0, 1, 2... on a last axis of their own."""
+    if tensor.dtype.kind not in 'iu' or not value.axes:
+        return False
+    last = len(out.shape) - 1
+    by = len(out.shape) - len(tensor.shape)
+    sizes_of_input = (1,) * by + tensor.shape
+    return (
+        last in value.axes
+        and sizes_of_input[last] == 1
+        and constant.size == out.shape[last]
+        and np.array_equal(constant.ravel(), np.arange(constant.size))
+    )
+
+
+def _one_hot(builder: Builder, value: Value, tensor: Tensor, constant: np.ndarray) -> Value:
+    last = max(value.axes)
+    rest = tuple(axis for axis in value.axes if axis != last)
+    position = value.axes.index(last)
+    if position != len(value.axes) - 1:
+        raise Refusal('its axis of classes is not the last', 'put classes last')
+    value = builder.apply(value, {'type': 'Squeeze', 'axis': [2 + position]}, axes=rest)
+    config = {'type': 'OneHot', 'depth': constant.size}
+    return builder.apply(value, config, axes=(*rest, last))
+
+
+@operator('Not')
+def _not(builder: Builder, node: Node) -> None:
+    keep(builder, node, _all(builder, builder.value(node.inputs[0]), _NOT))
+
+
+@operator('And', 'Or', 'Xor')
+def _logic(builder: Builder, node: Node) -> None:
+    out = builder.tensor(node.outputs[0])
+    values = joined(builder, node, node.inputs, out)
+    if node.operator == 'Xor':
+        difference = builder.combine(values, 'subtract')
+        keep(builder, node, builder.apply(difference, {'type': 'Abs'}))
+    else:
+        how = 'minimum' if node.operator == 'And' else 'maximum'
+        keep(builder, node, builder.combine(values, how))
+
+
+@operator('import.DivideOrZero')
+def _divide_or_zero(builder: Builder, node: Node) -> None:
+    """a / b, or 0 where b is 0."""
+    out = builder.tensor(node.outputs[0])
+    dividend, divisor = joined(builder, node, node.inputs, out)
+    other = builder.apply(builder.function(divisor, 'sign'), {'type': 'Abs'})
+    safe = builder.combine([divisor, _all(builder, other, _NOT)], 'add')
+    quotient = builder.combine([dividend, safe], 'divide')
+    keep(builder, node, builder.combine([quotient, other], 'product'))
+
+
+@operator('Where')
+def _where(builder: Builder, node: Node) -> None:
+    """max(min(a, bound), min(b, -bound)), where the bound is infinity with the condition's sign."""
+    out, graph = builder.tensor(node.outputs[0]), builder.graph
+    if graph.is_constant(node.inputs[0]):
+        raise Refusal('its condition is a constant', 'write it as a product and a sum')
+    names = [name for name in node.inputs if not graph.is_constant(name)]
+    values = dict(zip(names, joined(builder, node, names, out), strict=True))
+    centred = builder.apply(values[node.inputs[0]], {'type': 'Add', 'shift': -0.5})
+    bound = builder.apply(centred, {'type': 'Scale', 'scale': 'inf'})
+    chosen = []
+    for name, limit in zip(node.inputs[1:], (bound, builder.apply(bound, _NEGATIVE)), strict=True):
+        if graph.is_constant(name):
+            number = constant_along(out, graph.constant(name), limit.axes)
+            config = {'type': 'Minimum', 'minimum': field_of(number.astype(np.float32))}
+            chosen.append(builder.apply(limit, config))
+        else:
+            chosen.append(builder.combine([values[name], limit], 'minimum'))
+    keep(builder, node, builder.combine(chosen, 'maximum'))
