@@ -12,16 +12,18 @@ namespace {
 using sl::capi::guard;
 using sl::capi::not_null;
 
+std::string index_of(int64_t entry) { return entry < 0 ? "null" : std::to_string(entry); }
+
 // Written as text from the start: a tree of JSON values could not be freed without memory.
 std::string text_of(const sl::Profile& profile) {
   std::string layers;
   for (const sl::Profile::Entry& entry : profile.entries()) {
     layers += fmt::format(
-        R"({}{{"path":{},"type":{},"parent":{},"calls":{},"self_seconds":{:.9f},"flop":{},"bytes":{}}})",
+        R"({}{{"path":{},"type":{},"parent":{},"calls":{},"self_seconds":{:.9f},"flop":{},"bytes":{},"folded_into":{}}})",
         layers.empty() ? "" : ",", nlohmann::json(entry.path).dump(),
-        nlohmann::json(entry.type).dump(),
-        entry.parent < 0 ? std::string("null") : std::to_string(entry.parent), entry.calls,
-        1e-9 * static_cast<double>(entry.nanoseconds), entry.flop, entry.bytes);
+        nlohmann::json(entry.type).dump(), index_of(entry.parent), entry.calls,
+        1e-9 * static_cast<double>(entry.nanoseconds), entry.flop, entry.bytes,
+        index_of(entry.folded_into));
   }
   return fmt::format(R"({{"layers":[{}]}})", layers);
 }

@@ -29,6 +29,8 @@ std::vector<ProfileRow> rows_of(const nlohmann::json& layers, int64_t runs) {
     add(row->self_micros, "self_seconds", 1e6);
     add(row->flop, "flop", 1);
     add(row->bytes, "bytes", 1);
+    const auto& doer = layer["folded_into"];
+    if (!doer.is_null()) row->folded_into = layers[doer.get<size_t>()]["path"];
   }
   for (const ProfileRow& row : rows) all += row.self_micros;
   for (ProfileRow& row : rows) row.share = all > 0 ? row.self_micros / all : 0;
@@ -59,9 +61,14 @@ void ProfileTable::print(const char* name) const {
               "share", "GFLOP/s", "GB/s");
   for (const ProfileRow& row : rows) {
     sum += row.self_micros;
-    std::printf("%-*s %-24s %8.0f %12.2f %6.1f%% %9.2f %9.2f\n", columns,
-                row.path.empty() ? kModel : row.path.c_str(), row.type.c_str(), row.calls,
-                row.self_micros, 100 * row.share, row.gigaflops(), row.gigabytes());
+    const char* const path = row.path.empty() ? kModel : row.path.c_str();
+    if (row.folded_into) {
+      std::printf("%-*s %-24s %8.0f in %s\n", columns, path, row.type.c_str(), row.calls,
+                  row.folded_into->c_str());
+      continue;
+    }
+    std::printf("%-*s %-24s %8.0f %12.2f %6.1f%% %9.2f %9.2f\n", columns, path, row.type.c_str(),
+                row.calls, row.self_micros, 100 * row.share, row.gigaflops(), row.gigabytes());
   }
   std::printf("%-*s %-24s %8s %12.2f\n", columns, "sum", "", "", sum);
 }
@@ -77,7 +84,8 @@ ordered_json ProfileTable::json() const {
                       {"flop", row.flop},
                       {"bytes", row.bytes},
                       {"gflop_per_second", row.gigaflops()},
-                      {"gbyte_per_second", row.gigabytes()}});
+                      {"gbyte_per_second", row.gigabytes()},
+                      {"folded_into", row.folded_into ? ordered_json(*row.folded_into) : nullptr}});
   }
   return {{"runs", runs}, {"whole_us", whole_micros}, {"layers", std::move(layers)}};
 }

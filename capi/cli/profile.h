@@ -3,6 +3,7 @@
 #define SEQUENCE_LAYERS_CAPI_CLI_PROFILE_H_
 
 #include <functional>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -20,6 +21,7 @@ struct ProfileRow {
   double share = 0;  // of the time of all
   double flop = 0;
   double bytes = 0;
+  std::optional<std::string> folded_into = std::nullopt;  // path of the layer that does its work
 
   double gigaflops() const { return self_micros > 0 ? flop / self_micros * 1e-3 : 0; }
   double gigabytes() const { return self_micros > 0 ? bytes / self_micros * 1e-3 : 0; }

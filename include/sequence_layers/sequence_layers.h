@@ -340,13 +340,15 @@ SL_API sl_status sl_profile_create(sl_profile** out, sl_error* error);
 SL_API sl_status sl_profile_reset(sl_profile* profile, sl_error* error);
 
 /* The recorded costs as JSON: {"layers": [{"path", "type", "parent", "calls", "self_seconds",
- * "flop", "bytes"}, ...]}, in the order of the layers' first calls. `parent` is the index of the
- * layer that called it, null for the model itself; the numbers are sums over all calls, without
- * those of the layers within. `flop` counts multiplications, additions and elementwise functions;
- * `bytes` the kernels, without biases, and, for layers without children, input and output. Writes
- * at most `capacity` bytes with a final zero to `buffer`, which may be null, and the size of the
- * whole text with its zero to `needed`: a text that was cut is no error. [one-thread-per-state]
- * Since 1.0. */
+ * "flop", "bytes", "folded_into"}, ...]}, in the order of the layers' first calls. `parent` is the
+ * index of the layer that called it, null for the model itself; the numbers are sums over all
+ * calls, without those of the layers within. `flop` counts multiplications, additions and
+ * elementwise functions; `bytes` the kernels, without biases, and, for layers without children,
+ * input and output. `folded_into` is the index of the layer that does this layer's work, as a
+ * convolution does that of a normalization and an activation behind it, or else null: a folded
+ * layer has calls and flop, and its time and bytes are in those of the other layer. Writes at most
+ * `capacity` bytes with a final zero to `buffer`, which may be null, and the size of the whole text
+ * with its zero to `needed`: a text that was cut is no error. [one-thread-per-state] Since 1.0. */
 SL_API sl_status sl_profile_describe(const sl_profile* profile, char* buffer, size_t capacity,
                                      size_t* needed, sl_error* error);
 

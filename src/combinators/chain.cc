@@ -6,6 +6,10 @@
 #include <unordered_map>
 #include <unordered_set>
 
+#include "combinators/pieces.h"
+#include "core/profile.h"
+#include "layers/epilogue.h"
+
 namespace sl {
 
 std::vector<bool> read_share_scope(Config& config, size_t count) {
@@ -35,14 +39,49 @@ std::vector<std::string> emit_keys(const std::vector<const Layer*>& layers) {
   return keys;
 }
 
+namespace {
+
+// Lets a layer do the work of the one behind it, and returns that work, or nothing if it cannot.
+std::optional<Epilogue> take_over(Layer* layer, const Layer& next) {
+  auto* taker = dynamic_cast<TakesEpilogue*>(layer);
+  const auto* giver = dynamic_cast<const HasEpilogue*>(&next);
+  if (!taker || !giver) return std::nullopt;
+  std::optional<Epilogue> epilogue = giver->epilogue();
+  if (epilogue && !taker->take(*epilogue)) epilogue.reset();
+  return epilogue;
+}
+
+}  // namespace
+
 Chain::Chain(Layers layers) : layers_(std::move(layers)) {
+  Layer* previous = nullptr;
   for (const auto& layer : layers_) {
     output_ratio_ = output_ratio_ * layer->output_ratio();
-    const Link link{layer.get(), layer->returns_view(), layer->in_place()};
+    if (const auto epilogue = take_over(previous, *layer)) {
+      links_.back().folded.push_back({layer.get(), flop_of(*epilogue)});
+      continue;
+    }
+    previous = layer.get();
+    const Link link{layer.get(), layer->returns_view(), layer->in_place(), {}, {}, 0};
     // A layer that works in place still needs an output of its own if its input is the chain's.
     const bool stays = link.returns_view || (link.in_place && working_layers_ > 0);
     if (!stays) ++working_layers_;
     links_.push_back(link);
+  }
+  find_pieces();
+}
+
+void Chain::find_pieces() {
+  std::vector<const Layer*> layers;
+  for (const Link& link : links_) layers.push_back(link.layer);
+  size_t count = 0;
+  for (size_t i = 0; i < links_.size(); i += std::max(count, size_t{1})) {
+    const auto pieces = std::span(layers).subspan(i);
+    count = count_in_pieces(pieces);
+    if (count < 2) continue;
+    links_[i].pieces.assign(pieces.begin(), pieces.begin() + static_cast<std::ptrdiff_t>(count));
+    links_[i].working_pieces = 1;
+    for (size_t k = 1; k < count; ++k) links_[i].working_pieces += !links_[i + k].in_place;
   }
 }
 
@@ -166,6 +205,15 @@ bool Chain::overwrite(Run& run, const Layer& layer, const Sequence& x, Side side
   return run.on_side(side, [&] { return layer.overwrite(run, x); });
 }
 
+void Chain::list_folded(const Run& run, const Link& link, const Sequence& y) {
+  Profile* const profile = run.parallel().profile();
+  if (!profile) [[likely]]
+    return;
+  for (const auto& [layer, flop] : link.folded) {
+    profile->list_folded(layer, layer->type(), layer->name(), link.layer, flop * y.size());
+  }
+}
+
 Sequence Chain::run(Run& run, const Sequence& x) const {
   const Side last = run.side();
   Sequence current = x;
@@ -174,14 +222,22 @@ Sequence Chain::run(Run& run, const Sequence& x) const {
   Side side = last;
   Stack::Mark base;
   size_t remaining = working_layers_;
-  for (const Link& link : links_) {
+  for (size_t i = 0; i < links_.size(); ++i) {
+    const Link& link = links_[i];
+    if (writable && link.in_place && overwrite(run, *link.layer, current, side)) continue;
+    const bool in_pieces = !link.pieces.empty() && pay_in_pieces(run, link.pieces, current);
+    const size_t working = in_pieces ? link.working_pieces : 1;
     // Layers write to alternating sides, beginning so that the last one writes to the side of the
     // chain's output.
-    const Side target = owned ? other(side) : (remaining % 2 == 1 ? last : other(last));
-    if (writable && link.in_place && overwrite(run, *link.layer, current, side)) continue;
+    const bool is_last_side = (remaining - working) % 2 == 0;
+    const Side target = owned ? other(side) : (is_last_side ? last : other(last));
     const Stack::Mark mark = run.workspace().on(target).mark();
-    const Sequence y = call(run, *link.layer, current, target);
-    if (!link.returns_view) --remaining;
+    const Sequence y =
+        in_pieces ? run.on_side(target, [&] { return run_in_pieces(run, link.pieces, current); })
+                  : call(run, *link.layer, current, target);
+    if (in_pieces) i += link.pieces.size() - 1;
+    if (!link.folded.empty()) list_folded(run, link, y);
+    if (!link.returns_view) remaining -= working;
     if (y.values == current.values && y.mask == current.mask) {
       run.workspace().on(target).release(mark);
       current = y;

@@ -44,12 +44,24 @@ class Chain {
 
  private:
   // Properties of a layer that every run needs, asked for once.
+  // A layer behind another one, which does its work.
+  struct Folded {
+    const Layer* layer;
+    int64_t flop;  // for each element
+  };
   struct Link {
     const Layer* layer;
     bool returns_view;
     bool in_place;
+    std::vector<Folded> folded;
+    // Layers from here on that can run in pieces together, and how many of them make a sequence.
+    std::vector<const Layer*> pieces;
+    size_t working_pieces;
   };
 
+  void find_pieces();
+  // Lists the layers whose work another one has done, if the run is recorded.
+  static void list_folded(const Run& run, const Link& link, const Sequence& y);
   static bool overwrite(Run& run, const Layer& layer, const Sequence& x, Side side);
 
   Layers layers_;

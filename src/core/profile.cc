@@ -25,8 +25,7 @@ size_t Profile::find(const void* layer, int64_t parent) const {
   return entries_.size();
 }
 
-int64_t Profile::enter(const void* layer, const std::string& type, const std::string& name) {
-  settle();
+size_t Profile::count_call(const void* layer, const std::string& type, const std::string& name) {
   const int64_t parent = current_;
   const size_t found = find(layer, parent);
   if (found == entries_.size()) {
@@ -38,9 +37,22 @@ int64_t Profile::enter(const void* layer, const std::string& type, const std::st
     entries_.push_back({layer, parent, type, std::move(path)});
   }
   ++entries_[found].calls;
-  current_ = static_cast<int64_t>(found);
   next_ = found + 1;
+  return found;
+}
+
+int64_t Profile::enter(const void* layer, const std::string& type, const std::string& name) {
+  settle();
+  const int64_t parent = current_;
+  current_ = static_cast<int64_t>(count_call(layer, type, name));
   return parent;
+}
+
+void Profile::list_folded(const void* layer, const std::string& type, const std::string& name,
+                          const void* doer, int64_t flop) {
+  Entry& entry = entries_[count_call(layer, type, name)];
+  entry.folded_into = static_cast<int64_t>(find(doer, current_));
+  entry.flop += flop;
 }
 
 void Profile::leave(int64_t parent) {

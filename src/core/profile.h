@@ -22,6 +22,7 @@ class Profile {
     int64_t nanoseconds = 0;
     int64_t flop = 0;
     int64_t bytes = 0;
+    int64_t folded_into = -1;  // index of the entry of the layer that does its work; -1: none
   };
 
   const std::vector<Entry>& entries() const { return entries_; }
@@ -31,6 +32,10 @@ class Profile {
   // the layer, so that the times of all add up to that of the run.
   int64_t enter(const void* layer, const std::string& type, const std::string& name);
   void leave(int64_t parent);
+  // Counts a call of a layer whose work, of so many operations, another one has done in the same
+  // parent.
+  void list_folded(const void* layer, const std::string& type, const std::string& name,
+                   const void* doer, int64_t flop);
   // Counts work of the layer that is running.
   void count(int64_t flop, int64_t bytes);
 
@@ -41,6 +46,8 @@ class Profile {
   void settle();
   // Index of the entry, or their number if there is none.
   size_t find(const void* layer, int64_t parent) const;
+  // Counts a call within the layer that is running and returns the entry's index.
+  size_t count_call(const void* layer, const std::string& type, const std::string& name);
 
   std::vector<Entry> entries_;
   int64_t current_ = -1;

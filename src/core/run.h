@@ -83,6 +83,7 @@ class Run {
   // Where the layer's own output goes. Children whose results are combined run on the other side.
   Side side() const { return side_; }
   Workspace& workspace() { return workspace_; }
+  const Workspace& workspace() const { return workspace_; }
 
   // The items' values of the next state tensor in the order in which the layers declared them,
   // [batch, ...]; `name` is the one it was declared by. Step mode only.

@@ -48,6 +48,16 @@ struct Sequence {
     return out;
   }
 
+  // Steps [begin, end) of item b.
+  Sequence piece(int64_t b, int64_t begin, int64_t end) const {
+    Sequence out = *this;
+    out.batch = 1;
+    out.time = end - begin;
+    out.values = frame(b, begin);
+    out.mask = mask_at(b, begin);
+    return out;
+  }
+
   bool all_valid() const { return std::memchr(mask, 0, static_cast<size_t>(steps())) == nullptr; }
   // A view of the values with another channel shape of equal size.
   Sequence with_channels(const Shape& shape) const {

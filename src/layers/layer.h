@@ -145,6 +145,13 @@ class Layer {
       return recorded(run, x, [&] { return checked(run, x, [&] { return do_layer(run, x); }); });
     });
   }
+  // Whether steps of the output of a layer-wise run can be computed apart from the others, by
+  // `piece`, with memory that depends on neither values nor masks.
+  virtual bool runs_in_pieces() const { return false; }
+  // Steps [begin, end) of item b of the output of a layer-wise run over x.
+  Sequence piece(Run& run, const Sequence& x, int64_t b, int64_t begin, int64_t end) const {
+    return naming_errors([&] { return do_piece(run, x, b, begin, end); });
+  }
   // Runs a block of a stream; x.time is a multiple of the block size. Real-time: neither allocates
   // nor throws.
   Sequence step(Run& run, const Sequence& x) const {
@@ -188,6 +195,11 @@ class Layer {
   virtual bool do_overwrite(Run&, const Sequence&) const { return false; }
   virtual Sequence do_layer(Run& run, const Sequence& x) const = 0;
   virtual Sequence do_step(Run& run, const Sequence& x) const = 0;
+  // The default is for a layer that maps each step separately.
+  virtual Sequence do_piece(Run& run, const Sequence& x, int64_t b, int64_t begin,
+                            int64_t end) const {
+    return do_layer(run, x.piece(b, begin, end));
+  }
 
   template <typename Fn>
   std::invoke_result_t<Fn> naming_errors(Fn&& fn) const {

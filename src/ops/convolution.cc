@@ -81,6 +81,12 @@ Panels Convolution::pack(const Kernel& kernel) const {
       });
 }
 
+bool Convolution::rescale(std::span<const float> factors) {
+  if (method_ != Method::kDepthwise) return false;
+  for (size_t i = 0; i < depthwise_.size(); ++i) depthwise_[i] *= factors[i % factors.size()];
+  return true;
+}
+
 // Plans the output positions, with the batch as the outermost dimension. Neighbouring dimensions
 // with evenly spaced inputs and outputs are merged. The innermost remaining dimension with enough
 // positions, or the largest if none has enough, provides the rows of the products.

@@ -4,6 +4,8 @@
 
 #include <array>
 #include <cstdint>
+#include <span>
+#include <utility>
 #include <vector>
 
 #include "core/parallel.h"
@@ -46,6 +48,11 @@ class Convolution {
   int64_t channels() const { return groups_ * group_channels_; }
   int64_t filters() const { return filters_; }
   bool is_depthwise() const { return method_ == Method::kDepthwise; }
+
+  // Multiplies the filters by the factors, one for each; false if they lie in panels, which the
+  // model shares and can write to a file. Before the first use only.
+  bool rescale(std::span<const float> factors);
+  void set_bias(std::vector<float> bias) { bias_ = std::move(bias); }
 
   // y [batch, windows in each of the sizes..., filters], contiguous. Adds no bias if `with_bias` is
   // false. Allocates nothing.

@@ -69,11 +69,29 @@ DirectConvolution::DirectConvolution(std::vector<Window> axes, int64_t groups,
   const int64_t width = kernels::panel_width();
   bias_pitch_ = ceil_div(group_filters_, width) * width;
   biases_.resize(static_cast<size_t>(2 * groups_ * bias_pitch_));
+  set_bias(bias);
+  pack(kernel);
+}
+
+void DirectConvolution::set_bias(const std::vector<float>& bias) {
   for (size_t f = 0; f < bias.size(); ++f) {
     const auto at = static_cast<int64_t>(f);
     biases_[static_cast<size_t>(at / group_filters_ * bias_pitch_ + at % group_filters_)] = bias[f];
   }
-  pack(kernel);
+}
+
+bool DirectConvolution::rescale(std::span<const float> factors) {
+  auto* packed = reinterpret_cast<float*>(weights_.data());
+  const int64_t inputs = run_count() * depth_, width = kernels::panel_width();
+  for (int64_t group = 0; group < groups_; ++group, packed += packed_size_) {
+    const auto own = factors.subspan(static_cast<size_t>(group * group_filters_),
+                                     static_cast<size_t>(group_filters_));
+    for (int64_t i = 0; i < packed_size_; ++i) {
+      const int64_t filter = dot_ ? i / inputs : i / (inputs * width) * width + i % width;
+      if (filter < group_filters_) packed[i] *= own[static_cast<size_t>(filter)];
+    }
+  }
+  return true;
 }
 
 bool DirectConvolution::pads() const { return rank() > 1 && axes_[0].extent() <= kMaxExtent; }

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <vector>
 
 #include "core/allocator.h"
@@ -24,6 +25,9 @@ class DirectConvolution {
 
   int64_t channels() const { return groups_ * group_channels_; }
   int64_t filters() const { return groups_ * group_filters_; }
+  // As for Convolution.
+  bool rescale(std::span<const float> factors);
+  void set_bias(const std::vector<float>& bias);
   // Whether `convolve` takes frames that lack their padding and masking.
   bool pads() const;
 

@@ -3,6 +3,7 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <cstring>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
@@ -63,12 +64,18 @@ struct PaddedMask {
   uint8_t outside;
 
   bool at(int64_t i) const { return (i < 0 || i >= time ? outside : mask[i]) != 0; }
+  // Whether all steps of the mask within [begin, end) are valid.
+  bool is_valid(int64_t begin, int64_t end) const {
+    begin = std::max<int64_t>(begin, 0);
+    end = std::min(end, time);
+    return begin >= end || !std::memchr(mask + begin, 0, static_cast<size_t>(end - begin));
+  }
 };
 
 // out[i] = whether all inputs of window i, or with `any` one of them, are valid. The first window
 // starts at step `start`.
-void reduce_windows(const PaddedMask& mask, const Window& window, int64_t start, int64_t count,
-                    bool any, uint8_t* out) {
+void reduce_any_windows(const PaddedMask& mask, const Window& window, int64_t start, int64_t count,
+                        bool any, uint8_t* out) {
   if (window.dilation == 1) {
     // One pass is enough, since the latest position that decides a window alone decides each
     // window.
@@ -90,6 +97,19 @@ void reduce_windows(const PaddedMask& mask, const Window& window, int64_t start,
     }
     out[i] = decided == any;
   }
+}
+
+// Like reduce_any_windows. If all steps are valid, only windows at the edges need a look.
+void reduce_windows(const PaddedMask& mask, const Window& window, int64_t start, int64_t count,
+                    bool any, uint8_t* out) {
+  int64_t first = 0, end = 0;  // windows within the mask
+  if (mask.is_valid(start, start + (count - 1) * window.stride + window.extent())) {
+    first = std::clamp<int64_t>(ceil_div(-start, window.stride), 0, count);
+    end = std::max(first, std::min(count, window.count_in(mask.time - start)));
+    std::fill(out + first, out + end, uint8_t{1});
+  }
+  reduce_any_windows(mask, window, start, first, any, out);
+  reduce_any_windows(mask, window, start + end * window.stride, count - end, any, out + end);
 }
 
 // out[i] = whether output step i exists in a run over the valid steps alone. If the padding is less
@@ -262,21 +282,21 @@ ReceptiveFields Window::receptive_field() const {
   return {StepRange{start, start + extent() - 1}};
 }
 
-void Window::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
-  const int64_t count = output_length(time);
+void Window::layer_mask(const uint8_t* mask, int64_t time, int64_t begin, int64_t end,
+                        uint8_t* out) const {
   const Rule rule = rule_of(*this);
   if (rule.validity == Validity::kAmounts) {
-    reduce_amounts({mask, time, 0}, *this, 0, count, out);
+    reduce_amounts({mask, time, 0}, *this, begin * stride, end - begin, out);
     return;
   }
   if (rule.validity != Validity::kOwn) {
     const bool any = rule.validity == Validity::kAny;
     // Only padding before the first step can count as valid.
     const PaddedMask padded{mask, time, !any && rule.history_is_valid && rule.pads.after == 0};
-    reduce_windows(padded, *this, -rule.pads.before, count, any, out);
+    reduce_windows(padded, *this, begin * stride - rule.pads.before, end - begin, any, out);
     return;
   }
-  for (int64_t i = 0; i < count; ++i) out[i] = i * stride < time ? mask[i * stride] : 0;
+  for (int64_t i = begin; i < end; ++i) out[i - begin] = i * stride < time && mask[i * stride];
 }
 
 void Window::step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const {

@@ -84,7 +84,12 @@ struct Window {
   bool is_valid_early(int64_t early) const;
 
   // Computes the mask of one batch item in a layer-wise run, of output_length(time) values.
-  void layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const;
+  void layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
+    layer_mask(mask, time, 0, output_length(time), out);
+  }
+  // Only values [begin, end).
+  void layer_mask(const uint8_t* mask, int64_t time, int64_t begin, int64_t end,
+                  uint8_t* out) const;
   // Computes the mask of one batch item in a step, of count_in(length) values, from the mask of
   // history and input together.
   void step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const;

@@ -38,6 +38,23 @@ bool ConvLayer::has_large_weights() const {
   return packed && !packed->is_depthwise();
 }
 
+bool ConvLayer::take(const Epilogue& epilogue) {
+  if (!output_.takes_more()) return false;
+  if (const auto* activation = std::get_if<Activation>(&epilogue)) {
+    output_.activate_by(*activation);
+    return true;
+  }
+  const auto& affine = std::get<ops::AxisAffine>(epilogue);
+  if (std::ssize(affine.scale) != filters()) return false;
+  return std::visit(
+      [&](auto& convolution) {
+        if (!convolution.rescale(affine.scale)) return output_.transform_by(affine);
+        convolution.set_bias(output_.transform_bias(affine));
+        return true;
+      },
+      convolution_);
+}
+
 ChannelSpec ConvLayer::spec_of(const ChannelSpec& input) const {
   return {output_.dtype(input.dtype), output_shape(input.shape, filters())};
 }

@@ -10,17 +10,19 @@
 #include "layers/convolution/conv_fields.h"
 #include "layers/convolution/conv_output.h"
 #include "layers/convolution/sliding_layer.h"
+#include "layers/epilogue.h"
 #include "ops/convolution.h"
 #include "ops/direct_convolution.h"
 
 namespace sl {
 
-class ConvLayer : public SlidingLayer {
+class ConvLayer : public SlidingLayer, public TakesEpilogue {
  public:
   ConvLayer(const ConvFields& fields, const Init& init)
       : ConvLayer(fields, read_conv_weights(fields, init)) {}
 
   std::optional<ChannelSpec> implied_input() const final;
+  bool take(const Epilogue& epilogue) final;
 
  protected:
   ConvLayer(const ConvFields& fields, const ConvWeights& weights);

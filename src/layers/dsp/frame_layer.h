@@ -49,12 +49,13 @@ class FrameLayer : public Layer {
     const int64_t count = framing_.output_length(x.time);
     const Sequence y = run.output(do_output_spec(x.spec(), {}), x.batch, count);
     framing_.layer_mask(x, y);
+    const bool valid = x.all_valid();
     const auto floats = static_cast<int64_t>(framing_.buffer_bytes(x) / sizeof(float) + 1);
     ops::for_ranges_with_scratch(run, y.steps(), ops::steps_of_work(y.frame_size()), floats,
                                  [&](int64_t begin, int64_t end, float* scratch) {
                                    for (int64_t i = begin; i < end; ++i) {
                                      const std::byte* const frame =
-                                         framing_.frame(x, i / count, i % count,
+                                         framing_.frame(x, valid, i / count, i % count,
                                                         reinterpret_cast<std::byte*>(scratch));
                                      std::memcpy(y.frame(0, i), frame, y.frame_bytes());
                                    }

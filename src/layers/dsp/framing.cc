@@ -77,11 +77,13 @@ size_t Framing::buffer_bytes(const Sequence& x) const {
          (mirrors_ ? static_cast<size_t>(window_.kernel) : size_t{0});
 }
 
-const std::byte* Framing::frame(const Sequence& x, int64_t b, int64_t t, std::byte* buffer) const {
+const std::byte* Framing::frame(const Sequence& x, bool valid, int64_t b, int64_t t,
+                                std::byte* buffer) const {
   const int64_t first = t * window_.stride - window_.pads().before;
   const bool inside = first >= 0 && first + window_.kernel <= x.time;
   const auto length = static_cast<size_t>(window_.kernel);
-  if (inside && (window_.kernel == 1 || !std::memchr(x.mask_at(b, first), 0, length))) {
+  valid = valid || window_.kernel == 1;
+  if (inside && (valid || !std::memchr(x.mask_at(b, first), 0, length))) {
     return x.frame(b, first + skipped_);
   }
   if (!mirrors_) {

@@ -33,9 +33,10 @@ class Framing {
   void declare(Declaration& declaration, const SequenceSpec& input) const;
 
   // For layer-wise runs: sets the mask of y, and returns frame t of item b. The frame lies in x or,
-  // if a part of it is invalid or outside of x, in `buffer`.
+  // if a part of it is invalid or outside of x, in `buffer`. With `valid`, no step of x is invalid.
   void layer_mask(const Sequence& x, const Sequence& y) const;
-  const std::byte* frame(const Sequence& x, int64_t b, int64_t t, std::byte* buffer) const;
+  const std::byte* frame(const Sequence& x, bool valid, int64_t b, int64_t t,
+                         std::byte* buffer) const;
   // Bytes of a buffer for the frames of x: a frame or, if frames mirror, a window and its mask too.
   size_t buffer_bytes(const Sequence& x) const;
 

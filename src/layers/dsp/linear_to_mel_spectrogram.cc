@@ -42,6 +42,8 @@ class LinearToMelSpectrogram final : public StatelessLayer {
 
   LinearToMelSpectrogram(Fields fields, const Init&) : fields_(fields) {}
 
+  bool runs_in_pieces() const override { return true; }
+
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
     if (input.shape.empty()) {

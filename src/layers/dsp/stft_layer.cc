@@ -60,6 +60,11 @@ int64_t StftLayer::scratch_size() const {
   return fft_.scratch_size() + fft_.size() + 3 * fft_.spectrum_size();
 }
 
+int64_t StftLayer::scratch_with_frame(const Sequence& x) const {
+  const size_t floats = framing_.buffer_bytes(x) / sizeof(float) + 1;
+  return checked_sum(scratch_size(), static_cast<int64_t>(floats));
+}
+
 // Zeros the parts of the transform's input that frames do not cover.
 void StftLayer::clear_padding(float* scratch) const {
   float* padded = scratch + fft_.scratch_size();
@@ -121,18 +126,42 @@ Sequence StftLayer::do_layer(Run& run, const Sequence& x) const {
   const int64_t count = framing_.output_length(x.time);
   const Sequence y = run.output(StftLayer::do_output_spec(x.spec(), {}), x.batch, count);
   framing_.layer_mask(x, y);
-  const auto frame_floats = static_cast<int64_t>(framing_.buffer_bytes(x) / sizeof(float) + 1);
-  const int64_t own = scratch_size();
+  const bool valid = x.all_valid();
   count_transforms(run, x, y);
   ops::for_ranges_with_scratch(
-      run, y.steps(), 16, own + frame_floats, [&](int64_t begin, int64_t end, float* scratch) {
-        clear_padding(scratch);
-        auto* buffer = reinterpret_cast<std::byte*>(scratch + own);
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t b = i / count, t = i % count;
-          transform(framing_.frame(x, b, t, buffer), x.spec(), y.frame(b, t), scratch);
+      run, y.steps(), 16, scratch_with_frame(x), [&](int64_t begin, int64_t end, float* scratch) {
+        for (int64_t next = begin; next < end;) {
+          const int64_t b = next / count, t = next % count;
+          const int64_t frames = std::min(end - next, count - t);
+          transform_frames(x, valid, b, t, t + frames, y.frame(b, t), scratch);
+          next += frames;
         }
       });
+  return y;
+}
+
+void StftLayer::transform_frames(const Sequence& x, bool valid, int64_t b, int64_t begin,
+                                 int64_t end, std::byte* y, float* scratch) const {
+  clear_padding(scratch);
+  auto* const buffer = reinterpret_cast<std::byte*>(scratch + scratch_size());
+  const size_t pitch = checked_bytes(fft_.spectrum_size() * x.frame_size(),
+                                     magnitude_ ? sizeof(float) : sizeof(complex64));
+  for (int64_t t = begin; t < end; ++t, y += pitch) {
+    transform(framing_.frame(x, valid, b, t, buffer), x.spec(), y, scratch);
+  }
+}
+
+Sequence StftLayer::do_piece(Run& run, const Sequence& x, int64_t b, int64_t begin,
+                             int64_t end) const {
+  const Sequence y = run.output(StftLayer::do_output_spec(x.spec(), {}), 1, end - begin);
+  const ops::Window& window = framing_.window();
+  window.layer_mask(x.mask_at(b, 0), x.time, begin, end, y.mask);
+  const int64_t first =
+      std::clamp<int64_t>(begin * window.stride - window.pads().before, 0, x.time);
+  const int64_t last = (end - 1) * window.stride - window.pads().before + window.extent();
+  const bool valid = x.piece(b, first, std::clamp(last, first, x.time)).all_valid();
+  auto* scratch = run.scratch<float>(scratch_with_frame(x));
+  transform_frames(x, valid, b, begin, end, y.values, scratch);
   return y;
 }
 

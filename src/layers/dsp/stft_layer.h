@@ -39,6 +39,7 @@ class StftLayer : public Layer {
     return framing_.window().is_by_amounts() ? framing_.output_latency() : Layer::output_latency();
   }
   ReceptiveFields receptive_field_per_step() const final;
+  bool runs_in_pieces() const final { return true; }
 
  protected:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override;
@@ -52,6 +53,7 @@ class StftLayer : public Layer {
   }
   Sequence do_layer(Run& run, const Sequence& x) const final;
   Sequence do_step(Run& run, const Sequence& x) const final;
+  Sequence do_piece(Run& run, const Sequence& x, int64_t b, int64_t begin, int64_t end) const final;
 
   // The transforms of y's frames, with their windows.
   void count_transforms(const Run& run, const Sequence& x, const Sequence& y) const;
@@ -62,7 +64,12 @@ class StftLayer : public Layer {
   std::string early_steps_cure(const EarlySteps& before) const final {
     return window_cure(framing_.window(), before);
   }
+  // Scratch of transforms alone, and together with a frame that is copied.
   int64_t scratch_size() const;
+  int64_t scratch_with_frame(const Sequence& x) const;
+  // Transforms frames [begin, end) of item b of x, of which all steps are valid or not, to y.
+  void transform_frames(const Sequence& x, bool valid, int64_t b, int64_t begin, int64_t end,
+                        std::byte* y, float* scratch) const;
   void clear_padding(float* scratch) const;
   // Transforms all channels of one frame.
   void transform(const std::byte* frame, const ChannelSpec& input, std::byte* y,

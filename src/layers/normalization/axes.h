@@ -49,6 +49,8 @@ class NormAxes {
   }
 
   size_t size() const { return axes_.size(); }
+  // Whether it is the last axis alone, of any channels.
+  bool is_last() const { return axes_.size() == 1 && axes_[0] == -1; }
   bool has_duplicates(const Shape& channels) const {
     return static_cast<size_t>(std::popcount(bits(channels))) != given_;
   }

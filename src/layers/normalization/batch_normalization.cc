@@ -4,13 +4,14 @@
 #include <nlohmann/json.hpp>
 
 #include "layers/builder.h"
+#include "layers/epilogue.h"
 #include "layers/normalization/axes.h"
 #include "ops/normalize.h"
 
 namespace sl {
 namespace {
 
-class BatchNormalization final : public PointwiseLayer {
+class BatchNormalization final : public PointwiseLayer, public HasEpilogue {
  public:
   struct Fields {
     explicit Fields(Config& config)
@@ -48,6 +49,11 @@ class BatchNormalization final : public PointwiseLayer {
 
   std::optional<ChannelSpec> implied_input() const override {
     return axis_.implied_input({channels_});
+  }
+  bool runs_in_pieces() const override { return true; }
+  std::optional<Epilogue> epilogue() const override {
+    if (guards_ || !axis_.is_last()) return std::nullopt;
+    return affine_;
   }
 
  private:

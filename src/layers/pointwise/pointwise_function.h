@@ -3,14 +3,23 @@
 
 #include "kernels/unary_functions.h"
 #include "layers/builder.h"
+#include "layers/epilogue.h"
 #include "ops/activation.h"
 #include "ops/elementwise.h"
 
 namespace sl {
 
-class PointwiseFunction : public StatelessLayer {
+class PointwiseFunction : public StatelessLayer, public HasEpilogue {
  public:
   bool in_place() const override { return true; }
+  bool runs_in_pieces() const override { return true; }
+  std::optional<Epilogue> epilogue() const override {
+    for (const DType input : {DType::kFloat32, DType::kComplex64}) {
+      const auto result = ops::unary_dtype(function_.op, input);
+      if (result && *result != input) return std::nullopt;
+    }
+    return function_;
+  }
 
  protected:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {

@@ -41,7 +41,7 @@ impl Profile {
         check(|error| unsafe { sys::sl_profile_reset(self.as_ptr(), error) })
     }
 
-    /// The costs as JSON: `{"layers": [{"path", "type", "parent", "calls", "self_seconds", "flop", "bytes"}, ...]}`, in
+    /// The costs as JSON: `{"layers": [{"path", "type", "parent", "calls", "self_seconds", "flop", "bytes", "folded_into"}, ...]}`, in
     /// the order of the layers' first calls. `parent` is the index of the layer that called it, null for the model.
     ///
     /// # Errors
