@@ -117,6 +117,8 @@ class StreamPlan {
  private:
   void declare();
   Layout make_layout(std::vector<StateSpec> specs, int64_t batch) const;
+  // The element i of a tensor of indices.
+  static int64_t index_at(const StateTensor& tensor, int64_t i);
   // The number of steps that an item of a stream with an end has had, and the maximum of the slots.
   int64_t length(const StateTensors& tensors, int64_t item) const;
   int64_t length(const std::byte* data, const Slots& slots) const;
