@@ -121,10 +121,10 @@ void attention(benchmark::State& state) {
   const std::vector<float> kv = ramp(2 * heads.kv * keys * row);
   const std::vector<uint8_t> valid(static_cast<size_t>(std::max(keys, queries)), 1);
   ops::AttentionSource source;
-  source.keys = kv.data();
-  source.values = kv.data() + keys * row;
-  source.stride = row;
-  source.pitch = 2 * keys * row;
+  source.keys = reinterpret_cast<const std::byte*>(kv.data());
+  source.stride = row * static_cast<int64_t>(sizeof(float));
+  source.values = source.keys + keys * source.stride;
+  source.pitch = 2 * keys * source.stride;
   source.valid = valid.data();
   source.count = keys;
   source.horizon = {past, 0, 1, is_step ? past : 0};

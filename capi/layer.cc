@@ -49,6 +49,7 @@ sl::ModelOptions to_options(const sl_layer_options* given) {
   if (options.weight_format) out.weight_format = options.weight_format;
   out.num_step_threads = options.num_step_threads;
   out.matmul_backend = static_cast<sl::MatmulBackend>(options.matmul_backend);
+  if (options.kv_format) out.kv_format = sl::parse_kv_format(options.kv_format);
   out.parallel_for = options.parallel_for;
   out.parallel_for_user_data = options.parallel_for_user_data;
   return out;

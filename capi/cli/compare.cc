@@ -32,13 +32,21 @@ constexpr int64_t kDriftParts = 10;
 
 struct CompareOptions {
   std::string model, other;
-  std::string weight_format;
+  std::string weight_format, kv_format;
   InputOptions input;
   std::string data;
   int64_t time = 200;
   int64_t steps = 10000;
   bool logits = false;
   bool json = false;
+
+  // Those of the other model; the strings are those of this object.
+  sl_layer_options layer_options() const {
+    sl_layer_options out = SL_LAYER_OPTIONS_INIT;
+    if (!weight_format.empty()) out.weight_format = weight_format.c_str();
+    if (!kv_format.empty()) out.kv_format = kv_format.c_str();
+    return out;
+  }
 };
 
 // Adds an emit of the output of every layer in a list of layers. Their weights keep their names.
@@ -109,9 +117,7 @@ struct Pair {
   Input input;
 };
 
-Layer with_emits(const Model& model, const std::string& weight_format) {
-  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
-  if (!weight_format.empty()) options.weight_format = weight_format.c_str();
+Layer with_emits(const Model& model, const sl_layer_options& options) {
   const std::string path = model.directory + "/config.json";
   ordered_json config = ordered_json::parse(testing::read_file(path));
   add_emits(config);
@@ -120,10 +126,9 @@ Layer with_emits(const Model& model, const std::string& weight_format) {
 }
 
 Pair open_pair(const CompareOptions& options) {
-  if (options.other.empty() && options.weight_format.empty())
-    throw std::invalid_argument("give a second model, --weight-format or both");
-  sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
-  if (!options.weight_format.empty()) layer_options.weight_format = options.weight_format.c_str();
+  if (options.other.empty() && options.weight_format.empty() && options.kv_format.empty())
+    throw std::invalid_argument("give a second model, --weight-format or --kv-format");
+  const sl_layer_options layer_options = options.layer_options();
   Pair pair{
       testing::open_model(options.model),
       testing::open_model(options.other.empty() ? options.model : options.other, &layer_options),
@@ -143,9 +148,10 @@ Pair open_pair(const CompareOptions& options) {
 
 ordered_json compare_layers(const Pair& pair, const CompareOptions& options) {
   std::vector<NamedTensor> emits, others;
-  const Tensor y = testing::apply(with_emits(pair.model, ""), pair.input, &emits);
+  const Tensor y =
+      testing::apply(with_emits(pair.model, SL_LAYER_OPTIONS_INIT), pair.input, &emits);
   const Tensor other =
-      testing::apply(with_emits(pair.other, options.weight_format), pair.input, &others);
+      testing::apply(with_emits(pair.other, options.layer_options()), pair.input, &others);
   ordered_json layers = ordered_json::array();
   for (size_t i = 0; i < emits.size(); ++i) {
     std::string name = emits[i].name;
@@ -232,8 +238,7 @@ int run_compare(const CompareOptions& options) {
 }  // namespace
 
 void add_compare(CLI::App& app, Action& action) {
-  CLI::App* command =
-      app.add_subcommand("compare", "Measure how weight formats change a model's outputs");
+  CLI::App* command = app.add_subcommand("compare", "Measure how formats change a model's outputs");
   auto options = std::make_shared<CompareOptions>();
   command->add_option("model", options->model, "Model directory")
       ->required()
@@ -241,6 +246,8 @@ void add_compare(CLI::App& app, Action& action) {
   command->add_option("other", options->other, "The same model, packed")->type_name(kDirectory);
   command->add_option("--weight-format", options->weight_format,
                       "Hold the other model's matrices in this format");
+  command->add_option("--kv-format", options->kv_format,
+                      "Cache the other model's keys and values in this format");
   options->input.add_to(*command, true);
   command->add_option("--data", options->data, "Input: a sound or .npy; random numbers without it")
       ->type_name(kFile);

@@ -12,18 +12,22 @@ namespace sl::cli {
 struct ModelOption {
   std::string directory;
   std::string weight_format;  // empty: as the model has them
+  std::string kv_format;      // empty: float32
 
-  // Adds the positional argument "model" and --weight-format.
+  // Adds the positional argument "model", --weight-format and --kv-format.
   void add_to(CLI::App& command) {
     command.add_option("model", directory, "Model directory")->required()->type_name(kDirectory);
     command.add_option("--weight-format", weight_format,
                        "Hold matrices as float32, bfloat16, int8 or int4; PATTERN=FORMAT for "
                        "tensors by name, separated by commas");
+    command.add_option("--kv-format", kv_format,
+                       "Cache keys and values as float32, bfloat16 or int8");
   }
   // The strings are those of this object.
   sl_layer_options layer_options() const {
     sl_layer_options options = SL_LAYER_OPTIONS_INIT;
     if (!weight_format.empty()) options.weight_format = weight_format.c_str();
+    if (!kv_format.empty()) options.kv_format = kv_format.c_str();
     return options;
   }
   testing::Model open() const {

@@ -55,8 +55,9 @@ Case make_case(const Model& model, const VerifyOptions& options, bool* is_record
   Case c;
   const bool shaped = !options.input.shape.empty() || !options.input.constants.empty() ||
                       !options.input.dtype.empty() || options.time.has_value();
-  // Outputs with other weights than the recorded ones differ.
-  *is_recorded = recorded && !options.random && !shaped && options.model.weight_format.empty();
+  // Outputs with other weights or caches than the recorded ones differ.
+  const bool same = options.model.weight_format.empty() && options.model.kv_format.empty();
+  *is_recorded = recorded && !options.random && !shaped && same;
   if (*is_recorded) {
     const auto json = nlohmann::json::parse(testing::read_file((folder / "case.json").string()));
     const auto tensors = sequence_layers::Weights::open((folder / "case.safetensors").string());

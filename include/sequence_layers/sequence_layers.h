@@ -278,9 +278,13 @@ typedef struct sl_layer_options {
    * steps after a pause may run on one thread. */
   int32_t num_step_threads;
   sl_matmul_backend matmul_backend;
+  /* How streams cache the keys and values of attention: "float32", "bfloat16" or "int8", with a
+   * scale for each head of a step. Layer-wise runs round keys and values as the cache does. Complex
+   * ones stay as they are. Error: INVALID_ARGUMENT for another format. Null: float32. */
+  const char* kv_format;
 } sl_layer_options;
 #define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0, NULL, 0, 0 }
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, NULL }
 SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Makes the model of a directory that holds config.json and, if it has weights, model.safetensors,

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "core/config.h"
+#include "core/weight_format.h"
 #include "layers/layer.h"
 #include "layers/weights.h"
 
@@ -21,6 +22,8 @@ class Builder {
   virtual std::unique_ptr<Layer> build(Config config, const WeightScope& scope,
                                        const std::string& default_name,
                                        bool share_scope = false) const = 0;
+  // The format in which attention caches keys and values.
+  virtual WeightFormat kv_format() const { return WeightFormat::kFloat32; }
   Layers build_list(const std::vector<Config>& configs, const WeightScope& scope,
                     const std::vector<bool>& share_scope) const;
 };

@@ -7,6 +7,7 @@
 
 #include "core/config.h"
 #include "core/status.h"
+#include "kernels/kv_rows.h"
 
 namespace sl {
 namespace {
@@ -50,6 +51,12 @@ bool matches_tensor(std::string_view pattern, std::string_view tensor) {
 }
 
 }  // namespace
+
+WeightFormat parse_kv_format(std::string_view name) {
+  const auto format = weight_format_named(name);
+  if (format && kernels::holds_kv_rows(*format)) return *format;
+  fail(Code::kInvalidArgument, "kv_format \"{}\": expected float32, bfloat16 or int8", name);
+}
 
 WeightFormats::WeightFormats(std::string_view text) {
   if (trimmed(text).empty()) return;

@@ -11,6 +11,10 @@
 
 namespace sl {
 
+// The format of cached keys and values that has this name. Fails with kInvalidArgument if they
+// cannot have it.
+WeightFormat parse_kv_format(std::string_view name);
+
 // Read from text such as "int8, *.output.*=float32": formats of all matrices and, after a pattern,
 // of those that are made of the tensors that it matches. The last entry that says something of a
 // tensor counts, and one without a pattern counts least.

@@ -26,7 +26,8 @@ constexpr int kMaxLayers = 1 << 16;
 
 class TreeBuilder final : public Builder {
  public:
-  explicit TreeBuilder(const Registry& registry) : registry_(registry) {}
+  TreeBuilder(const Registry& registry, WeightFormat kv_format)
+      : registry_(registry), kv_format_(kv_format) {}
 
   std::unique_ptr<Layer> build(Config config, const WeightScope& scope,
                                const std::string& default_name, bool share_scope) const override {
@@ -34,6 +35,8 @@ class TreeBuilder final : public Builder {
     scope.reserve(name, config.path());
     return build_in(share_scope ? scope : scope.child(name), std::move(config), name);
   }
+
+  WeightFormat kv_format() const override { return kv_format_; }
 
   // The names of the root's weights have no prefix; without a name, errors call the root "$".
   std::unique_ptr<Layer> build_root(const Config& config, const WeightScope& scope) const {
@@ -131,6 +134,7 @@ class TreeBuilder final : public Builder {
 
   const Registry& registry_;
   mutable std::shared_ptr<const LayerPlace> place_;  // of the layer that is made now
+  const WeightFormat kv_format_;
   mutable int depth_ = 0;
   mutable int count_ = 0;
 };
@@ -287,7 +291,8 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   const Json& json = document.value();
   use_.max_bytes = allocator_.max_bytes;
   use_.formats = WeightFormats(options.weight_format);
-  const TreeBuilder builder(options.registry ? *options.registry : built_in_registry());
+  const TreeBuilder builder(options.registry ? *options.registry : built_in_registry(),
+                            options.kv_format);
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use_));
   if (weights_) check_all_used(*weights_, use_);
   use_.formats.check_used(matrix_tensors(use_));
@@ -298,6 +303,10 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   const std::string canonical = json.dump();
   fingerprint_ =
       hash_bytes(canonical.data(), canonical.size(), weights_ ? weights_->fingerprint() : 0);
+  if (options.kv_format != WeightFormat::kFloat32) {
+    const std::string_view name = name_of(options.kv_format);
+    fingerprint_ = hash_bytes(name.data(), name.size(), fingerprint_);
+  }
   for (const WeightMatrix& matrix : use_.matrices) {
     const WeightFormat format = matrix.panels.format();
     if (format == WeightFormat::kFloat32) continue;

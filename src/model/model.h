@@ -24,6 +24,7 @@ struct ModelOptions {
   std::string weight_format;  // as WeightFormats reads it
   int num_step_threads = 1;
   MatmulBackend matmul_backend = MatmulBackend::kDefault;
+  WeightFormat kv_format = WeightFormat::kFloat32;
   ParallelForHook parallel_for = nullptr;
   void* parallel_for_user_data = nullptr;
 };

@@ -4,6 +4,7 @@
 #include <cstring>
 #include <limits>
 
+#include "kernels/kv_rows.h"
 #include "kernels/pointwise.h"
 #include "ops/elementwise.h"
 
@@ -18,6 +19,9 @@ using kernels::Unary;
 constexpr int64_t kBlockRows = 48;
 constexpr int64_t kBlockScores = kBlockRows * 64;
 constexpr int64_t kMostBlockKeys = 512;
+
+// Rows that are restored from a format at a time, so that they stay in the L1 cache.
+constexpr int64_t kRestoredRows = 32;
 
 // Multiply-adds that pay for waking a thread.
 constexpr int64_t kGrain = 1 << 18;
@@ -56,7 +60,7 @@ class Worker {
 
   static int64_t scratch_floats(const Attention& attention, const Blocks& blocks) {
     const int64_t rows = blocks.rows;
-    return score_floats(blocks) + visible_floats() +
+    return score_floats(blocks) + visible_floats() + restored_floats(attention) +
            rows * (attention.heads.width() + 3 + sinks(attention) + most_distances(attention));
   }
 
@@ -69,6 +73,7 @@ class Worker {
     const int64_t rows = blocks_.rows;
     context_ = take(rows * width_);
     scores_ = take(score_floats(blocks_));
+    restored_ = take(restored_floats(a_));
     largest_ = take(rows);
     total_ = take(rows);
     correction_ = take(rows);
@@ -108,6 +113,12 @@ class Worker {
     return std::max(kBlockScores, blocks.rows * blocks.keys);
   }
   static int64_t visible_floats() { return kMostBlockKeys / int64_t{sizeof(float)}; }
+  static int64_t restored_floats(const Attention& a) {
+    const auto restores = [](const AttentionSource& source) {
+      return source.format != WeightFormat::kFloat32;
+    };
+    return std::ranges::any_of(a.sources, restores) ? kRestoredRows * a.heads.width() : 0;
+  }
   static int64_t sinks(const Attention& a) { return a.sinks ? a.sinks->count : 0; }
   static int64_t most_distances(const Attention& a) {
     int64_t maximum = 0;
@@ -131,6 +142,26 @@ class Worker {
     const int64_t end = source.horizon.of(first_ + queries_ - 1, source.count).end;
     for (int64_t k = begin; k < end; k += blocks_.keys) {
       fn(KeyRange{k, std::min(end, k + blocks_.keys)});
+    }
+  }
+
+  // Calls fn(rows, first) with the keys, or the values, of a range as floats: all of them, or part
+  // by part those that have another format. `first` counts from the beginning of the range.
+  template <typename Fn>
+  void each_part(const AttentionSource& source, const std::byte* data, KeyRange keys,
+                 Fn&& fn) const {
+    const std::byte* from = data + item_ * source.pitch + keys.begin * source.stride;
+    const int64_t count = keys.end - keys.begin;
+    if (source.format == WeightFormat::kFloat32) {
+      constexpr auto kFloat = static_cast<int64_t>(sizeof(float));
+      fn(Rows{reinterpret_cast<const float*>(from), source.stride / kFloat, count}, 0);
+      return;
+    }
+    for (int64_t first = 0; first < count; first += kRestoredRows) {
+      const int64_t rows = std::min(kRestoredRows, count - first);
+      kernels::restore_kv_rows(source.format, from + first * source.stride, rows, width_,
+                               restored_);
+      fn(Rows{restored_, width_, rows}, first);
     }
   }
 
@@ -227,10 +258,10 @@ class Worker {
 
   // Scores of the block's rows with keys, rows blocks_.keys apart; of each only what it sees.
   void score(const AttentionSource& source, KeyRange keys) const {
-    const float* k = source.keys + item_ * source.pitch + keys.begin * source.stride;
-    kernels::attention_scores({rows_of(a_.queries), width_, rows_},
-                              {k, source.stride, keys.end - keys.begin}, width_, scores_,
-                              blocks_.keys);
+    each_part(source, source.keys, keys, [&](const Rows& k, int64_t first) {
+      kernels::attention_scores({rows_of(a_.queries), width_, rows_}, k, width_, scores_ + first,
+                                blocks_.keys);
+    });
     const bool plain = a_.product_dtype == DType::kFloat32 && !source.bias && a_.soft_cap == 0;
     for (int64_t r = 0; r < rows_ && !plain; ++r) {
       const KeyRange seen = seen_by(source, r, keys);
@@ -286,9 +317,11 @@ class Worker {
       correction_[r] = kernels::online_softmax(row_scores(r, seen, keys), visible(source, r, seen),
                                                seen.end - seen.begin, largest_ + r, total_ + r);
     }
-    const float* v = source.values + item_ * source.pitch + keys.begin * source.stride;
-    kernels::attention_values({scores_, blocks_.keys, rows_}, correction_,
-                              {v, source.stride, count}, width_, context_, width_);
+    each_part(source, source.values, keys, [&](const Rows& v, int64_t first) {
+      if (first > 0) std::fill_n(correction_, rows_, 1.0f);
+      kernels::attention_values({scores_ + first, blocks_.keys, rows_}, correction_, v, width_,
+                                context_, width_);
+    });
   }
 
   std::byte* output(int64_t row) const {
@@ -319,12 +352,13 @@ class Worker {
     }
     for (const AttentionSource& shared : a_.sources) {
       const AttentionSource source = shared.of_item(b_);
-      const float* v = source.values + item_ * source.pitch;
-      const KeyRange keys = source.scored_keys(query);
-      for (int64_t j = std::max<int64_t>(0, keys.begin); j < std::min(keys.end, source.count);
-           ++j) {
-        kernels::axpy(1 / static_cast<float>(count), v + j * source.stride, context, width_);
-      }
+      const KeyRange scored = source.scored_keys(query);
+      const int64_t begin = std::max<int64_t>(0, scored.begin);
+      const KeyRange keys{begin, std::max(begin, std::min(scored.end, source.count))};
+      each_part(source, source.values, keys, [&](const Rows& v, int64_t) {
+        for (int64_t j = 0; j < v.count; ++j)
+          kernels::axpy(1 / static_cast<float>(count), v.data + j * v.stride, context, width_);
+      });
     }
   }
 
@@ -415,6 +449,7 @@ class Worker {
   // In scratch: of each row of the block.
   float* context_ = nullptr;
   float* scores_ = nullptr;
+  float* restored_ = nullptr;
   float* largest_ = nullptr;
   float* total_ = nullptr;
   float* correction_ = nullptr;

@@ -7,6 +7,7 @@
 
 #include "core/ratio.h"
 #include "core/run.h"
+#include "core/weight_format.h"
 #include "kernels/attention.h"
 
 namespace sl::ops {
@@ -116,11 +117,12 @@ struct KeyWindow {
   int64_t shift = 0;   // from the batch item to the item of the source that has the keys
 };
 
-// Keys and values: for each head, rows of heads.width() floats, `stride` apart. The rows of batch
-// item b and head n begin at (b * heads.kv + n) * pitch.
+// Keys and values: for each head, rows of heads.width() values in a format, `stride` bytes apart
+// and one after the other. The rows of batch item b and head n begin at (b * heads.kv + n) * pitch.
 struct AttentionSource {
-  const float* keys = nullptr;
-  const float* values = nullptr;
+  WeightFormat format = WeightFormat::kFloat32;  // float32 for complex rows
+  const std::byte* keys = nullptr;
+  const std::byte* values = nullptr;
   int64_t stride = 0;
   int64_t pitch = 0;
   const uint8_t* valid = nullptr;
@@ -128,7 +130,7 @@ struct AttentionSource {
   int64_t count = 0;
   Horizon horizon;
   // The keys of each batch item, if items differ in them; `count` is then the maximum, and
-  // `item_pitch` the floats from one item to the next. Null: all items have the first `count` rows
+  // `item_pitch` the bytes from one item to the next. Null: all items have the first `count` rows
   // and horizon.offset.
   const KeyWindow* windows = nullptr;
   int64_t item_pitch = 0;

@@ -74,7 +74,7 @@ class ComplexWorker {
   }
 
   Wide score(const AttentionSource& source, int64_t key) const {
-    Wide score = product(source.keys + item_ * source.pitch + key * source.stride);
+    Wide score = product(row_of(source, source.keys, key));
     if (a_.score_dtype == DType::kFloat32) score = score.real();
     if (!source.bias) return cap(score);
     const RelativeBias& bias = *source.bias;
@@ -125,8 +125,11 @@ class ComplexWorker {
     return {size * std::cos(z.imag()), size * std::sin(z.imag())};
   }
 
+  const float* row_of(const AttentionSource& source, const std::byte* rows, int64_t key) const {
+    return reinterpret_cast<const float*>(rows + item_ * source.pitch + key * source.stride);
+  }
   const float* value(const AttentionSource& source, int64_t key) const {
-    return source.values + item_ * source.pitch + key * source.stride;
+    return row_of(source, source.values, key);
   }
 
   void attend() {

@@ -1,11 +1,13 @@
 #include "ops/attention.h"
 
+#include <array>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <random>
 #include <vector>
 
 #include "core/parallel.h"
+#include "kernels/kv_rows.h"
 
 namespace sl::ops {
 namespace {
@@ -27,10 +29,8 @@ class Problem {
     clear_padding(kv_);
     valid_.resize(static_cast<size_t>(batch * keys));
     for (uint8_t& v : valid_) v = pick(0, 3) > 0;
-    source.keys = kv_.data();
-    source.values = kv_.data() + heads.width();
-    source.stride = 2 * heads.width();
-    source.pitch = keys * source.stride;
+    store_rows(std::array{WeightFormat::kFloat32, WeightFormat::kBFloat16,
+                          WeightFormat::kInt8}[static_cast<size_t>(pick(0, 2))]);
     source.valid = valid_.data();
     source.valid_pitch = source.count = keys;
     attention.heads = heads;
@@ -140,11 +140,30 @@ class Problem {
     attention.sinks = &sinks_;
   }
 
+  // Gives the source its rows in a format, and keeps their values as the format has them.
+  void store_rows(WeightFormat format) {
+    const int64_t width = heads.width(), items = batch * heads.kv;
+    source.format = format;
+    source.stride = kernels::kv_row_bytes(format, width);
+    source.pitch = 2 * keys * source.stride;
+    rows_.resize(static_cast<size_t>(items * source.pitch));
+    source.keys = rows_.data();
+    source.values = source.keys + keys * source.stride;
+    for (int64_t i = 0; i < items * keys * 2; ++i) {
+      const int64_t row = i / 2, part = i % 2;
+      std::byte* const to =
+          rows_.data() + row / keys * source.pitch + (part * keys + row % keys) * source.stride;
+      float* const values = kv_.data() + i * width;
+      kernels::store_kv_rows(format, values, 1, width, to);
+      kernels::restore_kv_rows(format, to, 1, width, values);
+    }
+  }
+
   const float* query(int64_t b, int64_t t, int64_t n, int64_t g) const {
     return q_.data() + (((b * heads.kv + n) * queries + t) * heads.group + g) * heads.width();
   }
   const float* value(int64_t b, int64_t n, int64_t j) const {
-    return source.values + (b * heads.kv + n) * source.pitch + j * source.stride;
+    return kv_.data() + (((b * heads.kv + n) * keys + j) * 2 + 1) * heads.width();
   }
   const float* sink_value(int64_t n, int64_t j) const {
     return sinks_.values ? sinks_.values + (n * sinks_.count + j) * heads.width() : nullptr;
@@ -164,7 +183,7 @@ class Problem {
     return dot(query(b, t, n, g), sinks_.keys + (head * sinks_.count + j) * heads.width());
   }
   double score(int64_t b, int64_t t, int64_t n, int64_t g, int64_t j) const {
-    const float* k = source.keys + (b * heads.kv + n) * source.pitch + j * source.stride;
+    const float* k = kv_.data() + ((b * heads.kv + n) * keys + j) * 2 * heads.width();
     const double product = dot(query(b, t, n, g), k);
     if (!source.bias) return product;
     const int64_t distance =
@@ -191,6 +210,7 @@ class Problem {
 
   std::mt19937 rng_;
   std::vector<float> q_, kv_, table_, sink_keys_, sink_values_;
+  std::vector<std::byte> rows_;  // keys and values as the source has them
   std::vector<uint8_t> valid_;
   std::vector<double> positions_, segments_;
   PairVisibility pairs_;
@@ -284,9 +304,9 @@ TEST_CASE("a query that sees no key gets the mean of its block's window", "[atte
     values[t * static_cast<size_t>(heads.width())] = static_cast<float>(t + 1);
   const std::vector<uint8_t> valid = {0, 1, 1, 1, 0, 0};
   AttentionSource source;
-  source.keys = keys.data();
-  source.values = values.data();
-  source.stride = heads.width();
+  source.keys = reinterpret_cast<const std::byte*>(keys.data());
+  source.values = reinterpret_cast<const std::byte*>(values.data());
+  source.stride = heads.width() * static_cast<int64_t>(sizeof(float));
   source.pitch = source.stride * kSteps;
   source.valid = valid.data();
   source.valid_pitch = source.count = kSteps;

@@ -34,6 +34,7 @@ type LayerOptions struct {
 	WeightFormat   string
 	NumStepThreads int // threads of steps with large matrices, the caller's included, 1 to 64
 	MatmulBackend  MatmulBackend
+	KVFormat       string // how steps cache the keys and values of attention: "float32", "bfloat16" or "int8"
 }
 
 // MatmulBackend is what computes the large matrix products of layer-wise runs.
@@ -58,6 +59,10 @@ func (o *LayerOptions) raw(call func(*C.sl_layer_options) C.sl_status) (C.sl_sta
 	if o.WeightFormat != "" {
 		raw.weight_format = C.CString(o.WeightFormat)
 		defer C.free(unsafe.Pointer(raw.weight_format))
+	}
+	if o.KVFormat != "" {
+		raw.kv_format = C.CString(o.KVFormat)
+		defer C.free(unsafe.Pointer(raw.kv_format))
 	}
 	if o.Registry == nil {
 		return call(raw), nil

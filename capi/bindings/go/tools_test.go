@@ -89,6 +89,13 @@ func TestAStateIsReadAndSet(t *testing.T) {
 	assertError(t, stepper.State().SetTensor("none", stepper.Input), missing)
 }
 
+func TestCacheFormats(t *testing.T) {
+	config := `{"type": "Identity"}`
+	must1(sl.Create(config, nil, &sl.LayerOptions{KVFormat: "int8"}))(t)
+	_, err := sl.Create(config, nil, &sl.LayerOptions{KVFormat: "int4"})
+	assertError(t, err, errorCase{Name: "int4", Code: int32(sl.InvalidArgument), Message: "expected float32, bfloat16 or int8"})
+}
+
 func TestPackedWeights(t *testing.T) {
 	part := suite(t).Vad
 	options := &sl.LayerOptions{WeightFormat: "bfloat16", NumStepThreads: 1, MatmulBackend: sl.OwnBackend}

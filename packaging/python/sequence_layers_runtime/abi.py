@@ -118,6 +118,7 @@ class LayerOptions(ctypes.Structure):
         ('weight_format', ctypes.c_char_p),
         ('num_step_threads', ctypes.c_int32),
         ('matmul_backend', ctypes.c_int32),
+        ('kv_format', ctypes.c_char_p),
     ]
 
 

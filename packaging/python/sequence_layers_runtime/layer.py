@@ -53,6 +53,7 @@ class LayerOptions(TypedDict, total=False):
         'int4', and exceptions by the names of tensors: 'int8, *.output.kernel=float32'.
       matmul_backend: Computes large products of whole sequences: 'default', 'own', 'onednn' or 'openblas'.
       max_bytes: Maximum for the layer's weights and tables, for each of its states, for each run.
+      kv_format: How steps cache the keys and values of attention: 'float32', 'bfloat16' or 'int8'.
       registry: Knows the config's custom layers.
     """
 
@@ -61,6 +62,7 @@ class LayerOptions(TypedDict, total=False):
     weight_format: str | None
     matmul_backend: str
     max_bytes: int
+    kv_format: str | None
     registry: Registry | None
 
 
@@ -71,6 +73,8 @@ def _struct(options: LayerOptions) -> abi.LayerOptions:
     struct.max_bytes = options.get('max_bytes', 0)
     if (weight_format := options.get('weight_format')) is not None:
         struct.weight_format = weight_format.encode()
+    if (kv_format := options.get('kv_format')) is not None:
+        struct.kv_format = kv_format.encode()
     backend = options.get('matmul_backend', 'default')
     struct.matmul_backend = abi.enum_index(MATMUL_BACKENDS, backend, 'matmul_backend')
     if (registry := options.get('registry')) is not None:

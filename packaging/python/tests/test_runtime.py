@@ -69,10 +69,11 @@ class WeightFormatTest(unittest.TestCase):
         np.testing.assert_array_equal(packed.apply(x)[0], y)
 
     def test_an_unknown_format(self):
-        with self.assertRaisesRegex(runtime.SequenceLayersError, 'int7'):
-            runtime.Layer.create(
-                self.config, {'params.kernel': _random(4, 2)}, weight_format='int7'
-            )
+        for option in ('weight_format', 'kv_format'):
+            with self.assertRaisesRegex(runtime.SequenceLayersError, 'int7'):
+                runtime.Layer.create(
+                    self.config, {'params.kernel': _random(4, 2)}, **{option: 'int7'}
+                )
 
 
 @unittest.skipUnless('SEQUENCE_LAYERS_LIBRARY' in os.environ, 'no library given')

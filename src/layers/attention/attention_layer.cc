@@ -5,6 +5,7 @@
 #include <cstring>
 #include <utility>
 
+#include "kernels/kv_rows.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -51,7 +52,9 @@ void combine(const uint8_t* a, const uint8_t* b, int64_t count, uint8_t* out) {
 }  // namespace
 
 AttentionLayer::AttentionLayer(AttentionFields fields, const Init& init)
-    : fields_(std::move(fields)), query_scale_(query_scale(fields_, init.weights)) {
+    : fields_(std::move(fields)),
+      kv_format_(init.builder.kv_format()),
+      query_scale_(query_scale(fields_, init.weights)) {
   const ops::Heads& heads = fields_.heads;
   if (fields_.per_dim_key_scale)
     key_scale_.emplace(1.0, "per_dim_key_scale", heads.units, init.weights);
@@ -180,8 +183,12 @@ ops::Heads AttentionLayer::kv_heads(DType output) const { return of_keys(heads(o
 // The ring of keys and values, which has two parts for each head of a batch item. If all keys are
 // kept, its history is only future_steps(), by which queries are delayed.
 RingSpec AttentionLayer::key_ring(DType output) const {
-  RingSpec ring{{DType::kFloat32, {heads(output).width()}},
-                checked_sum(past_steps(), future_steps())};
+  const WeightFormat format = kv_format(output);
+  const int64_t width = heads(output).width();
+  RingSpec ring{{DType::kFloat32, {width}}, checked_sum(past_steps(), future_steps())};
+  if (format == WeightFormat::kBFloat16) ring.frame.dtype = DType::kBFloat16;
+  if (format == WeightFormat::kInt8)
+    ring.frame = {DType::kInt8, {kernels::kv_row_bytes(format, width)}};
   ring.keeps_all = sees_all_past();
   ring.parts = 2 * fields_.heads.kv;  // keys and values of each head
   return ring;
@@ -291,13 +298,56 @@ ops::AttentionSource AttentionLayer::whole_source(const Sequence& x, const ops::
   ops::AttentionSource source;
   source.valid = valid;
   source.valid_pitch = source.count = x.time;
-  source.stride = kv_heads.width();
+  source.stride = kernels::kv_row_bytes(source.format, kv_heads.width());
   const int64_t pitch = x.time * source.stride;
   source.pitch = 2 * pitch;
   source.item_pitch = kv_heads.count() * source.pitch;
-  source.keys = keys_and_values;
-  source.values = keys_and_values + pitch;
+  source.keys = reinterpret_cast<const std::byte*>(keys_and_values);
+  source.values = source.keys + pitch;
   return source;
+}
+
+void AttentionLayer::round_as_cached(Run& run, float* keys_and_values, int64_t size,
+                                     DType output) const {
+  const WeightFormat format = kv_format(output);
+  if (format == WeightFormat::kFloat32) return;
+  const int64_t width = heads(output).width(), bytes = kernels::kv_row_bytes(format, width);
+  const int64_t floats = ceil_div(bytes, static_cast<int64_t>(sizeof(float)));
+  run.with_scratch([&] {
+    ops::for_ranges_with_scratch(run, size / width, ops::steps_of_work(width), floats,
+                                 [&](int64_t begin, int64_t end, float* scratch) {
+                                   auto* const row = reinterpret_cast<std::byte*>(scratch);
+                                   for (float* at = keys_and_values + begin * width;
+                                        at < keys_and_values + end * width; at += width) {
+                                     kernels::store_kv_rows(format, at, 1, width, row);
+                                     kernels::restore_kv_rows(format, row, 1, width, at);
+                                   }
+                                 });
+  });
+}
+
+// Writes the steps of x to the ring's incoming rows of the items from `item` on, which stand at one
+// row.
+void AttentionLayer::cache(Run& run, const Stream& keys, const Stream& values, const Sequence& x,
+                           DType compute, DType output, const uint8_t* valid, const Ring& ring,
+                           int64_t item) const {
+  const ops::Heads heads = kv_heads(output);
+  const WeightFormat format = kv_format(output);
+  if (format == WeightFormat::kFloat32) {
+    arrange_keys_and_values(run, keys, values, x, compute, heads, valid, values.mask,
+                            reinterpret_cast<float*>(ring.incoming(item)),
+                            ring.rows() * heads.width());
+    return;
+  }
+  run.with_scratch([&] {
+    const int64_t part = x.time * heads.width(), parts = 2 * heads.count();
+    auto* floats = run.scratch<float>(x.batch, parts, part);
+    arrange_keys_and_values(run, keys, values, x, compute, heads, valid, values.mask, floats, part);
+    for (int64_t b = 0; b < x.batch; ++b) {
+      for (int64_t i = 0; i < parts; ++i, floats += part)
+        kernels::store_kv_rows(format, floats, x.time, heads.width(), ring.incoming(item + b, i));
+    }
+  });
 }
 
 ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& keys,
@@ -305,13 +355,11 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
                                                      DType compute, DType output) const {
   const ops::Heads heads = kv_heads(output);
   Ring ring(run, key_ring(output));
-  const int64_t pitch = ring.rows() * heads.width();
   const uint8_t* valid = combined_mask(run, keys, values, x);
   auto* windows = run.scratch<ops::KeyWindow>(x.batch);
   ring.each_range(x.batch, [&](int64_t first, int64_t count) {
-    arrange_keys_and_values(run, keys.items(first), values.items(first), x.items(first, count),
-                            compute, heads, valid + first * x.time, values.items(first).mask,
-                            reinterpret_cast<float*>(ring.incoming(first)), pitch);
+    cache(run, keys.items(first), values.items(first), x.items(first, count), compute, output,
+          valid + first * x.time, ring, first);
   });
   ops::AttentionSource source;
   for (int64_t b = 0; b < x.batch; ++b) {
@@ -323,9 +371,11 @@ ops::AttentionSource AttentionLayer::streamed_source(Run& run, const Stream& key
   ring.push(x.batch, x.time);
   for (int64_t b = 0; b < x.batch; ++b) windows[b].start = ring.start_of(b, windows[b].count);
 
-  source.keys = reinterpret_cast<const float*>(ring.values());
+  source.format = kv_format(output);
+  source.stride = kernels::kv_row_bytes(source.format, heads.width());
+  const int64_t pitch = ring.rows() * source.stride;
+  source.keys = ring.values();
   source.values = source.keys + pitch;
-  source.stride = heads.width();
   source.pitch = 2 * pitch;
   source.item_pitch = heads.count() * source.pitch;
   source.valid = ring.mask();

@@ -108,6 +108,10 @@ class AttentionLayer : public Layer {
   // The heads of rows in a layer whose output has this dtype.
   ops::Heads heads(DType output) const;
   ops::Heads kv_heads(DType output) const;
+  // The format of cached keys and values.
+  WeightFormat kv_format(DType output) const {
+    return output == DType::kComplex64 ? WeightFormat::kFloat32 : kv_format_;
+  }
   RingSpec key_ring(DType output) const;
   RingSpec query_ring(DType output) const;
   // The output spec for x with `channels` channels and an output of that dtype. Fails if x or the
@@ -128,6 +132,9 @@ class AttentionLayer : public Layer {
                                const Sequence& x, DType compute, const ops::Heads& kv_heads,
                                const uint8_t* keys_valid, const uint8_t* values_valid, float* to,
                                int64_t pitch) const;
+  // Rounds keys and values of whole sequences, where streams would have them in a cache, as it
+  // does.
+  void round_as_cached(Run& run, float* keys_and_values, int64_t size, DType output) const;
   // Number of floats of the keys and values of a whole x, and the source that describes them.
   static int64_t whole_size(const Sequence& x, const ops::Heads& kv_heads);
   static ops::AttentionSource whole_source(const Sequence& x, const ops::Heads& kv_heads,
@@ -164,6 +171,10 @@ class AttentionLayer : public Layer {
   ops::Sinks sinks(Run& run, const Stream& queries, const Sequence& y) const;
   ops::RelativeBias relative_bias(Run& run, const Stream& queries, const Sequence& y) const;
 
+  void cache(Run& run, const Stream& keys, const Stream& values, const Sequence& x, DType compute,
+             DType output, const uint8_t* valid, const Ring& ring, int64_t item) const;
+
+  WeightFormat kv_format_;
   HeadScale query_scale_;
   std::optional<HeadScale> key_scale_;
   std::vector<float> sink_keys_, sink_values_;  // ordered by head, units padded

@@ -234,6 +234,7 @@ void CrossAttention::arrange_whole(Run& run, size_t index, const Sequence& sourc
   arrange_keys_and_values(run, keys, values, source, source_dtype(source.dtype, output), heads,
                           valid, fields_.float32_scores ? combined : values.mask, keys_and_values,
                           source.time * heads.width());
+  if (own_.streamed) round_as_cached(run, keys_and_values, whole_size(source, heads), output);
 }
 
 ops::AttentionSource CrossAttention::whole(Run& run, size_t index, DType output,

@@ -158,6 +158,7 @@ Sequence SelfAttention::do_layer(Run& run, const Sequence& x) const {
   arrange_keys_and_values(run, keys, values, x, spec.dtype, heads, valid,
                           fields_.float32_scores ? combined : values.mask, all,
                           x.time * heads.width());
+  round_as_cached(run, all, whole_size(x, heads), spec.dtype);
   ops::AttentionSource source = whole_source(x, heads, all, valid);
   source.probabilities = emit(run, y, layer_columns(x.time));
   attend_to(run, queries, source, y);

@@ -69,6 +69,8 @@ export interface LayerOptions {
   /** Threads of steps with large matrices, the caller's included. */
   numStepThreads?: number;
   matmulBackend?: 'default' | 'own' | 'onednn' | 'openblas';
+  /** How steps cache the keys and values of attention. */
+  kvFormat?: 'float32' | 'bfloat16' | 'int8';
 }
 export interface StateOptions {
   batch?: number;

@@ -44,7 +44,7 @@ class Layer extends Handle {
     return Layer.made(options, (raw, out) => call('sl_layer_create', text, size, tensors, raw, out));
   }
 
-  static made({ numThreads = 0, maxBytes = 0, registry, weightFormat, numStepThreads = 0, matmulBackend = 'default' } = /** @type {any} */ ({}), make) {
+  static made({ numThreads = 0, maxBytes = 0, registry, weightFormat, numStepThreads = 0, matmulBackend = 'default', kvFormat } = /** @type {any} */ ({}), make) {
     if (registry && numThreads > 1) throw invalid('layers in JavaScript run on one thread');
     const raw = new Memory(SIZES.layerOptions);
     raw.int32(4, numThreads);
@@ -53,6 +53,7 @@ class Layer extends Handle {
     raw.pointer(48, weightFormat === undefined ? undefined : cString(weightFormat));
     raw.int32(56, numStepThreads);
     raw.int32(60, indexOf(['default', 'own', 'onednn', 'openblas'], matmulBackend, 'matmulBackend'));
+    raw.pointer(64, kvFormat === undefined ? undefined : cString(kvFormat));
     const out = new Memory(8);
     make(raw.address, out.address);
     return new Layer(new Model(out.getInt64(0), registry));

@@ -231,6 +231,13 @@ test('closed handles are refused', () => {
   assert.throws(() => layer.newState(), refused);
 });
 
+test('caches have only some formats', () => {
+  const config = { type: 'Identity' };
+  Layer.create(config, undefined, { kvFormat: 'int8' }).close();
+  const refused = { status: 'INVALID_ARGUMENT' };
+  assert.throws(() => Layer.create(config, undefined, /** @type {any} */ ({ kvFormat: 'int4' })), refused);
+});
+
 test('a model of a config and weights', () => {
   const weights = Weights.open(at(`${manifest.vad.model}/model.safetensors`));
   const layer = Layer.create(fs.readFileSync(at(`${manifest.vad.model}/config.json`), 'utf8'), weights);

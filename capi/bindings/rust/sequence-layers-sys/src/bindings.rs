@@ -542,12 +542,13 @@ pub struct sl_layer_options {
     pub weight_format: *const ::std::os::raw::c_char,
     pub num_step_threads: i32,
     pub matmul_backend: sl_matmul_backend,
+    pub kv_format: *const ::std::os::raw::c_char,
 }
 #[test]
 fn bindgen_test_layout_sl_layer_options() {
     assert_eq!(
         ::std::mem::size_of::<sl_layer_options>(),
-        64usize,
+        72usize,
         concat!("Size of: ", stringify!(sl_layer_options))
     );
     assert_eq!(
@@ -725,6 +726,23 @@ fn bindgen_test_layout_sl_layer_options() {
         );
     }
     test_field_matmul_backend();
+    fn test_field_kv_format() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_layer_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).kv_format) as usize - ptr as usize
+            },
+            64usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_layer_options),
+                "::",
+                stringify!(kv_format)
+            )
+        );
+    }
+    test_field_kv_format();
 }
 impl Default for sl_layer_options {
     fn default() -> Self {

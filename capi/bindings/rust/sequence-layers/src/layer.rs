@@ -36,6 +36,7 @@ pub struct LayerOptions<'a> {
     weight_format: Option<CString>,
     num_step_threads: usize,
     matmul_backend: i32,
+    kv_format: Option<CString>,
 }
 
 c_enum! {
@@ -93,6 +94,15 @@ impl<'a> LayerOptions<'a> {
         self
     }
 
+    /// How steps cache the keys and values of attention: `"float32"`, the default, `"bfloat16"` or `"int8"`.
+    ///
+    /// # Errors
+    /// [`Status`](crate::Status)`::InvalidArgument` for a text with a zero byte. Other faults show when the model is made.
+    pub fn kv_format(mut self, format: &str) -> Result<Self> {
+        self.kv_format = Some(c_string(format, "the format of caches")?);
+        Ok(self)
+    }
+
     /// Layer types beside the built-in ones.
     pub fn registry(mut self, registry: &'a Registry) -> Self {
         self.registry = Some(registry);
@@ -110,6 +120,7 @@ impl<'a> LayerOptions<'a> {
                 .map_or(ptr::null(), |f| f.as_ptr()),
             num_step_threads: i32::try_from(self.num_step_threads).unwrap_or(i32::MAX),
             matmul_backend: self.matmul_backend,
+            kv_format: self.kv_format.as_ref().map_or(ptr::null(), |f| f.as_ptr()),
             ..Default::default()
         }
     }

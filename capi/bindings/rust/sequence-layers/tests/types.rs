@@ -268,6 +268,14 @@ fn limits_of_a_layer_are_kept() {
 }
 
 #[test]
+fn caches_have_only_some_formats() {
+    let config = r#"{"type": "Identity"}"#;
+    let made = |format| Layer::create(config, None, &LayerOptions::new().kv_format(format)?);
+    assert!(made("int8").is_ok());
+    assert_eq!(status(made("int4")), Status::InvalidArgument);
+}
+
+#[test]
 fn packed_weights_are_written_and_read() {
     let kernel = Tensor::from_values(&[0.5f32; 64 * 64], &[64, 64]).unwrap();
     let mut weights = Weights::new().unwrap();

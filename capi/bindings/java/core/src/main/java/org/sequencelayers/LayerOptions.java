@@ -8,6 +8,7 @@ public final class LayerOptions {
   private Struct weightFormat;
   private int numStepThreads;
   private MatmulBackend matmulBackend = MatmulBackend.DEFAULT;
+  private Struct kvFormat;
 
   /** What computes the large matrix products of layer-wise runs. */
   public enum MatmulBackend {
@@ -82,6 +83,18 @@ public final class LayerOptions {
   }
 
   /**
+   * How steps cache the keys and values of attention: {@code "float32"}, the default, {@code
+   * "bfloat16"} or {@code "int8"}.
+   *
+   * @param format the format
+   * @return this
+   */
+  public LayerOptions kvFormat(String format) {
+    kvFormat = Struct.string(format);
+    return this;
+  }
+
+  /**
    * Makes the custom layers of a registry known to the config.
    *
    * @param registry it is needed until the model is made
@@ -94,9 +107,10 @@ public final class LayerOptions {
 
   /** The struct, whose registry stays valid as long as `registryAddress` is acquired. */
   Struct write(long registryAddress) {
-    Struct struct = Struct.sized(64).putInt(4, numThreads).putLong(8, registryAddress);
+    Struct struct = Struct.sized(72).putInt(4, numThreads).putLong(8, registryAddress);
     struct.putLong(40, maxBytes).putLong(48, weightFormat == null ? 0 : weightFormat.address());
-    return struct.putInt(56, numStepThreads).putInt(60, matmulBackend.ordinal());
+    struct.putInt(56, numStepThreads).putInt(60, matmulBackend.ordinal());
+    return struct.putLong(64, kvFormat == null ? 0 : kvFormat.address());
   }
 
   Registry registry() {

@@ -1,6 +1,7 @@
 package org.sequencelayers;
 
 import static org.junit.jupiter.api.Assertions.assertEquals;
+import static org.junit.jupiter.api.Assertions.assertThrows;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.ByteBuffer;
@@ -28,6 +29,14 @@ class WeightsTest {
       assertEquals(kernel.floats(), read.find(name).orElseThrow().floats());
       assertEquals(Optional.empty(), file.find("params.nothing"));
     }
+  }
+
+  @Test
+  void cachesHaveOnlySomeFormats() {
+    String config = "{\"type\": \"Identity\"}";
+    Layer.create(config, null, new LayerOptions().kvFormat("int8")).close();
+    LayerOptions refused = new LayerOptions().kvFormat("int4");
+    assertThrows(SequenceLayersException.class, () -> Layer.create(config, null, refused));
   }
 
   @Test
