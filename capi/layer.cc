@@ -381,10 +381,12 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
         emits.push_back({.channels = {}, .values = place.data, .mask = place.mask});
       }
     }
-    const sl::Sequence result = model.apply(workspace, parallel_of(run, model),
-                                            sl::import_sequence(stack, in), emits, constants);
+    const sl::Parallel& parallel = parallel_of(run, model);
+    const sl::Parallel::Active active(parallel);
+    const sl::Sequence input = sl::import_sequence(stack, in, /*copy=*/false, &parallel);
+    const sl::Sequence result = model.apply(workspace, parallel, input, emits, constants);
     check_output(out, {result.spec(), result.batch, result.time, Mode::kLayer},
                  "the result, which");
-    sl::export_sequence(result, out);
+    sl::export_sequence(result, out, &parallel);
   });
 }

@@ -1,5 +1,7 @@
 #include "core/view.h"
 
+#include <algorithm>
+
 namespace sl {
 namespace {
 
@@ -44,11 +46,24 @@ std::byte* import_values(Stack& stack, const View& view, bool copy) {
   return values;
 }
 
+// Calls fn(begin, end) for parts of so many bytes, on threads if there are many.
+template <typename Fn>
+void for_bytes(const Parallel* parallel, size_t bytes, Fn&& fn) {
+  constexpr size_t kPart = size_t{256} << 10;
+  if (!parallel || parallel->num_threads() == 1 || bytes < 2 * kPart) return fn(size_t{0}, bytes);
+  const size_t parts = std::min(static_cast<size_t>(parallel->num_threads()), bytes / kPart);
+  parallel->each(static_cast<int64_t>(parts), [&](int64_t part) {
+    const auto i = static_cast<size_t>(part);
+    fn(bytes * i / parts, bytes * (i + 1) / parts);
+  });
+}
+
 // Copies the mask. The loops are simple enough for the compiler to vectorise, since every step
 // imports whole constants.
-void import_mask(const View& view, const Sequence& out) {
+void import_mask(const View& view, const Sequence& out, const Parallel* parallel) {
   if (!view.mask) {
-    std::memset(out.mask, 1, static_cast<size_t>(out.steps()));
+    for_bytes(parallel, static_cast<size_t>(out.steps()),
+              [&](size_t begin, size_t end) { std::memset(out.mask + begin, 1, end - begin); });
     return;
   }
   const int64_t stride = view.mask_strides[1];
@@ -96,7 +111,7 @@ View View::slice(int64_t first, int64_t count) const {
   return out;
 }
 
-Sequence import_sequence(Stack& stack, const View& view, bool copy) {
+Sequence import_sequence(Stack& stack, const View& view, bool copy, const Parallel* parallel) {
   Sequence out;
   out.dtype = view.dtype;
   for (int i = 2; i < view.dims.rank(); ++i) out.channels.push_back(view.dims[i]);
@@ -104,7 +119,7 @@ Sequence import_sequence(Stack& stack, const View& view, bool copy) {
   out.time = view.dims[1];
   out.values = import_values(stack, view, copy);
   out.mask = reinterpret_cast<uint8_t*>(stack.allocate(static_cast<size_t>(out.steps())));
-  import_mask(view, out);
+  import_mask(view, out, parallel);
   return out;
 }
 
@@ -123,11 +138,13 @@ Constant import_constant(Stack& stack, std::string_view name, const View& view, 
   return out;
 }
 
-void export_sequence(const Sequence& sequence, const View& view) {
+void export_sequence(const Sequence& sequence, const View& view, const Parallel* parallel) {
   if (sequence.size() == 0) {
     // An empty sequence writes nothing, since the caller's data may be null.
   } else if (view.contiguous()) {
-    std::memcpy(view.data, sequence.values, sequence.bytes());
+    for_bytes(parallel, sequence.bytes(), [&](size_t begin, size_t end) {
+      std::memcpy(view.data + begin, sequence.values + begin, end - begin);
+    });
   } else {
     const Strides strides = contiguous_strides(view.dims, sequence.dtype);
     copy_strided(sequence.values, strides.data(), view.data, view.strides.data(), view.dims.begin(),

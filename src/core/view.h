@@ -5,6 +5,7 @@
 #include <array>
 #include <cstdint>
 
+#include "core/parallel.h"
 #include "core/sequence.h"
 #include "core/workspace.h"
 
@@ -36,11 +37,13 @@ struct View {
 };
 
 // The view as a contiguous sequence with a mask of zeros and ones. It uses the view's own values if
-// they are contiguous and `copy` is false.
-Sequence import_sequence(Stack& stack, const View& view, bool copy = false);
+// they are contiguous and `copy` is false. Threads share what is large.
+Sequence import_sequence(Stack& stack, const View& view, bool copy = false,
+                         const Parallel* parallel = nullptr);
 Constant import_constant(Stack& stack, std::string_view name, const View& view, bool copy = false);
 
-// Writes values, and the mask if the view has one.
-void export_sequence(const Sequence& sequence, const View& view);
+// Writes values, and the mask if the view has one. Threads share what is large.
+void export_sequence(const Sequence& sequence, const View& view,
+                     const Parallel* parallel = nullptr);
 
 }  // namespace sl
