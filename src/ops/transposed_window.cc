@@ -4,6 +4,7 @@
 
 #include <algorithm>
 #include <map>
+#include <nlohmann/json.hpp>
 #include <numeric>
 
 namespace sl::ops {
@@ -14,6 +15,8 @@ int64_t TransposedWindow::crop() const {
       return stride > extent() - 1 ? 0 : extent() - 1 - ceil_div(extent() + stride - 2, 2);
     case Padding::kSemicausalFull:
       return stride - 1;
+    case Padding::kAmounts:
+      return amounts.before;
     default:
       return 0;
   }
@@ -25,6 +28,8 @@ int64_t TransposedWindow::surplus() const {
       return std::max<int64_t>(extent() - stride, 0);
     case Padding::kSemicausalFull:
       return extent() + 1 - 2 * stride;
+    case Padding::kAmounts:
+      return extent() - stride - amounts.before - amounts.after;
     default:
       return 0;
   }
@@ -50,12 +55,26 @@ std::string TransposedWindow::step_obstacle(std::string_view field) const {
                         fmt::format(", the same but for the last {} steps, which come after the "
                                     "end",
                                     surplus()));
+    case Padding::kAmounts:
+      if (supports_step()) return {};
+      return fmt::format(
+          "{} [{}, {}] does not step: use a second amount of at most kernel less stride, {}", field,
+          amounts.before, amounts.after, std::max<int64_t>(extent() - stride, 0));
     case Padding::kSame:
       if (crop() == 0) return use_causal("same", same);
       return use_causal("same", fmt::format(", which makes the same steps {} later", crop()));
     default:
       return use_causal("semicausal_full", "");
   }
+}
+
+int64_t TransposedWindow::input_latency() const {
+  return is_by_amounts() && supports_step() ? ceil_div(extent() - stride - amounts.after, stride)
+                                            : 0;
+}
+
+int64_t TransposedWindow::mask_history() const {
+  return is_by_amounts() ? ceil_div(amounts.before + std::max<int64_t>(surplus(), 0), stride) : 0;
 }
 
 ReceptiveFields TransposedWindow::receptive_field() const {
@@ -69,11 +88,42 @@ ReceptiveFields TransposedWindow::receptive_field() const {
   return out;
 }
 
+namespace {
+
+// Whether a run over the valid steps alone makes output step i of a window with amounts: all steps
+// from its own on, as many as the output is shorter than `stride` times the input, must be valid,
+// or if it is longer, one of as many before. `mask` has input steps [first, end).
+bool is_made(const TransposedWindow& window, const uint8_t* mask, int64_t first, int64_t end,
+             int64_t i) {
+  const int64_t surplus = window.surplus();
+  const int64_t from = floor_div(i - std::max<int64_t>(surplus, 0), window.stride);
+  const int64_t to = floor_div(i - std::min<int64_t>(surplus, 0), window.stride);
+  const bool any = surplus > 0;
+  for (int64_t t = from; t <= to; ++t) {
+    const bool valid = t >= first && t < end && mask[t - first] != 0;
+    if (valid == any) return any;
+  }
+  return !any;
+}
+
+}  // namespace
+
 void TransposedWindow::step_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
+  if (is_by_amounts()) {
+    const int64_t first = -mask_history();
+    for (int64_t i = 0; i < time * stride; ++i)
+      out[i] = is_made(*this, mask, first, time, i - amounts.before) ? 1 : 0;
+    return;
+  }
   for (int64_t t = 0; t < time; ++t) std::fill_n(out + t * stride, stride, mask[t]);
 }
 
 void TransposedWindow::layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const {
+  if (is_by_amounts()) {
+    for (int64_t i = 0; i < output_length(time); ++i)
+      out[i] = is_made(*this, mask, 0, time, i) ? 1 : 0;
+    return;
+  }
   const bool any = mode == Padding::kSemicausalFull;
   if (!any && (mode != Padding::kValid || extent() <= stride)) {
     step_mask(mask, time, out);
@@ -111,10 +161,14 @@ std::vector<TransposedWindow::Phase> TransposedWindow::phases() const {
   return all;
 }
 
-Padding read_transposed_padding(Config& config, const char* field, Padding fallback) {
+PaddingMode read_transposed_padding(Config& config, const char* field, Padding fallback) {
   constexpr Padding kModes[] = {Padding::kValid, Padding::kSame, Padding::kCausal,
                                 Padding::kSemicausalFull};
-  return read_padding_among(config, field, kModes, fallback);
+  config.note(field, R"("valid", "same", "causal", "semicausal_full" or [before, after])",
+              fmt::format("\"{}\"", name_of(fallback)));
+  if (!config.has(field) || !config.json()[field].is_array())
+    return {read_padding_among(config, field, kModes, fallback), {}};
+  return {Padding::kAmounts, to_padding(config, field, config.json()[field], true).amounts};
 }
 
 }  // namespace sl::ops

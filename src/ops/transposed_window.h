@@ -16,7 +16,8 @@ struct TransposedWindow {
   int64_t kernel = 1;
   int64_t stride = 1;
   int64_t dilation = 1;
-  Padding mode = Padding::kValid;  // or kSame, kCausal, kSemicausalFull
+  Padding mode = Padding::kValid;  // or kSame, kCausal, kSemicausalFull, kAmounts
+  Pads amounts = {};               // for kAmounts: output steps that are cut off
 
   int64_t extent() const { return (kernel - 1) * dilation + 1; }
   // Number of output steps that are left out at the start.
@@ -25,17 +26,27 @@ struct TransposedWindow {
   int64_t surplus() const;
   int64_t output_length(int64_t length) const;
 
-  bool supports_step() const { return mode == Padding::kCausal; }
+  bool is_by_amounts() const { return mode == Padding::kAmounts; }
+  // Streams with amounts are those of the causal window: the steps that are cut off at the start
+  // are its output latency.
+  bool supports_step() const {
+    return mode == Padding::kCausal || (is_by_amounts() && amounts.after <= extent() - stride);
+  }
+  int64_t input_latency() const;
+  int64_t output_latency() const { return is_by_amounts() ? amounts.before : 0; }
+  // The number of earlier input steps whose masks decide over the steps of a stream.
+  int64_t mask_history() const;
   // Message that says why this window does not support steps and what to change; `field` is the
   // padding's name in the config.
   std::string step_obstacle(std::string_view field) const;
   // Number of earlier input steps that contribute to an output step.
-  int64_t history() const { return mode == Padding::kCausal ? (extent() - 1) / stride : 0; }
+  int64_t history() const { return supports_step() ? (extent() - 1) / stride : 0; }
   ReceptiveFields receptive_field() const;
 
   // Computes the mask of one batch item in a layer-wise run, of output_length(time) values.
   void layer_mask(const uint8_t* mask, int64_t time, uint8_t* out) const;
-  // Computes the mask of one batch item in a step, of stride * time values.
+  // Computes the mask of one batch item in a step, of stride * time values. With amounts `mask` has
+  // mask_history() steps before.
   void step_mask(const uint8_t* mask, int64_t time, uint8_t* out) const;
 
   // Output steps stride * q + phase are an ordinary convolution of stride 1. Its tap i is element
@@ -53,7 +64,8 @@ struct TransposedWindow {
   int64_t lag_step() const;
 };
 
-// Reads one of the padding modes that transposed convolutions have; `fallback` is the default.
-Padding read_transposed_padding(Config& config, const char* field, Padding fallback);
+// Reads one of the padding modes that transposed convolutions have, or amounts; `fallback` is the
+// default.
+PaddingMode read_transposed_padding(Config& config, const char* field, Padding fallback);
 
 }  // namespace sl::ops

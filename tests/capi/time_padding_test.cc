@@ -63,6 +63,44 @@ TEST_CASE("all layers with windows over time take amounts of padding", "[time_pa
                  {3, 21, 2}) == "");
 }
 
+TEST_CASE("transposed convolutions that are cut at both ends step", "[time_padding]") {
+  for (const int stride : {1, 2, 3}) {
+    for (int before = 0; before < 4; ++before) {
+      for (int after = 0; after <= 4 - stride; ++after) {
+        INFO(stride << " [" << before << ", " << after << "]");
+        CHECK(failures(padded(R"("type":"Conv1DTranspose","filters":2,"kernel_size":4,"strides":)" +
+                                  std::to_string(stride),
+                              "padding", before, after),
+                       {3, 9, 3}) == "");
+      }
+    }
+  }
+  CHECK(failures(padded(R"("type":"Conv2DTranspose","filters":2,"kernel_size":[4,4],"strides":2,)"
+                        R"("spatial_padding":[1,1])",
+                        "time_padding", 1, 1),
+                 {3, 9, 4, 3}) == "");
+  // Down and up again, as a codec does, beside the input.
+  const std::string down =
+      padded(R"("type":"Conv1D","filters":3,"kernel_size":4,"strides":2)", "padding", 1, 1);
+  const std::string up = padded(
+      R"("type":"Conv1DTranspose","filters":3,"kernel_size":4,"strides":2)", "padding", 1, 1);
+  CHECK(failures(R"({"type":"Graph","nodes":[{"name":"down","layer":)" + down +
+                     R"(},{"name":"up","layer":)" + up +
+                     R"(},{"name":"sum","inputs":["up","input"],"combination":"add"}]})",
+                 {3, 16, 3}) == "");
+
+  const Layer short_one =
+      make_model(padded(R"("type":"Conv1DTranspose","filters":2,"kernel_size":4,"strides":3)",
+                        "padding", 0, 2),
+                 3);
+  CHECK_FALSE(short_one.supports_step());
+  Case c;
+  c.layer = &short_one;
+  std::mt19937 rng(1);
+  c.input.x = random_sequence(SL_DTYPE_FLOAT32, {3, 9, 3}, rng);
+  CHECK(check_contract(c).failures() == "");
+}
+
 TEST_CASE("frames mirror steps beyond the ends of each sequence", "[time_padding]") {
   for (const int length : {7, 8}) {
     for (const int step : {1, 3}) {

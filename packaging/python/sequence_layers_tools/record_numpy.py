@@ -358,6 +358,41 @@ def time_padding() -> Iterator[Case]:
         yield case
 
 
+def transposed_padding() -> Iterator[Case]:
+    """Transposed convolutions whose output is cut by amounts in time."""
+    for taps, stride, dilation, before, after in (
+        (4, 2, 1, 1, 1), (4, 2, 1, 0, 2), (5, 2, 1, 2, 1), (3, 1, 1, 1, 1), (6, 3, 1, 3, 0),
+        (4, 2, 1, 0, 0), (4, 2, 1, 3, 1), (3, 2, 2, 1, 2), (5, 4, 1, 0, 1), (3, 3, 1, 1, 0),
+    ):  # fmt: skip
+        kernel, bias = _weight(taps, 3, 2), _weight(2)
+        extent = (taps - 1) * dilation + 1
+        surplus = extent - stride - before - after
+        x = _input(3)
+        lengths = _mask().sum(1)
+        time = _TIME * stride + surplus
+        y = np.zeros((_BATCH, time, 2))
+        for b, length in enumerate(lengths):
+            full = np.zeros(((length - 1) * stride + extent, 2))
+            for t in range(length):
+                for k in range(taps):
+                    full[t * stride + k * dilation] += x[b, t].astype(float) @ kernel[taps - 1 - k]
+            cut = full[before : len(full) - after]
+            y[b, : len(cut)] = cut + bias
+        counts = lengths * stride + surplus
+        fields = [[-((extent - 1 - before - i) // stride), (i + before) // stride]
+                  for i in range(stride)]  # fmt: skip
+        fields = [field if field[0] <= field[1] else None for field in fields]
+        found = [field for field in fields if field]
+        config = {'type': 'Conv1DTranspose', 'filters': 2, 'kernel_size': taps, 'strides': stride,
+                  'dilation_rate': dilation, 'padding': [before, after]}  # fmt: skip
+        yield Case(config, x, y.astype(np.float32), y_mask=np.arange(time) < counts[:, None],
+                   weights={'params.kernel': kernel, 'params.bias': bias},
+                   output_ratio=[stride, 1], input_latency=-((after + stride - extent) // stride),
+                   output_latency=before,
+                   field=[min(f[0] for f in found), max(f[1] for f in found)],
+                   receptive_field_per_step={str(i): f for i, f in enumerate(fields)})  # fmt: skip
+
+
 def initial_carry() -> Iterator[Case]:
     """Recurrences whose initial carry layers make of a constant."""
 
@@ -484,6 +519,7 @@ _LAYERS: dict[str, Callable[[], Iterator[Case]]] = {
     'ReduceTime': reduce_time,
     'SoftCap': soft_cap,
     'TimePadding': time_padding,
+    'TransposedPadding': transposed_padding,
     'InitialCarry': initial_carry,
     'ViewAsReal': view_as_real,
     'ViewAsComplex': view_as_complex,

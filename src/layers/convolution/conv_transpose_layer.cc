@@ -1,5 +1,8 @@
 #include "layers/convolution/conv_transpose_layer.h"
 
+#include <algorithm>
+#include <cstring>
+
 namespace sl {
 
 void ConvTransposeFields::read_transposed_axes(Config& config,
@@ -7,9 +10,16 @@ void ConvTransposeFields::read_transposed_axes(Config& config,
                                                const std::vector<ops::Padding>& defaults) {
   read_axes(config, std::vector<ops::PaddingMode>(padding_fields.size()));
   for (size_t i = 0; i < axes.size(); ++i) {
-    const ops::Padding mode = ops::read_transposed_padding(config, padding_fields[i], defaults[i]);
-    windows.push_back({axes[i].kernel, axes[i].stride, axes[i].dilation, mode});
+    const auto [mode, amounts] =
+        ops::read_transposed_padding(config, padding_fields[i], defaults[i]);
+    windows.push_back({axes[i].kernel, axes[i].stride, axes[i].dilation, mode, amounts});
     const ops::TransposedWindow& window = windows.back();
+    if (std::max(amounts.before, amounts.after) >= window.extent() && window.is_by_amounts()) {
+      config.error(padding_fields[i],
+                   fmt::format("expected amounts of at most {}, as an input step "
+                               "reaches {} output steps",
+                               window.extent() - 1, window.extent()));
+    }
     if (mode != ops::Padding::kSemicausalFull || window.surplus() == 0) continue;
     // Other kernels would give outputs of other lengths than in the reference.
     if (i > 0) {
@@ -27,13 +37,24 @@ void ConvTransposeFields::read_transposed_axes(Config& config,
   }
 }
 
+namespace {
+
+// With amounts in time the convolution is the causal one, whose output is cut.
+std::vector<ops::TransposedWindow> computed(std::vector<ops::TransposedWindow> windows) {
+  if (windows[0].is_by_amounts()) windows[0].mode = ops::Padding::kCausal;
+  return windows;
+}
+
+}  // namespace
+
 ConvTransposeLayer::ConvTransposeLayer(const ConvTransposeFields& fields,
                                        const ConvWeights& weights)
     : windows_(fields.windows),
-      convolution_(windows_, weights.groups, weights.kernel.real, weights.bias.real),
+      convolution_(computed(windows_), weights.groups, weights.kernel.real, weights.bias.real),
       output_(fields, weights.bias) {
   if (!weights.kernel.imaginary) return;
-  imaginary_.emplace(windows_, weights.groups, *weights.kernel.imaginary, std::vector<float>());
+  imaginary_.emplace(computed(windows_), weights.groups, *weights.kernel.imaginary,
+                     std::vector<float>());
 }
 
 ChannelSpec ConvTransposeLayer::spec_of(const ChannelSpec& input) const {
@@ -68,9 +89,45 @@ RingSpec ConvTransposeLayer::ring_of(const ops::FrameLayout& layout) const {
 }
 
 void ConvTransposeLayer::do_declare(Declaration& declaration, const SequenceSpec& input) const {
-  if (!supports_step() || time().history() == 0) return;
+  if (!supports_step()) return;
+  if (time().mask_history() > 0 && input.mode == Mode::kStep)
+    declaration.state("valid", DType::kBool, {input.batch, time().mask_history()});
+  if (time().history() == 0) return;
   ops::FrameHistory::declare(declaration, ring_of(layout_of(input.channels.shape)), input,
                              spec_of(input.channels).dtype);
+}
+
+// Computes the causal output and copies what is left of it to y.
+Sequence ConvTransposeLayer::cropped_layer(Run& run, const Sequence& x, const Sequence& y) const {
+  const int64_t crop = time().crop(), stride = time().stride;
+  Sequence longer = x;
+  longer.time = std::max(x.time, ceil_div(checked_sum(crop, y.time), stride));
+  const Sequence all = run.scratch_sequence(y.spec(), x.batch, longer.time * stride);
+  const ops::Pads pads{convolution_.pads(0).before, longer.time - x.time};
+  compute(run, ops::pad_parts(run, layout_of(x.channels), x, y.dtype, pads, masks_input()), longer,
+          all);
+  for (int64_t b = 0; b < y.batch && y.time > 0; ++b) {
+    std::memcpy(y.frame(b, 0), all.frame(b, crop), static_cast<size_t>(y.time) * y.frame_bytes());
+  }
+  return y;
+}
+
+// The masks of a step. With amounts the latest masks of the input are kept.
+void ConvTransposeLayer::step_masks(Run& run, const Sequence& x, const Sequence& y) const {
+  const int64_t history = time().mask_history();
+  if (history == 0) {
+    for (int64_t b = 0; b < x.batch; ++b)
+      time().step_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
+    return;
+  }
+  const auto kept = run.state<uint8_t>("valid");
+  auto* masks = run.scratch<uint8_t>(history + x.time);
+  for (int64_t b = 0; b < x.batch; ++b) {
+    std::copy_n(kept.get() + b * history, history, masks);
+    std::copy_n(x.mask_at(b, 0), x.time, masks + history);
+    time().step_mask(masks, x.time, y.mask_at(b, 0));
+    std::copy_n(masks + x.time, history, kept.get() + b * history);
+  }
 }
 
 void ConvTransposeLayer::compute(Run& run, const ops::FrameParts& in, const Sequence& x,
@@ -96,6 +153,7 @@ Sequence ConvTransposeLayer::do_layer(Run& run, const Sequence& x) const {
   for (int64_t b = 0; b < x.batch; ++b) {
     time().layer_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
   }
+  if (time().is_by_amounts()) return cropped_layer(run, x, y);
   const ops::FrameLayout layout = layout_of(x.channels);
   const ops::Pads pads = convolution_.pads(0);
   compute(run, ops::pad_parts(run, layout, x, spec.dtype, pads, masks_input()), x, y);
@@ -105,9 +163,7 @@ Sequence ConvTransposeLayer::do_layer(Run& run, const Sequence& x) const {
 Sequence ConvTransposeLayer::do_step(Run& run, const Sequence& x) const {
   const ChannelSpec spec = spec_of(x.spec());
   const Sequence y = run.output(spec, x.batch, x.time * time().stride);
-  for (int64_t b = 0; b < x.batch; ++b) {
-    time().step_mask(x.mask_at(b, 0), x.time, y.mask_at(b, 0));
-  }
+  step_masks(run, x, y);
   const ops::FrameLayout layout = layout_of(x.channels);
   const int64_t history = time().history();
   if (history == 0) {

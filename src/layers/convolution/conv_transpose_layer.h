@@ -32,6 +32,8 @@ class ConvTransposeLayer : public Layer {
   std::string step_obstacle() const final {
     return time().step_obstacle(windows_.size() > 1 ? "time_padding" : "padding");
   }
+  int64_t input_latency() const final { return time().input_latency(); }
+  int64_t output_latency() const final { return time().output_latency(); }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
 
   std::optional<ChannelSpec> implied_input() const final;
@@ -52,6 +54,8 @@ class ConvTransposeLayer : public Layer {
   ChannelSpec spec_of(const ChannelSpec& input) const;
   ops::FrameLayout layout_of(const Shape& channels) const;
   RingSpec ring_of(const ops::FrameLayout& layout) const;
+  Sequence cropped_layer(Run& run, const Sequence& x, const Sequence& y) const;
+  void step_masks(Run& run, const Sequence& x, const Sequence& y) const;
   void compute(Run& run, const ops::FrameParts& in, const Sequence& x, const Sequence& y) const;
 
   std::vector<ops::TransposedWindow> windows_;
