@@ -25,7 +25,7 @@ test_wheel() {
 
 (
   cd packaging/python
-  checked=(sequence_layers_runtime setup.py examples ../bindings)
+  checked=(sequence_layers_runtime sequence_layers_benches setup.py examples ../bindings ../../bench)
   "../../${WHEEL_VENV}/bin/ruff" format --check "${checked[@]}"
   "../../${WHEEL_VENV}/bin/ruff" check "${checked[@]}"
   "../../${WHEEL_VENV}/bin/mypy" --strict -p sequence_layers_runtime

@@ -48,7 +48,9 @@ class _Stream:
 
     def seconds(self) -> float:
         report = subprocess.run(self._command, capture_output=True, text=True, check=True).stdout
-        return 1e-6 * self._blocks * float(re.search(r'^step +median +([0-9.]+) us', report, re.M)[1])
+        return (
+            1e-6 * self._blocks * float(re.search(r'^step +median +([0-9.]+) us', report, re.M)[1])
+        )
 
 
 class _Reference:
@@ -151,7 +153,9 @@ def main() -> None:
     best = {name: min(t) for name, t in times.items()}
     ours = best[_Layer.name]
     width = max(map(len, best))
-    print(f'{_SECONDS} s of sound at {_RATE} Hz, one CPU, best of {args.rounds} interleaved rounds:')
+    print(
+        f'{_SECONDS} s of sound at {_RATE} Hz, one CPU, best of {args.rounds} interleaved rounds:'
+    )
     for name, seconds in best.items():
         print(
             f'  {name:<{width}}  {1000 * seconds:8.2f} ms, {_SECONDS / seconds:8.0f} x real time,'

@@ -88,7 +88,10 @@ def rnn(problem: Problem) -> tuple[dict, dict]:
         weights[f'params.cell.{bias_of}{g}.bias'] = problem.bias[g]
     if problem.kind == 'GRU':
         weights['params.cell.hn.bias'] = problem.recurrent_bias['n']
-    return {'type': 'RNN', 'cell': {'type': f'{problem.kind}Cell', 'features': problem.units}}, weights
+    return {
+        'type': 'RNN',
+        'cell': {'type': f'{problem.kind}Cell', 'features': problem.units},
+    }, weights
 
 
 def _open(config: dict, weights: dict, threads: int):
@@ -150,8 +153,13 @@ class _OnnxRuntime:
         # The carry alternates between two buffers from step to step.
         self._step_session = self._make(problem, whole=False)
         self._in = np.zeros((1, 1, units), np.float32)
-        self._buffers = [{n: np.zeros((1, 1, units), np.float32) for n in self._carry} for _ in 'ab']
-        self._bindings = [self._step_binding(*self._buffers), self._step_binding(*self._buffers[::-1])]
+        self._buffers = [
+            {n: np.zeros((1, 1, units), np.float32) for n in self._carry} for _ in 'ab'
+        ]
+        self._bindings = [
+            self._step_binding(*self._buffers),
+            self._step_binding(*self._buffers[::-1]),
+        ]
 
     def _step_binding(self, old: dict, new: dict):
         binding = self._step_session.io_binding()
@@ -192,8 +200,13 @@ class _OnnxRuntime:
             [node],
             problem.kind,
             [info('x', time, 1, units), *(info(n, 1, 1, units) for n in old[1:])],
-            [info('y', time, 1, 1, units)] if whole else [info(n, 1, 1, units) for n in outputs[1:]],
-            [self._onnx.numpy_helper.from_array(np.ascontiguousarray(a), n) for n, a in arrays.items()],
+            [info('y', time, 1, 1, units)]
+            if whole
+            else [info(n, 1, 1, units) for n in outputs[1:]],
+            [
+                self._onnx.numpy_helper.from_array(np.ascontiguousarray(a), n)
+                for n, a in arrays.items()
+            ],
         )
         model = helper.make_model(graph, opset_imports=[helper.make_opsetid('', 14)], ir_version=8)
         options = self._ort.SessionOptions()
@@ -313,7 +326,7 @@ def _measure_padded(kind: str, units: int, args: argparse.Namespace) -> None:
     ]
     times = {}
     for _ in range(args.rounds):
-        for way, group in zip(('full', 'padded'), runners):
+        for way, group in zip(('full', 'padded'), runners, strict=True):
             for r in group:
                 times.setdefault((r.name, way), []).append(_seconds(r.run, threads=1))
     for group in runners:
@@ -365,7 +378,8 @@ def _measure(kind: str, units: int, args: argparse.Namespace) -> None:
     problem = Problem(kind, units, args.steps)
     makers = [k for k in (_Ours, _OnnxRuntime, _Torch) if not args.only or k.name in args.only]
     runners = {
-        threads: [r for k in makers if (r := _make(k, problem, threads))] for threads in args.threads
+        threads: [r for k in makers if (r := _make(k, problem, threads))]
+        for threads in args.threads
     }
     times = {}
     for group in runners.values():

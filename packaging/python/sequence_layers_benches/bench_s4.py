@@ -139,13 +139,14 @@ class _Jax:
             single = self._jit(step)
             scan = self._jit(lambda x, u, step=step: self._scan(step, x, u))
 
-            def steps(single=single):
+            rows = list(self._u[:_STEPS])
+
+            def steps(single=single, rows=rows):
                 x = self._zero
                 for u in rows:
                     x, y = single(x, u)
                 return y.block_until_ready()
 
-            rows = list(self._u[:_STEPS])
             yield _RECURRENCE, f'{form}, step by step', steps
             yield (
                 _RECURRENCE,

@@ -9,7 +9,6 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-import onnx
 from onnx import TensorProto, helper, numpy_helper
 
 _POSITIONS = 4096
@@ -208,7 +207,9 @@ class _GroupedDecoderStep(_DecoderStep):
 class _DecoderLayer(_Decoder):
     """A prompt that fits into the window: tokens [1, time] to logits."""
 
-    def __init__(self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], bits: int, time: int):
+    def __init__(
+        self, config: Mapping[str, Any], weights: Mapping[str, np.ndarray], bits: int, time: int
+    ):
         super().__init__(config, weights, bits)
         g = self.graph
         self.token = g.input('token', _INT32, [1, time])

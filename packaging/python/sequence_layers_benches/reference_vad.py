@@ -1,6 +1,6 @@
 """Runs the original Silero VAD by onnxruntime, chunk by chunk.
 
-  python -m sequence_layers_benches.reference_vad --source DIRECTORY --wav speech.wav --out p.npy
+python -m sequence_layers_benches.reference_vad --source DIRECTORY --wav speech.wav --out p.npy
 """
 
 import argparse
@@ -10,7 +10,6 @@ import numpy as np
 import onnxruntime
 
 from sequence_layers_tools import silero_vad, wav
-
 
 # ONNX files that run the same 16 kHz model in steps; the package itself uses the first one.
 STEP_MODELS = (
