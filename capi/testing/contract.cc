@@ -350,7 +350,7 @@ void check_holes(const Case& c, bool steps, Checker& checker) {
 bool can_step(const Case& c) {
   if (c.layer->supports_step()) return true;
   try {
-    Stepper(*c.layer, c.input);
+    const Stepper stepper(*c.layer, c.input);
     return true;
   } catch (const Error& error) {
     if (error.status() == SL_STATUS_UNSUPPORTED) return false;

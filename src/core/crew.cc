@@ -32,7 +32,7 @@ bool counts_as_free(uint64_t count, uint64_t base, int64_t step) {
 }  // namespace
 
 Crew::Crew(int workers)
-    : workers_(workers), places_(std::make_unique<Place[]>(static_cast<size_t>(workers + 1))) {}
+    : workers_(workers), places_(std::make_unique<Place[]>(static_cast<size_t>(workers) + 1)) {}
 
 void Crew::reserve(size_t bytes) {
   for (Block& block : blocks_) {

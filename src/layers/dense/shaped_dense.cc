@@ -31,8 +31,8 @@ ops::Einsum make(const WeightScope& weights, const Shape& outputs, bool use_bias
   }
   TensorParts bias;
   if (use_bias) bias = weights.parts("bias", outputs, param_dtype);
-  return ops::Einsum(spec, weights.kernel(source), std::move(bias), std::move(activation),
-                     param_dtype, compute_dtype);
+  return ops::Einsum(spec, weights.kernel(source), std::move(bias), activation, param_dtype,
+                     compute_dtype);
 }
 
 }  // namespace
@@ -42,8 +42,8 @@ ShapedDense::ShapedDense(const WeightScope& weights, const Shape& output_shape, 
                          std::optional<DType> compute_dtype)
     : output_shape_(output_shape),
       needs_channels_(activation && !activation->is_elementwise()),
-      einsum_(make(weights, at_least_one_axis(output_shape), use_bias, std::move(activation),
-                   param_dtype, compute_dtype)) {}
+      einsum_(make(weights, at_least_one_axis(output_shape), use_bias, activation, param_dtype,
+                   compute_dtype)) {}
 
 ChannelSpec ShapedDense::output_spec(const ChannelSpec& input) const {
   // Over no channels, the reference applies a function of rows over time.

@@ -45,9 +45,7 @@ class TimeDenseLayer : public Layer {
   // One product for each step. The first one reads one step.
   TimeDenseLayer(TimeDenseFields fields, std::vector<ops::Linear> products,
                  const WeightScope& weights)
-      : fields_(std::move(fields)),
-        inputs_(products.front().inputs()),
-        products_(std::move(products)) {
+      : fields_(fields), inputs_(products.front().inputs()), products_(std::move(products)) {
     if (fields_.use_bias) bias_ = weights.floats("bias", {fields_.num_steps, fields_.features});
     if (!fields_.dense.compute_dtype) return;
     ops::round_to(*fields_.dense.compute_dtype, bias_.data(), static_cast<int64_t>(bias_.size()));
