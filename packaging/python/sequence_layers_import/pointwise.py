@@ -58,6 +58,9 @@ def channels_first_value(builder: Builder, node: Node) -> tuple[Value, Tensor]:
 @operator(*_SIMPLE)
 def _simple(builder: Builder, node: Node) -> None:
     value = builder.value(node.inputs[0])
+    if node.operator == 'Dropout' and len(node.inputs) > 2 and node.inputs[2]:
+        if builder.graph.constant(node.inputs[2]).any():
+            raise Refusal('it drops numbers at random', 'export the model for inference')
     for config in _SIMPLE[node.operator]:
         if isinstance(config, str):
             value = builder.function(value, config)

@@ -72,7 +72,11 @@ def _times_matrices(builder: Builder, value: Value, tensor: Tensor, kernel: np.n
     stacked = [axis for axis in axes if axis >= offset and kernel.shape[axis - offset] != 1
                and axis < len(tensor.shape) - 2]  # fmt: skip
     others = [size for i, size in enumerate(kernel.shape[:-2]) if i + offset not in stacked]
-    if offset < 0 or any(size != 1 for size in others):
+    if (
+        offset < 0
+        or any(size != 1 for size in others)
+        or any(tensor.shape[axis] != kernel.shape[axis - offset] for axis in stacked)
+    ):
         raise Refusal('its matrices are of axes that the input lacks', 'repeat the input before')
     letters = {axis: 'abcdefghij'[i] for i, axis in enumerate(value.axes)}
     before = ''.join(letters[axis] for axis in value.axes)
@@ -181,8 +185,10 @@ def arrange(tensor: Tensor, found: Sequence[Window]) -> tuple[Window | None, lis
     if any(tensor.roles[w.axis] is Role.STEPS for w in found):
         raise Refusal('it slides over batch and time as one axis', 'name the time axis')
     spatial = [w for w in found if tensor.roles[w.axis] is Role.CHANNEL]
-    if len(spatial) > 2:
-        spatial = [w for w in spatial if tensor.shape[w.axis] != 1 or w.size != 1]
+    # An axis of size 1 needs no dimension of its own.
+    spatial = [
+        w for w in spatial if tensor.shape[w.axis] != 1 or w.size != 1 or w.before or w.after
+    ]
     if len(spatial) > 2:
         raise Refusal('it slides over three axes besides time', 'there are layers for two')
     if tensor.roles[1] is not Role.CHANNEL:

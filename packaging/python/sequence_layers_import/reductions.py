@@ -148,6 +148,8 @@ def _instance_normalization(builder: Builder, node: Node) -> None:
     if builder.streaming and over_time:
         raise Refusal('it goes over all of time, so that its look-ahead has no bound',
                       'use a normalization of channels, or import without --streaming')  # fmt: skip
+    if tensor.roles[1] is not Role.CHANNEL or over_time and over_time[0] < 2:
+        raise Refusal('its channels or batch are time', 'name another time axis')
     if tensor.axes(Role.STEPS) or not over_time:
         raise Refusal('it goes over channels alone', 'write it as a LayerNormalization')
     value = builder.value(node.inputs[0])

@@ -177,8 +177,10 @@ def _slice(builder: Builder, node: Node) -> None:
             value = _slice_channels(builder, value, tensor, axis, start, stop, step)
             shape = (*tensor.shape[:axis], out.shape[axis], *tensor.shape[axis + 1 :])
             tensor = dataclasses.replace(tensor, shape=shape)
-        else:
+        elif tensor.roles[axis] is Role.TIME:
             value = _slice_time(builder, node, value, axis, start, step)
+        elif tensor.shape[axis] != out.shape[axis] or step != 1:
+            channel_axis(tensor, axis, 'its slice')
     keep(builder, node, value)
 
 

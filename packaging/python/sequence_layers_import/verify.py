@@ -110,6 +110,9 @@ def _difference(
     port: Port, run: str, values: np.ndarray, mask: np.ndarray, want: np.ndarray
 ) -> Difference:
     expected = port.to_model(want)
+    if len(expected) != len(values):
+        # The graph has batch and time as one axis here.
+        expected = expected.reshape(len(values), -1, *expected.shape[2:])
     steps = expected.shape[1]
     if port.time is None and values.shape[1] > 1:
         # The last valid step of a running value is that of the whole sequence.
