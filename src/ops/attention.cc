@@ -12,6 +12,7 @@ namespace sl::ops {
 namespace {
 
 using kernels::Binary;
+using kernels::Rows;
 using kernels::Unary;
 
 // Rows of queries in a block, unless one query has more heads to a group; scores in a block.
