@@ -48,20 +48,45 @@ sl::Choices to_choices(const sl_decoder_options& given) {
   }
   if (given.top_k < 0)
     sl::fail(Code::kInvalidArgument, "options.top_k is {}: expected 0 or more", given.top_k);
-  return {given.start_token,
-          stop_token_of(given),
-          given.pad_token,
-          given.seed,
-          {given.temperature, given.top_p, given.top_k}};
+  sl::Choices choices{given.start_token,
+                      stop_token_of(given),
+                      given.pad_token,
+                      given.seed,
+                      {given.temperature, given.top_p, given.top_k},
+                      {}};
+  if (given.num_negatives < 0 || given.num_negatives > sl::kMaxNegatives) {
+    sl::fail(Code::kInvalidArgument, "options.num_negatives is {}: expected 0 to {}",
+             given.num_negatives, sl::kMaxNegatives);
+  }
+  for (int64_t i = 0; i < given.num_negatives; ++i) {
+    const float scale = not_null(given.guidance, "options.guidance")[i];
+    if (!std::isfinite(scale))
+      sl::fail(Code::kInvalidArgument, "options.guidance[{}] is {}", i, scale);
+    choices.guidance[static_cast<size_t>(i)] = scale;
+  }
+  return choices;
 }
 
 sl::DecoderOptions to_options(const sl_decoder_options& given) {
   sl::capi::check_batch(given.batch);
   sl::capi::check_max_length(given.max_length);
-  return {to_choices(given), given.max_length};
+  return {to_choices(given), given.max_length, given.num_negatives, given.choose,
+          given.choose_data};
 }
 
 sl::Decoder& decoder_of(sl_decoder* decoder) { return not_null(decoder, "decoder")->decoder; }
+
+sl::Slots all_slots(const sl::Decoder& decoder) { return {nullptr, 0, decoder.batch()}; }
+
+// The slots that a call names: at least one, and none twice.
+sl::Slots to_slots(sl::Decoder& decoder, const int64_t* slots, int64_t count) {
+  const int64_t batch = decoder.batch();
+  if (count < 1 || count > batch) {
+    sl::fail(Code::kInvalidArgument, "count is {}: expected 1 to {}, as the batch is {}", count,
+             batch, batch);
+  }
+  return decoder.check_slots(std::span(not_null(slots, "slots"), static_cast<size_t>(count)));
+}
 
 void check_slot(const sl::Decoder& decoder, int64_t slot, const char* name) {
   sl::capi::check_item(decoder.batch(), slot, name);
@@ -75,26 +100,35 @@ sl_run_options read_run_options(const sl_run_options* options) {
   return run;
 }
 
-// A view [batch, time] of that dtype.
-sl::View to_steps(const sl_sequence* given, sl::DType dtype, const char* name) {
+// A view [batch, time] of that dtype, or [batch, time, tokens of a step].
+sl::View to_steps(const sl::Decoder& decoder, const sl_sequence* given, sl::DType dtype,
+                  const char* name) {
   sl::View view = sl::capi::to_sequence_view(given, name, /*needs_data=*/true);
-  if (view.dtype != dtype || view.dims.rank() != 2) {
-    sl::fail(Code::kShape, "{} is {} {}: expected {} [batch, time]", name, sl::name_of(view.dtype),
-             sl::to_string(view.dims), sl::name_of(dtype));
+  const bool has_parts = decoder.has_parts();
+  if (view.dtype != dtype || view.dims.rank() != (has_parts ? 3 : 2) ||
+      (has_parts && view.dims[2] != decoder.part_count())) {
+    sl::fail(Code::kShape, "{} is {} {}: expected {} [batch, time{}]", name,
+             sl::name_of(view.dtype), sl::to_string(view.dims), sl::name_of(dtype),
+             has_parts ? fmt::format(", {}", decoder.part_count()) : "");
   }
   return view;
 }
 
+// Gives the decoder the constants of a call of `time` steps of so many slots.
+void set_constants(sl::Decoder& decoder, const sl_run_options& run, int64_t time, int64_t slots) {
+  sl::capi::set_constants(decoder.stream(), run, time, slots * decoder.items_per_slot());
+}
+
 void prefill(sl::Decoder& decoder, const sl::Slots& slots, const sl_sequence* tokens,
              const sl_run_options* options) {
-  const sl::View in = to_steps(tokens, kToken, "tokens");
+  const sl::View in = to_steps(decoder, tokens, kToken, "tokens");
   if (in.dims[0] != slots.count) {
     sl::fail(Code::kShape, "tokens is of batch {}: {} {}", in.dims[0],
              slots.count == decoder.batch() ? "the decoder was made for" : "the call is for",
              slots.count);
   }
   const sl_run_options run = read_run_options(options);
-  sl::capi::set_constants(decoder.stream(), run, in.dims[1], slots.count);
+  set_constants(decoder, run, in.dims[1], slots.count);
   decoder.prefill(slots, in, recording(run));
 }
 
@@ -109,7 +143,7 @@ void sample(sl::Decoder& decoder, const sl::Slots& slots, const Sampled& out,
             const sl_run_options* options) {
   not_null(out.tokens, "tokens");
   const sl_run_options run = read_run_options(options);
-  sl::capi::set_constants(decoder.stream(), run, 1, slots.count);
+  set_constants(decoder, run, 1, slots.count);
   decoder.sample(slots, out.tokens, out.log_probs, out.mask, recording(run));
 }
 
@@ -135,8 +169,8 @@ sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* toke
                               sl_error* error) {
   return guard(error, [&] {
     not_null(decoder, "decoder");
-    const sl::View in = to_steps(tokens, kToken, "tokens");
-    const sl::View out = to_steps(log_probs, sl::DType::kFloat32, "log_probs");
+    const sl::View in = to_steps(decoder->decoder, tokens, kToken, "tokens");
+    const sl::View out = to_steps(decoder->decoder, log_probs, sl::DType::kFloat32, "log_probs");
     if (in.dims != out.dims) {
       sl::fail(Code::kShape, "log_probs is {}: expected {}", sl::to_string(out.dims),
                sl::to_string(in.dims));
@@ -155,7 +189,7 @@ sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* tokens,
                              const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
     sl::Decoder& all = decoder_of(decoder);
-    prefill(all, all.stream().plan().all_slots(), tokens, options);
+    prefill(all, all_slots(all), tokens, options);
   });
 }
 
@@ -171,7 +205,7 @@ sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_pro
                             const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
     sl::Decoder& all = decoder_of(decoder);
-    sample(all, all.stream().plan().all_slots(), {tokens, log_probs, mask}, options);
+    sample(all, all_slots(all), {tokens, log_probs, mask}, options);
   });
 }
 
@@ -180,7 +214,7 @@ sl_status sl_decoder_sample_slots(sl_decoder* decoder, const int64_t* slots, int
                                   const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
     sl::Decoder& all = decoder_of(decoder);
-    sample(all, sl::capi::to_slots(all.stream(), slots, count), {tokens, log_probs, mask}, options);
+    sample(all, to_slots(all, slots, count), {tokens, log_probs, mask}, options);
   });
 }
 
@@ -189,7 +223,12 @@ sl_status sl_decoder_start_slot(sl_decoder* decoder, int64_t slot,
   return guard(error, [&] {
     check_slot(decoder_of(decoder), slot, "slot");
     if (!options) return decoder->decoder.reset_slot(slot);
-    const sl::Choices choices = to_choices(read_decoder_options(options));
+    const sl_decoder_options given = read_decoder_options(options);
+    if (given.num_negatives != decoder->decoder.items_per_slot() - 1) {
+      sl::fail(Code::kInvalidArgument, "options.num_negatives is {}: the decoder has {}",
+               given.num_negatives, decoder->decoder.items_per_slot() - 1);
+    }
+    const sl::Choices choices = to_choices(given);
     decoder->decoder.check(choices);
     decoder->decoder.start_slot(slot, choices);
   });

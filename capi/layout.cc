@@ -70,7 +70,7 @@ static_assert(ends_at<sl_layer_callbacks>(88));
 static_assert(ends_at<sl_layer_options>(72));
 static_assert(ends_at<sl_run_options>(56));
 static_assert(ends_at<sl_state_options>(136));
-static_assert(ends_at<sl_decoder_options>(88));
+static_assert(ends_at<sl_decoder_options>(120));
 static_assert(ends_at<sl_pipe_options>(72));
 
 // Value of an enum of the library as the C ABI carries it.

@@ -29,7 +29,7 @@ namespace sl::capi {
   X(sl_layer_options, SL_LAYER_OPTIONS_INIT, kv_format)                  \
   X(sl_run_options, SL_RUN_OPTIONS_INIT, profile)                        \
   X(sl_state_options, SL_STATE_OPTIONS_INIT, max_length)                 \
-  X(sl_decoder_options, SL_DECODER_OPTIONS_INIT, reserved)               \
+  X(sl_decoder_options, SL_DECODER_OPTIONS_INIT, choose_data)            \
   X(sl_pipe_options, SL_PIPE_OPTIONS_INIT, allocator)
 
 #define SL_SIZED_STRUCTS(X) \

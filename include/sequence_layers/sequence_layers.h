@@ -684,10 +684,20 @@ SL_API int64_t sl_state_tensor_count(const sl_state* state);
 SL_API sl_status sl_state_tensor(const sl_state* state, int64_t index, const char** name,
                                  sl_sequence* tensor, sl_error* error);
 
+/* Chooses one of `count` logits for a slot of a decoder whose steps have several tokens: `part` is
+ * the index of the token in its step. Returns an index, or -1 for the decoder's own choice.
+ * [realtime] Since 1.0. */
+typedef int64_t (*sl_choose_logit)(void* user_data, int64_t slot, int64_t part, const float* logits,
+                                   int64_t count);
+
 /* How a decoder chooses. A decoder (sl_decoder) is a batch of streams of tokens in which the
  * choices of a model are its next inputs. The model makes logits, float32 [batch, time,
  * vocabulary], of tokens, int32 [batch, time], step by step: its block size and output ratio are 1,
- * and it has no latency. Since 1.0. */
+ * and it has no latency. If its outermost layer is a MultivariateDecoder, each step has several
+ * tokens, chosen one after the other: where `time` tokens or log probabilities are said below,
+ * there are [time, tokens of a step]. Such a model has its own start token, and no stop token.
+ * Since 1.0.
+ */
 typedef struct sl_decoder_options {
   uint32_t struct_size;
   /* the first input: a token that the model's first layer knows */
@@ -715,9 +725,22 @@ typedef struct sl_decoder_options {
   /* non-zero: token 0 is the stop token */
   int32_t stop_at_zero;
   int32_t reserved;
+  /* Only for steps of several tokens: classifier-free guidance by up to 8 negatives, which are
+   * further items of the model, with the tokens of their stream and constants of their own. The
+   * batch of constants is batch * (1 + num_negatives), each stream followed by its negatives. The
+   * logits are own + guidance[0] * (own - first negative) + guidance[1] * (own - second negative)
+   * ...; copied */
+  int64_t num_negatives;
+  const float* guidance;
+  /* only for steps of several tokens: chooses instead of the decoder; null: none */
+  sl_choose_logit choose;
+  void* choose_data;
 } sl_decoder_options;
-#define SL_DECODER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_decoder_options), 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, NULL, 0, NULL, 0, 0, 0 }
+#define SL_DECODER_OPTIONS_INIT                                                                    \
+  {                                                                                                \
+    (uint32_t)sizeof(sl_decoder_options), 0, 0, 0, 0, 0, 0.0f, 0.0f, 0, NULL, 0, NULL, 0, 0, 0, 0, \
+        NULL, NULL, NULL                                                                           \
+  }
 SL_API void sl_decoder_options_init(sl_decoder_options* out);
 
 /* Makes a decoder at the start of its streams, and rehearses its step. The caller frees it, before
@@ -753,7 +776,8 @@ SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* 
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
 
 /* Sets one slot of a decoder, a stream of its batch, to its start, with choices of its own: of
- * `options` it reads start, stop and pad token, seed, temperature, top_p and top_k. The stream then
+ * `options` it reads start, stop and pad token, seed, temperature, top_p, top_k and guidance, whose
+ * number is that of the decoder. The stream then
  * gives what a decoder of batch 1 with these options gives, bit for bit, whatever runs beside it.
  * Null: as sl_decoder_reset sets it. Errors: as sl_decoder_create; then the slot is as before.
  * [one-thread-per-state] [realtime] Since 1.0. */

@@ -81,7 +81,8 @@ class EmitParts {
 }  // namespace
 
 void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const View& x,
-             const View& y, std::span<const View> constants, std::span<const View> emits) {
+             const View& y, std::span<const View> constants, std::span<const View> emits,
+             TokenSource* source) {
   const int64_t time = x.dims[1];
   if (time == 0) return;
   stream.plan().check_room(stream.data(), time, slots);
@@ -106,7 +107,8 @@ void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const
     }
     const int64_t from = plan.output_time(t);
     plan.step(data.data(), workspace, parallel, plan.all_slots(), x.slice(t, count),
-              y.slice(from, plan.output_time(count)), shares, imported, parts.of_call(count));
+              y.slice(from, plan.output_time(count)), shares, imported, parts.of_call(count),
+              source);
     parts.put(t);
   }
   for (int64_t b = 0; b < slots.count; ++b)

@@ -10,8 +10,9 @@ namespace sl {
 // Has the same effect as stepping the slots of `stream` over x, but runs few large blocks.
 // Allocates. The caller has checked shapes against the plan; a streamed constant has the steps for
 // all of x. `emits` is empty or has all emits of the plan, without data where they are not wanted.
-// If it fails, the stream does not change.
+// If it fails, the stream does not change. `source` is as in StreamPlan::step.
 void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const View& x,
-             const View& y, std::span<const View> constants, std::span<const View> emits = {});
+             const View& y, std::span<const View> constants, std::span<const View> emits = {},
+             TokenSource* source = nullptr);
 
 }  // namespace sl

@@ -11,6 +11,7 @@
 #include "layers/token_table.h"
 #include "model/advance.h"
 #include "model/properties.h"
+#include "model/token_views.h"
 
 namespace sl {
 namespace {
@@ -34,12 +35,28 @@ int64_t vocabulary_of(const ChannelSpec& output) {
   return output.shape[0];
 }
 
-StreamPlan make_plan(const Model& model, int64_t batch, int64_t max_length,
+const TokenParts* parts_of(const Model& model) {
+  return dynamic_cast<const TokenParts*>(&model.root());
+}
+
+StreamPlan make_plan(const Model& model, int64_t batch, const DecoderOptions& options,
                      std::span<const View> constants, std::span<const std::string> names) {
   check_time(model.root());
-  StreamPlan plan(model,
-                  {batch, 1, {DType::kInt32, {}}, constants, names, /*rehearse=*/true, max_length});
-  vocabulary_of(plan.output());
+  const TokenParts* const parts = parts_of(model);
+  if (options.num_negatives > 0 && !parts) {
+    fail(Code::kUnsupported,
+         "negatives guide only models of several tokens a step, such as a "
+         "MultivariateDecoder");
+  }
+  const Shape channels = parts ? Shape{parts->part_count()} : Shape{};
+  StreamPlan plan(model, {checked_product(batch, 1 + options.num_negatives),
+                          1,
+                          {DType::kInt32, channels},
+                          constants,
+                          names,
+                          /*rehearse=*/true,
+                          options.max_length});
+  if (!parts) vocabulary_of(plan.output());
   return plan;
 }
 
@@ -51,19 +68,6 @@ std::optional<int64_t> tokens_into(const Layer& layer) {
     if (known || !child->returns_view()) return known;
   }
   return std::nullopt;
-}
-
-// A view of contiguous values [batch, time] or [batch, time, channels].
-View packed(DType dtype, const Shape& dims, void* data, uint8_t* mask) {
-  View view;
-  view.dtype = dtype;
-  view.dims = dims;
-  view.strides = contiguous_strides(dims, dtype);
-  view.data = static_cast<std::byte*>(data);
-  view.mask = mask;
-  view.mask_strides[0] = dims[1];
-  view.mask_strides[1] = 1;
-  return view;
 }
 
 // Makes the model's inputs whose outputs predict the tokens of an item: the input of a step is the
@@ -86,14 +90,6 @@ void end_at(const Sequence& tokens, int32_t stop) {
       stopped = stopped || (valid != 0 && tokens.as<int32_t>()[b * tokens.time + t] == stop);
     }
   }
-}
-
-// Fails if no token can be drawn from logits of that verdict. `where` formats their item and time.
-void check_verdict(Logits verdict, fmt::format_string<int64_t&, int64_t&> where, int64_t item,
-                   int64_t time) {
-  if (verdict == Logits::kGood) return;
-  fail(Code::kUnsupported, "the model's logits {} are {}", fmt::format(where, item, time),
-       verdict == Logits::kNaN ? "NaN" : "all minus infinity: no token is possible");
 }
 
 void check_tokens(const Sequence& tokens, int64_t vocabulary, std::string_view has = "has") {
@@ -142,20 +138,26 @@ size_t logits_size(int64_t batch, int64_t vocabulary, const Allocator& allocator
 Decoder::Decoder(const Model& model, const DecoderOptions& options, int64_t batch,
                  std::span<const View> constants, std::span<const std::string> constant_names,
                  const Allocator& allocator)
-    : Decoder(make_plan(model, batch, options.max_length, constants, constant_names), options,
-              allocator) {}
+    : Decoder(make_plan(model, batch, options, constants, constant_names), options, allocator) {}
 
 Decoder::Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator& allocator)
     : choices_(options.choices),
       memory_(std::max(plan.bytes(), kAlignment), allocator),
       stream_(std::move(plan), memory_.data()),
-      vocabulary_(stream_.plan().output().shape[0]),
-      logits_(logits_size(batch(), vocabulary_, allocator)),
-      candidates_(static_cast<size_t>(vocabulary_)),
-      streams_(static_cast<size_t>(batch())),
-      inputs_(static_cast<size_t>(batch())),
-      live_(static_cast<size_t>(batch())) {
-  const auto known = tokens_into(stream_.plan().model().root());
+      vocabulary_(stream_.plan().output().shape.back()),
+      parts_(parts_of(stream_.plan().model())),
+      num_negatives_(options.num_negatives),
+      choose_(options.choose),
+      choose_data_(options.choose_data) {
+  const int64_t items = stream_.plan().input().batch, batch = items / items_per_slot();
+  logits_.resize(logits_size(parts_ ? 1 : batch, vocabulary_, allocator));
+  candidates_.resize(static_cast<size_t>(vocabulary_));
+  streams_.resize(static_cast<size_t>(batch));
+  inputs_.resize(static_cast<size_t>(checked_product(items, part_count())));
+  live_.resize(static_cast<size_t>(items));
+  items_.resize(static_cast<size_t>(items));
+  const auto known =
+      parts_ ? std::optional(parts_->token_count()) : tokens_into(stream_.plan().model().root());
   input_vocabulary_ = known.value_or(vocabulary_);
   knows_inputs_ = known.has_value();
   check(choices_);
@@ -163,6 +165,13 @@ Decoder::Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator
 }
 
 void Decoder::check(const Choices& choices) const {
+  if (parts_) {
+    if (choices.start_token != 0 || choices.stop_token >= 0) {
+      fail(Code::kInvalidArgument,
+           "options: a model of several tokens a step has its own start token, and no stop token");
+    }
+    return;
+  }
   if (knows_inputs_ && choices.start_token >= input_vocabulary_) {
     fail(Code::kInvalidArgument, "options.start_token is {}: the model takes {} tokens",
          choices.start_token, input_vocabulary_);
@@ -186,13 +195,40 @@ void Decoder::reset() {
   for (size_t i = 0; i < streams_.size(); ++i) streams_[i] = started(choices_, i);
 }
 
+Slots Decoder::items_of(const Slots& slots) {
+  const int64_t per_slot = items_per_slot();
+  if (per_slot == 1) return slots;
+  if (!slots.map) return {nullptr, slots.first * per_slot, slots.count * per_slot};
+  for (int64_t i = 0; i < slots.count * per_slot; ++i)
+    items_[static_cast<size_t>(i)] = slots[i / per_slot] * per_slot + i % per_slot;
+  return {items_.data(), 0, slots.count * per_slot};
+}
+
+Slots Decoder::check_slots(std::span<const int64_t> slots) {
+  if (items_per_slot() == 1) return stream_.check_slots(slots);
+  std::ranges::fill(live_, uint8_t{0});
+  for (size_t i = 0; i < slots.size(); ++i) {
+    if (slots[i] < 0 || slots[i] >= batch()) {
+      fail(Code::kInvalidArgument, "slots[{}] is {}: expected 0 to {}, as the batch is {}", i,
+           slots[i], batch() - 1, batch());
+    }
+    if (std::exchange(live_[static_cast<size_t>(slots[i])], uint8_t{1}) != 0)
+      fail(Code::kInvalidArgument, "slots[{}] is {} again", i, slots[i]);
+  }
+  return slots_of(slots);
+}
+
+void Decoder::reset_items(int64_t slot) {
+  for (int64_t i = 0; i < items_per_slot(); ++i) stream_.reset_item(slot * items_per_slot() + i);
+}
+
 void Decoder::start_slot(int64_t slot, const Choices& choices) {
-  stream_.reset_item(slot);
+  reset_items(slot);
   stream_of(slot) = started(choices, 0);
 }
 
 void Decoder::reset_slot(int64_t slot) {
-  stream_.reset_item(slot);
+  reset_items(slot);
   stream_of(slot) = started(choices_, static_cast<uint64_t>(slot));
 }
 
@@ -207,11 +243,20 @@ void Decoder::copy_from(const Decoder& source) {
 }
 
 void Decoder::copy_slot(int64_t slot, const Decoder& source, int64_t source_slot) {
-  stream_.copy_item(slot, source.stream_, source_slot);
+  const int64_t count = items_per_slot();
+  if (source.items_per_slot() != count) {
+    fail(Code::kState, "the slots have {} negatives, those of the source {}", num_negatives_,
+         source.num_negatives_);
+  }
+  for (int64_t i = 0; i < count; ++i)
+    stream_.copy_item(slot * count + i, source.stream_, source_slot * count + i);
   stream_of(slot) = source.stream_of(source_slot);
 }
 
-size_t Decoder::save_slot_bytes() const { return sizeof(SaveHeader) + stream_.save_item_bytes(); }
+size_t Decoder::save_slot_bytes() const {
+  return sizeof(SaveHeader) + guidance_bytes() +
+         static_cast<size_t>(items_per_slot()) * stream_.save_item_bytes();
+}
 
 void Decoder::save_slot(int64_t slot, std::byte* out) const {
   const TokenStream& stream = stream_of(slot);
@@ -234,7 +279,11 @@ void Decoder::save_slot(int64_t slot, std::byte* out) const {
   header.verdict = static_cast<uint32_t>(stream.verdict);
   header.checksum = checksum_of(header);
   std::memcpy(out, &header, sizeof(header));
-  stream_.save_item(slot, out + sizeof(header));
+  out += sizeof(header);
+  std::memcpy(out, choices.guidance.data(), guidance_bytes());
+  out += guidance_bytes();
+  for (int64_t i = 0; i < items_per_slot(); ++i, out += stream_.save_item_bytes())
+    stream_.save_item(slot * items_per_slot() + i, out);
 }
 
 void Decoder::load_slot(int64_t slot, const std::byte* in, size_t size) {
@@ -256,7 +305,8 @@ void Decoder::load_slot(int64_t slot, const std::byte* in, size_t size) {
                     header.stop_token,
                     header.pad_token,
                     header.seed,
-                    {header.temperature, header.top_p, header.top_k}};
+                    {header.temperature, header.top_p, header.top_k},
+                    {}};
   stream.index = header.index;
   stream.step = header.step;
   stream.last = header.last;
@@ -268,7 +318,7 @@ void Decoder::load_slot(int64_t slot, const std::byte* in, size_t size) {
   if (!possible || (knows_inputs_ && stream.last >= input_vocabulary_))
     fail(Code::kState, "the saved slot is damaged: it holds impossible choices");
   check(stream.choices);
-  stream_.load_item(slot, in + sizeof(header), size - sizeof(header));
+  load_items(slot, in + sizeof(header), size - sizeof(header), stream.choices);
   stream_of(slot) = stream;
 }
 
@@ -277,6 +327,8 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
   const Model& model = stream_.plan().model();
   Stack& stack = workspace.on(Side::kB);
   const Sequence tokens = import_sequence(stack, view, /*copy=*/true);
+  const Parallel& threads = parallel ? *parallel : model.parallel();
+  if (parts_) return log_prob_parts(workspace, tokens, constants, out, threads);
   check_tokens(tokens, vocabulary_);
   if (choices_.stop_token >= 0) end_at(tokens, choices_.stop_token);
   const auto steps = static_cast<size_t>(tokens.steps());
@@ -288,8 +340,7 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
     shift(tokens, b, choices_.start_token, x.as<int32_t>());
 
   vocabulary_of(model.output({x.spec(), x.batch, x.time, Mode::kLayer}, constants).channels);
-  const Sequence logits =
-      model.apply(workspace, parallel ? *parallel : model.parallel(), x, {}, constants);
+  const Sequence logits = model.apply(workspace, threads, x, {}, constants);
   for (int64_t i = 0; i < tokens.steps(); ++i) {
     const std::span<const float> row(logits.floats() + i * vocabulary_,
                                      static_cast<size_t>(vocabulary_));
@@ -306,6 +357,8 @@ void Decoder::prefill(const Slots& slots, const View& view, const Parallel* para
   Workspace workspace(model.allocator());
   Stack& stack = workspace.on(Side::kB);
   const Sequence tokens = import_sequence(stack, view);
+  const Parallel& threads = parallel ? *parallel : model.parallel();
+  if (parts_) return prefill_parts(slots, tokens, threads);
   check_tokens(tokens, input_vocabulary_, "takes");
   check_verdicts(slots);
   const auto count = static_cast<size_t>(tokens.steps());
@@ -318,7 +371,7 @@ void Decoder::prefill(const Slots& slots, const View& view, const Parallel* para
   View y = packed(DType::kFloat32, {tokens.batch, 1, vocabulary_}, logits_.data(), nullptr);
   y.dims[1] = tokens.time;
   y.strides[1] = 0;
-  advance(stream_, slots, parallel ? *parallel : model.parallel(), x, y, stream_.constants());
+  advance(stream_, slots, threads, x, y, stream_.constants());
 
   for (int64_t b = 0; b < slots.count; ++b) {
     TokenStream& stream = stream_of(slots[b]);
@@ -366,6 +419,7 @@ void Decoder::take(int64_t b, TokenStream& stream, int32_t* token, float* log_pr
 
 void Decoder::sample(const Slots& slots, int32_t* tokens, float* log_probs, uint8_t* mask,
                      const Parallel* parallel) {
+  if (parts_) return sample_parts(slots, tokens, log_probs, mask, parallel);
   check_verdicts(slots);
   const int64_t count = slots.count;
   for (int64_t b = 0; b < count; ++b) {

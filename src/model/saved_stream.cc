@@ -166,6 +166,10 @@ void Stream::load(const std::byte* in, size_t size) {
   std::copy_n(data, plan_.data_bytes(), data_);
 }
 
+void Stream::check_saved_item(const std::byte* in, size_t size) const {
+  plan_.check_data(plan_.item_layout(), read_save(plan_.model(), plan_.item_layout(), in, size));
+}
+
 void Stream::load_item(int64_t item, const std::byte* in, size_t size) {
   const std::byte* const data = read_save(plan_.model(), plan_.item_layout(), in, size);
   plan_.check_data(plan_.item_layout(), data);

@@ -8,6 +8,7 @@
 
 #include "core/ring.h"
 #include "core/status.h"
+#include "layers/token_parts.h"
 #include "model/properties.h"
 #include "ops/elementwise.h"
 #include "ops/initial_state.h"
@@ -285,7 +286,7 @@ void StreamPlan::check_room(const std::byte* data, int64_t time, const Slots& sl
 void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& parallel,
                       const Slots& slots, const View& x, const View& y,
                       std::span<const View> constants, std::span<Constant> imported,
-                      std::span<Sequence> emits) const {
+                      std::span<Sequence> emits, TokenSource* token_source) const {
   // Release the whole workspace, since a failed step may have left something there.
   workspace.on(Side::kA).release({});
   workspace.on(Side::kB).release({});
@@ -307,7 +308,12 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
     auto* lengths = reinterpret_cast<int32_t*>(data + layout_.offsets.back());
     for (int64_t b = 0; b < slots.count; ++b) lengths[slots[b]] += static_cast<int32_t>(x.dims[1]);
   }
-  export_sequence(call(run, model_->root(), input, Side::kA), y);
+  const auto step_root = [&] {
+    if (!token_source) return model_->root().step(run, input);
+    return dynamic_cast<const TokenParts&>(model_->root()).step_with(run, input, *token_source);
+  };
+  const Sequence output = run.on_side(Side::kA, step_root);
+  if (y.data) export_sequence(output, y);
 }
 
 std::string StreamPlan::options_text(const StreamPlan& like, int64_t batch) const {
@@ -423,7 +429,7 @@ void Stream::step(const Slots& slots, const View& x, const View& y, bool with_em
   plan_.check_room(data_, x.dims[1], slots);
   plan_.step(data_, workspace_, parallel ? *parallel : plan_.model().step_parallel(), slots, x, y,
              constants_, imported_,
-             with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>());
+             with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>(), token_source_);
 }
 
 Slots Stream::check_slots(std::span<const int64_t> slots) {

@@ -7,6 +7,7 @@
 #include <string_view>
 #include <vector>
 
+#include "core/token_source.h"
 #include "core/view.h"
 #include "model/model.h"
 
@@ -95,10 +96,12 @@ class StreamPlan {
   // Allocates.
   void prepare(std::byte* data, std::span<const View> constants) const;
   // Runs one step on the slots of a state; check_room was called before. `imported` is scratch for
-  // the constants. `emits` is empty if none are wanted.
+  // the constants. `emits` is empty if none are wanted. A `token_source` is for models whose root
+  // has TokenParts, and y may then be without data.
   void step(std::byte* data, Workspace& workspace, const Parallel& parallel, const Slots& slots,
             const View& x, const View& y, std::span<const View> constants,
-            std::span<Constant> imported, std::span<Sequence> emits) const;
+            std::span<Constant> imported, std::span<Sequence> emits,
+            TokenSource* token_source = nullptr) const;
   // Copies the state `source` to `data`. The plans may differ in max_steps and max_length; if they
   // differ in more, it fails before it writes.
   void rebase(std::byte* data, const StreamPlan& source_plan, const std::byte* source) const;
@@ -184,6 +187,9 @@ class Stream {
   // not wanted) and its constants.
   std::span<Sequence> emits() { return emits_; }
   std::span<View> constants() { return constants_; }
+  // Who chooses tokens within the steps that follow, if the model's root has TokenParts; null: they
+  // are in the input.
+  void set_token_source(TokenSource* source) { token_source_ = source; }
   // Real-time. The caller has checked shapes against the plan. Fails before it changes anything if
   // the step would exceed max_length.
   // Runs on the model's threads for steps, or as `parallel` says.
@@ -206,6 +212,8 @@ class Stream {
   void load(const std::byte* in, size_t size);
   size_t save_item_bytes() const;
   void save_item(int64_t item, std::byte* out) const;
+  // Fails where load_item would.
+  void check_saved_item(const std::byte* in, size_t size) const;
   void load_item(int64_t item, const std::byte* in, size_t size);
 
   static constexpr size_t kMaxConstants = 32;
@@ -219,6 +227,7 @@ class Stream {
   std::vector<View> constants_;
   std::vector<Constant> imported_;
   std::vector<uint8_t> is_stepped_;  // for each slot, while slots are checked
+  TokenSource* token_source_ = nullptr;
 };
 
 }  // namespace sl

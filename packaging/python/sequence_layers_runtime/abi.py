@@ -136,6 +136,17 @@ class StateOptions(ctypes.Structure):
     ]
 
 
+# Chooses a logit: user data, slot, part of the step, logits, their number.
+CHOOSE = ctypes.CFUNCTYPE(
+    ctypes.c_int64,
+    ctypes.c_void_p,
+    ctypes.c_int64,
+    ctypes.c_int64,
+    ctypes.POINTER(ctypes.c_float),
+    ctypes.c_int64,
+)
+
+
 class DecoderOptions(ctypes.Structure):
     _fields_ = [
         ('struct_size', ctypes.c_uint32),
@@ -153,6 +164,10 @@ class DecoderOptions(ctypes.Structure):
         ('max_length', ctypes.c_int64),
         ('stop_at_zero', ctypes.c_int32),
         ('reserved', ctypes.c_int32),
+        ('num_negatives', ctypes.c_int64),
+        ('guidance', ctypes.POINTER(ctypes.c_float)),
+        ('choose', CHOOSE),
+        ('choose_data', ctypes.c_void_p),
     ]
 
 

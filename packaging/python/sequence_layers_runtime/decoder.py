@@ -1,7 +1,7 @@
 """Decoders: streams of tokens in which each sampled token is the model's next input."""
 
 import ctypes
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, TypedDict, Unpack
 
 import numpy as np
@@ -24,6 +24,7 @@ class Choices(TypedDict, total=False):
       temperature: Divides the logits; 0, the default: always the most likely token.
       top_p: Choose among the most likely tokens that together have this probability; default: 1.
       top_k: Choose among this many of the most likely tokens; 0, the default: among all.
+      guidance: How far each negative pushes the logits, if steps have several tokens; default: none.
     """
 
     start_token: int
@@ -33,6 +34,7 @@ class Choices(TypedDict, total=False):
     temperature: float
     top_p: float
     top_k: int
+    guidance: Sequence[float]
 
 
 def _struct(choices: Choices) -> abi.DecoderOptions:
@@ -40,14 +42,34 @@ def _struct(choices: Choices) -> abi.DecoderOptions:
         raise TypeError(f'a decoder has no option {min(unknown)!r}')
     options = abi.sized(abi.DecoderOptions)
     options.stop_token, options.top_p = -1, 1.0
+    guidance = choices.get('guidance', ())
+    options.num_negatives = len(guidance)
+    options.guidance = (ctypes.c_float * len(guidance))(*guidance)
     for name, value in choices.items():
-        setattr(options, name, value)
+        if name != 'guidance':
+            setattr(options, name, value)
     options.stop_at_zero = options.stop_token == 0
     return options
 
 
+# Chooses a logit by slot, part of the step and logits; None leaves the choice to the decoder.
+Choose = Callable[[int, int, AnyArray], int | None]
+
+
+def _callback(choose: Choose) -> Any:
+    def call(_: Any, slot: int, part: int, logits: Any, count: int) -> int:
+        chosen = choose(slot, part, np.ctypeslib.as_array(logits, (count,)))
+        return -1 if chosen is None else chosen
+
+    return abi.CHOOSE(call)
+
+
 class Decoder(Closable):
     """Streams of tokens in which a model's choices are its next inputs (docs/decoding.md).
+
+    A model whose outermost layer is a MultivariateDecoder gives several tokens a step: tokens and log
+    probabilities then have a last axis of these. Guided by negatives, constants have a batch of
+    batch * (1 + negatives), each stream followed by its negatives.
 
     Calls read the constants that the decoder was made with, unless they are given others. Constants
     that run along with the tokens have the length that goes with the tokens of `log_prob` or `prefill`.
@@ -59,17 +81,22 @@ class Decoder(Closable):
         batch: int = 1,
         *,
         max_length: int = 0,
+        choose: Choose | None = None,
         constants: Constants | None = None,
+        parts: tuple[int, ...] = (),
         **choices: Unpack[Choices],
     ):
         self._options = RunOptions(constants)
         options = _struct(choices)
         options.batch, options.max_length = batch, max_length
+        if choose is not None:
+            self._choose = options.choose = _callback(choose)
         self._options.put(options)
         pointer = ctypes.c_void_p()
         abi.call('sl_decoder_create', parent, ctypes.byref(options), ctypes.byref(pointer))
         self._handle = Handle(pointer, abi.load().sl_decoder_free, parent)
-        self._batch = batch
+        self._batch, self._parts = batch, parts
+        self._items_per_slot = 1 + options.num_negatives
 
     def _options_of(
         self,
@@ -81,7 +108,9 @@ class Decoder(Closable):
             return self._options
         if constants is None:
             own = self._options.constants
-            constants = own if slots is None else of_slots(own, slots)
+            count = self._items_per_slot
+            items = slots and [slot * count + i for slot in slots for i in range(count)]
+            constants = own if items is None else of_slots(own, items)
         return RunOptions(constants, profile=profile)
 
     def reset(self) -> None:
@@ -115,8 +144,8 @@ class Decoder(Closable):
     def _sample(
         self, count: int, name: str, *arguments: Any, options: RunOptions
     ) -> tuple[AnyArray, AnyArray, AnyArray]:
-        tokens = np.empty(count, np.int32)
-        log_probs = np.empty(count, np.float32)
+        tokens = np.empty((count, *self._parts), np.int32)
+        log_probs = np.empty((count, *self._parts), np.float32)
         mask = np.empty(count, np.bool_)
         out = (array.ctypes.data for array in (tokens, log_probs, mask))
         abi.call(name, *arguments, *out, ctypes.byref(options.run))

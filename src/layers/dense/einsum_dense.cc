@@ -33,7 +33,7 @@ class EinsumDense final : public EinsumLayer {
     explicit Fields(Config& config)
         : spec(parse_equation(config, config.string("equation"))),
           output_shape(read_output_shape(config)),
-          bias_axes(config.string("bias_axes", "")),
+          bias_axes(read_bias_axes(config)),
           dense(config) {
       try {
         ops::check(spec);
@@ -73,6 +73,12 @@ class EinsumDense final : public EinsumLayer {
 
     ops::EinsumSpec spec;
     std::vector<int64_t> output_shape;
+    // Null stands for none.
+    static std::string read_bias_axes(Config& config) {
+      config.note("bias_axes", "string or null", R"("")");
+      const Json* value = config.raw("bias_axes");
+      return value && !value->is_null() ? config.string("bias_axes", "") : "";
+    }
     std::string bias_axes;
     DenseFields dense;
   };

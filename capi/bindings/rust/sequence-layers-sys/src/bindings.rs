@@ -1799,6 +1799,15 @@ extern "C" {
         error: *mut sl_error,
     ) -> sl_status;
 }
+pub type sl_choose_logit = ::std::option::Option<
+    unsafe extern "C" fn(
+        user_data: *mut ::std::os::raw::c_void,
+        slot: i64,
+        part: i64,
+        logits: *const f32,
+        count: i64,
+    ) -> i64,
+>;
 #[repr(C)]
 #[derive(Debug, Copy, Clone)]
 pub struct sl_decoder_options {
@@ -1817,12 +1826,16 @@ pub struct sl_decoder_options {
     pub max_length: i64,
     pub stop_at_zero: i32,
     pub reserved: i32,
+    pub num_negatives: i64,
+    pub guidance: *const f32,
+    pub choose: sl_choose_logit,
+    pub choose_data: *mut ::std::os::raw::c_void,
 }
 #[test]
 fn bindgen_test_layout_sl_decoder_options() {
     assert_eq!(
         ::std::mem::size_of::<sl_decoder_options>(),
-        88usize,
+        120usize,
         concat!("Size of: ", stringify!(sl_decoder_options))
     );
     assert_eq!(
@@ -2085,6 +2098,74 @@ fn bindgen_test_layout_sl_decoder_options() {
         );
     }
     test_field_reserved();
+    fn test_field_num_negatives() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_decoder_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).num_negatives) as usize - ptr as usize
+            },
+            88usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_decoder_options),
+                "::",
+                stringify!(num_negatives)
+            )
+        );
+    }
+    test_field_num_negatives();
+    fn test_field_guidance() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_decoder_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).guidance) as usize - ptr as usize
+            },
+            96usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_decoder_options),
+                "::",
+                stringify!(guidance)
+            )
+        );
+    }
+    test_field_guidance();
+    fn test_field_choose() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_decoder_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).choose) as usize - ptr as usize
+            },
+            104usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_decoder_options),
+                "::",
+                stringify!(choose)
+            )
+        );
+    }
+    test_field_choose();
+    fn test_field_choose_data() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_decoder_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).choose_data) as usize - ptr as usize
+            },
+            112usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_decoder_options),
+                "::",
+                stringify!(choose_data)
+            )
+        );
+    }
+    test_field_choose_data();
 }
 impl Default for sl_decoder_options {
     fn default() -> Self {

@@ -138,7 +138,7 @@ public final class DecoderOptions {
 
   Struct write() {
     Struct struct =
-        Struct.sized(88).putInt(4, startToken).putInt(8, stopToken).putInt(12, padToken);
+        Struct.sized(120).putInt(4, startToken).putInt(8, stopToken).putInt(12, padToken);
     struct.putLong(16, batch).putLong(24, seed).putFloat(32, temperature).putFloat(36, topP);
     struct.putLong(40, topK);
     struct.putLong(48, Constants.address(constants)).putLong(56, Constants.count(constants));
