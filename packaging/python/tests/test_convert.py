@@ -8,7 +8,12 @@ import unittest
 
 _GOLDEN = pathlib.Path(__file__).parents[3] / 'tests' / 'golden'
 # Layers that are not in the reference's package.
-_WITHOUT_REFERENCE = {'RNN', 'S4', 'S4D', 'S5', 'LRU', 'StopGradient'}
+_WITHOUT_REFERENCE = set(
+    'RNN S4 S4D S5 LRU StopGradient Graph Divide Function SoftCap ReduceTime Pad Tile Roll ViewAsReal'
+    ' ViewAsComplex MultiChannelEmbedding ResidualVectorQuantizer MultivariateDecoder'.split()
+)
+# Files of cases with fields that only this library has.
+_OWN_FIELDS = {'TimePadding', 'TransposedPadding', 'InitialCarry'}
 # Fields that only a newer revision of the reference has.
 _NEWER = ('recompute_kv_per_step', 'use_separate_kv_projections')
 
@@ -20,6 +25,8 @@ class ConvertTest(unittest.TestCase):
 
         count = 0
         for path in sorted(_GOLDEN.glob('*.json')):
+            if path.stem in _OWN_FIELDS:
+                continue
             for case in json.loads(path.read_text()).get('cases', []):
                 config = case['config']
                 text = json.dumps(config)
