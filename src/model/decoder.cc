@@ -164,21 +164,24 @@ Decoder::Decoder(StreamPlan plan, const DecoderOptions& options, const Allocator
   reset();
 }
 
-void Decoder::check(const Choices& choices) const {
+void Decoder::check(const Choices& choices, Code code, std::string_view where) const {
   if (parts_) {
     if (choices.start_token != 0 || choices.stop_token >= 0) {
-      fail(Code::kInvalidArgument,
-           "options: a model of several tokens a step has its own start token, and no stop token");
+      fail(
+          code,
+          "{}start_token and stop_token: a model of several tokens a step has its own start token, "
+          "and no stop token",
+          where);
     }
     return;
   }
   if (knows_inputs_ && choices.start_token >= input_vocabulary_) {
-    fail(Code::kInvalidArgument, "options.start_token is {}: the model takes {} tokens",
-         choices.start_token, input_vocabulary_);
+    fail(code, "{}start_token is {}: the model takes {} tokens", where, choices.start_token,
+         input_vocabulary_);
   }
   if (choices.stop_token >= vocabulary_) {
-    fail(Code::kInvalidArgument, "options.stop_token is {}: the model has {} tokens",
-         choices.stop_token, vocabulary_);
+    fail(code, "{}stop_token is {}: the model has {} tokens", where, choices.stop_token,
+         vocabulary_);
   }
 }
 
@@ -317,7 +320,7 @@ void Decoder::load_slot(int64_t slot, const std::byte* in, size_t size) {
                         header.top_k >= 0 && header.start_token >= 0;
   if (!possible || (knows_inputs_ && stream.last >= input_vocabulary_))
     fail(Code::kState, "the saved slot is damaged: it holds impossible choices");
-  check(stream.choices);
+  check(stream.choices, Code::kState, "the saved slot's ");
   load_items(slot, in + sizeof(header), size - sizeof(header), stream.choices);
   stream_of(slot) = stream;
 }

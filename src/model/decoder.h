@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "layers/token_parts.h"
@@ -85,8 +86,9 @@ class Decoder {
   // has them, or with those that it has had from the beginning.
   void start_slot(int64_t slot, const Choices& choices);
   void reset_slot(int64_t slot);
-  // Fails unless the model has the tokens of the choices.
-  void check(const Choices& choices) const;
+  // Fails unless the model has the tokens of the choices, which `where` names in the message.
+  void check(const Choices& choices, Code code = Code::kInvalidArgument,
+             std::string_view where = "options.") const;
   // Real-time. A slot as bytes, with its choices.
   size_t save_slot_bytes() const;
   void save_slot(int64_t slot, std::byte* out) const;
