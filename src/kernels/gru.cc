@@ -30,25 +30,32 @@ HWY_INLINE VF next_h(const Gates& z, const Gates& u, VF h) {
   return hn::MulAdd(keep, h, hn::NegMulAdd(keep, n, n));
 }
 
-// The products of input and state are independent sums: together they hide the latency of adding.
+// Vectors of a gate that are computed at once. With vectors of a whole panel there are registers
+// for two panels.
+constexpr int kGruVectors = kFloatLanes == kPanel ? 2 : kGateVectors;
+
+// The products of input and state are independent sums: together they hide the latency of adding,
+// unless the sums of two panels do.
 template <bool kPrefetch>
 HWY_INLINE void step_units(const RecurrentStep& s) {
   const DF d;
-  const int64_t inputs = s.x ? s.inputs : 0, both = HWY_MIN(inputs, s.units);
-  for_gate_units(s, [&](int64_t unit) HWY_ATTR {
-    GateSums<3> z = gate_start<3>(s.x ? s.input_bias : s.z, s.units, unit);
-    GateSums<3> u = gate_start<3>(s.recurrent_bias, s.units, unit);
+  const int64_t inputs = s.x ? s.inputs : 0;
+  for_gate_units<kGruVectors>(s, [&](auto vectors, int64_t unit) HWY_ATTR {
+    constexpr int kVectors = decltype(vectors)::count;
+    auto z = gate_start<3, kVectors>(s.x ? s.input_bias : s.z, s.units, unit);
+    auto u = gate_start<3, kVectors>(s.recurrent_bias, s.units, unit);
+    const int64_t both = kVectors > kGateVectors ? 0 : HWY_MIN(inputs, s.units);
     const GatePanels of_x = gate_panels(s.input_weights, inputs, s.units, unit);
     const GatePanels of_h = gate_panels(s.recurrent_weights, s.units, s.units, unit);
     int64_t p = 0;
     for (; p < both; ++p) {
-      add_gate_row<3, kPrefetch>(s.x, p, of_x, z);
-      add_gate_row<3, kPrefetch>(s.h, p, of_h, u);
+      add_gate_row<kPrefetch>(s.x, p, of_x, z);
+      add_gate_row<kPrefetch>(s.h, p, of_h, u);
     }
-    for (int64_t i = p; i < inputs; ++i) add_gate_row<3, kPrefetch>(s.x, i, of_x, z);
-    for (; p < s.units; ++p) add_gate_row<3, kPrefetch>(s.h, p, of_h, u);
+    for (int64_t i = p; i < inputs; ++i) add_gate_row<kPrefetch>(s.x, i, of_x, z);
+    for (; p < s.units; ++p) add_gate_row<kPrefetch>(s.h, p, of_h, u);
 #pragma GCC unroll 2
-    for (int v = 0; v < kGateVectors; ++v) {
+    for (int v = 0; v < kVectors; ++v) {
       const int64_t at = unit + v * kFloatLanes;
       const VF next = next_h(Gates{z.v[0][v], z.v[1][v], z.v[2][v]},
                              Gates{u.v[0][v], u.v[1][v], u.v[2][v]}, hn::LoadU(d, s.h + at));

@@ -41,14 +41,14 @@ HWY_INLINE void advance(const Gates& z, float* c, float* h) {
 
 template <bool kPrefetch>
 HWY_INLINE void step_units(const RecurrentStep& s) {
-  for_gate_units(s, [&](int64_t unit) HWY_ATTR {
-    GateSums<4> z = gate_start<4>(s.x ? s.input_bias : s.z, s.units, unit);
+  for_gate_units<kGateVectors>(s, [&](auto, int64_t unit) HWY_ATTR {
+    auto z = gate_start<4, kGateVectors>(s.x ? s.input_bias : s.z, s.units, unit);
     if (s.x) {
       const GatePanels panels = gate_panels(s.input_weights, s.inputs, s.units, unit);
-      for (int64_t p = 0; p < s.inputs; ++p) add_gate_row<4, kPrefetch>(s.x, p, panels, z);
+      for (int64_t p = 0; p < s.inputs; ++p) add_gate_row<kPrefetch>(s.x, p, panels, z);
     }
     const GatePanels panels = gate_panels(s.recurrent_weights, s.units, s.units, unit);
-    for (int64_t p = 0; p < s.units; ++p) add_gate_row<4, kPrefetch>(s.h, p, panels, z);
+    for (int64_t p = 0; p < s.units; ++p) add_gate_row<kPrefetch>(s.h, p, panels, z);
 #pragma GCC unroll 2
     for (int v = 0; v < kGateVectors; ++v) {
       const int64_t at = unit + v * kFloatLanes;

@@ -6,6 +6,10 @@
 
 namespace sl::kernels {
 
+// Steps whose units are a multiple of column_group() can be computed in parts, each with a multiple
+// of this number of units.
+constexpr int64_t kPartUnits = 32;
+
 // Weights are packed as for gemm_packed. The columns of the gates lie side by side, `units` each.
 struct RecurrentStep {
   const float* x;  // the input, or null if z has its product
@@ -21,7 +25,7 @@ struct RecurrentStep {
   float* u;       // scratch [gates, units] (GRU)
   float* c;       // replaced by the next one (LSTM)
   float* next_h;  // not h
-  // The units to compute: all of them, or whole groups of columns (column_group()).
+  // The units to compute: all of them or a part.
   int64_t begin;
   int64_t end;
   // Whether to begin with the last units. Steps that take turns find in the cache what the step

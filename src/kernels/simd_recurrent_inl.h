@@ -22,30 +22,31 @@ using gemm_detail::kPanel;
 
 // Vectors of one gate that are computed at once: a cache line, if there are registers for it.
 constexpr int kGateVectors = HWY_MIN(2, static_cast<int>(kPanel / kFloatLanes));
-constexpr int64_t kGateWidth = kGateVectors * kFloatLanes;
 
-template <int kGates>
+template <int kGates, int kVectors>
 struct GateSums {
-  VF v[kGates][kGateVectors];
+  VF v[kGates][kVectors];
 };
 
-// The weights of some units, one panel for each gate.
+// The weights of some units: for each gate the panels that have them.
 struct GatePanels {
   const float* w;
   int64_t gate_stride;
+  int64_t vector_stride;
 };
 
 HWY_INLINE GatePanels gate_panels(const float* packed, int64_t k, int64_t units, int64_t unit) {
-  return {packed + unit / kPanel * kPanel * k + unit % kPanel, units * k};
+  return {packed + unit / kPanel * kPanel * k + unit % kPanel, units * k,
+          kFloatLanes == kPanel ? kPanel * k : kFloatLanes};
 }
 
 // The sums start with `from` [gates, units], or with zeros if it is null.
-template <int kGates>
-HWY_INLINE GateSums<kGates> gate_start(const float* from, int64_t units, int64_t unit) {
+template <int kGates, int kVectors>
+HWY_INLINE GateSums<kGates, kVectors> gate_start(const float* from, int64_t units, int64_t unit) {
   const DF d;
-  GateSums<kGates> sums;
+  GateSums<kGates, kVectors> sums;
   for (int g = 0; g < kGates; ++g) {
-    for (int v = 0; v < kGateVectors; ++v) {
+    for (int v = 0; v < kVectors; ++v) {
       sums.v[g][v] = from ? hn::LoadU(d, from + g * units + unit + v * kFloatLanes) : hn::Zero(d);
     }
   }
@@ -54,21 +55,21 @@ HWY_INLINE GateSums<kGates> gate_start(const float* from, int64_t units, int64_t
 
 // Adds the products of row p of the panels. What follows a panel is that of the next units, so that
 // prefetching goes on there.
-template <int kGates, bool kPrefetch>
+template <bool kPrefetch, int kGates, int kVectors>
 HWY_INLINE void add_gate_row(const float* x, int64_t p, const GatePanels& panels,
-                             GateSums<kGates>& sums) {
+                             GateSums<kGates, kVectors>& sums) {
   const DF d;
   const VF a = hn::Set(d, x[p]);
   const float* w = panels.w + p * kPanel;
 #pragma GCC unroll 16
   for (int g = 0; g < kGates; ++g) {
-    if constexpr (kPrefetch) {
-      hwy::Prefetch(w + g * panels.gate_stride + gemm_detail::kAhead * kPanel);
-    }
 #pragma GCC unroll 16
-    for (int v = 0; v < kGateVectors; ++v) {
-      const VF b = hn::LoadU(d, w + g * panels.gate_stride + v * kFloatLanes);
-      sums.v[g][v] = hn::MulAdd(a, b, sums.v[g][v]);
+    for (int v = 0; v < kVectors; ++v) {
+      const float* from = w + g * panels.gate_stride + v * panels.vector_stride;
+      if constexpr (kPrefetch) {
+        if (v == 0 || kFloatLanes == kPanel) hwy::Prefetch(from + gemm_detail::kAhead * kPanel);
+      }
+      sums.v[g][v] = hn::MulAdd(a, hn::LoadU(d, from), sums.v[g][v]);
     }
   }
 }
@@ -78,12 +79,22 @@ HWY_INLINE bool gates_fill_groups(int64_t gates, int64_t units) {
   return units % kPanel == 0 && gates * units % column_group_all() == 0;
 }
 
-// Calls fn(first unit) for each kGateWidth units of the step.
-template <class Fn>
+template <int kCount>
+struct Vectors {
+  static constexpr int count = kCount;
+};
+
+// Calls fn(Vectors<n>, first unit) for each n = kVectors vectors of units of the step, and for each
+// single vector of the rest. n is a constant of the type.
+template <int kVectors, class Fn>
 HWY_INLINE void for_gate_units(const RecurrentStep& s, Fn&& fn) {
-  for (int64_t i = s.begin; i < s.end; i += kGateWidth) {
-    fn(s.backwards ? s.begin + s.end - kGateWidth - i : i);
+  constexpr int64_t kWidth = kVectors * kFloatLanes;
+  const int64_t count = (s.end - s.begin) / kWidth, end = s.begin + count * kWidth;
+  if (s.backwards && end < s.end) fn(Vectors<kGateVectors>(), end);
+  for (int64_t i = 0; i < count; ++i) {
+    fn(Vectors<kVectors>(), s.begin + (s.backwards ? count - 1 - i : i) * kWidth);
   }
+  if (!s.backwards && end < s.end) fn(Vectors<kGateVectors>(), end);
 }
 
 // Whether the weights come from memory or a slow cache at each step, and are worth prefetching.

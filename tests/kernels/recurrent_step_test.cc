@@ -101,7 +101,9 @@ TEST_CASE("a recurrent step has the bits of its products and its cell", "[kernel
           test.check(true, true, 1);
           test.check(false, false, 1);
           test.check(false, true, 1);
-          if (units % (2 * column_group()) == 0) test.check(false, false, 2);
+          if (units % column_group() != 0 || units % kPartUnits != 0) continue;
+          test.check(true, false, units / kPartUnits);
+          test.check(false, true, units / kPartUnits);
         }
       }
     }
