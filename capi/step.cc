@@ -93,11 +93,16 @@ void step(sl::Stream& stream, const sl::Slots& slots, const sl_sequence* x, cons
   const sl::StreamPlan& plan = stream.plan();
   sl::View in, out;
   if (!read_plain(plan, slots.count, x, y, &in, &out)) read_any(plan, slots.count, x, y, &in, &out);
-  const auto run = sl::capi::read_struct(options, "options");
-  const bool with_emits = set_emits(stream, run, in.dims[1], slots.count);
-  sl::capi::set_constants(stream, run, in.dims[1], slots.count);
+  bool with_emits = false;
+  const sl::Parallel* recording = nullptr;
+  if (options || plan.constant_count() != 0) {
+    const auto run = sl::capi::read_struct(options, "options");
+    with_emits = set_emits(stream, run, in.dims[1], slots.count);
+    sl::capi::set_constants(stream, run, in.dims[1], slots.count);
+    recording = sl::capi::recording(run);
+  }
   prefetch_next(in);
-  if (in.dims[1] > 0) stream.step(slots, in, out, with_emits, sl::capi::recording(run));
+  if (in.dims[1] > 0) stream.step(slots, in, out, with_emits, recording);
 }
 
 }  // namespace

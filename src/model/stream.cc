@@ -99,6 +99,8 @@ void StreamPlan::declare() {
   plans_ = declaration.plans();
   emits_ = declaration.emits();
   layout_ = make_layout(declaration.states(), input_.batch);
+  // The last tensor of a stream with an end is its length, which no layer takes.
+  of_layers_ = tensors(nullptr).slice(0, state().size() - (input_.max_length > 0 ? 1 : 0));
   if (data_bytes() > model_->allocator().max_bytes)
     fail_large_state(state(), data_bytes(), model_->allocator().max_bytes);
   std::vector<StateSpec> one = state();
@@ -272,9 +274,10 @@ int64_t StreamPlan::length(const std::byte* data, const Slots& slots) const {
 }
 
 void StreamPlan::bind(Run& run, std::byte* data, bool checks) const {
-  // The last tensor of a stream with an end is its length, which no layer takes.
-  const size_t count = state().size() - (input_.max_length > 0 ? 1 : 0);
-  run.bind_state(tensors(data).slice(0, count), plans_, checks);
+  // A copy of old spans: to read new ones, the call would wait for the stores that make them.
+  StateTensors state = of_layers_;
+  state.data = data;
+  run.bind_state(state, plans_, checks);
 }
 
 void StreamPlan::check_room(const std::byte* data, int64_t time, const Slots& slots) const {

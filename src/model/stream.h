@@ -29,6 +29,8 @@ struct StreamOptions {
 class StreamPlan {
  public:
   StreamPlan(const Model& model, const StreamOptions& options);
+  // Only moved, since it has spans of its own vectors.
+  StreamPlan(StreamPlan&&) = default;
 
   const Model& model() const { return *model_; }
   const SequenceSpec& input() const { return input_; }
@@ -167,6 +169,7 @@ class StreamPlan {
   std::vector<PlannedConstant> constants_;
   std::vector<std::byte> zeros_;
   Layout layout_, item_layout_;
+  StateTensors of_layers_;  // the layers' tensors, without memory
   std::vector<StepPlan> plans_;
   std::vector<EmitSpec> emits_;
   size_t workspace_bytes_[2] = {0, 0};
