@@ -66,10 +66,10 @@ class StepTeam::Pool {
   Crew& crew() { return crew_; }
   std::atomic<bool>& taken() { return taken_; }
   // Memory for a job of the caller, which then has to reset taken(); null if it must work alone.
-  std::byte* try_take() {
+  std::byte* try_take(bool is_long) {
     if (awake_.load(std::memory_order_relaxed) == 0) {
       calls_.fetch_add(1, std::memory_order_relaxed);
-      return nullptr;
+      if (!is_long) return nullptr;
     }
     if (taken_.load(std::memory_order_relaxed) || taken_.exchange(true, std::memory_order_acquire))
       return nullptr;
@@ -153,10 +153,10 @@ void StepTeam::start() const {
   });
 }
 
-StepTeam::Turn::Turn(const StepTeam& team) {
+StepTeam::Turn::Turn(const StepTeam& team, bool is_long) {
   Pool* pool = team.pool_.load(std::memory_order_acquire);
   if (!pool || !pool->is_of_this_process()) return;
-  memory_ = pool->try_take();
+  memory_ = pool->try_take(is_long);
   if (!memory_) return;
   crew_ = &pool->crew();
   taken_ = &pool->taken();

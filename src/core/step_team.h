@@ -33,7 +33,10 @@ class StepTeam {
   // The right to give the team one job after the other, if it is free. Real-time.
   class Turn {
    public:
-    explicit Turn(const StepTeam& team);
+    // A long job, which takes many times as long as the shortest sleep, is also given to threads
+    // that sleep: they join in when they wake. If it were not, steps of one such job would last as
+    // long as threads look for work, and could miss them each time.
+    explicit Turn(const StepTeam& team, bool is_long = false);
     Turn(const Turn&) = delete;
     Turn& operator=(const Turn&) = delete;
     ~Turn();
