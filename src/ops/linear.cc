@@ -31,7 +31,10 @@ struct Linear::Copies {
 };
 
 Linear::Linear(Panels panels, int64_t index)
-    : panels_(std::move(panels)), index_(index), copies_(std::make_unique<Copies>()) {}
+    : panels_(std::move(panels)),
+      index_(index),
+      bytes_(panels_.matrix_bytes()),
+      copies_(std::make_unique<Copies>()) {}
 
 Linear::Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_t inputs,
                int64_t outputs)
@@ -66,10 +69,6 @@ const ExternalMatmul* Linear::external(const Run& run, int64_t x_stride, int64_t
   const bool large = rows >= kOneDnnWork / std::max<int64_t>(inputs() * outputs(), 1);
   if (!large || !OneDnnMatmul::preferred()) return nullptr;
   return made(copies_->onednn, OneDnnMatmul::create);
-}
-
-void Linear::count(const Run& run, int64_t rows) const {
-  run.parallel().count(2 * rows * inputs() * outputs(), panels_.matrix_bytes());
 }
 
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,

@@ -24,7 +24,7 @@ class Linear {
   int64_t inputs() const { return panels_.sizes().inputs; }
   int64_t outputs() const { return panels_.sizes().outputs; }
   WeightFormat format() const { return panels_.format(); }
-  int64_t bytes() const { return panels_.matrix_bytes(); }
+  int64_t bytes() const { return bytes_; }
 
   // y[i] = x[i] W + (accumulate ? y[i] : bias ? bias : 0) for `rows` rows of float32. Rows of x may
   // overlap.
@@ -36,7 +36,9 @@ class Linear {
     return format() == WeightFormat::kFloat32 ? panels_.floats(index_) : nullptr;
   }
   // Counts the work of a product that such a kernel makes.
-  void count(const Run& run, int64_t rows) const;
+  void count(const Run& run, int64_t rows) const {
+    run.parallel().count(2 * rows * inputs() * outputs(), bytes_);
+  }
   // Computes only outputs [begin, end), bit for bit as `apply` does, on the calling thread. `begin`
   // must be a multiple of kernels::column_group(), `end` one or outputs(). bias and y point to
   // output 0.
@@ -53,6 +55,7 @@ class Linear {
 
   Panels panels_;
   int64_t index_;  // of the matrix within the panels
+  int64_t bytes_;  // of the matrix
   std::unique_ptr<Copies> copies_;
 };
 

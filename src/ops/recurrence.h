@@ -2,7 +2,6 @@
 #pragma once
 
 #include <algorithm>
-#include <atomic>
 #include <cstdint>
 #include <optional>
 #include <utility>
@@ -19,22 +18,6 @@ struct Units {
   int64_t end;
 
   int64_t size() const { return end - begin; }
-};
-
-// Whose turn it is to go through the weights of a layer from the end: that of every second step. A
-// step finds in the cache what the one before has read last, even one of another stream. Results do
-// not depend on it.
-class Turn {
- public:
-  bool take() const {
-    const bool turn = turn_.load(std::memory_order_relaxed);
-    turn_.store(!turn, std::memory_order_relaxed);
-    return turn;
-  }
-
- private:
-  // On a cache line of its own, since all threads that run the layer write to it.
-  alignas(64) mutable std::atomic<bool> turn_ = false;
 };
 
 // Number of parts into which `units` are split that share a product with `weights` weights. It is

@@ -5,6 +5,7 @@
 
 #include "layers/builder.h"
 #include "ops/recurrence.h"
+#include "ops/recurrent_kernel.h"
 
 namespace sl {
 
@@ -31,11 +32,9 @@ class Cell {
   virtual int64_t scratch_size(const Shape& input, int64_t rows) const = 0;
   // Whether the cell can compute only some of its units, so that threads can share them.
   virtual bool has_parts(const ChannelSpec&) const { return false; }
-  // Whether one kernel makes a whole step of one row. It does not where threads share the product.
-  virtual bool has_kernel(const Run&, const ChannelSpec&) const { return false; }
-  // Makes a step of one row by that kernel: what `project` and `advance` would compute, bit for
-  // bit.
-  virtual void step(const Run&, const float*, float*, const float*, float*, float*) const {}
+  // A kernel that makes a whole step of one row: what `project` and `advance` would compute, bit
+  // for bit. Null if there is none.
+  virtual const ops::RecurrentKernel* kernel() const { return nullptr; }
   // The cell as threads share it, if it has parts; null if it has no such form.
   virtual const ops::UnitRecurrence* unit_recurrence() const { return nullptr; }
   // Computes z, which the input alone contributes to some units.

@@ -92,6 +92,13 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
                 lstm ? recurrent_bias_ : input_bias_);
       if (both) read_bias("h" + name, gate, weights, recurrent_bias_);
     }
+    using Kernel = ops::RecurrentKernel;
+    if (is_plain(compute(DType::kFloat32)) && Kernel::fits(input_, recurrent_)) {
+      kernel_.emplace(
+          lstm ? Kernel::Kind::kLstm : Kernel::Kind::kGru,
+          Kernel::Weights{&input_, &recurrent_, (lstm ? recurrent_bias_ : input_bias_).data(),
+                          recurrent_bias_.data(), elementwise_flop()});
+    }
   }
 
   ChannelSpec output_spec(const ChannelSpec& input) const override {
@@ -119,17 +126,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
     return checked_product(rows, cells_of(input), gates_ + 1, fields_.features);
   }
 
-  bool has_kernel(const Run& run, const ChannelSpec& input) const override {
-    return input.dtype == DType::kFloat32 && is_plain(compute(input.dtype)) && input_.floats() &&
-           recurrent_.floats() && cells_of(input.shape) == 1 && !ops::may_share(run, recurrent_);
-  }
-  void step(const Run& run, const float* x, float* c, const float* h, float* next_h,
-            float* scratch) const override {
-    input_.count(run, 1);
-    run.parallel().count(fields_.features * elementwise_flop());
-    float* const u = scratch + gates_ * fields_.features;
-    step_by_kernel(run, x, scratch, {0, fields_.features}, c, h, next_h, u);
-  }
+  const ops::RecurrentKernel* kernel() const override { return kernel_ ? &*kernel_ : nullptr; }
 
   void project(const Run& run, const float* x, int64_t rows, const ChannelSpec& input,
                ops::Units some, float*, float* z) const override {
@@ -226,8 +223,8 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   }
   void advance_plain(const Run& run, float* z, int64_t rows, ops::Units some, float* c,
                      const float* h, float* next_h, float* u) const {
-    if (rows == 1 && recurrent_.floats() && !ops::may_share(run, recurrent_)) {
-      step_by_kernel(run, nullptr, z, some, c, h, next_h, u);
+    if (rows == 1 && kernel_ && !ops::may_share(run, recurrent_)) {
+      kernel_->advance(run, z, some, c, h, next_h, u);
       return;
     }
     const int64_t units = fields_.features, size = gates_ * units;
@@ -250,30 +247,6 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
       kernels::lstm_cell(z + begin, units, c + begin, next_h + begin, some.size());
       c += units;
     }
-  }
-
-  // One step of one row, from x or, if that is null, from its product z on. Overwrites z and u.
-  void step_by_kernel(const Run& run, const float* x, float* z, ops::Units some, float* c,
-                      const float* h, float* next_h, float* u) const {
-    const bool lstm = fields_.kind == Kind::kLstm;
-    recurrent_.count(run, 1);
-    const kernels::RecurrentStep step = {
-        .x = x,
-        .inputs = input_.inputs(),
-        .input_weights = input_.floats(),
-        .input_bias = (lstm ? recurrent_bias_ : input_bias_).data(),
-        .z = z,
-        .h = h,
-        .recurrent_weights = recurrent_.floats(),
-        .recurrent_bias = lstm ? nullptr : recurrent_bias_.data(),
-        .units = fields_.features,
-        .u = u,
-        .c = c,
-        .next_h = next_h,
-        .begin = some.begin,
-        .end = some.end,
-        .backwards = some.size() == fields_.features && turn_.take()};
-    lstm ? kernels::lstm_step(step) : kernels::gru_step(step);
   }
 
   Sizes unit_sizes() const override {
@@ -439,7 +412,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   ops::Linear recurrent_;
   std::vector<ops::Linear> late_;  // the product of the last gate, if it waits for the reset gate
   std::vector<float> input_bias_, recurrent_bias_;
-  ops::Turn turn_;
+  std::optional<ops::RecurrentKernel> kernel_;
 };
 
 }  // namespace

@@ -12,6 +12,7 @@
 #include "ops/elementwise.h"
 #include "ops/linear.h"
 #include "ops/recurrence.h"
+#include "ops/recurrent_kernel.h"
 #include "ops/shared_product.h"
 #include "ops/zoneout.h"
 
@@ -57,10 +58,16 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
         initial_carry_(fields.initial_carry, init),
         input_(projection("kernel", kAnySize, init.weights)),
         recurrent_(projection("recurrent_kernel", fields.units, init.weights)) {
-    if (!fields_.use_bias) return;
-    bias_ = init.weights.floats("bias", {4 * fields_.units});
-    if (fields_.compute_dtype)
-      ops::round_to(*fields_.compute_dtype, bias_.data(), 4 * fields_.units);
+    if (fields_.use_bias) {
+      bias_ = init.weights.floats("bias", {4 * fields_.units});
+      if (fields_.compute_dtype)
+        ops::round_to(*fields_.compute_dtype, bias_.data(), 4 * fields_.units);
+    }
+    using Kernel = ops::RecurrentKernel;
+    if (is_plain(compute_dtype(DType::kFloat32)) && Kernel::fits(input_, recurrent_)) {
+      kernel_.emplace(Kernel::Kind::kLstm,
+                      Kernel::Weights{&input_, &recurrent_, bias(), nullptr, unit_flop(kCellFlop)});
+    }
   }
 
   ReceptiveFields receptive_field_per_step() const override { return {StepRange{-kInfinite, 0}}; }
@@ -80,8 +87,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     if (input.shape != Shape{input_.inputs()}) {
       fail(Code::kShape, "expected channels [{}], got {}", input_.inputs(), to_string(input.shape));
     }
-    const DType compute = fields_.compute_dtype ? *fields_.compute_dtype
-                                                : promote_inexact(input.dtype, fields_.param_dtype);
+    const DType compute = compute_dtype(input.dtype);
     if (!is_inexact(compute)) {
       fail(Code::kShape, "cannot compute on {}", name_of(input.dtype));
     }
@@ -118,9 +124,16 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   Sequence do_step(Run& run, const Sequence& x) const override {
     const auto c = run.state<std::byte>("c");
     const auto h = run.state<std::byte>("h");
-    const DType compute = do_output_spec(x.spec(), run.constants()).dtype;
-    initial_carry_.fill(run, carry_spec(compute), x.batch, c, h);
-    return run_with(run, x, compute, c, h);
+    if (initial_carry_.exists()) {
+      const DType compute = do_output_spec(x.spec(), run.constants()).dtype;
+      initial_carry_.fill(run, carry_spec(compute), x.batch, c, h);
+    }
+    if (kernel_ && fields_.zoneout == 0 && !fields_.return_carry && kernel_->takes(x)) {
+      return kernel_->step(run, x, reinterpret_cast<float*>(c.get()),
+                           reinterpret_cast<float*>(h.get()),
+                           ops::RecurrentKernel::Invalid::kState);
+    }
+    return run_with(run, x, do_output_spec(x.spec(), run.constants()).dtype, c, h);
   }
 
   ops::Linear projection(std::string_view name, int64_t rows, const WeightScope& weights) const {
@@ -132,6 +145,11 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   int64_t unit_flop(int64_t cell) const { return cell + (bias_.empty() ? 0 : 4); }
   static constexpr int64_t kCellFlop = 9;
 
+  // The dtype of products and gates.
+  DType compute_dtype(DType input) const {
+    return fields_.compute_dtype ? *fields_.compute_dtype
+                                 : promote_inexact(input, fields_.param_dtype);
+  }
   // Halves are kept as floats.
   static DType carry_dtype(DType compute) {
     return compute == DType::kComplex64 ? compute : DType::kFloat32;
@@ -147,11 +165,6 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   // Runs all steps. c and h [batch, units] hold the carry, on return that of the last valid step.
   Sequence run_with(Run& run, const Sequence& x, DType compute, std::byte* c, std::byte* h) const {
     const Sequence y = run.output_like(x, {compute, {fields_.units}});
-    if (x.steps() == 1 && x.dtype == DType::kFloat32 && has_kernel(run, compute) &&
-        input_.floats() && fields_.zoneout == 0 && !fields_.return_carry) {
-      step_one(run, x, y, reinterpret_cast<float*>(c), reinterpret_cast<float*>(h));
-      return y;
-    }
     Emits emits;
     if (fields_.return_carry) emits = take_emits(run, y);
     if (compute == DType::kComplex64) {
@@ -161,41 +174,6 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
       unroll(run, x, y, emits, reinterpret_cast<float*>(c), reinterpret_cast<float*>(h));
     }
     return y;
-  }
-
-  // A single step of a single item, by one kernel. c and h become the next ones.
-  void step_one(Run& run, const Sequence& x, const Sequence& y, float* c, float* h) const {
-    const int64_t units = fields_.units;
-    kernels::RecurrentStep step = kernel_step(run.scratch<float>(4, units), h, c, y.floats());
-    input_.count(run, 1);
-    recurrent_.count(run, 1);
-    run.parallel().count(unit_flop(kCellFlop) * units);
-    if (!x.mask[0]) {
-      std::copy_n(h, units, y.floats());
-      return;
-    }
-    step.x = x.floats();
-    step.backwards = turn_.take();
-    kernels::lstm_step(step);
-    std::copy_n(y.floats(), units, h);
-  }
-  // The kernel's arguments for a step of all units, from the input's product z on.
-  kernels::RecurrentStep kernel_step(float* z, const float* h, float* c, float* next_h) const {
-    return {.x = nullptr,
-            .inputs = input_.inputs(),
-            .input_weights = input_.floats(),
-            .input_bias = bias_.empty() ? nullptr : bias_.data(),
-            .z = z,
-            .h = h,
-            .recurrent_weights = recurrent_.floats(),
-            .recurrent_bias = nullptr,
-            .units = fields_.units,
-            .u = nullptr,
-            .c = c,
-            .next_h = next_h,
-            .begin = 0,
-            .end = fields_.units,
-            .backwards = false};
   }
 
   // The carry after each step, where it is wanted. An invalid step has that of the step before it.
@@ -370,8 +348,8 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     return {input_.inputs(), fields_.units, 4 * fields_.units, true};
   }
   void project_units(const float* x, int64_t rows, ops::Units some, float* z) const override {
-    ops::apply_gates(input_, fields_.units, some, x, input_.inputs(), rows,
-                     bias_.empty() ? nullptr : bias_.data(), false, z, 4 * fields_.units);
+    ops::apply_gates(input_, fields_.units, some, x, input_.inputs(), rows, bias(), false, z,
+                     4 * fields_.units);
   }
   void advance_units(float* z, int64_t rows, ops::Units some, float* c, const float* h,
                      float* next_h, float*) const override {
@@ -395,10 +373,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
            fields_.recurrent_activation.op == Unary::kSigmoid;
   }
 
-  // Whether one kernel advances an item. It does not where threads share the product.
-  bool has_kernel(const Run& run, DType compute) const {
-    return is_plain(compute) && recurrent_.floats() && !ops::may_share(run, recurrent_);
-  }
+  const float* bias() const { return bias_.empty() ? nullptr : bias_.data(); }
 
   // Computes z, the input projections of the span's first `at_once` steps for each item. Those of
   // invalid steps may be NaN and are not used.
@@ -406,7 +381,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
                ops::Units some, float* z, DType compute) const {
     const int64_t inputs = input_.inputs(), gates = 4 * fields_.units;
     // In half precision the bias is added later, after the rounded sum.
-    const float* bias = bias_.empty() || compute != DType::kFloat32 ? nullptr : bias_.data();
+    const float* bias = compute == DType::kFloat32 ? this->bias() : nullptr;
     const int64_t steps = std::min(at_once, span.end - span.begin);
     const bool all = steps == x.time;
     const int64_t products = all ? 1 : x.batch, rows = all ? x.steps() : steps;
@@ -421,7 +396,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
                const Carry& carry, DType compute) const {
     const int64_t units = fields_.units, begin = some.begin;
     const float* last = carry.last_h(t);
-    if (x.batch == 1 && has_kernel(run, compute)) {
+    if (x.batch == 1 && kernel_ && compute == DType::kFloat32 && !ops::may_share(run, recurrent_)) {
       advance_one(run, x, t, some, z, carry);
       return;
     }
@@ -450,16 +425,11 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   void advance_one(Run& run, const Sequence& x, int64_t t, ops::Units some, float* z,
                    const Carry& carry) const {
     if (carry.old_c) std::copy_n(carry.c + some.begin, some.size(), carry.old_c + some.begin);
-    recurrent_.count(run, 1);
     if (!x.mask[t]) {
       std::copy_n(carry.last_h(t) + some.begin, some.size(), carry.next_h(t) + some.begin);
       return;
     }
-    kernels::RecurrentStep step = kernel_step(z, carry.last_h(t), carry.c, carry.next_h(t));
-    step.begin = some.begin;
-    step.end = some.end;
-    step.backwards = t % 2 != 0;
-    kernels::lstm_step(step);
+    kernel_->advance(run, z, some, carry.c, carry.last_h(t), carry.next_h(t), nullptr);
   }
 
   void zone_out(const Sequence& x, int64_t t, ops::Units some, const Carry& carry,
@@ -515,7 +485,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   ops::Linear input_;
   ops::Linear recurrent_;
   std::vector<float> bias_;
-  ops::Turn turn_;
+  std::optional<ops::RecurrentKernel> kernel_;  // of float32 with the default activations
 };
 
 SL_REGISTER_LAYER_AS(LSTM, Lstm);

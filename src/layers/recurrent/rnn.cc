@@ -82,6 +82,7 @@ class Rnn final : public Layer {
     if (!cell_) cell_ = make_conv_lstm_cell(fields.cell, weights);
     if (cell_) {
       init.weights.reserve("cell", fields.cell.path());
+      if (cell_->zoneout() == 0 && !return_carry_) kernel_ = cell_->kernel();
       return;
     }
     if (return_carry_) {
@@ -160,6 +161,8 @@ class Rnn final : public Layer {
     const auto c = cell_->has_c() ? run.state<float>("c") : StateItems<float>();
     const auto h = run.state<float>("h");
     fill_carry(run, x, c, h);
+    if (kernel_ && kernel_->takes(x))
+      return kernel_->step(run, x, c, h, ops::RecurrentKernel::Invalid::kZeros);
     return unroll(run, x, c, h);
   }
   void fill_carry(Run& run, const Sequence& x, float* c, float* h) const {
@@ -207,11 +210,6 @@ class Rnn final : public Layer {
     const ChannelSpec input = x.spec(), spec = do_output_spec(input, run.constants());
     const int64_t size = spec.shape.size(), z_size = cell_->projection_size(input.shape);
     const Sequence y = run.output_like(x, spec);
-    if (x.steps() == 1 && cell_->has_kernel(run, input) && !(cell_->zoneout() > 0) &&
-        !return_carry_) {
-      step_one(run, x, y, c, h, run.scratch<float>(2, z_size));
-      return y;
-    }
     float* out = spec.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
     const Packing p = pack(run, x);
     const float* rows = gather(run, x, p);
@@ -272,17 +270,6 @@ class Rnn final : public Layer {
     finish_emit(emits.c, c, y, size);
     finish_emit(emits.h, h, y, size);
     return y;
-  }
-
-  // A single step of a single item, by the cell's kernel. c and h become the next ones.
-  void step_one(const Run& run, const Sequence& x, const Sequence& y, float* c, float* h,
-                float* scratch) const {
-    if (!x.mask[0]) {
-      std::fill_n(y.floats(), y.size(), 0.0f);
-      return;
-    }
-    cell_->step(run, x.floats(), c, h, y.floats(), scratch);
-    std::copy_n(y.floats(), y.size(), h);
   }
 
   // The steps of a packed batch, as threads share them.
@@ -411,6 +398,7 @@ class Rnn final : public Layer {
     }
   }
 
+  const ops::RecurrentKernel* kernel_ = nullptr;  // of single steps, if it makes all that they need
   bool reverse_, keep_order_, return_carry_;
   InitialCarry initial_carry_;
   std::unique_ptr<Cell> cell_;
