@@ -8,6 +8,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -92,12 +93,37 @@ HWY_INLINE VF valid_scores(VF s, const uint8_t* valid) {
 
 #endif
 
+// Rows that are needed next, to be prefetched row by row. Memory delivers several streams at once
+// faster than one after the other: the rows are prefetched in kStreams parts that take turns.
+struct NextRows {
+  static constexpr int64_t kStreams = 4;
+
+  const float* data;
+  int64_t stride;
+  int64_t part;  // floats from one part to the next
+
+  // As many rows as there are in `now`; those of `now` itself if there are no others.
+  NextRows(const float* next, const Rows& now)
+      : data(next != nullptr ? next : now.data),
+        stride(now.stride),
+        part((now.count + kStreams - 1) / kStreams * now.stride) {}
+  // The row that is prefetched as number i.
+  const float* row(int64_t i) const { return data + i % kStreams * part + i / kStreams * stride; }
+  // What is left when i rows, a multiple of kStreams, have been prefetched.
+  NextRows after(int64_t i) const {
+    NextRows rest = *this;
+    rest.data += i / kStreams * stride;
+    return rest;
+  }
+};
+
 // Scores of kRows queries and kKeys keys. If `keys` is smaller than kKeys, only the first `keys` of
 // each row are stored.
 template <int kRows, int kKeys>
 HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
                              const float* HWY_RESTRICT k, int64_t k_stride, int64_t keys,
-                             int64_t width, float* s, int64_t s_stride) {
+                             int64_t width, float* s, int64_t s_stride,
+                             [[maybe_unused]] const NextRows& next) {
   const D d;
   V acc[kRows][kKeys];
 #pragma GCC unroll 16
@@ -109,6 +135,10 @@ HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
   const float* key[kKeys];
   for (int j = 0; j < kKeys; ++j) key[j] = k + HWY_MIN(j, keys - 1) * k_stride;
   for (int64_t p = 0; p < width; p += kLanes) {
+    if constexpr (kRows == 1) {
+#pragma GCC unroll 16
+      for (int j = 0; j < kKeys; ++j) hwy::Prefetch(next.row(j) + p);
+    }
     V b[kKeys];
 #pragma GCC unroll 16
     for (int j = 0; j < kKeys; ++j) b[j] = hn::LoadU(d, key[j] + p);
@@ -136,14 +166,14 @@ HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
 
 template <int kRows>
 HWY_INLINE void score_rows(int64_t rows, const float* q, int64_t q_stride, const Rows& k,
-                           int64_t width, float* s, int64_t s_stride) {
+                           int64_t width, float* s, int64_t s_stride, const NextRows& next) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return score_rows<kRows - 1>(rows, q, q_stride, k, width, s, s_stride);
+    if (rows < kRows) return score_rows<kRows - 1>(rows, q, q_stride, k, width, s, s_stride, next);
   }
   constexpr int kKeys = keys_for_rows(kRows);
   for (int64_t j = 0; j < k.count; j += kKeys) {
     score_tile<kRows, kKeys>(q, q_stride, k.data + j * k.stride, k.stride, k.count - j, width,
-                             s + j, s_stride);
+                             s + j, s_stride, next.after(j));
   }
 }
 
@@ -159,7 +189,8 @@ constexpr int panels_for_rows(int rows) {
 template <int kRows, int kPanels>
 HWY_NOINLINE void value_tile(const float* HWY_RESTRICT p, int64_t p_stride, const float* scale,
                              const float* HWY_RESTRICT v, int64_t v_stride, int64_t keys, float* o,
-                             int64_t o_stride) {
+                             int64_t o_stride, [[maybe_unused]] const NextRows& next,
+                             [[maybe_unused]] int64_t column) {
   const D d;
   constexpr int kWidth = kPanels * kVectors;
   V acc[kRows][kWidth];
@@ -172,6 +203,11 @@ HWY_NOINLINE void value_tile(const float* HWY_RESTRICT p, int64_t p_stride, cons
     }
   }
   for (int64_t j = 0; j < keys; ++j, v += v_stride) {
+    if constexpr (kRows == 1) {
+      const float* row = next.row(j) + column;
+#pragma GCC unroll 16
+      for (int w = 0; w < kPanels; ++w) hwy::Prefetch(row + w * kHeadAlign);
+    }
     V b[kWidth];
 #pragma GCC unroll 16
     for (int w = 0; w < kWidth; ++w) b[w] = hn::LoadU(d, v + w * kLanes);
@@ -191,20 +227,23 @@ HWY_NOINLINE void value_tile(const float* HWY_RESTRICT p, int64_t p_stride, cons
 
 template <int kRows>
 HWY_INLINE void value_rows(int64_t rows, const float* p, int64_t p_stride, const float* scale,
-                           const Rows& v, int64_t width, float* o, int64_t o_stride) {
+                           const Rows& v, int64_t width, float* o, int64_t o_stride,
+                           const NextRows& next) {
   if constexpr (kRows > 1) {
     if (rows < kRows) {
-      return value_rows<kRows - 1>(rows, p, p_stride, scale, v, width, o, o_stride);
+      return value_rows<kRows - 1>(rows, p, p_stride, scale, v, width, o, o_stride, next);
     }
   }
   constexpr int kPanels = panels_for_rows(kRows);
   constexpr int64_t kColumns = kPanels * kHeadAlign;
   int64_t c = 0;
   for (; c + kColumns <= width; c += kColumns) {
-    value_tile<kRows, kPanels>(p, p_stride, scale, v.data + c, v.stride, v.count, o + c, o_stride);
+    value_tile<kRows, kPanels>(p, p_stride, scale, v.data + c, v.stride, v.count, o + c, o_stride,
+                               next, c);
   }
   for (; c < width; c += kHeadAlign) {
-    value_tile<kRows, 1>(p, p_stride, scale, v.data + c, v.stride, v.count, o + c, o_stride);
+    value_tile<kRows, 1>(p, p_stride, scale, v.data + c, v.stride, v.count, o + c, o_stride, next,
+                         c);
   }
 }
 
@@ -219,20 +258,23 @@ HWY_INLINE VF exp_or_zero(VF x) {
 
 }  // namespace
 
-void attention_scores_all(const Rows& q, const Rows& k, int64_t width, float* s, int64_t s_stride) {
+void attention_scores_all(const Rows& q, const Rows& k, int64_t width, float* s, int64_t s_stride,
+                          const float* next) {
+  const NextRows next_rows(next, k);
   for (int64_t i = 0; i < q.count; i += kScoreRows) {
     const int64_t rows = HWY_MIN(static_cast<int64_t>(kScoreRows), q.count - i);
     score_rows<kScoreRows>(rows, q.data + i * q.stride, q.stride, k, width, s + i * s_stride,
-                           s_stride);
+                           s_stride, next_rows);
   }
 }
 
 void attention_values_all(const Rows& p, const float* scale, const Rows& v, int64_t width, float* o,
-                          int64_t o_stride) {
+                          int64_t o_stride, const float* next) {
+  const NextRows next_rows(next, v);
   for (int64_t i = 0; i < p.count; i += kValueRows) {
     const int64_t rows = HWY_MIN(static_cast<int64_t>(kValueRows), p.count - i);
     value_rows<kValueRows>(rows, p.data + i * p.stride, p.stride, scale + i, v, width,
-                           o + i * o_stride, o_stride);
+                           o + i * o_stride, o_stride, next_rows);
   }
 }
 
@@ -281,8 +323,9 @@ HWY_EXPORT(attention_scores_all);
 HWY_EXPORT(attention_values_all);
 HWY_EXPORT(online_softmax_all);
 
-void attention_scores(const Rows& q, const Rows& k, int64_t width, float* s, int64_t s_stride) {
-  if (k.count > 0) HWY_DYNAMIC_DISPATCH(attention_scores_all)(q, k, width, s, s_stride);
+void attention_scores(const Rows& q, const Rows& k, int64_t width, float* s, int64_t s_stride,
+                      const float* next) {
+  if (k.count > 0) HWY_DYNAMIC_DISPATCH(attention_scores_all)(q, k, width, s, s_stride, next);
 }
 
 float online_softmax(float* s, const uint8_t* valid, int64_t n, float* largest, float* total) {
@@ -290,8 +333,8 @@ float online_softmax(float* s, const uint8_t* valid, int64_t n, float* largest, 
 }
 
 void attention_values(const Rows& p, const float* scale, const Rows& v, int64_t width, float* o,
-                      int64_t o_stride) {
-  HWY_DYNAMIC_DISPATCH(attention_values_all)(p, scale, v, width, o, o_stride);
+                      int64_t o_stride, const float* next) {
+  HWY_DYNAMIC_DISPATCH(attention_values_all)(p, scale, v, width, o, o_stride, next);
 }
 
 namespace reference {

@@ -16,8 +16,10 @@ struct Rows {
 };
 
 // s[i, j] = sum_p q[i, p] * k[j, p], for rows of `width` floats, a multiple of kHeadAlign. s is
-// [q.count, k.count] and must not overlap the inputs.
-void attention_scores(const Rows& q, const Rows& k, int64_t width, float* s, int64_t s_stride);
+// [q.count, k.count] and must not overlap the inputs. If there is one query, which takes no longer
+// than reading k, it prefetches as many rows from `next` on, unless that is null.
+void attention_scores(const Rows& q, const Rows& k, int64_t width, float* s, int64_t s_stride,
+                      const float* next = nullptr);
 
 // One part of a softmax whose scores are seen in several parts: s[j] = exp(s[j] - largest), in
 // place, for the n scores of this part. `largest` becomes the maximum of all scores so far, `total`
@@ -28,9 +30,10 @@ void attention_scores(const Rows& q, const Rows& k, int64_t width, float* s, int
                                    float* total);
 
 // o[i] = scale[i] * o[i] + sum_j p[i, j] * v[j], for rows of `width` floats, a multiple of
-// kHeadAlign. p is [p.count, v.count], v is [v.count, width], o is [p.count, width], in place.
+// kHeadAlign. p is [p.count, v.count], v is [v.count, width], o is [p.count, width], in place. If
+// there is one row of p, it prefetches as many rows as v has from `next` on, unless that is null.
 void attention_values(const Rows& p, const float* scale, const Rows& v, int64_t width, float* o,
-                      int64_t o_stride);
+                      int64_t o_stride, const float* next = nullptr);
 
 namespace reference {
 

@@ -4,6 +4,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/depthwise.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -25,26 +26,41 @@ struct Frame {
   float* y;
 };
 
+// Vectors of channels whose sums are in registers together.
+constexpr int kWide = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86 ? 16 : 8;
+
+// Inputs that no L1 cache keeps beside the weights. Their taps are prefetched that far ahead.
+constexpr int64_t kLargeInputs = 1 << 12;
+constexpr int64_t kTapsAhead = 4;
+
 // Computes kVectors vectors of channels from channel c on for multiplier 1. All taps are added in
 // registers.
-template <int kVectors>
+template <int kVectors, bool kPrefetches>
 HWY_INLINE void single_vectors(const Frame& f, int64_t c) {
   const DF d;
   VF acc[kVectors];
-#pragma GCC unroll 4
+#pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) {
     acc[v] = f.bias != nullptr ? hn::LoadU(d, f.bias + c + v * kFloatLanes) : hn::Zero(d);
   }
   const float* x = f.x + c;
   const float* w = f.w + c;
+  const float* ahead = x + HWY_MIN(kTapsAhead, f.taps) * f.tap_stride;
   for (int64_t k = 0; k < f.taps; ++k, x += f.tap_stride, w += f.channels) {
-#pragma GCC unroll 4
+    if constexpr (kPrefetches) {
+      // Behind the last tap, the channels that come next.
+      if (k + kTapsAhead == f.taps) ahead = f.x + c + kVectors * kFloatLanes;
+#pragma GCC unroll 16
+      for (int v = 0; v < kVectors * kFloatLanes; v += 16) hwy::Prefetch(ahead + v);
+      ahead += f.tap_stride;
+    }
+#pragma GCC unroll 16
     for (int v = 0; v < kVectors; ++v) {
       acc[v] =
           hn::MulAdd(hn::LoadU(d, x + v * kFloatLanes), hn::LoadU(d, w + v * kFloatLanes), acc[v]);
     }
   }
-#pragma GCC unroll 4
+#pragma GCC unroll 16
   for (int v = 0; v < kVectors; ++v) hn::StoreU(acc[v], d, f.y + c + v * kFloatLanes);
 }
 
@@ -59,9 +75,13 @@ HWY_INLINE void single_tail(const Frame& f, int64_t c, int64_t count) {
 }
 
 HWY_INLINE void single(const Frame& f) {
+  constexpr int64_t kWidth = kWide * kFloatLanes;
   int64_t c = 0;
-  for (; c + 4 * kFloatLanes <= f.channels; c += 4 * kFloatLanes) single_vectors<4>(f, c);
-  for (; c + kFloatLanes <= f.channels; c += kFloatLanes) single_vectors<1>(f, c);
+  if (f.taps * f.channels >= kLargeInputs) {
+    for (; c + kWidth <= f.channels; c += kWidth) single_vectors<kWide, true>(f, c);
+  }
+  for (; c + 4 * kFloatLanes <= f.channels; c += 4 * kFloatLanes) single_vectors<4, false>(f, c);
+  for (; c + kFloatLanes <= f.channels; c += kFloatLanes) single_vectors<1, false>(f, c);
   if (c < f.channels) single_tail(f, c, f.channels - c);
 }
 

@@ -70,14 +70,19 @@ constexpr int kTilePanels = panels_for_rows(kTileRows);
 constexpr int64_t kDepthBlock = kManyRegisters ? 512 : 256;
 
 // What a tile prefetches: nothing; for few rows its panels far ahead, and then the next ones; for
-// many rows its panels from L2 and the next outputs, and perhaps a panel that follows.
-enum class Ahead { kNothing, kFewRows, kManyRows, kManyRowsAndPanel };
+// many rows its panels from L2 and the next outputs, and perhaps a part of the panels that follow.
+enum class Ahead { kNothing, kFewRows, kManyRows, kManyRowsAndPanels };
 constexpr bool has_many_rows(Ahead ahead) {
-  return ahead == Ahead::kManyRows || ahead == Ahead::kManyRowsAndPanel;
+  return ahead == Ahead::kManyRows || ahead == Ahead::kManyRowsAndPanels;
 }
 
 // Rows of a panel that a tile of many rows prefetches ahead, from L2.
 constexpr int64_t kTileAhead = 16;
+
+// A tile of many rows prefetches one row of a panel that follows for each row of its own, from the
+// panels in turns: memory delivers several streams at once faster than one after the other. So the
+// first tiles, as many as the group has panels, prefetch all of the next group.
+constexpr int64_t kNextTiles = kTilePanels;
 
 // The panels at the right edge that do not fill a group are too few to hide the latency of a single
 // row's multiply-adds. They use this many partial sums per output, whatever the number of rows.
@@ -95,7 +100,7 @@ struct Tile {
   bool accumulate;
   float* y;
   int64_t y_stride;
-  const float* next_w;  // weights to prefetch, or null
+  const float* next_w;  // weights to prefetch, or null; panels are as far apart as those of w
   const float* next_y;  // outputs of the next tile of many rows
 };
 
@@ -140,9 +145,9 @@ HWY_NOINLINE void run_tile(const Tile& t) {
           hwy::Prefetch(w + j * panel_stride + kTileAhead * kPanel);
         }
       }
-      if constexpr (kAhead == Ahead::kManyRowsAndPanel) {
-        __builtin_prefetch(next, 0, 2);  // into L2
-        next += kPanel;
+      if constexpr (kAhead == Ahead::kManyRowsAndPanels) {
+        __builtin_prefetch(next + (p & (kPanels - 1)) * panel_stride, 0, 2);  // into L2
+        if ((p & (kPanels - 1)) == kPanels - 1) next += kPanel;
       }
       V b[kWidth];
 #pragma GCC unroll 16
@@ -249,7 +254,7 @@ HWY_INLINE void run_many_rows(int64_t rows, const Tile& t) {
   if constexpr (!kManyRegisters) {
     run_tile<kRows, kTilePanels, Ahead::kNothing>(t);
   } else if (t.next_w != nullptr) {
-    run_tile<kRows, kTilePanels, Ahead::kManyRowsAndPanel>(t);
+    run_tile<kRows, kTilePanels, Ahead::kManyRowsAndPanels>(t);
   } else {
     run_tile<kRows, kTilePanels, Ahead::kManyRows>(t);
   }
@@ -329,17 +334,24 @@ HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
   }
 }
 
-// Computes panels [0, panels) for all rows of a block, in tiles of nearly equal height. The first
-// tiles of a group of panels prefetch one panel each of the next group.
+// Computes panels [0, panels) for all rows of a block, in tiles of nearly equal height.
 HWY_INLINE void run_row_block(const Args& g, const Block& block, int64_t panels) {
   const int64_t tiles = (block.rows + kTileRows - 1) / kTileRows;
   for (int64_t panel = 0; panel < panels; panel += kTilePanels) {
     Block b = block;
+    // The next group, or the first one of the next rows of W.
+    const float* next = nullptr;
+    if (panel + kTilePanels < panels) {
+      next = tile_at(g, b, panel + kTilePanels).w;
+    } else if (b.begin + b.count < g.k) {
+      next = tile_at(g, b, 0).w + b.count * kPanel;
+    }
     for (int64_t i = 0; i < tiles; ++i) {
       b.rows = block.rows * (i + 1) / tiles - block.rows * i / tiles;
       Tile t = tile_at(g, b, panel);
-      const bool has_next = i < kTilePanels && panel + kTilePanels + i < panels;
-      t.next_w = has_next ? t.w + (kTilePanels + i) * t.panel_stride : nullptr;
+      if (next != nullptr && i < kNextTiles) {
+        t.next_w = next + b.count * i / kNextTiles * kPanel;
+      }
       b.row += b.rows;
       t.next_y = i + 1 < tiles ? t.y + b.rows * t.y_stride : t.y;
       run_many_rows<kTileRows>(b.rows, t);

@@ -101,7 +101,8 @@ class Worker {
     for (const AttentionSource& shared : a_.sources) {
       const AttentionSource source = shared.of_item(b_);
       make_bias(source);
-      each_key_block(source, [&](KeyRange keys) { attend(source, keys); });
+      const std::byte* next = next_head(shared);
+      each_key_block(source, [&](KeyRange keys) { attend(source, keys, next); });
     }
     for (int64_t r = 0; r < rows_; ++r) write_context(r);
     emit();
@@ -256,11 +257,27 @@ class Worker {
     add_to_all(high, keys.end, by_distance[bias.distances() - 1]);
   }
 
+  // The keys of the head that comes after this one; null if this thread has no other, or if it goes
+  // through a head's keys more than once.
+  const std::byte* next_head(const AttentionSource& shared) const {
+    const int64_t next = item_ + 1;
+    if (next == y_.batch * a_.heads.kv || blocks_.per_item > 1) return nullptr;
+    return shared.of_item(next / a_.heads.kv).keys + next * shared.pitch;
+  }
+
+  // A range of the rows of a head, to be prefetched; null if they are no floats, or `head` is null.
+  static const float* floats_at(const AttentionSource& source, const std::byte* head,
+                                KeyRange keys) {
+    if (!head || source.format != WeightFormat::kFloat32) return nullptr;
+    return reinterpret_cast<const float*>(head + keys.begin * source.stride);
+  }
+
   // Scores of the block's rows with keys, rows blocks_.keys apart; of each only what it sees.
-  void score(const AttentionSource& source, KeyRange keys) const {
+  // Prefetches what lies at `next`.
+  void score(const AttentionSource& source, KeyRange keys, const float* next) const {
     each_part(source, source.keys, keys, [&](const Rows& k, int64_t first) {
       kernels::attention_scores({rows_of(a_.queries), width_, rows_}, k, width_, scores_ + first,
-                                blocks_.keys);
+                                blocks_.keys, next);
     });
     const bool plain = a_.product_dtype == DType::kFloat32 && !source.bias && a_.soft_cap == 0;
     for (int64_t r = 0; r < rows_ && !plain; ++r) {
@@ -304,8 +321,8 @@ class Worker {
     return visible_;
   }
 
-  void attend(const AttentionSource& source, KeyRange keys) const {
-    score(source, keys);
+  void attend(const AttentionSource& source, KeyRange keys, const std::byte* next) const {
+    score(source, keys, floats_at(source, source.values + item_ * source.pitch, keys));
     const int64_t count = keys.end - keys.begin;
     for (int64_t r = 0; r < rows_; ++r) {
       const KeyRange seen = seen_by(source, r, keys);
@@ -320,7 +337,7 @@ class Worker {
     each_part(source, source.values, keys, [&](const Rows& v, int64_t first) {
       if (first > 0) std::fill_n(correction_, rows_, 1.0f);
       kernels::attention_values({scores_ + first, blocks_.keys, rows_}, correction_, v, width_,
-                                context_, width_);
+                                context_, width_, floats_at(source, next, keys));
     });
   }
 
@@ -422,7 +439,7 @@ class Worker {
   }
 
   void emit(const AttentionSource& source, KeyRange keys) const {
-    score(source, keys);
+    score(source, keys, nullptr);
     const Probabilities& to = source.probabilities;
     for (int64_t r = 0; r < rows_; ++r) {
       const KeyRange seen = seen_by(source, r, keys);
