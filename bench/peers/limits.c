@@ -1,8 +1,10 @@
+#define _DEFAULT_SOURCE
 /* What the machine can do at most: fused multiply-adds of each core, and reading memory. */
 #include <pthread.h>
 #include <stdint.h>
 #include <stdlib.h>
 #include <string.h>
+#include <sys/mman.h>
 #include <time.h>
 
 #if defined(__AVX512F__)
@@ -24,24 +26,19 @@ static double now(void) {
 /* Floating-point operations a second of one core, in chains of multiply-adds that hide each other's
  * latency. */
 double fma_rate(int64_t rounds) {
-  vec sums[CHAINS];
-  memset(sums, 0, sizeof(sums));
-  vec factor = {0}, term = {0};
-  for (int i = 0; i < WIDTH; ++i) {
-    factor[i] = 0.999f;
-    term[i] = 0.001f;
-  }
+  /* Without loops over lanes, and read only after the last round, so that all stay in registers. */
+  const vec factor = (vec){0} + 0.999f, term = (vec){0} + 0.001f;
+  vec sums[CHAINS] = {{0}};
   double start = now();
   for (int64_t r = 0; r < rounds; ++r) {
 #pragma GCC unroll 12
     for (int c = 0; c < CHAINS; ++c) sums[c] = sums[c] * factor + term;
-    __asm__ volatile(""
-                     : "+v"(sums[0]), "+v"(sums[1]), "+v"(sums[2]), "+v"(sums[3]), "+v"(sums[4]),
-                       "+v"(sums[5]));
-    __asm__ volatile(""
-                     : "+v"(sums[6]), "+v"(sums[7]), "+v"(sums[8]), "+v"(sums[9]), "+v"(sums[10]),
-                       "+v"(sums[11]));
   }
+  vec total = sums[0];
+#pragma GCC unroll 12
+  for (int c = 1; c < CHAINS; ++c) total += sums[c];
+  static volatile float used;
+  used = total[0];
   double seconds = now() - start;
   return 2.0 * WIDTH * CHAINS * (double)rounds / seconds;
 }
@@ -52,15 +49,25 @@ typedef struct {
   float sum;
 } part;
 
+/* Four parts in turns, each prefetched ahead: reading them one after the other is slower. */
+#define STREAMS 4
+#define LINE (64 / sizeof(vec))
+#define AHEAD (32 * LINE)
+
 static void* read_part(void* argument) {
   part* p = argument;
-  vec sums[8];
-  memset(sums, 0, sizeof(sums));
-  for (size_t i = 0; i + 8 <= p->count; i += 8) {
-#pragma GCC unroll 8
-    for (int k = 0; k < 8; ++k) sums[k] += p->data[i + (size_t)k];
+  vec sums[STREAMS] = {{0}};
+  size_t stream = p->count / STREAMS / LINE * LINE;
+  for (size_t i = 0; i < stream; i += LINE) {
+#pragma GCC unroll 4
+    for (size_t s = 0; s < STREAMS; ++s) {
+      const vec* line = p->data + s * stream + i;
+      __builtin_prefetch(line + AHEAD);
+#pragma GCC unroll 4
+      for (size_t k = 0; k < LINE; ++k) sums[s] += line[k];
+    }
   }
-  for (int k = 0; k < 8; ++k) p->sum += sums[k][0];
+  for (int s = 0; s < STREAMS; ++s) p->sum += sums[s][0];
   return NULL;
 }
 
@@ -68,6 +75,7 @@ static void* read_part(void* argument) {
 void* memory_make(size_t bytes) {
   void* memory = NULL;
   if (posix_memalign(&memory, 2 << 20, bytes)) return NULL;
+  madvise(memory, bytes, MADV_HUGEPAGE);
   memset(memory, 1, bytes);
   return memory;
 }

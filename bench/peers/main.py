@@ -135,6 +135,8 @@ def _print(row: Row, result: dict[str, Any]) -> bool:
             )
             if 'difference' in told:
                 line += f', outputs differ by {told["difference"]:.1e}'
+            if row.mode == rows.STREAMS:
+                line += f', {row.batch / statistics.median(times):,.0f} steps/s'
             if told['how']:
                 line += f', {told["how"]}'
             print(f'  {name:<14}{line}')

@@ -376,7 +376,7 @@ class _Network:
         layer = {
             'type': 'Conv2D', 'filters': node.filters, 'kernel_size': list(node.kernel),
             'strides': [1, node.stride], 'dilation_rate': [node.dilation, 1],
-            'time_padding': 'same',
+            'time_padding': 'same' if time > 1 else 'causal',  # which is the same, but steps
             'spatial_padding': list(same_padding(bins, width, node.stride)),
             'activation': node.activation, 'name': name,
         }  # fmt: skip
@@ -413,3 +413,65 @@ CREPE = (
     Conv(128, (1, 64)), Pool((1, 2)), Conv(256, (1, 64)), Pool((1, 2)), Conv(512, (1, 64)), Pool((1, 2)),
     Conv(360, (1, 4), stride=4, activation='sigmoid'),
 )  # fmt: skip
+
+
+@dataclasses.dataclass(frozen=True)
+class FilterBank:
+    """Magnitudes of complex filters over a signal: the constant-Q transform of a pitch tracker."""
+
+    bins: int
+    taps: int
+    hop: int
+
+
+PESTO_BANK = FilterBank(bins=251, taps=16384, hop=160)
+PESTO = (
+    Conv(40, (1, 39)), Conv(40, (1, 39)), Conv(30, (1, 1)), Conv(30, (1, 1)), Conv(10, (1, 1)), Conv(3, (1, 1)),
+    Conv(384, (1, 251), stride=251, activation=None),
+)  # fmt: skip
+
+
+def pesto() -> Model:
+    """A network of the shape of PESTO on a signal at 16 kHz: filters, normalization, convolutions over bins."""
+    bank, network = PESTO_BANK, _Network()
+    draw = network.draw
+    nodes, _, _ = network.layers(PESTO, bank.bins, 1, 'network.')
+    draw.kernel('filters.kernel', bank.taps, bank.taps, 1, 2 * bank.bins)
+    draw.small('norm.scale', bank.bins, around=1)
+    draw.small('norm.bias', bank.bins)
+    layers = [
+        {'type': 'ExpandDims', 'axis': -1},
+        {
+            'type': 'Conv1D', 'filters': 2 * bank.bins, 'kernel_size': bank.taps, 'strides': bank.hop,
+            'padding': 'causal', 'use_bias': False, 'name': 'filters',
+        },
+        {'type': 'Reshape', 'output_shape': [2, bank.bins]},
+        {'type': 'Power', 'power': 2.0},
+        {'type': 'Sum', 'axis': -2},
+        {'type': 'Power', 'power': 0.5},
+        {'type': 'LayerNormalization', 'name': 'norm'},
+        {'type': 'ExpandDims', 'axis': -1},
+        {'type': 'Serial', 'layers': nodes, 'name': 'network'},
+    ]  # fmt: skip
+    config = {'type': 'Serial', 'layers': layers}
+    return Model('pesto', config, draw.weights, (), sizes={'bank': bank, 'nodes': PESTO})
+
+
+def resemblyzer(bands: int = 40, units: int = 256, layers: int = 3) -> Model:
+    """LSTMs on mel bands and an embedding of unit length, as the speaker encoder of Resemblyzer has them."""
+    draw, made = _Draw(), []
+    for i in range(layers):
+        inputs = units if i else bands
+        draw.kernel(f'lstm{i}.kernel.kernel', 2 * inputs, inputs, 4 * units)
+        draw.kernel(f'lstm{i}.recurrent_kernel.kernel', 2 * units, units, 4 * units)
+        draw.small(f'lstm{i}.bias', 4 * units)
+        made.append({'type': 'LSTM', 'units': units, 'name': f'lstm{i}'})
+    draw.kernel('embedding.kernel', units, units, units)
+    draw.small('embedding.bias', units)
+    made += [
+        {'type': 'Dense', 'features': units, 'activation': 'relu', 'name': 'embedding'},
+        {'type': 'L2Normalize'},
+    ]
+    config = {'type': 'Serial', 'layers': made}
+    sizes = {'units': units, 'layers': layers}
+    return Model('resemblyzer', config, draw.weights, (bands,), sizes=sizes)

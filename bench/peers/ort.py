@@ -254,6 +254,58 @@ def _cnn(row: Row, threads: int) -> Runner:
     return _Transposed(runner, lambda y: np.moveaxis(y, 1, 3))
 
 
+def _pesto(row: Row, threads: int) -> Runner:
+    bank, weights = row.built.sizes['bank'], row.built.weights
+    g, past = Graph({}), bank.taps - 1
+    time = row.block if row.is_step else row.time
+    x, pads = g.input('x', _FLOAT, [1, 1, time]), [past, 0]
+    if row.is_step:
+        shape, pads = [1, 1, past], [0, 0]
+        x = g('Concat', g.input('past_x', _FLOAT, shape), x, axis=2)
+        ends = (g.constant([n], np.int64) for n in (time, time + past, 2))
+        g.output('present_x', g('Slice', x, *ends), shape)
+    filters = g.constant(weights['params.filters.kernel'].transpose(2, 1, 0))
+    y = g('Conv', x, filters, strides=[bank.hop], pads=pads)
+    y = g('Reshape', y, g.constant([1, 2, bank.bins, -1], np.int64))
+    y = g('Sqrt', g('ReduceSum', g('Mul', y, y), g.constant([1], np.int64), keepdims=0))
+    scale, bias = (g.constant(weights[f'params.norm.{n}']) for n in ('scale', 'bias'))
+    y = g('LayerNormalization', g('Transpose', y, perm=[0, 2, 1]), scale, bias, epsilon=1e-6)
+    y = g('Unsqueeze', y, g.constant([1], np.int64))
+    y, _ = _nodes(g, row, y, row.built.sizes['nodes'], bank.bins, 'network.')
+    filters_out = row.built.sizes['nodes'][-1].filters
+    g.output('y', y, [1, filters_out, time // bank.hop, 1])
+    session = Session(g.model(), threads)
+    if not row.is_step:
+        return _Transposed(Whole(session, row.x[np.newaxis]), lambda y: np.moveaxis(y, 1, 3))
+    stepper = Steps(session, blocks(row)[: row.checked])
+    return _Transposed(stepper, lambda y: y.reshape(1, -1, 1, filters_out))
+
+
+def _resemblyzer(row: Row, threads: int) -> Runner:
+    sizes, weights = row.built.sizes, row.built.weights
+    units = sizes['units']
+    g = Graph({})
+    x = g.input('x', _FLOAT, [row.time, row.batch, *row.built.channel_shape])
+
+    def gates(name: str) -> np.ndarray:
+        parts = dict(zip('ifgo', np.split(weights[f'params.{name}'], 4, axis=-1), strict=True))
+        return np.concatenate([parts[gate] for gate in _ONNX_GATES['LSTM']], axis=-1)
+
+    for i in range(sizes['layers']):
+        kernels = (
+            g.constant(gates(f'lstm{i}.{n}.kernel').T[np.newaxis])
+            for n in ('kernel', 'recurrent_kernel')
+        )
+        bias = np.concatenate([gates(f'lstm{i}.bias'), np.zeros(4 * units, np.float32)])
+        y = g('LSTM', x, *kernels, g.constant(bias[np.newaxis]), hidden_size=units)
+        x = g('Squeeze', y, g.constant([1], np.int64))
+    y = g('MatMul', x, g.constant(weights['params.embedding.kernel']))
+    y = g('Relu', g('Add', y, g.constant(weights['params.embedding.bias'])))
+    g.output('y', g('LpNormalization', y, axis=-1, p=2), [row.time, row.batch, units])
+    runner = Whole(Session(g.model(), threads), np.moveaxis(row.x, 0, 1))
+    return _Transposed(runner, lambda y: np.moveaxis(y, 0, 1))
+
+
 class _Vad(Runner):
     """The original's fastest file of those that run the same model in steps."""
 
@@ -290,7 +342,8 @@ class _Opening(Openings):
         self._folder = tempfile.TemporaryDirectory()
         self._path = f'{self._folder.name}/model.onnx'
         with open(self._path, 'wb') as file:
-            file.write(onnx_attention.decoder_step(row.built.config, row.built.weights))
+            bits = _BITS[row.weight_format]
+            file.write(onnx_attention.decoder_step(row.built.config, row.built.weights, bits=bits))
         self.measure_memory()
 
     def open(self) -> onnxruntime.InferenceSession:
@@ -306,6 +359,8 @@ _KINDS = {
     'tcn': _tcn,
     'vad': _Vad,
     'cnn': _cnn,
+    'pesto': _pesto,
+    'resemblyzer': _resemblyzer,
 }
 
 

@@ -2,10 +2,13 @@
 
 import ctypes
 import functools
+import itertools
 import os
 import pathlib
 import re
+import shutil
 import tempfile
+import time
 
 import numpy as np
 
@@ -19,6 +22,8 @@ from sequence_layers_tools import model_directory
 
 _INCLUDE = pathlib.Path(__file__).parents[2] / 'include'
 _INVALID_ARGUMENT = 1
+# Positions in their streams at which streams in slots are.
+_POSITIONS = 8
 _TYPES = {'uint32_t': ctypes.c_uint32, 'int32_t': ctypes.c_int32, 'int64_t': ctypes.c_int64}
 
 
@@ -146,42 +151,88 @@ class Whole(Runner):
         return float(result)
 
 
-class SingleStreams(Runner):
-    """As many states as the row's batch, stepped one after another, by each thread its share."""
+class _StreamsRun(ctypes.Structure):
+    """The struct streams_run of loops.c."""
+
+    _fields_ = [
+        *((name, ctypes.c_void_p) for name in ('step', 'step_slots', 'layer', 'states', 'slots')),
+        ('x', abi.Sequence),
+        ('y', abi.Sequence),
+        *((name, ctypes.c_void_p) for name in ('input', 'output')),
+        *((name, ctypes.c_int64) for name in ('input_bytes', 'output_bytes', 'streams', 'blocks')),
+        *((name, ctypes.c_int64) for name in ('first', 'count', 'threads')),
+    ]
+
+
+class _Streams(Runner):
+    """As many streams as the row's batch, shared between threads; the time is that of a step of all."""
+
+    def __init__(self, row: Row, threads: int, batches: list[int], function: str):
+        """Makes states of those batches, which `function` steps."""
+        self._layer = open_layer(row, 1)
+        self._input, self._checked, self._at = blocks(row), row.checked, 0
+        self._spec = {'channel_shape': row.built.channel_shape, 'dtype': row.built.dtype}
+        self._states = [
+            self._layer.new_state(n, max_steps=row.block, **self._spec) for n in batches
+        ]
+        self._handles = (ctypes.c_void_p * len(batches))(*(s.handle.pointer for s in self._states))
+        self._slots = np.arange(row.batch)
+        x = views.borrow(np.ascontiguousarray(self._input[0][:1]), None)
+        y = outputs.new_output(self._layer.handle, abi.MODE_STEP, x, RunOptions(None))
+        self._shape = y.arrays[0].shape[1:]
+        self._output = np.zeros((row.batch, *self._shape), np.float32)
+        y.mask = None
+        self._run = _StreamsRun(
+            layer=self._layer.handle.pointer, states=ctypes.addressof(self._handles),
+            slots=self._slots.ctypes.data, x=x, y=y, input=self._input.ctypes.data,
+            output=self._output.ctypes.data, input_bytes=self._input[0][:1].nbytes,
+            output_bytes=self._output[:1].nbytes, streams=row.batch, blocks=len(self._input),
+            threads=threads,
+        )  # fmt: skip
+        setattr(self._run, function, _address(f'sl_layer_{function}').value)
+
+    def outputs(self) -> np.ndarray:
+        for state in self._states:
+            state.reset()
+        self._at, found = 0, []
+        for _ in range(self._checked):
+            self.seconds(1)
+            found.append(self._output.copy())
+        return np.concatenate(found, axis=1)
+
+    def seconds(self, count: int) -> float:
+        self._run.first, self._run.count = self._at, count
+        self._at += count
+        result = _loops().loop_streams(ctypes.byref(self._run))
+        if result < 0:
+            raise RuntimeError('a step failed')
+        return float(result)
+
+
+class SingleStreams(_Streams):
+    """Each stream in a state of its own: they step one after another, on each thread its share."""
 
     how = 'a state each'
 
     def __init__(self, row: Row, threads: int):
-        self._layer = open_layer(row, 1)
-        self._input, self._threads = blocks(row), threads
-        spec = {'channel_shape': row.built.channel_shape, 'dtype': row.built.dtype}
-        self._states = [
-            self._layer.new_state(1, max_steps=row.block, **spec) for _ in range(row.batch)
-        ]
-        self._checked = row.checked
-        self._x = views.borrow(np.ascontiguousarray(self._input[0][:1]), None)
-        self._y = outputs.new_output(self._layer.handle, abi.MODE_STEP, self._x, RunOptions(None))
-        self._y.mask = None
-        self._handles = (ctypes.c_void_p * row.batch)(*(s.handle.pointer for s in self._states))
+        super().__init__(row, threads, [1] * row.batch, 'step')
+
+
+class Slots(_Streams):
+    """Each thread has its share of the streams in the slots of one state, at different positions."""
+
+    how = 'slots of a state for each thread'
+
+    def __init__(self, row: Row, threads: int):
+        shares = [row.batch * t // threads for t in range(threads + 1)]
+        batches = [after - before for before, after in itertools.pairwise(shares)]
+        super().__init__(row, threads, batches, 'step_slots')
 
     def outputs(self) -> np.ndarray:
-        found = []
-        for i, state in enumerate(self._states):
-            state.reset()
-            steps = [state.step(x[i : i + 1])[0] for x in self._input[: self._checked]]
-            found.append(np.concatenate(steps, axis=1))
-        return np.concatenate(found)
-
-    def seconds(self, count: int) -> float:
-        item = self._input[0][:1].nbytes
-        result = _loops().loop_streams(
-            _address('sl_layer_step'), self._layer.handle, self._handles,
-            ctypes.byref(self._x), ctypes.byref(self._y), ctypes.c_void_p(self._input.ctypes.data),
-            *map(ctypes.c_int64, (item, len(self._states), len(self._input), count, self._threads)),
-        )  # fmt: skip
-        if result < 0:
+        found = super().outputs()
+        if _loops().spread_streams(ctypes.byref(self._run), ctypes.c_int64(_POSITIONS)):
             raise RuntimeError('a step failed')
-        return float(result)
+        return found
 
 
 class Opening(Openings):
@@ -190,15 +241,37 @@ class Opening(Openings):
     def __init__(self, row: Row, threads: int):
         self._row, self._threads = row, threads
         self._folder = tempfile.TemporaryDirectory()
-        write_model(row, self._folder.name)
+        self._model = pathlib.Path(self._folder.name) / 'model'
+        write_model(row, self._model)
+        if row.packed:
+            self._model = self._pack(self._model)
         self.measure_memory()
+        start = time.perf_counter()
+        kept = self._open_model()
+        self.how += f', {1e3 * (time.perf_counter() - start):.1f} ms without the state'
+        del kept
+
+    def _pack(self, model: pathlib.Path) -> pathlib.Path:
+        """Writes the model as `sl pack` does."""
+        packed = model.with_name('packed')
+        packed.mkdir()
+        layer = open_directory(self._row, model, self._threads)
+        path = os.fsencode(packed / 'model.safetensors')
+        abi.call('sl_layer_save_weights', layer.handle, ctypes.c_char_p(path))
+        shutil.copy(model / 'config.json', packed)
+        return packed
+
+    def _open_model(self) -> runtime.Layer:
+        if self._row.packed:  # in the format that it is packed in
+            return _open(os.fsencode(self._model), self._threads)
+        return open_directory(self._row, self._model, self._threads)
 
     def open(self) -> tuple[object, ...]:
-        layer = open_directory(self._row, self._folder.name, self._threads)
+        layer = self._open_model()
         return layer, layer.new_state()
 
 
-_MODES = {LAYER: Whole, STEP: Steps, STREAMS: Steps, OPEN: Opening}
+_MODES = {LAYER: Whole, STEP: Steps, STREAMS: Slots, OPEN: Opening}
 
 
 def make(row: Row, threads: int) -> Runner:

@@ -49,6 +49,15 @@ def _time(seconds: float, unit: str) -> str:
     return f'{value:.{max(0, 2 - len(str(int(value))) + 1)}f} {unit}'
 
 
+def _own_time(result: dict[str, Any]) -> str:
+    """This library's time; of streams the latency of a step of all, and how many steps they make."""
+    row, seconds = rows.named(result['row']), medians(result)['ours']
+    text = _time(seconds, row.unit)
+    if row.mode == rows.STREAMS:
+        text += f' a step, {row.batch / seconds:,.0f} steps/s'
+    return text
+
+
 def _share(result: dict[str, Any], limits: dict[str, Any]) -> str:
     """The share of the machine's limit that this library reaches."""
     row, threads = rows.named(result['row']), result['threads']
@@ -75,7 +84,7 @@ def _cells(result: dict[str, Any], limits: dict[str, Any]) -> list[str]:
     return [
         row.title,
         str(result['threads']),
-        _time(times['ours'], row.unit) if 'ours' in times else 'failed',
+        _own_time(result) if 'ours' in times else 'failed',
         others.removeprefix('; '),
         quotient,
         f'{row.goal:g}' if found is not None else '',

@@ -40,6 +40,7 @@ class Row:
     )
     unit: str = 'ms'
     weight_format: str = 'float32'
+    packed: bool = False  # opens a directory as `sl pack` writes it
 
     @property
     def is_step(self) -> bool:
@@ -150,7 +151,12 @@ def _networks() -> list[Row]:
         ),
         row('crepe', 'convolutions as CREPE, 1 s', models.CREPE, 1024, 100),
         row('crepe-frame', 'convolutions as CREPE, a frame', models.CREPE, 1024, 1),
-    ]
+        Row('pesto', 'network as PESTO, 2 s', models.pesto, LAYER, 32000, ('onnxruntime', 'torch')),
+        Row('pesto-step', 'network as PESTO, step', models.pesto, STEP, 160 * 120, ('onnxruntime', 'torch'),
+            block=160, checked=120, goal=1.2, unit='us'),
+        Row('resemblyzer', 'network as Resemblyzer, 6 x 1.6 s', models.resemblyzer, LAYER, 160,
+            ('onnxruntime', 'torch'), batch=6),
+    ]  # fmt: skip
 
 
 def _streams() -> list[Row]:
@@ -169,6 +175,18 @@ def _streams() -> list[Row]:
     ]
 
 
+def _openings() -> list[Row]:
+    def row(ending: str, title: str, **more: Any) -> Row:
+        return Row(f'decoder-open{ending}', f'decoder 12 x 1024: opening{title}', models.decoder, OPEN, 1,
+                   ('onnxruntime', 'llama'), threads=(1,), **more)  # fmt: skip
+
+    return [
+        row('', ''),
+        row('-packed', ', packed', packed=True),
+        row('-packed-int8', ', packed int8', packed=True, weight_format='int8'),
+    ]
+
+
 ROWS = [
     *_conformers(),
     *_decoders(),
@@ -182,7 +200,7 @@ ROWS = [
     Row('tcn', 'TCN 8 x 16, blocks of 64', models.tcn, STEP, 6400, ('litert', 'rtneural', 'onnxruntime'),
         block=64, checked=20, goal=1.15, unit='us'),
     *_streams(),
-    Row('decoder-open', 'decoder 12 x 1024: opening', models.decoder, OPEN, 1, ('onnxruntime', 'llama'), threads=(1,)),
+    *_openings(),
 ]  # fmt: skip
 
 

@@ -8,7 +8,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/attention.cc"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -137,7 +136,7 @@ HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
   for (int64_t p = 0; p < width; p += kLanes) {
     if constexpr (kRows == 1) {
 #pragma GCC unroll 16
-      for (int j = 0; j < kKeys; ++j) hwy::Prefetch(next.row(j) + p);
+      for (int j = 0; j < kKeys; ++j) __builtin_prefetch(next.row(j) + p, 0, 2);  // into L2
     }
     V b[kKeys];
 #pragma GCC unroll 16
@@ -206,7 +205,7 @@ HWY_NOINLINE void value_tile(const float* HWY_RESTRICT p, int64_t p_stride, cons
     if constexpr (kRows == 1) {
       const float* row = next.row(j) + column;
 #pragma GCC unroll 16
-      for (int w = 0; w < kPanels; ++w) hwy::Prefetch(row + w * kHeadAlign);
+      for (int w = 0; w < kPanels; ++w) __builtin_prefetch(row + w * kHeadAlign, 0, 2);
     }
     V b[kWidth];
 #pragma GCC unroll 16
