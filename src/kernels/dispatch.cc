@@ -86,9 +86,5 @@ const char* active_target() {
   return hwy::TargetName(target);
 }
 
-bool uses_avx512() {
-  return (HWY_DYNAMIC_DISPATCH(target_in_use)() & (HWY_AVX3 | HWY_AVX3_DL)) != 0;
-}
-
 }  // namespace sl::kernels
 #endif  // HWY_ONCE

@@ -12,7 +12,4 @@ void warm_dispatch();
 // Name of the instruction set in use, one of those that SL_CPU_MAX takes, such as "avx2".
 [[nodiscard]] const char* active_target();
 
-// Whether the instruction set in use is AVX-512.
-[[nodiscard]] bool uses_avx512();
-
 }  // namespace sl::kernels

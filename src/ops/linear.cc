@@ -4,6 +4,7 @@
 #include <mutex>
 #include <vector>
 
+#include "kernels/gemm.h"
 #include "ops/elementwise.h"
 #include "ops/onednn_matmul.h"
 #include "ops/openblas_matmul.h"
@@ -15,10 +16,9 @@ namespace {
 // Minimum multiply-adds of a thread that pay for waking it.
 constexpr int64_t kGrain = 1 << 18;
 
-// Minimum multiply-adds of a product that pay for loading oneDNN. For smaller products the
-// library's own kernels are as fast, and they survive a lack of memory, which ends the process
-// inside oneDNN.
-constexpr int64_t kOneDnnWork = int64_t{1} << 28;
+// Fewer rows than this are not divided between threads, each of which would read all of the
+// weights: the columns are.
+constexpr int64_t kFewRows = 48;
 
 }  // namespace
 
@@ -44,8 +44,7 @@ Linear::Linear(const float* w, int64_t row_stride, int64_t column_stride, int64_
 Linear::Linear(Linear&&) noexcept = default;
 Linear::~Linear() = default;
 
-const ExternalMatmul* Linear::external(const Run& run, int64_t x_stride, int64_t rows,
-                                       int64_t y_stride) const {
+const ExternalMatmul* Linear::external(const Run& run, int64_t x_stride, int64_t y_stride) const {
   // Steps must not use them, because they allocate or lock.
   if (run.mode() == Mode::kStep || x_stride != inputs() || y_stride != outputs()) return nullptr;
   // They take a copy of the weights as float32. They would not quantize x as products with integers
@@ -57,18 +56,15 @@ const ExternalMatmul* Linear::external(const Run& run, int64_t x_stride, int64_t
     return copy.matmul.get();
   };
   switch (run.parallel().backend()) {
+    case MatmulBackend::kDefault:  // the fastest by the table in docs/architecture.md
     case MatmulBackend::kOwn:
-      return nullptr;
+      break;
     case MatmulBackend::kOpenBlas:
       return made(copies_->openblas, OpenBlasMatmul::create);
     case MatmulBackend::kOneDnn:
       return made(copies_->onednn, OneDnnMatmul::create);
-    case MatmulBackend::kDefault:
-      break;
   }
-  const bool large = rows >= kOneDnnWork / std::max<int64_t>(inputs() * outputs(), 1);
-  if (!large || !OneDnnMatmul::preferred()) return nullptr;
-  return made(copies_->onednn, OneDnnMatmul::create);
+  return nullptr;
 }
 
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
@@ -77,7 +73,17 @@ void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t row
   if (may_share(run, *this) && share_product(*run.parallel().team(), *this, x, x_stride, rows, bias,
                                              accumulate, y, y_stride))
     return;
-  const ExternalMatmul* const other = external(run, x_stride, rows, y_stride);
+  const ExternalMatmul* const other = external(run, x_stride, y_stride);
+  if (!other && rows < kFewRows && outputs() >= 2 * kernels::column_group() &&
+      run.parallel().num_threads() > 1) {
+    const int64_t width = kernels::column_group(), groups = outputs() / width;
+    const int64_t work = std::max<int64_t>(1, rows * inputs() * width);
+    for_ranges(run, groups, ceil_div(kGrain, work), [&](int64_t begin, int64_t end) {
+      const int64_t last = end == groups ? outputs() : end * width;
+      apply_columns(x, x_stride, rows, begin * width, last, bias, accumulate, y, y_stride);
+    });
+    return;
+  }
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inputs() * outputs()));
   for_ranges(run, rows, grain, [&](int64_t begin, int64_t end) {
     const float* from = x + begin * x_stride;

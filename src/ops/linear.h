@@ -50,8 +50,7 @@ class Linear {
   struct Copies;
 
   // The other back end that computes a product; null: the library's own kernels do.
-  const ExternalMatmul* external(const Run& run, int64_t x_stride, int64_t rows,
-                                 int64_t y_stride) const;
+  const ExternalMatmul* external(const Run& run, int64_t x_stride, int64_t y_stride) const;
 
   Panels panels_;
   int64_t index_;  // of the matrix within the panels

@@ -9,7 +9,6 @@ namespace sl::ops {
 // The list of all oneDNN functions that are called.
 #define SL_ONEDNN_FUNCTIONS(X)                        \
   X(dnnl_version)                                     \
-  X(dnnl_get_effective_cpu_isa)                       \
   X(dnnl_engine_create)                               \
   X(dnnl_engine_destroy)                              \
   X(dnnl_stream_create)                               \

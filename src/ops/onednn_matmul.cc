@@ -3,7 +3,6 @@
 #include <initializer_list>
 #include <utility>
 
-#include "kernels/dispatch.h"
 #include "ops/onednn_library.h"
 
 namespace sl::ops {
@@ -189,14 +188,6 @@ bool OneDnnMatmul::apply(const float* x, int64_t rows, const float* bias, bool a
   } catch (...) {
     return false;
   }
-}
-
-bool OneDnnMatmul::preferred() {
-  static const bool has_avx512 = [] {
-    if (!kernels::uses_avx512() || !onednn_functions()) return false;
-    return onednn().dnnl_get_effective_cpu_isa() >= dnnl_cpu_isa_avx512_core;
-  }();
-  return has_avx512;
 }
 
 }  // namespace sl::ops

@@ -20,10 +20,6 @@ class OneDnnMatmul final : public ExternalMatmul {
   bool apply(const float* x, int64_t rows, const float* bias, bool accumulate,
              float* y) const noexcept override;
 
-  // Whether oneDNN is available and expected to be faster on this CPU than the library's own
-  // kernels.
-  static bool preferred();
-
  private:
   struct Weights;
   explicit OneDnnMatmul(std::unique_ptr<Weights> weights);

@@ -39,6 +39,7 @@ TEST_CASE("fault 7: large products are right with and without oneDNN", "[f07]") 
                  Contains("product right") && Contains("oneDNN 3 unmapped"));
     }
   }
+  CHECK_THAT(run_host({"product", SL_LIBRARY}).output, Contains("oneDNN 3 unmapped"));
 #ifdef SL_HAS_ONEDNN
   CHECK_THAT(run_host({"product", kOneDnn}).output, Contains("oneDNN 3 mapped"));
 #endif
