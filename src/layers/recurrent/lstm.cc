@@ -83,7 +83,12 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
   }
 
  private:
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
+  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
+    const ChannelSpec out = spec_of(input);
+    initial_carry_.check({carry_dtype(out.dtype), out.shape}, constants);
+    return out;
+  }
+  ChannelSpec spec_of(const ChannelSpec& input) const {
     if (input.shape != Shape{input_.inputs()}) {
       fail(Code::kShape, "expected channels [{}], got {}", input_.inputs(), to_string(input.shape));
     }
@@ -99,7 +104,6 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     const Shape shape{input.batch, fields_.units};
     declaration.state("c", dtype, shape);
     declaration.state("h", dtype, shape);
-    initial_carry_.check({dtype, {fields_.units}}, declaration.constants());
     initial_carry_.declare(declaration, input);
     if (!fields_.return_carry) return;
     SequenceSpec emit = input;
@@ -108,7 +112,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     declaration.emit("carry.h", emit);
   }
   Sequence do_layer(Run& run, const Sequence& x) const override {
-    const DType compute = do_output_spec(x.spec(), run.constants()).dtype;
+    const DType compute = spec_of(x.spec()).dtype;
     const auto first = [&] {
       const int64_t size = checked_product(x.batch, fields_.units,
                                            static_cast<int64_t>(size_of(carry_dtype(compute))));
@@ -125,7 +129,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
     const auto c = run.state<std::byte>("c");
     const auto h = run.state<std::byte>("h");
     if (initial_carry_.exists()) {
-      const DType compute = do_output_spec(x.spec(), run.constants()).dtype;
+      const DType compute = spec_of(x.spec()).dtype;
       initial_carry_.fill(run, carry_spec(compute), x.batch, c, h);
     }
     if (kernel_ && fields_.zoneout == 0 && !fields_.return_carry && kernel_->takes(x)) {
@@ -133,7 +137,7 @@ class Lstm final : public Layer, public ops::UnitRecurrence {
                            reinterpret_cast<float*>(h.get()),
                            ops::RecurrentKernel::Invalid::kState);
     }
-    return run_with(run, x, do_output_spec(x.spec(), run.constants()).dtype, c, h);
+    return run_with(run, x, spec_of(x.spec()).dtype, c, h);
   }
 
   ops::Linear projection(std::string_view name, int64_t rows, const WeightScope& weights) const {

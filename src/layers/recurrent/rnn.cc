@@ -124,7 +124,10 @@ class Rnn final : public Layer {
 
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants& constants) const override {
-    return cell_ ? cell_->output_spec(input) : layer_->output_spec(input, constants);
+    if (layer_) return layer_->output_spec(input, constants);
+    const ChannelSpec out = cell_->output_spec(input);
+    initial_carry_.check({DType::kFloat32, out.shape}, constants);
+    return out;
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (layer_) {
@@ -140,7 +143,6 @@ class Rnn final : public Layer {
     declaration.state("carry.h", DType::kFloat32, shape, fill);
     SequenceSpec emit = input;
     emit.channels = {DType::kFloat32, shape.slice(1, shape.rank())};
-    initial_carry_.check(emit.channels, declaration.constants());
     initial_carry_.declare(declaration, input);
     if (!return_carry_) return;
     if (cell_->has_c()) declaration.emit("carry.c", emit);
@@ -148,7 +150,7 @@ class Rnn final : public Layer {
   }
   Sequence do_layer(Run& run, const Sequence& x) const override {
     if (layer_) return over_layer(run, x);
-    const int64_t size = x.batch * do_output_spec(x.spec(), run.constants()).shape.size();
+    const int64_t size = x.batch * cell_->output_spec(x.spec()).shape.size();
     auto* c = cell_->has_c() ? run.scratch<float>(size) : nullptr;
     auto* h = run.scratch<float>(size);
     if (c) std::fill(c, c + size, cell_->first_carry());
@@ -167,7 +169,7 @@ class Rnn final : public Layer {
   }
   void fill_carry(Run& run, const Sequence& x, float* c, float* h) const {
     if (!initial_carry_.exists()) return;
-    const Shape shape = do_output_spec(x.spec(), run.constants()).shape;
+    const Shape shape = cell_->output_spec(x.spec()).shape;
     initial_carry_.fill(run, {DType::kFloat32, shape}, x.batch, reinterpret_cast<std::byte*>(c),
                         reinterpret_cast<std::byte*>(h));
   }
@@ -207,7 +209,7 @@ class Rnn final : public Layer {
   // Runs all steps. c and h [batch, ...] hold the carry, on return that of the last valid step. c
   // may be null.
   Sequence unroll(Run& run, const Sequence& x, float* c, float* h) const {
-    const ChannelSpec input = x.spec(), spec = do_output_spec(input, run.constants());
+    const ChannelSpec input = x.spec(), spec = cell_->output_spec(input);
     const int64_t size = spec.shape.size(), z_size = cell_->projection_size(input.shape);
     const Sequence y = run.output_like(x, spec);
     float* out = spec.dtype == DType::kFloat32 ? y.floats() : run.scratch<float>(y.size());
