@@ -156,7 +156,7 @@ void Decoder::prefill_parts(const Slots& slots, const Sequence& tokens, const Pa
   GivenTokens given;
   const View x = packed(DType::kInt32, {all.batch, steps, parts}, all.values, all.mask);
   View none = packed(DType::kFloat32, {all.batch, steps, parts, vocabulary_}, nullptr, nullptr);
-  for (int i = 0; i < none.dims.rank(); ++i) none.strides[i] = 0;
+  none.strides.fill(0);
   advance(stream_, items_of(slots), parallel, x, none, stream_.constants(), {}, &given);
   for (int64_t b = 0; b < slots.count; ++b)
     stream_of(slots[b]).step += static_cast<uint64_t>(steps);
