@@ -243,6 +243,10 @@ sl_status sl_decoder_copy_slot(sl_decoder* target, int64_t target_slot, const sl
   });
 }
 
+int64_t sl_decoder_step_tokens(const sl_decoder* decoder) {
+  return decoder ? decoder->decoder.part_count() : 0;
+}
+
 size_t sl_decoder_save_slot_size(const sl_decoder* decoder) {
   return decoder ? decoder->decoder.save_slot_bytes() : 0;
 }

@@ -753,6 +753,10 @@ SL_API sl_status sl_decoder_create(const sl_layer* layer, const sl_decoder_optio
 /* Frees a decoder. [one-thread-per-state] Since 1.0. */
 SL_API void sl_decoder_free(sl_decoder* decoder);
 
+/* Number of tokens of a step of one stream: 1, or the number of codebooks of a MultivariateDecoder,
+ * whatever the model's metadata say; 0 for null. [any-thread] [realtime] Since 1.0. */
+SL_API int64_t sl_decoder_step_tokens(const sl_decoder* decoder);
+
 /* Appends a prompt, without the start token: continues as if `tokens`, int32 [batch, time], had
  * been sampled, in few large blocks on the layer's threads. Invalid tokens count as absent. A stop
  * token ends nothing here, and a stream that has ended continues at a valid token. `options`, for
@@ -764,14 +768,15 @@ SL_API sl_status sl_decoder_prefill(sl_decoder* decoder, const sl_sequence* toke
                                     const sl_run_options* options, sl_error* error);
 
 /* Runs one step: writes the next token of each stream, its log probability (the model's own,
- * whatever temperature, top_k and top_p are) and its mask, `batch` numbers each; the latter two may
- * be null. A stream that has ended gives the pad token, 0 and 0. The random number of a choice
- * depends on the seed, the index of the stream and the number of the step, prompts included.
- * Constants are as in sl_layer_step. After an error the decoder is as before, but for errors of a
- * custom layer's step, as there. Errors: LENGTH past the max_length, UNSUPPORTED if the logits of a
- * stream hold a NaN or are all minus infinity: it gets the pad token, NaN and 0, and each further
- * call for it fails before it steps, until the stream is started anew or made to continue another
- * one; all other streams have their tokens. [one-thread-per-state] [realtime] Since 1.0. */
+ * whatever temperature, top_k and top_p are) and its mask: `batch` * sl_decoder_step_tokens tokens
+ * and log probabilities and `batch` masks; the latter two may be null. A stream that has ended
+ * gives the pad token, 0 and 0. The random number of a choice depends on the seed, the index of the
+ * stream and the number of the step, prompts included. Constants are as in sl_layer_step. After an
+ * error the decoder is as before, but for errors of a custom layer's step, as there. Errors: LENGTH
+ * past the max_length, UNSUPPORTED if the logits of a stream hold a NaN or are all minus infinity:
+ * it gets the pad token, NaN and 0, and each further call for it fails before it steps, until the
+ * stream is started anew or made to continue another one; all other streams have their tokens.
+ * [one-thread-per-state] [realtime] Since 1.0. */
 SL_API sl_status sl_decoder_sample(sl_decoder* decoder, int32_t* tokens, float* log_probs,
                                    uint8_t* mask, const sl_run_options* options, sl_error* error);
 

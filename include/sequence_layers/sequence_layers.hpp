@@ -550,6 +550,9 @@ class Decoder {
           return sl_decoder_create(layer.get(), &options, out, e);
         })) {}
 
+  // Number of tokens and log probabilities that a sample writes for each stream.
+  int64_t step_tokens() const { return sl_decoder_step_tokens(get()); }
+
   // The slots of the decoder, each a stream with choices of its own. `options` may be null.
   void start_slot(int64_t slot, const sl_decoder_options* options) {
     check([&](sl_error* e) { return sl_decoder_start_slot(get(), slot, options, e); });
@@ -558,7 +561,7 @@ class Decoder {
                     const sl_run_options* options = nullptr) {
     check([&](sl_error* e) { return sl_decoder_prefill_slot(get(), slot, &tokens, options, e); });
   }
-  // Does not throw.
+  // Does not throw. `tokens` and `log_probs` have room for count * step_tokens() numbers.
   sl_status sample_slots(const int64_t* slots, int64_t count, int32_t* tokens,
                          float* log_probs = nullptr, uint8_t* mask = nullptr,
                          const sl_run_options* options = nullptr,

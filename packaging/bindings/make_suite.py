@@ -16,7 +16,7 @@ import subprocess
 from typing import Any
 
 import numpy as np
-from safetensors.numpy import load_file
+from safetensors.numpy import load_file, save_file
 
 from sequence_layers_benches import reference_vad
 from sequence_layers_tools import silero_vad, wav
@@ -33,6 +33,8 @@ STATUSES = {
 # The reference and the library add in different orders.
 TOLERANCE = 2e-5
 VAD_TOLERANCE = 1e-4
+GOLDEN_FRAMES = pathlib.Path('tests/golden/MultivariateDecoder.json')
+FRAMES = 'MultivariateDecoder__codebook_logits'
 NUM_STREAMS, STREAM_CHUNKS, NUM_THREADS = 100, 50, 4
 TEST_GAIN = {'type': 'TestGain', 'gain': 0.5, 'name': 'gain'}
 
@@ -170,6 +172,38 @@ def add_decoder(suite: Suite) -> None:
             'batches': [3, 2],
             'streams': json.loads((RECORDED / 'decoder/slots.json').read_text()),
             'script': decoder_slots_script(),
+        },
+    }
+
+
+def add_frames(suite: Suite) -> None:
+    """A decoder of several tokens a step: a golden case, and what this library draws from it."""
+    [case] = (c for c in json.loads(GOLDEN_FRAMES.read_text())['cases'] if c['name'] == FRAMES)
+    tensors = load_file(GOLDEN_FRAMES.with_suffix('.safetensors'))
+    tensors = {key.removeprefix(f'{FRAMES}/'): value for key, value in tensors.items()}
+    model = suite.model('frames/model', case['config'])
+    weights = {key[8:]: value for key, value in tensors.items() if key.startswith('weights/')}
+    save_file(weights, suite.directory / model / 'model.safetensors')
+    recorded = json.loads((RECORDED / 'frames.json').read_text())
+    tokens = np.array(recorded['tokens'], np.int32)
+    time = tokens.shape[1]
+    source = {
+        'source.values': tensors['constants.source.values'][:, :time],
+        'source.mask': np.ones(tokens.shape[:2], bool),
+    }
+    guided = np.array(recorded['guided'], np.int32)
+    suite.manifest['frames'] = {
+        'model': model,
+        'constants': [
+            {'name': 'source', 'kind': 'sequence', 'streamed': True}
+            | suite.sequence('frames/source', source, 'source')
+        ],
+        'tokens': suite.tensor('frames/tokens', tokens),
+        'log_probs': suite.tensor('frames/log_probs', np.array(recorded['log_probs'], np.float32)),
+        'tolerance': TOLERANCE * 10,
+        'guided': {
+            'guidance': recorded['guidance'],
+            'tokens': suite.tensor('frames/guided', guided),
         },
     }
 
@@ -502,6 +536,7 @@ def main() -> None:
     add_streams(suite, args.silero, samples)
     add_conformer(suite)
     add_decoder(suite)
+    add_frames(suite)
     add_slots(suite)
     add_custom(suite)
     add_errors(suite)

@@ -21,7 +21,10 @@ type DecoderOptions struct {
 	TopP        float32
 	TopK        int
 	MaxLength   int
-	Constants   *Constants
+	// Guidance says how far each negative pushes the logits, if steps have several tokens: at most 8 numbers. The batch of the
+	// constants is then Batch * (1 + len(Guidance)), each stream followed by its negatives.
+	Guidance  []float32
+	Constants *Constants
 }
 
 // Decoder is a batch of streams of tokens in which the choices of a model are its next inputs.
@@ -34,6 +37,7 @@ type Decoder struct {
 	tokens   *C.int32_t
 	logProbs *C.float
 	mask     *C.uint8_t
+	parts    int // tokens of a step of one stream
 	choice   Choice
 	some     Choice // the part of it that SampleSlots gives
 	slots    *C.int64_t
@@ -41,14 +45,23 @@ type Decoder struct {
 	profile  *Profile
 }
 
-// Choice is what a step chose, for each stream of the batch; it is overwritten by the next Sample.
+// Choice is what a step chose, for each stream of the batch; it is overwritten by the next Sample. Tokens and LogProbs are
+// [stream][StepTokens], flat: one number for each stream, unless the model's steps have several tokens.
 type Choice struct {
 	Tokens   []int32
 	LogProbs []float32
 	Mask     []byte
 }
 
-// write puts how a stream chooses into a struct of zeros.
+// maxNegatives is the maximum of the library, which refuses more.
+const maxNegatives = 8
+
+// newDecoderOptions makes a struct of zeros that is followed by the numbers of its guidance.
+func newDecoderOptions() *C.sl_decoder_options {
+	return (*C.sl_decoder_options)(calloc(C.sizeof_sl_decoder_options + maxNegatives*C.sizeof_float))
+}
+
+// write puts how a stream chooses into a struct that newDecoderOptions made.
 func (o *DecoderOptions) write(raw *C.sl_decoder_options) {
 	raw.start_token, raw.stop_token, raw.pad_token = C.int32_t(o.StartToken), C.int32_t(o.StopToken), C.int32_t(o.PadToken)
 	raw.seed, raw.temperature = C.uint64_t(o.Seed), C.float(o.Temperature)
@@ -57,11 +70,14 @@ func (o *DecoderOptions) write(raw *C.sl_decoder_options) {
 	if o.StopAtZero {
 		raw.stop_at_zero = 1
 	}
+	raw.num_negatives = C.int64_t(len(o.Guidance))
+	raw.guidance = (*C.float)(unsafe.Add(unsafe.Pointer(raw), C.sizeof_sl_decoder_options))
+	copy(unsafe.Slice((*float32)(unsafe.Pointer(raw.guidance)), maxNegatives), o.Guidance)
 }
 
 // NewDecoder makes a decoder at the start of its streams.
 func (l *Layer) NewDecoder(options DecoderOptions) (*Decoder, error) {
-	raw := (*C.sl_decoder_options)(calloc(C.sizeof_sl_decoder_options))
+	raw := newDecoderOptions()
 	defer C.free(unsafe.Pointer(raw))
 	options.write(raw)
 	raw.batch, raw.max_length = C.int64_t(options.Batch), C.int64_t(options.MaxLength)
@@ -81,14 +97,20 @@ func (l *Layer) NewDecoder(options DecoderOptions) (*Decoder, error) {
 	if batch == 0 {
 		batch = 1
 	}
-	d.tokens, d.logProbs = (*C.int32_t)(calloc(uintptr(4*batch))), (*C.float)(calloc(uintptr(4*batch)))
+	d.parts = int(C.sl_decoder_step_tokens(d.raw))
+	count := batch * d.parts
+	d.tokens, d.logProbs = (*C.int32_t)(calloc(uintptr(4*count))), (*C.float)(calloc(uintptr(4*count)))
 	d.mask = (*C.uint8_t)(calloc(uintptr(batch)))
 	d.slots = (*C.int64_t)(calloc(uintptr(8 * batch)))
-	d.options = (*C.sl_decoder_options)(calloc(C.sizeof_sl_decoder_options))
-	d.choice = Choice{make([]int32, batch), make([]float32, batch), make([]byte, batch)}
+	d.options = newDecoderOptions()
+	d.choice = Choice{make([]int32, count), make([]float32, count), make([]byte, batch)}
 	runtime.SetFinalizer(d, func(d *Decoder) { d.Close() })
 	return d, nil
 }
+
+// StepTokens is the number of tokens of a step of one stream: 1, but for a model whose outermost layer is a
+// MultivariateDecoder.
+func (d *Decoder) StepTokens() int { return d.parts }
 
 // Close frees the decoder.
 func (d *Decoder) Close() error {
@@ -124,7 +146,8 @@ func (d *Decoder) Record(profile *Profile) error {
 	return nil
 }
 
-// Prefill appends a prompt, int32 [batch, time], without the start token.
+// Prefill appends a prompt, int32 [batch, time], without the start token. Where steps have several tokens, it is [batch, time,
+// StepTokens], as those of PrefillSlot and LogProb are.
 func (d *Decoder) Prefill(tokens *Tensor, constants *Constants) error {
 	return d.prefill(-1, tokens, constants)
 }
@@ -146,7 +169,7 @@ func (d *Decoder) prefill(slot int, tokens *Tensor, constants *Constants) error 
 
 // Sample chooses the next token of each stream. It allocates nothing.
 func (d *Decoder) Sample(constants *Constants) (*Choice, error) {
-	if err := d.sample(nil, len(d.choice.Tokens), constants); err != nil {
+	if err := d.sample(nil, len(d.choice.Mask), constants); err != nil {
 		return nil, err
 	}
 	return &d.choice, nil
@@ -165,7 +188,7 @@ func (d *Decoder) sample(slots []int, count int, constants *Constants) error {
 	var numbers *C.int64_t
 	if slots != nil {
 		numbers = d.slots
-		if err := writeSlots(numbers, len(d.choice.Tokens), slots); err != nil {
+		if err := writeSlots(numbers, len(d.choice.Mask), slots); err != nil {
 			return err
 		}
 	}
@@ -175,8 +198,8 @@ func (d *Decoder) sample(slots []int, count int, constants *Constants) error {
 	if err := check(status, d.err); err != nil {
 		return err
 	}
-	copy(d.choice.Tokens, unsafe.Slice((*int32)(unsafe.Pointer(d.tokens)), count))
-	copy(d.choice.LogProbs, unsafe.Slice((*float32)(unsafe.Pointer(d.logProbs)), count))
+	copy(d.choice.Tokens, unsafe.Slice((*int32)(unsafe.Pointer(d.tokens)), count*d.parts))
+	copy(d.choice.LogProbs, unsafe.Slice((*float32)(unsafe.Pointer(d.logProbs)), count*d.parts))
 	copy(d.choice.Mask, unsafe.Slice((*byte)(unsafe.Pointer(d.mask)), count))
 	return nil
 }
@@ -212,7 +235,7 @@ func (d *Decoder) SampleSlots(slots []int, constants *Constants) (*Choice, error
 		return nil, err
 	}
 	all, count := &d.choice, len(slots)
-	d.some = Choice{all.Tokens[:count], all.LogProbs[:count], all.Mask[:count]}
+	d.some = Choice{all.Tokens[:count*d.parts], all.LogProbs[:count*d.parts], all.Mask[:count]}
 	return &d.some, nil
 }
 

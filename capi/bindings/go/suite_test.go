@@ -118,6 +118,17 @@ type manifest struct {
 			Tokens      []int32
 		}
 	}
+	Frames struct {
+		Model     string
+		Constants []sequenceFile
+		Tokens    tensorFile
+		LogProbs  tensorFile `json:"log_probs"`
+		Tolerance float64
+		Guided    struct {
+			Guidance []float32
+			Tokens   tensorFile
+		}
+	}
 	Custom struct {
 		Type, Model     string
 		ChannelShape    []int `json:"channel_shape"`

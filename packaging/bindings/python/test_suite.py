@@ -422,6 +422,49 @@ class DecoderTest(SuiteTest):
         return tuple(np.concatenate(arrays) for arrays in zip(*made, strict=True))
 
 
+class FramesTest(SuiteTest):
+    def setUp(self) -> None:
+        self.case = MANIFEST['frames']
+        self.layer = open_model(self.case['model'])
+        [constant] = self.case['constants']
+        self.source = sequence(constant)
+        self.tokens = tensor(self.case['tokens'])
+
+    def constants(self, begin: int, end: int, *items: int) -> Json:
+        return {'source': tuple(array[list(items), begin:end] for array in self.source)}
+
+    def test_streams_and_slots(self) -> None:
+        batch, time, parts = self.tokens.shape
+        decoder = self.layer.new_decoder(batch, constants=self.constants(0, 1, 0, 1))
+        log_probs = np.empty(self.tokens.shape, np.float32)
+        for t in range(time):
+            made, log_probs[:, t], mask = decoder.sample(constants=self.constants(t, t + 1, 0, 1))
+            np.testing.assert_array_equal(made, self.tokens[:, t])
+            self.assertTrue(mask.all())
+        whole, _ = decoder.log_prob(self.tokens, constants=self.constants(0, time, 0, 1))
+        for found in log_probs, whole:
+            self.check(found, tensor(self.case['log_probs']), self.case['tolerance'])
+
+        decoder.reset()
+        decoder.prefill(self.tokens[:, :3], constants=self.constants(0, 3, 0, 1))
+        decoder.start_slot(1)
+        decoder.prefill_slot(1, self.tokens[1:, :3], constants=self.constants(0, 3, 1))
+        for t in range(3, time):
+            constants = self.constants(t, t + 1, 1, 0)
+            made, _, _ = decoder.sample_slots([1, 0], constants=constants)
+            np.testing.assert_array_equal(made, self.tokens[::-1, t])
+        with self.assertRaisesRegex(SequenceLayersError, rf'time, {parts}\]'):
+            decoder.prefill(self.tokens[:, :, 0], constants=self.constants(0, time, 0, 1))
+
+    def test_guided(self) -> None:
+        case = self.case['guided']
+        guidance = case['guidance']
+        decoder = self.layer.new_decoder(guidance=guidance, constants=self.constants(0, 1, 0, 1))
+        for t, want in enumerate(tensor(case['tokens'])):
+            made, _, _ = decoder.sample(constants=self.constants(t, t + 1, 0, 1))
+            np.testing.assert_array_equal(made[0], want)
+
+
 class ErrorsTest(SuiteTest):
     def stream(self, layer: Layer, options: Json) -> State:
         given = dict(options)

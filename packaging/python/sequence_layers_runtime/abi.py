@@ -322,6 +322,7 @@ _INFALLIBLE: dict[str, tuple[tuple[Any, ...], Any]] = {
     'sl_state_save_size': ((_Handle,), ctypes.c_size_t),
     'sl_state_save_item_size': ((_Handle,), ctypes.c_size_t),
     'sl_decoder_save_slot_size': ((_Handle,), ctypes.c_size_t),
+    'sl_decoder_step_tokens': ((_Handle,), ctypes.c_int64),
     'sl_profile_free': ((_Handle,), None),
     'sl_log_set': ((LogCallback, ctypes.c_void_p, ctypes.c_int32), None),
     'sl_layer_free': ((_Handle,), None),

@@ -83,7 +83,6 @@ class Decoder(Closable):
         max_length: int = 0,
         choose: Choose | None = None,
         constants: Constants | None = None,
-        parts: tuple[int, ...] = (),
         **choices: Unpack[Choices],
     ):
         self._options = RunOptions(constants)
@@ -95,7 +94,9 @@ class Decoder(Closable):
         pointer = ctypes.c_void_p()
         abi.call('sl_decoder_create', parent, ctypes.byref(options), ctypes.byref(pointer))
         self._handle = Handle(pointer, abi.load().sl_decoder_free, parent)
-        self._batch, self._parts = batch, parts
+        self._batch = batch
+        tokens = abi.load().sl_decoder_step_tokens(pointer)
+        self._parts = (tokens,) if tokens > 1 else ()
         self._items_per_slot = 1 + options.num_negatives
 
     def _options_of(
@@ -225,7 +226,7 @@ class Decoder(Closable):
         """Log probabilities of int32 tokens [batch, time] from the start token on, and their mask."""
         x = views.view(tokens, mask, what='tokens')
         shape = x.arrays[0].shape
-        y = views.borrow(np.empty(shape, np.float32), np.empty(shape, np.bool_))
+        y = views.borrow(np.empty(shape, np.float32), np.empty(shape[:2], np.bool_))
         options = self._options_of(constants)
         run = ctypes.byref(options.run)
         abi.call('sl_decoder_log_prob', self.handle, ctypes.byref(x), ctypes.byref(y), run)

@@ -361,11 +361,7 @@ class Layer(Closable):
 
     def new_decoder(self, batch: int = 1, **options: Any) -> Decoder:
         """New streams of tokens; for `options` see `Decoder`."""
-        try:
-            parts = self.input_spec.shape
-        except abi.SequenceLayersError:  # the model does not say
-            parts = ()
-        return Decoder(self.handle, batch, parts=parts, **options)
+        return Decoder(self.handle, batch, **options)
 
     def new_pipe(self, **options: Any) -> Pipe:
         """A new front for audio; for `options` see `Pipe`."""

@@ -23,7 +23,7 @@ const functions = Object.entries({
   sl_layer_step_difference_count: 'nn', sl_layer_step_difference: 'innnn', sl_layer_save_weights: 'insn', sl_layer_emit_count: 'nnnnnn', sl_layer_emit_shape: 'innnnnnnnn', sl_layer_output_spec: 'innnnnn',
   sl_decoder_create: 'innnn', sl_decoder_free: 'vn', sl_decoder_prefill: 'innnn', sl_decoder_sample: 'innnnnn',
   sl_decoder_start_slot: 'innnn', sl_decoder_prefill_slot: 'innnnn', sl_decoder_sample_slots: 'innnnnnnn',
-  sl_decoder_copy_slot: 'innnnn', sl_decoder_save_slot_size: 'nn', sl_decoder_save_slot: 'innnnn', sl_decoder_load_slot: 'innnnn',
+  sl_decoder_copy_slot: 'innnnn', sl_decoder_step_tokens: 'nn', sl_decoder_save_slot_size: 'nn', sl_decoder_save_slot: 'innnnn', sl_decoder_load_slot: 'innnnn',
   sl_decoder_log_prob: 'innnnn', sl_decoder_copy: 'innn', sl_decoder_reset: 'inn', sl_weights_create: 'inn',
   sl_weights_open: 'isnn', sl_weights_read: 'innnn', sl_weights_add: 'insnn', sl_weights_free: 'vn',
   sl_pipe_create: 'innnn', sl_pipe_free: 'vn', sl_pipe_process: 'innnnn', sl_pipe_flush: 'nnnnn', sl_pipe_reset: 'inn',
@@ -42,7 +42,7 @@ for (const [name, letters] of functions) {
 
 const SIZES = {
   error: 1024, channelSpec: 80, sequence: 208, constant: 216, layerOptions: 72, runOptions: 56, stateOptions: 136,
-  decoderOptions: 88, pipeOptions: 72, properties: 72, callbacks: 88, constantInfo: 104, stepDifference: 40,
+  decoderOptions: 120, pipeOptions: 72, properties: 72, callbacks: 88, constantInfo: 104, stepDifference: 40,
 };
 const NAMES = [undefined, 'INVALID_ARGUMENT', 'CONFIG', 'WEIGHTS', 'SHAPE', 'UNSUPPORTED', 'IO', 'OUT_OF_MEMORY', 'STATE',
   'CALLBACK', 'INTERNAL', 'LENGTH'];

@@ -167,16 +167,23 @@ export interface ChoiceOptions {
   temperature?: number;
   topP?: number;
   topK?: number;
+  /**
+   * How far each negative pushes the logits, if steps have several tokens: at most 8 numbers. The batch of the constants is then
+   * batch * (1 + guidance.length), each stream followed by its negatives.
+   */
+  guidance?: ArrayLike<number>;
 }
 export interface DecoderOptions extends ChoiceOptions {
   batch?: number;
   maxLength?: number;
   constants?: ConstantsLike;
 }
-/** What a step chose, for each stream of the batch; the next sample overwrites it. */
+/** What a step chose: stepTokens tokens and log probabilities of each stream, flat; the next sample overwrites it. */
 export interface Choice { tokens: Int32Array; logProbs: Float32Array; mask: Uint8Array }
 export class Decoder extends Handle {
   private constructor();
+  /** Tokens of a step of one stream; if more than 1, prompts and given tokens are [batch, time, stepTokens]. */
+  readonly stepTokens: number;
   prefill(tokens: Tensor<Int32Array>, constants?: ConstantsLike): void;
   sample(constants?: ConstantsLike): Choice;
   /**

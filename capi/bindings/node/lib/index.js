@@ -370,6 +370,11 @@ function choicesOf(options) {
   raw.float32(36, options.topP ?? 0);
   raw.int64(40, options.topK ?? 0);
   raw.int32(80, options.stopToken === 0 ? 1 : 0);
+  const guidance = Float32Array.from(options.guidance ?? []);
+  const scales = new Memory(guidance.byteLength);
+  scales.bytes().set(new Uint8Array(guidance.buffer));
+  raw.int64(88, guidance.length);
+  raw.pointer(96, scales);
   return raw;
 }
 
@@ -387,9 +392,11 @@ class Decoder extends Handle {
     this.profile = undefined;
     const batch = options.batch || 1;
     this.slots = new Slots(batch);
-    this.memory = [new Memory(4 * batch), new Memory(4 * batch), new Memory(batch)];
-    this.choice = { tokens: new Int32Array(this.memory[0].buffer, 0, batch),
-      logProbs: new Float32Array(this.memory[1].buffer, 0, batch), mask: new Uint8Array(this.memory[2].buffer, 0, batch) };
+    this.stepTokens = c.sl_decoder_step_tokens(this.raw());
+    const size = batch * this.stepTokens;
+    this.memory = [new Memory(4 * size), new Memory(4 * size), new Memory(batch)];
+    this.choice = { tokens: new Int32Array(this.memory[0].buffer, 0, size),
+      logProbs: new Float32Array(this.memory[1].buffer, 0, size), mask: new Uint8Array(this.memory[2].buffer, 0, batch) };
   }
 
   do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
@@ -422,8 +429,8 @@ class Decoder extends Handle {
     const count = this.slots.set(slots);
     const [tokens, logProbs, mask] = this.memory;
     this.do('sl_decoder_sample_slots', this.slots.address, count, tokens.address, logProbs.address, mask.address, addressOf(run));
-    const all = this.choice;
-    return { tokens: all.tokens.subarray(0, count), logProbs: all.logProbs.subarray(0, count), mask: all.mask.subarray(0, count) };
+    const [all, size] = [this.choice, count * this.stepTokens];
+    return { tokens: all.tokens.subarray(0, size), logProbs: all.logProbs.subarray(0, size), mask: all.mask.subarray(0, count) };
   }
 
   copySlotFrom(slot, source, sourceSlot) { this.do('sl_decoder_copy_slot', slot, source.raw(), sourceSlot); }

@@ -2191,6 +2191,9 @@ extern "C" {
     pub fn sl_decoder_free(decoder: *mut sl_decoder);
 }
 extern "C" {
+    pub fn sl_decoder_step_tokens(decoder: *const sl_decoder) -> i64;
+}
+extern "C" {
     pub fn sl_decoder_prefill(
         decoder: *mut sl_decoder,
         tokens: *const sl_sequence,

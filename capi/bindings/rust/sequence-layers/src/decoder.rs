@@ -14,6 +14,7 @@ use std::ptr::{self, NonNull};
 #[derive(Clone, Copy, Default)]
 pub struct DecoderOptions<'a> {
     raw: sys::sl_decoder_options,
+    guidance: &'a [f32],
     constants: Option<&'a Constants<'a>>,
 }
 
@@ -84,8 +85,18 @@ impl<'a> DecoderOptions<'a> {
         self
     }
 
+    /// How far each negative pushes the logits, if steps have several tokens: at most 8 numbers. The batch of the constants is
+    /// then `batch * (1 + guidance.len())`, each stream followed by its negatives.
+    pub fn guidance(mut self, guidance: &'a [f32]) -> Self {
+        self.guidance = guidance;
+        self
+    }
+
+    /// A struct that points to the guidance and the constants.
     fn raw(&self) -> sys::sl_decoder_options {
         let mut raw = self.raw;
+        raw.guidance = self.guidance.as_ptr();
+        raw.num_negatives = to_i64(self.guidance.len());
         if let Some(constants) = self.constants {
             let (pointer, count) = constants.raw();
             raw.constants = pointer;
@@ -104,9 +115,9 @@ impl fmt::Debug for DecoderOptions<'_> {
 /// The choices of one step of a decoder, for each stream of the batch.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Choice<'a> {
-    /// The tokens; of a stream that has ended, the pad token.
+    /// The tokens; of a stream that has ended, the pad token. Flat: [`Decoder::step_tokens`] of each stream.
     pub tokens: &'a [i32],
-    /// The model's own log probabilities of them; of a stream that has ended, 0.
+    /// The model's own log probabilities of them; of a stream that has ended, 0. Flat, as the tokens.
     pub log_probs: &'a [f32],
     /// 1, or 0 for a stream that has ended.
     pub mask: &'a [u8],
@@ -142,6 +153,7 @@ pub struct Decoder {
     tokens: Vec<i32>,
     log_probs: Vec<f32>,
     mask: Vec<u8>,
+    step_tokens: usize,
     slots: SlotNumbers,
 }
 
@@ -160,14 +172,27 @@ impl Decoder {
         let handle =
             make(|out, error| unsafe { sys::sl_decoder_create(layer.as_ptr(), &raw, out, error) })?;
         let batch = usize::try_from(raw.batch).unwrap_or(0).max(1);
-        Ok(Decoder {
+        let mut decoder = Decoder {
             handle,
             _layer: layer.clone(),
-            tokens: vec![0; batch],
-            log_probs: vec![0.0; batch],
+            tokens: Vec::new(),
+            log_probs: Vec::new(),
             mask: vec![0; batch],
+            step_tokens: 1,
             slots: SlotNumbers::new(batch),
-        })
+        };
+        // SAFETY: the handle is valid.
+        let step_tokens = unsafe { sys::sl_decoder_step_tokens(decoder.as_ptr()) };
+        decoder.step_tokens = usize::try_from(step_tokens).expect("a decoder has tokens");
+        decoder.tokens = vec![0; batch * decoder.step_tokens];
+        decoder.log_probs = vec![0.0; batch * decoder.step_tokens];
+        Ok(decoder)
+    }
+
+    /// The number of tokens of a step of one stream: 1, but for a model whose outermost layer is a `MultivariateDecoder`.
+    /// Where it is more, prompts and given tokens are int32 `[batch, time, step_tokens]`.
+    pub fn step_tokens(&self) -> usize {
+        self.step_tokens
     }
 
     /// Appends a prompt, without the start token: continues as if `tokens`, int32 `[batch, time]`, had been sampled.
@@ -192,17 +217,17 @@ impl Decoder {
         let handle = self.as_ptr();
         let (tokens, log_probs) = (self.tokens.as_mut_ptr(), self.log_probs.as_mut_ptr());
         let mask = self.mask.as_mut_ptr();
-        // SAFETY: the buffers have an entry for each stream, and `&mut self` is the only user.
+        // SAFETY: the buffers have an entry for each stream, or for each of its tokens, and `&mut self` is the only user.
         check(|error| unsafe {
             sys::sl_decoder_sample(handle, tokens, log_probs, mask, run.raw(), error)
         })?;
-        Ok(self.choice(self.tokens.len()))
+        Ok(self.choice(self.mask.len()))
     }
 
     fn choice(&self, count: usize) -> Choice<'_> {
         Choice {
-            tokens: &self.tokens[..count],
-            log_probs: &self.log_probs[..count],
+            tokens: &self.tokens[..count * self.step_tokens],
+            log_probs: &self.log_probs[..count * self.step_tokens],
             mask: &self.mask[..count],
         }
     }
@@ -247,7 +272,7 @@ impl Decoder {
         let (numbers, count) = self.slots.set(slots).map_err(fewer_slots)?;
         let (tokens, log_probs) = (self.tokens.as_mut_ptr(), self.log_probs.as_mut_ptr());
         let (mask, run) = (self.mask.as_mut_ptr(), run.raw());
-        // SAFETY: the buffers have an entry for each stream, and `&mut self` is the only user.
+        // SAFETY: the buffers have an entry for each stream, or for each of its tokens, and `&mut self` is the only user.
         check(|error| unsafe {
             sys::sl_decoder_sample_slots(
                 handle, numbers, count, tokens, log_probs, mask, run, error,

@@ -135,6 +135,8 @@ interface Abi {
 
   int decoderCopySlot(long target, long targetSlot, long source, long sourceSlot, long error);
 
+  long decoderStepTokens(long decoder);
+
   long decoderSaveSlotSize(long decoder);
 
   int decoderSaveSlot(long decoder, long slot, long buffer, long size, long error);

@@ -23,6 +23,7 @@ public final class Decoder implements AutoCloseable {
   private final long logProbsAddress;
   private final long maskAddress;
   private final Slots slots;
+  private final int stepTokens;
   private Profile profile;
 
   Decoder(Layer layer, DecoderOptions options) {
@@ -38,12 +39,23 @@ public final class Decoder implements AutoCloseable {
             options);
     address = handle.address();
     this.options = new RunOptions(constants, null);
-    tokens = Sequence.allocate(DType.INT32, options.batch(), 1).withMask();
-    logProbs = Sequence.allocate(DType.FLOAT32, options.batch(), 1);
+    stepTokens = Math.toIntExact(Calls.ABI.decoderStepTokens(address));
+    tokens = Sequence.allocate(DType.INT32, options.batch(), 1, stepTokens).withMask();
+    logProbs = Sequence.allocate(DType.FLOAT32, options.batch(), 1, stepTokens);
     tokensAddress = Platform.CURRENT.address(tokens.ints());
     logProbsAddress = Platform.CURRENT.address(logProbs.floats());
     maskAddress = Platform.CURRENT.address(tokens.mask());
     slots = new Slots(options.batch());
+  }
+
+  /**
+   * The number of tokens of a step of one stream. If it is more than 1, prompts and given tokens are
+   * {@code [batch, time, stepTokens]}.
+   *
+   * @return 1, but for a model whose outermost layer is a {@code MultivariateDecoder}
+   */
+  public int stepTokens() {
+    return stepTokens;
   }
 
   /**
@@ -262,7 +274,7 @@ public final class Decoder implements AutoCloseable {
   /**
    * The last choices.
    *
-   * @return a number for each stream, in the same buffer each time
+   * @return {@link #stepTokens} numbers for each stream, in the same buffer each time
    */
   public IntBuffer tokens() {
     return tokens.ints();
@@ -271,7 +283,7 @@ public final class Decoder implements AutoCloseable {
   /**
    * Log probabilities of the last choices: the model's own, whatever the temperature is.
    *
-   * @return a number for each stream, in the same buffer each time
+   * @return {@link #stepTokens} numbers for each stream, in the same buffer each time
    */
   public FloatBuffer logProbs() {
     return logProbs.floats();

@@ -13,6 +13,7 @@ public final class DecoderOptions {
   private long topK;
   private long maxLength;
   private Constants constants;
+  private Struct guidance;
 
   /** The defaults: one stream, greedy, without a stop token. */
   public DecoderOptions() {}
@@ -128,6 +129,22 @@ public final class DecoderOptions {
     return this;
   }
 
+  /**
+   * Sets how far each negative pushes the logits, if steps have several tokens. The batch of the
+   * constants is then that of the decoder times (1 + the number of negatives), each stream followed
+   * by its negatives.
+   *
+   * @param scales at most 8 numbers; none: no negatives
+   * @return this
+   */
+  public DecoderOptions guidance(float... scales) {
+    guidance = new Struct(Math.multiplyExact(Float.BYTES, scales.length));
+    for (int i = 0; i < scales.length; ++i) {
+      guidance.putFloat(i * Float.BYTES, scales[i]);
+    }
+    return this;
+  }
+
   Constants constants() {
     return constants;
   }
@@ -142,6 +159,9 @@ public final class DecoderOptions {
     struct.putLong(16, batch).putLong(24, seed).putFloat(32, temperature).putFloat(36, topP);
     struct.putLong(40, topK);
     struct.putLong(48, Constants.address(constants)).putLong(56, Constants.count(constants));
+    if (guidance != null) {
+      struct.putLong(88, guidance.size() / Float.BYTES).putLong(96, guidance.address());
+    }
     return struct.putLong(72, maxLength).putInt(80, stops && stopToken == 0 ? 1 : 0);
   }
 }

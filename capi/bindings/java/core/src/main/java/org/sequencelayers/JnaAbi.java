@@ -216,6 +216,9 @@ final class JnaAbi implements Abi {
       long target, long targetSlot, long source, long sourceSlot, long error);
 
   @Override
+  public native long decoderStepTokens(long decoder);
+
+  @Override
   public native long decoderSaveSlotSize(long decoder);
 
   @Override
