@@ -50,6 +50,8 @@ def _as_float(builder: Builder, value: Value, tensor: Tensor) -> Value:
 @operator(*_RESULTS)
 def _compare(builder: Builder, node: Node) -> None:
     out, operator_name = builder.tensor(node.outputs[0]), node.operator
+    if any(builder.tensor(name).dtype.kind not in 'fiub' for name in node.inputs):
+        raise Refusal('it compares text', 'compare numbers')
     constants = [name for name in node.inputs if builder.graph.is_constant(name)]
     if not constants:
         values = [

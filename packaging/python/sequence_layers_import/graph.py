@@ -8,26 +8,20 @@ known about operators for that, and what exporters compute from shapes is consta
 
 import dataclasses
 import enum
-import logging
 import pathlib
-import tempfile
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from onnx import numpy_helper
 
+from sequence_layers_import.folding import FOLDER
 from sequence_layers_import.refusal import Refusal
-
-_log = logging.getLogger(__name__)
 
 # Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides.
 _TIMES = (48, 960, 15360, 16000, 96000)
 _BATCHES = (2, 3)
-# Rewritings that make nodes harder to read: products with biases, moved transpositions.
-_NOT_WANTED = ('MatMulAddFusion', 'TransposeOptimizer', 'ReshapeFusion')
 
 
 class Role(enum.Enum):
@@ -172,21 +166,7 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> o
 
 
 def _fold(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> _Fold:
-    options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
-    options.log_severity_level = 4
-    options.intra_op_num_threads = 1
-    with tempfile.TemporaryDirectory() as folder:
-        path = pathlib.Path(folder) / 'folded.onnx'
-        options.optimized_model_filepath = str(path)
-        onnxruntime.InferenceSession(
-            _with_sizes(model, sizes).SerializeToString(),
-            options,
-            providers=['CPUExecutionProvider'],
-            disabled_optimizers=list(_NOT_WANTED),
-        )
-        folded = onnx.load(path)
-    return _read(onnx.shape_inference.infer_shapes(folded))
+    return _read(FOLDER.fold(_with_sizes(model, sizes)))
 
 
 def _read(folded: onnx.ModelProto) -> _Fold:
@@ -385,15 +365,20 @@ def build(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Iterable[
     """The graph, folded with the first time of `times` that it takes."""
     frames = all(axis.batch == axis.time for axis in axes.values())
     error: Exception | None = None
+    crash: Refusal | None = None
     for time in tuple(times) or ((2,) if frames else _TIMES):
         settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
         try:
             folds = [_fold(model, sizes_for(model, axes, *setting)) for setting in settings]
+        except Refusal as refusal:
+            crash = crash or refusal
+            continue
         except Exception as failure:
             error = error or failure
             continue
         return _joined(folds, model)
-    assert error is not None
+    if crash is not None:
+        raise crash
     text = ' '.join(str(error).split())
     raise Refusal(f'onnxruntime cannot load the graph: {text[:300]}', 'check the ONNX file')
 

@@ -96,6 +96,16 @@ def _port(tensor: Tensor, value: Value, emit: str = '') -> Port:
     return Port(tensor.name, *at, value.axes, shape, rank, tensor.dtype, emit)
 
 
+def _check_dtype(value: onnx.ValueInfoProto) -> None:
+    kind = value.type.tensor_type.elem_type
+    dtype = onnx.helper.tensor_dtype_to_np_dtype(kind).kind if kind else 'O'
+    if dtype not in _DTYPES:
+        name = onnx.TensorProto.DataType.Name(kind).lower() if kind else 'no tensor'
+        raise Refusal(
+            f'input "{value.name}" is of dtype {name}', 'a model reads numbers or conditions'
+        )
+
+
 def _outputs(graph: Graph, wanted: Sequence[str]) -> list[str]:
     for name in wanted:
         if name not in graph.outputs:
@@ -127,6 +137,7 @@ def import_graph(
     given = graphs.inputs_of(model)
     if not given:
         raise Refusal('the graph has no input', 'a model reads a sequence')
+    _check_dtype(given[0])
     axes = {given[0].name: graphs.find_time_axis(given[0], time_axis)}
     shared = {size for name in fixed for size in graphs.dims(inputs[name])}
     first = axes[given[0].name]
@@ -145,6 +156,11 @@ def import_graph(
         a for a in tensor.channel_axes if a != axes[tensor.name].batch
     ))  # fmt: skip
     source = _port(tensor, builder.values[tensor.name])
+    if tensor.dtype.kind == 'b':
+        # Conditions are the numbers 0 and 1.
+        builder.values[tensor.name] = builder.apply(
+            builder.values[tensor.name], {'type': 'Cast', 'dtype': 'float32'}
+        )
     add_nodes(builder)
     return _finish(builder, model, axes, source, name)
 

@@ -144,25 +144,36 @@ def windows(node: Node, tensor: Tensor, sizes: Sequence[int]) -> list[Window]:
         extent = (size - 1) * dilations[i] + 1
         before, after = pads[i], pads[count + i]
         if auto.startswith('SAME'):
-            before, after = _same(tensor, i + 2, extent, strides[i], auto)
+            before, after = _same(node, tensor, i + 2, extent, strides[i])
         elif auto == 'VALID':
             before = after = 0
         found.append(Window(i + 2, size, strides[i], dilations[i], before, after))
     return found
 
 
-def _same(tensor: Tensor, axis: int, extent: int, stride: int, auto: str) -> tuple[int, int]:
-    if tensor.roles[axis] is not Role.CHANNEL and stride > 1:
-        total = extent - stride  # of a length that is a multiple of the stride
-    else:
-        size = tensor.shape[axis]
-        total = max((-(-size // stride) - 1) * stride + extent - size, 0)
-    total = max(total, 0)
-    return (
-        (total // 2, total - total // 2)
-        if auto == 'SAME_UPPER'
-        else (total - total // 2, total // 2)
-    )
+def _same(node: Node, tensor: Tensor, axis: int, extent: int, stride: int) -> tuple[int, int]:
+    upper = node.attribute('auto_pad') == 'SAME_UPPER'
+    if node.operator == 'ConvTranspose':
+        extra = node.attribute('output_padding', [0] * (axis - 1))[axis - 2]
+        return _halves(max(extent - stride + extra, 0), upper)
+    size = tensor.shape[axis]
+    if tensor.roles[axis] is Role.CHANNEL:
+        return _halves(max((-(-size // stride) - 1) * stride + extent - size, 0), upper)
+    # The last window has 1 to stride steps of its own.
+    befores = {_halves(max(extent - own, 0), upper)[0] for own in range(1, stride + 1)}
+    if len(befores) > 1:
+        raise Refusal(
+            f'its padding before time (auto_pad) depends on the length, as its stride is {stride}',
+            'export it with pads',
+        )
+    before = befores.pop()
+    return before, extent - 1 - before
+
+
+def _halves(total: int, upper: bool) -> tuple[int, int]:
+    """Padding before and after, of which the latter is larger with `upper`."""
+    small, large = total // 2, total - total // 2
+    return (small, large) if upper else (large, small)
 
 
 def time_padding(window: Window | None) -> str | list[int]:
@@ -262,6 +273,8 @@ def _conv_transpose(builder: Builder, node: Node) -> None:
     time, spatial = arrange(tensor, found)
     if time is None or spatial:
         raise Refusal('it is transposed in more or less than time', 'only time can be upsampled')
+    if node.attribute('output_shape'):
+        raise Refusal('its output has a fixed length', 'export it with pads')
     group = node.attribute('group', 1)
     extra = node.attribute('output_padding', [0])[0]
     config: Config = {

@@ -170,8 +170,13 @@ def _with_axis(value: Value, axis: int) -> tuple[int, ...]:
 @operator('Slice')
 def _slice(builder: Builder, node: Node) -> None:
     tensor, value = builder.tensor(node.inputs[0]), builder.value(node.inputs[0])
-    out = builder.tensor(node.outputs[0])
-    for axis, start, stop, step in slices_of(builder, node, tensor):
+    out, limits = builder.tensor(node.outputs[0]), _fixed_stops(builder, node)
+    for i, (axis, start, stop, step) in enumerate(slices_of(builder, node, tensor)):
+        if tensor.roles[axis] is not Role.CHANNEL and i in limits:
+            raise Refusal(
+                f'it takes no more than {stop} items of {tensor.roles[axis].value}',
+                'cut the input outside of the model',
+            )
         if tensor.roles[axis] is Role.CHANNEL:
             value = builder.aligned(value, tensor, _with_axis(value, axis))
             value = _slice_channels(builder, value, tensor, axis, start, stop, step)
@@ -182,6 +187,17 @@ def _slice(builder: Builder, node: Node) -> None:
         elif tensor.shape[axis] != out.shape[axis] or step != 1:
             channel_axis(tensor, axis, 'its slice')
     keep(builder, node, value)
+
+
+def _fixed_stops(builder: Builder, node: Node) -> list[int]:
+    """The positions in the list of slices whose stop is the same number for all sizes of the input."""
+    if len(node.inputs) > 2:
+        stops = [np.ravel(v) for v in builder.graph.folded_constants(node.inputs[2])]
+    else:
+        stops = [np.ravel(node.attribute('ends', []))]
+    same = [len({int(stop) for stop in column}) == 1 for column in zip(*stops, strict=True)]
+    # Exporters write a maximum for the end.
+    return [i for i, stop in enumerate(stops[0]) if same[i] and 0 <= stop < 2**31 - 1]
 
 
 def slices_of(builder: Builder, node: Node, tensor: Tensor) -> list[tuple[int, int, int, int]]:

@@ -13,7 +13,15 @@ import onnx
 from importing import refused
 
 import sequence_layers_runtime as runtime
-from sequence_layers_import import Refusal, command, import_file, import_graph, importing, verify
+from sequence_layers_import import (
+    Refusal,
+    command,
+    folding,
+    import_file,
+    import_graph,
+    importing,
+    verify,
+)
 from sequence_layers_import.onnx_model import Imported
 
 _GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
@@ -243,6 +251,46 @@ class OperatorsTest(unittest.TestCase):
             refused.node('Transpose', ['h'], perm=[1, 0, 2]),
         ]
         self._check(refused.graph(nodes, {'w': w, 'r': r}), streaming=False)
+
+    def test_a_condition_as_input(self) -> None:
+        nodes = [refused.node('Not', outputs=['n']), refused.node('Cast', ['n'], to=1)]
+        self._check(refused.graph(nodes, dtype=onnx.TensorProto.BOOL))
+
+    def test_padding_that_depends_on_the_length(self) -> None:
+        """Windows of 4 by 2 begin at the same place for all lengths with SAME_UPPER, those of 3 do not."""
+        for size, auto, is_fixed in (
+            (4, 'SAME_UPPER', True), (4, 'SAME_LOWER', False),
+            (3, 'SAME_UPPER', False), (3, 'SAME_LOWER', True),
+        ):  # fmt: skip
+            kernel = np.random.default_rng(0).standard_normal((4, 4, size)).astype(np.float32)
+            conv = refused.node('Conv', ['x', 'k'], strides=[2], auto_pad=auto)
+            model = refused.graph([conv], {'k': kernel}, x=['batch', 4, 'time'])
+            with self.subTest(size=size, auto=auto):
+                if is_fixed:
+                    self._check(model)
+                else:
+                    with self.assertRaisesRegex(Refusal, 'depends on the length'):
+                        import_graph(model)
+
+    def test_a_length_that_is_no_multiple_is_compared(self) -> None:
+        imported = import_graph(refused.graph([refused.node('Relu')]))
+        steps = {
+            found.steps for found in importing.compare(imported, _model(imported), []).differences
+        }
+        self.assertEqual(steps, {48, 72, 73})
+
+
+class FoldingTest(unittest.TestCase):
+    def test_a_crash_is_a_refusal(self) -> None:
+        graph = refused.graph([refused.node('Relu')])
+        import_graph(graph)
+        process = folding.FOLDER.process
+        assert process is not None
+        process.kill()
+        process.wait()
+        with self.assertRaisesRegex(Refusal, r'crashes on the graph \(SIGKILL\)'):
+            import_graph(graph, times=[48])
+        import_graph(graph)
 
 
 class OutputsTest(unittest.TestCase):

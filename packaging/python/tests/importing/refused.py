@@ -91,6 +91,13 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
         'two open axes': (graph([node('Relu')], x=['batch', 'time', 'width']), {}),
         'a shape that depends on values': (graph([node('NonZero', outputs=['n']),
             node('Cast', ['n'], to=TensorProto.FLOAT)]), {}),
+        'windows of 3 steps by 2 with auto_pad': (
+            graph([node('Conv', ['x', 'k'], auto_pad='SAME_UPPER', strides=[2])], {'k': _f(4, 4, 3)},
+                  x=_CHANNELS), {}),
+        'no more than a number of steps': (
+            graph([node('Slice', ['x', 'a', 'b', 'c'])],
+                  {'a': np.array([0]), 'b': np.array([100]), 'c': np.array([1])}), {}),
+        'text as input': (graph([node('Identity')], dtype=TensorProto.STRING), {}),
         'text': (graph([node('Cast', to=TensorProto.STRING, outputs=['s']),
             node('Cast', ['s'], to=TensorProto.FLOAT)]), {}),
     }  # fmt: skip
