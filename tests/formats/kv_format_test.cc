@@ -75,7 +75,9 @@ TEST_CASE("caches in fewer bytes change an output, and little", "[kv_format]") {
 // Steps, prefill, slots, forks, resets and saved states of every kind of attention.
 TEST_CASE("every recorded case of attention keeps the contract with caches in fewer bytes",
           "[kv_format]") {
-  for (const auto& [format, share] : kFormats) {
+  for (const auto& pair : kFormats) {
+    const char* const format = pair.first;
+    const double share = pair.second;
     const sl_layer_options options = options_of(format);
     int64_t cases = 0, changed = 0;
     for_each_golden_case([&](const GoldenCase& golden) {
