@@ -54,7 +54,7 @@ class Folder:
         if self.process is None:
             places = [str(pathlib.Path(__file__).parents[1]), os.environ.get('PYTHONPATH', '')]
             self.process = subprocess.Popen(
-                [sys.executable, '-m', __spec__.name],
+                [sys.executable, '-P', '-m', __spec__.name],
                 stdin=subprocess.PIPE,
                 stdout=subprocess.PIPE,
                 stderr=subprocess.DEVNULL,
