@@ -49,8 +49,8 @@ public final class Decoder implements AutoCloseable {
   }
 
   /**
-   * The number of tokens of a step of one stream. If it is more than 1, prompts and given tokens are
-   * {@code [batch, time, stepTokens]}.
+   * The number of tokens of a step of one stream. If it is more than 1, prompts and given tokens
+   * are {@code [batch, time, stepTokens]}.
    *
    * @return 1, but for a model whose outermost layer is a {@code MultivariateDecoder}
    */
