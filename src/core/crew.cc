@@ -77,15 +77,16 @@ std::byte* Crew::grown_memory(size_t bytes) {
 uint64_t Crew::publish(const Job& job) {
   std::array<uint64_t, kWords> words;
   std::memcpy(words.data(), &job, sizeof(job));
-  for (size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_relaxed);
   const uint64_t base = base_.load(std::memory_order_relaxed) + (uint64_t{1} << kStepBits);
+  base_.store(kNoJob, std::memory_order_relaxed);
+  for (size_t i = 0; i < kWords; ++i) words_[i].store(words[i], std::memory_order_release);
   base_.store(base, std::memory_order_release);
   return base;
 }
 
 Crew::Job Crew::read() const {
   std::array<uint64_t, kWords> words;
-  for (size_t i = 0; i < kWords; ++i) words[i] = words_[i].load(std::memory_order_relaxed);
+  for (size_t i = 0; i < kWords; ++i) words[i] = words_[i].load(std::memory_order_acquire);
   Job job;
   std::memcpy(&job, words.data(), sizeof(job));
   return job;
@@ -226,9 +227,11 @@ bool Crew::serve_step(int worker, const Job& job, uint64_t base, int64_t step) {
 
 bool Crew::serve(int worker, uint64_t* seen) {
   const uint64_t base = current();
-  if (base == *seen) return false;
-  *seen = base;
+  if (base == kNoJob || base == *seen) return false;
   const Job job = read();
+  // A word of a later job is read only after the number of this one has gone.
+  if (current() != base) return false;
+  *seen = base;
   const FloatModes before = FloatModes::get(), wanted(job.float_modes);
   wanted.set();
   for (int64_t step = 0; step < job.steps; ++step) {

@@ -28,6 +28,7 @@ class Crew {
   static constexpr int64_t kMaxParts = 64;
   static constexpr int64_t kMaxSteps = 1 << 14;
   static constexpr size_t kMaxWorkBytes = 128;
+  static constexpr uint64_t kNoJob = 0;
 
   explicit Crew(int workers);
   Crew(const Crew&) = delete;
@@ -76,7 +77,7 @@ class Crew {
 
   // For the workers, numbered from 1.
 
-  // A number that grows with each job.
+  // A number that grows with each job, or kNoJob while the next one is written.
   uint64_t current() const { return base_.load(std::memory_order_acquire); }
   // Works on the current job unless its number is `seen`, which it then becomes. Returns false if
   // there was none.
@@ -99,8 +100,8 @@ class Crew {
     void (*part)(void* context, int64_t step, int64_t part);
     void (*accept)(void* context, int64_t part);
   };
-  // The job as workers read it, which may be while the caller writes the next one. They find out
-  // when they take a part, and then forget what they have read.
+  // The job as workers read it, which may be while the caller writes the next one. There is no
+  // current job meanwhile, so that they find out and forget what they have read.
   static constexpr size_t kWords = sizeof(Job) / sizeof(uint64_t);
 
   // Counts what has become of a part: the job's base, and two for each step that is done and one if
@@ -158,7 +159,7 @@ class Crew {
   int block_ = 0;  // of the next job
   int64_t unanswered_ = 0;
 
-  alignas(64) std::atomic<uint64_t> base_{0};
+  alignas(64) std::atomic<uint64_t> base_{kNoJob};
   std::array<std::atomic<uint64_t>, kWords> words_{};
   std::array<Progress, kMaxParts> progress_;
 };

@@ -5,6 +5,7 @@ import (
 	"math"
 	"os"
 	"path/filepath"
+	"runtime"
 	"testing"
 
 	sl "sequencelayers.org/sequencelayers"
@@ -183,10 +184,11 @@ func dtypeOf(t testing.TB, name string) sl.DType {
 	return 0
 }
 
-// array reads a tensor of the suite.
+// array reads a tensor of the suite, whose memory stays until the test ends.
 func array(t testing.TB, file tensorFile) *sl.Tensor {
 	t.Helper()
 	out := must1(sl.NewArray(dtypeOf(t, file.DType), file.Shape...))(t)
+	t.Cleanup(func() { runtime.KeepAlive(out) })
 	bytes := must1(os.ReadFile(suitePath(file.File)))(t)
 	if copy(out.Bytes(), bytes) != len(bytes) || len(bytes) != len(out.Bytes()) {
 		t.Fatalf("%s has %d bytes", file.File, len(bytes))
