@@ -38,7 +38,9 @@ class ExtrasTest(unittest.TestCase):
             'params.kernel': np.eye(size, dtype=np.float32),
             'params.bias': np.ones(size, np.float32),
         }
-        layer = runtime.Layer.create({'type': 'Dense', 'features': size}, weights)
+        layer = runtime.Layer.create(
+            {'type': 'Dense', 'features': size}, weights, matmul_backend='onednn'
+        )
         x = np.random.default_rng(0).standard_normal((1, 512, size), np.float32)
         np.testing.assert_allclose(layer.apply(x)[0], x + 1, rtol=1e-6)
         maps = pathlib.Path('/proc/self/maps').read_text()
