@@ -1,12 +1,12 @@
 // EinopsRearrange: y = einops.rearrange(x, pattern) on the channels (reference:
 // simple.EinopsRearrange).
-#include "layers/builder.h"
+#include "layers/shape/viewing_layer.h"
 #include "ops/einops.h"
 
 namespace sl {
 namespace {
 
-class EinopsRearrange final : public StatelessLayer {
+class EinopsRearrange final : public ViewingLayer {
  public:
   struct Fields {
     explicit Fields(Config& config) : einops(config, {"batch", "time"}) {}
@@ -16,19 +16,10 @@ class EinopsRearrange final : public StatelessLayer {
   EinopsRearrange(Fields fields, const Init&) : einops_(std::move(fields.einops)) {}
 
  private:
-  ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    Shape channels;
-    view_of(input.shape, &channels);
-    return {input.dtype, channels};
-  }
-  Sequence do_layer(Run& run, const Sequence& x) const override {
-    Shape channels;
-    const ops::StridedView view = view_of(x.channels, &channels);
-    return ops::rearrange(run, x, view, channels);
-  }
-
-  ops::StridedView view_of(const Shape& channels, Shape* output) const {
-    return einops_.view(channels, ops::dense_view(channels).strides, output);
+  Viewed viewed(const Shape& channels) const override {
+    Viewed out;
+    out.view = einops_.view(channels, ops::dense_view(channels).strides, &out.channels);
+    return out;
   }
 
   ops::Einops einops_;
