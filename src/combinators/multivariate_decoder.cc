@@ -106,7 +106,7 @@ class MultivariateDecoder final : public Layer, public TokenParts {
     ChannelSpec output;
   };
 
-  // What the depth body declares for one step. Its state lives for one frame.
+  // Declarations of the depth body for one step. Its state lives for one frame.
   struct DepthPlan {
     std::vector<StateSpec> states;
     StateLayout layout;
@@ -345,14 +345,7 @@ class MultivariateDecoder final : public Layer, public TokenParts {
   void finish(const std::byte* logits, DType dtype, float* out, int64_t rows) const {
     const int64_t count = checked_product(rows, width());
     ops::convert(logits, dtype, out, DType::kFloat32, count);
-    if (!fields_.soft_cap) return;
-    const float cap = *fields_.soft_cap;
-    for (int64_t i = 0; i < count; ++i) out[i] /= cap;
-    ops::round_to(dtype, out, count);
-    kernels::unary(kernels::Unary::kTanh, out, out, count, 0);
-    ops::round_to(dtype, out, count);
-    kernels::binary_scalar(kernels::Binary::kMultiply, out, cap, out, count);
-    ops::round_to(dtype, out, count);
+    if (fields_.soft_cap) ops::soft_cap(dtype, *fields_.soft_cap, out, count);
   }
 
   Fields fields_;

@@ -182,12 +182,7 @@ class Worker {
 
   void cap(float* scores, int64_t count) const {
     if (a_.soft_cap == 0) return;
-    kernels::binary_scalar(Binary::kDivide, scores, a_.soft_cap, scores, count);
-    round_to(a_.score_dtype, scores, count);
-    kernels::unary(Unary::kTanh, scores, scores, count, 0);
-    round_to(a_.score_dtype, scores, count);
-    kernels::binary_scalar(Binary::kMultiply, scores, a_.soft_cap, scores, count);
-    round_to(a_.score_dtype, scores, count);
+    soft_cap(a_.score_dtype, a_.soft_cap, scores, count);
   }
 
   void score_sinks() const {

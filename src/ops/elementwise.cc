@@ -349,6 +349,15 @@ void round_to(DType dtype, float* values, int64_t count) {
   if (dtype == DType::kFloat16) kernels::round_to_f16(values, count);
 }
 
+void soft_cap(DType dtype, float cap, float* values, int64_t count) {
+  kernels::binary_scalar(kernels::Binary::kDivide, values, cap, values, count);
+  round_to(dtype, values, count);
+  kernels::unary(kernels::Unary::kTanh, values, values, count, 0);
+  round_to(dtype, values, count);
+  kernels::binary_scalar(kernels::Binary::kMultiply, values, cap, values, count);
+  round_to(dtype, values, count);
+}
+
 const float* as_floats(Run& run, const Sequence& x, DType compute) {
   const bool rounds = is_half(compute) && compute != x.dtype;
   if (x.dtype == DType::kFloat32 && !rounds) return x.floats();

@@ -46,6 +46,8 @@ Sequence cast(Run& run, const Sequence& x, DType dtype);
 
 // Rounds float32 values in place to the nearest value that `dtype` can represent.
 void round_to(DType dtype, float* values, int64_t count);
+// Replaces each value x by cap * tanh(x / cap), each operation of which is rounded to the dtype.
+void soft_cap(DType dtype, float cap, float* values, int64_t count);
 
 // x as float32 values in scratch, rounded to `compute`; x's own values if both dtypes are float32.
 const float* as_floats(Run& run, const Sequence& x, DType compute);
