@@ -239,13 +239,12 @@ void set_constants(Stream& stream, const sl_run_options& options, int64_t time, 
   }
 }
 
-Slots to_slots(Stream& stream, const int64_t* slots, int64_t count) {
-  const int64_t batch = stream.plan().input().batch;
+std::span<const int64_t> to_slots(const int64_t* slots, int64_t count, int64_t batch) {
   if (count < 1 || count > batch) {
     fail(Code::kInvalidArgument, "count is {}: expected 1 to {}, as the batch is {}", count, batch,
          batch);
   }
-  return stream.check_slots(std::span(not_null(slots, "slots"), static_cast<size_t>(count)));
+  return {not_null(slots, "slots"), static_cast<size_t>(count)};
 }
 
 void check_buffer(size_t size, size_t needed) {

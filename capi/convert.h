@@ -63,8 +63,8 @@ inline void set_constants(Stream& stream, const sl_run_options& options, int64_t
   set_constants(stream, options, time, stream.plan().input().batch);
 }
 
-// The slots of a stream that a call names: at least one, and none twice.
-Slots to_slots(Stream& stream, const int64_t* slots, int64_t count);
+// The slots of a batch that a call names: at least one, and no more than there are.
+std::span<const int64_t> to_slots(const int64_t* slots, int64_t count, int64_t batch);
 
 // Fails if a buffer is too small for saved bytes.
 void check_buffer(size_t size, size_t needed);

@@ -78,16 +78,6 @@ sl::Decoder& decoder_of(sl_decoder* decoder) { return not_null(decoder, "decoder
 
 sl::Slots all_slots(const sl::Decoder& decoder) { return {nullptr, 0, decoder.batch()}; }
 
-// The slots that a call names: at least one, and none twice.
-sl::Slots to_slots(sl::Decoder& decoder, const int64_t* slots, int64_t count) {
-  const int64_t batch = decoder.batch();
-  if (count < 1 || count > batch) {
-    sl::fail(Code::kInvalidArgument, "count is {}: expected 1 to {}, as the batch is {}", count,
-             batch, batch);
-  }
-  return decoder.check_slots(std::span(not_null(slots, "slots"), static_cast<size_t>(count)));
-}
-
 void check_slot(const sl::Decoder& decoder, int64_t slot, const char* name) {
   sl::capi::check_item(decoder.batch(), slot, name);
 }
@@ -214,7 +204,8 @@ sl_status sl_decoder_sample_slots(sl_decoder* decoder, const int64_t* slots, int
                                   const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
     sl::Decoder& all = decoder_of(decoder);
-    sample(all, to_slots(all, slots, count), {tokens, log_probs, mask}, options);
+    const auto given = sl::capi::to_slots(slots, count, all.batch());
+    sample(all, all.check_slots(given), {tokens, log_probs, mask}, options);
   });
 }
 

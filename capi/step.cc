@@ -120,6 +120,7 @@ sl_status sl_layer_step_slots(const sl_layer* layer, sl_state* state, const int6
                               const sl_run_options* options, sl_error* error) {
   return guard(error, [&] {
     sl::Stream& stream = stream_of(layer, state);
-    step(stream, sl::capi::to_slots(stream, slots, count), x, y, options);
+    const auto given = sl::capi::to_slots(slots, count, stream.plan().input().batch);
+    step(stream, stream.check_slots(given), x, y, options);
   });
 }

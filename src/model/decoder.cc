@@ -208,17 +208,9 @@ Slots Decoder::items_of(const Slots& slots) {
 }
 
 Slots Decoder::check_slots(std::span<const int64_t> slots) {
-  if (items_per_slot() == 1) return stream_.check_slots(slots);
-  std::ranges::fill(live_, uint8_t{0});
-  for (size_t i = 0; i < slots.size(); ++i) {
-    if (slots[i] < 0 || slots[i] >= batch()) {
-      fail(Code::kInvalidArgument, "slots[{}] is {}: expected 0 to {}, as the batch is {}", i,
-           slots[i], batch() - 1, batch());
-    }
-    if (std::exchange(live_[static_cast<size_t>(slots[i])], uint8_t{1}) != 0)
-      fail(Code::kInvalidArgument, "slots[{}] is {} again", i, slots[i]);
-  }
-  return slots_of(slots);
+  const auto marks = std::span(live_).first(static_cast<size_t>(batch()));
+  std::ranges::fill(marks, uint8_t{0});
+  return sl::check_slots(slots, marks);
 }
 
 void Decoder::reset_items(int64_t slot) {

@@ -435,14 +435,14 @@ void Stream::step(const Slots& slots, const View& x, const View& y, bool with_em
              with_emits ? std::span<Sequence>(emits_) : std::span<Sequence>(), token_source_);
 }
 
-Slots Stream::check_slots(std::span<const int64_t> slots) {
-  const int64_t batch = plan_.input().batch;
+Slots check_slots(std::span<const int64_t> slots, std::span<uint8_t> marks) {
+  const auto batch = std::ssize(marks);
   const auto is_slot = [&](int64_t slot) { return slot >= 0 && slot < batch; };
   const auto wrong = std::ranges::find_if(slots, [&](int64_t slot) {
     if (!is_slot(slot)) return true;
-    return std::exchange(is_stepped_[static_cast<size_t>(slot)], uint8_t{1}) != 0;
+    return std::exchange(marks[static_cast<size_t>(slot)], uint8_t{1}) != 0;
   });
-  for (auto it = slots.begin(); it != wrong; ++it) is_stepped_[static_cast<size_t>(*it)] = 0;
+  for (auto it = slots.begin(); it != wrong; ++it) marks[static_cast<size_t>(*it)] = 0;
   if (wrong == slots.end()) return slots_of(slots);
   const auto index = wrong - slots.begin();
   if (is_slot(*wrong)) fail(Code::kInvalidArgument, "slots[{}] is {} again", index, *wrong);

@@ -175,6 +175,10 @@ class StreamPlan {
   size_t workspace_bytes_[2] = {0, 0};
 };
 
+// Fails unless all are slots of a batch, for each of which there is a mark, and none is there
+// twice. All marks are 0 before and afterwards.
+Slots check_slots(std::span<const int64_t> slots, std::span<uint8_t> marks);
+
 class Stream {
  public:
   // `memory`: plan.bytes() bytes, aligned to kAlignment.
@@ -203,7 +207,7 @@ class Stream {
   void step(const Slots& slots, const View& x, const View& y, bool with_emits,
             const Parallel* parallel = nullptr);
   // Fails unless all are slots of the state, and none is there twice.
-  Slots check_slots(std::span<const int64_t> slots);
+  Slots check_slots(std::span<const int64_t> slots) { return sl::check_slots(slots, is_stepped_); }
   void reset() { plan_.initialise(data_); }
   void reset_item(int64_t item) { plan_.initialise_item(data_, item); }
   // Computes what the stream keeps of its constants. Allocates.
