@@ -50,14 +50,16 @@ std::vector<sl_constant> views(const Constants& constants) {
   return out;
 }
 
-Tensor apply(const Layer& layer, const Input& input, std::vector<NamedTensor>* emits) {
+Tensor apply(const Layer& layer, const Input& input, std::vector<NamedTensor>* emits,
+             sl_profile* profile) {
   const std::vector<sl_constant> constants = views(input.constants);
   std::vector<sl_sequence> emit_views;
   if (emits != nullptr) {
     *emits = make_emits(layer, SL_MODE_LAYER, input.x, input.constants);
     emit_views = views_of(*emits);
   }
-  const sl_run_options options = run_options(constants, &emit_views);
+  sl_run_options options = run_options(constants, &emit_views);
+  options.profile = profile;
   Tensor y = make_output(layer, SL_MODE_LAYER, input.x, options);
   sl_sequence out = y.view();
   layer.apply(input.x.view(), &out, &options);

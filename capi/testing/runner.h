@@ -33,8 +33,10 @@ std::vector<bool> streamed_constants(const Layer& layer, const Constants& consta
 // Views of constants as the ABI takes them. They point into `constants`.
 std::vector<sl_constant> views(const Constants& constants);
 
-// Runs the layer on the whole input. Also returns its emits if `emits` is not null.
-Tensor apply(const Layer& layer, const Input& input, std::vector<NamedTensor>* emits = nullptr);
+// Runs the layer on the whole input. Also returns its emits if `emits` is not null, and
+// records the run in a profile.
+Tensor apply(const Layer& layer, const Input& input, std::vector<NamedTensor>* emits = nullptr,
+             sl_profile* profile = nullptr);
 
 // Dtype and dims of the layer-wise output.
 sl_sequence output_shape(const Layer& layer, const Input& input);

@@ -24,16 +24,7 @@ std::string normalized(const std::string& convolution, const std::string& betwee
 // Whether a run of the layer calls one of that type, which it lists in any case.
 bool runs(const Layer& layer, const Input& input, const std::string& type) {
   const sequence_layers::Profile profile;
-  sl_run_options run = SL_RUN_OPTIONS_INIT;
-  run.profile = profile.get();
-  const sl_sequence x = input.x.view();
-  sl_sequence shape = SL_SEQUENCE_INIT;
-  check([&](sl_error* e) {
-    return sl_layer_output_shape(layer.get(), SL_MODE_LAYER, &x, &run, &shape, e);
-  });
-  Tensor output = make_like(shape);
-  sl_sequence y = output.view();
-  check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, &run, e); });
+  apply(layer, input, nullptr, profile.get());
   const auto layers = nlohmann::json::parse(profile.describe())["layers"];
   const auto entry =
       std::ranges::find_if(layers, [&](const auto& layer) { return layer["type"] == type; });

@@ -45,17 +45,7 @@ struct Meter {
 // A run that is recorded goes through the layers one after the other.
 Tensor recorded(const Layer& layer, const Input& input) {
   const sequence_layers::Profile profile;
-  sl_run_options run = SL_RUN_OPTIONS_INIT;
-  run.profile = profile.get();
-  const sl_sequence x = input.x.view();
-  sl_sequence shape = SL_SEQUENCE_INIT;
-  check([&](sl_error* e) {
-    return sl_layer_output_shape(layer.get(), SL_MODE_LAYER, &x, nullptr, &shape, e);
-  });
-  Tensor out = make_like(shape);
-  sl_sequence y = out.view();
-  check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, &run, e); });
-  return out;
+  return apply(layer, input, nullptr, profile.get());
 }
 
 TEST_CASE("layers in pieces give the same bits, masks with holes included", "[pieces]") {

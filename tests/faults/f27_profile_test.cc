@@ -21,20 +21,10 @@ constexpr int64_t kBatch = 2, kTime = 40, kInputs = 6;
 cli::ProfileTable layer_profile(const Layer& layer, const std::vector<int64_t>& dims,
                                 sl_dtype dtype = SL_DTYPE_FLOAT32) {
   std::mt19937 rng(1);
-  Tensor input = random_sequence(dtype, dims, rng);
-  std::fill(input.mask.begin(), input.mask.end(), uint8_t{1});
-  const sl_sequence x = input.view();
-  sl_run_options run = SL_RUN_OPTIONS_INIT;
-  sl_sequence shape = SL_SEQUENCE_INIT;
-  check([&](sl_error* e) {
-    return sl_layer_output_shape(layer.get(), SL_MODE_LAYER, &x, &run, &shape, e);
-  });
-  const Tensor output = make_like(shape);
-  sl_sequence y = output.view();
-  return cli::profile(0, [&](sl_profile* profile) {
-    run.profile = profile;
-    check([&](sl_error* e) { return sl_layer_apply(layer.get(), &x, &y, &run, e); });
-  });
+  Input input;
+  input.x = random_sequence(dtype, dims, rng);
+  std::fill(input.x.mask.begin(), input.x.mask.end(), uint8_t{1});
+  return cli::profile(0, [&](sl_profile* profile) { apply(layer, input, nullptr, profile); });
 }
 
 // As above, of a model whose weights get the last of `dims` where the config leaves a size open.
