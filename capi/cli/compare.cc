@@ -40,7 +40,7 @@ struct CompareOptions {
   bool logits = false;
   bool json = false;
 
-  // Those of the other model; the strings are those of this object.
+  // Options of the other model, which borrow the strings of this object.
   sl_layer_options layer_options() const {
     sl_layer_options out = SL_LAYER_OPTIONS_INIT;
     if (!weight_format.empty()) out.weight_format = weight_format.c_str();

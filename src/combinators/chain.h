@@ -43,12 +43,12 @@ class Chain {
   Sequence run(Run& run, const Sequence& x) const;
 
  private:
-  // Properties of a layer that every run needs, asked for once.
   // A layer behind another one, which does its work.
   struct Folded {
     const Layer* layer;
     int64_t flop;  // for each element
   };
+  // Properties of a layer that every run needs, asked for once.
   struct Link {
     const Layer* layer;
     bool returns_view;

@@ -68,10 +68,8 @@ struct Plan {
   std::vector<Operation> operations;
   std::vector<EmittedValue> emits;  // in the order of their values
   size_t output = 0;
-  // Of each value: the number of its readers, of which the output is one, and the name for
-  // messages.
-  std::vector<int64_t> readers;
-  std::vector<std::string> names;
+  std::vector<int64_t> readers;    // number of readers of each value, the graph's output included
+  std::vector<std::string> names;  // name of each value for messages
 };
 
 // Makes the operations of a graph. Where values of different latencies meet, it adds Delays.

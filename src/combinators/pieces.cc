@@ -26,7 +26,7 @@ int64_t frame_bytes(const ChannelSpec& spec) {
   return checked_product(spec.shape.size(), static_cast<int64_t>(size_of(spec.dtype)));
 }
 
-// What the layers make of x.
+// The output of the layers for x, and the largest frame on the way to it.
 struct Plan {
   Plan(const Run& run, std::span<const Layer* const> layers, const Sequence& x) : spec(x.spec()) {
     for (const Layer* layer : layers) {

@@ -49,7 +49,7 @@ class Stack {
     const size_t begin = mark.chunk == chunk_ ? mark.used : 0;
     return pointer >= memory_ + begin && pointer < memory_ + used_;
   }
-  // That by which the stack grows; null if it has a fixed size.
+  // The allocator by which the stack grows; null if it has a fixed size.
   const Allocator* allocator() const { return allocator_; }
   // The maximum number of bytes that were in use at the same time.
   size_t peak() const { return peak_; }
@@ -86,7 +86,7 @@ class Workspace {
   Workspace(const Workspace&) = delete;
   Workspace& operator=(const Workspace&) = delete;
 
-  // That by which the stacks grow; null if they have a fixed size.
+  // The allocator by which the stacks grow; null if they have a fixed size.
   const Allocator* allocator() const { return stacks_[0].allocator(); }
   Stack& on(Side side) { return stacks_[static_cast<size_t>(side)]; }
 

@@ -108,7 +108,7 @@ struct NextRows {
         part((now.count + kStreams - 1) / kStreams * now.stride) {}
   // The row that is prefetched as number i.
   const float* row(int64_t i) const { return data + i % kStreams * part + i / kStreams * stride; }
-  // What is left when i rows, a multiple of kStreams, have been prefetched.
+  // The remaining rows after i of them, a multiple of kStreams, have been prefetched.
   NextRows after(int64_t i) const {
     NextRows rest = *this;
     rest.data += i / kStreams * stride;

@@ -1,4 +1,4 @@
-// What decoders of one token and of several tokens a step share.
+// Views and checks shared by decoders of one token and of several tokens a step.
 #pragma once
 
 #include <fmt/format.h>

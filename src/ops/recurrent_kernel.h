@@ -39,7 +39,7 @@ class RecurrentKernel {
            x.channels[0] == weights_.input->inputs();
   }
 
-  // What an invalid step puts out, which leaves c and h alone.
+  // The output of an invalid step, which leaves c and h alone.
   enum class Invalid { kZeros, kState };
   // Makes the step x. c (null for a GRU) and h become the next ones. The team of the steps helps if
   // the weights are large.

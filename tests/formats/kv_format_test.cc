@@ -124,7 +124,7 @@ TEST_CASE("states with caches of different formats are told apart", "[kv_format]
   CHECK(thrown_by([&] { other.load(saved); }).status == SL_STATUS_STATE);
 }
 
-// What slot 0 of a decoder chooses in so many steps, and how likely that is.
+// Tokens that a slot of a decoder draws in so many steps, with their log probabilities.
 std::vector<std::pair<int32_t, float>> choices(sequence_layers::Decoder& decoder, int64_t slot,
                                                int steps) {
   std::vector<std::pair<int32_t, float>> out(static_cast<size_t>(steps));

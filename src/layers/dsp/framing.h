@@ -19,7 +19,7 @@ class Framing {
   // last valid step, the steps within.
   explicit Framing(ops::Window window, bool history_is_invalid = false, bool mirrors = false);
 
-  // What a frame depends on: if frames mirror, the steps that those at the ends mirror too.
+  // The steps on which a frame depends, with those that frames at the ends mirror.
   const ops::Window& window() const { return window_; }
   int64_t frame_length() const { return frame_length_; }
   bool mirrors() const { return mirrors_; }

@@ -25,7 +25,7 @@ struct Totals {
   int32_t* count;  // of valid steps
 };
 
-// What a statistic keeps of inputs of a dtype.
+// A statistic over inputs of one dtype.
 struct Kind {
   Statistic statistic;
   int64_t correction;
@@ -35,7 +35,7 @@ struct Kind {
     return statistic == Statistic::kStd || statistic == Statistic::kVariance;
   }
   bool is_sum() const { return statistic == Statistic::kMean || statistic == Statistic::kSum; }
-  // Of the value that is kept. Sums of integers wrap, as those over channels do.
+  // The dtype of the running value. Sums of integers wrap, as sums over channels do.
   DType kept() const {
     if (is_half(input) || is_moment()) return DType::kFloat32;
     if (statistic == Statistic::kMean && !is_inexact(input)) return DType::kFloat32;
