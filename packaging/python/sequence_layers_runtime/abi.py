@@ -443,3 +443,26 @@ def count(name: str, *arguments: Any) -> int:
     if result < 0:
         raise failure(error.code, error)
     return result
+
+
+def text(name: str, *arguments: Any) -> bytes:
+    """What a function writes that takes room for a text, its size, and where to put the size needed."""
+    needed = ctypes.c_size_t()
+    call(name, *arguments, None, 0, ctypes.byref(needed))
+    buffer = ctypes.create_string_buffer(needed.value)
+    call(name, *arguments, buffer, needed, ctypes.byref(needed))
+    return buffer.value
+
+
+def save(name: str, handle: Any, *item: int) -> bytes:
+    """What a function saves of a handle, or of an item of it."""
+    size = getattr(load(), f'{name}_size')(handle)
+    buffer = ctypes.create_string_buffer(size)
+    call(name, handle, *item, buffer, size)
+    return buffer.raw
+
+
+def restore(name: str, handle: Any, *item: int, data: bytes) -> None:
+    """Gives a function what was saved, for a handle or an item of it."""
+    data = bytes(memoryview(data))
+    call(name, handle, *item, data, len(data))

@@ -2,7 +2,7 @@
 
 import ctypes
 import dataclasses
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -39,23 +39,23 @@ def _view(name: str, value: Any) -> abi.Sequence:
     return views.view(values, mask, what=what)
 
 
-def _items(array: AnyArray, slots: Sequence[int]) -> AnyArray:
-    return array if len(array) == 1 else array[list(slots)]
+def _changed(constants: Constants, change: Callable[[AnyArray], AnyArray]) -> dict[str, Any]:
+    """Constants of the same kinds, with the arrays that `change` makes of theirs."""
+
+    def changed(value: Any) -> Any:
+        if isinstance(value, Array):
+            return Array(change(value.values))
+        if isinstance(value, tuple):
+            return tuple(None if part is None else change(np.asarray(part)) for part in value)
+        return change(np.asarray(value))
+
+    return {name: changed(value) for name, value in constants.items()}
 
 
 def of_slots(constants: Constants, slots: Sequence[int]) -> dict[str, Any]:
     """The items of constants that go with these slots; all of what has a batch of 1."""
-    found: dict[str, Any] = {}
-    for name, value in constants.items():
-        if isinstance(value, Array):
-            found[name] = Array(_items(value.values, slots))
-        elif isinstance(value, tuple):
-            found[name] = tuple(
-                None if part is None else _items(np.asarray(part), slots) for part in value
-            )
-        else:
-            found[name] = _items(np.asarray(value), slots)
-    return found
+    items = list(slots)
+    return _changed(constants, lambda array: array if len(array) == 1 else array[items])
 
 
 class RunOptions:
@@ -91,7 +91,7 @@ class SlotOptions(RunOptions):
 
     def __init__(self, options: RunOptions, batch: int):
         self._batched: list[tuple[AnyArray, AnyArray, abi.Constant]] = []
-        super().__init__({name: _copied(value) for name, value in options.constants.items()})
+        super().__init__(_changed(options.constants, np.array))
         for struct, own, source in zip(
             self._structs, self.sequences, options.sequences, strict=True
         ):
@@ -106,11 +106,3 @@ class SlotOptions(RunOptions):
         for source, own, struct in self._batched:
             np.take(source, slots, axis=0, out=own[: len(slots)], mode='clip')
             struct.value.dims[0] = len(slots)
-
-
-def _copied(value: Any) -> Any:
-    if isinstance(value, Array):
-        return Array(np.array(value.values))
-    if isinstance(value, tuple):
-        return tuple(None if part is None else np.array(part) for part in value)
-    return np.array(value)

@@ -108,10 +108,11 @@ class Decoder(Closable):
         if constants is None and profile is None and slots is None:
             return self._options
         if constants is None:
-            own = self._options.constants
-            count = self._items_per_slot
-            items = slots and [slot * count + i for slot in slots for i in range(count)]
-            constants = own if items is None else of_slots(own, items)
+            constants = self._options.constants
+            if slots is not None:
+                each = range(self._items_per_slot)
+                items = [slot * len(each) + i for slot in slots for i in each]
+                constants = of_slots(constants, items)
         return RunOptions(constants, profile=profile)
 
     def reset(self) -> None:
@@ -201,11 +202,7 @@ class Decoder(Closable):
 
     def save_slot(self, slot: int) -> bytes:
         """One stream with its choices, for a decoder of the same model, constants and max_length."""
-        handle = self.handle
-        size = abi.load().sl_decoder_save_slot_size(handle)
-        buffer = ctypes.create_string_buffer(size)
-        abi.call('sl_decoder_save_slot', handle, slot, buffer, size)
-        return buffer.raw
+        return abi.save('sl_decoder_save_slot', self.handle, slot)
 
     def load_slot(self, slot: int, data: bytes) -> None:
         """Makes one stream continue where the saved one stood.
@@ -213,8 +210,7 @@ class Decoder(Closable):
         Raises:
           SequenceLayersError: As `State.load` does. The stream is as before.
         """
-        data = bytes(memoryview(data))
-        abi.call('sl_decoder_load_slot', self.handle, slot, data, len(data))
+        abi.restore('sl_decoder_load_slot', self.handle, slot, data=data)
 
     def log_prob(
         self,

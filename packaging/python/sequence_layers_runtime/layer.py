@@ -216,11 +216,7 @@ class Layer(Closable):
             channel_shape, dtype = self.input_spec
         spec, run = views.channel_spec(tuple(channel_shape), dtype), RunOptions(constants)
         arguments = self.handle, ctypes.byref(spec), run.run.constants, run.run.num_constants
-        needed = ctypes.c_size_t()
-        abi.call('sl_layer_describe', *arguments, None, 0, ctypes.byref(needed))
-        text = ctypes.create_string_buffer(needed.value)
-        abi.call('sl_layer_describe', *arguments, text, needed, ctypes.byref(needed))
-        found: dict[str, Any] = json.loads(text.value)
+        found: dict[str, Any] = json.loads(abi.text('sl_layer_describe', *arguments))
         return found
 
     @property

@@ -29,9 +29,6 @@ class Profile(Closable):
         Each has 'path', 'type', 'parent' (the index of the layer that called it, None for the model),
         'calls', 'self_seconds', 'flop' and 'bytes', without those of the layers within.
         """
-        needed = ctypes.c_size_t()
-        abi.call('sl_profile_describe', self.handle, None, 0, ctypes.byref(needed))
-        text = ctypes.create_string_buffer(needed.value)
-        abi.call('sl_profile_describe', self.handle, text, needed, ctypes.byref(needed))
-        layers: list[dict[str, Any]] = json.loads(text.value)['layers']
+        text = abi.text('sl_profile_describe', self.handle)
+        layers: list[dict[str, Any]] = json.loads(text)['layers']
         return layers

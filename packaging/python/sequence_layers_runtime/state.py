@@ -127,11 +127,7 @@ class State(Closable):
 
     def save_item(self, item: int) -> bytes:
         """One item of the batch as bytes, which a state of batch 1 loads too, and saves."""
-        handle = self.handle
-        size = abi.load().sl_state_save_item_size(handle)
-        buffer = ctypes.create_string_buffer(size)
-        abi.call('sl_state_save_item', handle, item, buffer, size)
-        return buffer.raw
+        return abi.save('sl_state_save_item', self.handle, item)
 
     def load_item(self, item: int, data: bytes) -> None:
         """Makes one item continue where the saved one stood; the others continue as they are.
@@ -139,8 +135,7 @@ class State(Closable):
         Raises:
           SequenceLayersError: As `load` does. The item is as before.
         """
-        data = bytes(memoryview(data))
-        abi.call('sl_state_load_item', self.handle, item, data, len(data))
+        abi.restore('sl_state_load_item', self.handle, item, data=data)
 
     def fork(self) -> 'State':
         """A new stream that continues where this one stands."""
@@ -152,11 +147,7 @@ class State(Closable):
 
     def save(self) -> bytes:
         """The state as bytes, for a state of the same model and options to `load`."""
-        handle = self.handle
-        size = abi.load().sl_state_save_size(handle)
-        buffer = ctypes.create_string_buffer(size)
-        abi.call('sl_state_save', handle, buffer, size)
-        return buffer.raw
+        return abi.save('sl_state_save', self.handle)
 
     def load(self, data: bytes) -> None:
         """Continues from the position of the saved state.
@@ -165,8 +156,7 @@ class State(Closable):
           SequenceLayersError: The bytes are of another model, other options or another version of
             the library, or are damaged. The state is as before.
         """
-        data = bytes(memoryview(data))
-        abi.call('sl_state_load', self.handle, data, len(data))
+        abi.restore('sl_state_load', self.handle, data=data)
 
     def step(
         self,
