@@ -13,14 +13,16 @@ supported_pythons() {
   done | sort -k 1,1n -k 2,2n -u | awk '$1 > 3 || $2 >= 11 { print $3 }'
 }
 
+readonly SUITE_FILES=(suite.py test_decoders.py test_slots.py test_suite.py)
+
 # test_wheel PYTHON FOLDER
 test_wheel() {
   local python="$1" folder="$2" suite="${PWD}/build/suite"
   step "The wheel with $("${python}" --version)"
   "${python}" -m venv "${folder}/venv"
   "${folder}/venv/bin/python" -m pip install --quiet --disable-pip-version-check numpy==2.3.5 build/wheel/dist/*.whl
-  cp packaging/bindings/python/test_suite.py "${folder}"
-  (cd "${folder}" && env -u PYTHONPATH -u SEQUENCE_LAYERS_LIBRARY SL_SUITE="${suite}" venv/bin/python test_suite.py)
+  (cd packaging/bindings/python && cp "${SUITE_FILES[@]}" "${folder}")
+  (cd "${folder}" && env -u PYTHONPATH -u SEQUENCE_LAYERS_LIBRARY SL_SUITE="${suite}" venv/bin/python -m unittest)
 }
 
 (
@@ -44,4 +46,4 @@ cp packaging/bindings/python/test_extras.py "${tested}"
   env -u PYTHONPATH -u SEQUENCE_LAYERS_LIBRARY SL_SUITE="${suite}" SL_SILERO="${silero}" venv/bin/python test_extras.py)
 
 step "Types, as a user of the wheel sees them"
-"${WHEEL_VENV}/bin/mypy" --strict --python-executable "${tested}/venv/bin/python" "${tested}/test_suite.py"
+"${WHEEL_VENV}/bin/mypy" --strict --python-executable "${tested}/venv/bin/python" "${SUITE_FILES[@]/#/${tested}/}"
