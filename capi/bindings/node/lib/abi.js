@@ -75,6 +75,13 @@ class Memory {
     this.kept = []; // what its pointers point to
   }
 
+  /** A copy of bytes. @param {Uint8Array} bytes */
+  static of(bytes) {
+    const out = new Memory(bytes.length);
+    out.bytes().set(bytes);
+    return out;
+  }
+
   int32(offset, value) { this.view.setInt32(offset, value, true); }
 
   int64(offset, value) { this.view.setBigInt64(offset, BigInt(value), true); }
@@ -121,12 +128,16 @@ function call(name, ...args) {
   check(c[name](...args, error.address), error);
 }
 
-function cString(text) {
-  const bytes = Buffer.from(`${text}\0`);
-  const out = new Memory(bytes.length);
-  out.bytes().set(bytes);
-  return out;
+/** The JSON of a function that takes room for it, the size of the room, and where to put the size that it needs. */
+function json(name, ...args) {
+  const needed = new Memory(8);
+  call(name, ...args, 0, 0, needed.address);
+  const text = new Memory(needed.getInt64(0));
+  call(name, ...args, text.address, needed.getInt64(0), needed.address);
+  return JSON.parse(text.text());
 }
+
+const cString = (text) => Memory.of(Buffer.from(`${text}\0`));
 
 /** A copy of memory that is C's. */
 function copied(address, size) {
@@ -140,4 +151,4 @@ function write(address, bytes) {
   if (bytes.length > 0) copyOut(address, bytes, bytes.length);
 }
 
-module.exports = { koffi, c, SIZES, SequenceLayersError, Memory, newError, check, failure, call, cString, copied, write, indexOf, invalid };
+module.exports = { koffi, c, SIZES, SequenceLayersError, Memory, newError, check, failure, call, json, cString, copied, write, indexOf, invalid };

@@ -1,5 +1,5 @@
 'use strict';
-const { c, Memory, call, invalid } = require('./abi');
+const { c, Memory, newError, check, call, invalid } = require('./abi');
 
 const forgotten = new FinalizationRegistry((/** @type {() => void} */ free) => free());
 
@@ -40,6 +40,31 @@ if (Symbol.dispose) {
   Object.defineProperty(Handle.prototype, Symbol.dispose, { value() { this.close(); } });
 }
 
+/** A handle whose calls share an error. */
+class Caller extends Handle {
+  constructor(raw, free) {
+    super(raw, free);
+    this.error = newError();
+  }
+
+  /** Calls a function whose first argument is the handle, and whose last is the error. */
+  do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
+
+  /** What a function saves of all, or of an item. */
+  saved(name, ...item) {
+    const size = c[`${name}_size`](this.raw());
+    const out = new Memory(size);
+    this.do(name, ...item, out.address, size);
+    return new Uint8Array(out.buffer, 0, size);
+  }
+
+  /** Gives a function what was saved, of all or of an item. */
+  restore(name, bytes, ...item) {
+    const memory = Memory.of(bytes);
+    this.do(name, ...item, memory.address, bytes.length);
+  }
+}
+
 class Weights extends Handle {
   constructor(name = 'sl_weights_create', ...args) {
     const out = new Memory(8);
@@ -51,12 +76,11 @@ class Weights extends Handle {
   static open(path) { return new Weights('sl_weights_open', String(path)); }
 
   static read(bytes) {
-    const memory = new Memory(bytes.length);
-    memory.bytes().set(bytes);
+    const memory = Memory.of(bytes);
     return new Weights('sl_weights_read', memory.address, bytes.length);
   }
 
   add(name, tensor) { call('sl_weights_add', this.raw(), name, tensor.raw.address); }
 }
 
-module.exports = { Handle, Weights };
+module.exports = { Handle, Caller, Weights };

@@ -1,8 +1,8 @@
 'use strict';
-const { c, SIZES, SequenceLayersError, Memory, newError, check, call, cString, indexOf, invalid } = require('./abi');
+const { c, SIZES, SequenceLayersError, Memory, newError, check, call, json, cString, indexOf, invalid } = require('./abi');
 const { Tensor, Constants, Emits, Slots, FirstItems, runOptions, writeSpec, readSpec, arrayOf, writeTo, DTYPES } = require('./tensor');
 const { Registry } = require('./custom');
-const { Handle, Weights } = require('./handle');
+const { Handle, Caller, Weights } = require('./handle');
 const { Pipe } = require('./pipe');
 const { Profile, setLog } = require('./profile');
 const { stringAt } = require('./text');
@@ -116,14 +116,9 @@ class Layer extends Handle {
   metadata(key) { return c.sl_layer_metadata(this.raw(), key) ?? undefined; }
 
   describe(input, constants) {
-    const [spec, needed, given] = [new Memory(SIZES.channelSpec), new Memory(8), Constants.of(constants)];
+    const [spec, given] = [new Memory(SIZES.channelSpec), Constants.of(constants)];
     writeSpec(spec, 0, input);
-    const ask = (text, size) => call('sl_layer_describe', this.raw(), spec.address, given ? given.raw.address : 0,
-      given ? given.count : 0, text, size, needed.address);
-    ask(0, 0);
-    const text = new Memory(needed.getInt64(0));
-    ask(text.address, needed.getInt64(0));
-    return JSON.parse(text.text());
+    return json('sl_layer_describe', this.raw(), spec.address, given ? given.raw.address : 0, given ? given.count : 0);
   }
 
   get constants() {
@@ -138,10 +133,7 @@ class Layer extends Handle {
   }
 
   newOutput(mode, x, constants) {
-    const y = new Memory(SIZES.sequence);
-    const run = runOptions(Constants.of(constants));
-    call('sl_layer_output_shape', this.raw(), mode === 'step' ? 1 : 0, x.raw.address, addressOf(run), y.address);
-    return Tensor.like(y);
+    return newOutput(this.raw(), mode === 'step' ? 1 : 0, x, runOptions(Constants.of(constants)));
   }
 
   newEmits(x, constants) { return newEmits(this.raw(), 0, x, Constants.of(constants), 0); }
@@ -159,6 +151,12 @@ class Layer extends Handle {
   newDecoder(options) { return new Decoder(this, options); }
 
   newPipe(options) { return new Pipe(this, options); }
+}
+
+function newOutput(layer, mode, x, run) {
+  const shape = new Memory(SIZES.sequence);
+  call('sl_layer_output_shape', layer, mode, x.raw.address, addressOf(run), shape.address);
+  return Tensor.like(shape);
 }
 
 function newEmits(layer, mode, x, constants, state) {
@@ -187,7 +185,7 @@ function makeOf(layer, name, options, free) {
   return [handle, () => { c[free](handle); model.release(); }];
 }
 
-class State extends Handle {
+class State extends Caller {
   constructor(layer, options = /** @type {any} */ ({})) {
     const raw = new Memory(SIZES.stateOptions);
     const given = Constants.of(options.constants);
@@ -201,18 +199,11 @@ class State extends Handle {
     super(handle, free);
     this.model = layer.model;
     this.options = { ...options, constants: given };
-    this.error = newError();
     this.slots = new Slots(options.batch || 1);
     this.profile = undefined;
   }
 
-  do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
-
-  newOutput(x, constants) {
-    const shape = new Memory(SIZES.sequence);
-    call('sl_layer_output_shape', this.model.raw, 1, x.raw.address, addressOf(runOptions(constants)), shape.address);
-    return Tensor.like(shape);
-  }
+  newOutput(x, constants) { return newOutput(this.model.raw, 1, x, runOptions(constants)); }
 
   step(x, { constants, emits, output, profile } = /** @type {any} */ ({})) {
     const given = Constants.of(constants);
@@ -248,18 +239,9 @@ class State extends Handle {
 
   copyItemFrom(item, source, sourceItem) { this.do('sl_state_copy_item', item, source.raw(), sourceItem); }
 
-  saveItem(item) {
-    const size = c.sl_state_save_item_size(this.raw());
-    const out = new Memory(size);
-    this.do('sl_state_save_item', item, out.address, size);
-    return new Uint8Array(out.buffer, 0, size);
-  }
+  saveItem(item) { return this.saved('sl_state_save_item', item); }
 
-  loadItem(item, bytes) {
-    const memory = new Memory(bytes.length);
-    memory.bytes().set(bytes);
-    this.do('sl_state_load_item', item, memory.address, bytes.length);
-  }
+  loadItem(item, bytes) { this.restore('sl_state_load_item', bytes, item); }
 
   /** Calls use(name, view) for each tensor of the state. */
   eachTensor(use) {
@@ -294,18 +276,9 @@ class State extends Handle {
     return out;
   }
 
-  save() {
-    const size = c.sl_state_save_size(this.raw());
-    const out = new Memory(size);
-    this.do('sl_state_save', out.address, size);
-    return new Uint8Array(out.buffer, 0, size);
-  }
+  save() { return this.saved('sl_state_save'); }
 
-  load(bytes) {
-    const memory = new Memory(bytes.length);
-    memory.bytes().set(bytes);
-    this.do('sl_state_load', memory.address, bytes.length);
-  }
+  load(bytes) { this.restore('sl_state_load', bytes); }
 }
 
 /** Steps a stream block after block of one size, with buffers of its own. */
@@ -315,10 +288,8 @@ class Stepper {
     this.state = state;
     this.constants = Constants.of(constants);
     this.x = new Tensor(dtype, [state.options.batch || 1, steps, ...shape], false);
-    const y = new Memory(SIZES.sequence);
     const run = runOptions(this.constants);
-    call('sl_layer_output_shape', state.model.raw, 1, this.x.raw.address, addressOf(run), y.address);
-    this.y = Tensor.like(y);
+    this.y = newOutput(state.model.raw, 1, this.x, run);
     this.emits = undefined;
     this.input = this.x.values;
     this.output = this.y.values;
@@ -371,14 +342,12 @@ function choicesOf(options) {
   raw.int64(40, options.topK ?? 0);
   raw.int32(80, options.stopToken === 0 ? 1 : 0);
   const guidance = Float32Array.from(options.guidance ?? []);
-  const scales = new Memory(guidance.byteLength);
-  scales.bytes().set(new Uint8Array(guidance.buffer));
   raw.int64(88, guidance.length);
-  raw.pointer(96, scales);
+  raw.pointer(96, Memory.of(new Uint8Array(guidance.buffer)));
   return raw;
 }
 
-class Decoder extends Handle {
+class Decoder extends Caller {
   constructor(layer, options = /** @type {any} */ ({})) {
     const raw = choicesOf(options);
     const given = Constants.of(options.constants);
@@ -388,7 +357,6 @@ class Decoder extends Handle {
     raw.int64(72, options.maxLength ?? 0);
     const [handle, free] = makeOf(layer, 'sl_decoder_create', raw, 'sl_decoder_free');
     super(handle, free);
-    this.error = newError();
     this.profile = undefined;
     const batch = options.batch || 1;
     this.slots = new Slots(batch);
@@ -398,8 +366,6 @@ class Decoder extends Handle {
     this.choice = { tokens: new Int32Array(this.memory[0].buffer, 0, size),
       logProbs: new Float32Array(this.memory[1].buffer, 0, size), mask: new Uint8Array(this.memory[2].buffer, 0, batch) };
   }
-
-  do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
 
   record(profile) { this.profile = profile; }
 
@@ -435,18 +401,9 @@ class Decoder extends Handle {
 
   copySlotFrom(slot, source, sourceSlot) { this.do('sl_decoder_copy_slot', slot, source.raw(), sourceSlot); }
 
-  saveSlot(slot) {
-    const size = c.sl_decoder_save_slot_size(this.raw());
-    const out = new Memory(size);
-    this.do('sl_decoder_save_slot', slot, out.address, size);
-    return new Uint8Array(out.buffer, 0, size);
-  }
+  saveSlot(slot) { return this.saved('sl_decoder_save_slot', slot); }
 
-  loadSlot(slot, bytes) {
-    const memory = new Memory(bytes.length);
-    memory.bytes().set(bytes);
-    this.do('sl_decoder_load_slot', slot, memory.address, bytes.length);
-  }
+  loadSlot(slot, bytes) { this.restore('sl_decoder_load_slot', bytes, slot); }
 
   logProb(tokens, constants) {
     const [out, run] = [Tensor.sequence(tokens.dims), runOptions(Constants.of(constants))];

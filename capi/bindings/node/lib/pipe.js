@@ -1,6 +1,6 @@
 'use strict';
-const { c, SIZES, Memory, newError, check, call, indexOf, invalid } = require('./abi');
-const { Handle } = require('./handle');
+const { c, SIZES, Memory, check, call, indexOf, invalid } = require('./abi');
+const { Caller } = require('./handle');
 
 const CHANNELS = ['default', 'each', 'mix', 'model'];
 const QUALITIES = ['default', 'fast', 'medium', 'best'];
@@ -18,7 +18,7 @@ class Planes {
 }
 
 /** A front of a stream for audio, which takes any number of frames a call and gives as many. */
-class Pipe extends Handle {
+class Pipe extends Caller {
   constructor(layer, options = /** @type {any} */ ({})) {
     const [raw, out, owned] = [new Memory(SIZES.pipeOptions), new Memory(8), { model: layer.model, retired: undefined }];
     raw.int32(4, indexOf(CHANNELS, options.channels, 'channels'));
@@ -39,13 +39,10 @@ class Pipe extends Handle {
       owned.retired?.();
     });
     this.owned = owned; // the model, which a swap exchanges, and what frees the one of before
-    this.error = newError();
     this.maxFrames = options.maxFrames || 4096;
     this.channels = c.sl_pipe_host_channels(handle);
     [this.in, this.out] = [new Planes(this.channels, this.maxFrames), new Planes(this.channels, this.maxFrames)];
   }
-
-  do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
 
   get latency() { return c.sl_pipe_latency(this.raw()); }
 

@@ -1,5 +1,5 @@
 'use strict';
-const { koffi, c, Memory, call, indexOf } = require('./abi');
+const { koffi, c, Memory, call, json, indexOf } = require('./abi');
 const { Handle } = require('./handle');
 const { stringAt } = require('./text');
 
@@ -15,11 +15,7 @@ class Profile extends Handle {
   reset() { call('sl_profile_reset', this.raw()); }
 
   describe() {
-    const needed = new Memory(8);
-    call('sl_profile_describe', this.raw(), 0, 0, needed.address);
-    const text = new Memory(needed.getInt64(0));
-    call('sl_profile_describe', this.raw(), text.address, needed.getInt64(0), needed.address);
-    return JSON.parse(text.text()).layers.map((layer) => ({
+    return json('sl_profile_describe', this.raw()).layers.map((layer) => ({
       path: layer.path, type: layer.type, parent: layer.parent ?? undefined, calls: layer.calls,
       selfSeconds: layer.self_seconds, flop: layer.flop, bytes: layer.bytes,
     }));

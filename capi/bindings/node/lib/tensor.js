@@ -196,8 +196,7 @@ class Slots {
 class FirstItems {
   constructor(batch, x, y, constants, emits) {
     const copy = (raw) => {
-      const out = new Memory(raw.bytes().length);
-      out.bytes().set(raw.bytes());
+      const out = Memory.of(raw.bytes());
       out.kept.push(raw);
       return out;
     };
