@@ -29,10 +29,9 @@ type DecoderOptions struct {
 
 // Decoder is a batch of streams of tokens in which the choices of a model are its next inputs.
 type Decoder struct {
-	exclusive
+	streams
 	layer *Layer
 	raw   *C.sl_decoder
-	err   *C.sl_error
 	// What the last Sample wrote, in memory of C.
 	tokens   *C.int32_t
 	logProbs *C.float
@@ -42,7 +41,6 @@ type Decoder struct {
 	some     Choice // the part of it that SampleSlots gives
 	slots    *C.int64_t
 	options  *C.sl_decoder_options // of StartSlot
-	profile  *Profile
 }
 
 // Choice is what a step chose, for each stream of the batch; it is overwritten by the next Sample. Tokens and LogProbs are
@@ -85,7 +83,7 @@ func (l *Layer) NewDecoder(options DecoderOptions) (*Decoder, error) {
 	if err := l.take(); err != nil {
 		return nil, err
 	}
-	d := &Decoder{layer: &Layer{model: l.model}, err: newError()}
+	d := &Decoder{streams: streams{err: newError()}, layer: &Layer{model: l.model}}
 	status := C.sl_decoder_create(l.raw, raw, &d.raw, d.err)
 	runtime.KeepAlive(options.Constants)
 	if err := check(status, d.err); err != nil {
@@ -128,24 +126,6 @@ func (d *Decoder) Close() error {
 	return nil
 }
 
-func (d *Decoder) do(call func() C.sl_status) error {
-	return d.call(d.err, call)
-}
-
-// Record has the prompts and samples of the decoder recorded from now on; nil ends that.
-func (d *Decoder) Record(profile *Profile) error {
-	if err := d.enter(); err != nil {
-		return err
-	}
-	defer d.leave()
-	if err := profile.take(); err != nil {
-		return err
-	}
-	d.profile.release()
-	d.profile = profile
-	return nil
-}
-
 // Prefill appends a prompt, int32 [batch, time], without the start token. Where steps have several tokens, it is [batch, time,
 // StepTokens], as those of PrefillSlot and LogProb are.
 func (d *Decoder) Prefill(tokens *Tensor, constants *Constants) error {
@@ -153,14 +133,10 @@ func (d *Decoder) Prefill(tokens *Tensor, constants *Constants) error {
 }
 
 func (d *Decoder) prefill(slot int, tokens *Tensor, constants *Constants) error {
-	if err := d.enter(); err != nil {
+	if err := d.enterRun(); err != nil {
 		return err
 	}
-	defer d.leave()
-	if err := d.profile.enter(); err != nil {
-		return err
-	}
-	defer d.profile.leave()
+	defer d.leaveRun()
 	status := C.slgo_prefill(d.raw, C.int64_t(slot), tokens.raw, extras(constants, nil, d.profile), d.err)
 	runtime.KeepAlive(tokens)
 	runtime.KeepAlive(constants)
@@ -177,14 +153,10 @@ func (d *Decoder) Sample(constants *Constants) (*Choice, error) {
 
 // sample writes the choices of all streams, without slots, or of some.
 func (d *Decoder) sample(slots []int, count int, constants *Constants) error {
-	if err := d.enter(); err != nil {
+	if err := d.enterRun(); err != nil {
 		return err
 	}
-	defer d.leave()
-	if err := d.profile.enter(); err != nil {
-		return err
-	}
-	defer d.profile.leave()
+	defer d.leaveRun()
 	var numbers *C.int64_t
 	if slots != nil {
 		numbers = d.slots
@@ -241,45 +213,23 @@ func (d *Decoder) SampleSlots(slots []int, constants *Constants) (*Choice, error
 
 // CopySlotFrom makes a stream continue where one of the source stands, with the choices of that one.
 func (d *Decoder) CopySlotFrom(slot int, source *Decoder, sourceSlot int) error {
-	return d.from(source, func() C.sl_status {
+	return d.from(&source.streams, func() C.sl_status {
 		return C.sl_decoder_copy_slot(d.raw, C.int64_t(slot), source.raw, C.int64_t(sourceSlot), d.err)
 	})
 }
 
-func (d *Decoder) from(source *Decoder, call func() C.sl_status) error {
-	if source == d {
-		return d.do(call)
-	}
-	if err := source.enter(); err != nil {
-		return err
-	}
-	defer source.leave()
-	return d.do(call)
-}
-
 // SaveSlot is one stream with its choices as bytes, for LoadSlot of a decoder of the same model, constants and MaxLength.
-func (d *Decoder) SaveSlot(slot int) (saved []byte, err error) {
-	err = d.do(func() C.sl_status {
-		size := C.sl_decoder_save_slot_size(d.raw)
-		buffer := calloc(uintptr(size))
-		defer C.free(buffer)
-		status := C.sl_decoder_save_slot(d.raw, C.int64_t(slot), buffer, size, d.err)
-		saved = C.GoBytes(buffer, C.int(size))
-		return status
+func (d *Decoder) SaveSlot(slot int) ([]byte, error) {
+	size := func() C.size_t { return C.sl_decoder_save_slot_size(d.raw) }
+	return d.save(size, func(out unsafe.Pointer, size C.size_t) C.sl_status {
+		return C.sl_decoder_save_slot(d.raw, C.int64_t(slot), out, size, d.err)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return saved, nil
 }
 
 // LoadSlot makes one stream continue where the saved one stood; the others continue as they are.
 func (d *Decoder) LoadSlot(slot int, saved []byte) error {
-	if len(saved) == 0 {
-		return &Error{BadState, "a saved slot has bytes"}
-	}
-	return d.do(func() C.sl_status {
-		return C.sl_decoder_load_slot(d.raw, C.int64_t(slot), unsafe.Pointer(&saved[0]), C.size_t(len(saved)), d.err)
+	return d.restore("slot", saved, func(from unsafe.Pointer, size C.size_t) C.sl_status {
+		return C.sl_decoder_load_slot(d.raw, C.int64_t(slot), from, size, d.err)
 	})
 }
 
@@ -303,7 +253,7 @@ func (d *Decoder) CopyFrom(source *Decoder) error {
 	if source == d {
 		return nil
 	}
-	return d.from(source, func() C.sl_status { return C.sl_decoder_copy(d.raw, source.raw, d.err) })
+	return d.from(&source.streams, func() C.sl_status { return C.sl_decoder_copy(d.raw, source.raw, d.err) })
 }
 
 // Reset sets all streams back to their start.

@@ -21,13 +21,11 @@ type StateOptions struct {
 
 // State is a stream through a model.
 type State struct {
-	exclusive
+	streams
 	layer   *Layer
 	raw     *C.sl_state
-	err     *C.sl_error
 	slots   *C.int64_t // room for the numbers of a call
 	options StateOptions
-	profile *Profile
 }
 
 // NewState makes a stream at its start; options may be nil.
@@ -92,47 +90,12 @@ func writeSlots(room *C.int64_t, size int, slots []int) error {
 	return nil
 }
 
-// Record has the runs of the state recorded from now on; nil ends that.
-func (s *State) Record(profile *Profile) error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	defer s.leave()
-	if err := profile.take(); err != nil {
-		return err
-	}
-	s.profile.release()
-	s.profile = profile
-	return nil
-}
-
-// enterStep admits a step, which may be recorded.
-func (s *State) enterStep() error {
-	if err := s.enter(); err != nil {
-		return err
-	}
-	err := s.profile.enter()
-	if err != nil {
-		s.leave()
-	}
-	return err
-}
-
-func (s *State) leaveStep() {
-	s.profile.leave()
-	s.leave()
-}
-
 func (s *State) number() C.uintptr_t { return number(unsafe.Pointer(s.raw)) }
-
-func (s *State) do(call func() C.sl_status) error {
-	return s.call(s.err, call)
-}
 
 // Step runs the next block of the stream into y. Constants are those of the options, emits those of NewEmits; both may
 // be nil. It allocates nothing.
 func (s *State) Step(x, y *Tensor, constants *Constants, emits *Emits) error {
-	if err := s.enterStep(); err != nil {
+	if err := s.enterRun(); err != nil {
 		return err
 	}
 	status := C.slgo_step(s.layer.number(), s.number(), x.raw, y.raw, extras(constants, emits, s.profile), s.err)
@@ -141,14 +104,14 @@ func (s *State) Step(x, y *Tensor, constants *Constants, emits *Emits) error {
 	runtime.KeepAlive(constants)
 	runtime.KeepAlive(emits)
 	err := check(status, s.err)
-	s.leaveStep()
+	s.leaveRun()
 	return err
 }
 
 // StepSlots runs the next block of some of the streams, the different items of the batch that slots names, in any order:
 // x, y, constants and emits have their items in that order. All other streams stay as they are. It allocates nothing.
 func (s *State) StepSlots(slots []int, x, y *Tensor, constants *Constants, emits *Emits) error {
-	if err := s.enterStep(); err != nil {
+	if err := s.enterRun(); err != nil {
 		return err
 	}
 	err := writeSlots(s.slots, s.batch(), slots)
@@ -161,7 +124,7 @@ func (s *State) StepSlots(slots []int, x, y *Tensor, constants *Constants, emits
 	runtime.KeepAlive(y)
 	runtime.KeepAlive(constants)
 	runtime.KeepAlive(emits)
-	s.leaveStep()
+	s.leaveRun()
 	return err
 }
 
@@ -186,25 +149,14 @@ func (s *State) ResetItem(item int) error {
 
 // CopyFrom makes this stream continue where another one stands, of the same layer and options.
 func (s *State) CopyFrom(source *State) error {
-	return s.from(source, func() C.sl_status { return C.sl_state_copy(s.raw, source.raw, s.err) })
+	return s.from(&source.streams, func() C.sl_status { return C.sl_state_copy(s.raw, source.raw, s.err) })
 }
 
 // CopyItemFrom makes an item continue where one of the source stands.
 func (s *State) CopyItemFrom(item int, source *State, sourceItem int) error {
-	return s.from(source, func() C.sl_status {
+	return s.from(&source.streams, func() C.sl_status {
 		return C.sl_state_copy_item(s.raw, C.int64_t(item), source.raw, C.int64_t(sourceItem), s.err)
 	})
-}
-
-func (s *State) from(source *State, call func() C.sl_status) error {
-	if source == s {
-		return s.do(call)
-	}
-	if err := source.enter(); err != nil {
-		return err
-	}
-	defer source.leave()
-	return s.do(call)
 }
 
 // Fork makes a further stream that continues where this one stands.
@@ -222,47 +174,31 @@ func (s *State) Fork() (*State, error) {
 
 // Save is the stream as bytes, for Load in this or another process.
 func (s *State) Save() ([]byte, error) {
-	var out []byte
-	err := s.do(func() C.sl_status {
-		out = make([]byte, C.sl_state_save_size(s.raw))
-		return C.sl_state_save(s.raw, unsafe.Pointer(&out[0]), C.size_t(len(out)), s.err)
+	size := func() C.size_t { return C.sl_state_save_size(s.raw) }
+	return s.save(size, func(out unsafe.Pointer, size C.size_t) C.sl_status {
+		return C.sl_state_save(s.raw, out, size, s.err)
 	})
-	return out, err
 }
 
 // Load makes the stream continue where the saved one stood.
 func (s *State) Load(saved []byte) error {
-	if len(saved) == 0 {
-		return &Error{BadState, "a saved state has bytes"}
-	}
-	return s.do(func() C.sl_status {
-		return C.sl_state_load(s.raw, unsafe.Pointer(&saved[0]), C.size_t(len(saved)), s.err)
+	return s.restore("state", saved, func(from unsafe.Pointer, size C.size_t) C.sl_status {
+		return C.sl_state_load(s.raw, from, size, s.err)
 	})
 }
 
 // SaveItem is one item of the batch as bytes, which a state of batch 1 loads too, and saves.
-func (s *State) SaveItem(item int) (saved []byte, err error) {
-	err = s.do(func() C.sl_status {
-		size := C.sl_state_save_item_size(s.raw)
-		buffer := calloc(uintptr(size))
-		defer C.free(buffer)
-		status := C.sl_state_save_item(s.raw, C.int64_t(item), buffer, size, s.err)
-		saved = C.GoBytes(buffer, C.int(size))
-		return status
+func (s *State) SaveItem(item int) ([]byte, error) {
+	size := func() C.size_t { return C.sl_state_save_item_size(s.raw) }
+	return s.save(size, func(out unsafe.Pointer, size C.size_t) C.sl_status {
+		return C.sl_state_save_item(s.raw, C.int64_t(item), out, size, s.err)
 	})
-	if err != nil {
-		return nil, err
-	}
-	return saved, nil
 }
 
 // LoadItem makes one item continue where the saved one stood; the others continue as they are.
 func (s *State) LoadItem(item int, saved []byte) error {
-	if len(saved) == 0 {
-		return &Error{BadState, "a saved item has bytes"}
-	}
-	return s.do(func() C.sl_status {
-		return C.sl_state_load_item(s.raw, C.int64_t(item), unsafe.Pointer(&saved[0]), C.size_t(len(saved)), s.err)
+	return s.restore("item", saved, func(from unsafe.Pointer, size C.size_t) C.sl_status {
+		return C.sl_state_load_item(s.raw, C.int64_t(item), from, size, s.err)
 	})
 }
 
@@ -382,7 +318,7 @@ func (p *Stepper) Step() error { return p.state.Step(p.Input, p.Output, p.consta
 // constants have the items of these slots first, in that order. It allocates nothing.
 func (p *Stepper) StepSlots(slots []int) error {
 	s := p.state
-	if err := s.enterStep(); err != nil {
+	if err := s.enterRun(); err != nil {
 		return err
 	}
 	err := writeSlots(s.slots, s.batch(), slots)
@@ -392,7 +328,7 @@ func (p *Stepper) StepSlots(slots []int) error {
 		err = check(status, s.err)
 	}
 	runtime.KeepAlive(p)
-	s.leaveStep()
+	s.leaveRun()
 	return err
 }
 
@@ -402,7 +338,7 @@ func (p *Stepper) Process(block []float32) ([]float32, error) {
 		return nil, &Error{Shape, "a block is float32, and of the size of the stepper's"}
 	}
 	s := p.state
-	if err := s.enterStep(); err != nil {
+	if err := s.enterRun(); err != nil {
 		return nil, err
 	}
 	samples := (*C.char)(unsafe.Pointer(&block[0]))
@@ -410,7 +346,7 @@ func (p *Stepper) Process(block []float32) ([]float32, error) {
 		extras(p.constants, p.emits, s.profile), s.err)
 	runtime.KeepAlive(p)
 	err := check(status, s.err)
-	s.leaveStep()
+	s.leaveRun()
 	if err != nil {
 		return nil, err
 	}
