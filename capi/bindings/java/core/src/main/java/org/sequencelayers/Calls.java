@@ -20,6 +20,13 @@ final class Calls {
     return new SequenceLayersException(status, error.text(8), CustomLayers.takeFailure(status));
   }
 
+  /** Throws the exception of a call that filled `error`, unless the status is 0. */
+  static void check(int status, Struct error) {
+    if (status != 0) {
+      throw failure(status, error);
+    }
+  }
+
   /**
    * Calls a function that takes the address of an error and returns a status. The memory of `kept`
    * lives until it has returned.
@@ -27,10 +34,7 @@ final class Calls {
   static void check(LongToIntFunction call, Object... kept) {
     Struct error = newError();
     try {
-      int status = call.applyAsInt(error.address());
-      if (status != 0) {
-        throw failure(status, error);
-      }
+      check(call.applyAsInt(error.address()), error);
     } finally {
       Reference.reachabilityFence(kept);
     }

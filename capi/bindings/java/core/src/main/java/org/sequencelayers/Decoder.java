@@ -1,9 +1,9 @@
 package org.sequencelayers;
 
-import java.lang.ref.Reference;
 import java.nio.ByteBuffer;
 import java.nio.FloatBuffer;
 import java.nio.IntBuffer;
+import java.util.Objects;
 import java.util.function.LongToIntFunction;
 
 /**
@@ -148,25 +148,7 @@ public final class Decoder implements AutoCloseable {
    * @param constants of a streamed one the part that goes with this step
    */
   public void sample(Constants constants) {
-    use.enter();
-    try {
-      options.set(constants, null);
-      long recorded = Profile.enter(profile);
-      try {
-        check(
-            Calls.ABI.decoderSample(
-                address,
-                tokensAddress,
-                logProbsAddress,
-                maskAddress,
-                options.address(recorded),
-                error.address()));
-      } finally {
-        Profile.exit(profile);
-      }
-    } finally {
-      use.exit();
-    }
+    sample(null, constants);
   }
 
   /**
@@ -187,28 +169,42 @@ public final class Decoder implements AutoCloseable {
    * @param constants of that batch, or of a batch of 1
    */
   public void sampleSlots(long[] slots, Constants constants) {
+    sample(Objects.requireNonNull(slots), constants);
+  }
+
+  /** Chooses for the streams in these slots; null: for all. */
+  private void sample(long[] numbers, Constants constants) {
     use.enter();
     try {
-      this.slots.set(slots);
+      if (numbers != null) {
+        slots.set(numbers);
+      }
       options.set(constants, null);
       long recorded = Profile.enter(profile);
       try {
-        check(
-            Calls.ABI.decoderSampleSlots(
-                address,
-                this.slots.address(),
-                slots.length,
-                tokensAddress,
-                logProbsAddress,
-                maskAddress,
-                options.address(recorded),
-                error.address()));
+        Calls.check(sample(numbers, options.address(recorded)), error);
       } finally {
         Profile.exit(profile);
       }
     } finally {
       use.exit();
     }
+  }
+
+  private int sample(long[] numbers, long run) {
+    if (numbers == null) {
+      return Calls.ABI.decoderSample(
+          address, tokensAddress, logProbsAddress, maskAddress, run, error.address());
+    }
+    return Calls.ABI.decoderSampleSlots(
+        address,
+        slots.address(),
+        numbers.length,
+        tokensAddress,
+        logProbsAddress,
+        maskAddress,
+        run,
+        error.address());
   }
 
   /**
@@ -220,9 +216,14 @@ public final class Decoder implements AutoCloseable {
    * @param sourceSlot stream of the source
    */
   public void copySlotFrom(long slot, Decoder source, long sourceSlot) {
-    callWith(
-        source,
-        error -> Calls.ABI.decoderCopySlot(address, slot, source.address, sourceSlot, error));
+    use.enterWith(source.use);
+    try {
+      Calls.check(
+          Calls.ABI.decoderCopySlot(address, slot, source.address, sourceSlot, error.address()),
+          error);
+    } finally {
+      use.exitWith(source.use);
+    }
   }
 
   /**
@@ -325,21 +326,14 @@ public final class Decoder implements AutoCloseable {
    * @param source of the same layer, batch and constants
    */
   public void copyFrom(Decoder source) {
-    if (source != this) {
-      callWith(source, error -> Calls.ABI.decoderCopy(address, source.address, error));
-    }
-  }
-
-  private void callWith(Decoder source, LongToIntFunction call) {
     if (source == this) {
-      call(call);
       return;
     }
-    source.use.enter();
+    use.enterWith(source.use);
     try {
-      call(call);
+      Calls.check(Calls.ABI.decoderCopy(address, source.address, error.address()), error);
     } finally {
-      source.use.exit();
+      use.exitWith(source.use);
     }
   }
 
@@ -374,18 +368,6 @@ public final class Decoder implements AutoCloseable {
   }
 
   private void call(LongToIntFunction call, Object... kept) {
-    use.enter();
-    try {
-      check(call.applyAsInt(error.address()));
-    } finally {
-      Reference.reachabilityFence(kept);
-      use.exit();
-    }
-  }
-
-  private void check(int status) {
-    if (status != 0) {
-      throw Calls.failure(status, error);
-    }
+    use.call(error, call, kept);
   }
 }

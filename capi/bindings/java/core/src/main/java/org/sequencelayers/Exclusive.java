@@ -1,7 +1,9 @@
 package org.sequencelayers;
 
 import java.io.Serial;
+import java.lang.ref.Reference;
 import java.util.concurrent.atomic.AtomicInteger;
+import java.util.function.LongToIntFunction;
 
 /**
  * Lets one thread at a time use an object, and none after it was closed. Nobody waits: a second
@@ -32,6 +34,37 @@ final class Exclusive extends AtomicInteger {
       throw refusal();
     }
     return false;
+  }
+
+  /** Enters this one and another, which may be this one. */
+  void enterWith(Exclusive other) {
+    enter();
+    if (other != this) {
+      try {
+        other.enter();
+      } catch (IllegalStateException refusal) {
+        exit();
+        throw refusal;
+      }
+    }
+  }
+
+  void exitWith(Exclusive other) {
+    if (other != this) {
+      other.exit();
+    }
+    exit();
+  }
+
+  /** Makes a call inside, as {@link Calls#check(LongToIntFunction, Object...)} does. */
+  void call(Struct error, LongToIntFunction call, Object... kept) {
+    enter();
+    try {
+      Calls.check(call.applyAsInt(error.address()), error);
+    } finally {
+      Reference.reachabilityFence(kept);
+      exit();
+    }
   }
 
   private IllegalStateException refusal() {

@@ -98,9 +98,10 @@ public final class Pipe implements AutoCloseable {
     for (int i = 0; i < input.length; ++i) {
       in.frames.put(i * maxFrames, input[i], begin, size);
     }
-    check(
+    Calls.check(
         Calls.ABI.pipeProcess(
-            address, in.pointers.address(), out.pointers.address(), size, error.address()));
+            address, in.pointers.address(), out.pointers.address(), size, error.address()),
+        error);
     for (int i = 0; i < output.length; ++i) {
       out.frames.get(i * maxFrames, output[i], begin, size);
     }
@@ -130,7 +131,7 @@ public final class Pipe implements AutoCloseable {
       for (int done = 0; done < frames; ) {
         int size = Math.min(maxFrames, frames - done);
         long count = Calls.ABI.pipeFlush(address, out.pointers.address(), size, error.address());
-        check(count < 0 ? error.getInt(4) : 0);
+        Calls.check(count < 0 ? error.getInt(4) : 0, error);
         for (int i = 0; i < rest.length; ++i) {
           out.frames.get(i * maxFrames, rest[i], done, (int) count);
         }
@@ -172,7 +173,7 @@ public final class Pipe implements AutoCloseable {
       next.use.enter();
       try {
         dropRetired();
-        check(Calls.ABI.pipeSwap(address, next.address, error.address()));
+        Calls.check(Calls.ABI.pipeSwap(address, next.address, error.address()), error);
       } finally {
         next.use.exit();
       }
@@ -219,16 +220,10 @@ public final class Pipe implements AutoCloseable {
   private void call(LongToIntFunction call) {
     use.enter();
     try {
-      check(call.applyAsInt(error.address()));
+      Calls.check(call.applyAsInt(error.address()), error);
       dropRetired();
     } finally {
       use.exit();
-    }
-  }
-
-  private void check(int status) {
-    if (status != 0) {
-      throw Calls.failure(status, error);
     }
   }
 }

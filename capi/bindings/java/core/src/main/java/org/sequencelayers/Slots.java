@@ -23,8 +23,4 @@ final class Slots {
   long address() {
     return numbers.address();
   }
-
-  int batch() {
-    return batch;
-  }
 }

@@ -164,9 +164,9 @@ public final class State implements AutoCloseable {
   private void step(long x, long y, RunOptions options) {
     long recorded = Profile.enter(profile);
     try {
-      check(
-          Calls.ABI.layerStep(
-              layerAddress, address, x, y, options.address(recorded), errorAddress));
+      Calls.check(
+          Calls.ABI.layerStep(layerAddress, address, x, y, options.address(recorded), errorAddress),
+          error);
     } finally {
       Profile.exit(profile);
     }
@@ -176,7 +176,7 @@ public final class State implements AutoCloseable {
     slots.set(numbers);
     long recorded = Profile.enter(profile);
     try {
-      check(
+      Calls.check(
           Calls.ABI.layerStepSlots(
               layerAddress,
               address,
@@ -185,7 +185,8 @@ public final class State implements AutoCloseable {
               x,
               y,
               options.address(recorded),
-              errorAddress));
+              errorAddress),
+          error);
     } finally {
       Profile.exit(profile);
     }
@@ -193,12 +194,6 @@ public final class State implements AutoCloseable {
 
   int batch() {
     return batch;
-  }
-
-  private void check(int status) {
-    if (status != 0) {
-      throw Calls.failure(status, error);
-    }
   }
 
   /**
@@ -287,7 +282,7 @@ public final class State implements AutoCloseable {
   public void reset() {
     use.enter();
     try {
-      check(Calls.ABI.stateReset(address, errorAddress));
+      Calls.check(Calls.ABI.stateReset(address, errorAddress), error);
     } finally {
       use.exit();
     }
@@ -301,7 +296,7 @@ public final class State implements AutoCloseable {
   public void resetItem(long item) {
     use.enter();
     try {
-      check(Calls.ABI.stateResetItem(address, item, errorAddress));
+      Calls.check(Calls.ABI.stateResetItem(address, item, errorAddress), error);
     } finally {
       use.exit();
     }
@@ -313,11 +308,11 @@ public final class State implements AutoCloseable {
    * @param source of the same layer and options, but for the maximum of steps and of length
    */
   public void copyFrom(State source) {
-    enterWith(source);
+    use.enterWith(source.use);
     try {
-      check(Calls.ABI.stateCopy(address, source.address, errorAddress));
+      Calls.check(Calls.ABI.stateCopy(address, source.address, errorAddress), error);
     } finally {
-      exitWith(source);
+      use.exitWith(source.use);
     }
   }
 
@@ -330,31 +325,13 @@ public final class State implements AutoCloseable {
    * @param sourceItem item of the source
    */
   public void copyItemFrom(long item, State source, long sourceItem) {
-    enterWith(source);
+    use.enterWith(source.use);
     try {
-      check(Calls.ABI.stateCopyItem(address, item, source.address, sourceItem, errorAddress));
+      Calls.check(
+          Calls.ABI.stateCopyItem(address, item, source.address, sourceItem, errorAddress), error);
     } finally {
-      exitWith(source);
+      use.exitWith(source.use);
     }
-  }
-
-  private void enterWith(State source) {
-    use.enter();
-    if (source != this) {
-      try {
-        source.use.enter();
-      } catch (IllegalStateException refusal) {
-        use.exit();
-        throw refusal;
-      }
-    }
-  }
-
-  private void exitWith(State source) {
-    if (source != this) {
-      source.use.exit();
-    }
-    use.exit();
   }
 
   /**
@@ -520,7 +497,8 @@ public final class State implements AutoCloseable {
       Struct view = Sequence.newStruct();
       long count = Calls.ABI.stateTensorCount(address);
       for (long i = 0; i < count; ++i) {
-        check(Calls.ABI.stateTensor(address, i, name.address(), view.address(), errorAddress));
+        Calls.check(
+            Calls.ABI.stateTensor(address, i, name.address(), view.address(), errorAddress), error);
         consumer.accept(name.getString(0), view);
       }
     } finally {
@@ -537,13 +515,7 @@ public final class State implements AutoCloseable {
   }
 
   private void call(LongToIntFunction call, Object... kept) {
-    use.enter();
-    try {
-      check(call.applyAsInt(errorAddress));
-    } finally {
-      Reference.reachabilityFence(kept);
-      use.exit();
-    }
+    use.call(error, call, kept);
   }
 
   /** Address of the next byte of a direct buffer. */
