@@ -93,19 +93,14 @@ class ConformerTest {
       Sequence y = layer.newOutput(Mode.STEP, x, constants);
       Stepper stepper = state.stepper(x, y, constants, null);
       for (int t = 0; t < TIME; t += BLOCK) {
-        copy(Suite.steps(X, t, t + BLOCK), stepper.input());
-        copy(
+        Suite.copy(Suite.steps(X, t, t + BLOCK), stepper.input());
+        Suite.copy(
             Suite.constants(PART, t, t + BLOCK).values().get("control"),
             constants.values().get("control"));
         stepper.step();
         Compare.steps(Y, t / 2, stepper.output(), TOLERANCE, "y");
       }
     }
-  }
-
-  private static void copy(Sequence from, Sequence to) {
-    to.floats().put(0, from.floats(), 0, from.floats().capacity());
-    to.mask().put(0, from.mask(), 0, from.mask().capacity());
   }
 
   @Test

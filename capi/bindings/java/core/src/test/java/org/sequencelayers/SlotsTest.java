@@ -71,9 +71,7 @@ class SlotsTest {
       Map<String, Sequence> values = new TreeMap<>();
       for (JsonElement element : part.getAsJsonArray("constants")) {
         JsonObject constant = element.getAsJsonObject();
-        boolean array = constant.get("kind").getAsString().equals("array");
-        Sequence value =
-            array ? Suite.tensor(constant, "values").asArray() : Suite.sequence(constant);
+        Sequence value = Suite.constant(constant);
         int length = constant.get("streamed").getAsBoolean() ? block : (int) value.dim(1);
         values.put(constant.get("name").getAsString(), items(value, streams, blocks, length));
       }
@@ -202,21 +200,14 @@ class SlotsTest {
       return new Buffers(state.stepper(x, y, constants, emits), constants, emits);
     }
 
-    private static void put(Sequence target, Sequence source) {
-      target.floats().put(0, source.floats(), 0, source.floats().capacity());
-      if (source.mask() != null) {
-        target.mask().put(0, source.mask(), 0, source.mask().capacity());
-      }
-    }
-
     void step(Case given, JsonObject call) {
       long[] streams = Suite.longs(call, "streams");
       long[] blocks = Suite.longs(call, "blocks");
-      put(stepper.input(), items(given.x, streams, blocks, given.block));
+      Suite.copy(items(given.x, streams, blocks, given.block), stepper.input());
       given
           .constants(streams, blocks)
           .values()
-          .forEach((name, value) -> put(constants.values().get(name), value));
+          .forEach((name, value) -> Suite.copy(value, constants.values().get(name)));
       stepper.stepSlots(Suite.longs(call, "slots"));
     }
   }

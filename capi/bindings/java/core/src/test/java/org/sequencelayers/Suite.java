@@ -91,19 +91,31 @@ final class Suite {
         .toArray();
   }
 
+  /** The whole value of a constant. */
+  static Sequence constant(JsonObject constant) {
+    return constant.get("kind").getAsString().equals("array")
+        ? tensor(constant, "values").asArray()
+        : sequence(constant);
+  }
+
   /** The constants of a part, of streamed ones the steps [start, end) alone. */
   static Constants constants(JsonObject part, int start, int end) {
     Map<String, Sequence> values = new TreeMap<>();
     for (JsonElement element : part.getAsJsonArray("constants")) {
       JsonObject constant = element.getAsJsonObject();
-      Sequence value =
-          constant.get("kind").getAsString().equals("array")
-              ? tensor(constant, "values").asArray()
-              : sequence(constant);
+      Sequence value = constant(constant);
       boolean streamed = constant.get("streamed").getAsBoolean();
       values.put(constant.get("name").getAsString(), streamed ? steps(value, start, end) : value);
     }
     return Constants.of(values);
+  }
+
+  /** Copies float32 values, and the mask if there is one, to the start of another sequence. */
+  static void copy(Sequence from, Sequence to) {
+    to.floats().put(0, from.floats(), 0, from.floats().capacity());
+    if (from.mask() != null) {
+      to.mask().put(0, from.mask(), 0, from.mask().capacity());
+    }
   }
 
   /** A copy of the steps [start, end) of a float32 sequence with a mask. */
