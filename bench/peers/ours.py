@@ -256,8 +256,7 @@ class Opening(Openings):
         packed = model.with_name('packed')
         packed.mkdir()
         layer = open_directory(self._row, model, self._threads)
-        path = os.fsencode(packed / 'model.safetensors')
-        abi.call('sl_layer_save_weights', layer.handle, ctypes.c_char_p(path))
+        layer.save_weights(packed / 'model.safetensors')
         shutil.copy(model / 'config.json', packed)
         return packed
 

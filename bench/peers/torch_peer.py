@@ -16,7 +16,15 @@ sys.setdlopenflags(os.RTLD_LAZY)
 import torch  # noqa: E402
 
 
-class _Recurrent(Calls):
+class _Inference(Calls):
+    """Calls that are timed under inference_mode."""
+
+    def seconds(self, count: int) -> float:
+        with torch.inference_mode():
+            return super().seconds(count)
+
+
+class _Recurrent(_Inference):
     def __init__(self, row: Row):
         self._module = row.built.sizes['problem'].torch_module()
         self._step = row.is_step
@@ -46,10 +54,6 @@ class _Recurrent(Calls):
 
         return step
 
-    def seconds(self, count: int) -> float:
-        with torch.inference_mode():
-            return super().seconds(count)
-
 
 class _LogMel(Calls):
     how = 'torch.stft and a matrix product'
@@ -64,7 +68,7 @@ class _LogMel(Calls):
         return self._features.run
 
 
-class _Network(Calls):
+class _Network(_Inference):
     """Convolutions in the layout with channels last, which oneDNN prefers."""
 
     how = 'channels last'
@@ -118,10 +122,6 @@ class _Network(Calls):
     def call(self) -> Callable[[], object]:
         return lambda: self._run(self._x, self._nodes, 'params.')
 
-    def seconds(self, count: int) -> float:
-        with torch.inference_mode():
-            return super().seconds(count)
-
 
 class _Pesto(_Network):
     """Filters over the signal, and the network of convolutions on their magnitudes."""
@@ -160,7 +160,7 @@ class _Pesto(_Network):
         return lambda: self._frames(self._signal[0])
 
 
-class _Resemblyzer(Calls):
+class _Resemblyzer(_Inference):
     def __init__(self, row: Row):
         sizes, weights = row.built.sizes, row.built.weights
         units, inputs = sizes['units'], row.built.channel_shape[0]
@@ -188,10 +188,6 @@ class _Resemblyzer(Calls):
 
     def call(self) -> Callable[[], object]:
         return self._run
-
-    def seconds(self, count: int) -> float:
-        with torch.inference_mode():
-            return super().seconds(count)
 
 
 _KINDS = {
