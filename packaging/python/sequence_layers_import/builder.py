@@ -89,9 +89,6 @@ class Builder:
         layers = tuple(value.layer for value in values)
         return Value(self._push(Layer(layers, combination=combination)), values[0].axes)
 
-    def sizes(self, tensor: Tensor, axes: Sequence[int]) -> list[int]:
-        return [tensor.shape[axis] for axis in axes]
-
     def ordered(self, name: str, axes: Sequence[int]) -> Value:
         """The value with exactly these axes in this order: others must have the size 1."""
         return self.aligned(self.value(name), self.tensor(name), axes)
@@ -108,13 +105,23 @@ class Builder:
         kept = [axis for axis in value.axes if axis in axes]
         wanted = [axis for axis in axes if axis in value.axes]
         if len(kept) < len(value.axes):
-            value = self.reshape(value, self.sizes(tensor, kept), kept)
+            value = self.reshape(value, tensor.sizes(kept), kept)
         if kept != wanted:
             order = [2 + kept.index(axis) for axis in wanted]
             value = self.apply(value, {'type': 'Transpose', 'axes': order}, axes=wanted)
         if len(wanted) < len(axes):
-            value = self.reshape(value, self.sizes(tensor, axes), axes)
+            value = self.reshape(value, tensor.sizes(axes), axes)
         return value
+
+    def with_axes(self, value: Value, tensor: Tensor, *axes: int) -> Value:
+        """The value with these axes too, behind its own."""
+        missing = [axis for axis in axes if axis not in value.axes]
+        return self.aligned(value, tensor, (*value.axes, *missing))
+
+    def with_last(self, value: Value, tensor: Tensor, *axes: int) -> Value:
+        """The value with these axes as its last."""
+        others = [axis for axis in value.axes if axis not in axes]
+        return self.aligned(value, tensor, (*others, *axes))
 
     def reshape(self, value: Value, sizes: Sequence[int], axes: Sequence[int]) -> Value:
         config = {'type': 'Reshape', 'output_shape': [int(size) for size in sizes]}
@@ -151,19 +158,20 @@ class Builder:
         return self.apply(value, config, weights)
 
     def scaled(self, value: Value, scale: float) -> Value:
-        return (
-            value if scale == 1 else self.apply(value, {'type': 'Scale', 'scale': _number(scale)})
-        )
+        config = {'type': 'Scale', 'scale': json_number(scale)}
+        return value if scale == 1 else self.apply(value, config)
 
     def shifted(self, value: Value, shift: float) -> Value:
-        return value if shift == 0 else self.apply(value, {'type': 'Add', 'shift': _number(shift)})
+        config = {'type': 'Add', 'shift': json_number(shift)}
+        return value if shift == 0 else self.apply(value, config)
 
 
 def _is_number(array: np.ndarray) -> bool:
     return array.size == 1
 
 
-def _number(value: float) -> float | str:
+def json_number(value: float) -> float | str:
+    """A number in a config, which has infinities by name."""
     if math.isinf(value):
         return 'inf' if value > 0 else '-inf'
     return value

@@ -56,9 +56,7 @@ def _compare(builder: Builder, node: Node) -> None:
     if not constants:
         values = [
             _as_float(builder, value, builder.tensor(name))
-            for value, name in zip(
-                joined(builder, node, node.inputs, out), node.inputs, strict=True
-            )
+            for value, name in zip(joined(builder, node.inputs, out), node.inputs, strict=True)
         ]
         difference = builder.combine(values, 'subtract')
     else:
@@ -83,11 +81,9 @@ def _is_one_hot(tensor: Tensor, value: Value, constant: np.ndarray, out: Tensor)
     if tensor.dtype.kind not in 'iu' or not value.axes:
         return False
     last = len(out.shape) - 1
-    by = len(out.shape) - len(tensor.shape)
-    sizes_of_input = (1,) * by + tensor.shape
     return (
         last in value.axes
-        and sizes_of_input[last] == 1
+        and tensor.of_rank(len(out.shape)).shape[last] == 1
         and constant.size == out.shape[last]
         and np.array_equal(constant.ravel(), np.arange(constant.size))
     )
@@ -112,7 +108,7 @@ def _not(builder: Builder, node: Node) -> None:
 @operator('And', 'Or', 'Xor')
 def _logic(builder: Builder, node: Node) -> None:
     out = builder.tensor(node.outputs[0])
-    values = joined(builder, node, node.inputs, out)
+    values = joined(builder, node.inputs, out)
     if node.operator == 'Xor':
         difference = builder.combine(values, 'subtract')
         keep(builder, node, builder.apply(difference, {'type': 'Abs'}))
@@ -125,7 +121,7 @@ def _logic(builder: Builder, node: Node) -> None:
 def _divide_or_zero(builder: Builder, node: Node) -> None:
     """a / b, or 0 where b is 0."""
     out = builder.tensor(node.outputs[0])
-    dividend, divisor = joined(builder, node, node.inputs, out)
+    dividend, divisor = joined(builder, node.inputs, out)
     other = builder.apply(builder.function(divisor, 'sign'), {'type': 'Abs'})
     safe = builder.combine([divisor, _all(builder, other, _NOT)], 'add')
     quotient = builder.combine([dividend, safe], 'divide')
@@ -139,7 +135,7 @@ def _where(builder: Builder, node: Node) -> None:
     if graph.is_constant(node.inputs[0]):
         raise Refusal('its condition is a constant', 'write it as a product and a sum')
     names = [name for name in node.inputs if not graph.is_constant(name)]
-    values = dict(zip(names, joined(builder, node, names, out), strict=True))
+    values = dict(zip(names, joined(builder, names, out), strict=True))
     centred = builder.apply(values[node.inputs[0]], {'type': 'Add', 'shift': -0.5})
     bound = builder.apply(centred, {'type': 'Scale', 'scale': 'inf'})
     chosen = []

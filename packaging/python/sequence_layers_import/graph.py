@@ -22,6 +22,8 @@ from sequence_layers_import.refusal import Refusal
 # Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides.
 _TIMES = (48, 960, 15360, 16000, 96000)
 _BATCHES = (2, 3)
+# The dtypes of layers by the kinds of NumPy's.
+DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
 
 
 class Role(enum.Enum):
@@ -52,6 +54,18 @@ class Tensor:
     @property
     def is_timed(self) -> bool:
         return bool(self.axes(Role.TIME, Role.STEPS))
+
+    def sizes(self, axes: Sequence[int]) -> list[int]:
+        return [self.shape[axis] for axis in axes]
+
+    def of_rank(self, rank: int) -> 'Tensor':
+        """The tensor with the axes of size 1 that broadcasting adds at its start."""
+        by = rank - len(self.shape)
+        shape, roles = (1,) * by + self.shape, (Role.CHANNEL,) * by + self.roles
+        return dataclasses.replace(self, shape=shape, roles=roles)
+
+    def resized(self, axis: int, size: int) -> 'Tensor':
+        return dataclasses.replace(self, shape=(*self.shape[:axis], size, *self.shape[axis + 1 :]))
 
 
 @dataclasses.dataclass
@@ -196,11 +210,11 @@ def _read(folded: onnx.ModelProto) -> _Fold:
 class Graph:
     """The folded graph with the roles of the axes of all its tensors."""
 
-    def __init__(self, folds: Sequence[_Fold], inputs: Sequence[str], outputs: Sequence[str]):
+    def __init__(self, folds: Sequence[_Fold], outputs: Sequence[str]):
         first = folds[0]
         self.opset = first.opset
         self.nodes = first.nodes
-        self.inputs, self.outputs = list(inputs), list(outputs)
+        self.outputs = list(outputs)
         self._folds = folds
         self._constants = dict(first.constants)
         self.tensors: dict[str, Tensor] = {}
@@ -233,6 +247,14 @@ class Graph:
                 )
         return value
 
+    def numbers(self, node: Node, index: int, attribute: str) -> list[int] | None:
+        """Integers that new opsets give as a constant input and old ones as an attribute."""
+        if len(node.inputs) > index and node.inputs[index]:
+            value = self.constant(node.inputs[index])
+        else:
+            value = node.attribute(attribute)
+        return None if value is None else [int(v) for v in np.ravel(value)]
+
     def folded_constants(self, name: str) -> list[np.ndarray]:
         """The constant for the first size, another batch and another time."""
         return [fold.constants[name] for fold in self._folds]
@@ -240,12 +262,6 @@ class Graph:
     def shapes(self, name: str) -> list[tuple[int, ...]]:
         """The shape for the first size, another batch and another time."""
         return [fold.tensors[name][0] for fold in self._folds]
-
-    def add_constant(self, name: str, value: np.ndarray) -> None:
-        self._constants[name] = value
-        for fold in self._folds:
-            fold.constants.setdefault(name, value)
-        self.tensors[name] = Tensor(name, value.dtype, value.shape, (Role.CHANNEL,) * value.ndim)
 
     def producer(self, name: str) -> Node | None:
         return next((node for node in self.nodes if name in node.outputs), None)
@@ -390,7 +406,6 @@ def _joined(folds: Sequence[_Fold], model: onnx.ModelProto) -> Graph:
             'the nodes of the graph depend on the length of the sequence',
             'export it with a dynamic axis and without loops over time',
         )
-    names = [value.name for value in inputs_of(model)]
-    graph = Graph(folds, names, [value.name for value in model.graph.output])
+    graph = Graph(folds, [value.name for value in model.graph.output])
     graph.prune()
     return graph

@@ -21,13 +21,12 @@ from sequence_layers_import import (
 )
 from sequence_layers_import import graph as graphs
 from sequence_layers_import.builder import INPUT, Builder, Layer, Value, add_nodes
-from sequence_layers_import.graph import Graph, Role, Tensor, TimeAxis
+from sequence_layers_import.graph import DTYPES, Graph, Role, Tensor, TimeAxis
 from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.tree import Model
 
 # The modules whose import registers operators.
 OPERATORS = (attention, conditions, pointwise, products, recurrent, reductions, shapes)
-_DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +49,7 @@ class Port:
 
     @property
     def model_dtype(self) -> str:
-        return _DTYPES[self.dtype.kind]
+        return DTYPES[self.dtype.kind]
 
     def to_model(self, array: np.ndarray) -> np.ndarray:
         """An array of the graph as [batch, time, channels...]."""
@@ -91,15 +90,14 @@ def _port(tensor: Tensor, value: Value, emit: str = '') -> Port:
             f'"{tensor.name}" of roles {[r.value for r in tensor.roles]} has no single axis of time',
             'a model gives a sequence: take an output with a time axis',
         )
-    shape = tuple(tensor.shape[axis] for axis in value.axes)
-    rank = len(tensor.shape)
+    shape, rank = tuple(tensor.sizes(value.axes)), len(tensor.shape)
     return Port(tensor.name, *at, value.axes, shape, rank, tensor.dtype, emit)
 
 
 def _check_dtype(value: onnx.ValueInfoProto) -> None:
     kind = value.type.tensor_type.elem_type
     dtype = onnx.helper.tensor_dtype_to_np_dtype(kind).kind if kind else 'O'
-    if dtype not in _DTYPES:
+    if dtype not in DTYPES:
         name = onnx.TensorProto.DataType.Name(kind).lower() if kind else 'no tensor'
         raise Refusal(
             f'input "{value.name}" is of dtype {name}', 'a model reads numbers or conditions'

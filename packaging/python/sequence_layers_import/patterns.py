@@ -209,10 +209,8 @@ def _is_square(graph: Graph, node: Node, of: str) -> bool:
 
 def _axes(graph: Graph, node: Node) -> list[int]:
     rank = len(graph.tensor(node.inputs[0]).shape)
-    given = node.attribute('axes')
-    if given is None and len(node.inputs) > 1:
-        given = np.ravel(graph.constant(node.inputs[1]))
-    return sorted(int(axis) % rank for axis in (range(rank) if given is None else given))
+    given = graph.numbers(node, 1, 'axes')
+    return sorted(axis % rank for axis in (range(rank) if given is None else given))
 
 
 def _scale_and_bias(graph: Graph, node: Node) -> None:
@@ -245,8 +243,7 @@ def _padded_window(graph: Graph, node: Node) -> None:
         return
     if node.attribute('auto_pad', 'NOTSET') not in ('NOTSET', 'VALID') or len(pad.inputs) > 3:
         return
-    given = graph.constant(pad.inputs[1]) if len(pad.inputs) > 1 else pad.attribute('pads')
-    before, after = np.split(np.ravel(given), 2)
+    before, after = np.split(np.array(graph.numbers(pad, 1, 'pads')), 2)
     if before[:2].any() or after[:2].any() or (before < 0).any() or (after < 0).any():
         return
     count = len(before) - 2

@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 
-from sequence_layers_import.builder import Builder, Config, Value, operator
-from sequence_layers_import.graph import Node, Role, Tensor
+from sequence_layers_import.builder import Builder, Config, Value, json_number, operator
+from sequence_layers_import.graph import DTYPES, Node, Role, Tensor
 from sequence_layers_import.refusal import Refusal
 
 _SIMPLE: dict[str, list[Config | str]] = {
@@ -48,11 +48,6 @@ _SIMPLE: dict[str, list[Config | str]] = {
 
 def keep(builder: Builder, node: Node, value: Value) -> None:
     builder.values[node.outputs[0]] = value
-
-
-def channels_first_value(builder: Builder, node: Node) -> tuple[Value, Tensor]:
-    name = node.inputs[0]
-    return builder.value(name), builder.tensor(name)
 
 
 @operator(*_SIMPLE)
@@ -115,7 +110,7 @@ def _clip(builder: Builder, node: Node) -> None:
 
 @operator('PRelu')
 def _prelu(builder: Builder, node: Node) -> None:
-    value, tensor = channels_first_value(builder, node)
+    value, tensor = builder.value(node.inputs[0]), builder.tensor(node.inputs[0])
     slope = builder.graph.constant(node.inputs[1])
     if slope.size == 1:
         config = {'type': 'LeakyRelu', 'negative_slope': float(slope.ravel()[0])}
@@ -128,16 +123,13 @@ def _prelu(builder: Builder, node: Node) -> None:
     keep(builder, node, builder.combine([positive, negative], 'add'))
 
 
-_DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
-
-
 @operator('Cast', 'CastLike')
 def _cast(builder: Builder, node: Node) -> None:
     source, target = builder.tensor(node.inputs[0]), builder.tensor(node.outputs[0])
-    value, dtype = builder.value(node.inputs[0]), _DTYPES.get(target.dtype.kind)
+    value, dtype = builder.value(node.inputs[0]), DTYPES.get(target.dtype.kind)
     if dtype is None:
         raise Refusal(f'there is no dtype {target.dtype}', 'compute in float32 or int32')
-    kept = 'float32' if source.dtype.kind == 'b' else _DTYPES.get(source.dtype.kind)
+    kept = 'float32' if source.dtype.kind == 'b' else DTYPES.get(source.dtype.kind)
     if dtype == 'bool':
         if source.dtype.kind != 'b':
             value = builder.apply(value, {'type': 'Cast', 'dtype': 'float32'})
@@ -166,45 +158,32 @@ def constant_along(tensor: Tensor, constant: np.ndarray, axes: Sequence[int]) ->
     return array.transpose(*others, *axes).reshape([shape[axis] for axis in axes])
 
 
-def _shifted_axes(axes: Sequence[int], by: int) -> tuple[int, ...]:
-    return tuple(axis + by for axis in axes)
-
-
 def operand(builder: Builder, name: str, out: Tensor) -> Value:
     """An input of a broadcasting operator, with the axes of the output."""
     value, tensor = builder.value(name), builder.tensor(name)
-    by = len(out.shape) - len(tensor.shape)
+    rank = len(out.shape)
+    by, roles = rank - len(tensor.shape), tensor.of_rank(rank).roles
     is_global = not tensor.is_timed and builder.graph.is_joined_with_time(name)
     for axis in out.axes(Role.TIME, Role.STEPS):
         if is_global:
             break
-        if axis - by < 0 or tensor.roles[axis - by] is not out.roles[axis]:
+        if roles[axis] is not out.roles[axis]:
             raise Refusal(
                 f'"{name}" is one value of the whole sequence, and is joined with each step',
                 'a running value or a window in its place can be streamed',
             )
-    return Value(value.layer, _shifted_axes(value.axes, by))
+    return Value(value.layer, tuple(axis + by for axis in value.axes))
 
 
-def joined(builder: Builder, node: Node, names: Sequence[str], out: Tensor) -> list[Value]:
+def joined(builder: Builder, names: Sequence[str], out: Tensor) -> list[Value]:
     """The inputs with the same axes in the same order, so that they broadcast as in ONNX."""
     values = [operand(builder, name, out) for name in names]
     longest = max(values, key=lambda value: len(value.axes))
-    missing = [a for a in out.channel_axes if a not in longest.axes and out.shape[a] != 1]
-    order = (*longest.axes, *missing)
+    order, rank = _all_axes(longest, out), len(out.shape)
     return [
-        _with_axes(builder, value, builder.tensor(name), order, len(out.shape))
+        builder.aligned(value, builder.tensor(name).of_rank(rank), order)
         for value, name in zip(values, names, strict=True)
     ]
-
-
-def _with_axes(
-    builder: Builder, value: Value, tensor: Tensor, order: Sequence[int], rank: int
-) -> Value:
-    by = rank - len(tensor.shape)
-    shape = (1,) * by + tensor.shape
-    roles = (Role.CHANNEL,) * by + tensor.roles
-    return builder.aligned(value, Tensor(tensor.name, tensor.dtype, shape, roles), order)
 
 
 _COMBINATIONS = {
@@ -236,7 +215,7 @@ def _arithmetic(builder: Builder, node: Node) -> None:
 def _of_values(builder: Builder, node: Node, out: Tensor) -> Value:
     if node.operator == 'Mul' and node.inputs[0] == node.inputs[1]:
         return builder.apply(builder.value(node.inputs[0]), {'type': 'Power', 'power': 2})
-    values = joined(builder, node, node.inputs, out)
+    values = joined(builder, node.inputs, out)
     return builder.combine(values, _COMBINATIONS[node.operator])
 
 
@@ -271,20 +250,18 @@ def _with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> Valu
 def field_of(constant: np.ndarray) -> Any:
     """A constant as JSON: one number or nested lists, with infinities by name."""
 
-    def number(value: Any) -> Any:
-        if isinstance(value, list):
-            return [number(v) for v in value]
-        return value if math.isfinite(value) else 'inf' if value > 0 else '-inf'
+    def numbers(value: Any) -> Any:
+        return [numbers(v) for v in value] if isinstance(value, list) else json_number(value)
 
     if constant.size and (constant == constant.ravel()[0]).all():
-        return number(constant.ravel()[0].item())
-    return number(constant.tolist())
+        return json_number(constant.ravel()[0].item())
+    return numbers(constant.tolist())
 
 
 def of_one(builder: Builder, name: str, out: Tensor) -> Value:
     """A value with all the axes of the output of its operation with a constant."""
-    value = operand(builder, name, out)
-    return _with_axes(builder, value, builder.tensor(name), _all_axes(value, out), len(out.shape))
+    value, tensor = operand(builder, name, out), builder.tensor(name).of_rank(len(out.shape))
+    return builder.aligned(value, tensor, _all_axes(value, out))
 
 
 def _all_axes(value: Value, out: Tensor) -> tuple[int, ...]:
@@ -296,7 +273,7 @@ def expanded(
     builder: Builder, value: Value, source: Tensor, out: Tensor, constant: np.ndarray
 ) -> Value:
     """Repeats the value where the constant has more channels."""
-    shape = (1,) * (len(out.shape) - len(source.shape)) + source.shape
+    shape = source.of_rank(len(out.shape)).shape
     for position, axis in enumerate(value.axes):
         if shape[axis] == 1 and constant.shape[position] > 1:
             value = repeat_axis(builder, value, position, constant.shape[position])

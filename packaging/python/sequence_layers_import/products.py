@@ -44,9 +44,8 @@ def dense(
 
 def last_axis(builder: Builder, name: str, axis: int, what: str) -> Value:
     """The value with this channel axis as its last."""
-    tensor, value = builder.tensor(name), builder.value(name)
-    axis = channel_axis(tensor, axis, what)
-    return builder.aligned(value, tensor, (*(a for a in value.axes if a != axis), axis))
+    tensor = builder.tensor(name)
+    return builder.with_last(builder.value(name), tensor, channel_axis(tensor, axis, what))
 
 
 def _times_matrix(builder: Builder, name: str, matrix: str) -> Value:
@@ -55,9 +54,8 @@ def _times_matrix(builder: Builder, name: str, matrix: str) -> Value:
     rank = len(builder.tensor(name).shape)
     if kernel.ndim == 1:
         made = dense(builder, value, kernel[:, np.newaxis])
-        made = builder.reshape(made, [builder.tensor(name).shape[a] for a in made.axes[:-1]],
-                               made.axes[:-1])  # fmt: skip
-        return made
+        rest = made.axes[:-1]
+        return builder.reshape(made, builder.tensor(name).sizes(rest), rest)
     if kernel.ndim > 2 and any(size != 1 for size in kernel.shape[:-2]):
         return _times_matrices(builder, value, builder.tensor(name), kernel)
     made = dense(builder, value, kernel.reshape(kernel.shape[-2:]))
@@ -81,7 +79,7 @@ def _times_matrices(builder: Builder, value: Value, tensor: Tensor, kernel: np.n
     letters = {axis: 'abcdefghij'[i] for i, axis in enumerate(value.axes)}
     before = ''.join(letters[axis] for axis in value.axes)
     of_kernel = ''.join(letters[axis] for axis in stacked) + before[-1] + 'z'
-    shape = [tensor.shape[axis] for axis in stacked] + list(kernel.shape[-2:])
+    shape = [*tensor.sizes(stacked), *kernel.shape[-2:]]
     config = {
         'type': 'EinsumDense',
         'equation': f'...{before},{of_kernel}->...{before[:-1]}z',

@@ -6,7 +6,6 @@ from sequence_layers_import.builder import Builder, Value, channel_axis, operato
 from sequence_layers_import.graph import Node, Role
 from sequence_layers_import.pointwise import constant_along, keep
 from sequence_layers_import.refusal import Refusal
-from sequence_layers_import.shapes import numbers
 
 _TYPES = {
     'ReduceSum': 'Sum', 'ReduceMean': 'Mean', 'ReduceMax': 'Max', 'ReduceMin': 'Min',
@@ -34,7 +33,7 @@ def over_time(builder: Builder, node: Node, value: Value, statistic: str, name: 
 def _reduce(builder: Builder, node: Node) -> None:
     tensor, is_pool = builder.tensor(node.inputs[0]), node.operator.startswith('Global')
     rank = len(tensor.shape)
-    given = None if is_pool else numbers(builder, node, 1, 'axes')
+    given = None if is_pool else builder.graph.numbers(node, 1, 'axes')
     if given is None or not given:
         if node.attribute('noop_with_empty_axes', 0):
             keep(builder, node, builder.value(node.inputs[0]))
@@ -50,7 +49,7 @@ def _reduce(builder: Builder, node: Node) -> None:
         kept = [a - (not keepdims and a > in_time[0]) for a in value.axes]
         keep(builder, node, Value(value.layer, tuple(kept)))
         return
-    value = builder.aligned(value, tensor, (*value.axes, *(a for a in axes if a not in value.axes)))
+    value = builder.with_axes(value, tensor, *axes)
     if node.operator in ('ReduceL2', 'ReduceSumSquare'):
         value = builder.apply(value, {'type': 'Power', 'power': 2})
     if node.operator == 'ReduceL1':
@@ -73,8 +72,7 @@ def _softmax(builder: Builder, node: Node) -> None:
     after = [a for a in range(axis + 1, len(tensor.shape)) if tensor.shape[a] != 1]
     if old and after:
         raise Refusal('it goes over several axes', 'export with opset 13 or later')
-    value = builder.value(node.inputs[0])
-    value = builder.aligned(value, tensor, (*(a for a in value.axes if a != axis), axis))
+    value = builder.with_last(builder.value(node.inputs[0]), tensor, axis)
     if node.operator == 'Softmax':
         value = builder.apply(value, {'type': 'Softmax'})
     else:
@@ -93,8 +91,7 @@ def _argmax(builder: Builder, node: Node) -> None:
     axis = channel_axis(tensor, node.attribute('axis', 0), 'it')
     if node.attribute('select_last_index', 0):
         raise Refusal('it gives the last of equal maxima', 'the layer gives the first')
-    value = builder.value(node.inputs[0])
-    value = builder.aligned(value, tensor, (*(a for a in value.axes if a != axis), axis))
+    value = builder.with_last(builder.value(node.inputs[0]), tensor, axis)
     kept = value.axes[:-1]
     value = builder.apply(value, {'type': 'Argmax'}, axes=kept)
     if not node.attribute('keepdims', 1):
@@ -121,9 +118,8 @@ def _layer_normalization(builder: Builder, node: Node) -> None:
     tensor, graph = builder.tensor(node.inputs[0]), builder.graph
     rank = len(tensor.shape)
     axes = [channel_axis(tensor, a, 'it') for a in range(node.attribute('axis', -1) % rank, rank)]
-    value = builder.value(node.inputs[0])
-    value = builder.aligned(value, tensor, (*(a for a in value.axes if a not in axes), *axes))
-    shape = [tensor.shape[axis] for axis in axes]
+    value = builder.with_last(builder.value(node.inputs[0]), tensor, *axes)
+    shape = tensor.sizes(axes)
     names = dict(zip(('scale', 'bias'), node.inputs[1:], strict=False))
     weights = {
         f'params.{name}': np.broadcast_to(graph.constant(tensor_name), shape).astype(np.float32)
@@ -152,8 +148,7 @@ def _instance_normalization(builder: Builder, node: Node) -> None:
         raise Refusal('its channels or batch are time', 'name another time axis')
     if tensor.axes(Role.STEPS) or not over_time:
         raise Refusal('it goes over channels alone', 'write it as a LayerNormalization')
-    value = builder.value(node.inputs[0])
-    value = builder.aligned(value, tensor, (*(a for a in value.axes if a != 1), 1))
+    value = builder.with_last(builder.value(node.inputs[0]), tensor, 1)
     config = {'type': 'InstanceNormalization', 'epsilon': node.attribute('epsilon', 1e-5)}
     weights = {'params.gamma': graph.constant(node.inputs[1]),
                'params.beta': graph.constant(node.inputs[2])}  # fmt: skip

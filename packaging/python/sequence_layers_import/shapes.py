@@ -1,6 +1,5 @@
 """Operators that move elements: no numbers change."""
 
-import dataclasses
 from collections.abc import Sequence
 
 import numpy as np
@@ -9,14 +8,6 @@ from sequence_layers_import.builder import Builder, Value, channel_axis, operato
 from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import constant_along, keep, repeat_axis
 from sequence_layers_import.refusal import Refusal
-
-
-def numbers(builder: Builder, node: Node, index: int, attribute: str) -> list[int] | None:
-    """What is an attribute in old opsets and a constant input in new ones."""
-    if len(node.inputs) > index and node.inputs[index]:
-        return [int(v) for v in np.ravel(builder.graph.constant(node.inputs[index]))]
-    value = node.attribute(attribute)
-    return None if value is None else [int(v) for v in np.ravel(value)]
 
 
 @operator('Transpose')
@@ -40,50 +31,43 @@ def reshaped(builder: Builder, value: Value, source: Tensor, target: Tensor) -> 
     """The value with the axes of the target, if each step keeps its own elements."""
     if np.prod(source.shape) != np.prod(target.shape):
         raise Refusal(f'its shape is fixed to {_text(target)}', 'put -1 in place of batch and time')
-    if not _same_steps(source, target):
-        return _with_blocks(builder, value, source, target)
+    before, after = _elements(source), _elements(target)
+    keeps_order = np.array_equal(before.reshape(after.shape), after)
+    if not keeps_order or before.shape != after.shape:
+        return _with_blocks(builder, value, source, target, keeps_order)
     mapping = _moved_axes(source, target)
     if mapping is not None and all(a in mapping or source.shape[a] == 1 for a in value.axes):
         kept = [axis for axis in value.axes if axis in mapping]
         value = builder.aligned(value, source, kept)
         return Value(value.layer, tuple(mapping[axis] for axis in kept))
     value = builder.aligned(value, source, source.channel_axes)
-    return builder.reshape(value, builder.sizes(target, target.channel_axes), target.channel_axes)
+    return builder.reshape(value, target.sizes(target.channel_axes), target.channel_axes)
 
 
 def _moved_axes(source: Tensor, target: Tensor) -> dict[int, int] | None:
     """Where the axes that are not 1 went, if the reshape only adds or drops ones."""
     before, after = _large(source.channel_axes, source), _large(target.channel_axes, target)
-    if builder_sizes(source, before) != builder_sizes(target, after):
+    if source.sizes(before) != target.sizes(after):
         return None
     return dict(zip(before, after, strict=True))
 
 
-def builder_sizes(tensor: Tensor, axes: Sequence[int]) -> list[int]:
-    return [tensor.shape[axis] for axis in axes]
-
-
-def _steps_first(tensor: Tensor, array: np.ndarray) -> np.ndarray:
-    """Elements as [batch and time, channels]."""
+def _elements(tensor: Tensor) -> np.ndarray:
+    """The positions of elements in memory as [batch and time, channels]."""
     steps = (*tensor.axes(Role.BATCH), *tensor.axes(Role.TIME), *tensor.axes(Role.STEPS))
-    count = int(np.prod([tensor.shape[axis] for axis in steps], dtype=np.int64))
+    count = int(np.prod(tensor.sizes(steps), dtype=np.int64))
+    array = np.arange(np.prod(tensor.shape, dtype=np.int64)).reshape(tensor.shape)
     return array.transpose(*steps, *tensor.channel_axes).reshape(count, -1)
 
 
-def _same_steps(source: Tensor, target: Tensor) -> bool:
-    """Whether a reshape leaves the elements of each step together, in order."""
-    array = np.arange(np.prod(source.shape, dtype=np.int64))
-    before = _steps_first(source, array.reshape(source.shape))
-    after = _steps_first(target, array.reshape(target.shape))
-    return before.shape == after.shape and np.array_equal(before, after)
-
-
-def _with_blocks(builder: Builder, value: Value, source: Tensor, target: Tensor) -> Value:
+def _with_blocks(
+    builder: Builder, value: Value, source: Tensor, target: Tensor, keeps_order: bool
+) -> Value:
     """A reshape that makes one step of several neighbours, or several of one."""
     time, new_time = source.axes(Role.TIME), target.axes(Role.TIME)
     if len(time) == len(new_time) == 1:
         steps, new_steps = source.shape[time[0]], target.shape[new_time[0]]
-        if steps > new_steps and steps % new_steps == 0 and _is_blocks(source, target):
+        if steps > new_steps and steps % new_steps == 0 and keeps_order:
             size = steps // new_steps
             value = builder.aligned(value, source, source.channel_axes)
             framed = builder.apply(value, {
@@ -91,18 +75,11 @@ def _with_blocks(builder: Builder, value: Value, source: Tensor, target: Tensor)
                 'padding': 'reverse_causal_valid',
             })  # fmt: skip
             axes = target.channel_axes
-            return builder.reshape(framed, builder.sizes(target, axes), axes)
+            return builder.reshape(framed, target.sizes(axes), axes)
     raise Refusal(
         f'it mixes time with channels: {_text(source)} to {_text(target)}',
         'keep batch and time as axes of their own',
     )
-
-
-def _is_blocks(source: Tensor, target: Tensor) -> bool:
-    array = np.arange(np.prod(source.shape, dtype=np.int64))
-    before = _steps_first(source, array.reshape(source.shape))
-    after = _steps_first(target, array.reshape(target.shape))
-    return np.array_equal(before.reshape(after.shape), after)
 
 
 def _text(tensor: Tensor) -> str:
@@ -119,21 +96,18 @@ def _expand(builder: Builder, node: Node) -> None:
     value = builder.value(node.inputs[0])
     by = len(target.shape) - len(source.shape)
     value = Value(value.layer, tuple(axis + by for axis in value.axes))
-    shape = (1,) * by + source.shape
-    roles = (Role.CHANNEL,) * by + source.roles
+    source = source.of_rank(len(target.shape))
     for axis, size in enumerate(target.shape):
-        if size == shape[axis]:
+        if size == source.shape[axis]:
             continue
         if target.roles[axis] is not Role.CHANNEL:
             raise Refusal(
                 'it repeats one value over all of time',
                 'a running value or a window in its place can be streamed',
             )
-        if axis not in value.axes:
-            padded = Tensor(source.name, source.dtype, shape, roles)
-            value = builder.aligned(value, padded, (*value.axes, axis))
-        value = repeat_axis(builder, value, value.axes.index(axis), size // shape[axis])
-        shape = (*shape[:axis], size, *shape[axis + 1 :])
+        value = builder.with_axes(value, source, axis)
+        value = repeat_axis(builder, value, value.axes.index(axis), size // source.shape[axis])
+        source = source.resized(axis, size)
     keep(builder, node, value)
 
 
@@ -155,16 +129,12 @@ def _split(builder: Builder, node: Node) -> None:
     tensor = builder.tensor(node.inputs[0])
     axis = channel_axis(tensor, node.attribute('axis', 0), 'its split')
     value, start = builder.value(node.inputs[0]), 0
-    value = builder.aligned(value, tensor, _with_axis(value, axis))
+    value = builder.with_axes(value, tensor, axis)
     for name in node.outputs:
         size = builder.tensor(name).shape[axis] if name else 0
         if name:
             builder.values[name] = sliced(builder, value, tensor, axis, start, start + size)
         start += size
-
-
-def _with_axis(value: Value, axis: int) -> tuple[int, ...]:
-    return value.axes if axis in value.axes else (*value.axes, axis)
 
 
 @operator('Slice')
@@ -178,10 +148,9 @@ def _slice(builder: Builder, node: Node) -> None:
                 'cut the input outside of the model',
             )
         if tensor.roles[axis] is Role.CHANNEL:
-            value = builder.aligned(value, tensor, _with_axis(value, axis))
+            value = builder.with_axes(value, tensor, axis)
             value = _slice_channels(builder, value, tensor, axis, start, stop, step)
-            shape = (*tensor.shape[:axis], out.shape[axis], *tensor.shape[axis + 1 :])
-            tensor = dataclasses.replace(tensor, shape=shape)
+            tensor = tensor.resized(axis, out.shape[axis])
         elif tensor.roles[axis] is Role.TIME:
             value = _slice_time(builder, node, value, axis, start, step)
         elif tensor.shape[axis] != out.shape[axis] or step != 1:
@@ -253,8 +222,7 @@ def selected(
     builder: Builder, value: Value, tensor: Tensor, axis: int, order: Sequence[int]
 ) -> Value:
     """Channels of one axis in another order, as a product with zeros and ones, which is exact."""
-    rest = [a for a in value.axes if a != axis]
-    value = builder.aligned(value, tensor, (*rest, axis))
+    value = builder.with_last(value, tensor, axis)
     kernel = np.zeros((tensor.shape[axis], len(order)), np.float32)
     kernel[list(order), np.arange(len(order))] = 1
     if tensor.dtype.kind != 'f':
@@ -273,12 +241,12 @@ def _gather(builder: Builder, node: Node) -> None:
     axis = channel_axis(tensor, node.attribute('axis', 0), 'its selection')
     order = builder.graph.constant(indices)
     value = builder.value(table)
-    value = builder.aligned(value, tensor, _with_axis(value, axis))
+    value = builder.with_axes(value, tensor, axis)
     numbers = [int(i) % tensor.shape[axis] for i in np.ravel(order)]
     if order.ndim == 0:
         made = sliced(builder, value, tensor, axis, numbers[0], numbers[0] + 1)
         dropped = [a for a in made.axes if a != axis]
-        made = builder.reshape(made, builder.sizes(tensor, dropped), dropped)
+        made = builder.reshape(made, tensor.sizes(dropped), dropped)
         keep(builder, node, Value(made.layer, tuple(a - (a > axis) for a in dropped)))
         return
     if order.ndim > 1:
@@ -357,7 +325,7 @@ def _pad(builder: Builder, node: Node) -> None:
                 f'it pads time by {before} and {after} steps', 'pad in the convolution that follows'
             )
         if before or after:
-            value = builder.aligned(value, tensor, _with_axis(value, axis))
+            value = builder.with_axes(value, tensor, axis)
     for axis in value.axes:
         before, after = (min(p, 0) for p in pads[axis])
         value = sliced(builder, value, tensor, axis, -before, tensor.shape[axis] + after)
@@ -379,8 +347,8 @@ def pad_value(builder: Builder, node: Node) -> float:
 def padding_of(builder: Builder, node: Node) -> list[tuple[int, int]]:
     """(before, after) of each axis."""
     rank = len(builder.tensor(node.inputs[0]).shape)
-    pads = numbers(builder, node, 1, 'pads') or []
-    axes = numbers(builder, node, 3, '') or list(range(rank))
+    pads = builder.graph.numbers(node, 1, 'pads') or []
+    axes = builder.graph.numbers(node, 3, '') or list(range(rank))
     found = [(0, 0)] * rank
     for i, axis in enumerate(axes):
         found[axis % rank] = (pads[i], pads[i + len(axes)])
@@ -403,10 +371,8 @@ def _resize(builder: Builder, node: Node) -> None:
         if source.roles[axis] is not Role.CHANNEL:
             value = builder.apply(value, {'type': 'Upsample1D', 'rate': new_size // size})
             continue
-        value = builder.aligned(value, source, _with_axis(value, axis))
+        value = builder.with_axes(value, source, axis)
         order = np.repeat(np.arange(size), new_size // size)
         value = selected(builder, value, source, axis, order.tolist())
-        shape = list(source.shape)
-        shape[axis] = new_size
-        source = Tensor(source.name, source.dtype, tuple(shape), source.roles)
+        source = source.resized(axis, new_size)
     keep(builder, node, value)
