@@ -130,6 +130,9 @@ class Window:
         return (self.size - 1) * self.dilation + 1
 
 
+_NO_WINDOW = Window(0, 1, 1, 1, 0, 0)
+
+
 def windows(node: Node, tensor: Tensor, sizes: Sequence[int]) -> list[Window]:
     """The windows of all spatial axes, which are those from 2 on."""
     count = len(sizes)
@@ -226,7 +229,7 @@ def _conv(builder: Builder, node: Node) -> None:
         made = dense(builder, value, taps.reshape(taps.shape[-2:]), bias)
         keep(builder, node, made)
         return
-    config = _convolution(builder, node, time, spatial, kernel.shape[0], group, tensor.shape[1])
+    config = _convolution(time, spatial, kernel.shape[0], group, tensor.shape[1])
     config['use_bias'] = bias is not None
     if config['type'] == 'DepthwiseConv1D':
         taps = taps.reshape(taps.shape[0], 1, kernel.shape[0])
@@ -234,33 +237,31 @@ def _conv(builder: Builder, node: Node) -> None:
     keep(builder, node, Value(value.layer, tuple(axes)))
 
 
-def _convolution(
-    builder: Builder, node: Node, time: Window | None, spatial: Sequence[Window], filters: int,
-    group: int, channels: int,
-) -> Config:  # fmt: skip
-    padding = time_padding(time)
-    all_windows = [time or Window(0, 1, 1, 1, 0, 0), *spatial]
+def _fields(time: Window | None, spatial: Sequence[Window], size: str) -> Config:
+    """The fields of a layer with these windows, whose sizes have the name `size`."""
+    first, padding = time or _NO_WINDOW, time_padding(time)
     if not spatial:
-        window = all_windows[0]
-        config: Config = {
-            'type': 'Conv1D', 'filters': filters, 'kernel_size': window.size,
-            'strides': window.stride, 'dilation_rate': window.dilation, 'padding': padding,
+        return {
+            size: first.size, 'strides': first.stride, 'dilation_rate': first.dilation,
+            'padding': padding,
         }  # fmt: skip
-        if group == channels and group > 1:
-            del config['filters']
-            config |= {'type': 'DepthwiseConv1D', 'depth_multiplier': filters // group}
-        elif group > 1:
-            config['groups'] = group
-        return config
+    every = [first, *spatial]
     pads: list[Any] = [[w.before, w.after] for w in spatial]
-    config = {
-        'type': f'Conv{1 + len(spatial)}D', 'filters': filters,
-        'kernel_size': [w.size for w in all_windows],
-        'strides': [w.stride for w in all_windows],
-        'dilation_rate': [w.dilation for w in all_windows],
-        'time_padding': padding, 'spatial_padding': pads[0] if len(pads) == 1 else pads,
+    return {
+        size: [w.size for w in every], 'strides': [w.stride for w in every],
+        'dilation_rate': [w.dilation for w in every], 'time_padding': padding,
+        'spatial_padding': pads[0] if len(pads) == 1 else pads,
     }  # fmt: skip
-    return config | ({'groups': group} if group > 1 else {})
+
+
+def _convolution(
+    time: Window | None, spatial: Sequence[Window], filters: int, group: int, channels: int
+) -> Config:
+    fields = _fields(time, spatial, 'kernel_size')
+    if not spatial and group == channels and group > 1:
+        return {'type': 'DepthwiseConv1D', 'depth_multiplier': filters // group} | fields
+    groups = {'groups': group} if group > 1 else {}
+    return {'type': f'Conv{1 + len(spatial)}D', 'filters': filters} | fields | groups
 
 
 @operator('ConvTranspose')
@@ -321,24 +322,12 @@ def _pool(builder: Builder, node: Node) -> None:
     value = builder.value(node.inputs[0])
     rest = [a for a in value.axes if a not in [w.axis for w in spatial]]
     value = builder.aligned(value, tensor, (*(w.axis for w in spatial), *rest))
-    keep(builder, node, builder.apply(value, _pooling(builder, kind, time, spatial, masked)))
+    keep(builder, node, builder.apply(value, _pooling(kind, time, spatial, masked)))
 
 
-def _pooling(
-    builder: Builder, kind: str, time: Window | None, spatial: Sequence[Window], masked: bool
-) -> Config:
-    window = time or Window(0, 1, 1, 1, 0, 0)
-    padding = time_padding(time)
-    extra = {'masked_average': True} if masked and (window.before or window.after) else {}
-    if not spatial:
-        return {
-            'type': f'{kind}1D', 'pool_size': window.size, 'strides': window.stride,
-            'dilation_rate': window.dilation, 'padding': padding,
-        } | extra  # fmt: skip
-    pads: list[Any] = [[w.before, w.after] for w in spatial]
-    every = [window, *spatial]
-    return {
-        'type': f'{kind}{1 + len(spatial)}D', 'pool_size': [w.size for w in every],
-        'strides': [w.stride for w in every], 'dilation_rate': [w.dilation for w in every],
-        'time_padding': padding, 'spatial_padding': pads[0] if len(pads) == 1 else pads,
-    } | extra  # fmt: skip
+def _pooling(kind: str, time: Window | None, spatial: Sequence[Window], masked: bool) -> Config:
+    config: Config = {'type': f'{kind}{1 + len(spatial)}D'}
+    config |= _fields(time, spatial, 'pool_size')
+    if masked and time and (time.before or time.after):
+        config['masked_average'] = True
+    return config
