@@ -91,10 +91,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             imported, args.out, data=data, tolerance=args.tolerance, force=args.force,
             streaming=args.streaming, seconds=args.seconds,
         )  # fmt: skip
-    except Refusal as refusal:
-        print(f'sl_import: {refusal}', file=sys.stderr)
-        return 1
-    except OSError as error:
+    except (Refusal, OSError) as error:
         print(f'sl_import: {error}', file=sys.stderr)
         return 1
     except Exception as error:  # a user is not shown a traceback

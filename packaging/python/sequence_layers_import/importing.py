@@ -64,9 +64,11 @@ def _prime_above(number: int) -> int:
             return number
 
 
-def compare(imported: Imported, layer: runtime.Layer, data: Sequence[Inputs]) -> Report:
+def compare(
+    imported: Imported, original: Original, layer: runtime.Layer, data: Sequence[Inputs]
+) -> Report:
     """Runs random and given data through both."""
-    original, report = Original(imported), Report([])
+    report = Report([])
     axis = imported.axes[imported.input.name].batch
     batch = 1 if axis is None else imported.graph.shapes(imported.input.name)[0][axis]
     runs = [
@@ -89,10 +91,11 @@ def compare(imported: Imported, layer: runtime.Layer, data: Sequence[Inputs]) ->
     return report
 
 
-def measure_speed(imported: Imported, layer: runtime.Layer, seconds: float) -> float:
+def measure_speed(
+    imported: Imported, original: Original, layer: runtime.Layer, seconds: float
+) -> float:
     """The speed of whole runs on one thread, relative to the original's."""
     inputs = verify.random_inputs(imported, 1, steps_to_try(imported)[1])
-    original = Original(imported)
     x = imported.input.to_model(inputs[imported.input.name])
     applier = layer.applier(x)
     return verify.speed_ratio(lambda: original.run(inputs), applier.run, seconds)
@@ -158,8 +161,8 @@ def run(
     Raises:
       Refusal: The model does not agree, so nothing was written.
     """
-    layer = make_layer(imported)
-    report = compare(imported, layer, data)
+    layer, original = make_layer(imported), Original(imported)
+    report = compare(imported, original, layer, data)
     problems = []
     if not report.largest <= tolerance:
         problems.append(
@@ -175,7 +178,8 @@ def run(
 
     if out is not None:
         write(imported, out, None if force else check)
-    report.speed = measure_speed(imported, layer, seconds) if seconds else 0.0
+    if seconds:
+        report.speed = measure_speed(imported, original, layer, seconds)
     return report
 
 

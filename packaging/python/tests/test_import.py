@@ -274,10 +274,9 @@ class OperatorsTest(unittest.TestCase):
 
     def test_a_length_that_is_no_multiple_is_compared(self) -> None:
         imported = import_graph(refused.graph([refused.node('Relu')]))
-        steps = {
-            found.steps for found in importing.compare(imported, _model(imported), []).differences
-        }
-        self.assertEqual(steps, {48, 72, 73})
+        original = verify.Original(imported)
+        report = importing.compare(imported, original, _model(imported), [])
+        self.assertEqual({found.steps for found in report.differences}, {48, 72, 73})
 
 
 class FoldingTest(unittest.TestCase):
