@@ -74,18 +74,6 @@ def unflatten(weights: Mapping[str, np.ndarray]) -> dict[str, Any]:
     return flax.traverse_util.unflatten_dict(weights, sep='.')
 
 
-def _stored(weights: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Stores complex arrays as pairs of (real, imaginary) and marks them in their names."""
-    stored = {}
-    for name, array in weights.items():
-        if np.iscomplexobj(array):
-            pair = np.stack([array.real, array.imag], axis=-1).astype(np.float32)
-            stored[f'{name}@complex64'] = pair
-        else:
-            stored[name] = array
-    return stored
-
-
 def convert(
     config: Any,
     variables: Mapping[str, Any],
@@ -140,7 +128,7 @@ def convert(
     model_directory.write(
         directory,
         written,
-        _stored(flatten(variables)),
+        model_directory.packed(flatten(variables)),
         channel_shape=channel_shape,
         dtype=dtype,
         metadata=metadata,

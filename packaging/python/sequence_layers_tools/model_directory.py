@@ -12,6 +12,8 @@ import numpy as np
 from safetensors import SafetensorError
 from safetensors.numpy import save_file
 
+_COMPLEX_SUFFIX = '@complex64'
+
 
 class WriteError(Exception):
     """The weights cannot be stored in a safetensors file."""
@@ -42,6 +44,27 @@ def write_tensors(
             raise WriteError(f'the weights cannot be written: {error}') from error
         part.chmod(mode)
         part.replace(path)
+
+
+def packed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """Complex tensors as (real, imaginary) on a last axis, their names marked."""
+    result = {}
+    for name, value in tensors.items():
+        if np.iscomplexobj(value):
+            name += _COMPLEX_SUFFIX
+            value = np.stack([value.real, value.imag], -1).astype(np.float32)
+        result[name] = value
+    return result
+
+
+def unpacked(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+    """The tensors that `packed` was given."""
+    result = {}
+    for name, value in tensors.items():
+        if name.endswith(_COMPLEX_SUFFIX):
+            name, value = name.removesuffix(_COMPLEX_SUFFIX), value[..., 0] + 1j * value[..., 1]
+        result[name] = value
+    return result
 
 
 def _plain(array: np.ndarray) -> np.ndarray:

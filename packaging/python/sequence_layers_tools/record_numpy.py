@@ -13,7 +13,6 @@ import numpy as np
 from sequence_layers_tools import model_directory
 
 _BATCH, _TIME = 3, 13
-_COMPLEX_SUFFIX = '@complex64'
 _rng = np.random.default_rng(17)
 
 Json = dict
@@ -526,15 +525,6 @@ _LAYERS: dict[str, Callable[[], Iterator[Case]]] = {
 }
 
 
-def _packed(tensors: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-    out = {}
-    for name, value in tensors.items():
-        if np.iscomplexobj(value):
-            name, value = name + _COMPLEX_SUFFIX, np.stack([value.real, value.imag], -1)
-        out[name] = np.ascontiguousarray(value)
-    return out
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('directory', type=pathlib.Path)
@@ -552,7 +542,7 @@ def main() -> None:
         text = json.dumps({'type': kind, 'cases': cases})
         (arguments.directory / f'{kind}.json').write_text(text)
         path = arguments.directory / f'{kind}.safetensors'
-        model_directory.write_tensors(path, _packed(tensors))
+        model_directory.write_tensors(path, model_directory.packed(tensors))
 
 
 if __name__ == '__main__':

@@ -32,7 +32,7 @@ def files(directory: pathlib.Path, only: list[str] | None) -> Iterator[pathlib.P
 
 def read(file: pathlib.Path) -> list[tuple[Json, dict[str, np.ndarray]]]:
     """The cases of a file, each with its tensors."""
-    tensors = recording.unpacked(load_file(file.with_suffix('.safetensors')))
+    tensors = model_directory.unpacked(load_file(file.with_suffix('.safetensors')))
     cases = []
     for case in json.loads(file.read_text())['cases']:
         prefix = case['name'] + '/'
@@ -46,7 +46,7 @@ def write(out: pathlib.Path, kind: str, cases: list[Json], tensors: dict[str, np
     if not cases:
         return
     out.mkdir(parents=True, exist_ok=True)
-    model_directory.write_tensors(out / f'{kind}.safetensors', recording.packed(tensors))
+    model_directory.write_tensors(out / f'{kind}.safetensors', model_directory.packed(tensors))
     (out / f'{kind}.json').write_text(json.dumps({'type': kind, 'cases': cases}))
 
 

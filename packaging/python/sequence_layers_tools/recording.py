@@ -15,7 +15,6 @@ from sequence_layers_tools import python_311  # noqa: F401 # isort: skip
 from sequence_layers import jax as sl
 
 Json = dict[str, Any]
-COMPLEX_SUFFIX = '@complex64'
 
 
 def _number(value: float) -> int | str:
@@ -63,23 +62,3 @@ def flat_emits(emits: Any, path: str = '') -> dict[str, np.ndarray]:
             found.update(flat_emits(value, f'{path}.{key}' if path else str(key)))
         return found
     return {} if emits is None else {path: np.asarray(emits)}
-
-
-def packed(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """Complex tensors as (real, imaginary) on a last axis, their names marked."""
-    result = {}
-    for name, value in tensors.items():
-        if np.iscomplexobj(value):
-            name, value = name + COMPLEX_SUFFIX, np.stack([value.real, value.imag], -1)
-        result[name] = value
-    return result
-
-
-def unpacked(tensors: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-    """What `packed` was given."""
-    result = {}
-    for name, value in tensors.items():
-        if name.endswith(COMPLEX_SUFFIX):
-            name, value = name.removesuffix(COMPLEX_SUFFIX), value[..., 0] + 1j * value[..., 1]
-        result[name] = value
-    return result
