@@ -11,7 +11,7 @@ import jax.numpy as jnp
 import numpy as np
 
 from sequence_layers_tools import channel_values
-from sequence_layers_tools.channel_values import Config, NanError, NotLayersError, Value
+from sequence_layers_tools.channel_values import NEGATIVE, Config, NanError, NotLayersError, Value
 
 Operand = Value | np.ndarray
 Channels = tuple[int, ...]
@@ -19,8 +19,7 @@ Channels = tuple[int, ...]
 COMPARISONS = ('eq', 'ne', 'lt', 'le', 'gt', 'ge')
 _BOOL = {'type': 'Cast', 'dtype': 'bool'}
 _FLOAT = {'type': 'Cast', 'dtype': 'float32'}
-_NEGATIVE = {'type': 'Scale', 'scale': -1}
-_NOT = (_NEGATIVE, {'type': 'Add', 'shift': 1})
+_NOT = (NEGATIVE, {'type': 'Add', 'shift': 1})
 _RELU = {'type': 'Relu'}
 # After ones and minus ones.
 _INFINITE = {'type': 'Scale', 'scale': 'inf'}
@@ -48,7 +47,7 @@ def compared(name: str, given: list[Operand], channels: Channels, dtype: Any) ->
     layers: dict[str, tuple[Config, ...]] = {
         'ne': ({'type': 'Abs'},),
         'gt': (_RELU,),
-        'lt': (_NEGATIVE, _RELU),
+        'lt': (NEGATIVE, _RELU),
     }
     layers |= {'eq': (*layers['ne'], *_NOT), 'le': (*layers['gt'], *_NOT)}
     layers |= {'ge': (*layers['lt'], *_NOT)}

@@ -78,8 +78,7 @@ class Moves:
         order = equation.params['permutation']
         self._keeps_steps(tuple(order[:2]) == (0, 1))
         value = self.whole(equation.invars[0], given[0])
-        axes = [int(axis) for axis in order[2:]]
-        return value.then({'type': 'Transpose', 'axes': axes}, channels=channels)
+        return channel_values.transposed(value, [int(axis) - 2 for axis in order[2:]])
 
     def _rule_slice(self, equation: Any, given: list[Any], channels: Channels) -> Value:
         value, params = self.whole(equation.invars[0], given[0]), equation.params
@@ -133,7 +132,7 @@ class Moves:
         return moved.then({'type': 'Argmax'}, channels=channels)
 
     def _rule_argmin(self, equation: Any, given: list[Any], channels: Channels) -> Value:
-        negative = self.whole(equation.invars[0], given[0]).then({'type': 'Scale', 'scale': -1})
+        negative = self.whole(equation.invars[0], given[0]).then(channel_values.NEGATIVE)
         return self._rule_argmax(equation, [negative], channels)
 
     def _reduce(self, equation: Any, given: list[Any], channels: Channels) -> Value:

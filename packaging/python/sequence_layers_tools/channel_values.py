@@ -18,6 +18,7 @@ Config = dict[str, Any]
 # The maximum number of layers that one copy or choice of channels may become.
 _MAX_PARTS = 64
 
+NEGATIVE = {'type': 'Scale', 'scale': -1}
 # Products with -i and i, of complex numbers.
 _TURN_BACK = {'type': 'Scale', 'scale': {'complex': [0, -1]}}
 _TURN = {'type': 'Scale', 'scale': {'complex': [0, 1]}}
@@ -32,7 +33,7 @@ _TINY = float(np.finfo(np.float32).tiny)
 
 def _mean_of_exponentials(*after: Config) -> Config:
     """The mean of e^x and e^-x, the latter with layers after it."""
-    negative = [{'type': 'Scale', 'scale': -1}, {'type': 'Exp'}, *after]
+    negative = [NEGATIVE, {'type': 'Exp'}, *after]
     branches = [{'type': 'Exp'}, {'type': 'Serial', 'layers': negative}]
     return {'type': 'Parallel', 'combination': 'mean', 'layers': branches}
 
@@ -59,10 +60,10 @@ POINTWISE = {
     'log1p': [{'type': 'Add', 'shift': 1}, {'type': 'Log'}],
     'logistic': [{'type': 'Sigmoid'}],
     'real': [_REAL],
-    'neg': [{'type': 'Scale', 'scale': -1}],
+    'neg': [NEGATIVE],
     'rsqrt': [{'type': 'Power', 'power': -0.5}],
     'sqrt': [{'type': 'Power', 'power': 0.5}],
-    'sinh': [_mean_of_exponentials({'type': 'Scale', 'scale': -1})],
+    'sinh': [_mean_of_exponentials(NEGATIVE)],
     'square': [{'type': 'Power', 'power': 2}],
     'tanh': [{'type': 'Tanh'}],
 }
@@ -168,12 +169,18 @@ def part(value: Value, axis: int, begin: int, end: int) -> Value:
     return sliced(value, ranges, (*value.channels[:axis], end - begin, *value.channels[axis + 1 :]))
 
 
+def _as_sum_or_product(name: str, b: Value) -> tuple[str, Value]:
+    """A difference from, or a quotient by, b as a sum or product with the second result."""
+    if name == 'sub':
+        return 'add', b.then(NEGATIVE)
+    if name == 'div':
+        return 'mul', b.then({'type': 'Power', 'power': -1})
+    return name, b
+
+
 def of_two(name: str, a: Value, b: Value) -> Value:
     """The sum or product of two results; layers that both share run once."""
-    if name == 'sub':
-        name, b = 'add', b.then({'type': 'Scale', 'scale': -1})
-    elif name == 'div':
-        name, b = 'mul', b.then({'type': 'Power', 'power': -1})
+    name, b = _as_sum_or_product(name, b)
     if name == 'mul' and a == b:
         return a.then({'type': 'Power', 'power': 2})
     channels = tuple(np.broadcast_shapes(a.channels, b.channels))
@@ -316,13 +323,9 @@ def arithmetic(name: str, given: list[Any], channels: tuple[int, ...]) -> Value:
     if isinstance(b, np.ndarray):
         return with_constant(name, a, b, channels)
     if isinstance(a, np.ndarray):
-        if name == 'sub':
-            name, b = 'add', b.then({'type': 'Scale', 'scale': -1})
-        elif name == 'div':
-            name, b = 'mul', b.then({'type': 'Power', 'power': -1})
-        elif name == 'pow':
+        if name == 'pow':
             return _power_of_constant(a, b, channels)
-        return with_constant(name, b, a, channels)
+        return with_constant(*_as_sum_or_product(name, b), a, channels)
     return of_two(name, a, b)
 
 
@@ -414,13 +417,13 @@ def floor_divided(
 def log_of_two_exponentials(given: list[Any], channels: tuple[int, ...]) -> Value:
     """log(e^a + e^b) = max(a, b) + softplus(-|a - b|)."""
     difference = arithmetic('sub', given, channels)
-    small = difference.then({'type': 'Abs'}, {'type': 'Scale', 'scale': -1}, {'type': 'Softplus'})
+    small = difference.then({'type': 'Abs'}, NEGATIVE, {'type': 'Softplus'})
     return of_two('add', arithmetic('max', given, channels), small)
 
 
 def inverse_sine_or_cosine(name: str, value: Value) -> Value:
     """The angle whose sine or cosine the value is: of a point on the unit circle."""
-    complement = value.then({'type': 'Scale', 'scale': -1}, {'type': 'Add', 'shift': 1})
+    complement = value.then(NEGATIVE, {'type': 'Add', 'shift': 1})
     other = of_two('mul', complement, value.then({'type': 'Add', 'shift': 1}))
     other = other.then({'type': 'Power', 'power': 0.5})
     points = (value, other) if name == 'asin' else (other, value)
@@ -430,7 +433,7 @@ def inverse_sine_or_cosine(name: str, value: Value) -> Value:
 def inverse_hyperbolic(name: str, value: Value) -> Value:
     """The logarithms that asinh, acosh and atanh are."""
     if name == 'atanh':
-        below = value.then({'type': 'Scale', 'scale': -1}, *POINTWISE['log1p'])
+        below = value.then(NEGATIVE, *POINTWISE['log1p'])
         return of_two('sub', value.then(*POINTWISE['log1p']), below).then(_HALF)
     size = value.then({'type': 'Abs'}) if name == 'asinh' else value
     shift = {'asinh': 1, 'acosh': -1}[name]

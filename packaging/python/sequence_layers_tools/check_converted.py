@@ -18,7 +18,7 @@ from sequence_layers_tools import python_311  # noqa: F401
 from sequence_layers import jax as sl  # isort: skip
 
 TOLERANCE = 1e-4
-_HALF_TOLERANCE = 5e-2
+HALF_TOLERANCE = 5e-2
 _MIN_TIME = 24
 _CONSTANT_TIME = 6
 
@@ -212,7 +212,7 @@ def check(
         ) from error
     text = json.dumps(written)
     if 'float16' in text or 'float16' in str(x.dtype):
-        tolerance = max(tolerance, _HALF_TOLERANCE)
+        tolerance = max(tolerance, HALF_TOLERANCE)
     try:
         got = layer.apply(x, mask, constants=given)
         # The comparison is written so that a NaN fails too.

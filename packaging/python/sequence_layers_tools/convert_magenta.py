@@ -27,10 +27,8 @@ import sequence_layers_runtime as runtime
 from sequence_layers_tools import check_converted, model_directory
 from sequence_layers_tools.convert import ConvertError
 
-# Tolerances relative to the largest value: of a whole run from the package, of steps from it.
-WHOLE_TOLERANCE = 1e-4
+# The tolerance between steps and a whole run, relative to the largest value.
 STEP_TOLERANCE = 1e-5
-_HALF_TOLERANCE = 5e-2
 # The share of codes of the encoder that may differ.
 CODE_TOLERANCE = 1e-3
 _TIME = 12
@@ -97,7 +95,9 @@ def compare(
     """
     rng = np.random.default_rng(1)
     half = 'float16' in str(part.config)
-    whole, step = (_HALF_TOLERANCE,) * 2 if half else (WHOLE_TOLERANCE, STEP_TOLERANCE)
+    whole, step = check_converted.TOLERANCE, STEP_TOLERANCE
+    if half:
+        whole = step = check_converted.HALF_TOLERANCE
     if part.tokens is None:
         whole = step = CODE_TOLERANCE
     try:

@@ -67,7 +67,7 @@ class Part:
 
     def reference(self, variables: Arrays, x: np.ndarray, constants: Arrays) -> np.ndarray:
         """The package's output for the input."""
-        own = convert.unflatten(_within(variables, self.scope))
+        own = convert.unflatten(within(variables, self.scope))
 
         @jax.jit
         def run(own: Any, x: Any, constants: Any) -> Any:
@@ -99,7 +99,7 @@ class Part:
         return {path.replace('params', self.scope, 1): spec for path, spec in made.items()}
 
 
-def _within(variables: Arrays, scope: str) -> dict[str, np.ndarray]:
+def within(variables: Arrays, scope: str) -> dict[str, np.ndarray]:
     """The variables of a scope, as if it was the whole."""
     prefix = f'{scope}.'
     return {
@@ -153,7 +153,7 @@ def conditioning(magenta: magenta_models.Magenta) -> Part:
         config={k: v for k, v in written.items() if k != 'name'},
         channel_shape=shape,
         dtype='int32',
-        weights=lambda variables: _within(variables, _CONDITIONING_SCOPE),
+        weights=lambda variables: within(variables, _CONDITIONING_SCOPE),
         module=magenta.depthformer.encoder.make(),
         scope=_CONDITIONING_SCOPE.removesuffix('.body'),
         run=lambda module, x, _: module.body.layer(x, training=False),
@@ -189,7 +189,7 @@ def decoder(magenta: magenta_models.Magenta) -> Part:
     }
 
     def weights(variables: Arrays) -> dict[str, np.ndarray]:
-        made = _within(variables, _DECODER_SCOPE)
+        made = within(variables, _DECODER_SCOPE)
         scope = f'params.{own.depth_body.name}.{logits.name}'
         for name in (f'{scope}.kernel', f'{scope}.bias'):
             used = made[name][..., first : first + count * size]
@@ -254,7 +254,7 @@ def _quantizer(codec: Any, direction: str) -> Config:
 
 def _codec_weights(direction: str) -> Callable[[Arrays], dict[str, np.ndarray]]:
     def weights(variables: Arrays) -> dict[str, np.ndarray]:
-        made = _within(variables, _CODEC_SCOPE)
+        made = within(variables, _CODEC_SCOPE)
         scopes = (f'params.{direction}.', 'params.quantizer.')
         return {k: v for k, v in made.items() if k.startswith(scopes)}
 
@@ -272,7 +272,7 @@ def codec_decoder(magenta: magenta_models.Magenta) -> Part:
     count = codec.quantizer.num_expected_input_codes
     return Part(
         name='codec_decoder',
-        config={'type': 'Serial', 'layers': layers},
+        config=_serial(layers),
         channel_shape=(count,),
         dtype='int32',
         weights=_codec_weights('decoder'),
@@ -295,7 +295,7 @@ def codec_encoder(magenta: magenta_models.Magenta) -> Part:
     ]
     return Part(
         name='codec_encoder',
-        config={'type': 'Serial', 'layers': layers},
+        config=_serial(layers),
         channel_shape=shape,
         dtype='float32',
         weights=_codec_weights('encoder'),

@@ -28,13 +28,12 @@ def _whole_logits(part: magenta_parts.Part) -> magenta_parts.Part:
     own = part.module.config
     config = {k: v for k, v in part.config.items() if k != 'codebook_logits'}
     config['depth_body'] = reference_config.to_json(own.depth_body)
-    scope = f'{part.scope}.'
 
     def run(module: Any, x: sl.Sequence, constants: Any) -> sl.Sequence:
         return module.layer_with_emits(x, training=False, constants=constants)[0]
 
     def weights(variables: magenta_parts.Arrays) -> dict[str, np.ndarray]:
-        return {k.replace(scope, 'params.'): v for k, v in variables.items() if k.startswith(scope)}
+        return magenta_parts.within(variables, part.scope)
 
     return dataclasses.replace(part, config=config, run=run, weights=weights)
 

@@ -39,12 +39,11 @@ def _package_frames(magenta, variables, conditioning, guidance):
     import jax.numpy as jnp
     from sequence_layers import jax as sl
 
-    from sequence_layers_tools import convert
+    from sequence_layers_tools import convert, magenta_parts
 
     module = magenta.depthformer.make()
-    scope = 'params.depthformer.'
-    own = {k.replace(scope, 'params.'): v for k, v in variables.items() if k.startswith(scope)}
-    own, rngs = convert.unflatten(own), {'random': jax.random.PRNGKey(0)}
+    own = convert.unflatten(magenta_parts.within(variables, 'params.depthformer'))
+    rngs = {'random': jax.random.PRNGKey(0)}
     prefix = 'classifier_free_guidance'
     scales = {f'{prefix}_scale_{i}': jnp.array([s]) for i, s in enumerate(guidance)}
 
