@@ -75,7 +75,7 @@ def _with_heads(builder: Builder, made: Value, out: Tensor, heads: int, units: i
 
 
 def _linear_form(builder: Builder, value: Value) -> tuple[int, np.ndarray, np.ndarray] | None:
-    """What value a chain of layers begins with, if it is a product with a matrix and a bias."""
+    """(input, matrix, bias) of a chain of layers, if it is a product with a matrix and a sum."""
     chain = []
     at = value.layer
     while True:

@@ -19,7 +19,7 @@ INPUT = 0  # the number of the value that the model reads
 
 @dataclasses.dataclass(frozen=True)
 class Value:
-    """What a layer makes of a tensor: `axes` are the axes of ONNX that its channels are, in our order.
+    """A layer's output for a tensor: `axes` are the axes of ONNX that its channels are, in our order.
 
     Channel axes of size 1 may be left out.
     """
@@ -114,7 +114,7 @@ class Builder:
         return value
 
     def with_axes(self, value: Value, tensor: Tensor, *axes: int) -> Value:
-        """The value with these axes too, behind its own."""
+        """The value with these axes after its own, unless it has them."""
         missing = [axis for axis in axes if axis not in value.axes]
         return self.aligned(value, tensor, (*value.axes, *missing))
 

@@ -17,7 +17,7 @@ from sequence_layers_import.refusal import Refusal
 _NEGATIVE: Config = {'type': 'Scale', 'scale': -1}
 _NOT: tuple[Config, ...] = (_NEGATIVE, {'type': 'Add', 'shift': 1})
 _RELU: Config = {'type': 'Relu'}
-# After the sign of a difference.
+# Layers that make the result of a comparison from the sign of a difference.
 _RESULTS: dict[str, tuple[Config, ...]] = {
     'Greater': (_RELU,),
     'Less': (_NEGATIVE, _RELU),

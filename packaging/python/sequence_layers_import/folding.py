@@ -104,7 +104,7 @@ class Folder:
                 if pipe:
                     pipe.close()
             except BrokenPipeError:
-                pass  # what was not read is lost
+                pass  # the process ended before it read everything
         self.process = None
         how = signal.Signals(-status).name if status < 0 else f'status {status}'
         return Refusal(f'onnxruntime crashes on the graph ({how})', 'try other sizes by --steps')

@@ -27,7 +27,7 @@ DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
 
 
 class Role(enum.Enum):
-    """What an axis of a tensor is."""
+    """The meaning of an axis of a tensor."""
 
     BATCH = 'batch'
     TIME = 'time'
@@ -172,7 +172,7 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> o
         shape.ClearField('dim')
         for size in sizes[value.name]:
             shape.dim.add().dim_value = size
-    # What is said about other tensors holds for the sizes that the exporter saw.
+    # Shapes that the exporter recorded hold for its own example: onnxruntime infers them anew.
     fixed.graph.ClearField('value_info')
     for value in fixed.graph.output:
         value.type.tensor_type.ClearField('shape')

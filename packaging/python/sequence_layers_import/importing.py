@@ -18,17 +18,17 @@ from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.verify import Difference, Inputs, Original
 from sequence_layers_tools import model_directory
 
-# The contract of models with more numbers in a step is checked on fewer steps.
+# The number of channels above which `sl verify` runs on 2 steps only, as it would take long.
 _LARGE = 4096
 
 
 @dataclasses.dataclass
 class Report:
-    """What was compared."""
+    """Results of comparing a model with its original."""
 
     differences: list[Difference]
     checks: str = ''  # the last line of `sl verify`
-    speed: float = 0.0  # how many times the original's
+    speed: float = 0.0  # in multiples of the original's
     latency: tuple[int, int] = (0, 0)
     not_streamed: str = ''  # why steps were not compared
 
@@ -150,7 +150,7 @@ def run(
     """Compares, checks and writes a model.
 
     Args:
-      imported: Of `import_graph` or `import_file`.
+      imported: The result of `import_graph` or `import_file`.
       out: The model directory; None to compare only.
       data: Inputs of the graph by name, beside random ones.
       tolerance: The largest difference, relative to the peak of the original's output.

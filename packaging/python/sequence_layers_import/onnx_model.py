@@ -42,7 +42,7 @@ class Port:
     batch: int | None
     time: int | None
     channels: tuple[int, ...]
-    shape: tuple[int, ...]  # of the channels
+    shape: tuple[int, ...]  # the sizes of the channels
     rank: int
     dtype: np.dtype
     emit: str = ''  # the path; '' for the model's own output
@@ -119,8 +119,8 @@ def import_graph(
     """Makes the model of a graph.
 
     Args:
-      model: Of opset 11 to 23.
-      name: Of the model.
+      model: A graph of opset 11 to 23.
+      name: The name of the model that is made.
       time_axis: Name or index of the time axis of the first input; without it, its open axis.
       outputs: Names of outputs; without them all. The first is the model's own, others are emits.
       streaming: Whether the model has to step.
@@ -140,7 +140,7 @@ def import_graph(
     shared = {size for name in fixed for size in graphs.dims(inputs[name])}
     first = axes[given[0].name]
     if first.batch not in (None, first.time) and graphs.dims(given[0])[first.batch or 0] in shared:
-        # A fixed input has one item.
+        # The batch is one item, as that of an input with a fixed value is.
         axes[given[0].name] = dataclasses.replace(first, batch=None)
     for value in given[1:]:
         axes[value.name] = axes[given[0].name]

@@ -181,7 +181,7 @@ def _normalization(graph: Graph, node: Node) -> None:
 
 
 def _deviation(graph: Graph, node: Node) -> tuple[str, str] | None:
-    """What is divided by the square root of what."""
+    """(dividend, radicand) of a quotient by a square root, as exporters write it."""
     if node.operator == 'Div':
         root = _made_by(graph, node.inputs[1], 'Sqrt')
         return (node.inputs[0], root.inputs[0]) if root else None
@@ -312,7 +312,7 @@ def _attention(graph: Graph, node: Node) -> None:
             masks.append([m > -1e4 for m in graph.folded_constants(parts[1])])
             _check_mask(graph, parts[1])
         elif step.operator == 'Add':
-            pass  # the same for all keys
+            pass  # softmax ignores a number that all keys have in common
         elif number is not None:
             scale *= number if step.operator == 'Mul' else 1 / number
         else:

@@ -13,7 +13,7 @@ class Refusal(Exception):
         super().__init__(reason)
 
     def at(self, node: str, operator: str) -> 'Refusal':
-        """The same refusal, which names the node if it did not yet."""
+        """This refusal with the name of the node, unless it already has one."""
         if self.operator:
             return self
         return Refusal(self.reason, self.cure, node=node, operator=operator)

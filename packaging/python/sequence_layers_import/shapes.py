@@ -63,7 +63,7 @@ def _elements(tensor: Tensor) -> np.ndarray:
 def _with_blocks(
     builder: Builder, value: Value, source: Tensor, target: Tensor, keeps_order: bool
 ) -> Value:
-    """A reshape that makes one step of several neighbours, or several of one."""
+    """A reshape that makes one step of several neighbours, whose elements keep their order."""
     time, new_time = source.axes(Role.TIME), target.axes(Role.TIME)
     if len(time) == len(new_time) == 1:
         steps, new_steps = source.shape[time[0]], target.shape[new_time[0]]

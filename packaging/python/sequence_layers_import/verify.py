@@ -19,7 +19,7 @@ class Difference:
     """How far an output is from the original's, relative to the original's peak."""
 
     output: str
-    run: str  # 'whole', 'streamed' or what data it was
+    run: str  # 'whole' or 'streamed'
     largest: float
     peak: float
     steps: int
@@ -69,7 +69,7 @@ def index_limit(imported: Imported) -> int:
         for node in graph.nodes
         if node.operator == 'Gather' and graph.is_constant(node.inputs[0])
     ]
-    # Classes that integers are compared with.
+    # A comparison of integers with 0, 1, 2... is a look-up in a table of as many rows.
     rows += [
         graph.tensors[name].shape[-1]
         for node in graph.nodes

@@ -21,7 +21,7 @@ _BOOL = {'type': 'Cast', 'dtype': 'bool'}
 _FLOAT = {'type': 'Cast', 'dtype': 'float32'}
 _NOT = (NEGATIVE, {'type': 'Add', 'shift': 1})
 _RELU = {'type': 'Relu'}
-# After ones and minus ones.
+# Turns ones and minus ones into infinities.
 _INFINITE = {'type': 'Scale', 'scale': 'inf'}
 
 
@@ -188,7 +188,7 @@ def _choice_of_integers(
     return total.then(_BOOL) if dtype == np.bool_ else total
 
 
-# What is known of the numbers that layers give, from the least to the most.
+# Ranges of the numbers that layers may give, from the widest to the narrowest.
 _MAY_BE_NAN, _MAY_BE_INFINITE, _ANY, _NOT_NEGATIVE, _POSITIVE = range(5)
 _RANGES = {
     'Abs': _NOT_NEGATIVE, 'Exp': _POSITIVE, 'Relu': _NOT_NEGATIVE, 'Sigmoid': _POSITIVE,
@@ -228,7 +228,7 @@ def _state_after_one(layer: Config, state: int) -> int:
 
 def _state_after_branches(layer: Config, state: int) -> int:
     if _is_choice(layer):
-        return _POSITIVE  # since the function has chosen what it goes on with
+        return _POSITIVE  # a choice is trusted to leave only valid arguments
     least = min(_state_after_one(branch, state) for branch in layer['layers'])
     mixes = layer['combination'] not in ('stack', 'concat')
     return _MAY_BE_NAN if mixes and least == _MAY_BE_INFINITE else least

@@ -32,7 +32,7 @@ class Moves:
     def result(
         self, equation: Any, name: str, given: list[Any], channels: Channels
     ) -> Value | None:
-        """What the operation makes of what it is given; None if no rule is for it."""
+        """The result of the operation for its operands; None if no rule is for it."""
         rule = getattr(self, f'_rule_{name.replace("-", "_")}', None)
         return None if rule is None else rule(equation, given, channels)
 
@@ -201,7 +201,7 @@ class Moves:
         return array[0, 0]
 
     def _of_indices(self, equation: Any, given: list[Any], value: np.ndarray) -> np.ndarray:
-        """What the operation makes of this array in place of the values."""
+        """The result of the operation for this array in place of the values."""
         inputs = [value if isinstance(v, Value) else v for v in given]
         name, inputs = equation.primitive.name, list(map(jnp.asarray, inputs))
         result = np.asarray(equation.primitive.bind(*inputs, **equation.params))

@@ -5,8 +5,8 @@
 
 The directory has a model directory for each part: `conditioning` makes the conditioning of a frame from
 its style tokens, notes and drums, `decoder` decodes a frame of codes, `codec_decoder` makes sound of
-codes, and `codec_encoder` codes of sound. Without a checkpoint the weights are random. Each part is compared with the package on random
-input before it is written.
+codes, and `codec_encoder` codes of sound. Without a checkpoint the weights are random. Each part is
+compared with the package on random input before it is written.
 
 Needs requirements-reference.txt, and the package in the path (packaging/setup.sh --magenta).
 """

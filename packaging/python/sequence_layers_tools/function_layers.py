@@ -30,7 +30,7 @@ _CALLS = ('jit', 'pjit', 'closed_call', 'core_call', 'custom_jvp_call', 'custom_
           'remat2', 'checkpoint')  # fmt: skip
 _FUNCTIONS = ('sin', 'cos', 'floor', 'ceil', 'sign')
 _ARITHMETIC = ('add', 'add_any', 'sub', 'mul', 'div', 'max', 'min', 'pow', 'clamp')
-# What to do about operations that no layer does.
+# Advice on operations that no layer does.
 _INSTEAD = {
     'conv_general_dilated': 'convolutions are layers with weights, such as Conv1D and Conv2D',
     'cumlogsumexp': 'take the logarithm of the cumsum of exponentials',

@@ -29,21 +29,20 @@ _TIME = 2
 
 @dataclasses.dataclass(frozen=True)
 class Part:
-    """A model, and the same of the package.
+    """A model, and the module of the package that computes the same.
 
     Attributes:
-      name: Of its directory.
+      name: The name of its directory.
       config: The layer tree.
-      channel_shape: Of its input.
-      dtype: Of its input.
+      channel_shape: The shape of one input step.
+      dtype: The dtype of the input.
       weights: Makes its weights from the variables of the whole model, by dotted paths.
-      scopes: Of those variables.
       module: The package's module.
-      scope: Of the module in the whole model.
+      scope: The path of the module's variables in the whole model.
       run: Runs the module on a Sequence, with constants.
       tokens: The number of tokens that each input channel can have; none if it takes sound.
       constants: Shapes of constants that come with each step.
-      sample_rate: Of its input or output.
+      sample_rate: The rate of its input or output, if that is sound.
     """
 
     name: str
@@ -139,7 +138,7 @@ def _embedding_configs(config: Any) -> list[Any]:
 
 
 def conditioning(magenta: magenta_models.Magenta) -> Part:
-    """What makes the conditioning of a frame from its style, notes and drums."""
+    """The layers that make the conditioning of a frame from its style, notes and drums."""
     body = reference_config.config_of(magenta_models.encoder_body(magenta))
     (embedding,) = _embedding_configs(body)
     key = 'magenta_rt.jax.transformer:MultiChannelEmbedding'
@@ -262,7 +261,7 @@ def _codec_weights(direction: str) -> Callable[[Arrays], dict[str, np.ndarray]]:
 
 
 def codec_decoder(magenta: magenta_models.Magenta) -> Part:
-    """What makes sound of codes."""
+    """The decoder of the codec, which makes sound of codes."""
     codec = magenta.codec
     layers = [
         _quantizer(codec, 'codes_to_embeddings'),
@@ -285,7 +284,7 @@ def codec_decoder(magenta: magenta_models.Magenta) -> Part:
 
 
 def codec_encoder(magenta: magenta_models.Magenta) -> Part:
-    """What makes codes of sound."""
+    """The encoder of the codec, which makes codes of sound."""
     codec = magenta.codec
     shape = (codec.num_channels // 2,)
     layers = [

@@ -27,9 +27,9 @@ from sequence_layers_import.onnx_model import Imported
 _GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
 _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 _TOLERANCE = 1e-5
-# Patterns that can run whole only.
+# Patterns that cannot run in steps.
 _NOT_STREAMED = ('lstm_bidirectional', 'attention')
-# Steps of latency, of input and output, of those that look ahead.
+# Latency in steps of input and of output, for patterns that look ahead.
 _LATENCY = {
     'conv': (0, 2), 'conv_bn': (0, 2), 'conv_same': (2, 2), 'conv_stride': (2, 1),
     'conv_depthwise': (0, 2), 'conv_groups': (0, 2), 'conv_transposed': (1, 1), 'conv2d': (1, 1),
