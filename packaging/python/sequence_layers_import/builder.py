@@ -135,6 +135,10 @@ class Builder:
         self, value: Value, tensor: Tensor, scale: np.ndarray | None, shift: np.ndarray | None
     ) -> Value:
         """scale x + shift, both given with an axis for each of the value's, or as one number."""
+        if scale is not None and (scale == 1).all():
+            scale = None
+        if scale is None and shift is None:
+            return value
         if scale is not None and _is_number(scale) and shift is None:
             return self.scaled(value, float(np.ravel(scale)[0]))
         if shift is not None and _is_number(shift) and scale is None:

@@ -36,6 +36,7 @@ def _parser() -> argparse.ArgumentParser:
         '--fix', action='append', default=[], metavar='INPUT=VALUE',
         help='makes another input a constant: a number or a .npy file',
     )  # fmt: skip
+    parser.add_argument('--mask', default='', help='an input that says which steps are valid')
     parser.add_argument('--streaming', action='store_true', help='the model has to step')
     parser.add_argument(
         '--steps', type=int, default=0, help='a number of steps that the graph takes'
@@ -75,9 +76,12 @@ def _fixed(arguments: Sequence[str]) -> dict[str, np.ndarray]:
 
 
 def _import(args: argparse.Namespace) -> Imported:
-    options = {'time_axis': args.time_axis, 'outputs': args.output, 'streaming': args.streaming}
+    options = {
+        'time_axis': args.time_axis, 'outputs': args.output, 'streaming': args.streaming,
+        'mask': args.mask,
+    }  # fmt: skip
     if ':' in args.graph:
-        return torch_module.import_factory(args.graph, **options)
+        return torch_module.import_factory(args.graph, fixed=_fixed(args.fix), **options)
     times = (args.steps,) if args.steps else ()
     return onnx_model.import_file(args.graph, times=times, fixed=_fixed(args.fix), **options)
 

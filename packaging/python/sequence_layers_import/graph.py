@@ -88,6 +88,7 @@ class TimeAxis:
 
     batch: int | None
     time: int
+    is_mask: bool = False  # an input that says which steps are valid
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:
@@ -164,9 +165,12 @@ class _Fold:
     opset: int
 
 
-def _with_sizes(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> onnx.ModelProto:
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
+def _with_sizes(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], sizes: Mapping[str, Sequence[int]]
+) -> onnx.ModelProto:
+    # The graph is that of valid steps alone: layers heed a mask by themselves.
+    ones = {name: np.ones(sizes[name]) for name, axis in axes.items() if axis.is_mask}
+    fixed = with_fixed(model, ones)
     for value in inputs_of(fixed):
         shape = value.type.tensor_type.shape
         shape.ClearField('dim')
@@ -179,8 +183,10 @@ def _with_sizes(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> o
     return fixed
 
 
-def _fold(model: onnx.ModelProto, sizes: Mapping[str, Sequence[int]]) -> _Fold:
-    return _read(FOLDER.fold(_with_sizes(model, sizes)))
+def _fold(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], sizes: Mapping[str, Sequence[int]]
+) -> _Fold:
+    return _read(FOLDER.fold(_with_sizes(model, axes, sizes)))
 
 
 def _read(folded: onnx.ModelProto) -> _Fold:
@@ -258,6 +264,19 @@ class Graph:
     def folded_constants(self, name: str) -> list[np.ndarray]:
         """The constant for the first size, another batch and another time."""
         return [fold.constants[name] for fold in self._folds]
+
+    def add_constant(self, name: str, values: Sequence[np.ndarray]) -> None:
+        """Adds a constant, by its values for the three sizes."""
+        for fold, value in zip(self._folds, values, strict=True):
+            fold.constants[name] = value
+            fold.tensors[name] = value.shape, value.dtype
+        self._constants[name] = values[0]
+        roles = _roles(*(value.shape for value in values))
+        self.tensors[name] = Tensor(name, values[0].dtype, values[0].shape, roles)
+
+    def drop_constant(self, name: str) -> None:
+        """Lets a constant be a tensor that a node makes."""
+        del self._constants[name]
 
     def shapes(self, name: str) -> list[tuple[int, ...]]:
         """The shape for the first size, another batch and another time."""
@@ -385,7 +404,7 @@ def build(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Iterable[
     for time in tuple(times) or ((2,) if frames else _TIMES):
         settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
         try:
-            folds = [_fold(model, sizes_for(model, axes, *setting)) for setting in settings]
+            folds = [_fold(model, axes, sizes_for(model, axes, *setting)) for setting in settings]
         except Refusal as refusal:
             crash = crash or refusal
             continue

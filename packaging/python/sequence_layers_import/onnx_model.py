@@ -13,6 +13,7 @@ from sequence_layers_import import (
     conditions,
     patterns,
     pointwise,
+    positions,
     products,
     recurrent,
     reductions,
@@ -26,7 +27,7 @@ from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.tree import Model
 
 # The modules whose import registers operators.
-OPERATORS = (attention, conditions, pointwise, products, recurrent, reductions, shapes)
+OPERATORS = (attention, conditions, pointwise, positions, products, recurrent, reductions, shapes)
 
 
 @dataclasses.dataclass(frozen=True)
@@ -114,7 +115,7 @@ def _outputs(graph: Graph, wanted: Sequence[str]) -> list[str]:
 def import_graph(
     model: onnx.ModelProto, *, name: str = 'model', time_axis: str | None = None,
     outputs: Sequence[str] = (), streaming: bool = False, times: Sequence[int] = (),
-    fixed: Mapping[str, np.ndarray] = MappingProxyType({}),
+    fixed: Mapping[str, np.ndarray] = MappingProxyType({}), mask: str = '',
 ) -> Imported:  # fmt: skip
     """Makes the model of a graph.
 
@@ -126,6 +127,7 @@ def import_graph(
       streaming: Whether the model has to step.
       fixed: Values of other inputs, which become part of the model; one number fills the input.
       times: Numbers of steps to fold the graph with; the first one that works is taken.
+      mask: The name of an input that says which steps are valid, as the mask of a sequence does.
 
     Raises:
       Refusal: What cannot be imported, and why.
@@ -144,9 +146,12 @@ def import_graph(
         axes[given[0].name] = dataclasses.replace(first, batch=None)
     for value in given[1:]:
         axes[value.name] = axes[given[0].name]
+    if mask:
+        axes[mask] = _mask_axes(given, mask, axes)
     graph = graphs.build(model, axes, times)
     graph.outputs = _outputs(graph, outputs)
     graph.prune()
+    positions.rewrite(graph, model, given[0].name)
     patterns.rewrite(graph)
     builder = Builder(graph, streaming=streaming)
     tensor = graph.tensor(given[0].name)
@@ -161,6 +166,15 @@ def import_graph(
         )
     add_nodes(builder)
     return _finish(builder, model, axes, source, name)
+
+
+def _mask_axes(
+    given: Sequence[onnx.ValueInfoProto], mask: str, axes: Mapping[str, TimeAxis]
+) -> TimeAxis:
+    if mask not in [value.name for value in given[1:]]:
+        names = [value.name for value in given[1:]]
+        raise Refusal(f'the graph has no input "{mask}" beside its first', f'it has {names}')
+    return dataclasses.replace(axes[mask], is_mask=True)
 
 
 def _finish(

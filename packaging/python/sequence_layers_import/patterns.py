@@ -282,6 +282,33 @@ def _cut_window(graph: Graph, node: Node) -> None:
     graph.nodes = [other for other in graph.nodes if other is not node]
 
 
+def _nan_to_zero(graph: Graph, node: Node) -> None:
+    """isnan(p) ? 0 : p of a softmax p, which is NaN only where no key is valid."""
+    condition = _made_by(graph, node.inputs[0], 'IsNaN') if node.operator == 'Where' else None
+    if condition is None or condition.inputs[0] != node.inputs[2]:
+        return
+    if _is_zero(graph, node.inputs[1]) and _made_by(graph, node.inputs[2], 'Softmax'):
+        for reader in graph.readers(node.outputs[0]):
+            reader.inputs = [
+                condition.inputs[0] if n == node.outputs[0] else n for n in reader.inputs
+            ]
+
+
+def _mean_of_time(graph: Graph, node: Node) -> None:
+    """A sum over time by the number of steps."""
+    total = _made_by(graph, node.inputs[0], 'ReduceSum') if node.operator == 'Div' else None
+    if total is None or not graph.is_constant(node.inputs[1]):
+        return
+    tensor, axes = graph.tensor(total.inputs[0]), _axes(graph, total)
+    if len(axes) != 1 or tensor.roles[axes[0]] is not Role.TIME:
+        return
+    counts = [shape[axes[0]] for shape in graph.shapes(total.inputs[0])]
+    divisors = graph.folded_constants(node.inputs[1])
+    if all((d == count).all() for d, count in zip(divisors, counts, strict=True)):
+        keepdims = total.attribute('keepdims', 1)
+        _replace(graph, node, 'ReduceMean', [total.inputs[0]], axes=axes, keepdims=keepdims)
+
+
 def _attention(graph: Graph, node: Node) -> None:
     """softmax(scale q k + mask) v, where keys are the steps of time."""
     if node.operator != 'MatMul':
@@ -377,5 +404,6 @@ def _horizons(graph: Graph, softmax: Node, masks: list[list[np.ndarray]]) -> tup
 
 
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
-    _padded_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization, _scale_and_bias, _attention,
+    _padded_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization, _scale_and_bias, _nan_to_zero,
+    _mean_of_time, _attention,
 )  # fmt: skip

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,7 @@ from sequence_layers_import.onnx_model import Imported, import_graph
 from sequence_layers_import.refusal import Refusal
 
 _OPSET = 17
+Example = Mapping[str, np.ndarray]  # inputs by name
 
 
 def _torch() -> Any:
@@ -29,72 +30,90 @@ def _torch() -> Any:
         ) from error
 
 
-def _legacy(torch: Any, module: Any, x: Any, axes: dict[int, str]) -> onnx.ModelProto:
+def _legacy(
+    torch: Any, module: Any, inputs: dict[str, Any], axes: dict[str, dict[int, str]]
+) -> onnx.ModelProto:
     file = io.BytesIO()
     torch.onnx.export(
-        module, (x,), file, dynamo=False, opset_version=_OPSET, input_names=['x'],
-        dynamic_axes={'x': axes},
+        module, tuple(inputs.values()), file, dynamo=False, opset_version=_OPSET,
+        input_names=list(inputs), dynamic_axes=axes,
     )  # fmt: skip
     return onnx.load_from_string(file.getvalue())
 
 
-def _dynamo(torch: Any, module: Any, x: Any, axes: dict[int, str]) -> onnx.ModelProto:
-    shapes = (dict.fromkeys(axes, torch.export.Dim.DYNAMIC),)
-    program = torch.onnx.export(module, (x,), dynamo=True, verbose=False, dynamic_shapes=shapes)
+def _dynamo(
+    torch: Any, module: Any, inputs: dict[str, Any], axes: dict[str, dict[int, str]]
+) -> onnx.ModelProto:
+    shapes = tuple(dict.fromkeys(axes[name], torch.export.Dim.DYNAMIC) for name in inputs)
+    program = torch.onnx.export(
+        module, tuple(inputs.values()), dynamo=True, verbose=False, dynamic_shapes=shapes,
+        input_names=list(inputs),
+    )  # fmt: skip
     model: onnx.ModelProto = program.model_proto
     return model
 
 
-def export(module: Any, x: np.ndarray, time_axis: int | None) -> onnx.ModelProto:
-    """The graph of a module of one input, whose batch (axis 0) and time are open.
+def _open_axes(inputs: Example, time_axis: int | None) -> dict[str, dict[int, str]]:
+    """The open axes of each input: batch (axis 0) and, where it has that axis, time."""
+    found = {}
+    for name, array in inputs.items():
+        has_time = time_axis is not None and -array.ndim <= time_axis < array.ndim
+        time = {time_axis % array.ndim: 'time'} if has_time and time_axis is not None else {}
+        found[name] = {0: 'batch'} | time
+    return found
+
+
+def export(module: Any, inputs: Example, time_axis: int | None) -> onnx.ModelProto:
+    """The graph of a module with these inputs, whose batch (axis 0) and time are open.
 
     Raises:
       Refusal: Neither exporter can, or the graph gives other numbers than the module.
     """
     torch = _torch()
-    axes = {0: 'batch'} | ({} if time_axis is None else {time_axis % x.ndim: 'time'})
-    errors = []
+    axes, errors = _open_axes(inputs, time_axis), []
     for exporter in (_legacy, _dynamo):
         try:
             with warnings.catch_warnings(), torch.inference_mode(exporter is _legacy):
                 warnings.simplefilter('ignore')
-                model = exporter(torch, module.eval(), torch.from_numpy(x), axes)
+                tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+                model = exporter(torch, module.eval(), tensors, axes)
         except Exception as error:  # exporters raise anything
             errors.append(' '.join(str(error).split())[:150])
             continue
-        _check(torch, module, x, model)
+        _check(torch, module, inputs, model)
         return model
     raise Refusal(
         f'PyTorch exports no graph: {"; ".join(errors)}', 'export it by torch.onnx.export'
     )
 
 
-def _check(torch: Any, module: Any, x: np.ndarray, model: onnx.ModelProto) -> None:
+def _check(torch: Any, module: Any, inputs: Example, model: onnx.ModelProto) -> None:
     with torch.inference_mode():
-        made = module(torch.from_numpy(x))
+        made = module(*(torch.from_numpy(array) for array in inputs.values()))
     want = (made[0] if isinstance(made, (tuple, list)) else made).numpy()
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    got = session.run(None, {session.get_inputs()[0].name: x})[0]
+    got = session.run(None, {i.name: inputs[i.name] for i in session.get_inputs()})[0]
     peak = float(np.abs(want).max())
     if got.shape != want.shape or not np.abs(got - want).max() <= 1e-4 * peak:
         raise Refusal('the exported graph gives other numbers than the module', 'export it by hand')
 
 
 def import_module(
-    module: Any, x: np.ndarray, *, time_axis: int | None = None, name: str = 'model',
-    outputs: Sequence[str] = (), streaming: bool = False,
-) -> Imported:  # fmt: skip
-    """Imports a module of one input, for which `x` is an example with at least two items of batch and time.
+    module: Any, x: np.ndarray | Example, *, time_axis: int | None = None, **options: Any
+) -> Imported:
+    """Imports a module for which `x` is an example with at least two items of batch and time.
 
-    Without a time axis each item of the batch is a step.
+    Several inputs are a dict of arrays, in the order of the module's arguments. Without a time axis each
+    item of the batch is a step. Options are those of `import_graph`.
     """
-    model = export(module, x, time_axis)
+    inputs = x if isinstance(x, Mapping) else {'x': np.asarray(x)}
+    model = export(module, inputs, time_axis)
     axis = None if time_axis is None else str(time_axis)
-    return import_graph(model, name=name, time_axis=axis, outputs=outputs, streaming=streaming)
+    return import_graph(model, time_axis=axis, **options)
 
 
 def import_factory(path: str, **options: Any) -> Imported:
-    """Imports what the function `package.module:function` returns: a module and an example input."""
+    """Imports what the function `package.module:function` returns: a module and example inputs."""
     package, _, function = path.partition(':')
     try:
         module, x = getattr(importlib.import_module(package), function)()
@@ -104,4 +123,4 @@ def import_factory(path: str, **options: Any) -> Imported:
         ) from error
     time_axis = options.pop('time_axis', None)
     axis = None if time_axis is None else int(time_axis)
-    return import_module(module, np.asarray(x), time_axis=axis, **options)
+    return import_module(module, x, time_axis=axis, **options)

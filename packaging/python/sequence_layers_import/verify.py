@@ -2,9 +2,10 @@
 
 import dataclasses
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
+import onnx
 import onnxruntime
 
 import sequence_layers_runtime as runtime
@@ -50,8 +51,11 @@ def random_inputs(imported: Imported, batch: int, steps: int, seed: int = 0) -> 
     rng = np.random.default_rng(seed)
     sizes = graphs.sizes_for(imported.original, imported.axes, batch, steps)
     limit = index_limit(imported)
-    arrays = {}
+    arrays: dict[str, np.ndarray] = {}
     for name, shape in sizes.items():
+        if imported.axes[name].is_mask:
+            arrays[name] = _random_mask(imported, name, shape, rng)
+            continue
         tensor = imported.graph.tensors.get(name)
         kind = np.dtype(np.float32) if tensor is None else tensor.dtype
         if kind.kind == 'f':
@@ -59,6 +63,29 @@ def random_inputs(imported: Imported, batch: int, steps: int, seed: int = 0) -> 
         else:
             arrays[name] = rng.integers(0, limit, shape).astype(kind)
     return arrays
+
+
+def _random_mask(
+    imported: Imported, name: str, shape: Sequence[int], rng: np.random.Generator
+) -> np.ndarray:
+    """Ones for the valid steps of sequences of random lengths, of which the first is the longest."""
+    axis = imported.axes[name]
+    steps, count = shape[axis.time], 1 if axis.batch is None else shape[axis.batch]
+    lengths = np.concatenate([[steps], rng.integers(1, steps + 1, count - 1)])
+    valid = np.arange(steps) < lengths[:, np.newaxis]
+    array = valid if axis.batch is not None and axis.batch < axis.time else valid.T
+    kind = next(v for v in imported.original.graph.input if v.name == name).type.tensor_type
+    return array.reshape(shape).astype(onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type))
+
+
+def valid_steps(imported: Imported, inputs: Inputs) -> np.ndarray | None:
+    """The mask [batch, time] that the inputs have, if any."""
+    for name, axis in imported.axes.items():
+        if axis.is_mask:
+            array = inputs[name].astype(bool)
+            swapped = axis.batch is None or axis.batch > axis.time
+            return array.reshape(array.shape[axis.time], -1).T if swapped else array
+    return None
 
 
 def index_limit(imported: Imported) -> int:
@@ -83,13 +110,13 @@ def run_model(
     imported: Imported, layer: runtime.Layer, inputs: Inputs, streamed: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """(values, mask) of each output."""
-    x = imported.input.to_model(inputs[imported.input.name])
+    x, valid = imported.input.to_model(inputs[imported.input.name]), valid_steps(imported, inputs)
     if streamed:
-        y = layer.stream(x)
+        y = layer.stream(x, valid)
         return [y]
     if len(imported.outputs) == 1:
-        return [layer.apply(x)]
-    values, mask, emits = layer.apply_with_emits(x)
+        return [layer.apply(x, valid)]
+    values, mask, emits = layer.apply_with_emits(x, valid)
     return [(values, mask), *(emits[port.emit] for port in imported.outputs[1:])]
 
 
@@ -98,17 +125,18 @@ def compare(
     streamed: bool,
 ) -> list[Difference]:  # fmt: skip
     """The difference of each output; streams are compared in the first only."""
-    got = run_model(imported, layer, inputs, streamed)
+    got, valid = run_model(imported, layer, inputs, streamed), valid_steps(imported, inputs)
     run = 'streamed' if streamed else 'whole'
     return [
-        _difference(port, run, values, mask, array)
+        _difference(port, run, values, mask, array, valid)
         for port, (values, mask), array in zip(imported.outputs, got, want, strict=False)
     ]
 
 
 def _difference(
-    port: Port, run: str, values: np.ndarray, mask: np.ndarray, want: np.ndarray
-) -> Difference:
+    port: Port, run: str, values: np.ndarray, mask: np.ndarray, want: np.ndarray,
+    valid: np.ndarray | None,
+) -> Difference:  # fmt: skip
     expected = port.to_model(want)
     if len(expected) != len(values):
         # The graph has batch and time as one axis here.
@@ -119,13 +147,25 @@ def _difference(
         last = mask.shape[1] - 1 - mask[:, ::-1].argmax(axis=1)
         rows = np.arange(len(values))
         values, mask = values[rows, last][:, np.newaxis], mask[rows, last][:, np.newaxis]
-    valid = int(mask.sum(axis=1).max()) if mask.size else 0
-    peak = float(np.abs(expected).max()) if expected.size else 0.0
-    if valid != steps or values.shape[1] < steps or not mask[:, :steps].all():
-        return Difference(port.name, run, float('inf'), peak, valid)
-    difference = np.abs(values[:, :steps].astype(np.float64) - expected)
+    made = int(mask.sum(axis=1).max()) if mask.size else 0
+    wanted = _wanted_mask(port, expected, mask, valid)
+    peak = float(np.abs(expected[wanted]).max()) if wanted.any() and expected.size else 0.0
+    if made != steps or values.shape[1] < steps or (mask[:, :steps] != wanted).any():
+        return Difference(port.name, run, float('inf'), peak, made)
+    difference = np.abs(values[:, :steps].astype(np.float64) - expected)[wanted]
     largest = float(difference.max()) if difference.size else 0.0
     return Difference(port.name, run, largest if largest == largest else float('inf'), peak, steps)
+
+
+def _wanted_mask(
+    port: Port, expected: np.ndarray, mask: np.ndarray, valid: np.ndarray | None
+) -> np.ndarray:
+    """The steps of the output that have to be valid: all, or those of the input."""
+    batch, steps = expected.shape[:2]
+    if valid is None or port.time is None:
+        return np.ones((batch, steps), bool)
+    # Where steps are fewer or more than the input's, the library says which are valid.
+    return valid if valid.shape[1] == steps else mask[:, :steps]
 
 
 def speed_ratio(first: Callable[[], object], second: Callable[[], object], seconds: float) -> float:

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from importing import refused
+from onnx import TensorProto
 
 import sequence_layers_runtime as runtime
 from sequence_layers_import import (
@@ -277,6 +278,61 @@ class OperatorsTest(unittest.TestCase):
         original = verify.Original(imported)
         report = importing.compare(imported, original, _model(imported), [])
         self.assertEqual({found.steps for found in report.differences}, {48, 72, 73})
+
+
+def _embedder() -> onnx.ModelProto:
+    """Positions, attention and the mean of steps, of which an input "m" says which are valid."""
+    rng = np.random.default_rng(0)
+    table, w = rng.standard_normal((100, 8)), rng.standard_normal((8, 8))
+    constants = {
+        'table': table.astype(np.float32), 'w': w.astype(np.float32), 'one': np.array([1]),
+        'two': np.array([2]), 'c0': np.array(0), 'c1': np.array(1), 'i1': np.array(1),
+        'low': np.float32(-3e38), 'zero': np.float32(0), 'eps': np.float32(1e-9),
+    }  # fmt: skip
+    node = refused.node
+    nodes = [
+        node('Shape', outputs=['shape']), node('Gather', ['shape', 'i1'], ['steps']),
+        node('Range', ['c0', 'steps', 'c1'], ['places']), node('Gather', ['table', 'places'], ['rows']),
+        node('Unsqueeze', ['rows', 'unsqueezed'], ['positions']), node('Add', ['x', 'positions'], ['a']),
+        node('MatMul', ['a', 'w'], ['q']), node('Transpose', ['a'], ['k'], perm=[0, 2, 1]),
+        node('MatMul', ['q', 'k'], ['s']), node('Cast', ['m'], ['valid'], to=TensorProto.BOOL),
+        node('Unsqueeze', ['valid', 'one'], ['keys']), node('Where', ['keys', 'zero', 'low'], ['bias']),
+        node('Add', ['s', 'bias'], ['masked']), node('Softmax', ['masked'], ['p']),
+        node('IsNaN', ['p'], ['nan']), node('Where', ['nan', 'zero', 'p'], ['weights']),
+        node('MatMul', ['weights', 'a'], ['z']), node('Cast', ['m'], ['f'], to=TensorProto.FLOAT),
+        node('Unsqueeze', ['f', 'two'], ['column']), node('Expand', ['column', 'shape'], ['full']),
+        node('Mul', ['z', 'full'], ['kept']), node('ReduceSum', ['kept', 'one'], ['sum'], keepdims=0),
+        node('ReduceSum', ['full', 'one'], ['count'], keepdims=0),
+        node('Clip', ['count', 'eps'], ['clipped']), node('Div', ['sum', 'clipped']),
+    ]  # fmt: skip
+    constants['unsqueezed'] = np.array([0])
+    mask = onnx.helper.make_tensor_value_info('m', TensorProto.INT64, ['batch', 'time'])
+    model = refused.graph(nodes, constants, more=[mask])
+    model.graph.output.append(onnx.helper.make_tensor_value_info('z', TensorProto.FLOAT, None))
+    return model
+
+
+class MaskTest(unittest.TestCase):
+    def test_lengths_are_those_of_the_input(self) -> None:
+        imported = import_graph(_embedder(), mask='m')
+        inputs = verify.random_inputs(imported, 3, 40)
+        self.assertGreater(len(set(inputs['m'].sum(axis=1))), 1)
+        layer, original = _model(imported), verify.Original(imported)
+        want = original.run(inputs)
+        for found in verify.compare(imported, layer, inputs, want, streamed=False):
+            self.assertLess(found.relative, _TOLERANCE, found)
+        wrong = dict(inputs) | {'m': np.ones_like(inputs['m'])}
+        found = verify.compare(imported, layer, wrong, want, streamed=False)
+        self.assertGreater(min(d.relative for d in found), 1e-2)
+
+    def test_positions_end_with_their_table(self) -> None:
+        layer = _model(import_graph(_embedder(), mask='m', outputs=['z']))
+        values, _ = layer.apply(np.zeros((1, 101, 8), np.float32))
+        self.assertTrue(np.isnan(values[0, 100]).all())
+
+    def test_names_the_mask(self) -> None:
+        with self.assertRaisesRegex(Refusal, 'has no input "mask" beside its first; it has .*m'):
+            import_graph(_embedder(), mask='mask')
 
 
 class FoldingTest(unittest.TestCase):
