@@ -82,7 +82,7 @@ void check_slot(const sl::Decoder& decoder, int64_t slot, const char* name) {
   sl::capi::check_item(decoder.batch(), slot, name);
 }
 
-sl_run_options read_run_options(const sl_run_options* options) {
+sl_run_options read_decoder_options(const sl_run_options* options) {
   const auto run = sl::capi::read_struct(options, "options");
   if (run.num_emits != 0 || run.state) {
     sl::fail(Code::kUnsupported, "options: a decoder takes constants, but no emits and no state");
@@ -117,7 +117,7 @@ void prefill(sl::Decoder& decoder, const sl::Slots& slots, const sl_sequence* to
              slots.count == decoder.batch() ? "the decoder was made for" : "the call is for",
              slots.count);
   }
-  const sl_run_options run = read_run_options(options);
+  const sl_run_options run = read_decoder_options(options);
   set_constants(decoder, run, in.dims[1], slots.count);
   decoder.prefill(slots, in, recording(run));
 }
@@ -132,7 +132,7 @@ struct Sampled {
 void sample(sl::Decoder& decoder, const sl::Slots& slots, const Sampled& out,
             const sl_run_options* options) {
   not_null(out.tokens, "tokens");
-  const sl_run_options run = read_run_options(options);
+  const sl_run_options run = read_decoder_options(options);
   set_constants(decoder, run, 1, slots.count);
   decoder.sample(slots, out.tokens, out.log_probs, out.mask, recording(run));
 }
@@ -165,7 +165,7 @@ sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* toke
       sl::fail(Code::kShape, "log_probs is {}: expected {}", sl::to_string(out.dims),
                sl::to_string(in.dims));
     }
-    const sl_run_options run = read_run_options(options);
+    const sl_run_options run = read_decoder_options(options);
     const auto given =
         sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
     sl::Workspace workspace(decoder->layer->model->allocator());

@@ -68,12 +68,8 @@ void set_range(const sl::ReceptiveField& field, int32_t* exists, int64_t* start,
   *not_null(end, "end") = field ? field->end : 0;
 }
 
-sl_run_options read_run_options(const sl_run_options* options) {
-  return read_struct(options, "options");
-}
-
 ConstantSpecs constants_of(const sl_run_options* options) {
-  const sl_run_options given = read_run_options(options);
+  const sl_run_options given = read_struct(options, "options");
   return {given.constants, given.num_constants};
 }
 
@@ -345,7 +341,7 @@ sl_status sl_layer_emit_shape(const sl_layer* layer, sl_mode mode, const sl_sequ
     const sl::View view = sl::capi::to_sequence_view(x, "x", /*needs_data=*/false);
     const ConstantSpecs specs = constants_of(options);
     const sl::SequenceSpec in = to_sequence_spec(view, to_mode(mode));
-    sl_state* state = read_run_options(options).state;
+    sl_state* state = read_struct(options, "options").state;
     const auto emits = state ? emits_of(*state, layer, view, in.mode)
                              : model_of(layer).declare(in, specs.all()).emits();
     const sl::EmitSpec& spec = emit_at(emits, index);
@@ -360,7 +356,7 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
   return guard(error, [&] {
     const sl::View in = sl::capi::to_sequence_view(x, "x", /*needs_data=*/true);
     const sl::View out = sl::capi::to_sequence_view(y, "y", /*needs_data=*/true);
-    const sl_run_options run = read_run_options(options);
+    const sl_run_options run = read_struct(options, "options");
     if (run.state) return apply_to_state(not_null(layer, "layer"), in, out, run);
     const auto given =
         sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);

@@ -27,7 +27,7 @@ class Draft {
   Draft(const std::string& path, const std::string& target) : name_(path), target_(target) {
     for (int i = 0; i < 100; ++i) {
       draft_ = target + "." + std::to_string(getpid()) + "-" + std::to_string(i) + ".part";
-      const int file = open(draft_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
+      const int file = ::open(draft_.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0666);
       if (file >= 0) {
         close(file);
         return;

@@ -68,7 +68,7 @@ class InputFile {
   }
 
   void keep(bool standard) {
-    const int from = standard ? STDIN_FILENO : open(path_.c_str(), O_RDONLY | O_CLOEXEC);
+    const int from = standard ? STDIN_FILENO : ::open(path_.c_str(), O_RDONLY | O_CLOEXEC);
     if (from < 0) fail(errno);
     memory_ = memfd_create("sl input", MFD_CLOEXEC);
     if (memory_ < 0) fail(errno);

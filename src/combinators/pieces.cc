@@ -27,8 +27,9 @@ int64_t frame_bytes(const ChannelSpec& spec) {
 }
 
 // The output of the layers for x, and the largest frame on the way to it.
-struct Plan {
-  Plan(const Run& run, std::span<const Layer* const> layers, const Sequence& x) : spec(x.spec()) {
+struct PiecePlan {
+  PiecePlan(const Run& run, std::span<const Layer* const> layers, const Sequence& x)
+      : spec(x.spec()) {
     for (const Layer* layer : layers) {
       spec = layer->output_spec(spec, run.constants());
       frame = std::max(frame, frame_bytes(spec));
@@ -58,7 +59,7 @@ class Pieces {
  public:
   Pieces(Run& run, std::span<const Layer* const> layers, const Sequence& x)
       : run_(run), layers_(layers), x_(x) {
-    const Plan plan(run, layers, x);
+    const PiecePlan plan(run, layers, x);
     y_ = run.output(plan.spec, x.batch, plan.time);
     steps_ = std::max(kMinSteps, kPieceBytes / std::max<int64_t>(plan.frame, 1));
     per_item_ = ceil_div(y_.time, steps_);
@@ -140,7 +141,7 @@ size_t count_in_pieces(std::span<const Layer* const> layers) {
 bool pay_in_pieces(const Run& run, std::span<const Layer* const> layers, const Sequence& x) {
   if (run.mode() != Mode::kLayer || run.parallel().profile()) return false;
   if (!run.workspace().allocator()) return false;
-  const Plan plan(run, layers, x);
+  const PiecePlan plan(run, layers, x);
   return kMinSteps * plan.frame <= kPieceBytes &&
          checked_product(x.batch, plan.time, plan.frame) >= kLargeResult;
 }

@@ -67,11 +67,7 @@ class Shape {
   bool operator==(const Shape& other) const { return ends_with(other, 0); }
   // Whether the dimensions from `from` on equal all dimensions of the other shape.
   bool ends_with(const Shape& other, int from) const {
-    if (rank_ - from != other.rank_) return false;
-    for (int i = from; i < rank_; ++i) {
-      if (dims_[i] != other.dims_[i - from]) return false;
-    }
-    return true;
+    return std::equal(begin() + from, end(), other.begin(), other.end());
   }
 
  private:

@@ -5,6 +5,8 @@
 #include <cmath>
 #include <numbers>
 
+#include "ops/bessel.h"
+
 namespace sl {
 namespace {
 
@@ -13,17 +15,6 @@ constexpr int64_t kMaxTaps = 1 << 24;
 // Maximum of |kaiser_beta|, beyond which the window overflows.
 constexpr double kMaxBeta = 700;
 
-// Modified Bessel function of the first kind, of order 0, by its power series.
-double bessel_i0(double x) {
-  const double quarter = x * x / 4;
-  double term = 1, sum = 1;
-  for (double k = 1; term > sum * 1e-17; ++k) {
-    term *= quarter / (k * k);
-    sum += term;
-  }
-  return sum;
-}
-
 std::vector<float> kaiser_sinc(double cutoff, double beta, int64_t taps) {
   std::vector<double> filter;
   const double center = static_cast<double>(taps - 1) / 2;
@@ -31,7 +22,7 @@ std::vector<float> kaiser_sinc(double cutoff, double beta, int64_t taps) {
   for (int64_t i = 0; i < taps; ++i) {
     const double time = static_cast<double>(i) - center;
     const double x = taps == 1 ? 0 : time / center;
-    const double window = bessel_i0(beta * std::sqrt(1 - x * x)) / bessel_i0(beta);
+    const double window = ops::bessel_i0(beta * std::sqrt(1 - x * x)) / ops::bessel_i0(beta);
     const double angle = 2 * std::numbers::pi * cutoff * time;
     filter.push_back(window * (angle == 0 ? 1 : std::sin(angle) / angle));
     sum += filter.back();

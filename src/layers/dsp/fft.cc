@@ -5,13 +5,13 @@
 namespace sl {
 namespace {
 
-class Transform {
+class Fft {
  public:
   using In = complex64;
   using Out = complex64;
   static constexpr bool kHasFrameLength = false;
 
-  Transform(const FftFields& fields, int64_t size)
+  Fft(const FftFields& fields, int64_t size)
       : size_(size),
         padding_(fields.padding),
         fft_(fields.fft_length > 0 ? fields.fft_length : size) {}
@@ -30,7 +30,7 @@ class Transform {
   ops::Fft fft_;
 };
 
-SL_REGISTER_LAYER_AS(FFT, FftLayer<Transform>);
+SL_REGISTER_LAYER_AS(FFT, FftLayer<Fft>);
 
 }  // namespace
 }  // namespace sl

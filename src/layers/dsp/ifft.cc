@@ -5,13 +5,13 @@
 namespace sl {
 namespace {
 
-class Transform {
+class InverseFft {
  public:
   using In = complex64;
   using Out = complex64;
   static constexpr bool kHasFrameLength = true;
 
-  Transform(const FftFields& fields, int64_t size)
+  InverseFft(const FftFields& fields, int64_t size)
       : length_(fields.frame_length > 0 ? fields.frame_length : size),
         padding_(fields.padding),
         fft_(size) {}
@@ -33,7 +33,7 @@ class Transform {
   ops::Fft fft_;
 };
 
-SL_REGISTER_LAYER_AS(IFFT, FftLayer<Transform>);
+SL_REGISTER_LAYER_AS(IFFT, FftLayer<InverseFft>);
 
 }  // namespace
 }  // namespace sl

@@ -5,13 +5,13 @@
 namespace sl {
 namespace {
 
-class Transform {
+class InverseRealFft {
  public:
   using In = complex64;
   using Out = float;
   static constexpr bool kHasFrameLength = true;
 
-  Transform(const FftFields& fields, int64_t size)
+  InverseRealFft(const FftFields& fields, int64_t size)
       : size_(size),
         padding_(fields.padding),
         fft_(fields.fft_length > 0 ? fields.fft_length : 2 * (size - 1)),
@@ -40,7 +40,7 @@ class Transform {
   int64_t length_;
 };
 
-SL_REGISTER_LAYER_AS(IRFFT, FftLayer<Transform>);
+SL_REGISTER_LAYER_AS(IRFFT, FftLayer<InverseRealFft>);
 
 }  // namespace
 }  // namespace sl

@@ -10,6 +10,7 @@
 #include <numeric>
 #include <string>
 
+#include "ops/bessel.h"
 #include "ops/elementwise.h"
 
 namespace sl {
@@ -65,15 +66,9 @@ double gaussian(double i, double n, const Parameters& p) {
 double general_gaussian(double i, double n, const Parameters& p) {
   return std::exp(-0.5 * std::pow(std::abs((i - (n - 1) / 2) / p[1]), 2 * p[0]));
 }
-// The modified Bessel function of order zero.
-double bessel_i0(double x) {
-  double sum = 1, term = 1;
-  for (double k = 1; term > 1e-17 * sum && k < 1000; ++k) sum += term *= (x / 2 / k) * (x / 2 / k);
-  return sum;
-}
 double kaiser(double i, double n, const Parameters& p) {
   const double x = 2 * i / (n - 1) - 1;
-  return bessel_i0(p[0] * std::sqrt(std::max(0.0, 1 - x * x))) / bessel_i0(p[0]);
+  return ops::bessel_i0(p[0] * std::sqrt(std::max(0.0, 1 - x * x))) / ops::bessel_i0(p[0]);
 }
 double tukey(double i, double n, const Parameters& p) {
   if (p[0] <= 0) return 1;

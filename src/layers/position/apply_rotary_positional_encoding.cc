@@ -175,7 +175,7 @@ const float* ApplyRotaryPositionalEncoding::frequencies(Run& run, const Shape& c
   return out;
 }
 
-constexpr int64_t kChunk = 256;
+constexpr int64_t kAngles = 256;
 
 // Turns `n` points whose coordinates are at `a` and `a + distance` in x, and writes them to the
 // same position in y.
@@ -187,7 +187,7 @@ void turn(const float* sine, const float* cosine, const Sequence& x, const Seque
     kernels::rotate(from, from + distance, sine, cosine, to, to + distance, n);
     return;
   }
-  float first[kChunk], second[kChunk];
+  float first[kAngles], second[kAngles];
   const size_t at = static_cast<size_t>(a) * size_of(x.dtype);
   const size_t other = static_cast<size_t>(a + distance) * size_of(x.dtype);
   ops::convert(x.values + at, x.dtype, first, DType::kFloat32, n);
@@ -205,11 +205,11 @@ Sequence ApplyRotaryPositionalEncoding::do_layer(Run& run, const Sequence& x) co
   const Points points = points_of(x.channels);
   const float* frequencies = this->frequencies(run, x.channels);
   ops::for_steps(run, x.steps(), x.frame_size(), [&](int64_t begin, int64_t end) {
-    float sine[kChunk], cosine[kChunk];
+    float sine[kAngles], cosine[kAngles];
     for (int64_t step = begin; step < end; ++step) {
       const float position = positions.at(step / x.time, step % x.time);
-      for (int64_t i = 0; i < points.half; i += kChunk) {
-        const int64_t n = std::min(kChunk, points.half - i);
+      for (int64_t i = 0; i < points.half; i += kAngles) {
+        const int64_t n = std::min(kAngles, points.half - i);
         kernels::binary_scalar(kernels::Binary::kMultiply, frequencies + i, position, sine, n);
         kernels::sin_cos(sine, sine, cosine, n);
         for (int64_t p = 0; p < points.count; ++p) {

@@ -20,8 +20,8 @@ using Indices = std::array<int64_t, kMaxAxes>;  // one for each axis
 
 enum class Edge { kZero, kCircular, kReflect };
 
-struct ConvFields : CellFields {
-  explicit ConvFields(Config& config)
+struct ConvCellFields : CellFields {
+  explicit ConvCellFields(Config& config)
       : CellFields(config),
         kernel_size(config.integers("kernel_size")),
         use_bias(config.boolean("use_bias", true)) {
@@ -85,7 +85,7 @@ struct ConvFields : CellFields {
 
 class ConvLstmCell final : public Cell {
  public:
-  ConvLstmCell(ConvFields fields, const WeightScope& weights)
+  ConvLstmCell(ConvCellFields fields, const WeightScope& weights)
       : fields_(std::move(fields)),
         gates_(4 * fields_.features),
         input_(convolution("ih", kAnySize, weights)),
@@ -264,7 +264,7 @@ class ConvLstmCell final : public Cell {
     combine(Binary::kMultiply, o, h, h, carry);
   }
 
-  ConvFields fields_;
+  ConvCellFields fields_;
   int64_t gates_;
   ops::Linear input_, recurrent_;
   std::vector<float> input_bias_, recurrent_bias_;
@@ -275,7 +275,7 @@ class ConvLstmCell final : public Cell {
 
 std::unique_ptr<Cell> make_conv_lstm_cell(Config& config, const WeightScope& weights) {
   if (config.type() != "ConvLSTMCell") return nullptr;
-  return std::make_unique<ConvLstmCell>(ConvFields(config), weights);
+  return std::make_unique<ConvLstmCell>(ConvCellFields(config), weights);
 }
 
 }  // namespace sl

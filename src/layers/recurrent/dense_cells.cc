@@ -32,40 +32,40 @@ namespace {
 using kernels::Binary;
 using kernels::Unary;
 
-enum class Kind { kLstm, kSimple, kGru, kMgu };
+enum class CellKind { kLstm, kSimple, kGru, kMgu };
 
-struct DenseFields : CellFields {
-  DenseFields(Config& config, Kind kind_)
+struct DenseCellFields : CellFields {
+  DenseCellFields(Config& config, CellKind kind_)
       : CellFields(config),
         kind(kind_),
         activation(read_activation(config, "activation_fn", "tanh")) {
-    if (kind != Kind::kSimple) gate = read_activation(config, "gate_fn", "sigmoid");
+    if (kind != CellKind::kSimple) gate = read_activation(config, "gate_fn", "sigmoid");
     require_last_axis(config, "activation_fn", activation);
     require_last_axis(config, "gate_fn", gate);
-    if (kind == Kind::kSimple) residual = config.boolean("residual", false);
-    if (kind == Kind::kGru) reset = config.boolean("reset_after", true);
-    if (kind == Kind::kMgu) {
+    if (kind == CellKind::kSimple) residual = config.boolean("residual", false);
+    if (kind == CellKind::kGru) reset = config.boolean("reset_after", true);
+    if (kind == CellKind::kMgu) {
       reset = config.boolean("reset_gate", true);
       config.ignore({"forget_bias_init", "activation_bias_init"});
     }
     config.finish();
   }
-  Kind kind;
+  CellKind kind;
   Activation activation, gate;
   bool residual = false;
   bool reset = false;  // GRUCell: reset after the product; MGUCell: whether it has a reset gate
 };
 
 // The names of the gates in the weights, in the order in which their kernels lie side by side.
-std::vector<std::string> gates_of(Kind kind) {
+std::vector<std::string> gates_of(CellKind kind) {
   switch (kind) {
-    case Kind::kLstm:
+    case CellKind::kLstm:
       return {"i", "f", "g", "o"};
-    case Kind::kSimple:
+    case CellKind::kSimple:
       return {""};
-    case Kind::kGru:
+    case CellKind::kGru:
       return {"r", "z", "n"};
-    case Kind::kMgu:
+    case CellKind::kMgu:
       return {"f", "n"};
   }
   return {};
@@ -73,7 +73,7 @@ std::vector<std::string> gates_of(Kind kind) {
 
 class DenseCell final : public Cell, public ops::UnitRecurrence {
  public:
-  DenseCell(const DenseFields& fields, const WeightScope& weights)
+  DenseCell(const DenseCellFields& fields, const WeightScope& weights)
       : fields_(fields),
         gates_(static_cast<int64_t>(gates_of(fields.kind).size())),
         halves_weights_(fields.dtype.value_or(fields.param_dtype)),
@@ -83,7 +83,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
         recurrent_bias_(input_bias_.size()) {
     if (early_gates() < gates_)
       late_.push_back(merged("h", fields.features, early_gates(), gates_, weights));
-    const bool lstm = fields_.kind == Kind::kLstm;
+    const bool lstm = fields_.kind == CellKind::kLstm;
     for (int64_t gate = 0; gate < gates_; ++gate) {
       const std::string name = gates_of(fields_.kind)[static_cast<size_t>(gate)];
       const bool last = gate == gates_ - 1;
@@ -115,7 +115,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   std::optional<ChannelSpec> implied_input() const override {
     return ChannelSpec{DType::kFloat32, {input_.inputs()}};
   }
-  bool has_c() const override { return fields_.kind == Kind::kLstm; }
+  bool has_c() const override { return fields_.kind == CellKind::kLstm; }
   DType compute(DType input) const override { return fields_.compute(input); }
   float first_carry() const override { return fields_.first_carry; }
   float zoneout() const override { return fields_.zoneout; }
@@ -136,7 +136,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
     // In float32 nothing is rounded, so an LSTM can add its only bias, the recurrent one, to z
     // here.
     const std::vector<float>& bias =
-        fields_.kind == Kind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
+        fields_.kind == CellKind::kLstm && dtype == DType::kFloat32 ? recurrent_bias_ : input_bias_;
     product(run, input_, some, x, input_.inputs(), rows, bias.data(), z, size, dtype);
   }
 
@@ -161,7 +161,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
     }
     const int64_t units = fields_.features, size = gates_ * units;
     if (dtype == DType::kFloat32 &&
-        (fields_.kind == Kind::kLstm || fields_.kind == Kind::kSimple)) {
+        (fields_.kind == CellKind::kLstm || fields_.kind == CellKind::kSimple)) {
       ops::apply_gates(run, recurrent_, units, some, h, units, rows, nullptr, true, z, size);
     } else {
       const float* from = h;
@@ -203,13 +203,13 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   // The last gate has two biases if it is reset after its product.
   int64_t elementwise_flop() const {
     switch (fields_.kind) {
-      case Kind::kLstm:
+      case CellKind::kLstm:
         return 4 + 9;
-      case Kind::kSimple:
+      case CellKind::kSimple:
         return 1 + (fields_.residual ? 2 : 1);
-      case Kind::kGru:
+      case CellKind::kGru:
         return 3 + (fields_.reset ? 1 : 0) + 11;
-      case Kind::kMgu:
+      case CellKind::kMgu:
         return 2 + (fields_.reset ? 1 + 9 : 8);
     }
     return 0;
@@ -219,7 +219,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   bool is_plain(DType dtype) const {
     return dtype == DType::kFloat32 && fields_.activation.op == Unary::kTanh &&
            fields_.gate.op == Unary::kSigmoid &&
-           (fields_.kind == Kind::kLstm || (fields_.kind == Kind::kGru && fields_.reset));
+           (fields_.kind == CellKind::kLstm || (fields_.kind == CellKind::kGru && fields_.reset));
   }
   void advance_plain(const Run& run, float* z, int64_t rows, ops::Units some, float* c,
                      const float* h, float* next_h, float* u) const {
@@ -228,7 +228,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
       return;
     }
     const int64_t units = fields_.features, size = gates_ * units;
-    const bool lstm = fields_.kind == Kind::kLstm;
+    const bool lstm = fields_.kind == CellKind::kLstm;
     // The biases of an LSTM are already in z.
     ops::apply_gates(run, recurrent_, units, some, h, units, rows,
                      lstm ? nullptr : recurrent_bias_.data(), lstm, lstm ? z : u, size);
@@ -238,7 +238,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   void plain_cells(float* z, int64_t rows, ops::Units some, float* c, const float* h, float* next_h,
                    const float* u) const {
     const int64_t units = fields_.features, size = gates_ * units, begin = some.begin;
-    const bool lstm = fields_.kind == Kind::kLstm;
+    const bool lstm = fields_.kind == CellKind::kLstm;
     for (int64_t row = 0; row < rows; ++row, z += size, u += size, h += units, next_h += units) {
       if (!lstm) {
         kernels::gru_cell(z + begin, u + begin, units, h + begin, next_h + begin, some.size());
@@ -254,12 +254,12 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   }
   void project_units(const float* x, int64_t rows, ops::Units some, float* z) const override {
     ops::apply_gates(input_, fields_.features, some, x, input_.inputs(), rows,
-                     (fields_.kind == Kind::kLstm ? recurrent_bias_ : input_bias_).data(), false, z,
-                     gates_ * fields_.features);
+                     (fields_.kind == CellKind::kLstm ? recurrent_bias_ : input_bias_).data(),
+                     false, z, gates_ * fields_.features);
   }
   void advance_units(float* z, int64_t rows, ops::Units some, float* c, const float* h,
                      float* next_h, float* u) const override {
-    const bool lstm = fields_.kind == Kind::kLstm;
+    const bool lstm = fields_.kind == CellKind::kLstm;
     ops::apply_gates(recurrent_, fields_.features, some, h, fields_.features, rows,
                      lstm ? nullptr : recurrent_bias_.data(), lstm, lstm ? z : u,
                      gates_ * fields_.features);
@@ -268,7 +268,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
 
   // The number of gates whose product with the carry does not wait for the reset gate.
   int64_t early_gates() const {
-    return fields_.kind == Kind::kGru && !fields_.reset ? gates_ - 1 : gates_;
+    return fields_.kind == CellKind::kGru && !fields_.reset ? gates_ - 1 : gates_;
   }
 
   ops::Linear merged(const char* side, int64_t inputs, int64_t begin, int64_t end,
@@ -335,13 +335,13 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
   // `features` apart.
   void cell(float* z, float* u, float* c, float* h, const Part& part) const {
     switch (fields_.kind) {
-      case Kind::kLstm:
+      case CellKind::kLstm:
         return lstm(z, u, c, h, part);
-      case Kind::kSimple:
+      case CellKind::kSimple:
         return simple(z, u, h, part);
-      case Kind::kGru:
+      case CellKind::kGru:
         return gru(z, u, h, part);
-      case Kind::kMgu:
+      case CellKind::kMgu:
         return mgu(z, u, h, part);
     }
   }
@@ -405,7 +405,7 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
     combine(Binary::kAdd, n, h, h, carried(part));
   }
 
-  DenseFields fields_;
+  DenseCellFields fields_;
   int64_t gates_;
   DType halves_weights_;  // dtype that the weights are rounded to
   ops::Linear input_;
@@ -418,14 +418,14 @@ class DenseCell final : public Cell, public ops::UnitRecurrence {
 }  // namespace
 
 std::unique_ptr<Cell> make_dense_cell(Config& config, const WeightScope& weights) {
-  const std::pair<const char*, Kind> kinds[] = {{"LSTMCell", Kind::kLstm},
-                                                {"OptimizedLSTMCell", Kind::kLstm},
-                                                {"SimpleCell", Kind::kSimple},
-                                                {"GRUCell", Kind::kGru},
-                                                {"MGUCell", Kind::kMgu}};
+  const std::pair<const char*, CellKind> kinds[] = {{"LSTMCell", CellKind::kLstm},
+                                                    {"OptimizedLSTMCell", CellKind::kLstm},
+                                                    {"SimpleCell", CellKind::kSimple},
+                                                    {"GRUCell", CellKind::kGru},
+                                                    {"MGUCell", CellKind::kMgu}};
   for (const auto& [name, kind] : kinds) {
     if (config.type() == name)
-      return std::make_unique<DenseCell>(DenseFields(config, kind), weights);
+      return std::make_unique<DenseCell>(DenseCellFields(config, kind), weights);
   }
   return nullptr;
 }

@@ -1,0 +1,16 @@
+# What makes a full build faster. Sources must compile without either.
+
+# Most sources include the same headers, whose compilation takes longer than their own. Compilers that
+# keep their results do not know compiled headers.
+option(SL_PRECOMPILE_HEADERS "Compile common headers once, unless a compiler launcher is set" ON)
+# After a change of one source, its whole group is compiled.
+option(SL_UNITY_BUILD "Compile small sources in groups" OFF)
+
+# sl_speed_up_full_build(TARGET HEADER...): compiles the headers once for the target's sources, and the
+# sources in groups, but for those with SKIP_PRECOMPILE_HEADERS and SKIP_UNITY_BUILD_INCLUSION.
+function(sl_speed_up_full_build target)
+  if(SL_PRECOMPILE_HEADERS AND NOT CMAKE_CXX_COMPILER_LAUNCHER AND NOT SL_SANITIZE)
+    target_precompile_headers(${target} PRIVATE ${ARGN})
+  endif()
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${SL_UNITY_BUILD})
+endfunction()
