@@ -29,6 +29,7 @@ type LayerCost struct {
 	SelfSeconds float64 `json:"self_seconds"`
 	FLOP        float64 // multiplications, additions and elementwise functions
 	Bytes       float64 // of kernels and, for layers without children, of input and output
+	FoldedInto  *int    `json:"folded_into"` // the index of the layer whose kernel does this one's work; nil otherwise
 }
 
 // NewProfile makes a profile of nothing.

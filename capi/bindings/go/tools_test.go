@@ -36,6 +36,21 @@ func TestProfiles(t *testing.T) {
 	must(t, state.Close())
 }
 
+func TestProfileOfFoldedLayers(t *testing.T) {
+	weights := must1(sl.NewWeights())(t)
+	must(t, weights.Add("params.conv.kernel", must1(sl.NewSequence(sl.Float32, 1, 1, 2))(t)))
+	must(t, weights.Add("params.conv.bias", must1(sl.NewArray(sl.Float32, 2))(t)))
+	layer := must1(sl.Create(`{"type": "Serial", "layers": [
+		{"type": "Conv1D", "name": "conv", "filters": 2, "kernel_size": 1}, {"type": "Relu"}]}`, weights, nil))(t)
+	profile := must1(sl.NewProfile())(t)
+	x := must1(sl.NewSequence(sl.Float32, 1, 1, 1))(t)
+	must(t, layer.ApplyRecorded(profile, x, must1(layer.NewOutput(sl.LayerMode, x, nil))(t), nil, nil))
+	costs := must1(profile.Describe())(t)
+	if len(costs) != 3 || costs[1].FoldedInto != nil || costs[2].FoldedInto == nil || *costs[2].FoldedInto != 1 {
+		t.Errorf("%+v", costs)
+	}
+}
+
 func TestProfileOfADecoder(t *testing.T) {
 	part := suite(t).Decoder
 	profile := must1(sl.NewProfile())(t)

@@ -45,6 +45,8 @@ export interface RunOptions { constants?: ConstantsLike; emits?: Emits; output?:
 /** A layer's calls and what they cost, without the layers within it. */
 export interface LayerCost {
   path: string; type: string; parent: number | undefined; calls: number; selfSeconds: number; flop: number; bytes: number;
+  /** The index of the layer whose kernel does this one's work. */
+  foldedInto: number | undefined;
 }
 /** What each layer costs in the runs that are recorded in it. */
 export class Profile extends Handle {

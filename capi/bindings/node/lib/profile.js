@@ -18,6 +18,7 @@ class Profile extends Handle {
     return json('sl_profile_describe', this.raw()).layers.map((layer) => ({
       path: layer.path, type: layer.type, parent: layer.parent ?? undefined, calls: layer.calls,
       selfSeconds: layer.self_seconds, flop: layer.flop, bytes: layer.bytes,
+      foldedInto: layer.folded_into ?? undefined,
     }));
   }
 }

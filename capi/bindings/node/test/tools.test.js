@@ -62,6 +62,18 @@ test('tensors of a state are read and set', () => {
   if (index) assert.throws(() => stepper.state.setTensor(...index), /is an index/);
 });
 
+test('profiles name the layer that does the work of a folded one', () => {
+  const weights = new Weights();
+  weights.add('params.conv.kernel', Tensor.array([1, 1, 2], [1, -1]));
+  weights.add('params.conv.bias', Tensor.array([2], [0, 0]));
+  const layers = [{ type: 'Conv1D', name: 'conv', filters: 2, kernel_size: 1 }, { type: 'Relu' }];
+  const profile = new Profile();
+  const y = Layer.create({ type: 'Serial', layers }, weights).apply(Tensor.sequence([1, 1, 1], [3]), { profile });
+  assert.deepEqual([...y.values], [3, 0]);
+  const costs = profile.describe().map(({ type, foldedInto }) => [type, foldedInto]);
+  assert.deepEqual(costs, [['Serial', undefined], ['Conv1D', undefined], ['Relu', 1]]);
+});
+
 test('packed weights are written', () => {
   const packed = path.join(fs.mkdtempSync(path.join(os.tmpdir(), 'slnode-')), 'packed.safetensors');
   const options = { weightFormat: 'bfloat16', numStepThreads: 1, matmulBackend: /** @type {const} */ ('own') };

@@ -26,8 +26,8 @@ public final class Profile implements AutoCloseable {
    * The costs of the layers, in the order of their first calls.
    *
    * @return JSON: {@code {"layers": [{"path", "type", "parent", "calls", "self_seconds", "flop",
-   *     "bytes"}, ...]}}; {@code parent} is the index of the layer that called it, null for the
-   *     model
+   *     "bytes", "folded_into"}, ...]}}; {@code parent} is the index of the layer that called it,
+   *     null for the model, and {@code folded_into} that of the layer whose kernel does its work
    */
   public String describe() {
     Struct needed = new Struct(Long.BYTES);
