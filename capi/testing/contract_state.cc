@@ -194,7 +194,7 @@ Comparison check_max_length(const Layer& layer, const Input& input) {
 }  // namespace
 
 const std::vector<StateCheck>& state_checks() {
-  static const std::vector<StateCheck> checks = {
+  static const std::vector<StateCheck> kChecks = {
       {"no allocation in steps", check_allocations},
       {"reset mid-stream", check_reset, true},
       {"save and load mid-stream", check_save_load, true},
@@ -205,7 +205,7 @@ const std::vector<StateCheck>& state_checks() {
       {"max_length is the end", check_max_length},
       {"constants prepared before", check_prepare},
   };
-  return checks;
+  return kChecks;
 }
 
 }  // namespace sl::testing

@@ -68,7 +68,7 @@ void choose_target() { hwy::GetChosenTarget().Update(hwy::SupportedTargets()); }
 }  // namespace
 
 void warm_dispatch() {
-  [[maybe_unused]] static const bool limited = [] {
+  [[maybe_unused]] static const bool kLimited = [] {
     if (const int64_t beyond = targets_beyond_limit()) hwy::DisableTargets(beyond);
     choose_target();
     return true;

@@ -41,7 +41,7 @@ HWY_INLINE void step_units(const RecurrentStep& s) {
   const DF d;
   const int64_t inputs = s.x ? s.inputs : 0;
   for_gate_units<kGruVectors>(s, [&](auto vectors, int64_t unit) HWY_ATTR {
-    constexpr int kVectors = decltype(vectors)::count;
+    constexpr int kVectors = decltype(vectors)::kSize;
     auto z = gate_start<3, kVectors>(s.x ? s.input_bias : s.z, s.units, unit);
     auto u = gate_start<3, kVectors>(s.recurrent_bias, s.units, unit);
     const int64_t both = kVectors > kGateVectors ? 0 : HWY_MIN(inputs, s.units);

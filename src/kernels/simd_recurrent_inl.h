@@ -81,7 +81,7 @@ HWY_INLINE bool gates_fill_groups(int64_t gates, int64_t units) {
 
 template <int kCount>
 struct Vectors {
-  static constexpr int count = kCount;
+  static constexpr int kSize = kCount;
 };
 
 // Calls fn(Vectors<n>, first unit) for each n = kVectors vectors of units of the step, and for each

@@ -25,8 +25,8 @@ const TypeFactory* Registry::find(const std::string& type) const {
 }
 
 const Registry& built_in_registry() {
-  static const Registry registry;
-  return registry;
+  static const Registry kBuiltIn;
+  return kBuiltIn;
 }
 
 }  // namespace sl

@@ -51,8 +51,8 @@ std::vector<NamedFunction> make_functions() {
 
 // The functions of jax.nn and jax.numpy that configs name, in the order of their names.
 const std::vector<NamedFunction>& functions() {
-  static const std::vector<NamedFunction> all = make_functions();
-  return all;
+  static const std::vector<NamedFunction> kAll = make_functions();
+  return kAll;
 }
 
 // The boolean parameter by which "gelu" is one of two functions.

@@ -69,8 +69,8 @@ std::optional<OneDnnFunctions> load() {
 const OneDnnFunctions* onednn_functions() {
   // The table needs no destructor, because calls may come from a program's own static destructors.
   static_assert(std::is_trivially_destructible_v<std::optional<OneDnnFunctions>>);
-  static const std::optional<OneDnnFunctions> functions = load();
-  return functions ? &*functions : nullptr;
+  static const std::optional<OneDnnFunctions> kFunctions = load();
+  return kFunctions ? &*kFunctions : nullptr;
 }
 
 }  // namespace sl::ops

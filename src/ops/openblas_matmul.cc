@@ -65,8 +65,8 @@ std::optional<Functions> load() {
 }
 
 const Functions* functions() {
-  static const std::optional<Functions> loaded = load();
-  return loaded ? &*loaded : nullptr;
+  static const std::optional<Functions> kLoaded = load();
+  return kLoaded ? &*kLoaded : nullptr;
 }
 
 }  // namespace

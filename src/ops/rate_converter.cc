@@ -51,8 +51,8 @@ SampleRateFunctions load() {
 
 // Never unloaded, as converters may outlive static objects.
 const SampleRateFunctions& functions() {
-  static const auto* const loaded = new SampleRateFunctions(load());
-  return *loaded;
+  static const auto* const kLoaded = new SampleRateFunctions(load());
+  return *kLoaded;
 }
 
 SRC_STATE* state_of(void* converter) { return static_cast<SRC_STATE*>(converter); }

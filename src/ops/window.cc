@@ -15,7 +15,7 @@ constexpr int64_t kMaxSteps = int64_t{1} << 31;
 
 // Names of the modes, in their order; explicit amounts, which come last, have none.
 const std::vector<std::string>& mode_names() {
-  static const std::vector<std::string> names = [] {
+  static const std::vector<std::string> kNames = [] {
     std::vector<std::string> all = {
 #define SL_PADDING(Name, name, ...) name,
 #include "ops/paddings.inc"
@@ -23,7 +23,7 @@ const std::vector<std::string>& mode_names() {
     std::erase(all, "");
     return all;
   }();
-  return names;
+  return kNames;
 }
 
 enum class Validity { kOwn, kAll, kAny, kAmounts };

@@ -28,11 +28,11 @@ void KerasConvFields::read_time_and_space(Config& config) {
 }
 
 ops::PaddingMode read_keras_padding(Config& config, const char* field, bool required) {
-  static const std::vector<std::string> names = {"causal", "valid", "same", "reverse_causal"};
+  static const std::vector<std::string> kNames = {"causal", "valid", "same", "reverse_causal"};
   constexpr ops::Padding kModes[] = {ops::Padding::kCausalValid, ops::Padding::kValid,
                                      ops::Padding::kSame, ops::Padding::kReverseCausalValid};
   if (required) config.string(field);
-  return {kModes[config.choice(field, names, 0)], {}};
+  return {kModes[config.choice(field, kNames, 0)], {}};
 }
 
 TensorParts read_keras_bias(const ConvFields& fields, const WeightScope& weights, int64_t filters) {

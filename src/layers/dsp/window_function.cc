@@ -86,7 +86,7 @@ struct NamedWindow {
 };
 
 const std::vector<NamedWindow>& windows() {
-  static const std::vector<NamedWindow> all = {
+  static const std::vector<NamedWindow> kAll = {
       {"barthann", barthann, {}},
       {"bartlett", bartlett, {}},
       {"blackman", cosine_sum, {0.42, 0.50, 0.08}},
@@ -109,7 +109,7 @@ const std::vector<NamedWindow>& windows() {
       {"triang", triang, {}},
       {"tukey", tukey, {0.5}},
   };
-  return all;
+  return kAll;
 }
 
 // The windows "hann" and "hamming" of the reference: a - (1 - a) cos(2 pi i / n). NumPy rounds
