@@ -210,7 +210,26 @@ def _read(folded: onnx.ModelProto) -> _Fold:
         sizes = [dim.dim_value if dim.HasField('dim_value') else -1 for dim in kind.shape.dim]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         tensors[value.name] = (tuple(sizes), np.dtype(dtype))
-    return _Fold(nodes, tensors, constants, opset_of(folded))
+    fold = _Fold(nodes, tensors, constants, opset_of(folded))
+    _check_windows(fold)
+    return fold
+
+
+def _check_windows(fold: _Fold) -> None:
+    """Raises ValueError if a window is larger than what it slides over, for which shapes are wrong."""
+    for node in fold.nodes:
+        if node.operator not in ('Conv', 'MaxPool', 'AveragePool'):
+            continue
+        kernel = fold.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
+        sizes = node.attribute('kernel_shape') or (() if kernel is None else kernel.shape[2:])
+        shape = fold.tensors.get(node.inputs[0], ((),))[0][2:]
+        pads = node.attribute('pads', [0] * 2 * len(sizes))
+        dilations = node.attribute('dilations', [1] * len(sizes))
+        fixed = node.attribute('auto_pad', 'NOTSET') in ('NOTSET', 'VALID')
+        for i, (size, width) in enumerate(zip(sizes, shape, strict=False)):
+            extent = (size - 1) * dilations[i] + 1
+            if fixed and 0 <= width and width + pads[i] + pads[len(sizes) + i] < extent:
+                raise ValueError(f'the window of {node.name} is larger than the sequence')
 
 
 class Graph:

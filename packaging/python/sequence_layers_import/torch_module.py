@@ -5,7 +5,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -19,35 +19,43 @@ _OPSET = 17
 Example = Mapping[str, np.ndarray]  # inputs by name
 
 
-def _torch() -> Any:
+def load_torch() -> Any:
     # The libraries of CUDA that stand beside PyTorch may lack symbols, of functions that are never called.
     sys.setdlopenflags(os.RTLD_LAZY)
     try:
-        return importlib.import_module('torch')
+        torch = importlib.import_module('torch')
     except ImportError as error:
         raise Refusal(
             f'PyTorch cannot be loaded: {error}', 'install requirements-import.txt'
         ) from error
+    if not torch.cuda.is_available():
+        # Transformers calls it without asking, and it crashes where those libraries are missing.
+        torch.cuda.is_current_stream_capturing = lambda: False
+    return torch
+
+
+def _output_names(count: int) -> list[str]:
+    return [f'y{i or ""}' for i in range(count)]
 
 
 def _legacy(
-    torch: Any, module: Any, inputs: dict[str, Any], axes: dict[str, dict[int, str]]
+    torch: Any, module: Any, inputs: dict[str, Any], axes: dict[str, dict[int, str]], count: int
 ) -> onnx.ModelProto:
     file = io.BytesIO()
     torch.onnx.export(
         module, tuple(inputs.values()), file, dynamo=False, opset_version=_OPSET,
-        input_names=list(inputs), dynamic_axes=axes,
+        input_names=list(inputs), output_names=_output_names(count), dynamic_axes=axes,
     )  # fmt: skip
     return onnx.load_from_string(file.getvalue())
 
 
 def _dynamo(
-    torch: Any, module: Any, inputs: dict[str, Any], axes: dict[str, dict[int, str]]
+    torch: Any, module: Any, inputs: dict[str, Any], axes: dict[str, dict[int, str]], count: int
 ) -> onnx.ModelProto:
     shapes = tuple(dict.fromkeys(axes[name], torch.export.Dim.DYNAMIC) for name in inputs)
     program = torch.onnx.export(
         module, tuple(inputs.values()), dynamo=True, verbose=False, dynamic_shapes=shapes,
-        input_names=list(inputs),
+        input_names=list(inputs), output_names=_output_names(count),
     )  # fmt: skip
     model: onnx.ModelProto = program.model_proto
     return model
@@ -69,33 +77,36 @@ def export(module: Any, inputs: Example, time_axis: int | None) -> onnx.ModelPro
     Raises:
       Refusal: Neither exporter can, or the graph gives other numbers than the module.
     """
-    torch = _torch()
+    torch = load_torch()
     axes, errors = _open_axes(inputs, time_axis), []
+    tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
+    with torch.inference_mode():
+        made = module.eval()(*tensors.values())
+    want = [part.numpy() for part in (made if isinstance(made, (tuple, list)) else (made,))]
     for exporter in (_legacy, _dynamo):
         try:
             with warnings.catch_warnings(), torch.inference_mode(exporter is _legacy):
                 warnings.simplefilter('ignore')
-                tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
-                model = exporter(torch, module.eval(), tensors, axes)
+                model = exporter(torch, module, tensors, axes, len(want))
         except Exception as error:  # exporters raise anything
             errors.append(' '.join(str(error).split())[:150])
             continue
-        _check(torch, module, inputs, model)
+        _check(inputs, want, model)
         return model
     raise Refusal(
         f'PyTorch exports no graph: {"; ".join(errors)}', 'export it by torch.onnx.export'
     )
 
 
-def _check(torch: Any, module: Any, inputs: Example, model: onnx.ModelProto) -> None:
-    with torch.inference_mode():
-        made = module(*(torch.from_numpy(array) for array in inputs.values()))
-    want = (made[0] if isinstance(made, (tuple, list)) else made).numpy()
+def _check(inputs: Example, want: Sequence[np.ndarray], model: onnx.ModelProto) -> None:
     session = onnxruntime.InferenceSession(model.SerializeToString())
-    got = session.run(None, {i.name: inputs[i.name] for i in session.get_inputs()})[0]
-    peak = float(np.abs(want).max())
-    if got.shape != want.shape or not np.abs(got - want).max() <= 1e-4 * peak:
-        raise Refusal('the exported graph gives other numbers than the module', 'export it by hand')
+    got = session.run(None, {i.name: inputs[i.name] for i in session.get_inputs()})
+    for made, array in zip(got, want, strict=True):
+        peak = float(np.abs(array).max())
+        if made.shape != array.shape or not np.abs(made - array).max() <= 1e-4 * peak:
+            raise Refusal(
+                'the exported graph gives other numbers than the module', 'export it by hand'
+            )
 
 
 def import_module(
