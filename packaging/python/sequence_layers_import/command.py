@@ -37,12 +37,17 @@ def _parser() -> argparse.ArgumentParser:
         help='makes another input a constant: a number or a .npy file',
     )  # fmt: skip
     parser.add_argument('--mask', default='', help='an input that says which steps are valid')
+    parser.add_argument(
+        '--constant', action='append', default=[], metavar='INPUT',
+        help='an input without time that each run gets, as the initial state of a recurrence',
+    )  # fmt: skip
     parser.add_argument('--streaming', action='store_true', help='the model has to step')
     parser.add_argument(
         '--steps', type=int, default=0, help='a number of steps that the graph takes'
     )
     parser.add_argument('--data', type=pathlib.Path, help='a .npy or .npz with inputs of the graph')
     parser.add_argument('--tolerance', type=float, default=1e-4, help='relative to the peak')
+    parser.add_argument('--exact', action='store_true', help='compare with the graph in float64')
     parser.add_argument('--seconds', type=float, default=1.0, help='how long to measure the speed')
     parser.add_argument('--force', action='store_true', help='write what does not agree')
     return parser
@@ -75,10 +80,15 @@ def _fixed(arguments: Sequence[str]) -> dict[str, np.ndarray]:
     return found
 
 
+def import_as(arguments: Sequence[str]) -> Imported:
+    """The import that a command line asks for, without comparison."""
+    return _import(_parser().parse_args(arguments))
+
+
 def _import(args: argparse.Namespace) -> Imported:
     options = {
         'time_axis': args.time_axis, 'outputs': args.output, 'streaming': args.streaming,
-        'mask': args.mask,
+        'mask': args.mask, 'constants': args.constant,
     }  # fmt: skip
     if ':' in args.graph:
         return torch_module.import_factory(args.graph, fixed=_fixed(args.fix), **options)
@@ -93,7 +103,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         data = [importing.read_data(imported, args.data)] if args.data else []
         report = importing.run(
             imported, args.out, data=data, tolerance=args.tolerance, force=args.force,
-            streaming=args.streaming, seconds=args.seconds,
+            streaming=args.streaming, seconds=args.seconds, exact=args.exact,
         )  # fmt: skip
     except (Refusal, OSError) as error:
         print(f'sl_import: {error}', file=sys.stderr)

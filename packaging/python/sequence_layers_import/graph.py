@@ -87,7 +87,7 @@ class TimeAxis:
     """Where an input has its batch and its time; the same axis if each item is a step."""
 
     batch: int | None
-    time: int
+    time: int | None  # None for inputs that are no sequence
     is_mask: bool = False  # an input that says which steps are valid
 
 
@@ -406,6 +406,9 @@ def sizes_for(
         shape = [by_name.get(size, 1) if isinstance(size, str) else size for size in sizes]
         if axis.time == axis.batch and len(shape) > 0:
             shape[0] = batch * time
+        elif axis.time is None:
+            if axis.batch is not None:
+                shape[axis.batch] = batch
         elif len(shape) > axis.time:
             shape[axis.time] = time
             # A fixed batch of 1 may be part of the graph's own shapes.

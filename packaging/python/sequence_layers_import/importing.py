@@ -13,6 +13,7 @@ import numpy as np
 
 import sequence_layers_runtime as runtime
 from sequence_layers_import import verify
+from sequence_layers_import.float64 import Exact
 from sequence_layers_import.onnx_model import Imported
 from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.verify import Difference, Inputs, Original
@@ -65,7 +66,7 @@ def _prime_above(number: int) -> int:
 
 
 def compare(
-    imported: Imported, original: Original, layer: runtime.Layer, data: Sequence[Inputs]
+    imported: Imported, original: Original | Exact, layer: runtime.Layer, data: Sequence[Inputs]
 ) -> Report:
     """Runs random and given data through both."""
     report = Report([])
@@ -97,8 +98,9 @@ def measure_speed(
     """The speed of whole runs on one thread, relative to the original's."""
     inputs = verify.random_inputs(imported, 1, steps_to_try(imported)[1])
     x = imported.input.to_model(inputs[imported.input.name])
-    applier = layer.applier(x)
-    return verify.speed_ratio(lambda: original.run(inputs), applier.run, seconds)
+    constants = imported.constants_of(inputs)
+    ours = layer.applier(x).run if not constants else lambda: layer.apply(x, constants=constants)
+    return verify.speed_ratio(lambda: original.run(inputs), ours, seconds)
 
 
 def find_tool() -> str | None:
@@ -118,6 +120,9 @@ def check_contract(imported: Imported, directory: pathlib.Path) -> str:
         return 'not run: no sl tool'
     command = [tool, 'verify', str(directory), '--random']
     command += ['--max-int', str(verify.index_limit(imported))]
+    arrays = imported.constants_of(verify.random_inputs(imported, 1, 1))
+    for name, array in arrays.items():
+        command += ['--constant', f'{name}={array.values.shape[1]}']
     if math.prod(imported.input.shape) > _LARGE:
         command += ['--batch', '2', '--time', '2']
     done = subprocess.run(command, capture_output=True, text=True, check=False)
@@ -146,6 +151,7 @@ def write(
 def run(
     imported: Imported, out: str | pathlib.Path | None, *, data: Sequence[Inputs] = (),
     tolerance: float = 1e-4, force: bool = False, streaming: bool = False, seconds: float = 1.0,
+    exact: bool = False,
 ) -> Report:  # fmt: skip
     """Compares, checks and writes a model.
 
@@ -157,12 +163,13 @@ def run(
       force: Whether to write what does not agree.
       streaming: Whether a model that cannot step is an error.
       seconds: How long to measure the speed.
+      exact: Whether the model is compared with the graph in float64, in place of onnxruntime's run.
 
     Raises:
       Refusal: The model does not agree, so nothing was written.
     """
     layer, original = make_layer(imported), Original(imported)
-    report = compare(imported, original, layer, data)
+    report = compare(imported, Exact(imported) if exact else original, layer, data)
     problems = []
     if not report.largest <= tolerance:
         problems.append(

@@ -8,6 +8,7 @@ from types import MappingProxyType
 import numpy as np
 import onnx
 
+import sequence_layers_runtime as runtime
 from sequence_layers_import import (
     attention,
     conditions,
@@ -77,6 +78,16 @@ class Imported:
     input: Port
     outputs: Sequence[Port]
     graph: Graph
+    constants: Sequence[str] = ()
+
+    def constants_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, runtime.Array]:
+        """The constants of a run as the model's: [batch, channels...]."""
+        found = {}
+        for name in self.constants:
+            batch = self.axes[name].batch
+            array = arrays[name] if batch is None else np.moveaxis(arrays[name], batch, 0)
+            found[name] = runtime.Array(array.reshape(1 if batch is None else len(array), -1))
+        return found
 
 
 def _port(tensor: Tensor, value: Value, emit: str = '') -> Port:
@@ -116,6 +127,7 @@ def import_graph(
     model: onnx.ModelProto, *, name: str = 'model', time_axis: str | None = None,
     outputs: Sequence[str] = (), streaming: bool = False, times: Sequence[int] = (),
     fixed: Mapping[str, np.ndarray] = MappingProxyType({}), mask: str = '',
+    constants: Sequence[str] = (),
 ) -> Imported:  # fmt: skip
     """Makes the model of a graph.
 
@@ -128,6 +140,7 @@ def import_graph(
       fixed: Values of other inputs, which become part of the model; one number fills the input.
       times: Numbers of steps to fold the graph with; the first one that works is taken.
       mask: The name of an input that says which steps are valid, as the mask of a sequence does.
+      constants: Names of inputs without time that are given with each run, as initial states of recurrences.
 
     Raises:
       Refusal: What cannot be imported, and why.
@@ -146,6 +159,8 @@ def import_graph(
         axes[given[0].name] = dataclasses.replace(first, batch=None)
     for value in given[1:]:
         axes[value.name] = axes[given[0].name]
+    for constant in constants:
+        axes[constant] = _constant_axes(given, constant)
     if mask:
         axes[mask] = _mask_axes(given, mask, axes)
     graph = graphs.build(model, axes, times)
@@ -153,6 +168,7 @@ def import_graph(
     graph.prune()
     positions.rewrite(graph, model, given[0].name)
     patterns.rewrite(graph)
+    recurrent.begin_with(graph, constants)
     builder = Builder(graph, streaming=streaming)
     tensor = graph.tensor(given[0].name)
     builder.values[tensor.name] = Value(INPUT, tuple(
@@ -165,7 +181,19 @@ def import_graph(
             builder.values[tensor.name], {'type': 'Cast', 'dtype': 'float32'}
         )
     add_nodes(builder)
-    return _finish(builder, model, axes, source, name)
+    made = _finish(builder, model, axes, source, name)
+    return dataclasses.replace(made, constants=constants)
+
+
+def _constant_axes(given: Sequence[onnx.ValueInfoProto], name: str) -> TimeAxis:
+    """The batch of an input without time: the axis that has the name of the first input's."""
+    found = next((value for value in given[1:] if value.name == name), None)
+    if found is None:
+        names = [value.name for value in given[1:]]
+        raise Refusal(f'the graph has no input "{name}" beside its first', f'it has {names}')
+    sizes = graphs.dims(found)
+    shared = [size for size in graphs.dims(given[0]) if isinstance(size, str) and size in sizes]
+    return TimeAxis(sizes.index(shared[0]) if shared else None, None)
 
 
 def _mask_axes(

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, Weights, operator
-from sequence_layers_import.graph import Node, Role
+from sequence_layers_import.graph import Graph, Node, Role
 from sequence_layers_import.reductions import over_time
 from sequence_layers_import.refusal import Refusal
 
@@ -100,6 +100,7 @@ def _recurrent(builder: Builder, node: Node) -> None:
         b = graph.constant(node.inputs[3]).astype(np.float32)
     for i in range(len(w)):
         layers.append(_MAKERS[node.operator](node, i, w[i], r[i], b[i]))
+    _begin(node, [config for config, _ in layers])
     value = builder.ordered(node.inputs[0], (2,))
     out = _directed(builder, value, direction, layers)
     units = w.shape[1] // _GATES[node.operator]
@@ -112,6 +113,38 @@ def _recurrent(builder: Builder, node: Node) -> None:
     final = node.outputs[1] if len(node.outputs) > 1 else ''
     if final and (graph.readers(final) or final in graph.outputs):
         builder.values[final] = _final(builder, node, out, direction, units)
+
+
+_MOVES = ('Unsqueeze', 'Reshape', 'Transpose', 'Expand', 'Identity')
+
+
+def begin_with(graph: Graph, constants: Sequence[str]) -> None:
+    """Notes at recurrences which constants of the model are their initial states."""
+
+    def source(name: str) -> str:
+        while (node := graph.producer(name)) is not None and node.operator in _MOVES:
+            name = node.inputs[0]
+        return name if name in constants else ''
+
+    for node in graph.nodes:
+        found = [source(name) if name else '' for name in node.inputs[5:7]]
+        if node.operator in _MAKERS and any(found):
+            kept = [
+                '' if state else name for state, name in zip(found, node.inputs[5:7], strict=True)
+            ]
+            node.inputs = [*node.inputs[:5], *kept, *node.inputs[7:]]
+            node.attributes['import.initial'] = found
+    graph.prune()
+
+
+def _begin(node: Node, configs: Sequence[Config]) -> None:
+    """Lets the layer begin with the states that are constants of the model."""
+    states = node.attribute('import.initial', [])
+    if len(configs) > 1 and states or len(set(filter(None, states))) > 1:
+        raise Refusal('it begins with several states', 'give one state to one direction')
+    for field, state in zip(('initial_h', 'initial_c'), states, strict=False):
+        if state:
+            configs[0] |= {field: {'type': 'Identity'}, 'initial_constant': state}
 
 
 def _final(builder: Builder, node: Node, out: Value, direction: str, units: int) -> Value:

@@ -165,8 +165,8 @@ def _fixed_stops(builder: Builder, node: Node) -> list[int]:
     else:
         stops = [np.ravel(node.attribute('ends', []))]
     same = [len({int(stop) for stop in column}) == 1 for column in zip(*stops, strict=True)]
-    # Exporters write a maximum for the end.
-    return [i for i, stop in enumerate(stops[0]) if same[i] and 0 <= stop < 2**31 - 1]
+    # Exporters write a large number for the end: a maximum of integers, or 10^9.
+    return [i for i, stop in enumerate(stops[0]) if same[i] and 0 <= stop < 10**9]
 
 
 def slices_of(builder: Builder, node: Node, tensor: Tensor) -> list[tuple[int, int, int, int]]:

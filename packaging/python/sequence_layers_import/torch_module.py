@@ -61,24 +61,28 @@ def _dynamo(
     return model
 
 
-def _open_axes(inputs: Example, time_axis: int | None) -> dict[str, dict[int, str]]:
-    """The open axes of each input: batch (axis 0) and, where it has that axis, time."""
+def _open_axes(
+    inputs: Example, time_axis: int | None, constants: Sequence[str]
+) -> dict[str, dict[int, str]]:
+    """The open axes of each input: batch (axis 0) and, but for constants, time."""
     found = {}
     for name, array in inputs.items():
-        has_time = time_axis is not None and -array.ndim <= time_axis < array.ndim
+        has_time = time_axis is not None and name not in constants
         time = {time_axis % array.ndim: 'time'} if has_time and time_axis is not None else {}
         found[name] = {0: 'batch'} | time
     return found
 
 
-def export(module: Any, inputs: Example, time_axis: int | None) -> onnx.ModelProto:
+def export(
+    module: Any, inputs: Example, time_axis: int | None, constants: Sequence[str] = ()
+) -> onnx.ModelProto:
     """The graph of a module with these inputs, whose batch (axis 0) and time are open.
 
     Raises:
       Refusal: Neither exporter can, or the graph gives other numbers than the module.
     """
     torch = load_torch()
-    axes, errors = _open_axes(inputs, time_axis), []
+    axes, errors = _open_axes(inputs, time_axis, constants), []
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     with torch.inference_mode():
         made = module.eval()(*tensors.values())
@@ -118,7 +122,7 @@ def import_module(
     item of the batch is a step. Options are those of `import_graph`.
     """
     inputs = x if isinstance(x, Mapping) else {'x': np.asarray(x)}
-    model = export(module, inputs, time_axis)
+    model = export(module, inputs, time_axis, options.get('constants', ()))
     axis = None if time_axis is None else str(time_axis)
     return import_graph(model, time_axis=axis, **options)
 

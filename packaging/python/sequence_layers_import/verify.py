@@ -70,6 +70,7 @@ def _random_mask(
 ) -> np.ndarray:
     """Ones for the valid steps of sequences of random lengths, of which the first is the longest."""
     axis = imported.axes[name]
+    assert axis.time is not None
     steps, count = shape[axis.time], 1 if axis.batch is None else shape[axis.batch]
     lengths = np.concatenate([[steps], rng.integers(1, steps + 1, count - 1)])
     valid = np.arange(steps) < lengths[:, np.newaxis]
@@ -81,7 +82,7 @@ def _random_mask(
 def valid_steps(imported: Imported, inputs: Inputs) -> np.ndarray | None:
     """The mask [batch, time] that the inputs have, if any."""
     for name, axis in imported.axes.items():
-        if axis.is_mask:
+        if axis.is_mask and axis.time is not None:
             array = inputs[name].astype(bool)
             swapped = axis.batch is None or axis.batch > axis.time
             return array.reshape(array.shape[axis.time], -1).T if swapped else array
@@ -111,12 +112,13 @@ def run_model(
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """(values, mask) of each output."""
     x, valid = imported.input.to_model(inputs[imported.input.name]), valid_steps(imported, inputs)
+    constants = imported.constants_of(inputs)
     if streamed:
-        y = layer.stream(x, valid)
+        y = layer.stream(x, valid, constants=constants)
         return [y]
     if len(imported.outputs) == 1:
-        return [layer.apply(x, valid)]
-    values, mask, emits = layer.apply_with_emits(x, valid)
+        return [layer.apply(x, valid, constants=constants)]
+    values, mask, emits = layer.apply_with_emits(x, valid, constants=constants)
     return [(values, mask), *(emits[port.emit] for port in imported.outputs[1:])]
 
 

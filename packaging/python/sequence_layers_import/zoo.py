@@ -40,10 +40,10 @@ class Entry:
         """The arguments of `sl_import`."""
         if isinstance(self.source, str):
             return [str(FOLDER / self.source), out, *self.options]
-        return [f'{__name__}:{self.source.__name__}', out, *self.options]
+        return [f'{self.source.__module__}:{self.source.__name__}', out, *self.options]
 
 
-def _module(name: str, *stubs: str) -> Any:
+def load(name: str, *stubs: str) -> Any:
     """A module of a package whose __init__ is not run, as it may import what the model does not need.
 
     `stubs` are modules that are empty.
@@ -67,9 +67,9 @@ def _noise(*shape: int) -> np.ndarray:
 def crepe() -> tuple[Any, np.ndarray]:
     """The smallest CREPE: windows of 1024 samples at 16 kHz to 360 pitches."""
     torch = torch_module.load_torch()
-    package = _module('torchcrepe')
+    package = load('torchcrepe')
     package.PITCH_BINS = 360
-    net = _module('torchcrepe.model').Crepe('tiny')
+    net = load('torchcrepe.model').Crepe('tiny')
     net.load_state_dict(torch.load(FOLDER / 'torchcrepe' / 'assets' / 'tiny.pth'))
     return net, _noise(2, 1024)
 
@@ -77,7 +77,7 @@ def crepe() -> tuple[Any, np.ndarray]:
 def resemblyzer() -> tuple[Any, np.ndarray]:
     """The voice encoder: mel frames [batch, time, 40] to an embedding."""
     torch_module.load_torch()
-    encoder = _module('resemblyzer.voice_encoder', 'resemblyzer.audio')
+    encoder = load('resemblyzer.voice_encoder', 'resemblyzer.audio')
     return encoder.VoiceEncoder('cpu', verbose=False), np.abs(_noise(2, 160, 40))
 
 
@@ -111,8 +111,8 @@ def pesto() -> tuple[Any, np.ndarray]:
 def original_pesto() -> Any:
     """PESTO as its package has it for streams, without mirrored samples."""
     torch_module.load_torch()
-    load = _module('pesto.loader').load_model
-    return load('mir-1k_g7', step_size=10.0, sampling_rate=PESTO_RATE, streaming=True)
+    load_model = load('pesto.loader').load_model
+    return load_model('mir-1k_g7', step_size=10.0, sampling_rate=PESTO_RATE, streaming=True)
 
 
 def real_pesto(original: Any) -> Any:
@@ -128,12 +128,13 @@ def real_pesto(original: Any) -> Any:
     class Front(torch.nn.Module):  # type: ignore[misc, name-defined]
         def __init__(self) -> None:
             super().__init__()
-            weight = cqt.conv.weight * cqt.sqrt_lengths.repeat(2, 1).unsqueeze(-1)
-            self.register_buffer('weight', weight.detach())
+            self.conv = cqt.conv
+            self.register_buffer('scale', cqt.sqrt_lengths.repeat(2, 1))
 
-        def forward(self, audio: Any, sr: int | None = None) -> Any:
+        def forward(self, audio: Any) -> Any:
             audio = torch.nn.functional.pad(audio.unsqueeze(1), (padding, 0))
-            pairs = torch.nn.functional.conv1d(audio, self.weight, stride=cqt.hop_length)
+            pairs = torch.nn.functional.conv1d(audio, self.conv.weight, stride=self.conv.stride)
+            pairs = pairs * self.scale
             real, imaginary = pairs.transpose(1, 2).unsqueeze(2).chunk(2, dim=-1)
             magnitude = (real.square() + imaginary.square()).sqrt()
             return magnitude.clamp(min=torch.finfo(torch.float32).eps).log10() * 20
@@ -162,22 +163,91 @@ def real_pesto(original: Any) -> Any:
             shift = round(float(net.shift) * net.bins_per_semitone)
             activations = activations.roll(-shift, -1)
             largest = activations.argmax(-1, keepdim=True) == self.bins
-            near = activations * (largest.float() @ self.near)
+            near = activations * (largest.to(activations.dtype) @ self.near)
             pitch = (near * self.pitches).sum(-1) / near.sum(-1)
             return pitch, confidence, energy.sum(-1).view(batch, -1), activations
 
     return Pitch()
 
 
+def _g2p_part(name: str) -> tuple[Any, Any]:
+    """Embedding and GRU of the encoder ("enc") or decoder ("dec") of g2p_en, which is written in NumPy."""
+    torch, weights = torch_module.load_torch(), g2p_weights()
+    table = torch.from_numpy(weights[f'{name}_emb'])
+    units = weights[f'{name}_w_hh'].shape[1]
+    gru = torch.nn.GRU(table.shape[1], units, batch_first=True)
+    of_torch = {'weight': 'w', 'bias': 'b'}
+    gru.load_state_dict({
+        f'{long}_{part}_l0': torch.from_numpy(weights[f'{name}_{short}_{part}'])
+        for long, short in of_torch.items() for part in ('ih', 'hh')
+    })  # fmt: skip
+    return torch.nn.Embedding.from_pretrained(table), gru
+
+
+def g2p_weights() -> Any:
+    return np.load(FOLDER / 'g2p_en' / 'checkpoint20.npz')
+
+
+def g2p_encoder() -> tuple[Any, np.ndarray]:
+    """The encoder of g2p_en: letters of a word to a vector of it."""
+    torch = torch_module.load_torch()
+
+    class Encoder(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.gru = _g2p_part('enc')
+
+        def forward(self, letters: Any) -> Any:
+            return self.gru(self.embedding(letters))[1][0]
+
+    rng, rows = np.random.default_rng(0), len(g2p_weights()['enc_emb'])
+    return Encoder(), rng.integers(0, rows, (2, 9))
+
+
+def g2p_decoder() -> tuple[Any, Example]:
+    """The decoder of g2p_en: phonemes so far, and the word's vector, to logits of the next phoneme."""
+    torch, weights = torch_module.load_torch(), g2p_weights()
+
+    class Decoder(torch.nn.Module):  # type: ignore[misc, name-defined]
+        def __init__(self) -> None:
+            super().__init__()
+            self.embedding, self.gru = _g2p_part('dec')
+            self.register_buffer('weight', torch.from_numpy(weights['fc_w']))
+            self.register_buffer('bias', torch.from_numpy(weights['fc_b']))
+
+        def forward(self, phonemes: Any, word: Any) -> Any:
+            made = self.gru(self.embedding(phonemes), word.unsqueeze(0))[0]
+            return torch.nn.functional.linear(made, self.weight, self.bias)
+
+    phonemes = np.random.default_rng(0).integers(0, len(weights['dec_emb']), (2, 9))
+    return Decoder(), {'phonemes': phonemes, 'word': _noise(2, weights['dec_w_hh'].shape[1])}
+
+
 MODELS = {
+    'silero': Entry(
+        'silero_vad/data/silero_vad_16k_sequence.onnx',
+        (
+            '--time-axis',
+            '0',
+            '--fix',
+            'h=0',
+            '--fix',
+            'c=0',
+            '--output',
+            'speech_probs',
+            '--streaming',
+        ),
+    ),
     'dnsmos': Entry('speechmos/dnsmos_models/sig_bak_ovr.onnx'),
     'dnsmos808': Entry('speechmos/dnsmos_models/model_v8.onnx'),
     'plcmos': Entry('speechmos/plcmos_models/plcmos_v2.onnx', ('--fix', 'rater_embed=0.5')),
     'magika': Entry('magika/models/standard_v3_3/model.onnx'),
-    'basic_pitch': Entry('basic_pitch/saved_models/icassp_2022/nmp.onnx'),
+    'basic_pitch': Entry('basic_pitch/saved_models/icassp_2022/nmp.onnx', ('--exact',)),
     'crepe': Entry(crepe),
     'resemblyzer': Entry(resemblyzer, ('--time-axis', '1', '--streaming')),
     'minilm': Entry(minilm, ('--time-axis', '1', '--mask', 'attention_mask')),
+    'g2p_encoder': Entry(g2p_encoder, ('--time-axis', '1', '--streaming')),
+    'g2p_decoder': Entry(g2p_decoder, ('--time-axis', '1', '--streaming', '--constant', 'word')),
     'pesto': Entry(pesto, ('--time-axis', '1', '--streaming')),
 }
 

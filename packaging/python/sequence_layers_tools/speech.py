@@ -18,6 +18,7 @@ RATE = 16000
 # The recording has a whole number of the detector's chunks.
 CHUNK = 512
 
+FOLDER = pathlib.Path('/usr/share/sounds/alsa')
 _VOICES = (
     'Front_Left', 'Front_Center', 'Front_Right', 'Side_Left',
     'Side_Right', 'Rear_Left', 'Rear_Center', 'Rear_Right',
@@ -59,7 +60,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument('--folder', default='/usr/share/sounds/alsa', type=pathlib.Path)
+    parser.add_argument('--folder', default=FOLDER, type=pathlib.Path)
     parser.add_argument('--out', required=True)
     args = parser.parse_args()
     if not args.folder.is_dir():

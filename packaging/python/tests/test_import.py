@@ -23,6 +23,7 @@ from sequence_layers_import import (
     importing,
     verify,
 )
+from sequence_layers_import.float64 import Exact
 from sequence_layers_import.onnx_model import Imported
 
 _GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
@@ -257,6 +258,29 @@ class OperatorsTest(unittest.TestCase):
         nodes = [refused.node('Not', outputs=['n']), refused.node('Cast', ['n'], to=1)]
         self._check(refused.graph(nodes, dtype=onnx.TensorProto.BOOL))
 
+    def test_windows_larger_than_the_first_lengths(self) -> None:
+        kernel = np.random.default_rng(0).standard_normal((2, 4, 100)).astype(np.float32)
+        conv = refused.node('Conv', ['x', 'k'], strides=[20])
+        imported = import_graph(refused.graph([conv], {'k': kernel}, x=['batch', 4, 'time']))
+        self.assertEqual(imported.graph.shapes('x')[0][2], 960)
+        self.assertLess(importing.run(imported, None, seconds=0).largest, _TOLERANCE)
+
+    def test_a_large_stop_is_the_end(self) -> None:
+        stop = np.array([10**9])
+        cut = refused.node('Slice', ['x', 'zero', 'stop', 'one'])
+        self._check(
+            refused.graph([cut], {'zero': np.array([0]), 'stop': stop, 'one': np.array([1])})
+        )
+
+    def test_in_float64(self) -> None:
+        imported = import_graph(refused.graph([refused.node('Tanh')]))
+        report = importing.run(imported, None, exact=True, seconds=0)
+        self.assertLess(report.largest, 3e-7)
+        inputs = verify.random_inputs(imported, 1, 50)
+        (exact,) = Exact(imported).run(inputs)
+        self.assertEqual(exact.dtype, np.float64)
+        np.testing.assert_array_equal(exact, np.tanh(inputs['x'].astype(np.float64)))
+
     def test_padding_that_depends_on_the_length(self) -> None:
         """Windows of 4 by 2 begin at the same place for all lengths with SAME_UPPER, those of 3 do not."""
         for size, auto, is_fixed in (
@@ -312,6 +336,39 @@ def _embedder() -> onnx.ModelProto:
     return model
 
 
+def _decoder(rnn: str = 'GRU') -> onnx.ModelProto:
+    """A recurrence that begins with the input "h" [batch, 4]."""
+    rng, gates = np.random.default_rng(0), 3 if rnn == 'GRU' else 4
+    constants = {
+        'w': rng.standard_normal((1, 4 * gates, 8)).astype(np.float32), 'zero': np.array([0]),
+        'r': rng.standard_normal((1, 4 * gates, 4)).astype(np.float32), 'one': np.array([1]),
+    }  # fmt: skip
+    nodes = [
+        refused.node('Transpose', outputs=['t'], perm=[1, 0, 2]),
+        refused.node('Unsqueeze', ['h', 'zero'], ['h0']),
+        refused.node(rnn, ['t', 'w', 'r', '', '', 'h0'], ['s'], hidden_size=4),
+        refused.node('Squeeze', ['s', 'one'], ['q']),
+        refused.node('Transpose', ['q'], perm=[1, 0, 2]),
+    ]
+    h = onnx.helper.make_tensor_value_info('h', TensorProto.FLOAT, ['batch', 4])
+    return refused.graph(nodes, constants, more=[h])
+
+
+class ConstantTest(unittest.TestCase):
+    def test_a_recurrence_begins_with_it(self) -> None:
+        for rnn in ('GRU', 'LSTM'):
+            with self.subTest(rnn):
+                imported = import_graph(_decoder(rnn), constants=['h'], streaming=True)
+                report = importing.run(imported, None, seconds=0.01)
+                self.assertEqual({d.run for d in report.differences}, {'whole', 'streamed'})
+                self.assertLess(report.largest, _TOLERANCE)
+                self.assertEqual([c.name for c in _model(imported).constants], ['h'])
+
+    def test_is_named(self) -> None:
+        with self.assertRaisesRegex(Refusal, '"h" is not given; .*--constant'):
+            import_graph(_decoder())
+
+
 class MaskTest(unittest.TestCase):
     def test_lengths_are_those_of_the_input(self) -> None:
         imported = import_graph(_embedder(), mask='m')
@@ -329,6 +386,18 @@ class MaskTest(unittest.TestCase):
         layer = _model(import_graph(_embedder(), mask='m', outputs=['z']))
         values, _ = layer.apply(np.zeros((1, 101, 8), np.float32))
         self.assertTrue(np.isnan(values[0, 100]).all())
+
+    def test_a_sum_by_another_number_is_no_mean(self) -> None:
+        model = _embedder()
+        for node in model.graph.node:
+            if node.op_type == 'Clip':
+                node.input[1] = 'many'
+        model.graph.initializer.append(onnx.numpy_helper.from_array(np.float32(1000), 'many'))
+        imported = import_graph(model, mask='m')
+        inputs = verify.random_inputs(imported, 1, 40)
+        want = verify.Original(imported).run(inputs)
+        found = verify.compare(imported, _model(imported), inputs, want, streamed=False)
+        self.assertLess(max(d.relative for d in found), _TOLERANCE)
 
     def test_names_the_mask(self) -> None:
         with self.assertRaisesRegex(Refusal, 'has no input "mask" beside its first; it has .*m'):
