@@ -60,7 +60,7 @@ class Builder:
             )
         raise Refusal(
             f'its input "{name}" is not given',
-            'the first input is that of the model: name others by --fix, --mask or --constant',
+            'fix it by --fix, or name it by --mask, --constant or --state',
         )
 
     def _push(self, layer: Layer) -> int:
@@ -94,7 +94,9 @@ class Builder:
 
     def ordered(self, name: str, axes: Sequence[int]) -> Value:
         """The value with exactly these axes in this order: others must have the size 1."""
-        return self.aligned(self.value(name), self.tensor(name), axes)
+        tensor = self.tensor(name)
+        _check_channels(tensor, axes)
+        return self.aligned(self.value(name), tensor, axes)
 
     def aligned(self, value: Value, tensor: Tensor, axes: Sequence[int]) -> Value:
         axes = tuple(axes)
@@ -123,6 +125,7 @@ class Builder:
 
     def with_last(self, value: Value, tensor: Tensor, *axes: int) -> Value:
         """The value with these axes as its last."""
+        _check_channels(tensor, axes)
         others = [axis for axis in value.axes if axis not in axes]
         return self.aligned(value, tensor, (*others, *axes))
 
@@ -171,6 +174,15 @@ class Builder:
     def shifted(self, value: Value, shift: float) -> Value:
         config = {'type': 'Add', 'shift': json_number(shift)}
         return value if shift == 0 else self.apply(value, config)
+
+
+def _check_channels(tensor: Tensor, axes: Sequence[int]) -> None:
+    for axis in axes:
+        if 0 <= axis < len(tensor.shape) and tensor.roles[axis] is not Role.CHANNEL:
+            raise Refusal(
+                f'axis {axis} of "{tensor.name}" is of {tensor.roles[axis].value}',
+                'name other axes by --time-axis or --batch-axis',
+            )
 
 
 def _is_number(array: np.ndarray) -> bool:
@@ -222,8 +234,19 @@ def channel_axis(tensor: Tensor, axis: int, what: str) -> int:
     )
 
 
+_CONTROL = {
+    'If': ('it chooses by a condition that is no constant',
+           'fix the input that it depends on by --fix, or choose by Where'),
+    'Loop': ('it is a loop', 'export recurrences as LSTM or GRU, and windows without a loop'),
+    'Scan': ('it is a loop over an axis', 'export recurrences as LSTM or GRU'),
+}  # fmt: skip
+
+
 def add_nodes(builder: Builder) -> None:
     """Makes the layers of all nodes."""
+    for node in builder.graph.nodes:
+        if node.operator in _CONTROL:
+            raise Refusal(*_CONTROL[node.operator], node=node.name, operator=node.operator)
     for node in builder.graph.nodes:
         handler = HANDLERS.get(node.operator)
         try:

@@ -31,6 +31,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('out', type=pathlib.Path, help='the model directory to write')
     parser.add_argument('--time-axis', help='name or index of the time axis of the first input')
+    parser.add_argument('--batch-axis', help='name or index of the batch axis, or none; default: 0')
     parser.add_argument('--output', action='append', default=[], help='an output; the first is y')
     parser.add_argument(
         '--fix', action='append', default=[], metavar='INPUT=VALUE',
@@ -41,9 +42,20 @@ def _parser() -> argparse.ArgumentParser:
         '--constant', action='append', default=[], metavar='INPUT',
         help='an input without time that each run gets, as the initial state of a recurrence',
     )  # fmt: skip
+    parser.add_argument(
+        '--state', action='append', default=[], metavar='INPUT=OUTPUT',
+        help='makes an input that an output gives back a state of the model',
+    )  # fmt: skip
+    parser.add_argument(
+        '--size', action='append', default=[], metavar='AXIS=NUMBER',
+        help='fixes an open axis of the inputs: by name, or INPUT.1 and alike',
+    )  # fmt: skip
     parser.add_argument('--streaming', action='store_true', help='the model has to step')
     parser.add_argument(
         '--steps', type=int, default=0, help='a number of steps that the graph takes'
+    )
+    parser.add_argument(
+        '--max-steps', type=int, default=0, help='rows of tables of positions, if less than 4096'
     )
     parser.add_argument('--data', type=pathlib.Path, help='a .npy or .npz with inputs of the graph')
     parser.add_argument('--tolerance', type=float, default=1e-4, help='relative to the peak')
@@ -69,6 +81,13 @@ def print_report(imported: Imported, report: Report) -> None:
         print(f'speed: {report.speed:.2f} times onnxruntime, whole sequences, one thread')
 
 
+def _pairs(option: str, arguments: Sequence[str]) -> dict[str, str]:
+    for argument in arguments:
+        if '=' not in argument:
+            raise Refusal(f'{option} {argument} has no =', 'write it as --help says')
+    return dict(argument.split('=', 1) for argument in arguments)
+
+
 def _fixed(arguments: Sequence[str]) -> dict[str, np.ndarray]:
     found = {}
     for argument in arguments:
@@ -87,13 +106,16 @@ def import_as(arguments: Sequence[str]) -> Imported:
 
 def _import(args: argparse.Namespace) -> Imported:
     options = {
-        'time_axis': args.time_axis, 'outputs': args.output, 'streaming': args.streaming,
-        'mask': args.mask, 'constants': args.constant,
+        'time_axis': args.time_axis, 'batch_axis': args.batch_axis, 'outputs': args.output,
+        'streaming': args.streaming, 'mask': args.mask, 'constants': args.constant,
+        'fixed': _fixed(args.fix), 'state': _pairs('--state', args.state),
+        'sizes': {name: int(size) for name, size in _pairs('--size', args.size).items()},
+        'max_steps': args.max_steps,
     }  # fmt: skip
     if ':' in args.graph:
-        return torch_module.import_factory(args.graph, fixed=_fixed(args.fix), **options)
+        return torch_module.import_factory(args.graph, **options)
     times = (args.steps,) if args.steps else ()
-    return onnx_model.import_file(args.graph, times=times, fixed=_fixed(args.fix), **options)
+    return onnx_model.import_file(args.graph, times=times, **options)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

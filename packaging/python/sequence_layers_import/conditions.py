@@ -11,6 +11,7 @@ from sequence_layers_import.pointwise import (
     joined,
     keep,
     of_one,
+    with_constant,
 )
 from sequence_layers_import.refusal import Refusal
 
@@ -108,6 +109,10 @@ def _not(builder: Builder, node: Node) -> None:
 @operator('And', 'Or', 'Xor')
 def _logic(builder: Builder, node: Node) -> None:
     out = builder.tensor(node.outputs[0])
+    constants = [name for name in node.inputs if builder.graph.is_constant(name)]
+    if len(constants) == 1:
+        keep(builder, node, _logic_with_constant(builder, node, out, constants[0]))
+        return
     values = joined(builder, node.inputs, out)
     if node.operator == 'Xor':
         difference = builder.combine(values, 'subtract')
@@ -115,6 +120,15 @@ def _logic(builder: Builder, node: Node) -> None:
     else:
         how = 'minimum' if node.operator == 'And' else 'maximum'
         keep(builder, node, builder.combine(values, how))
+
+
+def _logic_with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> Value:
+    value, constant = with_constant(builder, node, out, name)
+    constant = constant.astype(np.float32)
+    if node.operator == 'Xor':
+        return builder.apply(builder.affine(value, out, None, -constant), {'type': 'Abs'})
+    field = 'minimum' if node.operator == 'And' else 'maximum'
+    return builder.apply(value, {'type': field.capitalize(), field: field_of(constant)})
 
 
 @operator('import.DivideOrZero')

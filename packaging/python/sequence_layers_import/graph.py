@@ -8,8 +8,9 @@ known about operators for that, and what exporters compute from shapes is consta
 
 import dataclasses
 import enum
+import itertools
 import pathlib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -22,6 +23,9 @@ from sequence_layers_import.refusal import Refusal
 # Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides.
 _TIMES = (48, 960, 15360, 16000, 96000)
 _BATCHES = (2, 3)
+# Numbers of steps to look up tables of positions for: the largest that the graph takes.
+_LONG = (4096, 2048, 1024, 512, 256, 128)
+_LONGEST = 8192
 # The dtypes of layers by the kinds of NumPy's.
 DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
 
@@ -119,40 +123,67 @@ def dims(value: onnx.ValueInfoProto) -> list[int | str]:
     return found
 
 
-def find_time_axis(value: onnx.ValueInfoProto, wanted: str | None) -> TimeAxis:
-    """The axes of batch and time of the input; `wanted` is the name or index that a user gave."""
+def _axis_of(value: onnx.ValueInfoProto, wanted: str, option: str) -> int:
+    """The axis of this name or index."""
     sizes = dims(value)
-    open_axes = [axis for axis, size in enumerate(sizes) if isinstance(size, str)]
-    if wanted is not None:
-        names = {size: axis for axis, size in enumerate(sizes) if isinstance(size, str)}
-        axis = names.get(wanted)
-        if (
-            axis is None
-            and wanted.lstrip('-').isdigit()
-            and -len(sizes) <= int(wanted) < len(sizes)
-        ):
-            axis = int(wanted) % len(sizes)
-        if axis is None:
-            raise Refusal(
-                f'input "{value.name}" of sizes {sizes} has no axis {wanted}',
-                'name one of its axes by --time-axis',
-            )
-    elif not open_axes or open_axes == [0]:
-        axis = 0
-    else:
-        others = [axis for axis in open_axes if axis != 0]
-        if len(others) > 1:
-            raise Refusal(
-                f'input "{value.name}" of sizes {sizes} has several open axes',
-                'say by --time-axis which is time',
-            )
-        axis = others[0]
+    names = {size: axis for axis, size in enumerate(sizes) if isinstance(size, str)}
+    if wanted in names:
+        return names[wanted]
+    if wanted.lstrip('-').isdigit() and -len(sizes) <= int(wanted) < len(sizes):
+        return int(wanted) % len(sizes)
+    raise Refusal(
+        f'input "{value.name}" of sizes {sizes} has no axis {wanted}',
+        f'name one of its axes by {option}',
+    )
+
+
+def find_time_axis(
+    value: onnx.ValueInfoProto, wanted: str | None, batch: str | None = None
+) -> TimeAxis:
+    """The axes of batch and time of the input, of which a user gave names or indices."""
+    sizes = dims(value)
     if not sizes:
         raise Refusal(f'input "{value.name}" is one number', 'a model needs an axis of time')
-    if axis == 0 and (wanted is not None or len(sizes) == 1):
+    time = _find_time(value, wanted)
+    if batch is not None:
+        return TimeAxis(None if batch == 'none' else _axis_of(value, batch, '--batch-axis'), time)
+    if time == 0 and (wanted is not None or len(sizes) == 1):
         # Time comes first: the batch is the next open axis, if there is one.
-        return TimeAxis(batch=next((a for a in open_axes if a), None), time=0)
-    return TimeAxis(batch=0, time=axis)
+        later = (a for a, size in enumerate(sizes) if a and isinstance(size, str))
+        return TimeAxis(batch=next(later, None), time=0)
+    return TimeAxis(batch=0, time=time)
+
+
+def _find_time(value: onnx.ValueInfoProto, wanted: str | None) -> int:
+    sizes = dims(value)
+    if wanted is not None:
+        return _axis_of(value, wanted, '--time-axis')
+    others = [axis for axis, size in enumerate(sizes) if axis and isinstance(size, str)]
+    if len(others) > 1:
+        raise Refusal(
+            f'input "{value.name}" of sizes {sizes} has several open axes',
+            'say by --time-axis which is time',
+        )
+    return others[0] if others else 0
+
+
+def axes_beside(value: onnx.ValueInfoProto, first: onnx.ValueInfoProto, axes: TimeAxis) -> TimeAxis:
+    """Where another input has the batch and the time of the first, by name or by place."""
+    sizes, known = dims(value), dims(first)
+
+    def beside(axis: int | None) -> int | None:
+        if axis is None:
+            return None
+        if isinstance(known[axis], str) and known[axis] in sizes:
+            return sizes.index(known[axis])
+        # Open axes without a name are told apart by their place only.
+        unnamed = f'{value.name}.{axis}', f'{first.name}.{axis}'
+        same = len(sizes) == len(known) and (
+            sizes[axis] == known[axis] or (sizes[axis], known[axis]) == unnamed
+        )
+        return axis if same else None
+
+    return TimeAxis(beside(axes.batch), beside(axes.time))
 
 
 @dataclasses.dataclass
@@ -235,8 +266,10 @@ def _check_windows(fold: _Fold) -> None:
 class Graph:
     """The folded graph with the roles of the axes of all its tensors."""
 
-    def __init__(self, folds: Sequence[_Fold], outputs: Sequence[str]):
+    def __init__(self, folds: Sequence[_Fold], outputs: Sequence[str], longer: Iterator[_Fold]):
         first = folds[0]
+        self._folding_longer = longer
+        self._longer: list[_Fold] = []
         self.opset = first.opset
         self.nodes = first.nodes
         self.outputs = list(outputs)
@@ -260,6 +293,7 @@ class Graph:
 
     def constant(self, name: str) -> np.ndarray:
         """A constant that is the same for all lengths."""
+        self._check_constant(name)
         value = self._constants[name]
         for fold in self._folds[1:]:
             other = fold.constants.get(name, value)
@@ -272,6 +306,33 @@ class Graph:
                 )
         return value
 
+    def copy_tensor(self, name: str, like: str, order: Sequence[int] | None = None) -> None:
+        """Makes a tensor with the shapes of another, whose axes may be in another order."""
+        tensor = self.tensors[like]
+        axes = range(len(tensor.shape)) if order is None else order
+        roles = tuple(tensor.roles[axis] for axis in axes)
+        self.tensors[name] = Tensor(name, tensor.dtype, tuple(tensor.sizes(axes)), roles)
+        for fold in self._folds:
+            shape, dtype = fold.tensors[like]
+            fold.tensors[name] = tuple(shape[axis] for axis in axes), dtype
+
+    def longer_constants(self, name: str) -> Iterator[np.ndarray]:
+        """The constant for fewer and fewer of the numbers of steps that it is looked up for."""
+        for i in itertools.count():
+            if i == len(self._longer):
+                fold = next(self._folding_longer, None)
+                if fold is None:
+                    return
+                self._longer.append(fold)
+            if name in self._longer[i].constants:
+                yield self._longer[i].constants[name]
+
+    def _check_constant(self, name: str) -> None:
+        if name not in self._constants:
+            raise Refusal(
+                f'its input "{name}" is no constant', 'layers have fixed weights and fields'
+            )
+
     def numbers(self, node: Node, index: int, attribute: str) -> list[int] | None:
         """Integers that new opsets give as a constant input and old ones as an attribute."""
         if len(node.inputs) > index and node.inputs[index]:
@@ -282,6 +343,7 @@ class Graph:
 
     def folded_constants(self, name: str) -> list[np.ndarray]:
         """The constant for the first size, another batch and another time."""
+        self._check_constant(name)
         return [fold.constants[name] for fold in self._folds]
 
     def add_constant(self, name: str, values: Sequence[np.ndarray]) -> None:
@@ -376,6 +438,7 @@ def with_fixed(model: onnx.ModelProto, fixed: Mapping[str, np.ndarray]) -> onnx.
     """The model with these inputs as constants."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
+    made.ir_version = max(made.ir_version, 4)  # the first in which constants are no inputs
     by_name = {value.name: value for value in made.graph.input}
     for name, array in fixed.items():
         if name not in by_name:
@@ -389,64 +452,121 @@ def with_fixed(model: onnx.ModelProto, fixed: Mapping[str, np.ndarray]) -> onnx.
     return made
 
 
+def with_sizes(model: onnx.ModelProto, sizes: Mapping[str, int]) -> onnx.ModelProto:
+    """The model with these open axes fixed; those without a name are `input.1` and alike."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    found = set()
+    for value in inputs_of(made):
+        for name, dim in zip(dims(value), value.type.tensor_type.shape.dim, strict=True):
+            if isinstance(name, str) and name in sizes:
+                dim.dim_value = sizes[name]
+                found.add(name)
+    if missing := set(sizes) - found:
+        names = sorted({str(s) for v in inputs_of(model) for s in dims(v) if isinstance(s, str)})
+        raise Refusal(f'the graph has no open axis "{missing.pop()}"', f'it has {names}')
+    return made
+
+
 def sizes_for(
     model: onnx.ModelProto, axes: Mapping[str, TimeAxis], batch: int, time: int
 ) -> dict[str, list[int]]:
     """The shapes of the inputs for a batch and a time."""
     by_name: dict[str, int] = {}
     for value in inputs_of(model):
-        axis = axes[value.name]
-        sizes = dims(value)
-        for index, size in ((axis.batch, batch), (axis.time, time)):
-            if index is not None and index < len(sizes) and isinstance(sizes[index], str):
-                by_name[str(sizes[index])] = size
-    shapes: dict[str, list[int]] = {}
-    for value in inputs_of(model):
         axis, sizes = axes[value.name], dims(value)
-        shape = [by_name.get(size, 1) if isinstance(size, str) else size for size in sizes]
-        if axis.time == axis.batch and len(shape) > 0:
-            shape[0] = batch * time
-        elif axis.time is None:
-            if axis.batch is not None:
-                shape[axis.batch] = batch
-        elif len(shape) > axis.time:
-            shape[axis.time] = time
-            # A fixed batch of 1 may be part of the graph's own shapes.
-            if axis.batch is not None and sizes[axis.batch] != 1:
-                shape[axis.batch] = batch
-        shapes[value.name] = shape
-    return shapes
+        joint = batch * time if axis.batch == axis.time else 0
+        for index, size in ((axis.batch, batch), (axis.time, time)):
+            if index is not None and isinstance(sizes[index], str):
+                by_name.setdefault(str(sizes[index]), joint or size)
+    return {
+        value.name: _sizes(dims(value), axes[value.name], by_name, batch, time)
+        for value in inputs_of(model)
+    }
 
 
-def build(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Iterable[int] = ()) -> Graph:
+def _sizes(
+    sizes: Sequence[int | str], axis: TimeAxis, by_name: Mapping[str, int], batch: int, time: int
+) -> list[int]:
+    shape = [by_name.get(size, 1) if isinstance(size, str) else size for size in sizes]
+    if axis.time is not None and axis.time == axis.batch:
+        shape[axis.time] = batch * time
+        return shape
+    if axis.time is not None:
+        shape[axis.time] = time
+    # A fixed batch of 1 may be part of the graph's own shapes.
+    if axis.batch is not None and sizes[axis.batch] != 1:
+        shape[axis.batch] = batch
+    return shape
+
+
+def _fixed_times(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> list[int]:
+    """Times of two chunks, where the input has chunks of a fixed size."""
+    value = inputs_of(model)[0]
+    time = axes[value.name].time
+    size = dims(value)[time] if time is not None else 1
+    return [2 * size] if isinstance(size, int) and size > 1 else []
+
+
+def build(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Iterable[int] = (),
+    max_steps: int = 0,
+) -> Graph:  # fmt: skip
     """The graph, folded with the first time of `times` that it takes."""
-    frames = all(axis.batch == axis.time for axis in axes.values())
+    frames = any(axis.batch == axis.time is not None for axis in axes.values())
     error: Exception | None = None
     crash: Refusal | None = None
-    for time in tuple(times) or ((2,) if frames else _TIMES):
+    for time in tuple(times) or ((2,) if frames else (*_fixed_times(model, axes), *_TIMES)):
         settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
         try:
-            folds = [_fold(model, axes, sizes_for(model, axes, *setting)) for setting in settings]
+            sizes = [sizes_for(model, axes, *setting) for setting in settings]
+            folds = _fold_all(model, axes, sizes)
         except Refusal as refusal:
             crash = crash or refusal
             continue
         except Exception as failure:
             error = error or failure
             continue
-        return _joined(folds, model)
+        return _joined(folds, model, _longer(model, axes, time, max_steps))
     if crash is not None:
         raise crash
     text = ' '.join(str(error).split())
     raise Refusal(f'onnxruntime cannot load the graph: {text[:300]}', 'check the ONNX file')
 
 
-def _joined(folds: Sequence[_Fold], model: onnx.ModelProto) -> Graph:
+def _fold_all(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], sizes: Sequence[dict[str, list[int]]]
+) -> list[_Fold]:
+    """The graph for each of the sizes, of which some may be equal."""
+    folds: list[_Fold] = []
+    for i, wanted in enumerate(sizes):
+        first = sizes.index(wanted)
+        folds.append(folds[first] if first < i else _fold(model, axes, wanted))
+    return folds
+
+
+def _longer(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int, max_steps: int
+) -> Iterator[_Fold]:
+    """The graph for large numbers of steps that it takes, which may be sizes of tables of its own."""
+    sizes = {size for tensor in model.graph.initializer for size in tensor.dims[:2]}
+    known = {size for size in sizes if 2 * time < size <= _LONGEST}
+    for steps in sorted(known | set(_LONG), reverse=True):
+        steps = min(steps, max_steps) if max_steps else steps
+        for count in dict.fromkeys((steps, steps - steps % time)):
+            try:
+                yield _fold(model, axes, sizes_for(model, axes, _BATCHES[0], count))
+            except Exception:  # the graph is not for as many steps
+                continue
+
+
+def _joined(folds: Sequence[_Fold], model: onnx.ModelProto, longer: Iterator[_Fold]) -> Graph:
     kinds = [[node.operator for node in fold.nodes] for fold in folds]
     if kinds[0] != kinds[1] or kinds[0] != kinds[2]:
         raise Refusal(
             'the nodes of the graph depend on the length of the sequence',
             'export it with a dynamic axis and without loops over time',
         )
-    graph = Graph(folds, [value.name for value in model.graph.output])
+    graph = Graph(folds, [value.name for value in model.graph.output], longer)
     graph.prune()
     return graph

@@ -48,13 +48,16 @@ def make_layer(imported: Imported) -> runtime.Layer:
 def steps_to_try(imported: Imported) -> list[int]:
     """Numbers of steps: those that the graph was folded with, and the first prime above them.
 
-    The prime is a multiple of no stride, so that what depends on the length's remainder is found.
+    The prime is a multiple of no stride, so that what depends on the length's remainder is found. Graphs with states
+    take whole chunks.
     """
     axes = imported.axes[imported.input.name]
-    if axes.batch == axes.time:
+    if axes.time is None or axes.batch == axes.time:
         return [2, 3, 5]
     shapes = imported.graph.shapes(imported.input.name)
     folded = sorted({shape[axes.time] for shape in shapes})
+    if imported.states:
+        return folded
     return [*folded, _prime_above(folded[-1])]
 
 
@@ -97,8 +100,7 @@ def measure_speed(
 ) -> float:
     """The speed of whole runs on one thread, relative to the original's."""
     inputs = verify.random_inputs(imported, 1, steps_to_try(imported)[1])
-    x = imported.input.to_model(inputs[imported.input.name])
-    constants = imported.constants_of(inputs)
+    x, constants = imported.to_model(inputs), imported.constants_of(inputs)
     ours = layer.applier(x).run if not constants else lambda: layer.apply(x, constants=constants)
     return verify.speed_ratio(lambda: original.run(inputs), ours, seconds)
 
@@ -123,7 +125,7 @@ def check_contract(imported: Imported, directory: pathlib.Path) -> str:
     arrays = imported.constants_of(verify.random_inputs(imported, 1, 1))
     for name, array in arrays.items():
         command += ['--constant', f'{name}={array.values.shape[1]}']
-    if math.prod(imported.input.shape) > _LARGE:
+    if math.prod(imported.channel_shape) > _LARGE:
         command += ['--batch', '2', '--time', '2']
     done = subprocess.run(command, capture_output=True, text=True, check=False)
     lines = (done.stdout + done.stderr).strip().splitlines()
@@ -137,13 +139,14 @@ def write(
 ) -> None:
     """Writes the model directory, if `check` raises nothing."""
     emits = {port.name: port.emit for port in imported.outputs}
+    inputs = {port.name: list(port.shape) for port in imported.inputs}
     model_directory.write(
         out,
         imported.model.config,
         imported.model.weights,
-        channel_shape=imported.input.shape,
-        dtype=imported.input.model_dtype,
-        metadata={'imported_outputs': json.dumps(emits)},
+        channel_shape=imported.channel_shape,
+        dtype=imported.model_dtype,
+        metadata={'imported_inputs': json.dumps(inputs), 'imported_outputs': json.dumps(emits)},
         check=check,
     )
 

@@ -1,6 +1,7 @@
 """Makes a model of an ONNX graph."""
 
 import dataclasses
+import math
 import pathlib
 from collections.abc import Mapping, Sequence
 from types import MappingProxyType
@@ -18,7 +19,9 @@ from sequence_layers_import import (
     products,
     recurrent,
     reductions,
+    resizing,
     shapes,
+    states,
     tree,
 )
 from sequence_layers_import import graph as graphs
@@ -28,7 +31,9 @@ from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.tree import Model
 
 # The modules whose import registers operators.
-OPERATORS = (attention, conditions, pointwise, positions, products, recurrent, reductions, shapes)
+OPERATORS = (
+    attention, conditions, pointwise, positions, products, recurrent, reductions, resizing, shapes
+)  # fmt: skip
 
 
 @dataclasses.dataclass(frozen=True)
@@ -70,15 +75,47 @@ class Port:
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """A model with the graph's inputs and outputs."""
+    """A model with the graph's inputs and outputs.
+
+    Several inputs are one of the model: all their channels, one input after the other.
+    """
 
     model: Model
     original: onnx.ModelProto
     axes: Mapping[str, TimeAxis]
-    input: Port
+    inputs: Sequence[Port]
     outputs: Sequence[Port]
     graph: Graph
+    # The output of each input that is a state.
+    states: Mapping[str, str] = dataclasses.field(default_factory=dict)
+
     constants: Sequence[str] = ()
+
+    @property
+    def input(self) -> Port:
+        """The first input of the graph."""
+        return self.inputs[0]
+
+    @property
+    def channel_shape(self) -> tuple[int, ...]:
+        """The channels of the model's input."""
+        if len(self.inputs) == 1:
+            return self.input.shape
+        return (sum(math.prod(port.shape) for port in self.inputs),)
+
+    @property
+    def model_dtype(self) -> str:
+        """The dtype of the model's input."""
+        dtypes = {port.model_dtype for port in self.inputs}
+        return dtypes.pop() if len(dtypes) == 1 else 'float32'
+
+    def to_model(self, arrays: Mapping[str, np.ndarray]) -> np.ndarray:
+        """Inputs of the graph as the model's."""
+        found = [port.to_model(arrays[port.name]) for port in self.inputs]
+        if len(found) == 1:
+            return found[0]
+        flat = [array.reshape(*array.shape[:2], -1).astype(self.model_dtype) for array in found]
+        return np.concatenate(flat, axis=-1)
 
     def constants_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, runtime.Array]:
         """The constants of a run as the model's: [batch, channels...]."""
@@ -116,18 +153,21 @@ def _check_dtype(value: onnx.ValueInfoProto) -> None:
         )
 
 
-def _outputs(graph: Graph, wanted: Sequence[str]) -> list[str]:
+def _outputs(graph: Graph, wanted: Sequence[str], states: Mapping[str, str]) -> list[str]:
     for name in wanted:
         if name not in graph.outputs:
             raise Refusal(f'the graph has no output "{name}"', f'choose of {graph.outputs}')
-    return list(wanted) or graph.outputs
+        if name in states.values():
+            raise Refusal(f'output "{name}" is a state', 'the states of a model are its own')
+    return list(wanted) or [name for name in graph.outputs if name not in states.values()]
 
 
 def import_graph(
     model: onnx.ModelProto, *, name: str = 'model', time_axis: str | None = None,
-    outputs: Sequence[str] = (), streaming: bool = False, times: Sequence[int] = (),
-    fixed: Mapping[str, np.ndarray] = MappingProxyType({}), mask: str = '',
-    constants: Sequence[str] = (),
+    batch_axis: str | None = None, outputs: Sequence[str] = (), streaming: bool = False,
+    times: Sequence[int] = (), fixed: Mapping[str, np.ndarray] = MappingProxyType({}),
+    state: Mapping[str, str] = MappingProxyType({}), mask: str = '', constants: Sequence[str] = (),
+    sizes: Mapping[str, int] = MappingProxyType({}), max_steps: int = 0,
 ) -> Imported:  # fmt: skip
     """Makes the model of a graph.
 
@@ -135,9 +175,14 @@ def import_graph(
       model: A graph of opset 11 to 23.
       name: The name of the model that is made.
       time_axis: Name or index of the time axis of the first input; without it, its open axis.
+      batch_axis: Name or index of the batch axis, or 'none'; without it, axis 0 if that is not time.
       outputs: Names of outputs; without them all. The first is the model's own, others are emits.
       streaming: Whether the model has to step.
+      state: The output that gives back an input, for states that begin with zeros, of one chunk for the next;
+        pairs of like names are found.
+      sizes: Sizes of open axes by their names; those without are `input.1` and alike.
       fixed: Values of other inputs, which become part of the model; one number fills the input.
+      max_steps: The number of rows of tables of positions; without it, 4096 or what the graph's own tables have.
       times: Numbers of steps to fold the graph with; the first one that works is taken.
       mask: The name of an input that says which steps are valid, as the mask of a sequence does.
       constants: Names of inputs without time that are given with each run, as initial states of recurrences.
@@ -146,43 +191,79 @@ def import_graph(
       Refusal: What cannot be imported, and why.
     """
     inputs = {value.name: value for value in model.graph.input}
-    model = graphs.with_fixed(model, fixed)
+    model = graphs.with_fixed(graphs.with_sizes(model, sizes), fixed)
     given = graphs.inputs_of(model)
     if not given:
         raise Refusal('the graph has no input', 'a model reads a sequence')
-    _check_dtype(given[0])
-    axes = {given[0].name: graphs.find_time_axis(given[0], time_axis)}
+    for value in given:
+        _check_dtype(value)
+    first = graphs.find_time_axis(given[0], time_axis, batch_axis)
     shared = {size for name in fixed for size in graphs.dims(inputs[name])}
-    first = axes[given[0].name]
     if first.batch not in (None, first.time) and graphs.dims(given[0])[first.batch or 0] in shared:
         # The batch is one item, as that of an input with a fixed value is.
-        axes[given[0].name] = dataclasses.replace(first, batch=None)
-    for value in given[1:]:
-        axes[value.name] = axes[given[0].name]
-    for constant in constants:
-        axes[constant] = _constant_axes(given, constant)
-    if mask:
-        axes[mask] = _mask_axes(given, mask, axes)
-    graph = graphs.build(model, axes, times)
-    graph.outputs = _outputs(graph, outputs)
+        first = dataclasses.replace(first, batch=None)
+    axes, pairs = _axes(model, first, state, mask, constants)
+    graph = graphs.build(model, axes, times, max_steps)
+    graph.outputs = _outputs(graph, outputs, pairs)
     graph.prune()
-    positions.rewrite(graph, model, given[0].name)
+    states.rewrite(graph, pairs)
+    positions.rewrite(graph, given[0].name)
     patterns.rewrite(graph)
     recurrent.begin_with(graph, constants)
     builder = Builder(graph, streaming=streaming)
-    tensor = graph.tensor(given[0].name)
-    builder.values[tensor.name] = Value(INPUT, tuple(
-        a for a in tensor.channel_axes if a != axes[tensor.name].batch
-    ))  # fmt: skip
-    source = _port(tensor, builder.values[tensor.name])
-    if tensor.dtype.kind == 'b':
-        # Conditions are the numbers 0 and 1.
-        builder.values[tensor.name] = builder.apply(
-            builder.values[tensor.name], {'type': 'Cast', 'dtype': 'float32'}
-        )
+    ports = _read_inputs(builder, {n: axis for n, axis in axes.items() if n not in pairs})
     add_nodes(builder)
-    made = _finish(builder, model, axes, source, name)
-    return dataclasses.replace(made, constants=constants)
+    made = _finish(builder, model, axes, ports, name)
+    return dataclasses.replace(made, states=pairs, constants=constants)
+
+
+def _axes(
+    model: onnx.ModelProto, first: TimeAxis, state: Mapping[str, str], mask: str,
+    constants: Sequence[str],
+) -> tuple[dict[str, TimeAxis], dict[str, str]]:  # fmt: skip
+    """Where each input has its batch and time, and the pairs of states."""
+    given = graphs.inputs_of(model)
+    axes = {value.name: graphs.axes_beside(value, given[0], first) for value in given}
+    axes[given[0].name] = first
+    axes |= {name: _constant_axes(given, name) for name in constants}
+    if mask:
+        axes[mask] = _mask_axes(given, mask, axes)
+    is_step = first.batch == first.time
+    others = [v.name for v in given[1:] if v.name not in (mask, *constants)]
+    others = [name for name in others if is_step or axes[name].time is None]
+    pairs = states.find(model, state, others)
+    axes |= {v.name: states.axes_of(v, given[0], first) for v in given if v.name in pairs}
+    if pairs and not is_step and all(axes[name].batch is None for name in pairs):
+        axes = {name: dataclasses.replace(axis, batch=None) for name, axis in axes.items()}
+    return axes, pairs
+
+
+def _read_inputs(builder: Builder, axes: Mapping[str, TimeAxis]) -> list[Port]:
+    """Makes the values of the inputs, which are parts of the model's if there are several."""
+    values: list[Value] = []
+    ports: list[Port] = []
+    for name, axis in axes.items():
+        if axis.time is None or axis.is_mask:
+            continue
+        tensor = builder.tensor(name)
+        if ports and not builder.graph.readers(name) and name not in builder.graph.outputs:
+            continue
+        values.append(Value(INPUT, tuple(a for a in tensor.channel_axes if a != axis.batch)))
+        ports.append(_port(tensor, values[-1]))
+    flat, start = Value(INPUT, (0,)), 0
+    kinds = {port.model_dtype for port in ports}
+    for port, value in zip(ports, values, strict=True):
+        if len(ports) > 1:
+            stop = start + math.prod(port.shape)
+            part = builder.apply(flat, {'type': 'Slice', 'slices': [[start, stop, None]]})
+            value, start = builder.reshape(part, port.shape, port.channels), stop
+        if len(kinds) > 1 and port.model_dtype == 'int32':
+            value = builder.apply(value, {'type': 'Cast', 'dtype': 'int32'})
+        if kinds == {'bool'}:
+            # Conditions are the numbers 0 and 1.
+            value = builder.apply(value, {'type': 'Cast', 'dtype': 'float32'})
+        builder.values[port.name] = value
+    return ports
 
 
 def _constant_axes(given: Sequence[onnx.ValueInfoProto], name: str) -> TimeAxis:
@@ -202,11 +283,17 @@ def _mask_axes(
     if mask not in [value.name for value in given[1:]]:
         names = [value.name for value in given[1:]]
         raise Refusal(f'the graph has no input "{mask}" beside its first', f'it has {names}')
+    if axes[mask].time is None:
+        raise Refusal(f'input "{mask}" has no axis of time', 'name its axes as those of the first')
     return dataclasses.replace(axes[mask], is_mask=True)
 
 
 def _finish(
-    builder: Builder, model: onnx.ModelProto, axes: Mapping[str, TimeAxis], source: Port, name: str
+    builder: Builder,
+    model: onnx.ModelProto,
+    axes: Mapping[str, TimeAxis],
+    inputs: Sequence[Port],
+    name: str,
 ) -> Imported:
     graph = builder.graph
     main = builder.value(graph.outputs[0])
@@ -219,7 +306,7 @@ def _finish(
         builder.layers[value.layer].emit = f'output_{i}'
         ports.append(_port(builder.tensor(output), value, f'output_{i}'))
     written = tree.write(builder.layers, main.layer, name)
-    return Imported(written, model, axes, source, ports, graph)
+    return Imported(written, model, axes, inputs, ports, graph)
 
 
 def import_file(path: str | pathlib.Path, **options: object) -> Imported:

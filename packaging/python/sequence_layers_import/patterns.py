@@ -232,6 +232,41 @@ def _scale_and_bias(graph: Graph, node: Node) -> None:
     _replace(graph, last, node.operator, [node.inputs[0], *names], **node.attributes)
 
 
+def _moved_padding(graph: Graph, node: Node) -> None:
+    """A transposition of zeros before the input, as zeros before the transposed input."""
+    pad = _made_by(graph, node.inputs[0], 'Pad') if node.operator == 'Transpose' else None
+    if pad is None or len(pad.inputs) > 1:
+        return
+    order = node.attribute('perm')
+    rank, pads, moved = len(order), pad.attribute('pads'), f'{node.outputs[0]}.unpadded'
+    graph.copy_tensor(moved, pad.inputs[0], order)
+    new = Node(node.name, 'Transpose', pad.inputs, [moved], {'perm': order})
+    padded = [pads[half * rank + axis] for half in (0, 1) for axis in order]
+    index = next(i for i, other in enumerate(graph.nodes) if other is node)
+    graph.nodes[index : index + 1] = [
+        new, Node(pad.name, 'Pad', [moved], node.outputs, pad.attributes | {'pads': padded})
+    ]  # fmt: skip
+
+
+def _delay(graph: Graph, node: Node) -> None:
+    """Zeros before the input and as many steps cut at its end, as a delay."""
+    pad = _made_by(graph, node.inputs[0], 'Pad') if node.operator == 'Slice' else None
+    if pad is None or pad.attribute('mode', 'constant') != 'constant' or len(pad.inputs) > 1:
+        return
+    tensor, pads = graph.tensor(node.outputs[0]), pad.attribute('pads')
+    axes, rank = tensor.axes(Role.TIME), len(tensor.shape)
+    if len(axes) != 1 or sum(map(abs, pads)) != pads[axes[0]] or pad.attribute('value', 0):
+        return
+    if graph.shapes(node.outputs[0]) != graph.shapes(pad.inputs[0]):
+        return
+    starts = {int(np.ravel(values)[0]) for values in graph.folded_constants(node.inputs[1])}
+    before = pads[axes[0]]
+    # The only slice that keeps the number of steps begins there.
+    start = starts.pop() if len(starts) == 1 else -1
+    if 0 <= start <= before and rank == len(graph.tensor(pad.inputs[0]).shape):
+        _replace(graph, node, 'import.Delay', [pad.inputs[0]], count=before - start)
+
+
 def _padded_window(graph: Graph, node: Node) -> None:
     """Zeros before a convolution, as its own padding."""
     if node.operator != 'Conv':
@@ -404,6 +439,6 @@ def _horizons(graph: Graph, softmax: Node, masks: list[list[np.ndarray]]) -> tup
 
 
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
-    _padded_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization, _scale_and_bias, _nan_to_zero,
-    _mean_of_time, _attention,
+    _delay, _moved_padding, _padded_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
+    _scale_and_bias, _nan_to_zero, _mean_of_time, _attention,
 )  # fmt: skip

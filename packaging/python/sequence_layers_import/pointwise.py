@@ -87,7 +87,9 @@ def _with_parameter(builder: Builder, node: Node) -> None:
         slope, shift = 0.2 if alpha is None else alpha, node.attribute('beta', 0.5)
         value = _clipped(builder, builder.shifted(builder.scaled(value, slope), shift), 0.0, 1.0)
     else:
-        raise Refusal('there is no layer for this function', 'use Relu or LeakyRelu')
+        shifted = builder.shifted(value, -1.0 if alpha is None else -alpha)
+        is_above = builder.apply(builder.function(shifted, 'sign'), {'type': 'Relu'})
+        value = builder.combine([value, is_above], 'product')
     keep(builder, node, value)
 
 
@@ -111,14 +113,19 @@ def _clip(builder: Builder, node: Node) -> None:
 @operator('PRelu')
 def _prelu(builder: Builder, node: Node) -> None:
     value, tensor = builder.value(node.inputs[0]), builder.tensor(node.inputs[0])
-    slope = builder.graph.constant(node.inputs[1])
-    if slope.size == 1:
-        config = {'type': 'LeakyRelu', 'negative_slope': float(slope.ravel()[0])}
-        keep(builder, node, builder.apply(value, config))
-        return
-    aligned = constant_along(tensor, slope, value.axes)
-    negative = builder.apply(value, {'type': 'Minimum', 'minimum': 0})
-    negative = builder.affine(negative, tensor, aligned, None)
+    if builder.graph.is_constant(node.inputs[1]):
+        slope = builder.graph.constant(node.inputs[1])
+        if slope.size == 1:
+            config = {'type': 'LeakyRelu', 'negative_slope': float(slope.ravel()[0])}
+            keep(builder, node, builder.apply(value, config))
+            return
+        negative = builder.apply(value, {'type': 'Minimum', 'minimum': 0})
+        aligned = constant_along(tensor, slope, value.axes)
+        negative = builder.affine(negative, tensor, aligned, None)
+    else:
+        value, factor = joined(builder, node.inputs, builder.tensor(node.outputs[0]))
+        negative = builder.apply(value, {'type': 'Minimum', 'minimum': 0})
+        negative = builder.combine([negative, factor], 'product')
     positive = builder.apply(value, {'type': 'Relu'})
     keep(builder, node, builder.combine([positive, negative], 'add'))
 
@@ -215,16 +222,23 @@ def _arithmetic(builder: Builder, node: Node) -> None:
 def _of_values(builder: Builder, node: Node, out: Tensor) -> Value:
     if node.operator == 'Mul' and node.inputs[0] == node.inputs[1]:
         return builder.apply(builder.value(node.inputs[0]), {'type': 'Power', 'power': 2})
+    if node.operator == 'Div' and out.dtype.kind != 'f':
+        raise Refusal('there is no layer for this with integers', 'compute in float32')
     values = joined(builder, node.inputs, out)
     return builder.combine(values, _COMBINATIONS[node.operator])
 
 
-def _with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> Value:
+def with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> tuple[Value, np.ndarray]:
+    """The two inputs of an operation with a constant, with the same axes."""
     x = next(i for i in node.inputs if i != name)
-    first = node.inputs[0] == x
     value = of_one(builder, x, out)
     constant = constant_along(out, builder.graph.constant(name), value.axes)
-    value = expanded(builder, value, builder.tensor(x), out, constant)
+    return expanded(builder, value, builder.tensor(x), out, constant), constant
+
+
+def _with_constant(builder: Builder, node: Node, out: Tensor, name: str) -> Value:
+    first = node.inputs[0] != name
+    value, constant = with_constant(builder, node, out, name)
     if out.dtype.kind != 'f':
         return _integers(builder, node, value, constant, first)
     constant = constant.astype(np.float32)

@@ -1,31 +1,32 @@
-"""Constants of steps: tables of positions, and values that all steps have in common."""
+"""Constants of steps: tables of positions, and values that all steps have in common.
 
-from collections.abc import Iterator
+onnxruntime folds a constant for each number of steps. One whose shorter form is the beginning of the longer one is a table
+of positions, which has the rows of the longest form that the graph has.
+"""
 
 import numpy as np
-import onnx
-from onnx import numpy_helper
 
 from sequence_layers_import.builder import Builder, operator
-from sequence_layers_import.graph import Graph, Node, Role
+from sequence_layers_import.graph import Graph, Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
+from sequence_layers_import.refusal import Refusal
 
 _BROADCASTING = ('Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Where', 'And', 'Or', 'Concat')
 
 
-def rewrite(graph: Graph, model: onnx.ModelProto, source: str) -> None:
+def rewrite(graph: Graph, source: str) -> None:
     """Makes constants that differ from step to step into nodes, and others into those of one step.
 
     `source` is the graph's first input, of whose steps positions are counted.
     """
     for node in list(graph.nodes):
-        if node.operator not in _BROADCASTING:
+        if node.operator not in _BROADCASTING or all(map(graph.is_constant, node.inputs)):
             continue
         for i, name in enumerate(node.inputs):
             if graph.is_constant(name):
                 node.inputs[i] = _of_one_step(graph, node, name)
                 if node.inputs[i] == name:
-                    _add_positions(graph, model, source, name)
+                    _add_positions(graph, node, source, name)
 
 
 def _of_one_step(graph: Graph, node: Node, name: str) -> str:
@@ -48,50 +49,40 @@ def _of_one_step(graph: Graph, node: Node, name: str) -> str:
     return f'{name}.step'
 
 
-def _add_positions(graph: Graph, model: onnx.ModelProto, source: str, name: str) -> None:
+def _add_positions(graph: Graph, reader: Node, source: str, name: str) -> None:
+    times = [graph.tensor(n).axes(Role.TIME) for n in (name, source, reader.outputs[0])]
+    if any(len(axes) != 1 for axes in times) or graph.tensor(name).dtype.kind == 'b':
+        return
+    node = Node(name, 'import.Positions', [source], [name], {'table': _rows(graph, name)})
+    graph.drop_constant(name)
+    graph.nodes.insert(0, node)
+
+
+def _rows(graph: Graph, name: str) -> np.ndarray:
+    """The table as [steps, channels...]."""
     tensor = graph.tensor(name)
-    time, steps = tensor.axes(Role.TIME), graph.tensor(source).axes(Role.TIME)
-    if len(time) != 1 or len(steps) != 1 or tensor.axes(Role.BATCH, Role.STEPS):
-        return
-    if tensor.dtype.kind != 'f' or any(
-        a[time[0]] != b[steps[0]]
-        for a, b in zip(graph.shapes(name), graph.shapes(source), strict=True)
-    ):
-        return
-    parts = [np.moveaxis(v, time[0], 0) for v in graph.folded_constants(name)]
-    longest = max((part.reshape(len(part), -1) for part in parts), key=len)
-    if any((part.reshape(len(part), -1) != longest[: len(part)]).any() for part in parts):
-        return
-    table = next((t for a in _arrays(model) if (t := _rows_from(a, longest)) is not None), None)
-    if table is not None:
-        graph.drop_constant(name)
-        node = Node(name, 'import.Positions', [source], [name], {'table': table})
-        graph.nodes.insert(0, node)
+    forms = [_by_step(tensor, constant) for constant in graph.folded_constants(name)]
+    longest = max(forms, key=len)
+    if any(not np.array_equal(form, longest[: len(form)]) for form in forms):
+        raise Refusal(
+            f'the constant "{name}" differs with the length of the sequence, also where it begins',
+            'a layer has one value for all lengths',
+        )
+    for constant in graph.longer_constants(name):
+        form = _by_step(tensor, constant)
+        if len(form) > len(longest) and np.array_equal(form[: len(longest)], longest):
+            return form
+    return longest
 
 
-def _arrays(model: onnx.ModelProto) -> Iterator[np.ndarray]:
-    for tensor in model.graph.initializer:
-        yield numpy_helper.to_array(tensor)
-    for node in model.graph.node:
-        if node.op_type == 'Constant':
-            for attribute in node.attribute:
-                if attribute.type == onnx.AttributeProto.TENSOR:
-                    yield numpy_helper.to_array(attribute.t)
-
-
-def _rows_from(array: np.ndarray, rows: np.ndarray) -> np.ndarray | None:
-    """The rows of an array from these on, if it has them."""
-    count, width = rows.shape
-    if array.dtype.kind != 'f' or array.ndim < 2 or array.size < rows.size:
-        return None
-    sizes = [size for size in array.shape if size != 1]
-    if array.size % width or int(np.prod(sizes[1:], dtype=np.int64)) != width:
-        return None
-    table = array.reshape(-1, width)
-    for start in np.flatnonzero((table[: len(table) - count + 1] == rows[0]).all(axis=1)):
-        if np.array_equal(table[start : start + count], rows):
-            return table[start:]
-    return None
+def _by_step(tensor: Tensor, constant: np.ndarray) -> np.ndarray:
+    if any((constant != constant.take([0], axis)).any() for axis in tensor.axes(Role.BATCH)):
+        raise Refusal(f'the constant "{tensor.name}" differs by item', 'use one for all items')
+    for axis in tensor.axes(Role.BATCH):
+        constant = constant.take([0], axis)
+    (time,) = tensor.axes(Role.TIME)
+    moved = constant.transpose(time, *tensor.axes(Role.BATCH), *tensor.channel_axes)
+    return moved.reshape(len(moved), *tensor.sizes(tensor.channel_axes))
 
 
 @operator('import.Positions')
@@ -106,10 +97,25 @@ def _positions(builder: Builder, node: Node) -> None:
     value = builder.apply(value, {'type': 'Scale', 'scale': 0})
     if source.dtype.kind in 'fb':
         value = builder.apply(value, {'type': 'Cast', 'dtype': 'int32'})
+    if (rate := _rate(builder, node)) > 1:
+        value = builder.apply(value, {'type': 'Downsample1D', 'rate': rate})
+    rows = table.reshape(len(table), -1).astype(np.float32)
     config = {
-        'type': 'SequenceEmbedding', 'dimension': table.shape[1], 'num_steps': len(table),
+        'type': 'SequenceEmbedding', 'dimension': rows.shape[1], 'num_steps': len(rows),
         'num_embeddings_per_step': 1,
     }  # fmt: skip
     axes = [axis for axis in out.channel_axes if out.shape[axis] != 1]
-    value = builder.apply(value, config, {'params.embedding': table.astype(np.float32)}, axes=axes)
+    value = builder.apply(value, config, {'params.embedding': rows}, axes=axes)
     keep(builder, node, builder.reshape(value, out.sizes(axes), axes))
+
+
+def _rate(builder: Builder, node: Node) -> int:
+    """How many steps of the input a row has."""
+    counts = []
+    for name in (node.inputs[0], node.outputs[0]):
+        (time,) = builder.tensor(name).axes(Role.TIME)
+        counts.append([shape[time] for shape in builder.graph.shapes(name)])
+    rate = counts[0][0] // counts[1][0]
+    if any(a != rate * b for a, b in zip(*counts, strict=True)):
+        raise Refusal('its steps are no multiple of those of the input', 'check the time axis')
+    return rate

@@ -270,37 +270,53 @@ def _conv_transpose(builder: Builder, node: Node) -> None:
     kernel = graph.constant(node.inputs[1])  # [in, out / group, sizes...]
     found = windows(node, tensor, kernel.shape[2:])
     time, spatial = arrange(tensor, found)
-    if time is None or spatial:
-        raise Refusal('it is transposed in more or less than time', 'only time can be upsampled')
+    if len(spatial) > 1:
+        raise Refusal('it slides over two axes besides time', 'there is a layer for one')
     if node.attribute('output_shape'):
         raise Refusal('its output has a fixed length', 'export it with pads')
-    group = node.attribute('group', 1)
-    extra = node.attribute('output_padding', [0])[0]
+    group, extra = node.attribute('group', 1), node.attribute('output_padding', [0] * len(found))
+    axes = [*(w.axis for w in spatial), 1]
+    used = [w for w in (time, *spatial) if w is not None] or found[:1]
+    order = [*(w.axis for w in used), *(w.axis for w in found if w not in used)]
+    # [in, out / group] of each group are side by side: [in / group, out].
+    taps = np.concatenate(np.split(kernel, group), axis=1).transpose(*order, 0, 1)
+    taps = taps.reshape(*taps.shape[: len(used)], *taps.shape[-2:])
+    taps = np.flip(taps, range(len(used)))
+    cuts = [_cut(window, extra[window.axis - 2]) for window in used]
     config: Config = {
-        'type': 'Conv1DTranspose', 'filters': kernel.shape[1] * group, 'kernel_size': time.size,
-        'strides': time.stride, 'dilation_rate': time.dilation, 'groups': group,
-        'use_bias': len(node.inputs) > 2,
+        'type': f'Conv{1 + len(spatial)}DTranspose', 'filters': kernel.shape[1] * group,
+        'groups': group, 'use_bias': len(node.inputs) > 2,
     }  # fmt: skip
-    cut = time.extent - time.stride - time.before - time.after + extra
-    if time.before == 0 and cut == 0:
-        config['padding'] = 'causal'
-    elif time.before == time.after == extra == 0 and time.extent >= time.stride:
-        config['padding'] = 'valid'
+    if time is None and spatial:
+        taps, used, cuts = taps[np.newaxis], [_NO_WINDOW, *used], ['causal', *cuts]
+    sizes = {
+        'kernel_size': [w.size for w in used], 'strides': [w.stride for w in used],
+        'dilation_rate': [w.dilation for w in used],
+    }  # fmt: skip
+    if spatial:
+        config |= sizes | {'time_padding': cuts[0], 'spatial_padding': cuts[1]}
     else:
-        raise Refusal(
-            f'its output is cut by {time.before} and {time.after} steps',
-            'cut it at the end only, by kernel less stride',
-        )
-    if config['padding'] == 'valid' and builder.streaming:
-        raise Refusal('its output is longer than its input by a fixed number of steps',
-                      'cut it at the end by kernel less stride')  # fmt: skip
-    if group > 1:
-        raise Refusal('it has groups', 'write it as one transposed convolution')
-    taps = kernel.transpose(2, 0, 1)[::-1]
+        config |= {name: values[0] for name, values in sizes.items()} | {'padding': cuts[0]}
     weights = {'params.kernel': taps.astype(np.float32)}
     if config['use_bias']:
         weights['params.bias'] = graph.constant(node.inputs[2]).astype(np.float32)
-    keep(builder, node, builder.apply(builder.ordered(node.inputs[0], (1,)), config, weights))
+    value = builder.apply(builder.ordered(node.inputs[0], axes), config, weights)
+    keep(builder, node, Value(value.layer, tuple(axes)))
+
+
+def _cut(window: Window, extra: int) -> str | list[int]:
+    """What a transposed convolution cuts off at the start and at the end."""
+    before, after = window.before, window.after - extra
+    if before == 0 and after == window.extent - window.stride:
+        return 'causal'
+    if before == after == 0 and window.extent >= window.stride:
+        return 'valid'
+    if not (0 <= before < window.extent and 0 <= after < window.extent):
+        raise Refusal(
+            f'its output is cut by {before} and {after} steps',
+            'cut from 0 to the kernel less one at each end',
+        )
+    return [before, after]
 
 
 @operator('MaxPool', 'AveragePool')
@@ -309,20 +325,52 @@ def _pool(builder: Builder, node: Node) -> None:
     found = windows(node, tensor, node.attribute('kernel_shape'))
     time, spatial = arrange(tensor, found)
     spatial = [w for w in spatial if (w.size, w.stride, w.before, w.after) != (1, 1, 0, 0)]
-    for window in spatial:
-        size = tensor.shape[window.axis] + window.before + window.after
-        if (size - window.extent) // window.stride + 1 != out.shape[window.axis]:
-            raise Refusal('its last window reaches over the end', 'pool without ceil_mode')
+    padded = [_to_the_end(window, tensor, out) for window in spatial]
     if node.attribute('ceil_mode', 0) and time and time.stride > 1:
         raise Refusal('its last window in time may be shorter', 'pool without ceil_mode')
-    kind = node.operator.replace('Pool', 'Pooling')
-    masked = kind == 'AveragePooling' and not node.attribute('count_include_pad', 0)
-    if masked and any(w.before or w.after for w in spatial):
-        raise Refusal('its mean leaves out padded channels', 'count them, or pad before')
+    kind, counts_pads = (
+        node.operator.replace('Pool', 'Pooling'),
+        node.attribute('count_include_pad', 0),
+    )
+    if node.operator == 'MaxPool' and len(node.outputs) > 1 and node.outputs[1]:
+        raise Refusal('it gives the indices of its maxima', 'take the maxima only')
+    masked = kind == 'AveragePooling' and not counts_pads
     value = builder.value(node.inputs[0])
     rest = [a for a in value.axes if a not in [w.axis for w in spatial]]
     value = builder.aligned(value, tensor, (*(w.axis for w in spatial), *rest))
-    keep(builder, node, builder.apply(value, _pooling(kind, time, spatial, masked)))
+    value = builder.apply(value, _pooling(kind, time, padded, masked))
+    if kind == 'AveragePooling':
+        for window, whole in zip(spatial, padded, strict=True):
+            value = _counted(
+                builder, value, out, (window, whole), tensor.shape[window.axis], masked
+            )
+    keep(builder, node, value)
+
+
+def _to_the_end(window: Window, tensor: Tensor, out: Tensor) -> Window:
+    """The window with padding up to the end of its last place, which ceil_mode may put over the end."""
+    reach = (out.shape[window.axis] - 1) * window.stride + window.extent
+    after = max(reach - tensor.shape[window.axis] - window.before, 0)
+    return dataclasses.replace(window, after=after)
+
+
+def _counted(
+    builder: Builder, value: Value, out: Tensor, windows: tuple[Window, Window], size: int,
+    masked: bool,
+) -> Value:  # fmt: skip
+    """Means of windows of zeros too, as means of those elements that count."""
+    given, padded = windows
+    counts = np.ones(padded.before + size + padded.after)
+    counts[padded.before + size + (0 if masked else given.after) :] = 0
+    if masked:
+        counts[: padded.before] = 0
+    starts = np.arange(out.shape[given.axis]) * given.stride
+    numbers = np.array([counts[s : s + given.extent : given.dilation].sum() for s in starts])
+    if (numbers == given.size).all():
+        return value
+    scale = (given.size / numbers).astype(np.float32)
+    shape = [-1 if axis == given.axis else 1 for axis in value.axes]
+    return builder.affine(value, out, scale.reshape(shape), None)
 
 
 def _pooling(kind: str, time: Window | None, spatial: Sequence[Window], masked: bool) -> Config:

@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, Weights, operator
-from sequence_layers_import.graph import Graph, Node, Role
+from sequence_layers_import.graph import Graph, Node, Role, Tensor
 from sequence_layers_import.reductions import over_time
 from sequence_layers_import.refusal import Refusal
 
@@ -80,6 +80,13 @@ _MAKERS = {'LSTM': _lstm, 'GRU': _gru, 'RNN': _rnn}
 _GATES = {'LSTM': 4, 'GRU': 3, 'RNN': 1}
 
 
+def _is_step(node: Node, tensor: Tensor) -> bool:
+    """Whether each item of the batch is a step, with a state that goes from one to the next."""
+    time, batch = (1, 0) if node.attribute('layout', 0) else (0, 1)
+    is_carried = bool(node.attribute('import.carried'))
+    return is_carried and tensor.shape[time] == 1 and tensor.roles[batch] is Role.STEPS
+
+
 @operator('LSTM', 'GRU', 'RNN')
 def _recurrent(builder: Builder, node: Node) -> None:
     graph, tensor = builder.graph, builder.tensor(node.inputs[0])
@@ -87,7 +94,7 @@ def _recurrent(builder: Builder, node: Node) -> None:
     time, batch = (1, 0) if batch_first else (0, 1)
     # One value of the whole sequence is a sequence of one step, except in streams.
     is_single = not tensor.is_timed and tensor.shape[time] == 1 and not builder.streaming
-    if tensor.roles[time] is not Role.TIME and not is_single:
+    if tensor.roles[time] is not Role.TIME and not is_single and not _is_step(node, tensor):
         raise Refusal(
             'its steps are not those of the time axis', 'name the time axis by --time-axis'
         )
@@ -112,7 +119,10 @@ def _recurrent(builder: Builder, node: Node) -> None:
         builder.values[node.outputs[0]] = out
     final = node.outputs[1] if len(node.outputs) > 1 else ''
     if final and (graph.readers(final) or final in graph.outputs):
-        builder.values[final] = _final(builder, node, out, direction, units)
+        if _is_step(node, tensor):
+            builder.values[final] = Value(out.layer, (2,))
+        else:
+            builder.values[final] = _final(builder, node, out, direction, units)
 
 
 _MOVES = ('Unsqueeze', 'Reshape', 'Transpose', 'Expand', 'Identity')
@@ -209,3 +219,16 @@ def _check(builder: Builder, node: Node) -> None:
     for name in node.outputs[2:]:
         if name and (graph.readers(name) or name in graph.outputs):
             raise Refusal('its final cell is read', 'take the output in its place')
+
+
+@operator('import.Cell')
+def _cell(builder: Builder, node: Node) -> None:
+    """A step of a recurrence, whose states are those of the step before."""
+    tensor = builder.tensor(node.inputs[0])
+    if not tensor.is_timed:
+        raise Refusal('its input is no sequence', 'name the time axis by --time-axis')
+    kind = Node(node.name, node.attribute('kind'), [], [], {'linear_before_reset': 1})
+    layer = _MAKERS[kind.operator](kind, 0, *(node.attribute(name) for name in 'wrb'))
+    axis = len(tensor.shape) - 1
+    value = builder.apply(builder.ordered(node.inputs[0], (axis,)), *layer)
+    builder.values[node.outputs[0]] = Value(value.layer, (axis,))

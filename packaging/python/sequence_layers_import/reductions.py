@@ -2,10 +2,11 @@
 
 import numpy as np
 
-from sequence_layers_import.builder import Builder, Value, channel_axis, operator
+from sequence_layers_import.builder import Builder, Config, Value, channel_axis, operator
 from sequence_layers_import.graph import Node, Role
 from sequence_layers_import.pointwise import constant_along, keep
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.shapes import selected
 
 _TYPES = {
     'ReduceSum': 'Sum', 'ReduceMean': 'Mean', 'ReduceMax': 'Max', 'ReduceMin': 'Min',
@@ -85,15 +86,22 @@ def _softmax(builder: Builder, node: Node) -> None:
     keep(builder, node, value)
 
 
-@operator('ArgMax')
+@operator('ArgMax', 'ArgMin')
 def _argmax(builder: Builder, node: Node) -> None:
     tensor = builder.tensor(node.inputs[0])
     axis = channel_axis(tensor, node.attribute('axis', 0), 'it')
-    if node.attribute('select_last_index', 0):
-        raise Refusal('it gives the last of equal maxima', 'the layer gives the first')
     value = builder.with_last(builder.value(node.inputs[0]), tensor, axis)
+    if node.operator == 'ArgMin':
+        value = builder.scaled(value, -1)
+    is_last, count = node.attribute('select_last_index', 0), tensor.shape[axis]
+    if is_last:
+        # The layer gives the first of equal maxima.
+        value = selected(builder, value, tensor, axis, range(count - 1, -1, -1))
     kept = value.axes[:-1]
     value = builder.apply(value, {'type': 'Argmax'}, axes=kept)
+    if is_last:
+        value = builder.apply(value, {'type': 'Scale', 'scale': -1})
+        value = builder.apply(value, {'type': 'Add', 'shift': count - 1})
     if not node.attribute('keepdims', 1):
         kept = tuple(a - (a > axis) for a in kept)
     keep(builder, node, Value(value.layer, kept))
@@ -135,6 +143,25 @@ def _layer_normalization(builder: Builder, node: Node) -> None:
     if is_layer:
         config['use_bias'] = 'params.bias' in weights
     keep(builder, node, builder.apply(value, config, weights))
+    if len(node.outputs) > 1:
+        _statistics(builder, node, value, config)
+
+
+def _statistics(builder: Builder, node: Node, value: Value, config: Config) -> None:
+    """The mean and the inverse deviation that a layer normalization divides by."""
+    over = {'axis': config['axis'], 'keepdims': True}
+    mean = builder.apply(value, {'type': 'Mean'} | over)
+    made = [mean]
+    if len(node.outputs) > 2:
+        centred = builder.combine([value, mean], 'subtract')
+        squares = builder.apply(centred, {'type': 'Power', 'power': 2})
+        variance = builder.shifted(
+            builder.apply(squares, {'type': 'Mean'} | over), config['epsilon']
+        )
+        made.append(builder.apply(variance, {'type': 'Power', 'power': -0.5}))
+    for name, statistic in zip(node.outputs[1:], made, strict=True):
+        if name:
+            builder.values[name] = statistic
 
 
 @operator('InstanceNormalization')
@@ -144,8 +171,10 @@ def _instance_normalization(builder: Builder, node: Node) -> None:
     if builder.streaming and over_time:
         raise Refusal('it goes over all of time, so that its look-ahead has no bound',
                       'use a normalization of channels, or import without --streaming')  # fmt: skip
-    if tensor.roles[1] is not Role.CHANNEL or over_time and over_time[0] < 2:
+    if Role.BATCH in tensor.roles[1:] or Role.TIME in tensor.roles[:2]:
         raise Refusal('its channels or batch are time', 'name another time axis')
+    if tensor.roles[0] is Role.CHANNEL and tensor.shape[0] != 1:
+        raise Refusal('its batch is no batch', 'name it by --batch-axis')
     if tensor.axes(Role.STEPS) or not over_time:
         raise Refusal('it goes over channels alone', 'write it as a LayerNormalization')
     value = builder.with_last(builder.value(node.inputs[0]), tensor, 1)

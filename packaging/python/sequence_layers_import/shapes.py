@@ -250,7 +250,12 @@ def _gather(builder: Builder, node: Node) -> None:
         keep(builder, node, Value(made.layer, tuple(a - (a > axis) for a in dropped)))
         return
     if order.ndim > 1:
-        raise Refusal('it selects by an array of several axes', 'select by a list')
+        by = order.ndim - 1
+        made = selected(builder, value, tensor, axis, numbers)
+        rest = made.axes[:-1]
+        axes = [*(a + by * (a > axis) for a in rest), *range(axis, axis + order.ndim)]
+        keep(builder, node, builder.reshape(made, [*tensor.sizes(rest), *order.shape], axes))
+        return
     steps = {b - a for a, b in zip(numbers, numbers[1:], strict=False)}
     if len(steps) <= 1 and min(steps, default=1) > 0:
         step = min(steps, default=1)
@@ -355,24 +360,48 @@ def padding_of(builder: Builder, node: Node) -> list[tuple[int, int]]:
     return found
 
 
-@operator('Resize', 'Upsample')
-def _resize(builder: Builder, node: Node) -> None:
-    source, target = builder.tensor(node.inputs[0]), builder.tensor(node.outputs[0])
-    value = builder.value(node.inputs[0])
-    plain = ('mode', 'nearest'), ('coordinate_transformation_mode', 'asymmetric')
-    mode, how = (node.attribute(name, default) for name, default in plain)
-    if mode != 'nearest' or how == 'align_corners':
-        raise Refusal(f'it interpolates by {mode}', 'use nearest, or a transposed convolution')
-    for axis, (size, new_size) in enumerate(zip(source.shape, target.shape, strict=True)):
-        if size == new_size:
-            continue
-        if new_size % size:
-            raise Refusal(f'it scales {size} to {new_size}', 'use a factor without remainder')
-        if source.roles[axis] is not Role.CHANNEL:
-            value = builder.apply(value, {'type': 'Upsample1D', 'rate': new_size // size})
-            continue
-        value = builder.with_axes(value, source, axis)
-        order = np.repeat(np.arange(size), new_size // size)
-        value = selected(builder, value, source, axis, order.tolist())
-        source = source.resized(axis, new_size)
-    keep(builder, node, value)
+@operator('import.Delay')
+def _delay(builder: Builder, node: Node) -> None:
+    """The value some steps before, and zeros at the start."""
+    tensor, value = builder.tensor(node.inputs[0]), builder.value(node.inputs[0])
+    keep(builder, node, _past(builder, value, tensor, node.attribute('count'), 1, value.axes))
+
+
+def _past(
+    builder: Builder, value: Value, tensor: Tensor, steps: int, count: int, axes: Sequence[int]
+) -> Value:
+    """`count` steps from the one `steps` before on, with the axis of steps before the last channel axis."""
+    if steps == 0:
+        return value
+    sizes = tensor.sizes(value.axes)
+    framed = builder.apply(value, {
+        'type': 'Frame', 'frame_length': steps + 1, 'frame_step': 1, 'padding': 'causal',
+    })  # fmt: skip
+    slices = [[0, count, None], *([None, None, None] for _ in sizes)]
+    framed = builder.apply(framed, {'type': 'Slice', 'slices': slices})
+    if count == 1:
+        return builder.reshape(framed, sizes, axes)
+    last = 2 + len(sizes)
+    order = [*range(3, last), 2, last]
+    return builder.apply(framed, {'type': 'Transpose', 'axes': order}, axes=axes)
+
+
+@operator('import.History')
+def _history(builder: Builder, node: Node) -> None:
+    """The last elements along an axis of what came before the step, as a cache holds them."""
+    tensor, axis, count = (
+        builder.tensor(node.inputs[0]),
+        node.attribute('axis'),
+        node.attribute('count'),
+    )
+    value, width = (
+        builder.with_last(builder.value(node.inputs[0]), tensor, axis),
+        tensor.shape[axis],
+    )
+    steps = -(-count // width)
+    axes = value.axes
+    past = _past(builder, value, tensor, steps, steps, axes)
+    sizes = [*tensor.sizes(axes[:-1]), steps * width]
+    past = builder.reshape(past, sizes, axes) if steps > 1 else past
+    whole = tensor.resized(axis, steps * width)
+    keep(builder, node, sliced(builder, past, whole, axis, steps * width - count, steps * width))

@@ -1,8 +1,9 @@
 """Runs the original and the model on the same data, and compares what they give."""
 
 import dataclasses
+import math
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 
 import numpy as np
 import onnx
@@ -41,9 +42,50 @@ class Original:
             imported.original.SerializeToString(), options, providers=['CPUExecutionProvider']
         )
         self._names = [port.name for port in imported.outputs]
+        self._imported = imported
+        self._chunk = chunk_of(imported)
 
     def run(self, inputs: Inputs) -> list[np.ndarray]:
-        return self._session.run(self._names, dict(inputs))  # type: ignore[no-any-return]
+        """The outputs; of a graph with states, chunk after chunk."""
+        states = self._imported.states
+        if not states:
+            return self._session.run(self._names, dict(inputs))  # type: ignore[no-any-return]
+        kept = self._zeros(inputs)
+        made = []
+        for chunk in self._chunks(inputs):
+            found = self._session.run([*self._names, *states.values()], chunk | kept)
+            kept = dict(zip(states, found[len(self._names) :], strict=True))
+            made.append(found)
+        return [
+            parts[-1] if port.time is None else np.concatenate(parts, axis=port.time)
+            for port, parts in zip(self._imported.outputs, zip(*made, strict=True), strict=False)
+        ]
+
+    def _zeros(self, inputs: Inputs) -> dict[str, np.ndarray]:
+        """The states at the start."""
+        port = self._imported.input
+        batch = 1
+        if port.batch is not None and port.batch != port.time:
+            batch = inputs[port.name].shape[port.batch]
+        sizes = graphs.sizes_for(self._imported.original, self._imported.axes, batch, 1)
+        tensors = self._imported.graph.tensors
+        return {n: np.zeros(sizes[n], tensors[n].dtype) for n in self._imported.states}
+
+    def _chunks(self, inputs: Inputs) -> Iterator[dict[str, np.ndarray]]:
+        axes = self._imported.axes
+        times = {name: axes[name].time or 0 for name in inputs}
+        first = self._imported.input.name
+        for start in range(0, inputs[first].shape[times[first]], self._chunk):
+            part = slice(start, start + self._chunk)
+            yield {n: x[(slice(None),) * times[n] + (part,)] for n, x in inputs.items()}
+
+
+def chunk_of(imported: Imported) -> int:
+    """The steps of a chunk of a graph with states: what the numbers of steps that it was folded with share."""
+    port = imported.input
+    if port.time is None or port.batch == port.time:
+        return 1
+    return math.gcd(*(shape[port.time] for shape in imported.graph.shapes(port.name)))
 
 
 def random_inputs(imported: Imported, batch: int, steps: int, seed: int = 0) -> Inputs:
@@ -52,9 +94,12 @@ def random_inputs(imported: Imported, batch: int, steps: int, seed: int = 0) -> 
     sizes = graphs.sizes_for(imported.original, imported.axes, batch, steps)
     limit = index_limit(imported)
     arrays: dict[str, np.ndarray] = {}
+    read = [*(port.name for port in imported.inputs), *imported.constants]
     for name, shape in sizes.items():
         if imported.axes[name].is_mask:
             arrays[name] = _random_mask(imported, name, shape, rng)
+            continue
+        if name not in read:
             continue
         tensor = imported.graph.tensors.get(name)
         kind = np.dtype(np.float32) if tensor is None else tensor.dtype
@@ -111,7 +156,7 @@ def run_model(
     imported: Imported, layer: runtime.Layer, inputs: Inputs, streamed: bool
 ) -> list[tuple[np.ndarray, np.ndarray]]:
     """(values, mask) of each output."""
-    x, valid = imported.input.to_model(inputs[imported.input.name]), valid_steps(imported, inputs)
+    x, valid = imported.to_model(inputs), valid_steps(imported, inputs)
     constants = imported.constants_of(inputs)
     if streamed:
         y = layer.stream(x, valid, constants=constants)

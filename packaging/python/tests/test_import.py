@@ -1,16 +1,18 @@
 """The importer: graphs of PyTorch's exporters, and what is refused."""
 
+import collections
 import contextlib
 import io
 import json
 import pathlib
+import re
 import tempfile
 import unittest
 from typing import Any
 
 import numpy as np
 import onnx
-from importing import refused
+from importing import backend, refused
 from onnx import TensorProto
 
 import sequence_layers_runtime as runtime
@@ -30,12 +32,15 @@ _GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
 _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 _TOLERANCE = 1e-5
 # Patterns that cannot run in steps.
-_NOT_STREAMED = ('lstm_bidirectional', 'attention')
+_NOT_STREAMED = ('lstm_bidirectional', 'attention', 'mask', 'lengths')
+# Inputs that are fixed: all steps are allowed, as the model's mask tells which are there.
+_FIXED = {'mask': {'allowed': np.float32(1)}, 'lengths': {'allowed': np.float32(1e6)}}
 # Latency in steps of input and of output, for patterns that look ahead.
 _LATENCY = {
     'conv': (0, 2), 'conv_bn': (0, 2), 'conv_same': (2, 2), 'conv_stride': (2, 1),
     'conv_depthwise': (0, 2), 'conv_groups': (0, 2), 'conv_transposed': (1, 1), 'conv2d': (1, 1),
-    'conv2d_flat': (1, 1), 'conv2d_last': (0, 3), 'frames': (3, 0),
+    'conv2d_flat': (1, 1), 'conv2d_last': (0, 3), 'frames': (3, 0), 'up_cut': (1, 1),
+    'up_2d': (1, 1), 'up_linear': (1, 1),
 }  # fmt: skip
 
 
@@ -58,7 +63,7 @@ class GraphsTest(unittest.TestCase):
     def test_whole(self) -> None:
         for path in sorted(_GRAPHS.glob('*.onnx')):
             with self.subTest(path.name):
-                imported = import_file(path)
+                imported = import_file(path, fixed=_FIXED.get(path.name.split('.')[0], {}))
                 self._check(imported, _model(imported), streamed=False)
 
     def test_streamed(self) -> None:
@@ -67,7 +72,7 @@ class GraphsTest(unittest.TestCase):
             with self.subTest(path.name):
                 if pattern in _NOT_STREAMED:
                     with self.assertRaisesRegex(Refusal, 'no bound|begins at the end'):
-                        import_file(path, streaming=True)
+                        import_file(path, streaming=True, fixed=_FIXED.get(pattern, {}))
                     continue
                 imported = import_file(path, streaming=True)
                 layer = _model(imported)
@@ -114,6 +119,15 @@ class CommandTest(unittest.TestCase):
         layer = runtime.Layer.open(self.out)
         self.assertEqual(layer.input_spec.shape, (4,))
         self.assertEqual(json.loads(layer.metadata('imported_outputs') or ''), {'y': ''})
+        self.assertEqual(json.loads(layer.metadata('imported_inputs') or ''), {'x': [4]})
+
+    def test_options_of_a_graph_with_states(self) -> None:
+        self.graph = str(_GRAPHS / 'state_lstm_cell.legacy.onnx')
+        options = ['--time-axis', '0', '--batch-axis', '0', '--state', 'h=h_out', '--streaming']
+        status, text = self._run(*options)
+        self.assertEqual(status, 0, text)
+        self.assertRegex(self._run('--state', 'h')[1], '--state h has no =')
+        self.assertRegex(self._run('--size', 'x.1=8')[1], 'no open axis "x.1"; it has .*batch')
 
     def test_writes_nothing_that_disagrees(self) -> None:
         status, text = self._run('--tolerance', '0')
@@ -302,6 +316,174 @@ class OperatorsTest(unittest.TestCase):
         original = verify.Original(imported)
         report = importing.compare(imported, original, _model(imported), [])
         self.assertEqual({found.steps for found in report.differences}, {48, 72, 73})
+
+    def test_several_inputs_are_one_of_the_model(self) -> None:
+        more = [
+            onnx.helper.make_tensor_value_info(
+                'z', onnx.TensorProto.FLOAT, ['batch', 'time', 3, 2]
+            ),
+            onnx.helper.make_tensor_value_info('k', onnx.TensorProto.INT64, ['batch', 'time']),
+        ]
+        nodes = [
+            refused.node('Reshape', ['z', 's'], ['f']),
+            refused.node('Gather', ['t', 'k'], ['e']),
+            refused.node('Concat', ['f', 'x', 'e'], axis=2),
+        ]
+        table = np.random.default_rng(0).standard_normal((2, 4)).astype(np.float32)
+        model = refused.graph(nodes, {'s': np.array([0, 0, 6]), 't': table}, more=more)
+        self._check(model)
+        imported = import_graph(model)
+        self.assertEqual([port.shape for port in imported.inputs], [(8,), (3, 2), ()])
+        self.assertEqual(imported.channel_shape, (15,))
+
+    def test_a_choice_by_a_fixed_input(self) -> None:
+        for rate, operator in ((8000, 'Relu'), (16000, 'Tanh')):
+            imported = import_graph(refused.choice(), fixed={'rate': np.asarray(float(rate))})
+            self.assertIn(f'"{operator}"', json.dumps(imported.model.config))
+            self.assertLess(importing.run(imported, None, seconds=0).largest, _TOLERANCE)
+
+    def test_time_interpolated_linearly(self) -> None:
+        for rate in (2, 3, 4):
+            for mode in ('half_pixel', 'asymmetric'):
+                resize = refused.node(
+                    'Resize', ['x', '', 'f'], mode='linear', coordinate_transformation_mode=mode
+                )
+                factors = np.array([1, 1, rate], np.float32)
+                with self.subTest(rate=rate, mode=mode):
+                    self._check(refused.graph([resize], {'f': factors}, x=['batch', 4, 'time']))
+
+    def test_transposed_convolutions_cut_at_both_ends(self) -> None:
+        rng = np.random.default_rng(0)
+        for pads, extra, group in (([1, 1], 0, 1), ([2, 1], 1, 2), ([0, 2], 0, 4)):
+            kernel = rng.standard_normal((4, 4 // group, 4)).astype(np.float32)
+            node = refused.node(
+                'ConvTranspose', ['x', 'k', 'b'], strides=[2], pads=pads, output_padding=[extra],
+                group=group,
+            )  # fmt: skip
+            constants = {'k': kernel, 'b': kernel[:, 0, 0]}
+            with self.subTest(pads=pads):
+                self._check(refused.graph([node], constants, x=['batch', 4, 'time']))
+
+    def test_transposed_convolutions_of_time_and_channels(self) -> None:
+        kernel = np.random.default_rng(0).standard_normal((2, 3, 3, 4)).astype(np.float32)
+        node = refused.node('ConvTranspose', ['x', 'k'], strides=[1, 2], pads=[1, 1, 1, 1])
+        for x, axis in ((['batch', 2, 'time', 6], '2'), (['batch', 2, 6, 'time'], '3')):
+            with self.subTest(axis=axis):
+                self._check(refused.graph([node], {'k': kernel}, x=x), time_axis=axis)
+
+    def test_a_batch_may_be_none(self) -> None:
+        """The first axis is one of channels."""
+        model = refused.graph([refused.node('ReduceMean', axes=[0], keepdims=0)], x=[5, 'time'])
+        self._check(model, batch_axis='none')
+        with self.assertRaisesRegex(Refusal, 'over the batch'):
+            import_graph(refused.graph([refused.node('ReduceMean', axes=[0])], x=['b', 5, 'time']))
+
+
+class StatesTest(unittest.TestCase):
+    """What the graphs of exporters in `importing/graphs/state_*` do not show."""
+
+    def _lstm(self) -> onnx.ModelProto:
+        rng = np.random.default_rng(0)
+        w, r = (rng.standard_normal((1, 16, n)).astype(np.float32) for n in (8, 4))
+        nodes = [
+            refused.node('Transpose', outputs=['t'], perm=[1, 0, 2]),
+            refused.node('LSTM', ['t', 'w', 'r', '', '', 'a', 'b'], ['o', 'c', 'd'], hidden_size=4),
+            refused.node('Squeeze', ['o', 'n'], ['s']),
+            refused.node('Transpose', ['s'], perm=[1, 0, 2]),
+        ]
+        floats, shape = onnx.TensorProto.FLOAT, [1, 'batch', 4]
+        more = [onnx.helper.make_tensor_value_info(name, floats, shape) for name in 'ab']
+        model = refused.graph(nodes, {'w': w, 'r': r, 'n': np.array([1])}, more=more)
+        outputs = [onnx.helper.make_tensor_value_info(name, floats, shape) for name in 'cd']
+        model.graph.output.extend(outputs)
+        return model
+
+    def test_pairs_that_a_user_gives(self) -> None:
+        imported = import_graph(self._lstm(), streaming=True, state={'a': 'c', 'b': 'd'})
+        report = importing.run(imported, None, seconds=0)
+        self.assertLess(report.largest, _TOLERANCE)
+        # Each run has several chunks, as only the first begins with zeros.
+        self.assertEqual(verify.chunk_of(imported), 24)
+        self.assertEqual({found.steps for found in report.differences}, {48, 72})
+
+    def test_wrong_pairs_disagree(self) -> None:
+        imported = import_graph(self._lstm(), state={'a': 'd', 'b': 'c'})
+        with self.assertRaisesRegex(Refusal, 'differs by'):
+            importing.run(imported, None, seconds=0)
+
+    def test_states_that_are_no_pairs(self) -> None:
+        with self.assertRaisesRegex(Refusal, 'its input "b" is not given|initial state "a"'):
+            import_graph(self._lstm())
+        with self.assertRaisesRegex(Refusal, 'has no state "a" to "e"'):
+            import_graph(self._lstm(), state={'a': 'e'})
+        with self.assertRaisesRegex(Refusal, 'output "c" is a state'):
+            import_graph(self._lstm(), state={'a': 'c', 'b': 'd'}, outputs=['c'])
+
+    def test_a_cache_longer_than_its_window(self) -> None:
+        """A step of 4 elements with the 10 before, of three steps."""
+        kernel = np.random.default_rng(0).standard_normal((14, 3)).astype(np.float32)
+        nodes = [
+            refused.node('Concat', ['cache', 'x'], ['both'], axis=1),
+            refused.node('MatMul', ['both', 'k']),
+            refused.node('Slice', ['both', 'from', 'to', 'axis'], ['cache_out']),
+        ]
+        constants = {
+            'k': kernel, 'from': np.array([-10]), 'to': np.array([100]), 'axis': np.array([1])
+        }  # fmt: skip
+        cache = onnx.helper.make_tensor_value_info('cache', onnx.TensorProto.FLOAT, ['batch', 10])
+        model = refused.graph(nodes, constants, x=['batch', 4], more=[cache])
+        model.graph.output.append(
+            onnx.helper.make_tensor_value_info('cache_out', onnx.TensorProto.FLOAT, None)
+        )
+        imported = import_graph(model, streaming=True)
+        self.assertLess(importing.run(imported, None, seconds=0).largest, _TOLERANCE)
+
+
+class BackendTest(unittest.TestCase):
+    """ONNX's own tests of operators; `importing/backend.py` runs all."""
+
+    def test_the_first_of_each_operator(self) -> None:
+        answers = collections.Counter()
+        for case in backend.quick_cases():
+            result = backend.run_case(case)
+            answers[result.answer] += 1
+            self.assertNotEqual(result.answer, 'failed', result)
+        self.assertGreaterEqual(answers['passed'], 90)
+
+    def test_the_page_counts_all(self) -> None:
+        head = _DOCS.read_text().split(backend.MARK)[1]
+        counts = [int(number) for number in re.findall(r'\d+', head.splitlines()[0])]
+        self.assertEqual(sum(counts), len(backend.cases()))
+        self.assertEqual(counts[2], 0)
+
+
+class TablesTest(unittest.TestCase):
+    def _rows(self, pattern: str, **options: Any) -> int:
+        imported = import_file(_GRAPHS / f'{pattern}.legacy.onnx', **options)
+        (table,) = (w for name, w in imported.model.weights.items() if name.endswith('.embedding'))
+        return len(table)
+
+    def test_a_table_of_positions_is_whole(self) -> None:
+        self.assertEqual(self._rows('position_table'), 200)
+
+    def test_computed_positions_have_as_many_rows_as_a_user_says(self) -> None:
+        self.assertEqual(self._rows('position_sines'), 4096)
+        self.assertEqual(self._rows('position_sines', max_steps=777), 777)
+
+    def test_a_constant_that_differs_with_the_length(self) -> None:
+        """Positions counted from the end."""
+        nodes = [
+            refused.node('Shape', outputs=['s']),
+            refused.node('Gather', ['s', 'one'], ['n']),
+            refused.node('Range', ['zero', 'n', 'one'], ['r']),
+            refused.node('Sub', ['n', 'r'], ['b']),
+            refused.node('Cast', ['b'], ['f'], to=onnx.TensorProto.FLOAT),
+            refused.node('Unsqueeze', ['f', 'axis'], ['u']),
+            refused.node('Add', ['x', 'u']),
+        ]
+        constants = {'zero': np.int64(0), 'one': np.int64(1), 'axis': np.array([1])}
+        with self.assertRaisesRegex(Refusal, 'differs with the length'):
+            import_graph(refused.graph(nodes, constants))
 
 
 def _embedder() -> onnx.ModelProto:

@@ -6,6 +6,7 @@ Each module has one pattern that exporters write in their own way. The files are
 tests need no PyTorch. What exists is left as it is. This script needs requirements-import.txt.
 """
 
+import inspect
 import io
 import os
 import pathlib
@@ -21,6 +22,8 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
+# Interpolation as a gathering of steps, which the importer refuses.
+REFUSED = [('up_linear', 'dynamo')]
 FOLDER = pathlib.Path(__file__).parent / 'graphs'
 
 
@@ -73,6 +76,47 @@ class Causal(nn.Module):
         return self.conv(functional.pad(x, (4, 0)))
 
 
+def rotated(x: Tensor) -> Tensor:
+    """Pairs of both halves turned by angles of their positions."""
+    half = x.shape[-1] // 2
+    speeds = 100 ** -(torch.arange(half) / half)
+    angles = torch.arange(x.shape[-2])[:, None] * speeds
+    angles = torch.cat([angles, angles], -1)
+    turned = torch.cat([-x[..., half:], x[..., :half]], -1)
+    return x * angles.cos() + turned * angles.sin()
+
+
+class Positions(nn.Module):
+    """Adds rows of a table, or sines of the position."""
+
+    def __init__(self, rows: int):
+        super().__init__()
+        self.table = nn.Embedding(rows, 8) if rows else None
+        self.out = nn.Linear(8, 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        steps = torch.arange(x.shape[1])
+        if self.table is not None:
+            return self.out(x + self.table(steps))
+        angles = steps[:, None] * 0.1 ** torch.arange(4)
+        return self.out(x + torch.cat([angles.sin(), angles.cos()], -1))
+
+
+class Masked(nn.Module):
+    """Attention to the steps that a mask or lengths allow."""
+
+    def __init__(self, lengths: bool):
+        super().__init__()
+        self.lengths, self.query, self.key = lengths, nn.Linear(8, 8), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor, allowed: Tensor) -> Tensor:
+        if self.lengths:
+            allowed = torch.arange(x.shape[1])[None] < allowed[:, None]
+        scores = self.query(x) @ self.key(x).transpose(1, 2)
+        scores = scores.masked_fill(allowed[:, None] == 0, float('-inf'))
+        return scores.softmax(-1) @ x
+
+
 class Attention(nn.Module):
     def __init__(self, causal: bool, rope: bool = False):
         super().__init__()
@@ -82,12 +126,84 @@ class Attention(nn.Module):
     def forward(self, x: Tensor) -> Tensor:
         batch, time, _ = x.shape
         q, k, v = (t.reshape(batch, time, 2, 4).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
+        if self.rope:
+            q, k = rotated(q), rotated(k)
         scores = q @ k.transpose(-2, -1) / 2.0
         if self.causal:
             mask = torch.ones(time, time, dtype=torch.bool).tril()
             scores = scores.masked_fill(~mask, float('-inf'))
         y = scores.softmax(-1) @ v
         return self.out(y.transpose(1, 2).reshape(batch, time, 8))
+
+
+class Two(nn.Module):
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.Linear(8, 3), nn.Linear(4, 3)
+
+    def forward(self, x: Tensor, z: Tensor) -> Tensor:
+        return self.first(x) * self.second(z).sigmoid()
+
+
+class RnnStates(nn.Module):
+    """A recurrence that reads and gives back its states."""
+
+    def __init__(self, rnn: nn.Module):
+        super().__init__()
+        self.rnn = rnn
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        y, new = self.rnn(x, states if len(states) > 1 else states[0])
+        return y, *(new if len(states) > 1 else (new,))
+
+
+class Cell(nn.Module):
+    """One step of a recurrence."""
+
+    def __init__(self, cell: nn.Module):
+        super().__init__()
+        self.cell, self.out = cell, nn.Linear(5, 3)
+
+    def forward(self, x: Tensor, *states: Tensor) -> tuple[Tensor, ...]:
+        new = self.cell(x, states if len(states) > 1 else states[0])
+        new = new if len(states) > 1 else (new,)
+        return self.out(new[0]), *new
+
+
+class Cached(nn.Module):
+    """Convolutions that read the latest steps of the chunk before from a cache of all layers."""
+
+    def __init__(self, layers: int, dilation: int = 1, time: int = 2):
+        super().__init__()
+        self.time = time
+        self.convs = nn.ModuleList(nn.Conv1d(4, 4, 3, dilation=dilation) for _ in range(layers))
+
+    def forward(self, x: Tensor, caches: Tensor) -> tuple[Tensor, Tensor]:
+        new = []
+        for conv, cache in zip(self.convs, caches, strict=True):
+            both = torch.cat([cache, x], self.time)
+            count = cache.shape[self.time]
+            new.append(both[:, :, -count:] if self.time == 2 else both[:, -count:])
+            if self.time == 2:
+                x = x + conv(both).tanh()
+            else:
+                # The input comes later by as many steps as the convolution looks ahead.
+                x = both[:, 1:-1] + conv(both.transpose(1, 2)).transpose(1, 2)
+        return x, torch.stack(new)
+
+
+class Context(nn.Module):
+    """Windows that begin with the end of the window before."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.conv = nn.Conv1d(1, 4, 8, stride=4)
+        self.out = nn.Linear(20, 3)
+
+    def forward(self, x: Tensor, context: Tensor) -> tuple[Tensor, Tensor]:
+        both = torch.cat([context, x], 1)
+        y = self.conv(both.unsqueeze(1)).relu()
+        return self.out(y.flatten(1)), both[:, -8:]
 
 
 class UNet(nn.Module):
@@ -161,44 +277,91 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'heads': (Fn(lambda x: x.reshape(x.shape[0], x.shape[1], 2, 4).transpose(2, 3)), sequence, 1),
         'frames': (Fn(lambda x: x.reshape(x.shape[0], -1, 4, 8).flatten(2)), (2, 12, 8), 1),
         'unet': (UNet(), (2, 2, 48), 2),
+        'up_linear': (nn.Upsample(scale_factor=2, mode='linear'), channels, 2),
+        'up_cut': (nn.ConvTranspose1d(4, 3, 4, stride=2, padding=1), channels, 2),
+        'up_2d': (nn.ConvTranspose2d(1, 3, (3, 4), stride=(1, 2), padding=1), image, 2),
+        'position_table': (Positions(200), sequence, 1),
+        'position_sines': (Positions(0), sequence, 1),
         'attention': (Attention(causal=False), sequence, 1),
+        'attention_rope': (Attention(causal=True, rope=True), sequence, 1),
         'attention_causal': (Attention(causal=True), sequence, 1),
     }  # fmt: skip
 
 
-def export(module: nn.Module, shape: tuple[int, ...], time: int, dynamo: bool) -> onnx.ModelProto:
-    x, module = torch.randn(shape), module.eval()
+# Inputs after the first, as an example and its axes of batch and time.
+More = dict[str, tuple[Tensor, dict[int, str]]]
+
+
+def cases_of_several_inputs() -> dict[str, tuple[nn.Module, tuple[int, ...], int | None, More]]:
+    """Module, shape of its input, time axis and other inputs; without a time axis a call is a step."""
+    sequence, channels, step = (2, 12, 8), (2, 4, 32), (2, 8)
+    both = {0: 'batch', 1: 'time'}
+
+    def state(batch: int, *shape: int) -> tuple[Tensor, dict[int, str]]:
+        return torch.randn(shape), {batch: 'batch'}
+
+    two, one = state(1, 2, 2, 5), state(0, 2, 5)
+    return {
+        'state_lstm': (RnnStates(nn.LSTM(8, 5, num_layers=2, batch_first=True)), sequence, 1, {'h': two, 'c': two}),
+        'state_gru': (RnnStates(nn.GRU(8, 5, num_layers=2, batch_first=True)), sequence, 1, {'h': two}),
+        'state_lstm_cell': (Cell(nn.LSTMCell(8, 5)), step, None, {'h': one, 'c': one}),
+        'state_gru_cell': (Cell(nn.GRUCell(8, 5)), step, None, {'h': one}),
+        'state_conv': (Cached(1, dilation=2), channels, 2, {'cache': state(1, 1, 2, 4, 4)}),
+        'state_convs': (Cached(3), channels, 2, {'cache': state(1, 3, 2, 4, 2)}),
+        'state_conv_last': (Cached(2, time=1), (2, 32, 4), 1, {'cache': state(1, 2, 2, 2, 4)}),
+        'state_context': (Context(), (2, 16), None, {'context': state(0, 2, 8)}),
+        'two_inputs': (Two(), sequence, 1, {'z': (torch.randn(2, 12, 4), both)}),
+        'mask': (Masked(lengths=False), sequence, 1, {'allowed': (torch.ones(2, 12), both)}),
+        'lengths': (Masked(lengths=True), sequence, 1,
+                    {'allowed': (torch.tensor([12, 9]), {0: 'batch'})}),
+    }  # fmt: skip
+
+
+def export(
+    module: nn.Module, shape: tuple[int, ...], time: int | None, more: More, dynamo: bool
+) -> onnx.ModelProto:
+    module, names = module.eval(), ['x', *more]
+    inputs = (torch.randn(shape), *(example for example, _ in more.values()))
+    axes = [{0: 'batch'} | ({} if time is None else {time: 'time'})]
+    axes += [places for _, places in more.values()]
+    made = module(*inputs)
+    states = [f'{name}_out' for name in more] if isinstance(made, tuple) else []
+    options = {'input_names': names, 'output_names': ['y', *states]}
     if dynamo:
-        axes = {0: torch.export.Dim.DYNAMIC, time: torch.export.Dim.DYNAMIC}
+        shapes = tuple(dict.fromkeys(places, torch.export.Dim.DYNAMIC) for places in axes)
+        if more and _takes_any_number(module):
+            shapes = (shapes[0], shapes[1:])
         program = torch.onnx.export(
-            module, (x,), dynamo=True, verbose=False, dynamic_shapes=(axes,)
-        )
+            module, inputs, dynamo=True, verbose=False, dynamic_shapes=shapes,
+            **(options if more else {}),
+        )  # fmt: skip
         return program.model_proto
     file = io.BytesIO()
     torch.onnx.export(
-        module,
-        (x,),
-        file,
-        dynamo=False,
-        opset_version=17,
-        input_names=['x'],
-        output_names=['y'],
-        dynamic_axes={'x': {0: 'batch', time: 'time'}},
-    )
+        module, inputs, file, dynamo=False, opset_version=17,
+        dynamic_axes=dict(zip(names, axes, strict=True)), **options,
+    )  # fmt: skip
     return onnx.load_from_string(file.getvalue())
+
+
+def _takes_any_number(module: nn.Module) -> bool:
+    kinds = [p.kind for p in inspect.signature(module.forward).parameters.values()]
+    return inspect.Parameter.VAR_POSITIONAL in kinds
 
 
 def main() -> None:
     warnings.simplefilter('ignore')
     FOLDER.mkdir(exist_ok=True)
-    for name, (module, shape, time) in cases().items():
+    every: dict[str, tuple[nn.Module, tuple[int, ...], int | None, More]]
+    every = {name: (*case, {}) for name, case in cases().items()} | cases_of_several_inputs()
+    for name, case in every.items():
         for exporter in ('legacy', 'dynamo'):
             path = FOLDER / f'{name}.{exporter}.onnx'
-            if path.exists():
+            if path.exists() or (name, exporter) in REFUSED:
                 continue
             torch.manual_seed(0)
             try:
-                model = export(module, shape, time, exporter == 'dynamo')
+                model = export(*case, exporter == 'dynamo')
             except Exception as error:
                 print(f'{name}, {exporter}: {" ".join(str(error).split())[:200]}')
                 continue

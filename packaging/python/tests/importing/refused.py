@@ -41,6 +41,40 @@ def node(operator: str, inputs: Sequence[str] = ('x',), outputs: Sequence[str] =
     )
 
 
+def choice() -> onnx.ModelProto:
+    """Tanh at a rate of 16000, and Relu at others."""
+    branches = [
+        helper.make_graph(
+            [helper.make_node(operator, ['x'], [f'{operator}_out'])], operator, [],
+            [helper.make_tensor_value_info(f'{operator}_out', TensorProto.FLOAT, None)],
+        )
+        for operator in ('Tanh', 'Relu')
+    ]  # fmt: skip
+    nodes = [
+        node('Equal', ['rate', 'wanted'], ['is_wanted']),
+        node('If', ['is_wanted'], then_branch=branches[0], else_branch=branches[1]),
+    ]
+    rate = helper.make_tensor_value_info('rate', TensorProto.INT64, [])
+    return graph(nodes, {'wanted': np.int64(16000)}, more=[rate])
+
+
+def scan() -> onnx.ModelProto:
+    """A running sum."""
+    body = helper.make_graph(
+        [helper.make_node('Add', ['sum_in', 'step'], ['sum_out']),
+         helper.make_node('Identity', ['sum_out'], ['step_out'])], 'body',
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [8]) for n in ('sum_in', 'step')],
+        [helper.make_tensor_value_info(n, TensorProto.FLOAT, [8]) for n in ('sum_out', 'step_out')],
+    )  # fmt: skip
+    nodes = [node('Scan', ['zeros', 'x'], ['last', 'y'], body=body, num_scan_inputs=1)]
+    return graph(nodes, {'zeros': np.zeros(8, np.float32)}, x=['time', 8])
+
+
+def _with_output(model: onnx.ModelProto, name: str) -> onnx.ModelProto:
+    model.graph.output.append(helper.make_tensor_value_info(name, TensorProto.FLOAT, None))
+    return model
+
+
 def _f(*shape: int) -> np.ndarray:
     return np.full(shape, 0.1, np.float32)
 
@@ -78,16 +112,22 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
             graph([node('Transpose', outputs=['t'], perm=[0, 2, 1]),
                    node('Reshape', ['t', 's'])], {'s': np.array([0, -1, 8])}), {}),
         'softmax over time': (graph([node('Softmax', axis=1)]), {}),
-        'bilinear upsampling': (
-            graph([node('Resize', ['x', '', 's'], mode='linear')],
+        'time interpolated from corner to corner': (
+            graph([node('Resize', ['x', '', 's'], mode='linear', coordinate_transformation_mode='align_corners')],
                   {'s': np.array([1, 1, 2], np.float32)}, x=_CHANNELS), {}),
+        'a choice by values of the input': (choice(), {}),
+        'a loop over time': (scan(), {}),
+        'a state that no layer has': (
+            _with_output(graph([node('Add', ['x', 'h'], ['h_out']), node('Relu', ['h_out'])],
+                  more=[helper.make_tensor_value_info('h', TensorProto.FLOAT, ['batch', 1, 8])]),
+                  'h_out'), {'state': {'h': 'h_out'}}),
         'the end of time cut off': (
             graph([node('Slice', ['x', 'a', 'b', 'c'])],
                   {'a': np.array([0]), 'b': np.array([-3]), 'c': np.array([1])}), {}),
         'an operator without a layer': (graph([node('Det')], x=['time', 3, 3], y=['time']), {}),
         'values of another input': (
             graph([node('Add', ['x', 'z'])],
-                  more=[helper.make_tensor_value_info('z', TensorProto.FLOAT, _X)]), {}),
+                  more=[helper.make_tensor_value_info('z', TensorProto.FLOAT, [8])]), {}),
         'two open axes': (graph([node('Relu')], x=['batch', 'time', 'width']), {}),
         'a shape that depends on values': (graph([node('NonZero', outputs=['n']),
             node('Cast', ['n'], to=TensorProto.FLOAT)]), {}),
