@@ -30,7 +30,8 @@ class MultivariateDecoder final : public Layer, public TokenParts {
           num_reserved_tokens(config.integer("num_reserved_tokens", 0)),
           codebook_size(config.integer("codebook_size", 1)),
           num_codebooks(config.integer("num_codebooks", 1)),
-          codebook_logits(config.boolean("codebook_logits", false)) {
+          codebook_logits(config.boolean("codebook_logits", false)),
+          temperature_last(config.boolean("temperature_last", false)) {
       config.note("soft_cap_logits", "number or null", "null");
       const Json* cap = config.raw("soft_cap_logits");
       if (cap && !cap->is_null()) soft_cap = static_cast<float>(config.number("soft_cap_logits"));
@@ -42,7 +43,7 @@ class MultivariateDecoder final : public Layer, public TokenParts {
     std::string where;
     Config embedder, temporal_body, depth_body;
     int64_t sos_id, num_reserved_tokens, codebook_size, num_codebooks;
-    bool codebook_logits;
+    bool codebook_logits, temperature_last;
     std::optional<float> soft_cap;
   };
 
@@ -68,6 +69,7 @@ class MultivariateDecoder final : public Layer, public TokenParts {
     return fields_.codebook_logits ? 0 : first_of_codebook(part);
   }
   int64_t logit_count() const override { return fields_.codebook_size; }
+  bool temperature_last() const override { return fields_.temperature_last; }
   Sequence step_with(Run& run, const Sequence& x, TokenSource& source) const override {
     return step_of(run, x, &source);
   }

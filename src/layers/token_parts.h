@@ -21,6 +21,8 @@ class TokenParts {
   // The range of logits of a part that stand for possible tokens.
   virtual int64_t first_logit(int64_t part) const = 0;
   virtual int64_t logit_count() const = 0;
+  // Whether the temperature acts on the tokens that are kept (Sampling::temperature_last).
+  virtual bool temperature_last() const = 0;
   // Real-time. Runs one step like Layer::step, but the source chooses the tokens; x only says which
   // items are valid.
   virtual Sequence step_with(Run& run, const Sequence& x, TokenSource& source) const = 0;

@@ -84,7 +84,9 @@ class Decoder::PartChooser final : public TokenSource {
     const auto number = stream.step * static_cast<uint64_t>(decoder_.part_count());
     const double random =
         uniform(stream.choices.seed, stream.index, number + static_cast<uint64_t>(part));
-    return draw(logits, stream.choices.sampling, random, decoder_.candidates_);
+    Sampling sampling = stream.choices.sampling;
+    sampling.temperature_last = decoder_.parts_->temperature_last();
+    return draw(logits, sampling, random, decoder_.candidates_);
   }
 
   Decoder& decoder_;

@@ -40,10 +40,42 @@ double sum_of(std::span<const Candidate> candidates) {
   return sum;
 }
 
-// The shortest prefix of the sorted candidates whose probabilities add up to `top_p`.
-std::span<Candidate> keep_top_p(std::span<Candidate> sorted, float top_p) {
+// The number of sorted candidates whose probabilities add up to `top_p`, the fewest.
+size_t count_of_top_p(std::span<const Candidate> sorted, float top_p) {
   const double target = static_cast<double>(top_p) * sum_of(sorted) * (1 - kRounding);
-  return sorted.first(find_weight(sorted, [&](double sum) { return sum >= target; }) + 1);
+  return find_weight(sorted, [&](double sum) { return sum >= target; }) + 1;
+}
+
+// Sorts the `count` most likely candidates to the front.
+void sort_first(std::span<Candidate> candidates, size_t count) {
+  std::partial_sort(candidates.begin(), candidates.begin() + static_cast<std::ptrdiff_t>(count),
+                    candidates.end(), before);
+}
+
+// The first `count` candidates, the most likely ones, and, if `ties` are wanted, those of the
+// others that are as likely as the last of them.
+std::span<Candidate> keep_first(std::span<Candidate> candidates, size_t count, bool ties) {
+  if (!ties) return candidates.first(count);
+  const float least = candidates[count - 1].logit;
+  const auto rest = candidates.subspan(count);
+  const auto end = std::partition(rest.begin(), rest.end(), [&](const Candidate& candidate) {
+    return candidate.logit == least;
+  });
+  return candidates.first(count + static_cast<size_t>(end - rest.begin()));
+}
+
+// The candidates that top_k and top_p keep, by their weights.
+std::span<Candidate> keep(std::span<Candidate> candidates, const Sampling& sampling) {
+  const bool ties = sampling.temperature_last, by_sum = sampling.top_p < 1;
+  std::span<Candidate> kept = candidates;
+  if (sampling.top_k > 0 && sampling.top_k < std::ssize(kept)) {
+    const auto count = static_cast<size_t>(sampling.top_k);
+    sort_first(kept, count);
+    kept = keep_first(kept, count, ties);
+  } else if (by_sum) {
+    sort_first(kept, kept.size());
+  }
+  return by_sum ? keep_first(kept, count_of_top_p(kept, sampling.top_p), ties) : kept;
 }
 
 }  // namespace
@@ -70,20 +102,16 @@ int32_t draw(std::span<const float> logits, const Sampling& sampling, double uni
   const int32_t best = most_likely(logits);
   if (sampling.temperature == 0) return best;
   const float highest = logits[static_cast<size_t>(best)];
+  const auto temperature = static_cast<double>(sampling.temperature);
   for (size_t i = 0; i < logits.size(); ++i) {
     const float logit = logits[i];
     candidates[i] = {static_cast<int32_t>(i), logit,
-                     weight_of(logit, highest, static_cast<double>(sampling.temperature))};
+                     weight_of(logit, highest, sampling.temperature_last ? 1 : temperature)};
   }
-  std::span<Candidate> kept = candidates.first(logits.size());
-  const bool cuts = sampling.top_k > 0 && sampling.top_k < static_cast<int64_t>(kept.size());
-  if (cuts || sampling.top_p < 1) {
-    const size_t count = cuts ? static_cast<size_t>(sampling.top_k) : kept.size();
-    std::partial_sort(kept.begin(), kept.begin() + static_cast<std::ptrdiff_t>(count), kept.end(),
-                      before);
-    kept = kept.first(count);
+  const std::span<Candidate> kept = keep(candidates.first(logits.size()), sampling);
+  if (sampling.temperature_last) {
+    for (Candidate& one : kept) one.weight = weight_of(one.logit, highest, temperature);
   }
-  if (sampling.top_p < 1) kept = keep_top_p(kept, sampling.top_p);
   const double target = uniform * sum_of(kept);
   return kept[find_weight(kept, [&](double sum) { return sum > target; })].token;
 }

@@ -10,6 +10,9 @@ struct Sampling {
   float temperature = 0;  // 0: always the most likely token
   float top_p = 1;
   int64_t top_k = 0;  // number of most likely tokens to sample from; 0: all
+  // Whether tokens are kept by their probabilities before the temperature acts, and with them those
+  // that are exactly as likely as the least likely one.
+  bool temperature_last = false;
 };
 
 // A token that may be sampled.
@@ -33,9 +36,9 @@ Logits check_logits(std::span<const float> logits);
 // The token with the maximum logit; the first of several.
 int32_t most_likely(std::span<const float> logits);
 // Samples a token: keeps the `top_k` most likely tokens, then the fewest of these whose
-// probabilities at the given temperature add up to `top_p`, up to rounding, and takes the one at
-// which their cumulative probability passes `uniform` in [0, 1). `candidates` is scratch with room
-// for all tokens.
+// probabilities at the given temperature, or before it, add up to `top_p`, up to rounding, and
+// takes the one at which their cumulative probability passes `uniform` in [0, 1). `candidates` is
+// scratch with room for all tokens.
 int32_t draw(std::span<const float> logits, const Sampling& sampling, double uniform,
              std::span<Candidate> candidates);
 // The log probability of the token by the softmax of the logits.

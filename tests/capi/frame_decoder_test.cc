@@ -19,13 +19,13 @@ constexpr int64_t kConditioning = 8;
 
 // A temporal body that sees five frames of past and a streamed source, and a depth body. If
 // `own_logits`, each token has its own last layer.
-std::string config_of(bool own_logits) {
+std::string config_of(bool own_logits, const std::string& fields = "") {
   const std::string last =
       own_logits ? R"({"type":"SequenceDense","features":5,"num_steps":3,"name":"logits"})"
                  : R"({"type":"Dense","features":17,"name":"logits"})";
   return R"({"type":"MultivariateDecoder","sos_id":0,"num_reserved_tokens":2,"codebook_size":5,)"
          R"("num_codebooks":3,"soft_cap_logits":20,"codebook_logits":)" +
-         std::string(own_logits ? "true" : "false") +
+         std::string(own_logits ? "true" : "false") + fields +
          R"(,"embedder":{"type":"Serial","layers":[)"
          R"({"type":"Embedding","dimension":8,"num_embeddings":17},{"type":"Scale","scale":8}]},)"
          R"("temporal_body":{"type":"Serial","layers":[{"type":"Residual","layers":[)"
@@ -41,9 +41,9 @@ std::string config_of(bool own_logits) {
          last + "]}}";
 }
 
-sequence_layers::Layer make_layer(bool own_logits = false) {
+sequence_layers::Layer make_layer(bool own_logits = false, const std::string& fields = "") {
   std::mt19937 rng(1);
-  const std::string config = config_of(own_logits);
+  const std::string config = config_of(own_logits, fields);
   return {config, make_weights(config, {{"", {8, {}, {}}}}, rng)};
 }
 
@@ -281,6 +281,49 @@ TEST_CASE("a caller chooses tokens by their logits", "[frame_decoder]") {
                                        : std::min_element(possible, possible + kSize) - possible;
     CHECK(got[static_cast<size_t>(k)] == kReserved + k % kParts * kSize + index);
   }
+}
+
+// How often each token of the first part is drawn as the first one of a stream.
+std::vector<double> shares_of_first_token(const sequence_layers::Layer& layer,
+                                          const sl_decoder_options& options, Frames& frames) {
+  constexpr int kDraws = 4000;
+  Decoder decoder(layer, options);
+  std::vector<double> shares(kSize);
+  for (int i = 0; i < kDraws; ++i) {
+    sl_decoder_options choices = options;
+    choices.seed = static_cast<uint64_t>(i);
+    decoder.start_slot(0, &choices);
+    const auto token = sample(decoder, frames, 1, 0, 1)[0] - kReserved;
+    shares[static_cast<size_t>(token)] += 1.0 / kDraws;
+  }
+  return shares;
+}
+
+TEST_CASE("a config lets the temperature act on the tokens that top_p keeps", "[frame_decoder]") {
+  Frames frames(1, 1);
+  const sl_constant spec = frames.constant(0, 1);
+  sl_decoder_options options = options_for(1, &spec);
+  const bool last = GENERATE(false, true);
+  const auto layer = make_layer(false, last ? R"(,"temperature_last":true)" : "");
+  const std::vector<int32_t> none(kParts);
+  const std::vector<float> logits = logits_of(layer, frames, 0, none, kTokens);
+  const std::vector<float> own(logits.begin() + kReserved, logits.begin() + kReserved + kSize);
+  const auto softmax = [&](double temperature) {
+    std::vector<double> result;
+    for (const float logit : own)
+      result.push_back(std::exp(static_cast<double>(logit) / temperature));
+    const double sum = std::accumulate(result.begin(), result.end(), 0.0);
+    for (double& value : result) value /= sum;
+    return result;
+  };
+  // The most likely token is sufficient before the temperature acts, and not after it.
+  const std::vector<double> cold = softmax(1), hot = softmax(50);
+  const auto best = static_cast<size_t>(std::max_element(own.begin(), own.end()) - own.begin());
+  options.temperature = 50;
+  options.top_p = 0.99f * static_cast<float>(cold[best]);
+  REQUIRE(options.top_p > static_cast<float>(hot[best]) + 0.05f);
+  const std::vector<double> got = shares_of_first_token(layer, options, frames);
+  CHECK((got[best] == Approx(1)) == last);
 }
 
 TEST_CASE("steps of frames do not allocate", "[frame_decoder]") {

@@ -1,4 +1,4 @@
-// Tests the random generator against its definition, and sampling from logits that are not finite.
+// Tests the random generator against its definition, and the probabilities of sampled tokens.
 #include "model/sampling.h"
 
 #include <catch2/catch.hpp>
@@ -51,9 +51,61 @@ TEST_CASE("top_p keeps the smallest set of tokens that reaches it", "[sampling]"
   CHECK(kept(halves, 0.876f) == 4);
 }
 
+// The probability with which each token is drawn.
+std::vector<double> probabilities(const std::vector<float>& logits, const Sampling& sampling) {
+  constexpr int kDraws = 100000;
+  std::vector<double> result(logits.size());
+  for (int i = 0; i < kDraws; ++i) {
+    const int32_t token = pick(logits, sampling, (i + 0.5) / kDraws);
+    result[static_cast<size_t>(token)] += 1.0 / kDraws;
+  }
+  return result;
+}
+
+void check_probabilities(const std::vector<double>& got, const std::vector<double>& want) {
+  REQUIRE(got.size() == want.size());
+  for (size_t i = 0; i < got.size(); ++i) {
+    INFO("token " << i);
+    CHECK(got[i] == Approx(want[i]).margin(2e-5));
+  }
+}
+
+TEST_CASE("the temperature acts before or after tokens are kept", "[sampling]") {
+  // Probabilities 0.6, 0.3, 0.1; at temperature 2 in the ratio of their square roots.
+  const std::vector<float> logits = {std::log(0.3f), std::log(0.6f), std::log(0.1f)};
+  const double a = std::sqrt(0.6), b = std::sqrt(0.3), c = std::sqrt(0.1);
+  // At temperature 2 they are 0.47, 0.33 and 0.19: two make 0.8, and all are needed for 0.85.
+  check_probabilities(probabilities(logits, {2, 0.85f, 0, false}),
+                      {b / (a + b + c), a / (a + b + c), c / (a + b + c)});
+  check_probabilities(probabilities(logits, {2, 0.85f, 0, true}), {b / (a + b), a / (a + b), 0});
+  // A temperature below 1 makes one token sufficient, but not before it acts.
+  check_probabilities(probabilities(logits, {0.5f, 0.75f, 0, false}), {0, 1, 0});
+  check_probabilities(probabilities(logits, {0.5f, 0.75f, 0, true}), {0.2, 0.8, 0});
+  // Without top_p the order makes no difference.
+  for (const bool last : {false, true}) {
+    check_probabilities(probabilities(logits, {2, 1, 2, last}), {b / (a + b), a / (a + b), 0});
+    check_probabilities(probabilities(logits, {1, 1, 0, last}), {0.3, 0.6, 0.1});
+  }
+}
+
+TEST_CASE("equally likely tokens are kept together if the temperature acts last", "[sampling]") {
+  const std::vector<float> logits = {0, 1, 0, 1, -1, 0};
+  const double one = std::exp(1.0), sum = 2 * one + 3;
+  const std::vector<double> five = {1 / sum, one / sum, 1 / sum, one / sum, 0, 1 / sum};
+  check_probabilities(probabilities(logits, {1, 1, 3, true}), five);
+  check_probabilities(probabilities(logits, {1, 1, 1, true}), {0, 0.5, 0, 0.5, 0, 0});
+  check_probabilities(probabilities(logits, {1, 0.7f, 0, true}), five);
+  check_probabilities(probabilities(logits, {1, 0.3f, 0, true}), {0, 0.5, 0, 0.5, 0, 0});
+  // Otherwise the first ones are kept, as many as were asked for.
+  check_probabilities(probabilities(logits, {1, 1, 3, false}),
+                      {1 / (2 * one + 1), one / (2 * one + 1), 0, one / (2 * one + 1), 0, 0});
+  check_probabilities(probabilities(logits, {1, 0.3f, 0, false}), {0, 1, 0, 0, 0, 0});
+}
+
 TEST_CASE("infinite logits are handled", "[sampling]") {
   constexpr double kLast = 1 - 0x1p-53;
-  for (const Sampling sampling : {Sampling{1, 1, 0}, Sampling{1, 0.9f, 0}, Sampling{1, 1, 3}}) {
+  for (const Sampling sampling :
+       {Sampling{1, 1, 0}, Sampling{1, 0.9f, 0}, Sampling{1, 1, 3}, Sampling{1, 0.9f, 3, true}}) {
     for (const double uniform : {0.0, 0.5, kLast}) {
       CHECK(pick({-INFINITY, 1, -INFINITY, -INFINITY}, sampling, uniform) == 1);
       CHECK(pick({0, 1, INFINITY, -INFINITY}, sampling, uniform) == 2);
