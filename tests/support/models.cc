@@ -4,6 +4,7 @@
 #include <cmath>
 #include <cstring>
 #include <fstream>
+#include <nlohmann/json.hpp>
 #include <optional>
 #include <sstream>
 
@@ -92,8 +93,10 @@ Weights make_weights(const std::string& config, const WeightHints& hints, std::m
   }
 }
 
-void write_model(const std::string& directory, const std::string& config, const Weights& weights) {
+void write_model(const std::string& directory, const std::string& config, const Weights& weights,
+                 const std::map<std::string, std::string>& metadata) {
   std::string header, data;
+  if (!metadata.empty()) header = R"({"__metadata__":)" + nlohmann::json(metadata).dump();
   for (int64_t i = 0; i < weights.tensor_count(); ++i) {
     const auto [name, tensor] = weights.tensor(i);
     std::string shape;

@@ -33,8 +33,9 @@ using WeightHints = std::map<std::string, WeightHint>;
 Weights make_weights(const std::string& config, const WeightHints& hints, std::mt19937& rng,
                      const sl_registry* registry = nullptr);
 
-// Writes a model with float32 weights into an existing directory.
-void write_model(const std::string& directory, const std::string& config, const Weights& weights);
+// Writes a model with float32 weights, and metadata of these, into an existing directory.
+void write_model(const std::string& directory, const std::string& config, const Weights& weights,
+                 const std::map<std::string, std::string>& metadata = {});
 
 // A model with random weights; sizes that its layers leave open become `channels`.
 Layer make_model(const std::string& config, int64_t channels = 1,
