@@ -15,6 +15,7 @@ import argparse
 import math
 import pathlib
 import sys
+import zlib
 from collections.abc import Mapping
 
 # Imported before everything that imports sequence_layers.
@@ -32,10 +33,20 @@ STEP_TOLERANCE = 1e-5
 # The share of codes of the encoder that may differ.
 CODE_TOLERANCE = 1e-3
 _TIME = 12
+_PARTS = ('conditioning', 'decoder', 'codec_decoder', 'codec_encoder')
+_ERRORS = (
+    ConvertError,
+    check_converted.CheckError,
+    model_directory.WriteError,
+    runtime.SequenceLayersError,
+    OSError,
+)
 
 
-def read_checkpoint(path: str | pathlib.Path, model: str) -> dict[str, np.ndarray]:
-    """The variables of a checkpoint of the package by dotted path."""
+def read_checkpoint(
+    path: str | pathlib.Path, model: str, scope: str = 'params'
+) -> dict[str, np.ndarray]:
+    """The variables within a scope of a checkpoint of the package, by dotted path."""
     path = pathlib.Path(path)
     name = f'{model}.safetensors'
     places = [path] if path.is_file() else [path / name, path / 'checkpoints' / name]
@@ -44,19 +55,24 @@ def read_checkpoint(path: str | pathlib.Path, model: str) -> dict[str, np.ndarra
         raise ConvertError(f'there is no checkpoint {" or ".join(map(str, places))}')
     try:
         with safetensors.safe_open(found, framework='flax') as file:
-            return {k.replace('/', '.'): np.asarray(file.get_tensor(k)) for k in file.keys()}
+            names = {k.replace('/', '.'): k for k in file.keys()}
+            wanted = [name for name in names if name.startswith(f'{scope}.')]
+            return {name: np.asarray(file.get_tensor(names[name])) for name in wanted}
     except safetensors.SafetensorError as error:
         raise ConvertError(f'{found} is not a safetensors file: {error}') from error
 
 
 def random_variables(parts: list[magenta_parts.Part], seed: int = 0) -> dict[str, np.ndarray]:
-    """Random variables of a whole model, whose layers keep the magnitude of their inputs."""
+    """Random variables of some parts, whose layers keep the magnitude of their inputs.
+
+    A variable has the same values whatever else is made.
+    """
     shapes = {}
     for part in parts:
         shapes |= part.shapes()
-    rng = np.random.default_rng(seed)
     return {
-        name: _random(rng, name, dtype, shape) for name, (dtype, shape) in sorted(shapes.items())
+        name: _random(np.random.default_rng([seed, zlib.crc32(name.encode())]), name, dtype, shape)
+        for name, (dtype, shape) in sorted(shapes.items())
     }
 
 
@@ -72,7 +88,7 @@ def _random(rng: np.random.Generator, name: str, dtype: str, shape: list[int]) -
         noise /= math.sqrt(math.prod(shape[:-1]))
     else:
         noise /= math.sqrt(shape[0])
-    return noise.astype(dtype)
+    return noise.astype(dtype, copy=False)
 
 
 def _difference(got: np.ndarray, want: np.ndarray) -> float:
@@ -145,6 +161,12 @@ def write(
     return report
 
 
+def pack(directory: pathlib.Path, weight_format: str) -> None:
+    """Replaces the weights of a written part by packed ones."""
+    with runtime.Layer.open(directory, weight_format=weight_format) as layer:
+        layer.save_weights(directory / 'model.safetensors')
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
@@ -160,6 +182,13 @@ def _parser() -> argparse.ArgumentParser:
         choices=('bfloat16', 'float32'),
         help='in which the transformers compute; the package has bfloat16',
     )
+    parser.add_argument(
+        '--weight-format',
+        help='in which weights are packed after the comparison, as `sl pack --format` has it',
+    )
+    parser.add_argument(
+        '--parts', nargs='+', default=_PARTS, choices=_PARTS, help='write these only'
+    )
     parser.add_argument('--seed', type=int, default=0, help='of random weights')
     parser.add_argument('--no-verify', action='store_true', help='write without a comparison')
     return parser
@@ -169,14 +198,22 @@ def main():
     args = _parser().parse_args()
     try:
         parts = magenta_parts.all_parts(magenta_models.find(args.model, args.compute_dtype))
-        if args.checkpoint is None:
-            variables = random_variables(parts, args.seed)
-        else:
-            variables = read_checkpoint(args.checkpoint, args.model)
+        # One part after the other, as the variables of all may not fit into memory.
         for part in parts:
+            if part.name not in args.parts:
+                continue
+            if args.checkpoint is None:
+                variables = random_variables([part], args.seed)
+            else:
+                variables = read_checkpoint(args.checkpoint, args.model, part.scope)
             report = write(args.out, part, variables, not args.no_verify)
-            print(f'{args.out / part.name}: {report or "not compared with the package"}')
-    except (ConvertError, check_converted.CheckError, model_directory.WriteError, OSError) as error:
+            del variables
+            if args.weight_format is not None:
+                pack(args.out / part.name, args.weight_format)
+            print(
+                f'{args.out / part.name}: {report or "not compared with the package"}', flush=True
+            )
+    except _ERRORS as error:
         sys.exit(f'convert_magenta: {error}')
 
 

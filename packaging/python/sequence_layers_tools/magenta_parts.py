@@ -184,6 +184,7 @@ def decoder(magenta: magenta_models.Magenta) -> Part:
         'codebook_size': size,
         'num_codebooks': count,
         'codebook_logits': True,
+        'temperature_last': True,
         'soft_cap_logits': own.soft_cap_logits,
     }
 

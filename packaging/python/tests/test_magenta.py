@@ -3,10 +3,13 @@ the package and the reference are installed (packaging/setup.sh --magenta)."""
 
 import functools
 import importlib.util
+import os
 import pathlib
+import subprocess
 import sys
 import tempfile
 import unittest
+import wave
 
 import numpy as np
 
@@ -31,46 +34,6 @@ def _model():
     magenta = magenta_models.find('tiny', 'float32')
     parts = magenta_parts.all_parts(magenta)
     return magenta, {part.name: part for part in parts}, convert_magenta.random_variables(parts)
-
-
-def _package_frames(magenta, variables, conditioning, guidance):
-    """The package's greedy frames for conditioning tokens [1 + negatives, time, channels]."""
-    import jax
-    import jax.numpy as jnp
-    from sequence_layers import jax as sl
-
-    from sequence_layers_tools import convert, magenta_parts
-
-    module = magenta.depthformer.make()
-    own = convert.unflatten(magenta_parts.within(variables, 'params.depthformer'))
-    rngs = {'random': jax.random.PRNGKey(0)}
-    prefix = 'classifier_free_guidance'
-    scales = {f'{prefix}_scale_{i}': jnp.array([s]) for i, s in enumerate(guidance)}
-
-    def start(model):
-        spec = jax.ShapeDtypeStruct(conditioning.shape[2:], jnp.int32)
-        return model.sampler.get_initial_state(1, spec, training=False, constants=dict(scales))
-
-    @jax.jit
-    def step(x, state):
-        constants = {'temperature': jnp.zeros(1), 'top_k': jnp.array([16], jnp.int32), **scales}
-        for i in range(len(guidance)):
-            negative = sl.Sequence.from_values(x[1 + i : 2 + i])
-            constants[f'{prefix}_negative_{i}'] = negative
-
-        def run(model):
-            first = sl.Sequence.from_values(x[:1])
-            return model.sampler.step(first, state, training=False, constants=constants)
-
-        return module.apply(own, method=run, rngs=rngs)
-
-    frames = []
-    with jax.default_matmul_precision('highest'):
-        state = module.apply(own, method=start, rngs=rngs)
-        for t in range(conditioning.shape[1]):
-            y, state = step(jnp.asarray(conditioning[:, t : t + 1]), state)
-            frames.append(np.asarray(y.values)[0, 0])
-    return np.stack(frames)
 
 
 @unittest.skipUnless(_is_installed(), 'the package magenta_rt is not installed')
@@ -119,33 +82,146 @@ class MagentaTest(unittest.TestCase):
         with self.assertRaisesRegex(convert_magenta.ConvertError, 'no checkpoint'):
             convert_magenta.read_checkpoint(self.folder, 'mrt2_small')
 
-    def test_greedy_frames_equal_the_package(self):
+    def test_a_part_is_packed(self):
         import sequence_layers_runtime as runtime
         from sequence_layers_tools import convert_magenta
+
+        _, parts, variables = _model()
+        convert_magenta.write(self.folder, parts['decoder'], variables, verify=False)
+        written = self.folder / 'decoder' / 'model.safetensors'
+        before = written.stat().st_size
+        convert_magenta.pack(self.folder / 'decoder', 'int8')
+        self.assertLess(written.stat().st_size, before)
+        with runtime.Layer.open(self.folder / 'decoder') as decoder:
+            self.assertIn('int8', decoder.metadata('packed'))
+
+    def test_random_variables_depend_on_their_names_only(self):
+        from sequence_layers_tools import convert_magenta
+
+        _, parts, variables = _model()
+        alone = convert_magenta.random_variables([parts['decoder']])
+        self.assertLess(len(alone), len(variables))
+        for name, value in alone.items():
+            np.testing.assert_array_equal(value, variables[name])
+
+    def test_frames_equal_the_package(self):
+        from sequence_layers_tools import compare_magenta, convert_magenta
 
         magenta, parts, variables = _model()
         for part in ('conditioning', 'decoder'):
             convert_magenta.write(self.folder, parts[part], variables, verify=False)
-        name, rng = magenta.depthformer.conditioning_name, np.random.default_rng(3)
-        for guidance in ((), _GUIDANCE):
-            x = parts['conditioning'].sample(rng, 1 + len(guidance), _FRAMES)
-            want = _package_frames(magenta, variables, x, guidance)
-            with (
-                runtime.Layer.open(self.folder / 'conditioning') as conditioning,
-                runtime.Layer.open(self.folder / 'decoder') as decoder,
-            ):
-                source, _ = conditioning.apply(x)
-                for context in (0, 11):
-                    with self.subTest(guidance=guidance, context=context):
-                        given = {name: source[:, :1]}
-                        stream = decoder.new_decoder(guidance=guidance, constants=given)
-                        if context:
-                            before = {name: np.ascontiguousarray(source[:, :context])}
-                            stream.prefill(want[None, :context], constants=before)
-                        for t in range(context, _FRAMES):
-                            now = {name: np.ascontiguousarray(source[:, t : t + 1])}
-                            tokens, _, _ = stream.sample(constants=now)
-                            np.testing.assert_array_equal(tokens[0], want[t], f'frame {t}')
+        for guidance, context in (((), 0), (_GUIDANCE, 11)):
+            with self.subTest(guidance=guidance, context=context):
+                frames = compare_magenta.package_frames(
+                    magenta, variables, _FRAMES, guidance, context
+                )
+                kept = self.folder / 'frames.npz'
+                frames.save(kept)
+                decoding = compare_magenta.Decoding(self.folder, frames.load(kept))
+                report = compare_magenta.compare(decoding)
+                self.assertEqual((report.frames, report.equal, report.first), (30, 30, None))
+                self.assertEqual(report.likely, 1)
+                self.assertLess(report.logits, 1e-5)
+                for means, unequal in report.divergences.values():
+                    self.assertLess(means.max(), compare_magenta.MAX_DIVERGENCE)
+                    self.assertEqual(unequal, 0)
+                # Other tokens must be noticed.
+                frames.tokens[-1, -1] += 1
+                wrong = compare_magenta.compare(compare_magenta.Decoding(self.folder, frames))
+                self.assertEqual(wrong.equal, 29)
+                self.assertEqual(wrong.first[0], 29)
+
+    def test_probabilities_are_those_of_the_package(self):
+        import jax
+        import jax.numpy as jnp
+        from sequence_layers import jax as sl
+
+        from sequence_layers_tools import compare_magenta, magenta_package
+
+        logits = np.array([0.0, 1.5, 0.3, 1.5, -1.0, 0.3, -2.0, 0.9], np.float32)
+        draw = magenta_package.depthformer._sample_categorical_with_temperature
+        count = 20000
+        for sampling in (
+            compare_magenta.Sampling(1.3, top_k=5),
+            compare_magenta.Sampling(0.7, top_p=0.75),
+            compare_magenta.Sampling(2.0, top_p=0.4),
+            compare_magenta.Sampling(1.0),
+        ):
+
+            def one(key, sampling=sampling):
+                return draw(
+                    sl.Sequence.from_values(jnp.asarray(logits)[jnp.newaxis, jnp.newaxis]),
+                    temperature=sampling.temperature,
+                    top_k=sampling.top_k,
+                    top_p=sampling.top_p,
+                    rng_key=key[jnp.newaxis],
+                    classifier_free_guidance_scale=None,
+                    classifier_free_guidance_arity=0,
+                    valid_range=(0, 7),
+                ).values[0, 0]
+
+            keys = jax.random.split(jax.random.PRNGKey(5), count)
+            drawn = np.asarray(jax.jit(jax.vmap(one))(keys))
+            shares = np.bincount(drawn, minlength=8)[:7] / count
+            with self.subTest(sampling):
+                want = compare_magenta.probabilities(logits[:7], sampling)
+                np.testing.assert_array_equal(shares > 0, want > 0)
+                np.testing.assert_allclose(shares, want, atol=5 * np.sqrt(0.25 / count))
+
+    def test_the_live_program_plays_what_the_models_make(self):
+        from sequence_layers_tools import convert_magenta
+
+        magenta, parts, variables = _model()
+        played = ('conditioning', 'decoder', 'codec_decoder')
+        for part in played:
+            convert_magenta.write(self.folder, parts[part], variables, verify=False)
+        score, out = self.folder / 'score', self.folder / 'out.wav'
+        score.write_text('0 style 3 1\n0.004 note_on 60\n')
+        library = pathlib.Path(os.environ['SEQUENCE_LAYERS_LIBRARY'])
+        frames, rate = 12, magenta.codec.audio_sample_rate
+        samples = magenta.codec.waveform_to_codes_ratio
+        command = [library.parent / 'magenta_live', self.folder, '--score', score, '--wav', out]
+        seconds = str(frames * samples / rate)
+        report = subprocess.run(
+            [*command, '--temperature', '0', '--gain', '1', '--seconds', seconds],
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout
+        self.assertIn(f'{frames} frames of', report)
+        with wave.open(str(out)) as file:
+            self.assertEqual(file.getframerate(), rate)
+            sound = np.frombuffer(file.readframes(file.getnframes()), '<i2').reshape(-1, 2)
+        x = np.full((1, frames, 144), 6, np.int32)
+        x[..., :2], x[..., -3:] = (10, 8), (27, 17, 9)
+        begins = int(np.ceil(0.004 * rate / samples))
+        x[:, begins:, 12:140] = 7
+        x[:, begins:, 12 + 60] = 8
+        x[:, begins, 12 + 60] = 9
+        want = np.clip(_sound(self.folder, magenta, x), -1, 1)
+        np.testing.assert_allclose(sound / 32767, want, atol=1e-4)
+
+
+def _sound(folder: pathlib.Path, magenta, x: np.ndarray) -> np.ndarray:
+    """Of greedy frames for tokens of the conditioning, [samples, channels]."""
+    import sequence_layers_runtime as runtime
+
+    size = magenta.depthformer.decoder.codebook_size
+    with (
+        runtime.Layer.open(folder / 'conditioning') as conditioning,
+        runtime.Layer.open(folder / 'decoder') as decoder,
+        runtime.Layer.open(folder / 'codec_decoder') as codec,
+    ):
+        source, _ = conditioning.apply(x)
+        name = magenta.depthformer.conditioning_name
+        stream = decoder.new_decoder(constants={name: source[:, :1]})
+        state = codec.new_state()
+        made = []
+        for t in range(x.shape[1]):
+            now = {name: np.ascontiguousarray(source[:, t : t + 1])}
+            tokens, _, _ = stream.sample(constants=now)
+            made.append(state.step((tokens[:, np.newaxis] - 6) % size)[0][0])
+    return np.concatenate(made)
 
 
 if __name__ == '__main__':
