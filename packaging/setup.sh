@@ -20,7 +20,7 @@ readonly PINS="${ROOT}/packaging/python"
 readonly APT_PACKAGES=(
   cmake ninja-build pkg-config g++ python3-venv python3-pip libopenblas-dev nlohmann-json3-dev
   catch2 libdnnl2 libspdlog-dev libfmt-dev libhwy-dev libbenchmark-dev libfftw3-dev libkissfft-dev libcli11-dev
-  libsndfile1-dev libsamplerate0-dev libcairo2-dev alsa-utils abigail-tools clang-format clang-tidy clang libclang-rt-14-dev
+  libsndfile1-dev libsamplerate0-dev libcairo2-dev libasound2-dev alsa-utils abigail-tools clang-format clang-tidy clang libclang-rt-14-dev
 )
 
 say() { echo "setup: $*" >&2; }
