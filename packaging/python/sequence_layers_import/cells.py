@@ -83,22 +83,10 @@ def _products(
     return None
 
 
-def _node(
-    node: Node, kind: str, states: Sequence[str], of: tuple[_Linear, _Linear], order: Sequence[int]
-) -> Node:
-    """The node, with weights as ONNX has them."""
-
-    def sorted_gates(array: np.ndarray) -> np.ndarray:
-        parts = np.split(array, len(order))
-        made: np.ndarray = np.concatenate([parts[i] for i in order]).astype(np.float32)
-        return made
-
-    weights = {
-        'w': sorted_gates(of[0].kernel.T), 'r': sorted_gates(of[1].kernel.T),
-        'b': np.concatenate([sorted_gates(part.bias) for part in of]),
-    }  # fmt: skip
-    inputs, fields = [of[0].source, *states], {'kind': kind, 'linear_before_reset': 1}
-    return Node(node.name, 'import.Cell', inputs, [node.outputs[0]], weights | fields)
+def _node(node: Node, kind: str, states: Sequence[str], of: tuple[_Linear, _Linear]) -> Node:
+    weights = (of[0].kernel.T, of[1].kernel.T, of[0].bias, of[1].bias)
+    fields = {'kind': kind, 'weights': weights}
+    return Node(node.name, 'import.Cell', [of[0].source, *states], [node.outputs[0]], fields)
 
 
 def _lstm(graph: Graph, node: Node, is_state: Callable[[str], bool]) -> Node | None:
@@ -120,7 +108,7 @@ def _lstm(graph: Graph, node: Node, is_state: Callable[[str], bool]) -> Node | N
             total = _made_by(graph, whole, 'Add') if whole else None
             products = _products(graph, total.inputs, is_state) if total else None
             if products:
-                return _node(node, 'LSTM', [products[1].source, state], products, (0, 3, 1, 2))
+                return _node(node, 'LSTM', [products[1].source, state], products)
     return None
 
 
@@ -147,7 +135,7 @@ def _gru(graph: Graph, node: Node, is_state: Callable[[str], bool]) -> Node | No
                 pair = (of_input, of_state) if of_input and of_state else None
                 products = _products(graph, pair, is_state) if pair else None
                 if products and products[1].source == state:
-                    return _node(node, 'GRU', [state], products, (1, 0, 2))
+                    return _node(node, 'GRU', [state], products)
     return None
 
 

@@ -221,14 +221,32 @@ def _check(builder: Builder, node: Node) -> None:
             raise Refusal('its final cell is read', 'take the output in its place')
 
 
+# The gates of ONNX among those of PyTorch: i o f c among i f g o, and z r h among r z n.
+_ORDERS = {'LSTM': (0, 3, 1, 2), 'GRU': (1, 0, 2)}
+
+
+def from_pytorch(
+    kind: str, w: np.ndarray, r: np.ndarray, input_bias: np.ndarray, state_bias: np.ndarray
+) -> tuple[Config, Weights]:
+    """The layer of an LSTM or GRU with weights [gates * units, ...] as PyTorch has them."""
+
+    def sorted_gates(array: np.ndarray) -> np.ndarray:
+        parts = _rows(array.astype(np.float32), _GATES[kind])
+        return np.concatenate([parts[i] for i in _ORDERS[kind]])
+
+    bias = np.concatenate([sorted_gates(input_bias), sorted_gates(state_bias)])
+    node = Node('', kind, [], [], {'linear_before_reset': 1})
+    config, weights = _MAKERS[kind](node, 0, sorted_gates(w), sorted_gates(r), bias)
+    return config, weights
+
+
 @operator('import.Cell')
 def _cell(builder: Builder, node: Node) -> None:
     """A step of a recurrence, whose states are those of the step before."""
     tensor = builder.tensor(node.inputs[0])
     if not tensor.is_timed:
         raise Refusal('its input is no sequence', 'name the time axis by --time-axis')
-    kind = Node(node.name, node.attribute('kind'), [], [], {'linear_before_reset': 1})
-    layer = _MAKERS[kind.operator](kind, 0, *(node.attribute(name) for name in 'wrb'))
+    layer = from_pytorch(node.attribute('kind'), *node.attribute('weights'))
     axis = len(tensor.shape) - 1
     value = builder.apply(builder.ordered(node.inputs[0], (axis,)), *layer)
     builder.values[node.outputs[0]] = Value(value.layer, (axis,))
