@@ -81,7 +81,20 @@ HWY_INLINE void fold(Step step, const float* x, int64_t pitch, int64_t rows, int
   store_some(acc, y + i, n - i);
 }
 
+template <class Step>
+HWY_INLINE void fold_each(Step step, const float* x, int64_t x_step, int64_t count, int64_t pitch,
+                          int64_t taps, int64_t n, float* y) {
+  for (int64_t i = 0; i < count; ++i, x += x_step, y += n) fold(step, x, pitch, taps, n, y);
+}
+
 }  // namespace
+
+void fold_windows_all(Binary op, const float* x, int64_t step, int64_t count, int64_t pitch,
+                      int64_t taps, int64_t n, float* y) {
+  if (op == Binary::kMaximum) return fold_each(MaxStep(), x, step, count, pitch, taps, n, y);
+  if (op == Binary::kMinimum) return fold_each(MinStep(), x, step, count, pitch, taps, n, y);
+  fold_each(SumStep(), x, step, count, pitch, taps, n, y);
+}
 
 void fold_rows_all(Binary op, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y) {
   if (op == Binary::kMaximum) return fold(MaxStep(), x, pitch, rows, n, y);
@@ -126,6 +139,7 @@ HWY_EXPORT(max_all);
 HWY_EXPORT(min_all);
 HWY_EXPORT(softmax_all);
 HWY_EXPORT(fold_rows_all);
+HWY_EXPORT(fold_windows_all);
 
 float sum(const float* x, int64_t n) { return HWY_DYNAMIC_DISPATCH(sum_all)(x, n); }
 
@@ -145,6 +159,11 @@ void softmax(const float* x, float* y, int64_t n) {
 
 void fold_rows(Binary op, const float* x, int64_t pitch, int64_t rows, int64_t n, float* y) {
   HWY_DYNAMIC_DISPATCH(fold_rows_all)(op, x, pitch, rows, n, y);
+}
+
+void fold_windows(Binary op, const float* x, int64_t step, int64_t count, int64_t pitch,
+                  int64_t taps, int64_t n, float* y) {
+  HWY_DYNAMIC_DISPATCH(fold_windows_all)(op, x, step, count, pitch, taps, n, y);
 }
 
 namespace reference {
@@ -190,6 +209,13 @@ void fold_rows(Binary op, const float* x, int64_t pitch, int64_t rows, int64_t n
       total += value;
     }
     y[i] = op == Binary::kAdd ? static_cast<float>(total) : m;
+  }
+}
+
+void fold_windows(Binary op, const float* x, int64_t step, int64_t count, int64_t pitch,
+                  int64_t taps, int64_t n, float* y) {
+  for (int64_t i = 0; i < count; ++i) {
+    reference::fold_rows(op, x + i * step, pitch, taps, n, y + i * n);
   }
 }
 

@@ -17,6 +17,35 @@ constexpr int64_t kTileElements = 1 << 13;
 
 constexpr int64_t kMaxElements = int64_t{1} << 48;
 
+// Outputs of the first of two passes that the second one takes at a time.
+int64_t outputs_at_once(const Slide& first) {
+  return std::clamp<int64_t>(kTileElements / std::max<int64_t>(1, first.inner), 1,
+                             std::max<int64_t>(1, first.count));
+}
+
+// Folds x along two dimensions, the second time while the results of the first are in the cache:
+// `between` holds outputs_at_once(first) of them.
+void slide_twice(Fold fold, DType dtype, const Slide& first, const Slide& second,
+                 const std::byte* x, std::byte* between, std::byte* y, std::byte* scratch) {
+  const auto element = static_cast<int64_t>(size_of(dtype));
+  const int64_t all = first.outer * first.count;
+  if (all == 0) return;
+  const int64_t rows = second.outer / all;  // of the second pass for each output of the first
+  const int64_t y_step = rows * second.count * second.inner * element;
+  const int64_t step = outputs_at_once(first);
+  Slide a = first, b = second;
+  a.outer = 1;
+  for (int64_t o = 0; o < first.outer; ++o, x += first.size * first.inner * element) {
+    for (int64_t begin = 0; begin < first.count; begin += step, y += a.count * y_step) {
+      a.count = std::min(step, first.count - begin);
+      a.first = first.first + begin * first.stride;
+      b.outer = rows * a.count;
+      slide(fold, dtype, a, x, between, scratch);
+      slide(fold, dtype, b, between, y, scratch);
+    }
+  }
+}
+
 // a / b rounded towards minus infinity. Division by 0 gives what XLA gives.
 int64_t floor_quotient(int64_t a, int64_t b) {
   if (b == 0) return a == 0 ? -1 : -2;
@@ -98,9 +127,13 @@ Pool::Passes Pool::passes(const ChannelSpec& input, int64_t frames, int64_t firs
   const auto slide = [](const Window& w, int64_t size, int64_t at, int64_t count) {
     return Slide{1, size, 1, w.kernel, w.stride, w.dilation, at, count};
   };
-  Slide& along_time = out.all[out.count++];
-  along_time = slide(time(), frames, first, outputs);
+  const auto add = [&out](const Slide& pass) {
+    const bool changes = pass.taps > 1 || pass.stride > 1 || pass.count != pass.size;
+    if (changes || pass.first != 0) out.all[out.count++] = pass;
+  };
+  Slide along_time = slide(time(), frames, first, outputs);
   along_time.inner = frame;
+  add(along_time);
   int64_t outer = outputs, inner = frame;
   for (size_t i = 1; i < axes_.size(); ++i) {
     const int64_t size = input.shape[static_cast<int>(i) - 1];
@@ -110,15 +143,19 @@ Pool::Passes Pool::passes(const ChannelSpec& input, int64_t frames, int64_t firs
     pass.outer = outer;
     pass.inner = inner;
     outer = checked_product(outer, pass.count);
-    const bool changes = pass.taps > 1 || pass.stride > 1 || pass.count != size;
-    if (changes || pads.before > 0) out.all[out.count++] = pass;
+    add(pass);
   }
+  if (out.count == 0) out.all[out.count++] = along_time;
   return out;
 }
 
-int64_t Pool::Passes::max_output() const {
-  int64_t most = 0;
-  for (size_t i = 0; i < count; ++i) most = std::max(most, all[i].output_size());
+int64_t Pool::Passes::max_between() const {
+  int64_t most = all[count - 1].output_size();  // which may have to be converted
+  for (size_t i = 0; i + 1 < count; ++i) {
+    const Slide& pass = all[i];
+    most = std::max(most, i + 2 == count ? checked_product(outputs_at_once(pass), pass.inner)
+                                         : pass.output_size());
+  }
   return most;
 }
 
@@ -131,8 +168,10 @@ int64_t Pool::Passes::max_scratch() const {
 int64_t Pool::scratch_bytes(const ChannelSpec& input, int64_t frames, int64_t outputs) const {
   const Passes all = passes(input, frames, 0, outputs);
   const auto element = static_cast<int64_t>(size_of(frame_spec(input).dtype));
-  return checked_product(checked_sum(checked_product(2, all.max_output()), all.max_scratch()),
-                         element);
+  return checked_product(
+      checked_sum(checked_product(static_cast<int64_t>(all.count), all.max_between()),
+                  all.max_scratch()),
+      element);
 }
 
 void Pool::pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, int64_t count,
@@ -140,15 +179,20 @@ void Pool::pool(const Input& in, const Sequence& y, int64_t b, int64_t begin, in
   const DType dtype = frame_spec(in.spec).dtype;
   const Passes all = passes(in.spec, in.count, in.first, count);
   const bool converts = is_half(y.dtype) || size_of(y.dtype) > size_of(in.spec.dtype);
-  const auto room = static_cast<size_t>(all.max_output()) * size_of(dtype);
-  std::byte* const buffers[] = {scratch, scratch + room};
+  const auto room = static_cast<size_t>(all.max_between()) * size_of(dtype);
+  const auto buffer = [&](size_t i) { return scratch + i * room; };
+  std::byte* const more = buffer(all.count);
+  std::byte* const to = converts ? buffer(0) : y.frame(b, begin);
   const std::byte* from = in.frames;
-  std::byte* to = nullptr;
-  for (size_t i = 0; i < all.count; ++i) {
-    const bool last = i + 1 == all.count;
-    to = last && !converts ? y.frame(b, begin) : buffers[i % 2];
-    slide(fold(), dtype, all.all[i], from, to, scratch + 2 * room);
-    from = to;
+  size_t i = 0;
+  if (all.count == kMaxRank) {
+    slide(fold(), dtype, all.all[i++], from, buffer(2), more);
+    from = buffer(2);
+  }
+  if (all.count > 1) {
+    slide_twice(fold(), dtype, all.all[i], all.all[i + 1], from, buffer(1), to, more);
+  } else {
+    slide(fold(), dtype, all.all[i], from, to, more);
   }
   const int64_t size = count * frame_spec(y.spec()).shape[0];
   if (op_ == Pooling::kAverage) divide(in, is_half(y.dtype) ? y.dtype : dtype, to, count, size);

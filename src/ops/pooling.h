@@ -64,7 +64,8 @@ class Pool {
     std::array<Slide, kMaxRank> all;
     size_t count = 0;
 
-    int64_t max_output() const;
+    // Elements of a result between two passes, and of the scratch of any pass.
+    int64_t max_between() const;
     int64_t max_scratch() const;
   };
   // Outputs are computed in tiles of several steps.

@@ -60,6 +60,17 @@ void fold_rows(Fold fold, const T* x, int64_t pitch, int64_t rows, int64_t n, T*
   }
 }
 
+// Folds `count` windows, `step` elements apart, of `taps` rows each.
+template <typename T>
+void fold_windows(Fold fold, const T* x, int64_t step, int64_t count, int64_t pitch, int64_t taps,
+                  int64_t n, T* y) {
+  if constexpr (std::is_same_v<T, float>) {
+    kernels::fold_windows(binary_of(fold), x, step, count, pitch, taps, n, y);
+  } else {
+    for (int64_t i = 0; i < count; ++i, x += step, y += n) fold_rows(fold, x, pitch, taps, n, y);
+  }
+}
+
 // Number of passes over the data in fold_by_doubling.
 int64_t doubling_passes(int64_t taps) {
   const auto bits = static_cast<uint64_t>(taps);
@@ -169,10 +180,7 @@ class Slider {
       fold_taps(fold_, x, pitch(), s_.taps, positions * s_.inner, all, scratch_);
       pick(all, count, y);
     } else {
-      const int64_t step = s_.stride * s_.inner;
-      for (int64_t i = 0; i < count; ++i, x += step, y += s_.inner) {
-        fold_rows(fold_, x, pitch(), s_.taps, s_.inner, y);
-      }
+      fold_windows(fold_, x, s_.stride * s_.inner, count, pitch(), s_.taps, s_.inner, y);
     }
   }
 

@@ -65,6 +65,29 @@ TEST_CASE("folded rows agree with the reference", "[kernels][reduce]") {
   });
 }
 
+TEST_CASE("folds of windows agree with the reference", "[kernels][reduce]") {
+  for_each_target([](const std::string& target) {
+    for (const int64_t n : {1, 3, 8, 17, 32, 70}) {
+      for (const auto& [step, pitch] : {std::pair{2 * n, n}, std::pair{n + 1, 3 * n}}) {
+        for (const Binary op : {Binary::kAdd, Binary::kMaximum, Binary::kMinimum}) {
+          INFO(target << " n=" << n << " step=" << step << " pitch=" << pitch);
+          constexpr int64_t kCount = 5, kTaps = 3;
+          std::vector<float> x =
+              random_floats((kCount - 1) * step + (kTaps - 1) * pitch + n, -3.0f, 3.0f, 1);
+          if (n > 2) x[2] = kNan;
+          Guarded<float> y(kCount * n, 1);
+          std::vector<float> want(static_cast<size_t>(kCount * n));
+          fold_windows(op, x.data(), step, kCount, pitch, kTaps, n, y.data());
+          reference::fold_windows(op, x.data(), step, kCount, pitch, kTaps, n, want.data());
+          CHECK(y.intact());
+          const auto same = [&](float a, float b) { return close(a, b, 1e-6, 1e-6); };
+          CHECK(std::equal(want.begin(), want.end(), y.data(), same));
+        }
+      }
+    }
+  });
+}
+
 TEST_CASE("reductions find the extreme or the NaN wherever it is", "[kernels][reduce]") {
   for_each_target([](const std::string& target) {
     for (const int64_t n : {1, 7, 16, 37, 70}) {
