@@ -4,6 +4,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/direct_convolution.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -37,6 +38,11 @@ constexpr bool kMasksStores = HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86;
 // A tile of kMaxRows positions by kMaxWidth vectors of filters fills the registers.
 constexpr int kMaxRows = kManyRegisters ? 12 : 6;
 constexpr int kMaxWidth = 2;
+// Whether a tile prefetches weights: if its vectors are whole cache lines, and it has so many rows
+// that the prefetches cost nothing.
+constexpr bool prefetches(int rows) { return kManyRegisters && rows >= kMaxRows / 2; }
+// How far ahead weights are prefetched: those of a tile lie in the L2 cache.
+constexpr int64_t kAheadFloats = 16 * kPanel;
 
 HWY_INLINE void store_first(V v, float* y, int64_t count) {
   const D d;
@@ -78,7 +84,10 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, in
     for (; at < end; at += kPanel, ++x) {
       V b[kWidth];
 #pragma GCC unroll 16
-      for (int v = 0; v < kWidth; ++v) b[v] = hn::LoadU(d, w[v] + at);
+      for (int v = 0; v < kWidth; ++v) {
+        if constexpr (prefetches(kRows)) hwy::Prefetch(w[v] + at + kAheadFloats);
+        b[v] = hn::LoadU(d, w[v] + at);
+      }
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
         const V a = hn::Set(d, x[r * x_step]);
@@ -105,6 +114,20 @@ HWY_INLINE void broadcast_rows(int64_t rows, const ConvolutionRow& row, int64_t 
     if (rows < kRows) return broadcast_rows<kRows - 1, kWidth>(rows, row, position, filter);
   }
   broadcast_tile<kRows, kWidth>(row, position, filter);
+}
+
+// Computes all positions in tiles of nearly equal height.
+template <int kWidth>
+HWY_INLINE void broadcast_tiles(const ConvolutionRow& row, int64_t filter) {
+  const int64_t tiles = (row.count + kMaxRows - 1) / kMaxRows;
+  if (tiles == 0) return;
+  const int64_t least = row.count / tiles, higher = row.count % tiles;
+  int64_t position = 0;
+  for (int64_t i = 0; i < tiles; ++i) {
+    const int64_t rows = least + (i < higher ? 1 : 0);
+    broadcast_rows<kMaxRows, kWidth>(rows, row, position, filter);
+    position += rows;
+  }
 }
 
 #if HWY_TARGET != HWY_SCALAR
@@ -228,20 +251,11 @@ HWY_INLINE void dot_up_to(const ConvolutionRow& row) {
 }  // namespace
 
 void broadcast_all(const ConvolutionRow& row) {
-  // Tiles of nearly equal height.
-  const int64_t tiles = (row.count + kMaxRows - 1) / kMaxRows;
   int64_t filter = 0;
   for (; filter + kLanes < row.filters; filter += kMaxWidth * kLanes) {
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t position = row.count * i / tiles;
-      broadcast_rows<kMaxRows, kMaxWidth>(row.count * (i + 1) / tiles - position, row, position,
-                                          filter);
-    }
+    broadcast_tiles<kMaxWidth>(row, filter);
   }
-  for (int64_t i = 0; filter < row.filters && i < tiles; ++i) {
-    const int64_t position = row.count * i / tiles;
-    broadcast_rows<kMaxRows, 1>(row.count * (i + 1) / tiles - position, row, position, filter);
-  }
+  if (filter < row.filters) broadcast_tiles<1>(row, filter);
 }
 
 void dot_all(const ConvolutionRow& row) { dot_up_to<static_cast<int>(kMaxDotFilters)>(row); }

@@ -1,18 +1,22 @@
 #include "ops/direct_convolution.h"
 
 #include <algorithm>
+#include <cstring>
 #include <utility>
 
 #include "kernels/direct_convolution.h"
 #include "kernels/gemm.h"
 #include "ops/elementwise.h"
-#include "ops/padded_frames.h"
 
 namespace sl::ops {
 namespace {
 
-// Maximum extent in time for which frames are padded one by one: a thread keeps so many of them.
+// Maximum extent in time for which rows are padded one by one: a thread keeps those of so many
+// frames.
 constexpr int64_t kMaxExtent = 32;
+// Maximum floats of the padded rows of frames that a thread keeps whole, so that they stay in the
+// L2 cache. Otherwise it keeps the rows that one row of outputs covers.
+constexpr int64_t kKeptFloats = 1 << 16;
 // Floats of outputs that are computed before their activation, so few that they stay in the L1
 // cache, and the minimum positions that make a product fast.
 constexpr int64_t kBlockFloats = 1 << 12;
@@ -115,72 +119,76 @@ void DirectConvolution::pack(const std::vector<float>& kernel) {
 
 struct DirectConvolution::Job {
   ConvolutionInput in;
-  FrameLayout layout;
   const Activation* activation;
   const float* biases;
   float* y;
   std::array<int64_t, kMaxConvolutionRank> counts = {};
-  int64_t row_pitch = 0;  // floats from one padded row of inputs to the next
-  int64_t row_size = 0;   // floats of a row of outputs
-  int64_t units = 0;      // steps of outputs of all items or, without space, parts of them
-  int64_t parts = 1;      // units of one item
+  int64_t rows = 1;  // rows of inputs in a frame, and their padding
+  int64_t rows_before = 0;
+  int64_t row_size = 0;  // floats of a row of inputs, and those of its padding
+  int64_t row_before = 0;
+  int64_t padded_row = 0;  // floats of a row with its padding
+  int64_t y_row = 0;       // floats of a row of outputs
+  int64_t units = 0;       // rows of outputs of all items or, over time alone, parts of them
+  int64_t parts = 1;       // units of one item
 };
 
-// Frames with their padding: those of the input if it needs none, otherwise copies, of which the
-// latest ones are kept.
-class DirectConvolution::Frames {
+// Rows of inputs with their padding: those of the input if it needs none, otherwise copies, which
+// are kept until others need their slots.
+class DirectConvolution::Rows {
  public:
-  Frames(const Job& job, int64_t slots, float* ring) : job_(job), slots_(slots), ring_(ring) {
-    if (slots_ > 0) std::fill_n(ring_, slots_ * job_.layout.size, 0.0f);
+  // With slots for `heights` rows of `steps` frames.
+  Rows(const Job& job, int64_t steps, int64_t heights, float* slots, int64_t* kept)
+      : job_(job), steps_(steps), heights_(heights), slots_(slots), kept_(kept) {
+    std::fill_n(slots_, steps_ * heights_ * job_.padded_row, 0.0f);
+    std::fill_n(kept_, steps_ * heights_, -1);
   }
 
-  // Announces that frames from `first` on are needed next.
-  void begin(int64_t item, int64_t first) {
-    next_ = item == item_ ? std::max(next_, first) : first;
-    item_ = item;
-  }
-  // Frame t of the padded input; null if it is all zero.
-  const float* at(int64_t t) {
-    for (; slots_ > 0 && next_ <= t; ++next_) {
-      if (const float* x = source(next_)) copy_frames(job_.layout, x, nullptr, 1, slot(next_));
+  // Row h of frame t of the padded input; null if it is all zero.
+  const float* at(int64_t item, int64_t t, int64_t h) {
+    const ConvolutionInput& in = job_.in;
+    t -= in.pads[0].before;
+    h -= job_.rows_before;
+    if (t < 0 || t >= in.sizes[0] || h < 0 || h >= job_.rows) return nullptr;
+    if (in.mask && !in.mask[item * in.sizes[0] + t]) return nullptr;
+    const float* x = in.x + item * in.batch_pitch + (t * job_.rows + h) * job_.row_size;
+    if (steps_ == 0) return x;
+    const int64_t slot = t % steps_ * heights_ + h % heights_;
+    const int64_t number = (item * in.sizes[0] + t) * job_.rows + h;
+    float* const padded = slots_ + slot * job_.padded_row;
+    if (kept_[slot] != number) {
+      std::memcpy(padded + job_.row_before, x, static_cast<size_t>(job_.row_size) * sizeof(float));
+      kept_[slot] = number;
     }
-    const float* x = source(t);
-    return x && slots_ > 0 ? slot(t) : x;
+    return padded;
   }
 
  private:
-  const float* source(int64_t t) const {
-    const ConvolutionInput& in = job_.in;
-    t -= in.pads[0].before;
-    if (t < 0 || t >= in.sizes[0]) return nullptr;
-    if (in.mask && !in.mask[item_ * in.sizes[0] + t]) return nullptr;
-    const int64_t frame = job_.layout.row * job_.layout.rows;
-    return in.x + item_ * in.batch_pitch + t * frame;
-  }
-  float* slot(int64_t t) const { return ring_ + t % slots_ * job_.layout.size; }
-
   const Job& job_;
-  int64_t slots_;
-  float* ring_;
-  int64_t item_ = -1;
-  int64_t next_ = 0;
+  int64_t steps_;
+  int64_t heights_;
+  float* slots_;
+  int64_t* kept_;  // number of the row in each slot; -1: none
 };
 
 DirectConvolution::Job DirectConvolution::job(const ConvolutionInput& in, bool with_bias,
                                               const Activation* activation, float* y) const {
-  Shape channels;
-  for (size_t i = 1; i < rank(); ++i) channels.push_back(in.sizes[i]);
-  channels.push_back(this->channels());
-  Job job{in, FrameLayout(channels, std::span(in.pads).subspan(1, rank() - 1)), activation, {}, y};
-  job.biases = biases_.data() + (with_bias ? 0 : groups_ * bias_pitch_);
+  Job job{in, activation, biases_.data() + (with_bias ? 0 : groups_ * bias_pitch_), y};
   for (size_t i = 0; i < rank(); ++i) {
     job.counts[i] = axes_[i].count_in(in.sizes[i] + in.pads[i].before + in.pads[i].after);
   }
   const size_t last = rank() - 1;
   const Pads pads = in.pads[last];
-  job.row_pitch = (in.sizes[last] + pads.before + pads.after) * this->channels();
-  job.row_size = job.counts[last] * filters();
+  job.row_size = in.sizes[last] * channels();
+  job.row_before = pads.before * channels();
+  job.padded_row = job.row_size + (pads.before + pads.after) * channels();
+  job.y_row = job.counts[last] * filters();
   job.parts = rank() > 1 ? job.counts[0] : ceil_div(job.counts[0], kTaskPositions);
+  if (rank() == 3) {
+    job.rows = in.sizes[1];
+    job.rows_before = in.pads[1].before;
+    job.parts *= job.counts[1];
+  }
   job.units = in.batch * job.parts;
   return job;
 }
@@ -196,18 +204,25 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   const int64_t threads = run.parallel().num_threads();
   const bool shares = threads > 1 && outputs * weights >= kParallelWork;
   const int64_t tasks = shares ? std::min(job.units, 4 * threads) : 1;
-  const int64_t slots = job.layout.is_padded() ? std::min(axes_[0].extent(), in.sizes[0]) : 0;
-  auto* rings = run.scratch<float>(tasks, slots, job.layout.size);
+  const bool copies = rank() > 1 && job.padded_row != job.row_size;
+  const int64_t steps = copies ? std::min(axes_[0].extent(), in.sizes[0]) : 0;
+  int64_t heights = job.rows;
+  if (rank() == 3 && steps * heights * job.padded_row > kKeptFloats) {
+    heights = std::min(axes_[1].extent(), heights);
+  }
+  auto* slots = run.scratch<float>(tasks, steps * heights, job.padded_row);
+  auto* kept = run.scratch<int64_t>(tasks, steps * heights);
   auto* runs = run.scratch<const float*>(tasks, run_count());
   run.parallel().each(tasks, [&](int64_t task) {
-    Frames frames(job, slots, rings + task * slots * job.layout.size);
+    const int64_t first = task * steps * heights;
+    Rows rows(job, steps, heights, slots + first * job.padded_row, kept + first);
     for (int64_t i = job.units * task / tasks; i < job.units * (task + 1) / tasks; ++i) {
-      compute_unit(job, i, frames, runs + task * run_count());
+      compute_unit(job, i, rows, runs + task * run_count());
     }
   });
 }
 
-void DirectConvolution::compute_unit(const Job& job, int64_t unit, Frames& frames,
+void DirectConvolution::compute_unit(const Job& job, int64_t unit, Rows& rows,
                                      const float** runs) const {
   const int64_t item = unit / job.parts, part = unit % job.parts;
   if (rank() == 1) {
@@ -219,20 +234,15 @@ void DirectConvolution::compute_unit(const Job& job, int64_t unit, Frames& frame
   }
   const Window& time = axes_[0];
   const Window height = rank() == 3 ? axes_[1] : Window{};
-  const int64_t rows = rank() == 3 ? job.counts[1] : 1;
-  frames.begin(item, part * time.stride);
-  for (int64_t h = 0; h < rows; ++h) {
-    const float** next = runs;
-    for (int64_t k = 0; k < time.kernel; ++k) {
-      const float* frame = frames.at(part * time.stride + k * time.dilation);
-      for (int64_t i = 0; i < height.kernel; ++i, next += inner_runs_) {
-        const int64_t row = h * height.stride + i * height.dilation;
-        point_runs(frame ? frame + row * job.row_pitch : nullptr, next);
-      }
+  const int64_t heights = rank() == 3 ? job.counts[1] : 1;
+  const int64_t t = part / heights * time.stride, h = part % heights * height.stride;
+  const float** next = runs;
+  for (int64_t k = 0; k < time.kernel; ++k) {
+    for (int64_t i = 0; i < height.kernel; ++i, next += inner_runs_) {
+      point_runs(rows.at(item, t + k * time.dilation, h + i * height.dilation), next);
     }
-    float* y = job.y + ((item * job.counts[0] + part) * rows + h) * job.row_size;
-    compute_row(job, runs, 0, job.counts[rank() - 1], y);
   }
+  compute_row(job, runs, 0, job.counts[rank() - 1], job.y + unit * job.y_row);
 }
 
 // Points to the runs of the first position in one row of inputs.

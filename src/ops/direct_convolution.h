@@ -1,5 +1,5 @@
 // Convolution that reads its inputs where they lie: over time and space, and for few filters. It
-// pads frames one by one while it computes, so that no padded copy of the whole input is made.
+// pads rows one by one while it computes, so that no padded copy of the whole input is made.
 #pragma once
 
 #include <cstdint>
@@ -37,14 +37,14 @@ class DirectConvolution {
                 float* y) const;
 
  private:
-  struct Job;    // one call of convolve
-  class Frames;  // the padded frames of one thread
+  struct Job;  // one call of convolve
+  class Rows;  // the padded rows of one thread
 
   size_t rank() const { return axes_.size(); }
   int64_t run_count() const { return outer_runs_ * inner_runs_; }
   void pack(const std::vector<float>& kernel);
   Job job(const ConvolutionInput& in, bool with_bias, const Activation* activation, float* y) const;
-  void compute_unit(const Job& job, int64_t unit, Frames& frames, const float** runs) const;
+  void compute_unit(const Job& job, int64_t unit, Rows& rows, const float** runs) const;
   void point_runs(const float* row, const float** runs) const;
   void compute_row(const Job& job, const float* const* runs, int64_t first, int64_t count,
                    float* y) const;
