@@ -228,16 +228,34 @@ HWY_INLINE void run_quantized(const Product& g) {
       g.m, g.m);
 }
 
-// Quantizes a group of `count` values. The rest of the group becomes zeros.
-HWY_INLINE void quantize_group(const float* from, int64_t count, RowGroup* out) {
-  HWY_ALIGN float x[kGroup];
-  HWY_ALIGN int32_t q[kGroup];
-  std::copy_n(from, count, x);
-  std::fill(x + count, x + kGroup, 0.0f);
-  VI largest = hn::Zero(DI());
+// Writes a group's integers, a vector of them at a time.
+HWY_INLINE void store_integers(const VI* rounded, RowGroup* out) {
+#if SL_QUANTIZED_BYTES
+  const hn::Rebind<int8_t, DI> d8;
   for (int i = 0; i < kGroup; i += kLanes) {
+    hn::StoreU(hn::DemoteTo(d8, rounded[i / kLanes]), d8, out->q + i);
+  }
+#else
+  HWY_ALIGN int32_t q[kGroup];
+  for (int i = 0; i < kGroup; i += kLanes) hn::Store(rounded[i / kLanes], DI(), q + i);
+  for (int i = 0; i < kGroup; i += 4) {
+    out->q[i] = static_cast<int16_t>(q[i]);
+    out->q[i + 1] = static_cast<int16_t>(q[i + 2]);
+    out->q[i + 2] = static_cast<int16_t>(q[i + 1]);
+    out->q[i + 3] = static_cast<int16_t>(q[i + 3]);
+  }
+#endif
+}
+
+HWY_INLINE void quantize_group(const float* from, RowGroup* out) {
+  constexpr int kParts = kGroup / kLanes;
+  VF x[kParts];
+  VI rounded[kParts];
+  VI largest = hn::Zero(DI());
+  for (int i = 0; i < kParts; ++i) {
+    x[i] = hn::LoadU(DF(), from + i * kLanes);
     // Magnitudes compare like their bits, NaN being the largest.
-    largest = hn::Max(largest, hn::BitCast(DI(), hn::Abs(hn::Load(DF(), x + i))));
+    largest = hn::Max(largest, hn::BitCast(DI(), hn::Abs(x[i])));
   }
   const float magnitude = hn::GetLane(hn::BitCast(DF(), hn::MaxOfLanes(DI(), largest)));
   if (!(magnitude <= std::numeric_limits<float>::max()) ||
@@ -251,22 +269,19 @@ HWY_INLINE void quantize_group(const float* from, int64_t count, RowGroup* out) 
   out->scale = magnitude / 127.0f;
   const VF inverse = hn::Set(DF(), 127.0f / magnitude);
   VI sum = hn::Zero(DI());
-  for (int i = 0; i < kGroup; i += kLanes) {
-    const VI rounded = hn::NearestInt(hn::Mul(hn::Load(DF(), x + i), inverse));
-    sum = hn::Add(sum, rounded);
-    hn::Store(rounded, DI(), q + i);
+  for (int i = 0; i < kParts; ++i) {
+    rounded[i] = hn::NearestInt(hn::Mul(x[i], inverse));
+    sum = hn::Add(sum, rounded[i]);
   }
   out->offset = -128 * hn::GetLane(hn::SumOfLanes(DI(), sum));
-#if SL_QUANTIZED_BYTES
-  for (int i = 0; i < kGroup; ++i) out->q[i] = static_cast<int8_t>(q[i]);
-#else
-  for (int i = 0; i < kGroup; i += 4) {
-    out->q[i] = static_cast<int16_t>(q[i]);
-    out->q[i + 1] = static_cast<int16_t>(q[i + 2]);
-    out->q[i + 2] = static_cast<int16_t>(q[i + 1]);
-    out->q[i + 3] = static_cast<int16_t>(q[i + 3]);
-  }
-#endif
+  store_integers(rounded, out);
+}
+
+// Quantizes `count` values, fewer than a group. The rest of it becomes zeros.
+HWY_INLINE void quantize_rest(const float* from, int64_t count, RowGroup* out) {
+  float x[kGroup] = {};
+  std::copy_n(from, count, x);
+  quantize_group(x, out);
 }
 
 }  // namespace
@@ -276,9 +291,9 @@ int64_t group_bytes_all() { return sizeof(RowGroup); }
 void quantize_rows_all(const float* x, int64_t x_stride, int64_t m, int64_t k, void* rows) {
   auto* out = static_cast<RowGroup*>(rows);
   for (int64_t row = 0; row < m; ++row, x += x_stride) {
-    for (int64_t p = 0; p < k; p += kGroup) {
-      quantize_group(x + p, std::min<int64_t>(kGroup, k - p), out++);
-    }
+    int64_t p = 0;
+    for (; p + kGroup <= k; p += kGroup) quantize_group(x + p, out++);
+    if (p < k) quantize_rest(x + p, k - p, out++);
   }
 }
 
