@@ -16,7 +16,7 @@ namespace sl {
 class StepTeam {
  public:
   // Bytes of memory for a job.
-  static constexpr size_t kMemoryBytes = size_t{1} << 20;
+  static constexpr size_t kMemoryBytes = size_t{1} << 21;
 
   // For steps on so many threads, that of the caller included; 1: no team. Tests let the threads
   // run on any CPU, since on a busy machine none is idle for minutes.

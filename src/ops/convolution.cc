@@ -2,9 +2,12 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
+#include "core/step_team.h"
 #include "kernels/depthwise.h"
+#include "kernels/gemm.h"
 
 namespace sl::ops {
 namespace {
@@ -20,6 +23,14 @@ constexpr int64_t kEnoughRows = 24;
 // Minimum work, in multiply-adds, and minimum rows of a block for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 19;
 constexpr int64_t kParallelRows = 48;
+// Minimum work of a step, in multiply-adds, for which its threads pay.
+constexpr int64_t kSharedWork = int64_t{1} << 21;
+// Weights of so many bytes do not stay in a core's cache: threads share the filters, not the rows.
+constexpr int64_t kLargeWeights = int64_t{1} << 20;
+constexpr int64_t kManyRows = 128;
+// Parts into which the threads of a step divide a convolution, so many that they finish together.
+constexpr int64_t kRowParts = 16;
+constexpr int64_t kFilterParts = 4;
 
 void copy_run(const float* from, int64_t count, float* to) {
   if (count >= 8) {
@@ -30,6 +41,78 @@ void copy_run(const float* from, int64_t count, float* to) {
 }
 
 }  // namespace
+
+// A unit is one block of rows at one position on the other axes.
+struct Convolution::Units {
+  const Plan* plan;
+  int64_t blocks;
+  int64_t filters;  // of a group
+
+  int64_t count() const { return plan->other_count * blocks; }
+  Rows at(int64_t unit, const float* x, float* y, const float* bias) const {
+    const int64_t rows = plan->rows.count;
+    const int64_t begin = rows * (unit % blocks) / blocks;
+    const int64_t end = rows * (unit % blocks + 1) / blocks;
+    Rows out{x + begin * plan->rows.x_step,
+             y + begin * plan->rows.y_step,
+             end - begin,
+             plan->rows.x_step,
+             plan->rows.y_step,
+             bias,
+             0,
+             filters};
+    int64_t position = unit / blocks;
+    for (const OutputAxis& axis : plan->others) {
+      if (position == 0) break;
+      out.x += position % axis.count * axis.x_step;
+      out.y += position % axis.count * axis.y_step;
+      position /= axis.count;
+    }
+    return out;
+  }
+};
+
+// Trivially copyable: workers get a copy.
+struct Convolution::Job {
+  const Convolution* convolution;
+  Units units;
+  const float* x;
+  float* y;
+  const float* bias;
+  int32_t unit_parts;
+  int32_t filter_parts;
+
+  // Calls fn(rows, unit) for the units of a part.
+  template <typename Fn>
+  void each(int64_t part, Fn&& fn) const {
+    const int64_t i = part % unit_parts, k = part / unit_parts, count = units.count();
+    for (int64_t unit = count * i / unit_parts; unit < count * (i + 1) / unit_parts; ++unit) {
+      Rows rows = units.at(unit, x, y, bias);
+      rows.first_filter = first_filter(k);
+      rows.last_filter = first_filter(k + 1);
+      fn(rows, unit);
+    }
+  }
+  int64_t first_filter(int64_t k) const {
+    const int64_t group = kernels::column_group();
+    return k == filter_parts ? units.filters : units.filters / group * k / filter_parts * group;
+  }
+  void part(int64_t, int64_t part, int64_t) const {
+    each(part, [&](const Rows& rows, int64_t) { convolution->compute(*units.plan, rows); });
+  }
+  // Copies the outputs of a part.
+  void take(const Job& other, int64_t part) const {
+    each(part, [&](const Rows& to, int64_t unit) {
+      const Rows from = other.units.at(unit, other.x, other.y, nullptr);
+      const int64_t count =
+          filter_parts > 1 ? to.last_filter - to.first_filter : convolution->filters_;
+      for (int64_t i = 0; i < to.count; ++i) {
+        std::copy_n(from.y + i * from.y_step + to.first_filter, count,
+                    to.y + i * to.y_step + to.first_filter);
+      }
+    });
+  }
+};
 
 Convolution::Convolution(std::vector<Window> axes, int64_t groups, const Kernel& kernel,
                          std::vector<float> bias)
@@ -155,36 +238,81 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
   const Plan plan = this->plan(in, out);
   const int64_t rows = plan.rows.count, all_rows = plan.other_count * rows;
   if (all_rows == 0) return;
-  const int64_t weights = kernel_positions_ * group_channels_ * filters_;
-  parallel.count(2 * all_rows * weights, method_ == Method::kDepthwise
-                                             ? weights * static_cast<int64_t>(sizeof(float))
-                                             : panels_.sizes().count * panels_.matrix_bytes());
-  // A task is one block of rows at one position on the other axes.
+  const int64_t work = all_rows * weights();
+  parallel.count(2 * work, weight_bytes());
+  const float* bias = with_bias && !bias_.empty() ? bias_.data() : nullptr;
+  if (parallel.team() && share(*parallel.team(), plan, in, bias, out)) return;
   int64_t blocks = 1, tasks = 1;
   const int64_t threads = parallel.num_threads();
-  if (threads > 1 && all_rows * kernel_positions_ * group_channels_ * filters_ >= kParallelWork) {
+  if (threads > 1 && work >= kParallelWork) {
     const int64_t wanted = ceil_div(4 * threads, plan.other_count);
     blocks = std::clamp<int64_t>(rows / kParallelRows, 1, wanted);
     tasks = std::min(plan.other_count * blocks, 4 * threads);
   }
-  const int64_t units = plan.other_count * blocks;
-  const float* bias = with_bias && !bias_.empty() ? bias_.data() : nullptr;
+  const Units units{&plan, blocks, filters_ / groups_};
   parallel.each(tasks, [&](int64_t task) {
-    for (int64_t unit = units * task / tasks; unit < units * (task + 1) / tasks; ++unit) {
-      const int64_t begin = rows * (unit % blocks) / blocks;
-      const int64_t end = rows * (unit % blocks + 1) / blocks;
-      const float* from = in.x + begin * plan.rows.x_step;
-      float* to = out.y + begin * plan.rows.y_step;
-      int64_t position = unit / blocks;
-      for (const OutputAxis& axis : plan.others) {
-        if (position == 0) break;
-        from += position % axis.count * axis.x_step;
-        to += position % axis.count * axis.y_step;
-        position /= axis.count;
-      }
-      compute(plan, {from, to, end - begin, plan.rows.x_step, plan.rows.y_step, bias});
+    const int64_t end = units.count() * (task + 1) / tasks;
+    for (int64_t unit = units.count() * task / tasks; unit < end; ++unit) {
+      compute(plan, units.at(unit, in.x, out.y, bias));
     }
   });
+}
+
+int64_t Convolution::weight_bytes() const {
+  return method_ == Method::kDepthwise ? weights() * static_cast<int64_t>(sizeof(float))
+                                       : panels_.sizes().count * panels_.matrix_bytes();
+}
+
+int64_t Convolution::input_span(const Plan& plan, const ConvolutionOutput& out) const {
+  int64_t span = channels();
+  for (size_t i = 0; i < axes_.size(); ++i) {
+    span += ((out.counts[i] - 1) * axes_[i].stride + axes_[i].extent() - 1) * plan.pitches[i];
+  }
+  return span;
+}
+
+bool Convolution::share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in,
+                        const float* bias, const ConvolutionOutput& out) const {
+  const int64_t all_rows = plan.other_count * plan.rows.count;
+  if (method_ == Method::kDepthwise || all_rows * weights() < kSharedWork) return false;
+  const int64_t x_size = (in.batch - 1) * in.batch_pitch + input_span(plan, out);
+  const int64_t y_size = all_rows * filters_;
+  // The plan is read by workers too. It comes first, then x and the outputs without gaps.
+  constexpr size_t kPlanBytes = (sizeof(Plan) + kAlignment - 1) / kAlignment * kAlignment;
+  const size_t bytes = kPlanBytes + static_cast<size_t>(x_size + y_size) * sizeof(float);
+  if (bytes > StepTeam::kMemoryBytes) return false;
+  const StepTeam::Turn turn(team);
+  if (!turn.memory()) return false;
+  Plan* const dense = new (turn.memory()) Plan(plan);
+  dense->rows.y_step = filters_;
+  int64_t step = plan.rows.count * filters_;
+  for (OutputAxis& axis : dense->others) {
+    axis.y_step = step;
+    step *= axis.count;
+  }
+  auto* const x = reinterpret_cast<float*>(turn.memory() + kPlanBytes);
+  std::copy_n(in.x, x_size, x);
+  const int64_t group_filters = filters_ / groups_;
+  const bool by_filters =
+      groups_ == 1 && group_filters >= 2 * kernels::column_group() &&
+      (plan.rows.count == 1 || (all_rows < kManyRows && weight_bytes() >= kLargeWeights));
+  const int64_t blocks =
+      by_filters ? 1 : std::min(plan.rows.count, ceil_div(kRowParts, plan.other_count));
+  Job own{this, {&plan, blocks, group_filters}, in.x, out.y, bias, 1, 1};
+  if (by_filters) {
+    own.filter_parts =
+        static_cast<int32_t>(std::min(group_filters / kernels::column_group(), kFilterParts));
+  } else {
+    own.unit_parts = static_cast<int32_t>(std::min(own.units.count(), kRowParts));
+  }
+  Job shared = own;
+  shared.units.plan = dense;
+  shared.x = x;
+  shared.y = x + x_size;
+  turn.crew().run(
+      shared, int64_t{own.unit_parts} * own.filter_parts,
+      [&](int64_t part) { own.part(0, part, 0); }, [&](int64_t part) { own.take(shared, part); });
+  return true;
 }
 
 void Convolution::compute(const Plan& plan, const Rows& rows) const {
@@ -209,8 +337,9 @@ void Convolution::compute_runs(const Plan& plan, const Rows& rows) const {
       float* y = rows.y + first * rows.y_step + group * group_filters;
       const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
       for (int64_t tap = 0; tap < taps(); ++tap) {
-        panels_.multiply(group * taps() + tap, x + tap_offset(plan, tap), rows.x_step, count, bias,
-                         tap > 0, y, rows.y_step);
+        panels_.multiply_columns(group * taps() + tap, x + tap_offset(plan, tap), rows.x_step,
+                                 count, rows.first_filter, rows.last_filter, bias, tap > 0, y,
+                                 rows.y_step);
       }
     }
   }
@@ -233,8 +362,9 @@ void Convolution::compute_gathered(const Plan& plan, const Rows& rows) const {
         }
       }
       const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
-      panels_.multiply(group, gathered, depth, count, bias, false,
-                       rows.y + first * rows.y_step + group * group_filters, rows.y_step);
+      panels_.multiply_columns(group, gathered, depth, count, rows.first_filter, rows.last_filter,
+                               bias, false, rows.y + first * rows.y_step + group * group_filters,
+                               rows.y_step);
     }
   }
 }

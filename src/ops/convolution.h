@@ -84,7 +84,8 @@ class Convolution {
     std::array<int64_t, kMaxConvolutionRank> pitches =
         {};  // floats from one input position to the next
   };
-  // Output positions of one product, with pointers to the first one.
+  // Output positions of one product, with pointers to the first one, and the filters to compute of
+  // each group.
   struct Rows {
     const float* x;
     float* y;
@@ -92,13 +93,25 @@ class Convolution {
     int64_t x_step;
     int64_t y_step;
     const float* bias;
+    int64_t first_filter;
+    int64_t last_filter;
   };
+  struct Units;  // the outputs of one call, divided into units and those into parts
+  struct Job;    // the outputs of one call, as the threads of a step share them
 
   int rank() const { return static_cast<int>(axes_.size()); }
+  int64_t weights() const { return kernel_positions_ * group_channels_ * filters_; }
+  int64_t weight_bytes() const;
   int64_t taps() const { return static_cast<int64_t>(tap_indices_.size()); }
   Plan plan(const ConvolutionInput& in, const ConvolutionOutput& out) const;
   int64_t tap_offset(const Plan& plan, int64_t tap) const;
   Panels pack(const Kernel& kernel) const;
+  // Floats of the inputs of one item that the outputs need.
+  int64_t input_span(const Plan& plan, const ConvolutionOutput& out) const;
+  // Computes all with the help of the threads of a step; false if it is too small or they do not
+  // help.
+  bool share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in, const float* bias,
+             const ConvolutionOutput& out) const;
   void compute(const Plan& plan, const Rows& rows) const;
   void compute_runs(const Plan& plan, const Rows& rows) const;
   void compute_gathered(const Plan& plan, const Rows& rows) const;

@@ -1,0 +1,140 @@
+// Tests convolutions that the threads of a step share: equal to those of one thread, bit for bit,
+// and really shared.
+#include <catch2/catch.hpp>
+#include <chrono>
+#include <memory>
+#include <thread>
+#include <vector>
+
+#include "core/step_team.h"
+#include "kernels/dispatch.h"
+#include "ops/convolution.h"
+#include "ops/transposed_convolution.h"
+#include "support/random.h"
+
+namespace sl {
+namespace {
+
+using testing::normal_floats;
+
+// Kernel sizes and frames [time, width, channels], with padding.
+struct Sizes {
+  int64_t taps, time, width, channels, filters;
+  int64_t groups = 1;
+  int64_t batch = 1;
+};
+
+ops::Kernel kernel_of(const Sizes& s, WeightFormat format) {
+  const Shape shape{s.taps, s.taps, s.channels / s.groups, s.filters};
+  ops::Kernel kernel = ops::Kernel::of(shape, normal_floats(shape.size(), 1));
+  kernel.format = format;
+  kernel.panels = [format](const std::string&, const ops::MatrixSizes& sizes,
+                           const ops::Panels::Fill& fill) {
+    return ops::Panels(format, sizes, fill);
+  };
+  return kernel;
+}
+
+struct Problem {
+  Problem(const Sizes& s, WeightFormat format)
+      : sizes(s),
+        x(normal_floats(s.batch * s.time * s.width * s.channels, 2)),
+        convolution({{s.taps, 1, 1, {}}, {s.taps, 1, 1, {}}}, s.groups, kernel_of(s, format),
+                    normal_floats(s.filters, 3)),
+        alone(compute(Parallel())) {}
+
+  std::vector<float> compute(const Parallel& parallel) const {
+    const int64_t outputs = (sizes.time - sizes.taps + 1) * (sizes.width - sizes.taps + 1);
+    std::vector<float> y(static_cast<size_t>(sizes.batch * outputs * sizes.filters));
+    convolution.convolve({x.data(),
+                          sizes.batch,
+                          sizes.time * sizes.width * sizes.channels,
+                          {sizes.time, sizes.width}},
+                         true, parallel, y.data());
+    return y;
+  }
+
+  Sizes sizes;
+  std::vector<float> x;
+  ops::Convolution convolution;
+  std::vector<float> alone;
+};
+
+// Computes until a worker has done a part, and compares each result.
+bool becomes_shared(const StepTeam& team, const Problem& problem) {
+  const Parallel steps(&team);
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  do {
+    const uint64_t before = [&] {
+      const StepTeam::Turn turn(team);
+      return turn.memory() ? turn.crew().current() : Crew::kNoJob;
+    }();
+    const bool same = problem.compute(steps) == problem.alone;
+    CHECK(same);
+    const StepTeam::Turn turn(team);
+    if (before != Crew::kNoJob && turn.memory() && turn.crew().current() != before &&
+        turn.crew().unanswered() == 0) {
+      return true;
+    }
+    std::this_thread::sleep_for(std::chrono::microseconds(100));
+  } while (std::chrono::steady_clock::now() < end);
+  return false;
+}
+
+TEST_CASE("threads of a step share a convolution", "[shared_convolution]") {
+  kernels::warm_dispatch();
+  // A late worker may be reading the weights as long as the team exists.
+  std::vector<std::unique_ptr<Problem>> all;
+  // By rows; by rows with gaps between frames, with short runs, several groups, several items; by
+  // filters.
+  for (const Sizes& sizes :
+       {Sizes{1, 4, 60, 96, 96}, Sizes{3, 6, 40, 64, 64}, Sizes{3, 6, 60, 8, 200},
+        Sizes{3, 6, 40, 64, 96, 2}, Sizes{3, 4, 20, 64, 96, 1, 3}, Sizes{3, 4, 7, 256, 520}}) {
+    for (const WeightFormat format : {WeightFormat::kFloat32, WeightFormat::kInt8}) {
+      all.push_back(std::make_unique<Problem>(sizes, format));
+    }
+  }
+  const StepTeam team(3, /*on_idle_cpus_only=*/false);
+  team.start();
+  for (const auto& problem : all) {
+    INFO(problem->sizes.channels << " to " << problem->sizes.filters);
+    CHECK(becomes_shared(team, *problem));
+  }
+}
+
+TEST_CASE("threads of a step share a transposed convolution", "[shared_convolution]") {
+  kernels::warm_dispatch();
+  const Sizes sizes{4, 6, 40, 64, 64};
+  const ops::TransposedWindow window{4, 2, 1, ops::Padding::kCausal, {}};
+  const ops::TransposedConvolution convolution({window, window}, 1,
+                                               kernel_of(sizes, WeightFormat::kFloat32),
+                                               normal_floats(sizes.filters, 3));
+  // Frames of which the padding is part.
+  const int64_t time = sizes.time - convolution.pads(0).before - convolution.pads(0).after;
+  const int64_t width = sizes.width - convolution.pads(1).before - convolution.pads(1).after;
+  const auto x = normal_floats(sizes.time * sizes.width * sizes.channels, 2);
+  const auto compute = [&](const Parallel& parallel) {
+    std::vector<float> y(
+        static_cast<size_t>(window.output_length(time) * window.output_length(width) * 64));
+    convolution.convolve({x.data(), 1, static_cast<int64_t>(x.size()), {sizes.time, sizes.width}},
+                         {time, width}, true, parallel, y.data());
+    return y;
+  };
+  const auto alone = compute(Parallel());
+  const StepTeam team(2, /*on_idle_cpus_only=*/false);
+  team.start();
+  const Parallel steps(&team);
+  bool answered = false;
+  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
+  while (!answered && std::chrono::steady_clock::now() < end) {
+    const bool same = compute(steps) == alone;
+    CHECK(same);
+    const StepTeam::Turn turn(team);
+    answered = turn.memory() && turn.crew().current() > Crew::kNoJob + (1 << 16) &&
+               turn.crew().unanswered() == 0;
+  }
+  CHECK(answered);
+}
+
+}  // namespace
+}  // namespace sl
