@@ -377,5 +377,30 @@ void gemm_quantized(Quantized type, const float* x, int64_t x_stride, const void
   }
 }
 
+int64_t quantized_group_bytes() { return HWY_DYNAMIC_DISPATCH(group_bytes_all)(); }
+
+void quantize_row(const float* x, int64_t k, void* row) {
+  HWY_DYNAMIC_DISPATCH(quantize_rows_all)(x, k, 1, k, row);
+}
+
+void gemm_quantized_rows(Quantized type, const void* rows, int64_t stride, const void* packed,
+                         int64_t m, int64_t k, int64_t n, const float* bias, bool accumulate,
+                         float* y, int64_t y_stride) {
+  const int64_t groups = quantized_groups(k), group_bytes = quantized_group_bytes();
+  for (int64_t row = 0; row < m; row += kRowBlock) {
+    multiply(type, {.rows = static_cast<const std::byte*>(rows) + row * stride * group_bytes,
+                    .stride = stride,
+                    .packed = static_cast<const uint8_t*>(packed),
+                    .panel_stride = quantized_panel_bytes(bits_of(type), groups),
+                    .m = std::min(kRowBlock, m - row),
+                    .groups = groups,
+                    .n = n,
+                    .bias = bias,
+                    .accumulate = accumulate,
+                    .y = y + row * y_stride,
+                    .y_stride = y_stride});
+  }
+}
+
 }  // namespace sl::kernels
 #endif  // HWY_ONCE

@@ -52,4 +52,13 @@ void gemm_quantized(Quantized type, const float* x, int64_t x_stride, const void
                     int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
                     int64_t y_stride);
 
+// Rows that are quantized once for several products: a row of k values is its groups, one after the
+// other, of so many bytes each.
+[[nodiscard]] int64_t quantized_group_bytes();
+void quantize_row(const float* x, int64_t k, void* row);
+// Like gemm_quantized, bit for bit, with quantized rows `stride` groups apart, which may overlap.
+void gemm_quantized_rows(Quantized type, const void* rows, int64_t stride, const void* packed,
+                         int64_t m, int64_t k, int64_t n, const float* bias, bool accumulate,
+                         float* y, int64_t y_stride);
+
 }  // namespace sl::kernels

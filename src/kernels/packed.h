@@ -31,4 +31,14 @@ void gemm_packed(WeightFormat format, const float* x, int64_t x_stride, const st
                  int64_t m, int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
                  int64_t y_stride);
 
+// Rows of x as the products of a format take them, so that several products share the work: whole
+// groups of values, `kRowGroup` each. 0 bytes: the format takes rows of floats.
+inline constexpr int64_t kRowGroup = 32;
+[[nodiscard]] int64_t row_group_bytes(WeightFormat format);
+void pack_row(WeightFormat format, const float* x, int64_t k, std::byte* row);
+// Like gemm_packed, bit for bit, with such rows, `stride` groups apart.
+void gemm_packed_rows(WeightFormat format, const std::byte* rows, int64_t stride,
+                      const std::byte* packed, int64_t m, int64_t k, int64_t n, const float* bias,
+                      bool accumulate, float* y, int64_t y_stride);
+
 }  // namespace sl::kernels

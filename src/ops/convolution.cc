@@ -8,6 +8,7 @@
 #include "core/step_team.h"
 #include "kernels/depthwise.h"
 #include "kernels/gemm.h"
+#include "kernels/packed.h"
 
 namespace sl::ops {
 namespace {
@@ -47,6 +48,8 @@ struct Convolution::Units {
   const Plan* plan;
   int64_t blocks;
   int64_t filters;  // of a group
+  const std::byte* packed = nullptr;
+  int64_t group_bytes = 0;
 
   int64_t count() const { return plan->other_count * blocks; }
   Rows at(int64_t unit, const float* x, float* y, const float* bias) const {
@@ -68,6 +71,7 @@ struct Convolution::Units {
       out.y += position % axis.count * axis.y_step;
       position /= axis.count;
     }
+    if (packed) out.packed = packed + (out.x - x) / kernels::kRowGroup * group_bytes;
     return out;
   }
 };
@@ -271,16 +275,41 @@ int64_t Convolution::input_span(const Plan& plan, const ConvolutionOutput& out) 
   return span;
 }
 
+bool Convolution::takes_packed_rows() const {
+  return method_ == Method::kRuns && groups_ == 1 && channels() % kernels::kRowGroup == 0 &&
+         kernels::row_group_bytes(panels_.format()) > 0;
+}
+
+Convolution::Job Convolution::job(const Plan& plan, const float* x, float* y,
+                                  const float* bias) const {
+  const int64_t group_filters = filters_ / groups_, rows = plan.rows.count;
+  const bool by_filters =
+      groups_ == 1 && group_filters >= 2 * kernels::column_group() &&
+      (rows == 1 || (plan.other_count * rows < kManyRows && weight_bytes() >= kLargeWeights));
+  const int64_t blocks = by_filters ? 1 : std::min(rows, ceil_div(kRowParts, plan.other_count));
+  Job out{this, {&plan, blocks, group_filters}, x, y, bias, 1, 1};
+  if (by_filters) {
+    out.filter_parts =
+        static_cast<int32_t>(std::min(group_filters / kernels::column_group(), kFilterParts));
+  } else {
+    out.unit_parts = static_cast<int32_t>(std::min(out.units.count(), kRowParts));
+  }
+  return out;
+}
+
 bool Convolution::share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in,
                         const float* bias, const ConvolutionOutput& out) const {
   const int64_t all_rows = plan.other_count * plan.rows.count;
   if (method_ == Method::kDepthwise || all_rows * weights() < kSharedWork) return false;
   const int64_t x_size = (in.batch - 1) * in.batch_pitch + input_span(plan, out);
-  const int64_t y_size = all_rows * filters_;
-  // The plan is read by workers too. It comes first, then x and the outputs without gaps.
-  constexpr size_t kPlanBytes = (sizeof(Plan) + kAlignment - 1) / kAlignment * kAlignment;
-  const size_t bytes = kPlanBytes + static_cast<size_t>(x_size + y_size) * sizeof(float);
-  if (bytes > StepTeam::kMemoryBytes) return false;
+  const int64_t group_bytes = takes_packed_rows() ? kernels::row_group_bytes(panels_.format()) : 0;
+  // What workers read and write: the plan, x, and the outputs without gaps.
+  const size_t plan_bytes = align_up(sizeof(Plan));
+  const size_t x_bytes =
+      align_up(static_cast<size_t>(group_bytes > 0 ? x_size / kernels::kRowGroup * group_bytes
+                                                   : x_size * int64_t{sizeof(float)}));
+  const size_t y_bytes = static_cast<size_t>(all_rows * filters_) * sizeof(float);
+  if (plan_bytes + x_bytes + y_bytes > StepTeam::kMemoryBytes) return false;
   const StepTeam::Turn turn(team);
   if (!turn.memory()) return false;
   Plan* const dense = new (turn.memory()) Plan(plan);
@@ -290,25 +319,19 @@ bool Convolution::share(const StepTeam& team, const Plan& plan, const Convolutio
     axis.y_step = step;
     step *= axis.count;
   }
-  auto* const x = reinterpret_cast<float*>(turn.memory() + kPlanBytes);
-  std::copy_n(in.x, x_size, x);
-  const int64_t group_filters = filters_ / groups_;
-  const bool by_filters =
-      groups_ == 1 && group_filters >= 2 * kernels::column_group() &&
-      (plan.rows.count == 1 || (all_rows < kManyRows && weight_bytes() >= kLargeWeights));
-  const int64_t blocks =
-      by_filters ? 1 : std::min(plan.rows.count, ceil_div(kRowParts, plan.other_count));
-  Job own{this, {&plan, blocks, group_filters}, in.x, out.y, bias, 1, 1};
-  if (by_filters) {
-    own.filter_parts =
-        static_cast<int32_t>(std::min(group_filters / kernels::column_group(), kFilterParts));
+  std::byte* const x = turn.memory() + plan_bytes;
+  Job own = job(plan, in.x, out.y, bias), shared = own;
+  if (group_bytes > 0) {
+    kernels::pack_row(panels_.format(), in.x, x_size, x);
+    own.units.packed = shared.units.packed = x;
+    own.units.group_bytes = shared.units.group_bytes = group_bytes;
   } else {
-    own.unit_parts = static_cast<int32_t>(std::min(own.units.count(), kRowParts));
+    auto* const copy = reinterpret_cast<float*>(x);
+    std::copy_n(in.x, x_size, copy);
+    shared.x = copy;
   }
-  Job shared = own;
   shared.units.plan = dense;
-  shared.x = x;
-  shared.y = x + x_size;
+  shared.y = reinterpret_cast<float*>(x + x_bytes);
   turn.crew().run(
       shared, int64_t{own.unit_parts} * own.filter_parts,
       [&](int64_t part) { own.part(0, part, 0); }, [&](int64_t part) { own.take(shared, part); });
@@ -337,6 +360,14 @@ void Convolution::compute_runs(const Plan& plan, const Rows& rows) const {
       float* y = rows.y + first * rows.y_step + group * group_filters;
       const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
       for (int64_t tap = 0; tap < taps(); ++tap) {
+        if (rows.packed) {
+          const int64_t at = (first * rows.x_step + tap_offset(plan, tap)) / kernels::kRowGroup;
+          panels_.multiply_packed_rows(
+              tap, rows.packed + at * kernels::row_group_bytes(panels_.format()),
+              rows.x_step / kernels::kRowGroup, count, rows.first_filter, rows.last_filter, bias,
+              tap > 0, y, rows.y_step);
+          continue;
+        }
         panels_.multiply_columns(group * taps() + tap, x + tap_offset(plan, tap), rows.x_step,
                                  count, rows.first_filter, rows.last_filter, bias, tap > 0, y,
                                  rows.y_step);

@@ -95,6 +95,7 @@ class Convolution {
     const float* bias;
     int64_t first_filter;
     int64_t last_filter;
+    const std::byte* packed = nullptr;  // x as kernels::pack_row() makes it; null: it was not
   };
   struct Units;  // the outputs of one call, divided into units and those into parts
   struct Job;    // the outputs of one call, as the threads of a step share them
@@ -106,8 +107,12 @@ class Convolution {
   Plan plan(const ConvolutionInput& in, const ConvolutionOutput& out) const;
   int64_t tap_offset(const Plan& plan, int64_t tap) const;
   Panels pack(const Kernel& kernel) const;
+  // Whether products take inputs that are packed once for all of them.
+  bool takes_packed_rows() const;
   // Floats of the inputs of one item that the outputs need.
   int64_t input_span(const Plan& plan, const ConvolutionOutput& out) const;
+  // Divides the outputs for the threads of a step.
+  Job job(const Plan& plan, const float* x, float* y, const float* bias) const;
   // Computes all with the help of the threads of a step; false if it is too small or they do not
   // help.
   bool share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in, const float* bias,
