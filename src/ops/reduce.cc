@@ -61,6 +61,26 @@ int32_t integer_sum(const T* x, int64_t n) {
   return static_cast<int32_t>(sum);
 }
 
+// Minimum length of rows that are folded into one row, a vector of it at a time.
+constexpr int64_t kMinFolded = 8;
+
+// Extremes of floats over the first axes of each frame, which is then rows that lie one after the
+// other. False if it is another reduction.
+bool fold_first_axes(Run& run, Reduction op, const Sequence& x, uint32_t axes, const Sequence& y) {
+  const bool is_extreme = op == Reduction::kMax || op == Reduction::kMin;
+  const int64_t row = y.frame_size();
+  if (x.dtype != DType::kFloat32 || !is_extreme || (axes & (axes + 1)) != 0 || row < kMinFolded)
+    return false;
+  const int64_t frame = x.frame_size(), rows = frame / row;
+  if (rows == 0) return false;
+  const auto fold = op == Reduction::kMax ? kernels::Binary::kMaximum : kernels::Binary::kMinimum;
+  for_steps(run, x.steps(), frame, [&](int64_t begin, int64_t end) {
+    kernels::fold_windows(fold, x.floats() + begin * frame, frame, end - begin, row, rows, row,
+                          y.floats() + begin * row);
+  });
+  return true;
+}
+
 // Reduces one row of a dtype that is not reduced in float32.
 template <typename T>
 void reduce_row(Reduction op, const T* x, int64_t n, std::byte* y, int64_t row) {
@@ -106,6 +126,7 @@ DType reduced_dtype(Reduction op, DType dtype) {
 Sequence reduce(Run& run, Reduction op, const Sequence& x, uint32_t axes, const Shape& channels) {
   const DType dtype = reduced_dtype(op, x.dtype);
   const Sequence y = run.output_like(x, {dtype, channels});
+  if (fold_first_axes(run, op, x, axes, y)) return y;
   const Rows rows = rows_of(run, x, axes);
   if (!is_float(dtype)) {
     with_element(x.dtype, [&](auto element) {
