@@ -97,12 +97,19 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, in
     }
   }
   float* y = row.y + position * row.y_step + filter;
+  const int64_t filters = row.filters - filter;
+  if (filters >= kWidth * kLanes) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r, y += row.y_step) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) hn::StoreU(acc[r][v], d, y + v * kLanes);
+    }
+    return;
+  }
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r, y += row.y_step) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kWidth; ++v) {
-      store_first(acc[r][v], y + v * kLanes, row.filters - filter - v * kLanes);
-    }
+    for (int v = 0; v < kWidth; ++v) store_first(acc[r][v], y + v * kLanes, filters - v * kLanes);
   }
 }
 

@@ -215,6 +215,31 @@ TEST_CASE("packed formats give a row the same bits in any batch and group of col
   }
 }
 
+TEST_CASE("rows that are quantized before give the same bits", "[kernels][formats]") {
+  // Rows overlap, as the windows of a convolution do; there are more than are multiplied at a time.
+  const int64_t rows = 59, k = 96, n = 50, step = 64;
+  const std::vector<float> x = random_floats((rows - 1) * step + k, -1.0f, 1.0f, 1);
+  const std::vector<float> bias = random_floats(n, -1.0f, 1.0f, 3);
+  for (const Format format : {Format::kInt8, Format::kInt4}) {
+    Packed packed(format, random_floats(k * n, -1, 1, 2), k, n);
+    for_each_target([&](const std::string& target) {
+      INFO(target << " format=" << static_cast<int>(format));
+      std::vector<std::byte> quantized_x(x.size() / kQuantizedGroup *
+                                         static_cast<size_t>(quantized_group_bytes()));
+      quantize_row(x.data(), std::ssize(x), quantized_x.data());
+      std::vector<float> want(static_cast<size_t>(rows * n)), got(want.size());
+      for (const bool accumulate : {false, true}) {
+        gemm_quantized(quantized(format), x.data(), step, packed.data(), rows, k, n, bias.data(),
+                       accumulate, want.data(), n);
+        gemm_quantized_rows(quantized(format), quantized_x.data(), step / kQuantizedGroup,
+                            packed.data(), rows, k, n, bias.data(), accumulate, got.data(), n);
+        CHECK(want[7] != 0);
+        CHECK(std::equal(got.begin(), got.end(), want.begin(), same_bits));
+      }
+    });
+  }
+}
+
 TEST_CASE("bfloat16 weights give the results of float32 weights with these values",
           "[kernels][formats]") {
   for_each_target([](const std::string& target) {
