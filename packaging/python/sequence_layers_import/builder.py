@@ -44,6 +44,7 @@ class Builder:
 
     def __init__(self, graph: Graph, *, streaming: bool):
         self.graph, self.streaming = graph, streaming
+        self.repeated: set[str] = set()  # tensors without time that each step has
         self.layers: list[Layer] = [Layer(())]
         self.values: dict[str, Value] = {}
         self._made: dict[str, int] = {}
@@ -242,11 +243,22 @@ _CONTROL = {
 }  # fmt: skip
 
 
+def check_operators(graph: Graph) -> None:
+    """Refuses control flow, and numbers of other kinds than those of layers."""
+    for node in graph.nodes:
+        where = {'node': node.name, 'operator': node.operator}
+        if node.operator in _CONTROL:
+            raise Refusal(*_CONTROL[node.operator], **where)
+        if 'Quant' in node.operator or node.operator.endswith('Integer'):
+            raise Refusal(
+                'it computes with quantized numbers',
+                'import the float model, and pack it with a weight format',
+                **where,
+            )
+
+
 def add_nodes(builder: Builder) -> None:
     """Makes the layers of all nodes."""
-    for node in builder.graph.nodes:
-        if node.operator in _CONTROL:
-            raise Refusal(*_CONTROL[node.operator], node=node.name, operator=node.operator)
     for node in builder.graph.nodes:
         handler = HANDLERS.get(node.operator)
         try:

@@ -43,6 +43,10 @@ def _parser() -> argparse.ArgumentParser:
         help='an input without time that each run gets, as the initial state of a recurrence',
     )  # fmt: skip
     parser.add_argument(
+        '--repeat', action='append', default=[], metavar='INPUT',
+        help="an input without time that is a part of the model's, the same at all steps",
+    )  # fmt: skip
+    parser.add_argument(
         '--state', action='append', default=[], metavar='INPUT=OUTPUT',
         help='makes an input that an output gives back a state of the model',
     )  # fmt: skip
@@ -108,6 +112,7 @@ def _import(args: argparse.Namespace) -> Imported:
     options = {
         'time_axis': args.time_axis, 'batch_axis': args.batch_axis, 'outputs': args.output,
         'streaming': args.streaming, 'mask': args.mask, 'constants': args.constant,
+        'repeated': args.repeat,
         'fixed': _fixed(args.fix), 'state': _pairs('--state', args.state),
         'sizes': {name: int(size) for name, size in _pairs('--size', args.size).items()},
         'max_steps': args.max_steps,

@@ -369,6 +369,15 @@ class Graph:
     def readers(self, name: str) -> list[Node]:
         return [node for node in self.nodes if name in node.inputs]
 
+    def made_of(self, names: Iterable[str]) -> set[str]:
+        """These tensors and those that nodes make of them and of constants, as long as they have no time."""
+        found = set(names)
+        for node in self.nodes:
+            read = [name for name in node.inputs if name and not self.is_constant(name)]
+            if read and found.issuperset(read):
+                found |= {name for name in node.outputs if name and not self.tensor(name).is_timed}
+        return found
+
     def is_joined_with_time(self, name: str) -> bool:
         """Whether what is made of a value of the whole sequence meets values of steps."""
         waiting, seen = [name], {name}

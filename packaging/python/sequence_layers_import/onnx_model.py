@@ -25,7 +25,7 @@ from sequence_layers_import import (
     tree,
 )
 from sequence_layers_import import graph as graphs
-from sequence_layers_import.builder import INPUT, Builder, Layer, Value, add_nodes
+from sequence_layers_import.builder import INPUT, Builder, Layer, Value, add_nodes, check_operators
 from sequence_layers_import.graph import DTYPES, Graph, Role, Tensor, TimeAxis
 from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.tree import Model
@@ -115,7 +115,9 @@ class Imported:
         if len(found) == 1:
             return found[0]
         flat = [array.reshape(*array.shape[:2], -1).astype(self.model_dtype) for array in found]
-        return np.concatenate(flat, axis=-1)
+        # Inputs without time are the same at all steps.
+        steps = flat[0].shape[:2]
+        return np.concatenate([np.broadcast_to(a, (*steps, a.shape[2])) for a in flat], axis=-1)
 
     def constants_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, runtime.Array]:
         """The constants of a run as the model's: [batch, channels...]."""
@@ -167,6 +169,7 @@ def import_graph(
     batch_axis: str | None = None, outputs: Sequence[str] = (), streaming: bool = False,
     times: Sequence[int] = (), fixed: Mapping[str, np.ndarray] = MappingProxyType({}),
     state: Mapping[str, str] = MappingProxyType({}), mask: str = '', constants: Sequence[str] = (),
+    repeated: Sequence[str] = (),
     sizes: Mapping[str, int] = MappingProxyType({}), max_steps: int = 0,
 ) -> Imported:  # fmt: skip
     """Makes the model of a graph.
@@ -185,6 +188,7 @@ def import_graph(
       max_steps: The number of rows of tables of positions; without it, 4096 or what the graph's own tables have.
       times: Numbers of steps to fold the graph with; the first one that works is taken.
       mask: The name of an input that says which steps are valid, as the mask of a sequence does.
+      repeated: Names of inputs without time that are a part of the model's input, the same at all steps.
       constants: Names of inputs without time that are given with each run, as initial states of recurrences.
 
     Raises:
@@ -202,16 +206,19 @@ def import_graph(
     if first.batch not in (None, first.time) and graphs.dims(given[0])[first.batch or 0] in shared:
         # The batch is one item, as that of an input with a fixed value is.
         first = dataclasses.replace(first, batch=None)
-    axes, pairs = _axes(model, first, state, mask, constants)
+    axes, pairs = _axes(model, first, state, mask, (*constants, *repeated))
     graph = graphs.build(model, axes, times, max_steps)
     graph.outputs = _outputs(graph, outputs, pairs)
     graph.prune()
+    check_operators(graph)
     states.rewrite(graph, pairs)
     positions.rewrite(graph, given[0].name)
     patterns.rewrite(graph)
     recurrent.begin_with(graph, constants)
     builder = Builder(graph, streaming=streaming)
-    ports = _read_inputs(builder, {n: axis for n, axis in axes.items() if n not in pairs})
+    builder.repeated = graph.made_of(repeated)
+    read = [n for n, a in axes.items() if a.time is not None and not a.is_mask or n in repeated]
+    ports = _read_inputs(builder, {name: axes[name] for name in read if name not in pairs})
     add_nodes(builder)
     made = _finish(builder, model, axes, ports, name)
     return dataclasses.replace(made, states=pairs, constants=constants)
@@ -243,8 +250,6 @@ def _read_inputs(builder: Builder, axes: Mapping[str, TimeAxis]) -> list[Port]:
     values: list[Value] = []
     ports: list[Port] = []
     for name, axis in axes.items():
-        if axis.time is None or axis.is_mask:
-            continue
         tensor = builder.tensor(name)
         if ports and not builder.graph.readers(name) and name not in builder.graph.outputs:
             continue

@@ -101,6 +101,8 @@ def _expand(builder: Builder, node: Node) -> None:
         if size == source.shape[axis]:
             continue
         if target.roles[axis] is not Role.CHANNEL:
+            if node.inputs[0] in builder.repeated:
+                continue
             raise Refusal(
                 'it repeats one value over all of time',
                 'a running value or a window in its place can be streamed',
@@ -326,6 +328,11 @@ def _pad(builder: Builder, node: Node) -> None:
     pads, value = padding_of(builder, node), builder.value(node.inputs[0])
     for axis, (before, after) in enumerate(pads):
         if tensor.roles[axis] is not Role.CHANNEL and (before or after):
+            if cache := node.attribute('import.cache'):
+                raise Refusal(
+                    f'it puts the cache "{cache}" before steps that no convolution reads',
+                    'caches of convolutions can be imported; attention over chunks cannot',
+                )
             raise Refusal(
                 f'it pads time by {before} and {after} steps', 'pad in the convolution that follows'
             )

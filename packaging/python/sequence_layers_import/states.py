@@ -136,7 +136,9 @@ def _read(graph: Graph, reader: Node, name: str, state: str) -> None:
     index = next(i for i, node in enumerate(graph.nodes) if node is reader)
     if out.roles[axis] is Role.TIME:
         pads = [count if i == axis else 0 for i in range(len(out.shape))] + [0] * len(out.shape)
-        graph.nodes[index] = Node(reader.name, 'Pad', [x], reader.outputs, {'pads': pads})
+        graph.nodes[index] = Node(
+            reader.name, 'Pad', [x], reader.outputs, {'pads': pads, 'import.cache': state}
+        )
         return
     if out.roles[axis] is not Role.CHANNEL or not out.axes(Role.STEPS):
         raise Refusal(f'it puts the state "{state}" before channels', 'name the time axis').at(

@@ -33,8 +33,12 @@ _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 _TOLERANCE = 1e-5
 # Patterns that cannot run in steps.
 _NOT_STREAMED = ('lstm_bidirectional', 'attention', 'mask', 'lengths')
-# Inputs that are fixed: all steps are allowed, as the model's mask tells which are there.
-_FIXED = {'mask': {'allowed': np.float32(1)}, 'lengths': {'allowed': np.float32(1e6)}}
+# Options of patterns. All steps are allowed, as the model's mask tells which are there.
+_OPTIONS: dict[str, dict[str, Any]] = {
+    'mask': {'fixed': {'allowed': np.float32(1)}},
+    'lengths': {'fixed': {'allowed': np.float32(1e6)}},
+    'speaker': {'repeated': ['speaker']},
+}
 # Latency in steps of input and of output, for patterns that look ahead.
 _LATENCY = {
     'conv': (0, 2), 'conv_bn': (0, 2), 'conv_same': (2, 2), 'conv_stride': (2, 1),
@@ -63,7 +67,7 @@ class GraphsTest(unittest.TestCase):
     def test_whole(self) -> None:
         for path in sorted(_GRAPHS.glob('*.onnx')):
             with self.subTest(path.name):
-                imported = import_file(path, fixed=_FIXED.get(path.name.split('.')[0], {}))
+                imported = import_file(path, **_OPTIONS.get(path.name.split('.')[0], {}))
                 self._check(imported, _model(imported), streamed=False)
 
     def test_streamed(self) -> None:
@@ -72,9 +76,9 @@ class GraphsTest(unittest.TestCase):
             with self.subTest(path.name):
                 if pattern in _NOT_STREAMED:
                     with self.assertRaisesRegex(Refusal, 'no bound|begins at the end'):
-                        import_file(path, streaming=True, fixed=_FIXED.get(pattern, {}))
+                        import_file(path, streaming=True, **_OPTIONS.get(pattern, {}))
                     continue
-                imported = import_file(path, streaming=True)
+                imported = import_file(path, streaming=True, **_OPTIONS.get(pattern, {}))
                 layer = _model(imported)
                 latency = layer.input_latency, layer.output_latency
                 self.assertEqual(latency, _LATENCY.get(pattern, (0, 0)))

@@ -145,6 +145,19 @@ class Two(nn.Module):
         return self.first(x) * self.second(z).sigmoid()
 
 
+class Speaker(nn.Module):
+    """Frames beside the vector of a speaker, which also gates them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.gate, self.out = nn.Linear(4, 8), nn.Linear(12, 3)
+
+    def forward(self, x: Tensor, speaker: Tensor) -> Tensor:
+        gated = x * self.gate(speaker).sigmoid().unsqueeze(1)
+        every = speaker.unsqueeze(1).expand(-1, x.shape[1], -1)
+        return self.out(torch.cat([gated, every], -1))
+
+
 class RnnStates(nn.Module):
     """A recurrence that reads and gives back its states."""
 
@@ -311,6 +324,7 @@ def cases_of_several_inputs() -> dict[str, tuple[nn.Module, tuple[int, ...], int
         'state_conv_last': (Cached(2, time=1), (2, 32, 4), 1, {'cache': state(1, 2, 2, 2, 4)}),
         'state_context': (Context(), (2, 16), None, {'context': state(0, 2, 8)}),
         'two_inputs': (Two(), sequence, 1, {'z': (torch.randn(2, 12, 4), both)}),
+        'speaker': (Speaker(), sequence, 1, {'speaker': (torch.randn(2, 4), {0: 'batch'})}),
         'mask': (Masked(lengths=False), sequence, 1, {'allowed': (torch.ones(2, 12), both)}),
         'lengths': (Masked(lengths=True), sequence, 1,
                     {'allowed': (torch.tensor([12, 9]), {0: 'batch'})}),

@@ -117,6 +117,19 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
                   {'s': np.array([1, 1, 2], np.float32)}, x=_CHANNELS), {}),
         'a choice by values of the input': (choice(), {}),
         'a loop over time': (scan(), {}),
+        'quantized products': (
+            graph([node('DynamicQuantizeLinear', ['x'], ['q', 's', 'z']),
+                   node('MatMulInteger', ['q', 'w', 'z'], ['p']),
+                   node('Cast', ['p'], to=TensorProto.FLOAT)],
+                  {'w': np.ones((8, 4), np.uint8)}), {}),
+        'a cache of keys': (
+            _with_output(graph([node('Concat', ['cache', 'x'], ['keys'], axis=1),
+                   node('Transpose', ['keys'], ['k'], perm=[0, 2, 1]), node('MatMul', ['x', 'k'], ['s']),
+                   node('Softmax', ['s'], ['p']), node('MatMul', ['p', 'keys']),
+                   node('Slice', ['keys', 'a', 'b', 'c'], ['cache_out'])],
+                  {'a': np.array([-16]), 'b': np.array([2**31]), 'c': np.array([1])},
+                  more=[helper.make_tensor_value_info('cache', TensorProto.FLOAT, ['batch', 16, 8])]),
+                  'cache_out'), {}),
         'a state that no layer has': (
             _with_output(graph([node('Add', ['x', 'h'], ['h_out']), node('Relu', ['h_out'])],
                   more=[helper.make_tensor_value_info('h', TensorProto.FLOAT, ['batch', 1, 8])]),
