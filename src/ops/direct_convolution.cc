@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstring>
+#include <new>
 #include <utility>
 
+#include "core/step_team.h"
 #include "kernels/direct_convolution.h"
 #include "kernels/gemm.h"
 #include "ops/elementwise.h"
@@ -29,6 +31,11 @@ constexpr int64_t kShortRun = 32;
 constexpr int64_t kFewInputs = 256;
 // Minimum work, in multiply-adds, for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 18;
+
+// Minimum work of a step, in multiply-adds, for which its threads pay, and the maximum number of
+// parts into which they divide it.
+constexpr int64_t kSharedWork = int64_t{1} << 21;
+constexpr int64_t kSharedParts = 16;
 
 // Whether vectors of inputs are faster than vectors of filters. A sum over the lanes costs as much
 // as 5 vectors of products.
@@ -213,6 +220,10 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   auto* slots = run.scratch<float>(tasks, steps * heights, job.padded_row);
   auto* kept = run.scratch<int64_t>(tasks, steps * heights);
   auto* runs = run.scratch<const float*>(tasks, run_count());
+  if (run.parallel().team() && !copies && outputs * weights >= kSharedWork &&
+      share(*run.parallel().team(), job, runs)) {
+    return;
+  }
   run.parallel().each(tasks, [&](int64_t task) {
     const int64_t first = task * steps * heights;
     Rows rows(job, steps, heights, slots + first * job.padded_row, kept + first);
@@ -220,6 +231,53 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
       compute_unit(job, i, rows, runs + task * run_count());
     }
   });
+}
+
+// Trivially copyable: workers get a copy.
+struct DirectConvolution::Shared {
+  const DirectConvolution* convolution;
+  const Job* job;
+  const float** runs;  // for each part
+  int64_t parts;
+
+  int64_t first(int64_t part) const { return job->units * part / parts; }
+  void compute(int64_t part, const float** own_runs) const {
+    Rows rows(*job, 0, 0, nullptr, nullptr);
+    for (int64_t unit = first(part); unit < first(part + 1); ++unit) {
+      convolution->compute_unit(*job, unit, rows, own_runs);
+    }
+  }
+  void part(int64_t, int64_t part, int64_t) const {
+    compute(part, runs + part * convolution->run_count());
+  }
+};
+
+bool DirectConvolution::share(const StepTeam& team, const Job& job, const float** runs) const {
+  const ConvolutionInput& in = job.in;
+  if (rank() == 1 || job.units < 2 || in.mask) return false;
+  const int64_t parts = std::min(job.units, kSharedParts);
+  const int64_t x_size = (in.batch - 1) * in.batch_pitch + in.sizes[0] * job.rows * job.row_size;
+  // What workers read and write: the job, their runs, x and the outputs.
+  const size_t job_bytes = align_up(sizeof(Job));
+  const size_t runs_bytes = align_up(static_cast<size_t>(parts * run_count()) * sizeof(*runs));
+  const size_t floats = static_cast<size_t>(x_size + job.units * job.y_row);
+  if (job_bytes + runs_bytes + floats * sizeof(float) > StepTeam::kMemoryBytes) return false;
+  const StepTeam::Turn turn(team);
+  if (!turn.memory()) return false;
+  Job* const copy = new (turn.memory()) Job(job);
+  auto* const x = reinterpret_cast<float*>(turn.memory() + job_bytes + runs_bytes);
+  std::copy_n(in.x, x_size, x);
+  copy->in.x = x;
+  copy->y = x + x_size;
+  const Shared own{this, &job, runs, parts};
+  turn.crew().run(
+      Shared{this, copy, reinterpret_cast<const float**>(turn.memory() + job_bytes), parts}, parts,
+      [&](int64_t part) { own.compute(part, runs); },
+      [&](int64_t part) {
+        const int64_t begin = own.first(part) * job.y_row, end = own.first(part + 1) * job.y_row;
+        std::copy(copy->y + begin, copy->y + end, job.y + begin);
+      });
+  return true;
 }
 
 void DirectConvolution::compute_unit(const Job& job, int64_t unit, Rows& rows,

@@ -9,6 +9,7 @@
 #include "core/step_team.h"
 #include "kernels/dispatch.h"
 #include "ops/convolution.h"
+#include "ops/direct_convolution.h"
 #include "ops/transposed_convolution.h"
 #include "support/random.h"
 
@@ -61,7 +62,8 @@ struct Problem {
 };
 
 // Computes until a worker has done a part, and compares each result.
-bool becomes_shared(const StepTeam& team, const Problem& problem) {
+template <typename Fn>
+bool becomes_shared(const StepTeam& team, Fn&& compute, const std::vector<float>& alone) {
   const Parallel steps(&team);
   const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
   do {
@@ -69,7 +71,7 @@ bool becomes_shared(const StepTeam& team, const Problem& problem) {
       const StepTeam::Turn turn(team);
       return turn.memory() ? turn.crew().current() : Crew::kNoJob;
     }();
-    const bool same = problem.compute(steps) == problem.alone;
+    const bool same = compute(steps) == alone;
     CHECK(same);
     const StepTeam::Turn turn(team);
     if (before != Crew::kNoJob && turn.memory() && turn.crew().current() != before &&
@@ -98,7 +100,37 @@ TEST_CASE("threads of a step share a convolution", "[shared_convolution]") {
   team.start();
   for (const auto& problem : all) {
     INFO(problem->sizes.channels << " to " << problem->sizes.filters);
-    CHECK(becomes_shared(team, *problem));
+    const auto compute = [&](const Parallel& steps) { return problem->compute(steps); };
+    CHECK(becomes_shared(team, compute, problem->alone));
+  }
+}
+
+TEST_CASE("threads of a step share a convolution that reads its inputs in place",
+          "[shared_convolution]") {
+  kernels::warm_dispatch();
+  const Activation relu{kernels::Unary::kRelu};
+  // Many filters; few filters.
+  for (const Sizes& sizes : {Sizes{3, 6, 60, 64, 80, 1, 2}, Sizes{7, 10, 90, 64, 2}}) {
+    const Shape shape{sizes.taps, sizes.taps, sizes.channels, sizes.filters};
+    const ops::DirectConvolution convolution({{sizes.taps, 1, 1, {}}, {sizes.taps, 1, 1, {}}}, 1,
+                                             shape, normal_floats(shape.size(), 1),
+                                             normal_floats(sizes.filters, 3));
+    const int64_t item = sizes.time * sizes.width * sizes.channels;
+    const auto x = normal_floats(sizes.batch * item, 2);
+    const auto compute = [&](const Parallel& parallel) {
+      const Allocator allocator;
+      Workspace workspace(allocator);
+      Run run(Mode::kStep, workspace, parallel, Constants());
+      std::vector<float> y(static_cast<size_t>(sizes.batch * (sizes.time - sizes.taps + 1) *
+                                               (sizes.width - sizes.taps + 1) * sizes.filters));
+      convolution.convolve(run, {x.data(), sizes.batch, item, {sizes.time, sizes.width}}, true,
+                           &relu, y.data());
+      return y;
+    };
+    const auto alone = compute(Parallel());
+    const StepTeam team(2, /*on_idle_cpus_only=*/false);
+    team.start();
+    CHECK(becomes_shared(team, compute, alone));
   }
 }
 
@@ -123,17 +155,7 @@ TEST_CASE("threads of a step share a transposed convolution", "[shared_convoluti
   const auto alone = compute(Parallel());
   const StepTeam team(2, /*on_idle_cpus_only=*/false);
   team.start();
-  const Parallel steps(&team);
-  bool answered = false;
-  const auto end = std::chrono::steady_clock::now() + std::chrono::minutes(2);
-  while (!answered && std::chrono::steady_clock::now() < end) {
-    const bool same = compute(steps) == alone;
-    CHECK(same);
-    const StepTeam::Turn turn(team);
-    answered = turn.memory() && turn.crew().current() > Crew::kNoJob + (1 << 16) &&
-               turn.crew().unanswered() == 0;
-  }
-  CHECK(answered);
+  CHECK(becomes_shared(team, compute, alone));
 }
 
 }  // namespace
