@@ -225,16 +225,16 @@ def g2p_decoder() -> tuple[Any, Example]:
 
 MODELS = {
     'silero': Entry(
-        'silero_vad/data/silero_vad_16k_sequence.onnx',
+        'silero_vad/data/silero_vad_op18_ifless.onnx',
         (
+            '--fix',
+            'sr=16000',
+            '--size',
+            'sequence=576',
             '--time-axis',
             '0',
-            '--fix',
-            'h=0',
-            '--fix',
-            'c=0',
-            '--output',
-            'speech_probs',
+            '--batch-axis',
+            '0',
             '--streaming',
         ),
     ),
