@@ -84,7 +84,7 @@ def _upsample(module: Any, state: State, name: str) -> Layer:
 
 
 def _recurrent(module: Any, state: State, name: str) -> Layer:
-    if not module.batch_first or getattr(module, 'proj_size', 0):
+    if not module.batch_first or module.proj_size:
         raise Refusal('time is its first axis, or it projects', 'use batch_first')
     make = state.lstm if type(module).__name__ == 'LSTM' else state.gru
     layers = []
