@@ -39,11 +39,12 @@ def plot(times: dict[str, np.ndarray], sound: np.ndarray, rate: int, out: str) -
     for name, values in times.items():
         upper.plot(seconds, values, linewidth=1.4 if name == 'frame' else 0.8, label=name)
     upper.axhline(1000 * frame, color='black', linewidth=0.8, linestyle='--', label='a frame lasts')
-    upper.set_ylim(0)
+    upper.set_ylim(0, max(1400 * frame, 1.1 * times['frame'].max()))
     upper.set_ylabel('ms')
     upper.legend(loc='upper right', ncols=3)
     upper.grid(alpha=0.3)
-    lower.specgram(sound + 1e-9, NFFT=_WINDOW, Fs=rate, noverlap=_WINDOW // 2)
+    with np.errstate(divide='ignore'):  # silence
+        lower.specgram(sound, NFFT=_WINDOW, Fs=rate, noverlap=_WINDOW // 2)
     lower.set_ylabel('Hz')
     lower.set_xlabel('seconds')
     figure.tight_layout()
