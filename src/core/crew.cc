@@ -177,7 +177,7 @@ int64_t Crew::run(const Job& given, const Own& own) {
   job.float_modes = FloatModes::get().bits();
   const uint64_t base = publish(job);
   block_ = (block_ + 1) % kBlocks;
-  bool answered = false;
+  int64_t saved = 0, lost = 0;  // ticks, by parts of workers and by workers that were late
   int64_t step = 0;
   for (; step < job.steps; ++step) {
     uint64_t own_parts = 0;
@@ -190,25 +190,27 @@ int64_t Crew::run(const Job& given, const Own& own) {
       return true;
     });
     const int64_t count = std::max(1, __builtin_popcountll(own_parts));
+    const int64_t part_time = (ticks() - begin) / count;
     const int64_t patience =
-        std::max(kMinPatienceMicroseconds * ticks_per_microsecond(), 2 * (ticks() - begin) / count);
+        std::max(kMinPatienceMicroseconds * ticks_per_microsecond(), 2 * part_time);
     for (int64_t part = 0; part < job.parts; ++part) {
       if (own_parts >> part & 1) continue;
       const bool ends_job = !own.accept;
       if (!wait_for(part, base, step, patience) && take_over(part, base, step, ends_job)) {
         if (ends_job) {
           abandon(base, job.parts);
-          unanswered_ = 0;
+          in_vain_ = 0;
           return step;
         }
         own.part(own.context, step, part);
+        lost += patience + part_time;
         continue;
       }
-      answered = true;
+      saved += part_time;
       if (own.accept) own.accept(own.context, part);
     }
   }
-  unanswered_ = answered ? 0 : unanswered_ + 1;
+  in_vain_ = saved > lost ? 0 : in_vain_ + 1;
   return step;
 }
 

@@ -72,8 +72,8 @@ class Crew {
                                             },
                                             nullptr});
   }
-  // Number of the last jobs in a row of which no worker took a part.
-  int64_t unanswered() const { return unanswered_; }
+  // Number of the last jobs in a row that took no less time with the workers than without them.
+  int64_t in_vain() const { return in_vain_; }
 
   // For the workers, numbered from 1.
 
@@ -157,7 +157,7 @@ class Crew {
   static constexpr int kBlocks = 2;
   std::array<Block, kBlocks> blocks_;
   int block_ = 0;  // of the next job
-  int64_t unanswered_ = 0;
+  int64_t in_vain_ = 0;
 
   alignas(64) std::atomic<uint64_t> base_{kNoJob};
   std::array<std::atomic<uint64_t>, kWords> words_{};

@@ -8,6 +8,7 @@
 #include <memory>
 #include <mutex>
 
+#include "core/offers.h"
 #include "core/spin.h"
 #include "core/threads.h"
 
@@ -26,9 +27,6 @@ constexpr microseconds kMinSleep{50};
 constexpr microseconds kMaxSleep{10000};
 // Number of pauses between two looks at the clock.
 constexpr int kPauses = 32;
-
-// Number of jobs in a row that no thread has answered, after which only one in so many is offered.
-constexpr int64_t kUnanswered = 8;
 
 // Lets the calling thread run only on CPUs that would be idle.
 void yield_to_others() {
@@ -73,8 +71,9 @@ class StepTeam::Pool {
     }
     if (taken_.load(std::memory_order_relaxed) || taken_.exchange(true, std::memory_order_acquire))
       return nullptr;
-    const bool offers = crew_.unanswered() < kUnanswered || ++skipped_ % kUnanswered == 0;
-    std::byte* const memory = offers ? crew_.memory(kMemoryBytes) : nullptr;
+    const bool asleep = awake_.load(std::memory_order_relaxed) == 0;
+    std::byte* const memory =
+        offers_.next(crew_.in_vain(), asleep) ? crew_.memory(kMemoryBytes) : nullptr;
     if (!memory) taken_.store(false, std::memory_order_release);
     return memory;
   }
@@ -131,7 +130,7 @@ class StepTeam::Pool {
   Condition wake_;  // only the destructor notifies
   std::atomic<bool> stopping_{false};
   std::atomic<int> started_{0};
-  int64_t skipped_ = 0;
+  Offers offers_;  // for whoever has the turn
   // Written by stepping threads.
   alignas(64) std::atomic<bool> taken_{false};
   std::atomic<uint32_t> calls_{0};

@@ -75,7 +75,7 @@ bool becomes_shared(const StepTeam& team, Fn&& compute, const std::vector<float>
     CHECK(same);
     const StepTeam::Turn turn(team);
     if (before != Crew::kNoJob && turn.memory() && turn.crew().current() != before &&
-        turn.crew().unanswered() == 0) {
+        turn.crew().in_vain() == 0) {
       return true;
     }
     std::this_thread::sleep_for(std::chrono::microseconds(100));

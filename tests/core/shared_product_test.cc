@@ -93,7 +93,7 @@ TEST_CASE("a worker computes a part of a product", "[shared_product]") {
     const bool same = products.shared == products.alone;
     CHECK(same);
     const StepTeam::Turn turn(team);
-    return turn.memory() && turn.crew().unanswered() == 0;
+    return turn.memory() && turn.crew().in_vain() == 0;
   }));
 }
 
