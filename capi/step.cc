@@ -19,6 +19,24 @@ using sl::capi::not_null;
     __builtin_prefetch(reinterpret_cast<const void*>(next + at));
 }
 
+// Whether values and mask lie packed in memory: without strides, or with those of their dims, which
+// other languages' arrays have.
+bool has_packed_strides(const sl_sequence& given, size_t element) {
+  const bool packed_mask = given.mask_strides[0] == given.dims[1] && given.mask_strides[1] == 1;
+  if (given.mask && !packed_mask && (given.mask_strides[0] | given.mask_strides[1]) != 0)
+    return false;
+  int64_t strides = 0;
+  for (int32_t i = 0; i < given.rank; ++i) strides |= given.strides[i];
+  if (strides == 0) return true;
+  // It wraps around where dims are too large, which is found out later.
+  uint64_t packed = element;
+  for (int32_t i = given.rank - 1; i >= 0; --i) {
+    if (given.dims[i] != 1 && static_cast<uint64_t>(given.strides[i]) != packed) return false;
+    packed *= static_cast<uint64_t>(given.dims[i]);
+  }
+  return true;
+}
+
 // Reads a packed sequence of that spec and batch. Returns false for any other one, which may be
 // right too. Sizes that equal those of the plan need no further checks.
 bool read_plain(const sl_sequence* given, const sl::ChannelSpec& channels, int64_t batch,
@@ -28,9 +46,7 @@ bool read_plain(const sl_sequence* given, const sl::ChannelSpec& channels, int64
       given->dtype != static_cast<sl_dtype>(channels.dtype) ||
       (given->struct_size != sizeof(sl_sequence) && given->struct_size != 0))
     return false;
-  int64_t strides = given->mask_strides[0] | given->mask_strides[1];
-  for (int32_t i = 0; i < given->rank; ++i) strides |= given->strides[i];
-  if (strides != 0) return false;
+  if (!has_packed_strides(*given, sl::size_of(channels.dtype))) return false;
   for (int i = 0; i < channels.shape.rank(); ++i) {
     if (given->dims[i + 2] != channels.shape[i]) return false;
   }
@@ -91,6 +107,8 @@ sl::Stream& stream_of(const sl_layer* layer, sl_state* state) {
 void step(sl::Stream& stream, const sl::Slots& slots, const sl_sequence* x, const sl_sequence* y,
           const sl_run_options* options) {
   const sl::StreamPlan& plan = stream.plan();
+  // The weights of the step before may have displaced it from the cache.
+  __builtin_prefetch(&plan.model().root());
   sl::View in, out;
   if (!read_plain(plan, slots.count, x, y, &in, &out)) read_any(plan, slots.count, x, y, &in, &out);
   bool with_emits = false;

@@ -30,6 +30,7 @@ bool aligned(const View& view) {
 }
 
 std::byte* import_values(Stack& stack, const View& view, bool copy) {
+  if (view.packed && !copy && view.data && aligned(view)) return view.data;
   if (view.dims.size() == 0) return stack.allocate(0);  // the caller's data may be null
   const bool contiguous = view.contiguous();
   if (!copy && contiguous && aligned(view)) return view.data;
@@ -61,6 +62,10 @@ void for_bytes(const Parallel* parallel, size_t bytes, Fn&& fn) {
 // Copies the mask. The loops are simple enough for the compiler to vectorise, since every step
 // imports whole constants.
 void import_mask(const View& view, const Sequence& out, const Parallel* parallel) {
+  if (out.steps() == 1) {
+    *out.mask = !view.mask || *view.mask != 0 ? 1 : 0;
+    return;
+  }
   if (!view.mask) {
     for_bytes(parallel, static_cast<size_t>(out.steps()),
               [&](size_t begin, size_t end) { std::memset(out.mask + begin, 1, end - begin); });
@@ -116,7 +121,10 @@ Sequence import_sequence(Stack& stack, const View& view, bool copy, const Parall
   out.dtype = view.dtype;
   for (int i = 2; i < view.dims.rank(); ++i) out.channels.push_back(view.dims[i]);
   out.batch = view.dims[0];
-  out.time = view.dims[1];
+  // Not in one load with the batch, which would wait for the two stores that have just made them.
+  int64_t time = view.dims[1];
+  __asm__("" : "+r"(time));
+  out.time = time;
   out.values = import_values(stack, view, copy);
   out.mask = reinterpret_cast<uint8_t*>(stack.allocate(static_cast<size_t>(out.steps())));
   import_mask(view, out, parallel);

@@ -116,6 +116,51 @@ TEST_CASE("an RNN takes time-major arrays by strides", "[rnn]") {
   }
 }
 
+// Steps twice with those byte strides of x and y, and strides of the mask.
+std::vector<float> strided_steps(const Layer& layer, std::vector<float> x, const int64_t* strides,
+                                 const int64_t* mask_strides) {
+  constexpr int64_t kBatch = 2, kTime = 3;
+  const State state(layer, sequence_layers::channel_spec({3}), kBatch, kTime);
+  std::vector<float> y(x.size());
+  std::vector<uint8_t> mask = {1, 1, 0, 1, 0, 1}, out_mask(mask.size());
+  sl_sequence in = view(kBatch, kTime, 3, x.data(), mask.data());
+  sl_sequence out = view(kBatch, kTime, 3, y.data(), out_mask.data());
+  std::copy_n(strides, 3, in.strides);
+  std::copy_n(strides, 3, out.strides);
+  std::copy_n(mask_strides, 2, in.mask_strides);
+  for (int i = 0; i < 2; ++i) {
+    check([&](sl_error* e) {
+      return sl_layer_step(layer.get(), state.get(), &in, &out, nullptr, e);
+    });
+  }
+  return y;
+}
+
+TEST_CASE("steps take the strides of packed arrays, and any others", "[rnn]") {
+  const Layer layer = make_model(kGru, 3);
+  const std::vector<float> x = ramp(2 * 3 * 3);
+  const int64_t none[3] = {}, packed[3] = {36, 12, 4}, time_major[3] = {12, 24, 4};
+  const int64_t mask_packed[2] = {3, 1}, mask_reversed[2] = {1, 2};
+  const std::vector<float> want = strided_steps(layer, x, none, none);
+  CHECK(strided_steps(layer, x, packed, none) == want);
+  CHECK(strided_steps(layer, x, none, mask_packed) == want);
+  CHECK(strided_steps(layer, x, packed, mask_packed) == want);
+  CHECK(strided_steps(layer, x, packed, mask_reversed) != want);
+  std::vector<float> swapped(x.size()), got(x.size());
+  const auto swap = [](const std::vector<float>& from, std::vector<float>& to, bool back) {
+    for (size_t b = 0; b < 2; ++b) {
+      for (size_t t = 0; t < 3; ++t) {
+        const size_t batch_major = (b * 3 + t) * 3, major = (t * 2 + b) * 3;
+        std::copy_n(from.data() + (back ? major : batch_major), 3,
+                    to.data() + (back ? batch_major : major));
+      }
+    }
+  };
+  swap(x, swapped, false);
+  swap(strided_steps(layer, swapped, time_major, mask_packed), got, true);
+  CHECK(got == want);
+}
+
 struct Carry {
   float* data = nullptr;
   int64_t size = 0;
