@@ -34,26 +34,37 @@ HWY_INLINE VF next_h(const Gates& z, const Gates& u, VF h) {
 // for two panels.
 constexpr int kGruVectors = kFloatLanes == kPanel ? 2 : kGateVectors;
 
-// The products of input and state are independent sums: together they hide the latency of adding,
-// unless the sums of two panels do.
+// The products of input and state are independent sums. A single panel's are added together, which
+// hides the latency of adding as two panels do. Backwards, what was read last comes first here too.
+template <bool kPrefetch, int kVectors>
+HWY_INLINE void add_products(const RecurrentStep& s, int64_t unit, GateSums<3, kVectors>& z,
+                             GateSums<3, kVectors>& u) {
+  const int64_t inputs = s.x ? s.inputs : 0;
+  const GatePanels of_x = gate_panels(s.input_weights, inputs, s.units, unit);
+  const GatePanels of_h = gate_panels(s.recurrent_weights, s.units, s.units, unit);
+  if constexpr (kVectors > kGateVectors) {
+    if (s.backwards) add_gate_rows<kPrefetch>(s.h, s.units, of_h, u);
+    add_gate_rows<kPrefetch>(s.x, inputs, of_x, z);
+    if (!s.backwards) add_gate_rows<kPrefetch>(s.h, s.units, of_h, u);
+    return;
+  }
+  int64_t p = 0;
+  for (; p < HWY_MIN(inputs, s.units); ++p) {
+    add_gate_row<kPrefetch>(s.x, p, of_x, z);
+    add_gate_row<kPrefetch>(s.h, p, of_h, u);
+  }
+  for (int64_t i = p; i < inputs; ++i) add_gate_row<kPrefetch>(s.x, i, of_x, z);
+  for (; p < s.units; ++p) add_gate_row<kPrefetch>(s.h, p, of_h, u);
+}
+
 template <bool kPrefetch>
 HWY_INLINE void step_units(const RecurrentStep& s) {
   const DF d;
-  const int64_t inputs = s.x ? s.inputs : 0;
   for_gate_units<kGruVectors>(s, [&](auto vectors, int64_t unit) HWY_ATTR {
     constexpr int kVectors = decltype(vectors)::kSize;
     auto z = gate_start<3, kVectors>(s.x ? s.input_bias : s.z, s.units, unit);
     auto u = gate_start<3, kVectors>(s.recurrent_bias, s.units, unit);
-    const int64_t both = kVectors > kGateVectors ? 0 : HWY_MIN(inputs, s.units);
-    const GatePanels of_x = gate_panels(s.input_weights, inputs, s.units, unit);
-    const GatePanels of_h = gate_panels(s.recurrent_weights, s.units, s.units, unit);
-    int64_t p = 0;
-    for (; p < both; ++p) {
-      add_gate_row<kPrefetch>(s.x, p, of_x, z);
-      add_gate_row<kPrefetch>(s.h, p, of_h, u);
-    }
-    for (int64_t i = p; i < inputs; ++i) add_gate_row<kPrefetch>(s.x, i, of_x, z);
-    for (; p < s.units; ++p) add_gate_row<kPrefetch>(s.h, p, of_h, u);
+    add_products<kPrefetch>(s, unit, z, u);
 #pragma GCC unroll 2
     for (int v = 0; v < kVectors; ++v) {
       const int64_t at = unit + v * kFloatLanes;
@@ -111,7 +122,9 @@ void gru_cell(const float* z, const float* u, int64_t stride, const float* h, fl
   if (units > 0) HWY_DYNAMIC_DISPATCH(gru_cell_all)(z, u, stride, h, next, units);
 }
 
-void gru_step(const RecurrentStep& step) { HWY_DYNAMIC_DISPATCH(gru_step_all)(step); }
+void gru_step(const RecurrentStep& step) { gru_step_function()(step); }
+
+RecurrentStepFunction gru_step_function() { return HWY_DYNAMIC_DISPATCH(gru_step_all); }
 
 namespace reference {
 

@@ -10,6 +10,8 @@ namespace sl::kernels {
 // z = bias + x Wx, u = recurrent bias + h Wh, gates [r z n], then gru_cell for the units of the
 // step. Its results are those of gemm_packed and gru_cell, bit for bit.
 void gru_step(const RecurrentStep& step);
+// The function for this CPU that gru_step calls, for callers that cannot afford to look it up.
+RecurrentStepFunction gru_step_function();
 
 // A GRU step that applies the reset gate after the recurrent product. z = [zr zz zn] are the
 // input's contributions to the gates, u = [ur uz un] the state's, each gate `units` floats and

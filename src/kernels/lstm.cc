@@ -45,10 +45,10 @@ HWY_INLINE void step_units(const RecurrentStep& s) {
     auto z = gate_start<4, kGateVectors>(s.x ? s.input_bias : s.z, s.units, unit);
     if (s.x) {
       const GatePanels panels = gate_panels(s.input_weights, s.inputs, s.units, unit);
-      for (int64_t p = 0; p < s.inputs; ++p) add_gate_row<kPrefetch>(s.x, p, panels, z);
+      add_gate_rows<kPrefetch>(s.x, s.inputs, panels, z);
     }
     const GatePanels panels = gate_panels(s.recurrent_weights, s.units, s.units, unit);
-    for (int64_t p = 0; p < s.units; ++p) add_gate_row<kPrefetch>(s.h, p, panels, z);
+    add_gate_rows<kPrefetch>(s.h, s.units, panels, z);
 #pragma GCC unroll 2
     for (int v = 0; v < kGateVectors; ++v) {
       const int64_t at = unit + v * kFloatLanes;
@@ -101,7 +101,9 @@ void lstm_cell(const float* z, int64_t stride, float* c, float* h, int64_t units
   if (units > 0) HWY_DYNAMIC_DISPATCH(lstm_cell_all)(z, stride, c, h, units);
 }
 
-void lstm_step(const RecurrentStep& step) { HWY_DYNAMIC_DISPATCH(lstm_step_all)(step); }
+void lstm_step(const RecurrentStep& step) { lstm_step_function()(step); }
+
+RecurrentStepFunction lstm_step_function() { return HWY_DYNAMIC_DISPATCH(lstm_step_all); }
 
 namespace reference {
 

@@ -33,4 +33,6 @@ struct RecurrentStep {
   bool backwards;
 };
 
+using RecurrentStepFunction = void (*)(const RecurrentStep& step);
+
 }  // namespace sl::kernels

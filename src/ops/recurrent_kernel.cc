@@ -21,26 +21,40 @@ constexpr int64_t kLongBytes = int64_t{1} << 23;
 }  // namespace
 
 RecurrentKernel::RecurrentKernel(Kind kind, const Weights& weights)
-    : kind_(kind), weights_(weights), output_{DType::kFloat32, {weights.recurrent->inputs()}} {}
+    : kind_(kind),
+      weights_(weights),
+      output_{DType::kFloat32, {weights.recurrent->inputs()}},
+      step_{.x = nullptr,
+            .inputs = weights.input->inputs(),
+            .input_weights = weights.input->floats(),
+            .input_bias = weights.input_bias,
+            .z = nullptr,
+            .h = nullptr,
+            .recurrent_weights = weights.recurrent->floats(),
+            .recurrent_bias = weights.recurrent_bias,
+            .units = units(),
+            .u = nullptr,
+            .c = nullptr,
+            .next_h = nullptr,
+            .begin = 0,
+            .end = units(),
+            .backwards = false},
+      function_(kind == Kind::kLstm ? kernels::lstm_step_function()
+                                    : kernels::gru_step_function()) {}
 
 void RecurrentKernel::run(const float* x, float* z, Units some, float* c, const float* h,
                           float* next_h, float* u, bool backwards) const {
-  const kernels::RecurrentStep step = {.x = x,
-                                       .inputs = weights_.input->inputs(),
-                                       .input_weights = weights_.input->floats(),
-                                       .input_bias = weights_.input_bias,
-                                       .z = z,
-                                       .h = h,
-                                       .recurrent_weights = weights_.recurrent->floats(),
-                                       .recurrent_bias = weights_.recurrent_bias,
-                                       .units = units(),
-                                       .u = u,
-                                       .c = c,
-                                       .next_h = next_h,
-                                       .begin = some.begin,
-                                       .end = some.end,
-                                       .backwards = backwards};
-  kind_ == Kind::kLstm ? kernels::lstm_step(step) : kernels::gru_step(step);
+  kernels::RecurrentStep step = step_;
+  step.x = x;
+  step.z = z;
+  step.h = h;
+  step.u = u;
+  step.c = c;
+  step.next_h = next_h;
+  step.begin = some.begin;
+  step.end = some.end;
+  step.backwards = backwards;
+  function_(step);
 }
 
 // A step whose parts are ranges of units. Trivially copyable: workers get a copy.
@@ -111,9 +125,11 @@ Sequence RecurrentKernel::step(Run& run, const Sequence& x, float* c, float* h,
 
 void RecurrentKernel::step(const Run& run, const float* x, float* c, float* h, float* y,
                            float* scratch) const {
-  weights_.input->count(run, 1);
-  weights_.recurrent->count(run, 1);
-  run.parallel().count(weights_.unit_flop * units());
+  if (run.parallel().profile()) {
+    weights_.input->count(run, 1);
+    weights_.recurrent->count(run, 1);
+    run.parallel().count(weights_.unit_flop * units());
+  }
   const StepTeam* const team = run.parallel().team();
   if (!team || !share(*team, x, c, h, y))
     this->run(x, scratch, {0, units()}, c, h, y, scratch + gates() * units(), take_turn());
@@ -122,7 +138,7 @@ void RecurrentKernel::step(const Run& run, const float* x, float* c, float* h, f
 
 void RecurrentKernel::advance(const Run& run, float* z, Units some, float* c, const float* h,
                               float* next_h, float* u) const {
-  weights_.recurrent->count(run, 1);
+  if (run.parallel().profile()) weights_.recurrent->count(run, 1);
   this->run(nullptr, z, some, c, h, next_h, u, some.size() == units() && take_turn());
 }
 

@@ -6,6 +6,7 @@
 #include <cstdint>
 
 #include "core/run.h"
+#include "kernels/recurrent_step.h"
 #include "ops/linear.h"
 #include "ops/recurrence.h"
 
@@ -36,7 +37,7 @@ class RecurrentKernel {
   // Whether `step` can take x.
   bool takes(const Sequence& x) const {
     return x.dtype == DType::kFloat32 && x.batch == 1 && x.time == 1 && x.channels.rank() == 1 &&
-           x.channels[0] == weights_.input->inputs();
+           x.channels[0] == step_.inputs;
   }
 
   // The output of an invalid step, which leaves c and h alone.
@@ -73,6 +74,10 @@ class RecurrentKernel {
   const Kind kind_;
   const Weights weights_;
   const ChannelSpec output_;
+  // What every step has. The objects that it comes from are far apart, and the weights of a step
+  // displace them from the cache.
+  const kernels::RecurrentStep step_;
+  const kernels::RecurrentStepFunction function_;
   // On its own cache line, since all threads that run the layer write to it.
   alignas(64) mutable std::atomic<bool> turn_ = false;
 };

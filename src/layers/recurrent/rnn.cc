@@ -82,6 +82,7 @@ class Rnn final : public Layer {
     if (!cell_) cell_ = make_conv_lstm_cell(fields.cell, weights);
     if (cell_) {
       init.weights.reserve("cell", fields.cell.path());
+      has_c_ = cell_->has_c();
       if (cell_->zoneout() == 0 && !return_carry_) kernel_ = cell_->kernel();
       return;
     }
@@ -160,7 +161,7 @@ class Rnn final : public Layer {
   }
   Sequence do_step(Run& run, const Sequence& x) const override {
     if (layer_) return call(run, *layer_, x, run.side());
-    const auto c = cell_->has_c() ? run.state<float>("c") : StateItems<float>();
+    const auto c = has_c_ ? run.state<float>("c") : StateItems<float>();
     const auto h = run.state<float>("h");
     fill_carry(run, x, c, h);
     if (kernel_ && kernel_->takes(x))
@@ -400,6 +401,7 @@ class Rnn final : public Layer {
     }
   }
 
+  bool has_c_ = false;                            // of the cell, which steps need not look up
   const ops::RecurrentKernel* kernel_ = nullptr;  // of single steps, if it makes all that they need
   bool reverse_, keep_order_, return_carry_;
   InitialCarry initial_carry_;
