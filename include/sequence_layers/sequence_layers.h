@@ -269,13 +269,13 @@ typedef struct sl_layer_options {
    * has them packed, float32 if it does not. */
   const char* weight_format;
   /* Threads of steps, that of the caller included: 1 to 64; 0: 1, which starts none. More than one
-   * share the products of steps with matrices of 1 MiB or more; results are the same, bit for bit.
-   * The first state or decoder of a process starts the threads, which all of the layer's states
-   * share: where one has them, others step alone. Steps stay real-time: they neither lock nor
-   * allocate nor call the system, and never wait for a thread that has lost its CPU, but do its
-   * part themselves. The threads run only on CPUs that are idle otherwise. They spin for a
-   * millisecond after a step, and then sleep and look for work from time to time, so that the first
-   * steps after a pause may run on one thread. */
+   * share products with matrices of 1 MiB or more and convolutions of 2^21 multiplications or more;
+   * results are the same, bit for bit. The first state or decoder of a process starts the threads,
+   * which all of the layer's states share: where one has them, others step alone. Steps stay
+   * real-time: they neither lock nor allocate nor call the system, and never wait for a thread that
+   * has lost its CPU, but do its part themselves. The threads run only on CPUs that are idle
+   * otherwise. They spin for a millisecond after a step, and then sleep and look for work from time
+   * to time, so that the first steps after a pause may run on one thread. */
   int32_t num_step_threads;
   sl_matmul_backend matmul_backend;
   /* How streams cache the keys and values of attention: "float32", "bfloat16" or "int8", with a

@@ -54,7 +54,7 @@ class Controls {
     for (int32_t& token : tokens) token -= kReservedTokens;
     return tokens;
   }
-  int32_t next_of(int pitch) { return next()[static_cast<size_t>(kPitches + pitch)]; }
+  int32_t next_of(size_t pitch) { return next()[kPitches + pitch]; }
   live_controls* get() { return &controls_; }
 
  private:

@@ -82,7 +82,7 @@ Weights make_weights(const std::string& config, const WeightHints& hints, std::m
   options.registry = registry;
   while (true) {
     try {
-      Layer(config, weights, &options);
+      const Layer complete(config, weights, &options);
       return weights;
     } catch (const Error& error) {
       const auto missing = parse_missing(error.what());
@@ -127,7 +127,7 @@ Layer make_model(const std::string& config, int64_t channels, const sl_layer_opt
 }
 
 const std::vector<Sample>& samples() {
-  static const std::vector<Sample> all = {
+  static const std::vector<Sample> kAll = {
       {"identity", R"({"type":"Identity"})", SL_DTYPE_FLOAT32, {3}},
       {"pointwise",
        R"({"type":"Serial","layers":[{"type":"Tanh"},{"type":"Softmax"}]})",
@@ -216,7 +216,7 @@ const std::vector<Sample>& samples() {
        SL_DTYPE_BFLOAT16,
        {3}},
   };
-  return all;
+  return kAll;
 }
 
 int64_t any_size(const Sample& sample) {
