@@ -6,11 +6,14 @@ option(SL_PRECOMPILE_HEADERS "Compile common headers once, unless a compiler lau
 # After a change of one source, its whole group is compiled.
 option(SL_UNITY_BUILD "Compile small sources in groups" OFF)
 
-# sl_speed_up_full_build(TARGET HEADER...): compiles the headers once for the target's sources, and the
-# sources in groups, but for those with SKIP_PRECOMPILE_HEADERS and SKIP_UNITY_BUILD_INCLUSION.
-function(sl_speed_up_full_build target)
+# sl_compile_in_groups(TARGET): those of its sources without SKIP_UNITY_BUILD_INCLUSION.
+function(sl_compile_in_groups target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${SL_UNITY_BUILD} UNITY_BUILD_BATCH_SIZE 12)
+endfunction()
+
+# sl_precompile_headers(TARGET HEADER...): for its sources without SKIP_PRECOMPILE_HEADERS.
+function(sl_precompile_headers target)
   if(SL_PRECOMPILE_HEADERS AND NOT CMAKE_CXX_COMPILER_LAUNCHER AND NOT SL_SANITIZE)
     target_precompile_headers(${target} PRIVATE ${ARGN})
   endif()
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${SL_UNITY_BUILD})
 endfunction()

@@ -101,11 +101,11 @@ void check_tokens(const Sequence& tokens, int64_t vocabulary, std::string_view h
   }
 }
 
-constexpr char kMagic[8] = {'S', 'L', 'T', 'O', 'K', 'E', 'N', 'S'};
-constexpr uint32_t kSaveVersion = 1;
+constexpr char kSlotMagic[8] = {'S', 'L', 'T', 'O', 'K', 'E', 'N', 'S'};
+constexpr uint32_t kSlotVersion = 1;
 
 // A saved slot. The saved item of the stream follows it.
-struct SaveHeader {
+struct SlotHeader {
   char magic[8];
   uint32_t version;
   uint32_t header_bytes;
@@ -123,8 +123,8 @@ struct SaveHeader {
   uint32_t verdict;
   uint64_t checksum;  // of the header before it
 };
-uint64_t checksum_of(const SaveHeader& header) {
-  return hash_bytes(&header, offsetof(SaveHeader, checksum));
+uint64_t checksum_of(const SlotHeader& header) {
+  return hash_bytes(&header, offsetof(SlotHeader, checksum));
 }
 
 size_t logits_size(int64_t batch, int64_t vocabulary, const Allocator& allocator) {
@@ -249,16 +249,16 @@ void Decoder::copy_slot(int64_t slot, const Decoder& source, int64_t source_slot
 }
 
 size_t Decoder::save_slot_bytes() const {
-  return sizeof(SaveHeader) + guidance_bytes() +
+  return sizeof(SlotHeader) + guidance_bytes() +
          static_cast<size_t>(items_per_slot()) * stream_.save_item_bytes();
 }
 
 void Decoder::save_slot(int64_t slot, std::byte* out) const {
   const TokenStream& stream = stream_of(slot);
   const Choices& choices = stream.choices;
-  SaveHeader header{};
-  std::memcpy(header.magic, kMagic, sizeof(kMagic));
-  header.version = kSaveVersion;
+  SlotHeader header{};
+  std::memcpy(header.magic, kSlotMagic, sizeof(kSlotMagic));
+  header.version = kSlotVersion;
   header.header_bytes = sizeof(header);
   header.start_token = choices.start_token;
   header.stop_token = choices.stop_token;
@@ -282,14 +282,14 @@ void Decoder::save_slot(int64_t slot, std::byte* out) const {
 }
 
 void Decoder::load_slot(int64_t slot, const std::byte* in, size_t size) {
-  SaveHeader header{};
+  SlotHeader header{};
   if (size < sizeof(header)) fail(Code::kState, "not a saved slot of a decoder: {} bytes", size);
   std::memcpy(&header, in, sizeof(header));
-  if (std::memcmp(header.magic, kMagic, sizeof(kMagic)) != 0)
+  if (std::memcmp(header.magic, kSlotMagic, sizeof(kSlotMagic)) != 0)
     fail(Code::kState, "not a saved slot of a decoder");
-  if (header.version != kSaveVersion) {
+  if (header.version != kSlotVersion) {
     fail(Code::kState, "a saved slot of version {}: expected version {}", header.version,
-         kSaveVersion);
+         kSlotVersion);
   }
   if (header.header_bytes != sizeof(header) || header.checksum != checksum_of(header) ||
       header.verdict > static_cast<uint32_t>(Logits::kNoneLikely)) {

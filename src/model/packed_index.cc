@@ -15,14 +15,14 @@ namespace {
 
 // The layout of panels, of the index and of names. A change of any of them makes a new version.
 constexpr int64_t kVersion = 1;
-constexpr int kMaxDepth = 8;
+constexpr int kMaxIndexDepth = 8;
 // Far more elements than any tensor has.
 constexpr int64_t kMaxSize = int64_t{1} << 40;
 
 // Reads parts of the index; errors name them.
-class Reader {
+class IndexReader {
  public:
-  explicit Reader(const std::string& source) : source_(source) {}
+  explicit IndexReader(const std::string& source) : source_(source) {}
 
   [[noreturn]] void error(std::string_view where, std::string_view expected) const {
     fail(Code::kWeights, "{}: metadata \"{}\": {}: expected {}", source_, kPackedKey, where,
@@ -90,10 +90,10 @@ std::string string_of(std::string_view text) { return Json(text).dump(); }
 }  // namespace
 
 PackedIndex PackedIndex::parse(std::string_view text, const std::string& source) {
-  const Reader reader(source);
+  const IndexReader reader(source);
   const JsonDocument document = [&] {
     try {
-      return parse_json(text, kMaxDepth);
+      return parse_json(text, kMaxIndexDepth);
     } catch (const JsonError& error) {
       fail(Code::kWeights, "{}: metadata \"{}\": {}: {}", source, kPackedKey, error.path(),
            error.what());

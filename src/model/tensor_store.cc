@@ -81,7 +81,7 @@ Shape parse_shape(const Json& value, DType dtype, const std::string& where) {
   return shape;
 }
 
-struct Entry {
+struct FileEntry {
   std::string name;
   std::string where;  // names the tensor in messages
   Tensor tensor;      // without data
@@ -113,9 +113,10 @@ DType parse_dtype(const Json& dtype, const std::string& where) {
 }
 
 // Ignores unknown fields, as the safetensors library does.
-Entry parse_entry(const std::string& name, const Json& value, const std::string& source,
-                  size_t data_size) {
-  Entry entry{.name = name, .where = fmt::format("{}: tensor \"{}\"", source, name), .tensor = {}};
+FileEntry parse_entry(const std::string& name, const Json& value, const std::string& source,
+                      size_t data_size) {
+  FileEntry entry{
+      .name = name, .where = fmt::format("{}: tensor \"{}\"", source, name), .tensor = {}};
   const std::string& where = entry.where;
   if (!value.is_object() || !value.contains("dtype") || !value.contains("shape") ||
       !value.contains("data_offsets")) {
@@ -162,10 +163,10 @@ TensorStore::Metadata parse_metadata(const Json& value, const std::string& sourc
 }
 
 // Fails unless the data of the tensors fills the file after the header without gaps or overlaps.
-void check_layout(std::vector<Entry>& entries, const std::string& source, size_t data_size) {
-  std::ranges::sort(entries, {}, [](const Entry& e) { return std::pair(e.begin, e.end); });
+void check_layout(std::vector<FileEntry>& entries, const std::string& source, size_t data_size) {
+  std::ranges::sort(entries, {}, [](const FileEntry& e) { return std::pair(e.begin, e.end); });
   size_t end = 0;
-  for (const Entry& entry : entries) {
+  for (const FileEntry& entry : entries) {
     if (entry.begin != end) {
       fail(Code::kWeights, "{}: its data begins at {}, but the tensor before it ends at {}",
            entry.where, entry.begin, end);
@@ -212,7 +213,7 @@ void TensorStore::parse(std::shared_ptr<const Image> image, const std::string& s
   const JsonDocument header = parse_header(text, source);
   const size_t data_begin = sizeof(uint64_t) + text.size();
   const size_t data_size = image->size - data_begin;
-  std::vector<Entry> entries;
+  std::vector<FileEntry> entries;
   for (const auto& [name, value] : header.value().get_ref<const Json::object_t&>()) {
     if (name == "__metadata__") {
       metadata_ = parse_metadata(value, source);
@@ -221,7 +222,7 @@ void TensorStore::parse(std::shared_ptr<const Image> image, const std::string& s
     }
   }
   check_layout(entries, source, data_size);
-  for (Entry& entry : entries) {
+  for (FileEntry& entry : entries) {
     entry.tensor.data = image->data + data_begin + entry.begin;
     insert(std::move(entry.name), entry.tensor, entry.where);
   }

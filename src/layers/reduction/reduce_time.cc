@@ -26,7 +26,7 @@ struct Totals {
 };
 
 // A statistic over inputs of one dtype.
-struct Kind {
+struct TimeStatistic {
   Statistic statistic;
   int64_t correction;
   DType input;
@@ -67,7 +67,7 @@ bool replaces(Statistic statistic, const T& x, const T& best) {
 }
 
 // Takes one step x, in the dtype that is kept, into the totals of `size` channels.
-void take(const Kind& kind, const std::byte* x, int64_t size, const Totals& totals) {
+void take(const TimeStatistic& kind, const std::byte* x, int64_t size, const Totals& totals) {
   const int32_t count = *totals.count;
   if (count < std::numeric_limits<int32_t>::max()) ++*totals.count;
   if (kind.is_moment()) {
@@ -109,7 +109,7 @@ void take(const Kind& kind, const std::byte* x, int64_t size, const Totals& tota
 }
 
 // The statistic of the totals, in the dtype that is kept. `out` may be the totals' value.
-void finish(const Kind& kind, const Totals& totals, int64_t size, std::byte* out) {
+void finish(const TimeStatistic& kind, const Totals& totals, int64_t size, std::byte* out) {
   if (!kind.has_error()) {
     std::memcpy(out, totals.value, static_cast<size_t>(size) * size_of(kind.kept()));
     return;
@@ -158,7 +158,7 @@ class ReduceTime final : public Layer {
 
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {
-    const Kind kind = kind_of(input.dtype);
+    const TimeStatistic kind = kind_of(input.dtype);
     if (kind.is_moment() && input.dtype == DType::kComplex64)
       fail(Code::kShape, "input {}: expected real numbers", to_string(input));
     return {kind.output(), input.shape};
@@ -168,7 +168,7 @@ class ReduceTime final : public Layer {
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const override {
     if (input.mode != Mode::kStep || !supports_step()) return;
-    const Kind kind = kind_of(input.channels.dtype);
+    const TimeStatistic kind = kind_of(input.channels.dtype);
     Shape shape = input.channels.shape;
     shape.insert(0, input.batch);
     declaration.state("value", kind.kept(), shape);
@@ -180,7 +180,7 @@ class ReduceTime final : public Layer {
   }
 
   Sequence do_layer(Run& run, const Sequence& x) const override {
-    const Kind kind = kind_of(x.dtype);
+    const TimeStatistic kind = kind_of(x.dtype);
     const int64_t size = x.frame_size();
     const size_t bytes = static_cast<size_t>(size) * size_of(kind.kept());
     auto* value = run.scratch<std::byte>(x.batch, static_cast<int64_t>(bytes));
@@ -199,11 +199,13 @@ class ReduceTime final : public Layer {
     return reduce(run, x, value, error, count);
   }
 
-  Kind kind_of(DType input) const { return {fields_.statistic, fields_.correction, input}; }
+  TimeStatistic kind_of(DType input) const {
+    return {fields_.statistic, fields_.correction, input};
+  }
 
   Sequence reduce(Run& run, const Sequence& x, std::byte* value, float* error,
                   int32_t* count) const {
-    const Kind kind = kind_of(x.dtype);
+    const TimeStatistic kind = kind_of(x.dtype);
     const Sequence y =
         run.output({kind.output(), x.channels}, x.batch, do_output_length(x.time, x.spec(), {}));
     const int64_t size = x.frame_size(), kept = static_cast<int64_t>(size_of(kind.kept()));
@@ -223,22 +225,22 @@ class ReduceTime final : public Layer {
   }
 
   // One step of x in the dtype that is kept; `frame` holds it if that is another one.
-  static const std::byte* kept_frame(const Kind& kind, const Sequence& x, int64_t b, int64_t t,
-                                     std::byte* frame) {
+  static const std::byte* kept_frame(const TimeStatistic& kind, const Sequence& x, int64_t b,
+                                     int64_t t, std::byte* frame) {
     if (x.dtype == kind.kept()) return x.frame(b, t);
     ops::convert(x.frame(b, t), x.dtype, frame, kind.kept(), x.frame_size());
     return frame;
   }
-  static void write(const Kind& kind, const Totals& totals, std::byte* frame, const Sequence& y,
-                    int64_t b, int64_t t) {
+  static void write(const TimeStatistic& kind, const Totals& totals, std::byte* frame,
+                    const Sequence& y, int64_t b, int64_t t) {
     const bool direct = y.dtype == kind.kept();
     finish(kind, totals, y.frame_size(), direct ? y.frame(b, t) : frame);
     if (!direct) ops::convert(frame, kind.kept(), y.frame(b, t), y.dtype, y.frame_size());
   }
 
   // `frames` has room for two steps.
-  static void run_item(const Kind& kind, const Sequence& x, int64_t b, const Totals& totals,
-                       std::byte* frames, const Sequence& y) {
+  static void run_item(const TimeStatistic& kind, const Sequence& x, int64_t b,
+                       const Totals& totals, std::byte* frames, const Sequence& y) {
     std::byte* const result = frames + static_cast<size_t>(x.frame_size()) * size_of(kind.kept());
     for (int64_t t = 0; t < x.time; ++t) {
       const bool valid = *x.mask_at(b, t) != 0;
@@ -252,7 +254,7 @@ class ReduceTime final : public Layer {
     }
   }
   // The statistic of all valid steps, in the only step or in all valid ones.
-  void whole_item(const Kind& kind, const Sequence& x, int64_t b, const Totals& totals,
+  void whole_item(const TimeStatistic& kind, const Sequence& x, int64_t b, const Totals& totals,
                   std::byte* frames, const Sequence& y) const {
     for (int64_t t = 0; t < x.time; ++t) {
       if (*x.mask_at(b, t)) take(kind, kept_frame(kind, x, b, t, frames), x.frame_size(), totals);
