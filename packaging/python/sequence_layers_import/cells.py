@@ -25,19 +25,19 @@ def rewrite(graph: Graph, is_state: Callable[[str], bool]) -> None:
     for node in list(graph.nodes):
         new = _lstm(graph, node, is_state) or _gru(graph, node, is_state)
         if new is not None:
-            graph.nodes = [new if other is node else other for other in graph.nodes]
+            graph.replace(node, new)
     graph.prune()
 
 
-def _made_by(graph: Graph, name: str, operator: str) -> Node | None:
-    node = graph.producer(name)
-    return node if node is not None and node.operator == operator else None
+def _orders(node: Node | None) -> Sequence[list[str]]:
+    """The inputs of a commutative operator in both orders; nothing if there is no node."""
+    return () if node is None else (node.inputs, node.inputs[::-1])
 
 
 def _pair(graph: Graph, node: Node | None, first: str, second: str) -> tuple[str, str] | None:
     """The inputs of the two operators that make the inputs of a commutative one."""
-    for a, b in (node.inputs, node.inputs[::-1]) if node is not None else ():
-        made = _made_by(graph, a, first), _made_by(graph, b, second)
+    for a, b in _orders(node):
+        made = graph.made_by(a, first), graph.made_by(b, second)
         if made[0] is not None and made[1] is not None:
             return made[0].inputs[0], made[1].inputs[0]
     return None
@@ -67,8 +67,8 @@ def _linear(graph: Graph, name: str) -> _Linear | None:
 
 
 def _gates(graph: Graph, names: Sequence[str]) -> str | None:
-    """What is split into exactly these gates."""
-    split = _made_by(graph, names[0], 'Split')
+    """The tensor that a node splits into exactly these gates."""
+    split = graph.made_by(names[0], 'Split')
     return split.inputs[0] if split is not None and split.outputs == list(names) else None
 
 
@@ -92,20 +92,20 @@ def _node(node: Node, kind: str, states: Sequence[str], of: tuple[_Linear, _Line
 def _lstm(graph: Graph, node: Node, is_state: Callable[[str], bool]) -> Node | None:
     """sigmoid(o) tanh(sigmoid(f) c + sigmoid(i) tanh(g))."""
     found = _pair(graph, node, 'Sigmoid', 'Tanh') if node.operator == 'Mul' else None
-    cell = _made_by(graph, found[1], 'Add') if found else None
+    cell = graph.made_by(found[1], 'Add') if found else None
     if found is None or cell is None:
         return None
-    for kept, added in (cell.inputs, cell.inputs[::-1]):
-        entering = _pair(graph, _made_by(graph, added, 'Mul'), 'Sigmoid', 'Tanh')
-        keeping = _made_by(graph, kept, 'Mul')
+    for kept, added in _orders(cell):
+        entering = _pair(graph, graph.made_by(added, 'Mul'), 'Sigmoid', 'Tanh')
+        keeping = graph.made_by(kept, 'Mul')
         if entering is None or keeping is None:
             continue
-        for gate, state in (keeping.inputs, keeping.inputs[::-1]):
-            forget = _made_by(graph, gate, 'Sigmoid')
+        for gate, state in _orders(keeping):
+            forget = graph.made_by(gate, 'Sigmoid')
             if forget is None or not is_state(state):
                 continue
             whole = _gates(graph, (entering[0], forget.inputs[0], entering[1], found[0]))
-            total = _made_by(graph, whole, 'Add') if whole else None
+            total = graph.made_by(whole, 'Add') if whole else None
             products = _products(graph, total.inputs, is_state) if total else None
             if products:
                 return _node(node, 'LSTM', [products[1].source, state], products)
@@ -116,18 +116,18 @@ def _gru(graph: Graph, node: Node, is_state: Callable[[str], bool]) -> Node | No
     """(h - n) sigmoid(z) + n or (1 - z) n + z h, where n is tanh(i + sigmoid(r) h)."""
     if node.operator != 'Add':
         return None
-    for first, second in (node.inputs, node.inputs[::-1]):
+    for first, second in _orders(node):
         gate = _update_gate(graph, first, second, is_state)
         if gate is None:
             continue
         new, update, state = gate
-        added = _made_by(graph, new.inputs[0], 'Add')
-        update_sum = _made_by(graph, update, 'Add')
-        for a, b in (added.inputs, added.inputs[::-1]) if added and update_sum else ():
-            product = _made_by(graph, b, 'Mul')
-            for h, r in (product.inputs, product.inputs[::-1]) if product else ():
-                reset = _made_by(graph, r, 'Sigmoid')
-                reset_sum = _made_by(graph, reset.inputs[0], 'Add') if reset else None
+        added = graph.made_by(new.inputs[0], 'Add')
+        update_sum = graph.made_by(update, 'Add')
+        for a, b in _orders(added if update_sum else None):
+            product = graph.made_by(b, 'Mul')
+            for h, r in _orders(product):
+                reset = graph.made_by(r, 'Sigmoid')
+                reset_sum = graph.made_by(reset.inputs[0], 'Add') if reset else None
                 if reset_sum is None or update_sum is None:
                     continue
                 of_input = _matching(graph, reset_sum, update_sum, a)
@@ -140,7 +140,7 @@ def _gru(graph: Graph, node: Node, is_state: Callable[[str], bool]) -> Node | No
 
 
 def _matching(graph: Graph, reset: Node, update: Node, new: str) -> str | None:
-    """What is split into one input of each sum and `new`."""
+    """The tensor that a node splits into one input of each sum and `new`."""
     for r in reset.inputs:
         for z in update.inputs:
             if whole := _gates(graph, (r, z, new)):
@@ -152,17 +152,17 @@ def _update_gate(
     graph: Graph, first: str, second: str, is_state: Callable[[str], bool]
 ) -> tuple[Node, str, str] | None:
     """(node of n, sum under the update gate, state)."""
-    product = _made_by(graph, first, 'Mul')
+    product = graph.made_by(first, 'Mul')
     if product is None:
         return None
-    for a, b in (product.inputs, product.inputs[::-1]):
-        gate, other = _made_by(graph, b, 'Sigmoid'), _made_by(graph, a, 'Sub')
-        new = _made_by(graph, second, 'Tanh')
+    for a, b in _orders(product):
+        gate, other = graph.made_by(b, 'Sigmoid'), graph.made_by(a, 'Sub')
+        new = graph.made_by(second, 'Tanh')
         if gate and other and new and other.inputs[1] == second and is_state(other.inputs[0]):
             return new, gate.inputs[0], other.inputs[0]
-        rest, new = _made_by(graph, second, 'Mul'), None
-        for c, d in (rest.inputs, rest.inputs[::-1]) if rest and gate and is_state(a) else ():
-            one, new = _made_by(graph, c, 'Sub'), _made_by(graph, d, 'Tanh')
+        rest, new = graph.made_by(second, 'Mul'), None
+        for c, d in _orders(rest if gate and is_state(a) else None):
+            one, new = graph.made_by(c, 'Sub'), graph.made_by(d, 'Tanh')
             if one and new and gate and graph.is_constant(one.inputs[0]) and one.inputs[1] == b:
                 return new, gate.inputs[0], a
     return None

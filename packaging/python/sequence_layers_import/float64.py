@@ -11,7 +11,7 @@ from sequence_layers_import.onnx_model import Imported
 
 
 class Exact:
-    """What `verify.Original` is, in float64."""
+    """`verify.Original` in float64."""
 
     def __init__(self, imported: Imported):
         self._evaluator = ReferenceEvaluator(_in_float64(imported.original))

@@ -366,6 +366,22 @@ class Graph:
     def producer(self, name: str) -> Node | None:
         return next((node for node in self.nodes if name in node.outputs), None)
 
+    def made_by(self, name: str, *operators: str) -> Node | None:
+        """The node that makes a tensor, if it is of one of these operators."""
+        node = self.producer(name)
+        return node if node is not None and node.operator in operators else None
+
+    def origin(self, name: str, operators: Sequence[str]) -> str:
+        """The tensor of which nodes of these operators make another, each of its first input."""
+        while node := self.made_by(name, *operators):
+            name = node.inputs[0]
+        return name
+
+    def replace(self, node: Node, *others: Node) -> None:
+        """Puts other nodes in the place of one."""
+        index = next(i for i, known in enumerate(self.nodes) if known is node)
+        self.nodes[index : index + 1] = others
+
     def readers(self, name: str) -> list[Node]:
         return [node for node in self.nodes if name in node.inputs]
 

@@ -86,10 +86,8 @@ class Imported:
     inputs: Sequence[Port]
     outputs: Sequence[Port]
     graph: Graph
-    # The output of each input that is a state.
-    states: Mapping[str, str] = dataclasses.field(default_factory=dict)
-
-    constants: Sequence[str] = ()
+    states: Mapping[str, str] = dataclasses.field(default_factory=dict)  # outputs by inputs
+    constants: Sequence[str] = ()  # inputs that each run gets
 
     @property
     def input(self) -> Port:
@@ -271,13 +269,17 @@ def _read_inputs(builder: Builder, axes: Mapping[str, TimeAxis]) -> list[Port]:
     return ports
 
 
+def _beside_first(given: Sequence[onnx.ValueInfoProto], name: str) -> onnx.ValueInfoProto:
+    """The input of this name, which is not the first."""
+    others = {value.name: value for value in given[1:]}
+    if name not in others:
+        raise Refusal(f'the graph has no input "{name}" beside its first', f'it has {list(others)}')
+    return others[name]
+
+
 def _constant_axes(given: Sequence[onnx.ValueInfoProto], name: str) -> TimeAxis:
     """The batch of an input without time: the axis that has the name of the first input's."""
-    found = next((value for value in given[1:] if value.name == name), None)
-    if found is None:
-        names = [value.name for value in given[1:]]
-        raise Refusal(f'the graph has no input "{name}" beside its first', f'it has {names}')
-    sizes = graphs.dims(found)
+    sizes = graphs.dims(_beside_first(given, name))
     shared = [size for size in graphs.dims(given[0]) if isinstance(size, str) and size in sizes]
     return TimeAxis(sizes.index(shared[0]) if shared else None, None)
 
@@ -285,9 +287,7 @@ def _constant_axes(given: Sequence[onnx.ValueInfoProto], name: str) -> TimeAxis:
 def _mask_axes(
     given: Sequence[onnx.ValueInfoProto], mask: str, axes: Mapping[str, TimeAxis]
 ) -> TimeAxis:
-    if mask not in [value.name for value in given[1:]]:
-        names = [value.name for value in given[1:]]
-        raise Refusal(f'the graph has no input "{mask}" beside its first', f'it has {names}')
+    _beside_first(given, mask)
     if axes[mask].time is None:
         raise Refusal(f'input "{mask}" has no axis of time', 'name its axes as those of the first')
     return dataclasses.replace(axes[mask], is_mask=True)

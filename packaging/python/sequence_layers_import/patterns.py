@@ -41,11 +41,6 @@ def _only_reader(graph: Graph, name: str) -> Node | None:
     return readers[0] if len(readers) == 1 and name not in graph.outputs else None
 
 
-def _made_by(graph: Graph, name: str, *operators: str) -> Node | None:
-    node = graph.producer(name)
-    return node if node is not None and node.operator in operators else None
-
-
 def _split_constant(graph: Graph, node: Node) -> tuple[str, str] | None:
     """(value, constant) of an operation on a result and a constant."""
     constants = [name for name in node.inputs if graph.is_constant(name)]
@@ -59,15 +54,14 @@ def _replace(
 ) -> None:
     """Puts a new node in the place of the last of a group; `prune` drops the others."""
     new = Node(last.name, operator, list(inputs), [last.outputs[0]], dict(attributes))
-    index = next(i for i, node in enumerate(graph.nodes) if node is last)
-    graph.nodes[index] = new
+    graph.replace(last, new)
 
 
 def _gelu(graph: Graph, node: Node) -> None:
     """0.5 x (1 + erf(x / sqrt(2))), with the factors in any order."""
     if node.operator != 'Erf':
         return
-    inner = _made_by(graph, node.inputs[0], 'Div', 'Mul')
+    inner = graph.made_by(node.inputs[0], 'Div', 'Mul')
     parts = inner and _split_constant(graph, inner)
     if not inner or not parts:
         return
@@ -99,7 +93,7 @@ def _factor(graph: Graph, name: str, x: str) -> tuple[float, bool] | None:
     number = _number(graph, name)
     if number is not None:
         return number, False
-    node = _made_by(graph, name, 'Mul')
+    node = graph.made_by(name, 'Mul')
     parts = node and _split_constant(graph, node)
     number = _number(graph, parts[1]) if parts and parts[0] == x else None
     return None if number is None else (number, True)
@@ -109,7 +103,7 @@ def _swish(graph: Graph, node: Node) -> None:
     """x sigmoid(x)."""
     if node.operator == 'Mul' and len(node.inputs) == 2:
         for x, gate in (node.inputs, node.inputs[::-1]):
-            sigmoid = _made_by(graph, gate, 'Sigmoid')
+            sigmoid = graph.made_by(gate, 'Sigmoid')
             if sigmoid and sigmoid.inputs[0] == x and not graph.is_constant(x):
                 _replace(graph, node, 'import.Swish', [x])
                 return
@@ -117,11 +111,11 @@ def _swish(graph: Graph, node: Node) -> None:
 
 def _threshold(graph: Graph, node: Node) -> None:
     """x > c ? x : softplus(x) of a large c, and x > 0 ? x : slope x."""
-    condition = _made_by(graph, node.inputs[0], 'Greater') if node.operator == 'Where' else None
+    condition = graph.made_by(node.inputs[0], 'Greater') if node.operator == 'Where' else None
     if condition is None or node.inputs[1] != condition.inputs[0]:
         return
     x, limit = condition.inputs[0], _number(graph, condition.inputs[1])
-    below = _made_by(graph, node.inputs[2], 'Softplus', 'Mul')
+    below = graph.made_by(node.inputs[2], 'Softplus', 'Mul')
     if limit is None or below is None:
         return
     if below.operator == 'Softplus' and below.inputs[0] == x and limit >= 15:
@@ -134,8 +128,8 @@ def _threshold(graph: Graph, node: Node) -> None:
 
 def _divide_or_zero(graph: Graph, node: Node) -> None:
     """b == 0 ? 0 : a / b."""
-    condition = _made_by(graph, node.inputs[0], 'Equal') if node.operator == 'Where' else None
-    quotient = _made_by(graph, node.inputs[2], 'Div') if condition else None
+    condition = graph.made_by(node.inputs[0], 'Equal') if node.operator == 'Where' else None
+    quotient = graph.made_by(node.inputs[2], 'Div') if condition else None
     if condition and quotient and _is_zero(graph, node.inputs[1]):
         parts = _split_constant(graph, condition)
         if parts and parts[0] == quotient.inputs[1] and _is_zero(graph, parts[1]):
@@ -153,11 +147,11 @@ def _normalization(graph: Graph, node: Node) -> None:
     if deviation is None:
         return
     centred, root = deviation
-    total = _made_by(graph, root, 'Add')
+    total = graph.made_by(root, 'Add')
     parts = total and _split_constant(graph, total)
     epsilon = _number(graph, parts[1]) if parts else None
-    mean = _made_by(graph, parts[0], 'ReduceMean') if parts else None
-    squares = _made_by(graph, mean.inputs[0], 'Pow', 'Mul') if mean else None
+    mean = graph.made_by(parts[0], 'ReduceMean') if parts else None
+    squares = graph.made_by(mean.inputs[0], 'Pow', 'Mul') if mean else None
     if (
         epsilon is None
         or mean is None
@@ -169,8 +163,8 @@ def _normalization(graph: Graph, node: Node) -> None:
     rank = len(graph.tensor(centred).shape)
     if axes != list(range(rank - len(axes), rank)) or not mean.attribute('keepdims', 1):
         return
-    difference = _made_by(graph, centred, 'Sub')
-    average = _made_by(graph, difference.inputs[1], 'ReduceMean') if difference else None
+    difference = graph.made_by(centred, 'Sub')
+    average = graph.made_by(difference.inputs[1], 'ReduceMean') if difference else None
     is_centred = (
         difference is not None and average is not None and _axes(graph, average) == axes
         and average.inputs[0] == difference.inputs[0]
@@ -183,17 +177,17 @@ def _normalization(graph: Graph, node: Node) -> None:
 def _deviation(graph: Graph, node: Node) -> tuple[str, str] | None:
     """(dividend, radicand) of a quotient by a square root, as exporters write it."""
     if node.operator == 'Div':
-        root = _made_by(graph, node.inputs[1], 'Sqrt')
+        root = graph.made_by(node.inputs[1], 'Sqrt')
         return (node.inputs[0], root.inputs[0]) if root else None
     if node.operator != 'Mul':
         return None
     for value, inverse in (node.inputs, node.inputs[::-1]):
-        made = _made_by(graph, inverse, 'Reciprocal', 'Pow', 'Div')
+        made = graph.made_by(inverse, 'Reciprocal', 'Pow', 'Div')
         if made is None:
             continue
         if made.operator == 'Pow' and _is(graph, made.inputs[1], -0.5):
             return value, made.inputs[0]
-        root = _made_by(graph, made.inputs[-1], 'Sqrt')
+        root = graph.made_by(made.inputs[-1], 'Sqrt')
         if made.operator == 'Reciprocal' and root:
             return value, root.inputs[0]
         if made.operator == 'Div' and root and _is(graph, made.inputs[0], 1):
@@ -234,7 +228,7 @@ def _scale_and_bias(graph: Graph, node: Node) -> None:
 
 def _moved_padding(graph: Graph, node: Node) -> None:
     """A transposition of zeros before the input, as zeros before the transposed input."""
-    pad = _made_by(graph, node.inputs[0], 'Pad') if node.operator == 'Transpose' else None
+    pad = graph.made_by(node.inputs[0], 'Pad') if node.operator == 'Transpose' else None
     if pad is None or len(pad.inputs) > 1:
         return
     order = node.attribute('perm')
@@ -242,15 +236,13 @@ def _moved_padding(graph: Graph, node: Node) -> None:
     graph.copy_tensor(moved, pad.inputs[0], order)
     new = Node(node.name, 'Transpose', pad.inputs, [moved], {'perm': order})
     padded = [pads[half * rank + axis] for half in (0, 1) for axis in order]
-    index = next(i for i, other in enumerate(graph.nodes) if other is node)
-    graph.nodes[index : index + 1] = [
-        new, Node(pad.name, 'Pad', [moved], node.outputs, pad.attributes | {'pads': padded})
-    ]  # fmt: skip
+    after = Node(pad.name, 'Pad', [moved], node.outputs, pad.attributes | {'pads': padded})
+    graph.replace(node, new, after)
 
 
 def _delay(graph: Graph, node: Node) -> None:
     """Zeros before the input and as many steps cut at its end, as a delay."""
-    pad = _made_by(graph, node.inputs[0], 'Pad') if node.operator == 'Slice' else None
+    pad = graph.made_by(node.inputs[0], 'Pad') if node.operator == 'Slice' else None
     if pad is None or pad.attribute('mode', 'constant') != 'constant' or len(pad.inputs) > 1:
         return
     tensor, pads = graph.tensor(node.outputs[0]), pad.attribute('pads')
@@ -271,7 +263,7 @@ def _padded_window(graph: Graph, node: Node) -> None:
     """Zeros before a convolution, as its own padding."""
     if node.operator != 'Conv':
         return
-    pad = _made_by(graph, node.inputs[0], 'Pad')
+    pad = graph.made_by(node.inputs[0], 'Pad')
     if pad is None or pad.attribute('mode', 'constant') != 'constant' or pad.attribute('value', 0):
         return
     if len(pad.inputs) > 2 and pad.inputs[2] and not _is(graph, pad.inputs[2], 0):
@@ -292,7 +284,7 @@ def _cut_window(graph: Graph, node: Node) -> None:
     """Steps cut after a convolution that pads them, as less padding."""
     if node.operator != 'Slice':
         return
-    conv = _made_by(graph, node.inputs[0], 'Conv')
+    conv = graph.made_by(node.inputs[0], 'Conv')
     if conv is None or _only_reader(graph, node.inputs[0]) is None:
         return
     before, after = graph.shapes(node.inputs[0]), graph.shapes(node.outputs[0])
@@ -314,15 +306,15 @@ def _cut_window(graph: Graph, node: Node) -> None:
         return
     conv.attributes |= {'pads': pads, 'auto_pad': 'NOTSET'}
     conv.outputs = [node.outputs[0]]
-    graph.nodes = [other for other in graph.nodes if other is not node]
+    graph.replace(node)
 
 
 def _nan_to_zero(graph: Graph, node: Node) -> None:
     """isnan(p) ? 0 : p of a softmax p, which is NaN only where no key is valid."""
-    condition = _made_by(graph, node.inputs[0], 'IsNaN') if node.operator == 'Where' else None
+    condition = graph.made_by(node.inputs[0], 'IsNaN') if node.operator == 'Where' else None
     if condition is None or condition.inputs[0] != node.inputs[2]:
         return
-    if _is_zero(graph, node.inputs[1]) and _made_by(graph, node.inputs[2], 'Softmax'):
+    if _is_zero(graph, node.inputs[1]) and graph.made_by(node.inputs[2], 'Softmax'):
         for reader in graph.readers(node.outputs[0]):
             reader.inputs = [
                 condition.inputs[0] if n == node.outputs[0] else n for n in reader.inputs
@@ -331,7 +323,7 @@ def _nan_to_zero(graph: Graph, node: Node) -> None:
 
 def _mean_of_time(graph: Graph, node: Node) -> None:
     """A sum over time by the number of steps."""
-    total = _made_by(graph, node.inputs[0], 'ReduceSum') if node.operator == 'Div' else None
+    total = graph.made_by(node.inputs[0], 'ReduceSum') if node.operator == 'Div' else None
     if total is None or not graph.is_constant(node.inputs[1]):
         return
     tensor, axes = graph.tensor(total.inputs[0]), _axes(graph, total)
@@ -348,13 +340,13 @@ def _attention(graph: Graph, node: Node) -> None:
     """softmax(scale q k + mask) v, where keys are the steps of time."""
     if node.operator != 'MatMul':
         return
-    softmax = _made_by(graph, node.inputs[0], 'Softmax')
+    softmax = graph.made_by(node.inputs[0], 'Softmax')
     if softmax is None or len(graph.tensor(softmax.inputs[0]).axes(Role.TIME)) != 2:
         return
     name, scale = softmax.inputs[0], 1.0
     masks: list[list[np.ndarray]] = []
-    while (product := _made_by(graph, name, 'MatMul')) is None:
-        step = _made_by(graph, name, 'Add', 'Mul', 'Div', 'Where')
+    while (product := graph.made_by(name, 'MatMul')) is None:
+        step = graph.made_by(name, 'Add', 'Mul', 'Div', 'Where')
         if step is None:
             raise Refusal(
                 'what it does to the scores of attention is not known',

@@ -305,7 +305,7 @@ def _conv_transpose(builder: Builder, node: Node) -> None:
 
 
 def _cut(window: Window, extra: int) -> str | list[int]:
-    """What a transposed convolution cuts off at the start and at the end."""
+    """The padding of a transposed convolution: what it cuts off at the start and at the end."""
     before, after = window.before, window.after - extra
     if before == 0 and after == window.extent - window.stride:
         return 'causal'
@@ -328,13 +328,10 @@ def _pool(builder: Builder, node: Node) -> None:
     padded = [_to_the_end(window, tensor, out) for window in spatial]
     if node.attribute('ceil_mode', 0) and time and time.stride > 1:
         raise Refusal('its last window in time may be shorter', 'pool without ceil_mode')
-    kind, counts_pads = (
-        node.operator.replace('Pool', 'Pooling'),
-        node.attribute('count_include_pad', 0),
-    )
+    kind = node.operator.replace('Pool', 'Pooling')
     if node.operator == 'MaxPool' and len(node.outputs) > 1 and node.outputs[1]:
         raise Refusal('it gives the indices of its maxima', 'take the maxima only')
-    masked = kind == 'AveragePooling' and not counts_pads
+    masked = kind == 'AveragePooling' and not node.attribute('count_include_pad', 0)
     value = builder.value(node.inputs[0])
     rest = [a for a in value.axes if a not in [w.axis for w in spatial]]
     value = builder.aligned(value, tensor, (*(w.axis for w in spatial), *rest))

@@ -131,13 +131,9 @@ _MOVES = ('Unsqueeze', 'Reshape', 'Transpose', 'Expand', 'Identity')
 def begin_with(graph: Graph, constants: Sequence[str]) -> None:
     """Notes at recurrences which constants of the model are their initial states."""
 
-    def source(name: str) -> str:
-        while (node := graph.producer(name)) is not None and node.operator in _MOVES:
-            name = node.inputs[0]
-        return name if name in constants else ''
-
     for node in graph.nodes:
-        found = [source(name) if name else '' for name in node.inputs[5:7]]
+        origins = [graph.origin(name, _MOVES) for name in node.inputs[5:7]]
+        found = [name if name in constants else '' for name in origins]
         if node.operator in _MAKERS and any(found):
             kept = [
                 '' if state else name for state, name in zip(found, node.inputs[5:7], strict=True)

@@ -396,15 +396,10 @@ def _past(
 @operator('import.History')
 def _history(builder: Builder, node: Node) -> None:
     """The last elements along an axis of what came before the step, as a cache holds them."""
-    tensor, axis, count = (
-        builder.tensor(node.inputs[0]),
-        node.attribute('axis'),
-        node.attribute('count'),
-    )
-    value, width = (
-        builder.with_last(builder.value(node.inputs[0]), tensor, axis),
-        tensor.shape[axis],
-    )
+    axis, count = node.attribute('axis'), node.attribute('count')
+    tensor = builder.tensor(node.inputs[0])
+    value = builder.with_last(builder.value(node.inputs[0]), tensor, axis)
+    width = tensor.shape[axis]
     steps = -(-count // width)
     axes = value.axes
     past = _past(builder, value, tensor, steps, steps, axes)

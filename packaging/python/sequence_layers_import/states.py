@@ -27,7 +27,7 @@ _MOVES = (
     'Cast',
 )
 _RECURRENT = ('LSTM', 'GRU', 'RNN')
-# What names of states have and names of the same state given back lack, or the other way round.
+# Parts by which the name of a state and that of its new value differ.
 _AFFIXES = re.compile(
     r'^(new|next|out|output|in|input|prev|past|present|cur)_|_?(in|out|new|next|output|n|N|0)$'
 )
@@ -93,7 +93,7 @@ def axes_of(value: onnx.ValueInfoProto, first: onnx.ValueInfoProto, axes: TimeAx
 
 def rewrite(graph: Graph, states: Mapping[str, str]) -> None:
     """Takes the states out of the graph."""
-    cells.rewrite(graph, lambda name: _source(graph, name) in states)
+    cells.rewrite(graph, lambda name: graph.origin(name, _MOVES) in states)
     for state in states:
         waiting = [state]
         while waiting:
@@ -107,13 +107,6 @@ def rewrite(graph: Graph, states: Mapping[str, str]) -> None:
     for state in states:
         if graph.readers(state):
             raise Refusal(f'state "{state}" is read as a whole', 'pair states by --state')
-
-
-def _source(graph: Graph, name: str) -> str:
-    """The tensor that a value is moved from."""
-    while (node := graph.producer(name)) is not None and node.operator in _MOVES:
-        name = node.inputs[0]
-    return name
 
 
 def _read(graph: Graph, reader: Node, name: str, state: str) -> None:
@@ -133,12 +126,10 @@ def _read(graph: Graph, reader: Node, name: str, state: str) -> None:
     out = graph.tensor(reader.outputs[0])
     axis, x = reader.attribute('axis') % len(out.shape), reader.inputs[1]
     count = graph.tensor(name).shape[axis]
-    index = next(i for i, node in enumerate(graph.nodes) if node is reader)
     if out.roles[axis] is Role.TIME:
         pads = [count if i == axis else 0 for i in range(len(out.shape))] + [0] * len(out.shape)
-        graph.nodes[index] = Node(
-            reader.name, 'Pad', [x], reader.outputs, {'pads': pads, 'import.cache': state}
-        )
+        attributes = {'pads': pads, 'import.cache': state}
+        graph.replace(reader, Node(reader.name, 'Pad', [x], reader.outputs, attributes))
         return
     if out.roles[axis] is not Role.CHANNEL or not out.axes(Role.STEPS):
         raise Refusal(f'it puts the state "{state}" before channels', 'name the time axis').at(
@@ -148,4 +139,4 @@ def _read(graph: Graph, reader: Node, name: str, state: str) -> None:
     graph.copy_tensor(past, name)
     reader.inputs = [past, x]
     history = Node(reader.name, 'import.History', [x], [past], {'axis': axis, 'count': count})
-    graph.nodes.insert(index, history)
+    graph.replace(reader, history, reader)
