@@ -15,6 +15,8 @@ namespace sl {
 // thread, least of all from the one that steps.
 class StepTeam {
  public:
+  // Minimum work of a convolution, in multiply-adds, for which the threads pay.
+  static constexpr int64_t kMinConvolution = int64_t{1} << 21;
   // Bytes of memory for a job.
   static constexpr size_t kMemoryBytes = size_t{1} << 21;
 

@@ -333,12 +333,14 @@ void multiply(Quantized type, const Product& product) {
 
 }  // namespace
 
+int64_t quantized_group_bytes() { return HWY_DYNAMIC_DISPATCH(group_bytes_all)(); }
+
 void gemm_quantized(Quantized type, const float* x, int64_t x_stride, const void* packed, int64_t m,
                     int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
                     int64_t y_stride) {
   if (m <= 0 || n <= 0) return;
   alignas(64) std::byte scratch[kScratchBytes];
-  const int64_t groups = quantized_groups(k), group_bytes = HWY_DYNAMIC_DISPATCH(group_bytes_all)();
+  const int64_t groups = quantized_groups(k), group_bytes = quantized_group_bytes();
   // Groups of overlapping windows may be those of their frames, each of which is quantized once.
   const bool shared = x_stride > 0 && x_stride < k && (x_stride | k) % kQuantizedGroup == 0;
   Product g{.rows = scratch,
@@ -376,8 +378,6 @@ void gemm_quantized(Quantized type, const float* x, int64_t x_stride, const void
     } while (begin < groups);
   }
 }
-
-int64_t quantized_group_bytes() { return HWY_DYNAMIC_DISPATCH(group_bytes_all)(); }
 
 void quantize_row(const float* x, int64_t k, void* row) {
   HWY_DYNAMIC_DISPATCH(quantize_rows_all)(x, k, 1, k, row);

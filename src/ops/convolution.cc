@@ -24,8 +24,6 @@ constexpr int64_t kEnoughRows = 24;
 // Minimum work, in multiply-adds, and minimum rows of a block for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 19;
 constexpr int64_t kParallelRows = 48;
-// Minimum work of a step, in multiply-adds, for which its threads pay.
-constexpr int64_t kSharedWork = int64_t{1} << 21;
 // Weights of so many bytes do not stay in a core's cache: threads share the filters, not the rows.
 constexpr int64_t kLargeWeights = int64_t{1} << 20;
 constexpr int64_t kManyRows = 128;
@@ -300,10 +298,11 @@ Convolution::Job Convolution::job(const Plan& plan, const float* x, float* y,
 bool Convolution::share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in,
                         const float* bias, const ConvolutionOutput& out) const {
   const int64_t all_rows = plan.other_count * plan.rows.count;
-  if (method_ == Method::kDepthwise || all_rows * weights() < kSharedWork) return false;
+  if (method_ == Method::kDepthwise || all_rows * weights() < StepTeam::kMinConvolution)
+    return false;
   const int64_t x_size = (in.batch - 1) * in.batch_pitch + input_span(plan, out);
   const int64_t group_bytes = takes_packed_rows() ? kernels::row_group_bytes(panels_.format()) : 0;
-  // What workers read and write: the plan, x, and the outputs without gaps.
+  // Workers read and write their copies of the plan and x, and outputs without gaps.
   const size_t plan_bytes = align_up(sizeof(Plan));
   const size_t x_bytes =
       align_up(static_cast<size_t>(group_bytes > 0 ? x_size / kernels::kRowGroup * group_bytes

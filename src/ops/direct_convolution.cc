@@ -32,9 +32,7 @@ constexpr int64_t kFewInputs = 256;
 // Minimum work, in multiply-adds, for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 18;
 
-// Minimum work of a step, in multiply-adds, for which its threads pay, and the maximum number of
-// parts into which they divide it.
-constexpr int64_t kSharedWork = int64_t{1} << 21;
+// Maximum number of parts into which the threads of a step divide a convolution.
 constexpr int64_t kSharedParts = 16;
 
 // Whether vectors of inputs are faster than vectors of filters. A sum over the lanes costs as much
@@ -220,7 +218,7 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   auto* slots = run.scratch<float>(tasks, steps * heights, job.padded_row);
   auto* kept = run.scratch<int64_t>(tasks, steps * heights);
   auto* runs = run.scratch<const float*>(tasks, run_count());
-  if (run.parallel().team() && !copies && outputs * weights >= kSharedWork &&
+  if (run.parallel().team() && !copies && outputs * weights >= StepTeam::kMinConvolution &&
       share(*run.parallel().team(), job, runs)) {
     return;
   }
@@ -257,7 +255,7 @@ bool DirectConvolution::share(const StepTeam& team, const Job& job, const float*
   if (rank() == 1 || job.units < 2 || in.mask) return false;
   const int64_t parts = std::min(job.units, kSharedParts);
   const int64_t x_size = (in.batch - 1) * in.batch_pitch + in.sizes[0] * job.rows * job.row_size;
-  // What workers read and write: the job, their runs, x and the outputs.
+  // Workers read and write their copies of the job, their runs, x and the outputs.
   const size_t job_bytes = align_up(sizeof(Job));
   const size_t runs_bytes = align_up(static_cast<size_t>(parts * run_count()) * sizeof(*runs));
   const size_t floats = static_cast<size_t>(x_size + job.units * job.y_row);
