@@ -65,7 +65,7 @@ class Panels {
   void multiply_columns(int64_t index, const float* x, int64_t x_stride, int64_t rows,
                         int64_t begin, int64_t end, const float* bias, bool accumulate, float* y,
                         int64_t y_stride) const;
-  // Likewise, with rows of kernels::pack_row(), `stride` groups apart.
+  // Like multiply_columns, with rows of kernels::pack_row(), `stride` groups apart.
   void multiply_packed_rows(int64_t index, const std::byte* rows, int64_t stride, int64_t count,
                             int64_t begin, int64_t end, const float* bias, bool accumulate,
                             float* y, int64_t y_stride) const;

@@ -74,7 +74,7 @@ class RecurrentKernel {
   const Kind kind_;
   const Weights weights_;
   const ChannelSpec output_;
-  // What every step has. The objects that it comes from are far apart, and the weights of a step
+  // The part that all steps have in common. The objects it comes from are far apart, and weights
   // displace them from the cache.
   const kernels::RecurrentStep step_;
   const kernels::RecurrentStepFunction function_;

@@ -43,7 +43,7 @@ class Folder {
 class Controls {
  public:
   Controls() { live_controls_init(&controls_); }
-  // What is wrong with the event; empty if nothing is.
+  // Applies an event. Returns the error, or an empty string.
   std::string apply(const char* event) {
     char message[256] = "";
     return live_controls_apply(&controls_, event, message, sizeof(message)) == 0 ? "" : message;

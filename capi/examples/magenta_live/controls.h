@@ -1,4 +1,4 @@
-/* What steers Magenta RealTime: style, notes, drums and how strongly to follow them, which events
+/* Controls of Magenta RealTime: style, notes, drums and how strongly to follow them, which events
  * change while the model plays. */
 #ifndef MAGENTA_LIVE_CONTROLS_H_
 #define MAGENTA_LIVE_CONTROLS_H_

@@ -49,7 +49,7 @@ typedef struct settings {
   int reads_events, is_realtime, is_quiet;
 } settings;
 
-/* What plays. */
+/* A run of the program: the model, its score, and where the sound goes. */
 typedef struct session {
   const settings* settings;
   live_engine* engine;

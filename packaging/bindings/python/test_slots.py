@@ -44,7 +44,7 @@ class SlotsTest(SuiteTest):
         return self.layer.new_state(batch, channel_shape=shape, constants=constants)
 
     def alone(self, stream: int) -> tuple[AnyArray, AnyArray]:
-        """What the stream gives in a state of its own."""
+        """The outputs of the stream in a state of its own."""
         state, made = self.new_state(1), []
         for block in range(self.x.shape[1] // self.block):
             x, mask = self.part((self.x, self.mask), [(stream, block)])

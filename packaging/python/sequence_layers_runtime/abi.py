@@ -446,7 +446,7 @@ def count(name: str, *arguments: Any) -> int:
 
 
 def text(name: str, *arguments: Any) -> bytes:
-    """What a function writes that takes room for a text, its size, and where to put the size needed."""
+    """The text of a function that takes a buffer, its capacity, and where to put the size needed."""
     needed = ctypes.c_size_t()
     call(name, *arguments, None, 0, ctypes.byref(needed))
     buffer = ctypes.create_string_buffer(needed.value)
@@ -455,7 +455,7 @@ def text(name: str, *arguments: Any) -> bytes:
 
 
 def save(name: str, handle: Any, *item: int) -> bytes:
-    """What a function saves of a handle, or of an item of it."""
+    """The bytes that a function saves of a handle, or of an item of it."""
     size = getattr(load(), f'{name}_size')(handle)
     buffer = ctypes.create_string_buffer(size)
     call(name, handle, *item, buffer, size)

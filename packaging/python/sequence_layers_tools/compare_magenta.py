@@ -44,7 +44,7 @@ SAMPLINGS = (Sampling(1.3, top_k=40), Sampling(1.0), Sampling(1.3, top_p=0.9))
 
 
 def probabilities(logits: np.ndarray, sampling: Sampling) -> np.ndarray:
-    """Those of the package's sampler, which keeps tokens before the temperature acts."""
+    """The probabilities of the package's sampler, which keeps tokens before the temperature acts."""
     logits = logits.astype(np.float64)
     ordered = -np.sort(-logits, -1)
     least = ordered[..., -1:]
@@ -99,7 +99,7 @@ class Decoding:
         return np.stack(chosen)
 
     def logits(self) -> np.ndarray:
-        """Those for the tokens of the package, as `Frames.logits` has them."""
+        """The logits for the tokens of the package, as `Frames.logits` has them."""
         items = 1 + len(self.frames.guidance)
         tokens = np.repeat(self.frames.tokens[np.newaxis].astype(np.int32), items, 0)
         constants = self._constants(0, len(self.frames.tokens))

@@ -384,7 +384,7 @@ class OperatorsTest(unittest.TestCase):
 
 
 class StatesTest(unittest.TestCase):
-    """What the graphs of exporters in `importing/graphs/state_*` do not show."""
+    """States beyond those in the graphs of exporters in `importing/graphs/state_*`."""
 
     def _lstm(self) -> onnx.ModelProto:
         rng = np.random.default_rng(0)

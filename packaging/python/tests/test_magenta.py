@@ -203,7 +203,7 @@ class MagentaTest(unittest.TestCase):
 
 
 def _sound(folder: pathlib.Path, magenta, x: np.ndarray) -> np.ndarray:
-    """Of greedy frames for tokens of the conditioning, [samples, channels]."""
+    """The sound of greedy frames for tokens of the conditioning, [samples, channels]."""
     import sequence_layers_runtime as runtime
 
     size = magenta.depthformer.decoder.codebook_size

@@ -50,7 +50,7 @@ class Caller extends Handle {
   /** Calls a function whose first argument is the handle, and whose last is the error. */
   do(name, ...args) { check(c[name](this.raw(), ...args, this.error.address), this.error); }
 
-  /** What a function saves of all, or of an item. */
+  /** The bytes that a function saves, of the whole or of one item. */
   saved(name, ...item) {
     const size = c[`${name}_size`](this.raw());
     const out = new Memory(size);

@@ -116,7 +116,7 @@ def run_case(case: Any) -> Result:
         _run(case, kept, axes)
         for kept, axes in itertools.product(dict.fromkeys((1, count)), _settings(arrays[0].ndim))
     ]
-    # Of refusals the one that comes after the axes is the most telling.
+    # A refusal for another reason than the axes says most about the operator.
     return min(found, key=lambda result: (_ORDER.index(result.answer), _is_of_axes(result)))
 
 
@@ -153,7 +153,7 @@ def quick_cases() -> list[Any]:
 
 
 def part(results: Sequence[Result]) -> str:
-    """What the page says of the results."""
+    """The table of results in the page."""
     count = collections.Counter(result.answer for result in results)
     reasons = collections.Counter(_reason(r) for r in results if r.answer == 'refused')
     rows = [f'| {reason} | {number} |' for reason, number in reasons.most_common()]
