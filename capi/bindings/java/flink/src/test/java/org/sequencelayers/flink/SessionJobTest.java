@@ -114,9 +114,14 @@ class SessionJobTest {
     Cluster.await("the middle", () -> before.counts().passed.get() > sessions.results() / 2);
     String savepoint = cluster.stop(job);
     cluster.join(job);
+    // A subtask may still make results behind the savepoint's barrier. Those stay in files that are
+    // never completed, and are made again from the savepoint.
+    int made = before.counts().passed.get();
+    int kept = Cluster.lines(output).size();
     report.say(
-        "parallelism 2: stopped with a savepoint after %d results", before.counts().passed.get());
-    assertEquals(before.counts().passed.get(), Cluster.lines(output).size());
+        "parallelism 2: stopped with a savepoint after %d results, %d of them before its barrier",
+        made, kept);
+    assertTrue(kept > 0 && kept <= made);
     Tap after = new Tap("after");
     job = cluster.submit(Cluster.job(sessions, 3, ALL_LIVE, 0, after, output), savepoint);
     cluster.join(job);
@@ -124,7 +129,7 @@ class SessionJobTest {
         "parallelism 3: continued and ended after %d more; %d of 100 sessions had moved to another"
             + " subtask",
         after.counts().passed.get(), moved(before, after).size());
-    assertEquals(sessions.results(), before.counts().passed.get() + after.counts().passed.get());
+    assertEquals(sessions.results(), kept + after.counts().passed.get());
     assertTrue(moved(before, after).size() > 10);
     report.compare(unbroken, Cluster.lines(output));
   }
