@@ -16,6 +16,34 @@ class Model:
     weights: dict[str, np.ndarray]
 
 
+def _stride(config: Config) -> int:
+    """How many steps of its input a layer makes one of its output of."""
+    stride = config.get('strides', config.get('frame_step', config.get('rate', 1)))
+    if config['type'] in ('Conv1DTranspose', 'Conv2DTranspose', 'Upsample1D'):
+        return 1
+    return int(stride[0] if isinstance(stride, list) else stride)
+
+
+def _latency(config: Config, before: int | None) -> int | None:
+    """The latency of a layer's output, as far as it is known, behind one of its input."""
+    if config['type'] in ('Conv1DTranspose', 'Conv2DTranspose', 'Upsample1D') or before is None:
+        # It is known again where a node begins.
+        is_late = before != 0 or isinstance(config.get('padding', config.get('time_padding')), list)
+        return None if is_late else 0
+    stride, padding = _stride(config), config.get('time_padding', config.get('padding', 'causal'))
+    size = config.get('kernel_size', config.get('pool_size'))
+    own = max(config.get('max_future_horizon', 0), 0)
+    if config['type'] == 'Lookahead':
+        own = config['length']
+    if isinstance(padding, list) and size is not None:
+        dilation = config.get('dilation_rate', 1)
+        size, dilation = (v[0] if isinstance(v, list) else v for v in (size, dilation))
+        own = ((size - 1) * dilation - padding[0]) // stride
+    elif config['type'] == 'Frame' and padding != 'causal':
+        own = (config['frame_length'] - 1) // stride
+    return before // stride + int(own)
+
+
 @dataclasses.dataclass
 class _Run:
     """Layers one after the other, of which only the last is read elsewhere."""
@@ -23,6 +51,13 @@ class _Run:
     inputs: tuple[int, ...]
     combination: str
     layers: list[int]
+    latency: int | None = 0  # behind the node's start
+
+
+def _fits(config: Config, run: _Run) -> bool:
+    """Whether a layer's blocks begin with the first step: a node of its own waits until one does."""
+    stride = _stride(config)
+    return stride == 1 or (run.latency is not None and run.latency % stride == 0)
 
 
 class _Writer:
@@ -54,11 +89,14 @@ class _Writer:
             layer = self.layers[number]
             before = by_last.get(layer.inputs[0])
             if before and len(layer.inputs) == 1 and self._is_inner(layer.inputs[0]):
-                before.layers.append(number)
-                by_last[number] = by_last.pop(layer.inputs[0])
-                continue
+                if layer.config is None or _fits(layer.config, before):
+                    before.layers.append(number)
+                    before.latency = _latency(layer.config or {'type': ''}, before.latency)
+                    by_last[number] = by_last.pop(layer.inputs[0])
+                    continue
             own = [number] if layer.config is not None else []
             run = _Run(layer.inputs, layer.combination, own)
+            run.latency = _latency(layer.config or {'type': ''}, 0)
             runs.append(run)
             by_last[number] = run
         self.last = {id(run): number for number, run in by_last.items()}

@@ -283,6 +283,20 @@ class OperatorsTest(unittest.TestCase):
         self.assertEqual(imported.graph.shapes('x')[0][2], 960)
         self.assertLess(importing.run(imported, None, seconds=0).largest, _TOLERANCE)
 
+    def test_strides_behind_latencies_that_they_do_not_divide(self) -> None:
+        """The look-ahead of the first is one step of its output, of which the second takes two."""
+        rng = np.random.default_rng(0)
+        kernels = {
+            name: rng.standard_normal((4, 4, size)).astype(np.float32)
+            for name, size in (('k', 10), ('l', 3), ('m', 2))
+        }
+        nodes = [
+            refused.node('Conv', ['x', 'k'], ['a'], strides=[5]),
+            refused.node('Conv', ['a', 'l'], ['b'], strides=[2]),
+            refused.node('Conv', ['b', 'm'], strides=[2]),
+        ]
+        self._check(refused.graph(nodes, kernels, x=['batch', 4, 'time']))
+
     def test_a_large_stop_is_the_end(self) -> None:
         stop = np.array([10**9])
         cut = refused.node('Slice', ['x', 'zero', 'stop', 'one'])
