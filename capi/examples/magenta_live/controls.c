@@ -152,6 +152,17 @@ void live_controls_next(live_controls* controls, int32_t* tokens) {
   for (int i = 0; i < LIVE_TOKENS; ++i) tokens[i] += RESERVED_TOKENS;
 }
 
+int live_score_add(live_score* score, double seconds, const char* text) {
+  live_event* events = realloc(score->events, (score->count + 1) * sizeof(live_event));
+  if (!events) return -1;
+  score->events = events;
+  events[score->count].seconds = seconds;
+  events[score->count].text = strdup(text);
+  if (!events[score->count].text) return -1;
+  ++score->count;
+  return 0;
+}
+
 /* Adds the event of a line, if it has one. `last` are the controls after the events before. */
 static int add_line(live_score* score, char* line, live_controls* last, char* message,
                     size_t size) {
@@ -164,14 +175,8 @@ static int add_line(live_score* score, char* line, live_controls* last, char* me
   if (score->count > 0 && seconds < score->events[score->count - 1].seconds)
     return refuse(message, size, "earlier than the line before", time);
   if (live_controls_apply(last, words, message, size) != 0) return -1;
-  live_event* events = realloc(score->events, (score->count + 1) * sizeof(live_event));
-  if (!events) return refuse(message, size, "out of memory", "");
-  score->events = events;
-  events[score->count].seconds = seconds;
-  events[score->count].text = strdup(words);
-  if (!events[score->count].text) return refuse(message, size, "out of memory", "");
-  ++score->count;
-  return 0;
+  return live_score_add(score, seconds, words) == 0 ? 0
+                                                    : refuse(message, size, "out of memory", "");
 }
 
 int live_score_read(live_score* score, const char* path, char* message, size_t size) {

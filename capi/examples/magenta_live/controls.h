@@ -52,6 +52,10 @@ typedef struct live_score {
   size_t next;
 } live_score;
 
+/* Adds an event that live_controls_apply takes, not before those that are there. Returns 0, or -1
+ * without memory. */
+int live_score_add(live_score* score, double seconds, const char* text);
+
 /* Reads a file with an event a line, behind its time in seconds: "2.5 note_on 60". What follows a #
  * is a comment. Returns 0, or -1 with the reason in `message`. The caller frees the score. */
 int live_score_read(live_score* score, const char* path, char* message, size_t size);

@@ -12,6 +12,7 @@
 
 #include "controls.h"
 #include "engine.h"
+#include "midi.h"
 #include "report.h"
 #include "sound.h"
 
@@ -23,6 +24,8 @@ static const char kUsage[] =
     "Plays a model of Magenta RealTime 2 that sequence_layers_tools.convert_magenta wrote.\n"
     "\n"
     "  --score FILE      events at their times, a line each: \"2.5 note_on 60\"\n"
+    "  --midi FILE       notes of a Standard MIDI File as well\n"
+    "  --midi-in PORT    notes of a port of ALSA's sequencer, such as 20:0 or a client's name\n"
     "  --events          events from standard input as well, each when it comes: \"note_on 60\"\n"
     "  --wav FILE        writes the sound\n"
     "  --play DEVICE     plays the sound on a device of ALSA, such as \"default\"\n"
@@ -44,7 +47,7 @@ static const char kUsage[] =
 
 typedef struct settings {
   live_engine_options engine;
-  const char *score, *wav, *device, *times;
+  const char *score, *midi, *midi_in, *wav, *device, *times;
   double seconds, gain;
   int reads_events, is_realtime, is_quiet;
 } settings;
@@ -54,7 +57,8 @@ typedef struct session {
   const settings* settings;
   live_engine* engine;
   live_controls controls;
-  live_score score;
+  live_score score, notes;
+  live_midi_port* port;
   live_report report;
   live_wav* wav;
   live_player* player;
@@ -79,6 +83,7 @@ static int complain(const char* what, const char* reason) {
 
 static const struct option kOptions[] = {
     {"score", required_argument, NULL, 's'},   {"events", no_argument, NULL, 'e'},
+    {"midi", required_argument, NULL, 'm'},    {"midi-in", required_argument, NULL, 'M'},
     {"wav", required_argument, NULL, 'w'},     {"play", required_argument, NULL, 'p'},
     {"seconds", required_argument, NULL, 'n'}, {"realtime", no_argument, NULL, 'r'},
     {"pipeline", no_argument, NULL, 'l'},      {"threads", required_argument, NULL, 't'},
@@ -125,6 +130,12 @@ static int set_option(settings* out, int option, const char* text) {
   switch (option) {
     case 's':
       out->score = text;
+      return 0;
+    case 'm':
+      out->midi = text;
+      return 0;
+    case 'M':
+      out->midi_in = text;
       return 0;
     case 'e':
       out->reads_events = 1;
@@ -187,14 +198,25 @@ static int open_outputs(session* session) {
   return 0;
 }
 
-static int open_session(session* session) {
+static int open_inputs(session* session) {
   char message[MAX_LINE];
-  sl_error error = SL_ERROR_INIT;
   const settings* settings = session->settings;
-  live_controls_init(&session->controls);
   if (settings->score &&
       live_score_read(&session->score, settings->score, message, sizeof(message)) != 0)
     return complain("score", message);
+  if (settings->midi &&
+      live_midi_read(&session->notes, settings->midi, message, sizeof(message)) != 0)
+    return complain("MIDI", message);
+  if (!settings->midi_in) return 0;
+  session->port = live_midi_port_open(settings->midi_in, message, sizeof(message));
+  return session->port ? 0 : complain("MIDI", message);
+}
+
+static int open_session(session* session) {
+  sl_error error = SL_ERROR_INIT;
+  const settings* settings = session->settings;
+  live_controls_init(&session->controls);
+  if (open_inputs(session) != 0) return -1;
   if (live_engine_create(&settings->engine, &session->engine, &error) != SL_STATUS_OK)
     return complain(settings->engine.directory, error.message);
   const int64_t samples = live_engine_samples(session->engine);
@@ -212,6 +234,8 @@ static int close_session(session* session) {
   if (live_wav_close(session->wav) != 0) result = complain("cannot write the WAV file", "");
   live_report_free(&session->report);
   live_score_free(&session->score);
+  live_score_free(&session->notes);
+  live_midi_port_close(session->port);
   live_engine_free(session->engine);
   free(session->sound);
   return result;
@@ -264,8 +288,11 @@ static int play_frame(session* session, int64_t frame) {
   int32_t tokens[LIVE_TOKENS];
   live_times times;
   sl_error error = SL_ERROR_INIT;
+  const double seconds = (double)frame * session->frame_seconds;
   if (session->settings->reads_events) read_events(session);
-  live_score_advance(&session->score, (double)frame * session->frame_seconds, &session->controls);
+  if (session->port) live_midi_port_advance(session->port, live_now(), &session->controls);
+  live_score_advance(&session->score, seconds, &session->controls);
+  live_score_advance(&session->notes, seconds, &session->controls);
   live_controls_next(&session->controls, tokens);
   if (live_engine_play(session->engine, tokens, session->sound, &times, &error) != SL_STATUS_OK)
     return complain("a frame failed", error.message);
