@@ -316,6 +316,13 @@ class Graph:
             shape, dtype = fold.tensors[like]
             fold.tensors[name] = tuple(shape[axis] for axis in axes), dtype
 
+    def reshape_tensor(self, name: str, shapes: Sequence[tuple[int, ...]]) -> None:
+        """Gives a tensor other shapes, for the three sizes."""
+        dtype = self.tensors[name].dtype
+        for fold, shape in zip(self._folds, shapes, strict=True):
+            fold.tensors[name] = shape, dtype
+        self.tensors[name] = Tensor(name, dtype, shapes[0], _roles(*shapes))
+
     def longer_constants(self, name: str) -> Iterator[np.ndarray]:
         """The constant for fewer and fewer of the numbers of steps that it is looked up for."""
         for i in itertools.count():

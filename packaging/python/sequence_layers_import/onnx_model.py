@@ -13,6 +13,7 @@ import sequence_layers_runtime as runtime
 from sequence_layers_import import (
     attention,
     conditions,
+    merged,
     patterns,
     pointwise,
     positions,
@@ -210,6 +211,7 @@ def import_graph(
     graph.prune()
     check_operators(graph)
     states.rewrite(graph, pairs)
+    merged.rewrite(graph, given[0].name)
     positions.rewrite(graph, given[0].name)
     patterns.rewrite(graph)
     recurrent.begin_with(graph, constants)

@@ -32,7 +32,8 @@ _GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
 _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 _TOLERANCE = 1e-5
 # Patterns that cannot run in steps.
-_NOT_STREAMED = ('lstm_bidirectional', 'attention', 'mask', 'lengths')
+_NOT_STREAMED = ('lstm_bidirectional', 'attention', 'attention_own', 'attention_merged',
+                 'attention_multihead', 'mask', 'lengths')  # fmt: skip
 # Options of patterns. All steps are allowed, as the model's mask tells which are there.
 _OPTIONS: dict[str, dict[str, Any]] = {
     'mask': {'fixed': {'allowed': np.float32(1)}},

@@ -107,7 +107,9 @@ class StreamTest(unittest.TestCase):
     def test_streams_that_need_an_end(self):
         config = json.loads((_MODELS / 'transformer_decoder' / 'small' / 'config.json').read_text())
         text = json.dumps(config).replace('"max_past_horizon": 6', '"max_past_horizon": -1')
-        recorded = json.loads((_MODELS / 'transformer_decoder' / 'small' / 'weights.json').read_text())
+        recorded = json.loads(
+            (_MODELS / 'transformer_decoder' / 'small' / 'weights.json').read_text()
+        )
         layer = _open(json.loads(text), random_model.weights(recorded['weights']))
         self.same(layer, np.array([[1, 2, 3, 4, 5, 6, 7, 8, 9]], np.int32), steps=(1, 4))
 

@@ -22,8 +22,8 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-# Interpolation as a gathering of steps, which the importer refuses.
-REFUSED = [('up_linear', 'dynamo')]
+# Interpolation as a gathering of steps, which the importer refuses, and a number of steps that the exporter fixes.
+REFUSED = [('up_linear', 'dynamo'), ('attention_multihead', 'legacy')]
 FOLDER = pathlib.Path(__file__).parent / 'graphs'
 
 
@@ -133,6 +133,25 @@ class Attention(nn.Module):
             mask = torch.ones(time, time, dtype=torch.bool).tril()
             scores = scores.masked_fill(~mask, float('-inf'))
         y = scores.softmax(-1) @ v
+        return self.out(y.transpose(1, 2).reshape(batch, time, 8))
+
+
+class Heads(nn.Module):
+    """Attention with items and heads as one axis, or by the exporters' own."""
+
+    def __init__(self, own: bool):
+        super().__init__()
+        self.own, self.qkv, self.out = own, nn.Linear(8, 24), nn.Linear(8, 8)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        q, k, v = (t.reshape(batch, time, 2, 4).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
+        if self.own:
+            y = functional.scaled_dot_product_attention(q, k, v)
+        else:
+            q, k, v = (t.reshape(batch * 2, time, 4) for t in (q, k, v))
+            y = torch.bmm((torch.bmm(q, k.transpose(1, 2)) / 2.0).softmax(-1), v)
+            y = y.reshape(batch, 2, time, 4)
         return self.out(y.transpose(1, 2).reshape(batch, time, 8))
 
 
@@ -296,6 +315,11 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'position_table': (Positions(200), sequence, 1),
         'position_sines': (Positions(0), sequence, 1),
         'attention': (Attention(causal=False), sequence, 1),
+        'attention_own': (Heads(own=True), sequence, 1),
+        'attention_merged': (Heads(own=False), sequence, 1),
+        'attention_multihead': (
+            Fn(lambda x, inner: inner(x, x, x)[0], inner=nn.MultiheadAttention(8, 2, batch_first=True)),
+            sequence, 1),
         'attention_rope': (Attention(causal=True, rope=True), sequence, 1),
         'attention_causal': (Attention(causal=True), sequence, 1),
     }  # fmt: skip

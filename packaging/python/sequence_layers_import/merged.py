@@ -1,0 +1,206 @@
+"""Axes of the batch and of heads as one, which exporters write before products, as axes of their own."""
+
+import itertools
+from collections.abc import Sequence
+
+import numpy as np
+
+from sequence_layers_import.graph import Graph, Node, Role
+
+_UNARY = frozenset(
+    ('Softmax', 'LogSoftmax', 'Identity', 'Cast', 'Relu', 'Tanh', 'Sigmoid', 'Exp', 'Neg', 'Sqrt', 'IsNaN')
+)  # fmt: skip
+_BROADCASTING = frozenset(('Add', 'Sub', 'Mul', 'Div', 'Where', 'Equal', 'Max', 'Min'))
+_RESHAPES = ('Reshape', 'Flatten', 'Squeeze', 'Unsqueeze')
+
+
+Pair = tuple[int, int]
+
+
+def _with_pair(shape: Sequence[int], axis: int, pair: Pair) -> tuple[int, ...]:
+    return (*shape[:axis], *pair, *shape[axis + 1 :])
+
+
+class _Splitter:
+    def __init__(self, graph: Graph, source: str):
+        self.graph = graph
+        shapes = graph.shapes(source)
+        batch = graph.tensor(source).axes(Role.BATCH)
+        self.sizes = [shape[batch[0]] for shape in shapes] if len(batch) == 1 else []
+        self.axes: dict[str, int] = {}  # the first of the two axes, by tensor
+        self.pairs: dict[str, list[Pair]] = {}  # their sizes, for the three sizes of the input
+        self._whole: dict[str, str] = {}
+
+    def run(self) -> None:
+        if not self.sizes or len(set(self.sizes)) == 1:
+            return
+        for node in list(self.graph.nodes):
+            if node.operator in _RESHAPES:
+                self._reshape(node)
+            elif any(name in self.axes for name in node.inputs):
+                self._follow(node)
+
+    def _reshape(self, node: Node) -> None:
+        """Gives the output of a reshape an axis more, if it has items and heads as one."""
+        name = node.outputs[0]
+        if name in self.graph.outputs:
+            self._undo(node)
+            return
+        place = self._merged_axis(node.inputs[0], name)
+        if place is None:
+            return
+        self._split(name, *place)
+        node.operator, node.inputs, node.attributes = 'Reshape', node.inputs[:1], {}
+
+    def _merged_axis(self, source: str, name: str) -> tuple[int, list[Pair]] | None:
+        """The axis of a reshape's output that was two of its input, and their sizes."""
+        first, tensor = self.graph.tensors[name], self.graph.tensors[source]
+        batch, time = tensor.axes(Role.BATCH), tensor.axes(Role.TIME)
+        if self.graph.is_constant(source) or len(batch) != 1:
+            return None
+        if tensor.shape[batch[0]] != self.sizes[0] or np.prod(tensor.shape) != np.prod(first.shape):
+            return None  # a part of the tensor, or a shape that is wrong
+        if len(axes := first.axes(Role.STEPS)) == 1 and len(time) == 1 and time < batch:
+            steps = [shape[time[0]] for shape in self.graph.shapes(source)]
+            pairs = list(zip(steps, self.sizes, strict=True))
+            return (axes[0], pairs) if self._keeps(source, name, axes[0], pairs[0], 1) else None
+        axes = first.axes(Role.BATCH)
+        count = first.shape[axes[0]] // self.sizes[0] if len(axes) == 1 else 1
+        if count == 1 or any(
+            shape[axes[0]] != size * count
+            for shape, size in zip(self.graph.shapes(name), self.sizes, strict=True)
+        ):
+            return None
+        for place in (0, 1):
+            pairs = [(size, count) if place == 0 else (count, size) for size in self.sizes]
+            if self._keeps(source, name, axes[0], pairs[0], place):
+                return axes[0], pairs
+        return None
+
+    def _keeps(self, source: str, name: str, axis: int, pair: Pair, place: int) -> bool:
+        """Whether items are those of the source, if an axis is a pair of them and of something else."""
+        tensor, shape = self.graph.tensors[source], self.graph.tensors[name].shape
+        (batch,) = tensor.axes(Role.BATCH)
+        items = np.arange(self.sizes[0])
+        along = items.reshape([-1 if i == batch else 1 for i in range(len(tensor.shape))])
+        ids = np.broadcast_to(along, tensor.shape).reshape(_with_pair(shape, axis, pair))
+        moved = np.moveaxis(ids, axis + place, -1)
+        return bool((moved == items).all())
+
+    def _split(self, name: str, axis: int, pairs: list[Pair]) -> None:
+        whole = f'{name}.merged'
+        self.graph.copy_tensor(whole, name)
+        self._whole[name] = whole
+        shapes = [
+            _with_pair(shape, axis, pair)
+            for shape, pair in zip(self.graph.shapes(name), pairs, strict=True)
+        ]
+        self.graph.reshape_tensor(name, shapes)
+        self.axes[name], self.pairs[name] = axis, pairs
+
+    def _undo(self, node: Node) -> None:
+        """Lets a node read its inputs as they were."""
+        for i, name in enumerate(node.inputs):
+            if name in self.axes:
+                whole = self._whole[name]
+                if self.graph.producer(whole) is None:
+                    self.graph.replace(node, Node(node.name, 'Reshape', [name], [whole], {}), node)
+                node.inputs[i] = whole
+
+    def _follow(self, node: Node) -> None:
+        """Gives the output of another node the axis that its input has more, or leaves the node alone."""
+        merged = [name for name in node.inputs if name in self.axes]
+        axis, shape = self.axes[merged[0]], self.graph.tensor(merged[0]).shape
+        ranks = {len(self.graph.tensor(name).shape) for name in merged}
+        is_alike = all(self.axes[name] == axis for name in merged) and len(ranks) == 1
+        rank, made = len(shape), node.outputs[0]
+        out = self.graph.tensors.get(made)
+        if (
+            not is_alike
+            or made in self.graph.outputs
+            or out is None
+            or len(out.shape) != rank - 1
+            or not self._adapt(node, axis, rank)
+        ):
+            self._undo(node)
+            return
+        if node.operator == 'Transpose':
+            axis = node.attribute('perm').index(axis)
+        self._split(made, axis, self.pairs[merged[0]])
+        if node.operator == 'Gemm':
+            self._multiply(node)
+
+    def _multiply(self, node: Node) -> None:
+        """A product and a sum in place of a Gemm, which has two axes."""
+        graph, made, name = self.graph, node.outputs[0], node.inputs[1]
+        kernel = graph.constant(name) * np.float32(node.attribute('alpha', 1.0))
+        kernel = kernel.T if node.attribute('transB', 0) else kernel
+        graph.add_constant(f'{made}.kernel', [kernel] * 3)
+        product = Node(node.name, 'MatMul', [node.inputs[0], f'{made}.kernel'], [made], {})
+        if len(node.inputs) < 3 or not node.inputs[2]:
+            graph.replace(node, product)
+            return
+        product.outputs = [f'{made}.product']
+        graph.copy_tensor(product.outputs[0], made)
+        bias = graph.constant(node.inputs[2]) * np.float32(node.attribute('beta', 1.0))
+        graph.add_constant(f'{made}.bias', [bias] * 3)
+        total = Node(node.name, 'Add', [*product.outputs, f'{made}.bias'], [made], {})
+        graph.replace(node, product, total)
+
+    def _adapt(self, node: Node, axis: int, rank: int) -> bool:
+        """Changes the axes of a node's attributes and constants, if it is known how."""
+        if node.operator == 'Transpose':
+            order = node.attribute('perm')
+            moved = [(a + (a > axis),) if a != axis else (axis, axis + 1) for a in order]
+            node.attributes = {'perm': list(itertools.chain(*moved))}
+            return True
+        if node.operator in ('Softmax', 'LogSoftmax'):
+            over = node.attribute('axis', -1) % (rank - 1)
+            if over == axis or self.graph.opset < 13:
+                return False
+            node.attributes = node.attributes | {'axis': over + (over > axis)}
+            return True
+        if node.operator == 'MatMul':
+            if axis >= rank - 3:
+                return False
+            return all(self._widened(node, i, axis, rank) for i in range(2))
+        if node.operator == 'Gemm':
+            constants = [name for name in node.inputs[1:] if name]
+            is_usual = not node.attribute('transA', 0) and all(
+                map(self.graph.is_constant, constants)
+            )
+            # A bias with a row for each item would have to be split too.
+            return (
+                is_usual
+                and axis == 0
+                and len(self.graph.tensor(constants[-1]).shape) < 2 + (len(constants) == 1)
+            )
+        if node.operator in _BROADCASTING:
+            return all(self._widened(node, i, axis, rank) for i in range(len(node.inputs)))
+        return node.operator in _UNARY
+
+    def _widened(self, node: Node, i: int, axis: int, rank: int) -> bool:
+        """Gives a constant the axis more, unless broadcasting does; other inputs have to have it."""
+        name, graph = node.inputs[i], self.graph
+        if name in self.axes:
+            return True
+        own = axis - (rank - 1 - len(graph.tensor(name).shape))
+        if own < 0:
+            return True
+        if not graph.is_constant(name):
+            return False
+        pairs = self.pairs[next(n for n in node.inputs if n in self.axes)]
+        values = [
+            value.reshape(_with_pair(value.shape, own, (1, 1) if value.shape[own] == 1 else pair))
+            for value, pair in zip(graph.folded_constants(name), pairs, strict=True)
+        ]
+        wide = f'{name}.split{rank}.{axis}'
+        graph.add_constant(wide, values)
+        node.inputs[i] = wide
+        return True
+
+
+def rewrite(graph: Graph, source: str) -> None:
+    """Splits the axes of all tensors between two reshapes; `source` is an input with an axis of the batch alone."""
+    _Splitter(graph, source).run()
+    graph.prune()
