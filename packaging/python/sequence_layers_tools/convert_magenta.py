@@ -12,6 +12,7 @@ Needs requirements-reference.txt, and the package in the path (packaging/setup.s
 """
 
 import argparse
+import dataclasses
 import math
 import pathlib
 import sys
@@ -32,7 +33,8 @@ from sequence_layers_tools.convert import ConvertError
 STEP_TOLERANCE = 1e-5
 # The share of codes of the encoder that may differ.
 CODE_TOLERANCE = 1e-3
-_TIME = 12
+# Frames of two streams that are compared.
+_FRAMES = 12
 _PARTS = ('conditioning', 'decoder', 'codec_decoder', 'codec_encoder')
 _ERRORS = (
     ConvertError,
@@ -91,6 +93,19 @@ def _random(rng: np.random.Generator, name: str, dtype: str, shape: list[int]) -
     return noise.astype(dtype, copy=False)
 
 
+@dataclasses.dataclass(frozen=True)
+class _CodesReport(check_converted.Report):
+    """Shares of codes that differ, instead of differences."""
+
+    codes: int
+
+    def __str__(self) -> str:
+        return (
+            f'of {self.codes} codes {100 * self.layer_wise:.3f} % differ from the reference, '
+            f'in steps {100 * self.step_wise:.3f} % from a whole run'
+        )
+
+
 def _difference(got: np.ndarray, want: np.ndarray) -> float:
     """Relative to the largest value; of codes, the share that differs."""
     if got.shape != want.shape:
@@ -102,9 +117,12 @@ def _difference(got: np.ndarray, want: np.ndarray) -> float:
 
 
 def compare(
-    directory: pathlib.Path, part: magenta_parts.Part, variables: Mapping[str, np.ndarray]
+    directory: pathlib.Path,
+    part: magenta_parts.Part,
+    variables: Mapping[str, np.ndarray],
+    frames: int = _FRAMES,
 ) -> check_converted.Report:
-    """Compares a written part with the package on random input.
+    """Compares a written part with the package on two streams of random input.
 
     Raises:
       check_converted.CheckError: They differ, or the part does not run.
@@ -118,7 +136,7 @@ def compare(
         whole = step = CODE_TOLERANCE
     try:
         with runtime.Layer.open(directory) as layer:
-            time = max(_TIME, 2 * layer.block_size)
+            time = frames * layer.block_size
             x = part.sample(rng, 2, time)
             constants = {
                 name: rng.standard_normal((2, time, *shape), np.float32)
@@ -129,7 +147,11 @@ def compare(
     except (OSError, runtime.SequenceLayersError) as error:
         raise check_converted.CheckError(f'{part.name}: {error}') from error
     want = part.reference(variables, x, constants)
-    found = check_converted.Report(_difference(got, want), _difference(streamed, got), whole)
+    differences = _difference(got, want), _difference(streamed, got)
+    if part.tokens is None:
+        found = _CodesReport(*differences, whole, got.size)
+    else:
+        found = check_converted.Report(*differences, whole)
     if not (found.layer_wise <= whole and found.step_wise <= step):
         raise check_converted.CheckError(f'{part.name}: {found}')
     return found
@@ -140,13 +162,14 @@ def write(
     part: magenta_parts.Part,
     variables: Mapping[str, np.ndarray],
     verify: bool = True,
+    frames: int = _FRAMES,
 ) -> check_converted.Report | None:
     """Writes one part into its directory below `out`, after a comparison with the package."""
     report = None
 
     def check(made: pathlib.Path) -> None:
         nonlocal report
-        report = compare(made, part, variables)
+        report = compare(made, part, variables, frames)
 
     rate = part.sample_rate
     model_directory.write(
@@ -190,6 +213,9 @@ def _parser() -> argparse.ArgumentParser:
         '--parts', nargs='+', default=_PARTS, choices=_PARTS, help='write these only'
     )
     parser.add_argument('--seed', type=int, default=0, help='of random weights')
+    parser.add_argument(
+        '--frames', type=int, default=_FRAMES, help='of the comparison; default: %(default)s'
+    )
     parser.add_argument('--no-verify', action='store_true', help='write without a comparison')
     return parser
 
@@ -206,7 +232,7 @@ def main():
                 variables = random_variables([part], args.seed)
             else:
                 variables = read_checkpoint(args.checkpoint, args.model, part.scope)
-            report = write(args.out, part, variables, not args.no_verify)
+            report = write(args.out, part, variables, not args.no_verify, args.frames)
             del variables
             if args.weight_format is not None:
                 pack(args.out / part.name, args.weight_format)

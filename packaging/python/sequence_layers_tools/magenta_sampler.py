@@ -59,8 +59,8 @@ class Frames:
         return guided
 
 
-class _Sampler:
-    """The package's sampler, which takes one frame after the other."""
+class Sampler:
+    """The package's sampler, which takes one frame after the other. It is compiled once."""
 
     def __init__(
         self,
@@ -69,12 +69,32 @@ class _Sampler:
         guidance: Sequence[float],
     ):
         self._config = magenta.depthformer.decoder
+        self.guidance = tuple(guidance)
         self._module = magenta.depthformer.make()
         own = magenta_parts.within(variables, 'params.depthformer')
         self._own = jax.tree.map(jnp.asarray, convert.unflatten(own))
         self._scales = {f'{_GUIDANCE}_scale_{i}': jnp.array([s]) for i, s in enumerate(guidance)}
         self._rngs = {'random': jax.random.PRNGKey(0)}
         self._step = jax.jit(self._apply)
+
+    def frames(self, conditioning: np.ndarray, context: np.ndarray) -> Frames:
+        """Greedy frames.
+
+        Args:
+          conditioning: Tokens that steer each frame and its negatives, [1 + negatives, time, channels].
+          context: Given frames [time, codebooks] instead of the first ones.
+        """
+        tokens, logits = [], []
+        with jax.default_matmul_precision('highest'):
+            state = self.start(conditioning.shape[2])
+            for t in range(conditioning.shape[1]):
+                chosen, made, state = self.step(conditioning[:, t : t + 1], state)
+                if t < len(context):
+                    chosen = context[t]
+                    state = self.replace_last(state, chosen)
+                tokens.append(chosen)
+                logits.append(made)
+        return Frames(conditioning, self.guidance, len(context), np.stack(tokens), np.stack(logits))
 
     def start(self, channels: int) -> Any:
         def run(model: Any) -> Any:
@@ -120,34 +140,3 @@ class _Sampler:
             own = own[:, 0, first + i * size :][:, :size]
             made.append((own if cap is None else jnp.tanh(own / cap) * cap).astype(jnp.float32))
         return jnp.stack(made, 1)
-
-
-def frames(
-    magenta: magenta_models.Magenta,
-    variables: Mapping[str, np.ndarray],
-    conditioning: np.ndarray,
-    guidance: Sequence[float] = (),
-    context: np.ndarray | None = None,
-) -> Frames:
-    """Greedy frames of the package for conditioning tokens [1 + negatives, time, channels].
-
-    Args:
-      magenta: The model.
-      variables: Its variables by dotted path.
-      conditioning: Tokens of each frame, and of its negatives.
-      guidance: How far each negative pushes the logits.
-      context: Given frames [time, codebooks] instead of the first ones.
-    """
-    given = 0 if context is None else len(context)
-    tokens, logits = [], []
-    with jax.default_matmul_precision('highest'):
-        sampler = _Sampler(magenta, variables, guidance)
-        state = sampler.start(conditioning.shape[2])
-        for t in range(conditioning.shape[1]):
-            chosen, made, state = sampler.step(conditioning[:, t : t + 1], state)
-            if context is not None and t < given:
-                chosen = context[t]
-                state = sampler.replace_last(state, chosen)
-            tokens.append(chosen)
-            logits.append(made)
-    return Frames(conditioning, tuple(guidance), given, np.stack(tokens), np.stack(logits))

@@ -49,10 +49,15 @@ class MagentaTest(unittest.TestCase):
         _, parts, variables = _model()
         for part in parts.values():
             with self.subTest(part.name):
-                report = convert_magenta.write(self.folder, part, variables)
+                report = convert_magenta.write(self.folder, part, variables, frames=5)
                 self.assertLessEqual(report.layer_wise, report.tolerance)
                 written = self.folder / part.name / 'model.safetensors'
                 self.assertTrue(written.is_file())
+                if part.name == 'codec_encoder':
+                    # Two streams of five frames, of six codes each.
+                    self.assertIn('of 60 codes 0.000 % differ', str(report))
+                else:
+                    self.assertIn('largest difference from the reference', str(report))
 
     def test_a_wrong_weight_is_noticed(self):
         from sequence_layers_tools import check_converted, convert_magenta
@@ -105,16 +110,15 @@ class MagentaTest(unittest.TestCase):
             np.testing.assert_array_equal(value, variables[name])
 
     def test_frames_equal_the_package(self):
-        from sequence_layers_tools import compare_magenta, convert_magenta
+        from sequence_layers_tools import compare_magenta, convert_magenta, magenta_sampler
 
         magenta, parts, variables = _model()
         for part in ('conditioning', 'decoder'):
             convert_magenta.write(self.folder, parts[part], variables, verify=False)
         for guidance, context in (((), 0), (_GUIDANCE, 11)):
             with self.subTest(guidance=guidance, context=context):
-                frames = compare_magenta.package_frames(
-                    magenta, variables, _FRAMES, guidance, context
-                )
+                sampler = magenta_sampler.Sampler(magenta, variables, guidance)
+                frames = compare_magenta.package_frames(magenta, sampler, _FRAMES, context)
                 kept = self.folder / 'frames.npz'
                 frames.save(kept)
                 decoding = compare_magenta.Decoding(self.folder, frames.load(kept))
@@ -122,9 +126,10 @@ class MagentaTest(unittest.TestCase):
                 self.assertEqual((report.frames, report.equal, report.first), (30, 30, None))
                 self.assertEqual(report.likely, 1)
                 self.assertLess(report.logits, 1e-5)
-                for means, unequal in report.divergences.values():
-                    self.assertLess(means.max(), compare_magenta.MAX_DIVERGENCE)
-                    self.assertEqual(unequal, 0)
+                for found in report.divergences.values():
+                    self.assertLess(found.common.max(), compare_magenta.MAX_DIVERGENCE)
+                    self.assertEqual((found.unequal, found.tokens), (0, 120))
+                self.assertTrue(report.agrees())
                 # Other tokens must be noticed.
                 frames.tokens[-1, -1] += 1
                 wrong = compare_magenta.compare(compare_magenta.Decoding(self.folder, frames))
@@ -164,9 +169,45 @@ class MagentaTest(unittest.TestCase):
             drawn = np.asarray(jax.jit(jax.vmap(one))(keys))
             shares = np.bincount(drawn, minlength=8)[:7] / count
             with self.subTest(sampling):
-                want = compare_magenta.probabilities(logits[:7], sampling)
+                kept, _ = compare_magenta.kept_choices(logits[:7], sampling)
+                want = compare_magenta.probabilities(logits[:7], kept, sampling)
                 np.testing.assert_array_equal(shares > 0, want > 0)
                 np.testing.assert_allclose(shares, want, atol=5 * np.sqrt(0.25 / count))
+
+    def test_divergences_tell_choices_that_rounding_decides(self):
+        from sequence_layers_tools import compare_magenta
+
+        weights = np.array([[[0.4, 0.3, 0.2, 0.1]], [[0.4, 0.3, 0.2, 0.1]]])
+        logits = np.log(weights)
+        swapped = logits.copy()
+        swapped[0, 0, 1:3] = np.log(0.25) + np.array([-1e-6, 1e-6])
+        found = compare_magenta.divergence(logits, swapped, compare_magenta.Sampling(1.0, top_k=2))
+        # The first token: 4/7, 3/7, 0 to the package; 0.4, 0, 0.25 of 0.65 to the other.
+        self.assertEqual((found.tokens, found.unequal, found.infinite), (2, 1, 1))
+        p, q = np.array([4, 3, 2]) / 9, np.array([0.4, 0.25, 0.25]) / 0.9
+        np.testing.assert_allclose(found.common, [(p * np.log(p / q)).sum() / 2], rtol=1e-4)
+        np.testing.assert_allclose(found.drawn, [0], atol=1e-12)
+        self.assertAlmostEqual(found.mass, 3 / 7 + 0.25 / 0.65, 5)
+        distance = (abs(4 / 7 - 0.4 / 0.65) + 3 / 7 + 0.25 / 0.65) / 2
+        self.assertAlmostEqual(found.distance, distance / 2, 5)
+        self.assertAlmostEqual(found.margin, np.log(3 / 2), 5)
+        self.assertIn('infinite for 1 tokens', str(found))
+        # One more choice than the package keeps costs its probability.
+        more = compare_magenta.divergence(
+            logits[1:],
+            np.log(weights[1:] - [1e-9, -1e-9, 0, 0]),
+            compare_magenta.Sampling(1, top_p=0.7 - 5e-10),
+        )
+        self.assertEqual((more.unequal, more.infinite), (0, 0))
+        more = compare_magenta.divergence(
+            logits[1:],
+            np.log(weights[1:] - [1e-9, 0, -1e-9, 0]),
+            compare_magenta.Sampling(1, top_p=0.7 - 5e-10),
+        )
+        self.assertEqual((more.unequal, more.infinite), (1, 0))
+        np.testing.assert_allclose(more.common, [0], atol=1e-12)
+        np.testing.assert_allclose(more.drawn, [np.log(0.9 / 0.7)], rtol=1e-6)
+        self.assertLess(more.margin, 1e-9)
 
     def test_the_live_program_plays_what_the_models_make(self):
         from sequence_layers_tools import convert_magenta
