@@ -26,7 +26,6 @@ from sequence_layers import jax as sl
 
 from sequence_layers_tools import convert, convert_magenta
 
-_TEMPERATURE, _TOP_K = 1.3, 40
 _UNTIMED = 5
 _PARTS = ('conditioning', 'decoder', 'codec_decoder')
 
@@ -34,7 +33,13 @@ _PARTS = ('conditioning', 'decoder', 'codec_decoder')
 class System:
     """The package's sampler and codec, which make one frame after the other."""
 
-    def __init__(self, magenta: magenta_models.Magenta, variables: Mapping[str, np.ndarray]):
+    def __init__(
+        self,
+        magenta: magenta_models.Magenta,
+        variables: Mapping[str, np.ndarray],
+        temperature: float = 1.3,
+        top_k: int = 40,
+    ):
         decoder = magenta.depthformer.decoder
         self._first, self._size = decoder.num_reserved_tokens, decoder.codebook_size
         self._codebooks = decoder.num_codebooks
@@ -44,6 +49,7 @@ class System:
             jax.tree.map(jnp.asarray, convert.unflatten(magenta_parts.within(variables, scope)))
             for scope in ('params.depthformer', 'params.soundstream')
         ]
+        self._sampling = {'temperature': jnp.full(1, temperature), 'top_k': jnp.full(1, top_k)}
         self._rngs = {'random': jax.random.PRNGKey(0)}
         self._state = jax.jit(self._start)(self._variables)
         self._step = jax.jit(self._apply, donate_argnums=(2,))
@@ -68,11 +74,9 @@ class System:
         )
 
     def _apply(self, variables: Any, x: Any, state: Any) -> Any:
-        constants = {'temperature': jnp.full(1, _TEMPERATURE), 'top_k': jnp.full(1, _TOP_K)}
-
         def choose(model: Any) -> Any:
             given = sl.Sequence.from_values(x)
-            return model.sampler.step(given, state[0], training=False, constants=constants)
+            return model.sampler.step(given, state[0], training=False, constants=self._sampling)
 
         tokens, chosen = self._sampler.apply(variables[0], method=choose, rngs=self._rngs)
         codes = sl.Sequence.from_values((tokens.values - self._first) % self._size)

@@ -47,6 +47,7 @@ def plot(times: dict[str, np.ndarray], sound: np.ndarray, rate: int, out: str) -
         lower.specgram(sound, NFFT=_WINDOW, Fs=rate, noverlap=_WINDOW // 2)
     lower.set_ylabel('Hz')
     lower.set_xlabel('seconds')
+    lower.set_xlim(0, frame * len(times['frame']))
     figure.tight_layout()
     figure.savefig(out, dpi=110)
 

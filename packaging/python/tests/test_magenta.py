@@ -209,6 +209,20 @@ class MagentaTest(unittest.TestCase):
         np.testing.assert_allclose(more.drawn, [np.log(0.9 / 0.7)], rtol=1e-6)
         self.assertLess(more.margin, 1e-9)
 
+    def test_what_is_timed_plays_what_the_models_make(self):
+        from sequence_layers_benches import magenta_jax
+        from sequence_layers_tools import convert_magenta
+
+        magenta, parts, variables = _model()
+        for part in ('conditioning', 'decoder', 'codec_decoder'):
+            convert_magenta.write(self.folder, parts[part], variables, verify=False)
+        x = parts['conditioning'].sample(np.random.default_rng(5), 1, 8)
+        system = magenta_jax.System(magenta, variables, temperature=0)
+        got = np.concatenate([system.step(frame) for frame in x[0]])
+        want = _sound(self.folder, magenta, x)
+        self.assertGreater(np.abs(want).max(), 0.01)
+        np.testing.assert_allclose(got, want, atol=1e-4 * np.abs(want).max())
+
     def test_the_live_program_plays_what_the_models_make(self):
         from sequence_layers_tools import convert_magenta
 
