@@ -24,9 +24,11 @@ import sys
 from sequence_layers_tools import magenta_models, magenta_parts, magenta_sampler  # isort: skip
 
 import numpy as np
+import safetensors
 
 import sequence_layers_runtime as runtime
 from sequence_layers_tools import convert_magenta
+from sequence_layers_tools.convert import ConvertError
 
 MAX_DIVERGENCE = 1e-4
 # How far from the edge rounding may decide whether a choice is kept.
@@ -221,8 +223,8 @@ class Report:
     divergences: dict[Sampling, Divergence]
 
     def agrees(self) -> bool:
-        """Whether tokens are drawn alike, and other choices kept only where rounding decides."""
-        return all(
+        """Whether all frames are equal, tokens drawn alike, and other choices kept by rounding only."""
+        return self.equal == self.frames and all(
             found.common.max() <= MAX_DIVERGENCE and found.margin <= MAX_MARGIN
             for found in self.divergences.values()
         )
@@ -283,6 +285,20 @@ def package_frames(
     return sampler.frames(x, given)
 
 
+def check_weights(directory: pathlib.Path, weights: magenta_parts.Arrays) -> None:
+    """Raises ConvertError if a written part has other weights. Packed ones are not compared."""
+    with safetensors.safe_open(directory / 'model.safetensors', 'numpy') as file:
+        for name in file.keys():
+            want = weights.get(name)
+            if want is None or want.ndim != 1 or want.dtype != np.float32:
+                continue
+            if not np.array_equal(file.get_tensor(name), want):
+                raise ConvertError(
+                    f'{directory} has other weights than the package here: "{name}" differs. Was it '
+                    'converted with another --checkpoint or --seed, or by another version?'
+                )
+
+
 def _compute_dtype(converted: pathlib.Path) -> str:
     """In which the transformers of a converted model compute."""
     text = (converted / 'decoder' / 'config.json').read_text()
@@ -319,6 +335,10 @@ class _Package:
         self._args = args
         self.dtype = _compute_dtype(args.converted)
         self._magenta = magenta_models.find(args.model, self.dtype)
+        self._parts = [
+            magenta_parts.conditioning(self._magenta),
+            magenta_parts.decoder(self._magenta),
+        ]
         self._made: magenta_sampler.Sampler | None = None
 
     def _variables(self) -> magenta_parts.Arrays:
@@ -326,14 +346,16 @@ class _Package:
         if args.checkpoint is not None:
             scope = 'params.depthformer'
             return convert_magenta.read_checkpoint(args.checkpoint, args.model, scope)
-        parts = [magenta_parts.conditioning(self._magenta), magenta_parts.decoder(self._magenta)]
-        return convert_magenta.random_variables(parts, args.seed)
+        return convert_magenta.random_variables(self._parts, args.seed)
 
     def _sampler(self, guidance: tuple[float, ...]) -> magenta_sampler.Sampler:
         """The sampler with that guidance. One is kept, as compiling takes minutes."""
         if self._made is None or self._made.guidance != guidance:
             self._made = None
-            self._made = magenta_sampler.Sampler(self._magenta, self._variables(), guidance)
+            variables = self._variables()
+            for part in self._parts:
+                check_weights(self._args.converted / part.name, part.weights(variables))
+            self._made = magenta_sampler.Sampler(self._magenta, variables, guidance)
         return self._made
 
     def frames(self, guidance: tuple[float, ...], context: int) -> magenta_sampler.Frames:
@@ -349,18 +371,26 @@ class _Package:
         return made
 
 
-def main():
-    args = _parser().parse_args()
+def _compare_all(args: argparse.Namespace) -> bool:
+    """Prints all reports. Returns whether the tokens and draws of all agree."""
     package = _Package(args)
-    wrong = False
+    agree = True
     for guidance in dict.fromkeys(((), (args.guidance,) if args.guidance else ())):
         for context in dict.fromkeys((0, args.context)):
             frames = package.frames(guidance, context)
             report = compare(Decoding(args.converted, frames))
             print(f'guidance {list(guidance)}, context of {context} frames\n{report}', flush=True)
-            wrong |= report.equal < report.frames or not report.agrees()
+            agree &= report.agrees()
     # In bfloat16 both round, each in its own way.
-    sys.exit(1 if wrong and package.dtype == 'float32' else 0)
+    return agree or package.dtype != 'float32'
+
+
+def main():
+    try:
+        agree = _compare_all(_parser().parse_args())
+    except (ConvertError, runtime.SequenceLayersError, OSError) as error:
+        sys.exit(f'compare_magenta: {error}')
+    sys.exit(0 if agree else 1)
 
 
 if __name__ == '__main__':

@@ -134,6 +134,7 @@ class MagentaTest(unittest.TestCase):
                 frames.tokens[-1, -1] += 1
                 wrong = compare_magenta.compare(compare_magenta.Decoding(self.folder, frames))
                 self.assertEqual(wrong.equal, 29)
+                self.assertFalse(wrong.agrees())
                 self.assertEqual(wrong.first[0], 29)
 
     def test_probabilities_are_those_of_the_package(self):
@@ -173,6 +174,20 @@ class MagentaTest(unittest.TestCase):
                 want = compare_magenta.probabilities(logits[:7], kept, sampling)
                 np.testing.assert_array_equal(shares > 0, want > 0)
                 np.testing.assert_allclose(shares, want, atol=5 * np.sqrt(0.25 / count))
+
+    def test_other_weights_are_refused_before_a_comparison(self):
+        from sequence_layers_tools import compare_magenta, convert_magenta
+        from sequence_layers_tools.convert import ConvertError
+
+        _, parts, variables = _model()
+        decoder = parts['decoder']
+        written = self.folder / 'decoder'
+        convert_magenta.write(self.folder, decoder, variables, verify=False)
+        convert_magenta.pack(written, 'int8')
+        compare_magenta.check_weights(written, decoder.weights(variables))
+        other = convert_magenta.random_variables([decoder], seed=1)
+        with self.assertRaisesRegex(ConvertError, 'decoder has other weights.*--seed'):
+            compare_magenta.check_weights(written, decoder.weights(other))
 
     def test_divergences_tell_choices_that_rounding_decides(self):
         from sequence_layers_tools import compare_magenta
