@@ -22,16 +22,56 @@ from sequence_layers_import.refusal import Refusal
 _NOT_WANTED = ('MatMulAddFusion', 'TransposeOptimizer', 'ReshapeFusion')
 
 
-def _fold(source: str, target: str) -> None:
+def _quiet() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
-    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
+    return options
+
+
+def _fold(source: str, target: str) -> None:
+    options = _quiet()
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = target
     onnxruntime.InferenceSession(
         source, options, providers=['CPUExecutionProvider'], disabled_optimizers=list(_NOT_WANTED)
     )
-    onnx.save(onnx.shape_inference.infer_shapes(onnx.load(target)), target)
+    onnx.save(_without_constant_nodes(onnx.shape_inference.infer_shapes(onnx.load(target))), target)
+
+
+def _without_constant_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
+    """Computes what onnxruntime leaves of constants, as selections by indices and quantized weights."""
+    graph = model.graph
+    constants = {tensor.name for tensor in graph.initializer}
+    constants |= {node.output[0] for node in graph.node if node.op_type == 'Constant'}
+    found: list[onnx.NodeProto] = []
+    for node in graph.node:
+        read = [name for name in node.input if name]
+        if read and constants.issuperset(read) and not _has_branches(node):
+            found.append(node)
+            constants.update(node.output)
+    if not found:
+        return model
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    sources = [node for node in graph.node if node.op_type == 'Constant']
+    names = [name for node in found for name in node.output if name]
+    for field in ('node', 'input', 'output'):
+        made.graph.ClearField(field)  # type: ignore[arg-type]
+    made.graph.node.extend([*sources, *found])
+    made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    session = onnxruntime.InferenceSession(
+        made.SerializeToString(), _quiet(), providers=['CPUExecutionProvider']
+    )
+    for name, array in zip(names, session.run(names, {}), strict=True):
+        graph.initializer.append(onnx.numpy_helper.from_array(array, name))
+    for node in found:
+        graph.node.remove(node)
+    return model
+
+
+def _has_branches(node: onnx.NodeProto) -> bool:
+    return any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute)
 
 
 def _serve() -> None:

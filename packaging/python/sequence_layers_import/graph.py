@@ -183,7 +183,13 @@ def axes_beside(value: onnx.ValueInfoProto, first: onnx.ValueInfoProto, axes: Ti
         )
         return axis if same else None
 
-    return TimeAxis(beside(axes.batch), beside(axes.time))
+    batch = beside(axes.batch)
+    if batch is None and axes.batch is not None and axes.batch < len(sizes):
+        # PyTorch's newer exporter gives each input's batch a name of its own.
+        name = sizes[axes.batch]
+        is_other = isinstance(name, str) and isinstance(known[axes.batch], str)
+        batch = axes.batch if is_other and name not in known else None
+    return TimeAxis(batch, beside(axes.time))
 
 
 @dataclasses.dataclass
