@@ -61,9 +61,29 @@ def _attention(builder: Builder, node: Node) -> None:
         'query_scale': node.attribute('scale'),
         'input_projection': {'type': 'SeparateQueryKeyValueProjection'},
     }  # fmt: skip
+    if (cap := node.attribute('cap')) is not None:
+        config['attention_logits_soft_cap'] = cap
+    if (rows := node.attribute('distances')) is not None:
+        config['relative_position_embedding'] = _by_distance(rows, heads, weights)
     out = builder.tensor(node.outputs[0])
     made = builder.apply(source, config, weights)
     keep(builder, node, _with_heads(builder, made, out, heads, units))
+
+
+def _by_distance(rows: np.ndarray, heads: int, weights: dict[str, np.ndarray]) -> Config:
+    """A number of each head for each distance, those beyond having the last one's."""
+    reach = len(rows) // 2 + 1
+    past, future = rows[reach - 1 :: -1], rows[reach - 1 :]
+    # The first half of the buckets of a direction are those of one distance.
+    parts = [np.pad(part, ((0, reach), (0, 0)), 'edge') for part in (past, future)]
+    if len(parts[0]) == 2:
+        parts = [np.pad(part, ((0, 2), (0, 0)), 'edge') for part in parts]
+    table = np.broadcast_to(np.concatenate(parts), (2 * len(parts[0]), max(heads, rows.shape[1])))
+    weights['params.relative_position_embedding.embedding'] = table.astype(np.float32)
+    return {
+        'type': 'T5RelativePositionEmbedding', 'num_buckets': len(table), 'num_heads': heads,
+        'bidirectional': True, 'max_distance': len(table) // 4 + 1,
+    }  # fmt: skip
 
 
 def _with_heads(builder: Builder, made: Value, out: Tensor, heads: int, units: int) -> Value:

@@ -8,7 +8,6 @@ known about operators for that, and what exporters compute from shapes is consta
 
 import dataclasses
 import enum
-import itertools
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -272,10 +271,11 @@ def _check_windows(fold: _Fold) -> None:
 class Graph:
     """The folded graph with the roles of the axes of all its tensors."""
 
-    def __init__(self, folds: Sequence[_Fold], outputs: Sequence[str], longer: Iterator[_Fold]):
+    def __init__(
+        self, folds: Sequence[_Fold], outputs: Sequence[str], lengths: '_Lengths'
+    ):
         first = folds[0]
-        self._folding_longer = longer
-        self._longer: list[_Fold] = []
+        self._lengths = lengths
         self.opset = first.opset
         self.nodes = first.nodes
         self.outputs = list(outputs)
@@ -331,14 +331,13 @@ class Graph:
 
     def longer_constants(self, name: str) -> Iterator[np.ndarray]:
         """The constant for fewer and fewer of the numbers of steps that it is looked up for."""
-        for i in itertools.count():
-            if i == len(self._longer):
-                fold = next(self._folding_longer, None)
-                if fold is None:
-                    return
-                self._longer.append(fold)
-            if name in self._longer[i].constants:
-                yield self._longer[i].constants[name]
+        for steps in self._lengths.many:
+            if (value := self._lengths.constant(self.tensors[name], steps)) is not None:
+                yield value
+
+    def constant_of(self, name: str, times: int) -> np.ndarray | None:
+        """The constant for a multiple of the first number of steps, if the graph takes it."""
+        return self._lengths.constant(self.tensors[name], times * self._lengths.time)
 
     def _check_constant(self, name: str) -> None:
         if name not in self._constants:
@@ -565,7 +564,7 @@ def build(
         except Exception as failure:
             error = error or failure
             continue
-        return _joined(folds, model, _longer(model, axes, time, max_steps))
+        return _joined(folds, model, _Lengths(model, axes, time, max_steps))
     if crash is not None:
         raise crash
     text = ' '.join(str(error).split())
@@ -583,28 +582,70 @@ def _fold_all(
     return folds
 
 
-def _longer(
-    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int, max_steps: int
-) -> Iterator[_Fold]:
-    """The graph for large numbers of steps that it takes, which may be sizes of tables of its own."""
-    sizes = {size for tensor in model.graph.initializer for size in tensor.dims[:2]}
-    known = {size for size in sizes if 2 * time < size <= _LONGEST}
-    for steps in sorted(known | set(_LONG), reverse=True):
-        steps = min(steps, max_steps) if max_steps else steps
-        for count in dict.fromkeys((steps, steps - steps % time)):
-            try:
-                yield _fold(model, axes, sizes_for(model, axes, _BATCHES[0], count))
-            except Exception:  # the graph is not for as many steps
-                continue
+class _Lengths:
+    """Constants for other numbers of steps than the three sizes have."""
+
+    def __init__(
+        self, model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int, max_steps: int
+    ):
+        self._model, self._axes, self.time = model, axes, time
+        # Large numbers of steps that the graph may take, such as the sizes of tables of its own.
+        sizes = {size for tensor in model.graph.initializer for size in tensor.dims[:2]}
+        known = {size for size in sizes if 2 * time < size <= _LONGEST}
+        found: list[int] = []
+        for steps in sorted(known | set(_LONG), reverse=True):
+            steps = min(steps, max_steps) if max_steps else steps
+            found += [steps, steps - steps % time]
+        self.many = list(dict.fromkeys(found))
+        self._known: dict[tuple[str, int], np.ndarray | None] = {}
+
+    def constant(self, tensor: Tensor, steps: int) -> np.ndarray | None:
+        """A constant, if the graph takes so many steps."""
+        key = tensor.name, steps
+        if key not in self._known:
+            self._known[key] = self._fold(tensor, steps)
+        return self._known[key]
+
+    def _fold(self, tensor: Tensor, steps: int) -> np.ndarray | None:
+        sizes = sizes_for(self._model, self._axes, _BATCHES[0], steps)
+        try:
+            folded = _fold(_up_to(self._model, tensor), self._axes, sizes)
+            return folded.constants.get(tensor.name)
+        except Exception:  # the graph is not for as many steps
+            return None
 
 
-def _joined(folds: Sequence[_Fold], model: onnx.ModelProto, longer: Iterator[_Fold]) -> Graph:
+def _up_to(model: onnx.ModelProto, tensor: Tensor) -> onnx.ModelProto:
+    """The nodes that make a tensor: folding the others for many steps would take long."""
+    needed, kept = {tensor.name}, []
+    for node in reversed(model.graph.node):
+        if any(attribute.HasField('g') for attribute in node.attribute):
+            return model
+        if needed.intersection(node.output):
+            needed.update(node.input)
+            kept.append(node)
+    if not kept or tensor.name not in kept[0].output:
+        return model
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    made.graph.ClearField('node')
+    made.graph.node.extend(reversed(kept))
+    made.graph.ClearField('output')
+    kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
+    made.graph.output.append(onnx.helper.make_tensor_value_info(tensor.name, kind, None))
+    read = [constant for constant in model.graph.initializer if constant.name in needed]
+    made.graph.ClearField('initializer')
+    made.graph.initializer.extend(read)
+    return made
+
+
+def _joined(folds: Sequence[_Fold], model: onnx.ModelProto, lengths: _Lengths) -> Graph:
     kinds = [[node.operator for node in fold.nodes] for fold in folds]
     if kinds[0] != kinds[1] or kinds[0] != kinds[2]:
         raise Refusal(
             'the nodes of the graph depend on the length of the sequence',
             'export it with a dynamic axis and without loops over time',
         )
-    graph = Graph(folds, [value.name for value in model.graph.output], longer)
+    graph = Graph(folds, [value.name for value in model.graph.output], lengths)
     graph.prune()
     return graph

@@ -82,10 +82,13 @@ def compare(
     for inputs in [*runs, *data]:
         try:
             want = original.run(inputs)
-        except Exception:  # onnxruntime raises anything
+        except Exception as error:  # onnxruntime raises anything
             if any(inputs is run for run in runs[1:]):
                 continue  # a graph of one item, or of multiples of its strides
-            raise
+            text = ' '.join(str(error).split())[:300]
+            raise Refusal(
+                f'the original does not run: {text}', 'give inputs that it takes by --data'
+            ) from error
         report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
         try:
             report.differences += verify.compare(imported, layer, inputs, want, streamed=True)

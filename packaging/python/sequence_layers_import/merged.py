@@ -203,4 +203,15 @@ class _Splitter:
 def rewrite(graph: Graph, source: str) -> None:
     """Splits the axes of all tensors between two reshapes; `source` is an input with an axis of the batch alone."""
     _Splitter(graph, source).run()
+    for node in graph.nodes:
+        name, made = node.inputs[0], node.outputs[0]
+        if node.operator in _RESHAPES and made not in graph.outputs:
+            _read_instead(graph, made, name)
     graph.prune()
+
+
+def _read_instead(graph: Graph, made: str, name: str) -> None:
+    """Lets nodes read what a reshape does not change."""
+    if graph.shapes(made) == graph.shapes(name):
+        for reader in graph.readers(made):
+            reader.inputs = [name if n == made else n for n in reader.inputs]

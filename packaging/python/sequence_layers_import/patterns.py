@@ -5,6 +5,7 @@ from collections.abc import Callable, Iterable
 
 import numpy as np
 
+from sequence_layers_import import distances
 from sequence_layers_import.graph import Graph, Node, Role
 from sequence_layers_import.refusal import Refusal
 
@@ -343,10 +344,12 @@ def _attention(graph: Graph, node: Node) -> None:
     softmax = graph.made_by(node.inputs[0], 'Softmax')
     if softmax is None or len(graph.tensor(softmax.inputs[0]).axes(Role.TIME)) != 2:
         return
-    name, scale = softmax.inputs[0], 1.0
+    name, scale, cap = softmax.inputs[0], 1.0, None
     masks: list[list[np.ndarray]] = []
+    found: list[str] = []
+    factors: list[float] = []
     while (product := graph.made_by(name, 'MatMul')) is None:
-        step = graph.made_by(name, 'Add', 'Mul', 'Div', 'Where')
+        step = graph.made_by(name, 'Add', 'Mul', 'Div', 'Where', 'Tanh')
         if step is None:
             raise Refusal(
                 'what it does to the scores of attention is not known',
@@ -356,6 +359,9 @@ def _attention(graph: Graph, node: Node) -> None:
             condition, kept, other = step.inputs
             name, masks = _chosen(graph, masks, condition, kept, other)
             continue
+        if step.operator == 'Tanh' and cap is None and not found:
+            name, cap = step.inputs[0], scale
+            continue
         parts = _split_constant(graph, step)
         if parts is None:
             raise Refusal(
@@ -364,10 +370,13 @@ def _attention(graph: Graph, node: Node) -> None:
         name, number = parts[0], _number(graph, parts[1])
         if step.operator == 'Add' and number is None:
             masks.append([m > -1e4 for m in graph.folded_constants(parts[1])])
-            _check_mask(graph, parts[1])
+            if distances.has_numbers(graph, parts[1]):
+                found.append(parts[1])
+                factors.append(scale)
         elif step.operator == 'Add':
             pass  # softmax ignores a number that all keys have in common
         elif number is not None:
+            # The walk goes from the softmax to the product: what was added before is scaled already.
             scale *= number if step.operator == 'Mul' else 1 / number
         else:
             raise Refusal('its scores have several scales', 'scale the queries').at(
@@ -376,7 +385,8 @@ def _attention(graph: Graph, node: Node) -> None:
     if any(graph.is_constant(n) for n in (*product.inputs, node.inputs[1])):
         return
     _replace(graph, node, 'import.Attention', [*product.inputs, node.inputs[1]],
-             scale=scale, horizons=_horizons(graph, softmax, masks))  # fmt: skip
+             scale=scale, cap=cap, horizons=_horizons(graph, softmax, masks),
+             distances=distances.table(graph, found, factors))  # fmt: skip
 
 
 def _chosen(
@@ -390,15 +400,6 @@ def _chosen(
     if graph.is_constant(other):
         return kept, [*masks, [c.astype(bool) for c in conditions]]
     return other, [*masks, [~c.astype(bool) for c in conditions]]
-
-
-def _check_mask(graph: Graph, name: str) -> None:
-    for values in graph.folded_constants(name):
-        if values[values > -1e4].any():
-            raise Refusal(
-                'it adds numbers to the scores of attention',
-                'relative positions have layers of their own: write the model by hand',
-            )
 
 
 def _horizons(graph: Graph, softmax: Node, masks: list[list[np.ndarray]]) -> tuple[int, int]:

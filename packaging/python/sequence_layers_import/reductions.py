@@ -5,6 +5,7 @@ import numpy as np
 from sequence_layers_import.builder import Builder, Config, Value, channel_axis, operator
 from sequence_layers_import.graph import Node, Role
 from sequence_layers_import.pointwise import constant_along, keep
+from sequence_layers_import.products import dense
 from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.shapes import selected
 
@@ -63,6 +64,28 @@ def _reduce(builder: Builder, node: Node) -> None:
     if not keepdims:
         kept = [axis - sum(a < axis for a in (*axes, *in_time)) for axis in kept]
     keep(builder, node, Value(value.layer, tuple(kept)))
+
+
+@operator('CumSum')
+def _running_sum(builder: Builder, node: Node) -> None:
+    tensor, value = builder.tensor(node.inputs[0]), builder.value(node.inputs[0])
+    rank, kind = len(tensor.shape), tensor.dtype.kind
+    axis = int(np.ravel(builder.graph.constant(node.inputs[1]))[0]) % rank
+    is_late, is_reverse = node.attribute('exclusive', 0), node.attribute('reverse', 0)
+    if tensor.roles[axis] is Role.TIME and not is_reverse:
+        config = {'type': 'ReduceTime', 'statistic': 'sum', 'extent': 'running'}
+        total = builder.apply(value, config)
+        keep(builder, node, builder.combine([total, value], 'subtract') if is_late else total)
+        return
+    axis = channel_axis(tensor, axis, 'its running sum')
+    value = builder.with_last(value, tensor, axis)
+    if kind != 'f':
+        value = builder.apply(value, {'type': 'Cast', 'dtype': 'float32'})
+    kernel = np.triu(np.ones((tensor.shape[axis],) * 2, np.float32), 1 if is_late else 0)
+    value = dense(builder, value, kernel.T if is_reverse else kernel)
+    if kind != 'f':
+        value = builder.apply(value, {'type': 'Cast', 'dtype': 'int32'})
+    keep(builder, node, value)
 
 
 @operator('Softmax', 'LogSoftmax')

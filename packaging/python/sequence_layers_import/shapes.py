@@ -267,6 +267,20 @@ def _gather(builder: Builder, node: Node) -> None:
         keep(builder, node, selected(builder, value, tensor, axis, numbers))
 
 
+@operator('GatherElements')
+def _gather_elements(builder: Builder, node: Node) -> None:
+    """A selection of equal numbers, as position numbers select types of tokens that are all 0."""
+    table, indices = node.inputs
+    values = builder.graph.folded_constants(table) if builder.graph.is_constant(table) else []
+    if not values or any((v != values[0].flat[0]).any() for v in values):
+        raise Refusal('it selects by the input of what differs', 'look up rows of a matrix')
+    number = values[0].flat[0].item()
+    value = builder.apply(builder.value(indices), {'type': 'Scale', 'scale': 0})
+    if values[0].dtype.kind == 'f':
+        value = builder.apply(value, {'type': 'Cast', 'dtype': 'float32'})
+    keep(builder, node, builder.shifted(value, number))
+
+
 def _embedded(builder: Builder, node: Node, table: str, indices: str) -> Value:
     rows, tensor = builder.graph.constant(table), builder.tensor(indices)
     value = builder.value(indices)

@@ -38,6 +38,8 @@ class Original:
         options = onnxruntime.SessionOptions()
         options.intra_op_num_threads = options.inter_op_num_threads = 1
         options.log_severity_level = 4
+        # Weights of 8 bits are multiplied as the graph says: in float32.
+        options.add_session_config_entry('session.disable_quant_qdq', '1')
         self._session = onnxruntime.InferenceSession(
             imported.original.SerializeToString(), options, providers=['CPUExecutionProvider']
         )

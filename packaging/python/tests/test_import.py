@@ -32,7 +32,7 @@ _GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
 _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 _TOLERANCE = 1e-5
 # Patterns that cannot run in steps.
-_NOT_STREAMED = ('lstm_bidirectional', 'attention', 'attention_own', 'attention_merged',
+_NOT_STREAMED = ('lstm_bidirectional', 'attention', 'attention_own', 'attention_distances', 'attention_merged',
                  'attention_multihead', 'mask', 'lengths')  # fmt: skip
 # Options of patterns. All steps are allowed, as the model's mask tells which are there.
 _OPTIONS: dict[str, dict[str, Any]] = {
@@ -297,6 +297,42 @@ class OperatorsTest(unittest.TestCase):
             refused.node('Conv', ['b', 'm'], strides=[2]),
         ]
         self._check(refused.graph(nodes, kernels, x=['batch', 4, 'time']))
+
+    def test_weights_of_8_bits_are_those_of_the_graph(self) -> None:
+        rng = np.random.default_rng(0)
+        constants = {
+            'q': rng.integers(-128, 127, (8, 4), np.int8), 's': rng.random(4).astype(np.float32),
+            'p': rng.integers(-9, 9, 4, np.int8),
+        }  # fmt: skip
+        nodes = [
+            refused.node('DequantizeLinear', ['q', 's', 'p'], ['w'], axis=1),
+            refused.node('MatMul', ['x', 'w']),
+        ]
+        self._check(refused.graph(nodes, constants))
+
+    def test_a_batch_of_another_name(self) -> None:
+        more = [
+            onnx.helper.make_tensor_value_info('z', onnx.TensorProto.FLOAT, ['s17', 'time', 8])
+        ]
+        self._check(refused.graph([refused.node('Add', ['x', 'z'])], more=more))
+
+    def test_a_selection_of_equal_numbers(self) -> None:
+        table = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
+        nodes = [
+            refused.node('GatherElements', ['threes', 'x'], ['i'], axis=1),
+            refused.node('Gather', ['t', 'i']),
+        ]
+        constants = {'threes': np.full((99, 9), 3), 't': table}
+        model = refused.graph(
+            nodes, constants, x=['batch', 'time'], dtype=onnx.TensorProto.INT64
+        )  # fmt: skip
+        self._check(model)
+        model = refused.graph(
+            nodes, constants | {'threes': np.arange(9) + np.zeros((99, 1), int)}, x=['batch', 'time'],
+            dtype=onnx.TensorProto.INT64,
+        )  # fmt: skip
+        with self.assertRaisesRegex(Refusal, 'selects by the input of what differs'):
+            import_graph(model)
 
     def test_a_large_stop_is_the_end(self) -> None:
         stop = np.array([10**9])

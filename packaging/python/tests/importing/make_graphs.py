@@ -155,6 +155,30 @@ class Heads(nn.Module):
         return self.out(y.transpose(1, 2).reshape(batch, time, 8))
 
 
+class Scores(nn.Module):
+    """Attention with scores that a number for each distance is added to, or that are bounded."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind, self.qkv, self.table = kind, nn.Linear(8, 24), nn.Embedding(11, 2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        q, k, v = (t.reshape(batch, time, 2, 4).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
+        steps, scores = torch.arange(time), q @ k.transpose(-2, -1)
+        if self.kind == 'table':
+            distances = (steps[None] - steps[:, None]).clamp(-5, 5) + 5
+            scores = (scores + self.table(distances).permute(2, 0, 1)) / 2.0
+        elif self.kind == 'slopes':
+            scores = scores / 2.0 + torch.tensor([0.5, 0.125])[:, None, None] * steps
+        else:
+            scores = (scores / 2.0 / 3.0).tanh() * 3.0
+        if self.kind != 'table':
+            mask = torch.ones(time, time, dtype=torch.bool).tril()
+            scores = scores.masked_fill(~mask, float('-inf'))
+        return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, time, 8)
+
+
 class Two(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -315,6 +339,10 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'position_table': (Positions(200), sequence, 1),
         'position_sines': (Positions(0), sequence, 1),
         'attention': (Attention(causal=False), sequence, 1),
+        'attention_distances': (Scores('table'), sequence, 1),
+        'attention_slopes': (Scores('slopes'), sequence, 1),
+        'attention_capped': (Scores('capped'), sequence, 1),
+        'running_sum': (Fn(lambda x: x.cumsum(1) * x.cumsum(2)), sequence, 1),
         'attention_own': (Heads(own=True), sequence, 1),
         'attention_merged': (Heads(own=False), sequence, 1),
         'attention_multihead': (
