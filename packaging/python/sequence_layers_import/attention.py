@@ -1,6 +1,6 @@
 """Self-attention, of queries, keys and values that are made step by step."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import numpy as np
 
@@ -28,8 +28,10 @@ def _heads(builder: Builder, name: str, width_axis: int) -> tuple[Value, int, in
 
 @operator('import.Attention')
 def _attention(builder: Builder, node: Node) -> None:
+    if is_cross := _reads_source(builder, node):
+        _check_cross(node)
     past, future = node.attribute('horizons')
-    if builder.streaming and future == -1:
+    if not is_cross and builder.streaming and future == -1:
         raise Refusal(
             'attention sees all of the future, so that its look-ahead has no bound',
             'use a causal mask or a window',
@@ -42,6 +44,12 @@ def _attention(builder: Builder, node: Node) -> None:
             'queries, keys and values have other numbers of heads or widths', 'use equal ones'
         )
     forms = [_linear_form(builder, value) for value in (queries, keys, values)]
+    if is_cross:
+        made = _cross_attention(builder, node, (queries, keys, values), forms, (heads, units))
+        keep(
+            builder, node, _with_heads(builder, made, builder.tensor(node.outputs[0]), heads, units)
+        )
+        return
     sources = {form[0] for form in forms if form is not None}
     if len(sources) == 1 and all(form is not None for form in forms):
         source = Value(sources.pop(), (0,))
@@ -70,6 +78,50 @@ def _attention(builder: Builder, node: Node) -> None:
     keep(builder, node, _with_heads(builder, made, out, heads, units))
 
 
+def _reads_source(builder: Builder, node: Node) -> bool:
+    return any(builder.source_of(builder.value(name)) for name in node.inputs)
+
+
+def _check_cross(node: Node) -> None:
+    if node.attribute('horizons') != (-1, -1) or node.attribute('distances') is not None:
+        raise Refusal(
+            'its queries see a part of the source, or by distance', 'let each see all of it'
+        )
+
+
+def _cross_attention(
+    builder: Builder, node: Node, values: Sequence[Value], forms: Sequence['_Form | None'],
+    sizes: tuple[int, int],
+) -> Value:  # fmt: skip
+    """Attention of each step to a sequence of its own."""
+    heads, units = sizes
+    query, key, value = forms
+    sources = {form[0] for form in (key, value) if form is not None}
+    if key is None or value is None or len(sources) > 1 or not sources <= set(builder.sources):
+        name = builder.source_of(values[1]) or builder.source_of(values[2])
+        raise Refusal(
+            f'its keys and values are no products of the source "{name}" alone',
+            'make them by one matrix each',
+        )
+    if query is None or query[0] in builder.sources:
+        flat = builder.reshape(values[0], [heads * units], (0,))
+        eye = np.eye(heads * units, dtype=np.float32)
+        query = flat.layer, eye, np.zeros(heads * units, np.float32)
+    keys = [np.stack([k.reshape(-1, heads, units), v.reshape(-1, heads, units)], -3)
+            for k, v in ((key[1], value[1]), (key[2][None], value[2][None]))]  # fmt: skip
+    weights = {
+        'params.query_projection.kernel': query[1].reshape(-1, heads, units),
+        'params.query_projection.bias': query[2].reshape(heads, units),
+        'params.key_value_projection.kernel': keys[0], 'params.key_value_projection.bias': keys[1][0],
+    }  # fmt: skip
+    config = {
+        'type': 'DotProductAttention', 'source_name': builder.sources[key[0]], 'num_heads': heads,
+        'units_per_head': units, 'use_bias': True, 'query_scale': node.attribute('scale'),
+        'attention_logits_soft_cap': node.attribute('cap'),
+    }  # fmt: skip
+    return builder.apply(Value(query[0], (0,)), config, weights)
+
+
 def _by_distance(rows: np.ndarray, heads: int, weights: dict[str, np.ndarray]) -> Config:
     """A number of each head for each distance, those beyond having the last one's."""
     reach = len(rows) // 2 + 1
@@ -94,7 +146,10 @@ def _with_heads(builder: Builder, made: Value, out: Tensor, heads: int, units: i
     return Value(made.layer, (rest[0], width))
 
 
-def _linear_form(builder: Builder, value: Value) -> tuple[int, np.ndarray, np.ndarray] | None:
+_Form = tuple[int, np.ndarray, np.ndarray]
+
+
+def _linear_form(builder: Builder, value: Value) -> _Form | None:
     """(input, matrix, bias) of a chain of layers, if it is a product with a matrix and a sum."""
     chain = []
     at = value.layer

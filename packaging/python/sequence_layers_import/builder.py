@@ -47,6 +47,9 @@ class Builder:
         self.repeated: set[str] = set()  # tensors without time that each step has
         self.layers: list[Layer] = [Layer(())]
         self.values: dict[str, Value] = {}
+        self.sources: dict[
+            int, str
+        ] = {}  # sequences that attention reads, by the number of their value
         self._made: dict[str, int] = {}
 
     def tensor(self, name: str) -> Tensor:
@@ -58,6 +61,10 @@ class Builder:
         if self.graph.is_constant(name):
             raise Refusal(
                 f'its input "{name}" is a constant', 'only operations on the input can be imported'
+            )
+        if maker := self.graph.producer(name):
+            raise Refusal(
+                f'"{name}" of {maker.operator} is not computed', 'take its first output only'
             )
         raise Refusal(
             f'its input "{name}" is not given',
@@ -74,6 +81,21 @@ class Builder:
         if key:
             self._made[key] = number
         return number
+
+    def add_source(self, name: str) -> None:
+        number = self.new(Layer(()))
+        self.sources[number] = name
+        self.values[name] = Value(number, self.tensor(name).channel_axes)
+
+    def source_of(self, value: Value) -> str:
+        """The source that a value is made of, or ''."""
+        waiting = [value.layer]
+        while waiting:
+            number = waiting.pop()
+            if number in self.sources:
+                return self.sources[number]
+            waiting += self.layers[number].inputs
+        return ''
 
     def new(self, layer: Layer) -> int:
         """The number of the value that a new layer makes."""

@@ -80,7 +80,11 @@ def _by_distance(values: np.ndarray) -> np.ndarray:
     for distance in range(1 - size, size):
         along = np.diagonal(values, distance, axis1=1, axis2=2)
         known = ~np.isnan(along)
-        first = np.where(known.any(axis=1), np.nan_to_num(along).max(axis=1, where=known, initial=-np.inf), np.nan)
+        first = np.where(
+            known.any(axis=1),
+            np.nan_to_num(along).max(axis=1, where=known, initial=-np.inf),
+            np.nan,
+        )
         spread = np.abs(along - first[:, np.newaxis])
         if (spread[known] > 1e-5 * np.maximum(1, np.abs(along[known]))).any():
             raise _no_distances()

@@ -19,8 +19,8 @@ from onnx import numpy_helper
 from sequence_layers_import.folding import FOLDER
 from sequence_layers_import.refusal import Refusal
 
-# Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides.
-_TIMES = (48, 960, 15360, 16000, 96000)
+# Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides, some take few.
+_TIMES = (48, 24, 960, 15360, 16000, 96000)
 _BATCHES = (2, 3)
 # Numbers of steps to look up tables of positions for: the largest that the graph takes.
 _LONG = (4096, 2048, 1024, 512, 256, 128)
@@ -92,6 +92,10 @@ class TimeAxis:
     batch: int | None
     time: int | None  # None for inputs that are no sequence
     is_mask: bool = False  # an input that says which steps are valid
+    is_source: bool = False  # a sequence of its own, which attention of each step reads
+    grows: int | None = (
+        None  # the axis of a cache that begins empty, and gets the steps of each chunk
+    )
 
 
 def _attribute(attribute: onnx.AttributeProto) -> Any:
@@ -205,8 +209,9 @@ def _with_sizes(
     model: onnx.ModelProto, axes: Mapping[str, TimeAxis], sizes: Mapping[str, Sequence[int]]
 ) -> onnx.ModelProto:
     # The graph is that of valid steps alone: layers heed a mask by themselves.
-    ones = {name: np.ones(sizes[name]) for name, axis in axes.items() if axis.is_mask}
-    fixed = with_fixed(model, ones)
+    known = {name: np.ones(sizes[name]) for name, axis in axes.items() if axis.is_mask}
+    known |= {name: np.ones(sizes[name]) for name, axis in axes.items() if axis.grows is not None}
+    fixed = with_fixed(model, known)
     for value in inputs_of(fixed):
         shape = value.type.tensor_type.shape
         shape.ClearField('dim')
@@ -246,6 +251,11 @@ def _read(folded: onnx.ModelProto) -> _Fold:
         sizes = [dim.dim_value if dim.HasField('dim_value') else -1 for dim in kind.shape.dim]
         dtype = onnx.helper.tensor_dtype_to_np_dtype(kind.elem_type)
         tensors[value.name] = (tuple(sizes), np.dtype(dtype))
+    for node in nodes:
+        if node.operator == 'Concat':
+            # An empty cache adds no steps.
+            node.inputs = [n for n in node.inputs if n not in constants or constants[n].size]
+            node.operator = 'Concat' if len(node.inputs) > 1 else 'Identity'
     fold = _Fold(nodes, tensors, constants, opset_of(folded))
     _check_windows(fold)
     return fold
@@ -271,9 +281,7 @@ def _check_windows(fold: _Fold) -> None:
 class Graph:
     """The folded graph with the roles of the axes of all its tensors."""
 
-    def __init__(
-        self, folds: Sequence[_Fold], outputs: Sequence[str], lengths: '_Lengths'
-    ):
+    def __init__(self, folds: Sequence[_Fold], outputs: Sequence[str], lengths: '_Lengths'):
         first = folds[0]
         self._lengths = lengths
         self.opset = first.opset
@@ -526,6 +534,8 @@ def _sizes(
     sizes: Sequence[int | str], axis: TimeAxis, by_name: Mapping[str, int], batch: int, time: int
 ) -> list[int]:
     shape = [by_name.get(size, 1) if isinstance(size, str) else size for size in sizes]
+    if axis.grows is not None:
+        shape[axis.grows] = 0
     if axis.time is not None and axis.time == axis.batch:
         shape[axis.time] = batch * time
         return shape

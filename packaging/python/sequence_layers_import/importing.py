@@ -127,7 +127,9 @@ def check_contract(imported: Imported, directory: pathlib.Path) -> str:
     command += ['--max-int', str(verify.index_limit(imported))]
     arrays = imported.constants_of(verify.random_inputs(imported, 1, 1))
     for name, array in arrays.items():
-        command += ['--constant', f'{name}={array.values.shape[1]}']
+        is_sequence = isinstance(array, np.ndarray)
+        sizes = array.shape[1:] if is_sequence else array.values.shape[1:]
+        command += ['--constant', f'{name}={",".join(map(str, sizes))}']
     if math.prod(imported.channel_shape) > _LARGE:
         command += ['--batch', '2', '--time', '2']
     done = subprocess.run(command, capture_output=True, text=True, check=False)

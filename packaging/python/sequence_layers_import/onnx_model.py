@@ -118,11 +118,19 @@ class Imported:
         steps = flat[0].shape[:2]
         return np.concatenate([np.broadcast_to(a, (*steps, a.shape[2])) for a in flat], axis=-1)
 
-    def constants_of(self, arrays: Mapping[str, np.ndarray]) -> dict[str, runtime.Array]:
-        """The constants of a run as the model's: [batch, channels...]."""
-        found = {}
+    def constants_of(
+        self, arrays: Mapping[str, np.ndarray]
+    ) -> dict[str, runtime.Array | np.ndarray]:
+        """The constants of a run as the model's: [batch, channels...], and [batch, time, channels] of sources."""
+        found: dict[str, runtime.Array | np.ndarray] = {}
         for name in self.constants:
-            batch = self.axes[name].batch
+            batch, time = self.axes[name].batch, self.axes[name].time
+            if time is not None:
+                order = [axis for axis in (batch, time) if axis is not None]
+                moved = np.moveaxis(arrays[name], order, range(len(order)))
+                rest = moved if batch is not None else moved[np.newaxis]
+                found[name] = rest.reshape(*rest.shape[:2], -1)
+                continue
             array = arrays[name] if batch is None else np.moveaxis(arrays[name], batch, 0)
             found[name] = runtime.Array(array.reshape(1 if batch is None else len(array), -1))
         return found
@@ -217,7 +225,10 @@ def import_graph(
     recurrent.begin_with(graph, constants)
     builder = Builder(graph, streaming=streaming)
     builder.repeated = graph.made_of(repeated)
+    for source in (name for name, axis in axes.items() if axis.is_source):
+        builder.add_source(source)
     read = [n for n, a in axes.items() if a.time is not None and not a.is_mask or n in repeated]
+    read = [name for name in read if not axes[name].is_source]
     ports = _read_inputs(builder, {name: axes[name] for name in read if name not in pairs})
     add_nodes(builder)
     made = _finish(builder, model, axes, ports, name)
@@ -233,13 +244,18 @@ def _axes(
     axes = {value.name: graphs.axes_beside(value, given[0], first) for value in given}
     axes[given[0].name] = first
     axes |= {name: _constant_axes(given, name) for name in constants}
-    if mask:
-        axes[mask] = _mask_axes(given, mask, axes)
     is_step = first.batch == first.time
     others = [v.name for v in given[1:] if v.name not in (mask, *constants)]
     others = [name for name in others if is_step or axes[name].time is None]
     pairs = states.find(model, state, others)
-    axes |= {v.name: states.axes_of(v, given[0], first) for v in given if v.name in pairs}
+    new = {value.name: graphs.dims(value) for value in model.graph.output}
+    axes |= {
+        v.name: states.axes_of(v, new[pairs[v.name]], given[0], first)
+        for v in given
+        if v.name in pairs
+    }
+    if mask:
+        axes[mask] = _mask_axes(given, mask, axes)
     if pairs and not is_step and all(axes[name].batch is None for name in pairs):
         axes = {name: dataclasses.replace(axis, batch=None) for name, axis in axes.items()}
     return axes, pairs
@@ -280,16 +296,31 @@ def _beside_first(given: Sequence[onnx.ValueInfoProto], name: str) -> onnx.Value
 
 
 def _constant_axes(given: Sequence[onnx.ValueInfoProto], name: str) -> TimeAxis:
-    """The batch of an input without time: the axis that has the name of the first input's."""
-    sizes = graphs.dims(_beside_first(given, name))
-    shared = [size for size in graphs.dims(given[0]) if isinstance(size, str) and size in sizes]
-    return TimeAxis(sizes.index(shared[0]) if shared else None, None)
+    """The batch of an input without time: the axis that has the name of the first input's.
+
+    One that has another open axis is a sequence of its own.
+    """
+    sizes, first = graphs.dims(_beside_first(given, name)), graphs.dims(given[0])
+    shared = [size for size in first if isinstance(size, str) and size in sizes]
+    places = [axis for axis, size in enumerate(sizes) if isinstance(size, str)]
+    batch = sizes.index(shared[0]) if shared else None
+    if batch is None and len(places) == 2 and isinstance(first[places[0]], str):
+        batch = places[0]
+    others = [axis for axis in places if axis != batch]
+    if batch is not None and len(others) == 1 and len(sizes) == 3:
+        return TimeAxis(batch, others[0], is_source=True)
+    return TimeAxis(batch, None)
 
 
 def _mask_axes(
     given: Sequence[onnx.ValueInfoProto], mask: str, axes: Mapping[str, TimeAxis]
 ) -> TimeAxis:
-    _beside_first(given, mask)
+    sizes = graphs.dims(_beside_first(given, mask))
+    if axes[mask].time is None and any(axis.grows is not None for axis in axes.values()):
+        # The mask of a graph with caches has their steps too.
+        others = [a for a, s in enumerate(sizes) if a != axes[mask].batch and isinstance(s, str)]
+        if len(others) == 1:
+            return dataclasses.replace(axes[mask], is_mask=True, time=others[0])
     if axes[mask].time is None:
         raise Refusal(f'input "{mask}" has no axis of time', 'name its axes as those of the first')
     return dataclasses.replace(axes[mask], is_mask=True)
@@ -312,6 +343,14 @@ def _finish(
             value = Value(builder.new(Layer((value.layer,), {'type': 'Identity'})), value.axes)
         builder.layers[value.layer].emit = f'output_{i}'
         ports.append(_port(builder.tensor(output), value, f'output_{i}'))
+    for number in tree.needed(builder.layers, main.layer):
+        if read := [
+            builder.sources[n] for n in builder.layers[number].inputs if n in builder.sources
+        ]:
+            raise Refusal(
+                f'the constant "{read[0]}" is read by more than keys and values of attention',
+                'it is a sequence of its own: give what is made of it',
+            )
     written = tree.write(builder.layers, main.layer, name)
     return Imported(written, model, axes, inputs, ports, graph)
 

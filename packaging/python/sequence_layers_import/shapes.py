@@ -345,7 +345,7 @@ def _pad(builder: Builder, node: Node) -> None:
             if cache := node.attribute('import.cache'):
                 raise Refusal(
                     f'it puts the cache "{cache}" before steps that no convolution reads',
-                    'caches of convolutions can be imported; attention over chunks cannot',
+                    'caches of convolutions can be imported, and those of attention that begin empty: with an open axis',
                 )
             raise Refusal(
                 f'it pads time by {before} and {after} steps', 'pad in the convolution that follows'

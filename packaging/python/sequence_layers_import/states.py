@@ -6,7 +6,7 @@ chunk after chunk, shows it.
 """
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 
 import onnx
 
@@ -29,7 +29,8 @@ _MOVES = (
 _RECURRENT = ('LSTM', 'GRU', 'RNN')
 # Parts by which the name of a state and that of its new value differ.
 _AFFIXES = re.compile(
-    r'^(new|next|out|output|in|input|prev|past|present|cur)_|_?(in|out|new|next|output|n|N|0)$'
+    r'^(past_key_values|present_key_values|new|next|out|output|in|input|prev|past|present|cur)[._]'
+    r'|_?(in|out|new|next|output|n|N|0)$'
 )
 
 
@@ -77,8 +78,13 @@ def find(
     return found
 
 
-def axes_of(value: onnx.ValueInfoProto, first: onnx.ValueInfoProto, axes: TimeAxis) -> TimeAxis:
-    """Where a state has the batch of the first input, whose items are steps if each is one."""
+def axes_of(
+    value: onnx.ValueInfoProto, new: Sequence[int | str], first: onnx.ValueInfoProto, axes: TimeAxis
+) -> TimeAxis:
+    """Where a state has the batch of the first input, whose items are steps if each is one.
+
+    `new` are the sizes of its new value.
+    """
     sizes, is_step = dims(value), axes.batch == axes.time
     name = None if axes.batch is None else dims(first)[axes.batch]
     places = [axis for axis, size in enumerate(sizes) if isinstance(size, str)]
@@ -87,8 +93,20 @@ def axes_of(value: onnx.ValueInfoProto, first: onnx.ValueInfoProto, axes: TimeAx
     if is_step and not places:
         # The batch of a recurrent state comes last but one.
         places = [axis for axis, size in enumerate(sizes[:-1]) if size == name][-1:]
+    elif axes.batch in places and not is_step:
+        places = [axes.batch]  # type: ignore[list-item]
     batch = places[0] if len(places) == 1 else None
-    return TimeAxis(batch, batch if is_step else None)
+    return TimeAxis(batch, batch if is_step else None, grows=_growing(sizes, new, batch))
+
+
+def _growing(sizes: Sequence[int | str], new: Sequence[int | str], batch: int | None) -> int | None:
+    """The axis of a cache that its new value has more items of: both are open, and have other names."""
+    found = [
+        axis
+        for axis, (old, size) in enumerate(zip(sizes, new, strict=False))
+        if axis != batch and isinstance(old, str) and isinstance(size, str) and old != size
+    ]
+    return found[0] if len(found) == 1 and len(sizes) == len(new) else None
 
 
 def rewrite(graph: Graph, states: Mapping[str, str]) -> None:

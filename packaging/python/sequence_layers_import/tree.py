@@ -60,32 +60,33 @@ def _fits(config: Config, run: _Run) -> bool:
     return stride == 1 or (run.latency is not None and run.latency % stride == 0)
 
 
+def needed(layers: Sequence[Layer], output: int) -> list[int]:
+    """The layers that the output and the emits are made of, in order."""
+    found: set[int] = set()
+    waiting = [output, *(i for i, layer in enumerate(layers) if layer.emit)]
+    while waiting:
+        number = waiting.pop()
+        if number not in found and number != INPUT:
+            found.add(number)
+            waiting += layers[number].inputs
+    return sorted(found)
+
+
 class _Writer:
     def __init__(self, layers: Sequence[Layer], output: int):
         self.layers, self.output = layers, output
         self.weights: dict[str, np.ndarray] = {}
-        needed = self._needed()
+        found = needed(layers, output)
         self._readers = [0] * len(layers)
-        for number in needed:
+        for number in found:
             for value in layers[number].inputs:
                 self._readers[value] += 1
-        self.runs = self._runs(needed)
+        self.runs = self._runs(found)
 
-    def _needed(self) -> list[int]:
-        """The layers that the output and the emits are made of, in order."""
-        found: set[int] = set()
-        waiting = [self.output, *(i for i, layer in enumerate(self.layers) if layer.emit)]
-        while waiting:
-            number = waiting.pop()
-            if number not in found and number != INPUT:
-                found.add(number)
-                waiting += self.layers[number].inputs
-        return sorted(found)
-
-    def _runs(self, needed: Sequence[int]) -> list[_Run]:
+    def _runs(self, numbers: Sequence[int]) -> list[_Run]:
         runs: list[_Run] = []
         by_last: dict[int, _Run] = {}
-        for number in needed:
+        for number in numbers:
             layer = self.layers[number]
             before = by_last.get(layer.inputs[0])
             if before and len(layer.inputs) == 1 and self._is_inner(layer.inputs[0]):

@@ -70,16 +70,25 @@ class Original:
         if port.batch is not None and port.batch != port.time:
             batch = inputs[port.name].shape[port.batch]
         sizes = graphs.sizes_for(self._imported.original, self._imported.axes, batch, 1)
-        tensors = self._imported.graph.tensors
-        return {n: np.zeros(sizes[n], tensors[n].dtype) for n in self._imported.states}
+        kinds = {
+            value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
+            for value in self._imported.original.graph.input
+        }
+        return {name: np.zeros(sizes[name], kinds[name]) for name in self._imported.states}
 
     def _chunks(self, inputs: Inputs) -> Iterator[dict[str, np.ndarray]]:
         axes = self._imported.axes
         times = {name: axes[name].time or 0 for name in inputs}
         first = self._imported.input.name
+        is_growing = any(axis.grows is not None for axis in axes.values())
         for start in range(0, inputs[first].shape[times[first]], self._chunk):
-            part = slice(start, start + self._chunk)
-            yield {n: x[(slice(None),) * times[n] + (part,)] for n, x in inputs.items()}
+            stop = start + self._chunk
+            # The mask of a graph with caches has their steps too.
+            begins = {n: 0 if is_growing and axes[n].is_mask else start for n in inputs}
+            yield {
+                n: x[(slice(None),) * times[n] + (slice(begins[n], stop),)]
+                for n, x in inputs.items()
+            }
 
 
 def chunk_of(imported: Imported) -> int:

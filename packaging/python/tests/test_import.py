@@ -23,6 +23,7 @@ from sequence_layers_import import (
     import_file,
     import_graph,
     importing,
+    states,
     verify,
 )
 from sequence_layers_import.float64 import Exact
@@ -39,6 +40,8 @@ _OPTIONS: dict[str, dict[str, Any]] = {
     'mask': {'fixed': {'allowed': np.float32(1)}},
     'lengths': {'fixed': {'allowed': np.float32(1e6)}},
     'speaker': {'repeated': ['speaker']},
+    'state_keys_mask': {'mask': 'allowed'},
+    'source': {'constants': ['source']},
 }
 # Latency in steps of input and of output, for patterns that look ahead.
 _LATENCY = {
@@ -311,9 +314,7 @@ class OperatorsTest(unittest.TestCase):
         self._check(refused.graph(nodes, constants))
 
     def test_a_batch_of_another_name(self) -> None:
-        more = [
-            onnx.helper.make_tensor_value_info('z', onnx.TensorProto.FLOAT, ['s17', 'time', 8])
-        ]
+        more = [onnx.helper.make_tensor_value_info('z', onnx.TensorProto.FLOAT, ['s17', 'time', 8])]
         self._check(refused.graph([refused.node('Add', ['x', 'z'])], more=more))
 
     def test_a_selection_of_equal_numbers(self) -> None:
@@ -333,6 +334,13 @@ class OperatorsTest(unittest.TestCase):
         )  # fmt: skip
         with self.assertRaisesRegex(Refusal, 'selects by the input of what differs'):
             import_graph(model)
+
+    def test_caches_by_the_names_that_exporters_give(self) -> None:
+        for old, new in (
+            ('past_key_values.0.key', 'present.0.key'), ('past_0_key', 'present_0_key'),
+            ('h0', 'hn'), ('cache_in', 'cache_out'),
+        ):  # fmt: skip
+            self.assertEqual(states._stem(old), states._stem(new))
 
     def test_a_large_stop_is_the_end(self) -> None:
         stop = np.array([10**9])
@@ -600,6 +608,24 @@ class ConstantTest(unittest.TestCase):
                 self.assertEqual({d.run for d in report.differences}, {'whole', 'streamed'})
                 self.assertLess(report.largest, _TOLERANCE)
                 self.assertEqual([c.name for c in _model(imported).constants], ['h'])
+
+    def test_attention_to_a_sequence_of_its_own(self) -> None:
+        for name in ('legacy', 'dynamo'):
+            with self.subTest(name):
+                path = _GRAPHS / f'source.{name}.onnx'
+                imported = import_file(path, constants=['source'], streaming=True)
+                report = importing.run(imported, None, seconds=0.01)
+                self.assertEqual({d.run for d in report.differences}, {'whole', 'streamed'})
+                self.assertLess(report.largest, _TOLERANCE)
+                self.assertEqual([c.name for c in _model(imported).constants], ['source'])
+
+    def test_a_sequence_of_its_own_that_steps_read(self) -> None:
+        source = onnx.helper.make_tensor_value_info(
+            'source', TensorProto.FLOAT, ['batch', 'other', 8]
+        )
+        model = refused.graph([refused.node('Add', ['x', 'source'])], more=[source])
+        with self.assertRaisesRegex(Refusal, 'read by more than keys and values of attention'):
+            import_graph(model, constants=['source'])
 
     def test_is_named(self) -> None:
         with self.assertRaisesRegex(Refusal, '"h" is not given; .*--constant'):
