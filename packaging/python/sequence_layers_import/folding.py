@@ -16,6 +16,7 @@ import tempfile
 import onnx
 import onnxruntime
 
+from sequence_layers_import import branches
 from sequence_layers_import.refusal import Refusal
 
 # Rewritings that make nodes harder to read: products with biases, moved transpositions.
@@ -30,13 +31,16 @@ def _quiet() -> onnxruntime.SessionOptions:
 
 
 def _fold(source: str, target: str) -> None:
+    model = onnx.load(source)
+    if branches.has_choices(model):
+        onnx.save(branches.inline(model, _quiet()), source)
     options = _quiet()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = target
     onnxruntime.InferenceSession(
         source, options, providers=['CPUExecutionProvider'], disabled_optimizers=list(_NOT_WANTED)
     )
-    onnx.save(_without_constant_nodes(onnx.shape_inference.infer_shapes(onnx.load(target))), target)
+    onnx.save(onnx.shape_inference.infer_shapes(_without_constant_nodes(onnx.load(target))), target)
 
 
 def _without_constant_nodes(model: onnx.ModelProto) -> onnx.ModelProto:

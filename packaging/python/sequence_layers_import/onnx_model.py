@@ -89,6 +89,7 @@ class Imported:
     graph: Graph
     states: Mapping[str, str] = dataclasses.field(default_factory=dict)  # outputs by inputs
     constants: Sequence[str] = ()  # inputs that each run gets
+    fixed: Sequence[str] = ()  # inputs that are constants of the model
 
     @property
     def input(self) -> Port:
@@ -232,7 +233,7 @@ def import_graph(
     ports = _read_inputs(builder, {name: axes[name] for name in read if name not in pairs})
     add_nodes(builder)
     made = _finish(builder, model, axes, ports, name)
-    return dataclasses.replace(made, states=pairs, constants=constants)
+    return dataclasses.replace(made, states=pairs, constants=constants, fixed=list(fixed))
 
 
 def _axes(

@@ -1,7 +1,7 @@
 """Groups of nodes that exporters write for one layer, as one node."""
 
 import math
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
 
 import numpy as np
 
@@ -364,9 +364,7 @@ def _attention(graph: Graph, node: Node) -> None:
             continue
         parts = _split_constant(graph, step)
         if parts is None:
-            raise Refusal(
-                'its mask is made of the input', 'leave it out: lengths are known by the mask'
-            ).at(step.name, step.operator)
+            raise _made_of_input(graph, step.inputs).at(step.name, step.operator)
         name, number = parts[0], _number(graph, parts[1])
         if step.operator == 'Add' and number is None:
             masks.append([m > -1e4 for m in graph.folded_constants(parts[1])])
@@ -389,13 +387,31 @@ def _attention(graph: Graph, node: Node) -> None:
              distances=distances.table(graph, found, factors))  # fmt: skip
 
 
+def _made_of_input(graph: Graph, names: Sequence[str]) -> Refusal:
+    """Why scores of attention that are joined with what is made of the input are refused."""
+    products = ('MatMul', 'Einsum')
+    moves = ('Slice', 'Reshape', 'Transpose', 'Pad', 'Mul', 'Div', 'Gather', 'GatherElements', 'Squeeze', 'Unsqueeze',
+             'Concat', 'Identity')  # fmt: skip
+    if sum(graph.producer(graph.origin(n, moves)) in _products(graph, products) for n in names) > 1:
+        return Refusal(
+            'it adds to the scores of attention what queries make of relative positions (Transformer-XL, Shaw)',
+            'numbers by distance can be imported; write the model by hand, with relative_position_embedding',
+        )
+    return Refusal(
+        'its mask is made of the input, or its relative positions are gated by it',
+        'leave out a mask: lengths are known by the mask of the model',
+    )
+
+
+def _products(graph: Graph, operators: Sequence[str]) -> list[Node]:
+    return [node for node in graph.nodes if node.operator in operators]
+
+
 def _chosen(
     graph: Graph, masks: list[list[np.ndarray]], condition: str, kept: str, other: str
 ) -> tuple[str, list[list[np.ndarray]]]:
     if not graph.is_constant(condition):
-        raise Refusal(
-            'its mask is made of the input', 'leave it out: lengths are known by the mask'
-        )
+        raise _made_of_input(graph, [condition])
     conditions = graph.folded_constants(condition)
     if graph.is_constant(other):
         return kept, [*masks, [c.astype(bool) for c in conditions]]

@@ -53,9 +53,16 @@ def _add_positions(graph: Graph, reader: Node, source: str, name: str) -> None:
     times = [graph.tensor(n).axes(Role.TIME) for n in (name, source, reader.outputs[0])]
     if any(len(axes) != 1 for axes in times) or graph.tensor(name).dtype.kind == 'b':
         return
+    if _rate(graph, source, name) is None:
+        # Convolutions without padding left fewer steps: they are counted where the table is read.
+        beside = [n for n in reader.inputs if n and not graph.is_constant(n)]
+        alike = [n for n in beside if _rate(graph, n, name) == 1]
+        source = alike[0] if alike else source
     node = Node(name, 'import.Positions', [source], [name], {'table': _rows(graph, name)})
     graph.drop_constant(name)
-    graph.nodes.insert(0, node)
+    # Behind what makes its source.
+    makers = [i + 1 for i, other in enumerate(graph.nodes) if source in other.outputs]
+    graph.nodes.insert(max(makers, default=0), node)
 
 
 def _rows(graph: Graph, name: str) -> np.ndarray:
@@ -97,7 +104,10 @@ def _positions(builder: Builder, node: Node) -> None:
     value = builder.apply(value, {'type': 'Scale', 'scale': 0})
     if source.dtype.kind in 'fb':
         value = builder.apply(value, {'type': 'Cast', 'dtype': 'int32'})
-    if (rate := _rate(builder, node)) > 1:
+    rate = _rate(builder.graph, *node.inputs, *node.outputs)
+    if rate is None:
+        raise Refusal('its steps are no multiple of those of the input', 'check the time axis')
+    if rate > 1:
         value = builder.apply(value, {'type': 'Downsample1D', 'rate': rate})
     rows = table.reshape(len(table), -1).astype(np.float32)
     config = {
@@ -109,13 +119,13 @@ def _positions(builder: Builder, node: Node) -> None:
     keep(builder, node, builder.reshape(value, out.sizes(axes), axes))
 
 
-def _rate(builder: Builder, node: Node) -> int:
-    """How many steps of the input a row has."""
+def _rate(graph: Graph, source: str, table: str) -> int | None:
+    """How many steps of a tensor a row of a table has, if it is the same number for all lengths."""
     counts = []
-    for name in (node.inputs[0], node.outputs[0]):
-        (time,) = builder.tensor(name).axes(Role.TIME)
-        counts.append([shape[time] for shape in builder.graph.shapes(name)])
+    for name in (source, table):
+        axes = graph.tensor(name).axes(Role.TIME)
+        if len(axes) != 1:
+            return None
+        counts.append([shape[axes[0]] for shape in graph.shapes(name)])
     rate = counts[0][0] // counts[1][0]
-    if any(a != rate * b for a, b in zip(*counts, strict=True)):
-        raise Refusal('its steps are no multiple of those of the input', 'check the time axis')
-    return rate
+    return rate if all(a == rate * b for a, b in zip(*counts, strict=True)) else None

@@ -347,6 +347,11 @@ def _pad(builder: Builder, node: Node) -> None:
                     f'it puts the cache "{cache}" before steps that no convolution reads',
                     'caches of convolutions can be imported, and those of attention that begin empty: with an open axis',
                 )
+            if mode != 'constant':
+                raise Refusal(
+                    f'it pads time by {before} and {after} steps of the sequence itself ({mode})',
+                    'pad with zeros: there is no layer for this',
+                )
             raise Refusal(
                 f'it pads time by {before} and {after} steps', 'pad in the convolution that follows'
             )

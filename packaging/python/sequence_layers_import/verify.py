@@ -10,6 +10,7 @@ import onnx
 import onnxruntime
 
 import sequence_layers_runtime as runtime
+from sequence_layers_import import branches
 from sequence_layers_import import graph as graphs
 from sequence_layers_import.onnx_model import Imported, Port
 
@@ -41,7 +42,9 @@ class Original:
         # Weights of 8 bits are multiplied as the graph says: in float32.
         options.add_session_config_entry('session.disable_quant_qdq', '1')
         self._session = onnxruntime.InferenceSession(
-            imported.original.SerializeToString(), options, providers=['CPUExecutionProvider']
+            _with_open_choices(imported).SerializeToString(),
+            options,
+            providers=['CPUExecutionProvider'],
         )
         self._names = [port.name for port in imported.outputs]
         self._imported = imported
@@ -89,6 +92,24 @@ class Original:
                 n: x[(slice(None),) * times[n] + (slice(begins[n], stop),)]
                 for n, x in inputs.items()
             }
+
+
+def _with_open_choices(imported: Imported) -> onnx.ModelProto:
+    """The original, whose fixed inputs can be given if it has choices: onnxruntime crashes where it folds nested ones."""
+    if not branches.has_choices(imported.original):
+        return imported.original
+    made = onnx.ModelProto()
+    made.CopyFrom(imported.original)
+    known = {value.name for value in made.graph.input}
+    for value in made.graph.input:
+        # The branch that is not taken may be for other sizes.
+        for dim in value.type.tensor_type.shape.dim:
+            dim.Clear()
+    for tensor in imported.original.graph.initializer:
+        if tensor.name in imported.fixed and tensor.name not in known:
+            value = onnx.helper.make_tensor_value_info(tensor.name, tensor.data_type, tensor.dims)
+            made.graph.input.append(value)
+    return made
 
 
 def chunk_of(imported: Imported) -> int:

@@ -8,16 +8,19 @@ import pathlib
 import re
 import tempfile
 import unittest
+from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
 import onnx
+import onnxruntime
 from importing import backend, refused
 from onnx import TensorProto
 
 import sequence_layers_runtime as runtime
 from sequence_layers_import import (
     Refusal,
+    branches,
     command,
     folding,
     import_file,
@@ -665,6 +668,52 @@ class MaskTest(unittest.TestCase):
     def test_names_the_mask(self) -> None:
         with self.assertRaisesRegex(Refusal, 'has no input "mask" beside its first; it has .*m'):
             import_graph(_embedder(), mask='mask')
+
+
+def _branch(nodes: Sequence[onnx.NodeProto], output: str) -> onnx.GraphProto:
+    value = onnx.helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
+    return onnx.helper.make_graph(list(nodes), output, [], [value])
+
+
+def _nested_choices() -> onnx.ModelProto:
+    """A choice by the rate, and in each branch one by the number of axes: Tanh, Exp or Relu."""
+    node = refused.node
+
+    def inner(name: str, first: str, second: str) -> onnx.GraphProto:
+        branches = {
+            'then_branch': _branch([node(first, ['x'], [f'{name}_a'])], f'{name}_a'),
+            'else_branch': _branch([node(second, ['x'], [f'{name}_b'])], f'{name}_b'),
+        }
+        nodes = [
+            node('Shape', ['x'], ['shape']), node('Size', ['shape'], ['count']),
+            node('Equal', ['count', 'three'], ['is_three']),
+            node('If', ['is_three'], [f'{name}_out'], **branches),
+        ]  # fmt: skip
+        return _branch(nodes, f'{name}_out')
+
+    nodes = [
+        node('Equal', ['rate', 'wanted'], ['is_wanted']),
+        node('If', ['is_wanted'], then_branch=inner('t', 'Tanh', 'Relu'),
+             else_branch=inner('e', 'Exp', 'Relu')),
+    ]  # fmt: skip
+    rate = onnx.helper.make_tensor_value_info('rate', TensorProto.INT64, [])
+    constants = {'wanted': np.int64(16000), 'three': np.int64(3)}
+    return refused.graph(nodes, constants, more=[rate])
+
+
+class BranchesTest(unittest.TestCase):
+    def test_nested_choices_by_a_fixed_input_and_by_shapes(self) -> None:
+        for rate, layer in ((16000, 'Tanh'), (8000, 'Exp')):
+            with self.subTest(rate=rate):
+                imported = import_graph(_nested_choices(), fixed={'rate': np.float32(rate)})
+                config = json.dumps(imported.model.config)
+                self.assertIn(f'"{layer}"', config)
+                self.assertNotIn('Relu', config)
+                self.assertLess(importing.run(imported, None, seconds=0).largest, _TOLERANCE)
+
+    def test_a_choice_by_values_stays(self) -> None:
+        options = onnxruntime.SessionOptions()
+        self.assertTrue(branches.has_choices(branches.inline(refused.choice(), options)))
 
 
 class FoldingTest(unittest.TestCase):

@@ -381,6 +381,9 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'attention_distances': (Scores('table'), sequence, 1),
         'attention_slopes': (Scores('slopes'), sequence, 1),
         'attention_capped': (Scores('capped'), sequence, 1),
+        'position_unpadded': (
+            Fn(lambda x, c, p: p(c(x).transpose(1, 2)), c=nn.Conv1d(4, 8, 3), p=Positions(200)),
+            channels, 2),
         'running_sum': (Fn(lambda x: x.cumsum(1) * x.cumsum(2)), sequence, 1),
         'attention_own': (Heads(own=True), sequence, 1),
         'attention_merged': (Heads(own=False), sequence, 1),
