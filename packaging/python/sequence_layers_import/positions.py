@@ -6,7 +6,7 @@ of positions, which has the rows of the longest form that the graph has.
 
 import numpy as np
 
-from sequence_layers_import.builder import Builder, operator
+from sequence_layers_import.builder import Builder, Value, operator
 from sequence_layers_import.graph import Graph, Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
@@ -59,6 +59,7 @@ def _add_positions(graph: Graph, reader: Node, source: str, name: str) -> None:
         alike = [n for n in beside if _rate(graph, n, name) == 1]
         source = alike[0] if alike else source
     node = Node(name, 'import.Positions', [source], [name], {'table': _rows(graph, name)})
+    node.attributes['is_late'] = bool(graph.producer(source))
     graph.drop_constant(name)
     # Behind what makes its source.
     makers = [i + 1 for i, other in enumerate(graph.nodes) if source in other.outputs]
@@ -110,6 +111,13 @@ def _positions(builder: Builder, node: Node) -> None:
     if rate > 1:
         value = builder.apply(value, {'type': 'Downsample1D', 'rate': rate})
     rows = table.reshape(len(table), -1).astype(np.float32)
+    if node.attribute('is_late'):
+        axes = [axis for axis in out.channel_axes if out.shape[axis] != 1]
+        value = builder.apply(_counted(builder, value), {
+            'type': 'Embedding', 'dimension': rows.shape[1], 'num_embeddings': len(rows),
+        }, {'params.embedding': rows}, axes=axes)  # fmt: skip
+        keep(builder, node, builder.reshape(value, out.sizes(axes), axes))
+        return
     config = {
         'type': 'SequenceEmbedding', 'dimension': rows.shape[1], 'num_steps': len(rows),
         'num_embeddings_per_step': 1,
@@ -117,6 +125,13 @@ def _positions(builder: Builder, node: Node) -> None:
     axes = [axis for axis in out.channel_axes if out.shape[axis] != 1]
     value = builder.apply(value, config, {'params.embedding': rows}, axes=axes)
     keep(builder, node, builder.reshape(value, out.sizes(axes), axes))
+
+
+def _counted(builder: Builder, zeros: Value) -> Value:
+    """The numbers of valid steps: what comes before them in a stream behind a look-ahead does not count."""
+    ones = builder.apply(zeros, {'type': 'Add', 'shift': 1})
+    count = {'type': 'ReduceTime', 'statistic': 'sum', 'extent': 'running'}
+    return builder.apply(builder.apply(ones, count), {'type': 'Add', 'shift': -1})
 
 
 def _rate(graph: Graph, source: str, table: str) -> int | None:

@@ -51,7 +51,7 @@ _LATENCY = {
     'conv': (0, 2), 'conv_bn': (0, 2), 'conv_same': (2, 2), 'conv_stride': (2, 1),
     'conv_depthwise': (0, 2), 'conv_groups': (0, 2), 'conv_transposed': (1, 1), 'conv2d': (1, 1),
     'conv2d_flat': (1, 1), 'conv2d_last': (0, 3), 'frames': (3, 0), 'up_cut': (1, 1),
-    'up_2d': (1, 1), 'up_linear': (1, 1),
+    'up_2d': (1, 1), 'up_linear': (1, 1), 'position_unpadded': (0, 2),
 }  # fmt: skip
 
 
