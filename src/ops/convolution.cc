@@ -30,6 +30,8 @@ constexpr int64_t kManyRows = 128;
 // Parts into which the threads of a step divide a convolution, so many that they finish together.
 constexpr int64_t kRowParts = 16;
 constexpr int64_t kFilterParts = 4;
+// Maximum size of an input, in floats, that is packed as a whole.
+constexpr int64_t kPackedInput = int64_t{1} << 19;
 
 void copy_run(const float* from, int64_t count, float* to) {
   if (count >= 8) {
@@ -251,13 +253,36 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
     blocks = std::clamp<int64_t>(rows / kParallelRows, 1, wanted);
     tasks = std::min(plan.other_count * blocks, 4 * threads);
   }
-  const Units units{&plan, blocks, filters_ / groups_};
+  Units units{&plan, blocks, filters_ / groups_};
+  if (in.packed && takes_packed_rows()) {
+    units.packed = in.packed;
+    units.group_bytes = kernels::row_group_bytes(panels_.format());
+  }
+  if (tasks == 1 && plan.other_count > 1 && groups_ == 1 && method_ != Method::kDepthwise &&
+      weight_bytes() > kLargeWeights) {
+    return compute_by_filters(units, in, bias, out.y);
+  }
   parallel.each(tasks, [&](int64_t task) {
     const int64_t end = units.count() * (task + 1) / tasks;
     for (int64_t unit = units.count() * task / tasks; unit < end; ++unit) {
       compute(plan, units.at(unit, in.x, out.y, bias));
     }
   });
+}
+
+void Convolution::compute_by_filters(const Units& units, const ConvolutionInput& in,
+                                     const float* bias, float* y) const {
+  const int64_t group = kernels::column_group();
+  const int64_t parts =
+      std::min(ceil_div(weight_bytes(), kLargeWeights), std::max<int64_t>(1, filters_ / group));
+  for (int64_t part = 0; part < parts; ++part) {
+    for (int64_t unit = 0; unit < units.count(); ++unit) {
+      Rows rows = units.at(unit, in.x, y, bias);
+      rows.first_filter = filters_ / group * part / parts * group;
+      if (part + 1 < parts) rows.last_filter = filters_ / group * (part + 1) / parts * group;
+      compute(*units.plan, rows);
+    }
+  }
 }
 
 int64_t Convolution::weight_bytes() const {
@@ -276,6 +301,26 @@ int64_t Convolution::input_span(const Plan& plan, const ConvolutionOutput& out) 
 bool Convolution::takes_packed_rows() const {
   return method_ == Method::kRuns && groups_ == 1 && channels() % kernels::kRowGroup == 0 &&
          kernels::row_group_bytes(panels_.format()) > 0;
+}
+
+int64_t Convolution::packed_input_bytes(const ConvolutionInput& in, bool is_shared) const {
+  // Windows that do not overlap read each value once.
+  const auto overlaps = [](const Window& axis) { return axis.stride < axis.extent(); };
+  if (!takes_packed_rows() || (!is_shared && std::ranges::none_of(axes_, overlaps))) return 0;
+  return packed_offset(std::min(in.batch * in.batch_pitch, kPackedInput));
+}
+
+ConvolutionInput Convolution::pack_input(const ConvolutionInput& in, std::byte* memory) const {
+  ConvolutionInput out = in;
+  const int64_t floats = in.batch * in.batch_pitch;
+  if (floats > kPackedInput) return out;
+  kernels::pack_row(panels_.format(), in.x, floats, memory);
+  out.packed = memory;
+  return out;
+}
+
+int64_t Convolution::packed_offset(int64_t floats) const {
+  return floats / kernels::kRowGroup * kernels::row_group_bytes(panels_.format());
 }
 
 Convolution::Job Convolution::job(const Plan& plan, const float* x, float* y,
@@ -321,7 +366,11 @@ bool Convolution::share(const StepTeam& team, const Plan& plan, const Convolutio
   std::byte* const x = turn.memory() + plan_bytes;
   Job own = job(plan, in.x, out.y, bias), shared = own;
   if (group_bytes > 0) {
-    kernels::pack_row(panels_.format(), in.x, x_size, x);
+    if (in.packed) {
+      std::memcpy(x, in.packed, static_cast<size_t>(packed_offset(x_size)));
+    } else {
+      kernels::pack_row(panels_.format(), in.x, x_size, x);
+    }
     own.units.packed = shared.units.packed = x;
     own.units.group_bytes = shared.units.group_bytes = group_bytes;
   } else {

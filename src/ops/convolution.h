@@ -3,6 +3,7 @@
 #pragma once
 
 #include <array>
+#include <cstddef>
 #include <cstdint>
 #include <span>
 #include <utility>
@@ -27,6 +28,8 @@ struct ConvolutionInput {
   // mask [batch, time] of steps that count as zero if they are invalid; null: none.
   std::array<Pads, kMaxConvolutionRank> pads = {};
   const uint8_t* mask = nullptr;
+  // For Convolution only: x as pack_input() makes it; null: products pack what they read.
+  const std::byte* packed = nullptr;
 };
 
 // The outputs to compute, `counts` positions on each axis, and the floats from one to the next.
@@ -53,6 +56,16 @@ class Convolution {
   // model shares and can write to a file. Before the first use only.
   bool rescale(std::span<const float> factors);
   void set_bias(std::vector<float> bias) { bias_ = std::move(bias); }
+
+  // Bytes to take for the packed form of an input, in which each value is quantized once for all
+  // products, and for other convolutions if `is_shared`; 0 if products do not take that or would
+  // not share it. Grows with the input.
+  int64_t packed_input_bytes(const ConvolutionInput& in, bool is_shared = false) const;
+  // The input with its packed form, which goes to `memory`; unchanged if it is too large.
+  ConvolutionInput pack_input(const ConvolutionInput& in, std::byte* memory) const;
+  // Bytes from the beginning of a packed input to what `floats` floats became, a multiple of
+  // channels().
+  int64_t packed_offset(int64_t floats) const;
 
   // y [batch, windows in each of the sizes..., filters], contiguous. Adds no bias if `with_bias` is
   // false. Allocates nothing.
@@ -117,6 +130,9 @@ class Convolution {
   // help.
   bool share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in, const float* bias,
              const ConvolutionOutput& out) const;
+  // Computes all units for some filters after the other, so that their weights stay in the cache.
+  void compute_by_filters(const Units& units, const ConvolutionInput& in, const float* bias,
+                          float* y) const;
   void compute(const Plan& plan, const Rows& rows) const;
   void compute_runs(const Plan& plan, const Rows& rows) const;
   void compute_gathered(const Plan& plan, const Rows& rows) const;

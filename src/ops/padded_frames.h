@@ -96,4 +96,12 @@ class FrameHistory {
   Ring first_, second_;
 };
 
+// The input of a convolution, packed for its products if they share that.
+template <typename Convolution>
+ConvolutionInput packed_input(Run& run, const Convolution& convolution,
+                              const ConvolutionInput& in) {
+  const int64_t bytes = convolution.packed_input_bytes(in);
+  return bytes > 0 ? convolution.pack_input(in, run.scratch<std::byte>(bytes)) : in;
+}
+
 }  // namespace sl::ops

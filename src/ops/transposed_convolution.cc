@@ -160,7 +160,9 @@ void TransposedConvolution::convolve(const ConvolutionInput& in,
     to.batch_pitch = y_pitch;
     for (size_t i = 0; i < rank(); ++i) {
       const Phase& phase = part.at[i];
-      from.x += (pads_[i].before - longest_lag(axes_[i], phase)) * x_pitches[i];
+      const int64_t skipped = (pads_[i].before - longest_lag(axes_[i], phase)) * x_pitches[i];
+      from.x += skipped;
+      if (from.packed) from.packed += part.convolution.packed_offset(skipped);
       to.y += phase.phase * y_pitches[i];
       to.counts[i] = std::max<int64_t>(lengths[i] + phase.surplus, 0);
       to.pitches[i] = axes_[i].stride * y_pitches[i];

@@ -28,6 +28,15 @@ class TransposedConvolution {
   // Padding of the input that the axis needs before and after.
   Pads pads(size_t axis) const { return pads_[axis]; }
 
+  // For inputs, as Convolution has them: all phases share one packed form.
+  int64_t packed_input_bytes(const ConvolutionInput& in) const {
+    if (parts_.empty()) return 0;
+    return parts_.front().convolution.packed_input_bytes(in, parts_.size() > 1);
+  }
+  ConvolutionInput pack_input(const ConvolutionInput& in, std::byte* memory) const {
+    return parts_.front().convolution.pack_input(in, memory);
+  }
+
   // Computes y [batch, output lengths of the axes..., filters], contiguous. `in` includes the
   // padding, `lengths` are the sizes of the input without it. Adds no bias if `with_bias` is false.
   // Allocates nothing.

@@ -74,7 +74,8 @@ void ConvLayer::convolve(Run& run, const Convolution& convolution, const ops::Co
   if (const auto* direct = std::get_if<ops::DirectConvolution>(&convolution)) {
     direct->convolve(run, in, with_bias, nullptr, y);
   } else {
-    std::get<ops::Convolution>(convolution).convolve(in, with_bias, run.parallel(), y);
+    const auto& packed = std::get<ops::Convolution>(convolution);
+    packed.convolve(ops::packed_input(run, packed, in), with_bias, run.parallel(), y);
   }
 }
 

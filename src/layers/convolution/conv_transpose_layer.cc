@@ -143,7 +143,8 @@ void ConvTransposeLayer::compute(Run& run, const ops::FrameParts& in, const Sequ
     return;
   }
   output_.write(run, y, [&](bool with_bias, float* rows) {
-    convolution_.convolve(in.parts[0], lengths, with_bias, run.parallel(), rows);
+    convolution_.convolve(ops::packed_input(run, convolution_, in.parts[0]), lengths, with_bias,
+                          run.parallel(), rows);
   });
 }
 
