@@ -158,5 +158,42 @@ TEST_CASE("threads of a step share a transposed convolution", "[shared_convoluti
   CHECK(becomes_shared(team, compute, alone));
 }
 
+TEST_CASE("inputs that are packed before give the same convolution", "[convolution]") {
+  // Large weights too, of which some filters are computed for all positions before the next ones.
+  for (const Sizes& sizes : {Sizes{3, 5, 20, 64, 40}, Sizes{3, 4, 7, 256, 512}}) {
+    const Problem problem(sizes, WeightFormat::kInt8);
+    ops::ConvolutionInput in{
+        problem.x.data(), 1, sizes.time * sizes.width * sizes.channels, {sizes.time, sizes.width}};
+    const int64_t bytes = problem.convolution.packed_input_bytes(in);
+    REQUIRE(bytes > 0);
+    std::vector<std::byte> memory(static_cast<size_t>(bytes));
+    in = problem.convolution.pack_input(in, memory.data());
+    REQUIRE(in.packed == memory.data());
+    // Only the packed form is read.
+    const std::vector<float> other(problem.x.size());
+    in.x = other.data();
+    std::vector<float> y(problem.alone.size());
+    problem.convolution.convolve(in, true, Parallel(), y.data());
+    CHECK(y == problem.alone);
+  }
+}
+
+TEST_CASE("inputs are packed only if windows overlap and products take that", "[convolution]") {
+  const ops::ConvolutionInput in{nullptr, 1, 5 * 20 * 64, {5, 20}};
+  const auto bytes = [&](const Sizes& sizes, WeightFormat format) {
+    return Problem(sizes, format).convolution.packed_input_bytes(in);
+  };
+  CHECK(bytes({3, 5, 20, 64, 40}, WeightFormat::kInt4) > 0);
+  CHECK(bytes({1, 5, 20, 64, 40}, WeightFormat::kInt8) == 0);
+  CHECK(bytes({3, 5, 20, 48, 40}, WeightFormat::kInt8) == 0);
+  CHECK(bytes({3, 5, 20, 64, 40}, WeightFormat::kFloat32) == 0);
+  // What is taken does not shrink where the input becomes too large.
+  const Problem problem({3, 5, 20, 64, 40}, WeightFormat::kInt8);
+  ops::ConvolutionInput large{problem.x.data(), 1, int64_t{1} << 20, {5, 20}};
+  CHECK(problem.convolution.packed_input_bytes(large) >=
+        problem.convolution.packed_input_bytes(in));
+  CHECK(problem.convolution.pack_input(large, nullptr).packed == nullptr);
+}
+
 }  // namespace
 }  // namespace sl
