@@ -66,6 +66,7 @@ struct Kernel {
   };
 
   static constexpr int kMaxRows = kManyRegisters ? 12 : HWY_MAX(1, 12 / kVectors);
+  static constexpr int kMaxRowsOfPanel = kMaxRows;
   static constexpr int kMaxPanels = kManyRegisters ? 2 : 1;
 
   static constexpr int panels_for_rows(int rows) {

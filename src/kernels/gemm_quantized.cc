@@ -60,6 +60,7 @@ struct Kernel {
     int64_t panel_stride;
     int64_t groups;
     int64_t n;
+    int64_t rows_count;
     Outputs out;
   };
 
@@ -69,10 +70,13 @@ struct Kernel {
     const uint8_t* w;
     int64_t panel_stride;
     int64_t groups;
+    bool reads_once;  // each weight, as all rows are in this tile
     Outputs out;
   };
 
   static constexpr int kMaxRows = kManyRegisters ? 6 : 4;
+  // As many sums as with two panels, so that they wait for each other as little.
+  static constexpr int kMaxRowsOfPanel = kManyRegisters ? 12 : 4;
   static constexpr int kMaxPanels = kManyRegisters ? 2 : 1;
   static constexpr int panels_for_rows(int rows) {
     if (rows > 1 || HWY_TARGET == HWY_SCALAR) return kMaxPanels;
@@ -85,6 +89,7 @@ struct Kernel {
                 .w = g.packed + panel * g.panel_stride,
                 .panel_stride = g.panel_stride,
                 .groups = g.groups,
+                .reads_once = g.rows_count <= kMaxRows,
                 .out = outputs_at(g.out, row, panel)};
   }
 
@@ -200,7 +205,7 @@ HWY_NOINLINE void Kernel<kBits>::run(const Tile& tile) {
   const uint8_t* HWY_RESTRICT w = t.w;
   for (int64_t group = 0; group < t.groups; ++group, ++x) {
     const int64_t odd = group % 2;
-    if constexpr (kRows == 1) {
+    if (kRows == 1 || t.reads_once) {
       const uint8_t* const integers = w + odd * kGroupBytes;
       const uint8_t* const ahead =
           integers + prefetch_distance(integers - t.w, t.panel_stride, kPanels);
@@ -224,7 +229,7 @@ HWY_INLINE void run_quantized(const Product& g) {
   using K = Kernel<kBits>;
   run_product<K>(
       typename K::Args{static_cast<const RowGroup*>(g.rows), g.stride, g.packed, g.panel_stride,
-                       g.groups, g.n, Outputs{g.bias, g.accumulate, g.y, g.y_stride}},
+                       g.groups, g.n, g.m, Outputs{g.bias, g.accumulate, g.y, g.y_stride}},
       g.m, g.m);
 }
 
@@ -277,6 +282,85 @@ HWY_INLINE void quantize_group(const float* from, RowGroup* out) {
   store_integers(rounded, out);
 }
 
+#if HWY_TARGET == HWY_AVX3_DL
+
+constexpr int kGroupsAtOnce = 4;
+
+// Maxima of the lanes of four vectors, in each quarter of the result.
+HWY_INLINE __m512i largest_of(__m512i a, __m512i b, __m512i c, __m512i d) {
+  const __m512i ab = _mm512_max_epu32(_mm512_unpacklo_epi32(a, b), _mm512_unpackhi_epi32(a, b));
+  const __m512i cd = _mm512_max_epu32(_mm512_unpacklo_epi32(c, d), _mm512_unpackhi_epi32(c, d));
+  __m512i all = _mm512_max_epu32(_mm512_unpacklo_epi64(ab, cd), _mm512_unpackhi_epi64(ab, cd));
+  all = _mm512_max_epu32(all, _mm512_shuffle_i64x2(all, all, 0x4E));
+  return _mm512_max_epu32(all, _mm512_shuffle_i64x2(all, all, 0xB1));
+}
+
+// Quantizes groups as quantize_group() does. False if a value is too small, too large or none.
+HWY_INLINE bool quantize_groups(const float* from, RowGroup* out) {
+  const __m512i magnitude = _mm512_set1_epi32(0x7FFFFFFF);
+  __m512 x[2 * kGroupsAtOnce];
+  __m512i largest[kGroupsAtOnce];
+#pragma GCC unroll 8
+  for (int i = 0; i < kGroupsAtOnce; ++i) {
+    x[2 * i] = _mm512_loadu_ps(from + i * kGroup);
+    x[2 * i + 1] = _mm512_loadu_ps(from + i * kGroup + 16);
+    largest[i] = _mm512_max_epu32(_mm512_and_epi32(_mm512_castps_si512(x[2 * i]), magnitude),
+                                  _mm512_and_epi32(_mm512_castps_si512(x[2 * i + 1]), magnitude));
+  }
+  const __m512 all =
+      _mm512_castsi512_ps(largest_of(largest[0], largest[1], largest[2], largest[3]));
+  const __mmask16 usual =
+      _mm512_cmp_ps_mask(all, _mm512_set1_ps(std::numeric_limits<float>::max()), _CMP_LE_OQ) &
+      _mm512_cmp_ps_mask(all, _mm512_set1_ps(gemm_quantized_detail::kNegligible), _CMP_GE_OQ);
+  if (usual != 0xFFFF) return false;
+  const __m128 maxima = _mm512_castps512_ps128(all);
+  const __m128 top = _mm_set1_ps(127.0f);
+  const __m512 inverse = _mm512_broadcast_f32x4(_mm_div_ps(top, maxima));
+  HWY_ALIGN float scales[kGroupsAtOnce];
+  _mm_store_ps(scales, _mm_div_ps(maxima, top));
+  const __m512i order = _mm512_setr_epi32(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15);
+  const auto rounded = [&](int i, __m512 factor)
+                           HWY_ATTR { return _mm512_cvtps_epi32(_mm512_mul_ps(x[i], factor)); };
+  // Two groups become a vector of bytes.
+  const auto pair = [&](int i, __m512 first, __m512 second) HWY_ATTR {
+    const __m512i a = _mm512_packs_epi32(rounded(4 * i, first), rounded(4 * i + 1, first));
+    const __m512i b = _mm512_packs_epi32(rounded(4 * i + 2, second), rounded(4 * i + 3, second));
+    return _mm512_permutexvar_epi32(order, _mm512_packs_epi16(a, b));
+  };
+  const __m512i q[2] = {
+      pair(0, _mm512_permute_ps(inverse, 0x00), _mm512_permute_ps(inverse, 0x55)),
+      pair(1, _mm512_permute_ps(inverse, 0xAA), _mm512_permute_ps(inverse, 0xFF))};
+#pragma GCC unroll 8
+  for (int i = 0; i < 2; ++i) {
+    // Sums of bytes with 128 added, eight at a time.
+    const __m512i sums =
+        _mm512_sad_epu8(_mm512_xor_si512(q[i], _mm512_set1_epi8(-128)), _mm512_setzero_si512());
+    const __m512i halves = _mm512_add_epi64(sums, _mm512_unpackhi_epi64(sums, sums));
+    const __m512i wholes = _mm512_add_epi64(halves, _mm512_shuffle_i64x2(halves, halves, 0xB1));
+    const int first = _mm_cvtsi128_si32(_mm512_castsi512_si128(wholes));
+    const int second = _mm_cvtsi128_si32(_mm512_extracti32x4_epi32(wholes, 2));
+    RowGroup* const to = out + 2 * i;
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[0].q), _mm512_castsi512_si256(q[i]));
+    _mm256_storeu_si256(reinterpret_cast<__m256i*>(to[1].q), _mm512_extracti64x4_epi64(q[i], 1));
+    to[0].scale = scales[2 * i];
+    to[1].scale = scales[2 * i + 1];
+    to[0].offset = -128 * (first - 128 * kGroup);
+    to[1].offset = -128 * (second - 128 * kGroup);
+  }
+  return true;
+}
+
+#else
+
+constexpr int kGroupsAtOnce = 1;
+
+HWY_INLINE bool quantize_groups(const float* from, RowGroup* out) {
+  quantize_group(from, out);
+  return true;
+}
+
+#endif
+
 // Quantizes `count` values, fewer than a group. The rest of it becomes zeros.
 HWY_INLINE void quantize_rest(const float* from, int64_t count, RowGroup* out) {
   float x[kGroup] = {};
@@ -292,6 +376,10 @@ void quantize_rows_all(const float* x, int64_t x_stride, int64_t m, int64_t k, v
   auto* out = static_cast<RowGroup*>(rows);
   for (int64_t row = 0; row < m; ++row, x += x_stride) {
     int64_t p = 0;
+    for (; p + kGroupsAtOnce * kGroup <= k; p += kGroupsAtOnce * kGroup, out += kGroupsAtOnce) {
+      if (quantize_groups(x + p, out)) continue;
+      for (int i = 0; i < kGroupsAtOnce; ++i) quantize_group(x + p + i * kGroup, out + i);
+    }
     for (; p + kGroup <= k; p += kGroup) quantize_group(x + p, out++);
     if (p < k) quantize_rest(x + p, k - p, out++);
   }

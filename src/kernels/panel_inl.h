@@ -75,11 +75,13 @@ HWY_INLINE void store_outputs(const Outputs& out, const VF (&total)[kRows][kWidt
 }
 
 // A Kernel has the type Args, which describes a product and has n and the Outputs of the whole
-// product; the type Tile, which has an Outputs too; kMaxRows, kMaxPanels (for that many rows) and
-// panels_for_rows(rows); tile_at(args, row, panel); and run<rows, panels>(tile).
+// product; the type Tile, which has an Outputs too; kMaxRows, kMaxPanels (for that many rows),
+// kMaxRowsOfPanel (for one panel) and panels_for_rows(rows); tile_at(args, row, panel); and
+// run<rows, panels>(tile).
 
 // Runs a tile of `rows` in [1, kRows] rows.
-template <class Kernel, int kPanels, int kRows = Kernel::kMaxRows>
+template <class Kernel, int kPanels,
+          int kRows = kPanels == 1 ? Kernel::kMaxRowsOfPanel : Kernel::kMaxRows>
 HWY_INLINE void run_rows(int64_t rows, const typename Kernel::Tile& tile) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return run_rows<Kernel, kPanels, kRows - 1>(rows, tile);
@@ -91,7 +93,7 @@ HWY_INLINE void run_rows(int64_t rows, const typename Kernel::Tile& tile) {
 // that it touches nothing past the end of a row.
 template <class Kernel>
 HWY_INLINE void run_edge(int64_t rows, int64_t columns, typename Kernel::Tile tile) {
-  HWY_ALIGN float copy[Kernel::kMaxRows * kPanel] = {};
+  HWY_ALIGN float copy[Kernel::kMaxRowsOfPanel * kPanel] = {};
   const Outputs out = tile.out;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < columns; ++j) {
@@ -128,8 +130,8 @@ HWY_INLINE void run_one_tile_of_rows(const typename Kernel::Args& g, int64_t row
 template <class Kernel>
 HWY_INLINE void run_row_block(const typename Kernel::Args& g, int64_t row, int64_t rows) {
   const int64_t panels = g.n / kPanel, columns = g.n % kPanel;
-  const int64_t tiles = (rows + Kernel::kMaxRows - 1) / Kernel::kMaxRows;
-  const auto for_each_tile = [&](const auto& run) HWY_ATTR {
+  const auto for_each_tile = [&](int64_t height, const auto& run) HWY_ATTR {
+    const int64_t tiles = (rows + height - 1) / height;
     for (int64_t i = 0; i < tiles; ++i) {
       const int64_t begin = rows * i / tiles;
       run(row + begin, rows * (i + 1) / tiles - begin);
@@ -137,16 +139,17 @@ HWY_INLINE void run_row_block(const typename Kernel::Args& g, int64_t row, int64
   };
   int64_t panel = 0;
   for (; panel + Kernel::kMaxPanels <= panels; panel += Kernel::kMaxPanels) {
-    for_each_tile([&](int64_t begin, int64_t count) HWY_ATTR {
+    for_each_tile(Kernel::kMaxRows, [&](int64_t begin, int64_t count) HWY_ATTR {
       run_rows<Kernel, Kernel::kMaxPanels>(count, Kernel::tile_at(g, begin, panel));
     });
   }
   for (; panel < panels; ++panel) {
-    for_each_tile([&](int64_t begin, int64_t count)
-                      HWY_ATTR { run_rows<Kernel, 1>(count, Kernel::tile_at(g, begin, panel)); });
+    for_each_tile(Kernel::kMaxRowsOfPanel, [&](int64_t begin, int64_t count) HWY_ATTR {
+      run_rows<Kernel, 1>(count, Kernel::tile_at(g, begin, panel));
+    });
   }
   if (columns == 0) return;
-  for_each_tile([&](int64_t begin, int64_t count) HWY_ATTR {
+  for_each_tile(Kernel::kMaxRowsOfPanel, [&](int64_t begin, int64_t count) HWY_ATTR {
     run_edge<Kernel>(count, columns, Kernel::tile_at(g, begin, panel));
   });
 }

@@ -2,6 +2,8 @@
 #define HWY_WANT_AVX3_DL
 
 #include <catch2/catch.hpp>
+#include <cmath>
+#include <cstring>
 #include <functional>
 #include <limits>
 
@@ -238,6 +240,30 @@ TEST_CASE("rows that are quantized before give the same bits", "[kernels][format
       }
     });
   }
+}
+
+TEST_CASE("a row is quantized like each of its groups", "[kernels][formats]") {
+  const int64_t groups = 13;
+  std::vector<float> x = random_floats(groups * kQuantizedGroup, -3.0f, 3.0f, 1);
+  const auto at = [&](int64_t group, int64_t i) -> float& {
+    return x[static_cast<size_t>(group * kQuantizedGroup + i)];
+  };
+  at(5, 31) = std::numeric_limits<float>::quiet_NaN();
+  at(9, 0) = std::numeric_limits<float>::infinity();
+  for (int64_t i = 0; i < kQuantizedGroup; ++i) at(2, i) *= 1e-37f;
+  for (int64_t i = 0; i < kQuantizedGroup; ++i) at(10, i) = 0;
+  for (int64_t i = 0; i < kQuantizedGroup; ++i) at(0, i) = std::ldexp(at(0, i), 20);
+  for_each_target([&](const std::string& target) {
+    INFO(target);
+    const auto bytes = static_cast<size_t>(quantized_group_bytes());
+    std::vector<std::byte> row(static_cast<size_t>(groups) * bytes), group(bytes);
+    quantize_row(x.data(), std::ssize(x), row.data());
+    for (int64_t i = 0; i < groups; ++i) {
+      INFO("group " << i);
+      quantize_row(&at(i, 0), kQuantizedGroup, group.data());
+      CHECK(std::memcmp(row.data() + static_cast<size_t>(i) * bytes, group.data(), bytes) == 0);
+    }
+  });
 }
 
 TEST_CASE("bfloat16 weights give the results of float32 weights with these values",
