@@ -16,6 +16,9 @@
 namespace sl {
 namespace {
 
+// A multiple of the size of huge pages.
+constexpr size_t kWrittenBlock = size_t{1} << 23;
+
 [[noreturn]] void fail_errno(const std::string& path, std::string_view what) {
   const int error = errno;
   fail(error == ENOMEM ? Code::kOutOfMemory : Code::kIo, "{}: {}: {}", path, what,
@@ -87,6 +90,11 @@ void* File::map() const {
   if (size() == 0) return nullptr;
   void* mapping = mmap(nullptr, size(), PROT_READ, MAP_PRIVATE, fd_, 0);
   if (mapping == MAP_FAILED) fail_errno(path_, "cannot be mapped");
+#ifdef MADV_HUGEPAGE
+  // Where the system reads files into huge pages, steps translate fewer addresses of weights. It is
+  // only advice: it may fail, and pages that are in memory already stay as they are.
+  madvise(mapping, size(), MADV_HUGEPAGE);
+#endif
   return mapping;
 }
 
@@ -114,17 +122,29 @@ NewFile::~NewFile() {
 }
 
 void NewFile::write(const void* data, size_t size) {
-  const char* from = static_cast<const char*>(data);
+  const auto* from = static_cast<const std::byte*>(data);
+  block_.reserve(kWrittenBlock);
   while (size > 0) {
-    const ssize_t count = ::write(fd_, from, size);
-    if (count < 0 && errno == EINTR) continue;
-    if (count < 0) fail_errno(path_, "cannot be written");
+    const size_t count = std::min(size, kWrittenBlock - block_.size());
+    block_.insert(block_.end(), from, from + count);
+    if (block_.size() == kWrittenBlock) flush();
     from += count;
-    size -= static_cast<size_t>(count);
+    size -= count;
   }
 }
 
+void NewFile::flush() {
+  for (size_t written = 0; written < block_.size();) {
+    const ssize_t count = ::write(fd_, block_.data() + written, block_.size() - written);
+    if (count < 0 && errno == EINTR) continue;
+    if (count < 0) fail_errno(path_, "cannot be written");
+    written += static_cast<size_t>(count);
+  }
+  block_.clear();
+}
+
 void NewFile::finish() {
+  flush();
   if (rename(temporary_.c_str(), path_.c_str()) != 0) fail_errno(path_, "cannot be written");
   close(fd_);
   fd_ = -1;

@@ -5,6 +5,7 @@
 
 #include <cstddef>
 #include <string>
+#include <vector>
 
 namespace sl {
 
@@ -46,13 +47,18 @@ class NewFile {
   // Removes the temporary file if it was not moved.
   ~NewFile();
 
+  // Collects what is small and writes large blocks, which the system can keep in huge pages: steps
+  // that read weights there translate fewer addresses.
   void write(const void* data, size_t size);
   // Moves the file to its path.
   void finish();
 
  private:
+  void flush();
+
   std::string path_, temporary_;
   int fd_ = -1;
+  std::vector<std::byte> block_;  // to be written next
 };
 
 // Whether the path exists, as any kind of file, including a dangling link.
