@@ -40,6 +40,7 @@ static const char kUsage[] =
     "  --seed N          default: 0\n"
     "  --gain X          of the sound; default: 0.5, as the package has it\n"
     "  --times FILE      writes the times of all frames, as comma separated values\n"
+    "  --frames          prints every frame; default: those that are late\n"
     "  --quiet           prints the summary only\n"
     "\n"
     "Events: style T1 .. T12 | style open | note_on P | note_off P | notes open |\n"
@@ -49,7 +50,7 @@ typedef struct settings {
   live_engine_options engine;
   const char *score, *midi, *midi_in, *wav, *device, *times;
   double seconds, gain;
-  int reads_events, is_realtime, is_quiet;
+  int reads_events, is_realtime, prints_frames, is_quiet;
 } settings;
 
 /* A run of the program: the model, its score, and where the sound goes. */
@@ -82,16 +83,27 @@ static int complain(const char* what, const char* reason) {
 }
 
 static const struct option kOptions[] = {
-    {"score", required_argument, NULL, 's'},   {"events", no_argument, NULL, 'e'},
-    {"midi", required_argument, NULL, 'm'},    {"midi-in", required_argument, NULL, 'M'},
-    {"wav", required_argument, NULL, 'w'},     {"play", required_argument, NULL, 'p'},
-    {"seconds", required_argument, NULL, 'n'}, {"realtime", no_argument, NULL, 'r'},
-    {"pipeline", no_argument, NULL, 'l'},      {"threads", required_argument, NULL, 't'},
-    {"weights", required_argument, NULL, 'f'}, {"temperature", required_argument, NULL, 'T'},
-    {"top-k", required_argument, NULL, 'k'},   {"top-p", required_argument, NULL, 'P'},
-    {"seed", required_argument, NULL, 'S'},    {"gain", required_argument, NULL, 'g'},
-    {"times", required_argument, NULL, 'o'},   {"quiet", no_argument, NULL, 'q'},
-    {"help", no_argument, NULL, 'h'},          {NULL, 0, NULL, 0},
+    {"score", required_argument, NULL, 's'},
+    {"events", no_argument, NULL, 'e'},
+    {"midi", required_argument, NULL, 'm'},
+    {"midi-in", required_argument, NULL, 'M'},
+    {"wav", required_argument, NULL, 'w'},
+    {"play", required_argument, NULL, 'p'},
+    {"seconds", required_argument, NULL, 'n'},
+    {"realtime", no_argument, NULL, 'r'},
+    {"pipeline", no_argument, NULL, 'l'},
+    {"threads", required_argument, NULL, 't'},
+    {"weights", required_argument, NULL, 'f'},
+    {"temperature", required_argument, NULL, 'T'},
+    {"top-k", required_argument, NULL, 'k'},
+    {"top-p", required_argument, NULL, 'P'},
+    {"seed", required_argument, NULL, 'S'},
+    {"gain", required_argument, NULL, 'g'},
+    {"times", required_argument, NULL, 'o'},
+    {"quiet", no_argument, NULL, 'q'},
+    {"frames", no_argument, NULL, 'v'},
+    {"help", no_argument, NULL, 'h'},
+    {NULL, 0, NULL, 0},
 };
 
 /* Sets an option of a number; returns -1 for an unknown one or a text that is no number. */
@@ -157,6 +169,9 @@ static int set_option(settings* out, int option, const char* text) {
       return 0;
     case 'o':
       out->times = text;
+      return 0;
+    case 'v':
+      out->prints_frames = 1;
       return 0;
     case 'q':
       out->is_quiet = 1;
@@ -297,11 +312,11 @@ static int play_frame(session* session, int64_t frame) {
   if (live_engine_play(session->engine, tokens, session->sound, &times, &error) != SL_STATUS_OK)
     return complain("a frame failed", error.message);
   live_report_add(&session->report, &times);
-  if (!session->settings->is_quiet) {
+  const int is_late = times.total > session->frame_seconds;
+  if (!session->settings->is_quiet && (is_late || session->settings->prints_frames)) {
     printf("frame %lld: %.2f ms: conditioning %.2f, temporal %.2f, depth %.2f, codec %.2f%s\n",
            (long long)frame, 1e3 * times.total, 1e3 * times.conditioning, 1e3 * times.temporal,
-           1e3 * times.depth, 1e3 * times.codec,
-           times.total > session->frame_seconds ? ", late" : "");
+           1e3 * times.depth, 1e3 * times.codec, is_late ? ", late" : "");
   }
   return put_sound(session);
 }
@@ -319,7 +334,6 @@ static int summarize(const session* session) {
   struct rusage usage;
   const live_report* report = &session->report;
   getrusage(RUSAGE_SELF, &usage);
-  printf("\n");
   live_report_print(report, stdout);
   printf("%lld frames of %.1f ms, %lld late", (long long)report->count,
          1e3 * session->frame_seconds,
