@@ -58,15 +58,15 @@ int64_t live_report_misses(const live_report* report, double seconds) {
 
 void live_report_print(const live_report* report, FILE* out) {
   static const double kShares[] = {0.5, 0.99, 0.999, 1};
-  fprintf(out, "%-14s%8s%8s%8s%8s%8s\n", "milliseconds", "mean", "median", "p99", "p99.9", "worst");
+  fprintf(out, "%-14s%9s%9s%9s%9s%9s\n", "milliseconds", "mean", "median", "p99", "p99.9", "worst");
   for (size_t i = 0; i < PARTS; ++i) {
     double sum = 0;
     for (int64_t k = 0; k < report->count; ++k)
       sum += value_at(&report->frames[k], kParts[i].offset);
-    fprintf(out, "%-14s%8.2f", kParts[i].name,
+    fprintf(out, "%-14s%9.2f", kParts[i].name,
             report->count > 0 ? 1e3 * sum / (double)report->count : 0);
     for (size_t k = 0; k < sizeof(kShares) / sizeof(kShares[0]); ++k)
-      fprintf(out, "%8.2f", 1e3 * live_report_percentile(report, kParts[i].offset, kShares[k]));
+      fprintf(out, "%9.2f", 1e3 * live_report_percentile(report, kParts[i].offset, kShares[k]));
     fprintf(out, "\n");
   }
 }

@@ -125,8 +125,8 @@ def main():
         system.step(x[t])
         times.append(1000 * (time.perf_counter() - start))
     shares = np.quantile(times, (0.5, 0.99, 0.999, 1), method='inverted_cdf')
-    print('milliseconds      mean  median     p99   p99.9   worst')
-    print('frame         ' + ''.join(f'{value:8.2f}' for value in (np.mean(times), *shares)))
+    print('milliseconds       mean   median      p99    p99.9    worst')
+    print('frame         ' + ''.join(f'{value:9.2f}' for value in (np.mean(times), *shares)))
     memory = 1.024e-3 * resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
     print(
         f'{len(times)} frames, {args.model}, {args.compute_dtype}; memory {memory:.0f} MB at most'
