@@ -104,8 +104,8 @@ class Divergence:
     Attributes:
       tokens: The number of tokens drawn.
       common: The mean divergence for each codebook, of all tokens, among the choices that either keeps.
-      drawn: The same for the distributions as they are drawn from, of tokens for which ours keeps all
-        choices of the package; of others it is infinite.
+      drawn: The mean divergence for each codebook between the distributions as they are, of tokens for
+        which ours keeps all choices of the package; of the others it is infinite.
       infinite: The number of these others.
       unequal: The number of tokens for which the two keep different choices.
       mass: The largest probability of the choices of a token that only one of the two keeps.
