@@ -284,6 +284,11 @@ def add_nodes(builder: Builder) -> None:
     for node in builder.graph.nodes:
         handler = HANDLERS.get(node.operator)
         try:
+            if handler is None and '.' in node.operator:
+                raise Refusal(
+                    'there is no layer for this operator, which is none of ONNX',
+                    'import the graph that was not optimized for a runtime',
+                )
             if handler is None:
                 raise Refusal(
                     'there is no layer for this operator',

@@ -16,7 +16,7 @@ import tempfile
 import onnx
 import onnxruntime
 
-from sequence_layers_import import branches
+from sequence_layers_import import branches, contrib
 from sequence_layers_import.refusal import Refusal
 
 # Rewritings that make nodes harder to read: products with biases, moved transpositions.
@@ -40,7 +40,8 @@ def _fold(source: str, target: str) -> None:
     onnxruntime.InferenceSession(
         source, options, providers=['CPUExecutionProvider'], disabled_optimizers=list(_NOT_WANTED)
     )
-    onnx.save(onnx.shape_inference.infer_shapes(_without_constant_nodes(onnx.load(target))), target)
+    folded = _without_constant_nodes(contrib.expand(onnx.load(target)))
+    onnx.save(onnx.shape_inference.infer_shapes(folded), target)
 
 
 def _without_constant_nodes(model: onnx.ModelProto) -> onnx.ModelProto:

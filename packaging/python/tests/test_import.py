@@ -670,6 +670,86 @@ class MaskTest(unittest.TestCase):
             import_graph(_embedder(), mask='mask')
 
 
+def _contrib(operator: str, inputs: Sequence[str], **fields: Any) -> onnx.NodeProto:
+    return refused.node(operator, inputs, domain='com.microsoft', **fields)
+
+
+class RuntimesOperatorsTest(unittest.TestCase):
+    """Operators that onnxruntime's optimizer writes."""
+
+    def _check(self, model: onnx.ModelProto, *, streaming: bool) -> Imported:
+        model.opset_import.append(onnx.helper.make_opsetid('com.microsoft', 1))
+        imported = import_graph(model, streaming=streaming)
+        self.assertLess(importing.run(imported, None, seconds=0).largest, _TOLERANCE)
+        return imported
+
+    def test_optimized_graphs(self) -> None:
+        for name in ('gelu', 'conv_bn', 'attention_causal', 'attention_own', 'residual'):
+            with self.subTest(name), tempfile.TemporaryDirectory() as folder:
+                path = pathlib.Path(folder) / 'optimized.onnx'
+                options = onnxruntime.SessionOptions()
+                options.optimized_model_filepath = str(path)
+                level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_EXTENDED
+                options.graph_optimization_level = level
+                onnxruntime.InferenceSession(str(_GRAPHS / f'{name}.legacy.onnx'), options)
+                imported = import_file(path)
+                report = importing.run(imported, None, seconds=0)
+                self.assertLess(report.largest, _TOLERANCE)
+
+    def test_attention(self) -> None:
+        rng = np.random.default_rng(0)
+        constants = {
+            'w': rng.standard_normal((8, 24)).astype(np.float32),
+            'b': rng.standard_normal(24).astype(np.float32),
+        }
+        for causal in (0, 1):
+            node = _contrib('Attention', ['x', 'w', 'b'], num_heads=2, unidirectional=causal)
+            imported = self._check(refused.graph([node], constants), streaming=bool(causal))
+            self.assertIn('DotProductSelfAttention', json.dumps(imported.model.config))
+        node = _contrib('MultiHeadAttention', ['x', 'x', 'x', 'b'], num_heads=2)
+        self._check(refused.graph([node], constants), streaming=False)
+
+    def test_sums_that_are_normalized(self) -> None:
+        constants = {
+            's': np.linspace(0.5, 2, 8, dtype=np.float32),
+            'b': np.arange(8, dtype=np.float32),
+        }
+        relu = refused.node('Relu', outputs=['r'])
+        for kind, names in (
+            ('SkipLayerNormalization', ['s', 'b', 's']), ('SkipSimplifiedLayerNormalization', ['s', 'b']),
+        ):  # fmt: skip
+            model = refused.graph([relu, _contrib(kind, ['x', 'r', *names])], constants)
+            self._check(model, streaming=True)
+
+    def test_embedded_words(self) -> None:
+        rng = np.random.default_rng(0)
+        constants = {
+            name: rng.standard_normal((count, 8)).astype(np.float32)
+            for name, count in (('words', 9), ('places', 200))
+        }
+        constants |= {'s': np.ones(8, np.float32), 'b': np.zeros(8, np.float32)}
+        names = ['x', '', 'words', 'places', '', 's', 'b']
+        model = refused.graph(
+            [_contrib('EmbedLayerNormalization', names, outputs=['y', ''])], constants,
+            x=['batch', 'time'], dtype=TensorProto.INT32,
+        )  # fmt: skip
+        imported = self._check(model, streaming=True)
+        rows = [len(w) for name, w in imported.model.weights.items() if 'embedding' in name]
+        self.assertIn(9, rows)
+
+    def test_activations(self) -> None:
+        for operator in ('Gelu', 'FastGelu', 'QuickGelu', 'BiasGelu'):
+            inputs = ['x', 'b'] if operator == 'BiasGelu' else ['x']
+            model = refused.graph([_contrib(operator, inputs)], {'b': np.ones(8, np.float32)})
+            self._check(model, streaming=True)
+
+    def test_others_are_refused(self) -> None:
+        model = refused.graph([_contrib('Inverse', ['x'])], x=['batch', 'time', 3, 3])
+        model.opset_import.append(onnx.helper.make_opsetid('com.microsoft', 1))
+        with self.assertRaisesRegex(Refusal, 'none of ONNX; .* not optimized'):
+            import_graph(model)
+
+
 def _branch(nodes: Sequence[onnx.NodeProto], output: str) -> onnx.GraphProto:
     value = onnx.helper.make_tensor_value_info(output, TensorProto.FLOAT, None)
     return onnx.helper.make_graph(list(nodes), output, [], [value])
