@@ -8,6 +8,7 @@
 
 #include "core/profile.h"
 #include "core/status.h"
+#include "model/calibration.h"
 #include "model/decoder.h"
 #include "model/model.h"
 #include "model/pipe.h"
@@ -37,6 +38,10 @@ struct sl_profile {
   sl::Parallel parallel{&recorded};
 };
 
+struct sl_calibration {
+  sl::Calibration calibration;
+};
+
 struct sl_decoder {
   const sl_layer* layer;
   sl::Decoder decoder;
@@ -51,6 +56,9 @@ struct sl_weight_source {
 };
 
 namespace sl::capi {
+
+// Fails if an option is impossible.
+ModelOptions to_model_options(const sl_layer_options* given);
 
 // Where a recorded run takes place; null if it is not recorded.
 inline const Parallel* recording(const sl_run_options& options) {

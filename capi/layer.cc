@@ -17,43 +17,8 @@ using sl::capi::not_null;
 using sl::capi::or_default;
 using sl::capi::read_struct;
 using sl::capi::to_mode;
+using sl::capi::to_model_options;
 using sl::capi::wanted_emit;
-
-sl::ModelOptions to_options(const sl_layer_options* given) {
-  sl_layer_options options = read_struct(given, "options");
-  options.num_threads = or_default(options.num_threads, 1);
-  if (options.num_threads < 1 || options.num_threads > 256) {
-    sl::fail(Code::kInvalidArgument, "options.num_threads is {}: expected 1 to 256",
-             options.num_threads);
-  }
-  options.num_step_threads = or_default(options.num_step_threads, 1);
-  if (options.num_step_threads < 1 || options.num_step_threads > 64) {
-    sl::fail(Code::kInvalidArgument, "options.num_step_threads is {}: expected 1 to 64",
-             options.num_step_threads);
-  }
-  if (options.matmul_backend < SL_MATMUL_BACKEND_DEFAULT ||
-      options.matmul_backend > SL_MATMUL_BACKEND_OPENBLAS) {
-    sl::fail(Code::kInvalidArgument, "options.matmul_backend is {}: expected 0 to {}",
-             options.matmul_backend, SL_MATMUL_BACKEND_OPENBLAS);
-  }
-  sl::ModelOptions out;
-  out.registry = options.registry ? &options.registry->registry : nullptr;
-  if (options.max_bytes < 0) {
-    sl::fail(Code::kInvalidArgument, "options.max_bytes is {}: expected 0 or more",
-             options.max_bytes);
-  }
-  sl::Allocator standard;
-  if (options.max_bytes > 0) standard.max_bytes = static_cast<size_t>(options.max_bytes);
-  out.allocator = sl::capi::to_allocator(options.allocator, standard);
-  out.num_threads = options.num_threads;
-  if (options.weight_format) out.weight_format = options.weight_format;
-  out.num_step_threads = options.num_step_threads;
-  out.matmul_backend = static_cast<sl::MatmulBackend>(options.matmul_backend);
-  if (options.kv_format) out.kv_format = sl::parse_kv_format(options.kv_format);
-  out.parallel_for = options.parallel_for;
-  out.parallel_for_user_data = options.parallel_for_user_data;
-  return out;
-}
 
 const sl::Model& model_of(const sl_layer* layer) { return *not_null(layer, "layer")->model; }
 const sl::Layer& root(const sl_layer* layer) { return model_of(layer).root(); }
@@ -154,14 +119,50 @@ void apply_to_state(const sl_layer* layer, const sl::View& x, const sl::View& y,
 
 }  // namespace
 
+sl::ModelOptions sl::capi::to_model_options(const sl_layer_options* given) {
+  sl_layer_options options = read_struct(given, "options");
+  options.num_threads = or_default(options.num_threads, 1);
+  if (options.num_threads < 1 || options.num_threads > 256) {
+    sl::fail(Code::kInvalidArgument, "options.num_threads is {}: expected 1 to 256",
+             options.num_threads);
+  }
+  options.num_step_threads = or_default(options.num_step_threads, 1);
+  if (options.num_step_threads < 1 || options.num_step_threads > 64) {
+    sl::fail(Code::kInvalidArgument, "options.num_step_threads is {}: expected 1 to 64",
+             options.num_step_threads);
+  }
+  if (options.matmul_backend < SL_MATMUL_BACKEND_DEFAULT ||
+      options.matmul_backend > SL_MATMUL_BACKEND_OPENBLAS) {
+    sl::fail(Code::kInvalidArgument, "options.matmul_backend is {}: expected 0 to {}",
+             options.matmul_backend, SL_MATMUL_BACKEND_OPENBLAS);
+  }
+  sl::ModelOptions out;
+  out.registry = options.registry ? &options.registry->registry : nullptr;
+  if (options.max_bytes < 0) {
+    sl::fail(Code::kInvalidArgument, "options.max_bytes is {}: expected 0 or more",
+             options.max_bytes);
+  }
+  sl::Allocator standard;
+  if (options.max_bytes > 0) standard.max_bytes = static_cast<size_t>(options.max_bytes);
+  out.allocator = sl::capi::to_allocator(options.allocator, standard);
+  out.num_threads = options.num_threads;
+  if (options.weight_format) out.weight_format = options.weight_format;
+  out.num_step_threads = options.num_step_threads;
+  out.matmul_backend = static_cast<sl::MatmulBackend>(options.matmul_backend);
+  if (options.kv_format) out.kv_format = sl::parse_kv_format(options.kv_format);
+  out.parallel_for = options.parallel_for;
+  out.parallel_for_user_data = options.parallel_for_user_data;
+  return out;
+}
+
 sl_status sl_layer_create(const char* config, size_t config_size, const sl_weights* weights,
                           const sl_layer_options* options, sl_layer** out, sl_error* error) {
   return guard(error, [&] {
     not_null(out, "out");
     const std::string_view text(not_null(config, "config"), config_size);
     auto layer = std::make_unique<sl_layer>();
-    layer->model =
-        std::make_unique<sl::Model>(text, weights ? weights->store : nullptr, to_options(options));
+    layer->model = std::make_unique<sl::Model>(text, weights ? weights->store : nullptr,
+                                               to_model_options(options));
     *out = layer.release();
   });
 }
@@ -175,7 +176,7 @@ sl_status sl_layer_open(const char* directory, const sl_layer_options* options, 
   return guard(error, [&] {
     not_null(out, "out");
     auto layer = std::make_unique<sl_layer>();
-    layer->model = sl::Model::open(not_null(directory, "directory"), to_options(options));
+    layer->model = sl::Model::open(not_null(directory, "directory"), to_model_options(options));
     *out = layer.release();
   });
 }

@@ -55,6 +55,7 @@ struct Free {
   void operator()(sl_state* p) const { sl_state_free(p); }
   void operator()(sl_decoder* p) const { sl_decoder_free(p); }
   void operator()(sl_profile* p) const { sl_profile_free(p); }
+  void operator()(sl_calibration* p) const { sl_calibration_free(p); }
   void operator()(sl_pipe* p) const { sl_pipe_free(p); }
 };
 
@@ -276,6 +277,20 @@ class Profile {
   Handle<sl_profile> handle_;
 };
 
+// Weights in int8 and int4 that are rounded for given data.
+class Calibration {
+ public:
+  Calibration(const std::string& directory, const sl_layer_options* options, const sl_sequence& x,
+              const sl_run_options* run_options = nullptr)
+      : handle_(make_handle<sl_calibration>([&](sl_calibration** out, sl_error* e) {
+          return sl_calibration_create(directory.c_str(), options, &x, run_options, out, e);
+        })) {}
+  sl_calibration* get() const { return handle_.get(); }
+
+ private:
+  Handle<sl_calibration> handle_;
+};
+
 // A model: immutable, shared by any number of states and threads.
 class Layer {
  public:
@@ -285,6 +300,13 @@ class Layer {
   static Layer open(const std::string& directory, const sl_layer_options* options = nullptr) {
     return Layer(make_handle<sl_layer>([&](sl_layer** out, sl_error* e) {
       return sl_layer_open(directory.c_str(), options, out, e);
+    }));
+  }
+  // The same model with calibrated weights.
+  static Layer open(const std::string& directory, const sl_layer_options* options,
+                    const Calibration& calibration) {
+    return Layer(make_handle<sl_layer>([&](sl_layer** out, sl_error* e) {
+      return sl_layer_open_calibrated(directory.c_str(), options, calibration.get(), out, e);
     }));
   }
   // The model of a JSON config that needs no weights.

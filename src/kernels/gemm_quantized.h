@@ -40,6 +40,14 @@ constexpr int64_t quantized_groups(int64_t k) {
 void pack_quantized(Quantized type, const float* w, int64_t row_stride, int64_t col_stride,
                     int64_t k, int64_t n, void* packed);
 
+// The scales that pack_quantized() chooses for the columns of one group, w[p * row_stride + j] with
+// p in [0, rows) and j in [0, n).
+void quantized_scales(Quantized type, const float* w, int64_t row_stride, int64_t rows, int64_t n,
+                      float* scales);
+// Packs W[p, j] = scales[p / 32 * n + j] * integers[p * n + j], [k, n], with such scales.
+void pack_rounded(Quantized type, const float* scales, const int8_t* integers, int64_t k, int64_t n,
+                  void* packed);
+
 // y[i] = W[i, column] for i in [0, k).
 void unpack_quantized_column(Quantized type, const void* packed, int64_t k, int64_t column,
                              float* y);

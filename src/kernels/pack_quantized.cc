@@ -154,8 +154,12 @@ int64_t packed_quantized_bytes(Quantized type, int64_t k, int64_t n) {
   return panels_of(n) * quantized_panel_bytes(bits_of(type), quantized_groups(k));
 }
 
-void pack_quantized(Quantized type, const float* w, int64_t row_stride, int64_t col_stride,
-                    int64_t k, int64_t n, void* packed) {
+namespace {
+
+// Walks the groups of a packed matrix in the order in which they are stored. `make(column, begin,
+// group)` sets the scales and integers of a group of rows from `begin` on.
+template <typename Make>
+void pack_groups(Quantized type, int64_t k, int64_t n, void* packed, const Make& make) {
   const int64_t group_bytes = quantized_integer_bytes(bits_of(type));
   auto* out = static_cast<uint8_t*>(packed);
   Group group;
@@ -168,26 +172,67 @@ void pack_quantized(Quantized type, const float* w, int64_t row_stride, int64_t 
         std::memset(scales, 0, kQuantizedScaleBytes);
         out += kQuantizedScaleBytes;
       }
-      load_group(w + begin * row_stride + column * col_stride, row_stride, col_stride,
-                 std::min<int64_t>(kGroup, k - begin), std::min<int64_t>(kColumns, n - column),
-                 &group);
-      float extremes[kColumns];
-      find_extremes(&group, extremes);
+      make(column, begin, &group);
       if (type == Quantized::kInt8) {
-        quantize_int8(extremes, &group);
         store_int8(group, out);
       } else {
-        quantize_int4(extremes, &group);
         store_int4(group, out);
-      }
-      for (int j = 0; j < kColumns; ++j) {
-        if (std::isnan(extremes[j])) group.scale[j] = kNan;
-        if (widen(group.scale[j]) == 0.0f) group.scale[j] = 0;
       }
       std::memcpy(scales + (odd ? kQuantizedScaleBytes / 2 : 0), group.scale, sizeof(group.scale));
       out += group_bytes;
     }
   }
+}
+
+// Sets the scales and integers that suit the weights of a group.
+void quantize(Quantized type, Group* group) {
+  float extremes[kColumns];
+  find_extremes(group, extremes);
+  if (type == Quantized::kInt8) {
+    quantize_int8(extremes, group);
+  } else {
+    quantize_int4(extremes, group);
+  }
+  for (int j = 0; j < kColumns; ++j) {
+    if (std::isnan(extremes[j])) group->scale[j] = kNan;
+    if (widen(group->scale[j]) == 0.0f) group->scale[j] = 0;
+  }
+}
+
+}  // namespace
+
+void pack_quantized(Quantized type, const float* w, int64_t row_stride, int64_t col_stride,
+                    int64_t k, int64_t n, void* packed) {
+  pack_groups(type, k, n, packed, [&](int64_t column, int64_t begin, Group* group) {
+    load_group(w + begin * row_stride + column * col_stride, row_stride, col_stride,
+               std::min<int64_t>(kGroup, k - begin), std::min<int64_t>(kColumns, n - column),
+               group);
+    quantize(type, group);
+  });
+}
+
+void quantized_scales(Quantized type, const float* w, int64_t row_stride, int64_t rows, int64_t n,
+                      float* scales) {
+  Group group;
+  for (int64_t column = 0; column < n; column += kColumns) {
+    const int64_t columns = std::min<int64_t>(kColumns, n - column);
+    load_group(w + column, row_stride, 1, rows, columns, &group);
+    quantize(type, &group);
+    for (int64_t j = 0; j < columns; ++j) scales[column + j] = widen(group.scale[j]);
+  }
+}
+
+void pack_rounded(Quantized type, const float* scales, const int8_t* integers, int64_t k, int64_t n,
+                  void* packed) {
+  pack_groups(type, k, n, packed, [&](int64_t column, int64_t begin, Group* group) {
+    *group = Group{};
+    for (int64_t j = 0; j < std::min<int64_t>(kColumns, n - column); ++j) {
+      // Scales are bfloat16 numbers, which only lose zeros.
+      group->scale[j] = round_to_nearest(scales[begin / kGroup * n + column + j]);
+      for (int64_t i = 0; i < std::min<int64_t>(kGroup, k - begin); ++i)
+        group->q[i][j] = integers[(begin + i) * n + column + j];
+    }
+  });
 }
 
 void unpack_quantized_column(Quantized type, const void* packed, int64_t k, int64_t column,

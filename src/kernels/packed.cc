@@ -40,6 +40,16 @@ void pack(WeightFormat format, const float* w, int64_t row_stride, int64_t col_s
   }
 }
 
+void group_scales(WeightFormat format, const float* w, int64_t row_stride, int64_t rows, int64_t n,
+                  float* scales) {
+  quantized_scales(quantized(format), w, row_stride, rows, n, scales);
+}
+
+void pack_rounded(WeightFormat format, const float* scales, const int8_t* integers, int64_t k,
+                  int64_t n, std::byte* packed) {
+  pack_rounded(quantized(format), scales, integers, k, n, packed);
+}
+
 void unpack_column(WeightFormat format, const std::byte* packed, int64_t k, int64_t column,
                    float* y) {
   switch (format) {

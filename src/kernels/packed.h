@@ -21,6 +21,14 @@ namespace sl::kernels {
 void pack(WeightFormat format, const float* w, int64_t row_stride, int64_t col_stride, int64_t k,
           int64_t n, std::byte* packed);
 
+// For int8 and int4: the scales that pack() chooses for the columns of a group of rows, w[p *
+// row_stride + j] with p in [0, rows) and j in [0, n).
+void group_scales(WeightFormat format, const float* w, int64_t row_stride, int64_t rows, int64_t n,
+                  float* scales);
+// Packs W[p, j] = scales[p / kRowGroup * n + j] * integers[p * n + j] with such scales.
+void pack_rounded(WeightFormat format, const float* scales, const int8_t* integers, int64_t k,
+                  int64_t n, std::byte* packed);
+
 // y[i] = W[i, column] for i in [0, k).
 void unpack_column(WeightFormat format, const std::byte* packed, int64_t k, int64_t column,
                    float* y);

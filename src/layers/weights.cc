@@ -254,7 +254,9 @@ ops::Panels WeightScope::panels(const std::vector<WeightSource>& sources, const 
   } else {
     for (const WeightSource& source : sources) require_data(source.name, source.tensor);
     count_bytes(use_, ops::Panels::bytes(format, sizes));
-    panels.emplace(format, sizes, fill);
+    if (use_->maker && format >= WeightFormat::kInt8)
+      panels = use_->maker->make(name, slices_, format, sizes, fill);
+    if (!panels) panels.emplace(format, sizes, fill);
   }
   use_->weight_bytes[static_cast<size_t>(panels->format())] +=
       static_cast<int64_t>(panels->bytes());

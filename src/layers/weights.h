@@ -59,12 +59,25 @@ struct WeightMatrix {
   ops::Panels panels;
 };
 
+// Makes matrices of int8 and int4 in another way than by rounding weights to the nearest.
+class MatrixMaker {
+ public:
+  virtual ~MatrixMaker() = default;
+  // Makes the matrices of that name in a file, for one repeat; nothing: they are to be rounded to
+  // the nearest.
+  virtual std::optional<ops::Panels> make(const std::string& name,
+                                          const std::vector<WeightSlice>& slices,
+                                          WeightFormat format, const ops::MatrixSizes& sizes,
+                                          const ops::Panels::Fill& fill) = 0;
+};
+
 // Records which tensors layers have read, to check that all are used and to count parameters.
 struct WeightUse {
   std::set<std::string> names;   // of all tensors and stored panels that layers have asked for
   std::set<std::string> values;  // of those tensors that are not only read to make matrices
   std::vector<WeightMatrix> matrices;
   WeightFormats formats;  // in which matrices are packed, if the file does not have them packed
+  MatrixMaker* maker = nullptr;
   int64_t parameters = 0;
   // The number of bytes that layers keep (tensors that are no matrices count as float32) and its
   // maximum.

@@ -291,11 +291,13 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
   const Json& json = document.value();
   use_.max_bytes = allocator_.max_bytes;
   use_.formats = WeightFormats(options.weight_format);
+  use_.maker = options.matrix_maker;
   const TreeBuilder builder(options.registry ? *options.registry : built_in_registry(),
                             options.kv_format);
   root_ = builder.build_root(Config(json, "$"), WeightScope(weights_.get(), &use_));
   if (weights_) check_all_used(*weights_, use_);
   use_.formats.check_used(matrix_tensors(use_));
+  use_.maker = nullptr;
   use_.owners.clear();  // only needed while layers are made
   constants_ = ConstantTable(*root_);
   step_differences_ = differences_of(*root_);

@@ -27,6 +27,7 @@ struct ModelOptions {
   WeightFormat kv_format = WeightFormat::kFloat32;
   ParallelForHook parallel_for = nullptr;
   void* parallel_for_user_data = nullptr;
+  MatrixMaker* matrix_maker = nullptr;  // null: weights are rounded to the nearest
 };
 
 class Model {
@@ -44,6 +45,8 @@ class Model {
   void start_step_threads() const { step_team_.start(); }
   // A hash of config and weights, which tells the saved states of different models apart.
   uint64_t fingerprint() const { return fingerprint_; }
+  // A hash of the weights' file; 0 if there is none.
+  uint64_t weights_fingerprint() const { return weights_ ? weights_->fingerprint() : 0; }
   // Writes a weights file in which all matrices lie packed.
   void save_packed(const std::string& path) const;
   // The input spec that the weights record or, by default, the one that the layers imply.

@@ -33,7 +33,8 @@ class Linear {
   // The packed weights (kernels/gemm.h), for kernels that do more than multiply with them; null if
   // they are not float32.
   const float* floats() const {
-    return format() == WeightFormat::kFloat32 ? panels_.floats(index_) : nullptr;
+    return format() == WeightFormat::kFloat32 && !panels_.records() ? panels_.floats(index_)
+                                                                    : nullptr;
   }
   // Counts the work of a product that such a kernel makes.
   void count(const Run& run, int64_t rows) const {

@@ -4,6 +4,8 @@
 #include <utility>
 
 #include "kernels/packed.h"
+#include "ops/error_feedback.h"
+#include "ops/input_record.h"
 
 namespace sl::ops {
 
@@ -31,6 +33,22 @@ Panels::Panels(WeightFormat format, const MatrixSizes& sizes, const Fill& fill)
   own_ = std::move(block);
 }
 
+Panels::Panels(WeightFormat format, const MatrixSizes& sizes,
+               std::span<const RoundedMatrix> rounded)
+    : format_(format), sizes_(sizes), pitch_(pitch(format, sizes)) {
+  auto block = std::make_shared<Block>(bytes(format, sizes), Allocator());
+  data_ = block->data();
+  const int64_t size = kernels::packed_bytes(format, sizes.inputs, sizes.outputs);
+  std::byte* to = block->data();
+  for (const RoundedMatrix& matrix : rounded) {
+    kernels::pack_rounded(format, matrix.scales.data(), matrix.integers.data(), sizes.inputs,
+                          sizes.outputs, to);
+    std::fill(to + size, to + pitch_, std::byte());
+    to += pitch_;
+  }
+  own_ = std::move(block);
+}
+
 int64_t Panels::matrix_bytes() const {
   constexpr int64_t kWhole = 64;  // outputs without padding
   return kernels::packed_bytes(format_, sizes_.inputs, kWhole) * sizes_.outputs / kWhole;
@@ -50,6 +68,8 @@ std::vector<float> Panels::unpack(int64_t index) const {
 
 void Panels::multiply(int64_t index, const float* x, int64_t x_stride, int64_t rows,
                       const float* bias, bool accumulate, float* y, int64_t y_stride) const {
+  if (record_) [[unlikely]]
+    record_->add(index, x, x_stride, rows);
   kernels::gemm_packed(format_, x, x_stride, data(index), rows, sizes_.inputs, sizes_.outputs, bias,
                        accumulate, y, y_stride);
 }
@@ -57,6 +77,8 @@ void Panels::multiply(int64_t index, const float* x, int64_t x_stride, int64_t r
 void Panels::multiply_columns(int64_t index, const float* x, int64_t x_stride, int64_t rows,
                               int64_t begin, int64_t end, const float* bias, bool accumulate,
                               float* y, int64_t y_stride) const {
+  if (record_ && begin == 0) [[unlikely]]
+    record_->add(index, x, x_stride, rows);
   const int64_t skipped = kernels::packed_bytes(format_, sizes_.inputs, begin);
   kernels::gemm_packed(format_, x, x_stride, data(index) + skipped, rows, sizes_.inputs,
                        end - begin, bias ? bias + begin : nullptr, accumulate, y + begin, y_stride);

@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <optional>
+#include <span>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -25,6 +26,9 @@ struct MatrixSizes {
   bool operator==(const MatrixSizes&) const = default;
 };
 
+class InputRecord;
+struct RoundedMatrix;
+
 // Immutable once packed; copies share the memory.
 class Panels {
  public:
@@ -37,6 +41,8 @@ class Panels {
   Panels() = default;
   // Packs what `fill` gives.
   Panels(WeightFormat format, const MatrixSizes& sizes, const Fill& fill);
+  // Packs one matrix of each index, rounded before.
+  Panels(WeightFormat format, const MatrixSizes& sizes, std::span<const RoundedMatrix> rounded);
   // Refers to panels [bytes(format, sizes)] that outlive this object.
   Panels(WeightFormat format, const MatrixSizes& sizes, const std::byte* stored)
       : format_(format), sizes_(sizes), pitch_(pitch(format, sizes)), data_(stored) {}
@@ -53,6 +59,10 @@ class Panels {
   const float* floats(int64_t index = 0) const {
     return reinterpret_cast<const float*>(data(index));
   }
+  // Has all products record their inputs from now on, which then take no other path than those of
+  // this class. One thread at a time.
+  void record(std::shared_ptr<InputRecord> record) { record_ = std::move(record); }
+  bool records() const { return record_ != nullptr; }
   // Bytes of one matrix without the padding of its last panel.
   int64_t matrix_bytes() const;
 
@@ -77,7 +87,8 @@ class Panels {
   MatrixSizes sizes_;
   int64_t pitch_ = 0;  // bytes from one matrix to the next
   const std::byte* data_ = nullptr;
-  std::shared_ptr<const Block> own_;  // null: stored elsewhere
+  std::shared_ptr<const Block> own_;     // null: stored elsewhere
+  std::shared_ptr<InputRecord> record_;  // null: inputs are not recorded
 };
 
 // A real tensor from which an operation makes matrices.

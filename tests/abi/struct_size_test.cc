@@ -1,11 +1,13 @@
 // Programs built with older headers have shorter structs, and those with newer headers longer ones.
 // Every call that takes a struct that can grow must accept all of them.
 #include <catch2/catch.hpp>
+#include <cstddef>
 #include <cstring>
 #include <filesystem>
 #include <fstream>
 #include <functional>
 #include <iterator>
+#include <random>
 #include <regex>
 #include <set>
 
@@ -138,6 +140,41 @@ TEST_CASE("layer options of any size", "[struct_size]") {
         const sl_status status = sl_layer_open(directory.c_str(), options, &layer, e);
         return freed(status, layer, sl_layer_free);
       });
+  std::filesystem::remove_all(directory);
+}
+
+TEST_CASE("options of calibrations of any size", "[struct_size]") {
+  const auto directory = std::filesystem::temp_directory_path() / "sl_struct_size_calibration";
+  std::filesystem::create_directories(directory);
+  const std::string config = R"({"type":"Dense","features":4})", path = directory.string();
+  std::mt19937 rng(1);
+  WeightHint hint;
+  hint.any = 32;
+  write_model(path, config, make_weights(config, {{"", hint}}, rng));
+  const Tensor data = random_sequence(SL_DTYPE_FLOAT32, {1, 40, 32}, rng);
+  const sl_sequence x = data.view();
+  sl_layer_options int8 = SL_LAYER_OPTIONS_INIT;
+  int8.weight_format = "int8";
+  const size_t formats = offsetof(sl_layer_options, weight_format) + sizeof(const char*);
+  const auto create = [&](const sl_layer_options* options, const sl_run_options* run, sl_error* e) {
+    sl_calibration* made = nullptr;
+    const sl_status status = sl_calibration_create(path.c_str(), options, &x, run, &made, e);
+    return freed(status, made, sl_calibration_free);
+  };
+  check_input<sl_layer_options>(
+      "sl_calibration_create", int8, formats,
+      [&](const sl_layer_options* options, sl_error* e) { return create(options, nullptr, e); });
+  check_input<sl_run_options>(
+      "sl_calibration_create", SL_RUN_OPTIONS_INIT, 4,
+      [&](const sl_run_options* run, sl_error* e) { return create(&int8, run, e); });
+  const sequence_layers::Calibration calibration(path, &int8, x);
+  check_input<sl_layer_options>("sl_layer_open_calibrated", SL_LAYER_OPTIONS_INIT, 4,
+                                [&](const sl_layer_options* options, sl_error* e) {
+                                  sl_layer* layer = nullptr;
+                                  const sl_status status = sl_layer_open_calibrated(
+                                      path.c_str(), options, calibration.get(), &layer, e);
+                                  return freed(status, layer, sl_layer_free);
+                                });
   std::filesystem::remove_all(directory);
 }
 
@@ -403,14 +440,29 @@ TEST_CASE("every call that takes a struct is in this test", "[struct_size]") {
     const std::string arguments = (*it)[2];
     if (std::regex_search(arguments, kStruct)) calls.insert((*it)[1]);
   }
-  CHECK(calls == std::set<std::string>{
-                     "sl_decoder_create",       "sl_decoder_log_prob", "sl_decoder_prefill",
-                     "sl_decoder_prefill_slot", "sl_decoder_sample",   "sl_decoder_sample_slots",
-                     "sl_decoder_start_slot",   "sl_layer_apply",      "sl_layer_constant",
-                     "sl_layer_create",         "sl_layer_emit_shape", "sl_layer_open",
-                     "sl_layer_output_shape",   "sl_layer_step",       "sl_layer_step_difference",
-                     "sl_layer_step_slots",     "sl_pipe_create",      "sl_registry_add",
-                     "sl_state_alloc",          "sl_state_alloc_in",   "sl_state_size"});
+  CHECK(calls == std::set<std::string>{"sl_calibration_create",
+                                       "sl_layer_open_calibrated",
+                                       "sl_decoder_create",
+                                       "sl_decoder_log_prob",
+                                       "sl_decoder_prefill",
+                                       "sl_decoder_prefill_slot",
+                                       "sl_decoder_sample",
+                                       "sl_decoder_sample_slots",
+                                       "sl_decoder_start_slot",
+                                       "sl_layer_apply",
+                                       "sl_layer_constant",
+                                       "sl_layer_create",
+                                       "sl_layer_emit_shape",
+                                       "sl_layer_open",
+                                       "sl_layer_output_shape",
+                                       "sl_layer_step",
+                                       "sl_layer_step_difference",
+                                       "sl_layer_step_slots",
+                                       "sl_pipe_create",
+                                       "sl_registry_add",
+                                       "sl_state_alloc",
+                                       "sl_state_alloc_in",
+                                       "sl_state_size"});
 }
 
 }  // namespace

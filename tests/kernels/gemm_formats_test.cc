@@ -1,6 +1,7 @@
 // Products with weights in bfloat16, int8 and int4.
 #define HWY_WANT_AVX3_DL
 
+#include <algorithm>
 #include <catch2/catch.hpp>
 #include <cmath>
 #include <cstring>
@@ -147,6 +148,37 @@ void for_each_format(const std::function<void(Format)>& body) {
     INFO(target);
     for (const Format format : kFormats) body(format);
   });
+}
+
+TEST_CASE("matrices that were rounded before are packed as if rounded here", "[kernels][gemm]") {
+  for (const Quantized type : {Quantized::kInt8, Quantized::kInt4}) {
+    for (const int64_t k : {1, 32, 75}) {
+      for (const int64_t n : {1, 16, 37}) {
+        INFO("k=" << k << " n=" << n);
+        const std::vector<float> w = random_floats(k * n, -2.0f, 2.0f, 6);
+        const auto size = static_cast<size_t>(packed_quantized_bytes(type, k, n));
+        std::vector<std::byte> want(size), got(size);
+        pack_quantized(type, w.data(), n, 1, k, n, want.data());
+        std::vector<float> scales(static_cast<size_t>(quantized_groups(k) * n));
+        for (int64_t p = 0; p < k; p += kQuantizedGroup) {
+          quantized_scales(type, w.data() + p * n, n, std::min(kQuantizedGroup, k - p), n,
+                           scales.data() + p / kQuantizedGroup * n);
+        }
+        std::vector<int8_t> integers(static_cast<size_t>(k * n));
+        std::vector<float> column(static_cast<size_t>(k));
+        for (int64_t j = 0; j < n; ++j) {
+          unpack_quantized_column(type, want.data(), k, j, column.data());
+          for (int64_t p = 0; p < k; ++p) {
+            integers[static_cast<size_t>(p * n + j)] = static_cast<int8_t>(
+                std::lround(column[static_cast<size_t>(p)] /
+                            scales[static_cast<size_t>(p / kQuantizedGroup * n + j)]));
+          }
+        }
+        pack_rounded(type, scales.data(), integers.data(), k, n, got.data());
+        CHECK(got == want);
+      }
+    }
+  }
 }
 
 TEST_CASE("products with packed formats are those of the packed values", "[kernels][formats]") {

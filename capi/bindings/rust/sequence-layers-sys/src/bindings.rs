@@ -2589,6 +2589,33 @@ extern "C" {
         error: *mut sl_error,
     ) -> sl_status;
 }
+#[repr(C)]
+#[derive(Debug, Copy, Clone)]
+pub struct sl_calibration {
+    _unused: [u8; 0],
+}
+extern "C" {
+    pub fn sl_calibration_create(
+        directory: *const ::std::os::raw::c_char,
+        options: *const sl_layer_options,
+        x: *const sl_sequence,
+        run_options: *const sl_run_options,
+        out: *mut *mut sl_calibration,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
+extern "C" {
+    pub fn sl_calibration_free(calibration: *mut sl_calibration);
+}
+extern "C" {
+    pub fn sl_layer_open_calibrated(
+        directory: *const ::std::os::raw::c_char,
+        options: *const sl_layer_options,
+        calibration: *const sl_calibration,
+        out: *mut *mut sl_layer,
+        error: *mut sl_error,
+    ) -> sl_status;
+}
 extern "C" {
     pub fn sl_weights_create(out: *mut *mut sl_weights, error: *mut sl_error) -> sl_status;
 }
