@@ -25,34 +25,39 @@ struct PackOptions {
   std::string out;
   std::string calibrate;  // the file with the input
   double aim = 40;
+  std::string keep = "float32";
+  std::string rounding = "feedback";
   InputOptions input;
 };
 
 int64_t size_of(const fs::path& path) { return static_cast<int64_t>(fs::file_size(path)); }
 
-// The formats, after a word on the matrices that calibration keeps in float32.
-std::string formats_of(const PackOptions& options) {
-  if (options.calibrate.empty()) return options.format;
+// Opens the model in the formats that are asked for, after a word on the matrices that calibration
+// keeps out of them.
+Layer open_for(const PackOptions& options) {
+  if (options.calibrate.empty()) {
+    sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
+    layer_options.weight_format = options.format.c_str();
+    return Layer::open(options.model, &layer_options);
+  }
   const testing::Model model = testing::open_model(options.model);
   testing::Input input = read_source(model, options.calibrate, options.input).input;
   input.constants = random_constants(model.layer, options.input, input.x.batch(), input.x.time());
-  const Calibration found = calibrate(model, input, options.format, options.aim);
+  const CalibratedModel found = calibrate(
+      model, input, {options.format, options.keep, options.aim, options.rounding == "feedback"});
   for (const KeptMatrix& kept : found.kept) {
     std::string names;
     for (const std::string& tensor : kept.tensors) names += (names.empty() ? "" : ", ") + tensor;
-    std::printf("float32: %s (the only one in its format, it gives %s)\n", names.c_str(),
-                decibels(kept.alone_db).c_str());
+    std::printf("%s: %s (the only one in its format, it gives %s)\n", options.keep.c_str(),
+                names.c_str(), decibels(kept.alone_db).c_str());
   }
   std::printf("output: %s\n", decibels(found.output_db).c_str());
-  return found.formats;
+  return open_calibrated(model, found.formats, found.weights);
 }
 
 int run_pack(const PackOptions& options) {
   const fs::path from(options.model), to(options.out);
-  const std::string formats = formats_of(options);
-  sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
-  layer_options.weight_format = formats.c_str();
-  const Layer layer = Layer::open(options.model, &layer_options);
+  const Layer layer = open_for(options);
   fs::create_directories(to);
   if (fs::equivalent(from, to)) throw std::invalid_argument("--out is the model itself");
   const fs::path weights = "model.safetensors", config = "config.json";
@@ -83,11 +88,20 @@ void add_pack(CLI::App& app, Action& action) {
       ->required()
       ->type_name(kDirectory);
   command
-      ->add_option("--calibrate", options->calibrate,
-                   "Keep matrices in float32 so that the output of this input, a sound or .npy, "
-                   "reaches --aim")
+      ->add_option(
+          "--calibrate", options->calibrate,
+          "Round int8 and int4 with error feedback for this input, a sound or .npy, and keep "
+          "matrices out of them so that its output reaches --aim")
       ->type_name(kFile);
   command->add_option("--aim", options->aim, "Signal to noise of --calibrate, in dB")
+      ->capture_default_str();
+  command->add_option("--keep", options->keep, "Format of the matrices that --calibrate keeps")
+      ->check(CLI::IsMember({"float32", "bfloat16"}))
+      ->capture_default_str();
+  command
+      ->add_option("--rounding", options->rounding,
+                   "How --calibrate rounds int8 and int4: with error feedback, or to the nearest")
+      ->check(CLI::IsMember({"feedback", "nearest"}))
       ->capture_default_str();
   options->input.add_to(*command, true);
   command->callback([options, &action] { action = [options] { return run_pack(*options); }; });

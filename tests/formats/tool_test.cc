@@ -107,6 +107,41 @@ TEST_CASE("sl pack keeps matrices in float32 until the output reaches an aim", "
              Contains("float32") && Contains("int4"));
 }
 
+TEST_CASE("sl pack rounds for the data that it is given", "[pack]") {
+  const std::string model = model_directory(), data = random_npy(50);
+  const std::string directory = scratch_directory();
+  const auto pack = [&](const std::string& name, const std::vector<std::string>& more) {
+    std::vector<std::string> arguments = {"pack", model,   "--format",
+                                          "int4", "--out", directory + name};
+    arguments.insert(arguments.end(), more.begin(), more.end());
+    const ToolRun run = run_tool(arguments);
+    INFO(run.output);
+    REQUIRE(run.status == 0);
+    return run.output;
+  };
+  const auto weights = [&](const std::string& name) {
+    return read_file(directory + name + "/model.safetensors");
+  };
+  const std::vector<std::string> any = {"--calibrate", data, "--aim", "0", "--input", "40"};
+  std::vector<std::string> nearest = any;
+  nearest.insert(nearest.end(), {"--rounding", "nearest"});
+  pack("plain", {});
+  pack("nearest", nearest);
+  pack("feedback", any);
+  CHECK(weights("nearest") == weights("plain"));
+  CHECK(weights("feedback") != weights("plain"));
+  const auto ratio = [&](const std::string& name) {
+    return compared({model, directory + name, "--data", data})["output"]["snr_db"].get<double>();
+  };
+  CHECK(ratio("feedback") > ratio("plain") + 1);
+  CHECK_THAT(
+      pack("kept", {"--calibrate", data, "--aim", "28", "--keep", "bfloat16", "--input", "40"}),
+      Contains("bfloat16: params."));
+  CHECK(ratio("kept") >= 28);
+  CHECK_THAT(run_tool({"info", directory + "kept", "--input", "40"}).output,
+             Contains("weights          bfloat16") && Contains("weights          int4"));
+}
+
 TEST_CASE("sl pack refuses to replace the model itself", "[pack]") {
   const std::string model = model_directory();
   const std::string before = read_file(model + "/model.safetensors");
