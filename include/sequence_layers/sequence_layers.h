@@ -985,10 +985,10 @@ typedef struct sl_calibration sl_calibration;
  * with error feedback: x is run layer-wise, with the constants of `run_options`, and the error of
  * each weight is made up for by weights of other inputs, as far as the inputs of that matrix go
  * together in x (GPTQ). Speech or text of a minute is enough for most models. The same data give
- * the same weights on one machine. Inputs of matrices that have more than 2048 are taken in segments
- * of 2048; matrices that see fewer than 32 rows of inputs are rounded to the nearest. The model is
- * run on one thread, once to count and then once for each 512 MiB of statistics. `options` and
- * `run_options` may be null. The caller frees the calibration. Errors: as sl_layer_open and
+ * the same weights on one machine. Inputs of matrices that have more than 2048 are taken in
+ * segments of 2048; matrices that see fewer than 32 rows of inputs are rounded to the nearest. The
+ * model is run on one thread, once to count and then once for each 512 MiB of statistics. `options`
+ * and `run_options` may be null. The caller frees the calibration. Errors: as sl_layer_open and
  * sl_layer_apply; INVALID_ARGUMENT if no matrix is to be int8 or int4, or if none sees 32 rows.
  * [any-thread] Since 1.0. */
 SL_API sl_status sl_calibration_create(const char* directory, const sl_layer_options* options,
