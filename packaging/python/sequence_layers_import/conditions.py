@@ -147,6 +147,13 @@ def _where(builder: Builder, node: Node) -> None:
     """max(min(a, bound), min(b, -bound)), where the bound is infinity with the condition's sign."""
     out, graph = builder.tensor(node.outputs[0]), builder.graph
     if graph.is_constant(node.inputs[0]):
+        conditions = graph.folded_constants(node.inputs[0])
+        found = {bool(c.all()) for c in conditions if c.all() or not c.any()}
+        name = node.inputs[1 if found == {True} else 2]
+        is_one = len(found) == 1 and all(c.all() or not c.any() for c in conditions)
+        if is_one and not graph.is_constant(name) and builder.tensor(name).shape == out.shape:
+            keep(builder, node, builder.value(name))
+            return
         raise Refusal('its condition is a constant', 'write it as a product and a sum')
     names = [name for name in node.inputs if not graph.is_constant(name)]
     values = dict(zip(names, joined(builder, names, out), strict=True))

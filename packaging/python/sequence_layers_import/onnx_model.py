@@ -317,8 +317,8 @@ def _mask_axes(
     given: Sequence[onnx.ValueInfoProto], mask: str, axes: Mapping[str, TimeAxis]
 ) -> TimeAxis:
     sizes = graphs.dims(_beside_first(given, mask))
-    if axes[mask].time is None and any(axis.grows is not None for axis in axes.values()):
-        # The mask of a graph with caches has their steps too.
+    if axes[mask].time is None:
+        # The newer exporter names each input's axes anew, and the mask of caches has their steps too.
         others = [a for a, s in enumerate(sizes) if a != axes[mask].batch and isinstance(s, str)]
         if len(others) == 1:
             return dataclasses.replace(axes[mask], is_mask=True, time=others[0])

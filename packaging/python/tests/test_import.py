@@ -320,6 +320,16 @@ class OperatorsTest(unittest.TestCase):
         more = [onnx.helper.make_tensor_value_info('z', onnx.TensorProto.FLOAT, ['s17', 'time', 8])]
         self._check(refused.graph([refused.node('Add', ['x', 'z'])], more=more))
 
+    def test_a_choice_that_is_the_same_everywhere(self) -> None:
+        for condition in (True, False):
+            nodes = [
+                refused.node('Tanh', outputs=['t']), refused.node('Where', ['c', 't', 'x']),
+            ]  # fmt: skip
+            model = refused.graph(nodes, {'c': np.full((1, 1, 8), condition)})
+            self._check(model)
+        with self.assertRaisesRegex(Refusal, 'its condition is a constant'):
+            import_graph(refused.graph(nodes, {'c': np.arange(8) > 3}))
+
     def test_a_selection_of_equal_numbers(self) -> None:
         table = np.random.default_rng(0).standard_normal((5, 3)).astype(np.float32)
         nodes = [
@@ -664,6 +674,12 @@ class MaskTest(unittest.TestCase):
         want = verify.Original(imported).run(inputs)
         found = verify.compare(imported, _model(imported), inputs, want, streamed=False)
         self.assertLess(max(d.relative for d in found), _TOLERANCE)
+
+    def test_axes_of_the_mask_may_have_other_names(self) -> None:
+        model = _embedder()
+        dims = model.graph.input[1].type.tensor_type.shape.dim
+        dims[0].dim_param, dims[1].dim_param = 's17', 's18'
+        self.assertEqual(import_graph(model, mask='m').axes['m'].time, 1)
 
     def test_names_the_mask(self) -> None:
         with self.assertRaisesRegex(Refusal, 'has no input "mask" beside its first; it has .*m'):

@@ -84,7 +84,7 @@ class WriteTest(unittest.TestCase):
         _write(model, 1)
         with self.assertRaisesRegex(RuntimeError, 'refused'):
             _write(model, 2, check=refuse)
-        with self.assertRaises(Exception):
+        with self.assertRaises(model_directory.WriteError):
             model_directory.write(model, _CONFIG, {'a': np.array(['text'])}, channel_shape=(3,))
         self.assertEqual(load_file(model / 'model.safetensors')['params.kernel'][0, 0], 1)
         self.assertEqual(len(self.names()), 3)

@@ -3,6 +3,7 @@
 import unittest
 
 import numpy as np
+
 import sequence_layers_runtime as runtime
 
 LATE = {'type': 'Serial', 'layers': [{'type': 'Lookahead', 'length': 37}]}
