@@ -168,10 +168,10 @@ sl_status sl_decoder_log_prob(const sl_decoder* decoder, const sl_sequence* toke
     const sl_run_options run = read_decoder_options(options);
     const auto given =
         sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
-    sl::Workspace workspace(decoder->layer->model->allocator());
+    sl::KeptMemory::Workspace workspace(decoder->layer->model->kept_memory());
     const std::vector<sl::Constant> constants =
-        sl::capi::import_constants(workspace.on(sl::Side::kB), given);
-    decoder->decoder.log_prob(workspace, in, sl::Constants(constants), out, recording(run));
+        sl::capi::import_constants(workspace->on(sl::Side::kB), given);
+    decoder->decoder.log_prob(*workspace, in, sl::Constants(constants), out, recording(run));
   });
 }
 

@@ -362,8 +362,8 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     const auto given =
         sl::capi::to_constants(run.constants, run.num_constants, /*needs_data=*/true);
     const sl::Model& model = model_of(layer);
-    sl::Workspace workspace(model.allocator());
-    sl::Stack& stack = workspace.on(sl::Side::kB);
+    sl::KeptMemory::Workspace workspace(model.kept_memory());
+    sl::Stack& stack = workspace->on(sl::Side::kB);
     const std::vector<sl::Constant> imported = sl::capi::import_constants(stack, given);
     const Constants constants(imported);
     const sl::SequenceSpec spec = to_sequence_spec(in, Mode::kLayer);
@@ -381,7 +381,7 @@ sl_status sl_layer_apply(const sl_layer* layer, const sl_sequence* x, sl_sequenc
     const sl::Parallel& parallel = parallel_of(run, model);
     const sl::Parallel::Active active(parallel);
     const sl::Sequence input = sl::import_sequence(stack, in, /*copy=*/false, &parallel);
-    const sl::Sequence result = model.apply(workspace, parallel, input, emits, constants);
+    const sl::Sequence result = model.apply(*workspace, parallel, input, emits, constants);
     check_output(out, {result.spec(), result.batch, result.time, Mode::kLayer},
                  "the result, which");
     sl::export_sequence(result, out, &parallel);

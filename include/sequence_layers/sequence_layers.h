@@ -248,8 +248,8 @@ typedef struct sl_layer_options {
   int32_t num_threads;
   /* null: the built-in layers; must outlive the call only */
   const sl_registry* registry;
-  /* Memory of runs, of states and of what makes them; the layer's own weights come from malloc. It
-   * is copied; null: malloc. */
+  /* Memory of runs, states and what makes them; the layer's own weights come from malloc. Copied.
+   * Null: malloc, and the layer keeps up to 2^28 bytes of its whole runs for the next ones. */
   const sl_allocator* allocator;
   /* Called in place of the library's own threads if num_threads is more than 1, which then says how
    * finely work is split: not at all with 0 or 1. Null: the library's own threads. */

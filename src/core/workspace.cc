@@ -6,9 +6,10 @@ namespace {
 // Size of the first chunk: small for models that need little memory, and large enough that others
 // need few chunks.
 constexpr size_t kFirstChunk = size_t{1} << 16;
-// Chunks double up to this size. Larger ones have the required size, since much of a doubled chunk
-// might stay unused.
-constexpr size_t kLastDoubled = size_t{1} << 28;
+// Chunks double up to this size. Larger ones have the required size and room for small allocations
+// such as a mask, since much of a doubled chunk might stay unused.
+constexpr size_t kLastDoubled = size_t{1} << 24;
+constexpr size_t kRoom = kFirstChunk;
 
 }  // namespace
 
@@ -27,7 +28,8 @@ std::byte* Stack::allocate_elsewhere(size_t size) {
     chunks_.resize(next);
     const size_t grown = chunks_.empty() ? kFirstChunk : 2 * chunks_.back().size();
     const size_t most = allocator_->max_bytes / kAlignment * kAlignment;
-    chunks_.emplace_back(std::max(size, std::min({grown, kLastDoubled, most})), *allocator_);
+    const size_t wanted = std::max(size + kRoom, std::min(grown, kLastDoubled));
+    chunks_.emplace_back(std::max(size, std::min(wanted, most)), *allocator_);
   }
   enter(next);
   used_ = size;

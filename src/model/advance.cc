@@ -94,7 +94,7 @@ void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const
     plan.rebase_item(data.data(), b, stream.plan(), stream.data(), slots[b]);
 
   const Parallel::Active active(parallel);
-  Workspace workspace(model.allocator());
+  KeptMemory::Workspace workspace(model.kept_memory());
   std::vector<View> shares(constants.begin(), constants.end());
   std::vector<Constant> imported(constants.size());
   EmitParts parts(plan, stream.plan(), emits);
@@ -106,7 +106,7 @@ void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const
       shares[i] = constants[i].slice(first, plan.constant_dims(i, count)[1]);
     }
     const int64_t from = plan.output_time(t);
-    plan.step(data.data(), workspace, parallel, plan.all_slots(), x.slice(t, count),
+    plan.step(data.data(), *workspace, parallel, plan.all_slots(), x.slice(t, count),
               y.slice(from, plan.output_time(count)), shares, imported, parts.of_call(count),
               source);
     parts.put(t);

@@ -144,8 +144,8 @@ void Decoder::prefill_parts(const Slots& slots, const Sequence& tokens, const Pa
   check_frames(tokens, part_count(), input_vocabulary_);
   check_verdicts(slots);
   const int64_t per_slot = items_per_slot(), steps = tokens.time, parts = part_count();
-  Workspace workspace(stream_.plan().model().allocator());
-  Stack& stack = workspace.on(Side::kA);
+  KeptMemory::Workspace workspace(stream_.plan().model().kept_memory());
+  Stack& stack = workspace->on(Side::kA);
   Sequence all = tokens;
   all.batch = checked_product(tokens.batch, per_slot);
   all.values = stack.allocate(all.bytes());

@@ -349,8 +349,8 @@ void Decoder::log_prob(Workspace& workspace, const View& view, const Constants& 
 
 void Decoder::prefill(const Slots& slots, const View& view, const Parallel* parallel) {
   const Model& model = stream_.plan().model();
-  Workspace workspace(model.allocator());
-  Stack& stack = workspace.on(Side::kB);
+  KeptMemory::Workspace workspace(model.kept_memory());
+  Stack& stack = workspace->on(Side::kB);
   const Sequence tokens = import_sequence(stack, view);
   const Parallel& threads = parallel ? *parallel : model.parallel();
   if (parts_) return prefill_parts(slots, tokens, threads);

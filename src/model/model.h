@@ -8,6 +8,7 @@
 #include <string_view>
 
 #include "core/allocator.h"
+#include "core/kept_memory.h"
 #include "core/parallel.h"
 #include "core/step_team.h"
 #include "layers/layer.h"
@@ -39,6 +40,8 @@ class Model {
 
   const Layer& root() const { return *root_; }
   const Allocator& allocator() const { return allocator_; }
+  // Memory of whole runs. No run notices another one's use.
+  KeptMemory& kept_memory() const { return kept_memory_; }
   const Parallel& parallel() const { return parallel_; }
   // For steps, whose threads start_step_threads() starts.
   const Parallel& step_parallel() const { return step_parallel_; }
@@ -85,6 +88,7 @@ class Model {
   std::shared_ptr<const TensorStore> weights_;  // kept alive because layers may point into it
   WeightUse use_;
   Allocator allocator_;
+  mutable KeptMemory kept_memory_{allocator_};
   std::unique_ptr<Layer> root_;
   // Destroyed before the layers, which late threads may still be reading.
   Parallel parallel_;

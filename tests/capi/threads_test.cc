@@ -91,6 +91,37 @@ TEST_CASE("four threads apply one layer at once", "[threads]") {
   }
 }
 
+TEST_CASE("runs of different lengths at once keep apart", "[threads]") {
+  const std::string config =
+      R"({"type":"Serial","layers":[)"
+      R"({"type":"Conv1D","filters":64,"kernel_size":5,"padding":"causal"},)"
+      R"({"type":"Residual","layers":[{"type":"Conv1D","filters":64,"kernel_size":3,)"
+      R"("padding":"causal"}]}]})";
+  const Layer layer = make_model(config, 64);
+  // More threads than there are runs for which a layer keeps memory.
+  constexpr size_t kRunners = 20;
+  std::vector<Input> inputs;
+  std::vector<Tensor> wanted;
+  for (size_t i = 0; i < kRunners; ++i) {
+    std::mt19937 rng(static_cast<uint32_t>(i));
+    const auto time = static_cast<int64_t>(50 + i * i * 20);
+    inputs.push_back({random_sequence(SL_DTYPE_FLOAT32, {1, time, 64}, rng), {}});
+    wanted.push_back(apply(make_model(config, 64), inputs.back()));
+  }
+  std::atomic<int64_t> wrong{0};
+  std::vector<std::thread> threads;
+  for (size_t i = 0; i < kRunners; ++i) {
+    threads.emplace_back([&, i] {
+      for (size_t run = 0; run < 10; ++run) {
+        const size_t at = (i + run * 7) % kRunners;
+        wrong += !compare_bits(apply(layer, inputs[at]), wanted[at]).ok();
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  CHECK(wrong == 0);
+}
+
 TEST_CASE("threads share long recurrences with the carry of every step", "[threads]") {
   for (const char* config :
        {R"({"type":"LSTM","units":256,"return_carry":true})",
