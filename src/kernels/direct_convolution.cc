@@ -44,6 +44,17 @@ constexpr bool prefetches(int rows) { return kManyRegisters && rows >= kMaxRows 
 // How far ahead weights are prefetched: those of a tile lie in the L2 cache.
 constexpr int64_t kAheadFloats = 16 * kPanel;
 
+// A NaN stays.
+HWY_INLINE V at_least(V minimum, V v) { return hn::IfThenElse(hn::Le(v, minimum), minimum, v); }
+
+// Prefetches part `i` of `parts` of `count` floats into the L2 cache.
+HWY_INLINE void prefetch_part(const float* x, int64_t count, int64_t i, int64_t parts) {
+  constexpr int64_t kLine = 16;
+  const int64_t lines = (count + kLine - 1) / kLine;
+  for (int64_t k = lines * i / parts; k < lines * (i + 1) / parts; ++k)
+    __builtin_prefetch(x + k * kLine, 0, 2);
+}
+
 HWY_INLINE void store_first(V v, float* y, int64_t count) {
   const D d;
   if (count >= kLanes) {
@@ -72,8 +83,11 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, in
   }
   const int64_t x_step = row.x_step, depth = row.depth;
   const int64_t offset = row.offset + position * x_step;
+  // The first filters prefetch for all.
+  const float* const ahead = row.ahead && filter == 0 ? row.ahead + position * x_step : nullptr;
   int64_t at = 0;
   for (int64_t i = 0; i < row.run_count; ++i) {
+    if (ahead) prefetch_part(ahead, kRows * x_step, i, row.run_count);
     const int64_t end = at + depth * kPanel;
     const float* HWY_RESTRICT x = row.runs[i];
     if (x == nullptr) {
@@ -95,6 +109,12 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, in
         for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::MulAdd(a, b[v], acc[r][v]);
       }
     }
+  }
+  const V minimum = hn::Set(d, row.minimum);
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) acc[r][v] = at_least(minimum, acc[r][v]);
   }
   float* y = row.y + position * row.y_step + filter;
   const int64_t filters = row.filters - filter;
@@ -230,7 +250,10 @@ HWY_INLINE void dot_tile(const ConvolutionRow& row, int64_t position) {
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r, y += row.y_step) {
 #pragma GCC unroll 16
-    for (int f = 0; f < kFilters; ++f) y[f] = sums[r * kFilters + f] + row.bias[f];
+    for (int f = 0; f < kFilters; ++f) {
+      const float value = sums[r * kFilters + f] + row.bias[f];
+      y[f] = value <= row.minimum ? row.minimum : value;
+    }
   }
 }
 
@@ -292,7 +315,8 @@ void convolve_row(const ConvolutionRow& row) {
           sum += static_cast<double>(x) * row.weights[(i * row.depth + k) * row.filters + f];
         }
       }
-      row.y[p * row.y_step + f] = static_cast<float>(sum);
+      const auto value = static_cast<float>(sum);
+      row.y[p * row.y_step + f] = value <= row.minimum ? row.minimum : value;
     }
   }
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <limits>
 
 namespace sl::kernels {
 
@@ -20,6 +21,11 @@ struct ConvolutionRow {
   float* y;
   int64_t y_step;
   int64_t filters;
+  // Outputs that are smaller become this.
+  float minimum = -std::numeric_limits<float>::infinity();
+  // Inputs that are needed later and lie in no near cache, from position to position as the runs;
+  // null: none. They are only prefetched.
+  const float* ahead = nullptr;
 };
 
 // Filters of which convolve_dot computes at most so many.

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <limits>
 #include <new>
 #include <utility>
 
@@ -29,6 +30,13 @@ constexpr int64_t kTaskPositions = 256;
 // so few inputs in all the weights of two panels stay in the L1 cache.
 constexpr int64_t kShortRun = 32;
 constexpr int64_t kFewInputs = 256;
+// Positions at either end of a row that read a copy with padding, as many as a product takes at
+// once, and the minimum positions of a row of which the others read the input itself.
+constexpr int64_t kEdgePositions = 12;
+constexpr int64_t kLongRow = 48;
+// Inputs of so many floats do not stay in the L2 cache: a row is prefetched while the one before it
+// is computed.
+constexpr int64_t kLargeInput = int64_t{1} << 18;
 // Minimum work, in multiply-adds, for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 18;
 
@@ -122,53 +130,99 @@ void DirectConvolution::pack(const std::vector<float>& kernel) {
   }
 }
 
+// Neighbouring positions of a row.
+struct DirectConvolution::Segment {
+  int64_t first = 0;
+  int64_t count = 0;
+  int64_t copied = 0;  // floats of their inputs with padding if those are copied
+};
+
 struct DirectConvolution::Job {
   ConvolutionInput in;
-  const Activation* activation;
+  const Activation* activation;  // beside the minimum; null: none
   const float* biases;
   float* y;
+  float minimum = -std::numeric_limits<float>::infinity();
+  bool prefetches = false;
   std::array<int64_t, kMaxConvolutionRank> counts = {};
   int64_t rows = 1;  // rows of inputs in a frame, and their padding
   int64_t rows_before = 0;
-  int64_t row_size = 0;  // floats of a row of inputs, and those of its padding
+  int64_t rows_step = 1;  // rows from those of one row of outputs to those of the next one
+  int64_t row_size = 0;   // floats of a row of inputs, and those of the padding before it
   int64_t row_before = 0;
-  int64_t padded_row = 0;  // floats of a row with its padding
-  int64_t y_row = 0;       // floats of a row of outputs
-  int64_t units = 0;       // rows of outputs of all items or, over time alone, parts of them
-  int64_t parts = 1;       // units of one item
+  std::array<Segment, kMaxSegments> segments = {};
+  int64_t segment_count = 0;
+  int64_t x_step = 0;     // floats from one position's inputs to the next one's
+  int64_t slot_size = 0;  // floats that are copied of a row
+  int64_t y_row = 0;      // floats of a row of outputs
+  int64_t units = 0;      // rows of outputs of all items or, over time alone, parts of them
+  int64_t parts = 1;      // units of one item
+
+  void add(const Segment& segment) {
+    segments[static_cast<size_t>(segment_count++)] = segment;
+    slot_size += segment.copied;
+  }
 };
 
-// Rows of inputs with their padding: those of the input if it needs none, otherwise copies, which
-// are kept until others need their slots.
+// The inputs of each segment of a row: in the input itself or, with padding, in copies, which are
+// kept until others need their slots.
 class DirectConvolution::Rows {
  public:
   // With slots for `heights` rows of `steps` frames.
   Rows(const Job& job, int64_t steps, int64_t heights, float* slots, int64_t* kept)
       : job_(job), steps_(steps), heights_(heights), slots_(slots), kept_(kept) {
-    std::fill_n(slots_, steps_ * heights_ * job_.padded_row, 0.0f);
+    std::fill_n(slots_, steps_ * heights_ * job_.slot_size, 0.0f);
     std::fill_n(kept_, steps_ * heights_, -1);
   }
 
-  // Row h of frame t of the padded input; null if it is all zero.
-  const float* at(int64_t item, int64_t t, int64_t h) {
+  // Those of row h of frame t of the padded input; null if they are all zero.
+  std::array<const float*, kMaxSegments> at(int64_t item, int64_t t, int64_t h) {
     const ConvolutionInput& in = job_.in;
     t -= in.pads[0].before;
     h -= job_.rows_before;
-    if (t < 0 || t >= in.sizes[0] || h < 0 || h >= job_.rows) return nullptr;
-    if (in.mask && !in.mask[item * in.sizes[0] + t]) return nullptr;
-    const float* x = in.x + item * in.batch_pitch + (t * job_.rows + h) * job_.row_size;
-    if (steps_ == 0) return x;
-    const int64_t slot = t % steps_ * heights_ + h % heights_;
-    const int64_t number = (item * in.sizes[0] + t) * job_.rows + h;
-    float* const padded = slots_ + slot * job_.padded_row;
-    if (kept_[slot] != number) {
-      std::memcpy(padded + job_.row_before, x, static_cast<size_t>(job_.row_size) * sizeof(float));
-      kept_[slot] = number;
+    if (t < 0 || t >= in.sizes[0] || h < 0 || h >= job_.rows) return {};
+    if (in.mask && !in.mask[item * in.sizes[0] + t]) return {};
+    const float* x = row(item, t * job_.rows + h);
+    float* copy = nullptr;
+    bool is_new = false;
+    if (steps_ > 0) {
+      const int64_t slot = t % steps_ * heights_ + h % heights_;
+      const int64_t number = (item * in.sizes[0] + t) * job_.rows + h;
+      copy = slots_ + slot * job_.slot_size;
+      is_new = std::exchange(kept_[slot], number) != number;
     }
-    return padded;
+    std::array<const float*, kMaxSegments> out = {};
+    for (size_t i = 0; i < static_cast<size_t>(job_.segment_count); ++i) {
+      const Segment& segment = job_.segments[i];
+      const int64_t begin = segment.first * job_.x_step - job_.row_before;
+      out[i] = segment.copied == 0 ? x + begin : copy;
+      if (is_new) copy_inputs(x, begin, segment.copied, copy);
+      copy += segment.copied;
+    }
+    return out;
+  }
+
+  // The inputs of the row that the next row of outputs needs, to be prefetched; null: there is
+  // none, or it is in the cache.
+  const float* ahead(int64_t item, int64_t t, int64_t h) const {
+    const int64_t next =
+        (t - job_.in.pads[0].before) * job_.rows + h - job_.rows_before + job_.rows_step;
+    const bool exists = next >= 0 && next < job_.in.sizes[0] * job_.rows;
+    return job_.prefetches && exists ? row(item, next) : nullptr;
   }
 
  private:
+  const float* row(int64_t item, int64_t index) const {
+    return job_.in.x + item * job_.in.batch_pitch + index * job_.row_size;
+  }
+  // Copies those of [begin, begin + count) that lie in the row x.
+  void copy_inputs(const float* x, int64_t begin, int64_t count, float* to) const {
+    const int64_t from = std::max<int64_t>(begin, 0);
+    const int64_t end = std::min(begin + count, job_.row_size);
+    if (from < end)
+      std::memcpy(to + from - begin, x + from, static_cast<size_t>(end - from) * sizeof(float));
+  }
+
   const Job& job_;
   int64_t steps_;
   int64_t heights_;
@@ -186,8 +240,13 @@ DirectConvolution::Job DirectConvolution::job(const ConvolutionInput& in, bool w
   const Pads pads = in.pads[last];
   job.row_size = in.sizes[last] * channels();
   job.row_before = pads.before * channels();
-  job.padded_row = job.row_size + (pads.before + pads.after) * channels();
+  job.x_step = axes_[last].stride * channels();
   job.y_row = job.counts[last] * filters();
+  divide_row(pads, job);
+  if (activation && activation->is_elementwise() && activation->op == kernels::Unary::kRelu) {
+    job.activation = nullptr;
+    job.minimum = 0;
+  }
   job.parts = rank() > 1 ? job.counts[0] : ceil_div(job.counts[0], kTaskPositions);
   if (rank() == 3) {
     job.rows = in.sizes[1];
@@ -195,7 +254,28 @@ DirectConvolution::Job DirectConvolution::job(const ConvolutionInput& in, bool w
     job.parts *= job.counts[1];
   }
   job.units = in.batch * job.parts;
+  if (rank() > 1) job.rows_step = axes_[last - 1].stride;
+  job.prefetches = rank() > 1 && in.sizes[0] * job.rows * job.row_size >= kLargeInput;
   return job;
+}
+
+// Divides a row, so that as few inputs as possible are copied.
+void DirectConvolution::divide_row(const Pads& pads, Job& job) const {
+  const Window& axis = axes_.back();
+  const int64_t count = job.counts[rank() - 1];
+  const auto segment = [&](int64_t first, int64_t positions, bool copies) {
+    const int64_t inputs = (positions - 1) * axis.stride + axis.extent();
+    job.add({first, positions, copies ? inputs * channels() : 0});
+  };
+  const bool copies = rank() > 1 && pads.before + pads.after > 0;
+  const int64_t edge = kEdgePositions, end = count - edge;
+  const bool inner_is_whole =
+      edge * axis.stride >= pads.before &&
+      (end - 1) * axis.stride + axis.extent() <= pads.before + job.row_size / channels();
+  if (!copies || count < kLongRow || !inner_is_whole) return segment(0, count, copies);
+  segment(0, edge, true);
+  segment(edge, end - edge, false);
+  segment(end, edge, true);
 }
 
 void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with_bias,
@@ -209,24 +289,24 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   const int64_t threads = run.parallel().num_threads();
   const bool shares = threads > 1 && outputs * weights >= kParallelWork;
   const int64_t tasks = shares ? std::min(job.units, 4 * threads) : 1;
-  const bool copies = rank() > 1 && job.padded_row != job.row_size;
+  const bool copies = job.slot_size > 0;
   const int64_t steps = copies ? std::min(axes_[0].extent(), in.sizes[0]) : 0;
   int64_t heights = job.rows;
-  if (rank() == 3 && steps * heights * job.padded_row > kKeptFloats) {
+  if (rank() == 3 && steps * heights * job.slot_size > kKeptFloats) {
     heights = std::min(axes_[1].extent(), heights);
   }
-  auto* slots = run.scratch<float>(tasks, steps * heights, job.padded_row);
+  auto* slots = run.scratch<float>(tasks, steps * heights, job.slot_size);
   auto* kept = run.scratch<int64_t>(tasks, steps * heights);
-  auto* runs = run.scratch<const float*>(tasks, run_count());
+  auto* runs = run.scratch<const float*>(tasks, job.segment_count, run_count());
   if (run.parallel().team() && !copies && outputs * weights >= StepTeam::kMinConvolution &&
       share(*run.parallel().team(), job, runs)) {
     return;
   }
   run.parallel().each(tasks, [&](int64_t task) {
     const int64_t first = task * steps * heights;
-    Rows rows(job, steps, heights, slots + first * job.padded_row, kept + first);
+    Rows rows(job, steps, heights, slots + first * job.slot_size, kept + first);
     for (int64_t i = job.units * task / tasks; i < job.units * (task + 1) / tasks; ++i) {
-      compute_unit(job, i, rows, runs + task * run_count());
+      compute_unit(job, i, rows, runs + task * job.segment_count * run_count());
     }
   });
 }
@@ -282,10 +362,10 @@ void DirectConvolution::compute_unit(const Job& job, int64_t unit, Rows& rows,
                                      const float** runs) const {
   const int64_t item = unit / job.parts, part = unit % job.parts;
   if (rank() == 1) {
-    point_runs(job.in.x + item * job.in.batch_pitch, runs);
     const int64_t first = part * kTaskPositions;
     const int64_t count = std::min(kTaskPositions, job.counts[0] - first);
-    compute_row(job, runs, first, count, job.y + (item * job.counts[0] + first) * filters());
+    point_runs(job.in.x + item * job.in.batch_pitch + first * job.x_step, runs);
+    compute_row(job, runs, nullptr, count, job.y + (item * job.counts[0] + first) * filters());
     return;
   }
   const Window& time = axes_[0];
@@ -295,37 +375,46 @@ void DirectConvolution::compute_unit(const Job& job, int64_t unit, Rows& rows,
   const float** next = runs;
   for (int64_t k = 0; k < time.kernel; ++k) {
     for (int64_t i = 0; i < height.kernel; ++i, next += inner_runs_) {
-      point_runs(rows.at(item, t + k * time.dilation, h + i * height.dilation), next);
+      const auto inputs = rows.at(item, t + k * time.dilation, h + i * height.dilation);
+      for (int64_t s = 0; s < job.segment_count; ++s)
+        point_runs(inputs[static_cast<size_t>(s)], next + s * run_count());
     }
   }
-  compute_row(job, runs, 0, job.counts[rank() - 1], job.y + unit * job.y_row);
+  const float* const ahead = rows.ahead(item, t + time.extent() - 1, h + height.extent() - 1);
+  float* const y = job.y + unit * job.y_row;
+  for (int64_t s = 0; s < job.segment_count; ++s) {
+    const Segment& segment = job.segments[static_cast<size_t>(s)];
+    const float* const own = ahead ? ahead + segment.first * job.x_step - job.row_before : nullptr;
+    compute_row(job, runs + s * run_count(), own, segment.count, y + segment.first * filters());
+  }
 }
 
-// Points to the runs of the first position in one row of inputs.
+// Points to the runs of a position whose inputs begin at `row`; null: they are all zero.
 void DirectConvolution::point_runs(const float* row, const float** runs) const {
   const int64_t step = axes_.back().dilation * channels();
   for (int64_t i = 0; i < inner_runs_; ++i) runs[i] = row ? row + i * step : nullptr;
 }
 
-// Computes positions [first, first + count) of a row; y points to the first one.
-void DirectConvolution::compute_row(const Job& job, const float* const* runs, int64_t first,
+// Computes neighbouring positions of a row; `runs`, `ahead` and y point to those of the first one.
+void DirectConvolution::compute_row(const Job& job, const float* const* runs, const float* ahead,
                                     int64_t count, float* y) const {
   const int64_t block = std::max(kBlockPositions, kBlockFloats / filters());
-  const int64_t x_step = axes_.back().stride * channels();
   for (int64_t at = 0; at < count; at += block) {
     kernels::ConvolutionRow row = {};
     row.runs = runs;
     row.run_count = run_count();
     row.depth = depth_;
-    row.x_step = x_step;
+    row.x_step = job.x_step;
     row.count = std::min(block, count - at);
     row.y_step = filters();
     row.filters = group_filters_;
+    row.minimum = job.minimum;
     for (int64_t group = 0; group < groups_; ++group) {
-      row.offset = (first + at) * x_step + group * group_channels_;
+      row.offset = at * job.x_step + group * group_channels_;
       row.weights = reinterpret_cast<const float*>(weights_.data()) + group * packed_size_;
       row.bias = job.biases + group * bias_pitch_;
       row.y = y + at * filters() + group * group_filters_;
+      row.ahead = ahead && group == 0 ? ahead + at * job.x_step : nullptr;
       dot_ ? kernels::convolve_dot(row) : kernels::convolve_broadcast(row);
     }
     if (job.activation) {

@@ -37,20 +37,25 @@ class DirectConvolution {
                 float* y) const;
 
  private:
+  // The padded ends of a row, and what is between them.
+  static constexpr size_t kMaxSegments = 3;
+
+  struct Segment;
   struct Job;     // one call of convolve
   struct Shared;  // a call as the threads of a step share it
-  class Rows;     // the padded rows of one thread
+  class Rows;     // the inputs of one thread's rows
 
   size_t rank() const { return axes_.size(); }
   int64_t run_count() const { return outer_runs_ * inner_runs_; }
   void pack(const std::vector<float>& kernel);
   Job job(const ConvolutionInput& in, bool with_bias, const Activation* activation, float* y) const;
+  void divide_row(const Pads& pads, Job& job) const;
   // Computes all with the help of the threads of a step, with `runs` for the caller; false if it is
   // too small or they do not help.
   bool share(const StepTeam& team, const Job& job, const float** runs) const;
   void compute_unit(const Job& job, int64_t unit, Rows& rows, const float** runs) const;
   void point_runs(const float* row, const float** runs) const;
-  void compute_row(const Job& job, const float* const* runs, int64_t first, int64_t count,
+  void compute_row(const Job& job, const float* const* runs, const float* ahead, int64_t count,
                    float* y) const;
 
   std::vector<Window> axes_;

@@ -160,6 +160,28 @@ TEST_CASE("direct convolution pads and masks its input", "[direct_convolution]")
   }
 }
 
+// Only the ends of long rows are copied, unless the padding reaches further.
+TEST_CASE("direct convolution of long rows", "[direct_convolution]") {
+  const Window time = window(3, 1, 1, Padding::kSame);
+  for (const int64_t filters : {1, 40}) {
+    for (const int64_t depth : {1, 6}) {
+      for (const Window& width :
+           {window(3, 1, 1, Padding::kSame), window(4, 1, 1, Padding::kSame),
+            window(3, 1, 9, Padding::kSame), window(5, 2, 3, Padding::kSame),
+            window(31, 1, 1, Padding::kSame), window(3, 1, 2, Padding::kCausal),
+            window(3, 1, 1, Padding::kValid)}) {
+        for (const int64_t size : {47, 48, 61, 150}) {
+          INFO("filters=" << filters << " depth=" << depth << " kernel=" << width.kernel
+                          << " dilation=" << width.dilation << " size=" << size);
+          check({{time, width}, {5, size}, 1, depth, filters, true});
+          check(
+              {{window(1, 1, 1, Padding::kCausal), time, width}, {2, 4, size}, 1, depth, filters});
+        }
+      }
+    }
+  }
+}
+
 TEST_CASE("direct convolution over time and two spatial dimensions", "[direct_convolution]") {
   for (const bool holes : {false, true}) {
     check({{window(3, 1, 1, Padding::kSame), window(3, 2, 1, Padding::kSame),

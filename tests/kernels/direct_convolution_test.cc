@@ -42,6 +42,8 @@ struct Problem {
     row.y_step = filters;
     bias.resize(static_cast<size_t>((filters + panel_width() - 1) / panel_width() * panel_width()));
     row.bias = bias.data();
+    if (filters % 2 == 1) row.minimum = -0.25f;
+    if (count % 2 == 1) row.ahead = inputs[0].data();
   }
 
   std::vector<float> expected() {
