@@ -20,7 +20,7 @@ from sequence_layers_import.folding import FOLDER
 from sequence_layers_import.refusal import Refusal
 
 # Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides, some take few.
-_TIMES = (48, 24, 960, 15360, 16000, 96000)
+TIMES = (48, 24, 960, 15360, 16000, 96000)
 _BATCHES = (2, 3)
 # Numbers of steps to look up tables of positions for: the largest that the graph takes.
 _LONG = (4096, 2048, 1024, 512, 256, 128)
@@ -264,6 +264,7 @@ def _read(folded: onnx.ModelProto) -> _Fold:
 def _check_windows(fold: _Fold) -> None:
     """Raises ValueError if a window is larger than what it slides over, for which shapes are wrong."""
     for node in fold.nodes:
+        _check_ends(fold, node)
         if node.operator not in ('Conv', 'MaxPool', 'AveragePool'):
             continue
         kernel = fold.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -276,6 +277,24 @@ def _check_windows(fold: _Fold) -> None:
             extent = (size - 1) * dilations[i] + 1
             if fixed and 0 <= width and width + pads[i] + pads[len(sizes) + i] < extent:
                 raise ValueError(f'the window of {node.name} is larger than the sequence')
+
+
+def _check_ends(fold: _Fold, node: Node) -> None:
+    """Raises ValueError if a sequence is too short for its spectra, or to be mirrored at its ends."""
+    shape = fold.tensors.get(node.inputs[0], ((),))[0] if node.inputs else ()
+    if node.operator == 'STFT' and len(node.inputs) > 3 and node.inputs[3] in fold.constants:
+        too_short = 0 <= shape[1] < fold.constants[node.inputs[3]].ravel()[0]
+    elif node.operator == 'Pad' and node.attribute('mode') == 'reflect':
+        pads = (
+            fold.constants.get(node.inputs[1]) if len(node.inputs) > 1 else node.attribute('pads')
+        )
+        given = np.ravel(pads) if pads is not None else np.zeros(0)
+        largest = given.reshape(2, -1).max(0) if given.size == 2 * len(shape) else np.zeros(0)
+        too_short = any(0 <= s <= p for s, p in zip(shape, largest, strict=False) if p > 0)
+    else:
+        too_short = False
+    if too_short:
+        raise ValueError(f'the sequence is too short for {node.name}')
 
 
 class Graph:
@@ -426,8 +445,23 @@ class Graph:
                 if any(n in self.tensors and self.tensors[n].is_timed for n in others):
                     return True
                 new = [n for n in reader.outputs if n and n not in seen]
+                if any(n in self.tensors and self.tensors[n].is_timed for n in new):
+                    return True  # it is repeated for all steps
                 seen.update(new)
                 waiting += new
+        return False
+
+    def is_reduced(self, name: str) -> bool:
+        """Whether a tensor without time is made of one with time."""
+        waiting, seen = [name], {name}
+        while waiting:
+            node = self.producer(waiting.pop())
+            for read in node.inputs if node else ():
+                if read and read not in seen and read not in self._constants:
+                    if read in self.tensors and self.tensors[read].is_timed:
+                        return True
+                    seen.add(read)
+                    waiting.append(read)
         return False
 
     def prune(self) -> None:
@@ -563,7 +597,7 @@ def build(
     frames = any(axis.batch == axis.time is not None for axis in axes.values())
     error: Exception | None = None
     crash: Refusal | None = None
-    for time in tuple(times) or ((2,) if frames else (*_fixed_times(model, axes), *_TIMES)):
+    for time in tuple(times) or ((2,) if frames else (*_fixed_times(model, axes), *TIMES)):
         settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
         try:
             sizes = [sizes_for(model, axes, *setting) for setting in settings]

@@ -179,10 +179,8 @@ def run(
     layer, original = make_layer(imported), Original(imported)
     report = compare(imported, Exact(imported) if exact else original, layer, data)
     problems = []
-    if not report.largest <= tolerance:
-        problems.append(
-            f'the model differs by {report.largest:.1e} of the peak, more than {tolerance:.0e}'
-        )
+    if problem := _disagreement(report, tolerance):
+        problems.append(problem)
     if streaming and report.not_streamed:
         problems.append(f'the model cannot step: {report.not_streamed}')
     if problems and not force:
@@ -196,6 +194,18 @@ def run(
     if seconds:
         report.speed = measure_speed(imported, original, layer, seconds)
     return report
+
+
+def _disagreement(report: Report, tolerance: float) -> str:
+    """Why the model does not agree with the original, if so."""
+    if report.largest <= tolerance:
+        return ''
+    worst = max(report.differences, key=lambda d: d.relative)
+    if any(not math.isfinite(d.peak) for d in report.differences):
+        return 'the original itself gives numbers that are not finite for random inputs'
+    if worst.steps != worst.wanted_steps:
+        return f'the model gives {worst.steps} steps of {worst.output} in place of {worst.wanted_steps}'
+    return f'the model differs by {worst.relative:.1e} of the peak, more than {tolerance:.0e}'
 
 
 def read_data(imported: Imported, path: pathlib.Path) -> Inputs:

@@ -14,6 +14,7 @@ from sequence_layers_import import (
     attention,
     conditions,
     merged,
+    opening,
     patterns,
     pointwise,
     positions,
@@ -22,6 +23,7 @@ from sequence_layers_import import (
     reductions,
     resizing,
     shapes,
+    spectra,
     states,
     tree,
 )
@@ -33,7 +35,8 @@ from sequence_layers_import.tree import Model
 
 # The modules whose import registers operators.
 OPERATORS = (
-    attention, conditions, pointwise, positions, products, recurrent, reductions, resizing, shapes
+    attention, conditions, pointwise, positions, products, recurrent, reductions, resizing, shapes,
+    spectra,
 )  # fmt: skip
 
 
@@ -215,7 +218,11 @@ def import_graph(
         # The batch is one item, as that of an input with a fixed value is.
         first = dataclasses.replace(first, batch=None)
     axes, pairs = _axes(model, first, state, mask, (*constants, *repeated))
-    graph = graphs.build(model, axes, times, max_steps)
+    steps = 0 if pairs else opening.fixed_steps(model, axes)
+    if steps:
+        model = opening.open_axes(model, axes)
+        times = times or (2 * steps, *graphs.TIMES)
+    graph = _build(model, axes, times, max_steps, steps)
     graph.outputs = _outputs(graph, outputs, pairs)
     graph.prune()
     check_operators(graph)
@@ -234,6 +241,21 @@ def import_graph(
     add_nodes(builder)
     made = _finish(builder, model, axes, ports, name)
     return dataclasses.replace(made, states=pairs, constants=constants, fixed=list(fixed))
+
+
+def _build(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Sequence[int], max_steps: int,
+    fixed_steps: int,
+) -> Graph:  # fmt: skip
+    try:
+        return graphs.build(model, axes, times, max_steps)
+    except Refusal as refusal:
+        if not fixed_steps:
+            raise
+        raise Refusal(
+            f'it was exported for {fixed_steps} steps only: {refusal.reason}',
+            'export it with an open axis of time',
+        ) from refusal
 
 
 def _axes(

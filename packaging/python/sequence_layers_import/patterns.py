@@ -9,6 +9,8 @@ from sequence_layers_import import distances
 from sequence_layers_import.graph import Graph, Node, Role
 from sequence_layers_import.refusal import Refusal
 
+_RESHAPES = ('Reshape', 'Flatten', 'Squeeze', 'Unsqueeze')
+
 
 def rewrite(graph: Graph) -> None:
     """Replaces the groups that it finds."""
@@ -241,6 +243,84 @@ def _moved_padding(graph: Graph, node: Node) -> None:
     graph.replace(node, new, after)
 
 
+def _reshapes(graph: Graph, node: Node) -> None:
+    """A reshape of a reshape, as one: what is between may mix time with channels."""
+    if node.operator in _RESHAPES:
+        node.inputs = [graph.origin(node.inputs[0], _RESHAPES), *node.inputs[1:]]
+
+
+def _group_normalization(graph: Graph, node: Node) -> None:
+    """Groups of channels with their steps as one axis, whose instances are normalized, and the weights that follow."""
+    if node.operator != 'InstanceNormalization':
+        return
+    grouped, last = graph.made_by(node.inputs[0], 'Reshape'), _only_reader(graph, node.outputs[0])
+    if grouped is None or last is None or last.operator != 'Reshape':
+        return
+    x, steady = grouped.inputs[0], [graph.constant(name) for name in node.inputs[1:3]]
+    tensor, groups = graph.tensor(x), graph.tensor(grouped.outputs[0]).shape[1]
+    if (
+        graph.shapes(x) != graph.shapes(last.outputs[0])
+        or len(graph.tensor(grouped.outputs[0]).shape) != 3
+        or tensor.roles[1] is not Role.CHANNEL
+        or tensor.shape[1] % groups
+        or any((array != array[0]).any() for array in steady)
+    ):
+        return
+    scale, bias = (np.full(tensor.shape[1], array[0], np.float32) for array in steady)
+    count, rank = tensor.shape[1], len(tensor.shape)
+    for operator in ('Mul', 'Add'):
+        following = _only_reader(graph, last.outputs[0])
+        parts = following and _split_constant(graph, following)
+        if not following or following.operator != operator or not parts:
+            continue
+        array = graph.constant(parts[1])
+        sizes = (1,) * (rank - array.ndim) + array.shape
+        if sizes[1] not in (1, count) or array.size != sizes[1]:
+            break
+        scale, bias = (scale * array.ravel(), bias * array.ravel()) if operator == 'Mul' else (
+            scale, bias + array.ravel())  # fmt: skip
+        last = following
+    _replace(graph, last, 'import.GroupNormalization', [x], groups=groups, scale=scale, bias=bias,
+             epsilon=node.attribute('epsilon', 1e-5))  # fmt: skip
+
+
+def _variance(graph: Graph, node: Node) -> None:
+    """The mean over time of squared differences from the mean, times n / (n - 1) for that of a sample."""
+    axes = _axes(graph, node) if node.operator == 'ReduceMean' else []
+    if len(axes) != 1 or graph.tensor(node.inputs[0]).roles[axes[0]] is not Role.TIME:
+        return
+    squares = graph.made_by(node.inputs[0], 'Pow', 'Mul')
+    difference = squares and graph.made_by(squares.inputs[0], 'Sub')
+    mean = difference and graph.made_by(difference.inputs[1], 'ReduceMean')
+    if (
+        not squares
+        or not difference
+        or not mean
+        or not _is_square(graph, squares, squares.inputs[0])
+        or mean.inputs[0] != difference.inputs[0]
+        or _axes(graph, mean) != axes
+    ):
+        return
+    counts = [shape[axes[0]] for shape in graph.shapes(node.inputs[0])]
+    last, correction = node, 0
+    for operator, less in (('Mul', 0), ('Div', 1)):
+        following = _only_reader(graph, last.outputs[0])
+        parts = following and _split_constant(graph, following)
+        if not following or not parts or following.operator not in ('Mul', 'Div'):
+            break
+        values = [float(v.ravel()[0]) for v in graph.folded_constants(parts[1]) if v.size == 1]
+        if following.operator == operator and values == [count - less for count in counts]:
+            last, correction = following, less
+        elif len(values) == 3 and np.allclose(values, [n / (n - 1) for n in counts], 1e-6, 0):
+            last, correction = following, 1
+            break
+    if last is not node and not correction:
+        return
+    keepdims = node.attribute('keepdims', 1)
+    _replace(graph, last, 'import.Variance', [mean.inputs[0]], axis=axes[0], keepdims=keepdims,
+             correction=correction)  # fmt: skip
+
+
 def _delay(graph: Graph, node: Node) -> None:
     """Zeros before the input and as many steps cut at its end, as a delay."""
     pad = graph.made_by(node.inputs[0], 'Pad') if node.operator == 'Slice' else None
@@ -261,31 +341,72 @@ def _delay(graph: Graph, node: Node) -> None:
 
 
 def _padded_window(graph: Graph, node: Node) -> None:
-    """Zeros before a convolution, as its own padding."""
-    if node.operator != 'Conv':
+    """Zeros before a convolution or a mean, or the smallest number before a maximum, as its own padding."""
+    if node.operator not in ('Conv', 'AveragePool', 'MaxPool'):
         return
     pad = graph.made_by(node.inputs[0], 'Pad')
-    if pad is None or pad.attribute('mode', 'constant') != 'constant' or pad.attribute('value', 0):
+    if pad is None or pad.attribute('mode', 'constant') != 'constant' or len(pad.inputs) > 3:
         return
-    if len(pad.inputs) > 2 and pad.inputs[2] and not _is(graph, pad.inputs[2], 0):
+    value = pad.attribute('value', 0.0)
+    if len(pad.inputs) > 2 and pad.inputs[2]:
+        value = _number(graph, pad.inputs[2])
+    if value != (-math.inf if node.operator == 'MaxPool' else 0):
         return
-    if node.attribute('auto_pad', 'NOTSET') not in ('NOTSET', 'VALID') or len(pad.inputs) > 3:
+    if node.attribute('auto_pad', 'NOTSET') not in ('NOTSET', 'VALID'):
         return
     before, after = np.split(np.array(graph.numbers(pad, 1, 'pads')), 2)
     if before[:2].any() or after[:2].any() or (before < 0).any() or (after < 0).any():
         return
     count = len(before) - 2
     own = np.array(node.attribute('pads', [0] * 2 * count))
+    if node.operator == 'AveragePool' and own.any() and not node.attribute('count_include_pad', 0):
+        return
     pads = own + np.concatenate([before[2:], after[2:]])
     node.inputs[0] = pad.inputs[0]
     node.attributes |= {'pads': [int(p) for p in pads], 'auto_pad': 'NOTSET'}
+    if node.operator == 'AveragePool':
+        node.attributes['count_include_pad'] = 1
+
+
+def _mirrored_window(graph: Graph, node: Node) -> None:
+    """Steps mirrored at the ends before a convolution or a Fourier transform of windows, as padding of its windows."""
+    source = node.inputs[0] if node.operator in ('Conv', 'STFT') else ''
+    pad = graph.made_by(graph.origin(source, _RESHAPES if node.operator == 'STFT' else ()), 'Pad')
+    if pad is None or pad.attribute('mode') != 'reflect':
+        return
+    tensor, pads = graph.tensor(pad.inputs[0]), np.array(graph.numbers(pad, 1, 'pads'))
+    axes, rank = tensor.axes(Role.TIME), len(tensor.shape)
+    if len(axes) != 1 or len(pads) != 2 * rank or pads.min() < 0:
+        return
+    before, after = (int(pads[axes[0] + half * rank]) for half in (0, 1))
+    is_plain = node.operator == 'STFT' or (
+        rank == 3 and axes[0] == 2 and node.attribute('group', 1) == 1
+        and not any(node.attribute('pads', [0]))
+        and node.attribute('auto_pad', 'NOTSET') in ('NOTSET', 'VALID')
+    )  # fmt: skip
+    if before + after != pads.sum() or not is_plain:
+        return
+    node.attributes['import.mirrored'] = (before, after)
+    if source == pad.outputs[0]:
+        node.inputs[0] = pad.inputs[0]
+        return
+    (time,) = graph.tensor(source).axes(Role.TIME)
+    whole = f'{source}.unpadded'
+    graph.copy_tensor(whole, source)
+    shapes = [
+        (*shape[:time], shape[time] - before - after, *shape[time + 1 :])
+        for shape in graph.shapes(source)
+    ]
+    graph.reshape_tensor(whole, shapes)
+    graph.replace(node, Node(node.name, 'Reshape', pad.inputs[:1], [whole], {}), node)
+    node.inputs[0] = whole
 
 
 def _cut_window(graph: Graph, node: Node) -> None:
     """Steps cut after a convolution that pads them, as less padding."""
     if node.operator != 'Slice':
         return
-    conv = graph.made_by(node.inputs[0], 'Conv')
+    conv = graph.made_by(node.inputs[0], 'Conv', 'ConvTranspose')
     if conv is None or _only_reader(graph, node.inputs[0]) is None:
         return
     before, after = graph.shapes(node.inputs[0]), graph.shapes(node.outputs[0])
@@ -299,15 +420,28 @@ def _cut_window(graph: Graph, node: Node) -> None:
     count = len(tensor.shape) - 2
     stride = conv.attribute('strides', [1] * count)[axes[0] - 2]
     pads = list(conv.attribute('pads', [0] * 2 * count))
-    if len(dropped) != 1 or start < 0 or stride != 1:
+    if len(dropped) != 1 or start < 0:
         return
-    pads[axes[0] - 2] -= start
-    pads[count + axes[0] - 2] -= dropped.pop() - start
-    if min(pads) < 0:
+    sign = 1 if conv.operator == 'ConvTranspose' else -1
+    pads[axes[0] - 2] += sign * start
+    pads[count + axes[0] - 2] += sign * (dropped.pop() - start)
+    if min(pads) < 0 or (stride != 1 and sign < 0) or conv.attribute('output_shape'):
+        return
+    if sign > 0 and max(pads[axes[0] - 2], pads[count + axes[0] - 2]) >= _extent(
+        graph, conv, axes[0]
+    ):
         return
     conv.attributes |= {'pads': pads, 'auto_pad': 'NOTSET'}
     conv.outputs = [node.outputs[0]]
     graph.replace(node)
+
+
+def _extent(graph: Graph, conv: Node, axis: int) -> int:
+    """How many steps the window of a convolution spans."""
+    size = graph.constant(conv.inputs[1]).shape[axis]
+    dilations = conv.attribute('dilations')
+    dilation = int(dilations[axis - 2]) if dilations else 1
+    return int(size - 1) * dilation + 1
 
 
 def _nan_to_zero(graph: Graph, node: Node) -> None:
@@ -448,6 +582,6 @@ def _horizons(graph: Graph, softmax: Node, masks: list[list[np.ndarray]]) -> tup
 
 
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
-    _delay, _moved_padding, _padded_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
+    _reshapes, _group_normalization, _variance, _delay, _moved_padding, _padded_window, _mirrored_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
     _scale_and_bias, _nan_to_zero, _mean_of_time, _attention,
 )  # fmt: skip

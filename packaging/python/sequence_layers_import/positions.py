@@ -11,7 +11,10 @@ from sequence_layers_import.graph import Graph, Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
 
-_BROADCASTING = ('Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Where', 'And', 'Or', 'Concat')
+_BROADCASTING = (
+    'Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Where', 'And', 'Or', 'Concat', 'Greater', 'GreaterOrEqual', 'Less',
+    'LessOrEqual', 'Equal', 'Pow',
+)  # fmt: skip
 
 
 def rewrite(graph: Graph, source: str) -> None:

@@ -214,6 +214,9 @@ def _conv(builder: Builder, node: Node) -> None:
     kernel = graph.constant(node.inputs[1])
     bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
     found = windows(node, tensor, kernel.shape[2:])
+    if mirrored := node.attribute('import.mirrored'):
+        keep(builder, node, _of_mirrored(builder, node, found[0], mirrored))
+        return
     time, spatial = arrange(tensor, found)
     group, axes = node.attribute('group', 1), [*(w.axis for w in spatial), 1]
     value = builder.ordered(node.inputs[0], axes)
@@ -235,6 +238,21 @@ def _conv(builder: Builder, node: Node) -> None:
         taps = taps.reshape(taps.shape[0], 1, kernel.shape[0])
     value = builder.apply(value, config, {'params.kernel': taps.astype(np.float32)} | weights)
     keep(builder, node, Value(value.layer, tuple(axes)))
+
+
+def _of_mirrored(builder: Builder, node: Node, window: Window, mirrored: Sequence[int]) -> Value:
+    """A convolution over time as a product of windows, which can mirror steps at the ends."""
+    kernel = builder.graph.constant(node.inputs[1])
+    bias = builder.graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
+    framed = builder.apply(builder.ordered(node.inputs[0], (1,)), {
+        'type': 'Frame', 'frame_length': window.extent, 'frame_step': window.stride,
+        'padding': list(mirrored), 'pad_mode': 'reflect',
+    })  # fmt: skip
+    if window.dilation > 1:
+        taps = [[0, window.extent, window.dilation], [None, None, None]]
+        framed = builder.apply(framed, {'type': 'Slice', 'slices': taps})
+    flat = builder.reshape(framed, [kernel.shape[2] * kernel.shape[1]], (1,))
+    return dense(builder, flat, kernel.transpose(2, 1, 0).reshape(-1, len(kernel)), bias)
 
 
 def _fields(time: Window | None, spatial: Sequence[Window], size: str) -> Config:
@@ -309,8 +327,6 @@ def _cut(window: Window, extra: int) -> str | list[int]:
     before, after = window.before, window.after - extra
     if before == 0 and after == window.extent - window.stride:
         return 'causal'
-    if before == after == 0 and window.extent >= window.stride:
-        return 'valid'
     if not (0 <= before < window.extent and 0 <= after < window.extent):
         raise Refusal(
             f'its output is cut by {before} and {after} steps',

@@ -7,8 +7,8 @@ import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, Weights, operator
 from sequence_layers_import.graph import Graph, Node, Role, Tensor
-from sequence_layers_import.reductions import over_time
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.timeline import over_time
 
 _ACTIVATIONS = {'LSTM': ['sigmoid', 'tanh', 'tanh'], 'GRU': ['sigmoid', 'tanh'], 'RNN': ['tanh']}
 
@@ -95,6 +95,11 @@ def _recurrent(builder: Builder, node: Node) -> None:
     # One value of the whole sequence is a sequence of one step, except in streams.
     is_single = not tensor.is_timed and tensor.shape[time] == 1 and not builder.streaming
     if tensor.roles[time] is not Role.TIME and not is_single and not _is_step(node, tensor):
+        if tensor.is_timed and tensor.shape[time] > 1:
+            raise Refusal(
+                'it runs over an axis of channels at each step of time',
+                'recurrences over time can be imported',
+            )
         raise Refusal(
             'its steps are not those of the time axis', 'name the time axis by --time-axis'
         )

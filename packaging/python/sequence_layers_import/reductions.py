@@ -8,27 +8,13 @@ from sequence_layers_import.pointwise import constant_along, keep
 from sequence_layers_import.products import dense
 from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.shapes import selected
+from sequence_layers_import.timeline import over_time
 
 _TYPES = {
     'ReduceSum': 'Sum', 'ReduceMean': 'Mean', 'ReduceMax': 'Max', 'ReduceMin': 'Min',
     'ReduceL2': 'Sum', 'ReduceSumSquare': 'Sum', 'ReduceL1': 'Sum',
     'GlobalAveragePool': 'Mean', 'GlobalMaxPool': 'Max',
 }  # fmt: skip
-
-
-def over_time(builder: Builder, node: Node, value: Value, statistic: str, name: str = '') -> Value:
-    """A statistic of all steps: one step, or one for each step where it is joined with them."""
-    if node.operator in ('ReduceL2', 'ReduceSumSquare', 'ReduceL1'):
-        raise Refusal('it sums up all of time', 'write it as ReduceSum of squares')
-    is_joined = builder.graph.is_joined_with_time(name or node.outputs[0])
-    if is_joined and builder.streaming:
-        raise Refusal(
-            'it goes over all of time and is joined with each step, so that its look-ahead has no'
-            ' bound',
-            'a window or a running value in its place can be streamed',
-        )
-    extent = 'global' if is_joined else 'running' if builder.streaming else 'final'
-    return builder.apply(value, {'type': 'ReduceTime', 'statistic': statistic, 'extent': extent})
 
 
 @operator(*_TYPES)
@@ -92,6 +78,11 @@ def _running_sum(builder: Builder, node: Node) -> None:
 def _softmax(builder: Builder, node: Node) -> None:
     tensor = builder.tensor(node.inputs[0])
     old = builder.graph.opset < 13
+    given = node.attribute('axis', 1 if old else -1) % len(tensor.shape)
+    if tensor.roles[given] is Role.TIME and not old:
+        value = builder.value(node.inputs[0])
+        keep(builder, node, _softmax_over_time(builder, node, value))
+        return
     axis = channel_axis(tensor, node.attribute('axis', 1 if old else -1), 'it')
     after = [a for a in range(axis + 1, len(tensor.shape)) if tensor.shape[a] != 1]
     if old and after:
@@ -107,6 +98,51 @@ def _softmax(builder: Builder, node: Node) -> None:
         total = builder.apply(total, {'type': 'Sum', 'axis': last, 'keepdims': True})
         value = builder.combine([value, builder.apply(total, {'type': 'Log'})], 'subtract')
     keep(builder, node, value)
+
+
+def _softmax_over_time(builder: Builder, node: Node, value: Value) -> Value:
+    """Differences from the maximum of all steps, by the sum of their exponentials."""
+    if builder.streaming:
+        raise Refusal('it goes over all of time, so that its look-ahead has no bound',
+                      'import without --streaming, or use a mean')  # fmt: skip
+
+    def of_all(x: Value, statistic: str) -> Value:
+        config = {'type': 'ReduceTime', 'statistic': statistic, 'extent': 'global'}
+        return builder.apply(x, config)
+
+    value = builder.combine([value, of_all(value, 'max')], 'subtract')
+    powers = builder.apply(value, {'type': 'Exp'})
+    total = of_all(powers, 'sum')
+    if node.operator == 'Softmax':
+        return builder.combine([powers, total], 'divide')
+    return builder.combine([value, builder.apply(total, {'type': 'Log'})], 'subtract')
+
+
+@operator('import.Variance')
+def _variance(builder: Builder, node: Node) -> None:
+    axis, value = node.attribute('axis'), builder.value(node.inputs[0])
+    value = over_time(builder, node, value, 'variance')
+    if node.attribute('correction'):
+        config = builder.layers[value.layer].config
+        assert config is not None
+        config['correction'] = node.attribute('correction')
+    kept = tuple(a - (not node.attribute('keepdims') and a > axis) for a in value.axes)
+    keep(builder, node, Value(value.layer, kept))
+
+
+@operator('import.GroupNormalization')
+def _group_normalization(builder: Builder, node: Node) -> None:
+    tensor = builder.tensor(node.inputs[0])
+    if builder.streaming:
+        raise Refusal('it goes over all of time, so that its look-ahead has no bound',
+                      'use a normalization of channels, or import without --streaming')  # fmt: skip
+    value = builder.with_last(builder.value(node.inputs[0]), tensor, 1)
+    config = {
+        'type': 'GroupNormalization', 'num_groups': node.attribute('groups'),
+        'epsilon': node.attribute('epsilon'),
+    }  # fmt: skip
+    weights = {f'params.{name}': node.attribute(name) for name in ('scale', 'bias')}
+    keep(builder, node, builder.apply(value, config, weights))
 
 
 @operator('ArgMax', 'ArgMin')

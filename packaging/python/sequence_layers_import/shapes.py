@@ -1,9 +1,11 @@
 """Operators that move elements: no numbers change."""
 
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 
+from sequence_layers_import import timeline
 from sequence_layers_import.builder import Builder, Value, channel_axis, operator
 from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import constant_along, keep, repeat_axis
@@ -76,6 +78,35 @@ def _with_blocks(
             })  # fmt: skip
             axes = target.channel_axes
             return builder.reshape(framed, target.sizes(axes), axes)
+        if new_steps > steps and new_steps % steps == 0:
+            return _spread(builder, value, source, target, new_steps // steps)
+    _mixes(source, target)
+
+
+def _spread(builder: Builder, value: Value, source: Tensor, target: Tensor, count: int) -> Value:
+    """A reshape that makes several steps of one, of a part of its channels each."""
+    size = int(np.prod(source.sizes(source.channel_axes), dtype=np.int64))
+    width, axes = size // count, target.channel_axes
+    value = builder.aligned(value, source, source.channel_axes)
+    before, by_step = _elements(source)[0], _elements(target)[:count]
+    if np.array_equal(before.reshape(width, count).T, by_step):
+        value = builder.reshape(value, [size], (0,))
+    elif np.array_equal(before.reshape(count, width), by_step):
+        value = builder.reshape(value, [count, width], (0, 1))
+        value = builder.apply(value, {'type': 'Transpose', 'axes': [3, 2]})
+        value = builder.reshape(value, [size], (0,))
+    else:
+        _mixes(source, target)
+    config = {
+        'type': 'Conv1DTranspose', 'filters': width, 'kernel_size': count, 'strides': count,
+        'groups': width, 'padding': 'causal', 'use_bias': False,
+    }  # fmt: skip
+    taps = np.repeat(np.eye(count, dtype=np.float32)[::-1, :, np.newaxis], width, axis=2)
+    made = builder.apply(value, config, {'params.kernel': taps})
+    return builder.reshape(made, target.sizes(axes), axes)
+
+
+def _mixes(source: Tensor, target: Tensor) -> NoReturn:
     raise Refusal(
         f'it mixes time with channels: {_text(source)} to {_text(target)}',
         'keep batch and time as axes of their own',
@@ -101,7 +132,8 @@ def _expand(builder: Builder, node: Node) -> None:
         if size == source.shape[axis]:
             continue
         if target.roles[axis] is not Role.CHANNEL:
-            if node.inputs[0] in builder.repeated:
+            is_global = builder.graph.is_reduced(node.inputs[0])
+            if node.inputs[0] in builder.repeated or is_global:
                 continue
             raise Refusal(
                 'it repeats one value over all of time',
@@ -154,7 +186,7 @@ def _slice(builder: Builder, node: Node) -> None:
             value = _slice_channels(builder, value, tensor, axis, start, stop, step)
             tensor = tensor.resized(axis, out.shape[axis])
         elif tensor.roles[axis] is Role.TIME:
-            value = _slice_time(builder, node, value, axis, start, step)
+            value = _slice_time(builder, node, value, (i, axis), step)
         elif tensor.shape[axis] != out.shape[axis] or step != 1:
             channel_axis(tensor, axis, 'its slice')
     keep(builder, node, value)
@@ -200,24 +232,45 @@ def _slice_channels(
 
 
 def _slice_time(
-    builder: Builder, node: Node, value: Value, axis: int, start: int, step: int
+    builder: Builder, node: Node, value: Value, which: tuple[int, int], step: int
 ) -> Value:
-    """Drops steps at the start, or takes every n-th. What is left at the end must not depend on it."""
-    before = [shape[axis] for shape in builder.graph.shapes(node.inputs[0])]
-    after = [shape[axis] for shape in builder.graph.shapes(node.outputs[0])]
+    """Drops steps at the start or the end, or takes every n-th, or the last or first alone.
+
+    `which` is the place in the list of slices, and the axis.
+    """
+    graph, tensor, axis = builder.graph, builder.tensor(node.inputs[0]), which[1]
+    before = [shape[axis] for shape in graph.shapes(node.inputs[0])]
+    after = [shape[axis] for shape in graph.shapes(node.outputs[0])]
+    starts = _starts(builder, node, which[0], before)
     if (
         step > 1
-        and start == 0
+        and not any(starts)
         and all(-(-b // step) == a for b, a in zip(before, after, strict=True))
     ):
         return builder.apply(value, {'type': 'Downsample1D', 'rate': step})
+    if step == 1 and set(after) == {1} and len(set(before)) > 1:
+        is_last = all(s == b - 1 for s, b in zip(starts, before, strict=True))
+        if is_last or not any(starts):
+            return timeline.one_step(builder, node, value, is_first=not is_last)
     dropped = {b - a for b, a in zip(before, after, strict=True)}
-    if step == 1 and start >= 0 and dropped == {start}:
-        return builder.apply(value, {'type': 'Lookahead', 'length': start}) if start else value
+    if step == 1 and len(dropped) == len(set(starts)) == 1:
+        return timeline.cut(builder, value, tensor, starts[0], dropped.pop() - starts[0])
     raise Refusal(
         'it takes a part of time that depends on where the sequence ends',
         'pad the convolution before it on one side only, or cut the output outside of the model',
     )
+
+
+def _starts(builder: Builder, node: Node, place: int, sizes: Sequence[int]) -> list[int]:
+    """The starts of a slice for the three sizes of the input, counted from 0."""
+    if len(node.inputs) > 1:
+        found = [np.ravel(v)[place] for v in builder.graph.folded_constants(node.inputs[1])]
+    else:
+        found = [node.attribute('starts')[place]] * len(sizes)
+    return [
+        max(int(start) + size, 0) if start < 0 else min(int(start), size)
+        for start, size in zip(found, sizes, strict=True)
+    ]
 
 
 def selected(
@@ -240,7 +293,10 @@ def _gather(builder: Builder, node: Node) -> None:
         keep(builder, node, _embedded(builder, node, table, indices))
         return
     tensor = builder.tensor(table)
-    axis = channel_axis(tensor, node.attribute('axis', 0), 'its selection')
+    if tensor.roles[axis := node.attribute('axis', 0) % len(tensor.shape)] is Role.TIME:
+        timeline.picked(builder, node, tensor, axis)
+        return
+    axis = channel_axis(tensor, axis, 'its selection')
     order = builder.graph.constant(indices)
     value = builder.value(table)
     value = builder.with_axes(value, tensor, axis)
@@ -352,9 +408,16 @@ def _pad(builder: Builder, node: Node) -> None:
                     f'it pads time by {before} and {after} steps of the sequence itself ({mode})',
                     'pad with zeros: there is no layer for this',
                 )
-            raise Refusal(
-                f'it pads time by {before} and {after} steps', 'pad in the convolution that follows'
-            )
+            if tensor.roles[axis] is not Role.TIME or pad_value(builder, node):
+                raise Refusal(
+                    f'it pads time by {before} and {after} steps that are not zero',
+                    'pad by zeros, or in the convolution that follows',
+                )
+            if before == -after > 0:
+                value = _past(builder, value, tensor, before, 1, value.axes)
+            else:
+                value = timeline.padded(builder, value, tensor, before, after)
+            continue
         if before or after:
             value = builder.with_axes(value, tensor, axis)
     for axis in value.axes:

@@ -5,7 +5,7 @@ import io
 import os
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -75,11 +75,11 @@ def _open_axes(
 
 def export(
     module: Any, inputs: Example, time_axis: int | None, constants: Sequence[str] = ()
-) -> onnx.ModelProto:
-    """The graph of a module with these inputs, whose batch (axis 0) and time are open.
+) -> Iterator[onnx.ModelProto]:
+    """The graphs of a module with these inputs, whose batch (axis 0) and time are open, as both exporters write them.
 
     Raises:
-      Refusal: Neither exporter can, or the graph gives other numbers than the module.
+      Refusal: Neither exporter can, or a graph gives other numbers than the module.
     """
     torch = load_torch()
     axes, errors = _open_axes(inputs, time_axis, constants), []
@@ -87,7 +87,8 @@ def export(
     with torch.inference_mode():
         made = module.eval()(*tensors.values())
     want = [part.numpy() for part in (made if isinstance(made, (tuple, list)) else (made,))]
-    for exporter in (_legacy, _dynamo):
+    exporters = (_legacy, _dynamo)
+    for exporter in exporters:
         try:
             with warnings.catch_warnings(), torch.inference_mode(exporter is _legacy):
                 warnings.simplefilter('ignore')
@@ -96,10 +97,11 @@ def export(
             errors.append(' '.join(str(error).split())[:150])
             continue
         _check(inputs, want, model)
-        return model
-    raise Refusal(
-        f'PyTorch exports no graph: {"; ".join(errors)}', 'export it by torch.onnx.export'
-    )
+        yield model
+    if len(errors) == len(exporters):
+        raise Refusal(
+            f'PyTorch exports no graph: {"; ".join(errors)}', 'export it by torch.onnx.export'
+        )
 
 
 def _check(inputs: Example, want: Sequence[np.ndarray], model: onnx.ModelProto) -> None:
@@ -122,9 +124,15 @@ def import_module(
     item of the batch is a step. Options are those of `import_graph`.
     """
     inputs = x if isinstance(x, Mapping) else {'x': np.asarray(x)}
-    model = export(module, inputs, time_axis, options.get('constants', ()))
     axis = None if time_axis is None else str(time_axis)
-    return import_graph(model, time_axis=axis, **options)
+    refusal: Refusal | None = None
+    for model in export(module, inputs, time_axis, options.get('constants', ())):
+        try:
+            return import_graph(model, time_axis=axis, **options)
+        except Refusal as other:
+            refusal = refusal or other
+    assert refusal is not None
+    raise refusal
 
 
 def import_factory(path: str, **options: Any) -> Imported:

@@ -25,7 +25,8 @@ class Difference:
     run: str  # 'whole' or 'streamed'
     largest: float
     peak: float
-    steps: int
+    steps: int  # that the model gives
+    wanted_steps: int = 0  # that the original gives
 
     @property
     def relative(self) -> float:
@@ -230,10 +231,12 @@ def _difference(
     wanted = _wanted_mask(port, expected, mask, valid)
     peak = float(np.abs(expected[wanted]).max()) if wanted.any() and expected.size else 0.0
     if made != steps or values.shape[1] < steps or (mask[:, :steps] != wanted).any():
-        return Difference(port.name, run, float('inf'), peak, made)
+        return Difference(port.name, run, float('inf'), peak, made, steps)
     difference = np.abs(values[:, :steps].astype(np.float64) - expected)[wanted]
     largest = float(difference.max()) if difference.size else 0.0
-    return Difference(port.name, run, largest if largest == largest else float('inf'), peak, steps)
+    return Difference(
+        port.name, run, largest if largest == largest else float('inf'), peak, made, steps
+    )
 
 
 def _wanted_mask(

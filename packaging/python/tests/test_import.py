@@ -37,10 +37,11 @@ _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 _TOLERANCE = 1e-5
 # Patterns that cannot run in steps.
 _NOT_STREAMED = ('lstm_bidirectional', 'attention', 'attention_own', 'attention_distances', 'attention_merged',
-                 'attention_multihead', 'mask', 'lengths')  # fmt: skip
+                 'attention_multihead', 'mask', 'lengths', 'group_norm', 'attentive_pooling')  # fmt: skip
 # Options of patterns. All steps are allowed, as the model's mask tells which are there.
 _OPTIONS: dict[str, dict[str, Any]] = {
     'mask': {'fixed': {'allowed': np.float32(1)}},
+    'fixed': {'time_axis': '1'},
     'lengths': {'fixed': {'allowed': np.float32(1e6)}},
     'speaker': {'repeated': ['speaker']},
     'state_keys_mask': {'mask': 'allowed'},
@@ -51,7 +52,9 @@ _LATENCY = {
     'conv': (0, 2), 'conv_bn': (0, 2), 'conv_same': (2, 2), 'conv_stride': (2, 1),
     'conv_depthwise': (0, 2), 'conv_groups': (0, 2), 'conv_transposed': (1, 1), 'conv2d': (1, 1),
     'conv2d_flat': (1, 1), 'conv2d_last': (0, 3), 'frames': (3, 0), 'up_cut': (1, 1),
-    'up_2d': (1, 1), 'up_linear': (1, 1), 'position_unpadded': (0, 2),
+    'up_2d': (1, 1), 'up_linear': (1, 1), 'up_cut_end': (1, 1), 'time_padded': (5, 0), 'time_cut': (0, 4),
+    'position_unpadded': (0, 2), 'pool_padded': (1, 1), 'windows_of_time': (3, 1), 'maxima': (0, 3), 'fixed': (1, 3),
+    'mirrored': (6, 6), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
 }  # fmt: skip
 
 

@@ -22,8 +22,9 @@ import torch  # noqa: E402
 from torch import Tensor, nn  # noqa: E402
 from torch.nn import functional  # noqa: E402
 
-# Interpolation as a gathering of steps, which the importer refuses, and a number of steps that the exporter fixes.
-REFUSED = [('up_linear', 'dynamo'), ('attention_multihead', 'legacy')]
+# Interpolation as a gathering of steps and a search by divisions of integers, which the importer refuses, and a number of
+# steps that the exporter fixes.
+REFUSED = [('up_linear', 'dynamo'), ('buckets', 'dynamo'), ('attention_multihead', 'legacy')]
 FOLDER = pathlib.Path(__file__).parent / 'graphs'
 
 
@@ -315,6 +316,36 @@ class UNet(nn.Module):
         return self.up1(torch.cat([up, first], 1))
 
 
+def fixed_length(x: Tensor, conv: nn.Module) -> Tensor:
+    """Frames by numbers of steps that are those of the example."""
+    steps = int(x.shape[1])
+    y = conv(x.transpose(1, 2))[:, :, : steps - 2].transpose(1, 2)
+    return y.reshape(y.shape[0], steps - 2, 2, 3).flatten(2)
+
+
+def pooled(x: Tensor) -> Tensor:
+    """The mean, the deviation, the maximum and the last step."""
+    return torch.cat([x.mean(2), x.std(2), x.amax(2), x[:, :, -1]], 1)
+
+
+def attended(x: Tensor, scores: nn.Module) -> Tensor:
+    """A mean with weights that all steps share, which are made of each step beside the mean of all."""
+    every = x.mean(2, keepdim=True).repeat(1, 1, x.shape[2])
+    return (x * scores(torch.cat([x, every], 1)).softmax(2)).sum(2)
+
+
+def cumulative(x: Tensor) -> Tensor:
+    """The mean of the steps up to each, and the running sum of channels."""
+    counts = torch.arange(1, x.shape[1] + 1)[:, None]
+    return x.cumsum(1) / counts + x.cumsum(2)
+
+
+def spread(x: Tensor) -> Tensor:
+    """Four steps of each, of a fourth of its channels (subpixel convolution), and each of them twice."""
+    x = x.reshape(x.shape[0], 2, 2, x.shape[2]).transpose(2, 3).flatten(2)
+    return x.unsqueeze(-1).expand(-1, -1, -1, 2).flatten(2)
+
+
 def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
     """Module, shape of its input and time axis by name."""
     bn = nn.BatchNorm1d(6)
@@ -375,6 +406,30 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'up_linear': (nn.Upsample(scale_factor=2, mode='linear'), channels, 2),
         'up_cut': (nn.ConvTranspose1d(4, 3, 4, stride=2, padding=1), channels, 2),
         'up_2d': (nn.ConvTranspose2d(1, 3, (3, 4), stride=(1, 2), padding=1), image, 2),
+        'stretched': (Fn(spread), channels, 2),
+        'time_padded': (nn.Sequential(nn.ConstantPad1d((3, 2), 0.0), nn.Tanh(), nn.ReLU()), channels, 2),
+        'time_delayed': (nn.ZeroPad2d((0, 0, 2, -2)), sequence, 1),
+        'mirrored': (nn.Sequential(nn.ReflectionPad1d(2), nn.Conv1d(4, 6, 3, dilation=2), nn.ReflectionPad1d((4, 0)),
+                                   nn.Conv1d(6, 3, 5)), channels, 2),
+        'spectrum': (Fn(lambda x: torch.stft(x, 16, 4, window=torch.hann_window(16), return_complex=True).abs()),
+                     (2, 48), 1),
+        'spectrum_of_window': (Fn(lambda x: torch.view_as_real(torch.stft(
+            x, 16, 4, window=torch.hamming_window(16), center=False, return_complex=True))), (2, 48), 1),
+        'transform': (Fn(lambda x: torch.fft.fft(torch.fft.rfft(x)).abs()), sequence, 1),
+        'time_cut': (Fn(lambda x: x[:, 1:-3] * x[:, 4:] + x[:, 2:-2]), sequence, 1),
+        'up_cut_end': (Fn(lambda x, c: c(x)[:, :, 1:-2], c=nn.ConvTranspose1d(4, 3, 5, stride=2)), channels, 2),
+        'pool_padded': (nn.Sequential(nn.ConstantPad1d((2, 0), -torch.inf), nn.MaxPool1d(3, 1),
+                                      nn.ConstantPad1d((2, 1), 0.0), nn.AvgPool1d(4, 1)), channels, 2),
+        'windows': (nn.Sequential(nn.Unfold((1, 3), padding=(0, 1)),
+                                  Fn(lambda x: x.unflatten(2, (-1, 6)))), image, 2),
+        'windows_of_time': (Fn(lambda x: x.unfold(1, 4, 2)), sequence, 1),
+        'running_mean': (Fn(cumulative), sequence, 1),
+        'statistics': (Fn(pooled), channels, 2),
+        'buckets': (Fn(lambda x: torch.bucketize(x, torch.tensor([-1.0, 0.0, 0.5])).float()), sequence, 1),
+        'group_norm': (nn.GroupNorm(2, 4), channels, 2),
+        'attentive_pooling': (Fn(attended, scores=nn.Conv1d(8, 4, 1)), channels, 2),
+        'maxima': (Fn(lambda x, a, b: torch.cat([a(x).amax(2), b(x).amax(2)], 1),
+                      a=nn.Conv1d(4, 3, 2), b=nn.Conv1d(4, 3, 4)), channels, 2),
         'position_table': (Positions(200), sequence, 1),
         'position_sines': (Positions(0), sequence, 1),
         'attention': (Attention(causal=False), sequence, 1),
@@ -411,6 +466,7 @@ def cases_of_several_inputs() -> dict[str, tuple[nn.Module, tuple[int, ...], int
     cache, other = ((torch.randn(2, 2, 7, 4), {0: 'batch', 2: 'past'}) for _ in range(2))
     two, one = state(1, 2, 2, 5), state(0, 2, 5)
     return {
+        'fixed': (Fn(fixed_length, conv=nn.Conv1d(8, 6, 3, padding=1)), sequence, None, {}),
         'state_lstm': (RnnStates(nn.LSTM(8, 5, num_layers=2, batch_first=True)), sequence, 1, {'h': two, 'c': two}),
         'state_gru': (RnnStates(nn.GRU(8, 5, num_layers=2, batch_first=True)), sequence, 1, {'h': two}),
         'state_lstm_cell': (Cell(nn.LSTMCell(8, 5)), step, None, {'h': one, 'c': one}),

@@ -111,7 +111,7 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
         'channels and time mixed': (
             graph([node('Transpose', outputs=['t'], perm=[0, 2, 1]),
                    node('Reshape', ['t', 's'])], {'s': np.array([0, -1, 8])}), {}),
-        'softmax over time': (graph([node('Softmax', axis=1)]), {}),
+        'softmax over time, streaming': (graph([node('Softmax', axis=1)]), streaming),
         'time interpolated from corner to corner': (
             graph([node('Resize', ['x', '', 's'], mode='linear', coordinate_transformation_mode='align_corners')],
                   {'s': np.array([1, 1, 2], np.float32)}, x=_CHANNELS), {}),
@@ -134,9 +134,18 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
             _with_output(graph([node('Add', ['x', 'h'], ['h_out']), node('Relu', ['h_out'])],
                   more=[helper.make_tensor_value_info('h', TensorProto.FLOAT, ['batch', 1, 8])]),
                   'h_out'), {'state': {'h': 'h_out'}}),
-        'the end of time cut off': (
+        'the last three steps': (
             graph([node('Slice', ['x', 'a', 'b', 'c'])],
-                  {'a': np.array([0]), 'b': np.array([-3]), 'c': np.array([1])}), {}),
+                  {'a': np.array([-3]), 'b': np.array([2**31]), 'c': np.array([1])}), {}),
+        'the third step': (graph([node('Gather', ['x', 'i'], axis=1)], {'i': np.array(2)}), {}),
+        'the first step, streaming': (
+            graph([node('Gather', ['x', 'i'], axis=1)], {'i': np.array(0)}), streaming),
+        'a recurrence over frequencies': (
+            graph([node('Transpose', outputs=['t'], perm=[1, 0, 2, 3]), node('Reshape', ['t', 's'], ['f']),
+                   node('LSTM', ['f', 'w', 'r'], ['y'], hidden_size=4)], cell | {'s': np.array([6, -1, 8])},
+                  x=['batch', 6, 'time', 8]), {}),
+        'steps mirrored at the ends': (
+            graph([node('Pad', ['x', 'p'], mode='reflect')], {'p': np.array([0, 0, 2, 0, 0, 2])}, x=_CHANNELS), {}),
         'an operator without a layer': (graph([node('Det')], x=['time', 3, 3], y=['time']), {}),
         'values of another input': (
             graph([node('Add', ['x', 'z'])],

@@ -1,0 +1,188 @@
+"""Opens the axes of batch and time of a graph that was exported for one size of its input.
+
+Exporters write the sizes of their example into the graph. Those that follow from an axis that is opened are computed in
+their place: the shapes of reshapes, and the ends of slices, which are counted from the end.
+"""
+
+import itertools
+import math
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from onnx import helper, numpy_helper
+
+from sequence_layers_import.graph import TimeAxis, inputs_of
+from sequence_layers_import.refusal import Refusal
+
+_OPEN_SIZE = 7
+Shape = tuple[int, ...]
+
+
+def fixed_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> int:
+    """The number of steps that the first input has, or 0 if its axis of time is open."""
+    value = inputs_of(model)[0]
+    axis = axes[value.name]
+    if axis.time is None or axis.time == axis.batch:
+        return 0
+    size = value.type.tensor_type.shape.dim[axis.time].dim_value
+    return size if size > 1 else 0
+
+
+def open_axes(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> onnx.ModelProto:
+    """The graph with open axes in place of those of fixed sizes, which gives the same numbers for these sizes."""
+    shapes = _inferred(model)
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for value in inputs_of(made):
+        axis, sizes = axes[value.name], value.type.tensor_type.shape.dim
+        for index in (axis.batch, axis.time):
+            # A batch of one item may be part of the graph's own shapes.
+            if index is not None and sizes[index].dim_value > 1:
+                sizes[index].Clear()
+    made.graph.ClearField('value_info')
+    for value in made.graph.output:
+        value.type.tensor_type.ClearField('shape')
+    _Opener(made, shapes).run()
+    _check(model, made)
+    return made
+
+
+def _inferred(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The shapes of all tensors whose sizes are known; open axes have a size that others hardly have."""
+    fixed = onnx.ModelProto()
+    fixed.CopyFrom(model)
+    for value in inputs_of(fixed):
+        for dim in value.type.tensor_type.shape.dim:
+            if dim.dim_value <= 0:
+                dim.dim_value = _OPEN_SIZE
+    fixed.graph.ClearField('value_info')
+    graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
+    found = {t.name: tuple(t.dims) for t in graph.initializer}
+    for value in (*graph.input, *graph.output, *graph.value_info):
+        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
+        if value.type.tensor_type.HasField('shape') and 0 not in sizes:
+            found[value.name] = tuple(sizes)
+    return found
+
+
+def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | None:
+    """Axes of a reshape's input and output that have the same elements; axes of one element are left out."""
+    groups: list[tuple[list[int], list[int]]] = []
+    old, new = ([i for i, size in enumerate(shape) if size != 1] for shape in (before, after))
+    while old and new:
+        group = [old.pop(0)], [new.pop(0)]
+        while (left := math.prod(before[i] for i in group[0])) != (
+            right := math.prod(after[i] for i in group[1])
+        ):
+            shorter, rest = (group[0], old) if left < right else (group[1], new)
+            if not rest:
+                return None
+            shorter.append(rest.pop(0))
+        groups.append(group)
+    return None if old or new else groups
+
+
+class _Opener:
+    def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Shape]):
+        self.graph, self.shapes = model.graph, shapes
+        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
+        for node in model.graph.node:
+            if node.op_type == 'Constant' and node.attribute[0].name == 'value':
+                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        self.nodes: list[onnx.NodeProto] = []
+        self._count = itertools.count()
+
+    def run(self) -> None:
+        rules: dict[str, Callable[[onnx.NodeProto], None]] = {
+            'Reshape': self._reshape, 'Slice': self._slice, 'Gather': self._gather,
+        }  # fmt: skip
+        for node in self.graph.node:
+            if node.op_type in rules and node.input[0] in self.shapes:
+                rules[node.op_type](node)
+            self.nodes.append(node)
+        del self.graph.node[:]
+        self.graph.node.extend(self.nodes)
+
+    def _constant(self, value: np.ndarray) -> str:
+        name = f'opened.{next(self._count)}'
+        self.graph.initializer.append(numpy_helper.from_array(value, name))
+        return name
+
+    def _new(self, operator: str, inputs: Sequence[str], **fields: Any) -> str:
+        name = f'opened.{next(self._count)}'
+        self.nodes.append(helper.make_node(operator, list(inputs), [name], name=name, **fields))
+        return name
+
+    def _reshape(self, node: onnx.NodeProto) -> None:
+        """Computes the shape from that of the input: the first axis of each group of axes has what the others leave."""
+        after = self.shapes.get(node.output[0])
+        if after is None:
+            return
+        before = self.shapes[node.input[0]]
+        groups = _groups(before, after) if math.prod(before) == math.prod(after) else None
+        if groups is None:
+            return
+        sizes, shape = [self._constant(np.array([size], np.int64)) for size in after], ''
+        for old, new in groups:
+            shape = shape or self._new('Shape', node.input[:1])
+            own = [
+                self._new('Gather', [shape, self._constant(np.array([i], np.int64))]) for i in old
+            ]
+            total = own[0]
+            for size in own[1:]:
+                total = self._new('Mul', [total, size])
+            others = math.prod(after[i] for i in new[1:])
+            sizes[new[0]] = self._new('Div', [total, self._constant(np.array([others], np.int64))])
+        node.input[1] = self._new('Concat', sizes, axis=0)
+
+    def _slice(self, node: onnx.NodeProto) -> None:
+        """Counts ends from the end."""
+        if len(node.input) < 4 or any(name not in self.constants for name in node.input[2:4]):
+            return
+        shape, ends = self.shapes[node.input[0]], self.constants[node.input[2]].copy()
+        for i, axis in enumerate(self.constants[node.input[3]]):
+            if ends[i] > 0:
+                behind = int(ends[i]) - shape[axis]
+                ends[i] = behind if behind < 0 else np.iinfo(ends.dtype).max
+        node.input[2] = self._constant(ends)
+
+    def _gather(self, node: onnx.NodeProto) -> None:
+        """Counts the last element from the end."""
+        index = self.constants.get(node.input[1])
+        axis = next((a.i for a in node.attribute if a.name == 'axis'), 0)
+        size = self.shapes[node.input[0]][axis]
+        if index is not None and index.size == 1 and size > 1 and index.ravel()[0] == size - 1:
+            node.input[1] = self._constant(np.full_like(index, -1))
+
+
+def _check(model: onnx.ModelProto, opened: onnx.ModelProto) -> None:
+    """Runs both with random inputs of the fixed sizes."""
+    rng, inputs = np.random.default_rng(0), {}
+    for value in inputs_of(model):
+        kind = value.type.tensor_type
+        sizes = [max(dim.dim_value, 0) or 2 for dim in kind.shape.dim]
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        inputs[value.name] = rng.standard_normal(sizes).astype(dtype)
+        if dtype.kind != 'f':
+            inputs[value.name] = rng.integers(0, 2, sizes).astype(dtype)
+    options = onnxruntime.SessionOptions()
+    options.log_severity_level = 4
+    try:
+        made = [
+            onnxruntime.InferenceSession(m.SerializeToString(), options).run(None, inputs)
+            for m in (model, opened)
+        ]
+    except Exception as error:  # onnxruntime raises anything
+        text = ' '.join(str(error).split())[:300]
+        raise Refusal(
+            f'onnxruntime cannot load the graph: {text}', 'check the ONNX file'
+        ) from error
+    for first, second in zip(*made, strict=True):
+        peak = np.abs(first[np.isfinite(first)]).max(initial=0)
+        if first.shape != second.shape or not np.allclose(
+            first, second, 1e-3, 1e-3 * peak, equal_nan=True
+        ):
+            raise Refusal('its axes cannot be opened', 'export it with an open axis of time')
