@@ -302,7 +302,7 @@ class Layer {
       return sl_layer_open(directory.c_str(), options, out, e);
     }));
   }
-  // The same model with calibrated weights.
+  // Opens the model with calibrated weights.
   static Layer open(const std::string& directory, const sl_layer_options* options,
                     const Calibration& calibration) {
     return Layer(make_handle<sl_layer>([&](sl_layer** out, sl_error* e) {

@@ -175,7 +175,7 @@ class DirectConvolution::Rows {
     std::fill_n(kept_, steps_ * heights_, -1);
   }
 
-  // Those of row h of frame t of the padded input; null if they are all zero.
+  // The values of row h of frame t of the padded input; null if they are all zero.
   std::array<const float*, kMaxSegments> at(int64_t item, int64_t t, int64_t h) {
     const ConvolutionInput& in = job_.in;
     t -= in.pads[0].before;

@@ -34,8 +34,8 @@ class InputMoments {
   std::vector<double> sums_;
 };
 
-// What is recorded of the inputs of a set of matrices: how many rows they have, and the moments
-// that are asked for. One thread at a time.
+// Records the inputs of a set of matrices: how many rows they have, and the moments that are asked
+// for. One thread at a time.
 class InputRecord {
  public:
   explicit InputRecord(const MatrixSizes& sizes) : rows_(static_cast<size_t>(sizes.count)) {}

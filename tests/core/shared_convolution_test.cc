@@ -187,7 +187,7 @@ TEST_CASE("inputs are packed only if windows overlap and products take that", "[
   CHECK(bytes({1, 5, 20, 64, 40}, WeightFormat::kInt8) == 0);
   CHECK(bytes({3, 5, 20, 48, 40}, WeightFormat::kInt8) == 0);
   CHECK(bytes({3, 5, 20, 64, 40}, WeightFormat::kFloat32) == 0);
-  // What is taken does not shrink where the input becomes too large.
+  // The size does not shrink where the input becomes too large.
   const Problem problem({3, 5, 20, 64, 40}, WeightFormat::kInt8);
   ops::ConvolutionInput large{problem.x.data(), 1, int64_t{1} << 20, {5, 20}};
   CHECK(problem.convolution.packed_input_bytes(large) >=

@@ -142,7 +142,7 @@ TEST_CASE("a pitch sounds until the last of its notes ends", "[midi]") {
                                      {7, "note_on 12"},
                                      {10, "note_off 10"},
                                      {10, "note_off 12"}});
-  // What the sink returns ends the message and is returned.
+  // A value of the sink other than 0 ends the message and is returned.
   const auto refuse = [](void*, double, const char*) { return -1; };
   send(0x94, 50, 1);
   CHECK(live_midi_message(&midi, 0, 0x84, 50, 0, refuse, nullptr) == -1);

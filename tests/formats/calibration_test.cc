@@ -140,7 +140,10 @@ Failure failure_of_calibration(const std::string& directory, const char* format,
   return failure_of([&](sl_error* error) {
     sl_calibration* calibration = nullptr;
     const sl_sequence view = x.view();
-    return sl_calibration_create(directory.c_str(), &options, &view, nullptr, &calibration, error);
+    const sl_status status =
+        sl_calibration_create(directory.c_str(), &options, &view, nullptr, &calibration, error);
+    sl_calibration_free(calibration);
+    return status;
   });
 }
 

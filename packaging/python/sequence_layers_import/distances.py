@@ -19,7 +19,7 @@ def has_numbers(graph: Graph, name: str) -> bool:
 
 
 def table(graph: Graph, names: Sequence[str], factors: Sequence[float]) -> np.ndarray | None:
-    """What the constants, each times a factor, add up to: [2 n - 1, heads] of the distances -n + 1 to n - 1."""
+    """The sum of the constants, each times a factor: [2 n - 1, heads] of the distances -n + 1 to n - 1."""
     total: np.ndarray | None = None
     for name, factor in zip(names, factors, strict=True):
         made = factor * _table(graph, name)
