@@ -17,7 +17,7 @@ constexpr int64_t kMaxSegment = 2048;
 static_assert(kMaxSegment % 32 == 0);
 
 // Memory of statistics at a time, in bytes. A segment takes at most 35 MB.
-constexpr size_t kMaxBytes = size_t{512} << 20;
+constexpr size_t kStatisticsBytes = size_t{512} << 20;
 
 // Rows that are enough for any matrix: of more, evenly spaced ones are recorded.
 constexpr int64_t kMaxRows = 8192;
@@ -121,7 +121,7 @@ class Pass {
     size_t bytes = 0;
     while (!segments.empty()) {
       bytes += ops::InputMoments::bytes(segments.front().size);
-      if (!segments_.empty() && bytes > kMaxBytes) break;
+      if (!segments_.empty() && bytes > kStatisticsBytes) break;
       segments_.push_back(segments.front());
       segments = segments.subspan(1);
     }
