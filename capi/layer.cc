@@ -14,7 +14,6 @@ using sl::capi::emit_count;
 using sl::capi::guard;
 using sl::capi::guard_count;
 using sl::capi::not_null;
-using sl::capi::or_default;
 using sl::capi::read_struct;
 using sl::capi::to_mode;
 using sl::capi::to_model_options;

@@ -12,7 +12,6 @@ namespace sl {
 namespace {
 
 using ops::Padding;
-using ops::PaddingMode;
 using ops::Window;
 using testing::normal_floats;
 
