@@ -258,9 +258,13 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
     units.packed = in.packed;
     units.group_bytes = kernels::row_group_bytes(panels_.format());
   }
-  if (tasks == 1 && plan.other_count > 1 && groups_ == 1 && method_ != Method::kDepthwise &&
-      weight_bytes() > kLargeWeights) {
-    return compute_by_filters(units, in, bias, out.y);
+  if (groups_ == 1 && method_ != Method::kDepthwise) {
+    // Threads without rows of their own take some of the filters.
+    int64_t parts = work >= kParallelWork && tasks < threads ? threads : 1;
+    // Large weights stay in the cache while all units use a part of them.
+    if (tasks == 1 && plan.other_count > 1)
+      parts = std::max(parts, ceil_div(weight_bytes(), kLargeWeights));
+    if (parts > 1) return compute_by_filters(units, in, bias, parts, parallel, out.y);
   }
   parallel.each(tasks, [&](int64_t task) {
     const int64_t end = units.count() * (task + 1) / tasks;
@@ -271,18 +275,18 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
 }
 
 void Convolution::compute_by_filters(const Units& units, const ConvolutionInput& in,
-                                     const float* bias, float* y) const {
+                                     const float* bias, int64_t parts, const Parallel& parallel,
+                                     float* y) const {
   const int64_t group = kernels::column_group();
-  const int64_t parts =
-      std::min(ceil_div(weight_bytes(), kLargeWeights), std::max<int64_t>(1, filters_ / group));
-  for (int64_t part = 0; part < parts; ++part) {
+  parts = std::min(parts, std::max<int64_t>(1, filters_ / group));
+  parallel.each(parts, [&](int64_t part) {
     for (int64_t unit = 0; unit < units.count(); ++unit) {
       Rows rows = units.at(unit, in.x, y, bias);
       rows.first_filter = filters_ / group * part / parts * group;
       if (part + 1 < parts) rows.last_filter = filters_ / group * (part + 1) / parts * group;
       compute(*units.plan, rows);
     }
-  }
+  });
 }
 
 int64_t Convolution::weight_bytes() const {

@@ -130,9 +130,9 @@ class Convolution {
   // help.
   bool share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in, const float* bias,
              const ConvolutionOutput& out) const;
-  // Computes all units for some filters after the other, so that their weights stay in the cache.
+  // Computes all units for one part of the filters after the other, or each on a thread.
   void compute_by_filters(const Units& units, const ConvolutionInput& in, const float* bias,
-                          float* y) const;
+                          int64_t parts, const Parallel& parallel, float* y) const;
   void compute(const Plan& plan, const Rows& rows) const;
   void compute_runs(const Plan& plan, const Rows& rows) const;
   void compute_gathered(const Plan& plan, const Rows& rows) const;

@@ -288,7 +288,9 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   run.parallel().count(2 * outputs * weights, weights * static_cast<int64_t>(sizeof(float)));
   const int64_t threads = run.parallel().num_threads();
   const bool shares = threads > 1 && outputs * weights >= kParallelWork;
-  const int64_t tasks = shares ? std::min(job.units, 4 * threads) : 1;
+  // Threads without rows of their own take pieces of them.
+  const int64_t pieces = shares && rank() > 1 ? ceil_div(threads, job.units) : 1;
+  const int64_t tasks = shares ? std::min(job.units * pieces, 4 * threads) : 1;
   const bool copies = job.slot_size > 0;
   const int64_t steps = copies ? std::min(axes_[0].extent(), in.sizes[0]) : 0;
   int64_t heights = job.rows;
@@ -305,8 +307,10 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   run.parallel().each(tasks, [&](int64_t task) {
     const int64_t first = task * steps * heights;
     Rows rows(job, steps, heights, slots + first * job.slot_size, kept + first);
-    for (int64_t i = job.units * task / tasks; i < job.units * (task + 1) / tasks; ++i) {
-      compute_unit(job, i, rows, runs + task * job.segment_count * run_count());
+    const int64_t count = job.units * pieces;
+    for (int64_t i = count * task / tasks; i < count * (task + 1) / tasks; ++i) {
+      compute_unit(job, i / pieces, {i % pieces, pieces}, rows,
+                   runs + task * job.segment_count * run_count());
     }
   });
 }
@@ -322,7 +326,7 @@ struct DirectConvolution::Shared {
   void compute(int64_t part, const float** own_runs) const {
     Rows rows(*job, 0, 0, nullptr, nullptr);
     for (int64_t unit = first(part); unit < first(part + 1); ++unit) {
-      convolution->compute_unit(*job, unit, rows, own_runs);
+      convolution->compute_unit(*job, unit, {0, 1}, rows, own_runs);
     }
   }
   void part(int64_t, int64_t part, int64_t) const {
@@ -358,14 +362,14 @@ bool DirectConvolution::share(const StepTeam& team, const Job& job, const float*
   return true;
 }
 
-void DirectConvolution::compute_unit(const Job& job, int64_t unit, Rows& rows,
+void DirectConvolution::compute_unit(const Job& job, int64_t unit, const Piece& piece, Rows& rows,
                                      const float** runs) const {
   const int64_t item = unit / job.parts, part = unit % job.parts;
   if (rank() == 1) {
     const int64_t first = part * kTaskPositions;
     const int64_t count = std::min(kTaskPositions, job.counts[0] - first);
     point_runs(job.in.x + item * job.in.batch_pitch + first * job.x_step, runs);
-    compute_row(job, runs, nullptr, count, job.y + (item * job.counts[0] + first) * filters());
+    compute_row(job, runs, nullptr, 0, count, job.y + (item * job.counts[0] + first) * filters());
     return;
   }
   const Window& time = axes_[0];
@@ -382,10 +386,14 @@ void DirectConvolution::compute_unit(const Job& job, int64_t unit, Rows& rows,
   }
   const float* const ahead = rows.ahead(item, t + time.extent() - 1, h + height.extent() - 1);
   float* const y = job.y + unit * job.y_row;
+  const int64_t positions = job.counts[rank() - 1];
+  const int64_t begin = positions * piece.index / piece.count;
+  const int64_t end = positions * (piece.index + 1) / piece.count;
   for (int64_t s = 0; s < job.segment_count; ++s) {
     const Segment& segment = job.segments[static_cast<size_t>(s)];
     const float* const own = ahead ? ahead + segment.first * job.x_step - job.row_before : nullptr;
-    compute_row(job, runs + s * run_count(), own, segment.count, y + segment.first * filters());
+    compute_row(job, runs + s * run_count(), own, std::max<int64_t>(begin - segment.first, 0),
+                std::min(end - segment.first, segment.count), y + segment.first * filters());
   }
 }
 
@@ -395,17 +403,18 @@ void DirectConvolution::point_runs(const float* row, const float** runs) const {
   for (int64_t i = 0; i < inner_runs_; ++i) runs[i] = row ? row + i * step : nullptr;
 }
 
-// Computes neighbouring positions of a row; `runs`, `ahead` and y point to those of the first one.
+// Computes the positions [begin, end) of a segment; `runs`, `ahead` and y point to those of its
+// first one.
 void DirectConvolution::compute_row(const Job& job, const float* const* runs, const float* ahead,
-                                    int64_t count, float* y) const {
+                                    int64_t begin, int64_t end, float* y) const {
   const int64_t block = std::max(kBlockPositions, kBlockFloats / filters());
-  for (int64_t at = 0; at < count; at += block) {
+  for (int64_t at = begin; at < end; at += block) {
     kernels::ConvolutionRow row = {};
     row.runs = runs;
     row.run_count = run_count();
     row.depth = depth_;
     row.x_step = job.x_step;
-    row.count = std::min(block, count - at);
+    row.count = std::min(block, end - at);
     row.y_step = filters();
     row.filters = group_filters_;
     row.minimum = job.minimum;

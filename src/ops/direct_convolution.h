@@ -44,6 +44,10 @@ class DirectConvolution {
   struct Job;     // one call of convolve
   struct Shared;  // a call as the threads of a step share it
   class Rows;     // the inputs of one thread's rows
+  // One of `count` pieces of the positions of a unit.
+  struct Piece {
+    int64_t index, count;
+  };
 
   size_t rank() const { return axes_.size(); }
   int64_t run_count() const { return outer_runs_ * inner_runs_; }
@@ -53,10 +57,11 @@ class DirectConvolution {
   // Computes all with the help of the threads of a step, with `runs` for the caller; false if it is
   // too small or they do not help.
   bool share(const StepTeam& team, const Job& job, const float** runs) const;
-  void compute_unit(const Job& job, int64_t unit, Rows& rows, const float** runs) const;
+  void compute_unit(const Job& job, int64_t unit, const Piece& piece, Rows& rows,
+                    const float** runs) const;
   void point_runs(const float* row, const float** runs) const;
-  void compute_row(const Job& job, const float* const* runs, const float* ahead, int64_t count,
-                   float* y) const;
+  void compute_row(const Job& job, const float* const* runs, const float* ahead, int64_t begin,
+                   int64_t end, float* y) const;
 
   std::vector<Window> axes_;
   int64_t groups_;

@@ -181,6 +181,19 @@ TEST_CASE("direct convolution of long rows", "[direct_convolution]") {
   }
 }
 
+// A frame of each of the two items, for three threads.
+TEST_CASE("threads of a whole run share the rows of few frames", "[direct_convolution]") {
+  const Window frame = window(1, 1, 1, Padding::kCausal);
+  for (const int64_t filters : {1, 40}) {
+    for (const Window& width : {window(16, 1, 1, Padding::kSame), window(5, 2, 3, Padding::kSame),
+                                window(16, 1, 1, Padding::kValid)}) {
+      INFO("filters=" << filters << " kernel=" << width.kernel);
+      check({{frame, width}, {1, 6000}, 1, 6, filters});
+      check({{frame, width}, {1, 601}, 2, 10, filters});
+    }
+  }
+}
+
 TEST_CASE("direct convolution over time and two spatial dimensions", "[direct_convolution]") {
   for (const bool holes : {false, true}) {
     check({{window(3, 1, 1, Padding::kSame), window(3, 2, 1, Padding::kSame),

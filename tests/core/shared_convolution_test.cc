@@ -195,5 +195,19 @@ TEST_CASE("inputs are packed only if windows overlap and products take that", "[
   CHECK(problem.convolution.pack_input(large, nullptr).packed == nullptr);
 }
 
+TEST_CASE("threads of a whole run share the filters of few rows", "[shared_convolution]") {
+  for (const WeightFormat format : {WeightFormat::kFloat32, WeightFormat::kInt8}) {
+    for (const int64_t time : {3, 5}) {
+      for (const int64_t filters : {40, 200}) {
+        INFO("time=" << time << " filters=" << filters);
+        const Problem problem({3, time, 20, 128, filters}, format);
+        for (const int threads : {2, 3}) {
+          CHECK(problem.compute(Parallel(threads, nullptr, nullptr)) == problem.alone);
+        }
+      }
+    }
+  }
+}
+
 }  // namespace
 }  // namespace sl
