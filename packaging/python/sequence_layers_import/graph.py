@@ -17,7 +17,7 @@ import onnx
 from onnx import numpy_helper
 
 from sequence_layers_import.folding import FOLDER
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, cannot_load
 
 # Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides, some take few.
 TIMES = (48, 24, 960, 15360, 16000, 96000)
@@ -611,8 +611,7 @@ def build(
         return _joined(folds, model, _Lengths(model, axes, time, max_steps))
     if crash is not None:
         raise crash
-    text = ' '.join(str(error).split())
-    raise Refusal(f'onnxruntime cannot load the graph: {text[:300]}', 'check the ONNX file')
+    raise cannot_load(error)
 
 
 def _fold_all(

@@ -15,7 +15,7 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from sequence_layers_import.graph import TimeAxis, inputs_of
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, cannot_load
 
 _OPEN_SIZE = 7
 Shape = tuple[int, ...]
@@ -176,10 +176,7 @@ def _check(model: onnx.ModelProto, opened: onnx.ModelProto) -> None:
             for m in (model, opened)
         ]
     except Exception as error:  # onnxruntime raises anything
-        text = ' '.join(str(error).split())[:300]
-        raise Refusal(
-            f'onnxruntime cannot load the graph: {text}', 'check the ONNX file'
-        ) from error
+        raise cannot_load(error) from error
     for first, second in zip(*made, strict=True):
         peak = np.abs(first[np.isfinite(first)]).max(initial=0)
         if first.shape != second.shape or not np.allclose(

@@ -1,5 +1,10 @@
 """The reason why a graph cannot become a model."""
 
+import re
+
+# Its kind and the temporary file, before what onnxruntime says of the graph.
+_WHERE = re.compile(r'^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?')
+
 
 class Refusal(Exception):
     """A node that no layer computes: which one, why, and how the graph could be imported.
@@ -21,3 +26,15 @@ class Refusal(Exception):
     def __str__(self) -> str:
         where = f'{self.operator} "{self.node}": ' if self.operator else ''
         return f'{where}{self.reason}; {self.cure}'
+
+
+def cannot_load(error: Exception | None) -> Refusal:
+    """For an error of onnxruntime, which raises any, with a graph as it is."""
+    text = _WHERE.sub('', ' '.join(str(error).split()))[:300]
+    cure = 'check the ONNX file'
+    if 'ShapeInferenceError' in text:
+        cure = (
+            'its exporter may have written sizes of its example into it, as it does with loops in '
+            'Python and with masks: export it with an open axis'
+        )
+    return Refusal(f'onnxruntime cannot load the graph: {text}', cure)

@@ -159,6 +159,8 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
         'no more than a number of steps': (
             graph([node('Slice', ['x', 'a', 'b', 'c'])],
                   {'a': np.array([0]), 'b': np.array([100]), 'c': np.array([1])}), {}),
+        'a mask of 7 steps': (
+            graph([node('Add', ['x', 'm'])], {'m': _f(7, 8)}), {}),
         'text as input': (graph([node('Identity')], dtype=TensorProto.STRING), {}),
         'text': (graph([node('Cast', to=TensorProto.STRING, outputs=['s']),
             node('Cast', ['s'], to=TensorProto.FLOAT)]), {}),
