@@ -17,8 +17,8 @@ constexpr int64_t kBlock = 96;
 // Outputs that are rounded together.
 constexpr int64_t kColumns = 256;
 
-// Added to the diagonal, as a share of its mean. It keeps errors from growing where inputs are nearly
-// dependent, and matrices from fitting the calibration data alone.
+// Added to the diagonal, as a share of its mean. It keeps errors from growing where inputs are
+// nearly dependent, and matrices from fitting the calibration data alone.
 constexpr double kDamping = 0.01;
 
 // A square matrix of which the lower triangle counts.
