@@ -5,14 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::sizes;
 
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
 
@@ -124,4 +118,4 @@ TEST_CASE("online_softmax ignores invalid scores, and passes NaN on", "[kernels]
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

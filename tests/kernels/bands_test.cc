@@ -5,13 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
 
 // A matrix of bands of increasing length, as mel filters have, some of them empty.
 std::vector<float> band_matrix(int64_t inputs, int64_t outputs) {
@@ -58,4 +53,4 @@ TEST_CASE("banded products agree with dense ones", "[kernels][bands]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -4,13 +4,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
 
 std::vector<double> random_doubles(int64_t n, uint32_t seed) {
   const std::vector<float> x = random_floats(n, -1.0f, 1.0f, seed);
@@ -40,4 +35,4 @@ TEST_CASE("multiply_matrices agrees with the reference", "[kernels][complex_matr
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

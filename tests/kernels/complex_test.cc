@@ -6,18 +6,12 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::same_bits;
 
 TEST_CASE("complex products agree with the reference", "[kernels][complex]") {
   for_each_target([](const std::string& target) {
-    for (const int64_t n : testing::sizes()) {
+    for (const int64_t n : sizes()) {
       INFO(target << " n=" << n);
       std::vector<float> x = random_floats(2 * n, -1.0f, 1.0f, 1), want(x.size());
       const std::vector<float> w = random_floats(2 * n, -1.0f, 1.0f, 2);
@@ -37,7 +31,7 @@ TEST_CASE("complex products agree with the reference", "[kernels][complex]") {
 
 TEST_CASE("sums of complex products agree with the reference", "[kernels][complex]") {
   for_each_target([](const std::string& target) {
-    for (const int64_t n : testing::sizes()) {
+    for (const int64_t n : sizes()) {
       for (const int64_t count : {0, 1, 5}) {
         INFO(target << " n=" << n << " count=" << count);
         const int64_t step = 2 * n + 3;
@@ -60,7 +54,7 @@ TEST_CASE("sums of complex products agree with the reference", "[kernels][comple
 
 TEST_CASE("magnitudes agree with the reference at any size of value", "[kernels][complex]") {
   for_each_target([](const std::string& target) {
-    for (const int64_t n : testing::sizes()) {
+    for (const int64_t n : sizes()) {
       for (const float scale : {1.0f, 1e-25f, 1e25f, 1e-42f, 0.0f}) {
         INFO(target << " n=" << n << " scale=" << scale);
         std::vector<float> x = random_floats(2 * n, -3.0f, 3.0f), want(static_cast<size_t>(n));
@@ -101,4 +95,4 @@ TEST_CASE("a magnitude does not depend on the numbers beside it", "[kernels][com
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

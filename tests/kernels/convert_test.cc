@@ -5,13 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::for_each_target;
-using testing::Guarded;
-using testing::same_bits;
-using testing::sizes;
 
 // Floats of every exponent, with fractions around the points where rounding to 7 or 10 bits
 // changes.
@@ -123,7 +118,7 @@ TEST_CASE("conversions stay within their arrays", "[kernels][convert]") {
     for (const int64_t n : sizes()) {
       INFO(target << " n=" << n);
       for (const Format& format : formats()) {
-        const std::vector<float> x = testing::random_floats(n, -4.0f, 4.0f);
+        const std::vector<float> x = random_floats(n, -4.0f, 4.0f);
         Guarded<uint16_t> narrow(n, n % 3);
         format.narrow(x.data(), narrow.data(), n);
         Guarded<float> wide(n, n % 5);
@@ -144,4 +139,4 @@ TEST_CASE("conversions stay within their arrays", "[kernels][convert]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -5,14 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::sizes;
 
 void check(int64_t taps, int64_t tap_stride, int64_t channels, int64_t multiplier, bool bias) {
   INFO("taps=" << taps << " channels=" << channels << " multiplier=" << multiplier);
@@ -67,4 +61,4 @@ TEST_CASE("depthwise keeps NaN within its channel", "[kernels][depthwise]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -6,14 +6,8 @@
 #include "kernel_testing.h"
 #include "kernels/gemm.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::same_bits;
 
 constexpr float kNaN = std::numeric_limits<float>::quiet_NaN();
 
@@ -135,4 +129,4 @@ TEST_CASE("convolution of a row with few filters agrees with the reference",
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -8,12 +8,8 @@
 #include "kernel_testing.h"
 #include "ops/fft.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
 
 // Powers of two, products of all small radices, primes, and primes too large for a pass.
 const std::vector<int64_t>& lengths() {
@@ -102,4 +98,4 @@ TEST_CASE("transforms of impossible lengths are refused", "[kernels][fft]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -4,14 +4,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::sizes;
 
 void check(int64_t taps, int64_t tap_stride, int64_t n) {
   INFO("taps=" << taps << " tap_stride=" << tap_stride << " n=" << n);
@@ -41,4 +35,4 @@ TEST_CASE("fir agrees with the reference", "[kernels][fir]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -14,14 +14,8 @@
 #include "kernels/gemm_bf16.h"
 #include "kernels/gemm_quantized.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::same_bits;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInfinity = std::numeric_limits<float>::infinity();
@@ -401,4 +395,4 @@ TEST_CASE("errors of quantized weights are those of their number of bits", "[ker
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

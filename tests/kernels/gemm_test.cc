@@ -5,14 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::same_bits;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 
@@ -182,4 +176,4 @@ TEST_CASE("pack takes any strides and pads with zeros", "[kernels][gemm]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

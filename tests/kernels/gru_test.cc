@@ -4,14 +4,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::sizes;
 
 TEST_CASE("gru_cell agrees with the reference", "[kernels][gru]") {
   for_each_target([](const std::string& target) {
@@ -36,4 +30,4 @@ TEST_CASE("gru_cell agrees with the reference", "[kernels][gru]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -5,12 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
 
 TEST_CASE("rows of int8 keep values within half a step of their own scale",
           "[kernels][int8_rows]") {
@@ -65,4 +61,4 @@ TEST_CASE("rows of int8 hold what is not finite, and tiny and huge values",
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

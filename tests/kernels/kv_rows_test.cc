@@ -6,12 +6,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
 
 TEST_CASE("rows of a cache keep values as exactly as their format says", "[kernels][kv_rows]") {
   const struct {
@@ -44,4 +40,4 @@ TEST_CASE("rows of a cache keep values as exactly as their format says", "[kerne
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -5,14 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::sizes;
 
 TEST_CASE("lstm_cell agrees with the reference", "[kernels][lstm]") {
   for_each_target([](const std::string& target) {
@@ -74,4 +68,4 @@ TEST_CASE("lstm_cell keeps NaN within its unit", "[kernels][lstm]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -5,14 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::sizes;
 
 constexpr int64_t kRows = 3;
 
@@ -139,4 +133,4 @@ TEST_CASE("shifts and scales agree with the reference", "[kernels][normalize]") 
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -6,15 +6,8 @@
 #include "kernel_testing.h"
 #include "kernels/unary_functions.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::same_bits;
-using testing::sizes;
 
 constexpr float kNan = std::numeric_limits<float>::quiet_NaN();
 constexpr float kInf = std::numeric_limits<float>::infinity();
@@ -247,4 +240,4 @@ TEST_CASE("axpy agrees with the reference", "[kernels][pointwise]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

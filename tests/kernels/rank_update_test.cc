@@ -5,13 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
 
 std::vector<double> random_doubles(int64_t n, unsigned seed) {
   const std::vector<float> x = random_floats(n, -1.0f, 1.0f, seed);
@@ -54,4 +49,4 @@ TEST_CASE("rank_update adds the product and leaves what is beside it", "[kernels
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

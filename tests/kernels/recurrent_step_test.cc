@@ -7,13 +7,8 @@
 #include "kernels/gru.h"
 #include "kernels/lstm.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::same_bits;
 
 std::vector<float> packed_weights(int64_t k, int64_t n, uint32_t seed) {
   const std::vector<float> w = random_floats(k * n, -0.3f, 0.3f, seed);
@@ -118,4 +113,4 @@ TEST_CASE("a recurrent step with large weights has the same bits", "[kernels][re
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

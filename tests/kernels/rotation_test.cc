@@ -5,14 +5,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
-using testing::sizes;
 
 TEST_CASE("sines and cosines are within 2e-7, however large the angle", "[kernels][rotation]") {
   for_each_target([](const std::string& target) {
@@ -78,4 +72,4 @@ TEST_CASE("rotations of any length agree with the reference", "[kernels][rotatio
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

@@ -4,12 +4,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::close;
-using testing::for_each_target;
-using testing::random_floats;
 
 bool all_close(const std::vector<float>& actual, const std::vector<float>& expected) {
   for (size_t i = 0; i < actual.size(); ++i) {
@@ -55,7 +51,7 @@ TEST_CASE("bank_scan agrees with the reference", "[kernels][state_space]") {
 TEST_CASE("diagonal_scan agrees with the reference", "[kernels][state_space]") {
   for_each_target([](const std::string& target) {
     INFO(target);
-    for (const int64_t n : testing::sizes()) {
+    for (const int64_t n : sizes()) {
       for (const int64_t steps : {0, 1, 9}) {
         INFO("n=" << n << " steps=" << steps);
         const std::vector<float> a = random_floats(2 * n, -0.7f, 0.7f, 1);
@@ -78,7 +74,7 @@ TEST_CASE("diagonal_scan agrees with the reference", "[kernels][state_space]") {
 TEST_CASE("diagonal_reduce leaves the state of diagonal_scan", "[kernels][state_space]") {
   for_each_target([](const std::string& target) {
     INFO(target);
-    for (const int64_t n : testing::sizes()) {
+    for (const int64_t n : sizes()) {
       INFO("n=" << n);
       const std::vector<float> a = random_floats(2 * n, -0.7f, 0.7f, 1);
       const std::vector<float> v = random_floats(9 * 2 * n, -1.0f, 1.0f, 2);
@@ -93,7 +89,7 @@ TEST_CASE("diagonal_reduce leaves the state of diagonal_scan", "[kernels][state_
 TEST_CASE("varying_scan and varying_reduce agree with the reference", "[kernels][state_space]") {
   for_each_target([](const std::string& target) {
     INFO(target);
-    for (const int64_t n : testing::sizes()) {
+    for (const int64_t n : sizes()) {
       for (const int64_t steps : {0, 1, 9}) {
         INFO("n=" << n << " steps=" << steps);
         const std::vector<float> a = random_floats(steps * n, -0.9f, 0.9f, 1);
@@ -118,4 +114,4 @@ TEST_CASE("varying_scan and varying_reduce agree with the reference", "[kernels]
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing

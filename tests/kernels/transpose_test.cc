@@ -4,12 +4,8 @@
 
 #include "kernel_testing.h"
 
-namespace sl::kernels {
+namespace sl::kernels::testing {
 namespace {
-
-using testing::for_each_target;
-using testing::Guarded;
-using testing::random_floats;
 
 TEST_CASE("transpose agrees with the reference", "[kernels][transpose]") {
   for_each_target([](const std::string& target) {
@@ -31,4 +27,4 @@ TEST_CASE("transpose agrees with the reference", "[kernels][transpose]") {
 }
 
 }  // namespace
-}  // namespace sl::kernels
+}  // namespace sl::kernels::testing
