@@ -14,13 +14,13 @@ using sl::capi::read_struct;
 void run(const sl::Model& model, const sl::View& x, const sl_run_options& options) {
   const auto given =
       sl::capi::to_constants(options.constants, options.num_constants, /*needs_data=*/true);
-  sl::Workspace workspace(model.allocator());
-  sl::Stack& stack = workspace.on(sl::Side::kB);
+  sl::KeptMemory::Workspace workspace(model.kept_memory());
+  sl::Stack& stack = workspace->on(sl::Side::kB);
   const std::vector<sl::Constant> imported = sl::capi::import_constants(stack, given);
   const sl::Constants constants(imported);
   // Fails if the sequence does not fit the model.
   model.output({x.channels(), x.dims[0], x.dims[1], sl::Mode::kLayer}, constants);
-  model.apply(workspace, sl::import_sequence(stack, x, /*copy=*/false), {}, constants);
+  model.apply(*workspace, sl::import_sequence(stack, x, /*copy=*/false), {}, constants);
 }
 
 }  // namespace

@@ -39,7 +39,7 @@ double power(double decibels) { return std::pow(10, -decibels / 10); }
 // Rounds the matrices that get int8 or int4; nothing if there are none.
 std::optional<Calibration> round_for(const Model& model, const Input& input,
                                      const std::string& formats) {
-  const json matrices = matrices_of(open_calibrated(model, formats, std::nullopt), input);
+  const json matrices = matrices_of(open_in_formats(model.directory, formats), input);
   const bool rounds = std::ranges::any_of(matrices, [](const json& matrix) {
     return matrix.at("format") == "int8" || matrix.at("format") == "int4";
   });
@@ -94,7 +94,7 @@ class Search {
 
  private:
   Layer open(const std::string& formats) const {
-    return open_calibrated(model_, formats, weights_);
+    return open_in_formats(model_.directory, formats, weights_);
   }
 
   double ratio(const std::string& formats) const {
@@ -140,12 +140,11 @@ void keep(const Search& search, double aim_db, CalibratedModel& found) {
 
 }  // namespace
 
-Layer open_calibrated(const Model& model, const std::string& formats,
+Layer open_in_formats(const std::string& directory, const std::string& formats,
                       const std::optional<Calibration>& weights) {
   sl_layer_options options = SL_LAYER_OPTIONS_INIT;
   options.weight_format = formats.c_str();
-  return weights ? Layer::open(model.directory, &options, *weights)
-                 : Layer::open(model.directory, &options);
+  return weights ? Layer::open(directory, &options, *weights) : Layer::open(directory, &options);
 }
 
 CalibratedModel calibrate(const Model& model, const Input& input,

@@ -31,9 +31,10 @@ struct CalibratedModel {
   double output_db = 0;  // signal to noise at the output for these formats
 };
 
-// Opens the model in other formats with these weights.
-sequence_layers::Layer open_calibrated(const testing::Model& model, const std::string& formats,
-                                       const std::optional<sequence_layers::Calibration>& weights);
+// Opens a model directory in other formats, with calibrated weights if there are some.
+sequence_layers::Layer open_in_formats(
+    const std::string& directory, const std::string& formats,
+    const std::optional<sequence_layers::Calibration>& weights = std::nullopt);
 
 // Keeps as few bytes in the other format as the aim for the output needs: those matrices first that
 // add the most noise for their size.

@@ -35,11 +35,7 @@ int64_t size_of(const fs::path& path) { return static_cast<int64_t>(fs::file_siz
 // Opens the model in the formats that are asked for, after a word on the matrices that calibration
 // keeps out of them.
 Layer open_for(const PackOptions& options) {
-  if (options.calibrate.empty()) {
-    sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
-    layer_options.weight_format = options.format.c_str();
-    return Layer::open(options.model, &layer_options);
-  }
+  if (options.calibrate.empty()) return open_in_formats(options.model, options.format);
   const testing::Model model = testing::open_model(options.model);
   testing::Input input = read_source(model, options.calibrate, options.input).input;
   input.constants = random_constants(model.layer, options.input, input.x.batch(), input.x.time());
@@ -52,7 +48,7 @@ Layer open_for(const PackOptions& options) {
                 names.c_str(), decibels(kept.alone_db).c_str());
   }
   std::printf("output: %s\n", decibels(found.output_db).c_str());
-  return open_calibrated(model, found.formats, found.weights);
+  return open_in_formats(options.model, found.formats, found.weights);
 }
 
 int run_pack(const PackOptions& options) {
