@@ -1,10 +1,10 @@
 """Puts the nodes of a branch in the place of an If, where shapes and constants decide which one is taken."""
 
-from collections.abc import Iterator
-
 import numpy as np
 import onnx
 import onnxruntime
+
+from sequence_layers_import import protos
 
 _OF_SHAPES = ('Shape', 'Size')
 
@@ -24,8 +24,7 @@ def inline(model: onnx.ModelProto, options: onnxruntime.SessionOptions) -> onnx.
         branch = next(attribute.g for attribute in node.attribute if attribute.name == name)
         nodes = _renamed(branch, list(node.output), made)
         rest = list(made.graph.node)
-        made.graph.ClearField('node')
-        made.graph.node.extend([*rest[:index], *nodes, *rest[index + 1 :]])
+        protos.set_nodes(made.graph, [*rest[:index], *nodes, *rest[index + 1 :]])
     return made
 
 
@@ -46,21 +45,10 @@ def _makers(
 ) -> list[onnx.NodeProto] | None:
     """The nodes that a tensor is made of; None if it depends on an input's values or on other choices."""
     inputs = {value.name for value in graph.input} - {t.name for t in graph.initializer}
-    needed, kept = {name}, []
-    for node in reversed(graph.node):
-        if needed.intersection(node.output):
-            if any(True for _ in _bodies(node)):
-                return None
-            kept.append(node)
-            if through_shapes or node.op_type not in _OF_SHAPES:
-                needed.update(node.input)
-    if not through_shapes and needed & inputs:
+    kept, needed = protos.makers(graph, name, () if through_shapes else _OF_SHAPES)
+    if any(map(protos.has_bodies, kept)) or (not through_shapes and needed & inputs):
         return None
-    return kept[::-1]
-
-
-def _bodies(node: onnx.NodeProto) -> Iterator[onnx.GraphProto]:
-    return (a.g for a in node.attribute if a.type == onnx.AttributeProto.GRAPH)
+    return kept
 
 
 def _value(
@@ -70,14 +58,8 @@ def _value(
     for tensor in model.graph.initializer:
         if tensor.name == name:
             return bool(onnx.numpy_helper.to_array(tensor).all())
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    made.graph.ClearField('node')
-    made.graph.node.extend(nodes)
-    made.graph.ClearField('output')
-    made.graph.output.append(
-        onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None)
-    )  # fmt: skip
+    output = onnx.helper.make_tensor_value_info(name, onnx.TensorProto.BOOL, None)
+    made = protos.part_of(model, nodes, [output])
     session = onnxruntime.InferenceSession(
         made.SerializeToString(), options, providers=['CPUExecutionProvider']
     )
@@ -116,10 +98,8 @@ def _with_names(node: onnx.NodeProto, names: dict[str, str]) -> onnx.NodeProto:
     for field in (made.input, made.output):
         for i, name in enumerate(field):
             field[i] = names.get(name, name)
-    for body in _bodies(made):
-        inner = [_with_names(inside, names) for inside in body.node]
-        body.ClearField('node')
-        body.node.extend(inner)
+    for body in protos.bodies(made):
+        protos.set_nodes(body, [_with_names(inside, names) for inside in body.node])
         for value in body.output:
             value.name = names.get(value.name, value.name)
     return made

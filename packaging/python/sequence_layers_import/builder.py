@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sequence_layers_import.graph import Graph, Node, Role, Tensor
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, no_bound
 
 Config = dict[str, Any]
 Weights = Mapping[str, np.ndarray]
@@ -251,10 +251,7 @@ def channel_axis(tensor: Tensor, axis: int, what: str) -> int:
     if role is Role.STEPS:
         raise Refusal(f'{what} goes over all items of the batch, which are the steps',
                       'each step is computed alone')  # fmt: skip
-    raise Refusal(
-        f'{what} goes over all of time, so that its look-ahead has no bound',
-        'a running value or a window in its place can be streamed',
-    )
+    raise no_bound(what, 'a running value or a window in its place can be streamed')
 
 
 _CONTROL = {

@@ -148,9 +148,9 @@ def _where(builder: Builder, node: Node) -> None:
     out, graph = builder.tensor(node.outputs[0]), builder.graph
     if graph.is_constant(node.inputs[0]):
         conditions = graph.folded_constants(node.inputs[0])
-        found = {bool(c.all()) for c in conditions if c.all() or not c.any()}
+        found = {bool(c.all()) if c.all() or not c.any() else None for c in conditions}
         name = node.inputs[1 if found == {True} else 2]
-        is_one = len(found) == 1 and all(c.all() or not c.any() for c in conditions)
+        is_one = len(found) == 1 and None not in found
         if is_one and not graph.is_constant(name) and builder.tensor(name).shape == out.shape:
             keep(builder, node, builder.value(name))
             return

@@ -8,6 +8,8 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
+from sequence_layers_import import protos
+
 _DOMAIN = 'com.microsoft'
 _Maker = Callable[['_Expansion'], None]
 _MAKERS: dict[str, _Maker] = {}
@@ -73,10 +75,7 @@ def expand(model: onnx.ModelProto) -> onnx.ModelProto:
     graph = model.graph
     if not any(node.domain == _DOMAIN for node in graph.node):
         return model
-    constants = {tensor.name: numpy_helper.to_array(tensor) for tensor in graph.initializer}
-    for node in graph.node:
-        if node.op_type == 'Constant' and node.attribute[0].name == 'value':
-            constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+    constants = protos.constants_of(graph)
     shapes = {name: list(array.shape) for name, array in constants.items()}
     for value in (*graph.input, *graph.value_info, *graph.output):
         kind = value.type.tensor_type
@@ -86,15 +85,12 @@ def expand(model: onnx.ModelProto) -> onnx.ModelProto:
     nodes: list[onnx.NodeProto] = []
     for node in graph.node:
         made = _expanded(node, shapes, constants, opset)
-        nodes += [node] if made is None else made.nodes
         if made is None:
+            nodes.append(node)
             continue
+        nodes += made.nodes
         graph.initializer.extend(numpy_helper.from_array(a, n) for n, a in made.made.items())
-    made_graph = onnx.GraphProto()
-    made_graph.CopyFrom(graph)
-    made_graph.ClearField('node')
-    made_graph.node.extend(nodes)
-    graph.CopyFrom(made_graph)
+    protos.set_nodes(graph, nodes)
     return model
 
 
@@ -116,26 +112,30 @@ def _single(x: float) -> np.ndarray:
     return np.asarray(x, np.float32)
 
 
-@_maker('Gelu', 'BiasGelu')
-def _gelu(made: _Expansion) -> None:
-    x = made.input(0)
-    if made.input(1):
-        x = made.add('Add', x, made.input(1))
-    y = made.add('Erf', made.add('Div', x, made.number(_single(math.sqrt(2)))))
+def _biased(made: _Expansion) -> str:
+    x, bias = made.input(0), made.input(1)
+    return made.add('Add', x, bias) if bias else x
+
+
+def _gate(made: _Expansion, x: str, y: str) -> None:
+    """0.5 x (1 + y)."""
     y = made.add('Mul', x, made.add('Add', y, made.number(_single(1))))
     made.add('Mul', y, made.number(_single(0.5)), out=0)
+
+
+@_maker('Gelu', 'BiasGelu')
+def _gelu(made: _Expansion) -> None:
+    x = _biased(made)
+    _gate(made, x, made.add('Erf', made.add('Div', x, made.number(_single(math.sqrt(2))))))
 
 
 @_maker('FastGelu')
 def _fast_gelu(made: _Expansion) -> None:
-    x = made.input(0)
-    if made.input(1):
-        x = made.add('Add', x, made.input(1))
+    x = _biased(made)
     cube = made.add('Pow', x, made.number(_single(3)))
     inner = made.add('Add', x, made.add('Mul', cube, made.number(_single(0.044715))))
-    y = made.add('Tanh', made.add('Mul', inner, made.number(_single(math.sqrt(2 / math.pi)))))
-    y = made.add('Mul', x, made.add('Add', y, made.number(_single(1))))
-    made.add('Mul', y, made.number(_single(0.5)), out=0)
+    scale = made.number(_single(math.sqrt(2 / math.pi)))
+    _gate(made, x, made.add('Tanh', made.add('Mul', inner, scale)))
 
 
 @_maker('QuickGelu')

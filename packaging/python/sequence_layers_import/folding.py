@@ -16,14 +16,14 @@ import tempfile
 import onnx
 import onnxruntime
 
-from sequence_layers_import import branches, contrib
+from sequence_layers_import import branches, contrib, protos
 from sequence_layers_import.refusal import Refusal
 
 # Rewritings that make nodes harder to read: products with biases, moved transpositions.
 _NOT_WANTED = ('MatMulAddFusion', 'TransposeOptimizer', 'ReshapeFusion')
 
 
-def _quiet() -> onnxruntime.SessionOptions:
+def quiet_options() -> onnxruntime.SessionOptions:
     options = onnxruntime.SessionOptions()
     options.log_severity_level = 4
     options.intra_op_num_threads = 1
@@ -33,8 +33,8 @@ def _quiet() -> onnxruntime.SessionOptions:
 def _fold(source: str, target: str) -> None:
     model = onnx.load(source)
     if branches.has_choices(model):
-        onnx.save(branches.inline(model, _quiet()), source)
-    options = _quiet()
+        onnx.save(branches.inline(model, quiet_options()), source)
+    options = quiet_options()
     options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
     options.optimized_model_filepath = target
     onnxruntime.InferenceSession(
@@ -52,31 +52,24 @@ def _without_constant_nodes(model: onnx.ModelProto) -> onnx.ModelProto:
     found: list[onnx.NodeProto] = []
     for node in graph.node:
         read = [name for name in node.input if name]
-        if read and constants.issuperset(read) and not _has_branches(node):
+        if read and constants.issuperset(read) and not protos.has_bodies(node):
             found.append(node)
             constants.update(node.output)
     if not found:
         return model
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
     sources = [node for node in graph.node if node.op_type == 'Constant']
     names = [name for node in found for name in node.output if name]
-    for field in ('node', 'input', 'output'):
-        made.graph.ClearField(field)  # type: ignore[arg-type]
-    made.graph.node.extend([*sources, *found])
-    made.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    outputs = [onnx.ValueInfoProto(name=name) for name in names]
+    made = protos.part_of(model, [*sources, *found], outputs)
+    made.graph.ClearField('input')
     session = onnxruntime.InferenceSession(
-        made.SerializeToString(), _quiet(), providers=['CPUExecutionProvider']
+        made.SerializeToString(), quiet_options(), providers=['CPUExecutionProvider']
     )
     for name, array in zip(names, session.run(names, {}), strict=True):
         graph.initializer.append(onnx.numpy_helper.from_array(array, name))
     for node in found:
         graph.node.remove(node)
     return model
-
-
-def _has_branches(node: onnx.NodeProto) -> bool:
-    return any(attribute.type == onnx.AttributeProto.GRAPH for attribute in node.attribute)
 
 
 def _serve() -> None:

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from onnx import numpy_helper
 
+from sequence_layers_import import protos
 from sequence_layers_import.folding import FOLDER
 from sequence_layers_import.refusal import Refusal, cannot_load
 
@@ -26,6 +27,8 @@ _BATCHES = (2, 3)
 _LONG = (4096, 2048, 1024, 512, 256, 128)
 _LONGEST = 8192
 # The dtypes of layers by the kinds of NumPy's.
+# Operators that give elements other axes, in the same order.
+RESHAPES = ('Reshape', 'Flatten', 'Squeeze', 'Unsqueeze')
 DTYPES = {'f': 'float32', 'i': 'int32', 'u': 'int32', 'b': 'bool'}
 
 
@@ -208,10 +211,9 @@ class _Fold:
 def _with_sizes(
     model: onnx.ModelProto, axes: Mapping[str, TimeAxis], sizes: Mapping[str, Sequence[int]]
 ) -> onnx.ModelProto:
-    # The graph is that of valid steps alone: layers heed a mask by themselves.
-    known = {name: np.ones(sizes[name]) for name, axis in axes.items() if axis.is_mask}
-    known |= {name: np.ones(sizes[name]) for name, axis in axes.items() if axis.grows is not None}
-    fixed = with_fixed(model, known)
+    # The graph is that of valid steps alone, as layers heed a mask by themselves, and of empty caches.
+    known = [name for name, axis in axes.items() if axis.is_mask or axis.grows is not None]
+    fixed = with_fixed(model, {name: np.ones(sizes[name]) for name in known})
     for value in inputs_of(fixed):
         shape = value.type.tensor_type.shape
         shape.ClearField('dim')
@@ -660,22 +662,12 @@ class _Lengths:
 
 def _up_to(model: onnx.ModelProto, tensor: Tensor) -> onnx.ModelProto:
     """The nodes that make a tensor: folding the others for many steps would take long."""
-    needed, kept = {tensor.name}, []
-    for node in reversed(model.graph.node):
-        if any(attribute.HasField('g') for attribute in node.attribute):
-            return model
-        if needed.intersection(node.output):
-            needed.update(node.input)
-            kept.append(node)
-    if not kept or tensor.name not in kept[0].output:
+    kept, needed = protos.makers(model.graph, tensor.name)
+    if any(map(protos.has_bodies, model.graph.node)) or not kept:
         return model
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    made.graph.ClearField('node')
-    made.graph.node.extend(reversed(kept))
-    made.graph.ClearField('output')
     kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
-    made.graph.output.append(onnx.helper.make_tensor_value_info(tensor.name, kind, None))
+    output = onnx.helper.make_tensor_value_info(tensor.name, kind, None)
+    made = protos.part_of(model, kept, [output])
     read = [constant for constant in model.graph.initializer if constant.name in needed]
     made.graph.ClearField('initializer')
     made.graph.initializer.extend(read)

@@ -15,7 +15,7 @@ import sequence_layers_runtime as runtime
 from sequence_layers_import import verify
 from sequence_layers_import.float64 import Exact
 from sequence_layers_import.onnx_model import Imported
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, one_line
 from sequence_layers_import.verify import Difference, Inputs, Original
 from sequence_layers_tools import model_directory
 
@@ -85,9 +85,9 @@ def compare(
         except Exception as error:  # onnxruntime raises anything
             if any(inputs is run for run in runs[1:]):
                 continue  # a graph of one item, or of multiples of its strides
-            text = ' '.join(str(error).split())[:300]
             raise Refusal(
-                f'the original does not run: {text}', 'give inputs that it takes by --data'
+                f'the original does not run: {one_line(error)[:300]}',
+                'give inputs that it takes by --data',
             ) from error
         report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
         try:

@@ -5,14 +5,12 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sequence_layers_import.graph import Graph, Node, Role
+from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
 
 _UNARY = frozenset(
     ('Softmax', 'LogSoftmax', 'Identity', 'Cast', 'Relu', 'Tanh', 'Sigmoid', 'Exp', 'Neg', 'Sqrt', 'IsNaN')
 )  # fmt: skip
 _BROADCASTING = frozenset(('Add', 'Sub', 'Mul', 'Div', 'Where', 'Equal', 'Max', 'Min'))
-_RESHAPES = ('Reshape', 'Flatten', 'Squeeze', 'Unsqueeze')
-
 
 Pair = tuple[int, int]
 
@@ -35,7 +33,7 @@ class _Splitter:
         if not self.sizes or len(set(self.sizes)) == 1:
             return
         for node in list(self.graph.nodes):
-            if node.operator in _RESHAPES:
+            if node.operator in RESHAPES:
                 self._reshape(node)
             elif any(name in self.axes for name in node.inputs):
                 self._follow(node)
@@ -205,7 +203,7 @@ def rewrite(graph: Graph, source: str) -> None:
     _Splitter(graph, source).run()
     for node in graph.nodes:
         name, made = node.inputs[0], node.outputs[0]
-        if node.operator in _RESHAPES and made not in graph.outputs:
+        if node.operator in RESHAPES and made not in graph.outputs:
             _read_instead(graph, made, name)
     graph.prune()
 

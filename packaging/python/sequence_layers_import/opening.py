@@ -14,6 +14,7 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
+from sequence_layers_import import folding, protos
 from sequence_layers_import.graph import TimeAxis, inputs_of
 from sequence_layers_import.refusal import Refusal, cannot_load
 
@@ -88,10 +89,7 @@ def _groups(before: Shape, after: Shape) -> list[tuple[list[int], list[int]]] | 
 class _Opener:
     def __init__(self, model: onnx.ModelProto, shapes: Mapping[str, Shape]):
         self.graph, self.shapes = model.graph, shapes
-        self.constants = {t.name: numpy_helper.to_array(t) for t in model.graph.initializer}
-        for node in model.graph.node:
-            if node.op_type == 'Constant' and node.attribute[0].name == 'value':
-                self.constants[node.output[0]] = numpy_helper.to_array(node.attribute[0].t)
+        self.constants = protos.constants_of(model.graph)
         self.nodes: list[onnx.NodeProto] = []
         self._count = itertools.count()
 
@@ -103,8 +101,7 @@ class _Opener:
             if node.op_type in rules and node.input[0] in self.shapes:
                 rules[node.op_type](node)
             self.nodes.append(node)
-        del self.graph.node[:]
-        self.graph.node.extend(self.nodes)
+        protos.set_nodes(self.graph, self.nodes)
 
     def _constant(self, value: np.ndarray) -> str:
         name = f'opened.{next(self._count)}'
@@ -168,11 +165,11 @@ def _check(model: onnx.ModelProto, opened: onnx.ModelProto) -> None:
         inputs[value.name] = rng.standard_normal(sizes).astype(dtype)
         if dtype.kind != 'f':
             inputs[value.name] = rng.integers(0, 2, sizes).astype(dtype)
-    options = onnxruntime.SessionOptions()
-    options.log_severity_level = 4
     try:
         made = [
-            onnxruntime.InferenceSession(m.SerializeToString(), options).run(None, inputs)
+            onnxruntime.InferenceSession(m.SerializeToString(), folding.quiet_options()).run(
+                None, inputs
+            )
             for m in (model, opened)
         ]
     except Exception as error:  # onnxruntime raises anything

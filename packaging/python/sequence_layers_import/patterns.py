@@ -6,10 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 import numpy as np
 
 from sequence_layers_import import distances
-from sequence_layers_import.graph import Graph, Node, Role
+from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
 from sequence_layers_import.refusal import Refusal
-
-_RESHAPES = ('Reshape', 'Flatten', 'Squeeze', 'Unsqueeze')
 
 
 def rewrite(graph: Graph) -> None:
@@ -245,8 +243,8 @@ def _moved_padding(graph: Graph, node: Node) -> None:
 
 def _reshapes(graph: Graph, node: Node) -> None:
     """A reshape of a reshape, as one: what is between may mix time with channels."""
-    if node.operator in _RESHAPES:
-        node.inputs = [graph.origin(node.inputs[0], _RESHAPES), *node.inputs[1:]]
+    if node.operator in RESHAPES:
+        node.inputs = [graph.origin(node.inputs[0], RESHAPES), *node.inputs[1:]]
 
 
 def _group_normalization(graph: Graph, node: Node) -> None:
@@ -371,7 +369,7 @@ def _padded_window(graph: Graph, node: Node) -> None:
 def _mirrored_window(graph: Graph, node: Node) -> None:
     """Steps mirrored at the ends before a convolution or a Fourier transform of windows, as padding of its windows."""
     source = node.inputs[0] if node.operator in ('Conv', 'STFT') else ''
-    pad = graph.made_by(graph.origin(source, _RESHAPES if node.operator == 'STFT' else ()), 'Pad')
+    pad = graph.made_by(graph.origin(source, RESHAPES if node.operator == 'STFT' else ()), 'Pad')
     if pad is None or pad.attribute('mode') != 'reflect':
         return
     tensor, pads = graph.tensor(pad.inputs[0]), np.array(graph.numbers(pad, 1, 'pads'))

@@ -10,6 +10,7 @@ from sequence_layers_import.builder import Builder, Value, operator
 from sequence_layers_import.graph import Graph, Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.timeline import reduced
 
 _BROADCASTING = (
     'Add', 'Sub', 'Mul', 'Div', 'Max', 'Min', 'Where', 'And', 'Or', 'Concat', 'Greater', 'GreaterOrEqual', 'Less',
@@ -133,8 +134,8 @@ def _positions(builder: Builder, node: Node) -> None:
 def _counted(builder: Builder, zeros: Value) -> Value:
     """The numbers of valid steps: what comes before them in a stream behind a look-ahead does not count."""
     ones = builder.apply(zeros, {'type': 'Add', 'shift': 1})
-    count = {'type': 'ReduceTime', 'statistic': 'sum', 'extent': 'running'}
-    return builder.apply(builder.apply(ones, count), {'type': 'Add', 'shift': -1})
+    count = reduced(builder, ones, 'sum', 'running')
+    return builder.apply(count, {'type': 'Add', 'shift': -1})
 
 
 def _rate(graph: Graph, source: str, table: str) -> int | None:

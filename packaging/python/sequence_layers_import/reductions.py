@@ -6,15 +6,17 @@ from sequence_layers_import.builder import Builder, Config, Value, channel_axis,
 from sequence_layers_import.graph import Node, Role
 from sequence_layers_import.pointwise import constant_along, keep
 from sequence_layers_import.products import dense
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, no_bound
 from sequence_layers_import.shapes import selected
-from sequence_layers_import.timeline import over_time
+from sequence_layers_import.timeline import over_time, reduced
 
 _TYPES = {
     'ReduceSum': 'Sum', 'ReduceMean': 'Mean', 'ReduceMax': 'Max', 'ReduceMin': 'Min',
     'ReduceL2': 'Sum', 'ReduceSumSquare': 'Sum', 'ReduceL1': 'Sum',
     'GlobalAveragePool': 'Mean', 'GlobalMaxPool': 'Max',
 }  # fmt: skip
+
+_OTHER_NORMALIZATION = 'use a normalization of channels, or import without --streaming'
 
 
 @operator(*_TYPES)
@@ -59,8 +61,7 @@ def _running_sum(builder: Builder, node: Node) -> None:
     axis = int(np.ravel(builder.graph.constant(node.inputs[1]))[0]) % rank
     is_late, is_reverse = node.attribute('exclusive', 0), node.attribute('reverse', 0)
     if tensor.roles[axis] is Role.TIME and not is_reverse:
-        config = {'type': 'ReduceTime', 'statistic': 'sum', 'extent': 'running'}
-        total = builder.apply(value, config)
+        total = reduced(builder, value, 'sum', 'running')
         keep(builder, node, builder.combine([total, value], 'subtract') if is_late else total)
         return
     axis = channel_axis(tensor, axis, 'its running sum')
@@ -103,16 +104,10 @@ def _softmax(builder: Builder, node: Node) -> None:
 def _softmax_over_time(builder: Builder, node: Node, value: Value) -> Value:
     """Differences from the maximum of all steps, by the sum of their exponentials."""
     if builder.streaming:
-        raise Refusal('it goes over all of time, so that its look-ahead has no bound',
-                      'import without --streaming, or use a mean')  # fmt: skip
-
-    def of_all(x: Value, statistic: str) -> Value:
-        config = {'type': 'ReduceTime', 'statistic': statistic, 'extent': 'global'}
-        return builder.apply(x, config)
-
-    value = builder.combine([value, of_all(value, 'max')], 'subtract')
+        raise no_bound('it', 'import without --streaming, or use a mean')
+    value = builder.combine([value, reduced(builder, value, 'max', 'global')], 'subtract')
     powers = builder.apply(value, {'type': 'Exp'})
-    total = of_all(powers, 'sum')
+    total = reduced(builder, powers, 'sum', 'global')
     if node.operator == 'Softmax':
         return builder.combine([powers, total], 'divide')
     return builder.combine([value, builder.apply(total, {'type': 'Log'})], 'subtract')
@@ -134,8 +129,7 @@ def _variance(builder: Builder, node: Node) -> None:
 def _group_normalization(builder: Builder, node: Node) -> None:
     tensor = builder.tensor(node.inputs[0])
     if builder.streaming:
-        raise Refusal('it goes over all of time, so that its look-ahead has no bound',
-                      'use a normalization of channels, or import without --streaming')  # fmt: skip
+        raise no_bound('it', _OTHER_NORMALIZATION)
     value = builder.with_last(builder.value(node.inputs[0]), tensor, 1)
     config = {
         'type': 'GroupNormalization', 'num_groups': node.attribute('groups'),
@@ -228,8 +222,7 @@ def _instance_normalization(builder: Builder, node: Node) -> None:
     tensor, graph = builder.tensor(node.inputs[0]), builder.graph
     over_time = tensor.axes(Role.TIME)
     if builder.streaming and over_time:
-        raise Refusal('it goes over all of time, so that its look-ahead has no bound',
-                      'use a normalization of channels, or import without --streaming')  # fmt: skip
+        raise no_bound('it', _OTHER_NORMALIZATION)
     if Role.BATCH in tensor.roles[1:] or Role.TIME in tensor.roles[:2]:
         raise Refusal('its channels or batch are time', 'name another time axis')
     if tensor.roles[0] is Role.CHANNEL and tensor.shape[0] != 1:

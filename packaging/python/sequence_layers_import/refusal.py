@@ -28,9 +28,18 @@ class Refusal(Exception):
         return f'{where}{self.reason}; {self.cure}'
 
 
+def one_line(error: Exception | None) -> str:
+    return ' '.join(str(error).split())
+
+
+def no_bound(what: str, cure: str) -> Refusal:
+    """For a value of the whole sequence that each step would need in a stream."""
+    return Refusal(f'{what} goes over all of time, so that its look-ahead has no bound', cure)
+
+
 def cannot_load(error: Exception | None) -> Refusal:
     """For an error of onnxruntime, which raises any, with a graph as it is."""
-    text = _WHERE.sub('', ' '.join(str(error).split()))[:300]
+    text = _WHERE.sub('', one_line(error))[:300]
     cure = 'check the ONNX file'
     if 'ShapeInferenceError' in text:
         cure = (

@@ -14,9 +14,10 @@ def _number(builder: Builder, node: Node, index: int) -> int | None:
     return int(np.ravel(builder.graph.constant(node.inputs[index]))[0])
 
 
-def _pairs(builder: Builder, value: Value, axis: int, last: int) -> Value:
-    """Complex numbers along an axis as pairs on a last one."""
-    return builder.apply(value, {'type': 'ViewAsReal', 'layout': 'pair'}, axes=(axis, last))
+def _pairs(builder: Builder, value: Value, last: int) -> Value:
+    """Complex numbers as pairs on a last axis."""
+    config = {'type': 'ViewAsReal', 'layout': 'pair'}
+    return builder.apply(value, config, axes=(*value.axes, last))
 
 
 @operator('STFT')
@@ -29,9 +30,7 @@ def _stft(builder: Builder, node: Node) -> None:
     is_onesided = bool(node.attribute('onesided', 1))
     if builder.tensor(node.outputs[0]).shape[2] != (length // 2 + 1 if is_onesided else length):
         raise Refusal('runtimes infer another number of bins than it has', 'write out onesided')
-    frame: Config = {
-        'frame_length': length, 'frame_step': _number(builder, node, 1),
-    }  # fmt: skip
+    frame: Config = {'frame_length': length, 'frame_step': _number(builder, node, 1)}
     padding: Config = {'padding': 'reverse_causal_valid'}
     if mirrored := node.attribute('import.mirrored'):
         padding = {'padding': list(mirrored), 'pad_mode': 'reflect'}
@@ -48,7 +47,7 @@ def _stft(builder: Builder, node: Node) -> None:
             config = {'type': 'Affine', 'shape': [length], 'use_scale': True, 'use_bias': False}
             value = builder.apply(value, config, weights)
         value = builder.apply(value, {'type': 'RFFT' if is_onesided else 'FFT'})
-    keep(builder, node, _pairs(builder, value, 2, 3))
+    keep(builder, node, _pairs(builder, value, 3))
 
 
 @operator('DFT')
@@ -74,7 +73,4 @@ def _dft(builder: Builder, node: Node) -> None:
     if is_real and kind != 'RFFT':
         value = builder.apply(value, {'type': 'Cast', 'dtype': 'complex64'})
     value = builder.apply(value, {'type': kind})
-    value = builder.apply(
-        value, {'type': 'ViewAsReal', 'layout': 'pair'}, axes=(*value.axes, rank - 1)
-    )
-    keep(builder, node, value)
+    keep(builder, node, _pairs(builder, value, rank - 1))

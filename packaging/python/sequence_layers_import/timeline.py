@@ -10,6 +10,11 @@ from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
 
 
+def reduced(builder: Builder, value: Value, statistic: str, extent: str) -> Value:
+    """A statistic of steps: those so far, or all, for each step or as a single one."""
+    return builder.apply(value, {'type': 'ReduceTime', 'statistic': statistic, 'extent': extent})
+
+
 def over_time(builder: Builder, node: Node, value: Value, statistic: str, name: str = '') -> Value:
     """A statistic of all steps: one step, or one for each step where it is joined with them."""
     if node.operator in ('ReduceL2', 'ReduceSumSquare', 'ReduceL1'):
@@ -22,7 +27,7 @@ def over_time(builder: Builder, node: Node, value: Value, statistic: str, name: 
             'a window or a running value in its place can be streamed',
         )
     extent = 'global' if is_joined else 'running' if builder.streaming else 'final'
-    value = builder.apply(value, {'type': 'ReduceTime', 'statistic': statistic, 'extent': extent})
+    value = reduced(builder, value, statistic, extent)
     ahead = _steps_ahead(builder, node) if extent == 'running' else 0
     return builder.apply(value, {'type': 'Lookahead', 'length': ahead}) if ahead else value
 

@@ -13,7 +13,7 @@ import onnx
 import onnxruntime
 
 from sequence_layers_import.onnx_model import Imported, import_graph
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, one_line
 
 _OPSET = 17
 Example = Mapping[str, np.ndarray]  # inputs by name
@@ -94,7 +94,7 @@ def export(
                 warnings.simplefilter('ignore')
                 model = exporter(torch, module, tensors, axes, len(want))
         except Exception as error:  # exporters raise anything
-            errors.append(' '.join(str(error).split())[:150])
+            errors.append(one_line(error)[:150])
             continue
         _check(inputs, want, model)
         yield model

@@ -16,17 +16,22 @@ class Model:
     weights: dict[str, np.ndarray]
 
 
+_LENGTHENING = ('Conv1DTranspose', 'Conv2DTranspose', 'Upsample1D')
+
+
 def _stride(config: Config) -> int:
     """How many steps of its input a layer makes one of its output of."""
     stride = config.get('strides', config.get('frame_step', config.get('rate', 1)))
-    if config['type'] in ('Conv1DTranspose', 'Conv2DTranspose', 'Upsample1D'):
+    if config['type'] in _LENGTHENING:
         return 1
     return int(stride[0] if isinstance(stride, list) else stride)
 
 
-def _latency(config: Config, before: int | None) -> int | None:
+def _latency(config: Config | None, before: int | None) -> int | None:
     """The latency of a layer's output, as far as it is known, behind one of its input."""
-    if config['type'] in ('Conv1DTranspose', 'Conv2DTranspose', 'Upsample1D') or before is None:
+    if config is None or before is None:
+        return before
+    if config['type'] in _LENGTHENING:
         # It is known again where a node begins.
         is_late = before != 0 or isinstance(config.get('padding', config.get('time_padding')), list)
         return None if is_late else 0
@@ -92,12 +97,12 @@ class _Writer:
             if before and len(layer.inputs) == 1 and self._is_inner(layer.inputs[0]):
                 if layer.config is None or _fits(layer.config, before):
                     before.layers.append(number)
-                    before.latency = _latency(layer.config or {'type': ''}, before.latency)
+                    before.latency = _latency(layer.config, before.latency)
                     by_last[number] = by_last.pop(layer.inputs[0])
                     continue
             own = [number] if layer.config is not None else []
             run = _Run(layer.inputs, layer.combination, own)
-            run.latency = _latency(layer.config or {'type': ''}, 0)
+            run.latency = _latency(layer.config, 0)
             runs.append(run)
             by_last[number] = run
         self.last = {id(run): number for number, run in by_last.items()}

@@ -10,7 +10,7 @@ import onnx
 import onnxruntime
 
 import sequence_layers_runtime as runtime
-from sequence_layers_import import branches
+from sequence_layers_import import branches, folding
 from sequence_layers_import import graph as graphs
 from sequence_layers_import.onnx_model import Imported, Port
 
@@ -37,9 +37,8 @@ class Original:
     """The graph in onnxruntime, on one thread."""
 
     def __init__(self, imported: Imported):
-        options = onnxruntime.SessionOptions()
-        options.intra_op_num_threads = options.inter_op_num_threads = 1
-        options.log_severity_level = 4
+        options = folding.quiet_options()
+        options.inter_op_num_threads = 1
         # Weights of 8 bits are multiplied as the graph says: in float32.
         options.add_session_config_entry('session.disable_quant_qdq', '1')
         self._session = onnxruntime.InferenceSession(
