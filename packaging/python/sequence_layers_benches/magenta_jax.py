@@ -93,8 +93,7 @@ def _parser() -> argparse.ArgumentParser:
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
     parser.add_argument('--model', default='mrt2_small', choices=magenta_models.names())
-    parser.add_argument('--checkpoint', help='as for convert_magenta; default: random weights')
-    parser.add_argument('--seed', type=int, default=0, help='of random weights')
+    convert_magenta.add_weights(parser)
     parser.add_argument('--compute-dtype', default='bfloat16', choices=('bfloat16', 'float32'))
     parser.add_argument('--frames', type=int, default=100)
     return parser
@@ -104,10 +103,7 @@ def _system(args: argparse.Namespace) -> tuple[System, functools.partial]:
     """The system, and what makes its conditioning."""
     magenta = magenta_models.find(args.model, args.compute_dtype)
     parts = [part for part in magenta_parts.all_parts(magenta) if part.name in _PARTS]
-    if args.checkpoint is None:
-        variables = convert_magenta.random_variables(parts, args.seed)
-    else:
-        variables = convert_magenta.read_checkpoint(args.checkpoint, args.model)
+    variables = convert_magenta.variables_of(parts, args)
     return System(magenta, variables), functools.partial(parts[0].sample, batch=1)
 
 

@@ -311,8 +311,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--model', required=True, choices=magenta_models.names())
     parser.add_argument('--converted', required=True, type=pathlib.Path)
-    parser.add_argument('--checkpoint', help='as for convert_magenta')
-    parser.add_argument('--seed', type=int, default=0, help='of random weights')
+    convert_magenta.add_weights(parser)
     parser.add_argument('--frames', type=int, default=250)
     parser.add_argument(
         '--context', type=int, default=50, help='frames that are given; 0: only from silence'
@@ -341,18 +340,11 @@ class _Package:
         ]
         self._made: magenta_sampler.Sampler | None = None
 
-    def _variables(self) -> magenta_parts.Arrays:
-        args = self._args
-        if args.checkpoint is not None:
-            scope = 'params.depthformer'
-            return convert_magenta.read_checkpoint(args.checkpoint, args.model, scope)
-        return convert_magenta.random_variables(self._parts, args.seed)
-
     def _sampler(self, guidance: tuple[float, ...]) -> magenta_sampler.Sampler:
         """The sampler with that guidance. One is kept, as compiling takes minutes."""
         if self._made is None or self._made.guidance != guidance:
             self._made = None
-            variables = self._variables()
+            variables = convert_magenta.variables_of(self._parts, self._args, 'params.depthformer')
             for part in self._parts:
                 check_weights(self._args.converted / part.name, part.weights(variables))
             self._made = magenta_sampler.Sampler(self._magenta, variables, guidance)

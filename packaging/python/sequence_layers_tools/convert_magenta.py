@@ -78,6 +78,24 @@ def random_variables(parts: list[magenta_parts.Part], seed: int = 0) -> dict[str
     }
 
 
+def add_weights(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments that `variables_of` reads."""
+    parser.add_argument(
+        '--checkpoint',
+        help="of the package: a file, or the directory of a model's file; default: random weights",
+    )
+    parser.add_argument('--seed', type=int, default=0, help='of random weights')
+
+
+def variables_of(
+    parts: list[magenta_parts.Part], args: argparse.Namespace, scope: str = 'params'
+) -> dict[str, np.ndarray]:
+    """The variables of some parts, which lie within a scope of the checkpoint if there is one."""
+    if args.checkpoint is None:
+        return random_variables(parts, args.seed)
+    return read_checkpoint(args.checkpoint, args.model, scope)
+
+
 def _random(rng: np.random.Generator, name: str, dtype: str, shape: list[int]) -> np.ndarray:
     noise, leaf = rng.standard_normal(shape, np.float32), name.rpartition('.')[2]
     if 'scale' in leaf:
@@ -196,9 +214,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     parser.add_argument('--model', required=True, choices=magenta_models.names())
     parser.add_argument('--out', required=True, type=pathlib.Path)
-    parser.add_argument(
-        '--checkpoint', help="of the package: a file, or the directory of a model's file"
-    )
+    add_weights(parser)
     parser.add_argument(
         '--compute-dtype',
         default='bfloat16',
@@ -212,7 +228,6 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument(
         '--parts', nargs='+', default=_PARTS, choices=_PARTS, help='write these only'
     )
-    parser.add_argument('--seed', type=int, default=0, help='of random weights')
     parser.add_argument(
         '--frames', type=int, default=_FRAMES, help='of the comparison; default: %(default)s'
     )
@@ -228,10 +243,7 @@ def main():
         for part in parts:
             if part.name not in args.parts:
                 continue
-            if args.checkpoint is None:
-                variables = random_variables([part], args.seed)
-            else:
-                variables = read_checkpoint(args.checkpoint, args.model, part.scope)
+            variables = variables_of([part], args, part.scope)
             report = write(args.out, part, variables, not args.no_verify, args.frames)
             del variables
             if args.weight_format is not None:
