@@ -6,6 +6,7 @@ import unittest
 
 import numpy as np
 import onnx
+from importing.support import GRAPHS
 from onnx import numpy_helper
 
 import sequence_layers_runtime as runtime
@@ -13,7 +14,6 @@ from sequence_layers_import import verify
 from sequence_layers_import.layers import Layer, State, create, residual, save, serial, write
 from sequence_layers_import.onnx_model import import_file
 
-_GRAPHS = pathlib.Path(__file__).parent / 'importing' / 'graphs'
 _TOLERANCE = 1e-5
 
 
@@ -25,7 +25,7 @@ class StateTest(unittest.TestCase):
     """Layers of the parameters of PyTorch's modules, beside the graphs that its exporter made of them."""
 
     def _check(self, pattern: str, make: object) -> None:
-        path = _GRAPHS / f'{pattern}.legacy.onnx'
+        path = GRAPHS / f'{pattern}.legacy.onnx'
         tensors = onnx.load(path).graph.initializer
         state = State({t.name: numpy_helper.to_array(t) for t in tensors if t.data_type == 1})
         layer = create(make(state))  # type: ignore[operator]
