@@ -50,10 +50,10 @@ struct Format {
 };
 
 const std::vector<Format>& formats() {
-  static const std::vector<Format> list = {
+  static const std::vector<Format> kList = {
       {bf16_to_f32, f32_to_bf16, round_to_bf16, reference::bf16_to_f32, reference::f32_to_bf16},
       {f16_to_f32, f32_to_f16, round_to_f16, reference::f16_to_f32, reference::f32_to_f16}};
-  return list;
+  return kList;
 }
 
 TEST_CASE("widening is exact for every 16-bit value", "[kernels][convert]") {

@@ -13,10 +13,10 @@ namespace {
 
 // Powers of two, products of all small radices, primes, and primes too large for a pass.
 const std::vector<int64_t>& lengths() {
-  static const std::vector<int64_t> list = {
+  static const std::vector<int64_t> kList = {
       1,  2,  3,  4,  5,  6,  7,  8,   9,   10,  12,  15,  16,  20,  24,  25,  31,  32,  33,
       40, 48, 49, 64, 67, 96, 97, 120, 128, 134, 201, 240, 256, 400, 480, 511, 512, 768, 2048};
-  return list;
+  return kList;
 }
 
 complex64* complexes(std::vector<float>& x) { return reinterpret_cast<complex64*>(x.data()); }
