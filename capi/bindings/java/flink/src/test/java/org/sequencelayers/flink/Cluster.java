@@ -148,6 +148,22 @@ final class Cluster implements AutoCloseable {
     }
   }
 
+  /** Waits until a number has been the same for some time. */
+  static void awaitSteady(String what, Duration time, Callable<Integer> number) throws Exception {
+    int[] last = {number.call()};
+    long[] since = {System.nanoTime()};
+    await(
+        what,
+        () -> {
+          int now = number.call();
+          if (now != last[0]) {
+            last[0] = now;
+            since[0] = System.nanoTime();
+          }
+          return System.nanoTime() - since[0] >= time.toNanos();
+        });
+  }
+
   /** The directory of that name, empty. */
   static Path clear(String name) throws IOException {
     Path directory = DIRECTORY.resolve(name);

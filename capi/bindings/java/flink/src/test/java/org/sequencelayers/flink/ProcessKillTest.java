@@ -4,6 +4,7 @@ import static org.junit.jupiter.api.Assertions.assertEquals;
 import static org.junit.jupiter.api.Assertions.assertTrue;
 
 import java.nio.file.Path;
+import java.time.Duration;
 import org.apache.flink.api.common.JobID;
 import org.junit.jupiter.api.Test;
 
@@ -11,6 +12,7 @@ import org.junit.jupiter.api.Test;
 class ProcessKillTest {
   private static final int SIGKILL_EXIT = 137;
   private static final long PERIOD_MICROS = 120000;
+  private static final Duration STEADY = Duration.ofMillis(150);
 
   @Test
   void losesNothingWithAProcess() throws Exception {
@@ -25,6 +27,9 @@ class ProcessKillTest {
           cluster.submit(Cluster.job(sessions, 4, 1000, PERIOD_MICROS, new Tap("process"), output));
       report.say("the job is submitted: 100 sessions of 50 blocks, parallelism 4");
       Cluster.await("the middle", () -> Cluster.lines(output).size() > sessions.results() / 2);
+      // A checkpoint completes the files of one subtask after the other. Results in those that are
+      // still to come would not be taken back.
+      Cluster.awaitSteady("a whole checkpoint", STEADY, () -> Cluster.lines(output).size());
       // So that there are results after the checkpoint, which the failure takes back.
       Cluster.await("results", () -> Cluster.lines(output, false).size() > 150);
       report.say(
