@@ -210,7 +210,7 @@ def main() -> int:
     chosen = rows.find(args.rows)
     if args.list:
         for row in chosen:
-            print(f'{row.name:<24}{row.title:<36}{", ".join(row.peers)}')
+            print(f'{row.name:<26}{row.title:<40}{", ".join(row.peers)}')
         return 0
     if not chosen:
         print(f'no row matches {" ".join(args.rows)}', file=sys.stderr)

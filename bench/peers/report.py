@@ -1,4 +1,4 @@
-"""Writes docs/benchmarks.md and its plot from the results of runs."""
+"""Writes docs/benchmarks.md and the plots from the results of runs."""
 
 import html
 import json
@@ -11,7 +11,12 @@ from typing import Any
 from peers import rows
 
 _ROOT = pathlib.Path(__file__).parents[2]
-PAGE, PLOT = _ROOT / 'docs/benchmarks.md', _ROOT / 'docs/images/benchmarks.svg'
+PAGE, IMAGES = _ROOT / 'docs/benchmarks.md', _ROOT / 'docs/images'
+# Rows of the README's plot, which shows them on one thread.
+_SUMMARY = (
+    'conformer-512-step', 'conformer-512-layer', 'decoder-step', 'decoder-step-int8', 'log-mel', 'lstm-256-step',
+    'gru-256-layer', 's4d', 'vad', 'crepe', 'tcn',
+)  # fmt: skip
 BEGIN, END = '<!-- bench/run writes this part -->', '<!-- to here -->'
 
 
@@ -150,8 +155,8 @@ def _read(folder: pathlib.Path) -> list[dict[str, Any]]:
     return [json.loads(path.read_text()) for path in paths if path.exists()]
 
 
-def write(folder: pathlib.Path, page: pathlib.Path = PAGE, image: pathlib.Path = PLOT) -> None:
-    """Writes the document between its marks, and the plot."""
+def write(folder: pathlib.Path, page: pathlib.Path = PAGE, images: pathlib.Path = IMAGES) -> None:
+    """Writes the document between its marks, and the plots."""
     results = _read(folder)
     limits = json.loads((folder / 'limits.json').read_text())
     dates = sorted({r['date'] for r in results})
@@ -163,5 +168,7 @@ def write(folder: pathlib.Path, page: pathlib.Path = PAGE, image: pathlib.Path =
     text = f'{BEGIN}\n{machine}\n\n{_table(results, limits)}\n![The plot](images/benchmarks.svg)\n{END}'
     before, _, rest = page.read_text().partition(BEGIN)
     page.write_text(before + text + rest.partition(END)[2])
-    image.write_text(plot(results))
+    summary = [r for r in results if r['row'] in _SUMMARY and r['threads'] == 1]
+    (images / 'benchmarks.svg').write_text(plot(results))
+    (images / 'speed.svg').write_text(plot(summary))
     print(f'{page}: {len(results)} results')

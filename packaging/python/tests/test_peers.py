@@ -135,8 +135,11 @@ class RunTest(unittest.TestCase):
             (folder / 'gru-64-step-1.json').write_text(json.dumps(result))
             found = {'fma': 1e11, 'cpu': 'a CPU', 'reading': {'1': 2e10}}
             (folder / 'limits.json').write_text(json.dumps(found))
-            report.write(folder, page, folder / 'plot.svg')
+            report.write(folder, page, folder)
             text = page.read_text()
+            plot, summary = (folder / name for name in ('benchmarks.svg', 'speed.svg'))
+            self.assertIn('GRU 64, step', plot.read_text())
+            self.assertNotIn('GRU 64, step', summary.read_text())
         self.assertTrue(text.startswith(f'before\n{report.BEGIN}\na CPU'), text)
         self.assertTrue(text.endswith(f'{report.END}\nafter\n'), text)
         self.assertIn('| GRU 64, step | 1 | 2.00 us | rtneural 3.00 us | 1.50 | 1.2 |', text)
