@@ -1,5 +1,6 @@
 """Self-attention, of queries, keys and values that are made step by step."""
 
+import dataclasses
 from collections.abc import Callable, Sequence
 
 import numpy as np
@@ -8,6 +9,7 @@ from sequence_layers_import.builder import Builder, Config, Value, Weights, oper
 from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.relative import Table
 
 
 def _heads(builder: Builder, name: str, width_axis: int) -> tuple[Value, int, int]:
@@ -43,27 +45,34 @@ def _attention(builder: Builder, node: Node) -> None:
         raise Refusal(
             'queries, keys and values have other numbers of heads or widths', 'use equal ones'
         )
-    forms = [_linear_form(builder, value) for value in (queries, keys, values)]
+    made = [queries, keys, values]
     if is_cross:
-        made = _cross_attention(builder, node, (queries, keys, values), forms, (heads, units))
-        keep(
-            builder, node, _with_heads(builder, made, builder.tensor(node.outputs[0]), heads, units)
-        )
-        return
-    sources = {form[0] for form in forms if form is not None}
-    if len(sources) == 1 and all(form is not None for form in forms):
-        source = Value(sources.pop(), (0,))
-        arrays = [(form[1], form[2]) for form in forms if form is not None]
+        forms = [_linear_form(builder, value) for value in made]
+        result = _cross_attention(builder, node, made, forms, (heads, units))
     else:
-        flat = [builder.reshape(v, [heads * units], (0,)) for v in (queries, keys, values)]
-        source = builder.combine(flat, 'concat')
-        eye = np.eye(3 * heads * units, dtype=np.float32)
-        arrays = [(part, np.zeros(heads * units, np.float32)) for part in np.split(eye, 3, axis=1)]
+        result = _self_attention(builder, node, made, (heads, units))
+    out = builder.tensor(node.outputs[0])
+    keep(builder, node, _with_heads(builder, result, out, heads, units))
+
+
+def _self_attention(
+    builder: Builder, node: Node, values: Sequence[Value], sizes: tuple[int, int]
+) -> Value:
+    heads, units = sizes
+    terms: Sequence[tuple[Table, float]] = node.attribute('terms', ())
+    past, future = node.attribute('horizons')
+    if terms and builder.streaming and future:
+        raise Refusal(
+            'its queries make scores of relative positions of the future, which no layer does in a stream',
+            'use a causal mask, or import without --streaming',
+        )
+    readers = [_heads(builder, name, -1) for name in node.inputs[3:]]
+    source, forms = _of_one_source(builder, [*values, *(reader[0] for reader in readers)],
+                                   [heads * units] * 3 + [h * u for _, h, u in readers])  # fmt: skip
+    parts = [_Heads(kernel.reshape(len(kernel), heads, units), bias.reshape(heads, units))
+             for kernel, bias in forms[:3]]  # fmt: skip
     weights: dict[str, np.ndarray] = {}
-    for name, (kernel, bias) in zip(('query', 'key', 'value'), arrays, strict=True):
-        weights[f'params.{name}_projection.kernel'] = kernel.reshape(-1, heads, units)
-        weights[f'params.{name}_projection.bias'] = bias.reshape(heads, units)
-    config = {
+    config: Config = {
         'type': 'DotProductSelfAttention', 'num_heads': heads, 'units_per_head': units,
         'max_past_horizon': past, 'max_future_horizon': future, 'use_bias': True,
         'query_scale': node.attribute('scale'),
@@ -71,11 +80,135 @@ def _attention(builder: Builder, node: Node) -> None:
     }  # fmt: skip
     if (cap := node.attribute('cap')) is not None:
         config['attention_logits_soft_cap'] = cap
-    if (rows := node.attribute('distances')) is not None:
+    rows = node.attribute('distances')
+    if terms:
+        added = [
+            _Added(_Heads(kernel.reshape(len(kernel), h, u), bias.reshape(h, u)).repeated(heads),
+                   table, factor)
+            for (kernel, bias), (_, h, u), (table, factor) in zip(forms[3:], readers, terms, strict=True)
+        ]  # fmt: skip
+        parts, table = _with_terms(parts, added, rows, node.attribute('scale'))
+        config |= {'query_scale': 1.0, 'units_per_head': parts[0].units}
+        config['relative_position_embedding'] = {
+            'type': 'ShawRelativePositionEmbedding', 'max_backward': -table.first, 'max_forward': table.last,
+            'num_heads': heads, 'units_per_head': parts[0].units,
+        }  # fmt: skip
+        weights['params.relative_position_embedding.embedding'] = table.rows.astype(np.float32)
+    elif rows is not None:
         config['relative_position_embedding'] = _by_distance(rows, heads, weights)
-    out = builder.tensor(node.outputs[0])
-    made = builder.apply(source, config, weights)
-    keep(builder, node, _with_heads(builder, made, out, heads, units))
+    for name, part in zip(('query', 'key', 'value'), parts, strict=True):
+        weights[f'params.{name}_projection.kernel'] = part.kernel.astype(np.float32)
+        weights[f'params.{name}_projection.bias'] = part.bias.astype(np.float32)
+    made = builder.apply(Value(source, (0,)), config, weights)
+    if parts[0].units != units:
+        made = builder.apply(
+            made, {'type': 'Slice', 'slices': [[None, None, None], [0, units, None]]}
+        )
+    return made
+
+
+def _of_one_source(
+    builder: Builder, values: Sequence[Value], widths: Sequence[int]
+) -> tuple[int, list[tuple[np.ndarray, np.ndarray]]]:
+    """A value, and the matrix and bias that make each of these values of it."""
+    forms = [_linear_form(builder, value) for value in values]
+    sources = {form[0] for form in forms if form is not None}
+    if len(sources) == 1 and all(form is not None for form in forms):
+        return sources.pop(), [(form[1], form[2]) for form in forms if form is not None]
+    flat = [
+        builder.reshape(value, [width], (0,)) for value, width in zip(values, widths, strict=True)
+    ]
+    different = {value.layer: width for value, width in zip(flat, widths, strict=True)}
+    source = builder.combine([Value(layer, (0,)) for layer in different], 'concat')
+    ends = np.cumsum(list(different.values()))
+    columns = np.split(np.eye(ends[-1], dtype=np.float32), ends[:-1], axis=1)
+    by_layer = dict(zip(different, columns, strict=True))
+    return source.layer, [
+        (by_layer[value.layer], np.zeros(width, np.float32))
+        for value, width in zip(flat, widths, strict=True)
+    ]
+
+
+@dataclasses.dataclass(frozen=True)
+class _Heads:
+    """A product that makes heads: `kernel` [in, heads, units] and `bias` [heads, units]."""
+
+    kernel: np.ndarray
+    bias: np.ndarray
+
+    @property
+    def units(self) -> int:
+        return self.bias.shape[1]
+
+    def repeated(self, heads: int) -> '_Heads':
+        """The product with as many heads, of one that all have in common."""
+        by = heads // len(self.bias)
+        return _Heads(self.kernel.repeat(by, 1), self.bias.repeat(by, 0))
+
+    def joined(self, others: Sequence['_Heads']) -> '_Heads':
+        every = (self, *others)
+        return _Heads(
+            np.concatenate([part.kernel for part in every], 2),
+            np.concatenate([part.bias for part in every], 1),
+        )
+
+
+@dataclasses.dataclass(frozen=True)
+class _Added:
+    """A term of the scores: the product of what `query` makes with rows of a table, times a factor."""
+
+    query: _Heads
+    table: Table
+    factor: float
+
+
+def _with_terms(
+    parts: Sequence[_Heads], added: Sequence[_Added], numbers: np.ndarray | None, scale: float
+) -> tuple[list[_Heads], Table]:
+    """Queries, keys and values with more units, and the table that all units of a query are multiplied with.
+
+    A term of the query itself, or of the query with another bias, reads its units; the difference of the biases gives
+    each distance a number. Numbers are rows of a unit that is 1, and other terms have units of their own.
+    """
+    heads = len(parts[0].bias)
+    query = _Heads(parts[0].kernel * scale, parts[0].bias * scale)
+    spans = [(term.table.first, term.table.last) for term in added]
+    if numbers is not None:
+        spans.append((-(len(numbers) // 2), len(numbers) // 2))
+    first, last = min(span[0] for span in spans), max(span[1] for span in spans)
+    count = last - first + 1
+    own, units = np.zeros((count, heads, query.units)), []
+    sums = np.zeros((count, heads))
+    if numbers is not None:
+        sums += Table(numbers[:, :, np.newaxis], spans[-1][0]).extended(first, last)[:, :, 0]
+    tables = []
+    for term in added:
+        rows = np.broadcast_to(
+            term.table.extended(first, last), (count, heads, term.query.units)
+        ) * term.factor  # fmt: skip
+        ratio = _ratio(term.query.kernel, query.kernel)
+        if ratio is None:
+            units.append(term.query)
+            tables.append(rows)
+            continue
+        own += ratio * rows
+        sums += np.einsum('dhu,hu->dh', rows, term.query.bias - ratio * query.bias)
+    if np.nan_to_num(sums).any():
+        units.append(_Heads(np.zeros((len(query.kernel), heads, 1)), np.ones((heads, 1))))
+        tables.append(sums[:, :, np.newaxis])
+    more = sum(part.units for part in units)
+    empty = _Heads(np.zeros((len(query.kernel), heads, more)), np.zeros((heads, more)))
+    made = [query.joined(units), *(part.joined([empty]) for part in parts[1:])]
+    return made, Table(np.concatenate([own, *tables], axis=2), first)
+
+
+def _ratio(kernel: np.ndarray, other: np.ndarray) -> float | None:
+    """The number of times that a kernel is another one."""
+    if kernel.shape != other.shape or not other.any():
+        return None
+    ratio = float((kernel * other).sum() / np.square(other).sum())
+    limit = 1e-6 * np.abs(kernel).max()
+    return ratio if np.abs(kernel - ratio * other).max() <= limit else None
 
 
 def _reads_source(builder: Builder, node: Node) -> bool:

@@ -358,6 +358,16 @@ class Graph:
             fold.tensors[name] = shape, dtype
         self.tensors[name] = Tensor(name, dtype, shapes[0], _roles(*shapes))
 
+    @property
+    def batch(self) -> int:
+        """The number of items of the first size."""
+        return _BATCHES[0]
+
+    @property
+    def max_steps(self) -> int:
+        """The number of rows of tables of positions that a user wants, or 0."""
+        return self._lengths.max_steps
+
     def longer_constants(self, name: str) -> Iterator[np.ndarray]:
         """The constant for fewer and fewer of the numbers of steps that it is looked up for."""
         for steps in self._lengths.many:
@@ -634,6 +644,7 @@ class _Lengths:
         self, model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int, max_steps: int
     ):
         self._model, self._axes, self.time = model, axes, time
+        self.max_steps = max_steps
         # Large numbers of steps that the graph may take, such as the sizes of tables of its own.
         sizes = {size for tensor in model.graph.initializer for size in tensor.dims[:2]}
         known = {size for size in sizes if 2 * time < size <= _LONGEST}

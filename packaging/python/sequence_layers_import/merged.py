@@ -11,6 +11,8 @@ _UNARY = frozenset(
     ('Softmax', 'LogSoftmax', 'Identity', 'Cast', 'Relu', 'Tanh', 'Sigmoid', 'Exp', 'Neg', 'Sqrt', 'IsNaN')
 )  # fmt: skip
 _BROADCASTING = frozenset(('Add', 'Sub', 'Mul', 'Div', 'Where', 'Equal', 'Max', 'Min'))
+# Operators that keep items apart whose axes are not split: they read items and heads as one axis, and give it.
+_KEEPING = frozenset(('Pad', 'Slice', 'GatherElements', 'MatMul'))
 
 Pair = tuple[int, int]
 
@@ -113,20 +115,32 @@ class _Splitter:
         is_alike = all(self.axes[name] == axis for name in merged) and len(ranks) == 1
         rank, made = len(shape), node.outputs[0]
         out = self.graph.tensors.get(made)
-        if (
-            not is_alike
-            or made in self.graph.outputs
-            or out is None
-            or len(out.shape) != rank - 1
-            or not self._adapt(node, axis, rank)
-        ):
+        has_axis = (
+            is_alike
+            and made not in self.graph.outputs
+            and out is not None
+            and len(out.shape) == rank - 1
+        )
+        if not has_axis or not self._adapt(node, axis, rank):
+            pairs = self.pairs[merged[0]]
             self._undo(node)
+            if has_axis and node.operator in _KEEPING:
+                self._split_again(node, axis, pairs)
             return
         if node.operator == 'Transpose':
             axis = node.attribute('perm').index(axis)
         self._split(made, axis, self.pairs[merged[0]])
         if node.operator == 'Gemm':
             self._multiply(node)
+
+    def _split_again(self, node: Node, axis: int, pairs: list[Pair]) -> None:
+        """Splits the output of a node that reads its inputs as they were."""
+        made = node.outputs[0]
+        sizes = [shape[axis] for shape in self.graph.shapes(made)]
+        if sizes == [first * second for first, second in pairs]:
+            self._split(made, axis, pairs)
+            node.outputs = [self._whole[made]]
+            self.graph.replace(node, node, Node(node.name, 'Reshape', node.outputs, [made], {}))
 
     def _multiply(self, node: Node) -> None:
         """A product and a sum in place of a Gemm, which has two axes."""

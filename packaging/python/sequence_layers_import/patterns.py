@@ -1,13 +1,12 @@
 """Groups of nodes that exporters write for one layer, as one node."""
 
 import math
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 import numpy as np
 
-from sequence_layers_import import distances
+from sequence_layers_import import scores
 from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
-from sequence_layers_import.refusal import Refusal
 
 
 def rewrite(graph: Graph) -> None:
@@ -469,117 +468,7 @@ def _mean_of_time(graph: Graph, node: Node) -> None:
         _replace(graph, node, 'ReduceMean', [total.inputs[0]], axes=axes, keepdims=keepdims)
 
 
-def _attention(graph: Graph, node: Node) -> None:
-    """softmax(scale q k + mask) v, where keys are the steps of time."""
-    if node.operator != 'MatMul':
-        return
-    softmax = graph.made_by(node.inputs[0], 'Softmax')
-    if softmax is None or len(graph.tensor(softmax.inputs[0]).axes(Role.TIME)) != 2:
-        return
-    name, scale, cap = softmax.inputs[0], 1.0, None
-    masks: list[list[np.ndarray]] = []
-    found: list[str] = []
-    factors: list[float] = []
-    while (product := graph.made_by(name, 'MatMul')) is None:
-        step = graph.made_by(name, 'Add', 'Mul', 'Div', 'Where', 'Tanh')
-        if step is None:
-            raise Refusal(
-                'what it does to the scores of attention is not known',
-                'scores can be scaled and masked by a constant',
-            ).at(softmax.name, softmax.operator)
-        if step.operator == 'Where':
-            condition, kept, other = step.inputs
-            name, masks = _chosen(graph, masks, condition, kept, other)
-            continue
-        if step.operator == 'Tanh' and cap is None and not found:
-            name, cap = step.inputs[0], scale
-            continue
-        parts = _split_constant(graph, step)
-        if parts is None:
-            raise _made_of_input(graph, step.inputs).at(step.name, step.operator)
-        name, number = parts[0], _number(graph, parts[1])
-        if step.operator == 'Add' and number is None:
-            masks.append([m > -1e4 for m in graph.folded_constants(parts[1])])
-            if distances.has_numbers(graph, parts[1]):
-                found.append(parts[1])
-                factors.append(scale)
-        elif step.operator == 'Add':
-            pass  # softmax ignores a number that all keys have in common
-        elif number is not None:
-            # The walk goes from the softmax to the product: what was added before is scaled already.
-            scale *= number if step.operator == 'Mul' else 1 / number
-        else:
-            raise Refusal('its scores have several scales', 'scale the queries').at(
-                step.name, 'Mul'
-            )
-    if any(graph.is_constant(n) for n in (*product.inputs, node.inputs[1])):
-        return
-    _replace(graph, node, 'import.Attention', [*product.inputs, node.inputs[1]],
-             scale=scale, cap=cap, horizons=_horizons(graph, softmax, masks),
-             distances=distances.table(graph, found, factors))  # fmt: skip
-
-
-def _made_of_input(graph: Graph, names: Sequence[str]) -> Refusal:
-    """Why scores of attention that are joined with what is made of the input are refused."""
-    products = ('MatMul', 'Einsum')
-    moves = ('Slice', 'Reshape', 'Transpose', 'Pad', 'Mul', 'Div', 'Gather', 'GatherElements', 'Squeeze', 'Unsqueeze',
-             'Concat', 'Identity')  # fmt: skip
-    if sum(graph.producer(graph.origin(n, moves)) in _products(graph, products) for n in names) > 1:
-        return Refusal(
-            'it adds to the scores of attention what queries make of relative positions (Transformer-XL, Shaw)',
-            'numbers by distance can be imported; write the model by hand, with relative_position_embedding',
-        )
-    return Refusal(
-        'its mask is made of the input, or its relative positions are gated by it',
-        'leave out a mask: lengths are known by the mask of the model',
-    )
-
-
-def _products(graph: Graph, operators: Sequence[str]) -> list[Node]:
-    return [node for node in graph.nodes if node.operator in operators]
-
-
-def _chosen(
-    graph: Graph, masks: list[list[np.ndarray]], condition: str, kept: str, other: str
-) -> tuple[str, list[list[np.ndarray]]]:
-    if not graph.is_constant(condition):
-        raise _made_of_input(graph, [condition])
-    conditions = graph.folded_constants(condition)
-    if graph.is_constant(other):
-        return kept, [*masks, [c.astype(bool) for c in conditions]]
-    return other, [*masks, [~c.astype(bool) for c in conditions]]
-
-
-def _horizons(graph: Graph, softmax: Node, masks: list[list[np.ndarray]]) -> tuple[int, int]:
-    """(past, future) steps that a query sees; -1 is all."""
-    if not masks:
-        return -1, -1
-    found = set()
-    for which in (0, 2):
-        size = graph.shapes(softmax.inputs[0])[which][-1]
-        allowed = np.ones((size, size), bool)
-        for mask in masks:
-            full = np.broadcast_to(
-                mask[which], np.broadcast_shapes(mask[which].shape, (size, size))
-            )
-            if not (full == full.reshape(-1, size, size)[0]).all():
-                raise Refusal('its masks differ by head', 'use one mask').at(
-                    softmax.name, 'Softmax'
-                )
-            allowed &= full.reshape(-1, size, size)[0]
-        distance = np.arange(size)[None, :] - np.arange(size)[:, None]
-        seen = distance[allowed]
-        past, future = (int(-seen.min()), int(seen.max())) if seen.size else (0, 0)
-        if not np.array_equal(allowed, (distance >= -past) & (distance <= future)):
-            raise Refusal('its mask is no band of past and future steps',
-                          'use a causal mask or a window').at(softmax.name, 'Softmax')  # fmt: skip
-        found.add((-1 if past == size - 1 else past, -1 if future == size - 1 else future))
-    if len(found) > 1:
-        raise Refusal('its mask depends on the length', 'use a window of fixed size')
-    return found.pop()
-
-
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
     _reshapes, _group_normalization, _variance, _delay, _moved_padding, _padded_window, _mirrored_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
-    _scale_and_bias, _nan_to_zero, _mean_of_time, _attention,
+    _scale_and_bias, _nan_to_zero, _mean_of_time, scores.rewrite,
 )  # fmt: skip

@@ -30,7 +30,7 @@ from sequence_layers_import.onnx_model import Imported
 _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 # Patterns that cannot run in steps.
 _NOT_STREAMED = ('lstm_bidirectional', 'attention', 'attention_own', 'attention_distances', 'attention_merged',
-                 'attention_multihead', 'mask', 'lengths', 'group_norm', 'attentive_pooling')  # fmt: skip
+                 'attention_multihead', 'attention_shifted', 'attention_shaw', 'attention_shaw_band', 'attention_gated', 'mask', 'lengths', 'group_norm', 'attentive_pooling')  # fmt: skip
 # Options of patterns. All steps are allowed, as the model's mask tells which are there.
 _OPTIONS: dict[str, dict[str, Any]] = {
     'mask': {'fixed': {'allowed': np.float32(1)}},
@@ -74,7 +74,9 @@ class GraphsTest(unittest.TestCase):
             pattern = path.name.split('.')[0]
             with self.subTest(path.name):
                 if pattern in _NOT_STREAMED:
-                    with self.assertRaisesRegex(Refusal, 'no bound|begins at the end'):
+                    with self.assertRaisesRegex(
+                        Refusal, 'no bound|begins at the end|of the future'
+                    ):
                         import_file(path, streaming=True, **_OPTIONS.get(pattern, {}))
                     continue
                 imported = import_file(path, streaming=True, **_OPTIONS.get(pattern, {}))
@@ -82,6 +84,27 @@ class GraphsTest(unittest.TestCase):
                 latency = layer.input_latency, layer.output_latency
                 self.assertEqual(latency, _LATENCY.get(pattern, (0, 0)))
                 self._check(imported, layer, streamed=True)
+
+
+class RelativePositionsTest(unittest.TestCase):
+    def test_what_is_beyond_the_table_is_no_number(self) -> None:
+        imported = import_file(GRAPHS / 'attention_shifted.legacy.onnx', max_steps=60)
+        layer = importing.make_layer(imported)
+        x = np.random.default_rng(0).standard_normal((1, 100, 8)).astype(np.float32)
+        (want,) = verify.Original(imported).run({'x': x[:, :72]})
+        np.testing.assert_allclose(layer.apply(x[:, :72])[0], want, atol=1e-5)
+        known = np.isfinite(layer.apply(x)[0]).all(axis=(0, 2))
+        # Steps that see none farther than 71 away.
+        np.testing.assert_array_equal(np.flatnonzero(known), np.arange(28, 72))
+
+    def test_one_more_unit_holds_the_difference_of_biases(self) -> None:
+        shapes = {}
+        for name in ('attention_shaw', 'attention_shifted', 'attention_gated'):
+            weights = import_file(GRAPHS / f'{name}.legacy.onnx').model.weights
+            shapes[name] = next(w.shape[2] for n, w in weights.items() if n.endswith('.embedding'))
+        self.assertEqual(
+            shapes, {'attention_shaw': 4, 'attention_shifted': 5, 'attention_gated': 5}
+        )
 
 
 class RefusedTest(unittest.TestCase):

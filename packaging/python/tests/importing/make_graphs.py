@@ -180,6 +180,57 @@ class Scores(nn.Module):
         return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, time, 8)
 
 
+class Relative(nn.Module):
+    """Attention with scores that queries make of relative positions: of sinusoids that are shifted (Transformer-XL), of a
+    table by distance (Shaw), or of numbers that they gate."""
+
+    def __init__(self, kind: str):
+        super().__init__()
+        self.kind, self.qkv, self.positions = kind, nn.Linear(8, 24), nn.Linear(8, 8, bias=False)
+        self.u, self.v = (nn.Parameter(torch.randn(2, 4)) for _ in range(2))
+        self.table, self.numbers, self.gate = (
+            nn.Embedding(8, 4),
+            nn.Embedding(11, 2),
+            nn.Linear(4, 1),
+        )
+
+    def _shifted(self, q: Tensor, time: Tensor) -> Tensor:
+        steps = torch.arange(time - 1, -time, -1.0)[:, None] / 10 ** (torch.arange(4) / 2)
+        keys = self.positions(torch.cat([steps.sin(), steps.cos()], 1)).reshape(1, -1, 2, 4)
+        scores = (q.transpose(1, 2) + self.v).transpose(1, 2) @ keys.permute(0, 2, 3, 1)
+        batch, heads, queries, count = scores.shape
+        scores = functional.pad(scores, (1, 0)).view(batch, heads, count + 1, queries)
+        return scores[:, :, 1:].view(batch, heads, queries, count)[..., :queries]
+
+    def _by_distance(self, q: Tensor, time: Tensor) -> Tensor:
+        steps = torch.arange(time)
+        return torch.einsum(
+            'bhld,lrd->bhlr', q, self.table((steps[None] - steps[:, None]).clamp(-5, 2) + 5)
+        )
+
+    def _gated(self, q: Tensor, time: Tensor) -> Tensor:
+        steps = torch.arange(time)
+        numbers = self.numbers((steps[None] - steps[:, None]).clamp(-5, 5) + 5).permute(2, 0, 1)
+        batch = q.shape[0]
+        gates = self.gate(q).sigmoid().reshape(batch * 2, -1, 1)
+        return (gates * numbers.repeat(batch, 1, 1)).view(batch, 2, time, time)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, time, _ = x.shape
+        q, k, v = (t.reshape(batch, time, 2, 4).transpose(1, 2) for t in self.qkv(x).chunk(3, -1))
+        if self.kind == 'shifted':
+            content = (q.transpose(1, 2) + self.u).transpose(1, 2)
+            scores = (content @ k.transpose(-2, -1) + self._shifted(q, time)) / 2.0
+        elif self.kind == 'gated':
+            scores = q @ k.transpose(-2, -1) / 2.0 + self._gated(q, time)
+        else:
+            scores = q @ k.transpose(-2, -1) / 2.0 + self._by_distance(q, time) / 2.0
+        if self.kind in ('causal', 'band'):
+            mask = torch.ones(time, time, dtype=torch.bool).tril(2 if self.kind == 'band' else 0)
+            scores = scores.masked_fill(~mask, float('-inf'))
+        return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, time, 8)
+
+
 class Two(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -436,6 +487,11 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'attention_distances': (Scores('table'), sequence, 1),
         'attention_slopes': (Scores('slopes'), sequence, 1),
         'attention_capped': (Scores('capped'), sequence, 1),
+        'attention_shifted': (Relative('shifted'), sequence, 1),
+        'attention_shaw': (Relative('shaw'), sequence, 1),
+        'attention_shaw_causal': (Relative('causal'), sequence, 1),
+        'attention_shaw_band': (Relative('band'), sequence, 1),
+        'attention_gated': (Relative('gated'), sequence, 1),
         'position_unpadded': (
             Fn(lambda x, c, p: p(c(x).transpose(1, 2)), c=nn.Conv1d(4, 8, 3), p=Positions(200)),
             channels, 2),
