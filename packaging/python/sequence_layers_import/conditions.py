@@ -106,6 +106,14 @@ def _not(builder: Builder, node: Node) -> None:
     keep(builder, node, _all(builder, builder.value(node.inputs[0]), _NOT))
 
 
+@operator('import.Never')
+def _never(builder: Builder, node: Node) -> None:
+    """Whether a number is none, in what makes NaN of it anyway."""
+    x = builder.tensor(node.inputs[0])
+    sign = builder.function(_as_float(builder, builder.value(x.name), x), 'sign')
+    keep(builder, node, builder.apply(sign, {'type': 'Scale', 'scale': 0}))
+
+
 @operator('And', 'Or', 'Xor')
 def _logic(builder: Builder, node: Node) -> None:
     out = builder.tensor(node.outputs[0])

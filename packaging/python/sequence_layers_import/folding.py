@@ -16,7 +16,7 @@ import tempfile
 import onnx
 import onnxruntime
 
-from sequence_layers_import import branches, contrib, protos
+from sequence_layers_import import branches, contrib, expansions, protos
 from sequence_layers_import.refusal import Refusal
 
 # Rewritings that make nodes harder to read: products with biases, moved transpositions.
@@ -40,7 +40,9 @@ def _fold(source: str, target: str) -> None:
     onnxruntime.InferenceSession(
         source, options, providers=['CPUExecutionProvider'], disabled_optimizers=list(_NOT_WANTED)
     )
-    folded = _without_constant_nodes(contrib.expand(onnx.load(target)))
+    folded = _without_constant_nodes(
+        contrib.expand(expansions.without_sequences(onnx.load(target)))
+    )
     onnx.save(onnx.shape_inference.infer_shapes(folded), target)
 
 

@@ -8,6 +8,7 @@ known about operators for that, and what exporters compute from shapes is consta
 
 import dataclasses
 import enum
+import math
 import pathlib
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Any
@@ -18,10 +19,11 @@ from onnx import numpy_helper
 
 from sequence_layers_import import protos
 from sequence_layers_import.folding import FOLDER
-from sequence_layers_import.refusal import Refusal, cannot_load
+from sequence_layers_import.refusal import CannotLoad, Refusal, cannot_load
 
 # Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides, some take few.
-TIMES = (48, 24, 960, 15360, 16000, 96000)
+TIMES = (48, 24, 960)
+LONG_TIMES = (15360, 16000, 96000)
 _BATCHES = (2, 3)
 # Numbers of steps to look up tables of positions for: the largest that the graph takes.
 _LONG = (4096, 2048, 1024, 512, 256, 128)
@@ -267,6 +269,7 @@ def _check_windows(fold: _Fold) -> None:
     """Raises ValueError if a window is larger than what it slides over, for which shapes are wrong."""
     for node in fold.nodes:
         _check_ends(fold, node)
+        _check_elements(fold, node)
         if node.operator not in ('Conv', 'MaxPool', 'AveragePool'):
             continue
         kernel = fold.constants.get(node.inputs[1]) if len(node.inputs) > 1 else None
@@ -279,6 +282,15 @@ def _check_windows(fold: _Fold) -> None:
             extent = (size - 1) * dilations[i] + 1
             if fixed and 0 <= width and width + pads[i] + pads[len(sizes) + i] < extent:
                 raise ValueError(f'the window of {node.name} is larger than the sequence')
+
+
+def _check_elements(fold: _Fold, node: Node) -> None:
+    """Raises ValueError if a reshape makes other elements, as with the steps of an exporter's example."""
+    if node.operator in RESHAPES and len(node.inputs) > 1 and node.inputs[1] in fold.constants:
+        shapes = [fold.tensors.get(n, ((-1,),))[0] for n in (node.inputs[0], node.outputs[0])]
+        before, after = (-1 if -1 in shape else math.prod(shape) for shape in shapes)
+        if -1 not in (before, after) and before != after:
+            raise ValueError(f'{node.name} reshapes {shapes[0]} to {shapes[1]}')
 
 
 def _check_ends(fold: _Fold, node: Node) -> None:
@@ -329,9 +341,10 @@ class Graph:
     def constant(self, name: str) -> np.ndarray:
         """A constant that is the same for all lengths."""
         self._check_constant(name)
-        value = self._constants[name]
-        for fold in self._folds[1:]:
-            other = fold.constants.get(name, value)
+        roles = self.tensors[name].roles
+        first = self._constants[name]
+        value, *others = (_once(fold.constants.get(name, first), roles) for fold in self._folds)
+        for other in others:
             if other.shape != value.shape or not np.array_equal(
                 other, value, equal_nan=value.dtype.kind == 'f'
             ):
@@ -487,6 +500,15 @@ class Graph:
         self.nodes = kept[::-1]
 
 
+def _once(value: np.ndarray, roles: Sequence[Role]) -> np.ndarray:
+    """A constant with one item in place of those that are equal for all of batch or time."""
+    for axis, role in enumerate(roles):
+        if role is not Role.CHANNEL and value.shape[axis] > 1:
+            item = value.take([0], axis)
+            value = item if (value == item).all() else value
+    return value
+
+
 def _roles(
     shape: tuple[int, ...], with_batch: tuple[int, ...], with_time: tuple[int, ...]
 ) -> tuple[Role, ...]:
@@ -605,11 +627,14 @@ def build(
     model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Iterable[int] = (),
     max_steps: int = 0,
 ) -> Graph:  # fmt: skip
-    """The graph, folded with the first time of `times` that it takes."""
-    frames = any(axis.batch == axis.time is not None for axis in axes.values())
+    """The graph, folded with the first time of `times` that it takes.
+
+    Raises:
+      CannotLoad: It takes none of them.
+    """
     error: Exception | None = None
     crash: Refusal | None = None
-    for time in tuple(times) or ((2,) if frames else (*_fixed_times(model, axes), *TIMES)):
+    for time in tuple(times) or short_times(model, axes):
         settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
         try:
             sizes = [sizes_for(model, axes, *setting) for setting in settings]
@@ -621,9 +646,22 @@ def build(
             error = error or failure
             continue
         return _joined(folds, model, _Lengths(model, axes, time, max_steps))
-    if crash is not None:
-        raise crash
-    raise cannot_load(error)
+    raise CannotLoad(crash.reason, crash.cure) if crash else cannot_load(error)
+
+
+def short_times(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> tuple[int, ...]:
+    if any(axis.batch == axis.time is not None for axis in axes.values()):
+        return (2,)
+    return (*_fixed_times(model, axes), *TIMES)
+
+
+def takes(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int) -> bool:
+    """Whether the graph can be folded for so many steps."""
+    try:
+        _fold(model, axes, sizes_for(model, axes, _BATCHES[0], time))
+    except Exception:  # onnxruntime raises anything
+        return False
+    return True
 
 
 def _fold_all(

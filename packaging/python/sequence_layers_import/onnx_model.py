@@ -30,7 +30,7 @@ from sequence_layers_import import (
 from sequence_layers_import import graph as graphs
 from sequence_layers_import.builder import INPUT, Builder, Layer, Value, add_nodes, check_operators
 from sequence_layers_import.graph import DTYPES, Graph, Role, Tensor, TimeAxis
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import CannotLoad, Refusal
 from sequence_layers_import.tree import Model
 
 # The modules whose import registers operators.
@@ -218,11 +218,7 @@ def import_graph(
         # The batch is one item, as that of an input with a fixed value is.
         first = dataclasses.replace(first, batch=None)
     axes, pairs = _axes(model, first, state, mask, (*constants, *repeated))
-    steps = 0 if pairs else opening.fixed_steps(model, axes)
-    if steps:
-        model = opening.open_axes(model, axes)
-        times = times or (2 * steps, *graphs.TIMES)
-    graph = _build(model, axes, times, max_steps, steps)
+    model, graph = _build(model, axes, times, max_steps, has_states=bool(pairs))
     graph.outputs = _outputs(graph, outputs, pairs)
     graph.prune()
     check_operators(graph)
@@ -244,16 +240,38 @@ def import_graph(
 
 
 def _build(
-    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Sequence[int], max_steps: int,
-    fixed_steps: int,
-) -> Graph:  # fmt: skip
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Sequence[int], max_steps: int, *,
+    has_states: bool,
+) -> tuple[onnx.ModelProto, Graph]:  # fmt: skip
+    """The graph, and the model that it was folded of: with open axes where sizes of an example are written in it."""
+    steps = 0 if has_states else opening.fixed_steps(model, axes)
+    if steps:
+        return _opened(model, axes, times, max_steps, steps)
     try:
-        return graphs.build(model, axes, times, max_steps)
-    except Refusal as refusal:
-        if not fixed_steps:
+        return model, graphs.build(model, axes, times, max_steps)
+    except CannotLoad as refusal:
+        if times:
             raise
+        steps = 0 if has_states else opening.written_steps(model, axes)
+        if steps:
+            return _opened(opening.with_steps(model, axes, steps), axes, times, max_steps, steps)
+        try:
+            return model, graphs.build(model, axes, graphs.LONG_TIMES, max_steps)
+        except CannotLoad:
+            raise refusal from None
+
+
+def _opened(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Sequence[int], max_steps: int,
+    steps: int,
+) -> tuple[onnx.ModelProto, Graph]:  # fmt: skip
+    try:
+        model = opening.open_axes(model, axes)
+        times = times or (2 * steps, *graphs.TIMES)
+        return model, graphs.build(model, axes, times, max_steps)
+    except Refusal as refusal:
         raise Refusal(
-            f'it was exported for {fixed_steps} steps only: {refusal.reason}',
+            f'it was exported for {steps} steps only: {refusal.reason}',
             'export it with an open axis of time',
         ) from refusal
 

@@ -4,6 +4,7 @@ Exporters write the sizes of their example into the graph. Those that follow fro
 their place: the shapes of reshapes, and the ends of slices, which are counted from the end.
 """
 
+import functools
 import itertools
 import math
 from collections.abc import Callable, Mapping, Sequence
@@ -15,10 +16,13 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from sequence_layers_import import folding, protos
-from sequence_layers_import.graph import TimeAxis, inputs_of
+from sequence_layers_import.graph import TimeAxis, inputs_of, takes
 from sequence_layers_import.refusal import Refusal, cannot_load
 
 _OPEN_SIZE = 7
+# Limits of what is taken for the size of an example that stands in the shape of a tensor.
+_LONGEST_SHAPE = 8
+_LONGEST_EXAMPLE = 100000
 Shape = tuple[int, ...]
 
 
@@ -32,9 +36,37 @@ def fixed_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> int:
     return size if size > 1 else 0
 
 
+def written_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> int:
+    """The number of steps of an exporter's example, if it stands in a graph with open axes that takes no other.
+
+    PyTorch's older exporter writes the number of keys of nn.MultiheadAttention so.
+    """
+    found = {
+        int(size)
+        for array in protos.constants_of(model.graph).values()
+        if array.dtype == np.int64 and array.size <= _LONGEST_SHAPE
+        for size in array.flat
+    }
+    for steps in sorted(size for size in found if 1 < size <= _LONGEST_EXAMPLE):
+        if takes(model, axes, steps) and not takes(model, axes, 2 * steps):
+            return steps
+    return 0
+
+
+def with_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], steps: int) -> onnx.ModelProto:
+    """The graph for this number of steps alone."""
+    made = onnx.ModelProto()
+    made.CopyFrom(model)
+    for value in inputs_of(made):
+        axis = axes[value.name].time
+        if axis is not None:
+            value.type.tensor_type.shape.dim[axis].dim_value = steps
+    return made
+
+
 def open_axes(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> onnx.ModelProto:
     """The graph with open axes in place of those of fixed sizes, which gives the same numbers for these sizes."""
-    shapes = _inferred(model)
+    shapes = _shapes(model)
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for value in inputs_of(made):
@@ -51,21 +83,19 @@ def open_axes(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> onnx.Mode
     return made
 
 
-def _inferred(model: onnx.ModelProto) -> dict[str, Shape]:
-    """The shapes of all tensors whose sizes are known; open axes have a size that others hardly have."""
-    fixed = onnx.ModelProto()
-    fixed.CopyFrom(model)
-    for value in inputs_of(fixed):
-        for dim in value.type.tensor_type.shape.dim:
-            if dim.dim_value <= 0:
-                dim.dim_value = _OPEN_SIZE
-    fixed.graph.ClearField('value_info')
-    graph = onnx.shape_inference.infer_shapes(fixed, data_prop=True).graph
-    found = {t.name: tuple(t.dims) for t in graph.initializer}
-    for value in (*graph.input, *graph.output, *graph.value_info):
-        sizes = [dim.dim_value for dim in value.type.tensor_type.shape.dim]
-        if value.type.tensor_type.HasField('shape') and 0 not in sizes:
-            found[value.name] = tuple(sizes)
+def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
+    """The shapes of all tensors in a run; open axes have a size that others hardly have."""
+    watched = onnx.ModelProto()
+    watched.CopyFrom(model)
+    names = list(dict.fromkeys(name for node in model.graph.node for name in node.output if name))
+    watched.graph.ClearField('output')
+    watched.graph.output.extend(onnx.ValueInfoProto(name=name) for name in names)
+    inputs = _random_inputs(model, _OPEN_SIZE)
+    found = {name: array.shape for name, array in inputs.items()}
+    found |= {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
+    for name, value in zip(names, _run(watched, inputs), strict=True):
+        if isinstance(value, np.ndarray):
+            found[name] = value.shape
     return found
 
 
@@ -114,26 +144,51 @@ class _Opener:
         return name
 
     def _reshape(self, node: onnx.NodeProto) -> None:
-        """Computes the shape from that of the input: the first axis of each group of axes has what the others leave."""
+        """Computes the shape from that of the input: in each group of axes, the first fixed one has what the others leave."""
         after = self.shapes.get(node.output[0])
         if after is None:
             return
-        before = self.shapes[node.input[0]]
+        before, is_fixed = self.shapes[node.input[0]], self._fixed(node.input[1], len(after))
         groups = _groups(before, after) if math.prod(before) == math.prod(after) else None
-        if groups is None:
+        if groups is None or not any(is_fixed):
             return
-        sizes, shape = [self._constant(np.array([size], np.int64)) for size in after], ''
+        sizes = [
+            self._constant(np.array([size], np.int64)) if fixed else self._part(node.input[1], i)
+            for i, (size, fixed) in enumerate(zip(after, is_fixed, strict=True))
+        ]
+        shape = ''
         for old, new in groups:
+            wanted = next((i for i in new if is_fixed[i]), None)
+            if wanted is None:
+                continue
             shape = shape or self._new('Shape', node.input[:1])
-            own = [
-                self._new('Gather', [shape, self._constant(np.array([i], np.int64))]) for i in old
-            ]
-            total = own[0]
-            for size in own[1:]:
-                total = self._new('Mul', [total, size])
-            others = math.prod(after[i] for i in new[1:])
-            sizes[new[0]] = self._new('Div', [total, self._constant(np.array([others], np.int64))])
+            total = self._product([self._part(shape, i) for i in old])
+            others = [sizes[i] for i in new if i != wanted]
+            sizes[wanted] = self._new('Div', [total, self._product(others)]) if others else total
         node.input[1] = self._new('Concat', sizes, axis=0)
+
+    def _fixed(self, shape: str, count: int) -> list[bool]:
+        """Which sizes of a shape are numbers, and not computed from other shapes."""
+        if shape in self.constants:
+            return [True] * count
+        made = next((n for n in self.graph.node if shape in n.output), None)
+        if made is None or made.op_type != 'Concat':
+            return [False] * count
+        found: list[bool] = []
+        for name in made.input:
+            size = (
+                self.constants[name].size
+                if name in self.constants
+                else self.shapes.get(name, (count,))[0]
+            )
+            found += [name in self.constants] * size
+        return found if len(found) == count else [False] * count
+
+    def _part(self, shape: str, index: int) -> str:
+        return self._new('Gather', [shape, self._constant(np.array([index], np.int64))])
+
+    def _product(self, sizes: Sequence[str]) -> str:
+        return functools.reduce(lambda a, b: self._new('Mul', [a, b]), sizes)
 
     def _slice(self, node: onnx.NodeProto) -> None:
         """Counts ends from the end."""
@@ -157,26 +212,30 @@ class _Opener:
 
 def _check(model: onnx.ModelProto, opened: onnx.ModelProto) -> None:
     """Runs both with random inputs of the fixed sizes."""
-    rng, inputs = np.random.default_rng(0), {}
-    for value in inputs_of(model):
-        kind = value.type.tensor_type
-        sizes = [max(dim.dim_value, 0) or 2 for dim in kind.shape.dim]
-        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
-        inputs[value.name] = rng.standard_normal(sizes).astype(dtype)
-        if dtype.kind != 'f':
-            inputs[value.name] = rng.integers(0, 2, sizes).astype(dtype)
-    try:
-        made = [
-            onnxruntime.InferenceSession(m.SerializeToString(), folding.quiet_options()).run(
-                None, inputs
-            )
-            for m in (model, opened)
-        ]
-    except Exception as error:  # onnxruntime raises anything
-        raise cannot_load(error) from error
-    for first, second in zip(*made, strict=True):
+    inputs = _random_inputs(model, 2)
+    for first, second in zip(*(_run(m, inputs) for m in (model, opened)), strict=True):
         peak = np.abs(first[np.isfinite(first)]).max(initial=0)
         if first.shape != second.shape or not np.allclose(
             first, second, 1e-3, 1e-3 * peak, equal_nan=True
         ):
             raise Refusal('its axes cannot be opened', 'export it with an open axis of time')
+
+
+def _random_inputs(model: onnx.ModelProto, open_size: int) -> dict[str, np.ndarray]:
+    rng, inputs = np.random.default_rng(0), {}
+    for value in inputs_of(model):
+        kind = value.type.tensor_type
+        sizes = [max(dim.dim_value, 0) or open_size for dim in kind.shape.dim]
+        dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
+        inputs[value.name] = rng.standard_normal(sizes).astype(dtype)
+        if dtype.kind != 'f':
+            inputs[value.name] = rng.integers(0, 2, sizes).astype(dtype)
+    return inputs
+
+
+def _run(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[Any]:
+    try:
+        session = onnxruntime.InferenceSession(model.SerializeToString(), folding.quiet_options())
+        return session.run(None, dict(inputs))  # type: ignore[no-any-return]
+    except Exception as error:  # onnxruntime raises anything
+        raise cannot_load(error) from error

@@ -453,6 +453,12 @@ def _nan_to_zero(graph: Graph, node: Node) -> None:
             ]
 
 
+def _no_nan(graph: Graph, node: Node) -> None:
+    """A condition for NaN within a graph, which gives NaN where it reads it."""
+    if node.operator == 'IsNaN' and node.outputs[0] not in graph.outputs:
+        node.operator = 'import.Never'
+
+
 def _mean_of_time(graph: Graph, node: Node) -> None:
     """A sum over time by the number of steps."""
     total = graph.made_by(node.inputs[0], 'ReduceSum') if node.operator == 'Div' else None
@@ -470,5 +476,5 @@ def _mean_of_time(graph: Graph, node: Node) -> None:
 
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
     _reshapes, _group_normalization, _variance, _delay, _moved_padding, _padded_window, _mirrored_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
-    _scale_and_bias, _nan_to_zero, _mean_of_time, scores.rewrite,
+    _scale_and_bias, _nan_to_zero, _no_nan, _mean_of_time, scores.rewrite,
 )  # fmt: skip

@@ -28,6 +28,10 @@ class Refusal(Exception):
         return f'{where}{self.reason}; {self.cure}'
 
 
+class CannotLoad(Refusal):
+    """A graph that onnxruntime does not load."""
+
+
 def one_line(error: Exception | None) -> str:
     return ' '.join(str(error).split())
 
@@ -37,7 +41,7 @@ def no_bound(what: str, cure: str) -> Refusal:
     return Refusal(f'{what} goes over all of time, so that its look-ahead has no bound', cure)
 
 
-def cannot_load(error: Exception | None) -> Refusal:
+def cannot_load(error: Exception | None) -> CannotLoad:
     """For an error of onnxruntime, which raises any, with a graph as it is."""
     text = _WHERE.sub('', one_line(error))[:300]
     cure = 'check the ONNX file'
@@ -46,4 +50,4 @@ def cannot_load(error: Exception | None) -> Refusal:
             'its exporter may have written sizes of its example into it, as it does with loops in '
             'Python and with masks: export it with an open axis'
         )
-    return Refusal(f'onnxruntime cannot load the graph: {text}', cure)
+    return CannotLoad(f'onnxruntime cannot load the graph: {text}', cure)

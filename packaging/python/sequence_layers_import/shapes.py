@@ -34,9 +34,8 @@ def reshaped(builder: Builder, value: Value, source: Tensor, target: Tensor) -> 
     if np.prod(source.shape) != np.prod(target.shape):
         raise Refusal(f'its shape is fixed to {_text(target)}', 'put -1 in place of batch and time')
     before, after = _elements(source), _elements(target)
-    keeps_order = np.array_equal(before.reshape(after.shape), after)
-    if not keeps_order or before.shape != after.shape:
-        return _with_blocks(builder, value, source, target, keeps_order)
+    if not np.array_equal(before, after):
+        return _with_blocks(builder, value, source, target)
     mapping = _moved_axes(source, target)
     if mapping is not None and all(a in mapping or source.shape[a] == 1 for a in value.axes):
         kept = [axis for axis in value.axes if axis in mapping]
@@ -62,25 +61,38 @@ def _elements(tensor: Tensor) -> np.ndarray:
     return array.transpose(*steps, *tensor.channel_axes).reshape(count, -1)
 
 
-def _with_blocks(
-    builder: Builder, value: Value, source: Tensor, target: Tensor, keeps_order: bool
-) -> Value:
-    """A reshape that makes one step of several neighbours, whose elements keep their order."""
+def _with_blocks(builder: Builder, value: Value, source: Tensor, target: Tensor) -> Value:
+    """A reshape that makes one step of several neighbours, or several of one."""
     time, new_time = source.axes(Role.TIME), target.axes(Role.TIME)
     if len(time) == len(new_time) == 1:
         steps, new_steps = source.shape[time[0]], target.shape[new_time[0]]
-        if steps > new_steps and steps % new_steps == 0 and keeps_order:
-            size = steps // new_steps
-            value = builder.aligned(value, source, source.channel_axes)
-            framed = builder.apply(value, {
-                'type': 'Frame', 'frame_length': size, 'frame_step': size,
-                'padding': 'reverse_causal_valid',
-            })  # fmt: skip
-            axes = target.channel_axes
-            return builder.reshape(framed, target.sizes(axes), axes)
+        if steps > new_steps and steps % new_steps == 0:
+            return _gathered(builder, value, source, target, steps // new_steps)
         if new_steps > steps and new_steps % steps == 0:
             return _spread(builder, value, source, target, new_steps // steps)
     _mixes(source, target)
+
+
+def _gathered(builder: Builder, value: Value, source: Tensor, target: Tensor, count: int) -> Value:
+    """A reshape that makes one step of several neighbours, whose number is an axis beside the channels."""
+    before, after, axes = _elements(source), _elements(target), target.channel_axes
+    sizes = source.sizes(source.channel_axes)
+    blocks = before.reshape(len(after), count, *sizes)
+    for place in range(1, len(sizes) + 2):
+        if np.array_equal(np.moveaxis(blocks, 1, place).reshape(after.shape), after):
+            break
+    else:
+        _mixes(source, target)
+    value = builder.aligned(value, source, source.channel_axes)
+    value = builder.apply(value, {
+        'type': 'Frame', 'frame_length': count, 'frame_step': count,
+        'padding': 'reverse_causal_valid',
+    })  # fmt: skip
+    if place > 1:
+        # Axes of channels begin with axis 2.
+        order = [*range(3, place + 2), 2, *range(place + 2, len(sizes) + 3)]
+        value = builder.apply(value, {'type': 'Transpose', 'axes': order})
+    return builder.reshape(value, target.sizes(axes), axes)
 
 
 def _spread(builder: Builder, value: Value, source: Tensor, target: Tensor, count: int) -> Value:

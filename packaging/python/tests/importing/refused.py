@@ -184,9 +184,12 @@ def rows() -> list[str]:
 
 def page(text: str) -> str:
     """The page with its generated parts as they are today."""
+    from sequence_layers_import import contrib
     from sequence_layers_import.builder import HANDLERS
 
-    operators = sorted(name for name in HANDLERS if not name.startswith('import.'))
+    operators = sorted(
+        name for name in {*HANDLERS, *contrib.operators('')} if not name.startswith('import.')
+    )
     parts = {'operators': ', '.join(f'`{name}`' for name in operators) + '.',
              'refused': '\n'.join(['| Graph | Answer |', '|---|---|', *rows()])}  # fmt: skip
     for name, part in parts.items():

@@ -1,0 +1,133 @@
+"""The importer: operators that simpler ones compute, and sizes of an exporter's example in a graph."""
+
+import unittest
+from typing import Any
+
+import numpy as np
+import onnx
+from importing import refused
+from importing.support import TOLERANCE
+
+from sequence_layers_import import Refusal, import_graph, importing
+from sequence_layers_import.refusal import CannotLoad
+
+
+def _random(*shape: int) -> np.ndarray:
+    return np.random.default_rng(0).standard_normal(shape).astype(np.float32)
+
+
+class ExpansionsTest(unittest.TestCase):
+    def _check(self, model: onnx.ModelProto, *, streaming: bool = True, **options: Any) -> None:
+        imported = import_graph(model, streaming=streaming, **options)
+        self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+
+    def _einsum(self, equation: str, *matrix: int, opset: int = 17, x: Any = None) -> None:
+        einsum = refused.node('Einsum', ['x', 'w'], equation=equation)
+        shape = {'x': x} if x else {}
+        self._check(refused.graph([einsum], {'w': _random(*matrix)}, opset=opset, **shape))
+
+    def test_products_by_labels(self) -> None:
+        for equation, *matrix in (
+            ('btc,cd->btd', 8, 3), ('btc, cd -> bdt', 8, 3), ('btc,dc->btd', 3, 8), ('btc,c->bt', 8),
+            ('btc,c->btc', 8), ('btc,d->btcd', 3), ('...c,cd->...d', 8, 3), ('btc,dec->btde', 3, 2, 8),
+        ):  # fmt: skip
+            for opset in (12, 17):
+                with self.subTest(equation=equation, opset=opset):
+                    self._einsum(equation, *matrix, opset=opset)
+
+    def test_products_of_groups(self) -> None:
+        x = ['batch', 'time', 2, 3]
+        for equation, *matrix in (
+            ('btgi,gih->btgh', 2, 3, 4), ('btgi,gih->bthg', 2, 3, 4), ('btgi,gih->bth', 2, 3, 4),
+            ('btgi,igo->bto', 3, 2, 4), ('btgi,oi', 4, 3),
+        ):  # fmt: skip
+            with self.subTest(equation=equation):
+                self._einsum(equation, *matrix, x=x)
+
+    def test_a_matrix_before_the_input(self) -> None:
+        einsum = refused.node('Einsum', ['w', 'x'], equation='fm,bft->bmt')
+        self._check(refused.graph([einsum], {'w': _random(4, 3)}, x=['batch', 4, 'time']))
+
+    def test_attention_by_labels(self) -> None:
+        nodes = [
+            refused.node('Einsum', ['x', 'x'], ['s'], equation='bid,bjd->bij'),
+            refused.node('Softmax', ['s'], ['p'], axis=-1),
+            refused.node('Einsum', ['p', 'x'], equation='bij,bjd->bid'),
+        ]
+        self._check(refused.graph(nodes), streaming=False)
+
+    def test_three_factors(self) -> None:
+        einsum = refused.node('Einsum', ['x', 'w', 'v'], equation='btc,cd,d->btd')
+        self._check(refused.graph([einsum], {'w': _random(8, 3), 'v': _random(3)}))
+
+    def test_a_diagonal_is_refused(self) -> None:
+        einsum = refused.node('Einsum', ['x', 'w'], equation='btc,dd->btc')
+        with self.assertRaisesRegex(Refusal, 'Einsum "einsum_y"'):
+            import_graph(refused.graph([einsum], {'w': _random(3, 3)}))
+
+    def test_a_choice_by_what_is_no_number(self) -> None:
+        nodes = [
+            refused.node('IsNaN', outputs=['n']),
+            refused.node('Abs', outputs=['a']),
+            refused.node('Where', ['n', 'x', 'a']),
+        ]
+        self._check(refused.graph(nodes))
+
+    def test_channels_by_numbers(self) -> None:
+        nodes = [
+            refused.node('Transpose', outputs=['t'], perm=[2, 0, 1]),
+            refused.node('GatherND', ['t', 'n'], ['g']),
+            refused.node('Transpose', ['g'], perm=[1, 2, 0]),
+        ]
+        self._check(refused.graph(nodes, {'n': np.array([[5], [0], [0]])}))
+
+    def test_blocks_of_channels_and_space(self) -> None:
+        for operator, fields in (
+            ('DepthToSpace', {'mode': 'CRD'}), ('DepthToSpace', {'mode': 'DCR'}), ('SpaceToDepth', {}),
+        ):  # fmt: skip
+            moved = refused.node(operator, blocksize=2, **fields)
+            with self.subTest(operator=operator, **fields):
+                self._check(refused.graph([moved], x=['batch', 8, 6, 'time']))
+
+    def test_parts_of_a_list(self) -> None:
+        for axis, number in ((2, 3), (-1, 0)):
+            nodes = [
+                refused.node('SplitToSequence', outputs=['parts'], axis=axis, keepdims=0),
+                refused.node('SequenceAt', ['parts', 'n']),
+            ]
+            with self.subTest(axis=axis):
+                self._check(refused.graph(nodes, {'n': np.int64(number)}))
+
+    def test_a_constant_that_is_repeated_for_each_item(self) -> None:
+        nodes = [
+            refused.node('Shape', outputs=['s'], end=1),
+            refused.node('Concat', ['s', 'k'], ['e'], axis=0),
+            refused.node('Expand', ['w', 'e'], ['m']),
+            refused.node('MatMul', ['x', 'm']),
+        ]
+        self._check(refused.graph(nodes, {'k': np.array([8, 3]), 'w': _random(8, 3)}))
+
+
+class WrittenSizesTest(unittest.TestCase):
+    def _heads(self, steps: int) -> onnx.ModelProto:
+        """A reshape to heads with the steps of an example and the batch of the input."""
+        nodes = [
+            refused.node('Shape', outputs=['s'], end=1),
+            refused.node('Concat', ['s', 'k'], ['h'], axis=0),
+            refused.node('Reshape', ['x', 'h'], ['r']),
+            refused.node('Softmax', ['r'], axis=-1),
+        ]
+        return refused.graph(nodes, {'k': np.array([steps, 2, 4])})
+
+    def test_steps_of_an_example_in_a_graph_with_open_axes(self) -> None:
+        for steps in (20, 48, 500):
+            with self.subTest(steps=steps):
+                imported = import_graph(self._heads(steps), streaming=True)
+                report = importing.run(imported, None, seconds=0)
+                self.assertLess(report.largest, TOLERANCE)
+                self.assertIn(2 * steps, {found.steps for found in report.differences})
+
+    def test_a_graph_that_takes_no_number_of_steps(self) -> None:
+        reshape = refused.node('Reshape', ['x', 's'])
+        with self.assertRaises(CannotLoad):
+            import_graph(refused.graph([reshape], {'s': np.array([7, 11])}))
