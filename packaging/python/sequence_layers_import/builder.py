@@ -112,6 +112,8 @@ class Builder:
         return Value(made, value.axes if axes is None else tuple(axes))
 
     def combine(self, values: Sequence[Value], combination: str) -> Value:
+        if len(values) == 1:
+            return values[0]
         layers = tuple(value.layer for value in values)
         return Value(self._push(Layer(layers, combination=combination)), values[0].axes)
 
