@@ -89,7 +89,10 @@ def compare(
                 f'the original does not run: {one_line(error)[:300]}',
                 'give inputs that it takes by --data',
             ) from error
-        report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
+        try:
+            report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
+        except runtime.SequenceLayersError as error:
+            raise Refusal(f'the library cannot run the model: {error}', 'report this graph') from error
         try:
             report.differences += verify.compare(imported, layer, inputs, want, streamed=True)
         except runtime.SequenceLayersError as error:

@@ -7,7 +7,8 @@ their place: the shapes of reshapes, and the ends of slices, which are counted f
 import functools
 import itertools
 import math
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -16,13 +17,14 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from sequence_layers_import import folding, protos
-from sequence_layers_import.graph import TimeAxis, inputs_of, takes
+from sequence_layers_import.graph import TimeAxis, inputs_of, sizes_for, takes
 from sequence_layers_import.refusal import Refusal, cannot_load
 
 _OPEN_SIZE = 7
 # Limits of what is taken for the size of an example that stands in the shape of a tensor.
 _LONGEST_SHAPE = 8
 _LONGEST_EXAMPLE = 100000
+_MOST_TRIALS = 4
 Shape = tuple[int, ...]
 
 
@@ -47,10 +49,48 @@ def written_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> int:
         if array.dtype == np.int64 and array.size <= _LONGEST_SHAPE
         for size in array.flat
     }
-    for steps in sorted(size for size in found if 1 < size <= _LONGEST_EXAMPLE):
+    candidates = sorted(size for size in found if 1 < size <= _LONGEST_EXAMPLE)
+    behind_strides = (
+        steps
+        for node in model.graph.node
+        if node.op_type == 'Reshape'
+        for steps in _steps_behind(model, axes, node, candidates)
+    )
+    for steps in itertools.chain(candidates, itertools.islice(behind_strides, _MOST_TRIALS)):
         if takes(model, axes, steps) and not takes(model, axes, 2 * steps):
             return steps
     return 0
+
+
+def _steps_behind(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], node: onnx.NodeProto,
+    candidates: Sequence[int],
+) -> Iterator[int]:  # fmt: skip
+    """Numbers of steps of the input for which that of the reshape has a candidate's size along an axis."""
+    kept, _ = protos.makers(model.graph, node.input[0])
+    part = protos.part_of(model, kept, [onnx.ValueInfoProto(name=node.input[0])])
+    constants = protos.constants_of(model.graph)
+    shape, made = node.input[1], protos.makers(model.graph, node.input[1])[0]
+    parts = made[-1].input if made and made[-1].op_type == 'Concat' else [shape]
+    written = {int(size) for name in parts for size in constants.get(name, np.zeros(0)).flat}
+
+    def sizes(steps: int) -> Shape:
+        wanted = sizes_for(model, axes, 2, steps)
+        try:
+            return _run(part, _random_inputs(model, 2, wanted))[0].shape  # type: ignore[no-any-return]
+        except Refusal:  # there are too few steps for its windows
+            return ()
+
+    for wanted in written.intersection(candidates):
+        low, high = 1, 2
+        while high < _LONGEST_EXAMPLE and max(sizes(high)[:2], default=0) < wanted:
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            is_less = max(sizes(middle)[:2], default=0) < wanted
+            low, high = (middle, high) if is_less else (low, middle)
+        if wanted in sizes(high):
+            yield high
 
 
 def with_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], steps: int) -> onnx.ModelProto:
@@ -221,11 +261,13 @@ def _check(model: onnx.ModelProto, opened: onnx.ModelProto) -> None:
             raise Refusal('its axes cannot be opened', 'export it with an open axis of time')
 
 
-def _random_inputs(model: onnx.ModelProto, open_size: int) -> dict[str, np.ndarray]:
+def _random_inputs(
+    model: onnx.ModelProto, open_size: int, known: Mapping[str, Sequence[int]] = MappingProxyType({})
+) -> dict[str, np.ndarray]:
     rng, inputs = np.random.default_rng(0), {}
     for value in inputs_of(model):
         kind = value.type.tensor_type
-        sizes = [max(dim.dim_value, 0) or open_size for dim in kind.shape.dim]
+        sizes = known.get(value.name) or [max(dim.dim_value, 0) or open_size for dim in kind.shape.dim]
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
         inputs[value.name] = rng.standard_normal(sizes).astype(dtype)
         if dtype.kind != 'f':

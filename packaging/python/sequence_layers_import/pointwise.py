@@ -179,7 +179,12 @@ def operand(builder: Builder, name: str, out: Tensor) -> Value:
                 f'"{name}" is one value of the whole sequence, and is joined with each step',
                 'a running value or a window in its place can be streamed',
             )
-    return Value(value.layer, tuple(axis + by for axis in value.axes))
+    value = Value(value.layer, tuple(axis + by for axis in value.axes))
+    kept = [axis for axis in value.axes if out.roles[axis] is Role.CHANNEL]
+    if len(kept) == len(value.axes):
+        return value
+    # An axis of one element, which is repeated for all items or steps of the output.
+    return builder.reshape(value, tensor.of_rank(rank).sizes(kept), kept)
 
 
 def joined(builder: Builder, names: Sequence[str], out: Tensor) -> list[Value]:

@@ -127,6 +127,19 @@ class WrittenSizesTest(unittest.TestCase):
                 self.assertLess(report.largest, TOLERANCE)
                 self.assertIn(2 * steps, {found.steps for found in report.differences})
 
+    def test_steps_behind_a_stride(self) -> None:
+        nodes = [
+            refused.node('Conv', ['x', 'w'], ['c'], strides=[2]),
+            refused.node('Transpose', ['c'], ['t'], perm=[2, 0, 1]),
+            refused.node('Shape', ['x'], ['s'], end=1),
+            refused.node('Concat', ['k', 's', 'h'], ['heads'], axis=0),
+            refused.node('Reshape', ['t', 'heads'], ['r']),
+            refused.node('Softmax', ['r'], axis=-1),
+        ]
+        constants = {'w': _random(8, 4, 3), 'k': np.array([23]), 'h': np.array([2, 4])}
+        imported = import_graph(refused.graph(nodes, constants, x=['batch', 4, 'time']))
+        self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+
     def test_a_graph_that_takes_no_number_of_steps(self) -> None:
         reshape = refused.node('Reshape', ['x', 's'])
         with self.assertRaises(CannotLoad):
