@@ -19,8 +19,8 @@ import onnxruntime
 from sequence_layers_import import branches, contrib, expansions, protos
 from sequence_layers_import.refusal import Refusal
 
-# Rewritings that make nodes harder to read: products with biases, moved transpositions.
-_NOT_WANTED = ('MatMulAddFusion', 'TransposeOptimizer', 'ReshapeFusion')
+# Rewritings that make nodes harder to read: products with biases, moved transpositions, padding whose size depends on the length.
+_NOT_WANTED = ('MatMulAddFusion', 'TransposeOptimizer', 'ReshapeFusion', 'Pad_Fusion')
 
 
 def quiet_options() -> onnxruntime.SessionOptions:

@@ -28,6 +28,8 @@ _BATCHES = (2, 3)
 # Numbers of steps to look up tables of positions for: the largest that the graph takes.
 _LONG = (4096, 2048, 1024, 512, 256, 128)
 _LONGEST = 8192
+# Numbers of steps above the first one that have other remainders by strides.
+_MORE_STEPS = (1, 2, 3, 5, 7, 11)
 # The dtypes of layers by the kinds of NumPy's.
 # Operators that give elements other axes, in the same order.
 RESHAPES = ('Reshape', 'Flatten', 'Squeeze', 'Unsqueeze')
@@ -391,6 +393,14 @@ class Graph:
         """The constant for a multiple of the first number of steps, if the graph takes it."""
         return self._lengths.constant(self.tensors[name], times * self._lengths.time)
 
+    def other_constants(self, name: str) -> list[np.ndarray]:
+        """The constant for some more numbers of steps, if it is computed from that number."""
+        if not self._lengths.computes(name):
+            return []
+        steps = (self._lengths.time + more for more in _MORE_STEPS)
+        found = (self._lengths.constant(self.tensors[name], number) for number in steps)
+        return [value for value in found if value is not None]
+
     def _check_constant(self, name: str) -> None:
         if name not in self._constants:
             raise Refusal(
@@ -692,6 +702,11 @@ class _Lengths:
             found += [steps, steps - steps % time]
         self.many = list(dict.fromkeys(found))
         self._known: dict[tuple[str, int], np.ndarray | None] = {}
+
+    def computes(self, name: str) -> bool:
+        """Whether nodes of the graph make a tensor."""
+        made = (n for n in self._model.graph.node if name in n.output)
+        return any(node.op_type != 'Constant' for node in made)
 
     def constant(self, tensor: Tensor, steps: int) -> np.ndarray | None:
         """A constant, if the graph takes so many steps."""

@@ -92,7 +92,9 @@ def compare(
         try:
             report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
         except runtime.SequenceLayersError as error:
-            raise Refusal(f'the library cannot run the model: {error}', 'report this graph') from error
+            raise Refusal(
+                f'the library cannot run the model: {error}', 'report this graph'
+            ) from error
         try:
             report.differences += verify.compare(imported, layer, inputs, want, streamed=True)
         except runtime.SequenceLayersError as error:

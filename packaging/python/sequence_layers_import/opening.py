@@ -262,12 +262,16 @@ def _check(model: onnx.ModelProto, opened: onnx.ModelProto) -> None:
 
 
 def _random_inputs(
-    model: onnx.ModelProto, open_size: int, known: Mapping[str, Sequence[int]] = MappingProxyType({})
+    model: onnx.ModelProto,
+    open_size: int,
+    known: Mapping[str, Sequence[int]] = MappingProxyType({}),
 ) -> dict[str, np.ndarray]:
     rng, inputs = np.random.default_rng(0), {}
     for value in inputs_of(model):
         kind = value.type.tensor_type
-        sizes = known.get(value.name) or [max(dim.dim_value, 0) or open_size for dim in kind.shape.dim]
+        sizes = known.get(value.name) or [
+            max(dim.dim_value, 0) or open_size for dim in kind.shape.dim
+        ]
         dtype = helper.tensor_dtype_to_np_dtype(kind.elem_type)
         inputs[value.name] = rng.standard_normal(sizes).astype(dtype)
         if dtype.kind != 'f':

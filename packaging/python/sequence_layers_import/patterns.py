@@ -351,7 +351,7 @@ def _padded_window(graph: Graph, node: Node) -> None:
         return
     if node.attribute('auto_pad', 'NOTSET') not in ('NOTSET', 'VALID'):
         return
-    before, after = np.split(np.array(graph.numbers(pad, 1, 'pads')), 2)
+    before, after = np.split(_pads(graph, pad, node), 2)
     if before[:2].any() or after[:2].any() or (before < 0).any() or (after < 0).any():
         return
     count = len(before) - 2
@@ -363,6 +363,20 @@ def _padded_window(graph: Graph, node: Node) -> None:
     node.attributes |= {'pads': [int(p) for p in pads], 'auto_pad': 'NOTSET'}
     if node.operator == 'AveragePool':
         node.attributes['count_include_pad'] = 1
+
+
+def _pads(graph: Graph, pad: Node, window: Node) -> np.ndarray:
+    """The padding; zeros that fill the last window, whose number depends on the length, are one less than its stride."""
+    given = np.array(graph.numbers(pad, 1, 'pads'))
+    strides = window.attribute('strides', [])
+    if len(pad.inputs) < 2 or not any(stride > 1 for stride in strides):
+        return given
+    others = [np.ravel(value) for value in graph.other_constants(pad.inputs[1])]
+    filled = np.array([*[0] * (len(given) // 2 + 2), *(stride - 1 for stride in strides)])
+    if not others or len(filled) != len(given):
+        return given
+    least, most = np.min([given, *others], axis=0), np.max([given, *others], axis=0)
+    return np.where(least == most, given, least + filled)
 
 
 def _mirrored_window(graph: Graph, node: Node) -> None:
@@ -453,6 +467,65 @@ def _nan_to_zero(graph: Graph, node: Node) -> None:
             ]
 
 
+def _with_past(graph: Graph, node: Node) -> None:
+    """The first step, and each other one with a multiple of the step before added, as with zeros before the first."""
+    if node.operator != 'Concat' or len(node.inputs) != 2:
+        return
+    axis = node.attribute('axis', 0) % len(graph.tensor(node.outputs[0]).shape)
+    first, total = (
+        graph.made_by(node.inputs[0], 'Slice'),
+        graph.made_by(node.inputs[1], 'Add', 'Sub'),
+    )
+    if not first or not total or graph.tensor(node.outputs[0]).roles[axis] is not Role.TIME:
+        return
+    x, negative = first.inputs[0], total.operator == 'Sub'
+    if _part_of_time(graph, first, axis) != (0, 1):
+        return
+    sides = [total.inputs] if negative else [total.inputs, total.inputs[::-1]]
+    for current, scaled in sides:
+        later = graph.made_by(current, 'Slice')
+        product = graph.made_by(scaled, 'Mul')
+        parts = product and _split_constant(graph, product)
+        number = _number(graph, parts[1]) if parts else 1.0
+        past = graph.made_by(parts[0] if parts else scaled, 'Slice')
+        if (
+            number is not None and later and past and later.inputs[0] == past.inputs[0] == x
+            and _part_of_time(graph, later, axis) == (1, 0)
+            and _part_of_time(graph, past, axis) == (0, -1)
+        ):  # fmt: skip
+            _add_past(graph, node, x, -number if negative else number)
+            return
+
+
+def _part_of_time(graph: Graph, node: Node, axis: int) -> tuple[int, int] | None:
+    """Where a slice begins and ends, the latter counted from the end, or from the start if it takes one step."""
+    before, after = graph.shapes(node.inputs[0]), graph.shapes(node.outputs[0])
+    if any(b[:axis] + b[axis + 1 :] != a[:axis] + a[axis + 1 :]
+           for b, a in zip(before, after, strict=True)):  # fmt: skip
+        return None
+    starts = {int(np.ravel(v)[0]) for v in graph.folded_constants(node.inputs[1])}
+    if len(starts) != 1 or (start := starts.pop()) < 0:
+        return None
+    sizes = {shape[axis] for shape in after}
+    if sizes == {1}:
+        return start, start + 1
+    dropped = {b[axis] - a[axis] for b, a in zip(before, after, strict=True)}
+    return (start, start - dropped.pop()) if len(dropped) == 1 else None
+
+
+def _add_past(graph: Graph, node: Node, x: str, factor: float) -> None:
+    past, scaled, number = (f'{node.outputs[0]}.{part}' for part in ('past', 'scaled', 'factor'))
+    graph.copy_tensor(past, x)
+    graph.copy_tensor(scaled, x)
+    graph.add_constant(number, [np.asarray(factor, np.float32)] * 3)
+    graph.replace(
+        node,
+        Node(node.name, 'import.Delay', [x], [past], {'count': 1}),
+        Node(node.name, 'Mul', [past, number], [scaled], {}),
+        Node(node.name, 'Add', [x, scaled], node.outputs, {}),
+    )
+
+
 def _no_nan(graph: Graph, node: Node) -> None:
     """A condition for NaN within a graph, which gives NaN where it reads it."""
     if node.operator == 'IsNaN' and node.outputs[0] not in graph.outputs:
@@ -474,7 +547,39 @@ def _mean_of_time(graph: Graph, node: Node) -> None:
         _replace(graph, node, 'ReduceMean', [total.inputs[0]], axes=axes, keepdims=keepdims)
 
 
+def _product_of_results(graph: Graph, node: Node) -> None:
+    """A matrix product of two results in each step, as products of elements and a sum."""
+    if node.operator != 'MatMul' or any(graph.is_constant(name) for name in node.inputs):
+        return
+    first, second = (graph.tensor(name) for name in node.inputs)
+    if any(
+        len(tensor.shape) < 2 or tensor.roles[-2:] != (Role.CHANNEL, Role.CHANNEL)
+        for tensor in (first, second)
+    ):
+        return
+    rows, columns, product = (
+        f'{node.outputs[0]}.{part}' for part in ('rows', 'columns', 'product')
+    )
+    left = [(*shape, 1) for shape in graph.shapes(first.name)]
+    right = [(*shape[:-2], 1, *shape[-2:]) for shape in graph.shapes(second.name)]
+    both = [np.broadcast_shapes(*pair) for pair in zip(left, right, strict=True)]
+    for name, like, shapes in (
+        (rows, first, left),
+        (columns, second, right),
+        (product, first, both),
+    ):
+        graph.copy_tensor(name, like.name)
+        graph.reshape_tensor(name, shapes)
+    graph.replace(
+        node,
+        Node(node.name, 'Reshape', [first.name], [rows], {}),
+        Node(node.name, 'Reshape', [second.name], [columns], {}),
+        Node(node.name, 'Mul', [rows, columns], [product], {}),
+        Node(node.name, 'ReduceSum', [product], node.outputs, {'axes': [-2], 'keepdims': 0}),
+    )
+
+
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
     _reshapes, _group_normalization, _variance, _delay, _moved_padding, _padded_window, _mirrored_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
-    _scale_and_bias, _nan_to_zero, _no_nan, _mean_of_time, scores.rewrite,
+    _scale_and_bias, _nan_to_zero, _no_nan, _with_past, _mean_of_time, scores.rewrite, _product_of_results,
 )  # fmt: skip

@@ -320,14 +320,32 @@ def _integers(
 
 @operator('Pow')
 def _pow(builder: Builder, node: Node) -> None:
+    base, out = node.inputs[0], builder.tensor(node.outputs[0])
+    if builder.graph.is_constant(base):
+        _exponential(builder, node, out, builder.graph.constant(base))
+        return
     if not builder.graph.is_constant(node.inputs[1]):
         raise Refusal('its exponent is no constant', 'write it by Exp and Log')
     power = builder.graph.constant(node.inputs[1])
-    if power.size != 1:
-        raise Refusal('its exponent is not one number', 'use one exponent for all channels')
-    exponent = float(power.ravel()[0])
-    if math.isclose(exponent, 1.0):
-        keep(builder, node, builder.value(node.inputs[0]))
+    value = builder.value(base)
+    if power.size == 1:
+        exponent = float(power.ravel()[0])
+        if not math.isclose(exponent, 1.0):
+            value = builder.apply(value, {'type': 'Power', 'power': exponent})
+        keep(builder, node, value)
         return
-    value = builder.value(node.inputs[0])
-    keep(builder, node, builder.apply(value, {'type': 'Power', 'power': exponent}))
+    if (power == np.round(power)).any():
+        raise Refusal('its exponents are several, with integers', 'use one for all channels')
+    value = of_one(builder, base, out)
+    exponents = constant_along(out, power.astype(np.float32), value.axes)
+    value = expanded(builder, value, builder.tensor(base), out, exponents)
+    value = builder.affine(builder.apply(value, {'type': 'Log'}), out, exponents, None)
+    keep(builder, node, builder.apply(value, {'type': 'Exp'}))
+
+
+def _exponential(builder: Builder, node: Node, out: Tensor, base: np.ndarray) -> None:
+    """A positive number to the power of a result."""
+    if base.size != 1 or not base > 0:
+        raise Refusal('its base is not one positive number', 'write it by Exp')
+    value = builder.scaled(of_one(builder, node.inputs[1], out), float(np.log(base.ravel()[0])))
+    keep(builder, node, builder.apply(value, {'type': 'Exp'}))

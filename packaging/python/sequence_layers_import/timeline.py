@@ -124,6 +124,19 @@ def picked(builder: Builder, node: Node, tensor: Tensor, axis: int) -> None:
     _windows(builder, node, tensor, axis, forms, lengths)
 
 
+def _without_zeros(builder: Builder, name: str, axis: int) -> tuple[str, list[int]]:
+    """What zeros before and after time were added to, and how many."""
+    pad = builder.graph.made_by(name, 'Pad')
+    if pad is None or pad.attribute('mode', 'constant') != 'constant' or len(pad.inputs) > 2:
+        return name, [0, 0]
+    pads = builder.graph.numbers(pad, 1, 'pads') or []
+    rank = len(builder.tensor(name).shape)
+    own = [pads[axis], pads[axis + rank]] if len(pads) == 2 * rank else [0, 0]
+    if pad.attribute('value', 0) or min(own) < 0 or sum(map(abs, pads)) != sum(own):
+        return name, [0, 0]
+    return pad.inputs[0], own
+
+
 def _windows(
     builder: Builder, node: Node, tensor: Tensor, axis: int, forms: Sequence[np.ndarray],
     lengths: Sequence[int],
@@ -151,7 +164,10 @@ def _windows(
                 'it selects steps that are not windows at equal distances',
                 'select them outside of the model',
             )
-    value = cut(builder, builder.value(node.inputs[0]), tensor, first, 0)
+    source, padding = _without_zeros(builder, node.inputs[0], axis)
+    if first or length == 1:
+        source, padding = node.inputs[0], [0, 0]
+    value = cut(builder, builder.value(source), tensor, first, 0)
     value = Value(value.layer, tuple(a + (forms[0].ndim - 1) * (a > axis) for a in value.axes))
     if length == 1:
         if step > 1:
@@ -159,8 +175,7 @@ def _windows(
         keep(builder, node, value)
         return
     framed = builder.apply(value, {
-        'type': 'Frame', 'frame_length': length, 'frame_step': step,
-        'padding': 'reverse_causal_valid',
+        'type': 'Frame', 'frame_length': length, 'frame_step': step, 'padding': padding,
     })  # fmt: skip
     framed = Value(framed.layer, (others[0], *value.axes))
     wanted_offsets = offsets - first

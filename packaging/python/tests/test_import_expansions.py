@@ -1,4 +1,4 @@
-"""The importer: operators that simpler ones compute, and sizes of an exporter's example in a graph."""
+"""The importer: operators that simpler ones compute, forms of time, and sizes of an exporter's example in a graph."""
 
 import unittest
 from typing import Any
@@ -106,6 +106,80 @@ class ExpansionsTest(unittest.TestCase):
             refused.node('MatMul', ['x', 'm']),
         ]
         self._check(refused.graph(nodes, {'k': np.array([8, 3]), 'w': _random(8, 3)}))
+
+
+class TimeTest(unittest.TestCase):
+    """Forms of steps before and of windows as PyTorch's code has them."""
+
+    def _check(self, model: onnx.ModelProto) -> importing.Report:
+        report = importing.run(import_graph(model, streaming=True), None, seconds=0)
+        self.assertLess(report.largest, TOLERANCE)
+        return report
+
+    def test_zeros_that_fill_the_last_window(self) -> None:
+        """EnCodec computes how many steps the last window lacks."""
+        nodes = [
+            refused.node('Shape', outputs=['s'], start=2, end=3), refused.node('Neg', ['s'], ['n']),
+            refused.node('Mod', ['n', 'three'], ['lacking']),
+            refused.node('Concat', ['zeros', 'two', 'zeros', 'lacking'], ['pads'], axis=0),
+            refused.node('Pad', ['x', 'pads'], ['p']),
+            refused.node('Conv', ['p', 'w'], strides=[3]),
+        ]  # fmt: skip
+        constants = {'three': np.array([3]), 'two': np.array([2]), 'zeros': np.zeros(2, np.int64)}
+        model = refused.graph(nodes, constants | {'w': _random(4, 4, 5)}, x=['batch', 4, 'time'])
+        self.assertIn(25, {found.steps for found in self._check(model).differences})
+
+    def test_windows_of_a_padded_sequence_beside_it(self) -> None:
+        """A window of the last three steps, as torch.Tensor.unfold takes it, times each step."""
+        nodes = [
+            refused.node('Pad', ['x', 'pads'], ['p']), refused.node('Shape', ['x'], ['s'], start=1, end=2),
+            refused.node('Squeeze', ['s'], ['n']), refused.node('Range', ['zero', 'n', 'one'], ['r']),
+            refused.node('Unsqueeze', ['r', 'last'], ['u']), refused.node('Add', ['u', 'offsets'], ['i']),
+            refused.node('Gather', ['p', 'i'], ['w'], axis=1),
+            refused.node('Unsqueeze', ['x', 'two'], ['e']), refused.node('Mul', ['w', 'e']),
+        ]  # fmt: skip
+        constants = {
+            'pads': np.array([0, 2, 0, 0, 0, 0]), 'zero': np.array(0), 'one': np.array(1),
+            'last': np.array([1]), 'two': np.array([2]), 'offsets': np.arange(3),
+        }  # fmt: skip
+        self.assertEqual(self._check(refused.graph(nodes, constants)).latency, (0, 0))
+
+    def test_a_difference_to_the_step_before(self) -> None:
+        far = np.iinfo(np.int64).max
+        constants = {
+            'zero': np.array([0]), 'one': np.array([1]), 'minus': np.array([-1]), 'far': np.array([far]),
+            'factor': np.float32(0.97),
+        }  # fmt: skip
+        for operator in ('Sub', 'Add'):
+            nodes = [
+                refused.node('Slice', ['x', 'zero', 'one', 'one'], ['first']),
+                refused.node('Slice', ['x', 'one', 'far', 'one'], ['later']),
+                refused.node('Slice', ['x', 'zero', 'minus', 'one'], ['past']),
+                refused.node('Mul', ['past', 'factor'], ['scaled']),
+                refused.node(operator, ['later', 'scaled'], ['rest']),
+                refused.node('Concat', ['first', 'rest'], axis=1),
+            ]
+            with self.subTest(operator):
+                self._check(refused.graph(nodes, constants))
+
+    def test_a_product_of_two_results_in_each_step(self) -> None:
+        """The outer product of a step, times its first half."""
+        nodes = [
+            refused.node('Unsqueeze', ['x', 'two'], ['row']),
+            refused.node('Unsqueeze', ['x', 'three'], ['column']),
+            refused.node('MatMul', ['column', 'row'], ['outer']),
+            refused.node('MatMul', ['outer', 'column'], ['product']),
+            refused.node('Squeeze', ['product', 'three']),
+        ]
+        self._check(refused.graph(nodes, {'two': np.array([2]), 'three': np.array([3])}))
+
+    def test_powers(self) -> None:
+        exponents = np.linspace(0.3, 0.9, 8, dtype=np.float32)
+        nodes = [refused.node('Abs', outputs=['a']), refused.node('Pow', ['a', 'e'])]
+        self._check(refused.graph(nodes, {'e': exponents}))
+        self._check(refused.graph([refused.node('Pow', ['ten', 'x'])], {'ten': np.float32(10)}))
+        with self.assertRaisesRegex(Refusal, 'several, with integers'):
+            import_graph(refused.graph(nodes, {'e': np.arange(8, dtype=np.float32)}))
 
 
 class WrittenSizesTest(unittest.TestCase):

@@ -187,6 +187,12 @@ class ConstantTest(unittest.TestCase):
         with self.assertRaisesRegex(Refusal, 'read by more than keys and values of attention'):
             import_graph(model, constants=['source'])
 
+    def test_a_repeated_input_with_an_axis_of_one_element(self) -> None:
+        given = onnx.helper.make_tensor_value_info('v', TensorProto.FLOAT, ['batch', 1, 8])
+        nodes = [refused.node('Mul', ['x', 'v'], ['m']), refused.node('Add', ['m', 'v'])]
+        imported = import_graph(refused.graph(nodes, more=[given]), repeated=['v'], streaming=True)
+        self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+
     def test_is_named(self) -> None:
         with self.assertRaisesRegex(Refusal, '"h" is not given; .*--constant'):
             import_graph(_decoder())
