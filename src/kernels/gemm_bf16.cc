@@ -43,15 +43,18 @@ namespace {
 
 using gemm_bf16_detail::Product;
 
-// Bytes of x that a block of rows may take, so that they stay in the L2 cache.
-constexpr int64_t kRowBlockBytes = int64_t{1} << 19;
+// Rows of x per row block, and rows of W per depth block, an even number. That part of a tile's
+// panels and of its rows of x stays in the L1 cache, and that of a row block in the L2 cache.
+constexpr int64_t kRowBlock = 96;
+constexpr int64_t kDepthBlock = 256;
 
 struct Kernel {
   struct Args {
     const float* x;
     int64_t x_stride;
     const uint16_t* packed;
-    int64_t k;
+    int64_t panel_stride;
+    int64_t k;  // of the depth block
     int64_t n;
     Outputs out;
   };
@@ -62,12 +65,16 @@ struct Kernel {
     const uint16_t* w;
     int64_t panel_stride;
     int64_t k;
+    Ahead ahead;
     Outputs out;
   };
 
   static constexpr int kMaxRows = kManyRegisters ? 12 : HWY_MAX(1, 12 / kVectors);
   static constexpr int kMaxRowsOfPanel = kMaxRows;
   static constexpr int kMaxPanels = kManyRegisters ? 2 : 1;
+  // Tiles of many rows are flat: rows of x and of y often lie at the same sets of the L1 cache.
+  static constexpr int kTileRows = kManyRegisters ? 6 : kMaxRows;
+  static constexpr int kTilePanels = kManyRegisters ? 4 : kMaxPanels;
 
   static constexpr int panels_for_rows(int rows) {
     if (!kManyRegisters) return rows == 1 ? HWY_MAX(1, 8 / kVectors) : kMaxPanels;
@@ -75,14 +82,16 @@ struct Kernel {
   }
 
   static HWY_INLINE Tile tile_at(const Args& g, int64_t row, int64_t panel) {
-    const int64_t panel_stride = gemm_bf16_detail::panel_size(g.k);
     return Tile{.x = g.x + row * g.x_stride,
                 .x_stride = g.x_stride,
-                .w = g.packed + panel * panel_stride,
-                .panel_stride = panel_stride,
+                .w = g.packed + panel * g.panel_stride,
+                .panel_stride = g.panel_stride,
                 .k = g.k,
+                .ahead = {},
                 .out = outputs_at(g.out, row, panel)};
   }
+
+  static HWY_INLINE int64_t panel_lines(const Args& g) { return (g.k + 1) / 2; }
 
   template <int kRows, int kPanels>
   static HWY_NOINLINE void run(const Tile& tile);
@@ -120,10 +129,13 @@ HWY_NOINLINE void Kernel::run(const Tile& tile) {
   load_outputs(t.out, total);
   const float* HWY_RESTRICT x = t.x;
   const uint16_t* HWY_RESTRICT w = t.w;
-  int64_t p = 0;
+  const int64_t panel_bytes = t.panel_stride * static_cast<int64_t>(sizeof(*w));
+  if constexpr (kRows > 1) prefetch_outputs<kRows, kPanels>(t.ahead, t.out.y_stride);
+  int64_t p = 0, line = 0;
   for (; p + 2 <= t.k; p += 2, x += 2, w += 2 * kPanel) {
-    if constexpr (kRows == 1) {
-      const int64_t panel_bytes = t.panel_stride * static_cast<int64_t>(sizeof(*w));
+    if constexpr (kRows > 1) {
+      prefetch_step<kPanels>(t.ahead, panel_bytes, p, t.k, line);
+    } else {
       const int64_t position = (w - t.w) * static_cast<int64_t>(sizeof(*w));
       const char* const ahead =
           reinterpret_cast<const char*>(w) + prefetch_distance(position, panel_bytes, kPanels);
@@ -140,11 +152,20 @@ HWY_NOINLINE void Kernel::run(const Tile& tile) {
 }  // namespace
 
 void gemm_bf16_all(const Product& g) {
-  const int64_t row_bytes = g.k * static_cast<int64_t>(sizeof(float));
-  run_product<Kernel>(Kernel::Args{g.x, g.x_stride, g.packed, g.k, g.n,
-                                   Outputs{g.bias, g.accumulate, g.y, g.y_stride}},
-                      g.m,
-                      std::clamp<int64_t>(kRowBlockBytes / (row_bytes + 1), Kernel::kMaxRows, 96));
+  const int64_t depth = g.m <= Kernel::kMaxRows ? g.k : kDepthBlock;
+  for (int64_t row = 0; row < g.m; row += kRowBlock) {
+    const float* const x = g.x + row * g.x_stride;
+    float* const y = g.y + row * g.y_stride;
+    int64_t begin = 0;
+    do {  // runs also if k is 0, since y gets the bias
+      const Outputs out{g.bias, g.accumulate || begin > 0, y, g.y_stride};
+      run_product<Kernel>(
+          Kernel::Args{x + begin, g.x_stride, g.packed + begin * kPanel,
+                       gemm_bf16_detail::panel_size(g.k), HWY_MIN(depth, g.k - begin), g.n, out},
+          HWY_MIN(kRowBlock, g.m - row));
+      begin += depth;
+    } while (begin < g.k);
+  }
 }
 
 }  // namespace HWY_NAMESPACE

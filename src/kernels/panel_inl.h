@@ -40,6 +40,38 @@ HWY_INLINE int64_t prefetch_distance(int64_t position, int64_t panel_bytes, int6
   return kPrefetchBytes + (inside ? 0 : (panels - 1) * panel_bytes);
 }
 
+// What a tile of many rows prefetches into the L2 cache while it runs: the outputs of the next
+// tile, and a part of the panels that follow.
+struct Ahead {
+  const float* y = nullptr;
+  const char* w = nullptr;  // in the first of the panels
+  int64_t lines = 0;        // of 64 bytes, in each panel
+};
+
+template <int kRows, int kPanels>
+HWY_INLINE void prefetch_outputs(const Ahead& ahead, int64_t y_stride) {
+  if (ahead.y == nullptr) return;
+#pragma GCC unroll 16
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPanels; ++i) {
+      __builtin_prefetch(ahead.y + r * y_stride + i * kPanel, 1, 2);
+    }
+  }
+}
+
+// Prefetches what step `step` of `steps` does of the lines, in panels panel_bytes apart.
+template <int kPanels>
+HWY_INLINE void prefetch_step(const Ahead& ahead, int64_t panel_bytes, int64_t step, int64_t steps,
+                              int64_t& line) {
+  for (; line * steps < ahead.lines * (step + 1); ++line) {
+#pragma GCC unroll 16
+    for (int i = 0; i < kPanels; ++i) {
+      __builtin_prefetch(ahead.w + i * panel_bytes + 64 * line, 0, 2);
+    }
+  }
+}
+
 // Where the results of a tile go: pointers to its first row and column.
 struct Outputs {
   const float* bias;  // null if there is none
@@ -75,9 +107,9 @@ HWY_INLINE void store_outputs(const Outputs& out, const VF (&total)[kRows][kWidt
 }
 
 // A Kernel has the type Args, which describes a product and has n and the Outputs of the whole
-// product; the type Tile, which has an Outputs too; kMaxRows, kMaxPanels (for that many rows),
-// kMaxRowsOfPanel (for one panel) and panels_for_rows(rows); tile_at(args, row, panel); and
-// run<rows, panels>(tile).
+// product; the type Tile, which has an Outputs too, and an Ahead; kMaxRows, kMaxPanels (for that
+// many rows), kMaxRowsOfPanel (for one panel) and panels_for_rows(rows); tile_at(args, row, panel);
+// panel_lines(args), the lines of a panel that the product reads; and run<rows, panels>(tile).
 
 // Runs a tile of `rows` in [1, kRows] rows.
 template <class Kernel, int kPanels,
@@ -125,47 +157,48 @@ HWY_INLINE void run_one_tile_of_rows(const typename Kernel::Args& g, int64_t row
   run_few_rows<Kernel, kRows>(g, 0, panels);
 }
 
-// Computes rows [row, row + rows) of all panels, in tiles of nearly equal height. All tiles use a
-// panel before the next one is read.
+// Computes all panels, in tiles of nearly equal height. All tiles use a panel before the next one
+// is read, and each prefetches a part of that one.
 template <class Kernel>
-HWY_INLINE void run_row_block(const typename Kernel::Args& g, int64_t row, int64_t rows) {
-  const int64_t panels = g.n / kPanel, columns = g.n % kPanel;
+HWY_INLINE void run_row_block(const typename Kernel::Args& g, int64_t rows) {
+  const int64_t panels = g.n / kPanel, columns = g.n % kPanel, lines = Kernel::panel_lines(g);
   const auto for_each_tile = [&](int64_t height, const auto& run) HWY_ATTR {
     const int64_t tiles = (rows + height - 1) / height;
-    for (int64_t i = 0; i < tiles; ++i) {
-      const int64_t begin = rows * i / tiles;
-      run(row + begin, rows * (i + 1) / tiles - begin);
-    }
+    for (int64_t i = 0; i < tiles; ++i) run(rows * i / tiles, rows * (i + 1) / tiles);
   };
   int64_t panel = 0;
-  for (; panel + Kernel::kMaxPanels <= panels; panel += Kernel::kMaxPanels) {
-    for_each_tile(Kernel::kMaxRows, [&](int64_t begin, int64_t count) HWY_ATTR {
-      run_rows<Kernel, Kernel::kMaxPanels>(count, Kernel::tile_at(g, begin, panel));
+  for (; panel + Kernel::kTilePanels <= panels; panel += Kernel::kTilePanels) {
+    const int64_t next = panel + Kernel::kTilePanels;
+    for_each_tile(Kernel::kTileRows, [&](int64_t begin, int64_t end) HWY_ATTR {
+      typename Kernel::Tile tile = Kernel::tile_at(g, begin, panel);
+      if (next + Kernel::kTilePanels <= panels) {
+        const int64_t from = lines * begin / rows;
+        const auto other = Kernel::tile_at(g, end < rows ? end : 0, end < rows ? panel : next);
+        const void* const w = Kernel::tile_at(g, 0, next).w;
+        tile.ahead = {other.out.y, static_cast<const char*>(w) + 64 * from,
+                      lines * end / rows - from};
+      }
+      run_rows<Kernel, Kernel::kTilePanels, Kernel::kTileRows>(end - begin, tile);
     });
   }
   for (; panel < panels; ++panel) {
-    for_each_tile(Kernel::kMaxRowsOfPanel, [&](int64_t begin, int64_t count) HWY_ATTR {
-      run_rows<Kernel, 1>(count, Kernel::tile_at(g, begin, panel));
+    for_each_tile(Kernel::kMaxRowsOfPanel, [&](int64_t begin, int64_t end) HWY_ATTR {
+      run_rows<Kernel, 1>(end - begin, Kernel::tile_at(g, begin, panel));
     });
   }
   if (columns == 0) return;
-  for_each_tile(Kernel::kMaxRowsOfPanel, [&](int64_t begin, int64_t count) HWY_ATTR {
-    run_edge<Kernel>(count, columns, Kernel::tile_at(g, begin, panel));
+  for_each_tile(Kernel::kMaxRowsOfPanel, [&](int64_t begin, int64_t end) HWY_ATTR {
+    run_edge<Kernel>(end - begin, columns, Kernel::tile_at(g, begin, panel));
   });
 }
 
-// Computes a product of m rows. `row_block` rows of x stay in the L2 cache.
+// Computes a product of m rows, which stay in the L2 cache.
 template <class Kernel>
-HWY_INLINE void run_product(const typename Kernel::Args& g, int64_t m, int64_t row_block) {
-  if (m <= Kernel::kMaxRows) {
-    const int64_t panels = g.n / kPanel, columns = g.n % kPanel;
-    run_one_tile_of_rows<Kernel>(g, m, panels);
-    if (columns > 0) run_edge<Kernel>(m, columns, Kernel::tile_at(g, 0, panels));
-    return;
-  }
-  for (int64_t row = 0; row < m; row += row_block) {
-    run_row_block<Kernel>(g, row, HWY_MIN(row_block, m - row));
-  }
+HWY_INLINE void run_product(const typename Kernel::Args& g, int64_t m) {
+  if (m > Kernel::kMaxRows) return run_row_block<Kernel>(g, m);
+  const int64_t panels = g.n / kPanel, columns = g.n % kPanel;
+  run_one_tile_of_rows<Kernel>(g, m, panels);
+  if (columns > 0) run_edge<Kernel>(m, columns, Kernel::tile_at(g, 0, panels));
 }
 
 HWY_INLINE Outputs outputs_at(const Outputs& all, int64_t row, int64_t panel) {
