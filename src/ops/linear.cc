@@ -5,6 +5,7 @@
 #include <vector>
 
 #include "kernels/gemm.h"
+#include "kernels/packed.h"
 #include "ops/elementwise.h"
 #include "ops/onednn_matmul.h"
 #include "ops/openblas_matmul.h"
@@ -16,9 +17,9 @@ namespace {
 // Minimum multiply-adds of a thread that pay for waking it.
 constexpr int64_t kGrain = 1 << 18;
 
-// Fewer rows than this for each thread are not divided between threads, each of which would read
-// all of the weights: the columns are. On two threads, 64 rows of 512 x 2048 take 0.52 of the time
-// of one thread for it instead of 0.78, and 128 rows 0.51 instead of 0.58.
+// Fewer rows than columns, or than this for each thread, are not divided between threads, each of
+// which would read all of the weights: the columns are. On two threads, 64 rows of 512 x 2048 take
+// 0.52 of the time of one thread for it instead of 0.78, and 128 rows 0.51 instead of 0.58.
 constexpr int64_t kFewRows = 96;
 
 }  // namespace
@@ -75,14 +76,19 @@ void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t row
                                              accumulate, y, y_stride))
     return;
   const ExternalMatmul* const other = external(run, x_stride, y_stride);
-  if (!other && run.parallel().num_threads() > 1 &&
-      rows < kFewRows * run.parallel().num_threads() && outputs() >= 2 * kernels::column_group()) {
+  const int64_t threads = run.parallel().num_threads();
+  if (!other && threads > 1 && rows < std::max(kFewRows * threads, outputs()) &&
+      outputs() >= 2 * kernels::column_group()) {
     const int64_t width = kernels::column_group(), groups = outputs() / width;
     const int64_t work = std::max<int64_t>(1, rows * inputs() * width);
-    for_ranges(run, groups, ceil_div(kGrain, work), [&](int64_t begin, int64_t end) {
-      const int64_t last = end == groups ? outputs() : end * width;
-      apply_columns(x, x_stride, rows, begin * width, last, bias, accumulate, y, y_stride);
-    });
+    // Products of integers quantize all rows in each part.
+    const bool quantizes = kernels::row_group_bytes(format()) > 0;
+    const int64_t least = quantizes ? ceil_div(groups, 2 * threads) : 1;
+    for_ranges(
+        run, groups, std::max(least, ceil_div(kGrain, work)), [&](int64_t begin, int64_t end) {
+          const int64_t last = end == groups ? outputs() : end * width;
+          apply_columns(x, x_stride, rows, begin * width, last, bias, accumulate, y, y_stride);
+        });
     return;
   }
   const int64_t grain = std::max<int64_t>(1, kGrain / std::max<int64_t>(1, inputs() * outputs()));
