@@ -6,6 +6,7 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/transpose.cc"
+#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -49,6 +50,14 @@ HWY_INLINE void transpose_square(const float* x, int64_t x_stride, float* y, int
 }
 #endif
 
+// How many rows or columns ahead a matrix of one column or row of tiles prefetches: its lines are
+// too far apart for the CPU to do that.
+constexpr int64_t kAhead = 4 * kTile;
+
+HWY_INLINE void prefetch_lines(const float* first, int64_t stride) {
+  for (int64_t i = 0; i < kTile; ++i) hwy::Prefetch(first + i * stride);
+}
+
 // Transposes a tile of at most kTile rows and columns.
 HWY_INLINE void transpose_tile(const float* x, int64_t x_stride, int64_t rows, int64_t columns,
                                float* y, int64_t y_stride) {
@@ -70,7 +79,11 @@ HWY_INLINE void transpose_tile(const float* x, int64_t x_stride, int64_t rows, i
 void transpose_all(const float* x, int64_t x_stride, int64_t rows, int64_t columns, float* y,
                    int64_t y_stride) {
   for (int64_t i = 0; i < rows; i += kTile) {
+    const bool reads_ahead = columns <= kTile && i + kAhead + kTile <= rows;
+    if (reads_ahead) prefetch_lines(x + (i + kAhead) * x_stride, x_stride);
     for (int64_t j = 0; j < columns; j += kTile) {
+      const bool writes_ahead = rows <= kTile && j + kAhead + kTile <= columns;
+      if (writes_ahead) prefetch_lines(y + (j + kAhead) * y_stride, y_stride);
       transpose_tile(x + i * x_stride + j, x_stride, std::min(kTile, rows - i),
                      std::min(kTile, columns - j), y + j * y_stride + i, y_stride);
     }
