@@ -223,6 +223,7 @@ def import_graph(
     graph.prune()
     check_operators(graph)
     states.rewrite(graph, pairs)
+    patterns.rewrite_weights_of_time(graph)
     merged.rewrite(graph, given[0].name)
     positions.rewrite(graph, given[0].name)
     patterns.rewrite(graph)

@@ -11,7 +11,16 @@ from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
 
 def rewrite(graph: Graph) -> None:
     """Replaces the groups that it finds."""
-    for pattern in _PATTERNS:
+    _rewrite(graph, _PATTERNS)
+
+
+def rewrite_weights_of_time(graph: Graph) -> None:
+    """Replaces the groups whose constants differ from step to step, though they are no positions."""
+    _rewrite(graph, [_interpolation])
+
+
+def _rewrite(graph: Graph, replacements: Iterable[Callable[[Graph, Node], None]]) -> None:
+    for pattern in replacements:
         # Nodes change while the list is read.
         for node in list(graph.nodes):
             if any(node is other for other in graph.nodes):
@@ -465,6 +474,54 @@ def _nan_to_zero(graph: Graph, node: Node) -> None:
             reader.inputs = [
                 condition.inputs[0] if n == node.outputs[0] else n for n in reader.inputs
             ]
+
+
+def _interpolation(graph: Graph, node: Node) -> None:
+    """Two selections of steps, and a part of their difference: linear interpolation as PyTorch's newer exporter writes it."""
+    for kept, added in (node.inputs, node.inputs[::-1]) if node.operator == 'Add' else ():
+        product = graph.made_by(added, 'Mul')
+        parts = product and _split_constant(graph, product)
+        difference = parts and graph.made_by(parts[0], 'Sub')
+        if not parts or not difference or difference.inputs[1] != kept:
+            continue
+        first, second = (
+            graph.made_by(graph.origin(name, ['Transpose']), 'Gather')
+            for name in (kept, difference.inputs[0])
+        )
+        if first and second and _interpolates(graph, first, second, parts[1]):
+            own = {kept, first.outputs[0]}
+            if sum(len(graph.readers(n)) for n in own) == len(own) + 1 and not own.intersection(
+                graph.outputs
+            ):
+                graph.replace(node, Node(node.name, 'Identity', [kept], node.outputs, {}))
+                how = {'mode': 'linear', 'coordinate_transformation_mode': 'half_pixel'}
+                first.operator, first.inputs, first.attributes = 'Resize', first.inputs[:1], how
+            return
+
+
+def _interpolates(graph: Graph, first: Node, second: Node, weights: str) -> bool:
+    """Whether the selected steps and weights are those of half pixels."""
+    axis = first.attribute('axis', 0)
+    constants = (first.inputs[1], second.inputs[1])
+    if first.inputs[0] != second.inputs[0] or axis != second.attribute('axis', 0):
+        return False
+    if not all(map(graph.is_constant, constants)):
+        return False
+    sizes = [shape[axis] for shape in graph.shapes(first.inputs[0])]
+    found = zip(sizes, *map(graph.folded_constants, (*constants, weights)), strict=True)
+    for size, low, high, weight in found:
+        rate = low.size // size
+        if low.size != rate * size or rate < 2 or not low.size == high.size == weight.size:
+            return False
+        place = np.maximum((np.arange(low.size) + 0.5) / rate - 0.5, 0)
+        floor = np.floor(place)
+        if not (
+            np.array_equal(low.ravel(), floor)
+            and np.array_equal(high.ravel(), np.minimum(floor + 1, size - 1))
+            and np.allclose(weight.ravel(), place - floor, 0, 1e-5)
+        ):
+            return False
+    return True
 
 
 def _with_past(graph: Graph, node: Node) -> None:

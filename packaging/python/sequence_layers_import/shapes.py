@@ -9,7 +9,7 @@ from sequence_layers_import import timeline
 from sequence_layers_import.builder import Builder, Value, channel_axis, operator
 from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import constant_along, keep, repeat_axis
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, no_bound
 
 
 @operator('Transpose')
@@ -246,7 +246,7 @@ def _slice_channels(
 def _slice_time(
     builder: Builder, node: Node, value: Value, which: tuple[int, int], step: int
 ) -> Value:
-    """Drops steps at the start or the end, or takes every n-th, or the last or first alone.
+    """Drops steps at the start or the end, takes every n-th, or the last or first alone, or reverses their order.
 
     `which` is the place in the list of slices, and the axis.
     """
@@ -264,6 +264,10 @@ def _slice_time(
         is_last = all(s == b - 1 for s, b in zip(starts, before, strict=True))
         if is_last or not any(starts):
             return timeline.one_step(builder, node, value, is_first=not is_last)
+    if step == -1 and before == after:
+        if builder.streaming:
+            raise no_bound('its reversal', 'import without --streaming')
+        return builder.apply(value, {'type': 'ReverseSequence'})
     dropped = {b - a for b, a in zip(before, after, strict=True)}
     if step == 1 and len(dropped) == len(set(starts)) == 1:
         return timeline.cut(builder, value, tensor, starts[0], dropped.pop() - starts[0])

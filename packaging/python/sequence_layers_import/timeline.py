@@ -121,6 +121,13 @@ def picked(builder: Builder, node: Node, tensor: Tensor, axis: int) -> None:
         rank = forms[0].ndim - 1
         keep(builder, node, Value(made.layer, tuple(a + rank * (a > axis) for a in made.axes)))
         return
+    rate = forms[0].size // lengths[0]
+    if forms[0].ndim == 1 and rate > 1 and all(
+        np.array_equal(form, np.arange(rate * length) // rate)
+        for form, length in zip(forms, lengths, strict=True)
+    ):  # fmt: skip
+        keep(builder, node, builder.apply(value, {'type': 'Upsample1D', 'rate': rate}))
+        return
     _windows(builder, node, tensor, axis, forms, lengths)
 
 

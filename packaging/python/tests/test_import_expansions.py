@@ -7,6 +7,7 @@ import numpy as np
 import onnx
 from importing import refused
 from importing.support import TOLERANCE
+from onnx import TensorProto
 
 from sequence_layers_import import Refusal, import_graph, importing
 from sequence_layers_import.refusal import CannotLoad
@@ -161,6 +162,46 @@ class TimeTest(unittest.TestCase):
             ]
             with self.subTest(operator):
                 self._check(refused.graph(nodes, constants))
+
+    def test_steps_in_reverse_order(self) -> None:
+        constants = {
+            'start': np.array([-1]),
+            'stop': np.array([np.iinfo(np.int64).min]),
+            'axis': np.array([1]),
+        }
+        model = refused.graph(
+            [refused.node('Slice', ['x', 'start', 'stop', 'axis', 'start'])], constants
+        )
+        self.assertEqual(importing.run(import_graph(model), None, seconds=0).largest, 0)
+        with self.assertRaisesRegex(Refusal, 'reversal goes over all of time'):
+            import_graph(model, streaming=True)
+
+    def test_each_step_several_times_by_numbers(self) -> None:
+        """torch.repeat_interleave and interpolation by selected steps, as PyTorch's newer exporter writes them."""
+        nodes = [
+            refused.node('Shape', outputs=['s'], start=1, end=2), refused.node('Squeeze', ['s'], ['n']),
+            refused.node('Mul', ['n', 'two'], ['count']), refused.node('Range', ['zero', 'count', 'one'], ['r']),
+        ]  # fmt: skip
+        repeated = [
+            refused.node('Div', ['r', 'two'], ['i']), refused.node('Gather', ['x', 'i'], axis=1),
+        ]  # fmt: skip
+        interpolated = [
+            refused.node('Cast', ['r'], ['f'], to=TensorProto.FLOAT), refused.node('Mul', ['f', 'half'], ['g']),
+            refused.node('Sub', ['g', 'quarter'], ['h']), refused.node('Relu', ['h'], ['place']),
+            refused.node('Cast', ['place'], ['low'], to=TensorProto.INT64), refused.node('Add', ['low', 'one'], ['next']),
+            refused.node('Sub', ['n', 'one'], ['end']), refused.node('Min', ['next', 'end'], ['high']),
+            refused.node('Cast', ['low'], ['floor'], to=TensorProto.FLOAT), refused.node('Sub', ['place', 'floor'], ['p']),
+            refused.node('Unsqueeze', ['p', 'last'], ['weight']),
+            refused.node('Gather', ['x', 'low'], ['a'], axis=1), refused.node('Gather', ['x', 'high'], ['b'], axis=1),
+            refused.node('Sub', ['b', 'a'], ['d']), refused.node('Mul', ['d', 'weight'], ['m']),
+            refused.node('Add', ['a', 'm']),
+        ]  # fmt: skip
+        constants = {
+            'zero': np.array(0), 'one': np.array(1), 'two': np.array(2), 'last': np.array([1]),
+            'half': np.float32(0.5), 'quarter': np.float32(0.25),
+        }  # fmt: skip
+        for chosen in (repeated, interpolated):
+            self._check(refused.graph([*nodes, *chosen], constants))
 
     def test_a_product_of_two_results_in_each_step(self) -> None:
         """The outer product of a step, times its first half."""
