@@ -3,7 +3,7 @@
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, channel_axis, operator
-from sequence_layers_import.graph import Node, Role
+from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import constant_along, keep
 from sequence_layers_import.products import dense
 from sequence_layers_import.refusal import Refusal, no_bound
@@ -160,6 +160,23 @@ def _argmax(builder: Builder, node: Node) -> None:
     keep(builder, node, Value(value.layer, kept))
 
 
+def _normalized_channels(builder: Builder, node: Node, tensor: Tensor) -> Value:
+    """An instance normalization of each step: a layer normalization of all axes behind the first of channels."""
+    axes = tuple(channel_axis(tensor, axis, 'it') for axis in range(2, len(tensor.shape)))
+    value = builder.with_last(builder.value(node.inputs[0]), tensor, *axes)
+    value = builder.apply(value, {
+        'type': 'LayerNormalization', 'axis': [2 + value.axes.index(axis) for axis in axes],
+        'epsilon': node.attribute('epsilon', 1e-5), 'use_scale': False, 'use_bias': False,
+    })  # fmt: skip
+    shape = (1, -1) + (1,) * len(axes)
+    value = builder.with_axes(value, tensor, 1)
+    scale, bias = (
+        constant_along(tensor, builder.graph.constant(name).reshape(shape), value.axes)
+        for name in node.inputs[1:3]
+    )
+    return builder.affine(value, tensor, scale, bias)
+
+
 @operator('BatchNormalization')
 def _batch_normalization(builder: Builder, node: Node) -> None:
     tensor, graph = builder.tensor(node.inputs[0]), builder.graph
@@ -227,8 +244,9 @@ def _instance_normalization(builder: Builder, node: Node) -> None:
         raise Refusal('its channels or batch are time', 'name another time axis')
     if tensor.roles[0] is Role.CHANNEL and tensor.shape[0] != 1:
         raise Refusal('its batch is no batch', 'name it by --batch-axis')
-    if tensor.axes(Role.STEPS) or not over_time:
-        raise Refusal('it goes over channels alone', 'write it as a LayerNormalization')
+    if not over_time:
+        keep(builder, node, _normalized_channels(builder, node, tensor))
+        return
     value = builder.with_last(builder.value(node.inputs[0]), tensor, 1)
     config = {'type': 'InstanceNormalization', 'epsilon': node.attribute('epsilon', 1e-5)}
     weights = {'params.gamma': graph.constant(node.inputs[1]),

@@ -254,11 +254,9 @@ def _slice_time(
     before = [shape[axis] for shape in graph.shapes(node.inputs[0])]
     after = [shape[axis] for shape in graph.shapes(node.outputs[0])]
     starts = _starts(builder, node, which[0], before)
-    if (
-        step > 1
-        and not any(starts)
-        and all(-(-b // step) == a for b, a in zip(before, after, strict=True))
-    ):
+    ends = set(_ends(builder, node, which[0], before))
+    if step > 1 and len(set(starts)) == len(ends) == 1:
+        value = timeline.cut(builder, value, tensor, starts[0], ends.pop())
         return builder.apply(value, {'type': 'Downsample1D', 'rate': step})
     if step == 1 and set(after) == {1} and len(set(before)) > 1:
         is_last = all(s == b - 1 for s, b in zip(starts, before, strict=True))
@@ -286,6 +284,18 @@ def _starts(builder: Builder, node: Node, place: int, sizes: Sequence[int]) -> l
     return [
         max(int(start) + size, 0) if start < 0 else min(int(start), size)
         for start, size in zip(found, sizes, strict=True)
+    ]
+
+
+def _ends(builder: Builder, node: Node, place: int, sizes: Sequence[int]) -> list[int]:
+    """How many steps there are behind the stop of a slice, for the three sizes of the input."""
+    if len(node.inputs) > 2:
+        found = [int(np.ravel(v)[place]) for v in builder.graph.folded_constants(node.inputs[2])]
+    else:
+        found = [node.attribute('ends')[place]] * len(sizes)
+    return [
+        min(-stop, size) if stop < 0 else max(size - stop, 0)
+        for stop, size in zip(found, sizes, strict=True)
     ]
 
 

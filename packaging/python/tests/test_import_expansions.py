@@ -163,6 +163,26 @@ class TimeTest(unittest.TestCase):
             with self.subTest(operator):
                 self._check(refused.graph(nodes, constants))
 
+    def test_every_third_step_between(self) -> None:
+        for start, stop in ((3, -3), (2, np.iinfo(np.int64).max), (0, -1)):
+            constants = {
+                'start': np.array([start]),
+                'stop': np.array([stop]),
+                'axis': np.array([1]),
+            }
+            part = refused.node('Slice', ['x', 'start', 'stop', 'axis', 'three'])
+            with self.subTest(start=start):
+                self._check(refused.graph([part], constants | {'three': np.array([3])}))
+
+    def test_instances_that_are_steps(self) -> None:
+        nodes = [
+            refused.node('Reshape', ['x', 'flat'], ['f']),
+            refused.node('InstanceNormalization', ['f', 'scale', 'bias'], ['n']),
+            refused.node('Shape', ['x'], ['s']), refused.node('Reshape', ['n', 's']),
+        ]  # fmt: skip
+        constants = {'flat': np.array([-1, 2, 4]), 'scale': _random(2), 'bias': _random(2)}
+        self._check(refused.graph(nodes, constants))
+
     def test_steps_in_reverse_order(self) -> None:
         constants = {
             'start': np.array([-1]),
