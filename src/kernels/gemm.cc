@@ -89,6 +89,9 @@ constexpr int64_t kNextTiles = kTilePanels;
 constexpr int kSplit = HWY_MAX(1, 4 / kVectors);
 constexpr int kSplitRows = HWY_MAX(1, kAccumulators / (kSplit * kVectors));
 
+// Panels of the right edge that a single row reads at once, as it does groups.
+constexpr int kSplitPanels = HWY_MAX(1, HWY_MIN(4, kAccumulators / (kSplit * kVectors)));
+
 // The arguments of one tile, with pointers to its first elements of x, W and y.
 struct Tile {
   const float* x;
@@ -178,17 +181,18 @@ HWY_NOINLINE void run_tile(const Tile& t) {
   }
 }
 
-// Computes kRows rows by one panel, with kSplit partial sums per output.
-template <int kRows>
+// Computes kRows rows by kPanels panels, with kSplit partial sums per output.
+template <int kRows, int kPanels, bool kPrefetch>
 HWY_NOINLINE void run_split_tile(const Tile& t) {
   const D d;
-  V acc[kSplit][kRows][kVectors];
+  constexpr int kWidth = kPanels * kVectors;
+  V acc[kSplit][kRows][kWidth];
 #pragma GCC unroll 16
   for (int s = 0; s < kSplit; ++s) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
+      for (int v = 0; v < kWidth; ++v) {
         acc[s][r][v] = s == 0 ? initial(t, r, v * kLanes) : hn::Zero(d);
       }
     }
@@ -196,34 +200,36 @@ HWY_NOINLINE void run_split_tile(const Tile& t) {
   const float* HWY_RESTRICT x = t.x;
   const float* HWY_RESTRICT w = t.w;
   const int64_t x_stride = t.x_stride;
+  const int64_t panel_stride = t.panel_stride;
+  // Adds the products of row i of w to the partial sums s.
+  const auto add = [&](int i, int s) HWY_ATTR {
+    if constexpr (kPrefetch) {
+#pragma GCC unroll 16
+      for (int j = 0; j < kPanels; ++j) {
+        hwy::Prefetch(w + j * panel_stride + (i + gemm_detail::kAhead) * kPanel);
+      }
+    }
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+      const V a = hn::Set(d, x[r * x_stride + i]);
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) {
+        const float* from =
+            w + (v / kVectors) * panel_stride + i * kPanel + (v % kVectors) * kLanes;
+        acc[s][r][v] = hn::MulAdd(a, hn::LoadU(d, from), acc[s][r][v]);
+      }
+    }
+  };
   int64_t p = 0;
   for (; p + kSplit <= t.count; p += kSplit, x += kSplit, w += kSplit * kPanel) {
 #pragma GCC unroll 16
-    for (int s = 0; s < kSplit; ++s) {
-#pragma GCC unroll 16
-      for (int r = 0; r < kRows; ++r) {
-        const V a = hn::Set(d, x[r * x_stride + s]);
-#pragma GCC unroll 16
-        for (int v = 0; v < kVectors; ++v) {
-          acc[s][r][v] = hn::MulAdd(a, hn::LoadU(d, w + s * kPanel + v * kLanes), acc[s][r][v]);
-        }
-      }
-    }
+    for (int s = 0; s < kSplit; ++s) add(s, s);
   }
-  for (; p < t.count; ++p, ++x, w += kPanel) {
-#pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) {
-      const V a = hn::Set(d, x[r * x_stride]);
-#pragma GCC unroll 16
-      for (int v = 0; v < kVectors; ++v) {
-        acc[0][r][v] = hn::MulAdd(a, hn::LoadU(d, w + v * kLanes), acc[0][r][v]);
-      }
-    }
-  }
+  for (; p < t.count; ++p, ++x, w += kPanel) add(0, 0);
 #pragma GCC unroll 16
   for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kVectors; ++v) {
+    for (int v = 0; v < kWidth; ++v) {
       V total = acc[0][r][v];
 #pragma GCC unroll 16
       for (int s = 1; s < kSplit; ++s) total = hn::Add(total, acc[s][r][v]);
@@ -265,7 +271,28 @@ HWY_INLINE void run_split_rows(int64_t rows, const Tile& t) {
   if constexpr (kRows > 1) {
     if (rows < kRows) return run_split_rows<kRows - 1>(rows, t);
   }
-  run_split_tile<kRows>(t);
+  run_split_tile<kRows, 1, false>(t);
+}
+
+template <int kPanels>
+HWY_INLINE void run_split_panels(int64_t panels, const Tile& t) {
+  if constexpr (kPanels > 1) {
+    if (panels < kPanels) return run_split_panels<kPanels - 1>(panels, t);
+  }
+  if (t.next_w != nullptr) {
+    run_split_tile<1, kPanels, true>(t);
+  } else {
+    run_split_tile<1, kPanels, false>(t);
+  }
+}
+
+// Runs the split tile of some rows by one panel, or of one row by some panels.
+HWY_INLINE void run_split(int64_t rows, int64_t panels, const Tile& t) {
+  if (rows == 1) {
+    run_split_panels<kSplitPanels>(panels, t);
+  } else {
+    run_split_rows<kSplitRows>(rows, t);
+  }
 }
 
 HWY_INLINE Tile tile_at(const Args& g, const Block& b, int64_t panel) {
@@ -283,39 +310,45 @@ HWY_INLINE Tile tile_at(const Args& g, const Block& b, int64_t panel) {
               .next_y = nullptr};
 }
 
-// Runs a tile whose last panel has fewer than kPanel columns. It works on a copy of y, so that it
-// writes nothing past the end of a row.
-HWY_INLINE void run_edge_tile(int64_t rows, int64_t columns, Tile t) {
-  HWY_ALIGN float copy[kSplitRows * kPanel] = {};
+// Runs a split tile whose last panel has fewer than kPanel columns. It works on a copy of y, so
+// that it writes nothing past the end of a row.
+HWY_INLINE void run_edge_tile(int64_t rows, int64_t panels, int64_t columns, Tile t) {
+  HWY_ALIGN float copy[HWY_MAX(kSplitRows, kSplitPanels) * kPanel] = {};
+  const int64_t width = panels * kPanel;
   float* const y = t.y;
   for (int64_t r = 0; r < rows; ++r) {
     for (int64_t j = 0; j < columns; ++j) {
       const float bias = t.bias != nullptr ? t.bias[j] : 0.0f;
-      copy[r * kPanel + j] = t.accumulate ? y[r * t.y_stride + j] : bias;
+      copy[r * width + j] = t.accumulate ? y[r * t.y_stride + j] : bias;
     }
   }
   const int64_t y_stride = t.y_stride;
   t.accumulate = true;
   t.y = copy;
-  t.y_stride = kPanel;
-  run_split_rows<kSplitRows>(rows, t);
+  t.y_stride = width;
+  run_split(rows, panels, t);
   for (int64_t r = 0; r < rows; ++r) {
-    std::copy_n(copy + r * kPanel, columns, y + r * y_stride);
+    std::copy_n(copy + r * width, columns, y + r * y_stride);
   }
 }
 
 // Computes the panels from `panel` to the right edge at full depth, since splitting the depth into
-// blocks would change the partial sums.
+// blocks would change the partial sums. A single row takes several panels at once, for the reason
+// that groups have.
 HWY_INLINE void run_right_edge(const Args& g, int64_t m, int64_t panel) {
-  for (; panel * kPanel < g.n; ++panel) {
-    const int64_t columns = HWY_MIN(kPanel, g.n - panel * kPanel);
+  const int64_t end = (g.n + kPanel - 1) / kPanel, step = m == 1 ? kSplitPanels : 1;
+  const bool prefetches = g.n * g.k >= gemm_detail::kLargeWeights;
+  for (; panel < end; panel += step) {
+    const int64_t panels = HWY_MIN(step, end - panel);
+    const int64_t columns = HWY_MIN(panels * kPanel, g.n - panel * kPanel);
     for (int64_t row = 0; row < m; row += kSplitRows) {
       const int64_t rows = HWY_MIN(static_cast<int64_t>(kSplitRows), m - row);
-      const Tile t = tile_at(g, Block{row, rows, 0, g.k}, panel);
-      if (columns == kPanel) {
-        run_split_rows<kSplitRows>(rows, t);
+      Tile t = tile_at(g, Block{row, rows, 0, g.k}, panel);
+      if (prefetches) t.next_w = t.w;
+      if (columns == panels * kPanel) {
+        run_split(rows, panels, t);
       } else {
-        run_edge_tile(rows, columns, t);
+        run_edge_tile(rows, panels, columns, t);
       }
     }
   }
@@ -329,7 +362,8 @@ HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
   for (int64_t panel = 0; panel < panels; panel += step) {
     Tile t = tile_at(g, Block{0, m, 0, g.k}, panel);
     // The last panels prefetch themselves, which does no harm.
-    if (prefetches) t.next_w = panel + step < panels ? t.w + step * t.panel_stride : t.w;
+    const bool is_last = (panel + step) * kPanel >= g.n;
+    if (prefetches) t.next_w = is_last ? t.w : t.w + step * t.panel_stride;
     run_rows<kMaxRows>(m, t);
   }
 }
@@ -400,6 +434,12 @@ using gemm_detail::kPanel;
 int64_t panel_width() { return kPanel; }
 
 int64_t column_group() { return HWY_DYNAMIC_DISPATCH(column_group_all)(); }
+
+int64_t column_groups(int64_t n) { return (n + column_group() - 1) / column_group(); }
+
+int64_t part_column(int64_t n, int64_t part, int64_t parts) {
+  return std::min(n, column_groups(n) * part / parts * column_group());
+}
 
 int64_t packed_size(int64_t k, int64_t n) { return (n + kPanel - 1) / kPanel * kPanel * k; }
 

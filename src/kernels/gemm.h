@@ -18,6 +18,11 @@ namespace sl::kernels {
 // as with all columns, if `begin` is a multiple of this and `end` is one or is n.
 [[nodiscard]] int64_t column_group();
 
+// Number of such groups in n columns, the last of which may have fewer, and the first column of
+// part `part` when all of them are divided into `parts` parts; n if `part` is `parts`.
+[[nodiscard]] int64_t column_groups(int64_t n);
+[[nodiscard]] int64_t part_column(int64_t n, int64_t part, int64_t parts);
+
 // Packs the matrix W[p, j] = w[p * row_stride + j * col_stride], [k, n], into packed_size(k, n)
 // floats.
 void pack(const float* w, int64_t row_stride, int64_t col_stride, int64_t k, int64_t n,

@@ -27,9 +27,10 @@ constexpr int64_t kParallelRows = 48;
 // Weights of so many bytes do not stay in a core's cache: threads share the filters, not the rows.
 constexpr int64_t kLargeWeights = int64_t{1} << 20;
 constexpr int64_t kManyRows = 128;
-// Parts into which the threads of a step divide a convolution, so many that they finish together.
-constexpr int64_t kRowParts = 16;
-constexpr int64_t kFilterParts = 4;
+// Maximum parts into which the threads of a step divide a convolution, so many that they finish
+// together, and bytes of weights that a part by filters has if there are enough.
+constexpr int64_t kMaxStepParts = 16;
+constexpr int64_t kPartBytes = int64_t{1} << 18;
 // Maximum size of an input, in floats, that is packed as a whole.
 constexpr int64_t kPackedInput = int64_t{1} << 19;
 
@@ -98,8 +99,7 @@ struct Convolution::Job {
     }
   }
   int64_t first_filter(int64_t k) const {
-    const int64_t group = kernels::column_group();
-    return k == filter_parts ? units.filters : units.filters / group * k / filter_parts * group;
+    return kernels::part_column(units.filters, k, filter_parts);
   }
   void part(int64_t, int64_t part, int64_t) const {
     each(part, [&](const Rows& rows, int64_t) { convolution->compute(*units.plan, rows); });
@@ -277,13 +277,12 @@ void Convolution::convolve(const ConvolutionInput& in, bool with_bias, const Par
 void Convolution::compute_by_filters(const Units& units, const ConvolutionInput& in,
                                      const float* bias, int64_t parts, const Parallel& parallel,
                                      float* y) const {
-  const int64_t group = kernels::column_group();
-  parts = std::min(parts, std::max<int64_t>(1, filters_ / group));
+  parts = std::min(parts, kernels::column_groups(filters_));
   parallel.each(parts, [&](int64_t part) {
     for (int64_t unit = 0; unit < units.count(); ++unit) {
       Rows rows = units.at(unit, in.x, y, bias);
-      rows.first_filter = filters_ / group * part / parts * group;
-      if (part + 1 < parts) rows.last_filter = filters_ / group * (part + 1) / parts * group;
+      rows.first_filter = kernels::part_column(filters_, part, parts);
+      rows.last_filter = kernels::part_column(filters_, part + 1, parts);
       compute(*units.plan, rows);
     }
   });
@@ -333,13 +332,13 @@ Convolution::Job Convolution::job(const Plan& plan, const float* x, float* y,
   const bool by_filters =
       groups_ == 1 && group_filters >= 2 * kernels::column_group() &&
       (rows == 1 || (plan.other_count * rows < kManyRows && weight_bytes() >= kLargeWeights));
-  const int64_t blocks = by_filters ? 1 : std::min(rows, ceil_div(kRowParts, plan.other_count));
+  const int64_t blocks = by_filters ? 1 : std::min(rows, ceil_div(kMaxStepParts, plan.other_count));
   Job out{this, {&plan, blocks, group_filters}, x, y, bias, 1, 1};
   if (by_filters) {
-    out.filter_parts =
-        static_cast<int32_t>(std::min(group_filters / kernels::column_group(), kFilterParts));
+    const int64_t parts = std::clamp<int64_t>(weight_bytes() / kPartBytes, 1, kMaxStepParts);
+    out.filter_parts = static_cast<int32_t>(std::min(kernels::column_groups(group_filters), parts));
   } else {
-    out.unit_parts = static_cast<int32_t>(std::min(out.units.count(), kRowParts));
+    out.unit_parts = static_cast<int32_t>(std::min(out.units.count(), kMaxStepParts));
   }
   return out;
 }
@@ -347,7 +346,8 @@ Convolution::Job Convolution::job(const Plan& plan, const float* x, float* y,
 bool Convolution::share(const StepTeam& team, const Plan& plan, const ConvolutionInput& in,
                         const float* bias, const ConvolutionOutput& out) const {
   const int64_t all_rows = plan.other_count * plan.rows.count;
-  if (method_ == Method::kDepthwise || all_rows * weights() < StepTeam::kMinConvolution)
+  if (method_ == Method::kDepthwise) return false;
+  if (all_rows * weights() < StepTeam::kMinConvolution && weight_bytes() < kLargeWeights)
     return false;
   const int64_t x_size = (in.batch - 1) * in.batch_pitch + input_span(plan, out);
   const int64_t group_bytes = takes_packed_rows() ? kernels::row_group_bytes(panels_.format()) : 0;

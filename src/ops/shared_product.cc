@@ -23,10 +23,7 @@ struct Columns {
   int32_t accumulate;
   int32_t parts;
 
-  int64_t begin(int64_t part) const {
-    const int64_t group = kernels::column_group();
-    return part == parts ? linear->outputs() : linear->outputs() / group * part / parts * group;
-  }
+  int64_t begin(int64_t part) const { return kernels::part_column(linear->outputs(), part, parts); }
   void part(int64_t, int64_t part, int64_t) const {
     linear->apply_columns(x, x_stride, rows, begin(part), begin(part + 1), bias, accumulate != 0, y,
                           y_stride);
@@ -73,7 +70,7 @@ bool may_share(const Run& run, const Linear& linear) {
 bool share_product(const StepTeam& team, const Linear& linear, const float* x, int64_t x_stride,
                    int64_t rows, const float* bias, bool accumulate, float* y, int64_t y_stride) {
   const int64_t inputs = linear.inputs(), outputs = linear.outputs();
-  const int64_t bytes = linear.bytes(), groups = outputs / kernels::column_group();
+  const int64_t bytes = linear.bytes(), groups = kernels::column_groups(outputs);
   const auto room = static_cast<int64_t>(StepTeam::kMemoryBytes / sizeof(float));
   const int64_t most_rows = room / (inputs + outputs);
   const int64_t parts = std::min({groups, bytes / kPartBytes, Crew::kMaxParts});
