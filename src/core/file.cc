@@ -109,6 +109,20 @@ void File::check_unchanged() const {
   }
 }
 
+void touch_pages(const std::byte* data, size_t size) {
+  constexpr uintptr_t kPage = 4096;
+#ifdef MADV_POPULATE_READ
+  const uintptr_t begin = reinterpret_cast<uintptr_t>(data) & ~(kPage - 1);
+  const size_t bytes = reinterpret_cast<uintptr_t>(data) + size - begin;
+  const int result = madvise(reinterpret_cast<void*>(begin), bytes, MADV_POPULATE_READ);
+  if (result == 0 || errno != EINVAL) return;
+#endif
+  // Where the system does not know the advice.
+  for (size_t at = 0; at < size; at += kPage) {
+    static_cast<void>(*static_cast<const volatile std::byte*>(data + at));
+  }
+}
+
 NewFile::NewFile(const std::string& path) : path_(path), temporary_(path + ".XXXXXX") {
   fd_ = mkostemp(temporary_.data(), O_CLOEXEC);
   if (fd_ < 0) fail_errno(path_, "cannot be written");

@@ -37,6 +37,10 @@ class File {
   struct stat opened_ {};
 };
 
+// Makes the system map all pages of that memory now, and read those of a file that it has not yet
+// read.
+void touch_pages(const std::byte* data, size_t size);
+
 // A file that replaces the one at its path, if there is one, once it is written whole.
 class NewFile {
  public:

@@ -337,7 +337,7 @@ HWY_INLINE void run_edge_tile(int64_t rows, int64_t panels, int64_t columns, Til
 // that groups have.
 HWY_INLINE void run_right_edge(const Args& g, int64_t m, int64_t panel) {
   const int64_t end = (g.n + kPanel - 1) / kPanel, step = m == 1 ? kSplitPanels : 1;
-  const bool prefetches = g.n * g.k >= gemm_detail::kLargeWeights;
+  const bool prefetches = g.n * g.k >= kLargeWeights;
   for (; panel < end; panel += step) {
     const int64_t panels = HWY_MIN(step, end - panel);
     const int64_t columns = HWY_MIN(panels * kPanel, g.n - panel * kPanel);
@@ -358,7 +358,7 @@ HWY_INLINE void run_right_edge(const Args& g, int64_t m, int64_t panel) {
 // are read once.
 HWY_INLINE void run_few_rows(const Args& g, int64_t m, int64_t panels) {
   const int64_t step = panels_for_rows(static_cast<int>(m));
-  const bool prefetches = panels * kPanel * g.k >= gemm_detail::kLargeWeights;
+  const bool prefetches = panels * kPanel * g.k >= kLargeWeights;
   for (int64_t panel = 0; panel < panels; panel += step) {
     Tile t = tile_at(g, Block{0, m, 0, g.k}, panel);
     // The last panels prefetch themselves, which does no harm.

@@ -23,10 +23,6 @@ struct Args {
 // A row of a panel is one 64-byte cache line: 1 vector of AVX-512, 2 of AVX2, 4 of SSE.
 inline constexpr int64_t kPanel = kPanelColumns;
 
-// Minimum floats of weights that no L2 cache keeps from one product to the next. A product with few
-// rows is as fast as it reads them, and prefetches them.
-inline constexpr int64_t kLargeWeights = 1 << 18;
-
 // Rows of a panel, each a cache line, that are prefetched ahead.
 inline constexpr int64_t kAhead = 32;
 

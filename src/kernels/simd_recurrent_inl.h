@@ -114,7 +114,7 @@ HWY_INLINE void for_gate_units(const RecurrentStep& s, Fn&& fn) {
 
 // Whether the weights come from memory or a slow cache at each step, and are worth prefetching.
 HWY_INLINE bool has_large_weights(const RecurrentStep& s, int64_t gates) {
-  constexpr int64_t kLarge = 4 * gemm_detail::kLargeWeights;
+  constexpr int64_t kLarge = 4 * kLargeWeights;
   return gates * (s.end - s.begin) * (s.units + (s.x ? s.inputs : 0)) >= kLarge;
 }
 

@@ -46,6 +46,10 @@ class Model {
   // For steps, whose threads start_step_threads() starts.
   const Parallel& step_parallel() const { return step_parallel_; }
   void start_step_threads() const { step_team_.start(); }
+  // Maps all pages of packed weights, so that no step has to.
+  void touch_weights() const {
+    if (weights_) weights_->touch_panels();
+  }
   // A hash of config and weights, which tells the saved states of different models apart.
   uint64_t fingerprint() const { return fingerprint_; }
   // A hash of the weights' file; 0 if there is none.

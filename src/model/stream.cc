@@ -170,10 +170,13 @@ void StreamPlan::restart(std::byte* data, bool keeps_constants) const {
 void StreamPlan::rehearse(std::byte* data, Workspace& workspace, bool valid) const {
   // Small and large calls may take different paths through a layer, and so may valid and invalid
   // steps, and first and later steps. Allocations grow with the length of the call and do not
-  // depend on masks, so one large call, which is slow, is enough.
+  // depend on masks, so one large call, which is slow, is enough. A team shares only whole
+  // products.
+  const bool has_team = model_->step_parallel().team() != nullptr;
   const auto run = [&](const Slots& slots, int64_t time, bool all_valid) {
     restart(data, /*keeps_constants=*/all_valid);
-    rehearse_step(data, workspace, model_->step_parallel(), slots, time, all_valid,
+    rehearse_step(data, workspace, model_->step_parallel(), slots,
+                  {time, all_valid, /*whole=*/has_team && valid && all_valid},
                   zero_constants(time));
   };
   const auto run_all = [&](const Slots& slots) {
@@ -209,25 +212,25 @@ void StreamPlan::prepare(std::byte* data, std::span<const View> constants) const
     if (state()[i].of_constants) ops::initialise(made[i], 0, input_.batch);
   }
   Workspace workspace(model_->allocator());
-  rehearse_step(copy.data(), workspace, model_->parallel(), all_slots(), block_size_,
-                /*valid=*/false, constants);
+  rehearse_step(copy.data(), workspace, model_->parallel(), all_slots(),
+                {block_size_, /*valid=*/false, /*whole=*/true}, constants);
   for (size_t i = 0; i < all.size(); ++i) {
     if (state()[i].of_constants) std::copy_n(made[i].data, state()[i].bytes(), all[i].data);
   }
 }
 
 void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel,
-                               const Slots& slots, int64_t time, bool valid,
+                               const Slots& slots, const Rehearsal& how,
                                std::span<const View> views) const {
   Stack& stack = workspace.on(Side::kB);
   const Stack::Mark mark = stack.mark();
   View view;
   view.dtype = input_.channels.dtype;
-  view.dims = {input_.batch, time};
+  view.dims = {input_.batch, how.time};
   for (int64_t dim : input_.channels.shape) view.dims.push_back(dim);
   view.strides.fill(0);  // all elements are the same zero
   std::array<std::byte, sizeof(complex64)> zero{};
-  uint8_t mask = valid ? 1 : 0;
+  uint8_t mask = how.valid ? 1 : 0;
   view.data = zero.data();
   view.mask = &mask;
   const Sequence x = import_sequence(stack, view, /*copy=*/true);
@@ -240,7 +243,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
   Run run(Mode::kStep, workspace, parallel, Constants(constants));
   bind(run, data, /*checks=*/true);
   run.bind_slots(slots);
-  run.allow_allocation();
+  if (!how.whole) run.allow_allocation();
   const Stack::Mark output = workspace.on(Side::kA).mark();
   call(run, model_->root(), x, Side::kA);
   run.check_all_used();
@@ -421,6 +424,7 @@ Stream::Stream(StreamPlan plan, std::byte* memory)
       is_stepped_(static_cast<size_t>(plan_.input().batch)) {
   // Touch every page now, so that no step has a page fault.
   std::memset(memory, 0, plan_.bytes());
+  plan_.model().touch_weights();
   plan_.model().start_step_threads();
   reset();
   plan_.rehearse(data_, workspace_, /*valid=*/true);

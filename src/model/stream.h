@@ -142,9 +142,14 @@ class StreamPlan {
   bool has_constant_of(const StreamPlan& other, size_t index) const;
   void copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                  const std::byte* source, int64_t source_item) const;
+  struct Rehearsal {
+    int64_t time;
+    bool valid;
+    bool whole;  // computes what it makes; otherwise large products leave out most of it
+  };
   // Runs a step of zeros with the given constants on slots, which are all in any order.
   void rehearse_step(std::byte* data, Workspace& workspace, const Parallel& parallel,
-                     const Slots& slots, int64_t time, bool valid,
+                     const Slots& slots, const Rehearsal& how,
                      std::span<const View> constants) const;
   // Constants of zeros for a call of `time` steps.
   std::vector<View> zero_constants(int64_t time) const;

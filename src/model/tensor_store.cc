@@ -277,6 +277,11 @@ void TensorStore::check_unchanged() const {
   if (file_) file_->check_unchanged();
 }
 
+void TensorStore::touch_panels() const {
+  for (const auto& [name, panels] : packed_.panels)
+    touch_pages(panels.bytes.data, panels.bytes.bytes());
+}
+
 const Tensor* TensorStore::find(const std::string& name) const {
   const auto it = tensors_.find(name);
   return it == tensors_.end() ? nullptr : &it->second;

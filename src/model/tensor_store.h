@@ -48,6 +48,8 @@ class TensorStore final : public TensorSet {
   // Fails if the file was written to or cut short since it was opened. Does nothing for tensors in
   // memory.
   void check_unchanged() const;
+  // Makes the system map all pages of packed matrices, which layers read where they lie.
+  void touch_panels() const;
 
  private:
   struct Image;

@@ -6,6 +6,7 @@
 
 #include "kernels/gemm.h"
 #include "kernels/packed.h"
+#include "kernels/panel.h"
 #include "ops/elementwise.h"
 #include "ops/onednn_matmul.h"
 #include "ops/openblas_matmul.h"
@@ -21,6 +22,19 @@ constexpr int64_t kGrain = 1 << 18;
 // which would read all of the weights: the columns are. On two threads, 64 rows of 512 x 2048 take
 // 0.52 of the time of one thread for it instead of 0.78, and 128 rows 0.51 instead of 0.58.
 constexpr int64_t kFewRows = 96;
+
+// Whether the run is a step of which nobody uses the results: it finds out what steps need.
+bool is_rehearsal(const Run& run) { return run.mode() == Mode::kStep && run.may_allocate(); }
+
+// The first column that a rehearsal computes: none if it only finds out how much memory steps need,
+// and otherwise so many of the last columns that the kernels still take the weights for large,
+// which runs all of the code that steps run.
+int64_t rehearsed_column(const Run& run, const Linear& linear) {
+  if (run.workspace().allocator()) return linear.outputs();
+  const int64_t group = kernels::column_group();
+  const int64_t columns = ceil_div(kernels::kLargeWeights, linear.inputs()) + group;
+  return std::max<int64_t>(0, linear.outputs() - columns) / group * group;
+}
 
 }  // namespace
 
@@ -72,6 +86,12 @@ const ExternalMatmul* Linear::external(const Run& run, int64_t x_stride, int64_t
 void Linear::apply(const Run& run, const float* x, int64_t x_stride, int64_t rows,
                    const float* bias, bool accumulate, float* y, int64_t y_stride) const {
   count(run, rows);
+  if (is_rehearsal(run) && inputs() * outputs() > kernels::kLargeWeights) {
+    const int64_t begin = rehearsed_column(run, *this), end = outputs();
+    for (int64_t i = 0; i < rows; ++i) std::fill_n(y + i * y_stride, begin, 0.0f);
+    if (begin < end) apply_columns(x, x_stride, rows, begin, end, bias, accumulate, y, y_stride);
+    return;
+  }
   if (may_share(run, *this) && share_product(*run.parallel().team(), *this, x, x_stride, rows, bias,
                                              accumulate, y, y_stride))
     return;

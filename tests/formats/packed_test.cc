@@ -187,25 +187,40 @@ int64_t kilobytes(const std::string& line) {
   return 0;
 }
 
-TEST_CASE("packed matrices are mapped, not copied", "[packed]") {
+// A directory with a packed model of 64 MiB.
+constexpr int64_t kLargeKilobytes = 4 * 2048 * 2048 * 4 / 1024;
+
+std::string large_packed_model() {
   const std::string directory = scratch_directory();
   const std::string config =
       R"({"type":"Repeat","num_repeats":4,"layer":{"type":"Dense","features":2048}})";
-  {
-    std::mt19937 rng(1);
-    WeightHint hint;
-    hint.any = 2048;
-    hint.stack = {4};
-    const Layer layer(config, make_weights(config, {{"", hint}}, rng));
-    layer.save_weights(directory + "/model.safetensors");
-    std::ofstream(directory + "/config.json") << config;
-  }
+  std::mt19937 rng(1);
+  WeightHint hint;
+  hint.any = 2048;
+  hint.stack = {4};
+  const Layer layer(config, make_weights(config, {{"", hint}}, rng));
+  layer.save_weights(directory + "/model.safetensors");
+  std::ofstream(directory + "/config.json") << config;
+  return directory;
+}
+
+TEST_CASE("packed matrices are mapped, not copied", "[packed]") {
+  const std::string directory = large_packed_model();
   const int64_t before = kilobytes("Anonymous:");
   const Layer layer = Layer::open(directory);
   const Input input{make_sequence(SL_DTYPE_FLOAT32, {1, 1, 2048}), {}};
   apply(layer, input);
-  const int64_t weights = 4 * 2048 * 2048 * 4 / 1024;
-  CHECK(kilobytes("Anonymous:") - before < weights / 50);
+  CHECK(kilobytes("Anonymous:") - before < kLargeKilobytes / 50);
+}
+
+TEST_CASE("a state maps all packed matrices, so that no step has to", "[packed]") {
+  const Layer layer = Layer::open(large_packed_model());
+  const int64_t before = kilobytes("Rss:");
+  sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
+  input.rank = 1;
+  input.dims[0] = 2048;
+  const State state(layer, input);
+  CHECK(kilobytes("Rss:") - before > kLargeKilobytes * 9 / 10);
 }
 
 }  // namespace

@@ -120,6 +120,36 @@ TEST_CASE("gemm_packed gives a row the same bits in any batch", "[kernels][gemm]
   });
 }
 
+TEST_CASE("parts of columns are of equal size, and have the bits of the whole", "[kernels][gemm]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    const int64_t k = 300, group = column_group();
+    for (const int64_t n : {5, 64, 65, 502, 512, 1031}) {
+      const std::vector<float> x = random_floats(k, -1.0f, 1.0f, 1);
+      const std::vector<float> packed = packed_weights(random_floats(k * n, -1, 1, 2), k, n);
+      std::vector<float> whole(static_cast<size_t>(n)), made(whole.size());
+      gemm_packed(x.data(), k, packed.data(), 1, k, n, nullptr, false, whole.data(), n);
+      CHECK(column_groups(n) * group >= n);
+      CHECK(column_groups(n) * group < n + group);
+      for (int64_t parts = 1; parts <= std::min<int64_t>(column_groups(n), 5); ++parts) {
+        INFO("n=" << n << ", " << parts << " parts");
+        const int64_t mean = column_groups(n) / parts;
+        for (int64_t part = 0; part < parts; ++part) {
+          const int64_t begin = part_column(n, part, parts), end = part_column(n, part + 1, parts);
+          CHECK(begin % group == 0);
+          CHECK(end - begin > (mean - 1) * group);
+          CHECK(end - begin <= (mean + 1) * group);
+          gemm_packed(x.data(), k, packed.data() + begin * k, 1, k, end - begin, nullptr, false,
+                      made.data() + begin, n);
+        }
+        CHECK(part_column(n, 0, parts) == 0);
+        CHECK(part_column(n, parts, parts) == n);
+        CHECK(std::equal(made.begin(), made.end(), whole.begin(), same_bits));
+      }
+    }
+  });
+}
+
 TEST_CASE("gemm_packed keeps NaN within its row", "[kernels][gemm]") {
   for_each_target([](const std::string& target) {
     INFO(target);
