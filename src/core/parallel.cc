@@ -7,6 +7,10 @@
 #include <new>
 #include <thread>
 
+#if defined(__linux__)
+#include <sched.h>
+#endif
+
 #include "core/crew.h"
 #include "core/denormals.h"
 #include "core/profile.h"
@@ -57,6 +61,30 @@ constexpr std::chrono::microseconds kSpinTime{20};
 // Number of pauses between two looks at the clock, and before a spinning thread yields its CPU.
 constexpr int kPauses = 32;
 constexpr int kSpins = 2048;
+
+// The CPU that the calling thread runs on; -1: unknown.
+int current_cpu() {
+#if defined(__linux__)
+  return sched_getcpu();
+#else
+  return -1;
+#endif
+}
+
+// Moves the calling thread to another CPU if it runs on that one. Linux may wake a thread on the
+// CPU of the one that woke it although another CPU is idle, and leave both there for tens of
+// milliseconds. The thread is not bound: it may move back.
+void leave_cpu([[maybe_unused]] int cpu) {
+#if defined(__linux__)
+  if (cpu < 0 || sched_getcpu() != cpu) return;
+  cpu_set_t allowed;
+  if (sched_getaffinity(0, sizeof(allowed), &allowed) != 0 || CPU_COUNT(&allowed) < 2) return;
+  cpu_set_t others = allowed;
+  CPU_CLR(static_cast<size_t>(cpu), &others);
+  if (sched_setaffinity(0, sizeof(others), &others) != 0) return;
+  sched_setaffinity(0, sizeof(allowed), &allowed);
+#endif
+}
 
 }  // namespace
 
@@ -161,6 +189,7 @@ class ThreadPool {
   // time, so that either it sees the work or it is seen here.
   void wake() {
     if (sleepers_.load() == 0) return;
+    caller_cpu_.store(current_cpu(), std::memory_order_relaxed);
     { const std::lock_guard lock(mutex_); }
     wake_.variable.notify_all();
   }
@@ -186,6 +215,7 @@ class ThreadPool {
       sleepers_.fetch_sub(1);
       if (stopping_) return;
       lock.unlock();
+      leave_cpu(caller_cpu_.load(std::memory_order_relaxed));
       spin(index, &seen);
       lock.lock();
     }
@@ -243,6 +273,7 @@ class ThreadPool {
   std::atomic<int> active_{0};
   std::atomic<bool> in_turn_{false};
   std::atomic<bool> caller_sleeps_{false};
+  std::atomic<int> caller_cpu_{-1};  // of the last caller that woke threads
   // The run. Threads may read its fields while the next one is written.
   std::atomic<Task> task_{nullptr};
   std::atomic<void*> context_{nullptr};
