@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from sequence_layers_import.graph import Graph, Node, Role, Tensor
-from sequence_layers_import.refusal import Refusal, no_bound
+from sequence_layers_import.refusal import Refusal, naming, no_bound
 
 Config = dict[str, Any]
 Weights = Mapping[str, np.ndarray]
@@ -282,7 +282,7 @@ def add_nodes(builder: Builder) -> None:
     """Makes the layers of all nodes."""
     for node in builder.graph.nodes:
         handler = HANDLERS.get(node.operator)
-        try:
+        with naming(node.name, node.operator):
             if handler is None and '.' in node.operator:
                 raise Refusal(
                     'there is no layer for this operator, which is none of ONNX',
@@ -294,8 +294,3 @@ def add_nodes(builder: Builder) -> None:
                     'export the graph without it, or write it as a custom layer',
                 )
             handler(builder, node)
-        except Refusal as refusal:
-            raise refusal.at(node.name, node.operator.removeprefix('import.')) from None
-        except (LookupError, TypeError, ValueError) as error:
-            problem = Refusal(f'the importer fails: {error}', 'report this graph')
-            raise problem.at(node.name, node.operator) from error

@@ -635,9 +635,11 @@ def _fixed_times(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> list[i
 
 def build(
     model: onnx.ModelProto, axes: Mapping[str, TimeAxis], times: Iterable[int] = (),
-    max_steps: int = 0,
+    max_steps: int = 0, example: int = 0,
 ) -> Graph:  # fmt: skip
     """The graph, folded with the first time of `times` that it takes.
+
+    `example` is a number of steps that it was exported for, as many as its tables may have.
 
     Raises:
       CannotLoad: It takes none of them.
@@ -655,7 +657,7 @@ def build(
         except Exception as failure:
             error = error or failure
             continue
-        return _joined(folds, model, _Lengths(model, axes, time, max_steps))
+        return _joined(folds, model, _Lengths(model, axes, time, max_steps, example))
     raise CannotLoad(crash.reason, crash.cure) if crash else cannot_load(error)
 
 
@@ -689,13 +691,14 @@ class _Lengths:
     """Constants for other numbers of steps than the three sizes have."""
 
     def __init__(
-        self, model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int, max_steps: int
-    ):
+        self, model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int, max_steps: int,
+        example: int,
+    ):  # fmt: skip
         self._model, self._axes, self.time = model, axes, time
         self.max_steps = max_steps
         # Large numbers of steps that the graph may take, such as the sizes of tables of its own.
         sizes = {size for tensor in model.graph.initializer for size in tensor.dims[:2]}
-        known = {size for size in sizes if 2 * time < size <= _LONGEST}
+        known = {size for size in (*sizes, example) if 2 * time < size <= _LONGEST}
         found: list[int] = []
         for steps in sorted(known | set(_LONG), reverse=True):
             steps = min(steps, max_steps) if max_steps else steps

@@ -217,13 +217,18 @@ def rewrite(graph: Graph, source: str) -> None:
     _Splitter(graph, source).run()
     for node in graph.nodes:
         name, made = node.inputs[0], node.outputs[0]
-        if node.operator in RESHAPES and made not in graph.outputs:
+        if made not in graph.outputs and (node.operator in RESHAPES or _keeps_order(graph, node)):
             _read_instead(graph, made, name)
     graph.prune()
 
 
+def _keeps_order(graph: Graph, node: Node) -> bool:
+    """Whether a node is a slice, which may take everything, as code that cuts what it padded has it for all lengths."""
+    return node.operator == 'Slice' and min(graph.numbers(node, 4, 'steps') or [1]) > 0
+
+
 def _read_instead(graph: Graph, made: str, name: str) -> None:
-    """Lets nodes read what a reshape does not change."""
+    """Lets nodes read what a reshape or slice does not change."""
     if graph.shapes(made) == graph.shapes(name):
         for reader in graph.readers(made):
             reader.inputs = [name if n == made else n for n in reader.inputs]

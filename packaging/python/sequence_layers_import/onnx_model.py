@@ -269,7 +269,7 @@ def _opened(
     try:
         model = opening.open_axes(model, axes)
         times = times or (2 * steps, *graphs.TIMES)
-        return model, graphs.build(model, axes, times, max_steps)
+        return model, graphs.build(model, axes, times, max_steps, steps)
     except Refusal as refusal:
         raise Refusal(
             f'it was exported for {steps} steps only: {refusal.reason}',

@@ -24,7 +24,9 @@ _OPEN_SIZE = 7
 # Limits of what is taken for the size of an example that stands in the shape of a tensor.
 _LONGEST_SHAPE = 8
 _LONGEST_EXAMPLE = 100000
-_MOST_TRIALS = 4
+# How many sizes are tried as that of a result, and up to how many steps of the input.
+_MOST_TRIALS = 12
+_LONGEST_TRIAL = 16384
 Shape = tuple[int, ...]
 
 
@@ -49,48 +51,60 @@ def written_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> int:
         if array.dtype == np.int64 and array.size <= _LONGEST_SHAPE
         for size in array.flat
     }
-    candidates = sorted(size for size in found if 1 < size <= _LONGEST_EXAMPLE)
-    behind_strides = (
-        steps
-        for node in model.graph.node
-        if node.op_type == 'Reshape'
-        for steps in _steps_behind(model, axes, node, candidates)
+    written = (
+        (name, size) for node in model.graph.node for name, size in _written_beside(model, node)
     )
-    for steps in itertools.chain(candidates, itertools.islice(behind_strides, _MOST_TRIALS)):
+    likely = (
+        steps
+        for name, size in itertools.islice(written, _MOST_TRIALS)
+        if (steps := _steps_for(model, axes, name, size))
+    )
+    for steps in itertools.chain(
+        likely, sorted(size for size in found if 1 < size <= _LONGEST_EXAMPLE)
+    ):
         if takes(model, axes, steps) and not takes(model, axes, 2 * steps):
             return steps
     return 0
 
 
-def _steps_behind(
-    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], node: onnx.NodeProto,
-    candidates: Sequence[int],
-) -> Iterator[int]:  # fmt: skip
-    """Numbers of steps of the input for which that of the reshape has a candidate's size along an axis."""
-    kept, _ = protos.makers(model.graph, node.input[0])
-    part = protos.part_of(model, kept, [onnx.ValueInfoProto(name=node.input[0])])
-    constants = protos.constants_of(model.graph)
-    shape, made = node.input[1], protos.makers(model.graph, node.input[1])[0]
-    parts = made[-1].input if made and made[-1].op_type == 'Concat' else [shape]
-    written = {int(size) for name in parts for size in constants.get(name, np.zeros(0)).flat}
+def _steps_for(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], name: str, size: int) -> int:
+    """The number of steps of the input for which a tensor has so many, or 0."""
+    kept, _ = protos.makers(model.graph, name)
+    part = protos.part_of(model, kept, [onnx.ValueInfoProto(name=name)])
 
-    def sizes(steps: int) -> Shape:
+    def largest(steps: int) -> int:
         wanted = sizes_for(model, axes, 2, steps)
         try:
-            return _run(part, _random_inputs(model, 2, wanted))[0].shape  # type: ignore[no-any-return]
+            made: np.ndarray = _run(part, _random_inputs(model, 2, wanted))[0]
         except Refusal:  # there are too few steps for its windows
-            return ()
+            return 0
+        return max(made.shape[:2], default=size)
 
-    for wanted in written.intersection(candidates):
-        low, high = 1, 2
-        while high < _LONGEST_EXAMPLE and max(sizes(high)[:2], default=0) < wanted:
-            low, high = high, 2 * high
-        while high - low > 1:
-            middle = (low + high) // 2
-            is_less = max(sizes(middle)[:2], default=0) < wanted
-            low, high = (middle, high) if is_less else (low, middle)
-        if wanted in sizes(high):
-            yield high
+    low, high = 1, 2
+    while (made := largest(high)) < size:
+        if high > _LONGEST_TRIAL or (high >= 64 and made == largest(high // 8) > 0):
+            return 0  # it is no number of steps
+        low, high = high, 2 * high
+    while high - low > 1:
+        middle = (low + high) // 2
+        low, high = (middle, high) if largest(middle) < size else (low, middle)
+    return high if largest(high) == size else 0
+
+
+def _written_beside(model: onnx.ModelProto, node: onnx.NodeProto) -> Iterator[tuple[str, int]]:
+    """Results that a node reads with sizes of an example that may stand in its other input: a shape, or a table of rows."""
+    constants = protos.constants_of(model.graph)
+    name, found = '', set()
+    if node.op_type == 'Reshape':
+        name, (made, _) = node.input[0], protos.makers(model.graph, node.input[1])
+        parts = made[-1].input if made and made[-1].op_type == 'Concat' else node.input[1:]
+        found = {int(size) for part in parts for size in constants.get(part, np.zeros(0)).flat}
+    elif node.op_type == 'Add':
+        tables = [n for n in node.input if n in constants and constants[n].ndim > 1]
+        others = [n for n in node.input if n not in constants]
+        if len(tables) == len(others) == 1:
+            name, found = others[0], {constants[tables[0]].shape[-2]}
+    return ((name, size) for size in sorted(found) if 1 < size <= _LONGEST_EXAMPLE)
 
 
 def with_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], steps: int) -> onnx.ModelProto:
@@ -166,6 +180,7 @@ class _Opener:
     def run(self) -> None:
         rules: dict[str, Callable[[onnx.NodeProto], None]] = {
             'Reshape': self._reshape, 'Slice': self._slice, 'Gather': self._gather,
+            'Add': self._add,
         }  # fmt: skip
         for node in self.graph.node:
             if node.op_type in rules and node.input[0] in self.shapes:
@@ -240,6 +255,18 @@ class _Opener:
                 behind = int(ends[i]) - shape[axis]
                 ends[i] = behind if behind < 0 else np.iinfo(ends.dtype).max
         node.input[2] = self._constant(ends)
+
+    def _add(self, node: onnx.NodeProto) -> None:
+        """Takes as many rows of a table as there are steps, where it has one for each."""
+        for i, name in enumerate(node.input):
+            array, other = self.constants.get(name), node.input[1 - i]
+            before = self.shapes.get(other, ())
+            if array is None or array.ndim < 2 or len(before) < 2 or other in self.constants:
+                continue
+            if before[-2] == array.shape[-2] > 1:
+                count = self._part(self._new('Shape', [other]), len(before) - 2)
+                start, axis = (self._constant(np.array([n])) for n in (0, array.ndim - 2))
+                node.input[i] = self._new('Slice', [name, start, count, axis])
 
     def _gather(self, node: onnx.NodeProto) -> None:
         """Counts the last element from the end."""

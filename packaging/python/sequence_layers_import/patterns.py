@@ -7,6 +7,7 @@ import numpy as np
 
 from sequence_layers_import import scores
 from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
+from sequence_layers_import.refusal import naming
 
 
 def rewrite(graph: Graph) -> None:
@@ -24,7 +25,8 @@ def _rewrite(graph: Graph, replacements: Iterable[Callable[[Graph, Node], None]]
         # Nodes change while the list is read.
         for node in list(graph.nodes):
             if any(node is other for other in graph.nodes):
-                pattern(graph, node)
+                with naming(node.name, node.operator):
+                    pattern(graph, node)
         graph.prune()
 
 

@@ -9,7 +9,7 @@ import numpy as np
 from sequence_layers_import.builder import Builder, Value, operator
 from sequence_layers_import.graph import Graph, Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
-from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.refusal import Refusal, naming
 from sequence_layers_import.timeline import reduced
 
 _BROADCASTING = (
@@ -30,7 +30,8 @@ def rewrite(graph: Graph, source: str) -> None:
             if graph.is_constant(name):
                 node.inputs[i] = _of_one_step(graph, node, name)
                 if node.inputs[i] == name:
-                    _add_positions(graph, node, source, name)
+                    with naming(node.name, node.operator):
+                        _add_positions(graph, node, source, name)
 
 
 def _of_one_step(graph: Graph, node: Node, name: str) -> str:

@@ -1,6 +1,8 @@
 """The reason why a graph cannot become a model."""
 
+import contextlib
 import re
+from collections.abc import Iterator
 
 # Its kind and the temporary file, before what onnxruntime says of the graph.
 _WHERE = re.compile(r'^\[ONNXRuntimeError\] : \d+ : \w+ : (Load model from \S+ failed:)?')
@@ -26,6 +28,18 @@ class Refusal(Exception):
     def __str__(self) -> str:
         where = f'{self.operator} "{self.node}": ' if self.operator else ''
         return f'{where}{self.reason}; {self.cure}'
+
+
+@contextlib.contextmanager
+def naming(node: str, operator: str) -> Iterator[None]:
+    """Gives refusals the name of a node, unless they have one, and makes refusals of faults of the importer."""
+    try:
+        yield
+    except Refusal as refusal:
+        raise refusal.at(node, operator.removeprefix('import.')) from refusal.__cause__
+    except (LookupError, TypeError, ValueError) as error:
+        problem = Refusal(f'the importer fails: {error}', 'report this graph')
+        raise problem.at(node, operator) from error
 
 
 class CannotLoad(Refusal):

@@ -9,7 +9,7 @@ from importing import refused
 from importing.support import TOLERANCE
 from onnx import TensorProto
 
-from sequence_layers_import import Refusal, import_graph, importing
+from sequence_layers_import import Refusal, import_graph, importing, verify
 from sequence_layers_import.refusal import CannotLoad
 
 
@@ -183,6 +183,21 @@ class TimeTest(unittest.TestCase):
         constants = {'flat': np.array([-1, 2, 4]), 'scale': _random(2), 'bias': _random(2)}
         self._check(refused.graph(nodes, constants))
 
+    def test_a_slice_of_everything_before_a_convolution(self) -> None:
+        nodes = [
+            refused.node('Pad', ['x', 'pads'], ['p'], mode='reflect'),
+            refused.node('Shape', ['p'], ['stop'], start=2, end=3),
+            refused.node('Slice', ['p', 'zero', 'stop', 'axis'], ['s']), refused.node('Conv', ['s', 'w']),
+        ]  # fmt: skip
+        constants = {
+            'pads': np.array([0, 0, 2, 0, 0, 0]),
+            'zero': np.array([0]),
+            'axis': np.array([2]),
+        }
+        self._check(
+            refused.graph(nodes, constants | {'w': _random(4, 4, 3)}, x=['batch', 4, 'time'])
+        )
+
     def test_steps_in_reverse_order(self) -> None:
         constants = {
             'start': np.array([-1]),
@@ -274,6 +289,22 @@ class WrittenSizesTest(unittest.TestCase):
         constants = {'w': _random(8, 4, 3), 'k': np.array([23]), 'h': np.array([2, 4])}
         imported = import_graph(refused.graph(nodes, constants, x=['batch', 4, 'time']))
         self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+
+    def test_a_table_with_a_row_for_each_step_of_an_example(self) -> None:
+        """Whisper's encoder adds a whole table of positions behind a stride."""
+        nodes = [
+            refused.node('Conv', ['x', 'w'], ['c'], strides=[2], pads=[1, 1]),
+            refused.node('Transpose', ['c'], ['t'], perm=[0, 2, 1]), refused.node('Add', ['t', 'table']),
+        ]  # fmt: skip
+        for axis in ('time', 80):
+            constants = {'w': _random(8, 4, 3), 'table': _random(40, 8)}
+            model = refused.graph(nodes, constants, x=['batch', 4, axis])
+            imported = import_graph(model, time_axis='2', streaming=True)
+            self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+            inputs = {'x': _random(1, 4, 80)}
+            (want,) = verify.Original(imported).run(inputs)
+            made, _ = importing.make_layer(imported).apply(imported.to_model(inputs))
+            np.testing.assert_allclose(made, want, rtol=0, atol=1e-5)
 
     def test_a_graph_that_takes_no_number_of_steps(self) -> None:
         reshape = refused.node('Reshape', ['x', 's'])
