@@ -611,10 +611,10 @@ def _product_of_results(graph: Graph, node: Node) -> None:
     if node.operator != 'MatMul' or any(graph.is_constant(name) for name in node.inputs):
         return
     first, second = (graph.tensor(name) for name in node.inputs)
-    if any(
-        len(tensor.shape) < 2 or tensor.roles[-2:] != (Role.CHANNEL, Role.CHANNEL)
-        for tensor in (first, second)
-    ):
+    if min(len(first.shape), len(second.shape)) < 2:
+        return
+    summed, outer = (first.roles[-1], second.roles[-2]), (first.roles[-2], second.roles[-1])
+    if any(role is not Role.CHANNEL for role in summed) or Role.CHANNEL not in outer:
         return
     rows, columns, product = (
         f'{node.outputs[0]}.{part}' for part in ('rows', 'columns', 'product')

@@ -249,6 +249,16 @@ class TimeTest(unittest.TestCase):
         ]
         self._check(refused.graph(nodes, {'two': np.array([2]), 'three': np.array([3])}))
 
+    def test_steps_times_a_value_of_the_whole_sequence(self) -> None:
+        """Scores of steps for a query made of their mean."""
+        nodes = [
+            refused.node('ReduceMean', ['x'], ['mean'], axes=[1]),
+            refused.node('Transpose', ['mean'], ['query'], perm=[0, 2, 1]),
+            refused.node('MatMul', ['x', 'query']),
+        ]
+        imported = import_graph(refused.graph(nodes))
+        self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+
     def test_powers(self) -> None:
         exponents = np.linspace(0.3, 0.9, 8, dtype=np.float32)
         nodes = [refused.node('Abs', outputs=['a']), refused.node('Pow', ['a', 'e'])]
