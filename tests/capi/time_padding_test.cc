@@ -101,23 +101,27 @@ TEST_CASE("transposed convolutions that are cut at both ends step", "[time_paddi
   CHECK(check_contract(c).failures() == "");
 }
 
-TEST_CASE("frames mirror steps beyond the ends of each sequence", "[time_padding]") {
+TEST_CASE("frames copy steps beyond the ends of each sequence", "[time_padding]") {
+  const std::string mode = GENERATE("reflect", "edge");
   for (const int length : {7, 8}) {
     for (const int step : {1, 3}) {
-      INFO(length << " " << step);
-      const std::string frame = R"("type":"Frame","pad_mode":"reflect","frame_length":)" +
+      INFO(mode << " " << length << " " << step);
+      const std::string frame = R"("type":"Frame","pad_mode":")" + mode + R"(","frame_length":)" +
                                 std::to_string(length) + R"(,"frame_step":)" + std::to_string(step);
       CHECK(failures(padded(frame, "padding", length / 2, length / 2), {3, 17}) == "");
       CHECK(failures(padded(frame, "padding", 2, 5), {3, 17, 2}, SL_DTYPE_INT32) == "");
+      CHECK(failures(padded(frame, "padding", length - 1, 0), {3, 17}) == "");
     }
   }
-  // numpy.pad([0, 1, 2, 3, 4], 2, "reflect") in frames of 4.
-  const Layer layer = make_model(R"({"type":"Frame","pad_mode":"reflect","frame_length":4,)"
-                                 R"("frame_step":2,"padding":[2,2]})");
+  // numpy.pad([0, 1, 2, 3, 4], 2, mode) in frames of 4.
+  const Layer layer = make_model(R"({"type":"Frame","pad_mode":")" + mode +
+                                 R"(","frame_length":4,"frame_step":2,"padding":[2,2]})");
   Input input{make_sequence(SL_DTYPE_INT32, {1, 5}), {}};
   for (int64_t t = 0; t < 5; ++t) input.x.set(t, static_cast<double>(t));
   const Tensor y = apply(layer, input);
-  const std::vector<double> want = {2, 1, 0, 1, 0, 1, 2, 3, 2, 3, 4, 3};
+  const std::vector<double> want = mode == "edge"
+                                       ? std::vector<double>{0, 0, 0, 1, 0, 1, 2, 3, 2, 3, 4, 4}
+                                       : std::vector<double>{2, 1, 0, 1, 0, 1, 2, 3, 2, 3, 4, 3};
   REQUIRE(y.size() == 12);
   for (int64_t i = 0; i < 12; ++i) CHECK(y.at(i).real() == want[static_cast<size_t>(i)]);
 }

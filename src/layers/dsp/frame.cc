@@ -14,22 +14,24 @@ class Frame final : public FrameLayer {
       window.padding =
           ops::read_padding(config, "padding", ops::Padding::kReverseCausalValid, true);
       same_like = config.boolean("explicit_padding_is_same_like", false);
-      mirrors = config.choice("pad_mode", {"constant", "reflect"}, 0) == 1;
+      ends = static_cast<FrameEnds>(config.choice("pad_mode", {"constant", "reflect", "edge"}, 0));
       const ops::Pads pads = window.padding.amounts;
       const bool is_explicit = window.padding.mode == ops::Padding::kExplicit;
-      if (mirrors && !is_explicit)
+      const bool copies = ends != FrameEnds::kZeros;
+      if (copies && !is_explicit)
         config.error("pad_mode", "expected \"constant\" unless padding is [before, after]");
       // The reference has no other amounts than those that keep the length.
-      if (is_explicit && (mirrors || pads.before + pads.after != window.kernel - 1))
+      if (is_explicit && (copies || pads.before + pads.after != window.kernel - 1))
         window.padding.mode = ops::Padding::kAmounts;
       ops::check_amounts(config, "padding", window);
     }
     ops::Window window;
-    bool same_like, mirrors;
+    bool same_like;
+    FrameEnds ends;
   };
 
   Frame(Fields fields, const Init&)
-      : FrameLayer(Framing(fields.window, fields.same_like, fields.mirrors)) {}
+      : FrameLayer(Framing(fields.window, fields.same_like, fields.ends)) {}
 
  private:
   std::string early_steps_cure(const EarlySteps& before) const override {

@@ -7,12 +7,12 @@
 
 namespace sl {
 
-Framing::Framing(ops::Window window, bool history_is_invalid, bool mirrors)
+Framing::Framing(ops::Window window, bool history_is_invalid, FrameEnds ends)
     : frame_length_(window.kernel),
-      mirrors_(mirrors && window.is_by_amounts()),
+      ends_(window.is_by_amounts() ? ends : FrameEnds::kZeros),
       window_(window),
       history_is_invalid_(history_is_invalid) {
-  if (!mirrors_) return;
+  if (ends_ != FrameEnds::kReflect) return;
   // The first frame mirrors as many steps as are padded, and the last one too, which can be more
   // than lie within.
   ops::Pads& pads = window_.padding.amounts;
@@ -72,9 +72,9 @@ void Framing::layer_mask(const Sequence& x, const Sequence& y) const {
 }
 
 size_t Framing::buffer_bytes(const Sequence& x) const {
-  const int64_t steps = mirrors_ ? checked_sum(window_.kernel, frame_length_) : frame_length_;
+  const int64_t steps = copies_ends() ? checked_sum(window_.kernel, frame_length_) : frame_length_;
   return checked_bytes(steps, x.frame_bytes()) +
-         (mirrors_ ? static_cast<size_t>(window_.kernel) : size_t{0});
+         (copies_ends() ? static_cast<size_t>(window_.kernel) : size_t{0});
 }
 
 const std::byte* Framing::frame(const Sequence& x, bool valid, int64_t b, int64_t t,
@@ -86,7 +86,7 @@ const std::byte* Framing::frame(const Sequence& x, bool valid, int64_t b, int64_
   if (inside && (valid || !std::memchr(x.mask_at(b, first), 0, length))) {
     return x.frame(b, first + skipped_);
   }
-  if (!mirrors_) {
+  if (!copies_ends()) {
     copy_steps(x, b, first, window_.kernel, buffer);
     return buffer;
   }
@@ -97,11 +97,11 @@ const std::byte* Framing::frame(const Sequence& x, bool valid, int64_t b, int64_
     const int64_t at = first + i;
     mask[i] = at >= 0 && at < x.time ? *x.mask_at(b, at) : 0;
   }
-  return mirrored(steps, mask, x.frame_bytes(), buffer);
+  return with_ends(steps, mask, x.frame_bytes(), buffer);
 }
 
-const std::byte* Framing::mirrored(const std::byte* window, const uint8_t* mask, size_t step_bytes,
-                                   std::byte* buffer) const {
+const std::byte* Framing::with_ends(const std::byte* window, const uint8_t* mask, size_t step_bytes,
+                                    std::byte* buffer) const {
   const int64_t length = window_.kernel;
   const std::byte* const own = window + static_cast<size_t>(skipped_) * step_bytes;
   if (!std::memchr(mask, 0, static_cast<size_t>(length))) return own;
@@ -110,8 +110,9 @@ const std::byte* Framing::mirrored(const std::byte* window, const uint8_t* mask,
   while (last > first && !mask[last]) --last;
   for (int64_t i = 0; i < frame_length_; ++i) {
     int64_t from = skipped_ + i;
-    if (from > last) from = 2 * last - from;
-    if (from < first) from = 2 * first - from;
+    const bool mirrors = ends_ == FrameEnds::kReflect;
+    if (from > last) from = mirrors ? 2 * last - from : last;
+    if (from < first) from = mirrors ? 2 * first - from : first;
     std::byte* const to = buffer + static_cast<size_t>(i) * step_bytes;
     if (from >= 0 && from < length && mask[from]) {
       std::memcpy(to, window + static_cast<size_t>(from) * step_bytes, step_bytes);
@@ -126,7 +127,7 @@ Framing::Frames Framing::step(Run& run, const Sequence& x, const Sequence& y) co
   const size_t frame_bytes = x.frame_bytes();
   auto* items = run.scratch<const std::byte*>(x.batch);
   auto* masks = run.scratch<const uint8_t*>(x.batch);
-  const Frames out{this, items, mirrors_ ? masks : nullptr, frame_bytes};
+  const Frames out{this, items, copies_ends() ? masks : nullptr, frame_bytes};
   const Sequence valid = window_.kernel == 1 ? x : ops::mask_invalid(run, x);
   if (window_.history() == 0) {
     // Without history, frames lie within the steps of the call.

@@ -12,17 +12,21 @@
 
 namespace sl {
 
+// What frames that are padded by amounts hold beyond their first and last valid step: zeros, the
+// steps within mirrored, or that step.
+enum class FrameEnds { kZeros, kReflect, kEdge };
+
 class Framing {
  public:
   // `history_is_invalid`: whether the history before the first step is invalid, as with explicit
-  // padding. `mirrors`: whether frames that are padded by amounts mirror, beyond their first and
-  // last valid step, the steps within.
-  explicit Framing(ops::Window window, bool history_is_invalid = false, bool mirrors = false);
+  // padding.
+  explicit Framing(ops::Window window, bool history_is_invalid = false,
+                   FrameEnds ends = FrameEnds::kZeros);
 
   // The steps on which a frame depends, with those that frames at the ends mirror.
   const ops::Window& window() const { return window_; }
   int64_t frame_length() const { return frame_length_; }
-  bool mirrors() const { return mirrors_; }
+  bool copies_ends() const { return ends_ != FrameEnds::kZeros; }
   bool history_is_invalid() const { return history_is_invalid_; }
   int64_t block_size() const { return window_.stride; }
   Ratio output_ratio() const { return Ratio(1, window_.stride); }
@@ -37,20 +41,21 @@ class Framing {
   void layer_mask(const Sequence& x, const Sequence& y) const;
   const std::byte* frame(const Sequence& x, bool valid, int64_t b, int64_t t,
                          std::byte* buffer) const;
-  // Bytes of a buffer for the frames of x: a frame or, if frames mirror, a window and its mask too.
+  // Bytes of a buffer for the frames of x: a frame or, if ends are copied, a window and its mask
+  // too.
   size_t buffer_bytes(const Sequence& x) const;
 
   // The windows of a step in contiguous memory, with zeros in invalid steps.
   struct Frames {
     const Framing* framing;
     const std::byte* const* items;  // the first window of each batch item
-    const uint8_t* const* masks;    // their masks; null if frames do not mirror
+    const uint8_t* const* masks;    // their masks; null if ends are zeros
     size_t step_bytes;
-    // The frame; in `buffer` if it mirrors steps.
+    // The frame; in `buffer` if steps are copied beyond its ends.
     const std::byte* at(int64_t b, int64_t t, std::byte* buffer) const {
       const int64_t first = t * framing->window_.stride;
       const std::byte* steps = items[b] + static_cast<size_t>(first) * step_bytes;
-      return masks ? framing->mirrored(steps, masks[b] + first, step_bytes, buffer) : steps;
+      return masks ? framing->with_ends(steps, masks[b] + first, step_bytes, buffer) : steps;
     }
   };
   // Returns the frames of a step and sets the mask of y.
@@ -61,12 +66,12 @@ class Framing {
   void copy_steps(const Sequence& x, int64_t b, int64_t first, int64_t count, std::byte* out) const;
   // The frame of a window with that mask: a part of it or, if the window has invalid steps, in
   // `buffer`.
-  const std::byte* mirrored(const std::byte* window, const uint8_t* mask, size_t step_bytes,
-                            std::byte* buffer) const;
+  const std::byte* with_ends(const std::byte* window, const uint8_t* mask, size_t step_bytes,
+                             std::byte* buffer) const;
 
   int64_t frame_length_;
   int64_t skipped_ = 0;  // steps of a window before its frame
-  bool mirrors_;
+  FrameEnds ends_;
   ops::Window window_;
   bool history_is_invalid_;
 };

@@ -19,7 +19,7 @@ StftFields::StftFields(Config& config)
 }
 
 StftLayer::StftLayer(const StftFields& fields)
-    : framing_(fields.frames, false, fields.mirrors),
+    : framing_(fields.frames, false, fields.mirrors ? FrameEnds::kReflect : FrameEnds::kZeros),
       fft_(fields.fft_length),
       fit_(fields.frames.kernel, fields.fft_length, fields.padding),
       magnitude_(fields.magnitude) {
@@ -33,7 +33,7 @@ StftLayer::StftLayer(const StftFields& fields)
 // The receptive field leaves out the ends of a frame that are truncated or where the window is
 // zero.
 ReceptiveFields StftLayer::receptive_field_per_step() const {
-  if (framing_.mirrors()) return framing_.window().receptive_field();
+  if (framing_.copies_ends()) return framing_.window().receptive_field();
   const StepRange frame = *framing_.window().receptive_field()[0];
   int64_t first = 0, end = fit_.count;
   const auto is_zero = [&](int64_t i) {
