@@ -25,6 +25,8 @@ from sequence_layers_import.refusal import CannotLoad, Refusal, cannot_load
 TIMES = (48, 24, 960)
 LONG_TIMES = (15360, 16000, 96000)
 _BATCHES = (2, 3)
+# How often a node may not fit at lengths of whole strides before no longer one is tried.
+_FAILURES = 2
 # Numbers of steps to look up tables of positions for: the largest that the graph takes.
 _LONG = (4096, 2048, 1024, 512, 256, 128)
 _LONGEST = 8192
@@ -646,6 +648,7 @@ def build(
     """
     error: Exception | None = None
     crash: Refusal | None = None
+    failures: list[tuple[int, str]] = []
     for time in tuple(times) or short_times(model, axes):
         settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
         try:
@@ -656,9 +659,12 @@ def build(
             continue
         except Exception as failure:
             error = error or failure
+            failures.append((time, cannot_load(failure).reason))
             continue
         return _joined(folds, model, _Lengths(model, axes, time, max_steps, example))
-    raise CannotLoad(crash.reason, crash.cure) if crash else cannot_load(error)
+    refusal = CannotLoad(crash.reason, crash.cure) if crash else cannot_load(error)
+    refusal.is_at_any_length = _is_fixed(model, failures)
+    raise refusal
 
 
 def short_times(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> tuple[int, ...]:
@@ -674,6 +680,24 @@ def takes(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int) -> bo
     except Exception:  # onnxruntime raises anything
         return False
     return True
+
+
+def _is_fixed(model: onnx.ModelProto, failures: Sequence[tuple[int, str]]) -> bool:
+    """Whether sizes of a node do not fit each other at any length, so that longer ones need not be tried.
+
+    That takes long where a mask has an element for each pair of steps.
+    """
+    strides = [
+        math.prod(stride.ints)
+        for node in model.graph.node
+        for stride in node.attribute
+        if stride.name == 'strides'
+    ]
+    total = math.prod(strides)
+    found = [
+        text for time, text in failures if time % total == 0 and 'Incompatible dimensions' in text
+    ]
+    return len(found) > _FAILURES and len(set(found)) == 1
 
 
 def _fold_all(

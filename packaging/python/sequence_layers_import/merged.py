@@ -123,6 +123,8 @@ class _Splitter:
         )
         if not has_axis or not self._adapt(node, axis, rank):
             pairs = self.pairs[merged[0]]
+            if has_axis and self._group(node, axis, pairs):
+                return
             self._undo(node)
             if has_axis and node.operator in _KEEPING:
                 self._split_again(node, axis, pairs)
@@ -132,6 +134,44 @@ class _Splitter:
         self._split(made, axis, self.pairs[merged[0]])
         if node.operator == 'Gemm':
             self._multiply(node)
+
+    def _group(self, node: Node, axis: int, pairs: list[Pair]) -> bool:
+        """Makes a convolution of items and parts, as sources of a mixture, one of items with the channels of all parts.
+
+        Each part is a group of channels, with the same weights.
+        """
+        graph, made = self.graph, node.outputs[0]
+        counts = {count for size, count in pairs}
+        if (
+            node.operator not in ('Conv', 'ConvTranspose')
+            or axis
+            or len(counts) != 1
+            or [size for size, _ in pairs] != self.sizes
+            or not all(map(graph.is_constant, node.inputs[1:]))
+        ):
+            return False
+        count, rank = counts.pop(), len(graph.tensor(made).shape) - 2
+        names = [f'{made}.parts', f'{made}.all']
+        for name, like in zip(names, (node.inputs[0], made), strict=True):
+            shapes = [
+                (size, np.prod(shape) // (size * np.prod(shape[-rank:])), *shape[-rank:])
+                for size, shape in zip(self.sizes, graph.shapes(like), strict=True)
+            ]
+            graph.copy_tensor(name, like)
+            graph.reshape_tensor(name, [tuple(map(int, shape)) for shape in shapes])
+        constants = []
+        for name in filter(None, node.inputs[1:]):
+            array = graph.constant(name)
+            constants.append(f'{made}.{len(constants) + 1}')
+            graph.add_constant(constants[-1], [np.concatenate([array] * count)] * 3)
+        attributes = node.attributes | {'group': count * node.attribute('group', 1)}
+        first = Node(f'{node.name}.parts', 'Reshape', node.inputs[:1], names[:1], {})
+        conv = Node(node.name, node.operator, [names[0], *constants], names[1:], attributes)
+        self._split(made, axis, pairs)
+        graph.replace(
+            node, first, conv, Node(f'{node.name}.apart', 'Reshape', names[1:], [made], {})
+        )
+        return True
 
     def _split_again(self, node: Node, axis: int, pairs: list[Pair]) -> None:
         """Splits the output of a node that reads its inputs as they were."""

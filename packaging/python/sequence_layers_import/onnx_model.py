@@ -256,6 +256,8 @@ def _build(
         steps = 0 if has_states else opening.written_steps(model, axes)
         if steps:
             return _opened(opening.with_steps(model, axes, steps), axes, times, max_steps, steps)
+        if refusal.is_at_any_length:
+            raise
         try:
             return model, graphs.build(model, axes, graphs.LONG_TIMES, max_steps)
         except CannotLoad:

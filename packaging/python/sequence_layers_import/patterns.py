@@ -391,10 +391,11 @@ def _pads(graph: Graph, pad: Node, window: Node) -> np.ndarray:
 
 
 def _mirrored_window(graph: Graph, node: Node) -> None:
-    """Steps mirrored at the ends before a convolution or a Fourier transform of windows, as padding of its windows."""
+    """Steps of the sequence itself before a convolution or a Fourier transform of windows, as padding of its windows."""
     source = node.inputs[0] if node.operator in ('Conv', 'STFT') else ''
     pad = graph.made_by(graph.origin(source, RESHAPES if node.operator == 'STFT' else ()), 'Pad')
-    if pad is None or pad.attribute('mode') != 'reflect':
+    mode = pad.attribute('mode') if pad else ''
+    if pad is None or mode not in ('reflect', 'edge') or (mode, node.operator) == ('edge', 'STFT'):
         return
     tensor, pads = graph.tensor(pad.inputs[0]), np.array(graph.numbers(pad, 1, 'pads'))
     axes, rank = tensor.axes(Role.TIME), len(tensor.shape)
@@ -402,13 +403,12 @@ def _mirrored_window(graph: Graph, node: Node) -> None:
         return
     before, after = (int(pads[axes[0] + half * rank]) for half in (0, 1))
     is_plain = node.operator == 'STFT' or (
-        rank == 3 and axes[0] == 2 and node.attribute('group', 1) == 1
-        and not any(node.attribute('pads', [0]))
+        axes[0] >= 2 and not _pads_of(node, axes[0] - 2, rank - 2)
         and node.attribute('auto_pad', 'NOTSET') in ('NOTSET', 'VALID')
     )  # fmt: skip
     if before + after != pads.sum() or not is_plain:
         return
-    node.attributes['import.mirrored'] = (before, after)
+    node.attributes |= {'import.mirrored': (before, after), 'import.mode': mode}
     if source == pad.outputs[0]:
         node.inputs[0] = pad.inputs[0]
         return
@@ -422,6 +422,12 @@ def _mirrored_window(graph: Graph, node: Node) -> None:
     graph.reshape_tensor(whole, shapes)
     graph.replace(node, Node(node.name, 'Reshape', pad.inputs[:1], [whole], {}), node)
     node.inputs[0] = whole
+
+
+def _pads_of(node: Node, axis: int, count: int) -> bool:
+    """Whether a window pads this one of so many axes itself."""
+    pads = node.attribute('pads', [0] * 2 * count)
+    return bool(pads[axis] or pads[count + axis])
 
 
 def _cut_window(graph: Graph, node: Node) -> None:

@@ -215,7 +215,7 @@ def _conv(builder: Builder, node: Node) -> None:
     bias = graph.constant(node.inputs[2]) if len(node.inputs) > 2 and node.inputs[2] else None
     found = windows(node, tensor, kernel.shape[2:])
     if mirrored := node.attribute('import.mirrored'):
-        keep(builder, node, _of_mirrored(builder, node, found[0], mirrored))
+        keep(builder, node, _of_own_steps(builder, node, tensor, found, mirrored))
         return
     time, spatial = arrange(tensor, found)
     group, axes = node.attribute('group', 1), [*(w.axis for w in spatial), 1]
@@ -240,19 +240,79 @@ def _conv(builder: Builder, node: Node) -> None:
     keep(builder, node, Value(value.layer, tuple(axes)))
 
 
-def _of_mirrored(builder: Builder, node: Node, window: Window, mirrored: Sequence[int]) -> Value:
-    """A convolution over time as a product of windows, which can mirror steps at the ends."""
+def _of_own_steps(
+    builder: Builder, node: Node, tensor: Tensor, found: Sequence[Window], pads: Sequence[int]
+) -> Value:
+    """A convolution as a product of windows, which can repeat or mirror steps at the ends."""
+    time, spatial = arrange(tensor, found)
+    if time is None or len(spatial) > 1 or max(pads) >= time.extent:
+        raise Refusal(
+            f'it is padded by {pads[0]} and {pads[1]} steps of the sequence itself',
+            'pad no more than its window less one, with one axis besides time at most',
+        )
     kernel = builder.graph.constant(node.inputs[1])
     bias = builder.graph.constant(node.inputs[2]) if len(node.inputs) > 2 else None
-    framed = builder.apply(builder.ordered(node.inputs[0], (1,)), {
-        'type': 'Frame', 'frame_length': window.extent, 'frame_step': window.stride,
-        'padding': list(mirrored), 'pad_mode': 'reflect',
+    axes = [*(w.axis for w in spatial), 1]
+    framed = builder.apply(builder.ordered(node.inputs[0], axes), {
+        'type': 'Frame', 'frame_length': time.extent, 'frame_step': time.stride,
+        'padding': list(pads), 'pad_mode': node.attribute('import.mode'),
     })  # fmt: skip
-    if window.dilation > 1:
-        taps = [[0, window.extent, window.dilation], [None, None, None]]
+    if time.dilation > 1:
+        taps = [[0, time.extent, time.dilation], *([None, None, None] for _ in axes)]
         framed = builder.apply(framed, {'type': 'Slice', 'slices': taps})
-    flat = builder.reshape(framed, [kernel.shape[2] * kernel.shape[1]], (1,))
-    return dense(builder, flat, kernel.transpose(2, 1, 0).reshape(-1, len(kernel)), bias)
+    order = [
+        *(w.axis for w in (time, *spatial)),
+        *(w.axis for w in found if w not in (time, *spatial)),
+    ]
+    weights = kernel.transpose(*order, 1, 0)  # [time, axis besides, in / group, out]
+    weights = weights.reshape(time.size, *(w.size for w in spatial), *weights.shape[-2:])
+    group, channels = node.attribute('group', 1), tensor.shape[1]
+    if spatial:
+        return _of_images(builder, node, framed, tensor, weights, (spatial[0], bias))
+    if group > 1:
+        return _of_groups(builder, framed, tensor, weights, (group, bias))
+    flat = builder.reshape(framed, [time.size * channels], (1,))
+    return dense(builder, flat, weights.reshape(-1, len(kernel)), bias)
+
+
+def _of_groups(
+    builder: Builder, framed: Value, tensor: Tensor, weights: np.ndarray,
+    parts: tuple[int, np.ndarray | None],
+) -> Value:  # fmt: skip
+    """A product of windows [steps, channels] with a kernel [steps, in / group, out]."""
+    (group, bias), (size, own, filters) = parts, weights.shape
+    grouped = builder.reshape(framed, [size, group, own], (0, 1, 2))
+    kernel = weights.reshape(size, own, group, -1).transpose(0, 2, 1, 3)
+    made = builder.apply(grouped, {
+        'type': 'EinsumDense', 'equation': '...tgc,tgcd->...gd', 'output_shape': [group, filters // group],
+    }, {'params.kernel': kernel.astype(np.float32)})  # fmt: skip
+    made = builder.reshape(made, [filters], (1,))
+    return made if bias is None else builder.affine(made, tensor, None, bias)
+
+
+def _of_images(
+    builder: Builder, node: Node, framed: Value, tensor: Tensor, weights: np.ndarray,
+    parts: tuple[Window, np.ndarray | None],
+) -> Value:  # fmt: skip
+    """A convolution over an axis of windows [steps, axis, channels], whose steps are channels more."""
+    (window, bias), (size, taps, own, filters) = parts, weights.shape
+    if node.attribute('group', 1) > 1:
+        raise Refusal(
+            'it has groups, two axes and padding by steps of the sequence itself', 'pad by zeros'
+        )
+    moved = builder.apply(framed, {'type': 'Transpose', 'axes': [3, 2, 4]})
+    width = tensor.shape[window.axis]
+    flat = builder.reshape(moved, [width, size * own], (window.axis, 1))
+    config = _convolution(None, [window], filters, 1, size * own)
+    config['use_bias'] = bias is not None
+    arrays = {
+        'params.kernel': weights.transpose(1, 0, 2, 3)
+        .reshape(1, taps, size * own, filters)
+        .astype(np.float32)
+    }
+    if bias is not None:
+        arrays['params.bias'] = bias.astype(np.float32)
+    return builder.apply(flat, config, arrays)
 
 
 def _fields(time: Window | None, spatial: Sequence[Window], size: str) -> Config:

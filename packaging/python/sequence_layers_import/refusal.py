@@ -43,7 +43,9 @@ def naming(node: str, operator: str) -> Iterator[None]:
 
 
 class CannotLoad(Refusal):
-    """A graph that onnxruntime does not load."""
+    """A graph that onnxruntime does not load, perhaps for reasons that no length of a sequence changes."""
+
+    is_at_any_length = False
 
 
 def one_line(error: Exception | None) -> str:

@@ -9,6 +9,7 @@ import re
 import tempfile
 import unittest
 from typing import Any
+from unittest import mock
 
 import numpy as np
 import onnx
@@ -20,6 +21,7 @@ from sequence_layers_import import (
     Refusal,
     command,
     folding,
+    graph,
     import_file,
     import_graph,
     importing,
@@ -47,7 +49,8 @@ _LATENCY = {
     'conv2d_flat': (1, 1), 'conv2d_last': (0, 3), 'frames': (3, 0), 'up_cut': (1, 1),
     'up_2d': (1, 1), 'up_linear': (1, 1), 'up_cut_end': (1, 1), 'time_padded': (5, 0), 'time_cut': (0, 4),
     'position_unpadded': (0, 2), 'pool_padded': (1, 1), 'windows_of_time': (0, 1), 'maxima': (0, 3), 'fixed': (1, 3),
-    'mirrored': (6, 6), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
+    'mirrored': (6, 6), 'repeated': (3, 3), 'repeated_images': (3, 3),
+    'sources': (2, 2), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
 }  # fmt: skip
 
 
@@ -121,6 +124,21 @@ class RefusedTest(unittest.TestCase):
             if caught.exception.operator:
                 names = {node.name for node in model.graph.node}
                 self.assertIn(caught.exception.node, names)
+
+
+class LengthsTest(unittest.TestCase):
+    def test_sizes_that_fit_at_no_length_are_not_tried_at_long_ones(self) -> None:
+        model, options = refused.cases()['a mask of 7 steps']
+        lengths = []
+
+        def record(*arguments: Any) -> Any:
+            lengths.append(arguments[2][0]['x'][1])
+            return fold_all(*arguments)
+
+        fold_all = graph._fold_all
+        with mock.patch.object(graph, '_fold_all', record), self.assertRaises(Refusal):
+            import_graph(model, **options)
+        self.assertEqual(lengths, [48, 24, 960])
 
 
 class CommandTest(unittest.TestCase):

@@ -231,6 +231,22 @@ class Relative(nn.Module):
         return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, time, 8)
 
 
+class Sources(nn.Module):
+    """Masks of several sources, whose waves one decoder makes as items of a batch (Conv-TasNet)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.encoder = nn.Conv1d(1, 4, 4, stride=2, bias=False)
+        self.masks, self.decoder = nn.Conv1d(4, 8, 1), nn.ConvTranspose1d(4, 1, 4, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        features = self.encoder(x)
+        masks = self.masks(features).sigmoid().view(x.shape[0], 2, 4, -1)
+        return self.decoder((masks * features[:, None]).view(x.shape[0] * 2, 4, -1)).view(
+            x.shape[0], 2, -1
+        )
+
+
 class Two(nn.Module):
     def __init__(self) -> None:
         super().__init__()
@@ -455,6 +471,7 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'frames': (Fn(lambda x: x.reshape(x.shape[0], -1, 4, 8).flatten(2)), (2, 12, 8), 1),
         'unet': (UNet(), (2, 2, 48), 2),
         'up_linear': (nn.Upsample(scale_factor=2, mode='linear'), channels, 2),
+        'sources': (Sources(), (2, 1, 48), 2),
         'up_cut': (nn.ConvTranspose1d(4, 3, 4, stride=2, padding=1), channels, 2),
         'up_2d': (nn.ConvTranspose2d(1, 3, (3, 4), stride=(1, 2), padding=1), image, 2),
         'stretched': (Fn(spread), channels, 2),
@@ -462,6 +479,11 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'time_delayed': (nn.ZeroPad2d((0, 0, 2, -2)), sequence, 1),
         'mirrored': (nn.Sequential(nn.ReflectionPad1d(2), nn.Conv1d(4, 6, 3, dilation=2), nn.ReflectionPad1d((4, 0)),
                                    nn.Conv1d(6, 3, 5)), channels, 2),
+        'repeated': (nn.Sequential(nn.ReplicationPad1d(2), nn.Conv1d(4, 6, 3, dilation=2), nn.ReplicationPad1d((4, 0)),
+                                   nn.Conv1d(6, 4, 5, groups=2), nn.ReflectionPad1d(1), nn.Conv1d(4, 4, 3, groups=4)),
+                     channels, 2),
+        'repeated_images': (nn.Sequential(nn.ReplicationPad2d((0, 0, 2, 1)), nn.Conv2d(1, 3, (4, 3), padding=(0, 1)),
+                                          nn.ReflectionPad2d((0, 0, 2, 0)), nn.Conv2d(3, 2, (3, 1))), image, 2),
         'spectrum': (Fn(lambda x: torch.stft(x, 16, 4, window=torch.hann_window(16), return_complex=True).abs()),
                      (2, 48), 1),
         'spectrum_of_window': (Fn(lambda x: torch.view_as_real(torch.stft(
