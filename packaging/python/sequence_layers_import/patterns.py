@@ -9,6 +9,8 @@ from sequence_layers_import import scores
 from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
 from sequence_layers_import.refusal import naming
 
+_NO_END = 2**31 - 1
+
 
 def rewrite(graph: Graph) -> None:
     """Replaces the groups that it finds."""
@@ -257,6 +259,20 @@ def _reshapes(graph: Graph, node: Node) -> None:
         node.inputs = [graph.origin(node.inputs[0], RESHAPES), *node.inputs[1:]]
 
 
+def _whole_slice(graph: Graph, node: Node) -> None:
+    """A part that is the whole: what exporters write where a length may be cut."""
+    if node.operator != 'Slice' or graph.shapes(node.inputs[0]) != graph.shapes(node.outputs[0]):
+        return
+    steps = graph.folded_constants(node.inputs[4]) if len(node.inputs) > 4 else []
+    ends = graph.folded_constants(node.inputs[2]) if len(node.inputs) > 2 else []
+    # One that is the same for all lengths may be the most steps that the graph takes.
+    is_open = bool(ends) and all(((e >= _NO_END) | (e != ends[0])).all() for e in ends[2:])
+    is_forward = not any((step != 1).any() for step in steps)
+    if is_open and is_forward and node.outputs[0] not in graph.outputs:
+        for reader in graph.readers(node.outputs[0]):
+            reader.inputs = [node.inputs[0] if n == node.outputs[0] else n for n in reader.inputs]
+
+
 def _group_normalization(graph: Graph, node: Node) -> None:
     """Groups of channels with their steps as one axis, whose instances are normalized, and the weights that follow."""
     if node.operator != 'InstanceNormalization':
@@ -397,7 +413,7 @@ def _mirrored_window(graph: Graph, node: Node) -> None:
     mode = pad.attribute('mode') if pad else ''
     if pad is None or mode not in ('reflect', 'edge') or (mode, node.operator) == ('edge', 'STFT'):
         return
-    tensor, pads = graph.tensor(pad.inputs[0]), np.array(graph.numbers(pad, 1, 'pads'))
+    tensor, pads = graph.tensor(pad.inputs[0]), _pads(graph, pad, node)
     axes, rank = tensor.axes(Role.TIME), len(tensor.shape)
     if len(axes) != 1 or len(pads) != 2 * rank or pads.min() < 0:
         return
@@ -645,6 +661,6 @@ def _product_of_results(graph: Graph, node: Node) -> None:
 
 
 _PATTERNS: tuple[Callable[[Graph, Node], None], ...] = (
-    _reshapes, _group_normalization, _variance, _delay, _moved_padding, _padded_window, _mirrored_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
+    _reshapes, _whole_slice, _group_normalization, _variance, _delay, _moved_padding, _padded_window, _mirrored_window, _cut_window, _gelu, _swish, _threshold, _divide_or_zero, _normalization,
     _scale_and_bias, _nan_to_zero, _no_nan, _with_past, _mean_of_time, scores.rewrite, _product_of_results,
 )  # fmt: skip

@@ -50,7 +50,7 @@ _LATENCY = {
     'up_2d': (1, 1), 'up_linear': (1, 1), 'up_cut_end': (1, 1), 'time_padded': (5, 0), 'time_cut': (0, 4),
     'position_unpadded': (0, 2), 'pool_padded': (1, 1), 'windows_of_time': (0, 1), 'maxima': (0, 3), 'fixed': (1, 3),
     'mirrored': (6, 6), 'repeated': (3, 3), 'repeated_images': (3, 3),
-    'sources': (2, 2), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
+    'sources': (2, 2), 'rounded': (5, 0), 'rounded_mirrored': (12, 2), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
 }  # fmt: skip
 
 
@@ -127,6 +127,18 @@ class RefusedTest(unittest.TestCase):
 
 
 class LengthsTest(unittest.TestCase):
+    def test_windows_are_filled_up_at_any_length(self) -> None:
+        for name in ('rounded', 'rounded_mirrored'):
+            imported = import_file(GRAPHS / f'{name}.legacy.onnx')
+            lengths = {importing.steps_to_try(imported)[-1] % 6}
+            self.assertEqual(lengths, {1})
+            self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+
+    def test_a_part_that_may_be_all_that_a_graph_takes_is_kept(self) -> None:
+        model, options = refused.cases()['no more than a number of steps']
+        with self.assertRaisesRegex(Refusal, 'no more than 100 items'):
+            import_graph(model, **options)
+
     def test_sizes_that_fit_at_no_length_are_not_tried_at_long_ones(self) -> None:
         model, options = refused.cases()['a mask of 7 steps']
         lengths = []

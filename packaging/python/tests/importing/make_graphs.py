@@ -231,6 +231,22 @@ class Relative(nn.Module):
         return (scores.softmax(-1) @ v).transpose(1, 2).reshape(batch, time, 8)
 
 
+class Rounded(nn.Module):
+    """Strided convolutions of sequences that are padded up to whole windows (EnCodec)."""
+
+    def __init__(self, mode: str):
+        super().__init__()
+        self.mode, self.first, self.second = (
+            mode,
+            nn.Conv1d(2, 4, 4, stride=2),
+            nn.Conv1d(4, 3, 6, stride=3),
+        )
+
+    def forward(self, x: Tensor) -> Tensor:
+        x = self.first(functional.pad(x, (2, (-x.shape[2]) % 2), mode=self.mode))
+        return self.second(functional.pad(x, (3, (-x.shape[2]) % 3), mode=self.mode))
+
+
 class Sources(nn.Module):
     """Masks of several sources, whose waves one decoder makes as items of a batch (Conv-TasNet)."""
 
@@ -471,6 +487,8 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'frames': (Fn(lambda x: x.reshape(x.shape[0], -1, 4, 8).flatten(2)), (2, 12, 8), 1),
         'unet': (UNet(), (2, 2, 48), 2),
         'up_linear': (nn.Upsample(scale_factor=2, mode='linear'), channels, 2),
+        'rounded': (Rounded('constant'), (2, 2, 48), 2),
+        'rounded_mirrored': (Rounded('reflect'), (2, 2, 48), 2),
         'sources': (Sources(), (2, 1, 48), 2),
         'up_cut': (nn.ConvTranspose1d(4, 3, 4, stride=2, padding=1), channels, 2),
         'up_2d': (nn.ConvTranspose2d(1, 3, (3, 4), stride=(1, 2), padding=1), image, 2),
