@@ -1,4 +1,4 @@
-// Reads, writes and resamples audio, and finds speech in probabilities.
+// Reads, writes and resamples audio.
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_AUDIO_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_AUDIO_H_
 
@@ -35,17 +35,6 @@ void write_wav(const std::string& path, const Sound& sound);
 // Resamples with libsamplerate's best sinc converter; returns the audio as it is if it already has
 // that rate.
 Audio resample(Audio audio, double sample_rate);
-
-struct Segment {
-  double start = 0, end = 0;  // seconds
-};
-
-// Finds speech in probabilities that are `step_seconds` apart. Speech begins when the probability
-// reaches the threshold and ends when it stays below threshold - 0.15 for 100 ms. Segments shorter
-// than 250 ms are dropped. The others are extended by 30 ms at both ends; neighbours that would
-// overlap share the gap between them.
-std::vector<Segment> find_segments(const std::vector<double>& probabilities, double step_seconds,
-                                   double threshold);
 
 }  // namespace sl::cli
 

@@ -2,11 +2,12 @@
 #ifndef SEQUENCE_LAYERS_CAPI_CLI_PLOT_H_
 #define SEQUENCE_LAYERS_CAPI_CLI_PLOT_H_
 
+#include <cstdint>
 #include <optional>
 #include <string>
 #include <vector>
 
-#include "cli/audio.h"
+#include "cli/segments.h"
 
 namespace sl::cli {
 

@@ -5,6 +5,8 @@
 #include <stdexcept>
 #include <utility>
 
+#include "cli/audio.h"
+#include "cli/media.h"
 #include "cli/npy.h"
 
 namespace sl::cli {
@@ -23,7 +25,7 @@ bool is_second(const std::string& option, const std::string& path, const std::st
   throw std::invalid_argument(option + " writes " + first + " or " + second + ", not " + path);
 }
 
-bool is_sound(const std::string& path) {
+bool has_sound_name(const std::string& path) {
   std::error_code ignored;
   const std::filesystem::file_status status = std::filesystem::status(path, ignored);
   if (std::filesystem::is_fifo(status) || std::filesystem::is_character_file(status)) {
@@ -32,8 +34,16 @@ bool is_sound(const std::string& path) {
   return is_second("--output", path, ".npy", ".wav");
 }
 
+bool is_sound(const std::string& path) {
+  const bool sound = has_sound_name(path);
+  if (sound) require_media(path);
+  return sound;
+}
+
 PlotFormat plot_format(const std::string& path) {
-  return is_second("--plot", path, ".png", ".svg") ? PlotFormat::kSvg : PlotFormat::kPng;
+  const bool is_svg = is_second("--plot", path, ".png", ".svg");
+  require_media(path);
+  return is_svg ? PlotFormat::kSvg : PlotFormat::kPng;
 }
 
 [[noreturn]] void no_sound(const std::string& reason) {

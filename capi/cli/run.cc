@@ -8,13 +8,13 @@
 #include <string>
 #include <vector>
 
-#include "cli/audio.h"
 #include "cli/commands.h"
 #include "cli/input.h"
 #include "cli/model_option.h"
 #include "cli/plot.h"
 #include "cli/progress.h"
 #include "cli/result_file.h"
+#include "cli/segments.h"
 #include "cli/source.h"
 
 namespace sl::cli {

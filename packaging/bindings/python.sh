@@ -40,7 +40,7 @@ for python in $(supported_pythons | sed -n '1p;$p' | uniq); do
 done
 step "Extras"
 "${tested}/venv/bin/python" -m pip install --quiet --disable-pip-version-check -c packaging/python/requirements.txt \
-  "$(realpath build/wheel/dist/*.whl)[convert,onednn]"
+  "$(realpath build/wheel/dist/*.whl)[convert,import,onednn]"
 cp packaging/bindings/python/test_extras.py "${tested}"
 (suite="${PWD}/build/suite" silero="$(realpath "${SILERO}")" && cd "${tested}" &&
   env -u PYTHONPATH -u SEQUENCE_LAYERS_LIBRARY SL_SUITE="${suite}" SL_SILERO="${silero}" venv/bin/python test_extras.py)

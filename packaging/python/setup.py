@@ -1,4 +1,4 @@
-"""Names the wheel of a platform if it contains the library, and otherwise one for all platforms."""
+"""Names the wheel of a platform if it contains the library and the tool `sl`, and otherwise one for all platforms."""
 
 import pathlib
 
@@ -6,6 +6,11 @@ from setuptools import setup
 from setuptools.command.bdist_wheel import bdist_wheel
 from setuptools.dist import Distribution
 
+_SCRIPTS = [
+    'sequence-layers-convert-silero-vad = sequence_layers_tools.silero_vad:main',
+    'sequence-layers-convert = sequence_layers_tools.convert:main',
+    'sl_import = sequence_layers_import.command:main',
+]
 _HAS_LIBRARY = pathlib.Path('sequence_layers_runtime/libsequence_layers.so.1').exists()
 
 
@@ -20,4 +25,10 @@ class _Wheel(bdist_wheel):
         return 'py3', 'none', super().get_tag()[2]
 
 
-setup(distclass=_Distribution, cmdclass={'bdist_wheel': _Wheel})
+if _HAS_LIBRARY:
+    _SCRIPTS.append('sl = sequence_layers_runtime.tool:main')
+setup(
+    distclass=_Distribution,
+    cmdclass={'bdist_wheel': _Wheel},
+    entry_points={'console_scripts': _SCRIPTS},
+)

@@ -3,9 +3,7 @@
 import dataclasses
 import json
 import math
-import os
 import pathlib
-import shutil
 import subprocess
 from collections.abc import Callable, Sequence
 
@@ -17,6 +15,7 @@ from sequence_layers_import.float64 import Exact
 from sequence_layers_import.onnx_model import Imported
 from sequence_layers_import.refusal import Refusal, one_line
 from sequence_layers_import.verify import Difference, Inputs, Original
+from sequence_layers_runtime.tool import find_tool
 from sequence_layers_tools import model_directory
 
 # The number of channels above which `sl verify` runs on 2 steps only, as it would take long.
@@ -113,21 +112,11 @@ def measure_speed(
     return verify.speed_ratio(lambda: original.run(inputs), ours, seconds)
 
 
-def find_tool() -> str | None:
-    """The `sl` tool: that of the environment, beside the library, or in the path."""
-    library = os.environ.get('SEQUENCE_LAYERS_LIBRARY')
-    places = [os.environ.get('SEQUENCE_LAYERS_TOOL')]
-    if library:
-        folder = pathlib.Path(library).absolute().parent
-        places += [str(folder / 'sl'), str(folder.parent / 'bin' / 'sl')]
-    return next((p for p in places if p and pathlib.Path(p).is_file()), shutil.which('sl'))
-
-
 def check_contract(imported: Imported, directory: pathlib.Path) -> str:
     """Runs `sl verify`, and returns its last line."""
     tool = find_tool()
     if tool is None:
-        return 'not run: no sl tool'
+        return 'not run: no sl tool, which the wheel has; SEQUENCE_LAYERS_TOOL may name one'
     command = [tool, 'verify', str(directory), '--random']
     command += ['--max-int', str(verify.index_limit(imported))]
     arrays = imported.constants_of(verify.random_inputs(imported, 1, 1))

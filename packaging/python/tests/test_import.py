@@ -4,6 +4,7 @@ import collections
 import contextlib
 import io
 import json
+import os
 import pathlib
 import re
 import tempfile
@@ -28,6 +29,7 @@ from sequence_layers_import import (
     verify,
 )
 from sequence_layers_import.onnx_model import Imported
+from sequence_layers_runtime import tool
 
 _DOCS = pathlib.Path(__file__).parents[3] / 'docs' / 'importing.md'
 # Patterns that cannot run in steps.
@@ -214,6 +216,29 @@ class CommandTest(unittest.TestCase):
         with self.assertRaisesRegex(Refusal, 'differs by'):
             importing.run(imported, self.out, seconds=0)
         self.assertFalse(self.out.exists())
+
+
+class ToolTest(unittest.TestCase):
+    def test_that_of_the_wheel_is_found_where_no_other_is_named(self) -> None:
+        with tempfile.TemporaryDirectory() as folder:
+            packaged, named = pathlib.Path(folder, 'sl'), pathlib.Path(folder, 'named')
+            packaged.touch()
+            named.touch()
+            path = {'PATH': folder}
+            with mock.patch.object(tool, '_PACKAGED', packaged):
+                for found, variables in (
+                    (packaged, path),
+                    (packaged, {'SEQUENCE_LAYERS_LIBRARY': f'{folder}/none/library.so'}),
+                    (named, {'SEQUENCE_LAYERS_TOOL': str(named)}),
+                ):
+                    with mock.patch.dict(os.environ, variables, clear=True):
+                        self.assertEqual(tool.find_tool(), str(found))
+
+    def test_what_lacks_it_says_so(self) -> None:
+        imported = import_file(GRAPHS / 'conv_stride.legacy.onnx')
+        with mock.patch.object(importing, 'find_tool', return_value=None):
+            text = importing.check_contract(imported, pathlib.Path())
+        self.assertRegex(text, 'not run: .* the wheel has')
 
 
 class BackendTest(unittest.TestCase):
