@@ -6,7 +6,7 @@ import onnxruntime
 
 from sequence_layers_import import protos
 
-_OF_SHAPES = ('Shape', 'Size')
+OF_SHAPES = ('Shape', 'Size')
 
 
 def has_choices(model: onnx.ModelProto) -> bool:
@@ -45,7 +45,7 @@ def _makers(
 ) -> list[onnx.NodeProto] | None:
     """The nodes that a tensor is made of; None if it depends on an input's values or on other choices."""
     inputs = {value.name for value in graph.input} - {t.name for t in graph.initializer}
-    kept, needed = protos.makers(graph, name, () if through_shapes else _OF_SHAPES)
+    kept, needed = protos.makers(graph, name, () if through_shapes else OF_SHAPES)
     if any(map(protos.has_bodies, kept)) or (not through_shapes and needed & inputs):
         return None
     return kept

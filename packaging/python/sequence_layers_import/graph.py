@@ -19,7 +19,7 @@ from onnx import numpy_helper
 
 from sequence_layers_import import protos
 from sequence_layers_import.folding import FOLDER
-from sequence_layers_import.refusal import CannotLoad, Refusal, cannot_load
+from sequence_layers_import.refusal import CannotLoad, Refusal, SizeError, cannot_load
 
 # Times to try, in steps of the input: some graphs need a minimum, some a multiple of their strides, some take few.
 TIMES = (48, 24, 960)
@@ -294,7 +294,8 @@ def _check_elements(fold: _Fold, node: Node) -> None:
         shapes = [fold.tensors.get(n, ((-1,),))[0] for n in (node.inputs[0], node.outputs[0])]
         before, after = (-1 if -1 in shape else math.prod(shape) for shape in shapes)
         if -1 not in (before, after) and before != after:
-            raise ValueError(f'{node.name} reshapes {shapes[0]} to {shapes[1]}')
+            text = f'{node.name} reshapes {shapes[0]} to {shapes[1]}'
+            raise (ValueError if -1 in fold.constants[node.inputs[1]] else SizeError)(text)
 
 
 def _check_ends(fold: _Fold, node: Node) -> None:
@@ -648,7 +649,7 @@ def build(
     """
     error: Exception | None = None
     crash: Refusal | None = None
-    failures: list[tuple[int, str]] = []
+    failures: list[tuple[int, Exception]] = []
     for time in tuple(times) or short_times(model, axes):
         settings = ((_BATCHES[0], time), (_BATCHES[1], time), (_BATCHES[0], time * 3 // 2))
         try:
@@ -659,7 +660,7 @@ def build(
             continue
         except Exception as failure:
             error = error or failure
-            failures.append((time, cannot_load(failure).reason))
+            failures.append((time, failure))
             continue
         return _joined(folds, model, _Lengths(model, axes, time, max_steps, example))
     refusal = CannotLoad(crash.reason, crash.cure) if crash else cannot_load(error)
@@ -673,16 +674,18 @@ def short_times(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> tuple[i
     return (*_fixed_times(model, axes), *TIMES)
 
 
-def takes(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], time: int) -> bool:
-    """Whether the graph can be folded for so many steps."""
+def takes(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], sizes: Mapping[str, Sequence[int]]
+) -> bool:
+    """Whether the graph can be folded for these shapes of its inputs."""
     try:
-        _fold(model, axes, sizes_for(model, axes, _BATCHES[0], time))
+        _fold(model, axes, sizes)
     except Exception:  # onnxruntime raises anything
         return False
     return True
 
 
-def _is_fixed(model: onnx.ModelProto, failures: Sequence[tuple[int, str]]) -> bool:
+def _is_fixed(model: onnx.ModelProto, failures: Sequence[tuple[int, Exception]]) -> bool:
     """Whether sizes of a node do not fit each other at any length, so that longer ones need not be tried.
 
     That takes long where a mask has an element for each pair of steps.
@@ -694,10 +697,16 @@ def _is_fixed(model: onnx.ModelProto, failures: Sequence[tuple[int, str]]) -> bo
         if stride.name == 'strides'
     ]
     total = math.prod(strides)
-    found = [
-        text for time, text in failures if time % total == 0 and 'Incompatible dimensions' in text
-    ]
-    return len(found) > _FAILURES and len(set(found)) == 1
+    found = [_place(error) for time, error in failures if time % total == 0]
+    return len(found) > _FAILURES and len(set(found)) == 1 and bool(found[0])
+
+
+def _place(error: Exception) -> str:
+    """Where sizes do not fit, without the sizes, which may be those of the sequence; '' for other errors."""
+    if isinstance(error, SizeError):
+        return str(error).partition('(')[0]
+    text = cannot_load(error).reason
+    return text if 'Incompatible dimensions' in text else ''
 
 
 def _fold_all(
@@ -753,16 +762,12 @@ class _Lengths:
 
 def _up_to(model: onnx.ModelProto, tensor: Tensor) -> onnx.ModelProto:
     """The nodes that make a tensor: folding the others for many steps would take long."""
-    kept, needed = protos.makers(model.graph, tensor.name)
+    kept, _ = protos.makers(model.graph, tensor.name)
     if any(map(protos.has_bodies, model.graph.node)) or not kept:
         return model
     kind = onnx.helper.np_dtype_to_tensor_dtype(tensor.dtype)
     output = onnx.helper.make_tensor_value_info(tensor.name, kind, None)
-    made = protos.part_of(model, kept, [output])
-    read = [constant for constant in model.graph.initializer if constant.name in needed]
-    made.graph.ClearField('initializer')
-    made.graph.initializer.extend(read)
-    return made
+    return protos.part_of(model, kept, [output])
 
 
 def _joined(folds: Sequence[_Fold], model: onnx.ModelProto, lengths: _Lengths) -> Graph:

@@ -253,9 +253,10 @@ def _build(
     except CannotLoad as refusal:
         if times:
             raise
-        steps = 0 if has_states else opening.written_steps(model, axes)
-        if steps:
-            return _opened(opening.with_steps(model, axes, steps), axes, times, max_steps, steps)
+        written = {} if has_states else opening.written_steps(model, axes)
+        if written:
+            fixed = opening.with_steps(model, axes, written)
+            return _opened(fixed, axes, times, max_steps, max(written.values()))
         if refusal.is_at_any_length:
             raise
         try:

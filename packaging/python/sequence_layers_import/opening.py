@@ -16,15 +16,14 @@ import onnx
 import onnxruntime
 from onnx import helper, numpy_helper
 
-from sequence_layers_import import folding, protos
+from sequence_layers_import import branches, folding, protos
 from sequence_layers_import.graph import TimeAxis, inputs_of, sizes_for, takes
 from sequence_layers_import.refusal import Refusal, cannot_load
 
 _OPEN_SIZE = 7
 # Limits of what is taken for the size of an example that stands in the shape of a tensor.
 _LONGEST_SHAPE = 8
-_LONGEST_EXAMPLE = 100000
-# How many sizes are tried as that of a result, and up to how many steps of the input.
+# How many sizes are tried as that of a result or as that of the input, and up to how many steps of the input.
 _MOST_TRIALS = 12
 _LONGEST_TRIAL = 16384
 Shape = tuple[int, ...]
@@ -40,60 +39,137 @@ def fixed_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> int:
     return size if size > 1 else 0
 
 
-def written_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> int:
-    """The number of steps of an exporter's example, if it stands in a graph with open axes that takes no other.
+def written_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> dict[str, int]:
+    """The numbers of steps of an exporter's example, by input, if they stand in a graph with open axes that takes no others.
 
-    PyTorch's older exporter writes the number of keys of nn.MultiheadAttention so.
+    PyTorch's older exporter writes the number of keys of nn.MultiheadAttention so. A sequence of its own, as an encoder's
+    output, has its own number. Returns nothing if no such numbers are found.
     """
-    found = {
+    constants = protos.constants_of(model.graph)
+    sequences = _sequences(model, axes)
+    found = _Examples(model, axes, sequences, constants).find()
+    numbers = {
         int(size)
-        for array in protos.constants_of(model.graph).values()
+        for array in constants.values()
         if array.dtype == np.int64 and array.size <= _LONGEST_SHAPE
         for size in array.flat
+        if 1 < size <= _LONGEST_TRIAL
     }
-    written = (
-        (name, size) for node in model.graph.node for name, size in _written_beside(model, node)
-    )
-    likely = (
-        steps
-        for name, size in itertools.islice(written, _MOST_TRIALS)
-        if (steps := _steps_for(model, axes, name, size))
-    )
-    for steps in itertools.chain(
-        likely, sorted(size for size in found if 1 < size <= _LONGEST_EXAMPLE)
-    ):
-        if takes(model, axes, steps) and not takes(model, axes, 2 * steps):
+    # A sequence of which no number is found takes any.
+    known = [[size or max(found) for size in found]] if any(found) else []
+    alike = ([size] * len(sequences) for size in sorted(numbers)[:_MOST_TRIALS])
+    for sizes in itertools.chain(known, alike):
+        steps = _by_input(sequences, sizes)
+        twice = {name: 2 * size for name, size in steps.items()}
+        if takes(model, axes, _sizes(model, axes, steps)) and not takes(
+            model, axes, _sizes(model, axes, twice)
+        ):
             return steps
-    return 0
+    return {}
 
 
-def _steps_for(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], name: str, size: int) -> int:
-    """The number of steps of the input for which a tensor has so many, or 0."""
-    kept, _ = protos.makers(model.graph, name)
-    part = protos.part_of(model, kept, [onnx.ValueInfoProto(name=name)])
+def _sequences(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> list[list[str]]:
+    """The inputs with the steps of the first one, and each that is a sequence of its own."""
+    names = [v.name for v in inputs_of(model) if axes[v.name].time is not None]
+    own = [[name] for name in names if axes[name].is_source]
+    return [[name for name in names if not axes[name].is_source], *own]
 
-    def largest(steps: int) -> int:
-        wanted = sizes_for(model, axes, 2, steps)
+
+def _by_input(sequences: Sequence[Sequence[str]], sizes: Sequence[int]) -> dict[str, int]:
+    return {name: size for names, size in zip(sequences, sizes, strict=True) for name in names}
+
+
+def _sizes(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], steps: Mapping[str, int]
+) -> dict[str, list[int]]:
+    """The shapes of the inputs, which have these numbers of steps; those without are as the first one."""
+    first = next(iter(steps.values()))
+    return {
+        value.name: sizes_for(model, axes, 2, steps.get(value.name, first))[value.name]
+        for value in inputs_of(model)
+    }
+
+
+class _Examples:
+    """Looks for nodes that fit one number of steps only."""
+
+    def __init__(
+        self, model: onnx.ModelProto, axes: Mapping[str, TimeAxis],
+        sequences: Sequence[Sequence[str]], constants: Mapping[str, np.ndarray],
+    ):  # fmt: skip
+        self._model, self._axes = model, axes
+        self._sequences, self._constants = sequences, constants
+        self._found = [0] * len(sequences)
+
+    def find(self) -> list[int]:
+        """The number of steps of each sequence, or 0."""
+        trials = [0] * len(self._sequences)
+        # The sequences that each tensor is made of.
+        read = {name: {i} for i, names in enumerate(self._sequences) for name in names}
+        for node in self._model.graph.node:
+            if all(self._found):
+                break
+            if node.op_type not in branches.OF_SHAPES:
+                made = set().union(*(read.get(name, set()) for name in node.input))
+                read |= dict.fromkeys(node.output, made)
+            for name, size in _written_beside(self._model, node, self._constants):
+                (which,) = read.get(name, ()) if len(read.get(name, ())) == 1 else (None,)
+                if which is None or self._found[which] or trials[which] == _MOST_TRIALS:
+                    continue
+                trials[which] += 1
+                self._found[which] = self._steps_for(which, node, name, size)
+        return self._found
+
+    def _steps_for(self, which: int, node: onnx.NodeProto, name: str, size: int) -> int:
+        """The number of steps of a sequence for which what a node reads has so many, or 0 if it takes others too."""
+        part = self._up_to(name)
+
+        def largest(steps: int) -> int:
+            try:
+                made: np.ndarray = _run(part, self._inputs(which, steps))[0]
+            except Refusal:  # there are too few steps for its windows
+                return 0
+            return max(made.shape[:2], default=size)
+
+        low, high = 1, 2
+        while (made := largest(high)) < size:
+            if high > _LONGEST_TRIAL or (high >= 64 and made == largest(high // 8) > 0):
+                return 0  # it is no number of steps
+            low, high = high, 2 * high
+        while high - low > 1:
+            middle = (low + high) // 2
+            low, high = (middle, high) if largest(middle) < size else (low, middle)
+        return high if largest(high) == size and self._is_for(which, node, high) else 0
+
+    def _is_for(self, which: int, node: onnx.NodeProto, steps: int) -> bool:
+        """Whether a node takes this number of steps, and not twice as many."""
+        whole = self._up_to(node.output[0])
         try:
-            made: np.ndarray = _run(part, _random_inputs(model, 2, wanted))[0]
-        except Refusal:  # there are too few steps for its windows
-            return 0
-        return max(made.shape[:2], default=size)
+            _run(whole, self._inputs(which, steps))
+        except Refusal:
+            return False
+        try:
+            _run(whole, self._inputs(which, 2 * steps))
+        except Refusal:
+            return True
+        return False
 
-    low, high = 1, 2
-    while (made := largest(high)) < size:
-        if high > _LONGEST_TRIAL or (high >= 64 and made == largest(high // 8) > 0):
-            return 0  # it is no number of steps
-        low, high = high, 2 * high
-    while high - low > 1:
-        middle = (low + high) // 2
-        low, high = (middle, high) if largest(middle) < size else (low, middle)
-    return high if largest(high) == size else 0
+    def _up_to(self, name: str) -> onnxruntime.InferenceSession:
+        kept, _ = protos.makers(self._model.graph, name)
+        return _session(protos.part_of(self._model, kept, [onnx.ValueInfoProto(name=name)]))
+
+    def _inputs(self, which: int, steps: int) -> dict[str, np.ndarray]:
+        """Inputs with a number of steps of one sequence, and with those of others that are known."""
+        sizes = [steps if i == which else known or steps for i, known in enumerate(self._found)]
+        return _random_inputs(
+            self._model, 2, _sizes(self._model, self._axes, _by_input(self._sequences, sizes))
+        )
 
 
-def _written_beside(model: onnx.ModelProto, node: onnx.NodeProto) -> Iterator[tuple[str, int]]:
+def _written_beside(
+    model: onnx.ModelProto, node: onnx.NodeProto, constants: Mapping[str, np.ndarray]
+) -> Iterator[tuple[str, int]]:
     """Results that a node reads with sizes of an example that may stand in its other input: a shape, or a table of rows."""
-    constants = protos.constants_of(model.graph)
     name, found = '', set()
     if node.op_type == 'Reshape':
         name, (made, _) = node.input[0], protos.makers(model.graph, node.input[1])
@@ -104,17 +180,19 @@ def _written_beside(model: onnx.ModelProto, node: onnx.NodeProto) -> Iterator[tu
         others = [n for n in node.input if n not in constants]
         if len(tables) == len(others) == 1:
             name, found = others[0], {constants[tables[0]].shape[-2]}
-    return ((name, size) for size in sorted(found) if 1 < size <= _LONGEST_EXAMPLE)
+    return ((name, size) for size in sorted(found) if 1 < size <= _LONGEST_TRIAL)
 
 
-def with_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis], steps: int) -> onnx.ModelProto:
-    """The graph for this number of steps alone."""
+def with_steps(
+    model: onnx.ModelProto, axes: Mapping[str, TimeAxis], steps: Mapping[str, int]
+) -> onnx.ModelProto:
+    """The graph for these numbers of steps alone."""
     made = onnx.ModelProto()
     made.CopyFrom(model)
     for value in inputs_of(made):
         axis = axes[value.name].time
         if axis is not None:
-            value.type.tensor_type.shape.dim[axis].dim_value = steps
+            value.type.tensor_type.shape.dim[axis].dim_value = steps[value.name]
     return made
 
 
@@ -147,7 +225,7 @@ def _shapes(model: onnx.ModelProto) -> dict[str, Shape]:
     inputs = _random_inputs(model, _OPEN_SIZE)
     found = {name: array.shape for name, array in inputs.items()}
     found |= {tensor.name: tuple(tensor.dims) for tensor in model.graph.initializer}
-    for name, value in zip(names, _run(watched, inputs), strict=True):
+    for name, value in zip(names, _run(_session(watched), inputs), strict=True):
         if isinstance(value, np.ndarray):
             found[name] = value.shape
     return found
@@ -280,7 +358,7 @@ class _Opener:
 def _check(model: onnx.ModelProto, opened: onnx.ModelProto) -> None:
     """Runs both with random inputs of the fixed sizes."""
     inputs = _random_inputs(model, 2)
-    for first, second in zip(*(_run(m, inputs) for m in (model, opened)), strict=True):
+    for first, second in zip(*(_run(_session(m), inputs) for m in (model, opened)), strict=True):
         peak = np.abs(first[np.isfinite(first)]).max(initial=0)
         if first.shape != second.shape or not np.allclose(
             first, second, 1e-3, 1e-3 * peak, equal_nan=True
@@ -306,9 +384,18 @@ def _random_inputs(
     return inputs
 
 
-def _run(model: onnx.ModelProto, inputs: Mapping[str, np.ndarray]) -> list[Any]:
+def _session(model: onnx.ModelProto) -> onnxruntime.InferenceSession:
+    options = folding.quiet_options()
+    # Optimized, a reshape to sizes that do not fit may become one to others.
+    options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
-        session = onnxruntime.InferenceSession(model.SerializeToString(), folding.quiet_options())
+        return onnxruntime.InferenceSession(model.SerializeToString(), options)
+    except Exception as error:  # onnxruntime raises anything
+        raise cannot_load(error) from error
+
+
+def _run(session: onnxruntime.InferenceSession, inputs: Mapping[str, np.ndarray]) -> list[Any]:
+    try:
         return session.run(None, dict(inputs))  # type: ignore[no-any-return]
     except Exception as error:  # onnxruntime raises anything
         raise cannot_load(error) from error

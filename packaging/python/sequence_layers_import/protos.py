@@ -51,10 +51,18 @@ def set_nodes(graph: onnx.GraphProto, nodes: Iterable[onnx.NodeProto]) -> None:
 def part_of(
     model: onnx.ModelProto, nodes: Iterable[onnx.NodeProto], outputs: Iterable[onnx.ValueInfoProto]
 ) -> onnx.ModelProto:
-    """A copy of the model with some of its nodes, and with other outputs."""
-    made = onnx.ModelProto()
-    made.CopyFrom(model)
-    set_nodes(made.graph, nodes)
-    del made.graph.output[:]
+    """A model of some of the nodes and the constants that they read, with other outputs."""
+    graph, kept = model.graph, list(nodes)
+    read = {name for node in kept for name in node.input}
+    made = onnx.ModelProto(
+        ir_version=model.ir_version, opset_import=model.opset_import, functions=model.functions
+    )
+    made.graph.name = graph.name
+    made.graph.node.extend(kept)
+    made.graph.input.extend(graph.input)
     made.graph.output.extend(outputs)
+    made.graph.value_info.extend(graph.value_info)
+    # The bodies of branches and loops may read any constant.
+    is_all = any(map(has_bodies, kept))
+    made.graph.initializer.extend(t for t in graph.initializer if is_all or t.name in read)
     return made

@@ -42,6 +42,10 @@ def naming(node: str, operator: str) -> Iterator[None]:
         raise problem.at(node, operator) from error
 
 
+class SizeError(ValueError):
+    """Sizes within a graph that do not fit each other, whatever the length of the sequence."""
+
+
 class CannotLoad(Refusal):
     """A graph that onnxruntime does not load, perhaps for reasons that no length of a sequence changes."""
 
@@ -61,7 +65,7 @@ def cannot_load(error: Exception | None) -> CannotLoad:
     """For an error of onnxruntime, which raises any, with a graph as it is."""
     text = _WHERE.sub('', one_line(error))[:300]
     cure = 'check the ONNX file'
-    if 'ShapeInferenceError' in text:
+    if isinstance(error, SizeError) or 'ShapeInferenceError' in text:
         cure = (
             'its exporter may have written sizes of its example into it, as it does with loops in '
             'Python and with masks: export it with an open axis'

@@ -28,6 +28,8 @@ def load_torch() -> Any:
         raise Refusal(
             f'PyTorch cannot be loaded: {error}', 'install requirements-import.txt'
         ) from error
+    # The exporters do not know the operators of attention's and encoder layers' inference.
+    torch.backends.mha.set_fastpath_enabled(False)
     if not torch.cuda.is_available():
         # Transformers calls it without asking, and it crashes where those libraries are missing.
         torch.cuda.is_current_stream_capturing = lambda: False

@@ -288,6 +288,18 @@ class Source(nn.Module):
         return x + y.transpose(1, 2).flatten(2)
 
 
+class Decoder(nn.Module):
+    """A decoder's layer, for which the older exporter writes the steps of both sequences of its example."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.layer = nn.TransformerDecoderLayer(8, 2, 12, batch_first=True)
+
+    def forward(self, x: Tensor, source: Tensor) -> Tensor:
+        mask = nn.Transformer.generate_square_subsequent_mask(x.shape[1])
+        return self.layer(x, source, tgt_mask=mask)
+
+
 class Speaker(nn.Module):
     """Frames beside the vector of a speaker, which also gates them."""
 
@@ -576,6 +588,7 @@ def cases_of_several_inputs() -> dict[str, tuple[nn.Module, tuple[int, ...], int
         'state_context': (Context(), (2, 16), None, {'context': state(0, 2, 8)}),
         'two_inputs': (Two(), sequence, 1, {'z': (torch.randn(2, 12, 4), both)}),
         'source': (Source(), sequence, 1, {'source': (torch.randn(2, 7, 6), {0: 'batch', 1: 'other'})}),
+        'decoder': (Decoder(), sequence, 1, {'source': (torch.randn(2, 7, 8), {0: 'batch', 1: 'other'})}),
         'speaker': (Speaker(), sequence, 1, {'speaker': (torch.randn(2, 4), {0: 'batch'})}),
         'mask': (Masked(lengths=False), sequence, 1, {'allowed': (torch.ones(2, 12), both)}),
         'lengths': (Masked(lengths=True), sequence, 1,
