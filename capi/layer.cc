@@ -130,6 +130,12 @@ sl::ModelOptions sl::capi::to_model_options(const sl_layer_options* given) {
     sl::fail(Code::kInvalidArgument, "options.num_step_threads is {}: expected 1 to 64",
              options.num_step_threads);
   }
+  const int32_t max_lent_threads = 64 - options.num_step_threads;
+  if (options.max_lent_threads < 0 || options.max_lent_threads > max_lent_threads) {
+    sl::fail(Code::kInvalidArgument,
+             "options.max_lent_threads is {}: expected 0 to {}, 64 less num_step_threads",
+             options.max_lent_threads, max_lent_threads);
+  }
   if (options.matmul_backend < SL_MATMUL_BACKEND_DEFAULT ||
       options.matmul_backend > SL_MATMUL_BACKEND_OPENBLAS) {
     sl::fail(Code::kInvalidArgument, "options.matmul_backend is {}: expected 0 to {}",
@@ -147,6 +153,7 @@ sl::ModelOptions sl::capi::to_model_options(const sl_layer_options* given) {
   out.num_threads = options.num_threads;
   if (options.weight_format) out.weight_format = options.weight_format;
   out.num_step_threads = options.num_step_threads;
+  out.max_lent_threads = options.max_lent_threads;
   out.matmul_backend = static_cast<sl::MatmulBackend>(options.matmul_backend);
   if (options.kv_format) out.kv_format = sl::parse_kv_format(options.kv_format);
   out.parallel_for = options.parallel_for;
@@ -181,6 +188,12 @@ sl_status sl_layer_open(const char* directory, const sl_layer_options* options, 
 }
 
 void sl_layer_free(sl_layer* layer) { delete layer; }
+
+sl_status sl_layer_lend_thread(const sl_layer* layer, sl_keep_going keep_going, void* user_data,
+                               sl_error* error) {
+  return guard(error,
+               [&] { model_of(layer).lend_thread(not_null(keep_going, "keep_going"), user_data); });
+}
 
 sl_status sl_layer_block_size(const sl_layer* layer, int64_t* block_size, sl_error* error) {
   return guard(error, [&] { *not_null(block_size, "block_size") = root(layer).block_size(); });

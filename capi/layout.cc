@@ -67,7 +67,7 @@ static_assert(ends_at<sl_step_difference>(40));
 static_assert(ends_at<sl_allocator>(32));
 static_assert(ends_at<sl_layer_properties>(72));
 static_assert(ends_at<sl_layer_callbacks>(88));
-static_assert(ends_at<sl_layer_options>(72));
+static_assert(ends_at<sl_layer_options>(80));
 static_assert(ends_at<sl_run_options>(56));
 static_assert(ends_at<sl_state_options>(136));
 static_assert(ends_at<sl_decoder_options>(120));

@@ -26,7 +26,7 @@ namespace sl::capi {
   X(sl_allocator, SL_ALLOCATOR_INIT, deallocate)                         \
   X(sl_layer_properties, SL_LAYER_PROPERTIES_INIT, counts_invalid_steps) \
   X(sl_layer_callbacks, SL_LAYER_CALLBACKS_INIT, step_slots)             \
-  X(sl_layer_options, SL_LAYER_OPTIONS_INIT, kv_format)                  \
+  X(sl_layer_options, SL_LAYER_OPTIONS_INIT, reserved)                   \
   X(sl_run_options, SL_RUN_OPTIONS_INIT, profile)                        \
   X(sl_state_options, SL_STATE_OPTIONS_INIT, max_length)                 \
   X(sl_decoder_options, SL_DECODER_OPTIONS_INIT, choose_data)            \

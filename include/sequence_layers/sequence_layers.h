@@ -226,6 +226,9 @@ typedef struct sl_allocator sl_allocator;
 typedef void (*sl_parallel_for)(void* user_data, int64_t count,
                                 void (*task)(void* context, int64_t i), void* context);
 
+/* Returns zero when a thread that has been lent is to come back. Called on that thread. */
+typedef int32_t (*sl_keep_going)(void* user_data);
+
 /* Which code computes the large matrix products of layer-wise runs. */
 typedef int32_t sl_matmul_backend;
 enum {
@@ -269,11 +272,11 @@ typedef struct sl_layer_options {
    * has them packed, float32 if it does not. */
   const char* weight_format;
   /* Threads of steps, that of the caller included: 1 to 64; 0: 1, which starts none. More than one
-   * share products with matrices of 1 MiB or more and convolutions of 2^21 multiplications or more;
-   * results are the same, bit for bit. The first state or decoder of a process starts the threads,
-   * which all of the layer's states share: where one has them, others step alone. Steps stay
-   * real-time: they neither lock nor allocate nor call the system, and never wait for a thread that
-   * has lost its CPU, but do its part themselves. The threads run only on CPUs that are idle
+   * share products with matrices of 256 KiB or more and convolutions of 2^21 multiplications or
+   * more; results are the same, bit for bit. The first state or decoder of a process starts the
+   * threads, which all of the layer's states share: where one has them, others step alone. Steps
+   * stay real-time: they neither lock nor allocate nor call the system, and never wait for a thread
+   * that has lost its CPU, but do its part themselves. The threads run only on CPUs that are idle
    * otherwise. They spin for a millisecond after a step, and then sleep and look for work from time
    * to time, so that the first steps after a pause may run on one thread. */
   int32_t num_step_threads;
@@ -282,9 +285,14 @@ typedef struct sl_layer_options {
    * scale for each head of a step. Layer-wise runs round keys and values as the cache does. Complex
    * ones stay as they are. Error: INVALID_ARGUMENT for another format. Null: float32. */
   const char* kv_format;
+  /* Threads of the caller's that may be lent to steps at the same time, besides num_step_threads
+   * (see sl_layer_lend_thread): 0 to 64 less num_step_threads. Steps share the same work with them
+   * and stay real-time in the same way. */
+  int32_t max_lent_threads;
+  int32_t reserved;
 } sl_layer_options;
 #define SL_LAYER_OPTIONS_INIT \
-  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, NULL }
+  { (uint32_t)sizeof(sl_layer_options), 0, NULL, NULL, NULL, NULL, 0, NULL, 0, 0, NULL, 0, 0 }
 SL_API void sl_layer_options_init(sl_layer_options* out);
 
 /* Makes the model of a directory that holds config.json and, if it has weights, model.safetensors,
@@ -293,8 +301,21 @@ SL_API void sl_layer_options_init(sl_layer_options* out);
 SL_API sl_status sl_layer_open(const char* directory, const sl_layer_options* options,
                                sl_layer** out, sl_error* error);
 
-/* Frees a layer, of which no state and no decoder may be left. [any-thread] Since 1.0. */
+/* Frees a layer, of which no state and no decoder may be left, and to which no thread may be lent.
+ * [any-thread] Since 1.0. */
 SL_API void sl_layer_free(sl_layer* layer);
+
+/* Lends the calling thread to the layer: it helps with the steps that other threads make in the
+ * layer's states and decoders, as one of num_step_threads would, until `keep_going` returns zero.
+ * That is called, with `user_data`, between jobs, which last less than a millisecond in most
+ * models, and all the time while there is none: the thread spins and never sleeps. It should take
+ * less than a microsecond. Steps use the thread from their next product on, and never wait for it
+ * where it has lost its CPU. Lend a thread that has a CPU to itself and nothing else to do, such as
+ * one of a pool, or of a pipeline whose own work is done. The call may allocate if the layer has
+ * neither a state nor a decoder yet. Errors: INVALID_ARGUMENT also if as many threads as
+ * options.max_lent_threads allows are lent already. [any-thread] [realtime] Since 1.0. */
+SL_API sl_status sl_layer_lend_thread(const sl_layer* layer, sl_keep_going keep_going,
+                                      void* user_data, sl_error* error);
 
 /* The input spec that is recorded with the model (metadata "input"), or else the one that its first
  * layers imply. Errors: UNSUPPORTED if neither tells, WEIGHTS if the metadata cannot be.

@@ -10,6 +10,7 @@
 #include <memory>
 #include <stdexcept>
 #include <string>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -436,6 +437,16 @@ class Layer {
   // Runs a whole sequence into the caller's y.
   void apply(const sl_sequence& x, sl_sequence* y, const sl_run_options* options = nullptr) const {
     check([&](sl_error* e) { return sl_layer_apply(get(), &x, y, options, e); });
+  }
+  // Helps with the steps of other threads while keep_going(), which must not throw.
+  template <typename KeepGoing>
+  void lend_thread(KeepGoing&& keep_going) const {
+    using Call = std::remove_reference_t<KeepGoing>;
+    const sl_keep_going call = [](void* data) -> int32_t {
+      return (*static_cast<Call*>(data))() ? 1 : 0;
+    };
+    void* const data = const_cast<void*>(static_cast<const void*>(std::addressof(keep_going)));
+    check([&](sl_error* e) { return sl_layer_lend_thread(get(), call, data, e); });
   }
   // Bytes and alignment of memory for a State in memory of the caller's.
   std::pair<size_t, size_t> state_size(const sl_state_options& options) const {

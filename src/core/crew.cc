@@ -1,6 +1,7 @@
 #include "core/crew.h"
 
 #include <algorithm>
+#include <bit>
 #include <thread>
 
 #include "core/denormals.h"
@@ -31,8 +32,25 @@ bool counts_as_free(uint64_t count, uint64_t base, int64_t step) {
 
 }  // namespace
 
-Crew::Crew(int workers)
-    : workers_(workers), places_(std::make_unique<Place[]>(static_cast<size_t>(workers) + 1)) {}
+Crew::Crew(int workers, int guests)
+    : workers_(workers),
+      max_guests_(guests),
+      places_(std::make_unique<Place[]>(static_cast<size_t>(threads()))) {}
+
+int Crew::join() {
+  uint64_t guests = guests_.load(std::memory_order_relaxed);
+  while (true) {
+    const int place = std::countr_one(guests);
+    if (place >= max_guests_) return 0;
+    if (guests_.compare_exchange_weak(guests, guests | uint64_t{1} << place,
+                                      std::memory_order_acq_rel))
+      return workers_ + 1 + place;
+  }
+}
+
+void Crew::leave(int worker) {
+  guests_.fetch_and(~(uint64_t{1} << (worker - workers_ - 1)), std::memory_order_acq_rel);
+}
 
 void Crew::reserve(size_t bytes) {
   for (Block& block : blocks_) {
@@ -44,13 +62,14 @@ void Crew::reserve(size_t bytes) {
 int Crew::free_block() const {
   bool in_use[kBlocks] = {};
   int late = 0;
-  for (int w = 1; w <= workers_; ++w) {
+  for (int w = 1; w <= places(); ++w) {
     const int block = places_[static_cast<size_t>(w)].block.load(std::memory_order_acquire);
     if (block == 0) continue;
     in_use[block - 1] = true;
     ++late;
   }
-  if (workers_ > 0 && late == workers_) return -1;
+  const int present = workers_ + std::popcount(guests_.load(std::memory_order_relaxed));
+  if (late > 0 && late >= present) return -1;
   for (int i = 0; i < kBlocks; ++i) {
     const int block = (block_ + i) % kBlocks;
     if (!in_use[block]) return block;

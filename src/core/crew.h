@@ -22,19 +22,23 @@ namespace sl {
 // and memory of the crew, and write only to memory of the crew, of which a block is not used again
 // before no worker is at work in it.
 //
-// The class has no threads of its own: they call `serve`. It takes one caller at a time.
+// The class has no threads of its own: they call `serve`. It takes one caller at a time. Guests are
+// workers that come and go.
 class Crew {
  public:
   static constexpr int64_t kMaxParts = 64;
   static constexpr int64_t kMaxSteps = 1 << 14;
   static constexpr size_t kMaxWorkBytes = 128;
   static constexpr uint64_t kNoJob = 0;
+  static constexpr int kMaxGuests = 63;
 
-  explicit Crew(int workers);
+  // For so many workers, and at most so many guests besides.
+  explicit Crew(int workers, int guests = 0);
   Crew(const Crew&) = delete;
   Crew& operator=(const Crew&) = delete;
 
-  int threads() const { return workers_ + 1; }
+  // Maximum number of threads at work in a job.
+  int threads() const { return places() + 1; }
 
   // For the caller.
 
@@ -74,6 +78,12 @@ class Crew {
   }
   // Number of the last jobs in a row that took no less time with the workers than without them.
   int64_t in_vain() const { return in_vain_; }
+
+  // For guests.
+
+  // The number of a worker, which the thread is until it leaves; 0 if all places are taken.
+  int join();
+  void leave(int worker);
 
   // For the workers, numbered from 1.
 
@@ -151,8 +161,11 @@ class Crew {
   void abandon(uint64_t base, int64_t parts);
   // A block that no worker is at work in; -1 if there is none, or all workers are late.
   int free_block() const;
+  int places() const { return workers_ + max_guests_; }
 
   const int workers_;
+  const int max_guests_;
+  std::atomic<uint64_t> guests_{0};  // a bit for each one that is there
   std::unique_ptr<Place[]> places_;
   static constexpr int kBlocks = 2;
   std::array<Block, kBlocks> blocks_;

@@ -20,15 +20,18 @@ class Offers {
 
   // Whether to offer the next job, after so many in a row in vain.
   bool next(int64_t in_vain, bool asleep) {
-    asleep_ = asleep ? std::min(in_vain + 1, kAsleep) : std::min(asleep_, in_vain);
-    const int64_t busy = in_vain - asleep_;
+    excused_ = asleep ? std::min(in_vain + 1, kAsleep) : std::min(excused_, in_vain);
+    const int64_t busy = in_vain - excused_;
     if (busy < kInVain) return true;
     return ++skipped_ % (busy < 2 * kInVain ? kInVain : kInVain * kInVain) == 0;
   }
 
+  // After so many in vain without a thread that has come now: they do not count.
+  void renew(int64_t in_vain) { excused_ = in_vain; }
+
  private:
   int64_t skipped_ = 0;
-  int64_t asleep_ = 0;  // how many of the last jobs in vain do not count
+  int64_t excused_ = 0;  // how many of the last jobs in vain do not count
 };
 
 }  // namespace sl

@@ -40,8 +40,11 @@ void yield_to_others() {
 class StepTeam::Pool {
  public:
   // See pool_of_process().
-  Pool(int workers, bool on_idle_cpus_only, Pool* before)
-      : before_(before), on_idle_cpus_only_(on_idle_cpus_only), crew_(workers) {
+  Pool(int workers, int max_lent, bool on_idle_cpus_only, Pool* before)
+      : before_(before),
+        workers_(workers),
+        on_idle_cpus_only_(on_idle_cpus_only),
+        crew_(workers, max_lent) {
     crew_.reserve(kMemoryBytes);
     threads_ = std::make_unique<Threads>(workers, run, this, "steps");
   }
@@ -67,10 +70,13 @@ class StepTeam::Pool {
   std::byte* try_take(bool is_long) {
     if (awake_.load(std::memory_order_relaxed) == 0) {
       calls_.fetch_add(1, std::memory_order_relaxed);
-      if (!is_long) return nullptr;
+      if (!is_long || workers_ == 0) return nullptr;
     }
     if (taken_.load(std::memory_order_relaxed) || taken_.exchange(true, std::memory_order_acquire))
       return nullptr;
+    const uint32_t joins = joins_.load(std::memory_order_relaxed);
+    if (joins != seen_joins_) offers_.renew(crew_.in_vain());
+    seen_joins_ = joins;
     const bool asleep = awake_.load(std::memory_order_relaxed) == 0;
     std::byte* const memory =
         offers_.next(crew_.in_vain(), asleep) ? crew_.memory(kMemoryBytes) : nullptr;
@@ -78,7 +84,36 @@ class StepTeam::Pool {
     return memory;
   }
 
+  bool lend(KeepGoing keep_going, void* data) {
+    const Guest guest(*this);
+    if (guest.worker == 0) return false;
+    uint64_t seen = Crew::kNoJob;
+    while (keep_going(data)) {
+      if (!crew_.serve(guest.worker, &seen)) spin_pause();
+    }
+    return true;
+  }
+
  private:
+  // The place of a thread that has lent itself.
+  struct Guest {
+    explicit Guest(Pool& its_pool) : pool(its_pool), worker(pool.crew_.join()) {
+      if (worker == 0) return;
+      pool.joins_.fetch_add(1, std::memory_order_relaxed);
+      pool.awake_.fetch_add(1, std::memory_order_relaxed);
+    }
+    Guest(const Guest&) = delete;
+    Guest& operator=(const Guest&) = delete;
+    ~Guest() {
+      if (worker == 0) return;
+      pool.awake_.fetch_sub(1, std::memory_order_relaxed);
+      pool.crew_.leave(worker);
+    }
+
+    Pool& pool;
+    const int worker;
+  };
+
   static void* run(void* pool) {
     static_cast<Pool*>(pool)->work();
     return nullptr;
@@ -124,32 +159,43 @@ class StepTeam::Pool {
   }
 
   Pool* const before_;
+  const int workers_;
   const bool on_idle_cpus_only_;
   Crew crew_;
   std::mutex mutex_;
   Condition wake_;  // only the destructor notifies
   std::atomic<bool> stopping_{false};
   std::atomic<int> started_{0};
-  Offers offers_;  // for whoever has the turn
+  // For whoever has the turn.
+  Offers offers_;
+  uint32_t seen_joins_ = 0;
   // Written by stepping threads.
   alignas(64) std::atomic<bool> taken_{false};
   std::atomic<uint32_t> calls_{0};
+  // Threads that are there and do not sleep.
   alignas(64) std::atomic<int> awake_{0};
+  std::atomic<uint32_t> joins_{0};  // of threads that lent themselves
   std::unique_ptr<Threads> threads_;
 };
 
-StepTeam::StepTeam(int threads, bool on_idle_cpus_only)
-    : threads_(threads), on_idle_cpus_only_(on_idle_cpus_only) {
-  if (threads > 1) require_fork_count();
+StepTeam::StepTeam(int threads, bool on_idle_cpus_only, int max_lent)
+    : threads_(threads), max_lent_(max_lent), on_idle_cpus_only_(on_idle_cpus_only) {
+  if (this->threads() > 1) require_fork_count();
 }
 
 StepTeam::~StepTeam() { delete_pools(pool_); }
 
 void StepTeam::start() const {
-  if (threads_ == 1) return;
+  if (threads() == 1) return;
   pool_of_process(pool_, [this](Pool* before) {
-    return std::make_unique<Pool>(threads_ - 1, on_idle_cpus_only_, before);
+    return std::make_unique<Pool>(threads_ - 1, max_lent_, on_idle_cpus_only_, before);
   });
+}
+
+bool StepTeam::lend(KeepGoing keep_going, void* data) const {
+  start();
+  Pool* pool = pool_.load(std::memory_order_acquire);
+  return pool && pool->is_of_this_process() && pool->lend(keep_going, data);
 }
 
 StepTeam::Turn::Turn(const StepTeam& team, bool is_long) {

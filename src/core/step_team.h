@@ -12,7 +12,8 @@ namespace sl {
 // The threads wait for work by spinning. After a millisecond without any they sleep, and look for
 // work in between; until then, or when another stream has them, a step does all of its work itself.
 // They run only where a CPU would be idle otherwise, so that they take no time from any other
-// thread, least of all from the one that steps.
+// thread, least of all from the one that steps. Threads of the application that lend themselves are
+// the caller's business: they spin wherever they run, until they are told to stop.
 class StepTeam {
  public:
   // Minimum work of a convolution, in multiply-adds, for which the threads pay.
@@ -20,17 +21,25 @@ class StepTeam {
   // Bytes of memory for a job.
   static constexpr size_t kMemoryBytes = size_t{1} << 21;
 
-  // For steps on so many threads, that of the caller included; 1: no team. Tests let the threads
-  // run on any CPU, since on a busy machine none is idle for minutes.
-  explicit StepTeam(int threads, bool on_idle_cpus_only = true);
+  // Returns zero when a thread that has lent itself is to go.
+  using KeepGoing = int32_t (*)(void* data);
+
+  // For steps on so many threads, that of the caller included, and at most so many besides that are
+  // lent; 1 and 0: no team. Tests let the threads run on any CPU, since on a busy machine none is
+  // idle for minutes.
+  explicit StepTeam(int threads, bool on_idle_cpus_only = true, int max_lent = 0);
   StepTeam(const StepTeam&) = delete;
   StepTeam& operator=(const StepTeam&) = delete;
   ~StepTeam();
 
-  int threads() const { return threads_; }
+  // Maximum number of threads at work in a step.
+  int threads() const { return threads_ + max_lent_; }
   // Starts the threads of this process unless they have been. For the time before the first step:
   // it may allocate.
   void start() const;
+  // Works on jobs while keep_going(data), which is called between them. False if as many threads as
+  // possible have lent themselves. Real-time if the team has been started.
+  bool lend(KeepGoing keep_going, void* data) const;
 
   // The right to give the team one job after the other, if it is free. Real-time.
   class Turn {
@@ -55,6 +64,7 @@ class StepTeam {
  private:
   class Pool;
   const int threads_;
+  const int max_lent_;
   const bool on_idle_cpus_only_;
   mutable std::atomic<Pool*> pool_ = nullptr;  // owned
 };

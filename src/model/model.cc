@@ -282,8 +282,9 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
     : weights_(std::move(weights)),
       allocator_(options.allocator),
       parallel_(options.num_threads, options.parallel_for, options.parallel_for_user_data),
-      step_team_(options.num_step_threads),
-      step_parallel_(options.num_step_threads > 1 ? &step_team_ : nullptr) {
+      max_lent_threads_(options.max_lent_threads),
+      step_team_(options.num_step_threads, /*on_idle_cpus_only=*/true, options.max_lent_threads),
+      step_parallel_(step_team_.threads() > 1 ? &step_team_ : nullptr) {
   parallel_.use(options.matmul_backend);
   kernels::warm_dispatch();
   if (weights_) weights_->check_unchanged();
@@ -325,6 +326,16 @@ std::unique_ptr<Model> Model::open(const std::string& directory, const ModelOpti
   const std::string weights = directory + "/model.safetensors";
   return std::make_unique<Model>(
       config, path_exists(weights) ? TensorStore::open(weights) : nullptr, options);
+}
+
+void Model::lend_thread(StepTeam::KeepGoing keep_going, void* data) const {
+  if (max_lent_threads_ == 0) {
+    fail(Code::kInvalidArgument, "the layer takes no lent threads: its max_lent_threads is 0");
+  }
+  if (!step_team_.lend(keep_going, data)) {
+    fail(Code::kInvalidArgument, "the layer has all {} threads that its max_lent_threads allows",
+         max_lent_threads_);
+  }
 }
 
 const std::string* Model::metadata(std::string_view key) const {

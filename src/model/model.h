@@ -24,6 +24,7 @@ struct ModelOptions {
   int num_threads = 1;
   std::string weight_format;  // as WeightFormats reads it
   int num_step_threads = 1;
+  int max_lent_threads = 0;  // for steps as well
   MatmulBackend matmul_backend = MatmulBackend::kDefault;
   WeightFormat kv_format = WeightFormat::kFloat32;
   ParallelForHook parallel_for = nullptr;
@@ -50,6 +51,8 @@ class Model {
   void touch_weights() const {
     if (weights_) weights_->touch_panels();
   }
+  // Works on steps of other threads while keep_going(data). Fails if no more threads may be lent.
+  void lend_thread(StepTeam::KeepGoing keep_going, void* data) const;
   // A hash of config and weights, which tells the saved states of different models apart.
   uint64_t fingerprint() const { return fingerprint_; }
   // A hash of the weights' file; 0 if there is none.
@@ -96,6 +99,7 @@ class Model {
   std::unique_ptr<Layer> root_;
   // Destroyed before the layers, which late threads may still be reading.
   Parallel parallel_;
+  int max_lent_threads_;
   StepTeam step_team_;
   Parallel step_parallel_;
   ConstantTable constants_;

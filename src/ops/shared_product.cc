@@ -8,7 +8,7 @@ namespace sl::ops {
 namespace {
 
 // Minimum bytes of weights that pay for sharing them, and of a part.
-constexpr int64_t kSharedBytes = int64_t{1} << 20;
+constexpr int64_t kSharedBytes = int64_t{1} << 18;
 constexpr int64_t kPartBytes = int64_t{1} << 16;
 
 // Some of the columns of a product. Trivially copyable: workers get a copy.

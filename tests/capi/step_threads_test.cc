@@ -13,11 +13,14 @@
 #include <chrono>
 #include <filesystem>
 #include <optional>
+#include <stdexcept>
 #include <thread>
+#include <utility>
 
 #include "support/models.h"
 #include "testing/compare.h"
 #include "testing/runner.h"
+#include "testing/trap.h"
 
 namespace sl::testing {
 namespace {
@@ -35,9 +38,10 @@ const char* const kConfigs[] = {
     R"("units_per_head":64,"max_past_horizon":20,"max_future_horizon":0},{"type":"Flatten"},)"
     R"({"type":"Dense","features":512,"activation":"relu"}]})"};
 
-Layer layer_with(const char* config, int32_t step_threads) {
+Layer layer_with(const char* config, int32_t step_threads, int32_t max_lent_threads = 0) {
   sl_layer_options options = SL_LAYER_OPTIONS_INIT;
   options.num_step_threads = step_threads;
+  options.max_lent_threads = max_lent_threads;
   return make_model(config, kChannels, &options);
 }
 
@@ -48,6 +52,39 @@ Input input_of(int64_t batch, uint32_t seed) {
 
 // Time for threads that run on idle CPUs only.
 void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
+
+// A thread that is lent to a layer with a state, until the end of its scope.
+class LentThread {
+ public:
+  explicit LentThread(const Layer& layer) : thread_([&] { lend(layer); }) {
+    while (!is_there_) std::this_thread::yield();
+  }
+  LentThread(const LentThread&) = delete;
+  LentThread& operator=(const LentThread&) = delete;
+  ~LentThread() {
+    stops_ = true;
+    thread_.join();
+    CHECK(status_ == SL_STATUS_OK);
+    CHECK(allocations_ == 0);
+  }
+
+ private:
+  void lend(const Layer& layer) {
+    const AllocationTrap trap;
+    status_ = sl_layer_lend_thread(layer.get(), keep_going, this, nullptr);
+    allocations_ = trap.count();
+  }
+  static int32_t keep_going(void* lent) {
+    auto* const self = static_cast<LentThread*>(lent);
+    self->is_there_ = true;
+    return self->stops_ ? 0 : 1;
+  }
+
+  std::atomic<bool> is_there_{false}, stops_{false};
+  sl_status status_ = SL_STATUS_INTERNAL;
+  int64_t allocations_ = 0;
+  std::thread thread_;
+};
 
 TEST_CASE("steps on several threads give the bits of one, in real time", "[step_threads]") {
   for (const char* config : kConfigs) {
@@ -75,6 +112,98 @@ TEST_CASE("steps on several threads give the bits of one, in real time", "[step_
   }
 }
 
+TEST_CASE("steps with lent threads give the bits of one, in real time", "[step_threads]") {
+  for (const char* config : kConfigs) {
+    INFO(config);
+    const Layer one = layer_with(config, 0);
+    for (const int32_t own : {1, 2}) {
+      const Layer several = layer_with(config, own, 2);
+      for (const int64_t batch : {1, 3}) {
+        const Input input = input_of(batch, 1);
+        const Tensor want = Stepper(one, input).run(0, 24);
+        Stepper stepper(several, input);
+        for (int lent = 0; lent <= 2; ++lent) {
+          std::optional<LentThread> threads[2];
+          for (int i = 0; i < lent; ++i) threads[i].emplace(several);
+          for (int repeat = 0; repeat < 3; ++repeat) {
+            CHECK(compare_bits(stepper.run(0, 24), want).reason == "");
+            stepper.reset();
+          }
+        }
+        CHECK(stepper.allocations() == 0);
+      }
+    }
+  }
+}
+
+TEST_CASE("threads are lent and taken back while streams step", "[step_threads]") {
+  const Layer one = layer_with(kConfigs[1], 1), several = layer_with(kConfigs[1], 1, 2);
+  std::atomic<int> wrong{0}, callers_left{2};
+  std::vector<std::thread> callers;
+  for (uint32_t i = 0; i < 2; ++i) {
+    callers.emplace_back([&, i] {
+      const Input input = input_of(1, i);
+      const Tensor want = Stepper(one, input).run(0, 24);
+      Stepper stepper(several, input);
+      for (int repeat = 0; repeat < 20; ++repeat) {
+        wrong += !compare_bits(stepper.run(0, 24), want).ok();
+        stepper.reset();
+      }
+      --callers_left;
+    });
+  }
+  while (callers_left > 0) {
+    int calls = 0;
+    several.lend_thread([&] { return callers_left > 0 && ++calls < 1000; });
+  }
+  for (std::thread& caller : callers) caller.join();
+  CHECK(wrong == 0);
+}
+
+TEST_CASE("a thread may be lent before the layer's first state", "[step_threads]") {
+  const Layer layer = layer_with(kConfigs[0], 1, 1);
+  int calls = 0;
+  layer.lend_thread([&] { return ++calls < 100; });
+  CHECK(calls == 100);
+  const auto stop = [](void*) { return int32_t{0}; };
+  CHECK(sl_layer_lend_thread(layer.get(), stop, nullptr, nullptr) == SL_STATUS_OK);
+}
+
+// The failure of lending this thread, which the layer must not keep.
+Failure lend_failure(const sl_layer* layer, sl_keep_going keep_going) {
+  return failure_of(
+      [&](sl_error* e) { return sl_layer_lend_thread(layer, keep_going, nullptr, e); });
+}
+
+TEST_CASE("threads that cannot be lent are refused", "[step_threads]") {
+  const auto stop = [](void*) { return int32_t{0}; };
+  const Layer none = layer_with(kConfigs[0], 2), two = layer_with(kConfigs[0], 1, 2);
+  const auto refused = [](const Failure& failure, const char* message) {
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
+    CHECK_THAT(failure.message, Contains(message));
+  };
+  refused(lend_failure(nullptr, stop), "layer is null");
+  refused(lend_failure(two.get(), nullptr), "keep_going is null");
+  refused(lend_failure(none.get(), stop), "its max_lent_threads is 0");
+  const Stepper stepper(two, input_of(1, 1));
+  {
+    const LentThread first(two);
+    CHECK(lend_failure(two.get(), stop).status == SL_STATUS_OK);
+    const LentThread second(two);
+    refused(lend_failure(two.get(), stop), "has all 2 threads that its max_lent_threads allows");
+  }
+  CHECK(lend_failure(two.get(), stop).status == SL_STATUS_OK);
+}
+
+TEST_CASE("an exception of a lent thread's callback gives its place back", "[step_threads]") {
+  const Layer layer = layer_with(kConfigs[0], 1, 1);
+  const sl_keep_going thrower = [](void*) -> int32_t { throw std::runtime_error("enough"); };
+  const Failure failure = lend_failure(layer.get(), thrower);
+  CHECK(failure.status == SL_STATUS_INTERNAL);
+  CHECK_THAT(failure.message, Contains("enough"));
+  CHECK(lend_failure(layer.get(), [](void*) { return int32_t{0}; }).status == SL_STATUS_OK);
+}
+
 TEST_CASE("streams of one layer share its threads", "[step_threads]") {
   const Layer one = layer_with(kConfigs[1], 1), several = layer_with(kConfigs[1], 3);
   std::atomic<int> wrong{0};
@@ -98,13 +227,15 @@ TEST_CASE("decoders choose the same tokens on several threads", "[step_threads]"
   const char* config =
       R"({"type":"Serial","layers":[{"type":"Embedding","dimension":512,"num_embeddings":600},)"
       R"({"type":"LSTM","units":512},{"type":"Dense","features":600}]})";
-  const auto decoded = [&](int32_t threads) {
-    const Layer layer = layer_with(config, threads);
+  const auto decoded = [&](int32_t threads, int32_t max_lent_threads = 0) {
+    const Layer layer = layer_with(config, threads, max_lent_threads);
     sl_decoder_options options = SL_DECODER_OPTIONS_INIT;
     options.batch = 2;
     options.temperature = 1;
     options.seed = 3;
     sequence_layers::Decoder decoder(layer, options);
+    std::optional<LentThread> lent;
+    if (max_lent_threads > 0) lent.emplace(layer);
     std::vector<float> out;
     int32_t tokens[2];
     float log_probs[2];
@@ -117,7 +248,9 @@ TEST_CASE("decoders choose the same tokens on several threads", "[step_threads]"
     }
     return out;
   };
-  CHECK(decoded(2) == decoded(1));
+  const std::vector<float> want = decoded(1);
+  CHECK(decoded(2) == want);
+  CHECK(decoded(1, 1) == want);
 }
 
 TEST_CASE("pipes play the same on several threads, with denormals", "[step_threads]") {
@@ -191,6 +324,29 @@ TEST_CASE("a number of step threads out of range is refused", "[step_threads]") 
     CHECK_THAT(failure.message, Contains("options.num_step_threads is " + std::to_string(threads) +
                                          ": expected 1 to 64"));
   }
+}
+
+TEST_CASE("a number of lent threads out of range is refused", "[step_threads]") {
+  const auto failure_with = [](int32_t own, int32_t lent) {
+    sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+    options.num_step_threads = own;
+    options.max_lent_threads = lent;
+    const std::string config = R"({"type":"Identity"})";
+    sl_layer* layer = nullptr;
+    const Failure failure = failure_of([&](sl_error* e) {
+      return sl_layer_create(config.data(), config.size(), nullptr, &options, &layer, e);
+    });
+    sl_layer_free(layer);
+    return failure;
+  };
+  for (const int32_t lent : {-1, 61}) {
+    const Failure failure = failure_with(4, lent);
+    CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
+    CHECK_THAT(failure.message, Contains("options.max_lent_threads is " + std::to_string(lent) +
+                                         ": expected 0 to 60"));
+  }
+  CHECK(failure_with(4, 60).status == SL_STATUS_OK);
+  CHECK(failure_with(0, 63).status == SL_STATUS_OK);
 }
 
 // Whether fn(write end of a pipe) writes 1 in a child process, which is killed afterwards.
@@ -269,6 +425,36 @@ TEST_CASE("steps on several threads do not call the system", "[step_threads]") {
       for (int spin = 0; i % 100 == 0 && spin < 3000000; ++spin) __asm__ __volatile__("");
     }
     report(end, holds);
+  }));
+}
+
+TEST_CASE("a lent thread does not call the system", "[step_threads]") {
+  CHECK(reports_from_child([&](int end) {
+    const Layer layer = layer_with(kConfigs[1], 1, 1);
+    const Input input = input_of(1, 1);
+    Stepper stepper(layer, input);
+    std::atomic<int> rounds{0}, lends{0};
+    std::thread lent([&] {
+      bool holds = forbid_calls();
+      while (holds) {
+        const int now = rounds;
+        ++lends;
+        const sl_keep_going goes_on = [](void* data) {
+          const auto* at = static_cast<std::pair<std::atomic<int>*, int>*>(data);
+          return int32_t{*at->first == at->second};
+        };
+        std::pair<std::atomic<int>*, int> at{&rounds, now};
+        holds = sl_layer_lend_thread(layer.get(), goes_on, &at, nullptr) == SL_STATUS_OK;
+      }
+    });
+    for (int i = 1; i <= 20; ++i) {
+      while (lends < i) std::this_thread::yield();
+      stepper.run(0, 24);
+      ++rounds;
+    }
+    while (lends < 21) std::this_thread::yield();
+    report(end, true);
+    while (true) std::this_thread::yield();  // the thread cannot end without a call
   }));
 }
 #endif

@@ -169,6 +169,44 @@ TEST_CASE("a caller without any worker that is in time gets no memory", "[crew]"
   CHECK(crew.grown_memory(65) != nullptr);
 }
 
+TEST_CASE("guests have numbers behind those of the workers, until they leave", "[crew]") {
+  Crew crew(2, 2);
+  CHECK(crew.threads() == 5);
+  CHECK(crew.join() == 3);
+  CHECK(crew.join() == 4);
+  CHECK(crew.join() == 0);
+  crew.leave(3);
+  CHECK(crew.join() == 3);
+  CHECK(crew.join() == 0);
+  Crew largest(0, Crew::kMaxGuests);
+  for (int i = 1; i <= Crew::kMaxGuests; ++i) CHECK(largest.join() == i);
+  CHECK(largest.join() == 0);
+  Crew without(1);
+  CHECK(without.join() == 0);
+}
+
+TEST_CASE("guests that are away count neither as late nor as in time", "[crew]") {
+  Crew crew(0, 3);
+  crew.reserve(1024);
+  std::atomic<int> begun{0};
+  std::atomic<bool> released{false};
+  REQUIRE(crew.join() == 1);
+  CHECK(squares(crew, 5, 3) == squares_alone(5, 3));  // before the guest serves
+  const Servers servers(crew, 1);
+  auto* memory = reinterpret_cast<int64_t*>(crew.memory(64));
+  REQUIRE(memory);
+  crew.run(
+      Stopping{&begun, &released, memory}, 2,
+      [&](int64_t) { wait_until([&] { return begun > 0; }); }, [](int64_t) {});
+  CHECK(crew.memory(64) == nullptr);  // the only one that is there is late
+  REQUIRE(crew.join() == 2);
+  CHECK(crew.memory(64) != nullptr);
+  crew.leave(2);
+  CHECK(crew.memory(64) == nullptr);
+  released = true;
+  wait_until([&] { return crew.memory(64) != nullptr; });
+}
+
 // Each part of a step adds up the whole step before.
 struct Sums {
   static constexpr int64_t kParts = 3;

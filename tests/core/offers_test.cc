@@ -28,6 +28,15 @@ TEST_CASE("jobs are offered all, then one in 7, then one in 49, and all again", 
   CHECK(offered(offers, 49, false, &in_vain) == 7);
 }
 
+TEST_CASE("all jobs are offered to a thread that has just come", "[offers]") {
+  Offers offers;
+  int64_t in_vain = 0;
+  CHECK(offered(offers, 1000, false, &in_vain) < 50);
+  offers.renew(in_vain);
+  CHECK(offered(offers, 7, false, &in_vain) == 7);
+  CHECK(offered(offers, 49, false, &in_vain) == 7);
+}
+
 TEST_CASE("16 jobs more are offered to threads that sleep", "[offers]") {
   Offers offers;
   int64_t in_vain = 0;

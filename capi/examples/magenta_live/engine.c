@@ -1,6 +1,7 @@
 #include "engine.h"
 
 #include <pthread.h>
+#include <stdatomic.h>
 #include <stdio.h>
 #include <stdlib.h>
 #include <string.h>
@@ -14,7 +15,8 @@ enum {
   RESERVED_TOKENS = 6
 };
 
-/* Makes sound of codes, on a thread of its own if there is one. */
+/* Makes sound of codes, on a thread of its own if there is one, which helps to choose the next
+ * codes when the sound is made. */
 typedef struct codec {
   sl_layer* layer;
   sl_state* state;
@@ -28,8 +30,10 @@ typedef struct codec {
   int has_thread;
   pthread_mutex_t mutex;
   pthread_cond_t changed;
-  int is_due; /* codes wait for the thread, or are being made into sound */
+  atomic_int is_due; /* codes wait for the thread, or are being made into sound */
   int ends;
+  const sl_layer* decoder;
+  atomic_int decoder_is_busy; /* tokens are being chosen, on the caller's thread */
 } codec;
 
 struct live_engine {
@@ -69,6 +73,8 @@ static sl_status open_part(const live_engine_options* options, const char* name,
   sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
   layer_options.weight_format = options->weight_format;
   layer_options.num_step_threads = options->num_step_threads;
+  /* Of the decoder's thread and the codec's, the one that is done helps the other. */
+  layer_options.max_lent_threads = options->pipelined ? 1 : 0;
   if (snprintf(path, sizeof(path), "%s/%s", options->directory, name) >= MAX_PATH)
     return fail(error, "the path is too long");
   return sl_layer_open(path, &layer_options, out, error);
@@ -169,17 +175,28 @@ static void make_sound(codec* codec) {
   codec->seconds = live_now() - start;
 }
 
+static int32_t needs_decoder_help(void* data) {
+  const codec* codec = data;
+  return atomic_load(&codec->decoder_is_busy) && !atomic_load(&codec->is_due);
+}
+
+static int32_t needs_codec_help(void* data) { return atomic_load(&((const codec*)data)->is_due); }
+
 static void* run_codec(void* data) {
   codec* codec = data;
   pthread_mutex_lock(&codec->mutex);
   for (;;) {
-    while (!codec->is_due && !codec->ends) pthread_cond_wait(&codec->changed, &codec->mutex);
+    while (!atomic_load(&codec->is_due) && !codec->ends)
+      pthread_cond_wait(&codec->changed, &codec->mutex);
     if (codec->ends) break;
     pthread_mutex_unlock(&codec->mutex);
     make_sound(codec);
     pthread_mutex_lock(&codec->mutex);
-    codec->is_due = 0;
+    atomic_store(&codec->is_due, 0);
     pthread_cond_signal(&codec->changed);
+    pthread_mutex_unlock(&codec->mutex);
+    sl_layer_lend_thread(codec->decoder, needs_decoder_help, codec, NULL);
+    pthread_mutex_lock(&codec->mutex);
   }
   pthread_mutex_unlock(&codec->mutex);
   return NULL;
@@ -187,18 +204,22 @@ static void* run_codec(void* data) {
 
 static void hand_over(codec* codec) {
   pthread_mutex_lock(&codec->mutex);
-  codec->is_due = 1;
+  atomic_store(&codec->is_due, 1);
+  atomic_store(&codec->decoder_is_busy, 1);
   pthread_cond_signal(&codec->changed);
   pthread_mutex_unlock(&codec->mutex);
 }
 
 static void wait_for_sound(codec* codec) {
+  atomic_store(&codec->decoder_is_busy, 0);
+  sl_layer_lend_thread(codec->layer, needs_codec_help, codec, NULL);
   pthread_mutex_lock(&codec->mutex);
-  while (codec->is_due) pthread_cond_wait(&codec->changed, &codec->mutex);
+  while (atomic_load(&codec->is_due)) pthread_cond_wait(&codec->changed, &codec->mutex);
   pthread_mutex_unlock(&codec->mutex);
 }
 
-static sl_status start_codec_thread(codec* codec, sl_error* error) {
+static sl_status start_codec_thread(codec* codec, const sl_layer* decoder, sl_error* error) {
+  codec->decoder = decoder;
   pthread_mutex_init(&codec->mutex, NULL);
   pthread_cond_init(&codec->changed, NULL);
   codec->has_thread = pthread_create(&codec->thread, NULL, run_codec, codec) == 0;
@@ -218,7 +239,7 @@ sl_status live_engine_create(const live_engine_options* options, live_engine** o
   if (status == SL_STATUS_OK) status = open_decoder(engine, options, error);
   if (status == SL_STATUS_OK) status = open_codec(engine, options, error);
   if (status == SL_STATUS_OK && options->pipelined)
-    status = start_codec_thread(&engine->codec, error);
+    status = start_codec_thread(&engine->codec, engine->decoder_layer, error);
   if (status == SL_STATUS_OK) {
     *out = engine;
   } else {

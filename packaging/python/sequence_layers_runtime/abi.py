@@ -119,6 +119,8 @@ class LayerOptions(ctypes.Structure):
         ('num_step_threads', ctypes.c_int32),
         ('matmul_backend', ctypes.c_int32),
         ('kv_format', ctypes.c_char_p),
+        ('max_lent_threads', ctypes.c_int32),
+        ('reserved', ctypes.c_int32),
     ]
 
 

@@ -41,7 +41,7 @@ for (const [name, letters] of functions) {
 }
 
 const SIZES = {
-  error: 1024, channelSpec: 80, sequence: 208, constant: 216, layerOptions: 72, runOptions: 56, stateOptions: 136,
+  error: 1024, channelSpec: 80, sequence: 208, constant: 216, layerOptions: 80, runOptions: 56, stateOptions: 136,
   decoderOptions: 120, pipeOptions: 72, properties: 72, callbacks: 88, constantInfo: 104, stepDifference: 40,
 };
 const NAMES = [undefined, 'INVALID_ARGUMENT', 'CONFIG', 'WEIGHTS', 'SHAPE', 'UNSUPPORTED', 'IO', 'OUT_OF_MEMORY', 'STATE',

@@ -524,6 +524,8 @@ pub type sl_parallel_for = ::std::option::Option<
         context: *mut ::std::os::raw::c_void,
     ),
 >;
+pub type sl_keep_going =
+    ::std::option::Option<unsafe extern "C" fn(user_data: *mut ::std::os::raw::c_void) -> i32>;
 pub type sl_matmul_backend = i32;
 pub const SL_MATMUL_BACKEND_DEFAULT: i32 = 0;
 pub const SL_MATMUL_BACKEND_OWN: i32 = 1;
@@ -543,12 +545,14 @@ pub struct sl_layer_options {
     pub num_step_threads: i32,
     pub matmul_backend: sl_matmul_backend,
     pub kv_format: *const ::std::os::raw::c_char,
+    pub max_lent_threads: i32,
+    pub reserved: i32,
 }
 #[test]
 fn bindgen_test_layout_sl_layer_options() {
     assert_eq!(
         ::std::mem::size_of::<sl_layer_options>(),
-        72usize,
+        80usize,
         concat!("Size of: ", stringify!(sl_layer_options))
     );
     assert_eq!(
@@ -743,6 +747,40 @@ fn bindgen_test_layout_sl_layer_options() {
         );
     }
     test_field_kv_format();
+    fn test_field_max_lent_threads() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_layer_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).max_lent_threads) as usize - ptr as usize
+            },
+            72usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_layer_options),
+                "::",
+                stringify!(max_lent_threads)
+            )
+        );
+    }
+    test_field_max_lent_threads();
+    fn test_field_reserved() {
+        assert_eq!(
+            unsafe {
+                let uninit = ::std::mem::MaybeUninit::<sl_layer_options>::uninit();
+                let ptr = uninit.as_ptr();
+                ::std::ptr::addr_of!((*ptr).reserved) as usize - ptr as usize
+            },
+            76usize,
+            concat!(
+                "Offset of field: ",
+                stringify!(sl_layer_options),
+                "::",
+                stringify!(reserved)
+            )
+        );
+    }
+    test_field_reserved();
 }
 impl Default for sl_layer_options {
     fn default() -> Self {
@@ -766,6 +804,14 @@ extern "C" {
 }
 extern "C" {
     pub fn sl_layer_free(layer: *mut sl_layer);
+}
+extern "C" {
+    pub fn sl_layer_lend_thread(
+        layer: *const sl_layer,
+        keep_going: sl_keep_going,
+        user_data: *mut ::std::os::raw::c_void,
+        error: *mut sl_error,
+    ) -> sl_status;
 }
 extern "C" {
     pub fn sl_layer_input_spec(

@@ -10,9 +10,11 @@ use crate::shape::{ChannelSpec, Shape};
 use crate::sys;
 use crate::view::{Tensor, View, ViewMut};
 use crate::weights::{c_path, Weights};
+use std::any::Any;
 use std::ffi::CString;
 use std::fmt;
-use std::os::raw::c_char;
+use std::os::raw::{c_char, c_void};
+use std::panic::{catch_unwind, resume_unwind, AssertUnwindSafe};
 use std::path::Path;
 use std::ptr::{self, NonNull};
 use std::sync::Arc;
@@ -37,6 +39,7 @@ pub struct LayerOptions<'a> {
     num_step_threads: usize,
     matmul_backend: i32,
     kv_format: Option<CString>,
+    max_lent_threads: usize,
 }
 
 c_enum! {
@@ -103,6 +106,12 @@ impl<'a> LayerOptions<'a> {
         Ok(self)
     }
 
+    /// Threads that may be lent to steps at the same time, by [`Layer::lend_thread`]: 0 to 64 less the step threads.
+    pub fn max_lent_threads(mut self, max_lent_threads: usize) -> Self {
+        self.max_lent_threads = max_lent_threads;
+        self
+    }
+
     /// Layer types beside the built-in ones.
     pub fn registry(mut self, registry: &'a Registry) -> Self {
         self.registry = Some(registry);
@@ -121,12 +130,31 @@ impl<'a> LayerOptions<'a> {
             num_step_threads: i32::try_from(self.num_step_threads).unwrap_or(i32::MAX),
             matmul_backend: self.matmul_backend,
             kv_format: self.kv_format.as_ref().map_or(ptr::null(), |f| f.as_ptr()),
+            max_lent_threads: i32::try_from(self.max_lent_threads).unwrap_or(i32::MAX),
             ..Default::default()
         }
     }
 
     fn factories(&self) -> Vec<Factory> {
         self.registry.map_or(Vec::new(), Registry::factories)
+    }
+}
+
+struct Lent<F> {
+    keep_going: F,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+/// # Safety
+/// `lent` must point to a `Lent<F>` that nothing else uses.
+unsafe extern "C" fn keeps_going<F: FnMut() -> bool>(lent: *mut c_void) -> i32 {
+    let lent = &mut *lent.cast::<Lent<F>>();
+    match catch_unwind(AssertUnwindSafe(&mut lent.keep_going)) {
+        Ok(goes_on) => i32::from(goes_on),
+        Err(payload) => {
+            lent.panic = Some(payload);
+            0
+        }
     }
 }
 
@@ -377,6 +405,27 @@ impl Layer {
         let path = c_path(path.as_ref())?;
         // SAFETY: all pointers are valid.
         check(|error| unsafe { sys::sl_layer_save_weights(self.as_ptr(), path.as_ptr(), error) })
+    }
+
+    /// Helps with the steps that other threads make in this layer's states and decoders, until `keep_going` returns
+    /// false. That is called between jobs, and all the time while there is none: the thread spins.
+    ///
+    /// # Errors
+    /// [`Status`](crate::Status)`::InvalidArgument` if as many threads as [`LayerOptions::max_lent_threads`] allows are lent.
+    pub fn lend_thread<F: FnMut() -> bool>(&self, keep_going: F) -> Result<()> {
+        let mut lent = Lent {
+            keep_going,
+            panic: None,
+        };
+        let data: *mut Lent<F> = &mut lent;
+        // SAFETY: the callback runs during the call only, on this thread, and gets what it expects.
+        let result = check(|error| unsafe {
+            sys::sl_layer_lend_thread(self.as_ptr(), Some(keeps_going::<F>), data.cast(), error)
+        });
+        if let Some(payload) = lent.panic {
+            resume_unwind(payload);
+        }
+        result
     }
 
     /// Input steps that can affect an output step; `None` if none can.

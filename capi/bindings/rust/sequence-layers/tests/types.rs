@@ -1,6 +1,7 @@
 //! Views, tensors and handles: what they check, and what they give back.
 
 use sequence_layers::*;
+use std::panic::{catch_unwind, AssertUnwindSafe};
 
 fn status<T>(result: Result<T>) -> Status {
     match result {
@@ -273,6 +274,35 @@ fn caches_have_only_some_formats() {
     let made = |format| Layer::create(config, None, &LayerOptions::new().kv_format(format)?);
     assert!(made("int8").is_ok());
     assert_eq!(status(made("int4")), Status::InvalidArgument);
+}
+
+#[test]
+fn threads_are_lent_while_there_is_room() {
+    let config = r#"{"type": "Identity"}"#;
+    let layer = Layer::create(config, None, &LayerOptions::new().max_lent_threads(1)).unwrap();
+    let mut calls = 0;
+    layer
+        .lend_thread(|| {
+            calls += 1;
+            assert_eq!(
+                layer.lend_thread(|| false).unwrap_err().status(),
+                Status::InvalidArgument
+            );
+            calls < 10
+        })
+        .unwrap();
+    assert_eq!(calls, 10);
+    let lend_and_panic = || layer.lend_thread(|| panic!("enough"));
+    assert!(catch_unwind(AssertUnwindSafe(lend_and_panic)).is_err());
+    layer.lend_thread(|| false).unwrap();
+    let none = Layer::create(config, None, &LayerOptions::new()).unwrap();
+    let refused = none.lend_thread(|| true).unwrap_err();
+    assert_eq!(refused.status(), Status::InvalidArgument);
+    let too_many = LayerOptions::new().max_lent_threads(64);
+    assert_eq!(
+        status(Layer::create(config, None, &too_many)),
+        Status::InvalidArgument
+    );
 }
 
 #[test]

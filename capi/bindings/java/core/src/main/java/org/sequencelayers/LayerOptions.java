@@ -107,7 +107,7 @@ public final class LayerOptions {
 
   /** The struct, whose registry stays valid as long as `registryAddress` is acquired. */
   Struct write(long registryAddress) {
-    Struct struct = Struct.sized(72).putInt(4, numThreads).putLong(8, registryAddress);
+    Struct struct = Struct.sized(80).putInt(4, numThreads).putLong(8, registryAddress);
     struct.putLong(40, maxBytes).putLong(48, weightFormat == null ? 0 : weightFormat.address());
     struct.putInt(56, numStepThreads).putInt(60, matmulBackend.ordinal());
     return struct.putLong(64, kvFormat == null ? 0 : kvFormat.address());
