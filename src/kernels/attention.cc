@@ -11,6 +11,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/prefetch.h"
 #include "kernels/simd_math_inl.h"
 
 #ifndef SL_KERNELS_ATTENTION_SHARED
@@ -136,7 +137,7 @@ HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
   for (int64_t p = 0; p < width; p += kLanes) {
     if constexpr (kRows == 1) {
 #pragma GCC unroll 16
-      for (int j = 0; j < kKeys; ++j) __builtin_prefetch(next.row(j) + p, 0, 2);  // into L2
+      for (int j = 0; j < kKeys; ++j) prefetch_into_l2(next.row(j) + p);
     }
     V b[kKeys];
 #pragma GCC unroll 16
@@ -205,7 +206,7 @@ HWY_NOINLINE void value_tile(const float* HWY_RESTRICT p, int64_t p_stride, cons
     if constexpr (kRows == 1) {
       const float* row = next.row(j) + column;
 #pragma GCC unroll 16
-      for (int w = 0; w < kPanels; ++w) __builtin_prefetch(row + w * kHeadAlign, 0, 2);
+      for (int w = 0; w < kPanels; ++w) prefetch_into_l2(row + w * kHeadAlign);
     }
     V b[kWidth];
 #pragma GCC unroll 16

@@ -8,6 +8,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/prefetch.h"
 #include "kernels/simd_math_inl.h"
 
 #ifndef SL_KERNELS_DIRECT_CONVOLUTION_SHARED
@@ -52,7 +53,7 @@ HWY_INLINE void prefetch_part(const float* x, int64_t count, int64_t i, int64_t 
   constexpr int64_t kLine = 16;
   const int64_t lines = (count + kLine - 1) / kLine;
   for (int64_t k = lines * i / parts; k < lines * (i + 1) / parts; ++k)
-    __builtin_prefetch(x + k * kLine, 0, 2);
+    prefetch_into_l2(x + k * kLine);
 }
 
 HWY_INLINE void store_first(V v, float* y, int64_t count) {

@@ -11,6 +11,7 @@
 #include <hwy/highway.h>
 
 #include "kernels/gemm_inl.h"
+#include "kernels/prefetch.h"
 
 #ifndef SL_KERNELS_GEMM_SHARED
 #define SL_KERNELS_GEMM_SHARED
@@ -140,7 +141,7 @@ HWY_NOINLINE void run_tile(const Tile& t) {
     for (int64_t p = 0; p < count; ++p, ++x, w += kPanel) {
       if constexpr (kAhead == Ahead::kFewRows) {
 #pragma GCC unroll 16
-        for (int j = 0; j < kPanels; ++j) hwy::Prefetch(next + j * panel_stride);
+        for (int j = 0; j < kPanels; ++j) prefetch_into_l2(next + j * panel_stride);
         next += kPanel;
       } else if constexpr (has_many_rows(kAhead)) {
 #pragma GCC unroll 16
@@ -149,7 +150,7 @@ HWY_NOINLINE void run_tile(const Tile& t) {
         }
       }
       if constexpr (kAhead == Ahead::kManyRowsAndPanels) {
-        __builtin_prefetch(next + (p & (kPanels - 1)) * panel_stride, 0, 2);  // into L2
+        prefetch_into_l2(next + (p & (kPanels - 1)) * panel_stride);
         if ((p & (kPanels - 1)) == kPanels - 1) next += kPanel;
       }
       V b[kWidth];
@@ -206,7 +207,7 @@ HWY_NOINLINE void run_split_tile(const Tile& t) {
     if constexpr (kPrefetch) {
 #pragma GCC unroll 16
       for (int j = 0; j < kPanels; ++j) {
-        hwy::Prefetch(w + j * panel_stride + (i + gemm_detail::kAhead) * kPanel);
+        prefetch_into_l2(w + j * panel_stride + (i + gemm_detail::kAhead) * kPanel);
       }
     }
 #pragma GCC unroll 16

@@ -7,7 +7,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_bf16.cc"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -140,7 +139,7 @@ HWY_NOINLINE void Kernel::run(const Tile& tile) {
       const char* const ahead =
           reinterpret_cast<const char*>(w) + prefetch_distance(position, panel_bytes, kPanels);
 #pragma GCC unroll 16
-      for (int i = 0; i < kPanels; ++i) hwy::Prefetch(ahead + i * panel_bytes);
+      for (int i = 0; i < kPanels; ++i) prefetch_into_l2(ahead + i * panel_bytes);
     }
     add_row<0, kRows, kPanels>(t, w, x, total);
     add_row<1, kRows, kPanels>(t, w, x + 1, total);

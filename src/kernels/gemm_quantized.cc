@@ -12,7 +12,6 @@
 
 #undef HWY_TARGET_INCLUDE
 #define HWY_TARGET_INCLUDE "kernels/gemm_quantized.cc"
-#include <hwy/cache_control.h>
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
@@ -222,8 +221,8 @@ HWY_NOINLINE void Kernel<kBits>::run(const Tile& tile) {
 #pragma GCC unroll 16
       for (int i = 0; i < kPanels; ++i) {
 #pragma GCC unroll 16
-        for (int64_t line = 0; line < kGroupBytes + odd * kQuantizedScaleBytes; line += 64) {
-          hwy::Prefetch(ahead + i * t.panel_stride + line);
+        for (int64_t at = 0; at < kGroupBytes + odd * kQuantizedScaleBytes; at += kLinePair) {
+          prefetch_into_l2(ahead + i * t.panel_stride + at);
         }
       }
     }

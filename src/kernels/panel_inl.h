@@ -11,6 +11,7 @@
 #include <cstdint>
 
 #include "kernels/panel.h"
+#include "kernels/prefetch.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -32,6 +33,9 @@ constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 // How far ahead of its reads a single row's product asks for weights. Prefetching by hardware ends
 // at pages, and starts again late.
 constexpr int64_t kPrefetchBytes = 2048;
+
+// A line of which the hardware fetches the neighbour too, so that one prefetch will do for both.
+constexpr int64_t kLinePair = 128;
 
 // The distance from a position in a panel to what is to be asked for. After the panel, `panels` of
 // which are read at once, that is the next panel read after it.
@@ -67,7 +71,7 @@ HWY_INLINE void prefetch_step(const Ahead& ahead, int64_t panel_bytes, int64_t s
   for (; line * steps < ahead.lines * (step + 1); ++line) {
 #pragma GCC unroll 16
     for (int i = 0; i < kPanels; ++i) {
-      __builtin_prefetch(ahead.w + i * panel_bytes + 64 * line, 0, 2);
+      prefetch_into_l2(ahead.w + i * panel_bytes + 64 * line);
     }
   }
 }

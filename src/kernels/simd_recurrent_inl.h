@@ -8,9 +8,8 @@
 #define SL_KERNELS_SIMD_RECURRENT_INL_H
 #endif
 
-#include <hwy/cache_control.h>
-
 #include "kernels/gemm_inl.h"
+#include "kernels/prefetch.h"
 #include "kernels/recurrent_step.h"
 #include "kernels/simd_math_inl.h"
 
@@ -67,7 +66,7 @@ HWY_INLINE void add_gate_row(const float* x, int64_t p, const GatePanels& panels
     for (int v = 0; v < kVectors; ++v) {
       const float* from = w + g * panels.gate_stride + v * panels.vector_stride;
       if constexpr (kPrefetch) {
-        if (v == 0 || kFloatLanes == kPanel) hwy::Prefetch(from + gemm_detail::kAhead * kPanel);
+        if (v == 0 || kFloatLanes == kPanel) prefetch_into_l2(from + gemm_detail::kAhead * kPanel);
       }
       sums.v[g][v] = hn::MulAdd(a, hn::LoadU(d, from), sums.v[g][v]);
     }
