@@ -58,7 +58,7 @@ void read_bytes(const char* from, int64_t bytes, float* out) {
   uint64_t sums[32] = {};
   for (int64_t i = 0; i < part; i += 8) {
     for (int64_t j = 0; j < 4; ++j) {
-      __builtin_prefetch(words + j * part + i + 256);
+      __builtin_prefetch(words + j * part + i + 256, 0, 2);
       for (int64_t l = 0; l < 8; ++l) sums[8 * j + l] += words[j * part + i + l];
     }
   }
