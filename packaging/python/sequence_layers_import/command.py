@@ -79,6 +79,8 @@ def print_report(imported: Imported, report: Report) -> None:
                       f'{worst.relative:.1e} of the peak')  # fmt: skip
     if report.not_streamed:
         print(f'not streamed: {report.not_streamed}')
+    if report.lengths:
+        print(f'lengths: {report.lengths}')
     print(f'latency: {report.latency[0]} steps of input, {report.latency[1]} of output')
     print(f'sl verify: {report.checks}')
     if report.speed:

@@ -30,6 +30,8 @@ _FAILURES = 2
 # Numbers of steps to look up tables of positions for: the largest that the graph takes.
 _LONG = (4096, 2048, 1024, 512, 256, 128)
 _LONGEST = 8192
+# The largest number of steps that windows of all strides fill.
+_LONGEST_STRIDE = 20000
 # Numbers of steps above the first one that have other remainders by strides.
 _MORE_STEPS = (1, 2, 3, 5, 7, 11)
 # The dtypes of layers by the kinds of NumPy's.
@@ -396,13 +398,32 @@ class Graph:
         """The constant for a multiple of the first number of steps, if the graph takes it."""
         return self._lengths.constant(self.tensors[name], times * self._lengths.time)
 
-    def other_constants(self, name: str) -> list[np.ndarray]:
+    def other_constants(self, name: str) -> Iterator[np.ndarray]:
         """The constant for some more numbers of steps, if it is computed from that number."""
-        if not self._lengths.computes(name):
-            return []
-        steps = (self._lengths.time + more for more in _MORE_STEPS)
-        found = (self._lengths.constant(self.tensors[name], number) for number in steps)
-        return [value for value in found if value is not None]
+        if self._lengths.computes(name):
+            for steps in self._lengths.others:
+                if (value := self._lengths.constant(self.tensors[name], steps)) is not None:
+                    yield value
+
+    @property
+    def total_stride(self) -> int:
+        """A number of steps of which windows of all strides are full."""
+        return self._lengths.total_stride
+
+    def uneven_cut(self, steps: int) -> Node | None:
+        """A slice of time that leaves another number of steps out at this length than at others."""
+        first, other = self._folds[0], self._lengths.fold(steps)
+        for node in other.nodes if other else ():
+            names = node.inputs[0] if node.inputs else '', node.outputs[0]
+            if node.operator != 'Slice' or any(name not in first.tensors for name in names):
+                continue
+            before, after = (
+                np.subtract(*(fold.tensors[name][0] for name in names)) for fold in (first, other)
+            )
+            axes = self.tensors[names[0]].axes(Role.TIME) if names[0] in self.tensors else ()
+            if any(before[axis] != after[axis] for axis in axes):
+                return node
+        return None
 
     def _check_constant(self, name: str) -> None:
         if name not in self._constants:
@@ -671,7 +692,12 @@ def build(
 def short_times(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> tuple[int, ...]:
     if any(axis.batch == axis.time is not None for axis in axes.values()):
         return (2,)
-    return (*_fixed_times(model, axes), *TIMES)
+    # First those with two windows of all strides at least, so that what has steps has other numbers of them for other
+    # lengths, and of which the windows are full, also with half as many steps more.
+    two = 2 * _total_stride(model)
+    more = (2 * two,) if 2 < two <= _LONGEST_STRIDE else ()
+    times = sorted((*TIMES, *more), key=lambda time: (time < two, time % two > 0))
+    return (*_fixed_times(model, axes), *times)
 
 
 def takes(
@@ -690,15 +716,21 @@ def _is_fixed(model: onnx.ModelProto, failures: Sequence[tuple[int, Exception]])
 
     That takes long where a mask has an element for each pair of steps.
     """
+    total = _total_stride(model)
+    found = [_place(error) for time, error in failures if time % total == 0]
+    return len(found) > _FAILURES and len(set(found)) == 1 and bool(found[0])
+
+
+def _total_stride(model: onnx.ModelProto) -> int:
+    """A number of steps that windows of all strides over one axis fill."""
     strides = [
-        math.prod(stride.ints)
+        max(stride.ints)
         for node in model.graph.node
+        if node.op_type != 'ConvTranspose'
         for stride in node.attribute
         if stride.name == 'strides'
     ]
-    total = math.prod(strides)
-    found = [_place(error) for time, error in failures if time % total == 0]
-    return len(found) > _FAILURES and len(set(found)) == 1 and bool(found[0])
+    return math.prod(strides)
 
 
 def _place(error: Exception) -> str:
@@ -737,6 +769,10 @@ class _Lengths:
             steps = min(steps, max_steps) if max_steps else steps
             found += [steps, steps - steps % time]
         self.many = list(dict.fromkeys(found))
+        # Windows of all strides are full with the first of these numbers, and have one step of their own with the second.
+        self.total_stride = total = _total_stride(model)
+        full = [-(-time // total) * total] if total <= _LONGEST_STRIDE else []
+        self.others = [*full, *(steps + 1 for steps in full), *(time + n for n in _MORE_STEPS)]
         self._known: dict[tuple[str, int], np.ndarray | None] = {}
 
     def computes(self, name: str) -> bool:
@@ -750,6 +786,14 @@ class _Lengths:
         if key not in self._known:
             self._known[key] = self._fold(tensor, steps)
         return self._known[key]
+
+    def fold(self, steps: int) -> _Fold | None:
+        """The whole graph, if it takes so many steps."""
+        try:
+            sizes = sizes_for(self._model, self._axes, _BATCHES[0], steps)
+            return _fold(self._model, self._axes, sizes)
+        except Exception:  # the graph is not for as many steps
+            return None
 
     def _fold(self, tensor: Tensor, steps: int) -> np.ndarray | None:
         sizes = sizes_for(self._model, self._axes, _BATCHES[0], steps)

@@ -31,6 +31,7 @@ class Report:
     speed: float = 0.0  # in multiples of the original's
     latency: tuple[int, int] = (0, 0)
     not_streamed: str = ''  # why steps were not compared
+    lengths: str = ''  # which lengths the model takes, if not all
 
     @property
     def largest(self) -> float:
@@ -45,10 +46,10 @@ def make_layer(imported: Imported) -> runtime.Layer:
 
 
 def steps_to_try(imported: Imported) -> list[int]:
-    """Numbers of steps: those that the graph was folded with, and the first prime above them.
+    """Numbers of steps: those that the graph was folded with, one less, and the first prime above them.
 
-    The prime is a multiple of no stride, so that what depends on the length's remainder is found. Graphs with states
-    take whole chunks.
+    The prime is a multiple of no stride, and of one less the last window lacks but one, so that what depends on the
+    length's remainder is found. Graphs with states take whole chunks.
     """
     axes = imported.axes[imported.input.name]
     if axes.time is None or axes.batch == axes.time:
@@ -57,7 +58,7 @@ def steps_to_try(imported: Imported) -> list[int]:
     folded = sorted({shape[axes.time] for shape in shapes})
     if imported.states:
         return folded
-    return [*folded, _prime_above(folded[-1])]
+    return [*folded, _prime_above(folded[-1]), folded[-1] - 1]
 
 
 def _prime_above(number: int) -> int:
@@ -88,18 +89,48 @@ def compare(
                 f'the original does not run: {one_line(error)[:300]}',
                 'give inputs that it takes by --data',
             ) from error
+        is_own = any(inputs is run for run in runs)
         try:
-            report.differences += verify.compare(imported, layer, inputs, want, streamed=False)
+            found = verify.compare(imported, layer, inputs, want, streamed=False)
         except runtime.SequenceLayersError as error:
+            if is_own and (text := _whole_windows(imported, inputs)):
+                report.lengths = text
+                continue
             raise Refusal(
                 f'the library cannot run the model: {error}', 'report this graph'
             ) from error
+        if is_own and any(d.steps != d.wanted_steps for d in found):
+            if text := _whole_windows(imported, inputs):
+                report.lengths = text
+                continue
+        report.differences += found
         try:
             report.differences += verify.compare(imported, layer, inputs, want, streamed=True)
         except runtime.SequenceLayersError as error:
             report.not_streamed = str(error)
     report.latency = (layer.input_latency, layer.output_latency)
     return report
+
+
+def _whole_windows(imported: Imported, inputs: Inputs) -> str:
+    """Which lengths the model takes, if a cut of time leaves another number of steps out at that of these inputs, or ''.
+
+    It cuts one branch to the length of another, which lacks another part of a window.
+    """
+    graph, port = imported.graph, imported.input
+    if port.time is None or port.time == port.batch:
+        return ''
+    total, steps = graph.total_stride, inputs[port.name].shape[port.time]
+    lengths = [shape[port.time] for shape in graph.shapes(port.name)]
+    if steps % total == 0 or any(length % total for length in lengths):
+        return ''
+    node = graph.uneven_cut(steps)
+    if node is None:
+        return ''
+    return (
+        f'multiples of {total} steps only: {node.operator} "{node.name}" cuts another number of steps '
+        f'at {steps} steps; pad the input'
+    )
 
 
 def measure_speed(
@@ -181,7 +212,15 @@ def run(
         raise Refusal('; '.join(problems), 'nothing was written: --force writes it anyway')
 
     def check(directory: pathlib.Path) -> None:
-        report.checks = check_contract(imported, directory)
+        try:
+            report.checks = check_contract(imported, directory)
+        except Refusal as refusal:
+            if not report.lengths:
+                raise
+            raise Refusal(
+                f'{refusal.reason}, at other lengths: it takes {report.lengths}',
+                'export it without this cut and the padding before it',
+            ) from refusal
 
     if out is not None:
         write(imported, out, None if force else check)

@@ -7,7 +7,7 @@ import numpy as np
 
 from sequence_layers_import import scores
 from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
-from sequence_layers_import.refusal import naming
+from sequence_layers_import.refusal import Refusal, naming
 
 _NO_END = 2**31 - 1
 
@@ -386,6 +386,11 @@ def _padded_window(graph: Graph, node: Node) -> None:
     if node.operator == 'AveragePool' and own.any() and not node.attribute('count_include_pad', 0):
         return
     pads = own + np.concatenate([before[2:], after[2:]])
+    if node.operator == 'Conv' and any(
+        max(pads[axis - 2], pads[count + axis - 2]) >= _extent(graph, node, axis)
+        for axis in graph.tensor(pad.inputs[0]).axes(Role.TIME)
+    ):
+        return  # steps of its own
     node.inputs[0] = pad.inputs[0]
     node.attributes |= {'pads': [int(p) for p in pads], 'auto_pad': 'NOTSET'}
     if node.operator == 'AveragePool':
@@ -393,17 +398,33 @@ def _padded_window(graph: Graph, node: Node) -> None:
 
 
 def _pads(graph: Graph, pad: Node, window: Node) -> np.ndarray:
-    """The padding; zeros that fill the last window, whose number depends on the length, are one less than its stride."""
-    given = np.array(graph.numbers(pad, 1, 'pads'))
-    strides = window.attribute('strides', [])
-    if len(pad.inputs) < 2 or not any(stride > 1 for stride in strides):
-        return given
-    others = [np.ravel(value) for value in graph.other_constants(pad.inputs[1])]
-    filled = np.array([*[0] * (len(given) // 2 + 2), *(stride - 1 for stride in strides)])
-    if not others or len(filled) != len(given):
-        return given
-    least, most = np.min([given, *others], axis=0), np.max([given, *others], axis=0)
-    return np.where(least == most, given, least + filled)
+    """The padding; steps that fill the last window, whose number depends on the length, are one less than its stride."""
+    if len(pad.inputs) < 2 or not graph.is_constant(pad.inputs[1]):
+        return np.array(graph.numbers(pad, 1, 'pads'))
+    folded = [np.ravel(value) for value in graph.folded_constants(pad.inputs[1])]
+    least, most = np.min(folded, axis=0), np.max(folded, axis=0)
+    strides = window.attribute('strides', [1] * (len(least) // 2 - 2))
+    filled = np.array([*[0] * (len(least) // 2 + 2), *(stride - 1 for stride in strides)])
+    if len(filled) != len(least):
+        return np.array(graph.numbers(pad, 1, 'pads'))
+    if filled.any():
+        for other in map(np.ravel, graph.other_constants(pad.inputs[1])):
+            least, most = np.minimum(least, other), np.maximum(most, other)
+            if (most - least == filled).all():
+                break
+    is_other = (most - least > filled) | ((most > least) & (least < 0))
+    if is_other.any():
+        if all(np.array_equal(other, folded[0]) for other in folded):
+            # At lengths of whole windows alone it is what these need.
+            return folded[0]
+        axis = int(np.argmax(is_other))
+        raise Refusal(
+            f'its number of steps depends on the length, as {least[axis]} and {most[axis]}, and not only by the up to '
+            f'{filled[axis]} that the last window of {window.operator} "{window.name}" lacks',
+            'export it without this padding, and pad the input up to a length that fits',
+            node=pad.name, operator='Pad',
+        )  # fmt: skip
+    return np.where(least == most, least, least + filled)
 
 
 def _mirrored_window(graph: Graph, node: Node) -> None:

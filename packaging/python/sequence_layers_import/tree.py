@@ -45,7 +45,12 @@ def _latency(config: Config | None, before: int | None) -> int | None:
         size, dilation = (v[0] if isinstance(v, list) else v for v in (size, dilation))
         own = ((size - 1) * dilation - padding[0]) // stride
     elif config['type'] == 'Frame' and padding != 'causal':
-        own = (config['frame_length'] - 1) // stride
+        last = config['frame_length'] - 1
+        if 'pad_mode' in config:
+            # Frames that mirror steps before the first wait for those.
+            mirrored = max(0, 2 * padding[0] - last) if config['pad_mode'] == 'reflect' else 0
+            last += mirrored - padding[0]
+        own = last // stride
     return before // stride + int(own)
 
 

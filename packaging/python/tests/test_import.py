@@ -53,7 +53,7 @@ _LATENCY = {
     'up_2d': (1, 1), 'up_linear': (1, 1), 'up_cut_end': (1, 1), 'time_padded': (5, 0), 'time_cut': (0, 4),
     'position_unpadded': (0, 2), 'pool_padded': (1, 1), 'windows_of_time': (0, 1), 'maxima': (0, 3), 'fixed': (1, 3),
     'mirrored': (6, 6), 'repeated': (3, 3), 'repeated_images': (3, 3),
-    'sources': (2, 2), 'rounded': (5, 0), 'rounded_mirrored': (12, 2), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
+    'rounded_thrice': (15, 0), 'rounded_ahead': (24, 2), 'unet_cut': (10, 16), 'sources': (2, 2), 'rounded': (5, 0), 'rounded_mirrored': (12, 2), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
 }  # fmt: skip
 
 
@@ -133,9 +133,24 @@ class LengthsTest(unittest.TestCase):
     def test_windows_are_filled_up_at_any_length(self) -> None:
         for name in ('rounded', 'rounded_mirrored'):
             imported = import_file(GRAPHS / f'{name}.legacy.onnx')
-            lengths = {importing.steps_to_try(imported)[-1] % 6}
-            self.assertEqual(lengths, {1})
+            lengths = {steps % 6 for steps in importing.steps_to_try(imported)}
+            self.assertEqual(lengths, {0, 1, 5})
             self.assertLess(importing.run(imported, None, seconds=0).largest, TOLERANCE)
+
+    def test_windows_are_filled_up_behind_others_that_are(self) -> None:
+        for name in ('rounded_thrice', 'rounded_ahead'):
+            for exporter in ('legacy', 'dynamo'):
+                imported = import_file(GRAPHS / f'{name}.{exporter}.onnx')
+                report = importing.run(imported, None, seconds=0)
+                self.assertLess(report.largest, TOLERANCE)
+                self.assertEqual(report.lengths, '')
+
+    def test_skips_that_are_cut_differently_are_for_lengths_of_whole_windows(self) -> None:
+        for exporter in ('legacy', 'dynamo'):
+            imported = import_file(GRAPHS / f'unet_cut.{exporter}.onnx', streaming=True)
+            report = importing.run(imported, None, seconds=0)
+            self.assertRegex(report.lengths, 'multiples of 4 steps only: Slice ".*" cuts another')
+            self.assertLess(report.largest, TOLERANCE)
 
     def test_a_part_that_may_be_all_that_a_graph_takes_is_kept(self) -> None:
         model, options = refused.cases()['no more than a number of steps']

@@ -232,19 +232,23 @@ class Relative(nn.Module):
 
 
 class Rounded(nn.Module):
-    """Strided convolutions of sequences that are padded up to whole windows (EnCodec)."""
+    """Strided convolutions of sequences that are padded up to whole windows (EnCodec), perhaps at both sides."""
 
-    def __init__(self, mode: str):
+    def __init__(self, mode: str, strides: tuple[int, ...] = (2, 3), ahead: bool = False):
         super().__init__()
-        self.mode, self.first, self.second = (
-            mode,
-            nn.Conv1d(2, 4, 4, stride=2),
-            nn.Conv1d(4, 3, 6, stride=3),
+        self.mode, self.strides, self.ahead = mode, strides, ahead
+        widths = (2, 4, 3, 2)
+        self.convs = nn.ModuleList(
+            nn.Conv1d(widths[i], widths[i + 1], 2 * stride, stride=stride)
+            for i, stride in enumerate(strides)
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        x = self.first(functional.pad(x, (2, (-x.shape[2]) % 2), mode=self.mode))
-        return self.second(functional.pad(x, (3, (-x.shape[2]) % 3), mode=self.mode))
+        for conv, stride in zip(self.convs, self.strides, strict=True):
+            after = stride // 2 if self.ahead else 0
+            pads = (stride - after, after + (-x.shape[2]) % stride)
+            x = conv(functional.pad(x, pads, mode=self.mode))
+        return x
 
 
 class Sources(nn.Module):
@@ -411,6 +415,38 @@ class UNet(nn.Module):
         return self.up1(torch.cat([up, first], 1))
 
 
+class Bands(nn.Module):
+    """A recurrence over the time of each band, with items and bands as one axis (FullSubNet, DPRNN between chunks)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.second = nn.LSTM(4, 5, batch_first=True), nn.GRU(5, 4, num_layers=2)
+        self.norm = nn.LayerNorm(4)
+
+    def forward(self, x: Tensor) -> Tensor:
+        batch, bands, time, _ = x.shape
+        x = x.reshape(batch * bands, time, 4)
+        y = self.second(self.first(x)[0].transpose(0, 1))[0].transpose(0, 1)
+        return (x + self.norm(y)).reshape(batch, bands, time, 4)
+
+
+class CutUNet(nn.Module):
+    """Skips that are cut to the length of the decoder, on both sides or at the end (Demucs)."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.down1, self.down2 = nn.Conv1d(2, 4, 4, stride=2), nn.Conv1d(4, 4, 4, stride=2)
+        self.inner = nn.Conv1d(4, 4, 3)
+        self.up2 = nn.ConvTranspose1d(4, 4, 4, stride=2)
+        self.up1 = nn.ConvTranspose1d(4, 2, 4, stride=2)
+
+    def forward(self, x: Tensor) -> Tensor:
+        first = self.down1(x).relu()
+        second = self.down2(first).relu()
+        up = self.up2(self.inner(second) + second[:, :, 1:-1])
+        return self.up1(up + first[:, :, : up.shape[2]])
+
+
 def fixed_length(x: Tensor, conv: nn.Module) -> Tensor:
     """Frames by numbers of steps that are those of the example."""
     steps = int(x.shape[1])
@@ -501,6 +537,10 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'up_linear': (nn.Upsample(scale_factor=2, mode='linear'), channels, 2),
         'rounded': (Rounded('constant'), (2, 2, 48), 2),
         'rounded_mirrored': (Rounded('reflect'), (2, 2, 48), 2),
+        'rounded_thrice': (Rounded('constant', (4, 2, 2)), (2, 2, 48), 2),
+        'rounded_ahead': (Rounded('reflect', (2, 3, 2), ahead=True), (2, 2, 48), 2),
+        'bands': (Bands(), (2, 3, 12, 4), 2),
+        'unet_cut': (CutUNet(), (2, 2, 48), 2),
         'sources': (Sources(), (2, 1, 48), 2),
         'up_cut': (nn.ConvTranspose1d(4, 3, 4, stride=2, padding=1), channels, 2),
         'up_2d': (nn.ConvTranspose2d(1, 3, (3, 4), stride=(1, 2), padding=1), image, 2),

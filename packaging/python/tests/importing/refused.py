@@ -159,6 +159,11 @@ def cases() -> dict[str, tuple[onnx.ModelProto, dict[str, Any]]]:
         'no more than a number of steps': (
             graph([node('Slice', ['x', 'a', 'b', 'c'])],
                   {'a': np.array([0]), 'b': np.array([100]), 'c': np.array([1])}), {}),
+        'padding up to a multiple of 7': (
+            graph([node('Shape', ['x'], ['n'], start=2), node('Neg', ['n'], ['m']), node('Mod', ['m', 's'], ['p']),
+                   node('Concat', ['z', 'p'], ['pads'], axis=0), node('Pad', ['x', 'pads'], ['padded']),
+                   node('Conv', ['padded', 'k'], strides=[2])],
+                  {'s': np.array([7]), 'z': np.zeros(5, np.int64), 'k': _f(4, 4, 3)}, x=_CHANNELS), {}),
         'a mask of 7 steps': (
             graph([node('Add', ['x', 'm'])], {'m': _f(7, 8)}), {}),
         'text as input': (graph([node('Identity')], dtype=TensorProto.STRING), {}),
