@@ -109,6 +109,8 @@ class _Splitter:
 
     def _follow(self, node: Node) -> None:
         """Gives the output of another node the axis that its input has more, or leaves the node alone."""
+        if self._recur(node):
+            return
         merged = [name for name in node.inputs if name in self.axes]
         axis, shape = self.axes[merged[0]], self.graph.tensor(merged[0]).shape
         ranks = {len(self.graph.tensor(name).shape) for name in merged}
@@ -173,6 +175,45 @@ class _Splitter:
         )
         return True
 
+    def _recur(self, node: Node) -> bool:
+        """Makes a recurrence of items and parts, as bands of frequency, one of items with the channels of all parts.
+
+        It runs over the channels of each part alike.
+        """
+        graph, name, made = self.graph, node.inputs[0], node.outputs[0]
+        place = 0 if node.attribute('layout', 0) else 1
+        if (
+            node.operator not in ('LSTM', 'GRU', 'RNN')
+            or self.axes.get(name) != place
+            or node.attribute('direction', 'forward') != 'forward'
+            or any(graph.readers(n) or n in graph.outputs for n in node.outputs[1:] if n)
+            or made in graph.outputs
+        ):
+            return False
+        pairs = self.pairs[name]
+        counts = {count for _, count in pairs}
+        if len(counts) != 1 or [size for size, _ in pairs] != self.sizes:
+            return False
+        after = place * 2  # behind the axis of directions
+        names = [f'{made}.parts', f'{made}.all']
+        for new, like, axis in zip(names, (self._whole[name], made), (place, after), strict=True):
+            shapes = [
+                (*shape[:axis], size, *shape[axis + 1 : -1], shape[axis] // size * shape[-1])
+                for size, shape in zip(self.sizes, graph.shapes(like), strict=True)
+            ]
+            graph.copy_tensor(new, like)
+            graph.reshape_tensor(new, shapes)
+        first = Node(f'{node.name}.parts', 'Reshape', [name], names[:1], {})
+        recurrence = Node(
+            node.name, node.operator, [names[0], *node.inputs[1:]], names[1:],
+            node.attributes | {'import.parts': counts.pop()},
+        )  # fmt: skip
+        self._split(made, after, pairs)
+        graph.replace(
+            node, first, recurrence, Node(f'{node.name}.apart', 'Reshape', names[1:], [made], {})
+        )
+        return True
+
     def _split_again(self, node: Node, axis: int, pairs: list[Pair]) -> None:
         """Splits the output of a node that reads its inputs as they were."""
         made = node.outputs[0]
@@ -212,9 +253,18 @@ class _Splitter:
                 return False
             node.attributes = node.attributes | {'axis': over + (over > axis)}
             return True
+        if node.operator in ('LayerNormalization', 'RMSNormalization'):
+            first = node.attribute('axis', -1) % (rank - 1)
+            node.attributes = node.attributes | {'axis': first + 1}
+            return first > axis
         if node.operator == 'MatMul':
             if axis >= rank - 3:
-                return False
+                # Rows of one matrix may have any axes.
+                first, second = node.inputs
+                is_matrix = (
+                    self.graph.is_constant(second) and self.graph.tensor(second).shape[:-2] == ()
+                )
+                return axis == rank - 3 and first in self.axes and is_matrix
             return all(self._widened(node, i, axis, rank) for i in range(2))
         if node.operator == 'Gemm':
             constants = [name for name in node.inputs[1:] if name]

@@ -113,6 +113,18 @@ def _recurrent(builder: Builder, node: Node) -> None:
     for i in range(len(w)):
         layers.append(_MAKERS[node.operator](node, i, w[i], r[i], b[i]))
     _begin(node, [config for config, _ in layers])
+    parts = node.attribute('import.parts', 1)
+    if parts > 1:
+        layers = [
+            (
+                {
+                    'type': 'ParallelChannels', 'num_groups': parts, 'combination': 'concat',
+                    'child_layer': config,
+                },
+                weights,
+            )
+            for config, weights in layers
+        ]  # fmt: skip
     value = builder.ordered(node.inputs[0], (2,))
     out = _directed(builder, value, direction, layers)
     units = w.shape[1] // _GATES[node.operator]
