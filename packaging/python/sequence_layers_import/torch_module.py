@@ -64,27 +64,34 @@ def _dynamo(
 
 
 def _open_axes(
-    inputs: Example, time_axis: int | None, constants: Sequence[str]
+    inputs: Example, time_axis: int | None, constants: Sequence[str], sources: Sequence[str]
 ) -> dict[str, dict[int, str]]:
-    """The open axes of each input: batch (axis 0) and, but for constants, time."""
+    """The open axes of each input: batch (axis 0) and time, which sources have of their own and other constants not."""
     found = {}
     for name, array in inputs.items():
         has_time = time_axis is not None and name not in constants
         time = {time_axis % array.ndim: 'time'} if has_time and time_axis is not None else {}
-        found[name] = {0: 'batch'} | time
+        found[name] = {0: 'batch'} | ({1: f'{name}_time'} if name in sources else time)
     return found
 
 
+def _sources(inputs: Example, constants: Sequence[str]) -> list[str]:
+    """Constants that may be sequences of their own, [batch, time, channels], as an encoder's output."""
+    batch = next(iter(inputs.values())).shape[0]
+    return [n for n in constants if inputs[n].ndim == 3 and inputs[n].shape[0] == batch]
+
+
 def export(
-    module: Any, inputs: Example, time_axis: int | None, constants: Sequence[str] = ()
-) -> Iterator[onnx.ModelProto]:
+    module: Any, inputs: Example, time_axis: int | None, constants: Sequence[str] = (),
+    sources: Sequence[str] = (),
+) -> Iterator[onnx.ModelProto]:  # fmt: skip
     """The graphs of a module with these inputs, whose batch (axis 0) and time are open, as both exporters write them.
 
     Raises:
       Refusal: Neither exporter can, or a graph gives other numbers than the module.
     """
     torch = load_torch()
-    axes, errors = _open_axes(inputs, time_axis, constants), []
+    axes, errors = _open_axes(inputs, time_axis, constants, sources), []
     tensors = {name: torch.from_numpy(array) for name, array in inputs.items()}
     with torch.inference_mode():
         made = module.eval()(*tensors.values())
@@ -127,10 +134,15 @@ def import_module(
     """
     inputs = x if isinstance(x, Mapping) else {'x': np.asarray(x)}
     axis = None if time_axis is None else str(time_axis)
-    refusal: Refusal | None = None
-    for model in export(module, inputs, time_axis, options.get('constants', ())):
+    constants, refusal = options.get('constants', ()), None
+    sources = _sources(inputs, constants)
+    for opened in [sources, []] if sources else [[]]:
         try:
-            return import_graph(model, time_axis=axis, **options)
+            for model in export(module, inputs, time_axis, constants, opened):
+                try:
+                    return import_graph(model, time_axis=axis, **options)
+                except Refusal as other:
+                    refusal = refusal or other
         except Refusal as other:
             refusal = refusal or other
     assert refusal is not None

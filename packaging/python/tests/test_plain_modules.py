@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from sequence_layers_import import Refusal, torch_module
+from sequence_layers_import import Refusal, importing, torch_module
 from sequence_layers_import.plain_modules import from_module, tree_of
 
 torch: Any = None
@@ -78,6 +78,17 @@ class PlainModulesTest(unittest.TestCase):
 
         with self.assertRaisesRegex(Refusal, 'other numbers than the module'):
             from_module(Linear(4, 4), _random(1, 3, 4))
+
+
+class ExportTest(unittest.TestCase):
+    """Modules with a forward of their own, by PyTorch's exporters."""
+
+    def test_a_decoder_reads_a_sequence_of_any_length(self) -> None:
+        module = torch.nn.TransformerDecoderLayer(8, 2, 12, batch_first=True)
+        example = {'x': _random(2, 12, 8), 'memory': _random(2, 7, 8)}
+        imported = torch_module.import_module(module, example, time_axis=1, constants=['memory'])
+        self.assertTrue(imported.axes['memory'].is_source)
+        self.assertLess(importing.run(imported, None, seconds=0).largest, 1e-5)
 
 
 if __name__ == '__main__':
