@@ -402,12 +402,13 @@ def _pool(builder: Builder, node: Node) -> None:
     time, spatial = arrange(tensor, found)
     spatial = [w for w in spatial if (w.size, w.stride, w.before, w.after) != (1, 1, 0, 0)]
     padded = [_to_the_end(window, tensor, out) for window in spatial]
-    if node.attribute('ceil_mode', 0) and time and time.stride > 1:
-        raise Refusal('its last window in time may be shorter', 'pool without ceil_mode')
     kind = node.operator.replace('Pool', 'Pooling')
     if node.operator == 'MaxPool' and len(node.outputs) > 1 and node.outputs[1]:
         raise Refusal('it gives the indices of its maxima', 'take the maxima only')
     masked = kind == 'AveragePooling' and not node.attribute('count_include_pad', 0)
+    if node.attribute('ceil_mode', 0) and time and time.stride > 1:
+        masked = _without_end(node, time, spatial, masked)
+        time = dataclasses.replace(time, after=time.after + time.stride - 1)
     value = builder.value(node.inputs[0])
     rest = [a for a in value.axes if a not in [w.axis for w in spatial]]
     value = builder.aligned(value, tensor, (*(w.axis for w in spatial), *rest))
@@ -418,6 +419,23 @@ def _pool(builder: Builder, node: Node) -> None:
                 builder, value, out, (window, whole), tensor.shape[window.axis], masked
             )
     keep(builder, node, value)
+
+
+def _without_end(node: Node, time: Window, spatial: Sequence[Window], masked: bool) -> bool:
+    """Whether means of windows that reach beyond the end, as ceil_mode has them, leave out what is there."""
+    if time.after + time.stride > time.extent:
+        raise Refusal(
+            'its last window (ceil_mode) may begin behind the end',
+            'pool without ceil_mode, or by windows of no fewer steps than the stride and the padding',
+        )
+    if node.operator == 'MaxPool' or masked:
+        return masked
+    if time.before or time.after or any(w.before or w.after for w in spatial):
+        raise Refusal(
+            'its means count padding, but not what its last window (ceil_mode) lacks',
+            'pool with count_include_pad=False, or without ceil_mode',
+        )
+    return True
 
 
 def _to_the_end(window: Window, tensor: Tensor, out: Tensor) -> Window:

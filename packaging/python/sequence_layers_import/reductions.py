@@ -16,6 +16,11 @@ _TYPES = {
     'GlobalAveragePool': 'Mean', 'GlobalMaxPool': 'Max',
 }  # fmt: skip
 
+# How many channels TopK may choose, each by some layers.
+_MOST_CHOSEN = 16
+# What puts a chosen channel below all others, and is finite.
+_BELOW_ALL = -3e38
+
 _OTHER_NORMALIZATION = 'use a normalization of channels, or import without --streaming'
 
 
@@ -158,6 +163,78 @@ def _argmax(builder: Builder, node: Node) -> None:
     if not node.attribute('keepdims', 1):
         kept = tuple(a - (a > axis) for a in kept)
     keep(builder, node, Value(value.layer, kept))
+
+
+@operator('TopK')
+def _top(builder: Builder, node: Node) -> None:
+    """The largest channels, one after the other: each is the maximum of those that were not chosen before."""
+    graph, tensor = builder.graph, builder.tensor(node.inputs[0])
+    (count,) = graph.numbers(node, 1, 'k') or [1]
+    axis = channel_axis(tensor, node.attribute('axis', -1), 'it')
+    if count > _MOST_CHOSEN:
+        raise Refusal(
+            f'it chooses {count} of {tensor.shape[axis]}', f'choose {_MOST_CHOSEN} at most'
+        )
+    if tensor.dtype.kind != 'f':
+        raise Refusal('it chooses of integers', 'cast them to float32')
+    sign = 1 if node.attribute('largest', 1) else -1
+    left = builder.with_last(builder.value(node.inputs[0]), tensor, axis)
+    left = builder.scaled(left, sign)
+    axes, last = left.axes, [len(left.axes) + 1]
+    values, indices = [], []
+    for i in range(count):
+        values.append(builder.apply(left, {'type': 'Max', 'axis': last, 'keepdims': True}))
+        place = builder.apply(left, {'type': 'Argmax'}, axes=axes[:-1])
+        indices.append(builder.aligned(place, tensor.resized(axis, 1), axes))
+        if i + 1 < count:
+            chosen = builder.apply(
+                place, {'type': 'OneHot', 'depth': tensor.shape[axis]}, axes=axes
+            )
+            left = builder.combine([left, builder.scaled(chosen, _BELOW_ALL)], 'add')
+    made = builder.scaled(builder.combine(values, 'concat'), sign)
+    for name, value in zip(node.outputs, (made, builder.combine(indices, 'concat')), strict=False):
+        if name:
+            builder.values[name] = value
+
+
+@operator('OneHot')
+def _one_hot(builder: Builder, node: Node) -> None:
+    graph, out = builder.graph, builder.tensor(node.outputs[0])
+    axis = node.attribute('axis', -1) % len(out.shape)
+    off, on = (float(number) for number in graph.constant(node.inputs[2]))
+    value = builder.value(node.inputs[0])
+    if builder.tensor(node.inputs[0]).dtype.kind == 'f':
+        value = builder.apply(value, {'type': 'Cast', 'dtype': 'int32'})
+    axes = (*(a + (a >= axis) for a in value.axes), axis)
+    value = builder.apply(value, {'type': 'OneHot', 'depth': out.shape[axis]}, axes=axes)
+    value = builder.shifted(builder.scaled(value, on - off), off)
+    if out.dtype.kind != 'f':
+        value = builder.apply(value, {'type': 'Cast', 'dtype': 'int32'})
+    keep(builder, node, value)
+
+
+@operator('ScatterElements')
+def _scatter(builder: Builder, node: Node) -> None:
+    """Values at the places of the largest channels, and zeros elsewhere, as weights of experts."""
+    graph, out = builder.graph, builder.tensor(node.outputs[0])
+    zeros, places, values = node.inputs
+    is_zero = graph.is_constant(zeros) and not any(a.any() for a in graph.folded_constants(zeros))
+    axis = node.attribute('axis', 0) % len(out.shape)
+    if not is_zero or graph.made_by(graph.origin(places, ('Cast', 'Identity')), 'TopK') is None:
+        raise Refusal(
+            'it puts values into other ones, or at places of which several may be the same',
+            'put them into zeros, at the places of TopK',
+        )
+    axis = channel_axis(out, axis, 'it')
+    indices = builder.with_last(builder.value(places), builder.tensor(places), axis)
+    given = builder.aligned(builder.value(values), builder.tensor(values), indices.axes)
+    rank, count = len(indices.axes), builder.tensor(places).shape[axis]
+    sizes = [*builder.tensor(places).sizes(indices.axes[:-1]), count]
+    chosen = builder.apply(indices, {'type': 'OneHot', 'depth': out.shape[axis]})
+    wide = builder.reshape(given, [*sizes, 1], (*given.axes, len(out.shape)))
+    both = builder.combine([Value(chosen.layer, wide.axes), wide], 'product')
+    total = builder.apply(both, {'type': 'Sum', 'axis': [1 + rank]}, axes=indices.axes)
+    keep(builder, node, total)
 
 
 def _normalized_channels(builder: Builder, node: Node, tensor: Tensor) -> Value:

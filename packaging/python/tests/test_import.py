@@ -53,7 +53,7 @@ _LATENCY = {
     'up_2d': (1, 1), 'up_linear': (1, 1), 'up_cut_end': (1, 1), 'time_padded': (5, 0), 'time_cut': (0, 4),
     'position_unpadded': (0, 2), 'pool_padded': (1, 1), 'windows_of_time': (0, 1), 'maxima': (0, 3), 'fixed': (1, 3),
     'mirrored': (6, 6), 'repeated': (3, 3), 'repeated_images': (3, 3),
-    'rounded_thrice': (15, 0), 'rounded_ahead': (24, 2), 'unet_cut': (10, 16), 'sources': (2, 2), 'rounded': (5, 0), 'rounded_mirrored': (12, 2), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
+    'rounded_thrice': (15, 0), 'rounded_ahead': (24, 2), 'unet_cut': (10, 16), 'pool_ceil': (5, 2), 'sources': (2, 2), 'rounded': (5, 0), 'rounded_mirrored': (12, 2), 'spectrum': (9, 2), 'spectrum_of_window': (15, 3),
 }  # fmt: skip
 
 

@@ -243,6 +243,54 @@ class OperatorsTest(unittest.TestCase):
                     with self.assertRaisesRegex(Refusal, 'depends on the length'):
                         import_graph(model)
 
+    def test_last_windows_that_reach_beyond_the_end(self) -> None:
+        channels = ['batch', 4, 'time']
+        for operator, size, pads, counted in (
+            ('MaxPool', 3, 0, 0), ('MaxPool', 4, 1, 0), ('AveragePool', 3, 0, 1), ('AveragePool', 4, 1, 0),
+        ):  # fmt: skip
+            options = {'kernel_shape': [size], 'strides': [2], 'pads': [pads] * 2, 'ceil_mode': 1}
+            if operator == 'AveragePool':
+                options['count_include_pad'] = counted
+            with self.subTest(operator=operator, size=size):
+                self._check(refused.graph([refused.node(operator, **options)], x=channels))
+        for options, message in (
+            ({'kernel_shape': [2], 'strides': [3]}, 'may begin behind the end'),
+            ({'kernel_shape': [4], 'strides': [2], 'pads': [1, 1], 'count_include_pad': 1}, 'means count padding'),
+        ):  # fmt: skip
+            pool = refused.node('AveragePool', ceil_mode=1, **options)
+            with self.assertRaisesRegex(Refusal, message):
+                import_graph(refused.graph([pool], x=channels))
+
+    def test_the_largest_channels(self) -> None:
+        for largest in (0, 1):
+            top = refused.node('TopK', ['x', 'k'], ['y', 'i'], largest=largest)
+            model = refused.graph([top], {'k': np.array([3])})
+            model.graph.output.append(
+                onnx.helper.make_tensor_value_info('i', TensorProto.INT64, None)
+            )
+            self._check(model)
+            with self.assertRaisesRegex(Refusal, 'it chooses 17 of 32'):
+                import_graph(refused.graph([top], {'k': np.array([17])}, x=['batch', 'time', 32]))
+        nodes = [
+            refused.node('TopK', ['x', 'k'], ['v', 'i']),
+            refused.node('OneHot', ['i', 'depth', 'values'], ['h'], axis=2),
+            refused.node('ReduceSum', ['h', 'axes']),
+        ]
+        constants = {
+            'k': np.array([2]), 'depth': np.array(8), 'axes': np.array([3]),
+            'values': np.array([-1, 2], np.float32),
+        }  # fmt: skip
+        self._check(refused.graph(nodes, constants))
+
+    def test_values_at_places_that_may_be_the_same(self) -> None:
+        nodes = [
+            refused.node('ArgMax', outputs=['i'], axis=-1),
+            refused.node('ReduceMax', outputs=['v'], axes=[-1]),
+            refused.node('ScatterElements', ['x', 'i', 'v'], axis=-1),
+        ]
+        with self.assertRaisesRegex(Refusal, 'at the places of TopK'):
+            import_graph(refused.graph(nodes))
+
     def test_a_length_that_is_no_multiple_is_compared(self) -> None:
         imported = import_graph(refused.graph([refused.node('Relu')]))
         original = verify.Original(imported)

@@ -430,6 +430,26 @@ class Bands(nn.Module):
         return (x + self.norm(y)).reshape(batch, bands, time, 4)
 
 
+class Experts(nn.Module):
+    """Each step is computed by those two of four experts that a gate chooses."""
+
+    def __init__(self, form: str):
+        super().__init__()
+        self.form, self.gate = form, nn.Linear(8, 4)
+        self.weights = nn.Parameter(torch.randn(4, 8, 6) / 3)
+
+    def forward(self, x: Tensor) -> Tensor:
+        gates = self.gate(x).softmax(-1)
+        values, places = gates.topk(2, -1)
+        if self.form == 'scatter':
+            chosen = torch.zeros_like(gates).scatter(-1, places, values)
+        elif self.form == 'one_hot':
+            chosen = (functional.one_hot(places, 4).float() * values[..., None]).sum(-2)
+        else:
+            chosen = torch.where(gates >= values[..., -1:], gates, torch.zeros_like(gates))
+        return torch.einsum('btc,ecd,bte->btd', x, self.weights, chosen)
+
+
 class CutUNet(nn.Module):
     """Skips that are cut to the length of the decoder, on both sides or at the end (Demucs)."""
 
@@ -540,6 +560,10 @@ def cases() -> dict[str, tuple[nn.Module, tuple[int, ...], int]]:
         'rounded_thrice': (Rounded('constant', (4, 2, 2)), (2, 2, 48), 2),
         'rounded_ahead': (Rounded('reflect', (2, 3, 2), ahead=True), (2, 2, 48), 2),
         'bands': (Bands(), (2, 3, 12, 4), 2),
+        'experts_scatter': (Experts('scatter'), sequence, 1),
+        'experts_one_hot': (Experts('one_hot'), sequence, 1),
+        'experts_threshold': (Experts('threshold'), sequence, 1),
+        'pool_ceil': (nn.Sequential(nn.MaxPool1d(3, 2, ceil_mode=True), nn.AvgPool1d(4, 2, ceil_mode=True)), channels, 2),
         'unet_cut': (CutUNet(), (2, 2, 48), 2),
         'sources': (Sources(), (2, 1, 48), 2),
         'up_cut': (nn.ConvTranspose1d(4, 3, 4, stride=2, padding=1), channels, 2),
