@@ -722,15 +722,18 @@ def _is_fixed(model: onnx.ModelProto, failures: Sequence[tuple[int, Exception]])
 
 
 def _total_stride(model: onnx.ModelProto) -> int:
-    """A number of steps that windows of all strides over one axis fill."""
-    strides = [
-        max(stride.ints)
-        for node in model.graph.node
-        if node.op_type != 'ConvTranspose'
-        for stride in node.attribute
-        if stride.name == 'strides'
-    ]
-    return math.prod(strides)
+    """A number of steps that windows of all strides over one axis fill, one after the other."""
+    total, strides = 1, dict[str, int]()
+    for node in model.graph.node:
+        stride = max((max(a.ints) for a in node.attribute if a.name == 'strides'), default=1)
+        made = math.lcm(*(strides.get(name, 1) for name in node.input))
+        if node.op_type == 'ConvTranspose':
+            made = made // stride if made % stride == 0 else made
+        else:
+            made *= stride
+        strides |= dict.fromkeys(node.output, made)
+        total = math.lcm(total, made)
+    return total
 
 
 def _place(error: Exception) -> str:

@@ -421,7 +421,8 @@ def _pads(graph: Graph, pad: Node, window: Node) -> np.ndarray:
         raise Refusal(
             f'its number of steps depends on the length, as {least[axis]} and {most[axis]}, and not only by the up to '
             f'{filled[axis]} that the last window of {window.operator} "{window.name}" lacks',
-            'export it without this padding, and pad the input up to a length that fits',
+            "export it without this padding, and pad the input up to a length that fits, or by PyTorch's newer exporter, if "
+            'it is the older one that wrote the length of an example',
             node=pad.name, operator='Pad',
         )  # fmt: skip
     return np.where(least == most, least, least + filled)

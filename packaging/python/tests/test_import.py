@@ -145,6 +145,16 @@ class LengthsTest(unittest.TestCase):
                 self.assertLess(report.largest, TOLERANCE)
                 self.assertEqual(report.lengths, '')
 
+    def test_lengths_have_whole_windows_of_strides_behind_each_other(self) -> None:
+        kernel = {'k': np.ones((4, 4, 7), np.float32)}
+        beside = [refused.node('Conv', ['x', 'k'], [n], strides=[7]) for n in ('a', 'b', 'c')]
+        added = [refused.node('Add', ['a', 'b'], ['d']), refused.node('Add', ['c', 'd'])]
+        behind = [refused.node('Conv', [a, 'k'], [b], strides=[7]) for a, b in ('xa', 'ab', 'by')]
+        for nodes, wanted in (([*beside, *added], 28), (behind, 4 * 7**3)):
+            model = refused.graph(nodes, kernel, x=['batch', 4, 'time'])
+            shape = import_graph(model).graph.shapes('x')[0]
+            self.assertEqual(shape[2], wanted)
+
     def test_skips_that_are_cut_differently_are_for_lengths_of_whole_windows(self) -> None:
         for exporter in ('legacy', 'dynamo'):
             imported = import_file(GRAPHS / f'unet_cut.{exporter}.onnx', streaming=True)
