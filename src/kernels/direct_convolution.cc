@@ -45,6 +45,16 @@ constexpr bool prefetches(int rows) { return kManyRegisters && rows >= kMaxRows 
 // How far ahead weights are prefetched: those of a tile lie in the L2 cache.
 constexpr int64_t kAheadFloats = 16 * kPanel;
 
+// Inputs of a tile for which its weights stay in the L2 cache from one tile of positions to the
+// next.
+constexpr int64_t kInputBlock = 2048;
+
+// Inputs [begin, end) of the run_count * depth of a position.
+struct InputRange {
+  int64_t begin;
+  int64_t end;
+};
+
 // A NaN stays.
 HWY_INLINE V at_least(V minimum, V v) { return hn::IfThenElse(hn::Le(v, minimum), minimum, v); }
 
@@ -67,36 +77,48 @@ HWY_INLINE void store_first(V v, float* y, int64_t count) {
   }
 }
 
-// Computes kRows positions from `position` on and kWidth vectors of filters from `filter` on. All
-// products of an output are added in their order, so that the tile's shape does not affect it.
+// Adds the products of the inputs to kRows positions from `position` on and kWidth vectors of
+// filters from `filter` on. All products of an output are added in their order, so that neither the
+// tile's shape nor the range affects it.
 template <int kRows, int kWidth>
-HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, int64_t filter) {
+HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, const InputRange& inputs,
+                                 int64_t position, int64_t filter) {
   const D d;
   const float* HWY_RESTRICT w[kWidth];
   V acc[kRows][kWidth];
+  float* y = row.y + position * row.y_step + filter;
 #pragma GCC unroll 16
   for (int v = 0; v < kWidth; ++v) {
     const int64_t at = filter + v * kLanes;
     w[v] = row.weights + at / kPanel * (row.run_count * row.depth * kPanel) + at % kPanel;
-    const V bias = hn::LoadU(d, row.bias + at);
+  }
+  const bool is_first = inputs.begin == 0;
+  const float* const start = is_first ? row.bias + filter : y;
+  const int64_t start_step = is_first ? 0 : row.y_step;
 #pragma GCC unroll 16
-    for (int r = 0; r < kRows; ++r) acc[r][v] = bias;
+  for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+    for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::LoadU(d, start + r * start_step + v * kLanes);
   }
   const int64_t x_step = row.x_step, depth = row.depth;
   const int64_t offset = row.offset + position * x_step;
   // The first filters prefetch for all.
   const float* const ahead = row.ahead && filter == 0 ? row.ahead + position * x_step : nullptr;
-  int64_t at = 0;
-  for (int64_t i = 0; i < row.run_count; ++i) {
-    if (ahead) prefetch_part(ahead, kRows * x_step, i, row.run_count);
-    const int64_t end = at + depth * kPanel;
+  int64_t at = inputs.begin * kPanel;
+  for (int64_t i = inputs.begin / depth; i * depth < inputs.end; ++i) {
+    const int64_t first = HWY_MAX(inputs.begin - i * depth, 0);
+    if (ahead && first == 0) prefetch_part(ahead, kRows * x_step, i, row.run_count);
+    const int64_t end = HWY_MIN((i + 1) * depth, inputs.end) * kPanel;
     const float* HWY_RESTRICT x = row.runs[i];
     if (x == nullptr) {
       at = end;
       continue;
     }
-    x += offset;
-    for (; at < end; at += kPanel, ++x) {
+    // Each stands for three rows, as one for each would take more registers than there are.
+    constexpr int kBases = (kRows + 2) / 3;
+    const float* HWY_RESTRICT base[kBases];
+    for (int b = 0; b < kBases; ++b) base[b] = x + offset + first + 3 * b * x_step;
+    for (; at < end; at += kPanel) {
       V b[kWidth];
 #pragma GCC unroll 16
       for (int v = 0; v < kWidth; ++v) {
@@ -105,19 +127,22 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, in
       }
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
-        const V a = hn::Set(d, x[r * x_step]);
+        const V a = hn::Set(d, base[r / 3][r % 3 * x_step]);
 #pragma GCC unroll 16
         for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::MulAdd(a, b[v], acc[r][v]);
       }
+#pragma GCC unroll 16
+      for (int b = 0; b < kBases; ++b) ++base[b];
     }
   }
-  const V minimum = hn::Set(d, row.minimum);
+  if (inputs.end == row.run_count * depth) {
+    const V minimum = hn::Set(d, row.minimum);
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
+    for (int r = 0; r < kRows; ++r) {
 #pragma GCC unroll 16
-    for (int v = 0; v < kWidth; ++v) acc[r][v] = at_least(minimum, acc[r][v]);
+      for (int v = 0; v < kWidth; ++v) acc[r][v] = at_least(minimum, acc[r][v]);
+    }
   }
-  float* y = row.y + position * row.y_step + filter;
   const int64_t filters = row.filters - filter;
   if (filters >= kWidth * kLanes) {
 #pragma GCC unroll 16
@@ -136,25 +161,38 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, int64_t position, in
 
 // Runs the tile for `rows` in [1, kRows].
 template <int kRows, int kWidth>
-HWY_INLINE void broadcast_rows(int64_t rows, const ConvolutionRow& row, int64_t position,
-                               int64_t filter) {
+HWY_INLINE void broadcast_rows(int64_t rows, const ConvolutionRow& row, const InputRange& inputs,
+                               int64_t position, int64_t filter) {
   if constexpr (kRows > 1) {
-    if (rows < kRows) return broadcast_rows<kRows - 1, kWidth>(rows, row, position, filter);
+    if (rows < kRows) return broadcast_rows<kRows - 1, kWidth>(rows, row, inputs, position, filter);
   }
-  broadcast_tile<kRows, kWidth>(row, position, filter);
+  broadcast_tile<kRows, kWidth>(row, inputs, position, filter);
 }
 
-// Computes all positions in tiles of nearly equal height.
+// Adds the products of the inputs to all positions, in tiles of nearly equal height.
 template <int kWidth>
-HWY_INLINE void broadcast_tiles(const ConvolutionRow& row, int64_t filter) {
+HWY_INLINE void broadcast_range(const ConvolutionRow& row, const InputRange& inputs,
+                                int64_t filter) {
   const int64_t tiles = (row.count + kMaxRows - 1) / kMaxRows;
   if (tiles == 0) return;
   const int64_t least = row.count / tiles, higher = row.count % tiles;
   int64_t position = 0;
   for (int64_t i = 0; i < tiles; ++i) {
     const int64_t rows = least + (i < higher ? 1 : 0);
-    broadcast_rows<kMaxRows, kWidth>(rows, row, position, filter);
+    broadcast_rows<kMaxRows, kWidth>(rows, row, inputs, position, filter);
     position += rows;
+  }
+}
+
+// Computes all positions. Outputs are partial sums from one block of inputs to the next one, which
+// must be whole vectors.
+template <int kWidth>
+HWY_INLINE void broadcast_tiles(const ConvolutionRow& row, int64_t filter) {
+  const int64_t inputs = row.run_count * row.depth;
+  const bool divides = row.count > kMaxRows && row.filters - filter >= kWidth * kLanes;
+  const int64_t blocks = divides ? HWY_MAX(inputs / kInputBlock, 1) : 1;
+  for (int64_t i = 0; i < blocks; ++i) {
+    broadcast_range<kWidth>(row, {inputs * i / blocks, inputs * (i + 1) / blocks}, filter);
   }
 }
 

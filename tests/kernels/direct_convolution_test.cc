@@ -72,7 +72,7 @@ struct Problem {
 };
 
 void check(const std::vector<float>& expected, ConvolutionRow row,
-           void (*kernel)(const ConvolutionRow&)) {
+           void (*kernel)(const ConvolutionRow&), double tolerance = 1e-5) {
   const int64_t size = row.count * row.filters;
   INFO("runs=" << row.run_count << " depth=" << row.depth << " count=" << row.count
                << " filters=" << row.filters);
@@ -81,7 +81,7 @@ void check(const std::vector<float>& expected, ConvolutionRow row,
   kernel(row);
   bool good = true, same = true;
   for (int64_t i = 0; i < size; ++i) {
-    good = good && close(y[i], expected[static_cast<size_t>(i)], 1e-5, 1e-5);
+    good = good && close(y[i], expected[static_cast<size_t>(i)], tolerance, tolerance);
   }
   CHECK(good);
   CHECK(y.intact());
@@ -109,6 +109,20 @@ TEST_CASE("convolution of a row agrees with the reference", "[kernels][direct_co
           check(p.expected(), p.broadcast(), convolve_broadcast);
         }
       }
+    }
+  });
+}
+
+TEST_CASE("convolution of a row with many inputs agrees with the reference",
+          "[kernels][direct_convolution]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    // More than the weights of a tile that stay in the cache: of one run, and of several.
+    for (const int64_t filters : {7, 48, 50}) {
+      Problem one(1, 5000, 29, filters, 0);
+      check(one.expected(), one.broadcast(), convolve_broadcast, 1e-4);
+      Problem several(5, 1100, 29, filters, 2);
+      check(several.expected(), several.broadcast(), convolve_broadcast, 1e-4);
     }
   });
 }
