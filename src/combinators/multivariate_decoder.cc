@@ -305,6 +305,7 @@ class MultivariateDecoder final : public Layer, public TokenParts {
       }
       for (int64_t part = 0; part < parts; ++part) {
         Run inner(Mode::kStep, run.workspace(), run.parallel(), run.constants());
+        inner.compute_invalid_steps(run.computes_invalid_steps());
         inner.bind_state(state, plan.plans, run.checks_state());
         inner.bind_slots({nullptr, 0, batch});
         step_depth(run, inner, part == 0 ? &first : nullptr, tokens, logits);

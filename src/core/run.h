@@ -38,6 +38,10 @@ class Run {
   Mode mode() const { return mode_; }
   const Parallel& parallel() const { return parallel_; }
   const Constants& constants() const { return constants_; }
+  // Whether a layer of the model reads the values of invalid steps. Then layers that could leave
+  // them out compute them as those of valid ones.
+  bool computes_invalid_steps() const { return computes_invalid_steps_; }
+  void compute_invalid_steps(bool computes) { computes_invalid_steps_ = computes; }
 
   // A new sequence for the layer's output; values and mask are not set.
   Sequence output(const ChannelSpec& spec, int64_t batch, int64_t time) {
@@ -185,6 +189,7 @@ class Run {
   std::span<Sequence> emits_;
   size_t next_emit_ = 0;
   bool may_allocate_ = false;
+  bool computes_invalid_steps_ = false;
 };
 
 }  // namespace sl

@@ -363,6 +363,7 @@ Sequence Model::run_layer(Workspace& workspace, const Parallel& parallel, const 
                           std::span<Sequence> emits, const Constants& constants) const {
   const Parallel::Active active(parallel);
   Run run(Mode::kLayer, workspace, parallel, constants);
+  run.compute_invalid_steps(masks_input_);
   run.bind_emits(emits);
   run.allow_allocation();
   return call(run, *root_, x, Side::kA);

@@ -241,6 +241,7 @@ void StreamPlan::rehearse_step(std::byte* data, Workspace& workspace, const Para
       ops::zero_invalid(constants.back().sequence);
   }
   Run run(Mode::kStep, workspace, parallel, Constants(constants));
+  run.compute_invalid_steps(model_->masks_input());
   bind(run, data, /*checks=*/true);
   run.bind_slots(slots);
   if (!how.whole) run.allow_allocation();
@@ -305,6 +306,7 @@ void StreamPlan::step(std::byte* data, Workspace& workspace, const Parallel& par
     if (masks && !imported[i].is_array) ops::zero_invalid(imported[i].sequence);
   }
   Run run(Mode::kStep, workspace, parallel, Constants(imported));
+  run.compute_invalid_steps(masks);
   bind(run, data, /*checks=*/false);
   run.bind_slots(slots);
   run.bind_emits(emits);

@@ -90,7 +90,8 @@ class Worker {
     first_ = index * blocks_.queries;
     queries_ = std::min(blocks_.queries, y_.time - first_);
     rows_ = queries_ * a_.heads.group;
-    if (std::memchr(y_.mask_at(b_, first_), 1, static_cast<size_t>(queries_)) == nullptr) {
+    if (!a_.computes_invalid &&
+        std::memchr(y_.mask_at(b_, first_), 1, static_cast<size_t>(queries_)) == nullptr) {
       zero_outputs();
       return;
     }
@@ -343,12 +344,13 @@ class Worker {
 
   void write_context(int64_t row) const {
     float* const context = context_ + row * width_;
-    if (!*y_.mask_at(b_, query_of(row))) {
+    const bool valid = *y_.mask_at(b_, query_of(row));
+    if (!valid && !a_.computes_invalid) {
       // As in a block without a valid query: the output must not depend on the block's size.
       std::fill_n(context, width_, 0.0f);
     } else if (total_[row] != 0) {
       kernels::binary_scalar(Binary::kMultiply, context, 1 / total_[row], context, width_);
-    } else if (a_.nothing_seen == NothingSeen::kMeanOfValues) {
+    } else if (valid && a_.nothing_seen == NothingSeen::kMeanOfValues) {
       mean_of_values(query_of(row), context);
     }
     convert(context, DType::kFloat32, output(row), y_.dtype, a_.heads.units);

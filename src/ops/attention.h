@@ -165,6 +165,8 @@ struct Attention {
   float soft_cap = 0;                     // 0: none
   const Sinks* sinks = nullptr;
   NothingSeen nothing_seen = NothingSeen::kZero;
+  // Whether to compute invalid queries too. Without, or if they see no key, they become zeros.
+  bool computes_invalid = false;
   // The softmax is over the keys of all.
   std::span<const AttentionSource> sources;
 

@@ -37,7 +37,7 @@ class ComplexWorker {
     total_ = 0;
     largest_ = -std::numeric_limits<double>::infinity();
     sees_any_ = false;
-    if (*y_.mask_at(b, query)) attend();
+    if (a_.computes_invalid || *y_.mask_at(b, query)) attend();
     write();
     for (const AttentionSource& source : a_.sources) emit(source.of_item(b_));
   }
@@ -151,7 +151,7 @@ class ComplexWorker {
 
   void write() {
     const bool valid = *y_.mask_at(b_, query_);
-    if (!valid) {
+    if (!valid && !(a_.computes_invalid && sees_any_)) {
       std::fill_n(context_, units_, Wide());
     } else if (sees_any_) {
       for (int64_t i = 0; i < units_; ++i) context_[i] /= total_;

@@ -452,6 +452,7 @@ void AttentionLayer::attend(Run& run, const Stream& queries,
   attention.score_dtype = fields_.float32_scores ? DType::kFloat32 : attention.product_dtype;
   if (!fields_.float32_scores && !fields_.zero_fully_masked)
     attention.nothing_seen = ops::NothingSeen::kMeanOfValues;
+  attention.computes_invalid = run.computes_invalid_steps();
   attention.queries =
       arrange_queries(run, queries, y,
                       {.scaled = true,
