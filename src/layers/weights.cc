@@ -206,12 +206,19 @@ std::optional<ops::Panels> WeightScope::stored_panels(const std::string& name,
   return ops::Panels(stored->format, sizes, bytes.data);
 }
 
-// The format of the panels that are stored or are to be made of a tensor.
-WeightFormat WeightScope::format_of(const std::string& tensor) const {
+// The format of the panels that are stored or are to be made of a kernel; float32 also if panels
+// would take no fewer bytes than floats, as those of few filters.
+WeightFormat WeightScope::kernel_format(const WeightSource& source) const {
   const StoredPanels* stored =
-      tensors_ ? tensors_->find_panels(tensor + std::string(kPanelsSuffix)) : nullptr;
+      tensors_ ? tensors_->find_panels(source.name + std::string(kPanelsSuffix)) : nullptr;
   if (stored) return stored->format;
-  return use_->formats.of(tensor).value_or(WeightFormat::kFloat32);
+  const WeightFormat format = use_->formats.of(source.name).value_or(WeightFormat::kFloat32);
+  const Shape& shape = source.tensor.shape;
+  const int64_t size = shape.size();
+  if (size == 0) return format;
+  const bool shrinks = kernels::packed_bytes(format, size / shape.back(), shape.back()) <
+                       size * int64_t{sizeof(float)};
+  return shrinks ? format : WeightFormat::kFloat32;
 }
 
 // The format that matrices of `sources` are to have.
@@ -372,7 +379,7 @@ ops::KernelParts WeightScope::kernel(const WeightSource& source) const {
   };
   const Tensor& tensor = source.tensor;
   ops::KernelParts out;
-  out.real = {tensor.shape, format_of(source.name), [parts] { return parts().real; }, maker};
+  out.real = {tensor.shape, kernel_format(source), [parts] { return parts().real; }, maker};
   if (tensor.dtype == DType::kComplex64) {
     out.imaginary = out.real.part("imaginary", tensor.shape, [parts] { return parts().imaginary; });
   }

@@ -52,6 +52,30 @@ TEST_CASE("a weight format applies to all matrices, to those of a pattern, or to
   CHECK(weight_bytes(last, 1).contains("bfloat16"));
 }
 
+// A convolution over three steps of 64 channels.
+Layer make_convolution(int filters, const char* format) {
+  const json config = {{"type", "Serial"},
+                       {"layers",
+                        {{{"type", "Conv1D"},
+                          {"filters", filters},
+                          {"kernel_size", 3},
+                          {"padding", "causal"},
+                          {"name", "taps"}}}}};
+  const sl_layer_options options = options_of(format);
+  return make_model(config.dump(), 64, &options);
+}
+
+TEST_CASE("a convolution of few filters keeps floats, which take no more bytes",
+          "[weight_format]") {
+  const int64_t inputs = 3 * 64, filter = 4 * inputs + 4;
+  for (const char* format : {"int8", "*taps.kernel=int8"}) {
+    CHECK(weight_bytes(make_convolution(4, format), 0) == json{{"float32", 4 * filter}});
+    CHECK(weight_bytes(make_convolution(5, format), 0).contains("int8"));
+  }
+  CHECK(weight_bytes(make_convolution(2, "int4"), 0) == json{{"float32", 2 * filter}});
+  CHECK(weight_bytes(make_convolution(3, "int4"), 0).contains("int4"));
+}
+
 std::string refusal(const char* format) {
   const Failure failure = thrown_by([&] { make_two(format); });
   CHECK(failure.status == SL_STATUS_INVALID_ARGUMENT);
