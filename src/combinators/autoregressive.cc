@@ -340,8 +340,7 @@ class Autoregressive final : public Layer {
     const Stack::Mark mark = stack.mark();
     for (int64_t i = 0; i < blocks; ++i) {
       join(x, i * block, memory.last, joined);
-      Run inner(Mode::kStep, run.workspace(), run.parallel(), run.constants());
-      inner.compute_invalid_steps(run.computes_invalid_steps());
+      Run inner(Mode::kStep, run.workspace(), run.parallel(), run);
       inner.bind_state(memory.state, memory.plans, run.checks_state());
       inner.bind_slots(run.slots());
       inner.bind_emits(emits);

@@ -304,8 +304,7 @@ class MultivariateDecoder final : public Layer, public TokenParts {
             *at.x.mask_at(b, at.t);
       }
       for (int64_t part = 0; part < parts; ++part) {
-        Run inner(Mode::kStep, run.workspace(), run.parallel(), run.constants());
-        inner.compute_invalid_steps(run.computes_invalid_steps());
+        Run inner(Mode::kStep, run.workspace(), run.parallel(), run);
         inner.bind_state(state, plan.plans, run.checks_state());
         inner.bind_slots({nullptr, 0, batch});
         step_depth(run, inner, part == 0 ? &first : nullptr, tokens, logits);

@@ -100,8 +100,7 @@ class Pieces {
     const int64_t b = index / per_item_, begin = index % per_item_ * steps_;
     const int64_t end = std::min(begin + steps_, y_.time);
     const Parallel alone;
-    Run run(Mode::kLayer, workspace, alone, run_.constants());
-    run.compute_invalid_steps(run_.computes_invalid_steps());
+    Run run(Mode::kLayer, workspace, alone, run_);
     if (run_.may_allocate()) run.allow_allocation();
     const Stack::Mark marks[] = {workspace.on(Side::kA).mark(), workspace.on(Side::kB).mark()};
     Side side = Side::kA;

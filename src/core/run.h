@@ -34,6 +34,11 @@ class Run {
  public:
   Run(Mode mode, Workspace& workspace, const Parallel& parallel, Constants constants)
       : mode_(mode), workspace_(workspace), parallel_(parallel), constants_(constants) {}
+  // A run of layers within another run.
+  Run(Mode mode, Workspace& workspace, const Parallel& parallel, const Run& outer)
+      : Run(mode, workspace, parallel, outer.constants_) {
+    computes_invalid_steps_ = outer.computes_invalid_steps_;
+  }
 
   Mode mode() const { return mode_; }
   const Parallel& parallel() const { return parallel_; }
