@@ -34,6 +34,7 @@ class StepTeam {
 
   // Maximum number of threads at work in a step.
   int threads() const { return threads_ + max_lent_; }
+  int max_lent() const { return max_lent_; }
   // Starts the threads of this process unless they have been. For the time before the first step:
   // it may allocate.
   void start() const;

@@ -34,7 +34,7 @@ constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 // at pages, and starts again late.
 constexpr int64_t kPrefetchBytes = 2048;
 
-// A line of which the hardware fetches the neighbour too, so that one prefetch will do for both.
+// Bytes that a prefetch brings: the hardware fetches the neighbour of a line too.
 constexpr int64_t kLinePair = 128;
 
 // The distance from a position in a panel to what is to be asked for. After the panel, `panels` of

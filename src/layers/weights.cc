@@ -212,7 +212,7 @@ WeightFormat WeightScope::kernel_format(const WeightSource& source) const {
   const StoredPanels* stored =
       tensors_ ? tensors_->find_panels(source.name + std::string(kPanelsSuffix)) : nullptr;
   if (stored) return stored->format;
-  const WeightFormat format = use_->formats.of(source.name).value_or(WeightFormat::kFloat32);
+  const WeightFormat format = wanted_format(source);
   const Shape& shape = source.tensor.shape;
   const int64_t size = shape.size();
   if (size == 0) return format;
@@ -221,19 +221,22 @@ WeightFormat WeightScope::kernel_format(const WeightSource& source) const {
   return shrinks ? format : WeightFormat::kFloat32;
 }
 
+// The format that the caller has asked for.
+WeightFormat WeightScope::wanted_format(const WeightSource& source) const {
+  return use_->formats.of(source.name).value_or(WeightFormat::kFloat32);
+}
+
 // The format that matrices of `sources` are to have.
 WeightFormat WeightScope::wanted_format(const std::vector<WeightSource>& sources,
                                         const ops::MatrixSizes& sizes) const {
-  const auto wanted = [&](const WeightSource& source) {
-    return use_->formats.of(source.name).value_or(WeightFormat::kFloat32);
-  };
-  const WeightFormat format = wanted(sources.front());
+  const WeightFormat format = wanted_format(sources.front());
   for (const WeightSource& source : sources) {
-    if (wanted(source) == format) continue;
+    if (wanted_format(source) == format) continue;
     fail(Code::kInvalidArgument,
          "weight formats: \"{}\" is to be {} and \"{}\" {}, but they are one matrix: give both the "
          "same format",
-         sources.front().name, sl::name_of(format), source.name, sl::name_of(wanted(source)));
+         sources.front().name, sl::name_of(format), source.name,
+         sl::name_of(wanted_format(source)));
   }
   return kernels::holds(format, sizes.inputs, sizes.outputs) ? format : WeightFormat::kFloat32;
 }

@@ -185,6 +185,7 @@ class WeightScope {
   WeightSource checked(std::string_view name, const Shape& expected, DType dtype,
                        std::string_view collection) const;
   WeightFormat kernel_format(const WeightSource& source) const;
+  WeightFormat wanted_format(const WeightSource& source) const;
   WeightFormat wanted_format(const std::vector<WeightSource>& sources,
                              const ops::MatrixSizes& sizes) const;
   void require_wanted(const std::string& name, const std::vector<WeightSource>& sources,

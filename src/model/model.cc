@@ -282,7 +282,6 @@ Model::Model(std::string_view config, std::shared_ptr<const TensorStore> weights
     : weights_(std::move(weights)),
       allocator_(options.allocator),
       parallel_(options.num_threads, options.parallel_for, options.parallel_for_user_data),
-      max_lent_threads_(options.max_lent_threads),
       step_team_(options.num_step_threads, /*on_idle_cpus_only=*/true, options.max_lent_threads),
       step_parallel_(step_team_.threads() > 1 ? &step_team_ : nullptr) {
   parallel_.use(options.matmul_backend);
@@ -329,12 +328,12 @@ std::unique_ptr<Model> Model::open(const std::string& directory, const ModelOpti
 }
 
 void Model::lend_thread(StepTeam::KeepGoing keep_going, void* data) const {
-  if (max_lent_threads_ == 0) {
+  if (step_team_.max_lent() == 0) {
     fail(Code::kInvalidArgument, "the layer takes no lent threads: its max_lent_threads is 0");
   }
   if (!step_team_.lend(keep_going, data)) {
     fail(Code::kInvalidArgument, "the layer has all {} threads that its max_lent_threads allows",
-         max_lent_threads_);
+         step_team_.max_lent());
   }
 }
 

@@ -99,7 +99,6 @@ class Model {
   std::unique_ptr<Layer> root_;
   // Destroyed before the layers, which late threads may still be reading.
   Parallel parallel_;
-  int max_lent_threads_;
   StepTeam step_team_;
   Parallel step_parallel_;
   ConstantTable constants_;

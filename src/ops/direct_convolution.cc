@@ -9,6 +9,7 @@
 #include "core/step_team.h"
 #include "kernels/direct_convolution.h"
 #include "kernels/gemm.h"
+#include "kernels/panel.h"
 #include "ops/elementwise.h"
 
 namespace sl::ops {
@@ -37,8 +38,6 @@ constexpr int64_t kLongRow = 48;
 // Inputs of so many floats do not stay in the L2 cache: a row is prefetched while the one before it
 // is computed.
 constexpr int64_t kLargeInput = int64_t{1} << 18;
-// Weights of so many floats do not stay in the L2 cache: each is read once for a whole row.
-constexpr int64_t kLargeWeights = int64_t{1} << 18;
 // Minimum work, in multiply-adds, for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 18;
 
@@ -112,6 +111,8 @@ bool DirectConvolution::rescale(std::span<const float> factors) {
   }
   return true;
 }
+
+bool DirectConvolution::takes_whole_rows() const { return packed_size_ >= kernels::kLargeWeights; }
 
 bool DirectConvolution::pads() const { return rank() > 1 && axes_[0].extent() <= kMaxExtent; }
 
@@ -274,7 +275,7 @@ void DirectConvolution::divide_row(const Pads& pads, Job& job) const {
   const bool inner_is_whole =
       edge * axis.stride >= pads.before &&
       (end - 1) * axis.stride + axis.extent() <= pads.before + job.row_size / channels();
-  if (!copies || count < kLongRow || !inner_is_whole || packed_size_ >= kLargeWeights)
+  if (!copies || count < kLongRow || !inner_is_whole || takes_whole_rows())
     return segment(0, count, copies);
   segment(0, edge, true);
   segment(edge, end - edge, false);
@@ -410,9 +411,8 @@ void DirectConvolution::point_runs(const float* row, const float** runs) const {
 // first one.
 void DirectConvolution::compute_row(const Job& job, const float* const* runs, const float* ahead,
                                     int64_t begin, int64_t end, float* y) const {
-  const int64_t block = packed_size_ >= kLargeWeights
-                            ? std::max<int64_t>(end - begin, 1)
-                            : std::max(kBlockPositions, kBlockFloats / filters());
+  const int64_t block =
+      takes_whole_rows() ? end - begin : std::max(kBlockPositions, kBlockFloats / filters());
   for (int64_t at = begin; at < end; at += block) {
     kernels::ConvolutionRow row = {};
     row.runs = runs;

@@ -37,6 +37,8 @@ class DirectConvolution {
                 float* y) const;
 
  private:
+  // Whether the weights are so large that each is to be read once for all positions of a row.
+  bool takes_whole_rows() const;
   // The padded ends of a row, and what is between them.
   static constexpr size_t kMaxSegments = 3;
 

@@ -73,7 +73,7 @@ static sl_status open_part(const live_engine_options* options, const char* name,
   sl_layer_options layer_options = SL_LAYER_OPTIONS_INIT;
   layer_options.weight_format = options->weight_format;
   layer_options.num_step_threads = options->num_step_threads;
-  /* Of the decoder's thread and the codec's, the one that is done helps the other. */
+  /* The decoder's thread and the codec's help each other: whichever is done first is lent. */
   layer_options.max_lent_threads = options->pipelined ? 1 : 0;
   if (snprintf(path, sizeof(path), "%s/%s", options->directory, name) >= MAX_PATH)
     return fail(error, "the path is too long");
