@@ -17,6 +17,7 @@
 #include <thread>
 #include <utility>
 
+#include "support/lent_thread.h"
 #include "support/models.h"
 #include "testing/compare.h"
 #include "testing/runner.h"
@@ -54,37 +55,50 @@ Input input_of(int64_t batch, uint32_t seed) {
 void pause() { std::this_thread::sleep_for(std::chrono::milliseconds(1)); }
 
 // A thread that is lent to a layer with a state, until the end of its scope.
-class LentThread {
+class Lent {
  public:
-  explicit LentThread(const Layer& layer) : thread_([&] { lend(layer); }) {
-    while (!is_there_) std::this_thread::yield();
-  }
-  LentThread(const LentThread&) = delete;
-  LentThread& operator=(const LentThread&) = delete;
-  ~LentThread() {
-    stops_ = true;
-    thread_.join();
+  explicit Lent(const Layer& layer)
+      : thread_([&](sl_keep_going keep_going, void* data) {
+          const AllocationTrap trap;
+          status_ = sl_layer_lend_thread(layer.get(), keep_going, data, nullptr);
+          allocations_ = trap.count();
+        }) {}
+  ~Lent() {
+    thread_.stop();
     CHECK(status_ == SL_STATUS_OK);
     CHECK(allocations_ == 0);
   }
 
  private:
-  void lend(const Layer& layer) {
-    const AllocationTrap trap;
-    status_ = sl_layer_lend_thread(layer.get(), keep_going, this, nullptr);
-    allocations_ = trap.count();
-  }
-  static int32_t keep_going(void* lent) {
-    auto* const self = static_cast<LentThread*>(lent);
-    self->is_there_ = true;
-    return self->stops_ ? 0 : 1;
-  }
-
-  std::atomic<bool> is_there_{false}, stops_{false};
   sl_status status_ = SL_STATUS_INTERNAL;
   int64_t allocations_ = 0;
-  std::thread thread_;
+  LentThread thread_;
 };
+
+// Steps streams of `several`, each on a thread of its own, and returns how many runs differ from
+// those of `one`. Calls `meanwhile` with the number of threads that are left.
+template <typename Meanwhile>
+int wrong_runs(const Layer& one, const Layer& several, uint32_t callers, int repeats,
+               const Meanwhile& meanwhile) {
+  std::atomic<int> wrong{0};
+  std::atomic<uint32_t> left{callers};
+  std::vector<std::thread> threads;
+  for (uint32_t i = 0; i < callers; ++i) {
+    threads.emplace_back([&, i] {
+      const Input input = input_of(1, i);
+      const Tensor want = Stepper(one, input).run(0, 24);
+      Stepper stepper(several, input);
+      for (int repeat = 0; repeat < repeats; ++repeat) {
+        wrong += !compare_bits(stepper.run(0, 24), want).ok();
+        stepper.reset();
+      }
+      --left;
+    });
+  }
+  meanwhile(left);
+  for (std::thread& thread : threads) thread.join();
+  return wrong;
+}
 
 TEST_CASE("steps on several threads give the bits of one, in real time", "[step_threads]") {
   for (const char* config : kConfigs) {
@@ -123,7 +137,7 @@ TEST_CASE("steps with lent threads give the bits of one, in real time", "[step_t
         const Tensor want = Stepper(one, input).run(0, 24);
         Stepper stepper(several, input);
         for (int lent = 0; lent <= 2; ++lent) {
-          std::optional<LentThread> threads[2];
+          std::optional<Lent> threads[2];
           for (int i = 0; i < lent; ++i) threads[i].emplace(several);
           for (int repeat = 0; repeat < 3; ++repeat) {
             CHECK(compare_bits(stepper.run(0, 24), want).reason == "");
@@ -138,26 +152,13 @@ TEST_CASE("steps with lent threads give the bits of one, in real time", "[step_t
 
 TEST_CASE("threads are lent and taken back while streams step", "[step_threads]") {
   const Layer one = layer_with(kConfigs[1], 1), several = layer_with(kConfigs[1], 1, 2);
-  std::atomic<int> wrong{0}, callers_left{2};
-  std::vector<std::thread> callers;
-  for (uint32_t i = 0; i < 2; ++i) {
-    callers.emplace_back([&, i] {
-      const Input input = input_of(1, i);
-      const Tensor want = Stepper(one, input).run(0, 24);
-      Stepper stepper(several, input);
-      for (int repeat = 0; repeat < 20; ++repeat) {
-        wrong += !compare_bits(stepper.run(0, 24), want).ok();
-        stepper.reset();
-      }
-      --callers_left;
-    });
-  }
-  while (callers_left > 0) {
-    int calls = 0;
-    several.lend_thread([&] { return callers_left > 0 && ++calls < 1000; });
-  }
-  for (std::thread& caller : callers) caller.join();
-  CHECK(wrong == 0);
+  const auto lend = [&](const std::atomic<uint32_t>& callers_left) {
+    while (callers_left > 0) {
+      int calls = 0;
+      several.lend_thread([&] { return callers_left > 0 && ++calls < 1000; });
+    }
+  };
+  CHECK(wrong_runs(one, several, 2, 20, lend) == 0);
 }
 
 TEST_CASE("a thread may be lent before the layer's first state", "[step_threads]") {
@@ -187,9 +188,9 @@ TEST_CASE("threads that cannot be lent are refused", "[step_threads]") {
   refused(lend_failure(none.get(), stop), "its max_lent_threads is 0");
   const Stepper stepper(two, input_of(1, 1));
   {
-    const LentThread first(two);
+    const Lent first(two);
     CHECK(lend_failure(two.get(), stop).status == SL_STATUS_OK);
-    const LentThread second(two);
+    const Lent second(two);
     refused(lend_failure(two.get(), stop), "has all 2 threads that its max_lent_threads allows");
   }
   CHECK(lend_failure(two.get(), stop).status == SL_STATUS_OK);
@@ -206,21 +207,7 @@ TEST_CASE("an exception of a lent thread's callback gives its place back", "[ste
 
 TEST_CASE("streams of one layer share its threads", "[step_threads]") {
   const Layer one = layer_with(kConfigs[1], 1), several = layer_with(kConfigs[1], 3);
-  std::atomic<int> wrong{0};
-  std::vector<std::thread> callers;
-  for (uint32_t i = 0; i < 4; ++i) {
-    callers.emplace_back([&, i] {
-      const Input input = input_of(1, i);
-      const Tensor want = Stepper(one, input).run(0, 24);
-      Stepper stepper(several, input);
-      for (int repeat = 0; repeat < 10; ++repeat) {
-        wrong += !compare_bits(stepper.run(0, 24), want).ok();
-        stepper.reset();
-      }
-    });
-  }
-  for (std::thread& caller : callers) caller.join();
-  CHECK(wrong == 0);
+  CHECK(wrong_runs(one, several, 4, 10, [](const std::atomic<uint32_t>&) {}) == 0);
 }
 
 TEST_CASE("decoders choose the same tokens on several threads", "[step_threads]") {
@@ -234,7 +221,7 @@ TEST_CASE("decoders choose the same tokens on several threads", "[step_threads]"
     options.temperature = 1;
     options.seed = 3;
     sequence_layers::Decoder decoder(layer, options);
-    std::optional<LentThread> lent;
+    std::optional<Lent> lent;
     if (max_lent_threads > 0) lent.emplace(layer);
     std::vector<float> out;
     int32_t tokens[2];

@@ -151,17 +151,22 @@ TEST_CASE("a crew counts jobs that are in vain", "[crew]") {
   CHECK(crew.in_vain() == 0);
 }
 
+// Runs a job in which a worker of the crew stays until `released`.
+void make_worker_late(Crew& crew, std::atomic<int>& begun, std::atomic<bool>& released) {
+  auto* memory = reinterpret_cast<int64_t*>(crew.memory(64));
+  REQUIRE(memory);
+  crew.run(
+      Stopping{&begun, &released, memory}, 2,
+      [&](int64_t) { wait_until([&] { return begun > 0; }); }, [](int64_t) {});
+}
+
 TEST_CASE("a caller without any worker that is in time gets no memory", "[crew]") {
   Crew crew(1);
   crew.reserve(64);
   std::atomic<int> begun{0};
   std::atomic<bool> released{false};
   const Servers servers(crew, 1);
-  auto* memory = reinterpret_cast<int64_t*>(crew.memory(64));
-  REQUIRE(memory);
-  crew.run(
-      Stopping{&begun, &released, memory}, 2,
-      [&](int64_t) { wait_until([&] { return begun > 0; }); }, [](int64_t) {});
+  make_worker_late(crew, begun, released);
   CHECK(crew.memory(64) == nullptr);
   released = true;
   wait_until([&] { return crew.memory(64) != nullptr; });
@@ -193,11 +198,7 @@ TEST_CASE("guests that are away count neither as late nor as in time", "[crew]")
   REQUIRE(crew.join() == 1);
   CHECK(squares(crew, 5, 3) == squares_alone(5, 3));  // before the guest serves
   const Servers servers(crew, 1);
-  auto* memory = reinterpret_cast<int64_t*>(crew.memory(64));
-  REQUIRE(memory);
-  crew.run(
-      Stopping{&begun, &released, memory}, 2,
-      [&](int64_t) { wait_until([&] { return begun > 0; }); }, [](int64_t) {});
+  make_worker_late(crew, begun, released);
   CHECK(crew.memory(64) == nullptr);  // the only one that is there is late
   REQUIRE(crew.join() == 2);
   CHECK(crew.memory(64) != nullptr);

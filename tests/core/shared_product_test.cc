@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "kernels/dispatch.h"
+#include "support/lent_thread.h"
 #include "support/random.h"
 
 namespace sl {
@@ -88,44 +89,40 @@ TEST_CASE("a team computes products with large matrices as one thread does", "[s
   }
 }
 
-TEST_CASE("a worker computes a part of a product", "[shared_product]") {
-  kernels::warm_dispatch();
-  Products products({4, 1024, 1024}, true, false);
-  const StepTeam team(2, /*on_idle_cpus_only=*/false);
-  team.start();
-  CHECK(succeeds_in_time([&] {
+// Whether another thread of the team comes to compute a part of a product, which stays the same.
+bool is_helped(Products& products, const StepTeam& team) {
+  return succeeds_in_time([&] {
     if (!products.share(team)) return false;
     const bool same = products.shared == products.alone;
     CHECK(same);
     const StepTeam::Turn turn(team);
     return turn.memory() && turn.crew().in_vain() == 0;
-  }));
+  });
 }
 
-// A thread that is lent to a team until the end of the test.
+TEST_CASE("a worker computes a part of a product", "[shared_product]") {
+  kernels::warm_dispatch();
+  Products products({4, 1024, 1024}, true, false);
+  const StepTeam team(2, /*on_idle_cpus_only=*/false);
+  team.start();
+  CHECK(is_helped(products, team));
+}
+
+// A thread that is lent to a team until the end of its scope.
 class Lent {
  public:
-  explicit Lent(const StepTeam& team) : thread_([&] { accepted_ = team.lend(keep_going, this); }) {
-    while (!is_there_) std::this_thread::yield();
-  }
-  Lent(const Lent&) = delete;
-  Lent& operator=(const Lent&) = delete;
+  explicit Lent(const StepTeam& team)
+      : thread_([&](StepTeam::KeepGoing keep_going, void* data) {
+          accepted_ = team.lend(keep_going, data);
+        }) {}
   ~Lent() {
-    stops_ = true;
-    thread_.join();
+    thread_.stop();
     CHECK(accepted_);
   }
 
  private:
-  static int32_t keep_going(void* lent) {
-    auto* const self = static_cast<Lent*>(lent);
-    self->is_there_ = true;
-    return !self->stops_;
-  }
-
-  std::atomic<bool> is_there_{false}, stops_{false};
   bool accepted_ = false;
-  std::thread thread_;
+  testing::LentThread thread_;
 };
 
 TEST_CASE("threads that are lent compute parts of products", "[shared_product]") {
@@ -137,13 +134,7 @@ TEST_CASE("threads that are lent compute parts of products", "[shared_product]")
     team.start();
     for (int repeat = 0; repeat < 3; ++repeat) {
       const Lent first(team), second(team);
-      CHECK(succeeds_in_time([&] {
-        if (!products.share(team)) return false;
-        const bool same = products.shared == products.alone;
-        CHECK(same);
-        const StepTeam::Turn turn(team);
-        return turn.memory() && turn.crew().in_vain() == 0;
-      }));
+      CHECK(is_helped(products, team));
       int32_t calls = 0;
       const auto count = [](void* data) { return ++*static_cast<int32_t*>(data); };
       CHECK(!team.lend(count, &calls));
