@@ -6,10 +6,10 @@ from collections.abc import Callable, Sequence
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, Weights, operator
-from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
 from sequence_layers_import.relative import Table
+from sequence_layers_import.tensors import Node, Role, Tensor
 
 
 def _heads(builder: Builder, name: str, width_axis: int) -> tuple[Value, int, int]:

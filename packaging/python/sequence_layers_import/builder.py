@@ -8,8 +8,9 @@ from typing import Any
 
 import numpy as np
 
-from sequence_layers_import.graph import Graph, Node, Role, Tensor
+from sequence_layers_import.graph import Graph
 from sequence_layers_import.refusal import Refusal, naming, no_bound
+from sequence_layers_import.tensors import Node, Role, Tensor
 
 Config = dict[str, Any]
 Weights = Mapping[str, np.ndarray]

@@ -8,7 +8,8 @@ from collections.abc import Callable, Sequence
 
 import numpy as np
 
-from sequence_layers_import.graph import Graph, Node
+from sequence_layers_import.graph import Graph
+from sequence_layers_import.tensors import Node
 
 
 @dataclasses.dataclass(frozen=True)

@@ -3,7 +3,6 @@
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, operator
-from sequence_layers_import.graph import Node, Tensor
 from sequence_layers_import.pointwise import (
     constant_along,
     expanded,
@@ -14,6 +13,7 @@ from sequence_layers_import.pointwise import (
     with_constant,
 )
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Tensor
 
 _NEGATIVE: Config = {'type': 'Scale', 'scale': -1}
 _NOT: tuple[Config, ...] = (_NEGATIVE, {'type': 'Add', 'shift': 1})

@@ -5,7 +5,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
+from sequence_layers_import.graph import Graph
+from sequence_layers_import.tensors import RESHAPES, Node, Role
 
 _UNARY = frozenset(
     ('Softmax', 'LogSoftmax', 'Identity', 'Cast', 'Relu', 'Tanh', 'Sigmoid', 'Exp', 'Neg', 'Sqrt', 'IsNaN')

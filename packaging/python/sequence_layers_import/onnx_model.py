@@ -13,6 +13,7 @@ import sequence_layers_runtime as runtime
 from sequence_layers_import import (
     attention,
     conditions,
+    graph_inputs,
     merged,
     opening,
     patterns,
@@ -27,10 +28,12 @@ from sequence_layers_import import (
     states,
     tree,
 )
-from sequence_layers_import import graph as graphs
 from sequence_layers_import.builder import INPUT, Builder, Layer, Value, add_nodes, check_operators
-from sequence_layers_import.graph import DTYPES, Graph, Role, Tensor, TimeAxis
+from sequence_layers_import.graph import Graph, build
+from sequence_layers_import.graph_inputs import TimeAxis
+from sequence_layers_import.lengths import LONG_TIMES, TIMES
 from sequence_layers_import.refusal import CannotLoad, Refusal
+from sequence_layers_import.tensors import DTYPES, Role, Tensor
 from sequence_layers_import.tree import Model
 
 # The modules whose import registers operators.
@@ -206,15 +209,18 @@ def import_graph(
       Refusal: What cannot be imported, and why.
     """
     inputs = {value.name: value for value in model.graph.input}
-    model = graphs.with_fixed(graphs.with_sizes(model, sizes), fixed)
-    given = graphs.inputs_of(model)
+    model = graph_inputs.with_fixed(graph_inputs.with_sizes(model, sizes), fixed)
+    given = graph_inputs.inputs_of(model)
     if not given:
         raise Refusal('the graph has no input', 'a model reads a sequence')
     for value in given:
         _check_dtype(value)
-    first = graphs.find_time_axis(given[0], time_axis, batch_axis)
-    shared = {size for name in fixed for size in graphs.dims(inputs[name])}
-    if first.batch not in (None, first.time) and graphs.dims(given[0])[first.batch or 0] in shared:
+    first = graph_inputs.find_time_axis(given[0], time_axis, batch_axis)
+    shared = {size for name in fixed for size in graph_inputs.dims(inputs[name])}
+    if (
+        first.batch not in (None, first.time)
+        and graph_inputs.dims(given[0])[first.batch or 0] in shared
+    ):
         # The batch is one item, as that of an input with a fixed value is.
         first = dataclasses.replace(first, batch=None)
     axes, pairs = _axes(model, first, state, mask, (*constants, *repeated))
@@ -249,7 +255,7 @@ def _build(
     if steps:
         return _opened(model, axes, times, max_steps, steps)
     try:
-        return model, graphs.build(model, axes, times, max_steps)
+        return model, build(model, axes, times, max_steps)
     except CannotLoad as refusal:
         if times:
             raise
@@ -260,7 +266,7 @@ def _build(
         if refusal.is_at_any_length:
             raise
         try:
-            return model, graphs.build(model, axes, graphs.LONG_TIMES, max_steps)
+            return model, build(model, axes, LONG_TIMES, max_steps)
         except CannotLoad:
             raise refusal from None
 
@@ -271,8 +277,8 @@ def _opened(
 ) -> tuple[onnx.ModelProto, Graph]:  # fmt: skip
     try:
         model = opening.open_axes(model, axes)
-        times = times or (2 * steps, *graphs.TIMES)
-        return model, graphs.build(model, axes, times, max_steps, steps)
+        times = times or (2 * steps, *TIMES)
+        return model, build(model, axes, times, max_steps, steps)
     except Refusal as refusal:
         raise Refusal(
             f'it was exported for {steps} steps only: {refusal.reason}',
@@ -285,15 +291,15 @@ def _axes(
     constants: Sequence[str],
 ) -> tuple[dict[str, TimeAxis], dict[str, str]]:  # fmt: skip
     """Where each input has its batch and time, and the pairs of states."""
-    given = graphs.inputs_of(model)
-    axes = {value.name: graphs.axes_beside(value, given[0], first) for value in given}
+    given = graph_inputs.inputs_of(model)
+    axes = {value.name: graph_inputs.axes_beside(value, given[0], first) for value in given}
     axes[given[0].name] = first
     axes |= {name: _constant_axes(given, name) for name in constants}
     is_step = first.batch == first.time
     others = [v.name for v in given[1:] if v.name not in (mask, *constants)]
     others = [name for name in others if is_step or axes[name].time is None]
     pairs = states.find(model, state, others)
-    new = {value.name: graphs.dims(value) for value in model.graph.output}
+    new = {value.name: graph_inputs.dims(value) for value in model.graph.output}
     axes |= {
         v.name: states.axes_of(v, new[pairs[v.name]], given[0], first)
         for v in given
@@ -345,7 +351,7 @@ def _constant_axes(given: Sequence[onnx.ValueInfoProto], name: str) -> TimeAxis:
 
     One that has another open axis is a sequence of its own.
     """
-    sizes, first = graphs.dims(_beside_first(given, name)), graphs.dims(given[0])
+    sizes, first = graph_inputs.dims(_beside_first(given, name)), graph_inputs.dims(given[0])
     shared = [size for size in first if isinstance(size, str) and size in sizes]
     places = [axis for axis, size in enumerate(sizes) if isinstance(size, str)]
     batch = sizes.index(shared[0]) if shared else None
@@ -360,7 +366,7 @@ def _constant_axes(given: Sequence[onnx.ValueInfoProto], name: str) -> TimeAxis:
 def _mask_axes(
     given: Sequence[onnx.ValueInfoProto], mask: str, axes: Mapping[str, TimeAxis]
 ) -> TimeAxis:
-    sizes = graphs.dims(_beside_first(given, mask))
+    sizes = graph_inputs.dims(_beside_first(given, mask))
     if axes[mask].time is None:
         # The newer exporter names each input's axes anew, and the mask of caches has their steps too.
         others = [a for a, s in enumerate(sizes) if a != axes[mask].batch and isinstance(s, str)]
@@ -403,4 +409,4 @@ def _finish(
 def import_file(path: str | pathlib.Path, **options: object) -> Imported:
     """`import_graph` of a file; its name is the model's."""
     path = pathlib.Path(path)
-    return import_graph(graphs.load(path), name=path.stem, **options)  # type: ignore[arg-type]
+    return import_graph(graph_inputs.load(path), name=path.stem, **options)  # type: ignore[arg-type]

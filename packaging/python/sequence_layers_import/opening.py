@@ -17,7 +17,8 @@ import onnxruntime
 from onnx import helper, numpy_helper
 
 from sequence_layers_import import branches, folding, protos
-from sequence_layers_import.graph import TimeAxis, inputs_of, sizes_for, takes
+from sequence_layers_import.folds import try_fold
+from sequence_layers_import.graph_inputs import TimeAxis, inputs_of, sizes_for
 from sequence_layers_import.refusal import Refusal, cannot_load
 
 _OPEN_SIZE = 7
@@ -61,7 +62,7 @@ def written_steps(model: onnx.ModelProto, axes: Mapping[str, TimeAxis]) -> dict[
     for sizes in itertools.chain(known, alike):
         steps = _by_input(sequences, sizes)
         twice = {name: 2 * size for name, size in steps.items()}
-        if takes(model, axes, _sizes(model, axes, steps)) and not takes(
+        if try_fold(model, axes, _sizes(model, axes, steps)) and not try_fold(
             model, axes, _sizes(model, axes, twice)
         ):
             return steps

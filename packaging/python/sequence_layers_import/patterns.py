@@ -6,8 +6,9 @@ from collections.abc import Callable, Iterable
 import numpy as np
 
 from sequence_layers_import import scores
-from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
+from sequence_layers_import.graph import Graph
 from sequence_layers_import.refusal import Refusal, naming
+from sequence_layers_import.tensors import RESHAPES, Node, Role
 
 _NO_END = 2**31 - 1
 

@@ -7,8 +7,8 @@ from typing import Any
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, json_number, operator
-from sequence_layers_import.graph import DTYPES, Node, Role, Tensor
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import DTYPES, Node, Role, Tensor
 
 _SIMPLE: dict[str, list[Config | str]] = {
     'Relu': [{'type': 'Relu'}],

@@ -7,9 +7,10 @@ of positions, which has the rows of the longest form that the graph has.
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Value, operator
-from sequence_layers_import.graph import Graph, Node, Role, Tensor
+from sequence_layers_import.graph import Graph
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal, naming
+from sequence_layers_import.tensors import Node, Role, Tensor
 from sequence_layers_import.timeline import reduced
 
 _BROADCASTING = (

@@ -7,9 +7,9 @@ from typing import Any
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, channel_axis, operator
-from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import constant_along, keep
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Role, Tensor
 
 
 @operator('MatMul')

@@ -6,8 +6,9 @@ from typing import Any
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, Weights, operator
-from sequence_layers_import.graph import Graph, Node, Role, Tensor
+from sequence_layers_import.graph import Graph
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Role, Tensor
 from sequence_layers_import.timeline import over_time
 
 _ACTIVATIONS = {'LSTM': ['sigmoid', 'tanh', 'tanh'], 'GRU': ['sigmoid', 'tanh'], 'RNN': ['tanh']}

@@ -3,11 +3,11 @@
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, channel_axis, operator
-from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import constant_along, keep
 from sequence_layers_import.products import dense
 from sequence_layers_import.refusal import Refusal, no_bound
 from sequence_layers_import.shapes import selected
+from sequence_layers_import.tensors import Node, Role, Tensor
 from sequence_layers_import.timeline import over_time, reduced
 
 _TYPES = {

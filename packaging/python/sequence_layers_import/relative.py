@@ -13,8 +13,9 @@ import onnx
 from onnx import numpy_helper
 from onnx.reference import ReferenceEvaluator
 
-from sequence_layers_import.graph import RESHAPES, Graph, Node, Role
+from sequence_layers_import.graph import Graph
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import RESHAPES, Node, Role
 
 _MOVES = (
     *RESHAPES,

@@ -5,10 +5,10 @@ import onnxruntime
 from onnx import TensorProto, helper
 
 from sequence_layers_import.builder import Builder, Value, operator
-from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.products import dense
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Role, Tensor
 
 
 @operator('Resize', 'Upsample')

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from sequence_layers_import import distances, relative
-from sequence_layers_import.graph import Graph, Node, Role
+from sequence_layers_import.graph import Graph
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Role
 
 Mask = list[np.ndarray]  # for the three sizes
 

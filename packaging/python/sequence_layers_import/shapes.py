@@ -7,9 +7,9 @@ import numpy as np
 
 from sequence_layers_import import timeline
 from sequence_layers_import.builder import Builder, Value, channel_axis, operator
-from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import constant_along, keep, repeat_axis
 from sequence_layers_import.refusal import Refusal, no_bound
+from sequence_layers_import.tensors import Node, Role, Tensor
 
 
 @operator('Transpose')

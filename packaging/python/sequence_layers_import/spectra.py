@@ -3,9 +3,9 @@
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Config, Value, channel_axis, operator
-from sequence_layers_import.graph import Node, Role
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Role
 
 
 def _number(builder: Builder, node: Node, index: int) -> int | None:

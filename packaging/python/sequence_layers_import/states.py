@@ -11,8 +11,10 @@ from collections.abc import Iterable, Mapping, Sequence
 import onnx
 
 from sequence_layers_import import cells
-from sequence_layers_import.graph import Graph, Node, Role, TimeAxis, dims, inputs_of
+from sequence_layers_import.graph import Graph
+from sequence_layers_import.graph_inputs import TimeAxis, dims, inputs_of
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Role
 
 # Operators that only move the elements of a state.
 _MOVES = (

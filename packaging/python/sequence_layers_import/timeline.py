@@ -5,9 +5,9 @@ from collections.abc import Sequence
 import numpy as np
 
 from sequence_layers_import.builder import Builder, Value, channel_axis
-from sequence_layers_import.graph import Node, Role, Tensor
 from sequence_layers_import.pointwise import keep
 from sequence_layers_import.refusal import Refusal
+from sequence_layers_import.tensors import Node, Role, Tensor
 
 
 def reduced(builder: Builder, value: Value, statistic: str, extent: str) -> Value:

@@ -11,7 +11,7 @@ import onnxruntime
 
 import sequence_layers_runtime as runtime
 from sequence_layers_import import branches, folding
-from sequence_layers_import import graph as graphs
+from sequence_layers_import.graph_inputs import sizes_for
 from sequence_layers_import.onnx_model import Imported, Port
 
 Inputs = Mapping[str, np.ndarray]
@@ -72,7 +72,7 @@ class Original:
         batch = 1
         if port.batch is not None and port.batch != port.time:
             batch = inputs[port.name].shape[port.batch]
-        sizes = graphs.sizes_for(self._imported.original, self._imported.axes, batch, 1)
+        sizes = sizes_for(self._imported.original, self._imported.axes, batch, 1)
         kinds = {
             value.name: onnx.helper.tensor_dtype_to_np_dtype(value.type.tensor_type.elem_type)
             for value in self._imported.original.graph.input
@@ -123,7 +123,7 @@ def chunk_of(imported: Imported) -> int:
 def random_inputs(imported: Imported, batch: int, steps: int, seed: int = 0) -> Inputs:
     """Random values of the shapes and dtypes of the graph's inputs."""
     rng = np.random.default_rng(seed)
-    sizes = graphs.sizes_for(imported.original, imported.axes, batch, steps)
+    sizes = sizes_for(imported.original, imported.axes, batch, steps)
     limit = index_limit(imported)
     arrays: dict[str, np.ndarray] = {}
     read = [*(port.name for port in imported.inputs), *imported.constants]

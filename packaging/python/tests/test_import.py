@@ -186,8 +186,8 @@ class LengthsTest(unittest.TestCase):
             lengths.append(arguments[2][0]['x'][1])
             return fold_all(*arguments)
 
-        fold_all = graph._fold_all
-        with mock.patch.object(graph, '_fold_all', record), self.assertRaises(Refusal):
+        fold_all = graph.fold_all
+        with mock.patch.object(graph, 'fold_all', record), self.assertRaises(Refusal):
             import_graph(model)
         return lengths
 
