@@ -8,37 +8,65 @@
 namespace sl {
 namespace {
 
-// Bytes of the largest result of a piece: two of them fit into the L2 cache, beside tables.
-constexpr int64_t kPieceBytes = 48 << 10;
-// Minimum steps of a piece. Where they need more bytes, pieces do not pay.
-constexpr int64_t kMinSteps = 8;
+// Bytes of the largest result of a piece, and minimum steps of a piece. Where they need more bytes,
+// pieces do not pay.
+struct PieceSize {
+  int64_t bytes;
+  int64_t min_steps;
+
+  int64_t steps(int64_t frame) const {
+    return std::max(min_steps, bytes / std::max<int64_t>(frame, 1));
+  }
+};
+// Two results fit into the L2 cache, beside tables.
+constexpr PieceSize kSmallPiece = {48 << 10, 8};
+// For a layer that reads weights for each piece: one result fits into the L2 cache beside them.
+constexpr PieceSize kLargePiece = {128 << 10, 2};
+// Maximum steps of the first layer's output for one step of the last layer's.
+constexpr int64_t kMaxGroup = int64_t{1} << 16;
 // Bytes of a result of a whole run from which on pieces pay.
 constexpr int64_t kLargeResult = 512 << 10;
+// Minimum pieces for each of several threads, since the first piece is computed before the others.
+constexpr int64_t kMinPieces = 8;
 constexpr int kRounds = 6;
 
-// Whether the layer maps each step separately.
-bool maps_steps(const Layer& layer) {
-  return layer.output_ratio() == Ratio(1) &&
-         layer.receptive_field_per_step() == ReceptiveFields{StepRange{0, 0}};
+PieceSize size_of_pieces(const Layer& first) {
+  return first.in_pieces() == InPieces::kFirst ? kLargePiece : kSmallPiece;
+}
+
+// The input steps that a step of the output is made of if such groups do not overlap; otherwise 0.
+int64_t group_of(const Layer& layer) {
+  const int64_t group = layer.output_ratio().denominator();
+  if (layer.output_ratio() != Ratio(1, group)) return 0;
+  const ReceptiveFields fields = layer.receptive_field_per_step();
+  const bool apart =
+      fields.size() == 1 && fields[0] && fields[0]->start >= 0 && fields[0]->end < group;
+  return apart ? group : 0;
 }
 
 int64_t frame_bytes(const ChannelSpec& spec) {
   return checked_product(spec.shape.size(), static_cast<int64_t>(size_of(spec.dtype)));
 }
 
-// The output of the layers for x, and the largest frame on the way to it.
+// The output of the layers for x, and the largest result on the way to it.
 struct PiecePlan {
   PiecePlan(const Run& run, std::span<const Layer* const> layers, const Sequence& x)
-      : spec(x.spec()) {
+      : spec(x.spec()), time(x.time) {
+    for (const Layer* layer : layers.subspan(1)) group *= group_of(*layer);
+    int64_t rest = group;
     for (const Layer* layer : layers) {
+      if (layer != layers[0]) rest /= group_of(*layer);
+      time = layer->output_length(time, spec, run.constants());
+      if (layer == layers[0]) first_time = time;
       spec = layer->output_spec(spec, run.constants());
-      frame = std::max(frame, frame_bytes(spec));
+      frame = std::max(frame, checked_product(rest, frame_bytes(spec)));
     }
-    time = layers[0]->output_length(x.time, x.spec(), run.constants());
   }
   ChannelSpec spec;
-  int64_t time = 0;
-  int64_t frame = 0;  // bytes of the largest frame between the layers
+  int64_t time;
+  int64_t first_time = 0;  // steps of the first layer's output
+  int64_t group = 1;       // of them, those that a step of the last layer's output is made of
+  int64_t frame = 0;       // bytes of the largest result for a step of the last layer's output
 };
 
 // Where parts of the pieces [1, count) begin, and count. Each round of one part for each thread has
@@ -61,7 +89,9 @@ class Pieces {
       : run_(run), layers_(layers), x_(x) {
     const PiecePlan plan(run, layers, x);
     y_ = run.output(plan.spec, x.batch, plan.time);
-    steps_ = std::max(kMinSteps, kPieceBytes / std::max<int64_t>(plan.frame, 1));
+    group_ = plan.group;
+    first_time_ = plan.first_time;
+    steps_ = size_of_pieces(*layers[0]).steps(plan.frame);
     per_item_ = ceil_div(y_.time, steps_);
   }
 
@@ -104,7 +134,9 @@ class Pieces {
     if (run_.may_allocate()) run.allow_allocation();
     const Stack::Mark marks[] = {workspace.on(Side::kA).mark(), workspace.on(Side::kB).mark()};
     Side side = Side::kA;
-    Sequence y = run.on_side(side, [&] { return layers_[0]->piece(run, x_, b, begin, end); });
+    Sequence y = run.on_side(side, [&] {
+      return layers_[0]->piece(run, x_, b, begin * group_, std::min(end * group_, first_time_));
+    });
     for (const Layer* layer : layers_.subspan(1)) {
       if (layer->in_place() && run.on_side(side, [&] { return layer->overwrite(run, y); })) {
         continue;
@@ -122,6 +154,8 @@ class Pieces {
   std::span<const Layer* const> layers_;
   const Sequence& x_;
   Sequence y_;
+  int64_t group_ = 1;
+  int64_t first_time_ = 0;
   int64_t steps_ = 0;     // of a piece
   int64_t per_item_ = 0;  // pieces
 };
@@ -130,10 +164,14 @@ class Pieces {
 
 size_t count_in_pieces(std::span<const Layer* const> layers) {
   size_t count = 0;
+  int64_t group = 1;
   for (const Layer* layer : layers) {
-    if (!layer->runs_in_pieces() || layer->returns_view()) break;
-    if (count > 0 && !maps_steps(*layer)) break;
-    ++count;
+    const InPieces where = layer->in_pieces();
+    if (where == InPieces::kNo || layer->returns_view()) break;
+    if (count++ == 0) continue;
+    const int64_t own = where == InPieces::kFirst ? 0 : group_of(*layer);
+    if (own == 0 || own > kMaxGroup / group) return count - 1;
+    group *= own;
   }
   return count;
 }
@@ -141,9 +179,14 @@ size_t count_in_pieces(std::span<const Layer* const> layers) {
 bool pay_in_pieces(const Run& run, std::span<const Layer* const> layers, const Sequence& x) {
   if (run.mode() != Mode::kLayer || run.parallel().profile()) return false;
   if (!run.workspace().allocator()) return false;
+  if (!layers[0]->takes_pieces_of(x.spec())) return false;
   const PiecePlan plan(run, layers, x);
-  return kMinSteps * plan.frame <= kPieceBytes &&
-         checked_product(x.batch, plan.time, plan.frame) >= kLargeResult;
+  const PieceSize size = size_of_pieces(*layers[0]);
+  const int64_t threads = run.parallel().num_threads();
+  const int64_t count = checked_product(x.batch, ceil_div(plan.time, size.steps(plan.frame)));
+  return plan.frame <= size.bytes / size.min_steps &&
+         checked_product(x.batch, plan.time, plan.frame) >= kLargeResult &&
+         (threads == 1 || count >= kMinPieces * threads);
 }
 
 Sequence run_in_pieces(Run& run, std::span<const Layer* const> layers, const Sequence& x) {

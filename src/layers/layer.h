@@ -2,6 +2,7 @@
 // another type of layer.
 #pragma once
 
+#include <algorithm>
 #include <limits>
 #include <memory>
 #include <optional>
@@ -54,6 +55,10 @@ struct LayerPlace {
 // Public functions that can fail are not virtual. They call a private virtual function `do_<name>`,
 // which the layer overrides, add the type and path of the layer to errors, and check results in
 // debug builds.
+// Where a layer may be among consecutive layers that run in pieces: kFirst if it reads much for
+// each piece beside its input, so that its pieces are larger.
+enum class InPieces { kNo, kFirst, kAnywhere };
+
 class Layer {
  public:
   virtual ~Layer() = default;
@@ -146,8 +151,10 @@ class Layer {
     });
   }
   // Whether steps of the output of a layer-wise run can be computed apart from the others, by
-  // `piece`, with memory that depends on neither values nor masks.
-  virtual bool runs_in_pieces() const { return false; }
+  // `piece`, with memory that depends on neither values nor masks, nor on which full piece it is.
+  virtual InPieces in_pieces() const { return InPieces::kNo; }
+  // Whether they can for such an input.
+  virtual bool takes_pieces_of(const ChannelSpec&) const { return true; }
   // Steps [begin, end) of item b of the output of a layer-wise run over x.
   Sequence piece(Run& run, const Sequence& x, int64_t b, int64_t begin, int64_t end) const {
     return naming_errors([&] { return do_piece(run, x, b, begin, end); });
@@ -195,10 +202,11 @@ class Layer {
   virtual bool do_overwrite(Run&, const Sequence&) const { return false; }
   virtual Sequence do_layer(Run& run, const Sequence& x) const = 0;
   virtual Sequence do_step(Run& run, const Sequence& x) const = 0;
-  // The default is for a layer that maps each step separately.
+  // The default is for a layer that makes each step of one input step, or of one group of them.
   virtual Sequence do_piece(Run& run, const Sequence& x, int64_t b, int64_t begin,
                             int64_t end) const {
-    return do_layer(run, x.piece(b, begin, end));
+    const int64_t group = output_ratio().denominator();
+    return do_layer(run, x.piece(b, begin * group, std::min(end * group, x.time)));
   }
 
   template <typename Fn>

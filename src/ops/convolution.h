@@ -28,6 +28,7 @@ struct ConvolutionInput {
   // mask [batch, time] of steps that count as zero if they are invalid; null: none.
   std::array<Pads, kMaxConvolutionRank> pads = {};
   const uint8_t* mask = nullptr;
+  int64_t following = 0;  // frames behind those of each item that another call will need
   // For Convolution only: x as pack_input() makes it; null: products pack what they read.
   const std::byte* packed = nullptr;
 };

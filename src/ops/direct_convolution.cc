@@ -210,7 +210,7 @@ class DirectConvolution::Rows {
   const float* ahead(int64_t item, int64_t t, int64_t h) const {
     const int64_t next =
         (t - job_.in.pads[0].before) * job_.rows + h - job_.rows_before + job_.rows_step;
-    const bool exists = next >= 0 && next < job_.in.sizes[0] * job_.rows;
+    const bool exists = next >= 0 && next < (job_.in.sizes[0] + job_.in.following) * job_.rows;
     return job_.prefetches && exists ? row(item, next) : nullptr;
   }
 
@@ -258,7 +258,8 @@ DirectConvolution::Job DirectConvolution::job(const ConvolutionInput& in, bool w
   }
   job.units = in.batch * job.parts;
   if (rank() > 1) job.rows_step = axes_[last - 1].stride;
-  job.prefetches = rank() > 1 && in.sizes[0] * job.rows * job.row_size >= kLargeInput;
+  job.prefetches =
+      rank() > 1 && (in.sizes[0] + in.following) * job.rows * job.row_size >= kLargeInput;
   return job;
 }
 
@@ -296,7 +297,7 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   const int64_t pieces = shares && rank() > 1 ? ceil_div(threads, job.units) : 1;
   const int64_t tasks = shares ? std::min(job.units * pieces, 4 * threads) : 1;
   const bool copies = job.slot_size > 0;
-  const int64_t steps = copies ? std::min(axes_[0].extent(), in.sizes[0]) : 0;
+  const int64_t steps = copies ? axes_[0].extent() : 0;
   int64_t heights = job.rows;
   if (rank() == 3 && steps * heights * job.slot_size > kKeptFloats) {
     heights = std::min(axes_[1].extent(), heights);

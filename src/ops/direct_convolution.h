@@ -30,6 +30,8 @@ class DirectConvolution {
   void set_bias(const std::vector<float>& bias);
   // Whether `convolve` takes frames that lack their padding and masking.
   bool pads() const;
+  // Whether the weights are so large that each is to be read once for all positions of a row.
+  bool takes_whole_rows() const;
 
   // y [batch, windows in each of the padded sizes..., filters], contiguous. Adds no bias if
   // `with_bias` is false. Applies the activation, if there is one, to each row of filters.
@@ -37,8 +39,6 @@ class DirectConvolution {
                 float* y) const;
 
  private:
-  // Whether the weights are so large that each is to be read once for all positions of a row.
-  bool takes_whole_rows() const;
   // The padded ends of a row, and what is between them.
   static constexpr size_t kMaxSegments = 3;
 

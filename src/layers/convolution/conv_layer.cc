@@ -32,6 +32,12 @@ bool ConvLayer::pads_frames() const {
   return direct && direct->pads();
 }
 
+InPieces ConvLayer::in_pieces() const {
+  const auto* direct = std::get_if<ops::DirectConvolution>(&convolution_);
+  const bool suits = direct && direct->pads() && !direct->takes_whole_rows();
+  return suits ? InPieces::kFirst : InPieces::kNo;
+}
+
 // A direct convolution uses its weights at many positions of one item.
 bool ConvLayer::has_large_weights() const {
   const auto* packed = std::get_if<ops::Convolution>(&convolution_);

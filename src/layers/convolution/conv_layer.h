@@ -35,6 +35,8 @@ class ConvLayer : public SlidingLayer, public TakesEpilogue {
   void compute_complex(Run& run, std::span<const ops::ConvolutionInput> parts,
                        const Sequence& y) const final;
   bool pads_frames() const final;
+  // Each piece reads all weights.
+  InPieces in_pieces() const final;
   bool has_large_weights() const final;
 
   // By the method that suits the shape of the kernel.

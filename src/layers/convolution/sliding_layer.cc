@@ -1,5 +1,7 @@
 #include "layers/convolution/sliding_layer.h"
 
+#include <algorithm>
+#include <array>
 #include <utility>
 
 namespace sl {
@@ -51,6 +53,26 @@ Sequence SlidingLayer::do_layer(Run& run, const Sequence& x) const {
     return ops::pad_parts(run, layout_of(x.channels), x, spec.dtype, time().pads(), masks);
   };
   compute_any(run, frames(), y);
+  return y;
+}
+
+Sequence SlidingLayer::do_piece(Run& run, const Sequence& x, int64_t b, int64_t begin,
+                                int64_t end) const {
+  const ops::Window& window = time();
+  const ChannelSpec spec = spec_of(x.spec());
+  const Sequence y = run.output(spec, 1, end - begin);
+  window.layer_mask(x.mask_at(b, 0), x.time, begin, end, y.mask);
+  const int64_t start = begin * window.stride - window.pads().before;
+  const int64_t stop = start + (end - begin - 1) * window.stride + window.extent();
+  const int64_t first = std::clamp<int64_t>(start, 0, x.time);
+  const int64_t last = std::clamp(stop, first, x.time);
+  std::array<ops::Pads, ops::kMaxConvolutionRank> pads;
+  std::ranges::copy(pads_, pads.begin());
+  pads[0] = {first - start, stop - last};
+  ops::FrameParts in = ops::bare_parts(run, x.piece(b, first, last), spec.dtype,
+                                       std::span(pads).first(pads_.size()), window.kernel > 1);
+  in.parts[0].following = x.time - last;
+  compute(run, in.parts[0], y);
   return y;
 }
 

@@ -43,6 +43,9 @@ class SlidingLayer : public Layer {
                                const Sequence&) const {}
   // Whether the weights are so large that a step reads them once for all batch items.
   virtual bool has_large_weights() const { return false; }
+  bool takes_pieces_of(const ChannelSpec& x) const final {
+    return x.dtype == DType::kFloat32 && spec_of(x).dtype == DType::kFloat32;
+  }
 
   StepDifference step_difference(const EarlySteps& before) const final {
     const StepDifference difference = window_difference(time(), before);
@@ -61,6 +64,8 @@ class SlidingLayer : public Layer {
   }
   void do_declare(Declaration& declaration, const SequenceSpec& input) const final;
   Sequence do_layer(Run& run, const Sequence& x) const final;
+  // For layers that pad frames themselves.
+  Sequence do_piece(Run& run, const Sequence& x, int64_t b, int64_t begin, int64_t end) const final;
   Sequence do_step(Run& run, const Sequence& x) const final;
 
   const ops::Window& time() const { return axes_[0]; }

@@ -42,7 +42,7 @@ class LinearToMelSpectrogram final : public StatelessLayer {
 
   LinearToMelSpectrogram(Fields fields, const Init&) : fields_(fields) {}
 
-  bool runs_in_pieces() const override { return true; }
+  InPieces in_pieces() const override { return InPieces::kAnywhere; }
 
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {

@@ -39,7 +39,7 @@ class StftLayer : public Layer {
     return framing_.window().is_by_amounts() ? framing_.output_latency() : Layer::output_latency();
   }
   ReceptiveFields receptive_field_per_step() const final;
-  bool runs_in_pieces() const final { return true; }
+  InPieces in_pieces() const final { return InPieces::kAnywhere; }
 
  protected:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override;

@@ -50,7 +50,7 @@ class BatchNormalization final : public PointwiseLayer, public HasEpilogue {
   std::optional<ChannelSpec> implied_input() const override {
     return axis_.implied_input({channels_});
   }
-  bool runs_in_pieces() const override { return true; }
+  InPieces in_pieces() const override { return InPieces::kAnywhere; }
   std::optional<Epilogue> epilogue() const override {
     if (guards_ || !axis_.is_last()) return std::nullopt;
     return affine_;

@@ -39,7 +39,7 @@ class BroadcastLayer : public StatelessLayer {
   BroadcastLayer(Fields fields, const Init&) : operand_(std::move(fields.operand)) {}
 
   bool in_place() const override { return true; }
-  bool runs_in_pieces() const override { return true; }
+  InPieces in_pieces() const override { return InPieces::kAnywhere; }
 
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const override {

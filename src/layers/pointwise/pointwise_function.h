@@ -12,7 +12,7 @@ namespace sl {
 class PointwiseFunction : public StatelessLayer, public HasEpilogue {
  public:
   bool in_place() const override { return true; }
-  bool runs_in_pieces() const override { return true; }
+  InPieces in_pieces() const override { return InPieces::kAnywhere; }
   std::optional<Epilogue> epilogue() const override {
     for (const DType input : {DType::kFloat32, DType::kComplex64}) {
       const auto result = ops::unary_dtype(function_.op, input);

@@ -24,6 +24,13 @@ class PoolingLayer : public Layer {
     return time().is_by_amounts() ? time().output_latency() : Layer::output_latency();
   }
   ReceptiveFields receptive_field_per_step() const final { return time().receptive_field(); }
+  // If windows do not overlap, and none begins in the padding or reaches far into it.
+  InPieces in_pieces() const final {
+    const ops::Window& window = time();
+    const bool apart = window.extent() <= window.stride && window.pads().before == 0 &&
+                       window.pads().after < window.extent() && !window.is_by_amounts();
+    return apart ? InPieces::kAnywhere : InPieces::kNo;
+  }
 
  private:
   ChannelSpec do_output_spec(const ChannelSpec& input, const Constants&) const final;
