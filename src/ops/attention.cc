@@ -102,8 +102,11 @@ class Worker {
     for (const AttentionSource& shared : a_.sources) {
       const AttentionSource source = shared.of_item(b_);
       make_bias(source);
+      const int64_t first = first_key(source, b_);
       const std::byte* next = next_head(shared);
-      each_key_block(source, [&](KeyRange keys) { attend(source, keys, next); });
+      each_key_block(source, [&](KeyRange keys) {
+        attend(source, keys, floats_at(source, next, keys.begin - first));
+      });
     }
     for (int64_t r = 0; r < rows_; ++r) write_context(r);
     emit();
@@ -138,12 +141,34 @@ class Worker {
     return queries + (item_ * y_.time + first_) * a_.heads.group * width_;
   }
 
+  // All keys in sight of the block's queries.
+  KeyRange in_sight(const AttentionSource& source) const {
+    return {source.horizon.of(first_, source.count).begin,
+            source.horizon.of(first_ + queries_ - 1, source.count).end};
+  }
+
+  // The first key to compute for a batch item. Invalid ones before it, such as those of a history
+  // that has not happened, are left out as far as that changes no bits: whole blocks or, for one
+  // query, whole vectors of any instruction set.
+  int64_t first_key(const AttentionSource& source, int64_t b) const {
+    const KeyRange all = in_sight(source);
+    if (all.begin >= all.end) return all.begin;
+    const uint8_t* from = source.valid + b * source.valid_pitch + all.begin;
+    const auto count = static_cast<size_t>(all.end - all.begin);
+    const void* valid = std::memchr(from, 1, count);
+    const int64_t invalid =
+        valid ? static_cast<const uint8_t*>(valid) - from : static_cast<int64_t>(count);
+    const int64_t unit = queries_ == 1 ? kernels::kHeadAlign : blocks_.keys;
+    return all.begin + invalid / unit * unit;
+  }
+
   template <typename Fn>
   void each_key_block(const AttentionSource& source, Fn&& fn) const {
-    const int64_t begin = source.horizon.of(first_, source.count).begin;
-    const int64_t end = source.horizon.of(first_ + queries_ - 1, source.count).end;
-    for (int64_t k = begin; k < end; k += blocks_.keys) {
-      fn(KeyRange{k, std::min(end, k + blocks_.keys)});
+    const KeyRange all = in_sight(source);
+    const int64_t first = first_key(source, b_);
+    for (int64_t k = all.begin; k < all.end; k += blocks_.keys) {
+      const int64_t end = std::min(all.end, k + blocks_.keys);
+      if (end > first) fn(KeyRange{std::max(k, first), end});
     }
   }
 
@@ -253,19 +278,22 @@ class Worker {
     add_to_all(high, keys.end, by_distance[bias.distances() - 1]);
   }
 
-  // The keys of the head that comes after this one; null if this thread has no other, or if it goes
-  // through a head's keys more than once.
+  // The first key to compute of the head that comes after this one; null if this thread has no
+  // other, or if it goes through a head's keys more than once.
   const std::byte* next_head(const AttentionSource& shared) const {
     const int64_t next = item_ + 1;
     if (next == y_.batch * a_.heads.kv || blocks_.per_item > 1) return nullptr;
-    return shared.of_item(next / a_.heads.kv).keys + next * shared.pitch;
+    const int64_t b = next / a_.heads.kv;
+    const AttentionSource source = shared.of_item(b);
+    return source.keys + next * source.pitch + first_key(source, b) * source.stride;
   }
 
-  // A range of the rows of a head, to be prefetched; null if they are no floats, or `head` is null.
-  static const float* floats_at(const AttentionSource& source, const std::byte* head,
-                                KeyRange keys) {
-    if (!head || source.format != WeightFormat::kFloat32) return nullptr;
-    return reinterpret_cast<const float*>(head + keys.begin * source.stride);
+  // The row `index` rows behind another one, to be prefetched; null if it has no floats, or if
+  // `row` is null.
+  static const float* floats_at(const AttentionSource& source, const std::byte* row,
+                                int64_t index) {
+    if (!row || source.format != WeightFormat::kFloat32) return nullptr;
+    return reinterpret_cast<const float*>(row + index * source.stride);
   }
 
   // Scores of the block's rows with keys, rows blocks_.keys apart; of each only what it sees.
@@ -317,8 +345,9 @@ class Worker {
     return visible_;
   }
 
-  void attend(const AttentionSource& source, KeyRange keys, const std::byte* next) const {
-    score(source, keys, floats_at(source, source.values + item_ * source.pitch, keys));
+  // Prefetches keys that lie at `next`.
+  void attend(const AttentionSource& source, KeyRange keys, const float* next) const {
+    score(source, keys, floats_at(source, source.values + item_ * source.pitch, keys.begin));
     const int64_t count = keys.end - keys.begin;
     for (int64_t r = 0; r < rows_; ++r) {
       const KeyRange seen = seen_by(source, r, keys);
@@ -333,7 +362,7 @@ class Worker {
     each_part(source, source.values, keys, [&](const Rows& v, int64_t first) {
       if (first > 0) std::fill_n(correction_, rows_, 1.0f);
       kernels::attention_values({scores_ + first, blocks_.keys, rows_}, correction_, v, width_,
-                                context_, width_, floats_at(source, next, keys));
+                                context_, width_, next);
     });
   }
 

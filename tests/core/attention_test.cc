@@ -29,6 +29,8 @@ class Problem {
     clear_padding(kv_);
     valid_.resize(static_cast<size_t>(batch * keys));
     for (uint8_t& v : valid_) v = pick(0, 3) > 0;
+    for (int64_t b = 0; b < batch && pick(0, 1); ++b)
+      std::fill_n(valid_.begin() + b * keys, pick(0, keys), uint8_t{0});
     store_rows(std::array{WeightFormat::kFloat32, WeightFormat::kBFloat16,
                           WeightFormat::kInt8}[static_cast<size_t>(pick(0, 2))]);
     source.valid = valid_.data();
@@ -259,6 +261,55 @@ TEST_CASE("attention agrees with its definition", "[attention]") {
     INFO("seed " << seed);
     Problem problem(seed);
     check(problem, seed % 2 ? Mode::kStep : Mode::kLayer, seed % 3 ? one : three);
+  }
+}
+
+TEST_CASE("invalid keys before the first valid one are not computed", "[attention]") {
+  const Parallel one;
+  const Allocator allocator;
+  Workspace workspace(allocator);
+  Run run(Mode::kStep, workspace, one, Constants());
+  constexpr int64_t kKeys = 300, kBatch = 2;
+  const Heads heads{2, 1, 20};
+  for (const int64_t queries : {1, 100}) {
+    INFO(queries << " queries");
+    // Items differ in how many keys are invalid: not all of those of a block or vector.
+    const int64_t invalid[kBatch] = {210, 75};
+    const int64_t left_out[kBatch] = {queries == 1 ? 208 : 192, 64};
+    const auto floats = [&](int64_t rows) {
+      std::vector<float> out(static_cast<size_t>(kBatch * heads.kv * rows * heads.width()));
+      for (size_t i = 0; i < out.size(); ++i) out[i] = static_cast<float>(i % 13) / 13 - 0.5f;
+      return out;
+    };
+    const std::vector<float> q = floats(queries);
+    std::vector<float> kv = floats(2 * kKeys);
+    std::vector<uint8_t> valid(kBatch * kKeys, 1);
+    AttentionSource source;
+    source.keys = reinterpret_cast<const std::byte*>(kv.data());
+    source.stride = heads.width() * static_cast<int64_t>(sizeof(float));
+    source.values = source.keys + kKeys * source.stride;
+    source.pitch = 2 * kKeys * source.stride;
+    source.valid = valid.data();
+    source.valid_pitch = source.count = kKeys;
+    source.horizon = {-1, 0, 1, kKeys - queries};
+    Attention attention;
+    attention.heads = heads;
+    attention.queries = q.data();
+    attention.sources = {&source, 1};
+    const Sequence y = run.output({DType::kFloat32, {heads.count(), heads.units}}, kBatch, queries);
+    std::fill_n(y.mask, y.steps(), uint8_t{1});
+    for (int64_t b = 0; b < kBatch; ++b)
+      std::fill_n(valid.begin() + b * kKeys, invalid[b], uint8_t{0});
+    attention.apply(run, y);
+    const std::vector<float> want(y.floats(), y.floats() + y.size());
+    // A weight of zero times NaN would be NaN.
+    for (int64_t i = 0; i < kBatch * heads.kv * 2; ++i) {
+      std::fill_n(kv.begin() + i * kKeys * heads.width(),
+                  left_out[i / (heads.kv * 2)] * heads.width(), std::nanf(""));
+    }
+    attention.apply(run, y);
+    CHECK(std::equal(want.begin(), want.end(), y.floats()));
+    for (const float v : want) CHECK(std::isfinite(v));
   }
 }
 
