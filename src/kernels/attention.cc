@@ -46,7 +46,8 @@ constexpr int kAccumulators = kManyRegisters ? 24 : 12;
 
 // Scores are computed in tiles of queries by keys; each score is a vector of partial sums.
 constexpr int kScoreRows = kAccumulators / 4;
-constexpr int keys_for_rows(int rows) { return rows == 1 ? 8 : 4; }
+constexpr int kScoreKeys = 4;
+constexpr int kScoreKeysOfOne = 8;  // for one query
 
 #if HWY_TARGET == HWY_SCALAR
 
@@ -94,9 +95,12 @@ HWY_INLINE VF valid_scores(VF s, const uint8_t* valid) {
 #endif
 
 // Rows that are needed next, to be prefetched row by row. Memory delivers several streams at once
-// faster than one after the other: the rows are prefetched in kStreams parts that take turns.
+// faster than one after the other: the rows are prefetched in kStreams parts that take turns. Some
+// processors ignore prefetches while too many wait for memory, so that each row is prefetched again
+// shortly before it is read, as number i by soon().
 struct NextRows {
   static constexpr int64_t kStreams = 4;
+  static constexpr int64_t kSoon = 8;
 
   const float* data;
   int64_t stride;
@@ -109,21 +113,57 @@ struct NextRows {
         part((now.count + kStreams - 1) / kStreams * now.stride) {}
   // The row that is prefetched as number i.
   const float* row(int64_t i) const { return data + i % kStreams * part + i / kStreams * stride; }
-  // The remaining rows after i of them, a multiple of kStreams, have been prefetched.
-  NextRows after(int64_t i) const {
-    NextRows rest = *this;
-    rest.data += i / kStreams * stride;
-    return rest;
+  // The row that is read kSoon rows after row i of `now`.
+  const float* soon(const Rows& now, int64_t i) const {
+    const int64_t left = now.count - kSoon - i;
+    return left > 0 ? now.data + (i + kSoon) * stride : data - left * stride;
   }
 };
+
+// Stores the sums of kKeys vectors, or of the first `keys` of them if those are fewer.
+template <int kKeys>
+HWY_INLINE void store_scores(const V (&acc)[kKeys], int64_t keys, float* s) {
+  HWY_ALIGN float sums[kKeys];
+#pragma GCC unroll 16
+  for (int j = 0; j < kKeys; j += 4) {
+    store_sums(acc[j], acc[j + 1], acc[j + 2], acc[j + 3], sums + j);
+  }
+  if (keys >= kKeys) {
+    std::copy_n(sums, kKeys, s);
+  } else {
+    std::copy_n(sums, keys, s);
+  }
+}
+
+// Scores of one query with the keys from `first` on. Reads them row by row, as they lie in memory,
+// which is what it waits for.
+HWY_NOINLINE void score_one(const float* HWY_RESTRICT q, const Rows& k, int64_t first,
+                            int64_t width, float* s, const NextRows& next) {
+  const D d;
+  const int64_t keys = k.count - first;
+  V acc[kScoreKeysOfOne];
+#pragma GCC unroll 16
+  for (int j = 0; j < kScoreKeysOfOne; ++j) {
+    acc[j] = hn::Zero(d);
+    // A partial tile reads its last key several times, so that no read passes the end of k.
+    const int64_t row = first + HWY_MIN(j, keys - 1);
+    const float* HWY_RESTRICT key = k.data + row * k.stride;
+    const float *later = next.row(row), *soon = next.soon(k, row);
+    for (int64_t p = 0; p < width; p += kLanes) {
+      prefetch_into_l2(later + p);
+      prefetch_into_l2(soon + p);
+      acc[j] = hn::MulAdd(hn::LoadU(d, q + p), hn::LoadU(d, key + p), acc[j]);
+    }
+  }
+  store_scores(acc, keys, s);
+}
 
 // Scores of kRows queries and kKeys keys. If `keys` is smaller than kKeys, only the first `keys` of
 // each row are stored.
 template <int kRows, int kKeys>
 HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
                              const float* HWY_RESTRICT k, int64_t k_stride, int64_t keys,
-                             int64_t width, float* s, int64_t s_stride,
-                             [[maybe_unused]] const NextRows& next) {
+                             int64_t width, float* s, int64_t s_stride) {
   const D d;
   V acc[kRows][kKeys];
 #pragma GCC unroll 16
@@ -135,10 +175,6 @@ HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
   const float* key[kKeys];
   for (int j = 0; j < kKeys; ++j) key[j] = k + HWY_MIN(j, keys - 1) * k_stride;
   for (int64_t p = 0; p < width; p += kLanes) {
-    if constexpr (kRows == 1) {
-#pragma GCC unroll 16
-      for (int j = 0; j < kKeys; ++j) prefetch_into_l2(next.row(j) + p);
-    }
     V b[kKeys];
 #pragma GCC unroll 16
     for (int j = 0; j < kKeys; ++j) b[j] = hn::LoadU(d, key[j] + p);
@@ -150,18 +186,7 @@ HWY_NOINLINE void score_tile(const float* HWY_RESTRICT q, int64_t q_stride,
     }
   }
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
-    HWY_ALIGN float sums[kKeys];
-#pragma GCC unroll 16
-    for (int j = 0; j < kKeys; j += 4) {
-      store_sums(acc[r][j], acc[r][j + 1], acc[r][j + 2], acc[r][j + 3], sums + j);
-    }
-    if (keys >= kKeys) {
-      std::copy_n(sums, kKeys, s + r * s_stride);
-    } else {
-      std::copy_n(sums, keys, s + r * s_stride);
-    }
-  }
+  for (int r = 0; r < kRows; ++r) store_scores(acc[r], keys, s + r * s_stride);
 }
 
 template <int kRows>
@@ -170,10 +195,13 @@ HWY_INLINE void score_rows(int64_t rows, const float* q, int64_t q_stride, const
   if constexpr (kRows > 1) {
     if (rows < kRows) return score_rows<kRows - 1>(rows, q, q_stride, k, width, s, s_stride, next);
   }
-  constexpr int kKeys = keys_for_rows(kRows);
-  for (int64_t j = 0; j < k.count; j += kKeys) {
-    score_tile<kRows, kKeys>(q, q_stride, k.data + j * k.stride, k.stride, k.count - j, width,
-                             s + j, s_stride, next.after(j));
+  if constexpr (kRows == 1) {
+    for (int64_t j = 0; j < k.count; j += kScoreKeysOfOne) score_one(q, k, j, width, s + j, next);
+  } else {
+    for (int64_t j = 0; j < k.count; j += kScoreKeys) {
+      score_tile<kRows, kScoreKeys>(q, q_stride, k.data + j * k.stride, k.stride, k.count - j,
+                                    width, s + j, s_stride);
+    }
   }
 }
 
@@ -188,9 +216,8 @@ constexpr int panels_for_rows(int rows) {
 
 template <int kRows, int kPanels>
 HWY_NOINLINE void value_tile(const float* HWY_RESTRICT p, int64_t p_stride, const float* scale,
-                             const float* HWY_RESTRICT v, int64_t v_stride, int64_t keys, float* o,
-                             int64_t o_stride, [[maybe_unused]] const NextRows& next,
-                             [[maybe_unused]] int64_t column) {
+                             const Rows& values, int64_t column, float* o, int64_t o_stride,
+                             [[maybe_unused]] const NextRows& next) {
   const D d;
   constexpr int kWidth = kPanels * kVectors;
   V acc[kRows][kWidth];
@@ -202,11 +229,15 @@ HWY_NOINLINE void value_tile(const float* HWY_RESTRICT p, int64_t p_stride, cons
       acc[r][w] = hn::Mul(factor, hn::LoadU(d, o + r * o_stride + w * kLanes));
     }
   }
-  for (int64_t j = 0; j < keys; ++j, v += v_stride) {
+  const float* HWY_RESTRICT v = values.data + column;
+  for (int64_t j = 0; j < values.count; ++j, v += values.stride) {
     if constexpr (kRows == 1) {
-      const float* row = next.row(j) + column;
+      const float *later = next.row(j) + column, *soon = next.soon(values, j) + column;
 #pragma GCC unroll 16
-      for (int w = 0; w < kPanels; ++w) prefetch_into_l2(row + w * kHeadAlign);
+      for (int w = 0; w < kPanels; ++w) {
+        prefetch_into_l2(later + w * kHeadAlign);
+        prefetch_into_l2(soon + w * kHeadAlign);
+      }
     }
     V b[kWidth];
 #pragma GCC unroll 16
@@ -238,12 +269,10 @@ HWY_INLINE void value_rows(int64_t rows, const float* p, int64_t p_stride, const
   constexpr int64_t kColumns = kPanels * kHeadAlign;
   int64_t c = 0;
   for (; c + kColumns <= width; c += kColumns) {
-    value_tile<kRows, kPanels>(p, p_stride, scale, v.data + c, v.stride, v.count, o + c, o_stride,
-                               next, c);
+    value_tile<kRows, kPanels>(p, p_stride, scale, v, c, o + c, o_stride, next);
   }
   for (; c < width; c += kHeadAlign) {
-    value_tile<kRows, 1>(p, p_stride, scale, v.data + c, v.stride, v.count, o + c, o_stride, next,
-                         c);
+    value_tile<kRows, 1>(p, p_stride, scale, v, c, o + c, o_stride, next);
   }
 }
 
