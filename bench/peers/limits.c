@@ -48,6 +48,7 @@ double fma_rate(int64_t rounds) {
 typedef struct {
   const vec* data;
   size_t count;
+  int64_t passes;
   float sum;
 } part;
 
@@ -74,6 +75,32 @@ static void* read_part(void* argument) {
   return NULL;
 }
 
+/* Blocks of as many streams of a page, again and again and each time from the other end, so that
+ * the caches still have what was read last: as steps of a recurrence read their weights. Caches are
+ * faster without prefetching. */
+#define PAGE (4096 / sizeof(vec))
+#define BLOCK (STREAMS * PAGE)
+
+static void* read_part_in_turns(void* argument) {
+  part* p = argument;
+  vec sums[STREAMS] = {{0}};
+  size_t blocks = p->count / BLOCK;
+  for (int64_t pass = 0; pass < p->passes; ++pass) {
+    for (size_t b = 0; b < blocks; ++b) {
+      const vec* block = p->data + (pass % 2 ? blocks - 1 - b : b) * BLOCK;
+      for (size_t i = 0; i < PAGE; i += LINE) {
+#pragma GCC unroll 4
+        for (size_t s = 0; s < STREAMS; ++s) {
+#pragma GCC unroll 4
+          for (size_t k = 0; k < LINE; ++k) sums[s] += block[s * PAGE + i + k];
+        }
+      }
+    }
+  }
+  for (int s = 0; s < STREAMS; ++s) p->sum += sums[s][0];
+  return NULL;
+}
+
 /* Memory of `bytes` bytes, touched; null if there is none. */
 void* memory_make(size_t bytes) {
   void* memory = NULL;
@@ -85,17 +112,29 @@ void* memory_make(size_t bytes) {
 
 void memory_free(void* memory) { free(memory); }
 
-/* Bytes a second at which `threads` threads (at most 64) read that memory once. */
-double read_rate(const void* memory, size_t bytes, int threads) {
+/* Bytes a second at which `threads` threads (at most 64) read their parts of that memory. */
+static double rate(void* (*read)(void*), const void* memory, size_t bytes, int threads,
+                   int64_t passes) {
   part parts[64];
   pthread_t ids[64];
   size_t count = bytes / sizeof(vec) / (size_t)threads;
   double start = now();
   for (int t = 0; t < threads; ++t) {
-    parts[t] = (part){(const vec*)memory + count * (size_t)t, count, 0};
-    if (t) pthread_create(&ids[t], NULL, read_part, &parts[t]);
+    parts[t] = (part){(const vec*)memory + count * (size_t)t, count, passes, 0};
+    if (t) pthread_create(&ids[t], NULL, read, &parts[t]);
   }
-  read_part(&parts[0]);
+  read(&parts[0]);
   for (int t = 1; t < threads; ++t) pthread_join(ids[t], NULL);
-  return (double)bytes / (now() - start);
+  return (double)bytes * (double)passes / (now() - start);
+}
+
+/* Each thread reads its part once. */
+double read_rate(const void* memory, size_t bytes, int threads) {
+  return rate(read_part, memory, bytes, threads, 1);
+}
+
+/* Each thread reads the whole blocks of its part `passes` times. */
+double read_rate_in_turns(const void* memory, size_t bytes, int threads, int64_t passes) {
+  size_t whole = (size_t)threads * BLOCK * sizeof(vec);
+  return rate(read_part_in_turns, memory, bytes / whole * whole, threads, passes);
 }

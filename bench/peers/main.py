@@ -116,8 +116,9 @@ def _run(row: Row, threads: int, args: argparse.Namespace) -> dict[str, Any]:
         _compare(row, runners, told)
         good = {n: r for n, r in runners.items() if 'failed' not in told[n]}
         _measure(good, told, args)
-        if row.limit == 'dram':
-            result['reading'] = limits.reading(row.read_bytes, (threads,))[threads]
+        if row.is_bound_by_reading:
+            found = limits.reading(row.read_bytes, (threads,), in_turns=row.limit == 'turns')
+            result['reading'] = found[threads]
     finally:
         for runner in runners.values():
             runner.close()

@@ -69,7 +69,7 @@ def _share(result: dict[str, Any], limits: dict[str, Any]) -> str:
     seconds = medians(result)['ours']
     if row.limit == 'fma':
         return f'{row.work / seconds / limits["fma"] / threads:.0%} of FMA'
-    if row.limit == 'dram' and 'reading' in result:
+    if row.is_bound_by_reading and 'reading' in result:
         return f'{row.read_bytes / seconds / result["reading"]:.0%} of reading'
     return ''
 

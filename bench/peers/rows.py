@@ -34,7 +34,7 @@ class Row:
     tolerance: float = 1e-4  # largest difference of outputs, relative to the largest value
     goal: float = 1.0  # fastest peer's time / ours
     threads: tuple[int, ...] = (1, 2)
-    limit: str = ''  # 'fma' or 'dram': what bounds the time
+    limit: str = ''  # what bounds the time: 'fma', 'dram', or 'turns', reading weights in turns
     work: float = (
         0  # floating-point operations of a run; of a row bound by DRAM, its bytes are the kernels'
     )
@@ -45,6 +45,10 @@ class Row:
     @property
     def is_step(self) -> bool:
         return self.mode == STEP
+
+    @property
+    def is_bound_by_reading(self) -> bool:
+        return self.limit in ('dram', 'turns')
 
     @functools.cached_property
     def built(self) -> models.Model:
@@ -115,9 +119,8 @@ def _recurrent() -> list[Row]:
             name, title = f'{kind.lower()}-{units}', f'{kind} {units}'
             flop = 2 * 2 * gates * units * units
             peers = ('onnxruntime', 'torch', *(('rtneural',) if units < 1024 else ()))
-            step = Row(
-                f'{name}-step', f'{title}, step', model, STEP, 1000, peers, goal=1.2, unit='us'
-            )
+            step = Row(f'{name}-step', f'{title}, step', model, STEP, 1000, peers,
+                       goal=1.2, limit='turns', unit='us')  # fmt: skip
             whole = Row(f'{name}-layer', f'{title}, T=1000', model, LAYER, 1000, peers,
                         limit='fma', work=flop * 1000)  # fmt: skip
             batch = Row(f'{name}-batch', f'{title}, B=16, T=200', model, LAYER, 200, ('onnxruntime', 'torch'),

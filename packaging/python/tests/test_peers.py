@@ -14,7 +14,7 @@ import numpy as np
 _ROOT = pathlib.Path(__file__).parents[3]
 sys.path.insert(0, str(_ROOT / 'bench'))
 
-from peers import main, report, rows  # noqa: E402
+from peers import limits, main, report, rows  # noqa: E402
 
 
 class _Fixed:
@@ -60,6 +60,12 @@ class CompareTest(unittest.TestCase):
         self.assertEqual(told['torch']['seconds'], [4.0] * 3)
 
 
+class LimitsTest(unittest.TestCase):
+    def test_reading_in_turns_leaves_out_the_start_of_threads(self):
+        once = limits.reading(1 << 16, (2,))[2]
+        self.assertGreater(limits.reading(1 << 16, (2,), in_turns=True)[2], 2 * once)
+
+
 class ReportTest(unittest.TestCase):
     def test_the_ratio_is_that_of_the_fastest_right_peer(self):
         result = _result(ours=2e-6, onnxruntime=6e-6, rtneural=3e-6)
@@ -73,6 +79,11 @@ class ReportTest(unittest.TestCase):
         self.assertEqual(good[2:6], ['2.00 us', 'rtneural 3.00 us', '1.50', '1.2'])
         missed = report._cells(_result(ours=2e-6, rtneural=1e-6), limits)
         self.assertEqual(missed[4], '**0.50**')
+
+    def test_a_recurrent_step_shows_its_share_of_reading(self):
+        result = _result(ours=2e-6) | {'reading': 1e11}
+        self.assertEqual(rows.named('gru-64-step').read_bytes, 2 * 64 * 3 * 64 * 4)
+        self.assertEqual(report._cells(result, {'fma': 1e11})[6], '49% of reading')
 
     def test_the_plot_has_a_bar_for_each_row(self):
         svg = report.plot([_result(ours=2e-6, rtneural=3e-6), _result(ours=2e-6, torch=1e-6)])
