@@ -8,6 +8,7 @@
 #include <hwy/foreach_target.h>
 #include <hwy/highway.h>
 
+#include "kernels/panel.h"
 #include "kernels/prefetch.h"
 #include "kernels/simd_math_inl.h"
 
@@ -42,8 +43,13 @@ constexpr int kMaxWidth = 2;
 // Whether a tile prefetches weights: if its vectors are whole cache lines, and it has so many rows
 // that the prefetches cost nothing.
 constexpr bool prefetches(int rows) { return kManyRegisters && rows >= kMaxRows / 2; }
-// How far ahead weights are prefetched: those of a tile lie in the L2 cache.
+// How far ahead weights are prefetched: those of a tile lie in the L2 cache, unless there are many
+// and few positions.
 constexpr int64_t kAheadFloats = 16 * kPanel;
+constexpr int64_t kFarAheadFloats = 64 * kPanel;
+// The first tiles of a block of inputs, at most this power of two, prefetch the weights of the next
+// block.
+constexpr int64_t kMaxAheadShift = 3;
 
 // Inputs of a tile for which its weights stay in the L2 cache from one tile of positions to the
 // next.
@@ -53,10 +59,19 @@ constexpr int64_t kInputBlock = 2048;
 struct InputRange {
   int64_t begin;
   int64_t end;
+  // Weights that a tile prefetches into the L2 cache, a float for every 2^ahead_shift that it
+  // reads; null: none.
+  const float* ahead = nullptr;
+  int64_t ahead_shift = 0;
 };
 
 // A NaN stays.
 HWY_INLINE V at_least(V minimum, V v) { return hn::IfThenElse(hn::Le(v, minimum), minimum, v); }
+
+// The weights of the vector of filters that begins with `filter`.
+HWY_INLINE const float* weights_at(const ConvolutionRow& row, int64_t filter) {
+  return row.weights + filter / kPanel * (row.run_count * row.depth * kPanel) + filter % kPanel;
+}
 
 // Prefetches part `i` of `parts` of `count` floats into the L2 cache.
 HWY_INLINE void prefetch_part(const float* x, int64_t count, int64_t i, int64_t parts) {
@@ -79,8 +94,8 @@ HWY_INLINE void store_first(V v, float* y, int64_t count) {
 
 // Adds the products of the inputs to kRows positions from `position` on and kWidth vectors of
 // filters from `filter` on. All products of an output are added in their order, so that neither the
-// tile's shape nor the range affects it.
-template <int kRows, int kWidth>
+// tile's shape nor the range affects it. With kFar it prefetches what inputs.ahead says.
+template <int kRows, int kWidth, bool kFar>
 HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, const InputRange& inputs,
                                  int64_t position, int64_t filter) {
   const D d;
@@ -89,8 +104,7 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, const InputRange& in
   float* y = row.y + position * row.y_step + filter;
 #pragma GCC unroll 16
   for (int v = 0; v < kWidth; ++v) {
-    const int64_t at = filter + v * kLanes;
-    w[v] = row.weights + at / kPanel * (row.run_count * row.depth * kPanel) + at % kPanel;
+    w[v] = weights_at(row, filter + v * kLanes);
   }
   const bool is_first = inputs.begin == 0;
   const float* const start = is_first ? row.bias + filter : y;
@@ -104,7 +118,9 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, const InputRange& in
   const int64_t offset = row.offset + position * x_step;
   // The first filters prefetch for all.
   const float* const ahead = row.ahead && filter == 0 ? row.ahead + position * x_step : nullptr;
+  const int64_t far_step = row.run_count * depth * kPanel;
   int64_t at = inputs.begin * kPanel;
+  const int64_t start_at = at;
   for (int64_t i = inputs.begin / depth; i * depth < inputs.end; ++i) {
     const int64_t first = HWY_MAX(inputs.begin - i * depth, 0);
     if (ahead && first == 0) prefetch_part(ahead, kRows * x_step, i, row.run_count);
@@ -124,6 +140,11 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, const InputRange& in
       for (int v = 0; v < kWidth; ++v) {
         if constexpr (prefetches(kRows)) hwy::Prefetch(w[v] + at + kAheadFloats);
         b[v] = hn::LoadU(d, w[v] + at);
+      }
+      if constexpr (kFar) {
+        const float* const far = inputs.ahead + ((at - start_at) >> inputs.ahead_shift);
+#pragma GCC unroll 16
+        for (int v = 0; v < kWidth; ++v) prefetch_into_l2(far + v * far_step);
       }
 #pragma GCC unroll 16
       for (int r = 0; r < kRows; ++r) {
@@ -166,18 +187,29 @@ HWY_INLINE void broadcast_rows(int64_t rows, const ConvolutionRow& row, const In
   if constexpr (kRows > 1) {
     if (rows < kRows) return broadcast_rows<kRows - 1, kWidth>(rows, row, inputs, position, filter);
   }
-  broadcast_tile<kRows, kWidth>(row, inputs, position, filter);
+  if constexpr (kManyRegisters) {
+    if (inputs.ahead) {
+      return broadcast_tile<kRows, kWidth, true>(row, inputs, position, filter);
+    }
+  }
+  broadcast_tile<kRows, kWidth, false>(row, inputs, position, filter);
 }
 
-// Adds the products of the inputs to all positions, in tiles of nearly equal height.
+// Adds the products of the inputs to all positions, in tiles of nearly equal height. `next` are the
+// weights that follow if they are to be prefetched; otherwise null.
 template <int kWidth>
-HWY_INLINE void broadcast_range(const ConvolutionRow& row, const InputRange& inputs,
-                                int64_t filter) {
+HWY_INLINE void broadcast_range(const ConvolutionRow& row, const InputRange& range, int64_t filter,
+                                const float* next) {
   const int64_t tiles = (row.count + kMaxRows - 1) / kMaxRows;
   if (tiles == 0) return;
   const int64_t least = row.count / tiles, higher = row.count % tiles;
-  int64_t position = 0;
+  int64_t shift = 0, position = 0;
+  while (shift < kMaxAheadShift && int64_t{2} << shift <= tiles) ++shift;
   for (int64_t i = 0; i < tiles; ++i) {
+    InputRange inputs = range;
+    inputs.ahead_shift = shift;
+    if (next && i < int64_t{1} << shift)
+      inputs.ahead = next + (((range.end - range.begin) * kPanel * i) >> shift);
     const int64_t rows = least + (i < higher ? 1 : 0);
     broadcast_rows<kMaxRows, kWidth>(rows, row, inputs, position, filter);
     position += rows;
@@ -191,8 +223,19 @@ HWY_INLINE void broadcast_tiles(const ConvolutionRow& row, int64_t filter) {
   const int64_t inputs = row.run_count * row.depth;
   const bool divides = row.count > kMaxRows && row.filters - filter >= kWidth * kLanes;
   const int64_t blocks = divides ? HWY_MAX(inputs / kInputBlock, 1) : 1;
+  const bool is_large = inputs * row.filters >= kLargeWeights;
+  const float* const own = weights_at(row, filter);
   for (int64_t i = 0; i < blocks; ++i) {
-    broadcast_range<kWidth>(row, {inputs * i / blocks, inputs * (i + 1) / blocks}, filter);
+    const int64_t begin = inputs * i / blocks, end = inputs * (i + 1) / blocks;
+    const float* next = nullptr;
+    if (is_large && row.count <= kMaxRows) {
+      next = own + kFarAheadFloats;
+    } else if (is_large && i + 1 < blocks) {
+      next = own + end * kPanel;
+    } else if (is_large && filter + 2 * kWidth * kLanes <= row.filters) {
+      next = weights_at(row, filter + kWidth * kLanes);
+    }
+    broadcast_range<kWidth>(row, {begin, end}, filter, next);
   }
 }
 

@@ -38,11 +38,18 @@ constexpr int64_t kLongRow = 48;
 // Inputs of so many floats do not stay in the L2 cache: a row is prefetched while the one before it
 // is computed.
 constexpr int64_t kLargeInput = int64_t{1} << 18;
+// Minimum positions of a piece of a row.
+constexpr int64_t kPiecePositions = 6;
+// Positions of a row for each thread, if there are fewer of them than this, are so few that threads
+// share the filters instead: what dominates is reading large weights, of which each reads a part.
+constexpr int64_t kFewPositions = 24;
 // Minimum work, in multiply-adds, for which threads pay.
 constexpr int64_t kParallelWork = int64_t{1} << 18;
 
-// Maximum number of parts into which the threads of a step divide a convolution.
+// Maximum number of parts into which the threads of a step divide a convolution. If it has fewer
+// rows than the latter, these are divided.
 constexpr int64_t kSharedParts = 16;
+constexpr int64_t kSharedPieces = 8;
 
 // Whether vectors of inputs are faster than vectors of filters. A sum over the lanes costs as much
 // as 5 vectors of products.
@@ -283,6 +290,34 @@ void DirectConvolution::divide_row(const Pads& pads, Job& job) const {
   segment(end, edge, true);
 }
 
+DirectConvolution::Piece DirectConvolution::whole(const Job& job) const {
+  return {0, job.counts[rank() - 1], 0, group_filters_};
+}
+
+DirectConvolution::Division DirectConvolution::divide(const Job& job, int64_t most) const {
+  const int64_t groups = kernels::column_groups(group_filters_);
+  const int64_t positions = job.counts[rank() - 1];
+  const bool by_filters = takes_whole_rows() && !dot_ && groups > 1 &&
+                          positions < kFewPositions * most &&
+                          (!job.activation || job.activation->is_elementwise());
+  if (by_filters) return {std::min(most, groups), true};
+  return {std::clamp<int64_t>(positions / kPiecePositions, 1, most), false};
+}
+
+DirectConvolution::Piece DirectConvolution::piece(const Job& job, const Division& division,
+                                                  int64_t index) const {
+  Piece out = whole(job);
+  if (division.by_filters) {
+    out.first_filter = kernels::part_column(group_filters_, index, division.pieces);
+    out.last_filter = kernels::part_column(group_filters_, index + 1, division.pieces);
+  } else {
+    const int64_t positions = out.end;
+    out.begin = positions * index / division.pieces;
+    out.end = positions * (index + 1) / division.pieces;
+  }
+  return out;
+}
+
 void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with_bias,
                                  const Activation* activation, float* y) const {
   const Job job = this->job(in, with_bias, activation, y);
@@ -294,8 +329,9 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   const int64_t threads = run.parallel().num_threads();
   const bool shares = threads > 1 && outputs * weights >= kParallelWork;
   // Threads without rows of their own take pieces of them.
-  const int64_t pieces = shares && rank() > 1 ? ceil_div(threads, job.units) : 1;
-  const int64_t tasks = shares ? std::min(job.units * pieces, 4 * threads) : 1;
+  const Division division = divide(job, shares && rank() > 1 ? ceil_div(threads, job.units) : 1);
+  const int64_t count = job.units * division.pieces;
+  const int64_t tasks = shares ? std::min(count, 4 * threads) : 1;
   const bool copies = job.slot_size > 0;
   const int64_t steps = copies ? axes_[0].extent() : 0;
   int64_t heights = job.rows;
@@ -312,9 +348,8 @@ void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with
   run.parallel().each(tasks, [&](int64_t task) {
     const int64_t first = task * steps * heights;
     Rows rows(job, steps, heights, slots + first * job.slot_size, kept + first);
-    const int64_t count = job.units * pieces;
     for (int64_t i = count * task / tasks; i < count * (task + 1) / tasks; ++i) {
-      compute_unit(job, i / pieces, {i % pieces, pieces}, rows,
+      compute_unit(job, i / division.pieces, piece(job, division, i % division.pieces), rows,
                    runs + task * job.segment_count * run_count());
     }
   });
@@ -325,14 +360,37 @@ struct DirectConvolution::Shared {
   const DirectConvolution* convolution;
   const Job* job;
   const float** runs;  // for each part
+  Division division;
   int64_t parts;
 
-  int64_t first(int64_t part) const { return job->units * part / parts; }
+  // Calls fn(unit, piece) for the pieces of a part.
+  template <typename Fn>
+  void each(int64_t part, Fn&& fn) const {
+    const int64_t pieces = division.pieces, count = job->units * pieces;
+    for (int64_t i = count * part / parts; i < count * (part + 1) / parts; ++i)
+      fn(i / pieces, convolution->piece(*job, division, i % pieces));
+  }
   void compute(int64_t part, const float** own_runs) const {
     Rows rows(*job, 0, 0, nullptr, nullptr);
-    for (int64_t unit = first(part); unit < first(part + 1); ++unit) {
-      convolution->compute_unit(*job, unit, {0, 1}, rows, own_runs);
-    }
+    each(part, [&](int64_t unit, const Piece& piece) {
+      convolution->compute_unit(*job, unit, piece, rows, own_runs);
+    });
+  }
+  // Copies the outputs of a part.
+  void take(const Job& other, int64_t part) const {
+    const int64_t all = convolution->filters(), own = convolution->group_filters_;
+    each(part, [&](int64_t unit, const Piece& piece) {
+      const int64_t begin = unit * job->y_row + piece.begin * all;
+      const int64_t end = unit * job->y_row + piece.end * all;
+      if (!division.by_filters) {
+        std::copy(other.y + begin, other.y + end, job->y + begin);
+        return;
+      }
+      for (int64_t i = begin; i < end; i += own) {
+        std::copy(other.y + i + piece.first_filter, other.y + i + piece.last_filter,
+                  job->y + i + piece.first_filter);
+      }
+    });
   }
   void part(int64_t, int64_t part, int64_t) const {
     compute(part, runs + part * convolution->run_count());
@@ -341,8 +399,10 @@ struct DirectConvolution::Shared {
 
 bool DirectConvolution::share(const StepTeam& team, const Job& job, const float** runs) const {
   const ConvolutionInput& in = job.in;
-  if (rank() == 1 || job.units < 2 || in.mask) return false;
-  const int64_t parts = std::min(job.units, kSharedParts);
+  if (rank() == 1 || in.mask) return false;
+  const Division division = divide(job, ceil_div(kSharedPieces, job.units));
+  const int64_t parts = std::min(job.units * division.pieces, kSharedParts);
+  if (parts < 2) return false;
   const int64_t x_size = (in.batch - 1) * in.batch_pitch + in.sizes[0] * job.rows * job.row_size;
   // Workers read and write their copies of the job, their runs, x and the outputs.
   const size_t job_bytes = align_up(sizeof(Job));
@@ -356,14 +416,12 @@ bool DirectConvolution::share(const StepTeam& team, const Job& job, const float*
   std::copy_n(in.x, x_size, x);
   copy->in.x = x;
   copy->y = x + x_size;
-  const Shared own{this, &job, runs, parts};
+  const Shared own{this, &job, runs, division, parts};
   turn.crew().run(
-      Shared{this, copy, reinterpret_cast<const float**>(turn.memory() + job_bytes), parts}, parts,
-      [&](int64_t part) { own.compute(part, runs); },
-      [&](int64_t part) {
-        const int64_t begin = own.first(part) * job.y_row, end = own.first(part + 1) * job.y_row;
-        std::copy(copy->y + begin, copy->y + end, job.y + begin);
-      });
+      Shared{this, copy, reinterpret_cast<const float**>(turn.memory() + job_bytes), division,
+             parts},
+      parts, [&](int64_t part) { own.compute(part, runs); },
+      [&](int64_t part) { own.take(*copy, part); });
   return true;
 }
 
@@ -374,7 +432,8 @@ void DirectConvolution::compute_unit(const Job& job, int64_t unit, const Piece& 
     const int64_t first = part * kTaskPositions;
     const int64_t count = std::min(kTaskPositions, job.counts[0] - first);
     point_runs(job.in.x + item * job.in.batch_pitch + first * job.x_step, runs);
-    compute_row(job, runs, nullptr, 0, count, job.y + (item * job.counts[0] + first) * filters());
+    compute_row(job, runs, nullptr, {0, count, 0, group_filters_},
+                job.y + (item * job.counts[0] + first) * filters());
     return;
   }
   const Window& time = axes_[0];
@@ -391,14 +450,13 @@ void DirectConvolution::compute_unit(const Job& job, int64_t unit, const Piece& 
   }
   const float* const ahead = rows.ahead(item, t + time.extent() - 1, h + height.extent() - 1);
   float* const y = job.y + unit * job.y_row;
-  const int64_t positions = job.counts[rank() - 1];
-  const int64_t begin = positions * piece.index / piece.count;
-  const int64_t end = positions * (piece.index + 1) / piece.count;
   for (int64_t s = 0; s < job.segment_count; ++s) {
     const Segment& segment = job.segments[static_cast<size_t>(s)];
     const float* const own = ahead ? ahead + segment.first * job.x_step - job.row_before : nullptr;
-    compute_row(job, runs + s * run_count(), own, std::max<int64_t>(begin - segment.first, 0),
-                std::min(end - segment.first, segment.count), y + segment.first * filters());
+    Piece part = piece;
+    part.begin = std::max<int64_t>(piece.begin - segment.first, 0);
+    part.end = std::min(piece.end - segment.first, segment.count);
+    compute_row(job, runs + s * run_count(), own, part, y + segment.first * filters());
   }
 }
 
@@ -408,32 +466,39 @@ void DirectConvolution::point_runs(const float* row, const float** runs) const {
   for (int64_t i = 0; i < inner_runs_; ++i) runs[i] = row ? row + i * step : nullptr;
 }
 
-// Computes the positions [begin, end) of a segment; `runs`, `ahead` and y point to those of its
-// first one.
+// Computes a piece of a segment; `runs`, `ahead` and y point to those of its first position.
 void DirectConvolution::compute_row(const Job& job, const float* const* runs, const float* ahead,
-                                    int64_t begin, int64_t end, float* y) const {
-  const int64_t block =
-      takes_whole_rows() ? end - begin : std::max(kBlockPositions, kBlockFloats / filters());
-  for (int64_t at = begin; at < end; at += block) {
+                                    const Piece& piece, float* y) const {
+  const int64_t inputs = run_count() * depth_, first = piece.first_filter;
+  const int64_t block = takes_whole_rows() ? piece.end - piece.begin
+                                           : std::max(kBlockPositions, kBlockFloats / filters());
+  for (int64_t at = piece.begin; at < piece.end; at += block) {
     kernels::ConvolutionRow row = {};
     row.runs = runs;
     row.run_count = run_count();
     row.depth = depth_;
     row.x_step = job.x_step;
-    row.count = std::min(block, end - at);
+    row.count = std::min(block, piece.end - at);
     row.y_step = filters();
-    row.filters = group_filters_;
+    row.filters = piece.last_filter - first;
     row.minimum = job.minimum;
     for (int64_t group = 0; group < groups_; ++group) {
       row.offset = at * job.x_step + group * group_channels_;
-      row.weights = reinterpret_cast<const float*>(weights_.data()) + group * packed_size_;
-      row.bias = job.biases + group * bias_pitch_;
-      row.y = y + at * filters() + group * group_filters_;
+      row.weights =
+          reinterpret_cast<const float*>(weights_.data()) + group * packed_size_ + first * inputs;
+      row.bias = job.biases + group * bias_pitch_ + first;
+      row.y = y + at * filters() + group * group_filters_ + first;
       row.ahead = ahead && group == 0 ? ahead + at * job.x_step : nullptr;
       dot_ ? kernels::convolve_dot(row) : kernels::convolve_broadcast(row);
     }
-    if (job.activation) {
+    if (!job.activation) continue;
+    if (row.filters == group_filters_) {
       activate_rows(y + at * filters(), row.count, filters(), *job.activation, DType::kFloat32);
+      continue;
+    }
+    for (int64_t i = 0; i < row.count * groups_; ++i) {
+      activate_rows(y + at * filters() + i * group_filters_ + first, 1, row.filters,
+                    *job.activation, DType::kFloat32);
     }
   }
 }

@@ -46,12 +46,22 @@ class DirectConvolution {
   struct Job;     // one call of convolve
   struct Shared;  // a call as the threads of a step share it
   class Rows;     // the inputs of one thread's rows
-  // One of `count` pieces of the positions of a unit.
+  // Positions and filters of each group that are computed of a unit.
   struct Piece {
-    int64_t index, count;
+    int64_t begin, end;
+    int64_t first_filter, last_filter;
   };
 
   size_t rank() const { return axes_.size(); }
+  Piece whole(const Job& job) const;
+  // How units are divided into pieces: each has its own filters if the weights are large and
+  // positions few, and otherwise its own positions.
+  struct Division {
+    int64_t pieces;
+    bool by_filters;
+  };
+  Division divide(const Job& job, int64_t most) const;
+  Piece piece(const Job& job, const Division& division, int64_t index) const;
   int64_t run_count() const { return outer_runs_ * inner_runs_; }
   void pack(const std::vector<float>& kernel);
   Job job(const ConvolutionInput& in, bool with_bias, const Activation* activation, float* y) const;
@@ -62,8 +72,8 @@ class DirectConvolution {
   void compute_unit(const Job& job, int64_t unit, const Piece& piece, Rows& rows,
                     const float** runs) const;
   void point_runs(const float* row, const float** runs) const;
-  void compute_row(const Job& job, const float* const* runs, const float* ahead, int64_t begin,
-                   int64_t end, float* y) const;
+  void compute_row(const Job& job, const float* const* runs, const float* ahead, const Piece& piece,
+                   float* y) const;
 
   std::vector<Window> axes_;
   int64_t groups_;

@@ -6,6 +6,7 @@
 #include <cmath>
 #include <vector>
 
+#include "ops/elementwise.h"
 #include "support/random.h"
 
 namespace sl {
@@ -20,6 +21,7 @@ struct Problem {
   std::vector<int64_t> sizes;                  // time, then the spatial ones
   int64_t groups = 1, depth = 2, filters = 3;  // per group
   bool has_holes = false;
+  Activation activation{kernels::Unary::kRelu};
 
   static constexpr int64_t kBatch = 2;
   int64_t channels() const { return groups * depth; }
@@ -86,7 +88,8 @@ std::vector<float> expected(const Problem& p) {
   }
   std::vector<float> y(static_cast<size_t>(p.output_size()), NAN);
   convolution.convolve({copy.data(), Problem::kBatch, item, padded}, true, Parallel(), y.data());
-  for (float& v : y) v = std::max(v, 0.0f);
+  ops::activate_rows(y.data(), p.output_size() / p.outputs(), p.outputs(), p.activation,
+                     DType::kFloat32);
   return y;
 }
 
@@ -108,8 +111,7 @@ std::vector<float> computed(const Problem& p, int threads) {
   if (p.has_holes) in.mask = mask.data();
   REQUIRE(convolution.pads());
   std::vector<float> y(static_cast<size_t>(p.output_size()), NAN);
-  const Activation relu{kernels::Unary::kRelu};
-  convolution.convolve(run, in, true, &relu, y.data());
+  convolution.convolve(run, in, true, &p.activation, y.data());
   return y;
 }
 
@@ -191,6 +193,18 @@ TEST_CASE("threads of a whole run share the rows of few frames", "[direct_convol
       check({{frame, width}, {1, 6000}, 1, 6, filters});
       check({{frame, width}, {1, 601}, 2, 10, filters});
     }
+  }
+}
+
+// With 1 MB of weights or more they do so by filters, unless a function is over all of them.
+TEST_CASE("threads of a whole run share large weights of one frame", "[direct_convolution]") {
+  const Window frame = window(1, 1, 1, Padding::kCausal), width = window(16, 1, 1, Padding::kSame);
+  const Activation softmax{kernels::Unary::kIdentity, 0, RowFunction::kSoftmax};
+  for (const Activation& activation :
+       {Activation{kernels::Unary::kRelu}, Activation{kernels::Unary::kTanh}, softmax}) {
+    INFO("function=" << static_cast<int>(activation.op));
+    check({{frame, width}, {1, 41}, 1, 29, 600, false, activation});
+    check({{frame, width}, {1, 41}, 2, 29, 600, false, activation});
   }
 }
 

@@ -109,11 +109,14 @@ TEST_CASE("threads of a step share a convolution that reads its inputs in place"
           "[shared_convolution]") {
   kernels::warm_dispatch();
   const Activation relu{kernels::Unary::kRelu};
-  // Many filters; few filters.
-  for (const Sizes& sizes : {Sizes{3, 6, 60, 64, 80, 1, 2}, Sizes{7, 10, 90, 64, 2}}) {
-    const Shape shape{sizes.taps, sizes.taps, sizes.channels, sizes.filters};
-    const ops::DirectConvolution convolution({{sizes.taps, 1, 1, {}}, {sizes.taps, 1, 1, {}}}, 1,
-                                             shape, normal_floats(shape.size(), 1),
+  // Many filters; few filters; a single row of outputs, by positions and, with large weights, by
+  // filters.
+  for (const Sizes& sizes :
+       {Sizes{3, 6, 60, 64, 80, 1, 2}, Sizes{7, 10, 90, 64, 2}, Sizes{3, 3, 200, 64, 80, 1, 1},
+        Sizes{3, 3, 42, 64, 520, 1, 1}, Sizes{3, 3, 42, 256, 520, 2, 1}}) {
+    const Shape shape{sizes.taps, sizes.taps, sizes.channels / sizes.groups, sizes.filters};
+    const ops::DirectConvolution convolution({{sizes.taps, 1, 1, {}}, {sizes.taps, 1, 1, {}}},
+                                             sizes.groups, shape, normal_floats(shape.size(), 1),
                                              normal_floats(sizes.filters, 3));
     const int64_t item = sizes.time * sizes.width * sizes.channels;
     const auto x = normal_floats(sizes.batch * item, 2);
