@@ -13,7 +13,7 @@ endfunction()
 
 # sl_precompile_headers(TARGET HEADER...): for its sources without SKIP_PRECOMPILE_HEADERS.
 function(sl_precompile_headers target)
-  if(SL_PRECOMPILE_HEADERS AND NOT CMAKE_CXX_COMPILER_LAUNCHER AND NOT SL_SANITIZE)
+  if(SL_PRECOMPILE_HEADERS AND NOT CMAKE_CXX_COMPILER_LAUNCHER)
     target_precompile_headers(${target} PRIVATE ${ARGN})
   endif()
 endfunction()

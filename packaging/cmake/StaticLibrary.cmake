@@ -9,12 +9,14 @@ function(sl_add_static_library name)
   if(SL_HWY_IS_ARCHIVE)
     set(highway ${HWY_LINK_LIBRARIES})
   endif()
-  file(GENERATE OUTPUT ${list} CONTENT "$<JOIN:$<TARGET_OBJECTS:sl_objects>,\n>\n")
+  # A header that clang has precompiled is listed among the objects.
+  set(objects $<FILTER:$<TARGET_OBJECTS:sl_objects>,INCLUDE,\\.o$>)
+  file(GENERATE OUTPUT ${list} CONTENT "$<JOIN:${objects},\n>\n")
   add_custom_command(
     OUTPUT ${object}
     COMMAND ${CMAKE_LINKER} -r --force-group-allocation -o ${object} @${list} ${highway}
     COMMAND ${CMAKE_OBJCOPY} --wildcard --keep-global-symbol=sl_* ${object}
-    DEPENDS sl_objects $<TARGET_OBJECTS:sl_objects>
+    DEPENDS sl_objects ${objects}
     VERBATIM)
   add_library(${name} STATIC ${object})
   set_target_properties(${name} PROPERTIES LINKER_LANGUAGE CXX)
