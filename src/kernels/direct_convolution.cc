@@ -165,6 +165,14 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, const InputRange& in
     }
   }
   const int64_t filters = row.filters - filter;
+  if (row.streams && filters >= kWidth * kLanes && inputs.end == row.run_count * depth) {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r, y += row.y_step) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) hn::Stream(acc[r][v], d, y + v * kLanes);
+    }
+    return;
+  }
   if (filters >= kWidth * kLanes) {
 #pragma GCC unroll 16
     for (int r = 0; r < kRows; ++r, y += row.y_step) {
@@ -368,6 +376,7 @@ void broadcast_all(const ConvolutionRow& row) {
     broadcast_tiles<kMaxWidth>(row, filter);
   }
   if (filter < row.filters) broadcast_tiles<1>(row, filter);
+  if (row.streams) hwy::FlushStream();
 }
 
 void dot_all(const ConvolutionRow& row) { dot_up_to<static_cast<int>(kMaxDotFilters)>(row); }

@@ -38,6 +38,8 @@ constexpr int64_t kLongRow = 48;
 // Inputs of so many floats do not stay in the L2 cache: a row is prefetched while the one before it
 // is computed.
 constexpr int64_t kLargeInput = int64_t{1} << 18;
+// Outputs of so many floats are not read before they have left all caches.
+constexpr int64_t kStreamed = int64_t{1} << 23;
 // Minimum positions of a piece of a row.
 constexpr int64_t kPiecePositions = 6;
 // Positions of a row for each thread, if there are fewer of them than this, are so few that threads
@@ -154,6 +156,7 @@ struct DirectConvolution::Job {
   float* y;
   float minimum = -std::numeric_limits<float>::infinity();
   bool prefetches = false;
+  bool streams = false;  // outputs
   std::array<int64_t, kMaxConvolutionRank> counts = {};
   int64_t rows = 1;  // rows of inputs in a frame, and their padding
   int64_t rows_before = 0;
@@ -264,6 +267,10 @@ DirectConvolution::Job DirectConvolution::job(const ConvolutionInput& in, bool w
     job.parts *= job.counts[1];
   }
   job.units = in.batch * job.parts;
+  constexpr int64_t kLine = 16;  // floats
+  const bool lines =
+      reinterpret_cast<uintptr_t>(y) % (kLine * sizeof(float)) == 0 && group_filters_ % kLine == 0;
+  job.streams = rank() > 1 && !job.activation && lines && job.units * job.y_row >= kStreamed;
   if (rank() > 1) job.rows_step = axes_[last - 1].stride;
   job.prefetches =
       rank() > 1 && (in.sizes[0] + in.following) * job.rows * job.row_size >= kLargeInput;
@@ -482,6 +489,7 @@ void DirectConvolution::compute_row(const Job& job, const float* const* runs, co
     row.y_step = filters();
     row.filters = piece.last_filter - first;
     row.minimum = job.minimum;
+    row.streams = job.streams;
     for (int64_t group = 0; group < groups_; ++group) {
       row.offset = at * job.x_step + group * group_channels_;
       row.weights =

@@ -1,7 +1,9 @@
 #include "kernels/direct_convolution.h"
 
 #include <catch2/catch.hpp>
+#include <cstring>
 #include <limits>
+#include <memory>
 
 #include "kernel_testing.h"
 #include "kernels/gemm.h"
@@ -108,6 +110,31 @@ TEST_CASE("convolution of a row agrees with the reference", "[kernels][direct_co
           Problem p(depth == 3 ? 3 : 2, depth, count, filters, depth == 3 ? 2 : 0);
           check(p.expected(), p.broadcast(), convolve_broadcast);
         }
+      }
+    }
+  });
+}
+
+TEST_CASE("outputs of a convolution that leave the caches are the same",
+          "[kernels][direct_convolution]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    for (const int64_t filters : {16, 48, 64}) {
+      for (const int64_t depth : {3, 5000}) {
+        Problem p(1, depth, 29, filters, 0);
+        ConvolutionRow row = p.broadcast();
+        std::vector<float> y(static_cast<size_t>(row.count * filters));
+        row.y = y.data();
+        convolve_broadcast(row);
+        constexpr size_t kLine = 64;
+        std::vector<float> room(y.size() + kLine / sizeof(float));
+        void* at = room.data();
+        size_t space = room.size() * sizeof(float);
+        REQUIRE(std::align(kLine, y.size() * sizeof(float), at, space));
+        row.y = static_cast<float*>(at);
+        row.streams = true;
+        convolve_broadcast(row);
+        CHECK(std::memcmp(row.y, y.data(), y.size() * sizeof(float)) == 0);
       }
     }
   });
