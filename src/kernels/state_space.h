@@ -25,10 +25,11 @@ struct Bank {
 // Floats that `coefficients` holds for each of the n state values of a group.
 constexpr int64_t bank_row(bool rank_one) { return (rank_one ? 4 : 2) * 2 * kBankLanes; }
 
-// Runs the recurrences of one group over u [steps, channels] and writes that group's channels of
-// y [steps, channels]. `state` is [n, (re, im), kBankLanes], in place. y must not overlap u.
-void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
-               float* y);
+// Runs the recurrences of the groups [first, last) over u [steps, channels] and writes their
+// channels of y [steps, channels]. `state` is [last - first, n, (re, im), kBankLanes], in place. y
+// must not overlap u.
+void bank_scan(const Bank& bank, int64_t first, int64_t last, const float* u, int64_t steps,
+               float* state, float* y);
 
 // x = a x + v for each of `steps` rows of n complex values, of which only [begin, end) are
 // computed. v is [steps, (re, im), n] and is replaced by x; a and `state` are [(re, im), n].
@@ -50,8 +51,8 @@ void varying_reduce(const float* a, const float* v, int64_t n, int64_t begin, in
 
 namespace reference {
 
-void bank_scan(const Bank& bank, int64_t group, const float* u, int64_t steps, float* state,
-               float* y);
+void bank_scan(const Bank& bank, int64_t first, int64_t last, const float* u, int64_t steps,
+               float* state, float* y);
 void diagonal_scan(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps, float* v,
                    float* state);
 void diagonal_reduce(const float* a, int64_t n, int64_t begin, int64_t end, int64_t steps,

@@ -58,17 +58,15 @@ class ChannelBank {
  private:
   void scan(const Run& run, const float* x, int64_t batch, int64_t time, float* state,
             float* y) const {
-    // This number of steps of all channels fits the cache.
-    constexpr int64_t kSteps = 128;
     const kernels::Bank bank{coefficients_.data(), d_.data(), channels(), n_, rank_one_};
     const int64_t group_state = n_ * 2 * kernels::kBankLanes;
     ops::for_ranges(run, batch * groups(), 1, [&](int64_t begin, int64_t end) {
-      for (int64_t t = 0; t < time; t += kSteps) {
-        for (int64_t i = begin; i < end; ++i) {
-          const int64_t from = (i / groups() * time + t) * channels();
-          kernels::bank_scan(bank, i % groups(), x + from, std::min(kSteps, time - t),
-                             state + i * group_state, y + from);
-        }
+      for (int64_t i = begin, next; i < end; i = next) {
+        const int64_t item = i / groups(), own = item * groups();
+        next = std::min(end, own + groups());
+        const int64_t from = item * time * channels();
+        kernels::bank_scan(bank, i - own, next - own, x + from, time, state + i * group_state,
+                           y + from);
       }
     });
   }
