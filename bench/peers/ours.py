@@ -170,6 +170,7 @@ class _Streams(Runner):
     def __init__(self, row: Row, threads: int, batches: list[int], function: str):
         """Makes states of those batches, which `function` steps."""
         self._layer = open_layer(row, 1)
+        self._row, self._batches = row, batches
         self._input, self._checked, self._at = blocks(row), row.checked, 0
         self._spec = {'channel_shape': row.built.channel_shape, 'dtype': row.built.dtype}
         self._states = [
@@ -198,7 +199,19 @@ class _Streams(Runner):
         for _ in range(self._checked):
             self.seconds(1)
             found.append(self._output.copy())
+        self._fill_caches(self._row.built.sizes.get('past', 0))
         return np.concatenate(found, axis=1)
+
+    def _fill_caches(self, past: int) -> None:
+        """Makes all streams continue one whose caches of keys and values are full."""
+        if past == 0:
+            return
+        full = self._layer.new_state(1, max_steps=self._row.block, **self._spec)
+        for at in range(past + 1):
+            full.step(self._input[at % len(self._input)][:1])
+        for state, batch in zip(self._states, self._batches, strict=True):
+            for item in range(batch):
+                state.copy_item_from(full, 0, item)
 
     def seconds(self, count: int) -> float:
         self._run.first, self._run.count = self._at, count
