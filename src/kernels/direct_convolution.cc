@@ -65,8 +65,14 @@ struct InputRange {
   int64_t ahead_shift = 0;
 };
 
-// A NaN stays.
-HWY_INLINE V at_least(V minimum, V v) { return hn::IfThenElse(hn::Le(v, minimum), minimum, v); }
+// A NaN stays: on x86 the maximum with a NaN is its second operand.
+HWY_INLINE V at_least(V minimum, V v) {
+#if HWY_ARCH_X86 && HWY_TARGET <= HWY_SSE2
+  return hn::Max(minimum, v);
+#else
+  return hn::IfThenElse(hn::Le(v, minimum), minimum, v);
+#endif
+}
 
 // The weights of the vector of filters that begins with `filter`.
 HWY_INLINE const float* weights_at(const ConvolutionRow& row, int64_t filter) {
@@ -106,13 +112,19 @@ HWY_NOINLINE void broadcast_tile(const ConvolutionRow& row, const InputRange& in
   for (int v = 0; v < kWidth; ++v) {
     w[v] = weights_at(row, filter + v * kLanes);
   }
-  const bool is_first = inputs.begin == 0;
-  const float* const start = is_first ? row.bias + filter : y;
-  const int64_t start_step = is_first ? 0 : row.y_step;
+  if (inputs.begin == 0) {
 #pragma GCC unroll 16
-  for (int r = 0; r < kRows; ++r) {
+    for (int v = 0; v < kWidth; ++v) {
+      const V bias = hn::LoadU(d, row.bias + filter + v * kLanes);
 #pragma GCC unroll 16
-    for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::LoadU(d, start + r * start_step + v * kLanes);
+      for (int r = 0; r < kRows; ++r) acc[r][v] = bias;
+    }
+  } else {
+#pragma GCC unroll 16
+    for (int r = 0; r < kRows; ++r) {
+#pragma GCC unroll 16
+      for (int v = 0; v < kWidth; ++v) acc[r][v] = hn::LoadU(d, y + r * row.y_step + v * kLanes);
+    }
   }
   const int64_t x_step = row.x_step, depth = row.depth;
   const int64_t offset = row.offset + position * x_step;

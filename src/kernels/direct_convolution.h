@@ -23,8 +23,8 @@ struct ConvolutionRow {
   int64_t filters;
   // Outputs that are smaller become this.
   float minimum = -std::numeric_limits<float>::infinity();
-  // Whether outputs go to memory past the caches. They lie at multiples of 64 bytes then, and so
-  // does each 16th of them.
+  // Whether outputs go to memory past the caches. Then y is aligned to 64 bytes, and y_step a
+  // multiple of 16.
   bool streams = false;
   // Inputs that are needed later and lie in no near cache, from position to position as the runs;
   // null: none. They are only prefetched.

@@ -1,6 +1,7 @@
 #include "kernels/direct_convolution.h"
 
 #include <catch2/catch.hpp>
+#include <cmath>
 #include <cstring>
 #include <limits>
 #include <memory>
@@ -110,6 +111,25 @@ TEST_CASE("convolution of a row agrees with the reference", "[kernels][direct_co
           Problem p(depth == 3 ? 3 : 2, depth, count, filters, depth == 3 ? 2 : 0);
           check(p.expected(), p.broadcast(), convolve_broadcast);
         }
+      }
+    }
+  });
+}
+
+TEST_CASE("a minimum of a convolution keeps NaN", "[kernels][direct_convolution]") {
+  for_each_target([](const std::string& target) {
+    INFO(target);
+    for (const int64_t count : {1, 5, 12}) {
+      Problem p(1, 3, count, 33, 0);
+      p.inputs[0][static_cast<size_t>(3 * (count / 2))] = kNaN;
+      ConvolutionRow row = p.broadcast();
+      row.minimum = 0;
+      std::vector<float> y(static_cast<size_t>(count * 33));
+      row.y = y.data();
+      convolve_broadcast(row);
+      for (int64_t i = 0; i < count * 33; ++i) {
+        const float value = y[static_cast<size_t>(i)];
+        CHECK((i / 33 == count / 2 ? std::isnan(value) : value >= 0));
       }
     }
   });
