@@ -9,6 +9,7 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 
 #include "kernels/panel.h"
 
@@ -64,8 +65,11 @@ void gemm_quantized(Quantized type, const float* x, int64_t x_stride, const void
 // other, of so many bytes each.
 [[nodiscard]] int64_t quantized_group_bytes();
 void quantize_row(const float* x, int64_t k, void* row);
-// Like gemm_quantized, bit for bit, with quantized rows `stride` groups apart, which may overlap.
-void gemm_quantized_rows(Quantized type, const void* rows, int64_t stride, const void* packed,
+// The sum of gemm_quantized's products with matrices `pitch` bytes apart, one after the other, bit
+// for bit. Rows of the first one begin `offsets[0]` groups from `rows`, and so on, and follow each
+// other `stride` groups apart. They may overlap.
+void gemm_quantized_rows(Quantized type, const void* rows, int64_t stride,
+                         std::span<const int64_t> offsets, const void* packed, int64_t pitch,
                          int64_t m, int64_t k, int64_t n, const float* bias, bool accumulate,
                          float* y, int64_t y_stride);
 

@@ -91,10 +91,11 @@ int64_t row_group_bytes(WeightFormat format) {
 void pack_row(WeightFormat, const float* x, int64_t k, std::byte* row) { quantize_row(x, k, row); }
 
 void gemm_packed_rows(WeightFormat format, const std::byte* rows, int64_t stride,
-                      const std::byte* packed, int64_t m, int64_t k, int64_t n, const float* bias,
-                      bool accumulate, float* y, int64_t y_stride) {
-  gemm_quantized_rows(quantized(format), rows, stride, packed, m, k, n, bias, accumulate, y,
-                      y_stride);
+                      std::span<const int64_t> offsets, const std::byte* packed, int64_t pitch,
+                      int64_t m, int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
+                      int64_t y_stride) {
+  gemm_quantized_rows(quantized(format), rows, stride, offsets, packed, pitch, m, k, n, bias,
+                      accumulate, y, y_stride);
 }
 
 }  // namespace sl::kernels

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <span>
 
 #include "core/weight_format.h"
 
@@ -44,9 +45,11 @@ void gemm_packed(WeightFormat format, const float* x, int64_t x_stride, const st
 inline constexpr int64_t kRowGroup = 32;
 [[nodiscard]] int64_t row_group_bytes(WeightFormat format);
 void pack_row(WeightFormat format, const float* x, int64_t k, std::byte* row);
-// Like gemm_packed, bit for bit, with such rows, `stride` groups apart.
+// The sum of gemm_packed's products with matrices `pitch` bytes apart, bit for bit, of such rows:
+// those of a matrix begin `offsets` groups from `rows`, and are `stride` groups apart.
 void gemm_packed_rows(WeightFormat format, const std::byte* rows, int64_t stride,
-                      const std::byte* packed, int64_t m, int64_t k, int64_t n, const float* bias,
-                      bool accumulate, float* y, int64_t y_stride);
+                      std::span<const int64_t> offsets, const std::byte* packed, int64_t pitch,
+                      int64_t m, int64_t k, int64_t n, const float* bias, bool accumulate, float* y,
+                      int64_t y_stride);
 
 }  // namespace sl::kernels

@@ -19,6 +19,8 @@ constexpr int64_t kShortRun = 32;
 constexpr int64_t kGatherFloats = 4096;
 // Rows per pass over the taps, so few that their outputs stay in the L2 cache.
 constexpr int64_t kRowsPerPass = 192;
+// Maximum taps of packed inputs whose products are added up at once.
+constexpr int64_t kMaxSummedTaps = 16;
 // A product of this many rows is fast. Among axes that have as many, the innermost one is best.
 constexpr int64_t kEnoughRows = 24;
 // Minimum work, in multiply-adds, and minimum rows of a block for which threads pay.
@@ -402,6 +404,7 @@ void Convolution::compute(const Plan& plan, const Rows& rows) const {
 }
 
 void Convolution::compute_runs(const Plan& plan, const Rows& rows) const {
+  if (rows.packed) return compute_packed(plan, rows);
   const int64_t group_filters = filters_ / groups_;
   // A single product needs no passes, since it splits its rows into blocks itself.
   const int64_t pass = taps() == 1 && groups_ == 1 ? rows.count : kRowsPerPass;
@@ -412,19 +415,25 @@ void Convolution::compute_runs(const Plan& plan, const Rows& rows) const {
       float* y = rows.y + first * rows.y_step + group * group_filters;
       const float* bias = rows.bias ? rows.bias + group * group_filters : nullptr;
       for (int64_t tap = 0; tap < taps(); ++tap) {
-        if (rows.packed) {
-          const int64_t at = (first * rows.x_step + tap_offset(plan, tap)) / kernels::kRowGroup;
-          panels_.multiply_packed_rows(
-              tap, rows.packed + at * kernels::row_group_bytes(panels_.format()),
-              rows.x_step / kernels::kRowGroup, count, rows.first_filter, rows.last_filter, bias,
-              tap > 0, y, rows.y_step);
-          continue;
-        }
         panels_.multiply_columns(group * taps() + tap, x + tap_offset(plan, tap), rows.x_step,
                                  count, rows.first_filter, rows.last_filter, bias, tap > 0, y,
                                  rows.y_step);
       }
     }
+  }
+}
+
+void Convolution::compute_packed(const Plan& plan, const Rows& rows) const {
+  std::array<int64_t, kMaxSummedTaps> offsets;
+  for (int64_t first = 0; first < taps(); first += kMaxSummedTaps) {
+    const int64_t count = std::min(kMaxSummedTaps, taps() - first);
+    for (int64_t i = 0; i < count; ++i) {
+      offsets[static_cast<size_t>(i)] = tap_offset(plan, first + i) / kernels::kRowGroup;
+    }
+    panels_.multiply_packed_rows(first, rows.packed, rows.x_step / kernels::kRowGroup,
+                                 std::span(offsets).first(static_cast<size_t>(count)), rows.count,
+                                 rows.first_filter, rows.last_filter, rows.bias, first > 0, rows.y,
+                                 rows.y_step);
   }
 }
 

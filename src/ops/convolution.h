@@ -136,6 +136,7 @@ class Convolution {
                           int64_t parts, const Parallel& parallel, float* y) const;
   void compute(const Plan& plan, const Rows& rows) const;
   void compute_runs(const Plan& plan, const Rows& rows) const;
+  void compute_packed(const Plan& plan, const Rows& rows) const;
   void compute_gathered(const Plan& plan, const Rows& rows) const;
   void compute_depthwise(const Plan& plan, const Rows& rows) const;
 

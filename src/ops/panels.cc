@@ -85,12 +85,13 @@ void Panels::multiply_columns(int64_t index, const float* x, int64_t x_stride, i
 }
 
 void Panels::multiply_packed_rows(int64_t index, const std::byte* rows, int64_t stride,
-                                  int64_t count, int64_t begin, int64_t end, const float* bias,
-                                  bool accumulate, float* y, int64_t y_stride) const {
+                                  std::span<const int64_t> offsets, int64_t count, int64_t begin,
+                                  int64_t end, const float* bias, bool accumulate, float* y,
+                                  int64_t y_stride) const {
   const int64_t skipped = kernels::packed_bytes(format_, sizes_.inputs, begin);
-  kernels::gemm_packed_rows(format_, rows, stride, data(index) + skipped, count, sizes_.inputs,
-                            end - begin, bias ? bias + begin : nullptr, accumulate, y + begin,
-                            y_stride);
+  kernels::gemm_packed_rows(format_, rows, stride, offsets, data(index) + skipped, pitch_, count,
+                            sizes_.inputs, end - begin, bias ? bias + begin : nullptr, accumulate,
+                            y + begin, y_stride);
 }
 
 Kernel Kernel::of(const Shape& shape, std::vector<float> values) {

@@ -75,10 +75,13 @@ class Panels {
   void multiply_columns(int64_t index, const float* x, int64_t x_stride, int64_t rows,
                         int64_t begin, int64_t end, const float* bias, bool accumulate, float* y,
                         int64_t y_stride) const;
-  // Like multiply_columns, with rows of kernels::pack_row(), `stride` groups apart.
-  void multiply_packed_rows(int64_t index, const std::byte* rows, int64_t stride, int64_t count,
-                            int64_t begin, int64_t end, const float* bias, bool accumulate,
-                            float* y, int64_t y_stride) const;
+  // The sum of multiply_columns() with matrices `index` and behind, bit for bit, of rows of
+  // kernels::pack_row(): those of each matrix begin `offsets` groups from `rows`, and are `stride`
+  // groups apart.
+  void multiply_packed_rows(int64_t index, const std::byte* rows, int64_t stride,
+                            std::span<const int64_t> offsets, int64_t count, int64_t begin,
+                            int64_t end, const float* bias, bool accumulate, float* y,
+                            int64_t y_stride) const;
 
  private:
   static int64_t pitch(WeightFormat format, const MatrixSizes& sizes);

@@ -243,28 +243,50 @@ TEST_CASE("packed formats give a row the same bits in any batch and group of col
   }
 }
 
-TEST_CASE("rows that are quantized before give the same bits", "[kernels][formats]") {
+TEST_CASE("rows that are quantized before give the same bits, also summed over matrices",
+          "[kernels][formats]") {
   // Rows overlap, as the windows of a convolution do; there are more than are multiplied at a time.
-  const int64_t rows = 59, k = 96, n = 50, step = 64;
-  const std::vector<float> x = random_floats((rows - 1) * step + k, -1.0f, 1.0f, 1);
-  const std::vector<float> bias = random_floats(n, -1.0f, 1.0f, 3);
+  const int64_t k = 96, step = 64, matrices = 3, pitch_floats = 2 * step;
   for (const Format format : {Format::kInt8, Format::kInt4}) {
-    Packed packed(format, random_floats(k * n, -1, 1, 2), k, n);
-    for_each_target([&](const std::string& target) {
-      INFO(target << " format=" << static_cast<int>(format));
-      std::vector<std::byte> quantized_x(x.size() / kQuantizedGroup *
-                                         static_cast<size_t>(quantized_group_bytes()));
-      quantize_row(x.data(), std::ssize(x), quantized_x.data());
-      std::vector<float> want(static_cast<size_t>(rows * n)), got(want.size());
-      for (const bool accumulate : {false, true}) {
-        gemm_quantized(quantized(format), x.data(), step, packed.data(), rows, k, n, bias.data(),
-                       accumulate, want.data(), n);
-        gemm_quantized_rows(quantized(format), quantized_x.data(), step / kQuantizedGroup,
-                            packed.data(), rows, k, n, bias.data(), accumulate, got.data(), n);
-        CHECK(want[7] != 0);
-        CHECK(std::equal(got.begin(), got.end(), want.begin(), same_bits));
+    for (const int64_t rows : {1, 5, 59}) {
+      for (const int64_t n : {50, 128}) {
+        const std::vector<float> x =
+            random_floats((rows - 1) * step + (matrices - 1) * pitch_floats + k, -1.0f, 1.0f, 1);
+        const std::vector<float> bias = random_floats(n, -1.0f, 1.0f, 3);
+        const int64_t size = packed_quantized_bytes(quantized(format), k, n), pitch = size + 64;
+        std::vector<char> memory(static_cast<size_t>(matrices * pitch + 64));
+        char* const first = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
+        for (int64_t i = 0; i < matrices; ++i) {
+          Packed one(format, random_floats(k * n, -1, 1, 2 + static_cast<int>(i)), k, n);
+          std::copy_n(one.data(), size, first + i * pitch);
+        }
+        for_each_target([&](const std::string& target) {
+          INFO(target << " format=" << static_cast<int>(format) << " rows=" << rows << " n=" << n);
+          std::vector<std::byte> quantized_x(x.size() / kQuantizedGroup *
+                                             static_cast<size_t>(quantized_group_bytes()));
+          quantize_row(x.data(), std::ssize(x), quantized_x.data());
+          std::vector<int64_t> offsets;
+          std::vector<float> want(static_cast<size_t>(rows * n)), got(want.size());
+          for (int64_t i = 0; i < matrices; ++i) {
+            offsets.push_back(i * pitch_floats / kQuantizedGroup);
+            gemm_quantized(quantized(format), x.data() + i * pitch_floats, step, first + i * pitch,
+                           rows, k, n, bias.data(), i > 0, want.data(), n);
+            std::ranges::fill(got, 0.5f);
+            gemm_quantized_rows(quantized(format), quantized_x.data(), step / kQuantizedGroup,
+                                offsets, first, pitch, rows, k, n, bias.data(), false, got.data(),
+                                n);
+            CHECK(want[7] != 0);
+            CHECK(std::equal(got.begin(), got.end(), want.begin(), same_bits));
+          }
+          gemm_quantized(quantized(format), x.data(), step, first, rows, k, n, nullptr, true,
+                         want.data(), n);
+          gemm_quantized_rows(quantized(format), quantized_x.data(), step / kQuantizedGroup,
+                              std::span(offsets).first(1), first, pitch, rows, k, n, nullptr, true,
+                              got.data(), n);
+          CHECK(std::equal(got.begin(), got.end(), want.begin(), same_bits));
+        });
       }
-    });
+    }
   }
 }
 
