@@ -49,16 +49,16 @@ struct LayerPlace {
   std::shared_ptr<const LayerPlace> parent;  // null for the root
 };
 
+// Where a layer may be among consecutive layers that run in pieces: kFirst if it reads much for
+// each piece beside its input, so that its pieces are larger.
+enum class InPieces { kNo, kFirst, kAnywhere };
+
 // A layer has its parsed config, packed weights and metadata, and never changes after construction.
 // All that changes is in the run.
 //
 // Public functions that can fail are not virtual. They call a private virtual function `do_<name>`,
 // which the layer overrides, add the type and path of the layer to errors, and check results in
 // debug builds.
-// Where a layer may be among consecutive layers that run in pieces: kFirst if it reads much for
-// each piece beside its input, so that its pieces are larger.
-enum class InPieces { kNo, kFirst, kAnywhere };
-
 class Layer {
  public:
   virtual ~Layer() = default;
