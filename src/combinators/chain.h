@@ -19,6 +19,7 @@ class Chain {
   explicit Chain(Layers layers);
 
   std::vector<const Layer*> layers() const;
+  bool empty() const { return links_.empty(); }
 
   int64_t block_size() const;
   Ratio output_ratio() const { return output_ratio_; }

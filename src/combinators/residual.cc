@@ -3,7 +3,6 @@
 #include <nlohmann/json.hpp>
 
 #include "combinators/shortcut_layer.h"
-#include "ops/combine.h"
 
 namespace sl {
 namespace {
@@ -74,6 +73,7 @@ class Residual final : public ShortcutLayer {
     const Sequence inputs[2] = {body, shortcut};
     return ops::combine(run, ops::Combination::kPlus, inputs);
   }
+  bool adds() const override { return true; }
 
   std::vector<std::string> body_keys_;
   std::vector<std::string> shortcut_keys_;

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "combinators/chain.h"
+#include "ops/combine.h"
 
 namespace sl {
 
@@ -74,6 +75,8 @@ class ShortcutLayer : public Layer {
 
   // Combines the outputs of the layers and of the shortcut.
   virtual Sequence combine(Run& run, const Sequence& body, const Sequence& shortcut) const = 0;
+  // Whether they are added up.
+  virtual bool adds() const { return false; }
 
  private:
   int64_t do_accumulated_input_latency(int64_t latency) const override {
@@ -105,8 +108,21 @@ class ShortcutLayer : public Layer {
   }
 
   Sequence run_both(Run& run, const Sequence& x) const {
+    if (adds() && shortcut_.empty()) return add_to_body(run, x);
     const Sequence body = run_chain(run, body_, x);
     return combine(run, body, run_chain(run, shortcut_, x));
+  }
+
+  // Adds x to the output of the layers in its memory, unless that is not theirs alone.
+  Sequence add_to_body(Run& run, const Sequence& x) const {
+    const Stack& stack = run.workspace().on(run.side());
+    const Stack::Mark mark = stack.mark();
+    const Sequence y = body_.run(run, x);
+    const auto* const y_mask = reinterpret_cast<const std::byte*>(y.mask);
+    const bool owns =
+        stack.made_since(mark, y.values) && (y.mask == x.mask || stack.made_since(mark, y_mask));
+    if (owns && ops::add_in_place(run, y, x)) return y;
+    return combine(run, y, x);
   }
 
   // The results of both chains are kept on the other side of the workspace until they are combined.

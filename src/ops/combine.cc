@@ -142,15 +142,18 @@ void divide(Run& run, const Sequence& y, float divisor) {
   if (y.dtype != DType::kFloat32) convert(values, DType::kFloat32, y.values, y.dtype, y.size());
 }
 
+// Makes steps of y invalid that are invalid in x.
+void restrict_mask(const Sequence& y, const Sequence& x) {
+  // Local copies, since a write to the mask may change any member.
+  const int64_t steps = x.steps();
+  uint8_t* to = y.mask;
+  const uint8_t* from = x.mask;
+  for (int64_t i = 0; i < steps; ++i) to[i] &= from[i];
+}
+
 Sequence output_of(Run& run, const ChannelSpec& spec, std::span<const Sequence> inputs) {
   const Sequence y = run.output_like(inputs[0], spec);
-  for (const Sequence& x : inputs.subspan(1)) {
-    // Local copies, since a write to the mask may change any member.
-    const int64_t steps = x.steps();
-    uint8_t* to = y.mask;
-    const uint8_t* from = x.mask;
-    for (int64_t i = 0; i < steps; ++i) to[i] &= from[i];
-  }
+  for (const Sequence& x : inputs.subspan(1)) restrict_mask(y, x);
   return y;
 }
 
@@ -252,6 +255,13 @@ Sequence combine(Run& run, Combination combination, std::span<const Sequence> in
   const ChannelSpec spec = combined(combination, inputs);
   const bool joins = combination == Combination::kStack || combination == Combination::kConcat;
   return joins ? join(run, combination, spec, inputs) : reduce(run, combination, spec, inputs);
+}
+
+bool add_in_place(Run& run, const Sequence& y, const Sequence& x) {
+  if (y.dtype != x.dtype || y.channels != x.channels) return false;
+  if (y.mask != x.mask) restrict_mask(y, x);
+  accumulate(run, arithmetic_of(Combination::kPlus), y.values, x.values, y);
+  return true;
 }
 
 }  // namespace sl::ops

@@ -33,4 +33,8 @@ ChannelSpec combined_spec(Combination combination, std::span<const ChannelSpec> 
 // inputs.
 Sequence combine(Run& run, Combination combination, std::span<const Sequence> inputs);
 
+// y = y + x as combine with kPlus computes it, for x of y's batch and time; false, and nothing is
+// done, if the sum has another dtype or shape than y.
+bool add_in_place(Run& run, const Sequence& y, const Sequence& x);
+
 }  // namespace sl::ops

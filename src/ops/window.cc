@@ -296,6 +296,11 @@ void Window::layer_mask(const uint8_t* mask, int64_t time, int64_t begin, int64_
     reduce_windows(padded, *this, begin * stride - rule.pads.before, end - begin, any, out);
     return;
   }
+  if (stride == 1) {
+    const int64_t within = std::clamp<int64_t>(time - begin, 0, end - begin);
+    std::fill(std::copy_n(mask + begin, within, out), out + end - begin, uint8_t{0});
+    return;
+  }
   for (int64_t i = begin; i < end; ++i) out[i - begin] = i * stride < time && mask[i * stride];
 }
 
@@ -310,6 +315,10 @@ void Window::step_mask(const uint8_t* mask, int64_t length, uint8_t* out) const 
     return;
   }
   const uint8_t* own = mask + pads().before;
+  if (stride == 1) {
+    std::copy_n(own, count, out);
+    return;
+  }
   for (int64_t i = 0; i < count; ++i) out[i] = own[i * stride];
 }
 

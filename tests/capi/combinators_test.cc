@@ -59,6 +59,22 @@ TEST_CASE("deep trees compute each property once per layer", "[combinators]") {
   }
 }
 
+TEST_CASE("a Residual adds its input in the memory of its layers' output", "[combinators]") {
+  const int64_t time = 10000, channels = 16;
+  sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+  options.max_bytes = time * channels * int64_t{sizeof(float)} * 3 / 2;
+  const Layer layer = make_model(R"({"type":"Residual","layers":[{"type":"Relu"}]})", 1, &options);
+  std::mt19937 rng(1);
+  const Input input{random_sequence(SL_DTYPE_FLOAT32, {1, time, channels}, rng), {}};
+  const Tensor y = apply(layer, input);
+  int64_t equal = 0;
+  for (int64_t i = 0; i < y.size(); ++i) {
+    const double x = input.x.at(i).real();
+    equal += y.at(i).real() == (x > 0 ? 2 * x : x);
+  }
+  CHECK(equal == time * channels);
+}
+
 TEST_CASE("receptive fields of a chain repeat after whole cycles of all layers", "[combinators]") {
   const Layer layer = make_model(
       R"({"type":"Serial","layers":[{"type":"Serial","layers":[{"type":"AveragePooling1D",)"
