@@ -86,10 +86,11 @@ class Declaration {
 
   // Runs fn, which declares the tensors of a Ring of so many parts.
   template <typename Fn>
-  void ring(int64_t parts, Fn&& fn) {
+  void ring(int64_t parts, int64_t history, Fn&& fn) {
     const size_t first = states_.size();
     fn();
     states_[first].ring_parts = parts;
+    states_[first].ring_history = history;
   }
 
   const std::vector<StateSpec>& states() const { return states_; }

@@ -29,7 +29,7 @@ void Ring::declare(Declaration& declaration, const RingSpec& spec, int64_t batch
   if (spec.parts > 0) values.push_back(spec.parts);
   values.push_back(rows);
   for (int64_t d : spec.frame.shape) values.push_back(d);
-  declaration.ring(std::max<int64_t>(spec.parts, 1), [&] {
+  declaration.ring(std::max<int64_t>(spec.parts, 1), spec.history, [&] {
     declaration.state("values", spec.frame.dtype, values, spec.fill);
     declaration.state("mask", DType::kBool, {batch, rows}, spec.mask_fill ? 1 : 0);
     if (spec.keeps_all) {
@@ -86,13 +86,18 @@ void Ring::copy_item(const StateTensors& to, int64_t item, const StateTensors& f
       std::memmove(to[i].item(item), from[i].item(from_item), to.specs[i].item_bytes());
     return;
   }
+  copy_history(to, item, from, from_item);
+}
+
+void Ring::copy_history(const StateTensors& to, int64_t item, const StateTensors& from,
+                        int64_t from_item) {
   const bool keeps_all = to.specs[2].is_position;
   const int64_t copies = copies_of(keeps_all), parts = to.specs[0].ring_parts;
   const int64_t rows = to.specs[1].shape[1], from_rows = from.specs[1].shape[1];
   const int64_t capacity = rows / copies, from_capacity = from_rows / copies;
   int32_t cursor = 0;
   std::memcpy(&cursor, from[2].item(from_item), sizeof(cursor));
-  const int64_t frames = keeps_all ? cursor : std::min(capacity, from_capacity);
+  const int64_t frames = keeps_all ? cursor : to.specs[0].ring_history;
   const int64_t start = cursor >= frames ? cursor - frames : cursor - frames + from_capacity;
   const auto copy_rows = [&](size_t tensor, int64_t runs) {
     if (rows == 0) return;
@@ -101,10 +106,7 @@ void Ring::copy_item(const StateTensors& to, int64_t item, const StateTensors& f
       const std::byte* source =
           from[tensor].item(from_item) + static_cast<size_t>(run * from_rows + start) * frame;
       std::byte* target = to[tensor].item(item) + static_cast<size_t>(run * rows) * frame;
-      for (int64_t i = 0; i < copies; ++i) {
-        std::memcpy(target + static_cast<size_t>(i * capacity) * frame, source,
-                    static_cast<size_t>(frames) * frame);
-      }
+      std::memcpy(target, source, static_cast<size_t>(frames) * frame);
     }
   };
   copy_rows(0, parts);

@@ -35,10 +35,14 @@ class Ring {
                       int64_t max_steps, int64_t max_length = 0);
   static constexpr size_t kTensors = 3;
 
-  // Copies an item of a source's ring into one that may differ in capacity and is as at the start.
-  // Both capacities hold the history, or all there is, and later calls read no more.
+  // Copies an item of a source's ring, all of it unless the capacities differ: then as copy_history
+  // does, into one that is as at the start.
   static void copy_item(const StateTensors& to, int64_t item, const StateTensors& from,
                         int64_t from_item);
+  // Copies what later calls read, into a ring in use or as at the start: the history, or all there
+  // is. Frames are copied once: their doubles are read only in later laps, which write them anew.
+  static void copy_history(const StateTensors& to, int64_t item, const StateTensors& from,
+                           int64_t from_item);
 
   // Takes the tensors in the order of declaration.
   Ring(Run& run, const RingSpec& spec)

@@ -28,6 +28,7 @@ struct StateSpec {
   bool is_position = false;   // moves from minimum to maximum as a stream does from start to end
   bool of_constants = false;  // depends on constants alone: the first step of a stream sets it
   int64_t ring_parts = 0;     // of the first of a Ring's tensors: its parts
+  int64_t ring_history = 0;   // and the frames that a call needs beside its own
 
   int64_t batch() const { return shape[0]; }
   size_t bytes() const { return checked_bytes(shape.size(), size_of(dtype)); }

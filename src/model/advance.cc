@@ -90,8 +90,10 @@ void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const
   const StreamPlan plan = plan_like(stream.plan(), slots.count, block, constants);
   const Model& model = plan.model();
   const Block data(plan.data_bytes(), model.allocator());
-  for (int64_t b = 0; b < slots.count; ++b)
-    plan.rebase_item(data.data(), b, stream.plan(), stream.data(), slots[b]);
+  for (int64_t b = 0; b < slots.count; ++b) {
+    plan.initialise_item(data.data(), b);
+    plan.continue_item(data.data(), b, stream.plan(), stream.data(), slots[b]);
+  }
 
   const Parallel::Active active(parallel);
   KeptMemory::Workspace workspace(model.kept_memory());
@@ -112,7 +114,7 @@ void advance(Stream& stream, const Slots& slots, const Parallel& parallel, const
     parts.put(t);
   }
   for (int64_t b = 0; b < slots.count; ++b)
-    stream.plan().rebase_item(stream.data(), slots[b], plan, data.data(), b);
+    stream.plan().continue_item(stream.data(), slots[b], plan, data.data(), b);
 }
 
 }  // namespace sl

@@ -386,7 +386,8 @@ void StreamPlan::rebase(std::byte* data, const StreamPlan& source_plan,
   }
   check_rebase(source_plan, source_plan.length(source, source_plan.all_slots()),
                /*any_batch=*/false);
-  for (int64_t b = 0; b < input_.batch; ++b) copy_item(data, b, source_plan, source, b);
+  for (int64_t b = 0; b < input_.batch; ++b)
+    copy_item(data, b, source_plan, source, b, /*whole_rings=*/true);
 }
 
 void StreamPlan::rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
@@ -394,18 +395,26 @@ void StreamPlan::rebase_item(std::byte* data, int64_t item, const StreamPlan& so
   if (data == source && item == source_item) return;
   check_rebase(source_plan, source_plan.length(source_plan.tensors(source), source_item),
                /*any_batch=*/true);
-  copy_item(data, item, source_plan, source, source_item);
+  copy_item(data, item, source_plan, source, source_item, /*whole_rings=*/true);
+}
+
+void StreamPlan::continue_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
+                               const std::byte* source, int64_t source_item) const {
+  check_rebase(source_plan, source_plan.length(source_plan.tensors(source), source_item),
+               /*any_batch=*/true);
+  copy_item(data, item, source_plan, source, source_item, /*whole_rings=*/false);
 }
 
 void StreamPlan::copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
-                           const std::byte* source, int64_t source_item) const {
+                           const std::byte* source, int64_t source_item, bool whole_rings) const {
   // A ring of larger capacity keeps its initial values where the source has no frames.
-  if (source_plan.item_layout_.fingerprint != item_layout_.fingerprint) initialise_item(data, item);
+  if (whole_rings && source_plan.item_layout_.fingerprint != item_layout_.fingerprint)
+    initialise_item(data, item);
+  const auto copy_ring = whole_rings ? Ring::copy_item : Ring::copy_history;
   const StateTensors to = tensors(data), from = source_plan.tensors(source);
   for (size_t i = 0; i < to.size();) {
     if (state()[i].ring_parts > 0) {
-      Ring::copy_item(to.slice(i, Ring::kTensors), item, from.slice(i, Ring::kTensors),
-                      source_item);
+      copy_ring(to.slice(i, Ring::kTensors), item, from.slice(i, Ring::kTensors), source_item);
       i += Ring::kTensors;
       continue;
     }

@@ -110,6 +110,10 @@ class StreamPlan {
   // Like rebase, but copies one batch item over another. The plans may also differ in batch.
   void rebase_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
                    const std::byte* source, int64_t source_item) const;
+  // Like rebase_item, for a stream that goes on in `data`, which has been initialised once: copies
+  // only what later steps read.
+  void continue_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
+                     const std::byte* source, int64_t source_item) const;
 
   // The shape of a constant in a call of `time` steps: a streamed constant has the steps that
   // belong to the call, any other constant is whole.
@@ -141,7 +145,7 @@ class StreamPlan {
   // Whether the constant of that index is one of the other plan too, in a step of one block.
   bool has_constant_of(const StreamPlan& other, size_t index) const;
   void copy_item(std::byte* data, int64_t item, const StreamPlan& source_plan,
-                 const std::byte* source, int64_t source_item) const;
+                 const std::byte* source, int64_t source_item, bool whole_rings) const;
   struct Rehearsal {
     int64_t time;
     bool valid;

@@ -191,4 +191,31 @@ TEST_CASE("an item can be copied to another ring, also of another size", "[state
   }
 }
 
+TEST_CASE("a ring in use goes on from the history of another one", "[state]") {
+  const auto newest = [](float last) {
+    return std::vector<float>{last - 3, last - 2, last - 1, last};
+  };
+  for (const int64_t max_steps : {1, 2, 5}) {
+    for (int pushed = 4; pushed < 16; ++pushed) {
+      INFO(pushed << " frames, then calls of at most " << max_steps);
+      Numbers from(2), to(max_steps), third(3);
+      float last = 0;
+      for (int i = 0; i < pushed; ++i) from.push(-1, ++last);
+      for (Numbers* numbers : {&to, &third}) {
+        const StateTensor values = numbers->memory->tensors()[0];
+        std::fill_n(reinterpret_cast<float*>(values.data), values.spec.shape.size(), 777.0f);
+      }
+      Ring::copy_history(to.memory->tensors(), 0, from.memory->tensors(), 1);
+      // On the way it is copied again, wherever in its lap it is.
+      for (int i = 0; i < 20; ++i, ++last) {
+        Ring::copy_history(third.memory->tensors(), 1, to.memory->tensors(), 0);
+        const std::vector<float> all = third.push(0, last + 1);
+        CHECK(std::vector<float>(all.begin() + 4, all.end()) == newest(last + 1));
+        const std::vector<float> own = to.push(last + 1, 0);
+        CHECK(std::vector<float>(own.begin(), own.begin() + 4) == newest(last + 1));
+      }
+    }
+  }
+}
+
 }  // namespace
