@@ -64,11 +64,14 @@ std::string nested(const Wrapper& wrapper, int levels, const std::string& innerm
   return out;
 }
 
-Failure create(const std::string& config, const sl_weights* weights, Handle* out) {
+Failure create(const std::string& config, const sl_weights* weights, Handle* out,
+               const char* weight_format = nullptr) {
   return failure_of([&](sl_error* e) {
+    sl_layer_options options = SL_LAYER_OPTIONS_INIT;
+    options.weight_format = weight_format;
     sl_layer* layer = nullptr;
     const sl_status status =
-        sl_layer_create(config.data(), config.size(), weights, nullptr, &layer, e);
+        sl_layer_create(config.data(), config.size(), weights, &options, &layer, e);
     out->reset(layer);
     return status;
   });
@@ -145,6 +148,28 @@ TEST_CASE("fault 2: the deepest models are made on 128 KiB and run on 64 KiB", "
       use(layer, SL_DTYPE_FLOAT32, input, &failures);
       layer.reset();
     });
+    CHECK(failures == std::vector<std::string>());
+  }
+}
+
+TEST_CASE("fault 2: products that quantize rows on the stack run at the maximum depth", "[f02]") {
+  constexpr int64_t kWidth = 64;
+  sl_channel_spec input = SL_CHANNEL_SPEC_INIT;
+  input.rank = 1;
+  input.dims[0] = kWidth;
+  for (const Wrapper& wrapper : kWrappers) {
+    if (std::string(wrapper.before).find("Repeat") != std::string::npos) continue;
+    const std::string config = nested(wrapper, kMaxDepth - 1, R"({"type":"Dense","features":64})");
+    INFO(config);
+    std::mt19937 rng(1);
+    const Weights weights = make_weights(config, {{"", {kWidth, {}, {}}}}, rng);
+    Handle layer;
+    Failure failure;
+    on_stack(kCreation, [&] { failure = create(config, weights.get(), &layer, "int8"); });
+    INFO(failure.message);
+    REQUIRE(failure.status == SL_STATUS_OK);
+    std::vector<std::string> failures;
+    on_stack(kRuns, [&] { use(layer, SL_DTYPE_FLOAT32, input, &failures); });
     CHECK(failures == std::vector<std::string>());
   }
 }
