@@ -257,7 +257,7 @@ TEST_CASE("rows that are quantized before give the same bits, also summed over m
         std::vector<char> memory(static_cast<size_t>(matrices * pitch + 64));
         char* const first = memory.data() + (64 - reinterpret_cast<uintptr_t>(memory.data()) % 64);
         for (int64_t i = 0; i < matrices; ++i) {
-          Packed one(format, random_floats(k * n, -1, 1, 2 + static_cast<int>(i)), k, n);
+          Packed one(format, random_floats(k * n, -1, 1, 2 + static_cast<uint32_t>(i)), k, n);
           std::copy_n(one.data(), size, first + i * pitch);
         }
         for_each_target([&](const std::string& target) {
