@@ -254,7 +254,7 @@ HWY_NOINLINE void Kernel<kBits>::run(const Tile& tile) {
       w += odd * kPairBytes;
     }
     panel += t.pitch;
-    next.w += t.pitch;
+    if (next.lines > 0) next.w += t.pitch;
   }
   store_outputs(t.out, total);
 }
