@@ -285,6 +285,7 @@ HWY_INLINE void scan_groups(const Bank& bank, int64_t group, const float* u, int
 
 void bank_scan_all(const Bank& bank, int64_t first, int64_t last, const float* u, int64_t steps,
                    float* state, float* y) {
+  if (steps == 0) return;  // u and y may be null
   const int64_t channels = bank.channels, at_once = kPairs && !bank.rank_one ? 2 : 1;
   u += first * kBankLanes, y += first * kBankLanes;
   for (int64_t t = 0; t < steps; t += kChunk, u += kChunk * channels, y += kChunk * channels) {
