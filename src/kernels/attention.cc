@@ -13,6 +13,7 @@
 
 #include "kernels/prefetch.h"
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_registers_inl.h"
 
 #ifndef SL_KERNELS_ATTENTION_SHARED
 #define SL_KERNELS_ATTENTION_SHARED
@@ -41,7 +42,6 @@ using V = hn::Vec<D>;
 
 constexpr int kLanes = HWY_MIN(HWY_LANES(float), static_cast<int>(kHeadAlign));
 constexpr int kVectors = static_cast<int>(kHeadAlign) / kLanes;  // per kHeadAlign
-constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 constexpr int kAccumulators = kManyRegisters ? 24 : 12;
 
 // Scores are computed in tiles of queries by keys; each score is a vector of partial sums.

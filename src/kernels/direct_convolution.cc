@@ -11,6 +11,7 @@
 #include "kernels/panel.h"
 #include "kernels/prefetch.h"
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_registers_inl.h"
 
 #ifndef SL_KERNELS_DIRECT_CONVOLUTION_SHARED
 #define SL_KERNELS_DIRECT_CONVOLUTION_SHARED
@@ -33,7 +34,6 @@ using D = hn::CappedTag<float, kPanel>;
 using V = hn::Vec<D>;
 
 constexpr int64_t kLanes = HWY_MIN(HWY_LANES(float), static_cast<int>(kPanel));
-constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 // Whether masked stores leave the memory alone that they do not write.
 constexpr bool kMasksStores = HWY_TARGET <= HWY_AVX2 && HWY_ARCH_X86;
 

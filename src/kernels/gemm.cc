@@ -12,6 +12,7 @@
 
 #include "kernels/gemm_inl.h"
 #include "kernels/prefetch.h"
+#include "kernels/simd_registers_inl.h"
 
 #ifndef SL_KERNELS_GEMM_SHARED
 #define SL_KERNELS_GEMM_SHARED
@@ -46,7 +47,6 @@ using V = hn::Vec<D>;
 
 constexpr int kLanes = HWY_MIN(HWY_LANES(float), static_cast<int>(kPanel));
 constexpr int kVectors = static_cast<int>(kPanel) / kLanes;  // per panel
-constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 constexpr int kAccumulators = kManyRegisters ? 24 : 12;
 constexpr int kMaxRows = HWY_MAX(1, kManyRegisters ? 12 : kAccumulators / kVectors);
 

@@ -137,7 +137,8 @@ HWY_NOINLINE void Kernel::run(const Tile& tile) {
     } else {
       const int64_t position = (w - t.w) * static_cast<int64_t>(sizeof(*w));
       const char* const ahead =
-          reinterpret_cast<const char*>(w) + prefetch_distance(position, panel_bytes, kPanels);
+          reinterpret_cast<const char*>(w) +
+          prefetch_distance(position, panel_bytes, (kPanels - 1) * panel_bytes);
 #pragma GCC unroll 16
       for (int i = 0; i < kPanels; ++i) prefetch_into_l2(ahead + i * panel_bytes);
     }

@@ -214,8 +214,7 @@ HWY_INLINE void add_group(const RowGroup* x, int64_t stride, const uint8_t* w,
 template <int kPanels>
 HWY_INLINE void prefetch_weights(const uint8_t* at, const uint8_t* panel, int64_t panel_bytes,
                                  int64_t gap, int64_t bytes) {
-  const bool ends = at - panel + kPrefetchBytes >= panel_bytes;
-  const uint8_t* const ahead = at + kPrefetchBytes + (ends ? gap : 0);
+  const uint8_t* const ahead = at + prefetch_distance(at - panel, panel_bytes, gap);
 #pragma GCC unroll 16
   for (int i = 0; i < kPanels; ++i) {
 #pragma GCC unroll 16

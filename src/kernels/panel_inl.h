@@ -12,6 +12,7 @@
 
 #include "kernels/panel.h"
 #include "kernels/prefetch.h"
+#include "kernels/simd_registers_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -28,7 +29,6 @@ using VU = hn::Vec<DU>;
 constexpr int kPanel = static_cast<int>(kPanelColumns);
 constexpr int kLanes = HWY_MIN(HWY_LANES(float), kPanel);
 constexpr int kVectors = kPanel / kLanes;  // per panel
-constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 
 // How far ahead of its reads a single row's product asks for weights. Prefetching by hardware ends
 // at pages, and starts again late.
@@ -37,11 +37,11 @@ constexpr int64_t kPrefetchBytes = 2048;
 // Bytes that a prefetch brings: the hardware fetches the neighbour of a line too.
 constexpr int64_t kLinePair = 128;
 
-// The distance from a position in a panel to what is to be asked for. After the panel, `panels` of
-// which are read at once, that is the next panel read after it.
-HWY_INLINE int64_t prefetch_distance(int64_t position, int64_t panel_bytes, int64_t panels) {
+// The distance from a position in a panel to what is to be asked for, in the panel itself or `gap`
+// bytes behind its end, where the panel begins that is read next.
+HWY_INLINE int64_t prefetch_distance(int64_t position, int64_t panel_bytes, int64_t gap) {
   const bool inside = position + kPrefetchBytes < panel_bytes;
-  return kPrefetchBytes + (inside ? 0 : (panels - 1) * panel_bytes);
+  return kPrefetchBytes + (inside ? 0 : gap);
 }
 
 // What a tile of many rows prefetches into the L2 cache while it runs: the outputs of the next

@@ -13,6 +13,7 @@
 #include "kernels/prefetch.h"
 #include "kernels/simd_complex_inl.h"
 #include "kernels/simd_math_inl.h"
+#include "kernels/simd_registers_inl.h"
 
 HWY_BEFORE_NAMESPACE();
 namespace sl::kernels {
@@ -55,7 +56,6 @@ HWY_INLINE ProductSum sum_from(VBank start) {
   return {start, zero, zero, zero};
 }
 
-constexpr bool kManyRegisters = HWY_TARGET <= HWY_AVX3 && HWY_ARCH_X86;
 // Whether one vector holds the channels of two groups.
 constexpr bool kPairs = HWY_LANES(float) >= 2 * kBankLanes;
 constexpr int64_t kMaxGroups = kPairs ? 2 : 1;
