@@ -52,10 +52,11 @@ int64_t frame_bytes(const ChannelSpec& spec) {
 struct PiecePlan {
   PiecePlan(const Run& run, std::span<const Layer* const> layers, const Sequence& x)
       : spec(x.spec()), time(x.time) {
-    for (const Layer* layer : layers.subspan(1)) group *= group_of(*layer);
+    // count_in_pieces has checked that the layers behind the first divide their input into groups.
+    for (const Layer* layer : layers.subspan(1)) group *= layer->output_ratio().denominator();
     int64_t rest = group;
     for (const Layer* layer : layers) {
-      if (layer != layers[0]) rest /= group_of(*layer);
+      if (layer != layers[0]) rest /= layer->output_ratio().denominator();
       time = layer->output_length(time, spec, run.constants());
       if (layer == layers[0]) first_time = time;
       spec = layer->output_spec(spec, run.constants());
