@@ -297,10 +297,6 @@ void DirectConvolution::divide_row(const Pads& pads, Job& job) const {
   segment(end, edge, true);
 }
 
-DirectConvolution::Piece DirectConvolution::whole(const Job& job) const {
-  return {0, job.counts[rank() - 1], 0, group_filters_};
-}
-
 DirectConvolution::Division DirectConvolution::divide(const Job& job, int64_t most) const {
   const int64_t groups = kernels::column_groups(group_filters_);
   const int64_t positions = job.counts[rank() - 1];
@@ -313,16 +309,12 @@ DirectConvolution::Division DirectConvolution::divide(const Job& job, int64_t mo
 
 DirectConvolution::Piece DirectConvolution::piece(const Job& job, const Division& division,
                                                   int64_t index) const {
-  Piece out = whole(job);
+  const int64_t positions = job.counts[rank() - 1], pieces = division.pieces;
   if (division.by_filters) {
-    out.first_filter = kernels::part_column(group_filters_, index, division.pieces);
-    out.last_filter = kernels::part_column(group_filters_, index + 1, division.pieces);
-  } else {
-    const int64_t positions = out.end;
-    out.begin = positions * index / division.pieces;
-    out.end = positions * (index + 1) / division.pieces;
+    return {0, positions, kernels::part_column(group_filters_, index, pieces),
+            kernels::part_column(group_filters_, index + 1, pieces)};
   }
-  return out;
+  return {positions * index / pieces, positions * (index + 1) / pieces, 0, group_filters_};
 }
 
 void DirectConvolution::convolve(Run& run, const ConvolutionInput& in, bool with_bias,

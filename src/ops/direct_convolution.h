@@ -53,7 +53,6 @@ class DirectConvolution {
   };
 
   size_t rank() const { return axes_.size(); }
-  Piece whole(const Job& job) const;
   // How units are divided into pieces: each has its own filters if the weights are large and
   // positions few, and otherwise its own positions.
   struct Division {
