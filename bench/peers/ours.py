@@ -171,7 +171,7 @@ class _Streams(Runner):
         """Makes states of those batches, which `function` steps."""
         self._layer = open_layer(row, 1)
         self._row, self._batches = row, batches
-        self._input, self._checked, self._at = blocks(row), row.checked, 0
+        self._input, self._at = blocks(row), 0
         self._spec = {'channel_shape': row.built.channel_shape, 'dtype': row.built.dtype}
         self._states = [
             self._layer.new_state(n, max_steps=row.block, **self._spec) for n in batches
@@ -196,7 +196,7 @@ class _Streams(Runner):
         for state in self._states:
             state.reset()
         self._at, found = 0, []
-        for _ in range(self._checked):
+        for _ in range(self._row.checked):
             self.seconds(1)
             found.append(self._output.copy())
         self._fill_caches(self._row.built.sizes.get('past', 0))
