@@ -39,7 +39,7 @@ struct Meter {
     };
     return out;
   }
-  // Of one run.
+  // Bytes that a run takes at most beside what was taken before.
   template <typename Fn>
   size_t peak_of(Fn&& run) {
     peak = now;

@@ -162,8 +162,10 @@ TEST_CASE("threads of a step share a transposed convolution", "[shared_convoluti
 }
 
 TEST_CASE("inputs that are packed before give the same convolution", "[convolution]") {
-  // Large weights too, of which some filters are computed for all positions before the next ones.
-  for (const Sizes& sizes : {Sizes{3, 5, 20, 64, 40}, Sizes{3, 4, 7, 256, 512}}) {
+  // Large weights too, of which some filters are computed for all positions before the next ones,
+  // and more taps than are added up at once.
+  for (const Sizes& sizes :
+       {Sizes{3, 5, 20, 64, 40}, Sizes{3, 4, 7, 256, 512}, Sizes{5, 6, 20, 64, 40}}) {
     const Problem problem(sizes, WeightFormat::kInt8);
     ops::ConvolutionInput in{
         problem.x.data(), 1, sizes.time * sizes.width * sizes.channels, {sizes.time, sizes.width}};
